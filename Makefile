@@ -1,0 +1,45 @@
+# Two commands on a fresh machine: `make run` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench picture clean
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
+
+run: $(VENV)/.run ## Run the server on port 8080, its page on port 3000
+	@exec $(BIN)/roomcast serve $(ARGS)
+
+test: $(VENV)/.dev ## Run all checks and tests, after installing what they need
+	@tests/setup.sh
+	$(MAKE) --no-print-directory lint
+	$(BIN)/pytest -n auto $(ARGS)
+
+lint: $(VENV)/.dev ## Check style, types and which module imports which
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev ## Measure publishing while a large log is trimmed
+	$(BIN)/python benchmarks/trim_latency.py
+
+picture: $(VENV)/.dev ## Take the README's picture of the page
+	$(BIN)/python -m docs.img.take
+
+clean: ## Remove what the other commands made
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/bin/pip:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml $(VENV)/bin/pip
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/bin/pip
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@ $(VENV)/.run

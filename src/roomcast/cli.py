@@ -1,0 +1,119 @@
+"""The command line. Each option is declared in `settings`; here it becomes a flag and a variable."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from typing import Any
+
+import click
+
+from roomcast import __version__
+from roomcast.errors import CannotStart
+from roomcast.settings import Settings
+
+_NOT_OURS = ("ROOMCAST_TEST_", "ROOMCAST_SERVICE_", "ROOMCAST_PORT_")
+
+
+class GroupedCommand(click.Command):
+    """A command whose help shows its options under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            if record := param.get_help_record(ctx):
+                groups.setdefault(getattr(param, "group", "Help"), []).append(record)
+        for group, records in groups.items():
+            with formatter.section(group):
+                formatter.write_dl(records)
+        formatter.write_paragraph()
+        formatter.write_text("Each option is also an environment variable: --max-bytes is ROOMCAST_MAX_BYTES.")
+
+
+class GroupedOption(click.Option):
+    """An option that knows its heading, and its variable."""
+
+    def __init__(self, *args: Any, group: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.group = group
+
+    def value_from_envvar(self, ctx: click.Context) -> Any:
+        # What Kubernetes puts into every container beside a service named roomcast is no port number.
+        if self.envvar == "ROOMCAST_PORT" and os.environ.get("ROOMCAST_PORT", "").startswith("tcp://"):
+            return None
+        return super().value_from_envvar(ctx)
+
+
+def _options(command: click.Command) -> click.Command:
+    command.params[:0] = [_option(field) for field in dataclasses.fields(Settings)]
+    return command
+
+
+def _option(field: dataclasses.Field[Any]) -> GroupedOption:
+    meta, flag = field.metadata, f"--{field.name.replace('_', '-')}"
+    return GroupedOption(
+        [f"{flag}/--no-{flag[2:]}" if meta.get("negatable") else flag, field.name],
+        group=meta["group"],
+        help=meta["help"],
+        default=field.default,
+        show_default=True,
+        envvar=variable(field.name),
+        is_flag=isinstance(field.default, bool),
+        multiple=isinstance(field.default, tuple),
+        metavar=meta.get("metavar"),
+        type=_type(field.default, meta),
+    )
+
+
+def _type(default: Any, meta: Any) -> Any:
+    if "choices" in meta:
+        return click.Choice(meta["choices"])
+    if "range" in meta:
+        kind = click.IntRange if isinstance(default, int) else click.FloatRange
+        return kind(*meta["range"])
+    return None if isinstance(default, (bool, tuple)) else type(default)
+
+
+def variable(name: str) -> str:
+    """The environment variable of an option."""
+    return f"ROOMCAST_{name.upper()}"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="roomcast", message="%(prog)s %(version)s")
+def main() -> None:
+    """A self-hosted server for server-sent events: post to a room, and every follower of the room has it a
+    millisecond later; whoever was away resumes exactly."""
+
+
+@_options
+@main.command(cls=GroupedCommand)
+@click.pass_context
+def serve(ctx: click.Context, /, **options: Any) -> None:
+    """Run the server."""
+    from roomcast.server import run  # late: --help and --version need none of it
+
+    for name in unknown_variables():
+        click.echo(f"roomcast: the environment variable {name} is not known and does nothing", err=True)
+    chosen = ctx.get_parameter_source("page_port") is not click.core.ParameterSource.DEFAULT
+    settings = Settings(**{**options, "allow_origin": tuple(options["allow_origin"])})
+    try:
+        run.run(settings, page_port_chosen=chosen)
+    except CannotStart as error:
+        click.echo(f"roomcast: {error.detail}", err=True)
+        sys.exit(1)
+
+
+def unknown_variables() -> list[str]:
+    """Variables that look like ours and are not."""
+    known = {variable(field.name) for field in dataclasses.fields(Settings)}
+    return sorted(
+        name
+        for name in os.environ
+        if name.startswith("ROOMCAST_") and name not in known and not name.startswith(_NOT_OURS)
+    )
+
+
+if __name__ == "__main__":
+    main()

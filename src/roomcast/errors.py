@@ -1,0 +1,121 @@
+"""Everything that can go wrong, as one tree; each error knows the answer it becomes.
+
+An error's docstring is its title, so it says what is wrong; the message given when it is raised says what
+to do. Nothing here knows HTTP beyond a status number: `server/app` turns an error into an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+
+class Fault(NamedTuple):
+    """One place in a request that is wrong: a JSON pointer (RFC 6901) into it, and what is wrong there."""
+
+    pointer: str
+    detail: str
+
+
+class RoomcastError(Exception):
+    """The server made a mistake."""
+
+    status: ClassVar[int] = 500
+    kind: ClassVar[str] = "internal"
+
+    def __init__(self, detail: str = "", faults: Sequence[Fault] = ()) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail or self.title
+        self.faults = tuple(faults)
+
+    @property
+    def title(self) -> str:
+        return (type(self).__doc__ or "").strip().split("\n")[0].rstrip(".")
+
+
+class CannotStart(RoomcastError):
+    """roomcast cannot start."""
+
+    kind = "cannot-start"
+
+
+class LogUnusable(CannotStart):
+    """The log cannot be opened."""
+
+    kind = "log-unusable"
+
+
+class LogUnavailable(RoomcastError):
+    """The log cannot take the write now."""
+
+    status = 503
+    kind = "log-unavailable"
+    retry_after: ClassVar[int] = 2
+    """Seconds after which a client may try again."""
+
+
+class Malformed(RoomcastError):
+    """The body cannot be read."""
+
+    status = 400
+    kind = "malformed"
+
+
+class NotFound(RoomcastError):
+    """There is nothing here."""
+
+    status = 404
+    kind = "not-found"
+
+
+class MethodNotAllowed(RoomcastError):
+    """This method is not offered here."""
+
+    status = 405
+    kind = "method-not-allowed"
+
+    def __init__(self, detail: str, allowed: Sequence[str]) -> None:
+        super().__init__(detail)
+        self.allowed = tuple(allowed)
+
+
+class NotAcceptable(RoomcastError):
+    """None of the accepted formats is offered."""
+
+    status = 406
+    kind = "not-acceptable"
+
+
+class Gone(RoomcastError):
+    """The message is no longer retained."""
+
+    status = 410
+    kind = "gone"
+
+
+class TooLarge(RoomcastError):
+    """The request is too large."""
+
+    status = 413
+    kind = "too-large"
+
+
+class UnsupportedMediaType(RoomcastError):
+    """The body's media type is not taken."""
+
+    status = 415
+    kind = "unsupported-media-type"
+
+
+class Invalid(RoomcastError):
+    """The request does not say what it must."""
+
+    status = 422
+    kind = "invalid"
+
+
+class KeyReused(RoomcastError):
+    """The Idempotency-Key was used for another request."""
+
+    status = 422
+    kind = "key-reused"

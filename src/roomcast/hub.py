@@ -1,0 +1,257 @@
+"""The rooms of this process: their recent messages as encoded bytes, and who is caught up.
+
+Laws:
+- The tail feeds the hub, nothing else does. All that one turn brings is one write per follower.
+- A follower is a position, not a queue. Who is caught up sits in an audience (all who follow the same rooms
+  over the same wire); who is not reads `window` at its own pace and rejoins.
+- A message is framed once per wire; the same bytes object goes to every follower, live or replaying.
+- No I/O and no clock: a sink is told bytes and says whether it wants more.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import merge
+from typing import NamedTuple, Protocol
+
+from roomcast.message import Message
+from roomcast.wire.encode import WIRES, Wire
+
+WINDOW_BYTES = 16 * 1024 * 1024
+"""How much of the recent past is kept at hand: with the default retention, all of it."""
+PIECE_BYTES = 64 * 1024
+"""The most one write hands a follower, and so the most that waits in our memory for a slow one."""
+_ENTRY_BYTES = 300
+"""What an entry weighs beside its bodies and frames, as measured."""
+
+
+class Sink(Protocol):
+    """Where a follower's bytes go."""
+
+    def write(self, data: bytes) -> bool:
+        """Takes all of `data`; False where it wants no more until it says so. Never raises."""
+        ...
+
+
+class Follower(Protocol):
+    """Whom the hub tells that its sink could not keep up."""
+
+    def fall_behind(self, position: int) -> None:
+        """It left its audience with everything up to `position` written."""
+        ...
+
+
+class Entry:
+    """A message and its frames, one per wire, each made when first needed."""
+
+    __slots__ = ("frames", "message")
+
+    def __init__(self, message: Message) -> None:
+        self.message = message
+        self.frames: list[bytes | None] = [None] * len(WIRES)
+
+    def frame(self, wire: Wire, epoch: str) -> bytes:
+        frame = self.frames[wire.index]
+        if frame is None:
+            frame = self.frames[wire.index] = wire.message(epoch, self.message)
+        return frame
+
+
+class Piece(NamedTuple):
+    """Consecutive messages of some rooms, and the position they reach."""
+
+    entries: Sequence[Entry]
+    position: int
+
+
+class Audience:
+    """All caught-up followers of the same rooms over the same wire."""
+
+    __slots__ = ("live", "position", "rooms", "spoke_at", "wire")
+
+    def __init__(self, rooms: frozenset[str], wire: Wire) -> None:
+        self.rooms = rooms
+        self.wire = wire
+        self.live: dict[Sink, Follower] = {}
+        self.position = 0
+        """What all of `live` were written up to."""
+        self.spoke_at = 0.0
+        """When they were last written to, in the loop's time."""
+
+    def write(self, data: bytes, sinks: Iterable[Sink] | None = None) -> None:
+        """One write to everybody, or to these of them; who cannot take more leaves."""
+        for sink in [sink for sink in sinks or self.live if not sink.write(data)]:
+            self.live.pop(sink).fall_behind(self.position)
+
+
+class _Room:
+    """One room's part of the window, oldest first; what lies before `start` was evicted."""
+
+    __slots__ = ("audiences", "entries", "floor", "seqs", "start")
+
+    def __init__(self, floor: int) -> None:
+        self.floor = floor
+        """Every message of this room above it is in the window."""
+        self.seqs: list[int] = []
+        self.entries: list[Entry] = []
+        self.start = 0
+        self.audiences: list[Audience] = []
+
+    def add(self, entry: Entry) -> None:
+        self.seqs.append(entry.message.seq)
+        self.entries.append(entry)
+
+    def after(self, seq: int) -> Iterator[Entry]:
+        first = bisect_right(self.seqs, seq, self.start)
+        return (self.entries[i] for i in range(first, len(self.entries)))
+
+    def newest(self, count: int) -> Sequence[int]:
+        return self.seqs[max(self.start, len(self.seqs) - count) :]
+
+    def evict(self) -> Entry:
+        entry = self.entries[self.start]
+        self.floor = entry.message.seq
+        self.start += 1
+        if self.start > 32 and self.start * 2 > len(self.entries):
+            del self.seqs[: self.start], self.entries[: self.start]
+            self.start = 0
+        return entry
+
+    @property
+    def idle(self) -> bool:
+        return self.start == len(self.entries) and not self.audiences
+
+
+class Hub:
+    """The window over the newest messages, and the audiences they are delivered to."""
+
+    def __init__(self, epoch: str, position: int, trimmed: int, window_bytes: int = WINDOW_BYTES) -> None:
+        self.epoch = epoch
+        self.position = position
+        """Everything up to here was delivered to every audience."""
+        self.trimmed = trimmed
+        """How far the log is trimmed: what is not retained is not served from here either."""
+        self.deliveries = 0
+        self.audiences: dict[tuple[frozenset[str], Wire], Audience] = {}
+        self._floor = position
+        """Every message above it is in the window."""
+        self._rooms: dict[str, _Room] = {}
+        self._order: deque[_Room] = deque()
+        self._bytes = 0
+        self._window_bytes = window_bytes
+
+    def feed(self, messages: Sequence[Message], trimmed: int, now: float) -> None:
+        """What the tail brought: keeps it, gives it to everybody who is caught up, and evicts the oldest."""
+        heard: dict[Audience, list[Entry]] = {}
+        for message in messages:
+            entry, room = self._keep(message)
+            for audience in room.audiences:
+                heard.setdefault(audience, []).append(entry)
+        if messages:
+            self.position = messages[-1].seq
+        for audience, entries in heard.items():
+            self._deliver(audience, entries, now)
+        self.trimmed = trimmed
+        self._evict()
+
+    def join(self, rooms: frozenset[str], wire: Wire, sink: Sink, follower: Follower, now: float) -> None:
+        """From now on the sink is written what comes; it has everything up to `position`."""
+        audience = self.audiences.get((rooms, wire))
+        if audience is None:
+            audience = self.audiences[rooms, wire] = Audience(rooms, wire)
+            audience.spoke_at = now
+            for room in rooms:
+                self._room(room).audiences.append(audience)
+        audience.position = self.position
+        audience.live[sink] = follower
+
+    def leave(self, rooms: frozenset[str], wire: Wire, sink: Sink) -> None:
+        """The sink is written no more, whether it was caught up or not."""
+        audience = self.audiences.get((rooms, wire))
+        if audience is None:
+            return
+        audience.live.pop(sink, None)
+        if not audience.live:
+            del self.audiences[rooms, wire]
+            for room in rooms:
+                self._rooms[room].audiences.remove(audience)
+                self._forget(room)
+
+    def window(self, rooms: frozenset[str], after: int) -> Piece | None:
+        """The next piece of these rooms after a position; None where the window begins later."""
+        if any(after < self._reach(room) for room in rooms):
+            return None
+        size = 0
+        entries: list[Entry] = []
+        for entry in self._after(rooms, after):
+            entries.append(entry)
+            size += len(entry.message.body) + _ENTRY_BYTES // 2
+            if size >= PIECE_BYTES:
+                return Piece(entries, entry.message.seq)
+        return Piece(entries, self.position)
+
+    def seek_newest(self, rooms: frozenset[str], count: int) -> int | None:
+        """The position after which these rooms' newest `count` begin; None where the window is short."""
+        found = [self._rooms[room].newest(count) for room in rooms if room in self._rooms]
+        seqs = sorted(seq for part in found for seq in part)
+        if len(seqs) >= count:
+            return seqs[-count] - 1 if count else self.position
+        return self.trimmed if self._floor <= self.trimmed else None
+
+    def _keep(self, message: Message) -> tuple[Entry, _Room]:
+        entry, room = Entry(message), self._room(message.room)
+        room.add(entry)
+        self._order.append(room)
+        self._bytes += _weight(message)
+        return entry, room
+
+    def _deliver(self, audience: Audience, entries: Sequence[Entry], now: float) -> None:
+        self.deliveries += len(entries) * len(audience.live)
+        audience.spoke_at = now
+        for piece in pieces(entries):
+            audience.position = piece[-1].message.seq
+            audience.write(b"".join([entry.frame(audience.wire, self.epoch) for entry in piece]))
+
+    def _evict(self) -> None:
+        while self._order and (self._bytes > self._window_bytes or self._floor < self.trimmed):
+            room = self._order.popleft()
+            message = room.evict().message
+            self._floor = message.seq
+            self._bytes -= _weight(message)
+            self._forget(message.room)
+
+    def _room(self, name: str) -> _Room:
+        room = self._rooms.get(name)
+        if room is None:
+            room = self._rooms[name] = _Room(self._floor)
+        return room
+
+    def _forget(self, name: str) -> None:
+        if self._rooms[name].idle:
+            del self._rooms[name]
+
+    def _reach(self, name: str) -> int:
+        room = self._rooms.get(name)
+        return self._floor if room is None else room.floor
+
+    def _after(self, rooms: frozenset[str], seq: int) -> Iterator[Entry]:
+        parts = [self._rooms[name].after(seq) for name in rooms if name in self._rooms]
+        return parts[0] if len(parts) == 1 else merge(*parts, key=lambda entry: entry.message.seq)
+
+
+def pieces(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+    """Splits a burst, so that no write is much larger than `PIECE_BYTES`."""
+    start = size = 0
+    for end, entry in enumerate(entries):
+        size += len(entry.message.body) + _ENTRY_BYTES // 2
+        if size >= PIECE_BYTES:
+            yield entries[start : end + 1]
+            start, size = end + 1, 0
+    if start < len(entries):
+        yield entries[start:]
+
+
+def _weight(message: Message) -> int:
+    return 2 * len(message.body) + _ENTRY_BYTES

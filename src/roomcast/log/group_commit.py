@@ -1,0 +1,187 @@
+"""Gathers appends into groups and gives them to the writer. Lives on the event loop; knows no SQL.
+
+Laws:
+- The writer has one job at a time. While it commits one group the next gathers, and goes the moment the
+  writer is back; all appends of one turn of the loop go together.
+- A commit comes back in one call: the tail is woken first, then the publishers are answered.
+- Trimming beyond what commits do by themselves waits for quiet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import NamedTuple
+
+import apsw
+
+from roomcast.errors import LogUnavailable, RoomcastError
+from roomcast.log.base import Appended, Retention
+from roomcast.log.feed import Feed
+from roomcast.log.sqlite_errors import unavailable
+from roomcast.log.sqlite_state import State
+from roomcast.log.sqlite_writer import Committed, Request, Writer
+
+PENDING_APPENDS = 10_000
+PENDING_BYTES = 64 * 1024 * 1024
+"""What may wait for the disk: publishers that are faster than the disk would fill the memory."""
+GROUP_MESSAGES = 2_000
+GROUP_BYTES = 4 * 1024 * 1024
+"""What one transaction takes on, so that no publish waits long for the others of its group."""
+TRIM_PAUSE = 0.01
+"""Seconds of quiet before a step of trimming, so that it falls between publishes and not before one."""
+
+_log = logging.getLogger(__name__)
+
+
+class Pending(NamedTuple):
+    """An append that waits for its group, or for its answer."""
+
+    request: Request
+    bytes: int
+    answer: asyncio.Future[Appended]
+
+
+class GroupCommit:
+    """The way from the loop to the writer and back."""
+
+    def __init__(
+        self, writer: Writer, thread: ThreadPoolExecutor, feed: Feed, state: State, retention: Retention
+    ) -> None:
+        self._writer = writer
+        self._thread = thread
+        self._feed = feed
+        self._retention = retention
+        self._state = state
+        """The log as of the last commit."""
+        self._loop = asyncio.get_running_loop()
+        self._pending: deque[Pending] = deque()
+        self._pending_bytes = 0
+        self._scheduled = False
+        """Whether the next group goes at the end of this turn of the loop."""
+        self._busy = False
+        """Whether the writer has a job."""
+        self._failing = False
+        """Whether the last job failed: a full disk is one line in the server's log, not one a publish."""
+        self._trim_timer: asyncio.TimerHandle | None = None
+        self._ended: asyncio.Future[None] | None = None
+        """Set where no more is to come; done when nothing is under way."""
+
+    async def append(self, request: Request) -> Appended:
+        pending = Pending(request, sum(len(draft.body) for draft in request.drafts), self._loop.create_future())
+        self._admit(pending.bytes)
+        self._pending.append(pending)
+        self._pending_bytes += pending.bytes
+        if not self._busy and not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._next)
+        return await pending.answer
+
+    def trim_later(self) -> None:
+        """Asks for a step of trimming after a moment of quiet, where there is anything that may be trimmed."""
+        self._cancel_trimming()
+        floor = self._feed.floor
+        trimmable = floor is None or floor > self._state.trimmed
+        if self._ended is None and trimmable and self._state.over(self._retention):
+            self._trim_timer = self._loop.call_later(TRIM_PAUSE, self._trim)
+
+    async def end(self) -> None:
+        """Takes no more appends, and waits for those under way."""
+        if self._ended is None:
+            self._ended = self._loop.create_future()
+            self._cancel_trimming()
+            self._next()
+        await asyncio.shield(self._ended)
+
+    def _admit(self, size: int) -> None:
+        if self._ended is not None:
+            raise LogUnavailable("The log is closed.")
+        if len(self._pending) >= PENDING_APPENDS or self._pending_bytes + size > PENDING_BYTES:
+            raise LogUnavailable("The log is behind: its disk is slower than what is published.")
+
+    def _next(self) -> None:
+        self._scheduled = False
+        if self._busy:
+            return
+        if group := self._take_group():
+            requests = [pending.request for pending in group]
+            self._start(partial(self._writer.commit, requests, self._feed.floor), group)
+        elif self._ended and not self._ended.done():
+            self._ended.set_result(None)
+
+    def _take_group(self) -> list[Pending]:
+        group: list[Pending] = []
+        messages = size = 0
+        while self._pending and messages < GROUP_MESSAGES and size < GROUP_BYTES:
+            pending = self._pending.popleft()
+            self._pending_bytes -= pending.bytes
+            # Whoever has been cancelled by now has asked for nothing yet.
+            if not pending.answer.done():
+                group.append(pending)
+                messages += len(pending.request.drafts)
+                size += pending.bytes
+        return group
+
+    def _trim(self) -> None:
+        self._trim_timer = None
+        if not self._busy and not self._scheduled:
+            self._start(partial(self._writer.trim, self._feed.floor), ())
+
+    def _cancel_trimming(self) -> None:
+        if self._trim_timer:
+            self._trim_timer.cancel()
+            self._trim_timer = None
+
+    def _start(self, job: Callable[[], Committed], group: Sequence[Pending]) -> None:
+        self._busy = True
+        self._thread.submit(self._work, job, group)
+
+    def _work(self, job: Callable[[], Committed], group: Sequence[Pending]) -> None:
+        """Runs in the writer's thread."""
+        outcome: Committed | Exception
+        try:
+            outcome = job()
+        except apsw.Error as error:
+            outcome = unavailable(error)
+        except Exception as error:
+            outcome = error
+        self._loop.call_soon_threadsafe(self._done, group, outcome)
+
+    def _done(self, group: Sequence[Pending], outcome: Committed | Exception) -> None:
+        self._busy = False
+        if isinstance(outcome, Committed):
+            self._committed(group, outcome)
+        else:
+            self._failed(group, outcome)
+        self._next()
+
+    def _committed(self, group: Sequence[Pending], committed: Committed) -> None:
+        if self._failing:
+            self._failing = False
+            _log.warning("The log can be written again.")
+        self._state = committed.state
+        self._feed.push(committed.messages, committed.state.trimmed)
+        for pending, answer in zip(group, committed.answers, strict=True):
+            _resolve(pending.answer, answer)
+        self.trim_later()
+
+    def _failed(self, group: Sequence[Pending], error: Exception) -> None:
+        if not self._failing:
+            self._failing = True
+            _log.error("The log cannot be written: %s", error, exc_info=error)
+        for pending in group:
+            # Each its own: a traceback grows with every task that raises the same exception.
+            _resolve(pending.answer, LogUnavailable(str(error)))
+
+
+def _resolve(future: asyncio.Future[Appended], answer: Appended | RoomcastError) -> None:
+    if future.done():  # Cancelled while its group was on its way: its messages are stored all the same.
+        return
+    if isinstance(answer, RoomcastError):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)

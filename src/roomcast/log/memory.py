@@ -1,0 +1,222 @@
+"""The log in memory: for tests, for trying roomcast out, and for whoever needs no history after a restart.
+
+It keeps every promise of `base` but the one about kill -9. Nothing here awaits, so each method is one moment.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import AsyncIterator, Iterable, Sequence
+from heapq import merge
+from itertools import islice, takewhile
+
+from roomcast.errors import LogUnavailable
+from roomcast.log.base import Appended, Batch, Bounds, Idempotency, Page, Retention, RoomStats, Start
+from roomcast.log.feed import Feed
+from roomcast.log.losses import Trimmed, losses_between, losses_since, watermark
+from roomcast.log.numbering import Kept, Key, Numbering, now
+from roomcast.message import Draft, Message, new_epoch
+
+PAGE_BYTES = 256 * 1024
+EMPTY_ROOMS = 10_000
+_FETCH_MESSAGES = 1_000
+_NOT_TRIMMED = Trimmed(0, 0, 0)
+
+
+async def open_log(
+    url: str, rest: str, *, retention: Retention, empty_rooms: int = EMPTY_ROOMS, **durability: object
+) -> MemoryLog:
+    """A new, empty log; durability means nothing here."""
+    return MemoryLog(retention, name=url, empty_rooms=empty_rooms)
+
+
+class RoomIndex:
+    """One room: the seqs of its retained messages, oldest first, and how far it is trimmed."""
+
+    def __init__(self, trimmed: Trimmed) -> None:
+        self.newest = trimmed.seq
+        self.newest_at = trimmed.at
+        self.trimmed = trimmed
+        self._seqs: list[int] = []
+        self._start = 0
+        """Where the retained ones begin in `_seqs`: cutting the front off one by one would move all others."""
+
+    def __len__(self) -> int:
+        return len(self._seqs) - self._start
+
+    def add(self, message: Message) -> None:
+        self._seqs.append(message.seq)
+        self.newest, self.newest_at = message.seq, message.stored_at
+
+    def trim(self, message: Message) -> None:
+        """Takes its oldest message off."""
+        self.trimmed = Trimmed(message.seq, message.stored_at, self.trimmed.lost + 1)
+        self._start += 1
+        if self._start * 2 > len(self._seqs):
+            del self._seqs[: self._start]
+            self._start = 0
+
+    def ascending(self, after: int) -> Iterable[int]:
+        return islice(self._seqs, bisect_right(self._seqs, after, lo=self._start), None)
+
+    def descending(self, before: int) -> Iterable[int]:
+        end = bisect_left(self._seqs, before, lo=self._start)
+        return (self._seqs[index] for index in range(end - 1, self._start - 1, -1))
+
+
+class MemoryLog:
+    """The messages by seq, and an index of each room."""
+
+    def __init__(self, retention: Retention, *, name: str = "memory:", empty_rooms: int = EMPTY_ROOMS) -> None:
+        self.name = name
+        self.epoch = new_epoch()
+        self.retention = retention
+        self._empty_rooms = empty_rooms
+        self._messages: dict[int, Message] = {}
+        self._rooms: dict[str, RoomIndex] = {}
+        self._empty: dict[str, None] = {}
+        """Rooms without messages; in order of their newest, as trimming empties them in that order."""
+        self._forgotten = _NOT_TRIMMED
+        """What must be taken for the trimming of a room not in `_rooms`."""
+        self._keys: dict[Key, Kept] = {}
+        self._key_of: dict[int, Key] = {}
+        """The key whose first message this seq is."""
+        self._newest = 0
+        self._newest_at = 0
+        self._trimmed = 0
+        self._bytes = 0
+        self._closed = False
+        self._feed = Feed(0, 0, self._fetch, self._trim_and_tell)
+
+    async def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None = None) -> Appended:
+        self._check_open()
+        numbering = Numbering(
+            retention=self.retention,
+            after=self._newest,
+            stored_at=now(self._newest_at),
+            forgotten=self._forgotten.seq,
+            newest={draft.room: self._newest_of(draft.room) for draft in drafts},
+            keys=self._keys,
+            load=lambda kept: [self._messages[seq] for seq in range(kept.first, kept.first + kept.size)],
+        )
+        appended = numbering.append(drafts, idempotency)
+        for message in numbering.messages:
+            self._store(message)
+        for new in numbering.new_keys:
+            self._key_of[new.kept.first] = (new.scope, new.key)
+        if numbering.messages:
+            self._trim()
+            self._feed.push(numbering.messages, self._trimmed)
+        return appended
+
+    async def read(self, rooms: frozenset[str], after: int, limit: int, before: int | None = None) -> Page:
+        self._check_open()
+        end = self._newest if before is None else min(self._newest, max(after, before - 1))
+        messages, cut = self._page(rooms, after, limit, end)
+        losses = losses_between(rooms, self._trimmings(rooms), self._forgotten, after, before)
+        return Page(messages, messages[-1].seq if cut else end, losses)
+
+    async def get(self, seq: int) -> Message | None:
+        self._check_open()
+        return self._messages.get(seq)
+
+    async def seek_newest(self, rooms: frozenset[str], count: int, before: int | None = None) -> int:
+        self._check_open()
+        end = self._newest if before is None else min(self._newest, before - 1)
+        descending = merge(*(index.descending(end + 1) for index in self._known(rooms)), reverse=True)
+        newest = list(islice(descending, count))
+        return newest[-1] - 1 if newest else max(end, 0)
+
+    async def seek_time(self, rooms: frozenset[str], since: int) -> Start:
+        self._check_open()
+        retained = range(self._trimmed + 1, self._newest + 1)
+        early = bisect_left(retained, since, key=lambda seq: self._messages[seq].stored_at)
+        losses = losses_since(rooms, self._trimmings(rooms), self._forgotten, since)
+        return Start(self._trimmed + early, losses)
+
+    def tail(self, after: int) -> AsyncIterator[Batch]:
+        return self._feed.open(after)
+
+    async def bounds(self) -> Bounds:
+        self._check_open()
+        return Bounds(self._trimmed, self._newest, self._bytes)
+
+    async def rooms(self) -> Sequence[RoomStats]:
+        self._check_open()
+        known = sorted(self._rooms.items())
+        return [RoomStats(room, len(index), index.newest, index.newest_at) for room, index in known if index]
+
+    async def close(self) -> None:
+        self._closed = True
+        self._feed.end()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise LogUnavailable("The log is closed.")
+
+    def _store(self, message: Message) -> None:
+        self._newest, self._newest_at = message.seq, message.stored_at
+        self._bytes += len(message.body)
+        self._messages[message.seq] = message
+        self._empty.pop(message.room, None)
+        self._rooms.setdefault(message.room, RoomIndex(self._forgotten)).add(message)
+
+    def _trim(self) -> None:
+        """The oldest first, down to the cap; never what the tail was not yet asked past."""
+        floor = self._feed.floor
+        end = self._newest if floor is None else min(floor, self._newest)
+        while self._trimmed < end and self._over():
+            self._trim_one(self._messages.pop(self._trimmed + 1))
+
+    def _over(self) -> bool:
+        return len(self._messages) > self.retention.max_messages or self._bytes > self.retention.max_bytes
+
+    def _trim_one(self, message: Message) -> None:
+        self._trimmed = message.seq
+        self._bytes -= len(message.body)
+        if key := self._key_of.pop(message.seq, None):
+            del self._keys[key]
+        index = self._rooms[message.room]
+        index.trim(message)
+        if not index:
+            self._empty[message.room] = None
+            self._forget()
+
+    def _forget(self) -> None:
+        """Without a bound, every room ever used would be remembered: the longest empty ones go."""
+        while len(self._empty) > self._empty_rooms:
+            room = next(iter(self._empty))
+            del self._empty[room]
+            index = self._rooms.pop(room)
+            self._forgotten = watermark(index.newest, index.newest_at)
+
+    def _trim_and_tell(self) -> None:
+        before = self._trimmed
+        self._trim()
+        if self._trimmed > before:
+            self._feed.push((), self._trimmed)
+
+    def _page(self, rooms: frozenset[str], after: int, limit: int, end: int) -> tuple[list[Message], bool]:
+        """The messages, and whether there may be more."""
+        seqs = merge(*(index.ascending(after) for index in self._known(rooms)))
+        messages: list[Message] = []
+        size = 0
+        for seq in takewhile(lambda seq: seq <= end, seqs):
+            messages.append(self._messages[seq])
+            size += len(messages[-1].body)
+            if len(messages) >= limit or size >= PAGE_BYTES:
+                return messages, True
+        return messages, False
+
+    async def _fetch(self, after: int) -> Sequence[Message]:
+        end = min(self._newest, after + _FETCH_MESSAGES)
+        return [self._messages[seq] for seq in range(after + 1, end + 1)]
+
+    def _known(self, rooms: frozenset[str]) -> list[RoomIndex]:
+        return [self._rooms[room] for room in rooms if room in self._rooms]
+
+    def _newest_of(self, room: str) -> int:
+        return self._rooms[room].newest if room in self._rooms else self._forgotten.seq
+
+    def _trimmings(self, rooms: frozenset[str]) -> dict[str, Trimmed]:
+        return {room: self._rooms[room].trimmed for room in rooms if room in self._rooms}

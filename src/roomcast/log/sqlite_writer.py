@@ -1,0 +1,188 @@
+"""Writes the database: the one write connection, used by one thread at a time, never the event loop's.
+
+Laws:
+- A group of appends is one statement, and so one transaction that SQLite rolls back where anything of it fails.
+  It fails as a whole, but for an append refused by itself.
+- What is known in memory is taken over only when it is committed; after a failure it is read from the database
+  afresh. So a failure leaves no hole, and the next append finds out by itself whether the disk is back.
+- Trimming is bounded: no commit and no step of it takes longer for how much is beyond the cap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import apsw
+import msgspec
+
+from roomcast.errors import RoomcastError
+from roomcast.log.base import Appended, Idempotency, Retention
+from roomcast.log.numbering import Kept, Key, NewKey, Numbering, now
+from roomcast.log.queries import NO_END, QUERIES, pack, to_json, unpack
+from roomcast.log.sqlite_state import State
+from roomcast.message import Draft, Message
+
+TRIM_BESIDE = 32
+"""A commit trims twice what it adds and this many."""
+TRIM_STEP = 500
+"""What a step trims while nothing else is to be done."""
+
+_keys = msgspec.json.Decoder(list[tuple[str, str, str, int, int]])
+_newest = msgspec.json.Decoder(dict[str, int])
+
+
+class Request(NamedTuple):
+    """An append, as it waits for its group."""
+
+    drafts: Sequence[Draft]
+    idempotency: Idempotency | None
+
+
+Answer = Appended | RoomcastError
+
+
+class Committed(NamedTuple):
+    """What a commit has done."""
+
+    state: State
+    messages: Sequence[Message]
+    answers: Sequence[Answer]
+    """One for each request, in order."""
+
+
+class Writer:
+    """The log's one writer."""
+
+    def __init__(self, connection: apsw.Connection, state: State, retention: Retention, empty_rooms: int) -> None:
+        self._connection = connection
+        self._retention = retention
+        self._empty_rooms = empty_rooms
+        self._state: State | None = state
+        """None after a failure: it is to be read from the database then."""
+        self._maybe_empty = 2 * empty_rooms + 1
+        """How many rooms may be empty: as counted last (so many at first that they are counted soon), and one
+        for each message trimmed since."""
+
+    def _known_state(self) -> State:
+        if self._state is None:
+            self._state = State(*self._row("load_state"))
+        return self._state
+
+    def commit(self, requests: Sequence[Request], floor: int | None) -> Committed:
+        """Stores a group of appends, and trims, not beyond `floor`."""
+        self._forget()
+        before = self._known_state()
+        numbering = self._number(requests, before)
+        answers = [_answer(numbering, request) for request in requests]
+        if not numbering.messages:
+            return Committed(before, (), answers)
+        after = self._trim(_grown(before, numbering.messages), 2 * len(numbering.messages) + TRIM_BESIDE, floor)
+        return Committed(self._step(after, numbering), numbering.messages, answers)
+
+    def trim(self, floor: int | None) -> Committed:
+        """One step of trimming, not beyond `floor`."""
+        self._forget()
+        after = self._trim(self._known_state(), TRIM_STEP, floor)
+        return Committed(self._step(after), (), ())
+
+    def close(self) -> None:
+        """Empties the write-ahead log, where that can be done, and lets go of the database."""
+        with suppress(apsw.Error):
+            # Only with this wait is all that a lowered `synchronous` left in the kernel on the disk for sure.
+            self._connection.pragma("synchronous", "full")
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self._run("end_life")
+        self._connection.close()
+
+    def _number(self, requests: Sequence[Request], state: State) -> Numbering:
+        return Numbering(
+            retention=self._retention,
+            after=state.newest,
+            stored_at=now(state.newest_at),
+            forgotten=state.forgotten,
+            newest=self._load_newest({draft.room for request in requests for draft in request.drafts}),
+            keys=self._load_keys([request.idempotency for request in requests if request.idempotency]),
+            load=self._load_messages,
+        )
+
+    def _trim(self, state: State, most: int, floor: int | None) -> State:
+        """The oldest `most` messages at most, down to the cap; only what is stored already."""
+        stored = self._known_state().newest
+        end = min(state.trimmed + most, stored, stored if floor is None else floor)
+        if end <= state.trimmed or not state.over(self._retention):
+            return state
+        bounds = {
+            "most": end,
+            "by_count": state.newest - self._retention.max_messages,
+            "excess_bytes": state.bytes - self._retention.max_bytes,
+        }
+        trimmed, size = self._row("find_trim", bounds)
+        return state._replace(trimmed=trimmed, bytes=state.bytes - size)
+
+    def _step(self, after: State, numbering: Numbering | None = None) -> State:
+        """Brings the log from the known state to the one `after`, or leaves it as it is."""
+        before, self._state = self._known_state(), None
+        keys = [_key_row(new) for new in numbering.new_keys] if numbering else []
+        messages = pack(numbering.messages if numbering else ())
+        self._run("step", messages | after._asdict() | {"keys": to_json(keys)})
+        self._maybe_empty += after.trimmed - before.trimmed
+        self._state = after
+        return after
+
+    def _forget(self) -> None:
+        """Without a bound, every room ever used would be remembered: the longest empty ones go. Counting them
+        takes a while, so only when there may be a tenth too many."""
+        if self._maybe_empty > self._empty_rooms + self._empty_rooms // 10:
+            self._maybe_empty = self._value("count_empty_rooms")
+            count = min(self._maybe_empty - self._empty_rooms, TRIM_STEP)
+            if count > 0:
+                self._run("forget", {"count": count})
+                self._maybe_empty -= count
+                self._state = None
+
+    def _load_newest(self, rooms: set[str]) -> dict[str, int]:
+        return _newest.decode(self._value("load_newest", {"rooms": to_json(list(rooms))}))
+
+    def _load_keys(self, asked: Sequence[Idempotency]) -> dict[Key, Kept]:
+        if not asked:
+            return {}
+        pairs = to_json([(idempotency.scope, idempotency.key) for idempotency in asked])
+        rows = _keys.decode(self._value("load_keys", {"keys": pairs}))
+        return {(scope, key): Kept(bytes.fromhex(digest), *rest) for scope, key, digest, *rest in rows}
+
+    def _load_messages(self, kept: Kept) -> Sequence[Message]:
+        parameters = {"after": kept.first - 1, "limit": kept.size, "most_bytes": NO_END}
+        return unpack(*self._row("page_of_all", parameters))
+
+    def _run(self, name: str, parameters: dict[str, Any] | None = None) -> None:
+        self._connection.execute(QUERIES[name], parameters)
+
+    def _row(self, name: str, parameters: dict[str, Any] | None = None) -> Any:
+        # The list steps past the row: a statement left standing there holds its moment open.
+        [row] = list(self._connection.execute(QUERIES[name], parameters))
+        return row
+
+    def _value(self, name: str, parameters: dict[str, Any] | None = None) -> Any:
+        [value] = self._row(name, parameters)
+        return value
+
+
+def _grown(state: State, messages: Sequence[Message]) -> State:
+    return state._replace(
+        newest=messages[-1].seq,
+        newest_at=messages[-1].stored_at,
+        bytes=state.bytes + sum(len(message.body) for message in messages),
+    )
+
+
+def _answer(numbering: Numbering, request: Request) -> Answer:
+    try:
+        return numbering.append(request.drafts, request.idempotency)
+    except RoomcastError as error:
+        return error
+
+
+def _key_row(new: NewKey) -> tuple[str, str, str, int, int]:
+    return (new.scope, new.key, new.kept.digest.hex(), new.kept.first, new.kept.size)

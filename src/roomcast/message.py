@@ -1,0 +1,75 @@
+"""What a message is, once stored, and how it is named.
+
+An id is `<epoch>-<seq>`: `seq` counts the messages of the whole log from 1 without a hole, `epoch` names this
+life of the log. Ids are therefore ordered, and one id is a resume point for any set of rooms.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+_ID = re.compile(r"([a-z0-9]{4,12})-(0|[1-9][0-9]{0,17})")
+_EPOCH_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
+
+
+class MessageId(NamedTuple):
+    """A message's id, and as well a position: everything up to and including `seq`."""
+
+    epoch: str
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.seq}"
+
+    @classmethod
+    def parse(cls, text: str) -> MessageId | None:
+        """The id that `text` spells, or None where it spells none."""
+        match = _ID.fullmatch(text)
+        return cls(match[1], int(match[2])) if match else None
+
+
+class Draft(NamedTuple):
+    """A message that was validated and not yet stored."""
+
+    room: str
+    type: str | None
+    """The SSE event type, or None."""
+    body: bytes
+    """Compact JSON, an object without id and timestamp; opaque to the log, and what retention counts."""
+
+
+class Message(NamedTuple):
+    """A stored message. A tuple, because hundreds of thousands are made a second."""
+
+    seq: int
+    room: str
+    type: str | None
+    stored_at: int
+    """Milliseconds since 1970 UTC, never below that of the message before."""
+    prev: int
+    """An upper bound for the `seq` of the room's previous message, exact while the log remembers the room;
+    0 where there was none."""
+    body: bytes
+
+
+def new_epoch() -> str:
+    """A random word that no other log, and no other life of this one, has: 50 bits."""
+    return "".join(secrets.choice(_EPOCH_LETTERS) for _ in range(10))
+
+
+def rfc3339(ms: int) -> str:
+    """`2026-11-22T06:27:00.123Z` for milliseconds since 1970."""
+    return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{ms % 1000:03d}Z"
+
+
+def as_json(epoch: str, message: Message) -> bytes:
+    """The message as its users see it: one line of JSON, with its id and timestamp."""
+    return b'{"id":"%b-%d",%b,"timestamp":"%b"}' % (
+        epoch.encode(),
+        message.seq,
+        message.body[1:-1],
+        rfc3339(message.stored_at).encode(),
+    )

@@ -1,0 +1,81 @@
+"""Log lines, for a person in a terminal or as JSON, written by a thread of their own: a terminal or pipe that
+nobody reads must not hold up the loop."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import queue
+import sys
+from logging.handlers import QueueHandler, QueueListener
+
+import msgspec
+
+from roomcast.message import rfc3339
+
+_WAITING_LINES = 10_000
+"""More than these are dropped: a stuck terminal is no reason to grow."""
+
+access = logging.getLogger("roomcast.access")
+
+
+class _Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        when = self.formatTime(record, "%H:%M:%S")
+        mark = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+        trace = f"\n{self.formatException(record.exc_info)}" if record.exc_info else ""
+        return f"{when} {mark}{record.getMessage()}{trace}"
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": rfc3339(int(record.created * 1000)),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            line["trace"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line).decode()
+
+
+class _Dropping(QueueHandler):
+    """Drops what does not fit, and formats in the listener's thread."""
+
+    def __init__(self, waiting: queue.SimpleQueue[logging.LogRecord]) -> None:
+        super().__init__(waiting)
+        self._waiting = waiting
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        if self._waiting.qsize() < _WAITING_LINES:
+            self._waiting.put(record)
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        return record
+
+
+def log_to_stderr(format: str, requests: bool) -> None:
+    """Sets up the lines of this program and of uvicorn."""
+    target = logging.StreamHandler(sys.stderr)
+    target.setFormatter(_Json() if format == "json" else _Text())
+    # Not a Queue: its lock is held while the thread takes a line, and the loop would wait for it.
+    waiting: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    listener = QueueListener(waiting, target)
+    listener.start()
+    atexit.register(listener.stop)
+    for name, level in (("roomcast", logging.INFO), ("uvicorn.error", logging.ERROR)):
+        logger = logging.getLogger(name)
+        logger.handlers = [_Dropping(waiting)]
+        logger.setLevel(level)
+        logger.propagate = False
+    access.setLevel(logging.INFO if requests else logging.WARNING)
+
+
+def note(client: str, method: str, target: str, status: int, seconds: float) -> None:
+    """One line for one request."""
+    if access.isEnabledFor(logging.INFO):
+        fields = {"client": client, "method": method, "target": target, "status": status, "seconds": seconds}
+        line = "%s %s %s %d %.1f ms"
+        access.info(line, client, method, target, status, seconds * 1000, extra={"fields": fields})

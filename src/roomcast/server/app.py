@@ -1,0 +1,176 @@
+"""The routes, and the only place where an error becomes an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import string
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import quote
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route, Router
+from starlette.types import Receive, Scope, Send
+
+from roomcast import __version__
+from roomcast.errors import LogUnavailable, MethodNotAllowed, NotFound, RoomcastError
+from roomcast.server import access, history, openapi, page
+from roomcast.server.cors import Cors
+from roomcast.server.lifecycle import Service
+from roomcast.server.metrics import metrics
+from roomcast.server.publish import publish
+from roomcast.server.subscribe import follow
+from roomcast.wire import negotiate
+
+Handler = Callable[[Service, Request], Awaitable[Response]]
+
+_MAX_TARGET = 1_000
+"""Bytes of a request's target in a log line: it may be as long as a request's head."""
+_AS_IT_IS = string.punctuation
+
+logger = logging.getLogger("roomcast.server")
+
+
+async def messages(service: Service, request: Request) -> Response:
+    """The messages of some rooms, as a stream or as a page."""
+    format = negotiate.preferred(", ".join(request.headers.getlist("accept")))
+    last_event_id = request.headers.get("last-event-id", "").encode("latin-1").decode(errors="replace")
+    query = negotiate.query(negotiate.parameters(request.scope["query_string"]), last_event_id)
+    if format == negotiate.PAGE:
+        response = await history.page(service, request, query)
+    else:
+        response = await follow(service, request, query, format)
+    response.headers.add_vary_header("Accept")
+    return response
+
+
+async def healthz(service: Service, request: Request) -> Response:
+    """The process answers."""
+    return _json({"status": "ok", "version": __version__})
+
+
+async def readyz(service: Service, request: Request) -> Response:
+    """The log answers and the tail is current; else 503 and why not."""
+    why_not = await service.ready()
+    if why_not:
+        return _json({"status": "unavailable", "detail": why_not}, 503)
+    return _json({"status": "ok", "position": f"{service.log.epoch}-{service.hub.position}"})
+
+
+async def describe(service: Service, request: Request) -> Response:
+    """What this API takes and gives, as OpenAPI 3.1."""
+    return _json(openapi.document(quote(request.scope.get("root_path", ""))))
+
+
+ROUTES: Mapping[str, Mapping[str, Handler]] = {
+    "/messages": {"GET": messages, "POST": publish},
+    "/messages/{id}": {"GET": history.message},
+    "/rooms": {"GET": history.rooms},
+    "/healthz": {"GET": healthz},
+    "/readyz": {"GET": readyz},
+    "/metrics": {"GET": metrics},
+    "/openapi.json": {"GET": describe},
+    "/": {"GET": page.index},
+    "/page/{name}": {"GET": page.asset},
+}
+
+
+class App:
+    """The API and the page of one service, as an ASGI application."""
+
+    def __init__(self, service: Service) -> None:
+        cors = Cors(service.settings.allow_origin)
+        routes = [Route(path, Endpoint(service, cors, handlers)) for path, handlers in ROUTES.items()]
+        self._router = Router(routes, redirect_slashes=False, default=Endpoint(service, cors, {}))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._router(scope, receive, send)
+
+
+class Endpoint:
+    """One path: what its methods do, errors as answers, CORS, and a line in the log."""
+
+    def __init__(self, service: Service, cors: Cors, handlers: Mapping[str, Handler]) -> None:
+        self._service = service
+        self._cors = cors
+        self._handlers = dict(handlers)
+        if "GET" in handlers:
+            self._handlers["HEAD"] = handlers["GET"]
+        self._methods = [*self._handlers, "OPTIONS"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        began = time.perf_counter()
+        try:
+            response = await self._answer(request)
+        except ClientDisconnect:
+            return
+        for name, value in self._cors.headers(request.headers).items():
+            if name == "vary":
+                response.headers.add_vary_header(value)
+            else:
+                response.headers[name] = value
+        self._service.requests[request.method, response.status_code] += 1
+        self._note(request, response.status_code, time.perf_counter() - began)
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        try:
+            if request.method == "OPTIONS" and self._handlers:
+                return self._options()
+            return await self._handler(request.method)(self._service, request)
+        except RoomcastError as error:
+            return problem(error, request)
+        except (ClientDisconnect, asyncio.CancelledError):
+            raise
+        except Exception:
+            logger.exception("%s %r failed", request.method, request.scope["path"])
+            return problem(RoomcastError("see the server's log"), request)
+
+    def _handler(self, method: str) -> Handler:
+        if not self._handlers:
+            raise NotFound(f"this server has {', '.join(ROUTES)}")
+        if method not in self._handlers:
+            raise MethodNotAllowed(f"use {', '.join(self._methods)}", self._methods)
+        return self._handlers[method]
+
+    def _options(self) -> Response:
+        headers = self._cors.preflight(self._methods)
+        return Response(status_code=204, headers={"allow": ", ".join(self._methods), **headers})
+
+    def _note(self, request: Request, status: int, seconds: float) -> None:
+        scope = request.scope
+        client = scope["client"][0] if scope.get("client") else "-"
+        target = scope.get("raw_path") or scope["path"].encode()
+        if scope["query_string"]:
+            target += b"?" + scope["query_string"]
+        # Escaped, or a client could write what it likes to the operator's terminal.
+        access.note(client, request.method, quote(target[:_MAX_TARGET], _AS_IT_IS), status, seconds)
+
+
+def problem(error: RoomcastError, request: Request) -> Response:
+    """The error as RFC 9457 has it."""
+    body = {
+        "type": f"urn:problem-type:roomcast:{error.kind}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "errors": [fault._asdict() for fault in error.faults],
+    }
+    headers = {"cache-control": "no-store"}
+    if isinstance(error, LogUnavailable):
+        headers["retry-after"] = str(error.retry_after)
+    if isinstance(error, MethodNotAllowed):
+        headers["allow"] = ", ".join(error.allowed)
+    if "expect" in request.headers:
+        # RFC 9110, section 10.1.1: whether the body still comes is open now, so this connection ends here.
+        headers["connection"] = "close"
+    return Response(msgspec.json.encode(body), error.status, headers, "application/problem+json")
+
+
+def _json(value: object, status: int = 200) -> Response:
+    headers = {"cache-control": "no-store"}
+    return Response(msgspec.json.encode(value), status, headers, "application/json")

@@ -1,0 +1,108 @@
+"""uvicorn's HTTP/1 protocol, with the take-over of a connection offered to the application.
+
+Beside it the bounds that uvicorn leaves open: how large a request's head may be, and how long it may take.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from roomcast.server.connection import SocketConnection
+
+TAKE_OVER = "roomcast.take_over"
+"""The ASGI extension: call it with a `SocketConnection`; False where the connection is already gone."""
+HEAD_BYTES = 64 * 1024
+"""Against header lines without end: llhttp has no bound of its own."""
+HEAD_SECONDS = 30.0
+"""Against Slowloris: a head that trickles in holds a connection no longer than this."""
+
+_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain\r\n"
+    b"content-length: 33\r\nconnection: close\r\n\r\nThe request's head is too large.\n"
+)
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """One connection, until a follower takes it over."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._head_bytes: int | None = 0
+        """Bytes of the head so far; None while a body or a response is under way."""
+        self._head_since = self.loop.time()
+        self._head_is_new = False
+        """Whether it began in the bytes read last, behind an earlier request's."""
+        self._half_closed = False
+        """Whether the client will send no more, and may still read."""
+        self._body_open = False
+        """Whether the request's body is still to come."""
+        self._lingering = False
+        """Whether it was so, and already answered, when last looked at."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._head_bytes = 0
+        self._head_is_new = self._body_open = True
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._body_open = self._lingering = False
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        self._head_bytes = None
+        self.scope["extensions"] = {TAKE_OVER: cast(Any, partial(self._take_over, self.cycle))}
+
+    def data_received(self, data: bytes) -> None:
+        if self._head_bytes == 0:
+            self._head_since = self.loop.time()
+        self._head_is_new = False
+        super().data_received(data)
+        # Of these bytes, an earlier request's body may be the most: a head is counted from its second read on.
+        if self._head_bytes is not None and not self._head_is_new:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
+                self.transport.write(_TOO_LARGE)
+                self.transport.close()
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's own signature
+        """A client such as `nc -N` ends its side after its request, and reads on: it is answered, then closed.
+        One that ends in the middle of a request is gone."""
+        self._half_closed = True
+        if self._body_open or self.cycle is None or self.cycle.response_complete:
+            return False
+        self.cycle.keep_alive = False
+        return True
+
+    def expire(self) -> None:
+        """Called every few seconds: closes the connection if its request's head takes too long, or if the
+        body of a request that was refused early goes on and on. Not at once: a client that is sending
+        would see a reset instead of the answer."""
+        in_head = self._head_bytes is not None and self.timeout_keep_alive_task is None
+        slow = in_head and self.loop.time() - self._head_since > HEAD_SECONDS
+        answered_early = self._body_open and self.cycle is not None and self.cycle.response_complete
+        if slow or (answered_early and self._lingering):
+            self.transport.close()
+        self._lingering = answered_early
+
+    def _take_over(self, cycle: RequestResponseCycle, connection: SocketConnection) -> bool:
+        """Hands the transport over and lets go of everything else.
+
+        `on_response` is never called, and the connection leaves uvicorn's set: with it there, a shutdown
+        would wait for the stream for ever. Requests pipelined behind are dropped, as our `Connection: close`
+        says (RFC 9112, section 9.6). Who has ended its side is gone, as far as a stream can tell."""
+        cycle.response_started = cycle.response_complete = cycle.disconnected = True
+        if self._half_closed:
+            self.transport.close()
+        if self.transport.is_closing():
+            return False
+        self._unset_keepalive_if_required()
+        self.pipeline.clear()
+        self.flow.resume_reading()
+        self.connections.discard(self)
+        connection.take(self.transport)
+        self.parser = self.scope = self.cycle = self.flow = None  # type: ignore[assignment]
+        return True

@@ -1,0 +1,105 @@
+"""What lives as long as the server: the log, its tail, the hub and the streams, and in which order they go.
+
+Opening: log, hub, tail, and only when the tail is where the log was, followers. Draining: streams end first,
+while new follows are still answered; then the tail, then the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections import Counter
+from itertools import islice
+
+from roomcast.errors import LogUnavailable
+from roomcast.hub import Hub
+from roomcast.log import open_log
+from roomcast.log.base import Log
+from roomcast.pulse import Pulse
+from roomcast.settings import Settings
+from roomcast.stream import Streams
+from roomcast.tail import Tail
+
+_WINDOW_MESSAGES = 10_000
+"""How many of the newest messages the hub is given at the start, so that a crowd that comes back after a
+restart is served from memory."""
+DRAIN_SECONDS = 3.0
+"""How long a client may take to read the end of its stream before it is cut."""
+_DRAIN_SLICE = 200
+
+
+class Service:
+    """A running server, apart from its sockets."""
+
+    def __init__(self, settings: Settings, log: Log, hub: Hub) -> None:
+        self.settings = settings
+        self.log = log
+        self.hub = hub
+        self.tail = Tail(log, hub)
+        self.streams = Streams(log, hub)
+        self.followers_limit = settings.followers_limit
+        self.draining = False
+        self.published = 0
+        self.appends = 0
+        self.publish_seconds = 0.0
+        self.requests: Counter[tuple[str, int]] = Counter()
+        """Answers by method and status."""
+        pulse = Pulse(self.streams, settings.heartbeat, settings.slow_after)
+        self._tasks = [asyncio.create_task(self.tail.run()), asyncio.create_task(pulse.run())]
+
+    @classmethod
+    async def open(cls, settings: Settings) -> Service:
+        """Raises `LogUnusable`."""
+        log = await open_log(
+            settings.log,
+            retention=settings.retention,
+            new_epoch=settings.new_epoch,
+            synchronous=settings.synchronous,
+        )
+        try:
+            bounds = await log.bounds()
+        except BaseException:
+            await log.close()
+            raise
+        position = max(bounds.trimmed, bounds.newest - _WINDOW_MESSAGES)
+        service = cls(settings, log, Hub(log.epoch, position, bounds.trimmed))
+        await service.tail.reached(bounds.newest)
+        return service
+
+    async def ready(self) -> str:
+        """Why followers or publishers are not served as promised now; empty where they are."""
+        if self.draining:
+            return "the server is draining"
+        try:
+            async with asyncio.timeout(2):
+                await self.tail.reached((await self.log.bounds()).newest)
+        except TimeoutError:
+            return "the tail is behind the log"
+        except LogUnavailable as error:
+            return error.detail
+        return self.tail.outage
+
+    async def drain(self) -> None:
+        """Ends every stream so that its client comes back by itself, at a moment of its own."""
+        self.draining = True
+        streams = iter(list(self.streams.active))
+        while part := list(islice(streams, _DRAIN_SLICE)):
+            for stream in part:
+                stream.end("drain", away_ms())
+            await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        """Lets go of everything; what was acknowledged is stored."""
+        await self.drain()
+        await self.log.close()
+        await self.streams.reader.close()
+        for task in self._tasks:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def away_ms() -> int:
+    """When a client that is sent away may come back: spread, so that not all come at once."""
+    return random.randint(2_000, 10_000)

@@ -1,0 +1,179 @@
+"""Sockets, signals and the HTTP server around a service: `roomcast serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import gc
+import os
+import resource
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import uvicorn
+
+from roomcast.errors import CannotStart
+from roomcast.server.app import App
+from roomcast.server.http import HttpProtocol
+from roomcast.server.lifecycle import DRAIN_SECONDS, Service
+from roomcast.settings import Settings
+
+_SNDBUF = 64 * 1024
+"""Per connection; the kernel would let it grow to 4.3 MB for a client that never reads, as measured."""
+_TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
+_KEEP_ALIVE_SECONDS = 75
+"""Longer than the 60 s for which nginx and most clients keep a connection: the side that uses it closes it."""
+_TICKS_A_LOOK = 50
+
+Started = Callable[[Service], Awaitable[None]]
+
+
+class Listening(NamedTuple):
+    """The sockets of one port."""
+
+    sockets: Sequence[socket.socket]
+    port: int
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, without its signals and with a look at slow requests."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.answering = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.answering.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Ours: uvicorn would close the listeners before the streams, and raise the signal again at the end."""
+        yield
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _TICKS_A_LOOK == 0:
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, HttpProtocol):
+                    connection.expire()
+        return await super().on_tick(counter)
+
+
+async def serve(settings: Settings, listening: Sequence[Listening], started: Started) -> None:
+    """Runs until a signal; `started` is awaited when requests are answered. Raises `CannotStart`."""
+    stop = _signalled()
+    service = await Service.open(settings)
+    server = Server(_config(service))
+    running = asyncio.create_task(server.serve([s for port in listening for s in port.sockets]))
+    await server.answering.wait()
+    # What is there now stays for good: it need not be looked at whenever garbage is collected.
+    gc.freeze()
+    await started(service)
+    await asyncio.wait({running, stop}, return_when=asyncio.FIRST_COMPLETED)
+    await service.drain()
+    await service.streams.flushed(DRAIN_SECONDS)
+    server.should_exit = True
+    await running
+    await service.close()
+
+
+def _config(service: Service) -> uvicorn.Config:
+    return uvicorn.Config(
+        App(service),
+        http=HttpProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=4096,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=5,
+    )
+
+
+def _signalled() -> asyncio.Future[None]:
+    """Done at the first SIGTERM or SIGINT; the second ends the process at once."""
+    loop = asyncio.get_running_loop()
+    stop = loop.create_future()
+
+    def handle(number: int) -> None:
+        if stop.done():
+            os._exit(128 + number)
+        stop.set_result(None)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, handle, number)
+    return stop
+
+
+def raise_file_limit() -> None:
+    """A connection is a file: takes what the process may have."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def bind(host: str, port: int, slow_after: float) -> Listening:
+    """Listens on all addresses that `host` names, on one port number. Raises `CannotStart`."""
+    addresses = _addresses(host)
+    sockets: list[socket.socket] = []
+    try:
+        for family, address in addresses:
+            sockets.append(_bound(family, address, port, slow_after))
+            port = sockets[-1].getsockname()[1]
+    except OSError as error:
+        for bound in sockets:
+            bound.close()
+        raise CannotStart(_why(error, host, port)) from None
+    return Listening(sockets, port)
+
+
+def _addresses(host: str) -> Sequence[tuple[int, str]]:
+    """Not the hosts file's word for localhost: on many machines it knows only one of the two."""
+    if host == "localhost":
+        return [(socket.AF_INET, "127.0.0.1"), *([(socket.AF_INET6, "::1")] if _has_ipv6() else [])]
+    try:
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise CannotStart(f"--host {host} is no address of this machine: {error.strerror}") from None
+    return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _bound(family: int, address: str, port: int, slow_after: float) -> socket.socket:
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Set on the listener, these are inherited by each connection, at no call's cost.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SNDBUF)
+        if _TCP_USER_TIMEOUT is not None:
+            bound.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, int(slow_after * 1000))
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind((address, port))
+        bound.listen(4096)  # only a listening socket is refused to a second server
+        bound.setblocking(False)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def _why(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is taken by another program: stop it, or choose another port"
+    if error.errno == errno.EACCES:
+        return f"port {port} may not be used by this user: choose one from 1024 on"
+    return f"cannot listen on {host} port {port}: {error.strerror}"

@@ -1,0 +1,59 @@
+"""The page, as its files are: read once, served from memory, from nowhere but here."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from importlib import resources
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from roomcast.errors import NotFound
+from roomcast.server.lifecycle import Service
+
+_TYPES = {
+    "html": "text/html; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "svg": "image/svg+xml",
+}
+_HEADERS = {
+    "cache-control": "no-cache",
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "cross-origin-opener-policy": "same-origin",
+}
+
+
+async def index(service: Service, request: Request) -> Response:
+    """The page itself."""
+    return _answer(request, "index.html")
+
+
+async def asset(service: Service, request: Request) -> Response:
+    """One of its files."""
+    return _answer(request, request.path_params["name"])
+
+
+def _answer(request: Request, name: str) -> Response:
+    if name not in _FILES:
+        raise NotFound(f"the page has no file {name[:100]!r}")
+    content, etag = _FILES[name]
+    headers = {**_HEADERS, "etag": etag}
+    if etag in re.split(r"(?:W/|[\s,])+", request.headers.get("if-none-match", "")):
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type=_TYPES[name.rpartition(".")[2]], headers=headers)
+
+
+def _read() -> dict[str, tuple[bytes, str]]:
+    folder = resources.files("roomcast").joinpath("page")
+    named = {file.name: file.read_bytes() for file in folder.iterdir() if file.name.rpartition(".")[2] in _TYPES}
+    return {name: (content, f'"{hashlib.sha256(content).hexdigest()[:20]}"') for name, content in named.items()}
+
+
+_FILES = _read()
+"""Each file's content and ETag; read with this module, since the event loop must not wait for a disk."""

@@ -1,0 +1,63 @@
+"""From options to a running server, and the five lines that say where it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import click
+import uvloop
+
+from roomcast.errors import CannotStart
+from roomcast.log.base import Bounds
+from roomcast.server.access import log_to_stderr
+from roomcast.server.lifecycle import Service
+from roomcast.server.listen import Listening, bind, raise_file_limit, serve
+from roomcast.settings import Settings
+from roomcast.version import __version__
+
+_EXAMPLE = '{"text": "was geht ab in buxtehude?", "room": "developers"}'
+
+
+def run(settings: Settings, *, page_port_chosen: bool) -> None:
+    """Serves until a signal. Raises `CannotStart`, with one sentence that says what to do."""
+    raise_file_limit()
+    listening = [bind(settings.host, settings.port, settings.slow_after)]
+    if settings.page_port:
+        listening += _page_port(settings, page_port_chosen)
+    log_to_stderr(settings.log_format, settings.access_log)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, listening))
+
+
+async def _serve(settings: Settings, listening: Sequence[Listening]) -> None:
+    async def started(service: Service) -> None:
+        click.echo(banner(settings, listening, service.log.name, await service.log.bounds()), err=True)
+
+    await serve(settings, listening, started)
+
+
+def _page_port(settings: Settings, chosen: bool) -> list[Listening]:
+    try:
+        return [bind(settings.host, settings.page_port, settings.slow_after)]
+    except CannotStart as error:
+        if chosen:
+            raise
+        click.echo(f"roomcast: {error.detail}; the page is at / of the other port", err=True)
+        return []
+
+
+def banner(settings: Settings, listening: Sequence[Listening], log: str, bounds: Bounds) -> str:
+    """Five lines: what runs, where to post, follow and look, and what the log holds."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    api, page = (f"http://{host}:{port.port}" for port in (listening[0], listening[-1]))
+    held = f"{bounds.newest - bounds.trimmed} of {settings.max_messages} messages"
+    return "\n".join(
+        [
+            f"roomcast {__version__}",
+            f"  post    curl -X POST -H 'Content-Type: application/json' -d '{_EXAMPLE}' {api}/messages",
+            f"  follow  {api}/messages?room=developers",
+            f"  look    {page}/?room=developers",
+            f"  log     {log}, {held}, {bounds.bytes} of {settings.max_bytes} bytes",
+        ]
+    )

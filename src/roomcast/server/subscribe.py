@@ -1,0 +1,152 @@
+"""`GET /messages` as a stream: where it starts, and the way its connection is served."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from roomcast.errors import LogUnavailable
+from roomcast.message import MessageId
+from roomcast.server.asgi import AsgiConnection
+from roomcast.server.connection import SocketConnection
+from roomcast.server.http import TAKE_OVER
+from roomcast.server.lifecycle import Service, away_ms
+from roomcast.stream import Connection, Gap, Opening, Stream, widened
+from roomcast.wire.encode import wire
+from roomcast.wire.negotiate import After, Newest, Origin, Query, Since
+
+_HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
+_HTTP_1 = ("1.0", "1.1")
+
+
+async def follow(service: Service, request: Request, query: Query, content_type: str) -> Response:
+    """The stream, or for a client that cannot be served now the word to come back: an EventSource gives up
+    for good on anything but 200."""
+    if request.method == "HEAD":
+        return _Empty(request, content_type)
+    if service.draining:
+        return _away(service, request, content_type, "drain")
+    try:
+        opening = await locate(service, query.rooms, query.origin)
+    except LogUnavailable:
+        return _away(service, request, content_type, "error")
+    if len(service.streams.active) >= service.followers_limit:
+        return _away(service, request, content_type, "overload")
+    return Subscription(service, request, query, opening, content_type)
+
+
+async def locate(service: Service, rooms: frozenset[str], origin: Origin) -> Opening:
+    """Where a stream or page starts. Raises `LogUnavailable`."""
+    match origin:
+        case After(id):
+            return await _resume(service, rooms, id)
+        case Since(time):
+            start = await service.log.seek_time(rooms, time)
+            opening = Opening(start.position, widened(None, None, start.losses))
+        case Newest(limit):
+            position = service.hub.seek_newest(rooms, limit)
+            if position is None:
+                position = await service.log.seek_newest(rooms, limit)
+            opening = Opening(position)
+        case _:
+            opening = Opening(service.hub.trimmed, exact=False)
+    await service.tail.reached(opening.position)
+    return opening
+
+
+async def _resume(service: Service, rooms: frozenset[str], id: str) -> Opening:
+    """After an id; where the id says nothing here, over everything retained, and a gap says why: the worst
+    that can come of it is a message twice, under another id."""
+    parsed = MessageId.parse(id)
+    reason = ""
+    if parsed is None:
+        reason = "malformed"
+    elif parsed.epoch != service.log.epoch:
+        reason = "epoch"
+    elif parsed.seq > service.hub.position and parsed.seq > (await service.log.bounds()).newest:
+        reason = "future"
+    if parsed is None or reason:
+        return Opening(service.hub.trimmed, Gap(id, sorted(rooms), None, reason), exact=False)
+    await service.tail.reached(parsed.seq)
+    return Opening(parsed.seq)
+
+
+class Subscription(Response):
+    """A stream as an ASGI response: over the socket itself where the server offers it, else over `send`."""
+
+    def __init__(
+        self, service: Service, request: Request, query: Query, opening: Opening, content_type: str
+    ) -> None:
+        self.status_code = 200
+        self.background = None
+        self.raw_headers = _stream_headers(request, content_type)
+        self._service = service
+        self._query = query
+        self._opening = opening
+        self._content_type = content_type
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        take_over = scope.get("extensions", {}).get(TAKE_OVER)
+        if take_over is None or not self._taken_over(scope["http_version"], take_over):
+            await self._send(receive, send)
+
+    def _taken_over(self, version: str, take_over: Callable[[SocketConnection], bool]) -> bool:
+        connection = SocketConnection()
+        if not take_over(connection):
+            return False
+        chunked = version == "1.1"
+        stream = connection.stream = self._stream(connection, chunked)
+        self._attach(stream, self._head(chunked))
+        return True
+
+    def _head(self, chunked: bool) -> bytes:
+        lines = [b"%b: %b\r\n" % header for header in self.raw_headers]
+        if chunked:
+            lines.append(b"transfer-encoding: chunked\r\n")
+        return b"HTTP/1.1 200 OK\r\n%b\r\n" % b"".join(lines)
+
+    async def _send(self, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        connection = AsgiConnection()
+        stream = self._stream(connection, chunked=False)
+        self._attach(stream, b"")
+        await connection.run(stream, receive, send)
+
+    def _stream(self, connection: Connection, chunked: bool) -> Stream:
+        over = wire(self._content_type, chunked=chunked)
+        return Stream(self._service.streams, connection, self._query.rooms, over, self._opening)
+
+    def _attach(self, stream: Stream, head: bytes) -> None:
+        stream.attach(head)
+        if self._service.draining:  # begun while this one was finding its start
+            stream.end("drain", away_ms())
+
+
+def _stream_headers(request: Request, content_type: str) -> list[tuple[bytes, bytes]]:
+    headers = {"content-type": content_type, **_HEADERS}
+    if request.scope.get("http_version") in _HTTP_1:
+        headers["connection"] = "close"
+    return [(name.encode(), value.encode()) for name, value in headers.items()]
+
+
+class _Empty(Response):
+    """The headers of a stream, which has no length."""
+
+    def __init__(self, request: Request, content_type: str) -> None:
+        super().__init__()
+        self.raw_headers = _stream_headers(request, content_type)
+
+
+def _away(service: Service, request: Request, content_type: str, reason: str) -> Response:
+    endings = service.streams.endings
+    endings[reason] = endings.get(reason, 0) + 1
+    body = wire(content_type, chunked=False).retry(away_ms())
+    response = Response(body)
+    response.raw_headers[:] = [
+        *_stream_headers(request, content_type),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    return response

@@ -1,0 +1,313 @@
+"""One subscription: attach, replay, seam, live.
+
+A stream is a position. While it is behind it takes pieces from the hub's window, or pages from the log, as
+fast as its sink wants them; at the hub's position it joins the live audience, and if its sink cannot keep up
+it is behind again. All of it runs on one thread and nothing awaits between "caught up" and "joined": that is
+the seam. A stream has no task, no queue and no timer of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from roomcast.errors import LogUnavailable
+from roomcast.hub import Entry, Hub, Piece, Sink
+from roomcast.log.base import Log, Loss
+from roomcast.message import MessageId
+from roomcast.wire.encode import RETRY_MS, Wire
+
+PAGE_MESSAGES = 500
+"""The most that one read of the log brings into memory; its bytes are bounded by the log."""
+READS_AT_ONCE = 4
+_PIECES_A_TURN = 8
+"""After so many a stream lets others have the loop: a fast client replaying much is no reason to wait."""
+
+
+logger = logging.getLogger("roomcast.streams")
+
+
+class Connection(Sink, Protocol):
+    """A sink that can be ended."""
+
+    @property
+    def writable(self) -> bool:
+        """Whether it wants more now."""
+        ...
+
+    def waiting(self) -> int:
+        """Bytes taken and not yet taken by the client, our own and the kernel's."""
+        ...
+
+    def close(self, last: bytes) -> None:
+        """Sends what waits, then `last`, then ends."""
+        ...
+
+    def abort(self) -> None:
+        """Ends at once."""
+        ...
+
+
+class Gap(NamedTuple):
+    """What a stream must tell before its next message."""
+
+    after: str | None
+    rooms: Sequence[str]
+    lost_at_most: int | None
+    reason: str
+
+    def data(self, resumes_at: MessageId | None) -> bytes:
+        """The gap as its reader sees it."""
+        return msgspec.json.encode(
+            {
+                "after": self.after,
+                "resumes_at": None if resumes_at is None else str(resumes_at),
+                "rooms": self.rooms,
+                "lost_at_most": self.lost_at_most,
+                "reason": self.reason,
+            }
+        )
+
+
+def widened(gap: Gap | None, after: str | None, losses: Sequence[Loss]) -> Gap | None:
+    """The gap with what was trimmed added to it; None where nothing is missing."""
+    if not losses:
+        return gap
+    rooms = {loss.room for loss in losses}
+    lost = sum(loss.at_most for loss in losses)
+    if gap is None:
+        return Gap(after, sorted(rooms), lost, "trimmed")
+    known = None if gap.lost_at_most is None else gap.lost_at_most + lost
+    return gap._replace(rooms=sorted(rooms.union(gap.rooms)), lost_at_most=known)
+
+
+class Opening(NamedTuple):
+    """Where a stream starts."""
+
+    position: int
+    gap: Gap | None = None
+    exact: bool = True
+    """Whether what is lost right after `position` was promised, and is told."""
+
+
+class Stream:
+    """One subscription."""
+
+    __slots__ = (
+        "_after",
+        "_exact",
+        "_gap",
+        "_home",
+        "_reading",
+        "_replayed",
+        "_sink",
+        "ended",
+        "position",
+        "rooms",
+        "wire",
+    )
+
+    def __init__(
+        self, home: Streams, sink: Connection, rooms: frozenset[str], wire: Wire, opening: Opening
+    ) -> None:
+        self._home = home
+        self._sink = sink
+        self._gap = opening.gap
+        self._exact = opening.exact
+        self._reading = False
+        """Whether a page of the log is on its way."""
+        self._replayed: int | None = 0
+        """Messages sent so far; None once `live` was told."""
+        self.rooms = rooms
+        self.wire = wire
+        self.position = opening.position
+        """Everything up to here was written or named in a gap; while live, the audience's counts."""
+        self.ended = False
+
+    def attach(self, head: bytes) -> None:
+        """Sends the head and what is there; `retry:` belongs to the first block, which follows at once."""
+        self._home.enter(self)
+        self._sink.write(head + self.wire.retry(RETRY_MS))
+        self.pump()
+
+    def pump(self) -> None:
+        """Serves the follower from the window until it is caught up or has enough for now."""
+        for _ in range(_PIECES_A_TURN):
+            if self.ended or self._reading or not self._sink.writable:
+                return
+            piece = self._home.hub.window(self.rooms, self.position)
+            if piece is None:
+                self._reading = True
+                self._home.reader.read(self)
+            elif self._advance(piece) and self.position == self._home.hub.position:
+                self._home.join(self, self._sink)
+                return
+        asyncio.get_running_loop().call_soon(self.pump)
+
+    def turn(self, piece: Piece, losses: Sequence[Loss]) -> None:
+        """A page of the log that `pump` asked for."""
+        self._reading = False
+        if self.ended:
+            return
+        if self._exact:
+            self._gap = widened(self._gap, str(MessageId(self._home.hub.epoch, self.position)), losses)
+        self._advance(piece)
+        self.pump()
+
+    def fall_behind(self, position: int) -> None:
+        """Its sink could not keep up with the audience."""
+        self.position = position
+        self._home.behind.add(self)
+
+    def end(self, reason: str, retry_ms: int | None = None) -> None:
+        """Lets go. `reason` is for the metrics; `retry_ms` tells the client to come back then."""
+        if self.ended:
+            return
+        self.ended = True
+        self._home.depart(self, self._sink, reason)
+        if retry_ms is None:
+            self._sink.abort()
+        else:
+            self._sink.close(self.wire.retry(retry_ms) + self.wire.end)
+
+    def lost(self, reason: str) -> None:
+        """Its connection is no more, whoever ended it."""
+        self.end(reason)
+        self._home.closed(self._sink)
+
+    def waiting(self) -> int:
+        """How many bytes its client has yet to take; 0 where it is the stream that waits, for the log."""
+        return 0 if self._sink.writable else max(1, self._sink.waiting())
+
+    def beat(self) -> None:
+        """A sign of life while it waits for the log."""
+        self._sink.write(self.wire.heartbeat)
+
+    def _advance(self, piece: Piece) -> bool:
+        """Writes a piece with what must be told around it; whether the sink wants more."""
+        hub = self._home.hub
+        frames = [entry.frame(self.wire, hub.epoch) for entry in piece.entries]
+        if self._gap:
+            frames.insert(0, self._gap_frame(self._gap, piece))
+        self._gap, self._exact = None, True
+        self.position = piece.position
+        if self._replayed is not None:
+            self._replayed += len(piece.entries)
+            if self.position >= hub.position:
+                live = msgspec.json.encode({"replayed": self._replayed})
+                frames.append(self.wire.event("live", MessageId(hub.epoch, self.position), live))
+                self._replayed = None
+        return self._sink.write(b"".join(frames)) if frames else self._sink.writable
+
+    def _gap_frame(self, gap: Gap, piece: Piece) -> bytes:
+        epoch = self._home.hub.epoch
+        self._home.gaps[gap.reason] = self._home.gaps.get(gap.reason, 0) + 1
+        if not piece.entries:
+            return self.wire.event("gap", MessageId(epoch, piece.position), gap.data(None))
+        first = piece.entries[0].message.seq
+        return self.wire.event("gap", MessageId(epoch, first - 1), gap.data(MessageId(epoch, first)))
+
+
+class Reader:
+    """Pages of the log for streams that the window does not reach; those at one place share one read."""
+
+    def __init__(self, log: Log, hub: Hub) -> None:
+        self._log = log
+        self._hub = hub
+        self._waiting: dict[tuple[frozenset[str], int], list[Stream]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._turns = asyncio.Semaphore(READS_AT_ONCE)
+        self.reads = 0
+
+    def read(self, stream: Stream) -> None:
+        """Calls the stream's `turn` with the page after its position."""
+        key = (stream.rooms, stream.position)
+        if key in self._waiting:
+            self._waiting[key].append(stream)
+            return
+        self._waiting[key] = [stream]
+        task = asyncio.get_running_loop().create_task(self._serve(*key))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, rooms: frozenset[str], after: int) -> None:
+        async with self._turns:
+            piece, losses = await self._page(rooms, after)
+            for number, stream in enumerate(self._waiting.pop((rooms, after))):
+                stream.turn(piece, losses)
+                if number % 50 == 49:
+                    await asyncio.sleep(0)  # thousands may share a page: others have their turn, too
+
+    async def _page(self, rooms: frozenset[str], after: int) -> tuple[Piece, Sequence[Loss]]:
+        while True:
+            try:
+                # Never past the hub: what comes after is delivered live, and would come twice.
+                page = await self._log.read(rooms, after, PAGE_MESSAGES, self._hub.position + 1)
+            except LogUnavailable:
+                await asyncio.sleep(1)
+            else:
+                self.reads += 1
+                return Piece([Entry(m) for m in page.messages], page.position), page.losses
+
+    async def close(self) -> None:
+        """Ends the reads under way."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+class Streams:
+    """All streams of this process: who is behind, who comes and goes, and why."""
+
+    def __init__(self, log: Log, hub: Hub) -> None:
+        self.hub = hub
+        self.reader = Reader(log, hub)
+        self.active: set[Stream] = set()
+        self.behind: set[Stream] = set()
+        self.opened = 0
+        self.endings: dict[str, int] = {}
+        self._closing: set[Connection] = set()
+        """Connections whose last bytes are on their way."""
+        self._closed = asyncio.Event()
+        self.gaps: dict[str, int] = {}
+
+    def enter(self, stream: Stream) -> None:
+        """A stream starts, behind as all do."""
+        self.opened += 1
+        self.active.add(stream)
+        self.behind.add(stream)
+
+    def join(self, stream: Stream, sink: Sink) -> None:
+        """A stream is caught up."""
+        self.behind.discard(stream)
+        self.hub.join(stream.rooms, stream.wire, sink, stream, asyncio.get_running_loop().time())
+
+    def depart(self, stream: Stream, sink: Connection, reason: str) -> None:
+        """A stream ends."""
+        self._closing.add(sink)
+        self.active.discard(stream)
+        self.behind.discard(stream)
+        self.hub.leave(stream.rooms, stream.wire, sink)
+        self.endings[reason] = self.endings.get(reason, 0) + 1
+        logger.info("a stream of %s ended: %s", sorted(stream.rooms), reason, extra={"fields": {"reason": reason}})
+
+    def closed(self, sink: Connection) -> None:
+        """A connection is gone."""
+        self._closing.discard(sink)
+        if not self._closing:
+            self._closed.set()
+
+    async def flushed(self, seconds: float) -> None:
+        """Waits until every ended stream's last bytes are taken; cuts those that are not in time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._closing:
+                    self._closed.clear()
+                    await self._closed.wait()
+        for sink in list(self._closing):
+            sink.abort()

@@ -1,0 +1,65 @@
+"""Follows the log and feeds the hub: the one way by which a message reaches a follower."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+from itertools import count
+
+from roomcast.errors import LogUnavailable
+from roomcast.hub import Hub
+from roomcast.log.base import Log
+
+_RETRY_SECONDS = 0.5
+
+logger = logging.getLogger("roomcast.tail")
+
+
+class Tail:
+    """The log's tail, kept up through outages of the log."""
+
+    def __init__(self, log: Log, hub: Hub) -> None:
+        self._log = log
+        self._hub = hub
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._number = count()
+        self.outage = ""
+        """Why the log cannot be followed now; empty while it can."""
+
+    async def run(self) -> None:
+        """Until the log is closed."""
+        while True:
+            try:
+                await self._follow()
+                return
+            except LogUnavailable as error:
+                self._note(error.detail)
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    async def reached(self, position: int) -> None:
+        """Returns when everything up to `position` was fed to the hub."""
+        if self._hub.position < position:
+            future = asyncio.get_running_loop().create_future()
+            heapq.heappush(self._waiting, (position, next(self._number), future))
+            await future
+
+    async def _follow(self) -> None:
+        loop = asyncio.get_running_loop()
+        async for batch in self._log.tail(self._hub.position):
+            self._note("")
+            self._hub.feed(batch.messages, batch.trimmed, loop.time())
+            self._wake()
+
+    def _wake(self) -> None:
+        while self._waiting and self._waiting[0][0] <= self._hub.position:
+            future = heapq.heappop(self._waiting)[2]
+            if not future.done():
+                future.set_result(None)
+
+    def _note(self, outage: str) -> None:
+        if outage and not self.outage:
+            logger.warning("the log is away, followers wait: %s", outage)
+        elif self.outage and not outage:
+            logger.warning("the log is back")
+        self.outage = outage

@@ -1,0 +1,45 @@
+"""Fixtures for all tests. In CI nothing is left out: what is missing there is a failure, not a skip."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.running import Running, start_roomcast
+
+Serve = Callable[..., Running]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Starts `roomcast serve` with options; every server is ended with the test."""
+    running: list[Running] = []
+
+    def start(*options: str, **kwargs: dict[str, str]) -> Running:
+        running.append(start_roomcast(tmp_path, *options, **kwargs))
+        return running[-1]
+
+    yield start
+    for server in running:
+        server.kill()
+
+
+@pytest.fixture
+def server(serve: Serve) -> Running:
+    """A server as it is by default."""
+    return serve()
+
+
+def require(program: str) -> str:
+    """The path of a program that a test needs."""
+    found = shutil.which(program)
+    if found is None:
+        message = f"{program} is not installed: apt-get install {program}"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return found

@@ -1,0 +1,62 @@
+"""What the tests of the log do again and again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+from roomcast.log.base import Batch, Idempotency, Log
+from roomcast.message import Draft, Message
+
+PATIENCE = 10
+"""Seconds after which a state that does not come has failed the test."""
+
+
+def draft(room: str = "a", body: bytes = b"{}", type_: str | None = None) -> Draft:
+    return Draft(room, type_, body)
+
+
+def key(name: str, digest: bytes = b"digest", scope: str = "") -> Idempotency:
+    return Idempotency(name, digest, scope)
+
+
+def rooms(*names: str) -> frozenset[str]:
+    return frozenset(names)
+
+
+async def publish(log: Log, *names: str, body: bytes = b"{}") -> list[Message]:
+    """A message to each of these rooms, in this order, each an append of its own."""
+    return [(await log.append([draft(name, body)])).messages[0] for name in names]
+
+
+async def until(state: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not await state():
+            await asyncio.sleep(0)
+
+
+async def trimmed(log: Log, seq: int) -> None:
+    """Waits until the log is trimmed up to `seq`."""
+
+    async def reached() -> bool:
+        return (await log.bounds()).trimmed == seq
+
+    await until(reached)
+
+
+async def next_batch(tail: AsyncIterator[Batch]) -> Batch:
+    async with asyncio.timeout(PATIENCE):
+        return await anext(tail)
+
+
+async def take(tail: AsyncIterator[Batch], count: int) -> list[Message]:
+    """The next `count` messages of the tail."""
+    messages: list[Message] = []
+    while len(messages) < count:
+        messages += (await next_batch(tail)).messages
+    assert len(messages) == count
+    return messages
+
+
+def seqs(messages: Sequence[Message]) -> list[int]:
+    return [message.seq for message in messages]

@@ -1,0 +1,510 @@
+"""What every backend promises (`log/base.py`)."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import count
+
+import pytest
+
+from roomcast.errors import KeyReused, LogUnavailable, TooLarge
+from roomcast.log import numbering
+from roomcast.log.base import Bounds, Log, Loss, Page, RoomStats, Start
+from roomcast.message import Message
+from tests.log.acting import draft, key, next_batch, publish, rooms, seqs, take, trimmed
+from tests.log.conftest import Open
+
+STRANGE = ['"quoted"', "Zürich\u2028", "a'; --", "🚀", "\\u0000", "%s {0}", "[1]"]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The time in ms, as its one entry."""
+    time = [1_000]
+    monkeypatch.setattr(numbering, "clock", lambda: time[0] * 1_000_000)
+    return time
+
+
+# Storing
+
+
+async def test_ids_grow_by_one_over_all_rooms(log: Log) -> None:
+    assert seqs(await publish(log, "a", "b", "a", "c")) == [1, 2, 3, 4]
+
+
+async def test_a_batch_has_consecutive_ids_in_its_order(log: Log) -> None:
+    await publish(log, "a")
+    appended = await log.append([draft("b", b"1"), draft("a", b"2", "note"), draft("b", b"3")])
+    assert not appended.repeated
+    assert [(m.seq, m.room, m.type, m.body, m.prev) for m in appended.messages] == [
+        (2, "b", None, b"1", 0),
+        (3, "a", "note", b"2", 1),
+        (4, "b", None, b"3", 2),
+    ]
+
+
+async def test_concurrent_batches_do_not_mix(log: Log) -> None:
+    batches = await asyncio.gather(*(log.append([draft(f"r{n}")] * 7) for n in range(20)))
+    for batch in batches:
+        first = batch.messages[0].seq
+        assert seqs(batch.messages) == list(range(first, first + 7))
+        assert [m.prev for m in batch.messages] == [0, *range(first, first + 6)]
+    assert await log.bounds() == Bounds(0, 140, 280)
+
+
+async def test_what_was_stored_is_what_is_read(log: Log) -> None:
+    bodies = [bytes(range(256)), b"", b"\x00", '{"text":"ü"}'.encode(), b"\xff" * 70_000]
+    drafts = [draft(room, body, type_) for room in STRANGE for body in bodies for type_ in (None, "typ")]
+    stored = (await log.append(drafts)).messages
+    assert [(m.room, m.type, m.body) for m in stored] == [tuple(d) for d in drafts]
+    for room in STRANGE:
+        messages = await everything(log, room)
+        assert messages == [m for m in stored if m.room == room]
+
+
+async def everything(log: Log, *names: str) -> list[Message]:
+    """All messages of some rooms, page by page."""
+    messages: list[Message] = []
+    position = 0
+    while position < (await log.bounds()).newest:
+        page = await log.read(rooms(*names), position, 100)
+        messages += page.messages
+        position = page.position
+    return messages
+
+
+async def test_times_never_fall_when_the_clock_is_set_back(log: Log, clock: list[int]) -> None:
+    times = []
+    for clock[0] in (5_000, 3_000, 6_000):
+        times += [m.stored_at for m in await publish(log, "a")]
+    assert times == [5_000, 5_000, 6_000]
+
+
+async def test_a_batch_larger_than_the_retention_is_refused_alone(open_log: Open) -> None:
+    log = await open_log(max_messages=3, max_bytes=10)
+    many, long, fitting = await asyncio.gather(
+        log.append([draft(body=b"")] * 4),
+        log.append([draft(body=b"x" * 11)]),
+        log.append([draft(body=b"x" * 10)]),
+        return_exceptions=True,
+    )
+    assert isinstance(many, TooLarge)
+    assert isinstance(long, TooLarge)
+    assert not isinstance(fitting, BaseException)
+    assert seqs(fitting.messages) == [1]
+
+
+async def test_an_append_of_nothing_stores_nothing(log: Log) -> None:
+    assert await log.append([], key("k")) == ([], False)
+    assert await log.bounds() == Bounds(0, 0, 0)
+
+
+async def test_cancelling_an_append_leaves_the_others_alone(log: Log) -> None:
+    appends = [asyncio.create_task(log.append([draft()])) for _ in range(10)]
+    await asyncio.sleep(0)
+    appends[3].cancel()
+    done = await asyncio.gather(*appends, return_exceptions=True)
+    stored = [m for answer in done if not isinstance(answer, BaseException) for m in answer.messages]
+    assert len(stored) >= 9
+    assert {*seqs(stored)} <= {*seqs(await everything(log, "a"))}
+    assert seqs(await publish(log, "a")) == [(await log.bounds()).newest]
+
+
+# Idempotency keys
+
+
+async def test_the_same_key_and_request_again_stores_nothing(log: Log) -> None:
+    first = await log.append([draft("a"), draft("b")], key("k"))
+    await publish(log, "a")
+    again = await log.append([draft("a"), draft("b")], key("k"))
+    assert (list(again.messages), again.repeated) == (list(first.messages), True)
+    assert (await log.bounds()).newest == 3
+
+
+async def test_the_same_key_with_another_request_is_refused(log: Log) -> None:
+    await log.append([draft()], key("k"))
+    with pytest.raises(KeyReused):
+        await log.append([draft()], key("k", b"another"))
+    assert (await log.bounds()).newest == 1
+
+
+async def test_two_appends_with_one_key_at_one_moment_store_one(log: Log) -> None:
+    answers = await asyncio.gather(*(log.append([draft(), draft()], key("k")) for _ in range(5)))
+    assert [answer.repeated for answer in answers] == [False, True, True, True, True]
+    assert {tuple(seqs(answer.messages)) for answer in answers} == {(1, 2)}
+
+
+async def test_a_refused_key_fails_only_its_own_append(log: Log) -> None:
+    mine, other, plain = await asyncio.gather(
+        log.append([draft()], key("k", b"1")),
+        log.append([draft()], key("k", b"2")),
+        log.append([draft()]),
+        return_exceptions=True,
+    )
+    assert isinstance(other, KeyReused)
+    assert not isinstance(mine, BaseException)
+    assert not isinstance(plain, BaseException)
+    assert seqs(mine.messages) + seqs(plain.messages) == [1, 2]
+
+
+async def test_a_key_stands_for_itself_in_its_scope(log: Log) -> None:
+    names = [(name, scope) for name in ("k", "K", "k ", '"k"') for scope in ("", "k")]
+    answers = [await log.append([draft()], key(name, scope=scope)) for name, scope in names]
+    assert [seqs(answer.messages) for answer in answers] == [[n] for n in range(1, 9)]
+
+
+async def test_a_key_goes_with_its_first_message(open_log: Open) -> None:
+    log = await open_log(max_messages=3)
+    await log.append([draft(), draft()], key("k"))
+    await publish(log, "a")
+    assert (await log.append([draft(), draft()], key("k"))).repeated
+    await publish(log, "a")
+    await trimmed(log, 1)
+    fresh = await log.append([draft()], key("k", b"another"))
+    assert (seqs(fresh.messages), fresh.repeated) == ([5], False)
+
+
+# Reading
+
+
+async def test_a_page_merges_rooms_in_order_of_ids(log: Log) -> None:
+    stored = await publish(log, "a", "b", "c", "a", "b", "c", "a")
+    page = await log.read(rooms("a", "c", "unknown"), 0, 100)
+    assert page == Page([m for m in stored if m.room != "b"], 7, [])
+
+
+async def test_a_page_has_at_most_its_limit_and_goes_on_without_a_seam(log: Log) -> None:
+    await publish(log, *"abcabcabc")
+    first = await log.read(rooms("a", "b"), 0, 4)
+    assert (seqs(first.messages), first.position) == ([1, 2, 4, 5], 5)
+    rest = await log.read(rooms("a", "b"), first.position, 4)
+    assert (seqs(rest.messages), rest.position) == ([7, 8], 9)
+
+
+async def test_a_page_ends_before_what_it_is_told(log: Log) -> None:
+    await publish(log, *"ababab")
+    page = await log.read(rooms("a"), 1, 100, before=5)
+    assert (seqs(page.messages), page.position) == ([3], 4)
+
+
+@pytest.mark.parametrize(("after", "before", "position"), [(3, None, 3), (9, None, 3), (2, 2, 2), (0, 99, 3)])
+async def test_an_empty_page_has_a_position_too(
+    log: Log, after: int, before: int | None, position: int
+) -> None:
+    await publish(log, *"bbb")
+    assert await log.read(rooms("a"), after, 10, before) == ([], position, [])
+
+
+async def test_a_page_is_bounded_by_its_bytes_but_never_empty(log: Log) -> None:
+    await log.append([draft(body=b"x" * 60_000)] * 10)
+    page = await log.read(rooms("a"), 0, 1_000)
+    assert 256 * 1024 <= sum(len(m.body) for m in page.messages) < 256 * 1024 + 60_000
+    assert page.position == page.messages[-1].seq
+    await log.append([draft("b", body=b"x" * 600_000)])
+    assert len((await log.read(rooms("b"), 0, 0)).messages) == 1
+
+
+async def test_sixty_four_rooms_are_read_as_one(log: Log) -> None:
+    names = [f"r{n}" for n in range(64)]
+    await publish(log, *names, "other", *names)
+    page = await log.read(frozenset(names), 10, 1_000)
+    assert seqs(page.messages) == [*range(11, 65), *range(66, 130)]
+    assert await log.seek_newest(frozenset(names), 65) == 63
+
+
+async def test_a_follower_from_the_future_is_told_where_the_log_is(log: Log) -> None:
+    await publish(log, "a")
+    assert await log.read(rooms("a"), 50, 10) == ([], 1, [])
+
+
+async def test_the_newest_messages_begin_after_a_position(log: Log) -> None:
+    await publish(log, *"abaabb")
+    assert await log.seek_newest(rooms("a"), 2) == 2
+    assert await log.seek_newest(rooms("a", "b"), 2) == 4
+    assert await log.seek_newest(rooms("a"), 2, before=4) == 0
+    assert await log.seek_newest(rooms("a"), 99) == 0
+    assert await log.seek_newest(rooms("a"), 0) == 6
+    assert await log.seek_newest(rooms("unknown"), 5) == 6
+    assert await log.seek_newest(rooms("unknown"), 5, before=3) == 2
+
+
+async def test_messages_stored_since_a_time_begin_after_a_position(log: Log, clock: list[int]) -> None:
+    for clock[0] in (1_000, 2_000, 2_000, 3_000):
+        await publish(log, "a")
+    for since, position in {0: 0, 1_000: 0, 1_001: 1, 2_000: 1, 2_001: 3, 3_000: 3, 3_001: 4}.items():
+        assert await log.seek_time(rooms("a"), since) == Start(position, [])
+
+
+async def test_the_rooms_are_listed_by_name_while_they_have_messages(
+    open_log: Open, clock: list[int]
+) -> None:
+    log = await open_log(max_messages=3)
+    for clock[0], room in zip(count(1_000), "abcba", strict=False):
+        await publish(log, room)
+    await trimmed(log, 2)
+    assert await log.rooms() == [
+        RoomStats("a", 1, 5, 1_004),
+        RoomStats("b", 1, 4, 1_003),
+        RoomStats("c", 1, 3, 1_002),
+    ]
+    await publish(log, "a", "a")
+    await trimmed(log, 4)
+    assert [stats.room for stats in await log.rooms()] == ["a"]
+
+
+# Trimming, and what is lost by it
+
+
+async def test_the_oldest_messages_go_when_there_are_too_many(open_log: Open) -> None:
+    log = await open_log(max_messages=5)
+    await publish(log, *"abcdefgh")
+    await trimmed(log, 3)
+    assert seqs((await log.read(rooms(*"abcdefgh"), 3, 100)).messages) == [4, 5, 6, 7, 8]
+    assert await log.bounds() == Bounds(3, 8, 10)
+
+
+async def test_the_oldest_messages_go_when_they_are_too_large(open_log: Open) -> None:
+    log = await open_log(max_bytes=100)
+    await publish(log, *"abcd", body=b"x" * 30)
+    await trimmed(log, 1)
+    assert await log.bounds() == Bounds(1, 4, 90)
+    await log.append([draft("e", b"x" * 100)])
+    await trimmed(log, 4)
+    assert await log.bounds() == Bounds(4, 5, 100)
+
+
+async def test_a_resume_after_trimming_says_what_was_lost(open_log: Open) -> None:
+    log = await open_log(max_messages=2)
+    await publish(log, *"aaaaa")
+    await trimmed(log, 3)
+    for after, losses in {0: [Loss("a", 3)], 1: [Loss("a", 2)], 2: [Loss("a", 1)], 3: [], 4: []}.items():
+        page = await log.read(rooms("a"), after, 100)
+        assert page.losses == losses
+        assert page.messages[0].seq == max(4, after + 1)
+
+
+async def test_a_quiet_room_beside_a_busy_one_hears_no_false_alarm(open_log: Open) -> None:
+    log = await open_log(max_messages=10)
+    await publish(log, "quiet", *["busy"] * 4, "quiet", *["busy"] * 9)
+    await trimmed(log, 5)
+    assert await log.read(rooms("quiet"), 0, 100) == Page(
+        (await log.read(rooms("quiet"), 5, 100)).messages, 15, [Loss("quiet", 1)]
+    )
+    for after in (1, 3, 5, 6, 15):
+        assert (await log.read(rooms("quiet"), after, 100)).losses == []
+    assert (await log.read(rooms("quiet", "busy", "unknown"), 1, 100)).losses == [Loss("busy", 4)]
+
+
+async def test_a_room_that_lost_everything_says_so(open_log: Open) -> None:
+    log = await open_log(max_messages=3)
+    await publish(log, *"aabbb")
+    await trimmed(log, 2)
+    assert await log.read(rooms("a"), 0, 100) == Page([], 5, [Loss("a", 2)])
+    assert await log.read(rooms("a"), 1, 100) == Page([], 5, [Loss("a", 1)])
+    assert await log.read(rooms("a"), 2, 100) == Page([], 5, [])
+    [message] = await publish(log, "a")
+    assert message.prev == 2
+    assert (await log.read(rooms("a"), 2, 100)).losses == []
+
+
+async def test_a_page_that_ends_early_counts_only_what_was_lost_in_it(open_log: Open) -> None:
+    log = await open_log(max_messages=2)
+    await publish(log, *"aaaaa")
+    await trimmed(log, 3)
+    assert await log.read(rooms("a"), 0, 10, before=3) == ([], 2, [Loss("a", 2)])
+    assert await log.read(rooms("a"), 1, 10, before=2) == ([], 1, [])
+    assert (await log.read(rooms("a"), 0, 10, before=5)).losses == [Loss("a", 3)]
+
+
+async def test_seeking_a_time_that_is_no_longer_retained_says_what_was_lost(
+    open_log: Open, clock: list[int]
+) -> None:
+    log = await open_log(max_messages=2)
+    for clock[0], room in [(1_000, "a"), (2_000, "b"), (3_000, "a"), (4_000, "a")]:
+        await publish(log, room)
+    await trimmed(log, 2)
+    assert await log.seek_time(rooms("a", "b"), 0) == Start(2, [Loss("a", 1), Loss("b", 1)])
+    assert await log.seek_time(rooms("a", "b"), 1_500) == Start(2, [Loss("b", 1)])
+    assert await log.seek_time(rooms("a"), 1_500) == Start(2, [])
+    assert await log.seek_time(rooms("a", "b"), 3_500) == Start(3, [])
+
+
+async def test_the_newest_of_what_is_retained_is_no_loss(open_log: Open) -> None:
+    log = await open_log(max_messages=3)
+    await publish(log, *"aabab")
+    await trimmed(log, 2)
+    position = await log.seek_newest(rooms("a"), 100)
+    assert (await log.read(rooms("a"), position, 100)).losses == []
+
+
+async def test_a_forgotten_room_may_alarm_falsely_but_is_never_silent(open_log: Open) -> None:
+    log = await open_log(max_messages=1, empty_rooms=2)
+    names = [f"r{n}" for n in range(10)]
+    for n, name in enumerate(names):
+        await publish(log, name)
+        await trimmed(log, n)
+    await publish(log, "last", "last")
+    await trimmed(log, 11)
+    for seq, name in enumerate(names, 1):
+        [loss] = (await log.read(rooms(name), seq - 1, 10)).losses
+        assert loss.room == name
+        assert loss.at_most >= 1
+    for name in names[-2:]:
+        assert (await log.read(rooms(name), 10, 10)).losses == []
+    assert (await log.read(rooms("never"), 0, 10)).losses == [Loss("never", 8)]
+    assert (await log.read(rooms("never"), 8, 10)).losses == []
+    assert (await log.seek_time(rooms("never"), 0)).losses == [Loss("never", 8)]
+
+
+async def test_a_room_that_comes_back_after_it_was_forgotten_begins_at_the_watermark(open_log: Open) -> None:
+    log = await open_log(max_messages=1, empty_rooms=0)
+    await publish(log, "a", "b")
+    await trimmed(log, 1)
+    await publish(log, "b")
+    await trimmed(log, 2)
+    [message] = await publish(log, "a")
+    assert message.prev == 1
+    assert (await log.read(rooms("a"), 0, 10)).losses == [Loss("a", 1)]
+    assert (await log.read(rooms("a"), 1, 10)).losses == []
+
+
+# The tail
+
+
+async def test_the_tail_brings_history_and_then_what_comes(log: Log) -> None:
+    stored = await publish(log, *"abc")
+    tail = log.tail(1)
+    assert await take(tail, 2) == stored[1:]
+    waiting = asyncio.create_task(next_batch(tail))
+    stored = await publish(log, "d")
+    assert (await waiting).messages == stored
+
+
+async def test_appends_of_one_turn_come_in_one_batch(log: Log) -> None:
+    tail = log.tail(0)
+    await asyncio.gather(*(log.append([draft()]) for _ in range(50)))
+    assert len((await next_batch(tail)).messages) == 50
+
+
+async def test_the_tail_brings_each_message_once_and_in_order_under_load(log: Log) -> None:
+    tail = log.tail(0)
+    follower = asyncio.create_task(take(tail, 400))
+
+    async def publisher(room: str) -> None:
+        for _ in range(20):
+            await log.append([draft(room), draft("all")])
+
+    await asyncio.gather(*(publisher(f"r{n}") for n in range(10)))
+    assert seqs(await follower) == list(range(1, 401))
+
+
+async def test_the_tail_is_woken_before_the_publisher_is_answered(log: Log) -> None:
+    tail = log.tail(0)
+    order: list[str] = []
+    waiting = asyncio.create_task(next_batch(tail))
+    waiting.add_done_callback(lambda _: order.append("tail"))
+    await asyncio.sleep(0)
+    appending = asyncio.create_task(log.append([draft()]))
+    await asyncio.gather(waiting, appending)
+    assert order == ["tail"]
+    assert (await waiting).messages == (await appending).messages
+
+
+async def test_what_the_tail_was_not_asked_past_is_kept(open_log: Open) -> None:
+    log = await open_log(max_messages=2)
+    tail = log.tail(0)
+    await publish(log, *"aaaaaa")
+    assert seqs(await take(tail, 6)) == [1, 2, 3, 4, 5, 6]
+    await publish(log, "a")
+    assert (await log.bounds()).trimmed == 0
+    assert seqs((await next_batch(tail)).messages) == [7]
+    await trimmed(log, 5)
+
+
+async def test_the_tail_tells_how_far_the_log_is_trimmed(open_log: Open) -> None:
+    log = await open_log(max_messages=2)
+    tail = log.tail(0)
+    await publish(log, *"aaaa")
+    await take(tail, 4)
+    assert await next_batch(tail) == ((), 2)
+
+
+async def test_without_a_tail_nothing_holds_trimming_back(open_log: Open) -> None:
+    log = await open_log(max_messages=2)
+    tail = log.tail(0)
+    await publish(log, *"aaaa")
+    assert (await log.bounds()).trimmed == 0
+    await tail.aclose()  # type: ignore[attr-defined]
+    await trimmed(log, 2)
+    with pytest.raises(StopAsyncIteration):
+        await next_batch(tail)
+
+
+async def test_a_tail_that_begins_before_what_is_retained_goes_on_where_that_begins(open_log: Open) -> None:
+    log = await open_log(max_messages=2)
+    await publish(log, *"aaaa")
+    await trimmed(log, 2)
+    assert seqs(await take(log.tail(0), 2)) == [3, 4]
+
+
+async def test_a_second_tail_ends_the_first(log: Log) -> None:
+    first = log.tail(0)
+    waiting = asyncio.create_task(next_batch(first))
+    await asyncio.sleep(0)
+    second = log.tail(0)
+    with pytest.raises(StopAsyncIteration):
+        await waiting
+    await publish(log, "a")
+    assert len(await take(second, 1)) == 1
+
+
+async def test_cancelling_who_waits_on_the_tail_loses_nothing(log: Log) -> None:
+    tail = log.tail(0)
+    for n in range(1, 20):
+        waiting = asyncio.create_task(next_batch(tail))
+        publishing = asyncio.create_task(log.append([draft()]))
+        for _ in range(n % 5):
+            await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await publishing
+        if waiting.cancelled():
+            assert seqs((await next_batch(tail)).messages) == [n]
+        else:
+            assert seqs(waiting.result().messages) == [n]
+
+
+async def test_closing_the_log_ends_its_tail(log: Log) -> None:
+    tail = log.tail(0)
+    waiting = asyncio.create_task(next_batch(tail))
+    await asyncio.sleep(0)
+    await log.close()
+    with pytest.raises(StopAsyncIteration):
+        await waiting
+    with pytest.raises(StopAsyncIteration):
+        await next_batch(log.tail(0))
+
+
+# Closing
+
+
+async def test_closing_waits_for_the_appends_under_way(log: Log) -> None:
+    appends = [asyncio.create_task(log.append([draft()])) for _ in range(20)]
+    await asyncio.sleep(0)
+    await asyncio.gather(log.close(), log.close())
+    assert seqs([m for append in appends for m in append.result().messages]) == list(range(1, 21))
+
+
+async def test_a_closed_log_is_unavailable_and_closes_again(log: Log) -> None:
+    await log.close()
+    await log.close()
+    for call in (
+        log.append([draft()]),
+        log.read(rooms("a"), 0, 1),
+        log.seek_newest(rooms("a"), 1),
+        log.seek_time(rooms("a"), 0),
+        log.bounds(),
+        log.rooms(),
+    ):
+        with pytest.raises(LogUnavailable):
+            await call

@@ -1,0 +1,167 @@
+"""A follower that shares no code with the server: a socket, HTTP/1 by hand, and the SSE rules by hand."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from tests.running import PATIENCE
+
+
+class Event(NamedTuple):
+    """One dispatched event, or at the end of a stream what was left over."""
+
+    id: str
+    name: str
+    data: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.data)
+
+
+class Observer:
+    """One connection to an event stream."""
+
+    def __init__(
+        self,
+        port: int,
+        target: str,
+        *,
+        version: str = "1.1",
+        headers: dict[str, str] | None = None,
+        receive_buffer: int | None = None,
+        method: str = "GET",
+    ) -> None:
+        self.socket = socket.socket()
+        if receive_buffer:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.settimeout(PATIENCE)
+        self.socket.connect(("127.0.0.1", port))
+        lines = [f"{method} {target} HTTP/{version}", "Host: localhost"]
+        lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        self.socket.sendall("\r\n".join([*lines, "", ""]).encode())
+        self._received = b""
+        self.retry: int | None = None
+        self.last_id = ""
+        self.comments = 0
+        self.clean_end = False
+        """Whether the end of the stream was said, and not just cut."""
+        self.leftover: list[str] = []
+        """Lines after the last whole block."""
+        self._read_head()
+        self._lines = self._decoded_lines()
+
+    def _more(self) -> bool:
+        data = self.socket.recv(65536)
+        self._received += data
+        return bool(data)
+
+    def _read_head(self) -> None:
+        while b"\r\n\r\n" not in self._received:
+            assert self._more(), f"no head: {self._received!r}"
+        head, _, self._received = self._received.partition(b"\r\n\r\n")
+        status, *fields = head.decode("latin-1").split("\r\n")
+        self.status = int(status.split()[1])
+        self.headers = {n.strip().lower(): v.strip() for n, _, v in (f.partition(":") for f in fields)}
+
+    def _chunks(self) -> Iterator[bytes]:
+        if self.headers.get("transfer-encoding") == "chunked":
+            yield from self._unchunked()
+            return
+        left = int(self.headers.get("content-length", 1 << 60))
+        while left > 0 and (self._received or self._more()):
+            data, self._received = self._received[:left], self._received[left:]
+            left -= len(data)
+            yield data
+        self.clean_end = True
+
+    def _unchunked(self) -> Iterator[bytes]:
+        while True:
+            while b"\r\n" not in self._received:
+                if not self._more():
+                    return
+            size, _, self._received = self._received.partition(b"\r\n")
+            wanted = int(size, 16) + 2
+            while len(self._received) < wanted:
+                if not self._more():
+                    return
+            data, self._received = self._received[: wanted - 2], self._received[wanted:]
+            if not data:
+                self.clean_end = True
+                return
+            yield data
+
+    def _decoded_lines(self) -> Iterator[str]:
+        rest = b""
+        for data in self._chunks():
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                yield line.decode()
+        if rest:
+            yield rest.decode()
+
+    def __iter__(self) -> Iterator[Event]:
+        while (event := self.next_or_end()) is not None:
+            yield event
+
+    def next(self) -> Event:
+        event = self.next_or_end()
+        assert event is not None, "the stream ended"
+        return event
+
+    def next_or_end(self) -> Event | None:
+        """The next event; None at the end of the stream."""
+        name, data, block = "", [], []
+        for line in self._lines:
+            if not line:
+                assert data, f"a block without data: {block}"
+                return Event(self.last_id, name or "message", "\n".join(data))
+            field, _, value = line.partition(":")
+            value = value.removeprefix(" ")
+            if not field:
+                self.comments += 1
+                continue
+            block.append(line)
+            match field:
+                case "id":
+                    self.last_id = value
+                case "event":
+                    name = value
+                case "data":
+                    data.append(value)
+                case "retry":
+                    self.retry = int(value)
+        self.leftover = block
+        return None
+
+    def until_live(self) -> list[Event]:
+        """What comes before `live`, and `live` itself."""
+        events = []
+        while True:
+            events.append(self.next())
+            if events[-1].name == "live":
+                return events
+
+    def texts(self, count: int) -> list[str]:
+        """The texts of the next so many messages."""
+        return [self.next().json["text"] for _ in range(count)]
+
+    def wait_for_heartbeats(self, count: int) -> None:
+        """Reads lines until so many comments came, none of them followed by a blank line."""
+        while self.comments < count:
+            line = next(self._lines)
+            assert line.startswith(":"), line
+            self.comments += 1
+
+    def cut(self) -> None:
+        """Ends the connection from this side."""
+        self.socket.close()
+
+    def __enter__(self) -> Observer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cut()

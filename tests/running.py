@@ -1,0 +1,113 @@
+"""Real servers as processes, for tests that look at them from outside."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import httpx
+
+PATIENCE = 20.0
+"""Seconds that a state may take to come about on a busy machine."""
+
+
+def wait_for(state: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
+    """Looks until `state()` is true."""
+    end = time.monotonic() + seconds
+    while not state():
+        assert time.monotonic() < end, f"waited {seconds:.0f} s for {what}"
+        time.sleep(0.005)
+
+
+class Running:
+    """A server process; what it says is in `said()`."""
+
+    def __init__(self, command: list[str], folder: Path, env: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
+        self.output = folder / f"server-{time.monotonic_ns()}.txt"
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("ROOMCAST_")}
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env={**inherited, **(env or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        self.port = 0
+        self.page_port = 0
+        self._client = httpx.Client(timeout=PATIENCE)
+
+    def said(self) -> str:
+        return self.output.read_text(errors="replace")
+
+    def wait_until_it_says(self, pattern: str) -> re.Match[str]:
+        found: list[re.Match[str]] = []
+
+        def look() -> bool:
+            if match := re.search(pattern, self.said(), re.MULTILINE):
+                found.append(match)
+            assert found or self.process.poll() is None, f"the server ended: {self.said()}"
+            return bool(found)
+
+        wait_for(look, f"{pattern!r} in:\n{self.said()}")
+        return found[0]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def get(self, path: str, **kwargs: object) -> httpx.Response:
+        return self._client.get(self.url + path, **kwargs)  # type: ignore[arg-type]
+
+    def publish(self, text: str, room: str = "developers", **fields: object) -> dict[str, object]:
+        answer = self.post({"text": text, "room": room, **fields})
+        assert answer.status_code == 201, answer.text
+        stored = answer.json()
+        assert isinstance(stored, dict)
+        return stored
+
+    def post(self, body: object, **kwargs: object) -> httpx.Response:
+        return self._client.post(f"{self.url}/messages", json=body, **kwargs)  # type: ignore[arg-type]
+
+    def metric(self, name: str) -> float:
+        match = re.search(rf"^{re.escape(name)} (\S+)$", self.get("/metrics").text, re.MULTILINE)
+        assert match, name
+        return float(match[1])
+
+    def terminate(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE)
+
+    def kill(self) -> None:
+        self._client.close()
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(PATIENCE)
+
+
+def start_roomcast(folder: Path, *options: str, env: Mapping[str, str] | None = None) -> Running:
+    """`roomcast serve` on a free port, without a second one, over SQLite in `folder`, unless told otherwise."""
+    defaults = {"--port": "0", "--page-port": "0", "--log": "sqlite:test.db"}
+    for name, value in defaults.items():
+        if not any(option.split("=")[0] == name for option in options):
+            options = (*options, name, value)
+    running = Running([sys.executable, "-m", "roomcast", "serve", *options], folder, env)
+    match = running.wait_until_it_says(r"follow +http://\S+?:(\d+)/messages[^\n]*\n +look +http://\S+?:(\d+)/")
+    running.port, running.page_port = int(match[1]), int(match[2])
+    return running
+
+
+def start_uvicorn(folder: Path, app: str, *options: str, env: Mapping[str, str] | None = None) -> Running:
+    """Somebody else's program with roomcast in it: an application under plain uvicorn."""
+    command = [sys.executable, "-m", "uvicorn", app, "--port", "0", *options]
+    running = Running(command, folder, env)
+    running.port = int(running.wait_until_it_says(r"running on http://\S+?:(\d+)")[1])
+    return running

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Brings what the tests need and pip cannot: Debian's Chromium and nginx, curl and Node's packages, where they are
+# missing and this user may install them. Otherwise says what will be left out; in CI that is a failure.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+missing=()
+for pair in chromium:chromium nginx:nginx-light curl:curl npm:npm; do
+  PATH=$PATH:/usr/sbin command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
+done
+if ((${#missing[@]})); then
+  if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    echo "installing ${missing[*]}"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  else
+    echo "not installed: ${missing[*]}. The tests that need them are skipped; install them to run all." >&2
+    [[ -z ${CI:-} ]] || exit 1
+  fi
+fi
+if command -v npm >/dev/null && [[ ! -d interop/node_modules/eventsource ]]; then
+  npm install --prefix interop --silent --no-audit --no-fund --no-package-lock
+fi

@@ -1,0 +1,259 @@
+"""The command line: what it says, what it refuses, how it ends."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from roomcast.cli import variable
+from roomcast.settings import Settings
+from tests.conftest import Serve
+from tests.observer import Observer
+from tests.running import PATIENCE, Running, wait_for
+
+ROOMCAST = [sys.executable, "-m", "roomcast"]
+
+
+def run(*arguments: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*ROOMCAST, *arguments],
+        cwd=cwd,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port on which somebody else listens."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield other.getsockname()[1]
+
+
+def refused(*arguments: str, status: int = 1, cwd: Path | None = None, **env: str) -> str:
+    """What a start that fails says: one line, no trace."""
+    answer = run("serve", "--port=0", "--page-port=0", *arguments, cwd=cwd, **env)
+    assert answer.returncode == status, answer.stderr
+    assert "Traceback" not in answer.stderr
+    if status == 1:
+        assert answer.stderr.startswith("roomcast: ")
+        assert answer.stderr.count("\n") == 1, answer.stderr
+    return answer.stderr
+
+
+def test_the_version_and_the_help() -> None:
+    assert re.fullmatch(r"roomcast \d+\.\d+\.\d+\n", run("--version").stdout)
+    text = run("serve", "--help").stdout
+    for field in dataclasses.fields(Settings):
+        assert f"--{field.name.replace('_', '-')}" in text
+    for group in {field.metadata["group"] for field in dataclasses.fields(Settings)}:
+        assert f"\n{group}:" in text
+    assert "[default: 10000" in text
+
+
+def test_the_banner_says_in_five_lines_where_everything_is(serve: Serve) -> None:
+    server = serve()
+    lines = server.said().splitlines()[:5]
+    assert lines[0].startswith("roomcast ")
+    for line, beginning, rest in zip(
+        lines[1:],
+        ("post ", "follow ", "look ", "log "),
+        ("/messages", "/messages?room=developers", "/?room=developers", "0 of 10000 messages, 0 of 5000000 bytes"),
+        strict=True,
+    ):
+        assert line.strip().startswith(beginning)
+        assert line.endswith(rest)
+
+
+def test_localhost_is_both_loopback_addresses_and_one_number(serve: Serve) -> None:
+    server = serve()
+    with socket.create_connection(("127.0.0.1", server.port)):
+        pass
+    if socket.has_ipv6 and Path("/proc/net/if_inet6").exists() and Path("/proc/net/if_inet6").read_text():
+        with socket.create_connection(("::1", server.port)):
+            pass
+
+
+def test_both_ports_serve_the_same_routes(serve: Serve) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = serve(f"--page-port={port}")
+    assert server.page_port == port
+    stored = server.publish("hello")
+    with Observer(port, "/messages?room=developers") as follower:
+        assert follower.next().json == stored
+
+
+def test_a_taken_port_is_named_in_one_sentence(taken: int) -> None:
+    answer = run("serve", f"--port={taken}", "--page-port=0", "--log=memory:")
+    assert answer.returncode == 1
+    assert answer.stderr.count("\n") == 1
+    assert f"port {taken}" in answer.stderr
+    assert "another port" in answer.stderr
+
+
+def test_a_chosen_page_port_that_is_taken_is_refused(taken: int) -> None:
+    answer = run("serve", "--port=0", f"--page-port={taken}", "--log=memory:")
+    assert answer.returncode == 1
+    assert str(taken) in answer.stderr
+
+
+def test_only_the_default_page_port_taken_is_said_and_lived_with(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            other.bind(("127.0.0.1", 3000))
+            other.listen()
+        except OSError:
+            pass  # somebody else has it, which serves as well
+        server = Running([*ROOMCAST, "serve", "--port=0", "--log=memory:"], tmp_path)
+        try:
+            match = server.wait_until_it_says(r"look +http://\S+?:(\d+)/")
+            assert "port 3000" in server.said()
+            server.port = int(match[1])
+            assert server.get("/?room=developers").status_code == 200
+        finally:
+            server.kill()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--log=redis://x"], ["sqlite:", "memory:", "mongodb://"]),
+        (["--log=sqlite:"], ["sqlite:PATH"]),
+        (["--log=sqlite:no/such/folder/x.db"], ["no/such/folder"]),
+        (["--host=no.such.host.invalid"], ["no.such.host.invalid"]),
+    ],
+)
+def test_what_cannot_work_is_one_clear_sentence(arguments: list[str], words: list[str], tmp_path: Path) -> None:
+    said = refused(*arguments, cwd=tmp_path)
+    assert all(word in said for word in words), said
+
+
+@pytest.mark.parametrize(
+    "argument",
+    ["--port=70000", "--max-messages=0", "--max-messages=many", "--log-format=xml", "--no-such", "extra"],
+)
+def test_a_bad_option_is_status_2(argument: str) -> None:
+    assert refused(argument, status=2)
+
+
+def test_a_log_of_another_running_server_is_refused(serve: Serve) -> None:
+    server = serve("--log=sqlite:one.db")
+    assert "one.db" in refused("--log=sqlite:one.db", cwd=server.folder)
+    assert server.get("/readyz").status_code == 200
+
+
+def test_each_option_is_a_variable_and_the_flag_wins(serve: Serve) -> None:
+    env = {"ROOMCAST_MAX_MESSAGES": "7", "ROOMCAST_LOG": "memory:", "ROOMCAST_MAX_BYTES": "1"}
+    server = serve("--max-bytes=1000", env=env)
+    assert "0 of 7 messages, 0 of 1000 bytes" in server.said()
+    assert variable("page_port") == "ROOMCAST_PAGE_PORT"
+
+
+def test_unknown_variables_are_named_and_foreign_ones_are_not(serve: Serve) -> None:
+    env = {
+        "ROOMCAST_MAX_MESSAGE_COUNT": "7",
+        "ROOMCAST_TEST_ANYTHING": "1",
+        "ROOMCAST_SERVICE_HOST": "10.0.0.1",
+        "ROOMCAST_SERVICE_PORT_HTTP": "80",
+        "ROOMCAST_PORT": "tcp://10.0.0.1:8080",
+        "ROOMCAST_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+    }
+    said = serve(env=env).said()
+    assert re.findall(r"ROOMCAST_\w+", said.split("roomcast 0")[0]) == ["ROOMCAST_MAX_MESSAGE_COUNT"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_drains_and_ends_with_0(serve: Serve, number: int) -> None:
+    server = serve("--log=sqlite:test.db")
+    server.publish("kept")
+    server.process.send_signal(number)
+    assert server.process.wait(PATIENCE) == 0
+    assert "Traceback" not in server.said()
+    again = serve("--log=sqlite:test.db")
+    assert [m["text"] for m in again.get("/messages?room=developers", headers=JSON).json()["messages"]] == ["kept"]
+
+
+def test_a_second_signal_ends_at_once(serve: Serve) -> None:
+    """The first drain waits for a request whose body never ends; the second signal does not."""
+    server = serve()
+    with socket.create_connection(("127.0.0.1", server.port)) as half:
+        half.sendall(
+            b"POST /messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+        )
+        wait_for(lambda: server.get("/readyz").status_code == 200, "an answer")
+        server.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: _closed(server.port), "the listener's end")
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(2) == 128 + signal.SIGTERM
+
+
+def _closed(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except OSError:
+        return True
+    return False
+
+
+def test_the_access_log_is_for_people_or_as_json(serve: Serve) -> None:
+    text = serve()
+    text.get("/healthz")
+    text.wait_until_it_says(r"^\d\d:\d\d:\d\d 127\.0\.0\.1 GET /healthz 200 \d+\.\d ms$")
+    text.kill()
+    lines = serve("--log-format=json", "--log=memory:")
+    lines.get("/healthz?x=1")
+    lines.wait_until_it_says(r"healthz")
+    row = json.loads(next(line for line in lines.said().splitlines() if "healthz" in line))
+    assert (row["method"], row["target"], row["status"], row["level"]) == ("GET", "/healthz?x=1", 200, "info")
+    silent = serve("--no-access-log", "--log=memory:")
+    silent.get("/healthz")
+    assert silent.terminate() == 0
+    assert "healthz" not in silent.said()
+
+
+def test_nobody_reading_its_output_does_not_hold_it_up(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    with subprocess.Popen(
+        [*ROOMCAST, "serve", "--port=0", "--page-port=0", "--log=memory:"], stderr=write, cwd=tmp_path
+    ) as process:
+        os.close(write)
+        try:
+            banner = b""
+            while b"  log " not in banner:
+                banner += os.read(read, 4096)
+            port = int(re.findall(rb"follow +http://localhost:(\d+)/", banner)[0])
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                for _ in range(40):  # 40 x 50 lines of some 1,000 bytes: far more than a pipe holds
+                    request = b"GET /healthz?%b HTTP/1.1\r\nHost: x\r\n\r\n" % (b"x" * 1000)
+                    client.sendall(request)
+                    answer = b""
+                    while b'"ok"' not in answer:
+                        answer += client.recv(65536)
+                    for _ in range(49):
+                        client.sendall(request)
+                        while b'"ok"' not in (answer := client.recv(65536)):
+                            pass
+        finally:
+            process.kill()
+            os.close(read)
+
+
+JSON = {"Accept": "application/json"}
