@@ -24,8 +24,9 @@ lint: $(VENV)/.dev ## Check style, types and which module imports which
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.dev ## Measure publishing while a large log is trimmed
-	$(BIN)/python benchmarks/trim_latency.py
+bench: $(VENV)/.bench ## Measure roomcast beside its peers: half an hour; with ARGS=--quick a minute
+	@benchmarks/setup.sh
+	$(BIN)/python -m benchmarks $(ARGS)
 
 picture: $(VENV)/.dev ## Take the README's picture of the page
 	$(BIN)/python -m docs.img.take
@@ -39,6 +40,10 @@ $(VENV)/bin/pip:
 $(VENV)/.run: pyproject.toml $(VENV)/bin/pip
 	$(BIN)/pip install --quiet --editable .
 	@touch $@
+
+$(VENV)/.bench: pyproject.toml $(VENV)/bin/pip
+	$(BIN)/pip install --quiet --editable '.[bench]'
+	@touch $@ $(VENV)/.run
 
 $(VENV)/.dev: pyproject.toml $(VENV)/bin/pip
 	$(BIN)/pip install --quiet --editable '.[dev]'

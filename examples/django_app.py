@@ -1,6 +1,6 @@
 """roomcast in a Django project: streams at /live/messages?room=orders, the page at /live/?room=orders.
 
-Run it:        uvicorn --app-dir examples django_app:app
+Run it:        uvicorn --app-dir examples --timeout-graceful-shutdown 5 django_app:app
 Publish to it: curl -X POST http://localhost:8000/orders/7/paid
 
 A whole project in one file. In yours, the upper part is settings.py, urls.py and views.py as you have them, and

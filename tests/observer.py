@@ -114,7 +114,9 @@ class Observer:
 
     def next_or_end(self) -> Event | None:
         """The next event; None at the end of the stream."""
-        name, data, block = "", [], []
+        name = ""
+        data: list[str] = []
+        block: list[str] = []
         for line in self._lines:
             if not line:
                 assert data, f"a block without data: {block}"

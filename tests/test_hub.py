@@ -149,12 +149,26 @@ def test_the_newest_are_not_known_where_the_window_is_short() -> None:
     assert hub.seek_newest(frozenset("a"), 2) is None
 
 
+def test_a_write_to_none_of_an_audience_reaches_none() -> None:
+    hub = fed()
+    ear = join(hub, "a", Ear())
+    hub.audiences[frozenset("a"), RAW].write(b":\n", [])
+    assert ear.heard == []
+
+
+def test_what_is_evicted_is_let_go_of_also_where_rooms_are_many() -> None:
+    rooms = [f"r{number}" for number in range(100)]
+    hub = fed(*rooms * 20, window_bytes=200 * 324)
+    kept = sum(bool(entry.message.body) for room in hub._rooms.values() for entry in room.entries)
+    assert kept == len(hub._order) == 200
+
+
 def test_nothing_is_left_of_rooms_that_are_left() -> None:
     hub = fed("a")
     for _ in range(3):
         ear = join(hub, "xyz", Ear())
         hub.leave(frozenset("xyz"), RAW, ear)
-    gone: Sink = join(hub, "q", Ear(room=0))  # type: ignore[assignment]
+    gone: Sink = join(hub, "q", Ear(room=0))
     fed("q", hub=hub)
     hub.leave(frozenset("q"), RAW, gone)
     assert hub.audiences == {}

@@ -12,7 +12,7 @@ from tests.running import start_roomcast
 MESSAGES = [
     {"user": "ada", "text": "was geht ab in buxtehude?"},
     {"user": "grace", "text": "The build is green again. Deploying at 14:00, shout if that is bad for you."},
-    {"user": "build-bot", "type": "build.finished", "data": {"commit": "8d1f3c2", "passed": True, "seconds": 41.7}},
+    {"user": "build-bot", "type": "build.finished", "data": {"commit": "8d1f3c2", "passed": True, "seconds": 41}},
     {"user": "ada", "text": "moin, läuft"},
 ]
 

@@ -59,6 +59,10 @@ class Entry:
         return frame
 
 
+_EVICTED = Entry(Message(0, "", None, 0, 0, b""))
+"""In an evicted one's place: 32 a room, and their bodies, would be many times the window where rooms are many."""
+
+
 class Piece(NamedTuple):
     """Consecutive messages of some rooms, and the position they reach."""
 
@@ -82,7 +86,7 @@ class Audience:
 
     def write(self, data: bytes, sinks: Iterable[Sink] | None = None) -> None:
         """One write to everybody, or to these of them; who cannot take more leaves."""
-        for sink in [sink for sink in sinks or self.live if not sink.write(data)]:
+        for sink in [sink for sink in (self.live if sinks is None else sinks) if not sink.write(data)]:
             self.live.pop(sink).fall_behind(self.position)
 
 
@@ -111,7 +115,7 @@ class _Room:
         return self.seqs[max(self.start, len(self.seqs) - count) :]
 
     def evict(self) -> Entry:
-        entry = self.entries[self.start]
+        entry, self.entries[self.start] = self.entries[self.start], _EVICTED
         self.floor = entry.message.seq
         self.start += 1
         if self.start > 32 and self.start * 2 > len(self.entries):

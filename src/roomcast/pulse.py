@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from itertools import islice
 
 from roomcast.hub import Audience
@@ -10,6 +11,8 @@ from roomcast.stream import Stream, Streams
 
 _SLICE = 500
 """Followers written to before others have the loop: 15,000 heartbeats in one go would hold up a message."""
+
+logger = logging.getLogger("roomcast.streams")
 
 
 class Pulse:
@@ -29,12 +32,18 @@ class Pulse:
         """For ever."""
         while True:
             await asyncio.sleep(self._step)
-            self._watch()
-            now = asyncio.get_running_loop().time()
-            for audience in list(self._streams.hub.audiences.values()):
-                if now - audience.spoke_at >= self._silence:
-                    audience.spoke_at = now
-                    await self._beat(audience)
+            try:
+                await self._look()
+            except Exception:  # a defect, and no reason to leave all streams without it for ever
+                logger.exception("the look at all streams failed")
+
+    async def _look(self) -> None:
+        self._watch()
+        now = asyncio.get_running_loop().time()
+        for audience in list(self._streams.hub.audiences.values()):
+            if now - audience.spoke_at >= self._silence:
+                audience.spoke_at = now
+                await self._beat(audience)
 
     async def _beat(self, audience: Audience) -> None:
         sinks = iter(list(audience.live))

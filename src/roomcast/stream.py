@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -138,7 +139,8 @@ class Stream:
     def pump(self) -> None:
         """Serves the follower from the window until it is caught up or has enough for now."""
         for _ in range(_PIECES_A_TURN):
-            if self.ended or self._reading or not self._sink.writable:
+            # Asked for twice, by the sink and by itself, it may be live by now, and `position` of the past.
+            if self not in self._home.behind or self._reading or not self._sink.writable:
                 return
             piece = self._home.hub.window(self.rooms, self.position)
             if piece is None:
@@ -213,6 +215,9 @@ class Stream:
         return self.wire.event("gap", MessageId(epoch, first - 1), gap.data(MessageId(epoch, first)))
 
 
+_Page = tuple[Piece, Sequence[Loss]]
+
+
 class Reader:
     """Pages of the log for streams that the window does not reach; those at one place share one read."""
 
@@ -237,19 +242,22 @@ class Reader:
 
     async def _serve(self, rooms: frozenset[str], after: int) -> None:
         async with self._turns:
-            piece, losses = await self._page(rooms, after)
+            page = await self._page(rooms, after)
             for number, stream in enumerate(self._waiting.pop((rooms, after))):
-                stream.turn(piece, losses)
+                _turn(stream, page)
                 if number % 50 == 49:
                     await asyncio.sleep(0)  # thousands may share a page: others have their turn, too
 
-    async def _page(self, rooms: frozenset[str], after: int) -> tuple[Piece, Sequence[Loss]]:
+    async def _page(self, rooms: frozenset[str], after: int) -> _Page | None:
         while True:
             try:
                 # Never past the hub: what comes after is delivered live, and would come twice.
                 page = await self._log.read(rooms, after, PAGE_MESSAGES, self._hub.position + 1)
             except LogUnavailable:
                 await asyncio.sleep(1)
+            except Exception:
+                logger.exception("a page of %s after %d could not be read", sorted(rooms), after)
+                return None
             else:
                 self.reads += 1
                 return Piece([Entry(m) for m in page.messages], page.position), page.losses
@@ -259,6 +267,18 @@ class Reader:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _turn(stream: Stream, page: _Page | None) -> None:
+    """A stream that cannot go on ends, and resumes: it would wait for ever, as those that wait behind it."""
+    try:
+        if page:
+            stream.turn(*page)
+    except Exception:
+        logger.exception("a stream of %s could not take its page", sorted(stream.rooms))
+        page = None
+    if page is None:
+        stream.end("error", away_ms())
 
 
 class Streams:
@@ -311,3 +331,8 @@ class Streams:
                     await self._closed.wait()
         for sink in list(self._closing):
             sink.abort()
+
+
+def away_ms() -> int:
+    """When a client that is sent away may come back: spread, so that not all come at once."""
+    return random.randint(2_000, 10_000)

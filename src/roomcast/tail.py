@@ -29,16 +29,21 @@ class Tail:
 
     async def run(self) -> None:
         """Until the log is closed."""
+        self.outage = ""
         while True:
             try:
                 await self._follow()
-                return
+                return self._give_up()
             except LogUnavailable as error:
                 self._note(error.detail)
+            except Exception:
+                self.outage = "delivery failed: see the server's log"
+                raise
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def reached(self, position: int) -> None:
-        """Returns when everything up to `position` was fed to the hub."""
+        """Returns when everything up to `position` was fed to the hub. Raises `LogUnavailable` where the log is
+        closed before."""
         if self._hub.position < position:
             future = asyncio.get_running_loop().create_future()
             heapq.heappush(self._waiting, (position, next(self._number), future))
@@ -56,6 +61,12 @@ class Tail:
             future = heapq.heappop(self._waiting)[2]
             if not future.done():
                 future.set_result(None)
+
+    def _give_up(self) -> None:
+        for _, _, future in self._waiting:
+            if not future.done():
+                future.set_exception(LogUnavailable("The log is closed."))
+        self._waiting.clear()
 
     def _note(self, outage: str) -> None:
         if outage and not self.outage:

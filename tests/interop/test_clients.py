@@ -14,7 +14,7 @@ import httpx_sse
 from tests.conftest import Serve, require
 from tests.running import PATIENCE, Running
 
-PAID = {"type": "order.paid", "data": {"order": 7}}
+PAID: dict[str, Any] = {"type": "order.paid", "data": {"order": 7}}
 
 
 def follow(*command: str) -> subprocess.Popen[str]:

@@ -31,7 +31,7 @@ async def publish(log: Log, *names: str, body: bytes = b"{}") -> list[Message]:
 
 async def until(state: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(PATIENCE):
-        while not await state():
+        while not await state():  # noqa: ASYNC110 -- there is no event for what another thread does
             await asyncio.sleep(0)
 
 

@@ -13,7 +13,7 @@ from roomcast.log.base import Log, Retention
 
 Open = Callable[..., Awaitable[Log]]
 
-BACKENDS = {"memory": memory.open_log, "sqlite": sqlite.open_log}
+BACKENDS: dict[str, Open] = {"memory": memory.open_log, "sqlite": sqlite.open_log}
 
 
 @pytest.fixture(autouse=True)

@@ -188,9 +188,7 @@ async def test_a_page_ends_before_what_it_is_told(log: Log) -> None:
 
 
 @pytest.mark.parametrize(("after", "before", "position"), [(3, None, 3), (9, None, 3), (2, 2, 2), (0, 99, 3)])
-async def test_an_empty_page_has_a_position_too(
-    log: Log, after: int, before: int | None, position: int
-) -> None:
+async def test_an_empty_page_has_a_position_too(log: Log, after: int, before: int | None, position: int) -> None:
     await publish(log, *"bbb")
     assert await log.read(rooms("a"), after, 10, before) == ([], position, [])
 
@@ -235,9 +233,7 @@ async def test_messages_stored_since_a_time_begin_after_a_position(log: Log, clo
         assert await log.seek_time(rooms("a"), since) == Start(position, [])
 
 
-async def test_the_rooms_are_listed_by_name_while_they_have_messages(
-    open_log: Open, clock: list[int]
-) -> None:
+async def test_the_rooms_are_listed_by_name_while_they_have_messages(open_log: Open, clock: list[int]) -> None:
     log = await open_log(max_messages=3)
     for clock[0], room in zip(count(1_000), "abcba", strict=False):
         await publish(log, room)

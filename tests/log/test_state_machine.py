@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from roomcast.errors import KeyReused, TooLarge
-from roomcast.log import memory, sqlite
 from roomcast.log.base import Appended, Batch, Idempotency, Log, Loss, Retention
 from roomcast.message import Draft, Message
-from tests.log.acting import next_batch, trimmed, until
+from tests.log.acting import next_batch, trimmed
+from tests.log.conftest import BACKENDS
 
 T = TypeVar("T")
 
@@ -61,12 +61,13 @@ class LogMachine(RuleBasedStateMachine):
         self._open(retention)
 
     def _open(self, retention: Retention) -> None:
-        open_log = {"memory": memory.open_log, "sqlite": sqlite.open_log}[self.kind]
         path = f"{self.directory.name}/log.db"
         self.retention = retention
-        self.log: Log = self.run(
-            open_log("log", path, retention=retention, empty_rooms=self.empty_rooms, synchronous="off")
-        )
+        options = {"empty_rooms": self.empty_rooms, "synchronous": "off"}
+        self.log: Log = self.run(self._opened(path, retention, options))
+
+    async def _opened(self, path: str, retention: Retention, options: dict[str, Any]) -> Log:
+        return await BACKENDS[self.kind]("log", path, retention=retention, **options)
 
     def run(self, action: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(action)
@@ -93,12 +94,15 @@ class LogMachine(RuleBasedStateMachine):
             or sum(len(m.body) for m in self.retained) > self.retention.max_bytes
         )
 
-    def settle(self) -> None:
-        """Trims the model, and waits until the log has come as far."""
+    def trim(self) -> None:
         floor = self.asked_past if self.tail else self.newest
         while self.over() and self.trimmed < floor:
             self.trimmed += 1
         self.keys = {k: v for k, v in self.keys.items() if v.messages[0].seq > self.trimmed}
+
+    def settle(self) -> None:
+        """Trims the model, and waits until the log has come as far."""
+        self.trim()
         self.run(trimmed(self.log, self.trimmed))
 
     def expect(self, drafts: Sequence[Draft], idempotency: Idempotency | None, answer: object) -> None:
@@ -171,14 +175,8 @@ class LogMachine(RuleBasedStateMachine):
         for (drafts, idempotency), answer in zip(requests, self.run(together()), strict=True):
             self.expect(drafts, idempotency, answer)
             if self.kind == "memory":  # Each append is a commit of its own here, and trims.
-                self.settle_memory()
+                self.trim()
         self.settle()
-
-    def settle_memory(self) -> None:
-        floor = self.asked_past if self.tail else self.newest
-        while self.over() and self.trimmed < floor:
-            self.trimmed += 1
-        self.keys = {k: v for k, v in self.keys.items() if v.messages[0].seq > self.trimmed}
 
     @rule(names=some_rooms, after=anywhere, limit=st.integers(1, 6), before=st.none() | anywhere)
     def read(self, names: frozenset[str], after: float, limit: int, before: float | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from urllib.parse import urlencode
 
 import pytest
@@ -10,16 +9,17 @@ import pytest
 from roomcast.errors import Invalid, NotAcceptable
 from roomcast.wire.negotiate import (
     LINES,
+    MAX_ROOMS,
     PAGE,
     PARAMETERS,
     STREAM,
     After,
+    Ago,
     Everything,
     Newest,
     Origin,
     Query,
     Since,
-    parameters,
     preferred,
     query,
 )
@@ -35,7 +35,6 @@ JAVA = "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2"
 @pytest.mark.parametrize(
     ("accept", "format"),
     [
-        (None, STREAM),
         ("", STREAM),
         ("  ", STREAM),
         ("*/*", STREAM),
@@ -89,7 +88,7 @@ JAVA = "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2"
         ("; , / , text/event-stream", STREAM),
     ],
 )
-def test_the_format_that_is_wanted_most(accept: str | None, format: str) -> None:
+def test_the_format_that_is_wanted_most(accept: str, format: str) -> None:
     assert preferred(accept) == format
 
 
@@ -123,8 +122,8 @@ def test_where_none_is_accepted_the_refusal_names_those_there_are(accept: str) -
         assert format in refusal.value.detail
 
 
-def ask(text: str, last_event_id: str | None = None) -> Query:
-    return query(parameters(text.encode()), last_event_id)
+def ask(text: str, last_event_id: str = "") -> Query:
+    return query(text.encode(), last_event_id)
 
 
 def refused(text: str) -> list[str]:
@@ -137,36 +136,36 @@ def refused(text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "header", "origin"),
     [
-        ("", None, Everything()),
-        ("replay=all", None, Everything()),
-        ("replay=none", None, Newest(0)),
-        ("replay=0", None, Newest(0)),
-        ("replay=1", None, Newest(1)),
-        ("replay=007", None, Newest(7)),
-        ("replay=999999999", None, Newest(999_999_999)),
-        ("since=2026-11-22T06:27:00Z", None, Since(1_795_328_820_000)),
-        ("since=2026-11-22T06:27:00.123Z", None, Since(1_795_328_820_123)),
-        ("since=2026-11-22T06:27:00.1231Z", None, Since(1_795_328_820_124)),
-        ("since=2026-11-22t06:27:00z", None, Since(1_795_328_820_000)),
-        ("since=2026-11-22+06:27:00Z", None, Since(1_795_328_820_000)),
-        ("since=2026-11-22T06:27:00%2B01:00", None, Since(1_795_325_220_000)),
-        ("since=2026-11-22T06:27:00-00:30", None, Since(1_795_330_620_000)),
-        ("since=2016-12-31T23:59:60Z", None, Since(1_483_228_800_000)),
-        ("since=1960-01-01T00:00:00Z", None, Since(0)),
-        ("since=0001-01-01T00:00:00%2B23:59", None, Since(0)),
-        ("since=9999-12-31T23:59:59-23:59", None, Since(253_402_387_139_000)),
-        ("last_event_id=abcd-1", None, After("abcd-1")),
-        ("last_event_id=", None, Everything()),
-        ("last_event_id=%FF%00", None, After("\ufffd\0")),
-        ("after=abcd-1", None, After("abcd-1")),
+        ("", "", Everything()),
+        ("replay=all", "", Everything()),
+        ("replay=none", "", Newest(0)),
+        ("replay=0", "", Newest(0)),
+        ("replay=1", "", Newest(1)),
+        ("replay=007", "", Newest(7)),
+        ("replay=999999999", "", Newest(999_999_999)),
+        ("since=2026-11-22T06:27:00Z", "", Since(1_795_328_820_000)),
+        ("since=2026-11-22T06:27:00.123Z", "", Since(1_795_328_820_123)),
+        ("since=2026-11-22T06:27:00.1231Z", "", Since(1_795_328_820_124)),
+        ("since=2026-11-22t06:27:00z", "", Since(1_795_328_820_000)),
+        ("since=2026-11-22+06:27:00Z", "", Since(1_795_328_820_000)),
+        ("since=2026-11-22T06:27:00%2B01:00", "", Since(1_795_325_220_000)),
+        ("since=2026-11-22T06:27:00-00:30", "", Since(1_795_330_620_000)),
+        ("since=2016-12-31T23:59:60Z", "", Since(1_483_228_800_000)),
+        ("since=1960-01-01T00:00:00Z", "", Since(0)),
+        ("since=0001-01-01T00:00:00%2B23:59", "", Since(0)),
+        ("since=9999-12-31T23:59:59-23:59", "", Since(253_402_387_139_000)),
+        ("last_event_id=abcd-1", "", After("abcd-1")),
+        ("last_event_id=", "", Everything()),
+        ("last_event_id=%FF%00", "", After("\ufffd\0")),
+        ("after=abcd-1", "", After("abcd-1")),
         # the header, else last_event_id, else after, else since, else replay
         ("last_event_id=abcd-1&after=abcd-3&since=10m", "abcd-2", After("abcd-2")),
         ("last_event_id=abcd-1&after=abcd-3&replay=none", "", After("abcd-1")),
-        ("last_event_id=&after=abcd-3&replay=none", None, After("abcd-3")),
-        ("last_event_id=&replay=none", None, Newest(0)),
+        ("last_event_id=&after=abcd-3&replay=none", "", After("abcd-3")),
+        ("last_event_id=&replay=none", "", Newest(0)),
     ],
 )
-def test_where_it_starts(text: str, header: str | None, origin: Origin) -> None:
+def test_where_it_starts(text: str, header: str, origin: Origin) -> None:
     assert ask(f"room=a&{text}", header).origin == origin
 
 
@@ -174,15 +173,8 @@ def test_where_it_starts(text: str, header: str | None, origin: Origin) -> None:
     ("duration", "seconds"),
     [("10m", 600), ("0s", 0), ("90s", 90), ("2h", 7200), ("1h30m", 5400), ("1d1h1m1s", 90_061), ("007m", 420)],
 )
-def test_since_a_duration_counts_back_from_now(duration: str, seconds: int) -> None:
-    before = time.time()
-    origin = ask(f"room=a&since={duration}").origin
-    assert isinstance(origin, Since)
-    assert int((before - seconds) * 1000) <= origin.time <= (time.time() - seconds) * 1000
-
-
-def test_since_more_than_there_ever_was_is_everything_there_ever_was() -> None:
-    assert ask("room=a&since=999999999d").origin == Since(0)
+def test_since_a_duration_is_so_long_ago(duration: str, seconds: int) -> None:
+    assert ask(f"room=a&since={duration}").origin == Ago(seconds * 1000)
 
 
 @pytest.mark.parametrize(
@@ -257,10 +249,10 @@ def test_no_or_a_bad_room_is_named(text: str) -> None:
     [
         "_", "t", "v", "ts", "token", "access_token", "cache", "cb", "cachebuster", "lang", "locale", "utm_source",
         "from", "format", "id", "client_id", "session", "sid", "key", "api_key", "callback", "ref", "source",
-        "user", "username", "name", "type", "topic", "channel", "event", "page", "per_page", "offset", "cursor", "sort",
-        "order", "q", "filter", "fields", "state", "nonce", "theme", "debug", "version", "time", "timestamp",
-        "date", "auth", "jwt", "signature", "expires", "gclid", "fbclid", "retry", "zoom", "start", "end", "first", "last",
-        "", "%FF", "%00", "𝔵",
+        "user", "username", "name", "type", "topic", "channel", "event", "page", "per_page", "offset", "cursor",
+        "sort", "order", "q", "filter", "fields", "state", "nonce", "theme", "debug", "version", "time",
+        "timestamp", "date", "auth", "jwt", "signature", "expires", "gclid", "fbclid", "retry", "zoom", "start",
+        "end", "first", "last", "", "%FF", "%00", "𝔵",
     ],
 )  # fmt: skip
 def test_other_names_are_ignored(name: str) -> None:
@@ -272,7 +264,8 @@ def test_other_names_are_ignored(name: str) -> None:
     [
         ("rooms", "room"), ("Room", "room"), ("ROOM", "room"), ("rom", "room"), ("rooom", "room"),
         ("room[]", "room"), ("room_id", "room"), ("last-event-id", "last_event_id"),
-        ("lastEventId", "last_event_id"), ("lastEventID", "last_event_id"), ("Last-Event-ID", "last_event_id"), ("last_event", "last_event_id"),
+        ("lastEventId", "last_event_id"), ("lastEventID", "last_event_id"), ("Last-Event-ID", "last_event_id"),
+        ("last_event", "last_event_id"),
         ("lasteventid", "last_event_id"), ("LAST_EVENT_ID", "last_event_id"), ("replays", "replay"),
         ("Replay", "replay"), ("replay_", "replay"), ("since_", "since"), ("sinse", "since"), ("Since", "since"),
         ("limt", "limit"), ("limits", "limit"), ("befor", "before"), ("befores", "before"), ("afte", "after"),
@@ -296,11 +289,9 @@ def test_everything_wrong_is_named_at_once() -> None:
     ]
 
 
-def test_a_query_of_endless_names_is_refused_before_it_costs_anything() -> None:
-    began = time.thread_time()
-    refused("room=a&" + "&".join(f"roo{n}=" for n in range(10_000)))
-    refused("&".join("room=%24" for _ in range(999)))
-    assert time.thread_time() - began < 0.3
+def test_a_query_of_endless_names_is_refused_before_they_are_looked_at() -> None:
+    assert refused("room=a&" + "&".join(f"roo{n}=" for n in range(10_000))) == []
+    assert len(refused("&".join("room=%24" for _ in range(999)))) == 1 + MAX_ROOMS
 
 
 def test_a_page_is_limited_and_may_end_before_an_id() -> None:

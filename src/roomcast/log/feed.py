@@ -45,24 +45,20 @@ class Feed:
 
     def open(self, after: int) -> Tail:
         """The one tail from now on; an earlier one ends."""
-        self.close()
         tail = Tail(self, after)
-        if not self._ended:
-            self._tail = tail
+        # In one move: without a tail in between, what the new one has yet to bring could be trimmed.
+        self._replace(None if self._ended else tail)
         return tail
 
-    def close(self, tail: Tail | None = None) -> None:
-        """Ends `tail`, or whichever there is."""
-        if self._tail and tail in (None, self._tail):
-            closed, self._tail = self._tail, None
-            self._forget()
-            closed.wake()
-            self._delivered()
+    def close(self, tail: Tail) -> None:
+        """Ends `tail`, and with it what it held back."""
+        if tail is self._tail:
+            self._replace(None)
 
     def end(self) -> None:
         """The log is closed: every tail ends, and one opened later ends at once."""
         self._ended = True
-        self.close()
+        self._replace(None)
 
     def feeds(self, tail: Tail) -> bool:
         return self._tail is tail
@@ -87,6 +83,13 @@ class Feed:
 
     def acknowledge(self) -> None:
         self._delivered()
+
+    def _replace(self, tail: Tail | None) -> None:
+        replaced, self._tail = self._tail, tail
+        self._forget()
+        if replaced:
+            replaced.wake()
+            self._delivered()
 
     def _remember(self, messages: Sequence[Message]) -> None:
         if messages:

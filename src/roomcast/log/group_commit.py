@@ -32,7 +32,7 @@ PENDING_BYTES = 64 * 1024 * 1024
 GROUP_MESSAGES = 2_000
 GROUP_BYTES = 4 * 1024 * 1024
 """What one transaction takes on, so that no publish waits long for the others of its group."""
-TRIM_PAUSE = 0.01
+TRIM_PAUSE = 0.005
 """Seconds of quiet before a step of trimming, so that it falls between publishes and not before one."""
 
 _log = logging.getLogger(__name__)

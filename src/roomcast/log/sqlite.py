@@ -96,9 +96,11 @@ class SqliteLog:
     async def _close(self) -> None:
         await self._commits.end()
         self._feed.end()
-        await self._call(self._reader_thread, self._reader.close)
-        await self._call(self._writer_thread, self._writer.close)
-        await asyncio.to_thread(self._let_go)
+        try:
+            await self._call(self._reader_thread, self._reader.close)
+            await self._call(self._writer_thread, self._writer.close)
+        finally:
+            await asyncio.to_thread(self._let_go)
 
     def _let_go(self) -> None:
         self._lock.release()

@@ -19,7 +19,7 @@ _UNUSABLE: dict[type[apsw.Error], str] = {
     apsw.ReadOnlyError: _NO_RIGHT,
     apsw.PermissionsError: _NO_RIGHT,
     apsw.AuthError: _NO_RIGHT,
-    apsw.CantOpenError: "{file} cannot be opened ({error}): give this user the right to write it and its directory.",
+    apsw.CantOpenError: "{file} cannot be opened ({error}): see to its rights and its directory.",
     apsw.IOError: "The disk of {file} fails ({error}): see to the disk, or name a file on another one.",
     apsw.BusyError: "{file} is in use by another program: close that one, and start again.",
 }

@@ -26,7 +26,7 @@ from roomcast.message import Draft, Message
 
 TRIM_BESIDE = 32
 """A commit trims twice what it adds and this many."""
-TRIM_STEP = 500
+TRIM_STEP = 200
 """What a step trims while nothing else is to be done."""
 
 _keys = msgspec.json.Decoder(list[tuple[str, str, str, int, int]])

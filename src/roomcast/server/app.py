@@ -38,7 +38,7 @@ async def messages(service: Service, request: Request) -> Response:
     """The messages of some rooms, as a stream or as a page."""
     format = negotiate.preferred(", ".join(request.headers.getlist("accept")))
     last_event_id = request.headers.get("last-event-id", "").encode("latin-1").decode(errors="replace")
-    query = negotiate.query(negotiate.parameters(request.scope["query_string"]), last_event_id)
+    query = negotiate.query(request.scope["query_string"], last_event_id)
     if format == negotiate.PAGE:
         response = await history.page(service, request, query)
     else:

@@ -5,9 +5,11 @@ Beside it the bounds that uvicorn leaves open: how large a request's head may be
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from typing import Any, cast
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from roomcast.server.connection import SocketConnection
@@ -41,6 +43,10 @@ class HttpProtocol(HttpToolsProtocol):
         """Whether the request's body is still to come."""
         self._lingering = False
         """Whether it was so, and already answered, when last looked at."""
+        self._data = b""
+        """What was read last, while it is parsed."""
+        self._refused = b""
+        """The head of a request that asked for another protocol, without the asking."""
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -48,10 +54,15 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_is_new = self._body_open = True
 
     def on_message_complete(self) -> None:
+        if self._refused:
+            return
         super().on_message_complete()
         self._body_open = self._lingering = False
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade() and any(name == b"upgrade" for name, _ in self.headers):
+            self._refused = self._plain_head()
+            return
         super().on_headers_complete()
         self._head_bytes = None
         self.scope["extensions"] = {TAKE_OVER: cast(Any, partial(self._take_over, self.cycle))}
@@ -60,13 +71,33 @@ class HttpProtocol(HttpToolsProtocol):
         if self._head_bytes == 0:
             self._head_since = self.loop.time()
         self._head_is_new = False
+        self._data = data
         super().data_received(data)
+        self._data = b""
         # Of these bytes, an earlier request's body may be the most: a head is counted from its second read on.
         if self._head_bytes is not None and not self._head_is_new:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
                 self.transport.write(_TOO_LARGE)
                 self.transport.close()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Serves the request as HTTP/1.1 (RFC 9110, section 7.8). Java's HttpClient and `curl --http2` ask for h2c
+        with every first request, and httptools takes what follows the head for the other protocol's."""
+        error = sys.exception()
+        head, data = self._refused, self._data
+        self._refused = self._data = b""
+        if not data:  # each that asks behind another one costs a copy of all that follow
+            self.send_400_response("Ask for another protocol with one request at a time.")
+        elif isinstance(error, httptools.HttpParserUpgrade):
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            super().data_received(head + data[error.args[0] :])
+
+    def _plain_head(self) -> bytes:
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"\r\n".join([*lines, b"", b""])
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's own signature
         """A client such as `nc -N` ends its side after its request, and reads on: it is answered, then closed.

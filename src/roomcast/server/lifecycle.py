@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
+import logging
 from collections import Counter
 from itertools import islice
 
@@ -18,7 +18,7 @@ from roomcast.log import open_log
 from roomcast.log.base import Log
 from roomcast.pulse import Pulse
 from roomcast.settings import Settings
-from roomcast.stream import Streams
+from roomcast.stream import Streams, away_ms
 from roomcast.tail import Tail
 
 _WINDOW_MESSAGES = 10_000
@@ -27,6 +27,9 @@ restart is served from memory."""
 DRAIN_SECONDS = 3.0
 """How long a client may take to read the end of its stream before it is cut."""
 _DRAIN_SLICE = 200
+_RESTART_SECONDS = 1.0
+
+logger = logging.getLogger("roomcast.server")
 
 
 class Service:
@@ -46,7 +49,7 @@ class Service:
         self.requests: Counter[tuple[str, int]] = Counter()
         """Answers by method and status."""
         pulse = Pulse(self.streams, settings.heartbeat, settings.slow_after)
-        self._tasks = [asyncio.create_task(self.tail.run()), asyncio.create_task(pulse.run())]
+        self._tasks = [asyncio.create_task(self._deliver()), asyncio.create_task(pulse.run())]
 
     @classmethod
     async def open(cls, settings: Settings) -> Service:
@@ -83,11 +86,7 @@ class Service:
     async def drain(self) -> None:
         """Ends every stream so that its client comes back by itself, at a moment of its own."""
         self.draining = True
-        streams = iter(list(self.streams.active))
-        while part := list(islice(streams, _DRAIN_SLICE)):
-            for stream in part:
-                stream.end("drain", away_ms())
-            await asyncio.sleep(0)
+        await self._send_away("drain")
 
     async def close(self) -> None:
         """Lets go of everything; what was acknowledged is stored."""
@@ -99,7 +98,20 @@ class Service:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    async def _deliver(self) -> None:
+        """The tail, whatever happens. What fails in it is a defect: any stream may have missed something then,
+        so all end, and resume exactly."""
+        while True:
+            try:
+                return await self.tail.run()
+            except Exception:
+                logger.exception("delivery failed, all streams end and resume")
+            await self._send_away("error")
+            await asyncio.sleep(_RESTART_SECONDS)
 
-def away_ms() -> int:
-    """When a client that is sent away may come back: spread, so that not all come at once."""
-    return random.randint(2_000, 10_000)
+    async def _send_away(self, reason: str) -> None:
+        streams = iter(list(self.streams.active))
+        while part := list(islice(streams, _DRAIN_SLICE)):
+            for stream in part:
+                stream.end(reason, away_ms())
+            await asyncio.sleep(0)

@@ -7,12 +7,18 @@ from typing import Any
 import msgspec
 
 from roomcast.draft import MAX_BATCH, Publication, RoomName
+from roomcast.server import page
 from roomcast.version import __version__
 from roomcast.wire.negotiate import MAX_LIMIT, MAX_ROOMS
 
 Json = dict[str, Any]
 
 _ID = {"type": "string", "pattern": "^[a-z0-9]{4,12}-(0|[1-9][0-9]{0,17})$", "examples": ["k3v9qa-1042"]}
+_DURATION = {
+    "type": "string",
+    "pattern": "^(?=.)([0-9]{1,9}d)?([0-9]{1,9}h)?([0-9]{1,9}m)?([0-9]{1,9}s)?$",
+    "examples": ["10m"],
+}
 _TIME = {"type": "string", "format": "date-time"}
 
 
@@ -32,7 +38,7 @@ def document(root_path: str = "") -> Json:
             "/messages/{id}": {"get": _message(), "head": _head(_message())},
             **{path: {"get": get, "head": _head(get)} for path, get in _others().items()},
         },
-        "components": {"schemas": _schemas(), "responses": {"Problem": _problem_response()}},
+        "components": {"schemas": _schemas(), "responses": _problem_responses()},
     }
 
 
@@ -146,7 +152,7 @@ def _follow() -> Json:
             _header("Last-Event-ID", "Resume after this id; what a browser's EventSource sends by itself."),
             _query("last_event_id", {"type": "string"}, "The same, for clients that cannot set headers."),
             _query("after", {"type": "string"}, "The same, as pages name it."),
-            _query("since", {"type": "string", "examples": ["10m"]}, "Start with the first message stored at "
+            _query("since", {"anyOf": [_DURATION, _TIME]}, "Start with the first message stored at "
                    "or after this RFC 3339 time, or so long ago. Not together with replay."),
             _query("replay", {"type": "string", "pattern": "^(all|none|[0-9]{1,9})$", "default": "all"},
                    "Start with all that is retained, with nothing, or with the newest N."),
@@ -208,7 +214,9 @@ def _others() -> dict[str, Json]:
         "/": _get("page", "The page.", _ok("text/html", text)),
         "/page/{name}": {
             **_get("asset", "A file of the page.", {"200": {"description": "The file."}}, 404),
-            "parameters": [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}],
+            "parameters": [
+                {"name": "name", "in": "path", "required": True, "schema": {"enum": sorted(page.names())}}
+            ],
         },
     }  # fmt: skip
 
@@ -228,13 +236,20 @@ def _head(get: Json) -> Json:
 
 
 def _problems(*statuses: int) -> Json:
-    return {str(status): {"$ref": "#/components/responses/Problem"} for status in statuses}
+    names = {503: "Unavailable"}
+    return {str(status): {"$ref": f"#/components/responses/{names.get(status, 'Problem')}"} for status in statuses}
 
 
-def _problem_response() -> Json:
+def _problem_responses() -> Json:
+    content = {"application/problem+json": {"schema": _ref("Problem")}}
+    retry_after = {"schema": {"type": "integer"}, "description": "Seconds after which to try again."}
     return {
-        "description": "What is wrong and what to do.",
-        "content": {"application/problem+json": {"schema": _ref("Problem")}},
+        "Problem": {"description": "What is wrong and what to do.", "content": content},
+        "Unavailable": {
+            "description": "The log does not answer now.",
+            "headers": {"Retry-After": retry_after},
+            "content": content,
+        },
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from importlib import resources
 
 from starlette.requests import Request
@@ -37,6 +38,11 @@ async def index(service: Service, request: Request) -> Response:
 async def asset(service: Service, request: Request) -> Response:
     """One of its files."""
     return _answer(request, request.path_params["name"])
+
+
+def names() -> Iterable[str]:
+    """The names of its files."""
+    return _FILES
 
 
 def _answer(request: Request, name: str) -> Response:

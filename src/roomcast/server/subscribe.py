@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from starlette.requests import Request
@@ -13,10 +14,10 @@ from roomcast.message import MessageId
 from roomcast.server.asgi import AsgiConnection
 from roomcast.server.connection import SocketConnection
 from roomcast.server.http import TAKE_OVER
-from roomcast.server.lifecycle import Service, away_ms
-from roomcast.stream import Connection, Gap, Opening, Stream, widened
+from roomcast.server.lifecycle import Service
+from roomcast.stream import Connection, Gap, Opening, Stream, away_ms, widened
 from roomcast.wire.encode import wire
-from roomcast.wire.negotiate import After, Newest, Origin, Query, Since
+from roomcast.wire.negotiate import After, Ago, Newest, Origin, Query, Since
 
 _HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 _HTTP_1 = ("1.0", "1.1")
@@ -43,9 +44,11 @@ async def locate(service: Service, rooms: frozenset[str], origin: Origin) -> Ope
     match origin:
         case After(id):
             return await _resume(service, rooms, id)
-        case Since(time):
-            start = await service.log.seek_time(rooms, time)
+        case Since(moment):
+            start = await service.log.seek_time(rooms, moment)
             opening = Opening(start.position, widened(None, None, start.losses))
+        case Ago(duration):
+            return await locate(service, rooms, Since(max(0, time.time_ns() // 1_000_000 - duration)))
         case Newest(limit):
             position = service.hub.seek_newest(rooms, limit)
             if position is None:

@@ -6,9 +6,9 @@ Everything is data in, data out; the errors raised here are the only ones before
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
@@ -24,6 +24,8 @@ FORMATS = (STREAM, LINES, PAGE)
 """In the order that wins between equals."""
 PARAMETERS = ("room", "last_event_id", "since", "replay", "after", "before", "limit")
 
+_CACHED_BYTES = 256
+"""Longer ones are read anew each time: a cache of them would be a place to fill the memory from outside."""
 _MAX_PARAMETERS = 1_000
 """Against a query of 20,000 names: looking for near misses would hold up the loop."""
 
@@ -52,13 +54,19 @@ class Since(NamedTuple):
     time: int
 
 
+class Ago(NamedTuple):
+    """`since=` with a duration: from the first message that was stored no longer ago, in ms."""
+
+    time: int
+
+
 class After(NamedTuple):
     """A `Last-Event-ID`, just as the client sent it."""
 
     id: str
 
 
-Origin = Everything | Newest | Since | After
+Origin = Everything | Newest | Since | Ago | After
 
 
 class Query(NamedTuple):
@@ -86,12 +94,28 @@ def _readable(text: str) -> str:
     return text.encode(errors="surrogateescape").decode(errors="replace")
 
 
-def query(parameters: Sequence[tuple[str, str]], last_event_id: str | None) -> Query:
-    """What the query string and the `Last-Event-ID` header say. Raises `Invalid`, naming each parameter."""
-    faults: list[Fault] = [*_near_misses(parameters)]
-    given = _Given(parameters, faults)
+def query(query_string: bytes, last_event_id: str) -> Query:
+    """What the query string and the `Last-Event-ID` header (empty where there is none, and as clients send it that
+    have none) say. Raises `Invalid`, naming each parameter."""
+    read = _query if len(query_string) <= _CACHED_BYTES else _query.__wrapped__
+    asked = read(query_string)
+    return asked._replace(origin=After(last_event_id)) if last_event_id else asked
+
+
+def preferred(accept: str) -> str:
+    """The format that an `Accept` header (RFC 9110, section 12.5.1) wants most. Raises `NotAcceptable`."""
+    read = _preferred if len(accept) <= _CACHED_BYTES else _preferred.__wrapped__
+    return read(accept)
+
+
+# A crowd that reconnects asks the same few things; read once, they also share one set of rooms in memory.
+@lru_cache(1024)
+def _query(query_string: bytes) -> Query:
+    pairs = parameters(query_string)
+    faults: list[Fault] = [*_near_misses(pairs)]
+    given = _Given(pairs, faults)
     rooms = given.rooms()
-    origin = given.origin(last_event_id)
+    origin = given.origin()
     before = given.once("before", str)
     limit = given.once("limit", _limit)
     if faults:
@@ -99,9 +123,9 @@ def query(parameters: Sequence[tuple[str, str]], last_event_id: str | None) -> Q
     return Query(rooms, origin, before, 100 if limit is None else limit)
 
 
-def preferred(accept: str | None) -> str:
-    """The format that an `Accept` header (RFC 9110, section 12.5.1) wants most. Raises `NotAcceptable`."""
-    if not accept or not accept.strip():
+@lru_cache(1024)
+def _preferred(accept: str) -> str:
+    if not accept.strip():
         return STREAM
     ranges = [_media_range(part) for part in accept.split(",")]
     # A browser that navigates names text/html first and takes */*: it is shown the stream.
@@ -165,14 +189,12 @@ class _Given:
             self.faults.append(Fault(f"/{name}", str(error)))
             return None
 
-    def origin(self, last_event_id: str | None) -> Origin:
+    def origin(self) -> Origin:
         replay = self.once("replay", _replay)
         since = self.once("since", _since)
         resumed = [v for name in ("last_event_id", "after") if (v := self.once(name, str)) is not None]
         if "since" in self.values and "replay" in self.values:
             self.faults.append(Fault("/since", "cannot be given together with replay"))
-        if last_event_id:  # an empty one is what a client sends that has none
-            return After(last_event_id)
         return next((After(v) for v in resumed if v), None) or since or replay or Everything()
 
 
@@ -194,11 +216,10 @@ def _replay(value: str) -> Origin:
     return Newest(int(value))
 
 
-def _since(value: str) -> Since:
+def _since(value: str) -> Since | Ago:
     if (duration := _DURATION.fullmatch(value)) and value:
         days, hours, minutes, seconds = (int(part or 0) for part in duration.groups())
-        ago = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
-        return Since(max(0, int((time.time() - ago) * 1000)))
+        return Ago((((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1000)
     if not _TIME.fullmatch(value):
         # `+` in a query string is a space, the commonest reason for this refusal
         raise ValueError(

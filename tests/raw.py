@@ -1,0 +1,107 @@
+"""HTTP/1.1 by hand: bytes as a test wrote them, and answers one by one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from tests.running import PATIENCE
+
+
+class Answer(NamedTuple):
+    """One response."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Raw:
+    """One connection."""
+
+    def __init__(self, port: int, data: bytes = b"") -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        self._received = b""
+        self.send(data)
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def end(self) -> None:
+        """Half-closes: nothing more is sent, and still is read."""
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def answer(self, *, to_head: bool = False) -> Answer:
+        """The next response; a stream's is its head only."""
+        head = self._until(b"\r\n\r\n").decode("latin-1")
+        first, *fields = head.split("\r\n")
+        headers = {name.strip().lower(): value.strip() for name, _, value in (f.partition(":") for f in fields)}
+        length = 0 if to_head else int(headers.get("content-length", 0))
+        while len(self._received) < length:
+            assert self._more(), f"cut: {head} {self._received!r}"
+        body, self._received = self._received[:length], self._received[length:]
+        return Answer(int(first.split()[1]), headers, body)
+
+    def rest(self) -> bytes:
+        """What comes until the server ends the connection, by a reset as well."""
+        with contextlib.suppress(ConnectionError):
+            while self._more():
+                pass
+        return self._received
+
+    def until(self, mark: bytes) -> bytes:
+        """What comes up to a mark, and the mark."""
+        return self._until(mark) + mark
+
+    def _until(self, mark: bytes) -> bytes:
+        while mark not in self._received:
+            assert self._more(), f"no {mark!r} in {self._received!r}"
+        found, _, self._received = self._received.partition(mark)
+        return found
+
+    def _more(self) -> bool:
+        data = self.socket.recv(65536)
+        self._received += data
+        return bool(data)
+
+    def __enter__(self) -> Raw:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+
+def ask(port: int, data: bytes) -> Answer:
+    """One request on a connection of its own."""
+    with Raw(port, data) as connection:
+        return connection.answer()
+
+
+def ask_at_once(port: int, requests: Sequence[bytes]) -> list[Answer]:
+    """Each on its own connection, all of them ending at the same moment."""
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(Raw(port, data[:-1])) for data in requests]
+        for connection, data in zip(connections, requests, strict=True):
+            connection.send(data[-1:])
+        return [connection.answer() for connection in connections]
+
+
+def request(method: str, target: str, *fields: str, body: bytes | None = None) -> bytes:
+    """A request's bytes; with a body, its length is told."""
+    length = [] if body is None else [f"Content-Length: {len(body)}"]
+    lines = [f"{method} {target} HTTP/1.1", "Host: localhost", *length, *fields, "", ""]
+    return "\r\n".join(lines).encode() + (body or b"")
+
+
+JSON = "Content-Type: application/json"
+
+
+def post(body: bytes, *fields: str) -> bytes:
+    return request("POST", "/messages", JSON, *fields, body=body)

@@ -1,0 +1,300 @@
+"""HTTP at its edges: whatever a client does to its connection, the others do not notice."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import count
+
+import pytest
+
+from tests.observer import Observer
+from tests.raw import Raw, ask, post, request
+from tests.running import Running, start_roomcast, wait_for
+
+BODY = b'{"room":"a","text":"x"}'
+FOLLOW = request("GET", "/messages?room=a&replay=none")
+PAGE = request("GET", "/messages?room=a", "Accept: application/json")
+HEALTHZ = request("GET", "/healthz")
+_numbers = count()
+
+
+@pytest.fixture(scope="module")
+def one_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    running = start_roomcast(tmp_path_factory.mktemp("server"))
+    yield running
+    running.kill()
+
+
+@pytest.fixture
+def server(one_server: Running) -> Iterator[Running]:
+    """After each test nobody follows, and the server has nothing to complain about."""
+    yield one_server
+    wait_for(lambda: one_server.metric("roomcast_followers") == 0, "the followers' end")
+    assert one_server.metric("roomcast_followers_behind") == 0
+    assert one_server.get("/readyz").status_code == 200
+    assert not re.search("Traceback|error", one_server.said(), re.IGNORECASE), one_server.said()
+
+
+def follows(server: Running, connection: Raw) -> None:
+    """The connection is a live stream from here on."""
+    assert b"event: live" in connection.until(b"event: live")
+    assert server.metric("roomcast_followers") == 1
+    text = f"text-{next(_numbers)}"
+    server.publish(text, "a")
+    connection.until(text.encode())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\0",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"FETCH /messages HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /messages?room=a HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n",
+        b"GET /messages?room=\x1b[31m HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /messages?room=\0 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /messages?room=\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /\xc3\xbc HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET http://localhost HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"CONNECT localhost:80 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /messages HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+        b"POST /messages HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /messages HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"POST /messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n",
+    ],
+)
+def test_garbage_is_refused_and_its_connection_ends(server: Running, data: bytes) -> None:
+    with Raw(server.port, data) as connection:
+        assert connection.rest().startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize(
+    "half", [b"", b"G", b"GET /healthz HTTP/1.1\r\n", b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: "]
+)
+def test_half_a_request_is_no_request(server: Running, half: bytes) -> None:
+    with Raw(server.port, half) as connection:
+        connection.end()
+        assert connection.rest() == b""
+    Raw(server.port, half).socket.close()
+
+
+def test_a_request_may_come_byte_by_byte(server: Running) -> None:
+    with Raw(server.port) as connection:
+        connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in post(BODY) + PAGE:
+            connection.send(bytes([byte]))
+        assert connection.answer().status == 201
+        assert connection.answer().status == 200
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 1_000_000,
+        b"GET /" + b"x" * 1_000_000,
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 170_000,
+    ],
+    ids=["a header", "a target", "headers"],
+)
+def test_a_head_without_end_is_cut(server: Running, head: bytes) -> None:
+    with Raw(server.port) as connection:
+        with suppress(ConnectionError):
+            connection.send(head)
+        # Its client still sends: it may see the reset before the answer.
+        assert connection.rest()[:13] in (b"", b"HTTP/1.1 431 ")
+
+
+def test_a_long_url_and_many_headers_are_read(server: Running) -> None:
+    assert ask(server.port, request("GET", f"/healthz?x={'x' * 30_000}")).status == 200
+    assert ask(server.port, request("GET", "/healthz", *(f"X-{n}: y" for n in range(2_000)))).status == 200
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_a_request_without_a_host_is_answered(server: Running, version: str) -> None:
+    answer = ask(server.port, f"GET /healthz HTTP/{version}\r\n\r\n".encode())
+    assert answer.status == 200
+    assert answer.headers.get("connection") == ("close" if version == "1.0" else None)
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("http://elsewhere:1/healthz", 200),
+        ("http://elsewhere/messages?room=a&replay=none", 200),
+        ("//healthz", 404),
+        ("/healthz/", 404),
+        ("/healthz?", 200),
+        ("/healthz#x", 200),
+        ("/%68ealthz", 200),
+        ("/healthz%20", 404),
+        ("/../healthz", 404),
+        ("/messages%3Froom=a", 404),
+        ("*", 404),
+    ],
+)
+def test_a_target_in_any_form_is_found_or_not(server: Running, target: str, status: int) -> None:
+    assert ask(server.port, request("GET", target, "Accept: application/json")).status == status
+
+
+@pytest.mark.parametrize(
+    ("written", "room"),
+    [
+        ("a%20b", "a b"),
+        ("a+b", "a b"),
+        ("a%2Bb", "a+b"),
+        ("%F0%9D%94%B5", "𝔵"),
+        ("a/b?c", "a/b?c"),
+        ("%2525", "%25"),
+    ],
+)
+def test_a_room_is_percent_encoded_once(server: Running, written: str, room: str) -> None:
+    stored = server.publish("x", room)
+    answer = ask(server.port, request("GET", f"/messages?room={written}", "Accept: application/json"))
+    assert stored in answer.json["messages"]
+
+
+def test_a_connection_is_kept_through_refusals(server: Running) -> None:
+    with Raw(server.port) as connection:
+        for data, status in [
+            (request("GET", "/nothing"), 404),
+            (request("DELETE", "/messages"), 405),
+            (request("GET", "/messages"), 422),
+            (request("GET", "/messages?room=a", "Accept: image/png"), 406),
+            (post(b"{"), 400),
+            (request("POST", "/messages", body=BODY), 415),
+            (request("OPTIONS", "/messages"), 204),
+            (post(BODY), 201),
+        ]:
+            connection.send(data)
+            assert connection.answer().status == status
+
+
+def test_pipelined_requests_are_answered_in_order(server: Running) -> None:
+    with Raw(server.port, PAGE + PAGE + post(BODY) + PAGE + HEALTHZ) as connection:
+        pages = [connection.answer().json["messages"] for _ in range(2)]
+        stored = connection.answer()
+        assert stored.status == 201
+        assert pages[0] == pages[1]
+        assert connection.answer().json["messages"] == [*pages[0], stored.json]
+        assert connection.answer().json["status"] == "ok"
+
+
+def test_a_request_behind_a_large_body_is_no_large_head(server: Running) -> None:
+    with Raw(server.port, post(BODY + b" " * 200_000) + HEALTHZ[:20]) as connection:
+        assert connection.answer().status == 201
+        connection.send(HEALTHZ[20:])
+        assert connection.answer().status == 200
+
+
+def test_a_follow_behind_a_publish_is_a_stream(server: Running) -> None:
+    with Raw(server.port, post(BODY) + FOLLOW) as connection:
+        assert connection.answer().status == 201
+        assert connection.answer(to_head=True).headers["content-type"] == "text/event-stream"
+        follows(server, connection)
+
+
+@pytest.mark.parametrize("behind", [PAGE, FOLLOW, post(BODY), PAGE * 10, HEALTHZ[:20]])
+def test_what_is_pipelined_behind_a_follow_is_dropped(server: Running, behind: bytes) -> None:
+    stored = server.get("/readyz").json()["position"]
+    with Raw(server.port, FOLLOW + behind) as connection:
+        head = connection.answer(to_head=True)
+        assert (head.status, head.headers["connection"]) == (200, "close")
+        assert server.get("/readyz").json()["position"] == stored
+        follows(server, connection)
+
+
+@pytest.mark.parametrize(
+    ("fields", "sent"),
+    [
+        ("Content-Length: 5", b"hello"),
+        ("Content-Length: 5", b"he"),
+        ("Transfer-Encoding: chunked", b"5\r\nhello\r\n0\r\n\r\n"),
+        ("Transfer-Encoding: chunked", b"5\r\nhe"),
+        ("Expect: 100-continue\r\nContent-Length: 5", b""),
+        ("Connection: Upgrade\r\nUpgrade: websocket", b""),
+        ("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk", b""),
+    ],
+)
+def test_a_follow_with_a_body_or_an_upgrade_is_a_stream(server: Running, fields: str, sent: bytes) -> None:
+    with Raw(server.port, request("GET", "/messages?room=a&replay=none", fields) + sent) as connection:
+        assert connection.answer(to_head=True).headers["content-type"] == "text/event-stream"
+        follows(server, connection)
+
+
+def test_what_a_follower_says_later_is_not_listened_to(server: Running) -> None:
+    with Raw(server.port, FOLLOW) as connection:
+        connection.answer(to_head=True)
+        follows(server, connection)
+        connection.send(b"\0\xff" * 100_000 + PAGE)
+        text = f"text-{next(_numbers)}"
+        server.publish(text, "a")
+        connection.until(text.encode())
+
+
+def test_garbage_behind_a_follow_ends_both(server: Running) -> None:
+    with Raw(server.port, FOLLOW + b"\0garbage\r\n\r\n") as connection:
+        assert b" 400 " in connection.rest()
+    with Raw(server.port, FOLLOW + FOLLOW + b"\0garbage\r\n\r\n") as connection:
+        assert b" 400 " in connection.rest()
+
+
+def test_a_client_that_ends_its_side_is_still_answered(server: Running) -> None:
+    for data, statuses in ((HEALTHZ, [200]), (post(BODY), [201]), (PAGE, [200]), (post(BODY) + PAGE, [201, 200])):
+        with Raw(server.port, data) as connection:
+            connection.end()
+            assert [connection.answer().status for _ in statuses] == statuses
+            assert connection.rest() == b""
+
+
+def test_a_follower_that_ends_its_side_is_gone(server: Running) -> None:
+    with Raw(server.port, FOLLOW) as connection:
+        connection.answer(to_head=True)
+        follows(server, connection)
+        connection.end()
+        connection.rest()
+    with Raw(server.port, FOLLOW) as connection:
+        connection.end()
+        connection.rest()
+
+
+def test_a_client_that_is_gone_in_the_middle_of_a_body_stores_nothing(server: Running) -> None:
+    before = server.get("/readyz").json()["position"]
+    for linger in (b"\1\0\0\0\0\0\0\0", b"\0\0\0\0\0\0\0\0"):  # a reset, an orderly end
+        connection = Raw(server.port, post(BODY)[:-1])
+        connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        connection.socket.close()
+    with Raw(server.port, post(BODY)[:-1]) as half:
+        half.end()
+        assert half.rest() == b""
+    assert server.get("/readyz").json()["position"] == before
+
+
+def test_followers_that_are_gone_at_once_are_let_go(server: Running) -> None:
+    for number in range(50):
+        connection = Raw(server.port, FOLLOW if number % 2 else FOLLOW + PAGE)
+        connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        connection.socket.close()
+
+
+def test_a_follower_over_http_1_0_gets_no_chunks(server: Running) -> None:
+    with Observer(server.port, "/messages?room=a&replay=none", version="1.0") as follower:
+        assert "transfer-encoding" not in follower.headers
+        assert follower.next().name == "live"
+
+
+def test_a_log_line_is_one_line_that_does_nothing_to_a_terminal(server: Running) -> None:
+    mark = f"mark-{next(_numbers)}"
+    target = f"/{mark}%1b%5b31m%0a12:00:00%20{'x' * 5_000}"
+    assert ask(server.port, request("GET", target)).status == 404
+    assert ask(server.port, request("GET", f"/messages?room=%1b%0a{mark}")).status == 422
+    wait_for(lambda: server.said().count(mark) == 2, "two lines")
+    lines = [line for line in server.said().split("\n") if mark in line]
+    assert re.fullmatch(rf"[\d:]+ 127\.0\.0\.1 GET /{mark}%1b%5b31m%0a12:00:00%20x+ 404 [\d.]+ ms", lines[0])
+    assert len(lines[0]) < 1_100
+    assert re.fullmatch(rf"[\d:]+ 127\.0\.0\.1 GET /messages\?room=%1b%0a{mark} 422 [\d.]+ ms", lines[1])
+    assert all(line.isprintable() for line in server.said().split("\n"))

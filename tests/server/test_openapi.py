@@ -1,0 +1,105 @@
+"""`/openapi.json`: valid, complete, and true of the running server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+import roomcast
+from roomcast.server.app import ROUTES
+from tests.running import Running, start_roomcast
+
+REPOSITORY = Path(__file__).parents[2]
+FUZZING_SECONDS = 120
+"""What a busy machine may take; alone it takes five."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    running = start_roomcast(tmp_path_factory.mktemp("server"))
+    yield running
+    running.kill()
+
+
+@pytest.fixture
+def document(server: Running) -> dict[str, Any]:
+    found = server.get("/openapi.json").json()
+    assert isinstance(found, dict)
+    return found
+
+
+def test_the_document_is_valid_openapi_3_1(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.1.")
+    assert document["info"]["version"] == roomcast.__version__
+    OpenAPIV31SpecValidator(document).validate()
+
+
+def test_every_route_and_method_is_in_the_document_and_no_other(document: dict[str, Any]) -> None:
+    served = {path: {*handlers, "HEAD"} for path, handlers in ROUTES.items()}
+    described = {path: {method.upper() for method in item} for path, item in document["paths"].items()}
+    assert described == served
+
+
+def test_every_parameter_of_the_messages_is_described(document: dict[str, Any]) -> None:
+    parameters = document["paths"]["/messages"]["get"]["parameters"]
+    assert {p["name"]: p["in"] for p in parameters} == {
+        "room": "query",
+        "last_event_id": "query",
+        "since": "query",
+        "replay": "query",
+        "after": "query",
+        "before": "query",
+        "limit": "query",
+        "Last-Event-ID": "header",
+    }
+    assert all(parameter["description"] for parameter in parameters)
+
+
+def test_the_example_is_taken(server: Running, document: dict[str, Any]) -> None:
+    example = document["paths"]["/messages"]["post"]["requestBody"]["content"]["application/json"]["example"]
+    assert server.post(example).status_code == 201
+
+
+async def test_where_it_is_mounted_the_document_says_so() -> None:
+    live = roomcast.app(log="memory:")
+    async with live:
+        transport = httpx.ASGITransport(Starlette(routes=[Mount("/a b/live", live)]))
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            answer = await client.get("/a b/live/openapi.json")
+            stored = await client.post("/a b/live/messages", json={"room": "a", "text": "x"})
+            assert answer.json()["servers"] == [{"url": "/a%20b/live"}]
+            assert stored.headers["location"].startswith("/a%20b/live/messages/")
+            assert (await client.get(stored.headers["location"])).json() == stored.json()
+
+
+def test_the_server_does_what_the_document_says(server: Running, tmp_path: Path) -> None:
+    """Schemathesis, with all of its checks: documented statuses, content types, headers and schemas, valid data
+    taken and invalid data refused, methods that are not there.
+
+    `Accept` is the one thing set from outside: a stream never ends, and is tested by `test_follow`."""
+    server.publish("x")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json"),
+            *("--header", "Accept: application/json", "--request-timeout", "20"),
+            *("--checks", "all", "--mode", "all", "--max-examples", "30", "--seed", "1", "--no-color"),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "SCHEMATHESIS_HOOKS": "tests.server.openapi_hooks"},
+        capture_output=True,
+        text=True,
+        timeout=FUZZING_SECONDS,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "18 selected / 18 total" in done.stdout
+    assert "Traceback" not in server.said()
