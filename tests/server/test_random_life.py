@@ -153,7 +153,9 @@ async def live(life: Life, port: int, stop: asyncio.Event) -> None:
         connected = asyncio.create_task(hear(life, port, life.random.choice([1, 3, 20, 200, 1_000])))
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({connected, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        connected.cancel() if stopped.done() else stopped.cancel()
+        stopped.cancel()
+        if stop.is_set():
+            connected.cancel()
         with suppress(asyncio.CancelledError):
             await connected
         await asyncio.sleep(life.random.choice([0, 0, 0.01, 0.3]))
@@ -253,18 +255,18 @@ async def lives(port: int, retained: int, seed: int) -> list[Life]:
     """All of them, to their ends."""
     random, truth = Random(seed), Truth(retained)
     published, stop = asyncio.Event(), asyncio.Event()
-    all = [Life(truth, Random(random.random())) for _ in range(FOLLOWERS)]
+    crowd = [Life(truth, Random(random.random())) for _ in range(FOLLOWERS)]
     async with asyncio.TaskGroup() as group:
         publishers = [
             group.create_task(publish(truth, port, Random(random.random()), published)) for _ in range(PUBLISHERS)
         ]
-        for life in all:
+        for life in crowd:
             group.create_task(live(life, port, stop))
         await asyncio.sleep(SECONDS)
         published.set()
         await asyncio.wait(publishers)
         stop.set()
-    return all
+    return crowd
 
 
 def start(folder: Path, retained: int, window: int) -> Running:
@@ -283,12 +285,12 @@ async def test_every_follower_hears_everything_once_or_of_a_gap(
     print(f"ROOMCAST_TEST_LIFE_SEED={seed}")
     running = await asyncio.to_thread(start, tmp_path, retained, window)
     try:
-        all = await lives(running.port, retained, seed)
+        crowd = await lives(running.port, retained, seed)
     finally:
         running.kill()
-    for life in all:
+    for life in crowd:
         life.check()
-    assert any(life.heard for life in all)
-    assert any(life.gaps for life in all) or retained > 400
+    assert any(life.heard for life in crowd)
+    assert any(life.gaps for life in crowd) or retained > 400
     assert "Traceback" not in running.said()
-    print(f"{sum(len(life.heard) for life in all)} heard, {sum(len(life.gaps) for life in all)} gaps")
+    print(f"{sum(len(life.heard) for life in crowd)} heard, {sum(len(life.gaps) for life in crowd)} gaps")

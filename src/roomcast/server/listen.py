@@ -92,7 +92,7 @@ def _config(service: Service) -> uvicorn.Config:
         server_header=False,
         backlog=4096,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=3,
     )
 
 

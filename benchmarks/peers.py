@@ -1,0 +1,279 @@
+"""The servers under test: how each is started and spoken to, what it promises, and how to come by it."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import os
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import load, machine
+
+SERVERS = Path(__file__).parent / "servers"
+NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin") or "nginx"
+NCHAN = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
+STRACE = ("strace", "-f", "--seccomp-bpf", "-ttt", "-e", "trace=fdatasync,fsync", "-o")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one server runs."""
+
+    folder: Path
+    """Its own, on the disk that durable publishes are measured on; empty at first."""
+    port: int
+    replay: Path | None = None
+    """Bytes that the floor writes to newcomers."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A server under test."""
+
+    name: str
+    label: str
+    durable: str
+    """Whether an acknowledged publish survives, in a word or two."""
+    command: Callable[[Place], Sequence[str]]
+    version: Callable[[], str]
+    missing: Callable[[], str]
+    """How to install what is missing; empty: nothing is."""
+    follow: str = "/messages?room={room}"
+    publish: str = "/messages?room={room}"
+    replay: str = ""
+    """The path of a newcomer who wants all there is; empty: there is no history."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A peer that runs."""
+
+    peer: Peer
+    place: Place
+    pid: int
+
+    @property
+    def pids(self) -> list[int]:
+        return machine.family(self.pid)
+
+
+def _floor(place: Place) -> Sequence[str]:
+    replay = [str(place.replay)] if place.replay else []
+    return [str(load.build(SERVERS / "floor.c")), str(place.port), *replay]
+
+
+def _nchan(place: Place) -> Sequence[str]:
+    text = (SERVERS / "nchan.conf").read_text()
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    user = "user root;" if os.geteuid() == 0 else ""
+    for name, value in {"port": place.port, "folder": place.folder, "files": files, "user": user}.items():
+        text = text.replace(f"{{{name}}}", str(value))
+    conf = place.folder / "nginx.conf"
+    conf.write_text(text)
+    return [NGINX, "-p", str(place.folder), "-e", str(place.folder / "error.log"), "-c", str(conf)]
+
+
+def _under_uvicorn(app: str) -> Callable[[Place], Sequence[str]]:
+    def command(place: Place) -> Sequence[str]:
+        options = ["--port", str(place.port), "--no-access-log", "--log-level", "warning", "--loop", "uvloop"]
+        return [sys.executable, "-m", "uvicorn", app, *options]
+
+    return command
+
+
+def _roomcast(log: str, *wrapper: str) -> Callable[[Place], Sequence[str]]:
+    def command(place: Place) -> Sequence[str]:
+        options = ["--port", str(place.port), "--page-port", "0", "--log", log, "--no-access-log"]
+        return [*wrapper, sys.executable, "-m", "roomcast", "serve", *options]
+
+    return command
+
+
+def _packages(*names: str) -> Callable[[], str]:
+    return lambda: ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
+
+
+def _without_package(name: str) -> str:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return f"pip install {name}, or all of them: pip install -e '.[bench]'"
+    return ""
+
+
+def _nchan_version() -> str:
+    said = subprocess.run([NGINX, "-v"], capture_output=True, text=True, check=True).stderr.strip()
+    query = ["dpkg-query", "-W", "-f", "${Version}", "libnginx-mod-nchan"]
+    module = subprocess.run(query, capture_output=True, text=True, check=False).stdout
+    return f"nchan {module or 'unknown'}, {said.partition(': ')[2]}"
+
+
+def _without_nchan() -> str:
+    return "" if NCHAN.exists() and shutil.which(NGINX) else "apt-get install nginx-light libnginx-mod-nchan"
+
+
+def _nothing() -> str:
+    return ""
+
+
+_EVERYTHING = "/messages?room={room}&replay=all"
+_UVICORN = ("starlette", "uvicorn", "uvloop")
+
+PEERS = {
+    peer.name: peer
+    for peer in (
+        Peer(
+            name="floor",
+            label="C floor",
+            durable="no, keeps nothing",
+            command=_floor,
+            version=load.compiler,
+            missing=_nothing,
+            replay="/replay",
+        ),
+        Peer(
+            name="nchan",
+            label="Nchan",
+            durable="no, in memory",
+            command=_nchan,
+            version=_nchan_version,
+            missing=_without_nchan,
+            follow="/follow?room={room}",
+            publish="/publish?room={room}",
+            replay="/replay?room={room}",
+        ),
+        Peer(
+            name="roomcast",
+            label="roomcast (memory)",
+            durable="no, in memory",
+            command=_roomcast("memory:"),
+            version=_packages("roomcast", "uvicorn", "uvloop"),
+            missing=_nothing,
+            publish="/messages",
+            replay=_EVERYTHING,
+        ),
+        Peer(
+            name="roomcast-sqlite",
+            label="roomcast (SQLite)",
+            durable="yes, synced",
+            command=_roomcast("sqlite:bench.db"),
+            version=_packages("roomcast", "apsw", "uvicorn", "uvloop"),
+            missing=_nothing,
+            publish="/messages",
+            replay=_EVERYTHING,
+        ),
+        Peer(
+            name="sse-starlette",
+            label="sse-starlette",
+            durable="no, keeps nothing",
+            command=_under_uvicorn("benchmarks.servers.with_sse_starlette:app"),
+            version=_packages("sse-starlette", *_UVICORN),
+            missing=lambda: _without_package("sse-starlette"),
+        ),
+        Peer(
+            name="fastapi",
+            label="FastAPI's SSE",
+            durable="no, keeps nothing",
+            command=_under_uvicorn("benchmarks.servers.with_fastapi:app"),
+            version=_packages("fastapi", *_UVICORN),
+            missing=lambda: _without_package("fastapi"),
+        ),
+    )
+}
+
+
+def traced(peer: Peer) -> Peer:
+    """roomcast on SQLite with its syncs written down, in `strace` beside its log."""
+    command = _roomcast("sqlite:bench.db", *STRACE, "strace")
+    return dataclasses.replace(peer, command=command, missing=_without_strace)
+
+
+def _without_strace() -> str:
+    return "" if shutil.which("strace") else "apt-get install strace"
+
+
+@contextmanager
+def running(peer: Peer, core: int, replay: Path | None = None) -> Iterator[Server]:
+    """The peer on a free port, in a folder of its own, on one core. Raises `RuntimeError` if it does not start."""
+    with tempfile.TemporaryDirectory(prefix=f"{peer.name}-", dir=load.BUILD) as folder:
+        place = Place(Path(folder), free_port(), replay)
+        with (place.folder / "output").open("wb") as output:
+            process = subprocess.Popen(
+                peer.command(place),
+                cwd=folder,
+                env=_environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for us; we end it by its id
+                preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+            )
+        try:
+            _wait_until_ready(process, peer, place)
+            yield Server(peer, place, process.pid)
+        finally:
+            _end(process)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _environment() -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("ROOMCAST_")}
+    return {**inherited, "PYTHONPATH": str(Path(__file__).parent.parent)}
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], peer: Peer, place: Place, seconds: float = 20) -> None:
+    """Until it answers a follower: a port that is open says nothing of the processes behind it."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        if _answers(peer, place):
+            return
+        time.sleep(0.02)
+    said = (place.folder / "output").read_text(errors="replace")[-2000:]
+    raise RuntimeError(f"{process.args!r} did not answer:\n{said}")
+
+
+def _answers(peer: Peer, place: Place) -> bool:
+    path = peer.follow.replace("{room}", "ready")
+    try:
+        with socket.create_connection(("127.0.0.1", place.port), timeout=5) as probe:
+            probe.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n".encode())
+            return probe.recv(12) == b"HTTP/1.1 200"
+    except OSError:
+        return False
+
+
+def _end(process: subprocess.Popen[bytes], seconds: float = 3) -> None:
+    """Ends the server and what it started, by their ids: politely, then not."""
+    pids = machine.family(process.pid) if process.poll() is None else []
+    _signal(pids, signal.SIGTERM)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        _signal(pids, signal.SIGKILL)
+        process.wait()
+    _signal(pids[1:], signal.SIGKILL)  # a child that outlived its parent
+
+
+def _signal(pids: Sequence[int], which: signal.Signals) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, which)
+        except ProcessLookupError:
+            continue

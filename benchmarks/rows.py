@@ -1,0 +1,294 @@
+"""The rows of the benchmark as data: what is done, to whom, which figures are shown, and what must be reached.
+
+The targets are those of issue 5. A ratio is of one round to the same round of the other server; what counts is the
+median of the rounds' ratios.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmarks.work import FanOut, Idle, Publish, Reconnect, Replay, Steady, Syncs, Work
+
+FLOOR, NCHAN, MEMORY, SQLITE, STARLETTE, FASTAPI = (
+    "floor",
+    "nchan",
+    "roomcast",
+    "roomcast-sqlite",
+    "sse-starlette",
+    "fastapi",
+)
+ROOMCAST = (MEMORY, SQLITE)
+ALL = (FLOOR, NCHAN, MEMORY, SQLITE, STARLETTE, FASTAPI)
+MAIN = (FLOOR, NCHAN, MEMORY, SQLITE)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A column: a figure's key, its heading, how it is written."""
+
+    key: str
+    heading: str
+    digits: int = 1
+    scale: float = 1
+
+
+@dataclass(frozen=True)
+class Target:
+    """What must be reached: a figure, or its ratio to another server's, or to another figure of its own."""
+
+    figure: str
+    name: str
+    """What a reader calls the figure."""
+    limit: float
+    at_most: bool = True
+    against: str = ""
+    """Whose figure it is divided by: a peer's name; SELF: the server's own; empty: nobody's."""
+    other: str = ""
+    """The figure it is divided by, where it is another one."""
+    of: tuple[str, ...] = ROOMCAST
+    """Whom it is asked of."""
+    group: str = ""
+    """Of targets in one group, one has to be reached."""
+
+
+SELF = "self"
+
+
+def at_most(limit: float, figure: str, name: str, against: str = "", **more: object) -> Target:
+    return Target(figure, name, limit, True, against, **more)  # type: ignore[arg-type]
+
+
+def at_least(limit: float, figure: str, name: str, against: str = "", **more: object) -> Target:
+    return Target(figure, name, limit, False, against, **more)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A piece of work, done to each of its peers."""
+
+    key: str
+    title: str
+    work: Work
+    peers: tuple[str, ...]
+    figures: tuple[Figure, ...]
+    targets: tuple[Target, ...]
+    note: str = ""
+    long: bool = False
+    """Only with --long, and only once."""
+
+
+CPU = Figure("cpu_us", "CPU µs/delivery", 2)
+DELIVERIES = Figure("deliveries_per_s", "deliveries/s", 0)
+PUBLISHES = Figure("publishes_per_s", "publishes/s", 0)
+P50, P99 = Figure("p50_ms", "p50 ms", 2), Figure("p99_ms", "p99 ms", 2)
+ACKED, COUNTED = Figure("acked", "publishes", 0), Figure("syncs", "syncs", 0)
+IN_PLACE = Figure("syncs_per_s", "disk's syncs/s", 0)
+GROWING = Figure("growing_syncs_per_s", "growing a file", 0)
+LOST = Figure("lost", "not delivered", 0)
+FANNED_OUT = (CPU, DELIVERIES, PUBLISHES, P50, P99, LOST)
+LIVE = "until all are live, to the first accept"
+CPU_NAME = "CPU per delivery"
+SYNCS = "publishes to the disk's syncs"
+COMPLETE = (at_most(0, "lost", "deliveries missing"), at_most(0, "wrong", "followers with wrong messages"))
+SATURATED = (
+    "unpaced: the load generator saturates a core of its own here, so deliveries/s and latency are partly its "
+    "own; CPU per delivery is the fairer figure"
+)
+
+FIRST = FanOut(followers=5000, publishers=4, pace=0.5)
+
+ROWS = (
+    Row(
+        "paced",
+        "5,000 followers of one room, paced so that the floor uses half a core",
+        FIRST,
+        ALL,
+        FANNED_OUT,
+        (
+            at_most(1.2, "cpu_us", CPU_NAME, FLOOR),
+            at_most(0.9, "cpu_us", CPU_NAME, NCHAN),
+            at_most(1.5, "p99_ms", "p99", NCHAN),
+            *COMPLETE,
+        ),
+        "who cannot keep up with the pace publishes fewer messages, or is stopped with deliveries outstanding",
+    ),
+    Row(
+        "burst",
+        "1,000 followers, 32 publishers, as fast as it goes",
+        FanOut(followers=1000, publishers=32),
+        ALL,
+        FANNED_OUT,
+        (
+            at_most(0.2, "cpu_us", CPU_NAME, FLOOR),
+            at_least(6, "deliveries_per_s", "deliveries", NCHAN),
+            at_most(1, "p99_ms", "p99", NCHAN),
+            *COMPLETE,
+        ),
+        SATURATED,
+    ),
+    Row(
+        "alternating",
+        "1,000 followers, one publisher that waits for each answer",
+        FanOut(followers=1000),
+        ALL,
+        FANNED_OUT,
+        (
+            at_most(1, "cpu_us", CPU_NAME, NCHAN, of=(MEMORY,)),
+            at_most(1.3, "cpu_us", CPU_NAME, NCHAN, of=(SQLITE,)),
+            *COMPLETE,
+        ),
+        SATURATED,
+    ),
+    Row(
+        "rooms",
+        "1,000 followers in 100 rooms, 32 publishers",
+        FanOut(followers=1000, rooms=100, publishers=32),
+        ALL,
+        FANNED_OUT,
+        (
+            at_most(3, "cpu_us", CPU_NAME, FLOOR),
+            at_most(1.5, "cpu_us", CPU_NAME, NCHAN),
+            at_most(2.5, "p99_ms", "p99", NCHAN),
+            *COMPLETE,
+        ),
+        f"ten deliveries a publish: the publish is most of it. {SATURATED}",
+    ),
+    Row(
+        "lone",
+        "one follower, one publisher that waits for each answer",
+        FanOut(followers=1),
+        MAIN,
+        (PUBLISHES, P50, P99, Figure("cpu_us", "CPU µs/message", 1)),
+        (at_most(1, "p50_ms", "p50 in ms, on memory:", of=(MEMORY,)),),
+        "a flush that waited on a timer would show here as its period",
+    ),
+    Row(
+        "idle",
+        "15,000 idle followers",
+        Idle(15_000),
+        ALL,
+        (
+            Figure("kb", "KB/connection", 2),
+            Figure("kernel_kb", "kernel KB, both ends", 2),
+            Figure("connect_s", "connecting s", 2),
+            Figure("empty_mb", "empty server MB", 0),
+        ),
+        (
+            at_most(2.5, "kb", "KB a connection"),
+            at_most(3, "connect_s", "time to connect them", NCHAN),
+        ),
+        "resident memory beyond the empty server; the kernel's is for the sockets of both ends",
+    ),
+    Row(
+        "publish",
+        "publishes, 32 connections, nobody follows",
+        Publish(publishers=32),
+        ALL,
+        (
+            PUBLISHES,
+            Figure("cpu_us", "CPU µs/publish"),
+            Figure("ack_p50_ms", "answer p50 ms", 2),
+            Figure("ack_p99_ms", "answer p99 ms", 2),
+            IN_PLACE,
+            GROWING,
+        ),
+        (
+            at_least(0.35, "publishes_per_s", "publishes", NCHAN, of=(MEMORY,)),
+            at_least(10, "publishes_per_s", SYNCS, SELF, other="syncs_per_s", of=(SQLITE,), group="less"),
+            at_least(0.6, "publishes_per_s", "publishes", MEMORY, of=(SQLITE,), group="less"),
+            at_most(0, "failed", "publishes refused"),
+        ),
+        SATURATED.replace("deliveries/s and latency", "publishes/s").replace("per delivery", "per publish"),
+    ),
+    Row(
+        "publish-1",
+        "publishes, one connection, nobody follows",
+        Publish(publishers=1),
+        MAIN,
+        (
+            PUBLISHES,
+            Figure("cpu_us", "CPU µs/publish"),
+            Figure("ack_p50_ms", "answer p50 ms", 2),
+            Figure("ack_p99_ms", "answer p99 ms", 2),
+            IN_PLACE,
+            GROWING,
+        ),
+        (at_least(0.7, "publishes_per_s", SYNCS, SELF, other="syncs_per_s", of=(SQLITE,)),),
+    ),
+    Row(
+        "syncs-1",
+        "syncs counted by strace, one connection",
+        Syncs(publishers=1),
+        (SQLITE,),
+        (ACKED, COUNTED, Figure("syncs_per_publish", "syncs/publish", 3)),
+        (at_least(1, "syncs_per_publish", "syncs a publish", of=(SQLITE,)),),
+        "every answer has a sync of its own behind it",
+    ),
+    Row(
+        "syncs",
+        "syncs counted by strace, 32 connections",
+        Syncs(publishers=32),
+        (SQLITE,),
+        (ACKED, COUNTED, Figure("publishes_per_sync", "publishes/sync", 1)),
+        (),
+        "posts that come together share a sync: at most 32 of them here",
+    ),
+    Row(
+        "replay",
+        "100 newcomers, 10,000 messages each",
+        Replay(newcomers=100, messages=10_000),
+        MAIN,
+        (
+            Figure("bytes_per_s", "MB/s", 0, 1e-6),
+            Figure("elapsed_s", "seconds", 2),
+            Figure("cpu_us", "CPU µs/message", 2),
+            LOST,
+        ),
+        (at_least(0.5, "bytes_per_s", "bytes a second", FLOOR), at_most(0, "lost", "messages missing")),
+        "the floor is a C program that writes the very bytes roomcast wrote",
+    ),
+    Row(
+        "reconnect",
+        "10,000 followers cut and back at once, each 10 messages behind",
+        Reconnect(followers=10_000),
+        (NCHAN, MEMORY, SQLITE),
+        (
+            Figure("accept_s", "first accept s", 2),
+            Figure("connect_s", "all accepted again s", 2),
+            Figure("caught_up_s", "all caught up s", 2),
+            Figure("live_s", "all live s", 2),
+            Figure("reads_per_follower", "log reads/follower", 4),
+            LOST,
+        ),
+        (
+            at_most(3, "live_s", LIVE, NCHAN, other="accept_s"),
+            at_most(0.01, "reads_per_follower", "log reads a follower"),
+            *COMPLETE,
+        ),
+        "live: has what was missed and the next message; 400 connections are dialled at a time",
+    ),
+    Row(
+        "large",
+        "16 KB messages, 500 followers, paced so that the floor uses half a core",
+        FanOut(followers=500, publishers=4, padding=16 * 1024, pace=0.5),
+        MAIN,
+        FANNED_OUT,
+        (at_most(1.15, "cpu_us", CPU_NAME, FLOOR), *COMPLETE),
+    ),
+    Row(
+        "steady",
+        "ten minutes of the first row",
+        Steady(FIRST, seconds=600),
+        ROOMCAST,
+        (
+            Figure("mb", "resident MB", 1),
+            Figure("growth", "growth %", 2, 100),
+            Figure("spread", "spread %", 2, 100),
+            CPU,
+            LOST,
+        ),
+        (at_most(0.02, "spread", "memory's spread after the first minute"), *COMPLETE),
+        long=True,
+    ),
+)

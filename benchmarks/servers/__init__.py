@@ -1,0 +1,1 @@
+"""The servers that roomcast is measured against, where they are programs of ours."""

@@ -1,0 +1,32 @@
+"""Fan-out inside one asyncio process, as guides to SSE in Python show it: each client has a queue of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Audience(Generic[T]):
+    """Who follows which room."""
+
+    def __init__(self) -> None:
+        self._queues: dict[str, set[asyncio.Queue[T]]] = defaultdict(set)
+
+    @contextmanager
+    def joined(self, room: str) -> Iterator[asyncio.Queue[T]]:
+        """A queue that each of the room's messages is put into."""
+        queue: asyncio.Queue[T] = asyncio.Queue()
+        self._queues[room].add(queue)
+        try:
+            yield queue
+        finally:
+            self._queues[room].discard(queue)
+
+    def tell(self, room: str, message: T) -> None:
+        for queue in self._queues[room]:
+            queue.put_nowait(message)

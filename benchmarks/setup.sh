@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Brings what the benchmark needs and pip cannot: nginx with Nchan, a C compiler, strace, where they are missing and
+# this user may install them. Otherwise the benchmark says what it leaves out.
+set -euo pipefail
+
+missing=()
+for pair in nginx:nginx-light gcc:gcc strace:strace; do
+  PATH=$PATH:/usr/sbin command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
+done
+[[ -f /usr/include/stdio.h ]] || missing+=(libc6-dev)
+[[ -f /usr/lib/nginx/modules/ngx_nchan_module.so ]] || missing+=(libnginx-mod-nchan)
+if ((${#missing[@]})); then
+  if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+    echo "installing ${missing[*]}"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  else
+    echo "not installed: ${missing[*]}; what needs them is left out" >&2
+  fi
+fi

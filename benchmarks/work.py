@@ -1,0 +1,322 @@
+"""What is done to a server, by kind of work: each starts it, loads it, and returns its figures."""
+
+from __future__ import annotations
+
+import math
+import re
+import socket
+import statistics
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Thread
+from typing import Protocol
+
+from benchmarks import load, machine
+from benchmarks.load import Failed, Figures
+from benchmarks.peers import PEERS, Peer, Server, running, traced
+
+MESSAGE = 100
+"""Bytes of padding in a message's text, where nothing else is said."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """How this run of the benchmark is done."""
+
+    server_core: int
+    load_core: int
+    seconds: float
+    """How long a row publishes."""
+    share: float = 1.0
+    """What part of the followers and messages a row has: 1, or less when it shall be quick."""
+    settle: float = 0.5
+    """Seconds of silence before what is measured."""
+    patience: float = 10.0
+    """Seconds that deliveries may take after the last publish."""
+    cache: dict[object, float] = field(default_factory=dict)
+    """What is found out once for all servers: the rates of the paced rows."""
+
+    def part(self, count: int) -> int:
+        return max(1, math.ceil(count * self.share))
+
+    def run(self, server: Server, options: Mapping[str, object]) -> Figures:
+        """The sink against the server; beside its figures, what part of a core others used meanwhile."""
+        given = {"seconds": self.seconds, "settle": self.settle, "timeout": self.patience, **options}
+        with _quiet(server) as disturbed:
+            figures = load.run(server, self.load_core, given)
+        return {**figures, **disturbed}
+
+
+class Work(Protocol):
+    """A kind of work."""
+
+    def measure(self, peer: Peer, bench: Bench) -> Figures:
+        """Starts the peer and does it. Raises `Failed`."""
+
+
+@contextmanager
+def _quiet(server: Server) -> Iterator[Figures]:
+    """Fills in `others`: CPU time used by anything but us, the sink and the server, as a part of one core."""
+    figures: Figures = {}
+    began, before = time.monotonic(), _others(server)
+    yield figures
+    figures["others"] = max(0.0, _others(server) - before) / (time.monotonic() - began)
+
+
+def _others(server: Server) -> float:
+    return machine.busy_seconds() - machine.cpu_seconds(server.pids) - machine.own_cpu_seconds()
+
+
+def _per(figures: Figures, count: str) -> float:
+    """CPU time for each, in µs; not a number where there was none."""
+    return figures["cpu_s"] * 1e6 / figures[count] if figures[count] else math.nan
+
+
+@dataclass(frozen=True)
+class FanOut:
+    """Followers, and publishers that publish as fast as answers come, or at a pace."""
+
+    followers: int
+    rooms: int = 1
+    publishers: int = 1
+    padding: int = MESSAGE
+    pace: float = 0
+    """The rate is the one at which the floor uses this part of a core; 0: there is none."""
+
+    def measure(self, peer: Peer, bench: Bench) -> Figures:
+        rate = self.rate(bench) if self.pace else 0
+        with running(peer, bench.server_core) as server:
+            return self._run(server, bench, rate)
+
+    def _run(self, server: Server, bench: Bench, rate: float) -> Figures:
+        options = {
+            "followers": bench.part(self.followers),
+            "rooms": bench.part(self.rooms),
+            "publishers": self.publishers,
+            "padding": self.padding,
+            "rate": rate,
+        }
+        figures = bench.run(server, options)
+        return {**figures, "cpu_us": _per(figures, "deliveries"), "rate": rate}
+
+    def rate(self, bench: Bench) -> float:
+        """Messages a second, found out on the floor, at a rate that is surely below."""
+        if self not in bench.cache:
+            followers = bench.part(self.followers)
+            careful = self.pace / (followers * (10e-6 + self.padding * 2e-9))
+            with running(PEERS["floor"], bench.server_core) as floor:
+                cost = self._run(floor, bench, careful)["cpu_us"] / 1e6
+            bench.cache[self] = round(self.pace / (followers * cost), 1)
+        return bench.cache[self]
+
+
+@dataclass(frozen=True)
+class Publish:
+    """Nobody follows; publishers publish as fast as answers come. The disk's own syncs are measured before and
+    after."""
+
+    publishers: int
+
+    def measure(self, peer: Peer, bench: Bench) -> Figures:
+        with running(peer, bench.server_core) as server:
+            folder = server.place.folder
+            before = _syncs(folder, bench)
+            figures = bench.run(server, {"publishers": self.publishers})
+            after = _syncs(folder, bench)
+        syncs = {key: (before[key] + after[key]) / 2 for key in before}
+        return {**figures, **syncs, "cpu_us": _per(figures, "acked")}
+
+
+def _syncs(folder: Path, bench: Bench) -> Figures:
+    """The disk's own, over what is there and at the end of a file that grows."""
+    seconds = bench.seconds / 8
+    return {
+        "syncs_per_s": machine.syncs_per_second(folder, seconds),
+        "growing_syncs_per_s": machine.syncs_per_second(folder, seconds, growing=True),
+    }
+
+
+@dataclass(frozen=True)
+class Syncs:
+    """Publishing under strace, which writes down each fsync and fdatasync: its counts mean something, its rates
+    do not."""
+
+    publishers: int
+
+    def measure(self, peer: Peer, bench: Bench) -> Figures:
+        if (how := traced(peer).missing()) != "":
+            raise Failed(f"strace is missing: {how}")
+        with running(traced(peer), bench.server_core) as server:
+            began = time.time()
+            figures = bench.run(server, {"publishers": self.publishers})
+            ended = time.time()
+            time.sleep(0.2)
+            lines = (server.place.folder / "strace").read_text().splitlines()
+        # A call that another thread's event cuts in two has a second line, "<... fdatasync resumed>".
+        calls = (re.match(r"(?:\d+ +)?(\d+\.\d+) f(?:data)?sync\(", line) for line in lines)
+        syncs = sum(1 for call in calls if call and began <= float(call[1]) <= ended)
+        return {
+            "syncs": syncs,
+            "acked": figures["acked"],
+            "syncs_per_publish": syncs / max(1, figures["acked"]),
+            "publishes_per_sync": figures["acked"] / max(1, syncs),
+        }
+
+
+@dataclass(frozen=True)
+class Idle:
+    """Followers of a quiet room, and the memory that they take."""
+
+    followers: int
+
+    def measure(self, peer: Peer, bench: Bench) -> Figures:
+        followers = bench.part(self.followers)
+        with running(peer, bench.server_core) as server:
+            time.sleep(bench.settle)
+            empty, kernel = machine.resident_kb(server.pids), machine.kernel_kb()
+            options = {"followers": followers, "timeout": 3 * bench.patience}
+            with _quiet(server) as disturbed, load.held(server, bench.load_core, options) as figures:
+                time.sleep(bench.settle)
+                full, kernel_full = machine.resident_kb(server.pids), machine.kernel_kb()
+        if figures["open"] < followers:
+            raise Failed(f"only {figures['open']} of {followers} came in: {figures['complaint']}")
+        return {
+            **figures,
+            **disturbed,
+            "kb": (full - empty) / followers,
+            "kernel_kb": (kernel_full - kernel) / followers,
+            "empty_mb": empty / 1024,
+        }
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Newcomers who want the whole history at once. The floor writes the bytes that roomcast wrote."""
+
+    newcomers: int
+    messages: int
+
+    def measure(self, peer: Peer, bench: Bench) -> Figures:
+        messages = bench.part(self.messages)
+        recorded = self._record(bench) if peer.name == "floor" else None
+        with running(peer, bench.server_core, recorded) as server:
+            if recorded is None:
+                _fill(server, bench, messages)
+            options = {"followers": self.newcomers, "replay": messages, "follow": peer.replay}
+            figures = bench.run(server, options)
+        return {**figures, "cpu_us": _per(figures, "deliveries")}
+
+    def _record(self, bench: Bench) -> Path:
+        path, messages = load.BUILD / "replay", bench.part(self.messages)
+        if bench.cache.get(self) != messages:
+            with running(PEERS["roomcast"], bench.server_core) as server:
+                _fill(server, bench, messages)
+                path.write_bytes(_first_bytes(server, messages))
+            bench.cache[self] = messages
+        return path
+
+
+def _fill(server: Server, bench: Bench, messages: int) -> None:
+    """Publishes so many messages to the room that will be replayed. Raises `Failed` where one is refused."""
+    options = {"messages": messages, "publishers": 32, "seconds": 60, "padding": MESSAGE}
+    figures = bench.run(server, options)
+    if figures["acked"] != messages:
+        raise Failed(f"{figures['acked']:.0f} of {messages} messages were taken: {figures['complaint']}")
+
+
+def _first_bytes(server: Server, messages: int) -> bytes:
+    """What one newcomer is sent, without the head."""
+    path = server.peer.replay.replace("{room}", "room0")
+    with socket.create_connection(("127.0.0.1", server.place.port), timeout=20) as stream:
+        stream.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n".encode())
+        got, stamps = bytearray(), 0
+        while stamps < 2 * messages or not got.endswith(b"\n"):
+            piece = stream.recv(1 << 18)
+            if not piece:
+                raise Failed("the server hung up on a newcomer")
+            got += piece
+            stamps += piece.count(b"~")
+    return bytes(got).partition(b"\r\n\r\n")[2]
+
+
+@dataclass(frozen=True)
+class Reconnect:
+    """Live followers, all cut and all back at once, each some messages behind."""
+
+    followers: int
+    behind: int = 10
+
+    def measure(self, peer: Peer, bench: Bench) -> Figures:
+        followers = bench.part(self.followers)
+        options = {
+            "followers": followers,
+            "behind": self.behind,
+            "timeout": 4 * bench.patience,
+            "batch": 400,
+        }
+        with running(peer, bench.server_core) as server:
+            figures = bench.run(server, options)
+            if peer.name.startswith("roomcast"):
+                figures["reads_per_follower"] = _metric(server, "roomcast_log_reads_total") / followers
+        return figures
+
+
+def _metric(server: Server, name: str) -> float:
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.place.port}/metrics", timeout=10) as answer:
+        found = re.search(rf"^{name} (\S+)$", answer.read().decode(), re.MULTILINE)
+    return float(found[1]) if found else math.nan
+
+
+@dataclass(frozen=True)
+class Steady:
+    """A fan-out that goes on and on, with the memory looked at every few seconds once `warm` seconds are over."""
+
+    fan_out: FanOut
+    seconds: float
+    warm: float = 60
+    every: float = 5
+
+    def measure(self, peer: Peer, bench: Bench) -> Figures:
+        rate = self.fan_out.rate(bench)
+        with running(peer, bench.server_core) as server:
+            options = {
+                "followers": bench.part(self.fan_out.followers),
+                "publishers": self.fan_out.publishers,
+                "rate": rate,
+                "seconds": self.seconds,
+            }
+            samples: list[float] = []
+            with _sampled(lambda: samples.append(machine.resident_kb(server.pids)), self.warm, self.every):
+                figures = load.run(server, bench.load_core, {**options, "timeout": 30}, limit=self.seconds + 120)
+        flat = statistics.median(samples)
+        return {
+            **figures,
+            "cpu_us": _per(figures, "deliveries"),
+            "mb": flat / 1024,
+            "growth": (max(samples) - samples[0]) / flat,
+            "spread": (max(samples) - min(samples)) / flat,
+        }
+
+
+@contextmanager
+def _sampled(look: Callable[[], None], after: float, every: float) -> Iterator[None]:
+    """Looks from a thread, until the block ends."""
+    over = Event()
+
+    def watch() -> None:
+        pause = after
+        while not over.wait(pause):
+            look()
+            pause = every
+
+    thread = Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
