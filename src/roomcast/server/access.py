@@ -6,13 +6,17 @@ from __future__ import annotations
 import atexit
 import logging
 import queue
+import string
 import sys
 from logging.handlers import QueueHandler, QueueListener
+from urllib.parse import quote
 
 import msgspec
 
 from roomcast.message import rfc3339
 
+_MAX_TARGET = 1_000
+"""Bytes of a request's target in a line: it may be as long as a request's head."""
 _WAITING_LINES = 10_000
 """More than these are dropped: a stuck terminal is no reason to grow."""
 
@@ -73,9 +77,14 @@ def log_to_stderr(format: str, requests: bool) -> None:
     access.setLevel(logging.INFO if requests else logging.WARNING)
 
 
-def note(client: str, method: str, target: str, status: int, seconds: float) -> None:
+def noted() -> bool:
+    """Whether requests are written down at all."""
+    return access.isEnabledFor(logging.INFO)
+
+
+def note(client: str, method: str, target: bytes, status: int, seconds: float) -> None:
     """One line for one request."""
-    if access.isEnabledFor(logging.INFO):
-        fields = {"client": client, "method": method, "target": target, "status": status, "seconds": seconds}
-        line = "%s %s %s %d %.1f ms"
-        access.info(line, client, method, target, status, seconds * 1000, extra={"fields": fields})
+    # Escaped, or a client could write what it likes to the operator's terminal.
+    shown = quote(target[:_MAX_TARGET], string.punctuation)
+    fields = {"client": client, "method": method, "target": shown, "status": status, "seconds": seconds}
+    access.info("%s %s %s %d %.1f ms", client, method, shown, status, seconds * 1000, extra={"fields": fields})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import string
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import quote
@@ -16,20 +15,18 @@ from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from roomcast import __version__
-from roomcast.errors import LogUnavailable, MethodNotAllowed, NotFound, RoomcastError
+from roomcast.errors import MethodNotAllowed, NotFound, RoomcastError
 from roomcast.server import access, history, openapi, page
 from roomcast.server.cors import Cors
+from roomcast.server.direct import Direct
 from roomcast.server.lifecycle import Service
 from roomcast.server.metrics import metrics
+from roomcast.server.problem import problem
 from roomcast.server.publish import publish
 from roomcast.server.subscribe import follow
 from roomcast.wire import negotiate
 
 Handler = Callable[[Service, Request], Awaitable[Response]]
-
-_MAX_TARGET = 1_000
-"""Bytes of a request's target in a log line: it may be as long as a request's head."""
-_AS_IT_IS = string.punctuation
 
 logger = logging.getLogger("roomcast.server")
 
@@ -43,7 +40,7 @@ async def messages(service: Service, request: Request) -> Response:
         response = await history.page(service, request, query)
     else:
         response = await follow(service, request, query, format)
-    response.headers.add_vary_header("Accept")
+    response.raw_headers.append((b"vary", b"Accept"))
     return response
 
 
@@ -84,6 +81,8 @@ class App:
     def __init__(self, service: Service) -> None:
         cors = Cors(service.settings.allow_origin)
         routes = [Route(path, Endpoint(service, cors, handlers)) for path, handlers in ROUTES.items()]
+        self.direct = Direct(service, cors)
+        """What the server's protocol may ask before it goes the way through ASGI."""
         self._router = Router(routes, redirect_slashes=False, default=Endpoint(service, cors, {}))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,13 +107,10 @@ class Endpoint:
             response = await self._answer(request)
         except ClientDisconnect:
             return
-        for name, value in self._cors.headers(request.headers).items():
-            if name == "vary":
-                response.headers.add_vary_header(value)
-            else:
-                response.headers[name] = value
+        response.raw_headers += self._cors.headers(request.headers.get("origin"))
         self._service.requests[request.method, response.status_code] += 1
-        self._note(request, response.status_code, time.perf_counter() - began)
+        if access.noted():
+            self._note(scope, response.status_code, time.perf_counter() - began)
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
@@ -123,12 +119,13 @@ class Endpoint:
                 return self._options()
             return await self._handler(request.method)(self._service, request)
         except RoomcastError as error:
-            return problem(error, request)
+            # RFC 9110, section 10.1.1: whether an expected body still comes is open, so the connection ends here.
+            return problem(error, closing="expect" in request.headers)
         except (ClientDisconnect, asyncio.CancelledError):
             raise
         except Exception:
             logger.exception("%s %r failed", request.method, request.scope["path"])
-            return problem(RoomcastError("see the server's log"), request)
+            return problem(RoomcastError("see the server's log"))
 
     def _handler(self, method: str) -> Handler:
         if not self._handlers:
@@ -141,34 +138,12 @@ class Endpoint:
         headers = self._cors.preflight(self._methods)
         return Response(status_code=204, headers={"allow": ", ".join(self._methods), **headers})
 
-    def _note(self, request: Request, status: int, seconds: float) -> None:
-        scope = request.scope
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
         client = scope["client"][0] if scope.get("client") else "-"
         target = scope.get("raw_path") or scope["path"].encode()
         if scope["query_string"]:
             target += b"?" + scope["query_string"]
-        # Escaped, or a client could write what it likes to the operator's terminal.
-        access.note(client, request.method, quote(target[:_MAX_TARGET], _AS_IT_IS), status, seconds)
-
-
-def problem(error: RoomcastError, request: Request) -> Response:
-    """The error as RFC 9457 has it."""
-    body = {
-        "type": f"urn:problem-type:roomcast:{error.kind}",
-        "title": error.title,
-        "status": error.status,
-        "detail": error.detail,
-        "errors": [fault._asdict() for fault in error.faults],
-    }
-    headers = {"cache-control": "no-store"}
-    if isinstance(error, LogUnavailable):
-        headers["retry-after"] = str(error.retry_after)
-    if isinstance(error, MethodNotAllowed):
-        headers["allow"] = ", ".join(error.allowed)
-    if "expect" in request.headers:
-        # RFC 9110, section 10.1.1: whether the body still comes is open now, so this connection ends here.
-        headers["connection"] = "close"
-    return Response(msgspec.json.encode(body), error.status, headers, "application/problem+json")
+        access.note(client, scope["method"], target, status, seconds)
 
 
 def _json(value: object, status: int = 200) -> Response:

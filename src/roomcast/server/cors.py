@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from starlette.datastructures import Headers
-
-_EXPOSED = "Location, Link, Retry-After"
+_EXPOSED = b"Location, Link, Retry-After"
 _ALLOWED = "content-type, idempotency-key, last-event-id, authorization"
+
+
+Headers = list[tuple[bytes, bytes]]
 
 
 class Cors:
@@ -19,19 +20,14 @@ class Cors:
     def __init__(self, origins: Sequence[str]) -> None:
         self._any = "*" in origins
         self._origins = frozenset(origin.rstrip("/") for origin in origins)
+        self._anybody = _allowed("*")
 
-    def headers(self, request: Headers) -> dict[str, str]:
-        """What every answer carries, an error as well."""
+    def headers(self, origin: str | None) -> Headers:
+        """What every answer carries, an error as well; not to be changed."""
         if self._any:
-            return {"access-control-allow-origin": "*", "access-control-expose-headers": _EXPOSED}
-        origin = request.get("origin")
-        if origin not in self._origins:
-            return {"vary": "Origin"}
-        return {
-            "access-control-allow-origin": str(origin),
-            "access-control-expose-headers": _EXPOSED,
-            "vary": "Origin",
-        }
+            return self._anybody
+        vary = (b"vary", b"Origin")
+        return [*_allowed(origin), vary] if origin is not None and origin in self._origins else [vary]
 
     def preflight(self, methods: Sequence[str]) -> dict[str, str]:
         """What a browser asks before it sends a request that a form could not; beside `headers`."""
@@ -40,3 +36,10 @@ class Cors:
             "access-control-allow-headers": _ALLOWED,
             "access-control-max-age": "86400",
         }
+
+
+def _allowed(origin: str) -> Headers:
+    return [
+        (b"access-control-allow-origin", origin.encode("latin-1")),
+        (b"access-control-expose-headers", _EXPOSED),
+    ]

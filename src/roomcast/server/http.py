@@ -6,8 +6,9 @@ Beside it the bounds that uvicorn leaves open: how large a request's head may be
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -21,10 +22,53 @@ HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 30.0
 """Against Slowloris: a head that trickles in holds a connection no longer than this."""
 
+_UNUSUAL = frozenset({b"expect", b"transfer-encoding"})
+
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain\r\n"
     b"content-length: 33\r\nconnection: close\r\n\r\nThe request's head is too large.\n"
 )
+
+
+class Begun(Protocol):
+    """A stream that only needs its connection."""
+
+    def begin(self, connection: SocketConnection, *, chunked: bool) -> None: ...
+
+
+class Direct(Protocol):
+    """What an application may offer beside ASGI, for its hot routes."""
+
+    def follow(self, query_string: bytes, head: Mapping[bytes, bytes], client: str) -> Begun | None: ...
+
+    def seal(self, head: Mapping[bytes, bytes]) -> Any | None: ...
+
+    async def publish(
+        self, sealed: Any, head: Mapping[bytes, bytes], body: bytes, client: str, date: bytes
+    ) -> bytes: ...
+
+
+class _Exchange:
+    """A publish under way without ASGI: as much of uvicorn's cycle as its protocol asks for."""
+
+    __slots__ = ("body", "disconnected", "head", "keep_alive", "more_body", "response_complete", "sealed")
+
+    def __init__(self, sealed: Any, head: Mapping[bytes, bytes], keep_alive: bool) -> None:
+        self.sealed = sealed
+        self.head = head
+        self.keep_alive = keep_alive
+        self.body = bytearray()
+        self.more_body = True
+        self.disconnected = False
+        self.response_complete = False
+
+    @property
+    def message_event(self) -> _Exchange:
+        """Nobody waits for the body piece by piece."""
+        return self
+
+    def set(self) -> None:
+        """The event's."""
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -47,25 +91,81 @@ class HttpProtocol(HttpToolsProtocol):
         """What was read last, while it is parsed."""
         self._refused = b""
         """The head of a request that asked for another protocol, without the asking."""
+        self._direct: Direct | None = getattr(self.config.app, "direct", None)
+        self._begun: Begun | None = None
+        """A stream that takes the connection over once what was read is parsed; what is behind it is dropped."""
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._head_bytes = 0
         self._head_is_new = self._body_open = True
 
+    def on_body(self, body: bytes) -> None:
+        if self._begun is None:
+            super().on_body(body)
+
     def on_message_complete(self) -> None:
-        if self._refused:
+        self._body_open = self._lingering = False
+        if self._refused or self._begun:
             return
         super().on_message_complete()
-        self._body_open = self._lingering = False
+        if isinstance(self.cycle, _Exchange) and not self.cycle.response_complete:
+            task = self.loop.create_task(self._answer(self.cycle))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
 
     def on_headers_complete(self) -> None:
+        if self._begun:
+            return
         if self.parser.should_upgrade() and any(name == b"upgrade" for name, _ in self.headers):
             self._refused = self._plain_head()
             return
-        super().on_headers_complete()
         self._head_bytes = None
+        if self._direct and self._is_plain() and self._go_directly(self._direct):
+            return
+        super().on_headers_complete()
         self.scope["extensions"] = {TAKE_OVER: cast(Any, partial(self._take_over, self.cycle))}
+
+    def _is_plain(self) -> bool:
+        """To a hot route, over HTTP/1.1, and the only request under way here."""
+        hot = self.url.partition(b"?")[0] == b"/messages"
+        return (
+            hot
+            and (self.cycle is None or self.cycle.response_complete)
+            and self.parser.get_http_version() == "1.1"
+        )
+
+    def _go_directly(self, direct: Direct) -> bool:
+        head = dict(self.headers)
+        if len(head) < len(self.headers) or not _UNUSUAL.isdisjoint(head):
+            return False
+        method = self.parser.get_method()
+        if method == b"GET" and b"content-length" not in head:
+            self._begun = direct.follow(self.url.partition(b"?")[2], head, self._client_host())
+            return self._begun is not None
+        if method == b"POST" and (sealed := direct.seal(head)):
+            self.cycle = cast(Any, _Exchange(sealed, head, self.parser.should_keep_alive()))
+            return True
+        return False
+
+    async def _answer(self, exchange: _Exchange) -> None:
+        assert self._direct
+        date = b"".join([b"%b: %b\r\n" % header for header in self.server_state.default_headers])
+        if not exchange.keep_alive:
+            date += b"connection: close\r\n"
+        answer = await self._direct.publish(
+            exchange.sealed, exchange.head, bytes(exchange.body), self._client_host(), date
+        )
+        exchange.response_complete = True
+        if self.transport.is_closing():
+            return
+        self.transport.write(answer)
+        if not exchange.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def _client_host(self) -> str:
+        return self.client[0] if self.client else "-"
 
     def data_received(self, data: bytes) -> None:
         if self._head_bytes == 0:
@@ -74,6 +174,9 @@ class HttpProtocol(HttpToolsProtocol):
         self._data = data
         super().data_received(data)
         self._data = b""
+        if self._begun:
+            self._follow(self._begun)
+            return
         # Of these bytes, an earlier request's body may be the most: a head is counted from its second read on.
         if self._head_bytes is not None and not self._head_is_new:
             self._head_bytes += len(data)
@@ -128,6 +231,15 @@ class HttpProtocol(HttpToolsProtocol):
         cycle.response_started = cycle.response_complete = cycle.disconnected = True
         if self._half_closed:
             self.transport.close()
+        return self._hand_over(connection)
+
+    def _follow(self, begun: Begun) -> None:
+        """Likewise, for a stream that never was a cycle."""
+        connection = SocketConnection()
+        if self._hand_over(connection):
+            begun.begin(connection, chunked=True)
+
+    def _hand_over(self, connection: SocketConnection) -> bool:
         if self.transport.is_closing():
             return False
         self._unset_keepalive_if_required()

@@ -7,6 +7,7 @@ import hashlib
 import re
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -15,7 +16,7 @@ from starlette.responses import Response
 from roomcast import draft
 from roomcast.errors import Fault, Invalid, RoomcastError, TooLarge, UnsupportedMediaType
 from roomcast.log.base import Appended, Idempotency
-from roomcast.message import Draft, Message, as_json
+from roomcast.message import Draft, as_json
 from roomcast.server.lifecycle import Service
 
 BODY_SECONDS = 60.0
@@ -32,20 +33,61 @@ class TimedOut(RoomcastError):
     kind = "timed-out"
 
 
+class Envelope(NamedTuple):
+    """What the headers of a publish request say of its body."""
+
+    parse: draft.Parser
+    media_type: bytes
+    key: str | None
+
+
+class Stored(NamedTuple):
+    """The answer to a publish request."""
+
+    status: int
+    location: bytes
+    body: bytes
+
+
 async def publish(service: Service, request: Request) -> Response:
     """One message or a batch."""
-    parse, media_type = _parser(request)
-    key = _idempotency_key(request)
+    headers = request.headers
+    sealed = envelope(
+        headers.get("content-type", ""), headers.get("content-encoding"), headers.getlist("idempotency-key")
+    )
     body = await _body(request, service.settings.max_body)
-    asked = parse(body, service.settings.max_message)
-    idempotency = key and Idempotency(key, hashlib.sha256(media_type.encode() + b"\n" + body).digest())
-    appended = await append(service, asked.drafts, idempotency or None)
-    stored = [as_json(service.log.epoch, message) for message in appended.messages]
-    return Response(
-        b"[" + b",".join(stored) + b"]" if asked.batch else stored[0],
-        status_code=200 if appended.repeated else 201,
-        headers={"location": _location(service, request, appended.messages)},
-        media_type="application/json",
+    stored = await store(service, sealed, body, quote(request.scope.get("root_path", "")).encode())
+    response = Response(stored.body, stored.status, media_type="application/json")
+    response.raw_headers.insert(0, (b"location", stored.location))
+    return response
+
+
+def envelope(content_type: str, content_encoding: str | None, keys: Sequence[str]) -> Envelope:
+    """Raises `UnsupportedMediaType`, and `Invalid` for a bad idempotency key."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    parse = _PARSERS.get(media_type)
+    if parse is None:
+        raise UnsupportedMediaType(
+            f"send the header Content-Type: {' or '.join(_PARSERS)}; it was {media_type[:100] or 'missing'}"
+        )
+    if content_encoding and content_encoding.lower() != "identity":
+        raise UnsupportedMediaType("send the body without a Content-Encoding")
+    return Envelope(parse, media_type.encode("latin-1"), checked_key(", ".join(keys)) if keys else None)
+
+
+async def store(service: Service, sealed: Envelope, body: bytes, root_path: bytes = b"") -> Stored:
+    """Stores what the body says. Raises what is wrong with it, `KeyReused`, and `LogUnavailable`."""
+    asked = sealed.parse(body, service.settings.max_message)
+    idempotency = None
+    if sealed.key is not None:
+        idempotency = Idempotency(sealed.key, hashlib.sha256(sealed.media_type + b"\n" + body).digest())
+    messages, repeated = await append(service, asked.drafts, idempotency)
+    epoch = service.log.epoch
+    stored = [as_json(epoch, message) for message in messages]
+    return Stored(
+        200 if repeated else 201,
+        b"%b/messages/%b-%d" % (root_path, epoch.encode(), messages[0].seq),
+        b"[%b]" % b",".join(stored) if asked.batch else stored[0],
     )
 
 
@@ -58,29 +100,6 @@ async def append(service: Service, drafts: Sequence[Draft], idempotency: Idempot
     if not appended.repeated:
         service.published += len(drafts)
     return appended
-
-
-def _location(service: Service, request: Request, messages: Sequence[Message]) -> str:
-    """Where the message is; of a batch, its first."""
-    path = f"{quote(request.scope.get('root_path', ''))}/messages/"
-    return f"{path}{service.log.epoch}-{messages[0].seq}"
-
-
-def _parser(request: Request) -> tuple[draft.Parser, str]:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    parser = _PARSERS.get(media_type)
-    if parser is None:
-        raise UnsupportedMediaType(
-            f"send the header Content-Type: {' or '.join(_PARSERS)}; it was {media_type[:100] or 'missing'}"
-        )
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise UnsupportedMediaType("send the body without a Content-Encoding")
-    return parser, media_type
-
-
-def _idempotency_key(request: Request) -> str | None:
-    keys = request.headers.getlist("idempotency-key")
-    return checked_key(", ".join(keys)) if keys else None
 
 
 def checked_key(key: str) -> str:

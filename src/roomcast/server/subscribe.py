@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,9 +16,9 @@ from roomcast.server.http import TAKE_OVER
 from roomcast.server.lifecycle import Service
 from roomcast.stream import Connection, Gap, Opening, Stream, away_ms, widened
 from roomcast.wire.encode import wire
-from roomcast.wire.negotiate import After, Ago, Newest, Origin, Query, Since
+from roomcast.wire.negotiate import After, Ago, Everything, Newest, Origin, Query, Since
 
-_HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
+_HEADERS = ((b"cache-control", b"no-store"), (b"x-accel-buffering", b"no"))
 _HTTP_1 = ("1.0", "1.1")
 
 
@@ -36,56 +35,66 @@ async def follow(service: Service, request: Request, query: Query, content_type:
         return _away(service, request, content_type, "error")
     if len(service.streams.active) >= service.followers_limit:
         return _away(service, request, content_type, "overload")
-    return Subscription(service, request, query, opening, content_type)
+    return Subscription(service, request.scope["http_version"], query, opening, content_type)
 
 
 async def locate(service: Service, rooms: frozenset[str], origin: Origin) -> Opening:
     """Where a stream or page starts. Raises `LogUnavailable`."""
-    match origin:
-        case After(id):
-            return await _resume(service, rooms, id)
-        case Since(moment):
-            start = await service.log.seek_time(rooms, moment)
-            opening = Opening(start.position, widened(None, None, start.losses))
-        case Ago(duration):
-            return await locate(service, rooms, Since(max(0, time.time_ns() // 1_000_000 - duration)))
-        case Newest(limit):
-            position = service.hub.seek_newest(rooms, limit)
-            if position is None:
-                position = await service.log.seek_newest(rooms, limit)
-            opening = Opening(position)
-        case _:
-            opening = Opening(service.hub.trimmed, exact=False)
-    await service.tail.reached(opening.position)
+    opening = at_hand(service, rooms, origin)
+    if opening is None:
+        opening = await _sought(service, rooms, origin)
+        await service.tail.reached(opening.position)
     return opening
 
 
-async def _resume(service: Service, rooms: frozenset[str], id: str) -> Opening:
-    """After an id; where the id says nothing here, over everything retained, and a gap says why: the worst
-    that can come of it is a message twice, under another id."""
-    parsed = MessageId.parse(id)
-    reason = ""
-    if parsed is None:
-        reason = "malformed"
-    elif parsed.epoch != service.log.epoch:
-        reason = "epoch"
-    elif parsed.seq > service.hub.position and parsed.seq > (await service.log.bounds()).newest:
-        reason = "future"
-    if parsed is None or reason:
-        return Opening(service.hub.trimmed, Gap(id, sorted(rooms), None, reason), exact=False)
-    await service.tail.reached(parsed.seq)
-    return Opening(parsed.seq)
+def at_hand(service: Service, rooms: frozenset[str], origin: Origin) -> Opening | None:
+    """Where a stream starts, if that can be told without the log, as it can for a crowd that reconnects."""
+    hub = service.hub
+    match origin:
+        case After(id):
+            parsed = MessageId.parse(id)
+            if parsed is None:
+                return _anew(service, rooms, id, "malformed")
+            if parsed.epoch != hub.epoch:
+                return _anew(service, rooms, id, "epoch")
+            return Opening(parsed.seq) if parsed.seq <= hub.position else None
+        case Newest(limit):
+            position = hub.seek_newest(rooms, limit)
+            return None if position is None else Opening(position)
+        case Everything():
+            return Opening(hub.trimmed, exact=False)
+    return None
+
+
+async def _sought(service: Service, rooms: frozenset[str], origin: Origin) -> Opening:
+    match origin:
+        case Since(moment):
+            start = await service.log.seek_time(rooms, moment)
+            return Opening(start.position, widened(None, None, start.losses))
+        case Ago(duration):
+            return await _sought(service, rooms, Since(max(0, time.time_ns() // 1_000_000 - duration)))
+        case Newest(limit):
+            return Opening(await service.log.seek_newest(rooms, limit))
+        case After(id) if (parsed := MessageId.parse(id)) and parsed.seq <= (await service.log.bounds()).newest:
+            return Opening(parsed.seq)  # stored, and on its way here: the client has it from its own POST
+        case After(id):
+            return _anew(service, rooms, id, "future")
+    raise AssertionError(origin)
+
+
+def _anew(service: Service, rooms: frozenset[str], id: str, reason: str) -> Opening:
+    """An id that says nothing here: over everything retained, and a gap says why. The worst that can come of it
+    is a message twice, under another id."""
+    return Opening(service.hub.trimmed, Gap(id, sorted(rooms), None, reason), exact=False)
 
 
 class Subscription(Response):
     """A stream as an ASGI response: over the socket itself where the server offers it, else over `send`."""
 
-    def __init__(
-        self, service: Service, request: Request, query: Query, opening: Opening, content_type: str
-    ) -> None:
+    def __init__(self, service: Service, version: str, query: Query, opening: Opening, content_type: str) -> None:
         self.status_code = 200
         self.background = None
-        self.raw_headers = _stream_headers(request, content_type)
+        self.raw_headers = _stream_headers(version, content_type)
         self._service = service
         self._query = query
         self._opening = opening
@@ -93,17 +102,16 @@ class Subscription(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         take_over = scope.get("extensions", {}).get(TAKE_OVER)
-        if take_over is None or not self._taken_over(scope["http_version"], take_over):
-            await self._send(receive, send)
-
-    def _taken_over(self, version: str, take_over: Callable[[SocketConnection], bool]) -> bool:
         connection = SocketConnection()
-        if not take_over(connection):
-            return False
-        chunked = version == "1.1"
+        if take_over is None:
+            await self._send(receive, send)
+        elif take_over(connection):
+            self.begin(connection, chunked=scope["http_version"] == "1.1")
+
+    def begin(self, connection: SocketConnection, *, chunked: bool) -> None:
+        """Streams over a connection that was taken over."""
         stream = connection.stream = self._stream(connection, chunked)
         self._attach(stream, self._head(chunked))
-        return True
 
     def _head(self, chunked: bool) -> bytes:
         lines = [b"%b: %b\r\n" % header for header in self.raw_headers]
@@ -128,11 +136,12 @@ class Subscription(Response):
             stream.end("drain", away_ms())
 
 
-def _stream_headers(request: Request, content_type: str) -> list[tuple[bytes, bytes]]:
-    headers = {"content-type": content_type, **_HEADERS}
-    if request.scope.get("http_version") in _HTTP_1:
-        headers["connection"] = "close"
-    return [(name.encode(), value.encode()) for name, value in headers.items()]
+def _stream_headers(version: str, content_type: str) -> list[tuple[bytes, bytes]]:
+    return [
+        (b"content-type", content_type.encode()),
+        *_HEADERS,
+        *([(b"connection", b"close")] if version in _HTTP_1 else ()),
+    ]
 
 
 class _Empty(Response):
@@ -140,7 +149,7 @@ class _Empty(Response):
 
     def __init__(self, request: Request, content_type: str) -> None:
         super().__init__()
-        self.raw_headers = _stream_headers(request, content_type)
+        self.raw_headers = _stream_headers(request.scope["http_version"], content_type)
 
 
 def _away(service: Service, request: Request, content_type: str, reason: str) -> Response:
@@ -149,7 +158,7 @@ def _away(service: Service, request: Request, content_type: str, reason: str) ->
     body = wire(content_type, chunked=False).retry(away_ms())
     response = Response(body)
     response.raw_headers[:] = [
-        *_stream_headers(request, content_type),
+        *_stream_headers(request.scope["http_version"], content_type),
         (b"content-length", str(len(body)).encode()),
     ]
     return response
