@@ -86,7 +86,7 @@ async def test_a_stream_that_is_asked_for_more_twice_writes_nothing_twice() -> N
     """Its sink was full at the last piece of its turn, and has room again before its next turn comes."""
     hub = Hub("test", 0, 0)
     hub.feed(messages(1, _PIECES_A_TURN + 1, PIECE_BYTES), 0, 0.0)
-    ear = Ear(full_after=1 + _PIECES_A_TURN)
+    ear = Ear(full_after=_PIECES_A_TURN)
     begun = stream(Streams(MemoryLog(Retention()), hub), ear)
     assert not ear.writable
     ear.writable = True
@@ -129,10 +129,10 @@ async def test_a_stream_that_cannot_take_its_page_leaves_those_behind_it_theirs(
     first, _ = stream(streams, broken), stream(streams, sound)
     told = Stream._advance
 
-    def advance(self: Stream, piece: object) -> bool:
+    def advance(self: Stream, piece: object, head: bytes = b"") -> bool:
         if self is first:
             raise ZeroDivisionError
-        return told(self, piece)  # type: ignore[arg-type]
+        return told(self, piece, head)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Stream, "_advance", advance)
     await until(lambda: not broken.open)

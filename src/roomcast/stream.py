@@ -131,12 +131,15 @@ class Stream:
         self.ended = False
 
     def attach(self, head: bytes) -> None:
-        """Sends the head and what is there; `retry:` belongs to the first block, which follows at once."""
+        """Sends the head and what is there, in one write; `retry:` belongs to the first block."""
         self._home.enter(self)
-        self._sink.write(head + self.wire.retry(RETRY_MS))
-        self.pump()
+        head += self.wire.retry(RETRY_MS)
+        if self._sink.writable:
+            self.pump(head)
+        else:
+            self._sink.write(head)
 
-    def pump(self) -> None:
+    def pump(self, head: bytes = b"") -> None:
         """Serves the follower from the window until it is caught up or has enough for now."""
         for _ in range(_PIECES_A_TURN):
             # Asked for twice, by the sink and by itself, it may be live by now, and `position` of the past.
@@ -144,11 +147,14 @@ class Stream:
                 return
             piece = self._home.hub.window(self.rooms, self.position)
             if piece is None:
+                if head:  # at once, however long the log may take
+                    self._sink.write(head)
                 self._reading = True
                 self._home.reader.read(self)
-            elif self._advance(piece) and self.position == self._home.hub.position:
+            elif self._advance(piece, head) and self.position == self._home.hub.position:
                 self._home.join(self, self._sink)
                 return
+            head = b""
         asyncio.get_running_loop().call_soon(self.pump)
 
     def turn(self, piece: Piece, losses: Sequence[Loss]) -> None:
@@ -190,12 +196,13 @@ class Stream:
         """A sign of life while it waits for the log."""
         self._sink.write(self.wire.heartbeat)
 
-    def _advance(self, piece: Piece) -> bool:
+    def _advance(self, piece: Piece, head: bytes = b"") -> bool:
         """Writes a piece with what must be told around it; whether the sink wants more."""
         hub = self._home.hub
-        frames = [entry.frame(self.wire, hub.epoch) for entry in piece.entries]
+        frames = [head] if head else []
         if self._gap:
-            frames.insert(0, self._gap_frame(self._gap, piece))
+            frames.append(self._gap_frame(self._gap, piece))
+        frames += [entry.frame(self.wire, hub.epoch) for entry in piece.entries]
         self._gap, self._exact = None, True
         self.position = piece.position
         if self._replayed is not None:
@@ -314,7 +321,9 @@ class Streams:
         self.behind.discard(stream)
         self.hub.leave(stream.rooms, stream.wire, sink)
         self.endings[reason] = self.endings.get(reason, 0) + 1
-        logger.info("a stream of %s ended: %s", sorted(stream.rooms), reason, extra={"fields": {"reason": reason}})
+        if logger.isEnabledFor(logging.INFO):
+            fields = {"rooms": sorted(stream.rooms), "reason": reason}
+            logger.info("a stream of %s ended: %s", fields["rooms"], reason, extra={"fields": fields})
 
     def closed(self, sink: Connection) -> None:
         """A connection is gone."""

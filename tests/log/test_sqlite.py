@@ -26,7 +26,7 @@ from roomcast.log.base import Bounds, Loss, Retention
 from roomcast.log.queries import QUERIES
 from roomcast.log.sqlite import SqliteLog
 from roomcast.log.sqlite_reader import _arms
-from roomcast.log.sqlite_writer import Committed, Request
+from roomcast.log.sqlite_writer import TRIM_BESIDE, Committed, Request
 from tests.log.acting import draft, key, publish, rooms, seqs, take, trimmed, until
 
 Reopen = Callable[..., Awaitable[SqliteLog]]
@@ -117,7 +117,7 @@ async def test_a_commit_trims_at_most_twice_what_it_adds_and_a_bit(
     await log.append([draft()] * 500)
     log = await reopen(max_messages=10)
     await log.append([draft()] * 4)
-    assert (await log.bounds()).trimmed == 2 * 4 + 32
+    assert (await log.bounds()).trimmed == 2 * 4 + TRIM_BESIDE
 
 
 async def test_a_log_with_a_lost_end_goes_on_under_a_new_epoch(reopen: Reopen) -> None:
@@ -431,6 +431,14 @@ def groups(log: SqliteLog, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 async def test_appends_of_one_turn_are_one_transaction(log: SqliteLog, groups: list[int]) -> None:
     await asyncio.gather(*(log.append([draft()]) for _ in range(200)))
     assert groups == [200]
+
+
+async def test_an_append_cancelled_before_its_group_went_stores_nothing(log: SqliteLog) -> None:
+    appends = [asyncio.create_task(log.append([draft()])) for _ in range(10)]
+    await asyncio.sleep(0)
+    appends[3].cancel()
+    await asyncio.gather(*appends, return_exceptions=True)
+    assert (await log.bounds()).newest == 9
 
 
 async def test_appends_gather_while_others_are_committed(log: SqliteLog, groups: list[int]) -> None:

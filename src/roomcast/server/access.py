@@ -74,7 +74,8 @@ def log_to_stderr(format: str, requests: bool) -> None:
         logger.handlers = [_Dropping(waiting)]
         logger.setLevel(level)
         logger.propagate = False
-    access.setLevel(logging.INFO if requests else logging.WARNING)
+    for logger in (access, logging.getLogger("roomcast.streams")):
+        logger.setLevel(logging.INFO if requests else logging.WARNING)
 
 
 def noted() -> bool:

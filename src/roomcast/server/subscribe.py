@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -111,13 +112,7 @@ class Subscription(Response):
     def begin(self, connection: SocketConnection, *, chunked: bool) -> None:
         """Streams over a connection that was taken over."""
         stream = connection.stream = self._stream(connection, chunked)
-        self._attach(stream, self._head(chunked))
-
-    def _head(self, chunked: bool) -> bytes:
-        lines = [b"%b: %b\r\n" % header for header in self.raw_headers]
-        if chunked:
-            lines.append(b"transfer-encoding: chunked\r\n")
-        return b"HTTP/1.1 200 OK\r\n%b\r\n" % b"".join(lines)
+        self._attach(stream, _head(tuple(self.raw_headers), chunked))
 
     async def _send(self, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
@@ -142,6 +137,14 @@ def _stream_headers(version: str, content_type: str) -> list[tuple[bytes, bytes]
         *_HEADERS,
         *([(b"connection", b"close")] if version in _HTTP_1 else ()),
     ]
+
+
+@lru_cache(64)
+def _head(headers: tuple[tuple[bytes, bytes], ...], chunked: bool) -> bytes:
+    lines = [b"%b: %b\r\n" % header for header in headers]
+    if chunked:
+        lines.append(b"transfer-encoding: chunked\r\n")
+    return b"HTTP/1.1 200 OK\r\n%b\r\n" % b"".join(lines)
 
 
 class _Empty(Response):

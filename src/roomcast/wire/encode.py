@@ -89,6 +89,9 @@ WIRES = (
 )
 
 
+_BY_NAME = {(wire.format.content_type, wire.chunked): wire for wire in WIRES}
+
+
 def wire(content_type: str, *, chunked: bool) -> Wire:
     """The wire for a content type."""
-    return next(w for w in WIRES if w.format.content_type == content_type and w.chunked == chunked)
+    return _BY_NAME[content_type, chunked]
