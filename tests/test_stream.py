@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from roomcast.errors import LogUnavailable
+from roomcast.gap import Opening
 from roomcast.hub import PIECE_BYTES, Hub
 from roomcast.log.base import Page, Retention
 from roomcast.log.memory import MemoryLog
@@ -16,7 +17,7 @@ from roomcast.message import Draft, Message
 from roomcast.pulse import Pulse
 from roomcast.server.lifecycle import Service
 from roomcast.settings import Settings
-from roomcast.stream import _PIECES_A_TURN, Opening, Stream, Streams
+from roomcast.stream import _PIECES_A_TURN, Stream, Streams
 from roomcast.wire.encode import WIRES
 from tests.running import PATIENCE
 

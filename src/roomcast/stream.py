@@ -11,21 +11,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 
-from roomcast.errors import LogUnavailable
-from roomcast.hub import Entry, Hub, Piece, Sink
+from roomcast.gap import Gap, Opening, widened
+from roomcast.hub import Hub, Piece, Sink
 from roomcast.log.base import Log, Loss
 from roomcast.message import MessageId
+from roomcast.reader import Reader
 from roomcast.wire.encode import RETRY_MS, Wire
 
-PAGE_MESSAGES = 500
-"""The most that one read of the log brings into memory; its bytes are bounded by the log."""
-READS_AT_ONCE = 4
 _PIECES_A_TURN = 8
 """After so many a stream lets others have the loop: a fast client replaying much is no reason to wait."""
 
@@ -54,53 +51,10 @@ class Connection(Sink, Protocol):
         ...
 
 
-class Gap(NamedTuple):
-    """What a stream must tell before its next message."""
-
-    after: str | None
-    rooms: Sequence[str]
-    lost_at_most: int | None
-    reason: str
-
-    def data(self, resumes_at: MessageId | None) -> bytes:
-        """The gap as its reader sees it."""
-        return msgspec.json.encode(
-            {
-                "after": self.after,
-                "resumes_at": None if resumes_at is None else str(resumes_at),
-                "rooms": self.rooms,
-                "lost_at_most": self.lost_at_most,
-                "reason": self.reason,
-            }
-        )
-
-
-def widened(gap: Gap | None, after: str | None, losses: Sequence[Loss]) -> Gap | None:
-    """The gap with what was trimmed added to it; None where nothing is missing."""
-    if not losses:
-        return gap
-    rooms = {loss.room for loss in losses}
-    lost = sum(loss.at_most for loss in losses)
-    if gap is None:
-        return Gap(after, sorted(rooms), lost, "trimmed")
-    known = None if gap.lost_at_most is None else gap.lost_at_most + lost
-    return gap._replace(rooms=sorted(rooms.union(gap.rooms)), lost_at_most=known)
-
-
-class Opening(NamedTuple):
-    """Where a stream starts."""
-
-    position: int
-    gap: Gap | None = None
-    exact: bool = True
-    """Whether what is lost right after `position` was promised, and is told."""
-
-
 class Stream:
     """One subscription."""
 
     __slots__ = (
-        "_after",
         "_exact",
         "_gap",
         "_home",
@@ -222,72 +176,6 @@ class Stream:
         return self.wire.event("gap", MessageId(epoch, first - 1), gap.data(MessageId(epoch, first)))
 
 
-_Page = tuple[Piece, Sequence[Loss]]
-
-
-class Reader:
-    """Pages of the log for streams that the window does not reach; those at one place share one read."""
-
-    def __init__(self, log: Log, hub: Hub) -> None:
-        self._log = log
-        self._hub = hub
-        self._waiting: dict[tuple[frozenset[str], int], list[Stream]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._turns = asyncio.Semaphore(READS_AT_ONCE)
-        self.reads = 0
-
-    def read(self, stream: Stream) -> None:
-        """Calls the stream's `turn` with the page after its position."""
-        key = (stream.rooms, stream.position)
-        if key in self._waiting:
-            self._waiting[key].append(stream)
-            return
-        self._waiting[key] = [stream]
-        task = asyncio.get_running_loop().create_task(self._serve(*key))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _serve(self, rooms: frozenset[str], after: int) -> None:
-        async with self._turns:
-            page = await self._page(rooms, after)
-            for number, stream in enumerate(self._waiting.pop((rooms, after))):
-                _turn(stream, page)
-                if number % 50 == 49:
-                    await asyncio.sleep(0)  # thousands may share a page: others have their turn, too
-
-    async def _page(self, rooms: frozenset[str], after: int) -> _Page | None:
-        while True:
-            try:
-                # Never past the hub: what comes after is delivered live, and would come twice.
-                page = await self._log.read(rooms, after, PAGE_MESSAGES, self._hub.position + 1)
-            except LogUnavailable:
-                await asyncio.sleep(1)
-            except Exception:
-                logger.exception("a page of %s after %d could not be read", sorted(rooms), after)
-                return None
-            else:
-                self.reads += 1
-                return Piece([Entry(m) for m in page.messages], page.position), page.losses
-
-    async def close(self) -> None:
-        """Ends the reads under way."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-def _turn(stream: Stream, page: _Page | None) -> None:
-    """A stream that cannot go on ends, and resumes: it would wait for ever, as those that wait behind it."""
-    try:
-        if page:
-            stream.turn(*page)
-    except Exception:
-        logger.exception("a stream of %s could not take its page", sorted(stream.rooms))
-        page = None
-    if page is None:
-        stream.end("error", away_ms())
-
-
 class Streams:
     """All streams of this process: who is behind, who comes and goes, and why."""
 
@@ -340,8 +228,3 @@ class Streams:
                     await self._closed.wait()
         for sink in list(self._closing):
             sink.abort()
-
-
-def away_ms() -> int:
-    """When a client that is sent away may come back: spread, so that not all come at once."""
-    return random.randint(2_000, 10_000)

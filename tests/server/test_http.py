@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count
+from pathlib import Path
 
 import pytest
 
 from tests.observer import Observer
 from tests.raw import Raw, ask, post, request
-from tests.running import Running, start_roomcast, wait_for
+from tests.running import PATIENCE, Running, start_roomcast, wait_for
 
 BODY = b'{"room":"a","text":"x"}'
 FOLLOW = request("GET", "/messages?room=a&replay=none")
@@ -298,3 +300,35 @@ def test_a_log_line_is_one_line_that_does_nothing_to_a_terminal(server: Running)
     assert len(lines[0]) < 1_100
     assert re.fullmatch(rf"[\d:]+ 127\.0\.0\.1 GET /messages\?room=%1b%0a{mark} 422 [\d.]+ ms", lines[1])
     assert all(line.isprintable() for line in server.said().split("\n"))
+
+
+_IMPATIENT = (
+    "import roomcast.server.http as http, roomcast.server.listen as listen;"
+    "http.HEAD_SECONDS = http.BODY_SECONDS = 0.3; listen._TICKS_A_LOOK = 1;"
+    "from roomcast.cli import main; main()"
+)
+
+
+@pytest.mark.parametrize(
+    ("sent", "answer"),
+    [
+        (b"", b""),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ", b""),
+        (post(BODY)[:-1], b"HTTP/1.1 408 Request Timeout\r\n"),
+    ],
+    ids=["nothing", "half a head", "half a body"],
+)
+def test_who_never_comes_to_the_end_of_a_request_is_closed(tmp_path: Path, sent: bytes, answer: bytes) -> None:
+    options = ["--port=0", "--page-port=0", "--log=memory:"]
+    server = Running([sys.executable, "-c", _IMPATIENT, "serve", *options], tmp_path)
+    try:
+        port = int(server.wait_until_it_says(r"follow +http://localhost:(\d+)/")[1])
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as slow:
+            slow.sendall(sent)
+            got = b""
+            while data := slow.recv(4096):
+                got += data
+        assert got.startswith(answer)
+        assert bool(got) == bool(answer)
+    finally:
+        server.kill()

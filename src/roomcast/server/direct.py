@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
 from http import HTTPStatus
 
 from starlette.responses import Response
@@ -17,14 +16,12 @@ from starlette.responses import Response
 from roomcast.errors import RoomcastError
 from roomcast.server import access
 from roomcast.server.cors import Cors
+from roomcast.server.exchange import Head
 from roomcast.server.lifecycle import Service
 from roomcast.server.problem import problem
 from roomcast.server.publish import Envelope, Stored, envelope, store
 from roomcast.server.subscribe import Subscription, at_hand
 from roomcast.wire import negotiate
-
-Head = Mapping[bytes, bytes]
-"""A request's header fields, none of them given twice."""
 
 _MAX_BODY = 64 * 1024
 """A larger body is read with uvicorn's flow control."""
@@ -42,7 +39,6 @@ class Direct:
         self._max_body = min(_MAX_BODY, service.settings.max_body)
 
     def follow(self, query_string: bytes, head: Head, client: str) -> Subscription | None:
-        """The stream that is asked for; None where that takes more than a look into memory."""
         service = self._service
         if service.draining or len(service.streams.active) >= service.followers_limit:
             return None
@@ -61,7 +57,6 @@ class Direct:
         return subscription
 
     def seal(self, head: Head) -> Envelope | None:
-        """What the headers of a publish say of its body; None where it is not plain."""
         length = head.get(b"content-length", b"")
         if not length.isdigit() or len(length) > 9 or int(length) > self._max_body:
             return None
@@ -77,7 +72,6 @@ class Direct:
             return None
 
     async def publish(self, sealed: Envelope, head: Head, body: bytes, client: str, date: bytes) -> bytes:
-        """The whole answer to a publish. `date` is the head's line of that name."""
         began = time.perf_counter()
         status, fields, content = await self._stored(sealed, body)
         cors = [b"%b: %b\r\n" % header for header in self._cors.headers(_origin(head))]

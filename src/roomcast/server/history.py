@@ -10,11 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from roomcast.errors import Fault, Gone, Invalid, NotFound
+from roomcast.gap import Gap, Opening, widened
 from roomcast.log.base import Page
 from roomcast.message import MessageId, as_json, rfc3339
 from roomcast.server.lifecycle import Service
 from roomcast.server.subscribe import locate
-from roomcast.stream import Gap, Opening, widened
 from roomcast.wire.negotiate import Everything, Query
 
 

@@ -6,14 +6,15 @@ Beside it the bounds that uvicorn leaves open: how large a request's head may be
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from roomcast.server.connection import SocketConnection
+from roomcast.server.exchange import Begun, Direct, Exchange
+from roomcast.server.publish import BODY_SECONDS
 
 TAKE_OVER = "roomcast.take_over"
 """The ASGI extension: call it with a `SocketConnection`; False where the connection is already gone."""
@@ -24,51 +25,11 @@ HEAD_SECONDS = 30.0
 
 _UNUSUAL = frozenset({b"expect", b"transfer-encoding"})
 
+_TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain\r\n"
     b"content-length: 33\r\nconnection: close\r\n\r\nThe request's head is too large.\n"
 )
-
-
-class Begun(Protocol):
-    """A stream that only needs its connection."""
-
-    def begin(self, connection: SocketConnection, *, chunked: bool) -> None: ...
-
-
-class Direct(Protocol):
-    """What an application may offer beside ASGI, for its hot routes."""
-
-    def follow(self, query_string: bytes, head: Mapping[bytes, bytes], client: str) -> Begun | None: ...
-
-    def seal(self, head: Mapping[bytes, bytes]) -> Any | None: ...
-
-    async def publish(
-        self, sealed: Any, head: Mapping[bytes, bytes], body: bytes, client: str, date: bytes
-    ) -> bytes: ...
-
-
-class _Exchange:
-    """A publish under way without ASGI: as much of uvicorn's cycle as its protocol asks for."""
-
-    __slots__ = ("body", "disconnected", "head", "keep_alive", "more_body", "response_complete", "sealed")
-
-    def __init__(self, sealed: Any, head: Mapping[bytes, bytes], keep_alive: bool) -> None:
-        self.sealed = sealed
-        self.head = head
-        self.keep_alive = keep_alive
-        self.body = bytearray()
-        self.more_body = True
-        self.disconnected = False
-        self.response_complete = False
-
-    @property
-    def message_event(self) -> _Exchange:
-        """Nobody waits for the body piece by piece."""
-        return self
-
-    def set(self) -> None:
-        """The event's."""
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -109,7 +70,7 @@ class HttpProtocol(HttpToolsProtocol):
         if self._refused or self._begun:
             return
         super().on_message_complete()
-        if isinstance(self.cycle, _Exchange) and not self.cycle.response_complete:
+        if isinstance(self.cycle, Exchange) and not self.cycle.response_complete:
             task = self.loop.create_task(self._answer(self.cycle))
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
@@ -144,11 +105,11 @@ class HttpProtocol(HttpToolsProtocol):
             self._begun = direct.follow(self.url.partition(b"?")[2], head, self._client_host())
             return self._begun is not None
         if method == b"POST" and (sealed := direct.seal(head)):
-            self.cycle = cast(Any, _Exchange(sealed, head, self.parser.should_keep_alive()))
+            self.cycle = cast(Any, Exchange(sealed, head, self.parser.should_keep_alive()))
             return True
         return False
 
-    async def _answer(self, exchange: _Exchange) -> None:
+    async def _answer(self, exchange: Exchange) -> None:
         assert self._direct
         date = b"".join([b"%b: %b\r\n" % header for header in self.server_state.default_headers])
         if not exchange.keep_alive:
@@ -212,11 +173,15 @@ class HttpProtocol(HttpToolsProtocol):
         return True
 
     def expire(self) -> None:
-        """Called every few seconds: closes the connection if its request's head takes too long, or if the
+        """Called every few seconds: closes the connection if its request's head or body takes too long, or if the
         body of a request that was refused early goes on and on. Not at once: a client that is sending
         would see a reset instead of the answer."""
+        took = self.loop.time() - self._head_since
         in_head = self._head_bytes is not None and self.timeout_keep_alive_task is None
-        slow = in_head and self.loop.time() - self._head_since > HEAD_SECONDS
+        slow = in_head and took > HEAD_SECONDS
+        if isinstance(self.cycle, Exchange) and self.cycle.more_body and took > BODY_SECONDS:
+            self.transport.write(_TOO_LATE)
+            slow = True
         answered_early = self._body_open and self.cycle is not None and self.cycle.response_complete
         if slow or (answered_early and self._lingering):
             self.transport.close()

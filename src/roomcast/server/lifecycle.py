@@ -17,8 +17,9 @@ from roomcast.hub import Hub
 from roomcast.log import open_log
 from roomcast.log.base import Log
 from roomcast.pulse import Pulse
+from roomcast.reader import away_ms
 from roomcast.settings import Settings
-from roomcast.stream import Streams, away_ms
+from roomcast.stream import Streams
 from roomcast.tail import Tail
 
 _WINDOW_MESSAGES = 10_000

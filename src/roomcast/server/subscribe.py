@@ -10,12 +10,14 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from roomcast.errors import LogUnavailable
+from roomcast.gap import Gap, Opening, widened
 from roomcast.message import MessageId
+from roomcast.reader import away_ms
 from roomcast.server.asgi import AsgiConnection
 from roomcast.server.connection import SocketConnection
 from roomcast.server.http import TAKE_OVER
 from roomcast.server.lifecycle import Service
-from roomcast.stream import Connection, Gap, Opening, Stream, away_ms, widened
+from roomcast.stream import Connection, Stream
 from roomcast.wire.encode import wire
 from roomcast.wire.negotiate import After, Ago, Everything, Newest, Origin, Query, Since
 
