@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from roomcast.hub import PIECE_BYTES, Hub, Sink
+from roomcast.hub import _PIECES, PIECE_BYTES, Hub, Sink
 from roomcast.message import Message
 from roomcast.wire.encode import WIRES, Wire
 
@@ -176,3 +176,34 @@ def test_nothing_is_left_of_rooms_that_are_left() -> None:
     hub.feed([], hub.position, 0.0)
     assert hub._rooms == {}
     assert hub._bytes == 0
+
+
+def test_a_crowd_that_replays_shares_one_piece() -> None:
+    hub = fed(*"ab" * 500)
+    first, again = (hub.window(frozenset("a"), 0) for _ in range(2))
+    assert first is again
+    assert first
+    assert first.full
+    assert first.frames(RAW, "test") is first.frames(RAW, "test")
+    assert first.frames(LINES, "test") != first.frames(RAW, "test")
+
+
+def test_a_piece_that_was_not_full_goes_on_with_what_came_since() -> None:
+    hub = fed("a", "b")
+    assert window(hub, "a", 0) == [1]
+    fed("b", "a", hub=hub)
+    assert window(hub, "a", 0) == [1, 4]
+
+
+def test_a_shared_piece_is_not_served_once_the_log_trimmed_its_beginning() -> None:
+    hub = fed(*"a" * 1_000)
+    assert window(hub, "a", 0)
+    hub.feed([], 1, 0.0)
+    assert window(hub, "a", 0) is None
+
+
+def test_only_so_many_pieces_are_kept() -> None:
+    hub = fed(*"a" * 1_000)
+    for after in range(200):
+        hub.window(frozenset("a"), after)
+    assert len(hub._pieces) == _PIECES

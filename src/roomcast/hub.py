@@ -14,7 +14,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from roomcast.message import Message
 from roomcast.wire.encode import WIRES, Wire
@@ -23,6 +23,8 @@ WINDOW_BYTES = 16 * 1024 * 1024
 """How much of the recent past is kept at hand: with the default retention, all of it."""
 PIECE_BYTES = 64 * 1024
 """The most one write hands a follower, and so the most that waits in our memory for a slow one."""
+_PIECES = 32
+"""How many pieces are kept joined: 2 MiB, so that a crowd that replays the same costs a write each and no more."""
 _ENTRY_BYTES = 300
 """What an entry weighs beside its bodies and frames, as measured."""
 
@@ -63,11 +65,24 @@ _EVICTED = Entry(Message(0, "", None, 0, 0, b""))
 """In an evicted one's place: 32 a room, and their bodies, would be many times the window where rooms are many."""
 
 
-class Piece(NamedTuple):
+class Piece:
     """Consecutive messages of some rooms, and the position they reach."""
 
-    entries: Sequence[Entry]
-    position: int
+    __slots__ = ("_joined", "entries", "full", "position")
+
+    def __init__(self, entries: Sequence[Entry], position: int, *, full: bool = False) -> None:
+        self.entries = entries
+        self.position = position
+        self.full = full
+        """Whether it ends for its size, and so stays as it is whatever comes."""
+        self._joined: dict[Wire, bytes] = {}
+
+    def frames(self, wire: Wire, epoch: str) -> bytes:
+        """All of its frames, joined once for all who read it: a crowd that replays reads the same pieces."""
+        joined = self._joined.get(wire)
+        if joined is None:
+            joined = self._joined[wire] = b"".join([entry.frame(wire, epoch) for entry in self.entries])
+        return joined
 
 
 class Audience:
@@ -143,6 +158,8 @@ class Hub:
         """Every message above it is in the window."""
         self._rooms: dict[str, _Room] = {}
         self._order: deque[_Room] = deque()
+        self._pieces: dict[tuple[frozenset[str], int], Piece] = {}
+        """The last pieces read, by where they were asked for."""
         self._bytes = 0
         self._window_bytes = window_bytes
 
@@ -187,14 +204,27 @@ class Hub:
         """The next piece of these rooms after a position; None where the window begins later."""
         if any(after < self._reach(room) for room in rooms):
             return None
+        piece = self._pieces.get((rooms, after))
+        if piece is None or not (piece.full or piece.position == self.position):
+            piece = self._cut(rooms, after)
+            if piece.entries:
+                self._remember((rooms, after), piece)
+        return piece
+
+    def _cut(self, rooms: frozenset[str], after: int) -> Piece:
         size = 0
         entries: list[Entry] = []
         for entry in self._after(rooms, after):
             entries.append(entry)
             size += len(entry.message.body) + _ENTRY_BYTES // 2
             if size >= PIECE_BYTES:
-                return Piece(entries, entry.message.seq)
+                return Piece(entries, entry.message.seq, full=True)
         return Piece(entries, self.position)
+
+    def _remember(self, key: tuple[frozenset[str], int], piece: Piece) -> None:
+        self._pieces[key] = piece
+        if len(self._pieces) > _PIECES:
+            del self._pieces[next(iter(self._pieces))]
 
     def seek_newest(self, rooms: frozenset[str], count: int) -> int | None:
         """The position after which these rooms' newest `count` begin; None where the window is short."""

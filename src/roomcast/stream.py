@@ -153,19 +153,25 @@ class Stream:
     def _advance(self, piece: Piece, head: bytes = b"") -> bool:
         """Writes a piece with what must be told around it; whether the sink wants more."""
         hub = self._home.hub
-        frames = [head] if head else []
+        parts = [head] if head else []
         if self._gap:
-            frames.append(self._gap_frame(self._gap, piece))
-        frames += [entry.frame(self.wire, hub.epoch) for entry in piece.entries]
+            parts.append(self._gap_frame(self._gap, piece))
+        if piece.entries:
+            parts.append(piece.frames(self.wire, hub.epoch))
         self._gap, self._exact = None, True
         self.position = piece.position
         if self._replayed is not None:
             self._replayed += len(piece.entries)
             if self.position >= hub.position:
-                live = msgspec.json.encode({"replayed": self._replayed})
-                frames.append(self.wire.event("live", MessageId(hub.epoch, self.position), live))
+                parts.append(self._live_frame(self._replayed))
                 self._replayed = None
-        return self._sink.write(b"".join(frames)) if frames else self._sink.writable
+        if not parts:
+            return self._sink.writable
+        return self._sink.write(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def _live_frame(self, replayed: int) -> bytes:
+        live = msgspec.json.encode({"replayed": replayed})
+        return self.wire.event("live", MessageId(self._home.hub.epoch, self.position), live)
 
     def _gap_frame(self, gap: Gap, piece: Piece) -> bytes:
         epoch = self._home.hub.epoch

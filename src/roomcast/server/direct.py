@@ -25,7 +25,7 @@ from roomcast.wire import negotiate
 
 _MAX_BODY = 64 * 1024
 """A larger body is read with uvicorn's flow control."""
-_LINES = {status: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
+_LINES = {int(status): b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
 
 logger = logging.getLogger("roomcast.server")
 
@@ -76,7 +76,7 @@ class Direct:
         status, fields, content = await self._stored(sealed, body)
         cors = [b"%b: %b\r\n" % header for header in self._cors.headers(_origin(head))]
         self._count("POST", b"/messages", client, status, time.perf_counter() - began)
-        return b"%b%b%b%b\r\n%b" % (_LINES[HTTPStatus(status)], date, fields, b"".join(cors), content)
+        return b"%b%b%b%b\r\n%b" % (_LINES[status], date, fields, b"".join(cors), content)
 
     async def _stored(self, sealed: Envelope, body: bytes) -> tuple[int, bytes, bytes]:
         """Status, header fields and content."""
