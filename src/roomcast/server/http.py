@@ -5,11 +5,13 @@ Beside it the bounds that uvicorn leaves open: how large a request's head may be
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from functools import partial
 from typing import Any, cast
 
 import httptools
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from roomcast.server.connection import SocketConnection
@@ -55,6 +57,16 @@ class HttpProtocol(HttpToolsProtocol):
         self._direct: Direct | None = getattr(self.config.app, "direct", None)
         self._begun: Begun | None = None
         """A stream that takes the connection over once what was read is parsed; what is behind it is dropped."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """uvicorn's, but for our own address, which nobody asks for: to look it up makes a socket object and took
+        a tenth of a connection's time."""
+        self.connections.add(self)
+        self.transport = transport
+        self.flow = FlowControl(transport)
+        peer = transport.get_extra_info("peername")
+        self.client = (str(peer[0]), int(peer[1])) if peer else None
+        self.scheme = "http"
 
     def on_message_begin(self) -> None:
         super().on_message_begin()

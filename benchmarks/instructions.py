@@ -1,0 +1,107 @@
+"""Counts the instructions of each operation, where its wall time is too noisy to be judged.
+
+All operations run in one process under `valgrind --tool=callgrind`, which writes down what it counted at each
+call of `getppid`, a function that nothing else here calls: so the start of Python, the imports and what an
+operation needs around it are not in its count. Kernel time is not in it either.
+
+Run as a program it stores the counts as what `tests/test_instructions.py` expects.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.operations import OPERATIONS, Operation
+
+ROOT = Path(__file__).parent.parent
+STORED = ROOT / "tests/instructions.json"
+COMMAND = "make instructions"
+"""What stores the counts anew."""
+_mark = os.getppid
+_WARM = 20
+"""Calls before those that count: Python 3.11 adapts a function's code to its arguments after eight."""
+_PACKAGES = ("apsw", "httptools", "msgspec", "starlette", "uvicorn")
+_TOTAL = re.compile(r"^totals: (\d+)$", re.MULTILINE)
+
+COUNTED: Sequence[Operation] = [operation for operation in OPERATIONS if operation.counted]
+
+
+def interpreter() -> str:
+    """What the counts are stored under: another minor version does the same with other instructions."""
+    return f"{platform.python_implementation()} {sys.version_info[0]}.{sys.version_info[1]} {platform.machine()}"
+
+
+def made_with() -> Mapping[str, str]:
+    """What else changes the counts, if less."""
+    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {"python": platform.python_version(), "compiler": platform.python_compiler(), **versions}
+
+
+def count(valgrind: str = "valgrind") -> Mapping[str, int]:
+    """Instructions for each unit of each operation. Raises `CalledProcessError`, with what was said in `stderr`."""
+    with tempfile.TemporaryDirectory() as folder:
+        counts = f"{folder}/counts"
+        command = [
+            *(valgrind, "--tool=callgrind", "--dump-before=getppid", f"--callgrind-out-file={counts}"),
+            *(sys.executable, "-c", "from benchmarks import instructions; instructions.run()"),
+        ]
+        # Nothing of this environment goes in: its size moves the stack, its hash seed the order of sets.
+        environment = {"PYTHONHASHSEED": "0", "TMPDIR": tempfile.gettempdir()}
+        subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
+        # Each operation has two marks: what was counted up to the first is not its own.
+        totals = [_total(Path(f"{counts}.{2 * n}")) for n in range(1, len(COUNTED) + 1)]
+    return {o.name: round(total / (o.counted * o.units)) for o, total in zip(COUNTED, totals, strict=True)}
+
+
+def _total(file: Path) -> int:
+    [total] = _TOTAL.findall(file.read_text())
+    return int(total)
+
+
+def run() -> None:
+    """Runs the operations with a mark before and after what counts of each; to be called under valgrind."""
+    gc.disable()  # when it runs depends on all that was allocated before
+    for operation in COUNTED:
+        with operation.prepare() as call:
+            for _ in range(_WARM):
+                call()
+            calls = range(operation.counted)
+            _mark()
+            for _ in calls:
+                call()
+            _mark()
+
+
+def stored() -> dict[str, Any]:
+    """By interpreter: `made_with`, and `counts` by operation."""
+    known: dict[str, Any] = json.loads(STORED.read_text()) if STORED.exists() else {}
+    return known
+
+
+def main() -> None:
+    known, counts = stored(), count()
+    before = known.get(interpreter(), {}).get("counts", {})
+    for name, new in counts.items():
+        print(f"{new:9,} {change(before.get(name), new):>8}  {name}")
+    known[interpreter()] = {"made_with": made_with(), "counts": counts}
+    STORED.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
+
+
+def change(old: int | None, new: int) -> str:
+    """By how much a count differs from the one before."""
+    return "new" if old is None else f"{new / old - 1:+.1%}"
+
+
+if __name__ == "__main__":
+    main()

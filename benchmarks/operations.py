@@ -1,0 +1,324 @@
+"""The hot path in small steps, each by itself: what `benchmarks.micro` times and `benchmarks.instructions` counts.
+
+A name says who pays where that step becomes dearer: each message (once, however many follow), each publish, each
+delivery, each message that is replayed, or each follow.
+
+Laws:
+- A call leaves things as it found them: what is stored is trimmed, what is written is read. The thousandth call
+  does the same work as the tenth.
+- Nothing here waits: no timers, and threads only where `counted` is 0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import tempfile
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, NamedTuple, TypeVar, cast
+
+from roomcast.draft import parse_json
+from roomcast.hub import Hub
+from roomcast.log.base import Retention
+from roomcast.log.memory import MemoryLog
+from roomcast.log.sqlite import EMPTY_ROOMS, open_log
+from roomcast.log.sqlite_open import open_database
+from roomcast.log.sqlite_writer import Request, Writer
+from roomcast.message import Draft, Message
+from roomcast.server.connection import SocketConnection
+from roomcast.server.cors import Cors
+from roomcast.server.direct import Direct
+from roomcast.server.lifecycle import Service
+from roomcast.settings import Settings
+from roomcast.wire import negotiate
+from roomcast.wire.encode import WIRES, Wire
+
+T = TypeVar("T")
+Call = Callable[[], object]
+
+EPOCH = "k7w2m9x4qa"
+BODY = b'{"room":"developers","user":"anonymous","text":"%b"}' % (b"was geht ab in buxtehude? " * 4)
+DRAFT = Draft("developers", None, BODY)
+ROOMS = frozenset({"developers"})
+QUERY = b"room=developers&replay=10"
+ACCEPT = "text/event-stream"
+PUBLISH = {b"content-type": b"application/json", b"content-length": b"%d" % len(BODY)}
+FOLLOW = {b"accept": ACCEPT.encode(), b"last-event-id": b""}
+CLIENT = "127.0.0.1:40000"
+DATE = b"date: Sun, 22 Nov 2026 06:27:00 GMT\r\n"
+
+FOLLOWERS = 1_000
+REPLAYED = 10_000
+GROUP = 32
+WRITES = 100
+RETAINED = 1_000
+"""Messages that a log holds here: each append trims as much as it adds, as in a server that has run a while."""
+
+
+class Operation(NamedTuple):
+    """A step of the hot path."""
+
+    name: str
+    prepare: Callable[[], AbstractContextManager[Call]]
+    """What a call needs is there as long as the context is open."""
+    units: int
+    """How many of what the name names one call does."""
+    counted: int
+    """How many calls have their instructions counted; 0 where threads make the count another each time."""
+
+
+OPERATIONS: list[Operation] = []
+
+
+def operation(
+    name: str, *given: Any, units: int = 1, counted: int
+) -> Callable[[Callable[..., Iterator[Call]]], Callable[..., Iterator[Call]]]:
+    """Registers what prepares an operation, to be called with `given`; the call it yields is the operation."""
+
+    def register(prepare: Callable[..., Iterator[Call]]) -> Callable[..., Iterator[Call]]:
+        context = contextmanager(prepare)
+        OPERATIONS.append(Operation(name, lambda: context(*given), units, counted))
+        return prepare
+
+    return register
+
+
+# Each message, once for all its followers.
+
+
+@operation("each message: framed as SSE, chunked", WIRES[0], counted=400)
+@operation("each message: framed as SSE, raw", WIRES[1], counted=400)
+@operation("each message: framed as NDJSON, chunked", WIRES[2], counted=400)
+@operation("each message: framed as NDJSON, raw", WIRES[3], counted=400)
+def framed(wire: Wire) -> Iterator[Call]:
+    message = _message(12_345)
+    yield lambda: wire.message(EPOCH, message)
+
+
+# Each publish.
+
+
+@operation("each publish: its body validated", counted=400)
+def validated() -> Iterator[Call]:
+    yield lambda: parse_json(BODY, 65_536)
+
+
+@operation("each publish: its headers looked at", counted=400)
+def sealed() -> Iterator[Call]:
+    with _direct() as direct:
+        yield lambda: direct.seal(PUBLISH)
+
+
+@operation("each publish: appended to memory and given to the tail, alone", 1, counted=400)
+@operation(
+    "each publish: appended to memory and given to the tail, as one of a batch of 32",
+    GROUP,
+    units=GROUP,
+    counted=40,
+)
+def appended_to_memory(size: int) -> Iterator[Call]:
+    log = MemoryLog(Retention(RETAINED))
+    tail = log.tail(0)
+    drafts = [DRAFT] * size
+
+    def call() -> None:
+        _done(log.append(drafts))
+        _done(cast(Coroutine[Any, Any, object], anext(tail)))
+
+    _repeat(call, 2 * RETAINED // size)
+    yield call
+
+
+@operation("each publish: committed to SQLite, alone", 1, counted=100)
+@operation("each publish: committed to SQLite, as one of a group of 32", GROUP, units=GROUP, counted=40)
+def committed_to_sqlite(size: int) -> Iterator[Call]:
+    requests = [Request([DRAFT], None)] * size
+    with tempfile.TemporaryDirectory() as folder:
+        opened = open_database(f"{folder}/log.db", new_epoch=False, synchronous="off")
+        writer = Writer(opened.writer, opened.state, Retention(RETAINED), EMPTY_ROOMS)
+        writer.commit([Request([DRAFT] * RETAINED, None)], None)
+        yield lambda: writer.commit(requests, None)
+        opened.reader.close()
+        writer.close()
+        opened.lock.release()
+
+
+@operation("each publish: through SQLite's thread and back, alone", 1, counted=0)
+@operation("each publish: through SQLite's thread and back, one of 32 at once", GROUP, units=GROUP, counted=0)
+def through_the_writers_thread(size: int) -> Iterator[Call]:
+    async def append() -> None:
+        await asyncio.gather(*(log.append([DRAFT]) for _ in range(size)))
+
+    with tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
+        retention = Retention(RETAINED)
+        log = runner.run(open_log("sqlite:", f"{folder}/log.db", retention=retention, synchronous="off"))
+        yield lambda: runner.get_loop().run_until_complete(append())
+        runner.run(log.close())
+
+
+@operation("each publish: from its body to its answer, on memory", units=GROUP, counted=20)
+def published() -> Iterator[Call]:
+    with asyncio.Runner() as runner, _direct(runner) as direct:
+        loop = runner.get_loop()
+        envelope = direct.seal(PUBLISH)
+        assert envelope
+
+        def call() -> None:
+            for _ in range(GROUP):
+                _done(direct.publish(envelope, PUBLISH, BODY, CLIENT, DATE))
+            loop.run_until_complete(asyncio.sleep(0))  # the tail's turn: what is not delivered is not trimmed
+
+        _repeat(call, 2 * RETAINED // GROUP)
+        yield call
+
+
+# Each delivery.
+
+
+class Ear:
+    """A follower that takes everything at once."""
+
+    def write(self, data: bytes) -> bool:
+        return True
+
+    def fall_behind(self, position: int) -> None:
+        raise AssertionError("it never wants less")
+
+
+@operation("each delivery: from the hub to a follower, 1 message to 1,000", 1, units=FOLLOWERS, counted=20)
+@operation("each delivery: from the hub to a follower, 100 messages to 1,000", 100, units=FOLLOWERS, counted=10)
+def fed(burst: int) -> Iterator[Call]:
+    hub = Hub(EPOCH, 0, 0, window_bytes=1024 * 1024)
+    hub.feed([_message(seq) for seq in range(1, 4_001)], 0, 0.0)  # full, so that each call evicts what it adds
+    for _ in range(FOLLOWERS):
+        hub.join(ROOMS, WIRES[0], ear := Ear(), ear, 0.0)
+
+    def call() -> None:
+        first = hub.position + 1
+        hub.feed([_message(seq) for seq in range(first, first + burst)], 0, 0.0)
+
+    yield call
+
+
+class Unused:
+    """The transport of a socket that takes everything at once."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+
+    def get_extra_info(self, name: str) -> object:
+        return {"socket": self._socket}[name]
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None: ...
+
+    def set_write_buffer_limits(self, high: int) -> None: ...
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def write(self, data: bytes) -> None:
+        raise AssertionError("the socket is full")
+
+
+@operation("each delivery: one write to a socket", units=WRITES, counted=10)
+def written_to_a_socket() -> Iterator[Call]:
+    frame = WIRES[0].message(EPOCH, _message(12_345))
+    with _loopback() as (near, far):
+        connection = SocketConnection()
+        connection.take(cast(asyncio.Transport, Unused(near)))
+
+        def call() -> None:
+            for _ in range(WRITES):
+                connection.write(frame)
+            far.recv(WRITES * len(frame), socket.MSG_WAITALL)
+
+        yield call
+
+
+# Each message that is replayed.
+
+
+@operation("each replayed message: found in the window of 10,000", units=REPLAYED, counted=1)
+def found_in_the_window() -> Iterator[Call]:
+    hub = Hub(EPOCH, 0, 0)
+    hub.feed([_message(seq) for seq in range(1, REPLAYED + 1)], 0, 0.0)
+
+    def call() -> None:
+        position = 0
+        while position < hub.position:
+            piece = hub.window(ROOMS, position)
+            assert piece, "the window is too short"
+            position = piece.position
+
+    yield call
+
+
+# Each follow.
+
+
+@operation("each follow: a query and Accept as asked before", counted=400)
+def asked_again() -> Iterator[Call]:
+    yield lambda: (negotiate.preferred(ACCEPT), negotiate.query(QUERY, f"{EPOCH}-12345"))
+
+
+@operation("each follow: a query and Accept of its own", counted=100)
+def asked_first() -> Iterator[Call]:
+    # Beyond what is cached, as a client can make it: an ignored parameter, and a range that nothing has.
+    query, accept = QUERY + b"&token=" + b"x" * 256, ACCEPT + ", text/" + "x" * 256
+    yield lambda: (negotiate.preferred(accept), negotiate.query(query, f"{EPOCH}-12345"))
+
+
+@operation("each follow: its start found and its head made", counted=200)
+def followed() -> Iterator[Call]:
+    with _direct() as direct:
+        yield lambda: direct.follow(QUERY, FOLLOW, CLIENT)
+
+
+@contextmanager
+def _direct(runner: asyncio.Runner | None = None) -> Iterator[Direct]:
+    """The hot routes of a server in memory, with some messages in it."""
+    if runner is None:
+        with asyncio.Runner() as runner, _direct(runner) as direct:
+            yield direct
+        return
+    settings = Settings(log="memory:", max_messages=RETAINED, heartbeat=3600)
+    service = runner.run(Service.open(settings))
+    for _ in range(20):
+        runner.run(_appended(service))
+    yield Direct(service, Cors(settings.allow_origin))
+    runner.run(service.close())
+
+
+async def _appended(service: Service) -> None:
+    await service.log.append([DRAFT])
+    await service.tail.reached((await service.log.bounds()).newest)
+
+
+@contextmanager
+def _loopback() -> Iterator[tuple[socket.socket, socket.socket]]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        near = socket.create_connection(listener.getsockname())
+        far, _ = listener.accept()
+    with near, far:
+        near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        near.setblocking(False)
+        yield near, far
+
+
+def _message(seq: int) -> Message:
+    return Message(seq, "developers", None, 1_795_328_820_123, seq - 1, BODY)
+
+
+def _done(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of what never waits, without a loop and its cost."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return cast(T, stop.value)
+    raise AssertionError("it waits")
+
+
+def _repeat(call: Call, times: int) -> None:
+    for _ in range(times):
+        call()
