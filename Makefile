@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench picture clean
+.PHONY: help run test lint bench micro instructions picture clean
 
 help: ## This list
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
 
 run: $(VENV)/.run ## Run the server on port 8080, its page on port 3000
 	@exec $(BIN)/roomcast serve $(ARGS)
@@ -27,6 +27,13 @@ lint: $(VENV)/.dev ## Check style, types and which module imports which
 bench: $(VENV)/.bench ## Measure roomcast beside its peers: half an hour; with ARGS=--quick a minute
 	@benchmarks/setup.sh
 	$(BIN)/python -m benchmarks $(ARGS)
+
+micro: $(VENV)/.dev $(VENV)/.bench ## Time each step of the hot path by itself: encode, append, hub, write
+	$(BIN)/pytest benchmarks/micro.py --benchmark-sort=name --benchmark-columns=min,median,iqr,rounds $(ARGS)
+
+instructions: $(VENV)/.dev ## Count the instructions of each step anew, as what the tests expect
+	@tests/setup.sh
+	$(BIN)/python -m benchmarks.instructions
 
 picture: $(VENV)/.dev ## Take the README's picture of the page
 	$(BIN)/python -m docs.img.take

@@ -17,6 +17,7 @@ import platform
 import re
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,7 +31,7 @@ COMMAND = "make instructions"
 """What stores the counts anew."""
 _mark = os.getppid
 _WARM = 20
-"""Calls before those that count: Python 3.11 adapts a function's code to its arguments after eight."""
+"""Units before those that count: Python adapts a function's code to its arguments in the first ten calls or so."""
 _PACKAGES = ("apsw", "httptools", "msgspec", "starlette", "uvicorn")
 _TOTAL = re.compile(r"^totals: (\d+)$", re.MULTILINE)
 
@@ -42,14 +43,24 @@ def interpreter() -> str:
     return f"{platform.python_implementation()} {sys.version_info[0]}.{sys.version_info[1]} {platform.machine()}"
 
 
-def made_with() -> Mapping[str, str]:
-    """What else changes the counts, if less."""
-    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    return {"python": platform.python_version(), "compiler": platform.python_compiler(), **versions}
+def build() -> Mapping[str, str]:
+    """How this interpreter was built: what is optimised needs up to a sixth less."""
+    options = re.findall(r"--(?:enable|with)[a-z-]+", sysconfig.get_config_var("CONFIG_ARGS") or "")
+    return {
+        "python": platform.python_version(),
+        "compiler": platform.python_compiler(),
+        "options": " ".join(sorted(options)),
+    }
 
 
-def count(valgrind: str = "valgrind") -> Mapping[str, int]:
-    """Instructions for each unit of each operation. Raises `CalledProcessError`, with what was said in `stderr`."""
+def packages() -> Mapping[str, str]:
+    """The libraries that are part of an operation."""
+    return {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
+def count(valgrind: str = "valgrind", timeout: float | None = None) -> Mapping[str, int]:
+    """Instructions for each unit of each operation. Raises `CalledProcessError`, whose `stderr` says why, and
+    `TimeoutExpired`."""
     with tempfile.TemporaryDirectory() as folder:
         counts = f"{folder}/counts"
         command = [
@@ -58,9 +69,12 @@ def count(valgrind: str = "valgrind") -> Mapping[str, int]:
         ]
         # Nothing of this environment goes in: its size moves the stack, its hash seed the order of sets.
         environment = {"PYTHONHASHSEED": "0", "TMPDIR": tempfile.gettempdir()}
-        subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
-        # Each operation has two marks: what was counted up to the first is not its own.
-        totals = [_total(Path(f"{counts}.{2 * n}")) for n in range(1, len(COUNTED) + 1)]
+        subprocess.run(
+            command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True, timeout=timeout
+        )
+        parts = [_total(Path(f"{counts}.{n}")) for n in range(1, len(list(Path(folder).glob("counts.*"))) + 1)]
+        totals = parts[1::2]  # each operation has two marks: what was counted up to the first is not its own
+        assert len(parts) == 2 * len(COUNTED), "somebody else calls getppid, too"
     return {o.name: round(total / (o.counted * o.units)) for o, total in zip(COUNTED, totals, strict=True)}
 
 
@@ -74,7 +88,7 @@ def run() -> None:
     gc.disable()  # when it runs depends on all that was allocated before
     for operation in COUNTED:
         with operation.prepare() as call:
-            for _ in range(_WARM):
+            for _ in range(max(2, _WARM // operation.units)):
                 call()
             calls = range(operation.counted)
             _mark()
@@ -84,7 +98,7 @@ def run() -> None:
 
 
 def stored() -> dict[str, Any]:
-    """By interpreter: `made_with`, and `counts` by operation."""
+    """By interpreter: its `build` and `packages`, and the `counts` by operation."""
     known: dict[str, Any] = json.loads(STORED.read_text()) if STORED.exists() else {}
     return known
 
@@ -94,13 +108,15 @@ def main() -> None:
     before = known.get(interpreter(), {}).get("counts", {})
     for name, new in counts.items():
         print(f"{new:9,} {change(before.get(name), new):>8}  {name}")
-    known[interpreter()] = {"made_with": made_with(), "counts": counts}
+    known[interpreter()] = {"build": build(), "packages": packages(), "counts": counts}
     STORED.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
 
 
-def change(old: int | None, new: int) -> str:
+def change(old: int | None, new: int | None) -> str:
     """By how much a count differs from the one before."""
-    return "new" if old is None else f"{new / old - 1:+.1%}"
+    if old is None:
+        return "new"
+    return "gone" if new is None else f"{new / old - 1:+.1%}"
 
 
 if __name__ == "__main__":

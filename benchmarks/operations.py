@@ -52,7 +52,7 @@ FOLLOWERS = 1_000
 REPLAYED = 10_000
 GROUP = 32
 WRITES = 100
-RETAINED = 1_000
+RETAINED = 500
 """Messages that a log holds here: each append trims as much as it adds, as in a server that has run a while."""
 
 
@@ -126,7 +126,7 @@ def appended_to_memory(size: int) -> Iterator[Call]:
         _done(log.append(drafts))
         _done(cast(Coroutine[Any, Any, object], anext(tail)))
 
-    _repeat(call, 2 * RETAINED // size)
+    _done(log.append([DRAFT] * RETAINED))
     yield call
 
 
@@ -169,7 +169,6 @@ def published() -> Iterator[Call]:
                 _done(direct.publish(envelope, PUBLISH, BODY, CLIENT, DATE))
             loop.run_until_complete(asyncio.sleep(0))  # the tail's turn: what is not delivered is not trimmed
 
-        _repeat(call, 2 * RETAINED // GROUP)
         yield call
 
 
@@ -189,8 +188,10 @@ class Ear:
 @operation("each delivery: from the hub to a follower, 1 message to 1,000", 1, units=FOLLOWERS, counted=20)
 @operation("each delivery: from the hub to a follower, 100 messages to 1,000", 100, units=FOLLOWERS, counted=10)
 def fed(burst: int) -> Iterator[Call]:
-    hub = Hub(EPOCH, 0, 0, window_bytes=1024 * 1024)
-    hub.feed([_message(seq) for seq in range(1, 4_001)], 0, 0.0)  # full, so that each call evicts what it adds
+    hub = Hub(EPOCH, 0, 0, window_bytes=256 * 1024)
+    hub.feed(
+        [_message(seq) for seq in range(1, RETAINED + 1)], 0, 0.0
+    )  # full, so that each call evicts what it adds
     for _ in range(FOLLOWERS):
         hub.join(ROOMS, WIRES[0], ear := Ear(), ear, 0.0)
 
@@ -284,14 +285,13 @@ def _direct(runner: asyncio.Runner | None = None) -> Iterator[Direct]:
         return
     settings = Settings(log="memory:", max_messages=RETAINED, heartbeat=3600)
     service = runner.run(Service.open(settings))
-    for _ in range(20):
-        runner.run(_appended(service))
+    runner.run(_filled(service))
     yield Direct(service, Cors(settings.allow_origin))
     runner.run(service.close())
 
 
-async def _appended(service: Service) -> None:
-    await service.log.append([DRAFT])
+async def _filled(service: Service) -> None:
+    await service.log.append([DRAFT] * RETAINED)
     await service.tail.reached((await service.log.bounds()).newest)
 
 
@@ -317,8 +317,3 @@ def _done(coroutine: Coroutine[Any, Any, T]) -> T:
     except StopIteration as stop:
         return cast(T, stop.value)
     raise AssertionError("it waits")
-
-
-def _repeat(call: Call, times: int) -> None:
-    for _ in range(times):
-        call()

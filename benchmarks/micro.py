@@ -1,0 +1,29 @@
+"""The wall time of each step of the hot path by itself, so that a regression has an address: `make micro`.
+
+The table gives the time of a call; `×1000` behind a name says how many of what it names one call does. To compare
+two states of the code on one machine, idle otherwise:
+
+    make micro ARGS=--benchmark-save=before
+    make micro ARGS=--benchmark-compare
+
+`tests/test_instructions.py` watches the same steps in CI, by their instructions.
+"""
+
+from __future__ import annotations
+
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from benchmarks.operations import OPERATIONS, Operation
+
+SECONDS = 0.5
+"""For each operation: with preparing and calibrating, twenty take half a minute."""
+
+
+@pytest.mark.benchmark(disable_gc=True, warmup=True, max_time=SECONDS)
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+def test_time(benchmark: BenchmarkFixture, operation: Operation) -> None:
+    benchmark.group = operation.name.partition(":")[0]
+    benchmark.name = operation.name + (f" ×{operation.units}" if operation.units > 1 else "")
+    with operation.prepare() as call:
+        benchmark(call)
