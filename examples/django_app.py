@@ -1,5 +1,6 @@
 """roomcast in a Django project: streams at /live/messages?room=orders, the page at /live/?room=orders.
 
+It needs:      pip install . uvicorn django
 Run it:        uvicorn --app-dir examples --timeout-graceful-shutdown 5 django_app:app
 Publish to it: curl -X POST http://localhost:8000/orders/7/paid
 

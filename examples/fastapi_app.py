@@ -1,5 +1,6 @@
 """roomcast in a FastAPI program: streams at /live/messages?room=orders, the page at /live/?room=orders.
 
+It needs:      pip install . uvicorn fastapi
 Run it:        uvicorn --app-dir examples --timeout-graceful-shutdown 5 fastapi_app:app
 Publish to it: curl -X POST http://localhost:8000/orders/7/paid
 """

@@ -160,6 +160,23 @@ def test_a_log_of_another_running_server_is_refused(serve: Serve) -> None:
     assert server.get("/readyz").status_code == 200
 
 
+def test_a_log_with_a_damaged_page_is_refused_and_not_waited_for(serve: Serve) -> None:
+    server = serve("--log=sqlite:test.db", "--max-bytes=50000000")
+    server.post([{"room": "developers", "text": "x" * 300}] * 1000)
+    assert server.terminate() == 0
+    with (server.folder / "test.db").open("r+b") as file:
+        file.seek(4096 * 60)
+        file.write(b"\xde\xad" * 2048)
+    assert "damaged" in refused("--log=sqlite:test.db", cwd=server.folder)
+
+
+def test_one_port_cannot_be_both() -> None:
+    answer = run("serve", "--port=8123", "--page-port=8123", "--log=memory:")
+    assert answer.returncode == 1
+    assert "--page-port" in answer.stderr
+    assert answer.stderr.count("\n") == 1
+
+
 def test_each_option_is_a_variable_and_the_flag_wins(serve: Serve) -> None:
     env = {"ROOMCAST_MAX_MESSAGES": "7", "ROOMCAST_LOG": "memory:", "ROOMCAST_MAX_BYTES": "1"}
     server = serve("--max-bytes=1000", env=env)

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -216,8 +216,8 @@ class Streams:
         self.hub.leave(stream.rooms, stream.wire, sink)
         self.endings[reason] = self.endings.get(reason, 0) + 1
         if logger.isEnabledFor(logging.INFO):
-            fields = {"rooms": sorted(stream.rooms), "reason": reason}
-            logger.info("a stream of %s ended: %s", fields["rooms"], reason, extra={"fields": fields})
+            fields: dict[str, Any] = {"rooms": sorted(stream.rooms), "reason": reason}
+            logger.info("a stream of %s ended: %s", ", ".join(fields["rooms"]), reason, extra={"fields": fields})
 
     def closed(self, sink: Connection) -> None:
         """A connection is gone."""

@@ -26,6 +26,8 @@ class Tail:
         self._number = count()
         self.outage = ""
         """Why the log cannot be followed now; empty while it can."""
+        self.announced = False
+        """Whether an outage is news: while the server starts it is the reason why it does not."""
 
     async def run(self) -> None:
         """Until the log is closed."""
@@ -33,7 +35,7 @@ class Tail:
         while True:
             try:
                 await self._follow()
-                return self._give_up()
+                return self._give_up("The log is closed.")
             except LogUnavailable as error:
                 self._note(error.detail)
             except Exception:
@@ -42,8 +44,8 @@ class Tail:
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def reached(self, position: int) -> None:
-        """Returns when everything up to `position` was fed to the hub. Raises `LogUnavailable` where the log is
-        closed before."""
+        """Returns when everything up to `position` was fed to the hub. Raises `LogUnavailable` where the log goes
+        away or is closed before."""
         if self._hub.position < position:
             future = asyncio.get_running_loop().create_future()
             heapq.heappush(self._waiting, (position, next(self._number), future))
@@ -62,15 +64,17 @@ class Tail:
             if not future.done():
                 future.set_result(None)
 
-    def _give_up(self) -> None:
+    def _give_up(self, why: str) -> None:
         for _, _, future in self._waiting:
             if not future.done():
-                future.set_exception(LogUnavailable("The log is closed."))
+                future.set_exception(LogUnavailable(why))
         self._waiting.clear()
 
     def _note(self, outage: str) -> None:
         if outage and not self.outage:
+            self._give_up(outage)
+        if self.announced and outage and not self.outage:
             logger.warning("the log is away, followers wait: %s", outage)
-        elif self.outage and not outage:
+        elif self.announced and self.outage and not outage:
             logger.warning("the log is back")
         self.outage = outage

@@ -318,6 +318,16 @@ def test_messages_with_a_type_of_their_own_are_found_in_the_history(page: Page, 
     expect(texts(page)).to_have_text(["plain", "live"])
 
 
+def test_a_type_that_is_new_while_the_page_is_live_is_found_by_a_look(page: Page, server: Running) -> None:
+    page.clock.install()
+    open_room(page, server)
+    post(server, {"type": "score", "text": "1:0"}, {"text": "plain"})
+    expect(texts(page)).to_have_text(["plain"])
+    post(server, {"type": "score", "text": "2:0"})
+    page.clock.run_for(10_000)
+    expect(texts(page)).to_have_text(["1:0", "plain", "2:0"])
+
+
 def test_a_type_named_in_the_address_is_heard_from_the_start(page: Page, server: Running) -> None:
     page.goto(f"{server.url}/?room=developers&type=score")
     expect(state(page)).to_have_attribute("data-state", "live")

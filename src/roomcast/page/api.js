@@ -48,9 +48,27 @@ export function messagesUrl(parameters = {}) {
  * @param {number} limit
  * @returns {Promise<{messages: Message[]} | Failure>}
  */
-export async function newest(room, limit) {
-  const url = messagesUrl({ room, replay: String(limit), limit: String(limit) });
-  const answer = await request(url, { headers: { Accept: "application/json" }, cache: "no-store" }, 10);
+export function newest(room, limit) {
+  return page({ room, replay: String(limit), limit: String(limit) });
+}
+
+/**
+ * What came after an id.
+ * @param {string} room
+ * @param {string} id
+ * @returns {Promise<{messages: Message[]} | Failure>}
+ */
+export function after(room, id) {
+  return page({ room, after: id });
+}
+
+/**
+ * @param {Record<string, string>} parameters
+ * @returns {Promise<{messages: Message[]} | Failure>}
+ */
+async function page(parameters) {
+  const options = { headers: { Accept: "application/json" }, cache: /** @type {const} */ ("no-store") };
+  const answer = await request(messagesUrl(parameters), options, 10);
   return answer instanceof Response ? readPage(answer) : answer;
 }
 

@@ -3,12 +3,15 @@
 // The browser resumes by itself, with Last-Event-ID, whenever a stream ends. It gives up for good on any answer
 // but 200 and on some network errors; then a new EventSource goes on where the last one was.
 
-import { KEPT, messagesUrl, newest } from "./api.js";
+import { KEPT, after, messagesUrl, newest } from "./api.js";
 
 /** @import { Failure, Gap, Message } from "./api.js" */
 
 /** A page that is being left has its stream cut too, a moment before it knows: that needs no explanation. */
 const UNLOAD_MS = 250;
+
+/** How long a message of a type not heard of yet may stay unseen while somebody looks. */
+const LOOK_MS = 10_000;
 
 /** @typedef {"connecting" | "catching-up" | "live" | "reconnecting" | "stopped"} StateName */
 
@@ -41,6 +44,8 @@ export class Follower {
   #state;
   /** @type {number | undefined} */
   #timer;
+  /** @type {number | undefined} */
+  #looking;
   #room;
   #types;
   #audience;
@@ -67,6 +72,7 @@ export class Follower {
   /** Stops following. The position stays: `open` goes on from it. */
   close() {
     clearTimeout(this.#timer);
+    clearInterval(this.#looking);
     this.#source?.close();
     this.#source = undefined;
   }
@@ -115,7 +121,15 @@ export class Follower {
   #live(event) {
     this.#position = event.lastEventId;
     this.#tell({ name: "live" });
-    if (JSON.parse(event.data).replayed > this.#heard) this.#learnTypes();
+    if (JSON.parse(event.data).replayed > this.#heard) this.#learnTypes(newest(this.#room, KEPT));
+    clearInterval(this.#looking);
+    this.#looking = setInterval(() => this.#look(), LOOK_MS);
+  }
+
+  /** Whether anything came that no listener here was given. */
+  #look() {
+    if (document.hidden || this.#state !== "live") return;
+    this.#learnTypes(after(this.#room, this.#position));
   }
 
   /** The first block is the sign that the server serves: one that drains also answers 200, and ends. */
@@ -150,12 +164,13 @@ export class Follower {
   /**
    * A message with a type of its own goes to listeners of that type and to no others, and an EventSource
    * cannot listen to all. That some were replayed unheard shows in their number; their types are in the
-   * history. One whose type is new while the page is live is heard of at the next connection, unless
-   * `?type=` in the page's address names it.
+   * history. One whose type is new while the page is live is found by a look now and then, unless `?type=` in
+   * the page's address names it.
+   * @param {ReturnType<typeof newest>} history
    */
-  async #learnTypes() {
+  async #learnTypes(history) {
     const source = this.#source;
-    const answer = await newest(this.#room, KEPT);
+    const answer = await history;
     if (source !== this.#source || !("messages" in answer)) return;
     const known = this.#types.size;
     for (const { type } of answer.messages) if (type) this.#types.add(type);

@@ -37,7 +37,7 @@ async def message(service: Service, request: Request) -> Response:
     id = MessageId.parse(text)
     bounds = await service.log.bounds()
     if id is None or id.epoch != service.log.epoch or not 0 < id.seq <= bounds.newest:
-        raise NotFound(f"there never was a message {text[:100]!r} in this log")
+        raise NotFound(f"this log has no message {text[:100]!r}, and under its present epoch never had")
     found = await service.log.get(id.seq)
     if found is None:
         raise Gone(f"message {id} was stored, and is no longer retained")

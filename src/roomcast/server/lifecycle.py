@@ -12,7 +12,7 @@ import logging
 from collections import Counter
 from itertools import islice
 
-from roomcast.errors import LogUnavailable
+from roomcast.errors import LogUnavailable, LogUnusable
 from roomcast.hub import Hub
 from roomcast.log import open_log
 from roomcast.log.base import Log
@@ -68,7 +68,12 @@ class Service:
             raise
         position = max(bounds.trimmed, bounds.newest - _WINDOW_MESSAGES)
         service = cls(settings, log, Hub(log.epoch, position, bounds.trimmed))
-        await service.tail.reached(bounds.newest)
+        try:
+            await service.tail.reached(bounds.newest)
+        except LogUnavailable as error:  # such as a damaged page: it would be met again and again
+            await service.close()
+            raise LogUnusable(error.detail) from error
+        service.tail.announced = True
         return service
 
     async def ready(self) -> str:

@@ -11,7 +11,7 @@ import resource
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import uvicorn
 
@@ -65,7 +65,13 @@ class Server(uvicorn.Server):
 async def serve(settings: Settings, listening: Sequence[Listening], started: Started) -> None:
     """Runs until a signal; `started` is awaited when requests are answered. Raises `CannotStart`."""
     stop = _signalled()
-    service = await Service.open(settings)
+    opening = asyncio.create_task(Service.open(settings))
+    either: set[asyncio.Future[Any]] = {opening, stop}
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    if not opening.done():
+        opening.cancel()
+        return
+    service = opening.result()
     server = Server(_config(service))
     running = asyncio.create_task(server.serve([s for port in listening for s in port.sockets]))
     await server.answering.wait()
@@ -139,7 +145,7 @@ def _addresses(host: str) -> Sequence[tuple[int, str]]:
     try:
         found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
-        raise CannotStart(f"--host {host} is no address of this machine: {error.strerror}") from None
+        raise CannotStart(f"--host {host} is not known ({error.strerror}): use localhost or 0.0.0.0") from None
     return list(dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found))
 
 
@@ -173,7 +179,8 @@ def _bound(family: int, address: str, port: int, slow_after: float) -> socket.so
 
 def _why(error: OSError, host: str, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} on {host} is taken by another program: stop it, or choose another port"
+        what_to_do = "stop it, or choose another port with --port or --page-port"
+        return f"port {port} on {host} is taken by another program: {what_to_do}"
     if error.errno == errno.EACCES:
         return f"port {port} may not be used by this user: choose one from 1024 on"
-    return f"cannot listen on {host} port {port}: {error.strerror}"
+    return f"cannot listen on {host} port {port} ({error.strerror}): use localhost or 0.0.0.0"

@@ -23,7 +23,8 @@ async def metrics(service: Service, request: Request) -> Response:
     counts = list(_counts(service, await service.log.bounds()))
     # Off the loop: what is said of the process is read from files.
     text = await asyncio.to_thread(_exposed, _Counts(counts))
-    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+    media_type = "text/plain; version=0.0.4; charset=utf-8"
+    return Response(text, media_type=media_type, headers={"cache-control": "no-store"})
 
 
 def _exposed(counts: _Counts) -> bytes:

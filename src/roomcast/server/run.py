@@ -27,9 +27,13 @@ _EXAMPLE = '{"text": "was geht ab in buxtehude?", "room": "developers"}'
 def run(settings: Settings, *, page_port_chosen: bool) -> None:
     """Serves until a signal. Raises `CannotStart`, with one sentence that says what to do."""
     raise_file_limit()
+    if settings.port and settings.port == settings.page_port:
+        raise CannotStart(
+            f"--port and --page-port are both {settings.port}: give one of them another, or --page-port 0"
+        )
     listening = [bind(settings.host, settings.port, settings.slow_after)]
     if settings.page_port:
-        listening += _page_port(settings, page_port_chosen)
+        listening += _page_port(settings, listening[0].port, page_port_chosen)
     log_to_stderr(settings.log_format, settings.access_log)
     sys.setswitchinterval(_SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -43,13 +47,13 @@ async def _serve(settings: Settings, listening: Sequence[Listening]) -> None:
     await serve(settings, listening, started)
 
 
-def _page_port(settings: Settings, chosen: bool) -> list[Listening]:
+def _page_port(settings: Settings, port: int, chosen: bool) -> list[Listening]:
     try:
         return [bind(settings.host, settings.page_port, settings.slow_after)]
     except CannotStart as error:
         if chosen:
             raise
-        click.echo(f"roomcast: {error.detail}; the page is at / of the other port", err=True)
+        click.echo(f"roomcast: {error.detail}; until then the page is at / of port {port}", err=True)
         return []
 
 

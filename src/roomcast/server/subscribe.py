@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from email.utils import formatdate
 from functools import lru_cache
 
 from starlette.requests import Request
@@ -114,7 +115,7 @@ class Subscription(Response):
     def begin(self, connection: SocketConnection, *, chunked: bool) -> None:
         """Streams over a connection that was taken over."""
         stream = connection.stream = self._stream(connection, chunked)
-        self._attach(stream, _head(tuple(self.raw_headers), chunked))
+        self._attach(stream, _head((_date(int(time.time())), *self.raw_headers), chunked))
 
     async def _send(self, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
@@ -139,6 +140,12 @@ def _stream_headers(version: str, content_type: str) -> list[tuple[bytes, bytes]
         *_HEADERS,
         *([(b"connection", b"close")] if version in _HTTP_1 else ()),
     ]
+
+
+@lru_cache(1)
+def _date(now: int) -> tuple[bytes, bytes]:
+    """RFC 9110, section 6.6.1."""
+    return b"date", formatdate(now, usegmt=True).encode()
 
 
 @lru_cache(64)

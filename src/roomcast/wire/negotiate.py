@@ -5,6 +5,7 @@ Everything is data in, data out; the errors raised here are the only ones before
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -220,13 +221,14 @@ def _since(value: str) -> Since | Ago:
     if (duration := _DURATION.fullmatch(value)) and value:
         days, hours, minutes, seconds = (int(part or 0) for part in duration.groups())
         return Ago((((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1000)
-    if not _TIME.fullmatch(value):
-        # `+` in a query string is a space, the commonest reason for this refusal
-        raise ValueError(
-            "must be an RFC 3339 time such as 2026-11-22T06:27:00Z (with + written as %2B) or a duration "
-            "such as 10m, 2h or 1h30m"
-        )
-    return Since(_milliseconds(value))
+    with contextlib.suppress(ValueError):  # a month 13
+        if _TIME.fullmatch(value):
+            return Since(_milliseconds(value))
+    # `+` in a query string is a space, the commonest reason for this refusal
+    raise ValueError(
+        "must be an RFC 3339 time such as 2026-11-22T06:27:00Z (with + written as %2B) or a duration "
+        "such as 10m, 2h or 1h30m"
+    )
 
 
 def _milliseconds(value: str) -> int:
