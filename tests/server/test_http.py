@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count
@@ -304,9 +305,19 @@ def test_a_log_line_is_one_line_that_does_nothing_to_a_terminal(server: Running)
 
 _IMPATIENT = (
     "import roomcast.server.http as http, roomcast.server.listen as listen;"
-    "http.HEAD_SECONDS = http.BODY_SECONDS = 0.3; listen._TICKS_A_LOOK = 1;"
+    "http.HEAD_SECONDS = http.BODY_SECONDS = 1.5; listen._TICKS_A_LOOK = 1;"
     "from roomcast.cli import main; main()"
 )
+
+
+@pytest.fixture
+def impatient(tmp_path: Path) -> Iterator[Running]:
+    """A server that gives a request 1.5 s, and looks every 0.1 s."""
+    options = ["--port=0", "--page-port=0", "--log=memory:"]
+    server = Running([sys.executable, "-c", _IMPATIENT, "serve", *options], tmp_path)
+    server.port = int(server.wait_until_it_says(r"follow +http://localhost:(\d+)/")[1])
+    yield server
+    server.kill()
 
 
 @pytest.mark.parametrize(
@@ -318,17 +329,26 @@ _IMPATIENT = (
     ],
     ids=["nothing", "half a head", "half a body"],
 )
-def test_who_never_comes_to_the_end_of_a_request_is_closed(tmp_path: Path, sent: bytes, answer: bytes) -> None:
-    options = ["--port=0", "--page-port=0", "--log=memory:"]
-    server = Running([sys.executable, "-c", _IMPATIENT, "serve", *options], tmp_path)
-    try:
-        port = int(server.wait_until_it_says(r"follow +http://localhost:(\d+)/")[1])
-        with socket.create_connection(("127.0.0.1", port), PATIENCE) as slow:
-            slow.sendall(sent)
-            got = b""
-            while data := slow.recv(4096):
-                got += data
-        assert got.startswith(answer)
-        assert bool(got) == bool(answer)
-    finally:
-        server.kill()
+def test_who_never_comes_to_the_end_of_a_request_is_closed(impatient: Running, sent: bytes, answer: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", impatient.port), PATIENCE) as slow:
+        slow.sendall(sent)
+        got = b""
+        while data := slow.recv(4096):
+            got += data
+    assert got.startswith(answer)
+    assert bool(got) == bool(answer)
+
+
+@pytest.mark.parametrize("rest", [1, len(BODY) + 1], ids=["a body", "a head and a body"])
+def test_a_connection_kept_for_long_has_the_whole_time_for_its_next_request(impatient: Running, rest: int) -> None:
+    kept = Raw(impatient.port, post(BODY))
+    with kept.socket:
+        assert kept.answer().status == 201
+        with socket.create_connection(("127.0.0.1", impatient.port), PATIENCE) as other:
+            assert other.recv(1) == b""  # closed, and so the time of a request has gone by
+        kept.send(post(BODY)[:-rest])
+        began = time.monotonic()
+        while time.monotonic() < began + 0.5:  # the server looks at its connections every 0.1 s meanwhile
+            assert impatient.get("/healthz").status_code == 200
+        kept.send(post(BODY)[-rest:])
+        assert kept.answer().status == 201

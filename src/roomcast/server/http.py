@@ -70,6 +70,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._head_since = self.loop.time()
         self._head_bytes = 0
         self._head_is_new = self._body_open = True
 
@@ -141,8 +142,6 @@ class HttpProtocol(HttpToolsProtocol):
         return self.client[0] if self.client else "-"
 
     def data_received(self, data: bytes) -> None:
-        if self._head_bytes == 0:
-            self._head_since = self.loop.time()
         self._head_is_new = False
         self._data = data
         super().data_received(data)
@@ -189,12 +188,13 @@ class HttpProtocol(HttpToolsProtocol):
         body of a request that was refused early goes on and on. Not at once: a client that is sending
         would see a reset instead of the answer."""
         took = self.loop.time() - self._head_since
-        in_head = self._head_bytes is not None and self.timeout_keep_alive_task is None
-        slow = in_head and took > HEAD_SECONDS
+        in_head = self._head_bytes is not None
+        slow = in_head and self.timeout_keep_alive_task is None and took > HEAD_SECONDS
         if isinstance(self.cycle, Exchange) and self.cycle.more_body and took > BODY_SECONDS:
             self.transport.write(_TOO_LATE)
             slow = True
-        answered_early = self._body_open and self.cycle is not None and self.cycle.response_complete
+        answered = self.cycle is not None and self.cycle.response_complete
+        answered_early = answered and self._body_open and not in_head
         if slow or (answered_early and self._lingering):
             self.transport.close()
         self._lingering = answered_early
