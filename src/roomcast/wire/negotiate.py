@@ -80,7 +80,7 @@ class Query(NamedTuple):
     limit: int
 
 
-def parameters(query_string: bytes) -> Sequence[tuple[str, str]]:
+def _parameters(query_string: bytes) -> Sequence[tuple[str, str]]:
     """What a query string names. What is not UTF-8 in a `room` stays visible (as PEP 383 has it), to be refused;
     anywhere else it is replaced. Raises `Invalid` on far too many names."""
     text = query_string.decode(errors="surrogateescape")
@@ -112,7 +112,7 @@ def preferred(accept: str) -> str:
 # A crowd that reconnects asks the same few things; read once, they also share one set of rooms in memory.
 @lru_cache(1024)
 def _query(query_string: bytes) -> Query:
-    pairs = parameters(query_string)
+    pairs = _parameters(query_string)
     faults: list[Fault] = [*_near_misses(pairs)]
     given = _Given(pairs, faults)
     rooms = given.rooms()
