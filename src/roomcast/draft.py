@@ -97,8 +97,9 @@ def parse_json(body: bytes, max_message: int) -> Request:
     body is at most `max_message` bytes)."""
     batch = body.lstrip(b" \t\r\n")[:1] == b"["
     try:
-        publications = _many.decode(body) if batch else [_one.decode(body)]
-        return Request(_drafts(publications, batch, max_message), batch)
+        if batch:
+            return Request(_drafts(_many.decode(body), True, max_message), True)
+        return Request([draft(_one.decode(body), max_message)], False)
     except msgspec.ValidationError:
         value = _decoded(body)
         _refuse(list(value) if batch else [value], batch)
@@ -123,10 +124,10 @@ def draft(publication: Publication, max_message: int, at: str = "") -> Draft:
     if publication.data is not UNSET:
         publication.data = _compact(bytes(publication.data), f"{at}/data")
     elif publication.text is UNSET:
-        raise Invalid(faults=[Fault(f"{at}/text", _NEITHER)])
+        raise _invalid([Fault(f"{at}/text", _NEITHER)])
     body = _encode(publication)
-    for end, escaped in _LINE_ENDS.items():
-        if end in body:
+    if not body.isascii():
+        for end, escaped in _LINE_ENDS.items():
             body = body.replace(end, escaped)
     if len(body) > max_message:
         detail = f"the message takes {len(body)} bytes, more than the {max_message} that one may have"
@@ -139,7 +140,7 @@ def _compact(data: bytes, at: str) -> Raw:
     try:
         _any.decode(data)  # Raw was skipped over, not checked: bad UTF-8, 1e999, lone surrogates
     except msgspec.ValidationError as error:
-        raise Invalid(faults=[Fault(at, f"has a number that others cannot read: {error}")]) from None
+        raise _invalid([Fault(at, f"has a number that others cannot read: {error}")]) from None
     if _too_deep(data):
         detail = f"it is nested deeper than {MAX_NESTING} levels"
         raise Malformed(f"{at} is not JSON that everybody can read: {detail}", [Fault(at, detail)])

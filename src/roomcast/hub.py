@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import merge
 from typing import Protocol
 
@@ -32,6 +32,13 @@ _ENTRY_BYTES = 300
 class Sink(Protocol):
     """Where a follower's bytes go."""
 
+    @property
+    def send(self) -> Callable[[bytes], int]:
+        """Takes what it can at once, and says how many bytes that is; the rest is for `write`. Where it raises
+        `OSError`, `write` does what is to be done about it. A system call and no more, where there is one: a
+        Python function around it was a twentieth of a delivery."""
+        ...
+
     def write(self, data: bytes) -> bool:
         """Takes all of `data`; False where it wants no more until it says so. Never raises."""
         ...
@@ -48,16 +55,18 @@ class Follower(Protocol):
 class Entry:
     """A message and its frames, one per wire, each made when first needed."""
 
-    __slots__ = ("frames", "message")
+    __slots__ = ("_frames", "message")
 
     def __init__(self, message: Message) -> None:
         self.message = message
-        self.frames: list[bytes | None] = [None] * len(WIRES)
+        self._frames: list[bytes | None] | None = None
 
     def frame(self, wire: Wire, epoch: str) -> bytes:
-        frame = self.frames[wire.index]
+        if self._frames is None:
+            self._frames = [None] * len(WIRES)
+        frame = self._frames[wire.index]
         if frame is None:
-            frame = self.frames[wire.index] = wire.message(epoch, self.message)
+            frame = self._frames[wire.index] = wire.message(epoch, self.message)
         return frame
 
 
@@ -101,7 +110,16 @@ class Audience:
 
     def write(self, data: bytes, sinks: Iterable[Sink] | None = None) -> None:
         """One write to everybody, or to these of them; who cannot take more leaves."""
-        for sink in [sink for sink in (self.live if sinks is None else sinks) if not sink.write(data)]:
+        size = len(data)
+        behind = []
+        for sink in self.live if sinks is None else sinks:
+            try:
+                sent = sink.send(data)
+            except OSError:
+                sent = 0
+            if sent != size and not sink.write(data[sent:]):
+                behind.append(sink)
+        for sink in behind:
             self.live.pop(sink).fall_behind(self.position)
 
 
@@ -133,14 +151,14 @@ class _Room:
         entry, self.entries[self.start] = self.entries[self.start], _EVICTED
         self.floor = entry.message.seq
         self.start += 1
-        if self.start > 32 and self.start * 2 > len(self.entries):
+        if self.start == len(self.entries) or (self.start > 32 and self.start * 2 > len(self.entries)):
             del self.seqs[: self.start], self.entries[: self.start]
             self.start = 0
         return entry
 
     @property
     def idle(self) -> bool:
-        return self.start == len(self.entries) and not self.audiences
+        return not self.entries and not self.audiences
 
 
 class Hub:
@@ -167,7 +185,11 @@ class Hub:
         """What the tail brought: keeps it, gives it to everybody who is caught up, and evicts the oldest."""
         heard: dict[Audience, list[Entry]] = {}
         for message in messages:
-            entry, room = self._keep(message)
+            entry = Entry(message)
+            room = self._rooms.get(message.room) or self._room(message.room)
+            room.add(entry)
+            self._order.append(room)
+            self._bytes += 2 * len(message.body) + _ENTRY_BYTES
             for audience in room.audiences:
                 heard.setdefault(audience, []).append(entry)
         if messages:
@@ -234,13 +256,6 @@ class Hub:
             return seqs[-count] - 1 if count else self.position
         return self.trimmed if self._floor <= self.trimmed else None
 
-    def _keep(self, message: Message) -> tuple[Entry, _Room]:
-        entry, room = Entry(message), self._room(message.room)
-        room.add(entry)
-        self._order.append(room)
-        self._bytes += _weight(message)
-        return entry, room
-
     def _deliver(self, audience: Audience, entries: Sequence[Entry], now: float) -> None:
         self.deliveries += len(entries) * len(audience.live)
         audience.spoke_at = now
@@ -253,8 +268,9 @@ class Hub:
             room = self._order.popleft()
             message = room.evict().message
             self._floor = message.seq
-            self._bytes -= _weight(message)
-            self._forget(message.room)
+            self._bytes -= 2 * len(message.body) + _ENTRY_BYTES
+            if room.start == 0:  # as it is where all of it went
+                self._forget(message.room)
 
     def _room(self, name: str) -> _Room:
         room = self._rooms.get(name)
@@ -285,7 +301,3 @@ def pieces(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
             start, size = end + 1, 0
     if start < len(entries):
         yield entries[start:]
-
-
-def _weight(message: Message) -> int:
-    return 2 * len(message.body) + _ENTRY_BYTES

@@ -74,9 +74,10 @@ def _second(seconds: int) -> str:
 
 def as_json(epoch: str, message: Message) -> bytes:
     """The message as its users see it: one line of JSON, with its id and timestamp."""
-    return b'{"id":"%b-%d",%b,"timestamp":"%b"}' % (
-        epoch.encode(),
-        message.seq,
-        message.body[1:-1],
-        rfc3339(message.stored_at).encode(),
-    )
+    seq, _, _, stored_at, _, body = message
+    return b'{"id":"%b-%d",%b,"timestamp":"%b"}' % (epoch.encode(), seq, body[1:-1], _stamp(stored_at))
+
+
+@lru_cache(256)
+def _stamp(ms: int) -> bytes:
+    return rfc3339(ms).encode()

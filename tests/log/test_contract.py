@@ -100,7 +100,7 @@ async def test_an_append_of_nothing_stores_nothing(log: Log) -> None:
 
 
 async def test_cancelling_an_append_leaves_the_others_alone(log: Log) -> None:
-    appends = [asyncio.create_task(log.append([draft()])) for _ in range(10)]
+    appends = [log.append([draft()]) for _ in range(10)]
     await asyncio.sleep(0)
     appends[3].cancel()
     done = await asyncio.gather(*appends, return_exceptions=True)
@@ -400,7 +400,7 @@ async def test_the_tail_is_woken_before_the_publisher_is_answered(log: Log) -> N
     waiting = asyncio.create_task(next_batch(tail))
     waiting.add_done_callback(lambda _: order.append("tail"))
     await asyncio.sleep(0)
-    appending = asyncio.create_task(log.append([draft()]))
+    appending = log.append([draft()])
     await asyncio.gather(waiting, appending)
     assert order == ["tail"]
     assert (await waiting).messages == (await appending).messages
@@ -458,7 +458,7 @@ async def test_cancelling_who_waits_on_the_tail_loses_nothing(log: Log) -> None:
     tail = log.tail(0)
     for n in range(1, 20):
         waiting = asyncio.create_task(next_batch(tail))
-        publishing = asyncio.create_task(log.append([draft()]))
+        publishing = log.append([draft()])
         for _ in range(n % 5):
             await asyncio.sleep(0)
         waiting.cancel()
@@ -485,7 +485,7 @@ async def test_closing_the_log_ends_its_tail(log: Log) -> None:
 
 
 async def test_closing_waits_for_the_appends_under_way(log: Log) -> None:
-    appends = [asyncio.create_task(log.append([draft()])) for _ in range(20)]
+    appends = [log.append([draft()]) for _ in range(20)]
     await asyncio.sleep(0)
     await asyncio.gather(log.close(), log.close())
     assert seqs([m for append in appends for m in append.result().messages]) == list(range(1, 21))

@@ -304,8 +304,8 @@ def test_a_log_line_is_one_line_that_does_nothing_to_a_terminal(server: Running)
 
 
 _IMPATIENT = (
-    "import roomcast.server.http as http, roomcast.server.listen as listen;"
-    "http.HEAD_SECONDS = http.BODY_SECONDS = 1.5; listen._TICKS_A_LOOK = 1;"
+    "from roomcast.server import front, http, listen, publish;"
+    "http.HEAD_SECONDS = publish.BODY_SECONDS = 1.5; listen._TICKS_A_LOOK = 1;"
     "from roomcast.cli import main; main()"
 )
 

@@ -12,6 +12,7 @@ Every method raises `LogUnavailable` where the storage does not answer; nothing 
 
 from __future__ import annotations
 
+from asyncio import Future
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple, Protocol
 
@@ -101,12 +102,13 @@ class Log(Protocol):
     epoch: str
     retention: Retention
 
-    async def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None = None) -> Appended:
-        """Stores all of `drafts` with consecutive `seq`, or none; returns when they are durable.
+    def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None = None) -> Future[Appended]:
+        """Stores all of `drafts` with consecutive `seq`, or none; done when they are durable, which may be now.
 
-        A known key with the same digest stores nothing and returns what was stored then; two appends with
-        one key at the same moment store one. Raises `KeyReused` where the digest differs, `TooLarge` where
-        the drafts alone are larger than the retention.
+        Not a coroutine: a task for each publish costs more than most of what is done in it. A known key with
+        the same digest stores nothing and gives what was stored then; two appends with one key at the same
+        moment store one. Fails with `KeyReused` where the digest differs, with `TooLarge` where the drafts alone
+        are larger than the retention.
         """
         ...
 

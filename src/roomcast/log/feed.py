@@ -35,7 +35,8 @@ class Feed:
         self._delivered = delivered
         self._tail: Tail | None = None
         self._ended = False
-        self._recent: deque[Sequence[Message]] = deque()
+        self._recent: deque[tuple[Sequence[Message], int]] = deque()
+        """Commits, each with the bytes of its bodies."""
         self._recent_bytes = 0
 
     @property
@@ -77,7 +78,7 @@ class Feed:
         if position >= self.newest:
             return ()
         self._drop(position)
-        if self._recent and self._recent[0][0].seq <= position + 1:
+        if self._recent and self._recent[0][0][0].seq <= position + 1:
             return self._take(position)
         return await self._fetch(position)
 
@@ -93,19 +94,21 @@ class Feed:
 
     def _remember(self, messages: Sequence[Message]) -> None:
         if messages:
-            self._recent.append(messages)
-            self._recent_bytes += _size(messages)
+            size = sum([len(message.body) for message in messages])
+            self._recent.append((messages, size))
+            self._recent_bytes += size
         while self._recent_bytes > RECENT_BYTES:
-            self._recent_bytes -= _size(self._recent.popleft())
+            self._recent_bytes -= self._recent.popleft()[1]
 
     def _drop(self, position: int) -> None:
-        while self._recent and self._recent[0][-1].seq <= position:
-            self._recent_bytes -= _size(self._recent.popleft())
+        while self._recent and self._recent[0][0][-1].seq <= position:
+            self._recent_bytes -= self._recent.popleft()[1]
 
     def _take(self, position: int) -> Sequence[Message]:
         """All that is held: what came in one turn goes out as one batch, and so as one write per follower."""
-        whole = len(self._recent) == 1 and self._recent[0][0].seq == position + 1
-        taken = self._recent[0] if whole else [m for m in chain(*self._recent) if m.seq > position]
+        commits = [messages for messages, _ in self._recent]
+        whole = len(commits) == 1 and commits[0][0].seq == position + 1
+        taken = commits[0] if whole else [m for m in chain(*commits) if m.seq > position]
         self._forget()
         return taken
 
@@ -157,7 +160,3 @@ class Tail:
         if messages:
             self._given = messages[-1].seq
         return Batch(messages, self._trimmed_told)
-
-
-def _size(messages: Sequence[Message]) -> int:
-    return sum(len(message.body) for message in messages)

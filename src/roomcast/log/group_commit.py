@@ -71,15 +71,18 @@ class GroupCommit:
         self._ended: asyncio.Future[None] | None = None
         """Set where no more is to come; done when nothing is under way."""
 
-    async def append(self, request: Request) -> Appended:
-        pending = Pending(request, sum(len(draft.body) for draft in request.drafts), self._loop.create_future())
-        self._admit(pending.bytes)
+    def append(self, request: Request) -> asyncio.Future[Appended]:
+        answer = self._loop.create_future()
+        pending = Pending(request, sum(len(draft.body) for draft in request.drafts), answer)
+        if refusal := self._refusal(pending.bytes):
+            answer.set_exception(refusal)
+            return answer
         self._pending.append(pending)
         self._pending_bytes += pending.bytes
         if not self._busy and not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._next)
-        return await pending.answer
+        return answer
 
     def trim_later(self) -> None:
         """Asks for a step of trimming after a moment of quiet, where there is anything that may be trimmed."""
@@ -97,11 +100,12 @@ class GroupCommit:
             self._next()
         await asyncio.shield(self._ended)
 
-    def _admit(self, size: int) -> None:
+    def _refusal(self, size: int) -> LogUnavailable | None:
         if self._ended is not None:
-            raise LogUnavailable("The log is closed.")
+            return LogUnavailable("The log is closed.")
         if len(self._pending) >= PENDING_APPENDS or self._pending_bytes + size > PENDING_BYTES:
-            raise LogUnavailable("The log is behind: its disk is slower than what is published.")
+            return LogUnavailable("The log is behind: its disk is slower than what is published.")
+        return None
 
     def _next(self) -> None:
         self._scheduled = False

@@ -5,12 +5,13 @@ It keeps every promise of `base` but the one about kill -9. Nothing here awaits,
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_left, bisect_right
 from collections.abc import AsyncIterator, Iterable, Sequence
 from heapq import merge
 from itertools import islice, takewhile
 
-from roomcast.errors import LogUnavailable
+from roomcast.errors import LogUnavailable, RoomcastError
 from roomcast.log.base import Appended, Batch, Bounds, Idempotency, Page, Retention, RoomStats, Start
 from roomcast.log.feed import Feed
 from roomcast.log.losses import Trimmed, losses_between, losses_since, watermark
@@ -33,13 +34,18 @@ async def open_log(
 class RoomIndex:
     """One room: the seqs of its retained messages, oldest first, and how far it is trimmed."""
 
+    __slots__ = ("_lost", "_seqs", "_start", "_trimmed", "_trimmed_at", "newest", "newest_at")
+
     def __init__(self, trimmed: Trimmed) -> None:
-        self.newest = trimmed.seq
-        self.newest_at = trimmed.at
-        self.trimmed = trimmed
+        self.newest, self.newest_at, _ = trimmed
+        self._trimmed, self._trimmed_at, self._lost = trimmed
         self._seqs: list[int] = []
         self._start = 0
         """Where the retained ones begin in `_seqs`: cutting the front off one by one would move all others."""
+
+    @property
+    def trimmed(self) -> Trimmed:
+        return Trimmed(self._trimmed, self._trimmed_at, self._lost)
 
     def __len__(self) -> int:
         return len(self._seqs) - self._start
@@ -48,13 +54,16 @@ class RoomIndex:
         self._seqs.append(message.seq)
         self.newest, self.newest_at = message.seq, message.stored_at
 
-    def trim(self, message: Message) -> None:
-        """Takes its oldest message off."""
-        self.trimmed = Trimmed(message.seq, message.stored_at, self.trimmed.lost + 1)
+    def trim(self, message: Message) -> bool:
+        """Takes its oldest message off; whether it was the last one."""
+        self._trimmed, self._trimmed_at = message.seq, message.stored_at
+        self._lost += 1
         self._start += 1
-        if self._start * 2 > len(self._seqs):
+        retained = len(self._seqs) - self._start
+        if self._start > retained:
             del self._seqs[: self._start]
             self._start = 0
+        return not retained
 
     def ascending(self, after: int) -> Iterable[int]:
         return islice(self._seqs, bisect_right(self._seqs, after, lo=self._start), None)
@@ -88,26 +97,35 @@ class MemoryLog:
         self._closed = False
         self._feed = Feed(0, 0, self._fetch, self._trim_and_tell)
 
-    async def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None = None) -> Appended:
+    def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None = None) -> asyncio.Future[Appended]:
+        answer: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        try:
+            answer.set_result(self._append(drafts, idempotency))
+        except RoomcastError as error:
+            answer.set_exception(error)
+        return answer
+
+    def _append(self, drafts: Sequence[Draft], idempotency: Idempotency | None) -> Appended:
         self._check_open()
         numbering = Numbering(
-            retention=self.retention,
-            after=self._newest,
-            stored_at=now(self._newest_at),
-            forgotten=self._forgotten.seq,
-            newest={draft.room: self._newest_of(draft.room) for draft in drafts},
-            keys=self._keys,
-            load=lambda kept: [self._messages[seq] for seq in range(kept.first, kept.first + kept.size)],
+            self.retention,
+            self._newest,
+            now(self._newest_at),
+            self._newest_of,
+            self._keys,
+            self._load,
         )
         appended = numbering.append(drafts, idempotency)
-        for message in numbering.messages:
-            self._store(message)
-        for new in numbering.new_keys:
-            self._key_of[new.kept.first] = (new.scope, new.key)
         if numbering.messages:
+            self._store(numbering.messages)
+            for new in numbering.new_keys:
+                self._key_of[new.kept.first] = (new.scope, new.key)
             self._trim()
             self._feed.push(numbering.messages, self._trimmed)
         return appended
+
+    def _load(self, kept: Kept) -> Sequence[Message]:
+        return [self._messages[seq] for seq in range(kept.first, kept.first + kept.size)]
 
     async def read(self, rooms: frozenset[str], after: int, limit: int, before: int | None = None) -> Page:
         self._check_open()
@@ -154,31 +172,32 @@ class MemoryLog:
         if self._closed:
             raise LogUnavailable("The log is closed.")
 
-    def _store(self, message: Message) -> None:
+    def _store(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            index = self._rooms.get(message.room)
+            if not index:  # no messages, or not even known
+                self._empty.pop(message.room, None)
+                index = self._rooms.setdefault(message.room, RoomIndex(self._forgotten))
+            index.add(message)
+            self._bytes += len(message.body)
+            self._messages[message.seq] = message
         self._newest, self._newest_at = message.seq, message.stored_at
-        self._bytes += len(message.body)
-        self._messages[message.seq] = message
-        self._empty.pop(message.room, None)
-        self._rooms.setdefault(message.room, RoomIndex(self._forgotten)).add(message)
 
     def _trim(self) -> None:
         """The oldest first, down to the cap; never what the tail was not yet asked past."""
         floor = self._feed.floor
         end = self._newest if floor is None else min(floor, self._newest)
-        while self._trimmed < end and self._over():
-            self._trim_one(self._messages.pop(self._trimmed + 1))
-
-    def _over(self) -> bool:
-        return len(self._messages) > self.retention.max_messages or self._bytes > self.retention.max_bytes
+        most_messages, most_bytes = self.retention
+        messages = self._messages
+        while (len(messages) > most_messages or self._bytes > most_bytes) and self._trimmed < end:
+            self._trim_one(messages.pop(self._trimmed + 1))
 
     def _trim_one(self, message: Message) -> None:
         self._trimmed = message.seq
         self._bytes -= len(message.body)
-        if key := self._key_of.pop(message.seq, None):
+        if self._key_of and (key := self._key_of.pop(message.seq, None)):
             del self._keys[key]
-        index = self._rooms[message.room]
-        index.trim(message)
-        if not index:
+        if self._rooms[message.room].trim(message):
             self._empty[message.room] = None
             self._forget()
 
@@ -216,7 +235,8 @@ class MemoryLog:
         return [self._rooms[room] for room in rooms if room in self._rooms]
 
     def _newest_of(self, room: str) -> int:
-        return self._rooms[room].newest if room in self._rooms else self._forgotten.seq
+        index = self._rooms.get(room)
+        return self._forgotten.seq if index is None else index.newest
 
     def _trimmings(self, rooms: frozenset[str]) -> dict[str, Trimmed]:
         return {room: self._rooms[room].trimmed for room in rooms if room in self._rooms}

@@ -42,17 +42,29 @@ class NewKey(NamedTuple):
 class Numbering:
     """A group of appends on their way into the log."""
 
+    __slots__ = (
+        "_after",
+        "_keys",
+        "_load",
+        "_newest",
+        "_newest_of",
+        "_retention",
+        "_stored_at",
+        "messages",
+        "new_keys",
+    )
+
     def __init__(
         self,
-        *,
         retention: Retention,
         after: int,
         stored_at: int,
-        forgotten: int,
-        newest: dict[str, int],
+        newest_of: Callable[[str], int],
         keys: dict[Key, Kept],
         load: Callable[[Kept], Sequence[Message]],
     ) -> None:
+        """Begins at `after`. `newest_of` gives the newest message of a room, `keys` what is known of those asked
+        for, and is added to; `load` reads what is kept of a key."""
         self.messages: list[Message] = []
         """What is to be stored, without a hole from `after + 1` on."""
         self.new_keys: list[NewKey] = []
@@ -60,8 +72,9 @@ class Numbering:
         self._retention = retention
         self._after = after
         self._stored_at = stored_at
-        self._forgotten = forgotten
-        self._newest = newest
+        self._newest_of = newest_of
+        self._newest: dict[str, int] = {}
+        """The newest of each room in this group."""
         self._keys = keys
         self._load = load
 
@@ -70,17 +83,19 @@ class Numbering:
         if idempotency and (kept := self._keys.get((idempotency.scope, idempotency.key))):
             return self._repeat(kept, idempotency)
         check_size(drafts, self._retention)
-        first = self._after + len(self.messages) + 1
-        messages = [self._number(seq, draft) for seq, draft in enumerate(drafts, first)]
+        first = seq = self._after + len(self.messages) + 1
+        newest, messages = self._newest, []
+        for room, type_, body in drafts:
+            prev = newest.get(room)
+            if prev is None:
+                prev = self._newest_of(room)
+            messages.append(Message(seq, room, type_, self._stored_at, prev, body))
+            newest[room] = seq
+            seq += 1
         self.messages += messages
         if idempotency and messages:
             self._keep(idempotency, Kept(idempotency.digest, first, len(messages)))
-        return Appended(messages, repeated=False)
-
-    def _number(self, seq: int, draft: Draft) -> Message:
-        prev = self._newest.get(draft.room, self._forgotten)
-        self._newest[draft.room] = seq
-        return Message(seq, draft.room, draft.type, self._stored_at, prev, draft.body)
+        return Appended(messages, False)
 
     def _keep(self, idempotency: Idempotency, kept: Kept) -> None:
         self._keys[idempotency.scope, idempotency.key] = kept
@@ -102,7 +117,9 @@ def check_size(drafts: Sequence[Draft], retention: Retention) -> None:
     """Raises `TooLarge` where the log could not retain `drafts` even if it held nothing else."""
     if len(drafts) > retention.max_messages:
         raise TooLarge(f"These are {len(drafts)} messages, and the log retains {retention.max_messages}.")
-    size = sum(len(draft.body) for draft in drafts)
+    size = 0
+    for draft in drafts:
+        size += len(draft.body)
     if size > retention.max_bytes:
         raise TooLarge(f"These are {size} bytes, and the log retains {retention.max_bytes}.")
 

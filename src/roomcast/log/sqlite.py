@@ -64,8 +64,8 @@ class SqliteLog:
         self._closing: asyncio.Task[None] | None = None
         self._commits.trim_later()
 
-    async def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None = None) -> Appended:
-        return await self._commits.append(Request(drafts, idempotency))
+    def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None = None) -> asyncio.Future[Appended]:
+        return self._commits.append(Request(drafts, idempotency))
 
     async def read(self, rooms: frozenset[str], after: int, limit: int, before: int | None = None) -> Page:
         return await self._read(self._reader.page, rooms, after, limit, before)

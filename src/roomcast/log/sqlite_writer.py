@@ -98,14 +98,14 @@ class Writer:
         self._connection.close()
 
     def _number(self, requests: Sequence[Request], state: State) -> Numbering:
+        newest = self._load_newest({draft.room for request in requests for draft in request.drafts})
         return Numbering(
-            retention=self._retention,
-            after=state.newest,
-            stored_at=now(state.newest_at),
-            forgotten=state.forgotten,
-            newest=self._load_newest({draft.room for request in requests for draft in request.drafts}),
-            keys=self._load_keys([request.idempotency for request in requests if request.idempotency]),
-            load=self._load_messages,
+            self._retention,
+            state.newest,
+            now(state.newest_at),
+            lambda room: newest.get(room, state.forgotten),
+            self._load_keys([request.idempotency for request in requests if request.idempotency]),
+            self._load_messages,
         )
 
     def _trim(self, state: State, most: int, floor: int | None) -> State:

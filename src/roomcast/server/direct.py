@@ -1,44 +1,51 @@
 """The two hot routes without ASGI: a plain publish, and a stream whose start is at hand.
 
-A request through uvicorn's cycle, a task, Starlette's router, request and response costs several times what is
-done with it. So the protocol asks here first. Only what is plain is taken; all else, and all that is wrong with
-a follow, goes the way through ASGI. Both ways end in the same `publish.store` and `Subscription`.
+Only what is plain is taken; all else, and all that is wrong with a follow, goes the way through ASGI. Both ways
+end in the same `publish.submit` and `Subscription`.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from asyncio import Future
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache, partial
 from http import HTTPStatus
 
-from starlette.responses import Response
-
 from roomcast.errors import RoomcastError
+from roomcast.log.base import Appended
 from roomcast.server import access
 from roomcast.server.cors import Cors
-from roomcast.server.exchange import Head
 from roomcast.server.lifecycle import Service
 from roomcast.server.problem import problem
-from roomcast.server.publish import Envelope, Stored, envelope, store
+from roomcast.server.publish import Envelope, envelope, stored, submit
 from roomcast.server.subscribe import Subscription, at_hand
 from roomcast.wire import negotiate
 
-_MAX_BODY = 64 * 1024
-"""A larger body is read with uvicorn's flow control."""
-_LINES = {int(status): b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
+Head = Mapping[bytes, bytes]
+"""A request's header fields, none of them given twice."""
+Respond = Callable[[bytes, bytes, bytes], None]
+"""Takes an answer: its status as `201 Created`, its header fields as lines, its content."""
+
+_STATUS = {int(status): b"%d %b" % (status, status.phrase.encode()) for status in HTTPStatus}
 
 logger = logging.getLogger("roomcast.server")
 
 
 class Direct:
-    """What the protocol asks of a service."""
+    """What a connection's protocol asks of a service."""
 
     def __init__(self, service: Service, cors: Cors) -> None:
         self._service = service
         self._cors = cors
-        self._max_body = min(_MAX_BODY, service.settings.max_body)
+        self._cors_lines = lru_cache(64)(lambda origin: _lines(cors.headers(_text(origin))))
+        self._max_body = service.settings.max_body
+        self.notes = access.noted()
+        """Whether requests are written down, and so whether it is to be known who asks."""
 
     def follow(self, query_string: bytes, head: Head, client: str) -> Subscription | None:
+        """The stream that is asked for; None where that takes more than a look into memory."""
         service = self._service
         if service.draining or len(service.streams.active) >= service.followers_limit:
             return None
@@ -52,58 +59,90 @@ class Direct:
         if opening is None:
             return None
         subscription = Subscription(service, "1.1", query, opening, content_type)
-        subscription.raw_headers += [(b"vary", b"Accept"), *self._cors.headers(_origin(head))]
-        self._count("GET", b"/messages?" + query_string, client, 200, 0.0)
+        subscription.raw_headers += [(b"vary", b"Accept"), *self._cors.headers(_text(head.get(b"origin")))]
+        service.requests["GET", 200] += 1
+        if self.notes:
+            access.note(client, "GET", b"/messages?" + query_string, 200, 0.0)
         return subscription
 
     def seal(self, head: Head) -> Envelope | None:
-        length = head.get(b"content-length", b"")
-        if not length.isdigit() or len(length) > 9 or int(length) > self._max_body:
+        """What the headers of a publish say of its body; None where it is not plain."""
+        if int(head.get(b"content-length", b"0")) > self._max_body:
             return None
-        key = head.get(b"idempotency-key")
-        encoding = head.get(b"content-encoding")
         try:
-            return envelope(
-                head.get(b"content-type", b"").decode("latin-1"),
-                None if encoding is None else encoding.decode("latin-1"),
-                () if key is None else (key.decode("latin-1"),),
+            return _sealed(
+                head.get(b"content-type", b""), head.get(b"content-encoding"), head.get(b"idempotency-key")
             )
         except RoomcastError:
             return None
 
-    async def publish(self, sealed: Envelope, head: Head, body: bytes, client: str, date: bytes) -> bytes:
+    def publish(self, sealed: Envelope, head: Head, body: bytes, client: str, respond: Respond) -> None:
+        """Stores what the body says, and calls `respond`: at once, or when it is durable."""
         began = time.perf_counter()
-        status, fields, content = await self._stored(sealed, body)
-        cors = [b"%b: %b\r\n" % header for header in self._cors.headers(_origin(head))]
-        self._count("POST", b"/messages", client, status, time.perf_counter() - began)
-        return b"%b%b%b%b\r\n%b" % (_LINES[status], date, fields, b"".join(cors), content)
-
-    async def _stored(self, sealed: Envelope, body: bytes) -> tuple[int, bytes, bytes]:
-        """Status, header fields and content."""
+        origin = head.get(b"origin")
         try:
-            return _answer(await store(self._service, sealed, body))
-        except RoomcastError as error:
-            return _refusal(problem(error))
-        except Exception:
-            logger.exception("a publish failed")
-            return _refusal(problem(RoomcastError("see the server's log")))
+            appending, batch = submit(self._service, sealed, body)
+        except Exception as error:
+            self._respond(began, origin, client, respond, *_refusal(error))
+            return
+        if appending.done():
+            self._finish(began, origin, client, respond, batch, appending)
+        else:
+            appending.add_done_callback(partial(self._finish, began, origin, client, respond, batch))
 
-    def _count(self, method: str, target: bytes, client: str, status: int, seconds: float) -> None:
-        self._service.requests[method, status] += 1
-        if access.noted():
-            access.note(client, method, target, status, seconds)
+    def _finish(
+        self,
+        began: float,
+        origin: bytes | None,
+        client: str,
+        respond: Respond,
+        batch: bool,
+        appending: Future[Appended],
+    ) -> None:
+        try:
+            status, id, content = stored(self._service, appending, batch, began)
+        except Exception as error:
+            self._respond(began, origin, client, respond, *_refusal(error))
+            return
+        fields = b"location: /messages/%b\r\ncontent-length: %d\r\ncontent-type: application/json\r\n"
+        self._respond(began, origin, client, respond, status, fields % (id, len(content)), content)
+
+    def _respond(
+        self,
+        began: float,
+        origin: bytes | None,
+        client: str,
+        respond: Respond,
+        status: int,
+        fields: bytes,
+        content: bytes,
+    ) -> None:
+        self._service.requests["POST", status] += 1
+        if self.notes:
+            access.note(client, "POST", b"/messages", status, time.perf_counter() - began)
+        respond(_STATUS[status], fields + self._cors_lines(origin), content)
 
 
-def _answer(stored: Stored) -> tuple[int, bytes, bytes]:
-    fields = b"location: %b\r\ncontent-length: %d\r\ncontent-type: application/json\r\n"
-    return stored.status, fields % (stored.location, len(stored.body)), stored.body
+def _refusal(error: Exception) -> tuple[int, bytes, bytes]:
+    if not isinstance(error, RoomcastError):
+        logger.error("a publish failed", exc_info=error)
+        error = RoomcastError("see the server's log")
+    response = problem(error)
+    return response.status_code, _lines(response.raw_headers), bytes(response.body)
 
 
-def _refusal(response: Response) -> tuple[int, bytes, bytes]:
-    fields = b"".join([b"%b: %b\r\n" % header for header in response.raw_headers])
-    return response.status_code, fields, bytes(response.body)
+@lru_cache(64)
+def _sealed(content_type: bytes, content_encoding: bytes | None, key: bytes | None) -> Envelope:
+    return envelope(
+        content_type.decode("latin-1"),
+        _text(content_encoding),
+        () if key is None else (key.decode("latin-1"),),
+    )
 
 
-def _origin(head: Head) -> str | None:
-    origin = head.get(b"origin")
-    return None if origin is None else origin.decode("latin-1")
+def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")

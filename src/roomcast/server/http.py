@@ -1,4 +1,5 @@
-"""uvicorn's HTTP/1 protocol, with the take-over of a connection offered to the application.
+"""uvicorn's HTTP/1 protocol, for whatever `front` leaves to it, with the take-over of a connection offered to the
+application.
 
 Beside it the bounds that uvicorn leaves open: how large a request's head may be, and how long it may take.
 """
@@ -15,8 +16,6 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from roomcast.server.connection import SocketConnection
-from roomcast.server.exchange import Begun, Direct, Exchange
-from roomcast.server.publish import BODY_SECONDS
 
 TAKE_OVER = "roomcast.take_over"
 """The ASGI extension: call it with a `SocketConnection`; False where the connection is already gone."""
@@ -25,9 +24,6 @@ HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 30.0
 """Against Slowloris: a head that trickles in holds a connection no longer than this."""
 
-_UNUSUAL = frozenset({b"expect", b"transfer-encoding"})
-
-_TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain\r\n"
     b"content-length: 33\r\nconnection: close\r\n\r\nThe request's head is too large.\n"
@@ -54,9 +50,6 @@ class HttpProtocol(HttpToolsProtocol):
         """What was read last, while it is parsed."""
         self._refused = b""
         """The head of a request that asked for another protocol, without the asking."""
-        self._direct: Direct | None = getattr(self.config.app, "direct", None)
-        self._begun: Begun | None = None
-        """A stream that takes the connection over once what was read is parsed; what is behind it is dropped."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """uvicorn's, but for our own address, which nobody asks for: to look it up makes a socket object and took
@@ -74,81 +67,24 @@ class HttpProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._head_is_new = self._body_open = True
 
-    def on_body(self, body: bytes) -> None:
-        if self._begun is None:
-            super().on_body(body)
-
     def on_message_complete(self) -> None:
         self._body_open = self._lingering = False
-        if self._refused or self._begun:
-            return
-        super().on_message_complete()
-        if isinstance(self.cycle, Exchange) and not self.cycle.response_complete:
-            task = self.loop.create_task(self._answer(self.cycle))
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
+        if not self._refused:
+            super().on_message_complete()
 
     def on_headers_complete(self) -> None:
-        if self._begun:
-            return
         if self.parser.should_upgrade() and any(name == b"upgrade" for name, _ in self.headers):
             self._refused = self._plain_head()
             return
         self._head_bytes = None
-        if self._direct and self._is_plain() and self._go_directly(self._direct):
-            return
         super().on_headers_complete()
         self.scope["extensions"] = {TAKE_OVER: cast(Any, partial(self._take_over, self.cycle))}
-
-    def _is_plain(self) -> bool:
-        """To a hot route, over HTTP/1.1, and the only request under way here."""
-        hot = self.url.partition(b"?")[0] == b"/messages"
-        return (
-            hot
-            and (self.cycle is None or self.cycle.response_complete)
-            and self.parser.get_http_version() == "1.1"
-        )
-
-    def _go_directly(self, direct: Direct) -> bool:
-        head = dict(self.headers)
-        if len(head) < len(self.headers) or not _UNUSUAL.isdisjoint(head):
-            return False
-        method = self.parser.get_method()
-        if method == b"GET" and b"content-length" not in head:
-            self._begun = direct.follow(self.url.partition(b"?")[2], head, self._client_host())
-            return self._begun is not None
-        if method == b"POST" and (sealed := direct.seal(head)):
-            self.cycle = cast(Any, Exchange(sealed, head, self.parser.should_keep_alive()))
-            return True
-        return False
-
-    async def _answer(self, exchange: Exchange) -> None:
-        assert self._direct
-        date = b"".join([b"%b: %b\r\n" % header for header in self.server_state.default_headers])
-        if not exchange.keep_alive:
-            date += b"connection: close\r\n"
-        answer = await self._direct.publish(
-            exchange.sealed, exchange.head, bytes(exchange.body), self._client_host(), date
-        )
-        exchange.response_complete = True
-        if self.transport.is_closing():
-            return
-        self.transport.write(answer)
-        if not exchange.keep_alive:
-            self.transport.close()
-        self.on_response_complete()
-
-    def _client_host(self) -> str:
-        return self.client[0] if self.client else "-"
 
     def data_received(self, data: bytes) -> None:
         self._head_is_new = False
         self._data = data
         super().data_received(data)
         self._data = b""
-        if self._begun:
-            self._follow(self._begun)
-            return
         # Of these bytes, an earlier request's body may be the most: a head is counted from its second read on.
         if self._head_bytes is not None and not self._head_is_new:
             self._head_bytes += len(data)
@@ -190,9 +126,6 @@ class HttpProtocol(HttpToolsProtocol):
         took = self.loop.time() - self._head_since
         in_head = self._head_bytes is not None
         slow = in_head and self.timeout_keep_alive_task is None and took > HEAD_SECONDS
-        if isinstance(self.cycle, Exchange) and self.cycle.more_body and took > BODY_SECONDS:
-            self.transport.write(_TOO_LATE)
-            slow = True
         answered = self.cycle is not None and self.cycle.response_complete
         answered_early = answered and self._body_open and not in_head
         if slow or (answered_early and self._lingering):
@@ -208,15 +141,6 @@ class HttpProtocol(HttpToolsProtocol):
         cycle.response_started = cycle.response_complete = cycle.disconnected = True
         if self._half_closed:
             self.transport.close()
-        return self._hand_over(connection)
-
-    def _follow(self, begun: Begun) -> None:
-        """Likewise, for a stream that never was a cycle."""
-        connection = SocketConnection()
-        if self._hand_over(connection):
-            begun.begin(connection, chunked=True)
-
-    def _hand_over(self, connection: SocketConnection) -> bool:
         if self.transport.is_closing():
             return False
         self._unset_keepalive_if_required()

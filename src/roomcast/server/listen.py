@@ -11,14 +11,17 @@ import resource
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import uvicorn
 
 from roomcast.errors import CannotStart
 from roomcast.server.app import App
+from roomcast.server.front import Front
 from roomcast.server.http import HttpProtocol
 from roomcast.server.lifecycle import DRAIN_SECONDS, Service
+from roomcast.server.outbox import Outbox
 from roomcast.settings import Settings
 
 _SNDBUF = 64 * 1024
@@ -57,7 +60,7 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         if counter % _TICKS_A_LOOK == 0:
             for connection in list(self.server_state.connections):
-                if isinstance(connection, HttpProtocol):
+                if isinstance(connection, Front | HttpProtocol):
                     connection.expire()
         return await super().on_tick(counter)
 
@@ -87,9 +90,10 @@ async def serve(settings: Settings, listening: Sequence[Listening], started: Sta
 
 
 def _config(service: Service) -> uvicorn.Config:
+    app = App(service)
     return uvicorn.Config(
-        App(service),
-        http=HttpProtocol,
+        app,
+        http=partial(Front, app.direct, Outbox()),  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         log_config=None,

@@ -8,9 +8,9 @@ import json
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable
 from contextvars import Context
-from hashlib import sha256
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -20,11 +20,9 @@ from starlette.types import Receive, Scope, Send
 
 from roomcast import draft
 from roomcast.errors import Fault, Invalid
-from roomcast.log.base import Idempotency
-from roomcast.message import as_json
 from roomcast.server.app import App
 from roomcast.server.lifecycle import DRAIN_SECONDS, Service
-from roomcast.server.publish import append, checked_key
+from roomcast.server.publish import Envelope, checked_key, stored, submit
 from roomcast.settings import Settings
 
 _ELSEWHERE = (
@@ -71,13 +69,11 @@ class Live:
         fields = {name: value for name, value in asked.items() if value is not None}
         if data is not UNSET:
             fields["data"] = data
-        body = _encoded(fields)
-        request = draft.parse_json(body, service.settings.max_message)
-        idempotency = None
-        if idempotency_key is not None:
-            idempotency = Idempotency(checked_key(idempotency_key), sha256(b"call\n" + body).digest())
-        appended = await append(service, request.drafts, idempotency)
-        return dict(msgspec.json.decode(as_json(service.log.epoch, appended.messages[0])))
+        key = None if idempotency_key is None else checked_key(idempotency_key)
+        began = time.perf_counter()
+        appending, batch = submit(service, Envelope(draft.parse_json, b"call", key), _encoded(fields))
+        await appending
+        return dict(msgspec.json.decode(stored(service, appending, batch, began)[2]))
 
     async def drain(self) -> None:
         """Ends every stream so that its client comes back; new ones are answered so from now on. Returns when

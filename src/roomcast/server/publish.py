@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import re
 import time
+from asyncio import Future
 from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import quote
@@ -16,7 +17,7 @@ from starlette.responses import Response
 from roomcast import draft
 from roomcast.errors import Fault, Invalid, RoomcastError, TooLarge, UnsupportedMediaType
 from roomcast.log.base import Appended, Idempotency
-from roomcast.message import Draft, as_json
+from roomcast.message import as_json
 from roomcast.server.lifecycle import Service
 
 BODY_SECONDS = 60.0
@@ -41,14 +42,6 @@ class Envelope(NamedTuple):
     key: str | None
 
 
-class Stored(NamedTuple):
-    """The answer to a publish request."""
-
-    status: int
-    location: bytes
-    body: bytes
-
-
 async def publish(service: Service, request: Request) -> Response:
     """One message or a batch."""
     headers = request.headers
@@ -56,10 +49,12 @@ async def publish(service: Service, request: Request) -> Response:
         headers.get("content-type", ""), headers.get("content-encoding"), headers.getlist("idempotency-key")
     )
     body = await _body(request, service.settings.max_body)
-    stored = await store(service, sealed, body, quote(request.scope.get("root_path", "")).encode())
-    response = Response(stored.body, stored.status, media_type="application/json")
-    response.raw_headers.insert(0, (b"location", stored.location))
-    return response
+    began = time.perf_counter()
+    appending, batch = submit(service, sealed, body)
+    await appending
+    status, id, content = stored(service, appending, batch, began)
+    location = f"{quote(request.scope.get('root_path', ''))}/messages/{id.decode()}"
+    return Response(content, status, {"location": location}, "application/json")
 
 
 def envelope(content_type: str, content_encoding: str | None, keys: Sequence[str]) -> Envelope:
@@ -75,31 +70,28 @@ def envelope(content_type: str, content_encoding: str | None, keys: Sequence[str
     return Envelope(parse, media_type.encode("latin-1"), checked_key(", ".join(keys)) if keys else None)
 
 
-async def store(service: Service, sealed: Envelope, body: bytes, root_path: bytes = b"") -> Stored:
-    """Stores what the body says. Raises what is wrong with it, `KeyReused`, and `LogUnavailable`."""
-    asked = sealed.parse(body, service.settings.max_message)
+def submit(service: Service, sealed: Envelope, body: bytes) -> tuple[Future[Appended], bool]:
+    """Gives what the body says to the log: what will come of it, and whether it is a batch. Raises what is wrong
+    with the body."""
+    drafts, batch = sealed.parse(body, service.settings.max_message)
     idempotency = None
     if sealed.key is not None:
         idempotency = Idempotency(sealed.key, hashlib.sha256(sealed.media_type + b"\n" + body).digest())
-    messages, repeated = await append(service, asked.drafts, idempotency)
-    epoch = service.log.epoch
-    stored = [as_json(epoch, message) for message in messages]
-    return Stored(
-        200 if repeated else 201,
-        b"%b/messages/%b-%d" % (root_path, epoch.encode(), messages[0].seq),
-        b"[%b]" % b",".join(stored) if asked.batch else stored[0],
-    )
+    return service.log.append(drafts, idempotency), batch
 
 
-async def append(service: Service, drafts: Sequence[Draft], idempotency: Idempotency | None) -> Appended:
-    """Stores the drafts and counts them."""
-    began = time.perf_counter()
-    appended = await service.log.append(drafts, idempotency)
+def stored(service: Service, appending: Future[Appended], batch: bool, began: float) -> tuple[int, bytes, bytes]:
+    """The answer once it is done: its status, the id of the first message, its content. Raises `KeyReused`,
+    `TooLarge` and `LogUnavailable`."""
+    messages, repeated = appending.result()
     service.publish_seconds += time.perf_counter() - began
     service.appends += 1
-    if not appended.repeated:
-        service.published += len(drafts)
-    return appended
+    if not repeated:
+        service.published += len(messages)
+    epoch = service.log.epoch
+    content = b",".join([as_json(epoch, message) for message in messages])
+    id = b"%b-%d" % (epoch.encode(), messages[0].seq)
+    return 200 if repeated else 201, id, b"[%b]" % content if batch else content
 
 
 def checked_key(key: str) -> str:

@@ -1,0 +1,243 @@
+"""A new connection's protocol: serves the two hot routes by itself, and hands all else to uvicorn's.
+
+A request through uvicorn's protocol, its cycle, a task, Starlette's router, request and response costs several
+times what is done with it. So a connection begins here, where a request is no more than its head as a dict and
+its body. Nothing is begun before a request is there as a whole and known to be plain: what is not plain, not
+HTTP/1.1, pipelined, malformed, or slow to come is fed to `HttpProtocol` as it was received, which then has the
+connection for good. So nothing of HTTP's odd corners is decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httptools
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+from roomcast.server.connection import SocketConnection
+from roomcast.server.direct import Direct
+from roomcast.server.http import HttpProtocol
+from roomcast.server.outbox import Outbox
+from roomcast.server.publish import Envelope
+
+_MAX_BYTES = 64 * 1024
+"""Of a request that is held until it is complete; a larger one is read with uvicorn's flow control."""
+_UNUSUAL = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
+
+
+class Front(asyncio.Protocol):
+    """One connection, until it is a follower's or `HttpProtocol`'s."""
+
+    __slots__ = (
+        "_answered",
+        "_answering",
+        "_asked_for",
+        "_body",
+        "_complete",
+        "_direct",
+        "_head",
+        "_keep_alive",
+        "_loop",
+        "_messages",
+        "_outbox",
+        "_parser",
+        "_plain",
+        "_received",
+        "_sealed",
+        "_since",
+        "_transport",
+        "_url",
+        "_used",
+    )
+
+    def __init__(
+        self,
+        direct: Direct,
+        outbox: Outbox,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: object = None,
+    ) -> None:
+        self._direct = direct
+        self._outbox = outbox
+        self._asked_for = (config, server_state, app_state)
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpRequestParser(self)
+        self._received = b""
+        """What was received of a request that is not complete, or behind one that is being answered."""
+        self._since = self._loop.time()
+        """When the last answer was given, or the connection made."""
+        self._used = self._answering = False
+        self._expect_request()
+
+    def _expect_request(self) -> None:
+        self._messages = 0
+        """How many requests have begun in what was received."""
+        self._complete = False
+        self._plain = self._keep_alive = True
+        self._url = self._body = b""
+        self._head: dict[bytes, bytes] = {}
+        self._sealed: Envelope | None = None
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._transport = transport
+        self._asked_for[1].connections.add(self)  # type: ignore[arg-type]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._let_go()
+
+    def data_received(self, data: bytes) -> None:
+        received = self._received + data if self._received else data
+        if self._answering:
+            self._received = received
+            self._transport.pause_reading()
+            return
+        self._parse(data)
+        if not self._plain or self._messages > 1:
+            self._hand_over(received)
+        elif self._complete:
+            self._received = b""
+            self._serve(received)
+        elif len(received) > _MAX_BYTES:
+            self._hand_over(received)
+        else:
+            self._received = received
+
+    def eof_received(self) -> bool:
+        """A client such as `nc -N` ends its side after its request, and reads on: it is answered, then closed."""
+        self._keep_alive = False
+        return self._answering
+
+    # What uvicorn's server, and our own, ask of each connection.
+
+    def shutdown(self) -> None:
+        """The server is about to end."""
+        self._keep_alive = False
+        if not self._answering:
+            self._transport.close()
+
+    def expire(self) -> None:
+        """Called every few seconds. Who is slow is `HttpProtocol`'s matter; who is idle is closed."""
+        if self._answering:
+            return
+        if self._received or not self._used:
+            self._hand_over(self._received)
+        elif self._loop.time() - self._since > self._asked_for[0].timeout_keep_alive:
+            self._transport.close()
+
+    # httptools' callbacks
+
+    def on_message_begin(self) -> None:
+        self._messages += 1
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name in self._head or name in _UNUSUAL:
+            self._plain = False
+        self._head[name] = value
+
+    def on_headers_complete(self) -> None:
+        parser = self._parser
+        self._keep_alive = parser.should_keep_alive()
+        if self._plain and parser.get_http_version() == "1.1":
+            method = parser.get_method()
+            if method == b"POST" and self._url == b"/messages":
+                self._sealed = self._direct.seal(self._head)
+                self._plain = self._sealed is not None
+                return
+            if method == b"GET" and self._url.startswith(b"/messages?"):
+                self._plain = b"content-length" not in self._head
+                return
+        self._plain = False
+
+    def on_body(self, body: bytes) -> None:
+        self._body += body
+
+    def on_message_complete(self) -> None:
+        self._complete = True
+
+    # The two hot routes
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._plain = False
+
+    def _serve(self, received: bytes) -> None:
+        if self._sealed:
+            self._answering = True
+            client = self._client() if self._direct.notes else ""
+            self._direct.publish(self._sealed, self._head, self._body, client, self._answer)
+            return
+        begun = self._direct.follow(
+            self._url[len(b"/messages?") :], self._head, self._client() if self._direct.notes else ""
+        )
+        if begun is None:
+            self._hand_over(received)
+            return
+        self._let_go()
+        connection = SocketConnection()
+        connection.take(self._transport)
+        begun.begin(connection, chunked=True)
+
+    def _answer(self, status: bytes, fields: bytes, content: bytes) -> None:
+        """Called by `Direct.publish`, now or when what was published is durable."""
+        date = _lines(self._asked_for[1].default_headers)
+        close = b"" if self._keep_alive else b"connection: close\r\n"
+        self._answered = b"HTTP/1.1 %b\r\n%b%b%b\r\n%b" % (status, date, close, fields, content)
+        self._outbox.add(self, self._loop)
+
+    def write_answer(self) -> None:
+        """Called by the outbox."""
+        self._answering = False
+        if self._transport.is_closing():
+            return
+        self._transport.write(self._answered)
+        if not self._keep_alive:
+            self._transport.close()
+            return
+        self._used = True
+        self._since = self._loop.time()
+        self._expect_request()
+        if self._received:
+            received, self._received = self._received, b""
+            self._transport.resume_reading()
+            self.data_received(received)
+
+    def _client(self) -> str:
+        """For the log of requests. To ask the kernel for it is a tenth of a connection's time."""
+        peer = self._transport.get_extra_info("peername")
+        return str(peer[0]) if peer else "-"
+
+    def _hand_over(self, received: bytes) -> None:
+        """Gives the connection to uvicorn's protocol, as if it had always been there."""
+        self._let_go()
+        protocol = HttpProtocol(*self._asked_for)
+        self._transport.set_protocol(protocol)
+        protocol.connection_made(self._transport)
+        if received:
+            protocol.data_received(received)
+
+    def _let_go(self) -> None:
+        self._asked_for[1].connections.discard(self)
+        self._parser = None  # type: ignore[assignment]
+
+
+_rendered: tuple[object, bytes] = (None, b"")
+
+
+def _lines(headers: list[tuple[bytes, bytes]]) -> bytes:
+    """uvicorn's headers, which are a new list each second."""
+    global _rendered
+    if _rendered[0] is not headers:
+        _rendered = (headers, b"".join([b"%b: %b\r\n" % header for header in headers]))
+    return _rendered[1]
