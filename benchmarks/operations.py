@@ -237,7 +237,7 @@ def written_to_a_socket() -> Iterator[Call]:
 
         def call() -> None:
             for _ in range(WRITES):
-                connection.write(frame)
+                connection.send(frame)
             far.recv(WRITES * len(frame), socket.MSG_WAITALL)
 
         yield call
