@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
 import sys
@@ -103,6 +104,53 @@ def serve(ctx: click.Context, /, **options: Any) -> None:
     except CannotStart as error:
         click.echo(f"roomcast: {error.detail}", err=True)
         sys.exit(1)
+
+
+@main.command()
+@click.argument("url")
+@click.option("--minutes", default=1.0, show_default=True, type=click.FloatRange(min=0, min_open=True))
+@click.option("--followers", default=100, show_default=True, type=click.IntRange(1, 15_000))
+@click.option("--publishers", default=4, show_default=True, type=click.IntRange(1, 1_000))
+@click.option("--rooms", default=8, show_default=True, type=click.IntRange(1, 1_000), help="Its own, new ones.")
+@click.option("--header", multiple=True, metavar="NAME:VALUE", help="Sent with each request; repeatable.")
+@click.option("--seed", type=int, help="Repeat the choices of an earlier attack; they are taken at random.")
+def torture(
+    url: str,
+    minutes: float,
+    followers: int,
+    publishers: int,
+    rooms: int,
+    header: tuple[str, ...],
+    seed: int | None,
+) -> None:
+    """Attack the server at URL from outside, and see whether a promise breaks.
+
+    Publishes, follows, cuts its own connections and resumes, in rooms of its own; what it publishes takes its
+    place in the log's retention. Exits with 1 where something acknowledged was lost, doubled or reordered, or a
+    gap was told wrongly."""
+    from roomcast.torture import show
+    from roomcast.torture.attack import Plan, attack
+    from roomcast.torture.target import Target, Unusable
+
+    plan = Plan(60 * minutes, followers, publishers, rooms, **({} if seed is None else {"seed": seed}))
+    try:
+        target = Target.parse(url, tuple(_header(text) for text in header))
+        table = show.Table()
+        found = asyncio.run(attack(target, plan, table.show, 0.5 if sys.stderr.isatty() else 10))
+    except Unusable as error:
+        click.echo(f"roomcast: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    click.echo("\n".join([*show.table(found, plan.seconds), "", *show.verdict(found)]))
+    sys.exit(1 if found.record.counts["violations"] else 0)
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise click.BadParameter(f"{text!r} is no header: write it as NAME:VALUE", param_hint="--header")
+    return name.strip(), value.strip()
 
 
 def unknown_variables() -> list[str]:

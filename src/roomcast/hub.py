@@ -224,6 +224,8 @@ class Hub:
 
     def window(self, rooms: frozenset[str], after: int) -> Piece | None:
         """The next piece of these rooms after a position; None where the window begins later."""
+        if after >= self.position:
+            return Piece((), self.position)
         if any(after < self._reach(room) for room in rooms):
             return None
         piece = self._pieces.get((rooms, after))
@@ -250,10 +252,12 @@ class Hub:
 
     def seek_newest(self, rooms: frozenset[str], count: int) -> int | None:
         """The position after which these rooms' newest `count` begin; None where the window is short."""
+        if not count:
+            return self.position
         found = [self._rooms[room].newest(count) for room in rooms if room in self._rooms]
         seqs = sorted(seq for part in found for seq in part)
         if len(seqs) >= count:
-            return seqs[-count] - 1 if count else self.position
+            return seqs[-count] - 1
         return self.trimmed if self._floor <= self.trimmed else None
 
     def _deliver(self, audience: Audience, entries: Sequence[Entry], now: float) -> None:

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Protocol
 
 import msgspec
@@ -163,15 +164,11 @@ class Stream:
         if self._replayed is not None:
             self._replayed += len(piece.entries)
             if self.position >= hub.position:
-                parts.append(self._live_frame(self._replayed))
+                parts.append(_live_frame(self.wire, hub.epoch, self.position, self._replayed))
                 self._replayed = None
         if not parts:
             return self._sink.writable
         return self._sink.write(parts[0] if len(parts) == 1 else b"".join(parts))
-
-    def _live_frame(self, replayed: int) -> bytes:
-        live = msgspec.json.encode({"replayed": replayed})
-        return self.wire.event("live", MessageId(self._home.hub.epoch, self.position), live)
 
     def _gap_frame(self, gap: Gap, piece: Piece) -> bytes:
         epoch = self._home.hub.epoch
@@ -180,6 +177,12 @@ class Stream:
             return self.wire.event("gap", MessageId(epoch, piece.position), gap.data(None))
         first = piece.entries[0].message.seq
         return self.wire.event("gap", MessageId(epoch, first - 1), gap.data(MessageId(epoch, first)))
+
+
+@lru_cache(64)
+def _live_frame(wire: Wire, epoch: str, position: int, replayed: int) -> bytes:
+    """A crowd that comes at once is told the same."""
+    return wire.event("live", MessageId(epoch, position), msgspec.json.encode({"replayed": replayed}))
 
 
 class Streams:

@@ -24,22 +24,25 @@ _SIOCOUTQ = termios.TIOCOUTQ
 class SocketConnection(asyncio.Protocol):
     """A sink that is a socket."""
 
-    __slots__ = ("_fd", "_transport", "_writable", "send", "stream")
+    __slots__ = ("_fd", "_fresh", "_ours", "_transport", "_writable", "send", "stream")
 
     def __init__(self) -> None:
         self._transport = cast(asyncio.Transport, None)
+        self._ours = False
         self._fd = -1
-        """The socket's descriptor, as long as it is certain to be ours."""
+        """The socket's descriptor, once asked for and as long as it is certain to be ours."""
         self._writable = False
         """Whether nothing waits in the transport."""
+        self._fresh = True
+        """Whether nothing was written yet. What is first goes through the transport: uvloop makes a socket object
+        for whoever asks for the descriptor, which takes an eighth of a follower's coming in."""
         self.send: Callable[[bytes], int] = _nothing
         self.stream: Stream | None = None
 
     def take(self, transport: asyncio.Transport) -> None:
         """The transport is ours from here on."""
         self._transport = transport
-        self._fd = transport.get_extra_info("socket").fileno()
-        self.send = partial(os.write, self._fd)
+        self._ours = True
         transport.set_protocol(self)
         self._writable = transport.get_write_buffer_size() == 0
         transport.set_write_buffer_limits(high=0)  # hear of the first byte that waits, and of the last
@@ -49,12 +52,12 @@ class SocketConnection(asyncio.Protocol):
         return self._writable
 
     def write(self, data: bytes) -> bool:
-        if self._fd < 0:
+        if not self._ours:
             return False
         sent = 0
-        if self._writable:
+        if self._writable and not self._fresh:
             try:
-                sent = self.send(data)
+                sent = os.write(self._descriptor(), data)
             except BlockingIOError:
                 pass
             except OSError:
@@ -62,13 +65,20 @@ class SocketConnection(asyncio.Protocol):
                 return False
             if sent == len(data):
                 return True
+        self._fresh = False
         self._transport.write(memoryview(data)[sent:])
         return self._writable
 
-    def waiting(self) -> int:
+    def _descriptor(self) -> int:
         if self._fd < 0:
+            self._fd = self._transport.get_extra_info("socket").fileno()
+            self.send = partial(os.write, self._fd)
+        return self._fd
+
+    def waiting(self) -> int:
+        if not self._ours:
             return 0
-        return self._transport.get_write_buffer_size() + _in_kernel(self._fd)
+        return self._transport.get_write_buffer_size() + _in_kernel(self._descriptor())
 
     def close(self, last: bytes) -> None:
         self.write(last)
@@ -80,6 +90,7 @@ class SocketConnection(asyncio.Protocol):
         self._transport.abort()
 
     def _let_go(self) -> None:
+        self._ours = False
         self.send = _nothing
         self._fd = -1
         self._writable = False
@@ -90,7 +101,7 @@ class SocketConnection(asyncio.Protocol):
         self._writable = False
 
     def resume_writing(self) -> None:
-        if self._fd >= 0:
+        if self._ours:
             self._writable = True
             if self.stream:
                 self.stream.pump()

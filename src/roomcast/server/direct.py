@@ -9,18 +9,18 @@ from __future__ import annotations
 import logging
 import time
 from asyncio import Future
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from http import HTTPStatus
 
 from roomcast.errors import RoomcastError
 from roomcast.log.base import Appended
 from roomcast.server import access
-from roomcast.server.cors import Cors
+from roomcast.server.cors import Cors, Headers
 from roomcast.server.lifecycle import Service
 from roomcast.server.problem import problem
 from roomcast.server.publish import Envelope, envelope, stored, submit
-from roomcast.server.subscribe import Subscription, at_hand
+from roomcast.server.subscribe import Subscription, at_hand, stream_headers
 from roomcast.wire import negotiate
 
 Head = Mapping[bytes, bytes]
@@ -38,8 +38,8 @@ class Direct:
 
     def __init__(self, service: Service, cors: Cors) -> None:
         self._service = service
-        self._cors = cors
         self._cors_lines = lru_cache(64)(lambda origin: _lines(cors.headers(_text(origin))))
+        self._stream_headers = lru_cache(64)(partial(_stream_headers, cors))
         self._max_body = service.settings.max_body
         self.notes = access.noted()
         """Whether requests are written down, and so whether it is to be known who asks."""
@@ -58,12 +58,12 @@ class Direct:
         opening = None if content_type == negotiate.PAGE else at_hand(service, query.rooms, query.origin)
         if opening is None:
             return None
-        subscription = Subscription(service, "1.1", query, opening, content_type)
-        subscription.raw_headers += [(b"vary", b"Accept"), *self._cors.headers(_text(head.get(b"origin")))]
         service.requests["GET", 200] += 1
         if self.notes:
             access.note(client, "GET", b"/messages?" + query_string, 200, 0.0)
-        return subscription
+        return Subscription(
+            service, query, opening, content_type, self._stream_headers(content_type, head.get(b"origin"))
+        )
 
     def seal(self, head: Head) -> Envelope | None:
         """What the headers of a publish say of its body; None where it is not plain."""
@@ -140,7 +140,11 @@ def _sealed(content_type: bytes, content_encoding: bytes | None, key: bytes | No
     )
 
 
-def _lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+def _stream_headers(cors: Cors, content_type: str, origin: bytes | None) -> Headers:
+    return [*stream_headers("1.1", content_type), (b"vary", b"Accept"), *cors.headers(_text(origin))]
+
+
+def _lines(headers: Headers) -> bytes:
     return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 

@@ -16,6 +16,7 @@ from roomcast.message import MessageId
 from roomcast.reader import away_ms
 from roomcast.server.asgi import AsgiConnection
 from roomcast.server.connection import SocketConnection
+from roomcast.server.cors import Headers
 from roomcast.server.http import TAKE_OVER
 from roomcast.server.lifecycle import Service
 from roomcast.stream import Connection, Stream
@@ -39,7 +40,8 @@ async def follow(service: Service, request: Request, query: Query, content_type:
         return _away(service, request, content_type, "error")
     if len(service.streams.active) >= service.followers_limit:
         return _away(service, request, content_type, "overload")
-    return Subscription(service, request.scope["http_version"], query, opening, content_type)
+    headers = stream_headers(request.scope["http_version"], content_type)
+    return Subscription(service, query, opening, content_type, headers)
 
 
 async def locate(service: Service, rooms: frozenset[str], origin: Origin) -> Opening:
@@ -95,10 +97,12 @@ def _anew(service: Service, rooms: frozenset[str], id: str, reason: str) -> Open
 class Subscription(Response):
     """A stream as an ASGI response: over the socket itself where the server offers it, else over `send`."""
 
-    def __init__(self, service: Service, version: str, query: Query, opening: Opening, content_type: str) -> None:
+    def __init__(
+        self, service: Service, query: Query, opening: Opening, content_type: str, raw_headers: Headers
+    ) -> None:
         self.status_code = 200
         self.background = None
-        self.raw_headers = _stream_headers(version, content_type)
+        self.raw_headers = raw_headers
         self._service = service
         self._query = query
         self._opening = opening
@@ -134,7 +138,8 @@ class Subscription(Response):
             stream.end("drain", away_ms())
 
 
-def _stream_headers(version: str, content_type: str) -> list[tuple[bytes, bytes]]:
+def stream_headers(version: str, content_type: str) -> Headers:
+    """What every stream is answered with."""
     return [
         (b"content-type", content_type.encode()),
         *_HEADERS,
@@ -161,7 +166,7 @@ class _Empty(Response):
 
     def __init__(self, request: Request, content_type: str) -> None:
         super().__init__()
-        self.raw_headers = _stream_headers(request.scope["http_version"], content_type)
+        self.raw_headers = stream_headers(request.scope["http_version"], content_type)
 
 
 def _away(service: Service, request: Request, content_type: str, reason: str) -> Response:
@@ -170,7 +175,7 @@ def _away(service: Service, request: Request, content_type: str, reason: str) ->
     body = wire(content_type, chunked=False).retry(away_ms())
     response = Response(body)
     response.raw_headers[:] = [
-        *_stream_headers(request.scope["http_version"], content_type),
+        *stream_headers(request.scope["http_version"], content_type),
         (b"content-length", str(len(body)).encode()),
     ]
     return response
