@@ -277,8 +277,8 @@ def _metric(server: Server, name: str) -> float:
 class Steady:
     """A fan-out that goes on and on, with the memory looked at every few seconds once `warm` seconds are over.
 
-    The log is filled before, as it is in a server that has run a while: at this pace it would take eight minutes to
-    reach its cap of 10,000 messages, and grow by 1 KB each on the way."""
+    The log is filled before, as it is in a server that has run a while: at this pace it would take eight minutes
+    to reach its cap of 10,000 messages, and grow by 1 KB each on the way."""
 
     fan_out: FanOut
     seconds: float
