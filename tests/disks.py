@@ -39,7 +39,9 @@ class Disk:
         folder.mkdir()
         with image.open("wb") as file:
             file.truncate(256 * 1024 * 1024)
-        subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True, env={"PATH": f"{os.environ['PATH']}:/usr/sbin"})
+        subprocess.run(
+            ["mkfs.ext4", "-q", "-F", image], check=True, env={"PATH": f"{os.environ['PATH']}:/usr/sbin"}
+        )
         self._mount()
 
     def cut_power(self) -> None:
@@ -56,7 +58,9 @@ class Disk:
     def unmount(self) -> None:
         """Waits for those who still have files open there."""
         umount = ["umount", str(self.folder)]
-        wait_for(lambda: not subprocess.run(umount, stderr=subprocess.DEVNULL).returncode, f"{self.folder} to be free")
+        wait_for(
+            lambda: not subprocess.run(umount, stderr=subprocess.DEVNULL).returncode, f"{self.folder} to be free"
+        )
 
     def _mount(self) -> None:
         # By itself the kernel would write what is in memory after 5 s.

@@ -1,5 +1,5 @@
-"""An attack that lasts for as long as something is done to the server: publishers and followers from outside, and the
-verdict at the end."""
+"""An attack that lasts for as long as something is done to the server: publishers and followers from outside, and
+the verdict at the end."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ class Siege(Attack):
     """Use it in `async with`: inside, messages are published and followed; at its end the promises are checked.
     Its followers never cut their connections themselves: what ends them is the test's doing, or the server's."""
 
-    def __init__(self, server: Running, keyed: float = 0.7, followers: int = 20, seed: int = 1) -> None:
-        plan = Plan(followers=followers, rooms=4, pause=0.02, life=0.5, seed=seed)
+    def __init__(self, server: Running, keyed: float = 0.7, pause: float = 0.02, seed: int = 1) -> None:
+        """`keyed` is the share of posts with an idempotency key, `pause` the seconds between a publisher's two."""
+        plan = Plan(followers=20, rooms=4, pause=pause, life=0.5, seed=seed)
         super().__init__(Target("127.0.0.1", server.port, tls=False, prefix=""), plan)
         self.random = Random(seed)
         self._keyed = keyed
@@ -66,6 +67,12 @@ class Siege(Attack):
         acknowledged, heard = counts["acknowledged"] + count, counts["deliveries"]
         await self.until(lambda: counts["acknowledged"] >= acknowledged, f"{count} acknowledged messages")
         await self.until(lambda: counts["deliveries"] > heard, "a delivery")
+
+    async def be_refused(self, count: int) -> None:
+        """Until so many more posts were refused, those that are tried again among them."""
+        counts = self.record.counts
+        refused = counts["refused"] + counts["tried again"] + count
+        await self.until(lambda: counts["refused"] + counts["tried again"] >= refused, f"{count} refused posts")
 
     async def check_no_hole(self) -> None:
         """Where nothing is trimmed, as many messages are retained as were ever numbered, and no gap was told."""
