@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Brings what the tests need and pip cannot: Debian's Chromium and nginx, curl, openssl, valgrind and Node's packages, where
-# they are missing and this user may install them. Otherwise says what will be left out; in CI that is a failure.
+# Brings what the tests need and pip cannot: Debian's Chromium and nginx, curl, openssl, valgrind, mkfs.ext4, faketime,
+# libfiu and Node's packages, where they are missing and this user may install them. Otherwise says what will be left
+# out; in CI that is a failure.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 missing=()
-for pair in chromium:chromium nginx:nginx-light curl:curl npm:npm openssl:openssl valgrind:valgrind; do
+for pair in chromium:chromium nginx:nginx-light curl:curl npm:npm openssl:openssl valgrind:valgrind \
+            mkfs.ext4:e2fsprogs faketime:faketime fiu-run:fiu-utils; do
   PATH=$PATH:/usr/sbin command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
 done
 if ((${#missing[@]})); then

@@ -27,6 +27,7 @@ from roomcast.log.queries import QUERIES
 from roomcast.log.sqlite import SqliteLog
 from roomcast.log.sqlite_reader import _arms
 from roomcast.log.sqlite_writer import TRIM_BESIDE, Committed, Request
+from tests import disks
 from tests.log.acting import draft, key, publish, rooms, seqs, take, trimmed, until
 
 Reopen = Callable[..., Awaitable[SqliteLog]]
@@ -373,14 +374,8 @@ async def limit_pages(log: SqliteLog, count: int) -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 1 MiB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], stderr=subprocess.DEVNULL
-    ).returncode:
-        pytest.skip("mounting a small disk needs root")
-    yield disk
-    subprocess.run(["umount", "--lazy", disk], check=True)
+    with disks.small_disk(tmp_path / "disk", "1m") as disk:
+        yield disk
 
 
 async def test_a_full_disk_leaves_no_hole_and_recovers_by_itself(reopen: Reopen, small_disk: Path) -> None:

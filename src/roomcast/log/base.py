@@ -102,6 +102,11 @@ class Log(Protocol):
     epoch: str
     retention: Retention
 
+    @property
+    def unwritable(self) -> str:
+        """Why the last write failed, for a person; empty where it did not."""
+        ...
+
     def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None = None) -> Future[Appended]:
         """Stores all of `drafts` with consecutive `seq`, or none; done when they are durable, which may be now.
 

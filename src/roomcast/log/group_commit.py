@@ -65,8 +65,9 @@ class GroupCommit:
         """Whether the next group goes at the end of this turn of the loop."""
         self._busy = False
         """Whether the writer has a job."""
-        self._failing = False
-        """Whether the last job failed: a full disk is one line in the server's log, not one a publish."""
+        self.unwritable = ""
+        """Why the last job failed; empty where it did not. A full disk is one line in the server's log, not one a
+        publish."""
         self._trim_timer: asyncio.TimerHandle | None = None
         self._ended: asyncio.Future[None] | None = None
         """Set where no more is to come; done when nothing is under way."""
@@ -164,8 +165,9 @@ class GroupCommit:
         self._next()
 
     def _committed(self, group: Sequence[Pending], committed: Committed) -> None:
-        if self._failing:
-            self._failing = False
+        # A key that was known was answered without writing.
+        if self.unwritable and committed.state != self._state:
+            self.unwritable = ""
             _log.warning("The log can be written again.")
         self._state = committed.state
         self._feed.push(committed.messages, committed.state.trimmed)
@@ -174,9 +176,9 @@ class GroupCommit:
         self.trim_later()
 
     def _failed(self, group: Sequence[Pending], error: Exception) -> None:
-        if not self._failing:
-            self._failing = True
+        if not self.unwritable:
             _log.error("The log cannot be written: %s", error, exc_info=error)
+        self.unwritable = str(error)
         for pending in group:
             # Each its own: a traceback grows with every task that raises the same exception.
             _resolve(pending.answer, LogUnavailable(str(error)))

@@ -80,6 +80,7 @@ class MemoryLog:
         self.name = name
         self.epoch = new_epoch()
         self.retention = retention
+        self.unwritable = ""
         self._empty_rooms = empty_rooms
         self._messages: dict[int, Message] = {}
         self._rooms: dict[str, RoomIndex] = {}

@@ -64,6 +64,10 @@ class SqliteLog:
         self._closing: asyncio.Task[None] | None = None
         self._commits.trim_later()
 
+    @property
+    def unwritable(self) -> str:
+        return self._commits.unwritable
+
     def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None = None) -> asyncio.Future[Appended]:
         return self._commits.append(Request(drafts, idempotency))
 

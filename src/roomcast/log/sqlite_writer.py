@@ -127,10 +127,21 @@ class Writer:
         before, self._state = self._known_state(), None
         keys = [_key_row(new) for new in numbering.new_keys] if numbering else []
         messages = pack(numbering.messages if numbering else ())
-        self._run("step", messages | after._asdict() | {"keys": to_json(keys)})
+        try:
+            self._run("step", messages | after._asdict() | {"keys": to_json(keys)})
+        except apsw.Error:
+            self._take_back()
+            raise
         self._maybe_empty += after.trimmed - before.trimmed
         self._state = after
         return after
+
+    def _take_back(self) -> None:
+        """Where only the disk's word was missing (an error of fdatasync), the refused commit is whole in the
+        write-ahead log, and the next start would find it there. One that changes nothing takes its place, and does
+        so whatever the disk says of it."""
+        with suppress(apsw.Error):
+            self._connection.pragma("user_version", self._connection.pragma("user_version"))
 
     def _forget(self) -> None:
         """Without a bound, every room ever used would be remembered: the longest empty ones go. Counting them

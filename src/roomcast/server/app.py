@@ -50,11 +50,15 @@ async def healthz(service: Service, request: Request) -> Response:
 
 
 async def readyz(service: Service, request: Request) -> Response:
-    """The log answers and the tail is current; else 503 and why not."""
+    """The log answers and the tail is current; else 503 and why not. A log that cannot be written is no reason to
+    send followers away, so that is only said: a full disk would be an outage for them, too."""
     why_not = await service.ready()
     if why_not:
         return _json({"status": "unavailable", "detail": why_not}, 503)
-    return _json({"status": "ok", "position": f"{service.log.epoch}-{service.hub.position}"})
+    unwritable = service.log.unwritable
+    position = f"{service.log.epoch}-{service.hub.position}"
+    detail = {"detail": unwritable} if unwritable else {}
+    return _json({"status": "ok", "position": position, "writable": not unwritable, **detail})
 
 
 async def describe(service: Service, request: Request) -> Response:

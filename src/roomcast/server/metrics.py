@@ -61,6 +61,7 @@ def _counts(service: Service, bounds: Bounds) -> Iterable[Metric]:
     yield _gauge("log_messages", "Messages retained.", bounds.newest - bounds.trimmed)
     yield _gauge("log_bytes", "Bytes retained.", bounds.bytes)
     yield _gauge("log_newest", "The newest message's number.", bounds.newest)
+    yield _gauge("log_writable", "Whether the last write to the log succeeded.", not service.log.unwritable)
     yield _gauge("tail_position", "The newest message's number that was delivered.", service.hub.position)
     requests = CounterMetricFamily("roomcast_requests", "Requests answered.", labels=["method", "status"])
     for (method, status), count in sorted(service.requests.items()):

@@ -202,13 +202,23 @@ def _others() -> dict[str, Json]:
         "properties": {"rooms": {"type": "array", "items": room}},
     }
     status = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
+    ready = {
+        "type": "object",
+        "required": ["status", "position", "writable"],
+        "properties": {
+            "status": {"const": "ok"},
+            "position": {"type": "string", "description": "The id of the newest message delivered."},
+            "writable": {"type": "boolean", "description": "Whether the last write to the log succeeded."},
+            "detail": {"type": "string", "description": "Why it did not."},
+        },
+    }
     text = {"type": "string"}
     not_ready = {"503": {"description": "Not now.", "content": {"application/json": {"schema": status}}}}
     return {
         "/rooms": _get("rooms", "The rooms.", _ok("application/json", rooms), 503),
         "/healthz": _get("healthz", "Whether the process answers.", _ok("application/json", status)),
         "/readyz": _get("readyz", "Whether the log answers and the tail is current.",
-                        {**_ok("application/json", status), **not_ready}),
+                        {**_ok("application/json", ready), **not_ready}),
         "/metrics": _get("metrics", "Prometheus metrics.", _ok("text/plain", text), 503),
         "/openapi.json": _get("describe", "This document.", _ok("application/json", {"type": "object"})),
         "/": _get("page", "The page.", _ok("text/html", text)),

@@ -1,0 +1,76 @@
+"""File systems of a test's own: small ones that fill up, and one whose power can be cut. They need root."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.running import wait_for
+
+_GOING_DOWN = 0x8004587D
+"""The kernel's FS_IOC_SHUTDOWN (include/uapi/linux/fs.h), which ext4 and XFS have for tests such as these."""
+_WITHOUT_FLUSHING = struct.pack("I", 2)
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    """A disk of so many bytes (`1m`), in memory."""
+    folder.mkdir()
+    _mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder))
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+class Disk:
+    """An ext4 file system in a file, mounted at `folder`."""
+
+    def __init__(self, image: Path, folder: Path) -> None:
+        self.folder = folder
+        self._image = image
+        folder.mkdir()
+        with image.open("wb") as file:
+            file.truncate(256 * 1024 * 1024)
+        subprocess.run(
+            ["mkfs.ext4", "-q", "-F", image], check=True, env={"PATH": f"{os.environ['PATH']}:/usr/sbin"}
+        )
+        self._mount()
+
+    def cut_power(self) -> None:
+        """From this moment nothing more reaches the disk, and what was only in memory is gone. Then it is mounted
+        again. Whoever has files open there must have ended, or end of it."""
+        descriptor = os.open(self.folder, os.O_RDONLY)
+        try:
+            fcntl.ioctl(descriptor, _GOING_DOWN, _WITHOUT_FLUSHING)
+        finally:
+            os.close(descriptor)
+        self.unmount()
+        self._mount()
+
+    def unmount(self) -> None:
+        """Waits for those who still have files open there."""
+        umount = ["umount", str(self.folder)]
+        wait_for(
+            lambda: not subprocess.run(umount, stderr=subprocess.DEVNULL).returncode, f"{self.folder} to be free"
+        )
+
+    def _mount(self) -> None:
+        # By itself the kernel would write what is in memory after 5 s.
+        _mount("-o", "loop,commit=600", str(self._image), str(self.folder))
+
+
+def _mount(*arguments: str) -> None:
+    done = subprocess.run(["mount", *arguments], capture_output=True, text=True)
+    if done.returncode:
+        reason = f"this test mounts a file system of its own, which is not allowed here: {done.stderr.strip()}"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)

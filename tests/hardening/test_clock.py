@@ -1,0 +1,127 @@
+"""The machine's clock is set back and forward an hour while messages are published and followed.
+
+libfaketime gives the process a wall clock of ours; monotonic clocks stay as they are, as they do when a real clock
+is set.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Serve
+from tests.hardening.preloaded import environment
+from tests.hardening.siege import Siege
+from tests.observer import Observer
+from tests.running import Running, wait_for
+
+HOUR = 3600
+PAGE = {"accept": "application/json"}
+
+
+class Clock:
+    """A server's wall clock, and the server."""
+
+    def __init__(self, serve: Serve, folder: Path) -> None:
+        self._file = folder / "clock"
+        self.set(0)
+        env = {
+            "LD_PRELOAD": environment("faketime", "-m", "-f", "+0")["LD_PRELOAD"],
+            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+        self.server: Running = serve("--heartbeat", "0.5", env=env)
+
+    def set(self, seconds: int) -> None:
+        """So far from the machine's own. In one go: the process may read it at any moment."""
+        new = self._file.with_suffix(".new")
+        new.write_text(f"{seconds:+d}\n")
+        new.replace(self._file)
+
+
+@pytest.fixture
+def clock(serve: Serve, tmp_path: Path) -> Clock:
+    return Clock(serve, tmp_path)
+
+
+def published(server: Running, text: str) -> datetime:
+    """When it was stored, as the server says."""
+    return datetime.fromisoformat(str(server.publish(text)["timestamp"]))
+
+
+def texts_since(server: Running, since: str) -> list[str]:
+    answer = server.get("/messages", params={"room": "developers", "since": since}, headers=PAGE)
+    return [message["text"] for message in answer.json()["messages"]]
+
+
+def test_the_clock_is_ours_to_set(clock: Clock) -> None:
+    """The method itself."""
+    clock.set(HOUR)
+    ahead = published(clock.server, "ahead") - datetime.now(UTC)
+    assert timedelta(minutes=59) < ahead < timedelta(minutes=61)
+
+
+def test_times_never_fall_and_ids_go_on_when_the_clock_is_set_back(clock: Clock) -> None:
+    server = clock.server
+    times = []
+    for seconds in (0, HOUR, 0, -HOUR, 0, 2 * HOUR):
+        clock.set(seconds)
+        times += [published(server, f"{seconds}"), published(server, f"{seconds} again")]
+    assert times == sorted(times)
+    # While the clock is behind the newest message, the next ones carry its time.
+    assert len(set(times[4:10])) == 1
+    assert times[2] - times[1] > timedelta(minutes=59)
+    assert times[-1] - times[-3] > timedelta(minutes=59)
+    messages = server.get("/messages?room=developers", headers=PAGE).json()["messages"]
+    assert [message["id"].split("-")[1] for message in messages] == [str(n) for n in range(1, 13)]
+
+
+def test_since_looks_at_the_times_that_messages_have(clock: Clock) -> None:
+    server = clock.server
+    clock.set(-HOUR)
+    published(server, "an hour ago")
+    clock.set(0)
+    published(server, "now")
+    assert texts_since(server, "10m") == ["now"]
+    assert texts_since(server, "2h") == ["an hour ago", "now"]
+    clock.set(HOUR)
+    assert texts_since(server, "10m") == []
+    last = published(server, "in an hour")
+    assert texts_since(server, "10m") == ["in an hour"]
+    clock.set(0)
+    published(server, "behind")
+    assert texts_since(server, "10m") == ["now", "in an hour", "behind"]
+    assert texts_since(server, last.isoformat()) == ["in an hour", "behind"]
+
+
+def test_heartbeats_and_streams_go_on_whatever_the_clock_does(clock: Clock) -> None:
+    server = clock.server
+    with Observer(server.port, "/messages?room=developers") as follower:
+        follower.until_live()
+        for seconds in (HOUR, -HOUR, 0):
+            clock.set(seconds)
+            seen = follower.comments
+            follower.wait_for_heartbeats(seen + 2)
+            server.publish(f"{seconds}")
+            assert follower.texts(1) == [f"{seconds}"]
+    wait_for(lambda: server.metric("roomcast_followers") == 0, "the end of the stream")
+    assert server.metric('roomcast_streams_ended_total{reason="slow"}') == 0
+
+
+async def test_a_clock_that_jumps_under_way_costs_nothing(clock: Clock) -> None:
+    async with Siege(clock.server) as siege:
+        for seconds in (HOUR, -HOUR, 0, 24 * HOUR, 0):
+            clock.set(seconds)
+            await siege.hold(20)
+    await siege.check_no_hole()
+    assert siege.record.counts["resumes"] == 0
+    rooms = [room["room"] for room in clock.server.get("/rooms").json()["rooms"]]
+    messages = clock.server.get("/messages", params={"room": rooms, "limit": 1000}, headers=PAGE).json()[
+        "messages"
+    ]
+    times = [message["timestamp"] for message in messages]
+    assert len(times) >= 100
+    assert times == sorted(times)

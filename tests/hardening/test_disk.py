@@ -1,0 +1,177 @@
+"""A disk that is full, and one that fails: what is published is refused, and all else goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.conftest import Serve
+from tests.disks import small_disk
+from tests.hardening.preloaded import environment
+from tests.hardening.siege import Siege
+from tests.observer import Observer
+from tests.running import Running, wait_for
+
+HEARTBEAT = ("--heartbeat", "0.5")
+CYCLES = 3
+PAGE = {"accept": "application/json"}
+
+
+class Trouble(NamedTuple):
+    """A server, and what can be done to its disk."""
+
+    server: Running
+    begin: Callable[[], object]
+    end: Callable[[], object]
+    says: str
+
+
+class Faults:
+    """libfiu in a server: its system calls fail on command with EIO."""
+
+    EIO = 5
+
+    def __init__(self, serve: Serve, folder: Path) -> None:
+        self._pipes = folder / "fiu"
+        env = environment("fiu-run", "-x", "-f", str(self._pipes))
+        self.server = serve(*HEARTBEAT, env=env)
+
+    def begin(self, *points: str, probability: float = 1) -> None:
+        self._command(
+            f"enable_random name={point},probability={probability},failinfo={self.EIO}" for point in points
+        )
+
+    def end(self, *points: str) -> None:
+        self._command(f"disable name={point}" for point in points)
+
+    def _command(self, commands: Iterable[str]) -> None:
+        options = [part for command in commands for part in ("-c", command)]
+        subprocess.run(["fiu-ctrl", "-f", self._pipes, *options, str(self.server.process.pid)], check=True)
+
+
+WRITES, SYNCS, READS = "posix/io/rw/pwrite", "posix/io/sync/fdatasync", "posix/io/rw/pread"
+
+
+@pytest.fixture(params=["full", WRITES, SYNCS])
+def trouble(request: pytest.FixtureRequest, serve: Serve, tmp_path: Path) -> Iterator[Trouble]:
+    if request.param != "full":
+        faults = Faults(serve, tmp_path)
+        yield Trouble(
+            faults.server,
+            lambda: faults.begin(request.param),
+            lambda: faults.end(request.param),
+            "The log's disk fails; publishing goes on as soon as it works again.",
+        )
+        return
+    with small_disk(tmp_path / "disk", "16m") as disk:
+        server = serve("--log", f"sqlite:{disk}/log.db", *HEARTBEAT)
+        ballast = disk / "ballast"
+        yield Trouble(
+            server,
+            lambda: fill(ballast),
+            ballast.unlink,
+            "The log's disk is full; publishing goes on as soon as there is room.",
+        )
+        server.kill()
+
+
+def fill(ballast: Path) -> None:
+    """Takes all the room there is."""
+    descriptor = os.open(ballast, os.O_WRONLY | os.O_CREAT)
+    try:
+        while True:
+            os.write(descriptor, b"x" * 4096)
+    except OSError:
+        return
+    finally:
+        os.close(descriptor)
+
+
+def keyed(server: Running, key: str, text: str) -> tuple[int, dict[str, object]]:
+    answer = server.post({"room": "developers", "text": text}, headers={"Idempotency-Key": key})
+    return answer.status_code, answer.json()
+
+
+def test_a_disk_that_takes_nothing_refuses_posts_keeps_streams_and_recovers_by_itself(trouble: Trouble) -> None:
+    server = trouble.server
+    with Observer(server.port, "/messages?room=developers") as follower:
+        follower.until_live()
+        _, stored = keyed(server, "stored", "before")
+        assert follower.texts(1) == ["before"]
+
+        trouble.begin()
+        refused = server.post({"room": "developers", "text": "refused"}, headers={"Idempotency-Key": "refused"})
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+        assert refused.json()["detail"] == trouble.says
+        assert keyed(server, "stored", "before") == (200, stored)
+        assert keyed(server, "stored", "another")[0] == 422
+        follower.wait_for_heartbeats(2)
+        with Observer(server.port, "/messages?room=developers") as newcomer:
+            assert [event.name for event in newcomer.until_live()] == ["message", "live"]
+        assert server.get("/messages?room=developers", headers=PAGE).json()["messages"] == [stored]
+
+        trouble.end()
+        status, afterwards = keyed(server, "refused", "another one, for a refused key is free")
+        assert (status, follower.next().json) == (201, afterwards)
+        assert [message["id"][-2:] for message in (stored, afterwards)] == ["-1", "-2"]  # type: ignore[index]
+
+
+def test_a_server_that_cannot_store_says_so_and_is_ready_for_followers(trouble: Trouble) -> None:
+    server = trouble.server
+    assert (server.get("/readyz").json()["writable"], server.metric("roomcast_log_writable")) == (True, 1)
+    keyed(server, "known", "before")
+    trouble.begin()
+    assert keyed(server, "new", "refused")[0] == 503
+    assert keyed(server, "known", "before")[0] == 200
+    ready = server.get("/readyz")
+    assert ready.status_code == 200
+    assert (ready.json()["writable"], ready.json()["detail"]) == (False, trouble.says)
+    assert server.metric("roomcast_log_writable") == 0
+    trouble.end()
+    server.publish("afterwards")
+    assert (server.get("/readyz").json()["writable"], server.metric("roomcast_log_writable")) == (True, 1)
+    said = server.said()
+    assert (said.count("The log cannot be written"), said.count("The log can be written again")) == (1, 1)
+
+
+async def test_a_disk_that_comes_and_goes_leaves_no_hole_and_ends_no_stream(trouble: Trouble) -> None:
+    async with Siege(trouble.server, keyed=0.3) as siege:
+        for _ in range(CYCLES):
+            await siege.hold(10)
+            trouble.begin()
+            await siege.be_refused(10)
+            trouble.end()
+    await siege.check_no_hole()
+    assert siege.record.counts["refused"] > 0
+    assert (siege.record.counts["resumes"], siege.record.counts["sent away"]) == (0, 0)
+
+
+async def test_a_disk_that_fails_now_and_then_leaves_no_hole(serve: Serve, tmp_path: Path) -> None:
+    """One call in fifty, reading, too: a stream that the log cannot serve is sent away, and comes back."""
+    faults = Faults(serve, tmp_path)
+    async with Siege(faults.server, keyed=0.3) as siege:
+        faults.begin(WRITES, SYNCS, READS, probability=0.02)
+        await siege.be_refused(50)
+        faults.end(WRITES, SYNCS, READS)
+        await siege.hold(10)
+    await siege.check_no_hole()
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_what_was_refused_is_not_there_after_a_restart(serve: Serve, tmp_path: Path, end: signal.Signals) -> None:
+    """Where only the sync fails, the refused message lies whole in SQLite's write-ahead log."""
+    faults = Faults(serve, tmp_path)
+    stored = faults.server.publish("stored")
+    faults.begin(SYNCS)
+    assert keyed(faults.server, "k", "refused")[0] == 503
+    faults.server.process.send_signal(end)
+    wait_for(lambda: faults.server.process.poll() is not None, "the end")
+    again = serve()
+    assert again.get("/messages?room=developers", headers=PAGE).json()["messages"] == [stored]
+    assert keyed(again, "k", "another")[0] == 201
