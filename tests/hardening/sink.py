@@ -21,7 +21,9 @@ def build_sink(folder: Path) -> Path:
 def run_sink(program: Path, port: int, **options: float) -> dict[str, float]:
     """What it found, after each of its followers had every message exactly once."""
     flags = [f"--{name}={value}" for name, value in options.items()]
-    done = subprocess.run([program, f"--port={port}", *flags], capture_output=True, text=True, timeout=90, check=False)
+    done = subprocess.run(
+        [program, f"--port={port}", *flags], capture_output=True, text=True, timeout=90, check=False
+    )
     found = json.loads(done.stdout)
     assert "error" not in found, found
     assert (found["wrong"], found["lost"], found["failed"], found["closed"]) == (0, 0, 0, 0), found

@@ -1,4 +1,4 @@
-"""Followers that read nothing, or next to nothing: bounded in memory, no harm to the others, and let go in time."""
+"""Followers that read nothing, or next to it: bounded in memory, no harm to the others, and let go in time."""
 
 from __future__ import annotations
 
