@@ -68,13 +68,24 @@ async def test_a_server_that_was_stopped_for_long_goes_on_and_blames_nobody(serv
     have done nothing wrong."""
     server = serve("--heartbeat=1", "--slow-after=2", "--no-access-log")
     attack = Attack(Target.parse(server.url), Plan(seconds=6, followers=100, pause=0.05, life=_NO_CUTS))
-    with Observer(server.port, "/messages?room=silent") as silent:
+    with (
+        Observer(server.port, "/messages?room=silent") as silent,
+        Observer(server.port, "/messages?room=big", receive_buffer=4096) as behind,
+    ):
         silent.until_live()
+        behind.until_live()
         async with _under_way(attack) as run:
             await _acknowledged(attack, 100)
+            texts = [f"{number} {'x' * 20_000}" for number in range(50)]
+            server.post([{"room": "big", "text": text} for text in texts])
+            assert server.metric("roomcast_followers_behind") > 0
             server.process.send_signal(signal.SIGSTOP)
+            # It takes what the kernel has for it; the rest is in the process.
+            reading = asyncio.create_task(asyncio.to_thread(behind.texts, len(texts)))
             await asyncio.sleep(4)
+            assert not reading.done()
             server.process.send_signal(signal.SIGCONT)
+            assert await reading == texts
             acknowledged = attack.record.counts["acknowledged"]
             await run
         assert attack.record.violations == []
