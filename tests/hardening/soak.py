@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 
-from roomcast.torture.attack import Attack, Plan, attack
+from roomcast.torture.attack import Attack, Plan
 from roomcast.torture.show import delays
 from roomcast.torture.target import Target
 from tests.hardening.process import cpu_seconds, open_files, resident_bytes, tcp_bytes, threads
@@ -76,11 +76,19 @@ def soak(server: Running, followers: int, minutes: float) -> tuple[Sequence[Roun
 def _attack(server: Running, plan: Plan, seen: Round) -> Attack:
     pid = server.process.pid
     before = cpu_seconds(pid)
-    found = asyncio.run(attack(Target.parse(server.url), plan, lambda _: seen.look(pid), _LOOK_SECONDS))
+    found = Attack(Target.parse(server.url), plan)
+    asyncio.run(_watch(found, seen, pid))
     seen.cpu = cpu_seconds(pid) - before
     wait_for(lambda: server.metric("roomcast_followers") == 0, "all to have left")
     seen.look_after(pid)
     return found
+
+
+async def _watch(under_way: Attack, seen: Round, pid: int) -> None:
+    running = asyncio.create_task(under_way.run())
+    while not (await asyncio.wait({running}, timeout=_LOOK_SECONDS))[0]:
+        seen.look(pid)
+    running.result()
 
 
 def _growth(rounds: Sequence[Round]) -> list[str]:

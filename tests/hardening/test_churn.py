@@ -14,7 +14,6 @@ async def test_500_that_come_and_go_while_the_log_trims_hear_exact_gaps(serve: S
     attack = Attack(Target.parse(server.url), Plan(seconds=7, followers=500, rooms=12, pause=0.04, life=2))
     await attack.run()
     assert attack.record.violations == [], attack.plan
-    quiet = [f.heard for f in attack.followers if f.heard.rooms == [attack.quiet_room]]
-    busy = [f.heard for f in attack.followers if attack.quiet_room not in f.heard.rooms]
-    assert sum(len(heard.gaps) for heard in busy) > len(busy) / 5
-    assert any(heard.seqs[attack.quiet_room] and not heard.gaps for heard in quiet)
+    assert attack.record.counts["gaps"] > 50
+    in_quiet = [f.heard for f in attack.followers if len(f.heard.rooms) == 1 and f.heard.rooms[0].endswith("-11")]
+    assert any(heard.seqs[heard.rooms[0]] and not heard.gaps for heard in in_quiet)

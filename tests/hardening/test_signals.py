@@ -33,9 +33,9 @@ async def test_1000_followers_are_sent_away_by_sigterm_and_nothing_acknowledged_
     port = _free_port()
     options = (f"--port={port}", "--no-access-log")
     server = serve(*options)
-    attack = Attack(Target.parse(server.url), Plan(seconds=5, followers=1000, rooms=20, pause=0.04, life=_NO_CUTS))
+    attack = Attack(Target.parse(server.url), Plan(seconds=8, followers=1000, rooms=20, pause=0.04, life=_NO_CUTS))
     async with _under_way(attack) as run:
-        await _acknowledged(attack, 100)
+        await _acknowledged(attack, 20)
         seconds = await _seconds_to_end(server)
         acknowledged = attack.record.counts["acknowledged"]
         serve(*options)

@@ -40,12 +40,11 @@ class Attack:
         self._target = target
         random = Random(plan.seed)
         run = secrets.token_hex(4)
+        # The last room is quiet: one message in a hundred, so that its followers are away for long.
         self._rooms = [f"torture-{run}-{n}" for n in range(plan.rooms)]
-        self.quiet_room = self._rooms[-1]
-        """One message in a hundred, so that much else is trimmed between two of them."""
         self._busy = [room for room in self._rooms[:-1] for _ in range(100 // max(1, plan.rooms - 1))]
         self.publishers = [
-            Publisher(target, self.record, [*self._busy, self.quiet_room], f"{run}-p{n}", Random(random.random()))
+            Publisher(target, self.record, [*self._busy, self._rooms[-1]], f"{run}-p{n}", Random(random.random()))
             for n in range(plan.publishers)
         ]
         self.followers = [self._follower(n, Random(random.random())) for n in range(plan.followers)]
