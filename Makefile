@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench micro instructions picture clean
+.PHONY: help run test lint soak bench micro instructions picture clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -23,6 +23,9 @@ lint: $(VENV)/.dev ## Check style, types and which module imports which
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+soak: $(VENV)/.dev ## 2,000 followers that come and go for 20 minutes; what grows is a leak. ARGS=--minutes=5
+	$(BIN)/python -m tests.hardening.soak $(ARGS)
 
 bench: $(VENV)/.bench ## Measure roomcast beside its peers: half an hour; with ARGS=--quick a minute
 	@benchmarks/setup.sh

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -19,8 +19,8 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     """Starts `roomcast serve` with options; every server is ended with the test."""
     running: list[Running] = []
 
-    def start(*options: str, **kwargs: dict[str, str]) -> Running:
-        running.append(start_roomcast(tmp_path, *options, **kwargs))
+    def start(*options: str, env: Mapping[str, str] | None = None) -> Running:
+        running.append(start_roomcast(tmp_path, *options, env=env))
         return running[-1]
 
     yield start

@@ -28,7 +28,13 @@ def wait_for(state: Callable[[], object], what: str, seconds: float = PATIENCE) 
 class Running:
     """A server process; what it says is in `said()`."""
 
-    def __init__(self, command: list[str], folder: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        command: list[str],
+        folder: Path,
+        env: Mapping[str, str] | None = None,
+        preexec: Callable[[], None] | None = None,
+    ) -> None:
         self.folder = folder
         self.output = folder / f"server-{time.monotonic_ns()}.txt"
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("ROOMCAST_")}
@@ -40,6 +46,7 @@ class Running:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                preexec_fn=preexec,
             )
         self.port = 0
         self.page_port = 0
@@ -93,13 +100,19 @@ class Running:
         self.process.wait(PATIENCE)
 
 
-def start_roomcast(folder: Path, *options: str, env: Mapping[str, str] | None = None) -> Running:
-    """`roomcast serve` on a free port, without a second one, over SQLite in `folder`, unless told otherwise."""
+def start_roomcast(
+    folder: Path,
+    *options: str,
+    env: Mapping[str, str] | None = None,
+    preexec: Callable[[], None] | None = None,
+) -> Running:
+    """`roomcast serve` on a free port, without a second one, over SQLite in `folder`, unless told otherwise.
+    `preexec` is called in the new process before the server is."""
     defaults = {"--port": "0", "--page-port": "0", "--log": "sqlite:test.db"}
     for name, value in defaults.items():
         if not any(option.split("=")[0] == name for option in options):
             options = (*options, name, value)
-    running = Running([sys.executable, "-m", "roomcast", "serve", *options], folder, env)
+    running = Running([sys.executable, "-m", "roomcast", "serve", *options], folder, env, preexec)
     match = running.wait_until_it_says(r"follow +http://\S+?:(\d+)/messages[^\n]*\n +look +http://\S+?:(\d+)/")
     running.port, running.page_port = int(match[1]), int(match[2])
     return running

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Brings what the tests need and pip cannot: Debian's Chromium and nginx, curl, openssl, valgrind, mkfs.ext4, faketime,
-# libfiu and Node's packages, where they are missing and this user may install them. Otherwise says what will be left
-# out; in CI that is a failure.
+# Brings what the tests need and pip cannot: Debian's Chromium and nginx, curl, openssl, valgrind, a C compiler, mkfs.ext4,
+# faketime, libfiu and Node's packages, where they are missing and this user may install them. Otherwise says what will be
+# left out; in CI that is a failure.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 missing=()
-for pair in chromium:chromium nginx:nginx-light curl:curl npm:npm openssl:openssl valgrind:valgrind \
+for pair in chromium:chromium nginx:nginx-light curl:curl npm:npm openssl:openssl valgrind:valgrind gcc:gcc \
             mkfs.ext4:e2fsprogs faketime:faketime fiu-run:fiu-utils; do
   PATH=$PATH:/usr/sbin command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
 done
+[[ -f /usr/include/stdio.h ]] || missing+=(libc6-dev)
 if ((${#missing[@]})); then
   if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
     echo "installing ${missing[*]}"

@@ -9,6 +9,10 @@ from typing import Any
 
 from roomcast.log.base import Retention
 
+_OTHER_FILES = 64
+"""At least so many are not for followers, where the limit is low: the server has some 20 open itself, and
+publishers need theirs."""
+
 
 def _option(default: Any, group: str, help: str, **extra: Any) -> Any:
     return field(default=default, metadata={"group": group, "help": help, **extra})
@@ -76,4 +80,4 @@ class Settings:
     def followers_limit(self) -> int:
         """How many streams at once."""
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        return self.max_followers or max(1, files * 9 // 10)
+        return self.max_followers or max(1, min(files * 9 // 10, files - _OTHER_FILES))

@@ -4,11 +4,13 @@ nobody reads must not hold up the loop."""
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
+import os
 import queue
 import string
-import sys
-from logging.handlers import QueueHandler, QueueListener
+import threading
+from logging.handlers import QueueHandler
 from urllib.parse import quote
 
 import msgspec
@@ -19,6 +21,11 @@ _MAX_TARGET = 1_000
 """Bytes of a request's target in a line: it may be as long as a request's head."""
 _WAITING_LINES = 10_000
 """More than these are dropped: a stuck terminal is no reason to grow."""
+_LAST_LINES_SECONDS = 1.0
+"""How long the last of them may take to be read: nor is it a reason not to end."""
+
+_Lines = queue.SimpleQueue[logging.LogRecord | None]
+"""Lines to be written; None ends them."""
 
 access = logging.getLogger("roomcast.access")
 
@@ -45,10 +52,20 @@ class _Json(logging.Formatter):
         return msgspec.json.encode(line).decode()
 
 
-class _Dropping(QueueHandler):
-    """Drops what does not fit, and formats in the listener's thread."""
+class _Stderr(logging.Handler):
+    """Standard error."""
 
-    def __init__(self, waiting: queue.SimpleQueue[logging.LogRecord]) -> None:
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            say(self.format(record))
+        except Exception:
+            self.handleError(record)
+
+
+class _Dropping(QueueHandler):
+    """Drops what does not fit, and formats in the thread that writes."""
+
+    def __init__(self, waiting: _Lines) -> None:
         super().__init__(waiting)
         self._waiting = waiting
 
@@ -60,15 +77,22 @@ class _Dropping(QueueHandler):
         return record
 
 
+def say(line: str) -> None:
+    """A line on standard error, or nowhere: a pipe whose reader has ended, or a terminal that was closed, is no
+    reason to stop. Not by `sys.stderr`, which keeps what it could not write, and fails of it again at the end."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"{line}\n".encode(errors="backslashreplace"))
+
+
 def log_to_stderr(format: str, requests: bool) -> None:
     """Sets up the lines of this program and of uvicorn."""
-    target = logging.StreamHandler(sys.stderr)
+    target = _Stderr()
     target.setFormatter(_Json() if format == "json" else _Text())
     # Not a Queue: its lock is held while the thread takes a line, and the loop would wait for it.
-    waiting: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
-    listener = QueueListener(waiting, target)
-    listener.start()
-    atexit.register(listener.stop)
+    waiting: _Lines = queue.SimpleQueue()
+    writing = threading.Thread(target=_write, args=(waiting, target), name="lines", daemon=True)
+    writing.start()
+    atexit.register(_end, waiting, writing)
     for name, level in (("roomcast", logging.INFO), ("uvicorn.error", logging.ERROR)):
         logger = logging.getLogger(name)
         logger.handlers = [_Dropping(waiting)]
@@ -76,6 +100,16 @@ def log_to_stderr(format: str, requests: bool) -> None:
         logger.propagate = False
     for logger in (access, logging.getLogger("roomcast.streams")):
         logger.setLevel(logging.INFO if requests else logging.WARNING)
+
+
+def _write(waiting: _Lines, target: _Stderr) -> None:
+    while (record := waiting.get()) is not None:
+        target.emit(record)  # not `handle`, whose lock `logging` waits for at the end
+
+
+def _end(waiting: _Lines, writing: threading.Thread) -> None:
+    waiting.put(None)
+    writing.join(_LAST_LINES_SECONDS)
 
 
 def noted() -> bool:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
-import click
 import uvloop
 
 from roomcast.errors import CannotStart
 from roomcast.log.base import Bounds
-from roomcast.server.access import log_to_stderr
+from roomcast.server.access import log_to_stderr, say
 from roomcast.server.lifecycle import Service
 from roomcast.server.listen import Listening, bind, raise_file_limit, serve
 from roomcast.settings import Settings
@@ -26,6 +27,7 @@ _EXAMPLE = '{"text": "was geht ab in buxtehude?", "room": "developers"}'
 
 def run(settings: Settings, *, page_port_chosen: bool) -> None:
     """Serves until a signal. Raises `CannotStart`, with one sentence that says what to do."""
+    _outlive_the_terminal()
     raise_file_limit()
     if settings.port and settings.port == settings.page_port:
         raise CannotStart(
@@ -40,9 +42,19 @@ def run(settings: Settings, *, page_port_chosen: bool) -> None:
         runner.run(_serve(settings, listening))
 
 
+def _outlive_the_terminal() -> None:
+    """There is nothing that a SIGHUP could have read again, and its default is to kill. The standard files are
+    opened where they are not: the database or a client would be given their numbers, and libuv aborts when it
+    closes one of these."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+
+
 async def _serve(settings: Settings, listening: Sequence[Listening]) -> None:
     async def started(service: Service) -> None:
-        click.echo(banner(settings, listening, service.log.name, await service.log.bounds()), err=True)
+        say(banner(settings, listening, service.log.name, await service.log.bounds()))
 
     await serve(settings, listening, started)
 
@@ -53,7 +65,7 @@ def _page_port(settings: Settings, port: int, chosen: bool) -> list[Listening]:
     except CannotStart as error:
         if chosen:
             raise
-        click.echo(f"roomcast: {error.detail}; until then the page is at / of port {port}", err=True)
+        say(f"roomcast: {error.detail}; until then the page is at / of port {port}")
         return []
 
 

@@ -24,6 +24,8 @@ class Follower:
         self.heard = Heard(record, name, rooms)
         self.delays: list[float] = []
         """Seconds from the sending of a message to its coming here, while nothing was in its way."""
+        self.retries: list[int | None] = []
+        """For each stream that the server ended, and did not just cut: the milliseconds of its last `retry:`."""
         self._target = target
         self._record = record
         self._random = random
@@ -38,15 +40,15 @@ class Follower:
             clock = asyncio.get_running_loop().time
             lasting = self._random.expovariate(1 / life) if clock() < until else None
             try:
-                async with asyncio.timeout(lasting):
+                async with asyncio.timeout(lasting) as own:
                     await self._follow(sent_at)
             except (OSError, ValueError, TimeoutError):
                 self._record.counts["cuts"] += 1
             self._live = False
-            if clock() < until:
-                await asyncio.sleep(self._random.expovariate(2 / life))
-            else:
-                await asyncio.sleep(0.05 + 0.2 * self._random.random())
+            away = 0.05 + 0.2 * self._random.random()
+            if own.expired() and self.heard.last_id:  # before it has one, all others wait for it
+                away += min(self._random.expovariate(2 / life), max(0, until - clock()))
+            await asyncio.sleep(away)
 
     async def reach(self, seq: int) -> None:
         """Returns once everything up to there is heard, or named in a gap."""
@@ -68,6 +70,7 @@ class Follower:
                     self._time(sent_at.get(event.data["text"]))
                 self._look()
             self._record.counts["sent away"] += 1
+            self.retries.append(stream.retry_ms)
         finally:
             connection.cut()
 

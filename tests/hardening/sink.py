@@ -1,0 +1,30 @@
+"""The benchmark's load, for crowds that Python is too slow to be."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+from tests.conftest import require
+
+_SOURCE = Path(__file__).parents[2] / "benchmarks/sink.c"
+
+
+def build_sink(folder: Path) -> Path:
+    """The compiled program, in a folder of the test's own: tests run side by side."""
+    program = folder / "sink"
+    subprocess.run([require("gcc"), "-O2", "-o", str(program), str(_SOURCE)], check=True)
+    return program
+
+
+def run_sink(program: Path, port: int, **options: float) -> dict[str, float]:
+    """What it found, after each of its followers had every message exactly once."""
+    flags = [f"--{name}={value}" for name, value in options.items()]
+    done = subprocess.run(
+        [program, f"--port={port}", *flags], capture_output=True, text=True, timeout=90, check=False
+    )
+    found = json.loads(done.stdout)
+    assert "error" not in found, found
+    assert (found["wrong"], found["lost"], found["failed"], found["closed"]) == (0, 0, 0, 0), found
+    return {name: float(value) for name, value in found.items() if name != "complaint"}

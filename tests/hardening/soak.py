@@ -1,0 +1,153 @@
+"""`make soak`: 2,000 followers that come and go for 20 minutes, and whether the server is afterwards as it was.
+
+The attack goes in rounds of a minute, so that its own memory stays small. In each round the server is looked at
+while it is under attack; behind it, when all have left. What grows from round to round is a leak.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean
+
+from roomcast.torture.attack import Attack, Plan
+from roomcast.torture.show import delays
+from roomcast.torture.target import Target
+from tests.hardening.process import cpu_seconds, open_files, resident_bytes, tcp_bytes, threads
+from tests.running import Running, start_roomcast, wait_for
+
+_PLAN = {"publishers": 4, "rooms": 40, "pause": 0.2, "life": 20.0}
+_RETAINED = 1_000
+"""Messages: less than half a minute's, so that it trims, and some who come back hear of a gap."""
+_LOOK_SECONDS = 5.0
+_MEMORY_GROWTH, _MEMORY_SLACK = 1.1, 5_000_000
+"""How much more memory the last rounds may take than the second."""
+
+
+@dataclass
+class Round:
+    """What was seen in one round."""
+
+    memory: list[int] = field(default_factory=list)
+    files: list[int] = field(default_factory=list)
+    threads: list[int] = field(default_factory=list)
+    kernel: list[int] = field(default_factory=list)
+    cpu: float = 0
+    """Seconds."""
+    memory_after: int = 0
+    files_after: int = 0
+    threads_after: int = 0
+
+    def look(self, pid: int) -> None:
+        self.memory.append(resident_bytes(pid))
+        self.files.append(open_files(pid))
+        self.threads.append(threads(pid))
+        self.kernel.append(tcp_bytes())
+
+    def look_after(self, pid: int) -> None:
+        self.memory_after, self.files_after, self.threads_after = (
+            resident_bytes(pid),
+            open_files(pid),
+            threads(pid),
+        )
+
+
+def soak(server: Running, followers: int, minutes: float) -> tuple[Sequence[Round], list[str]]:
+    """The rounds, and what is wrong."""
+    rounds: list[Round] = []
+    wrong: list[str] = []
+    print(_HEADINGS)
+    end = time.monotonic() + 60 * minutes
+    while time.monotonic() < end:
+        seconds = min(60.0, end - time.monotonic())
+        rounds.append(Round())
+        found = _attack(server, Plan(seconds=seconds, followers=followers, **_PLAN), rounds[-1])  # type: ignore[arg-type]
+        wrong += found.record.violations
+        print(_line(len(rounds), rounds[-1], found), flush=True)
+    return rounds, wrong + _growth(rounds)
+
+
+def _attack(server: Running, plan: Plan, seen: Round) -> Attack:
+    pid = server.process.pid
+    before = cpu_seconds(pid)
+    found = Attack(Target.parse(server.url), plan)
+    asyncio.run(_watch(found, seen, pid))
+    seen.cpu = cpu_seconds(pid) - before
+    wait_for(lambda: server.metric("roomcast_followers") == 0, "all to have left")
+    seen.look_after(pid)
+    return found
+
+
+async def _watch(under_way: Attack, seen: Round, pid: int) -> None:
+    running = asyncio.create_task(under_way.run())
+    while not (await asyncio.wait({running}, timeout=_LOOK_SECONDS))[0]:
+        seen.look(pid)
+    running.result()
+
+
+def _growth(rounds: Sequence[Round]) -> list[str]:
+    """The first round warms up."""
+    if len(rounds) < 3:
+        return []
+    early, late = rounds[1], rounds[-1]
+    grown = [
+        f"{what} grew from {then:,.0f} to {now:,.0f}"
+        for what, then, now in (
+            ("memory under attack", mean(early.memory), mean(late.memory)),
+            ("memory afterwards", early.memory_after, late.memory_after),
+        )
+        if now > then * _MEMORY_GROWTH + _MEMORY_SLACK
+    ]
+    grown += [
+        f"{what} went from {then} to {now}"
+        for what, then, now in (
+            ("open files afterwards", early.files_after, late.files_after),
+            ("threads afterwards", early.threads_after, late.threads_after),
+        )
+        if now > then
+    ]
+    return grown
+
+
+_HEADINGS = (
+    "round | under attack: MB  files  threads  TCP MB  CPU s | after: MB  files  threads | "
+    "acknowledged  deliveries  resumes  gaps   p50 ms   p99 ms  violations"
+)
+
+
+def _line(number: int, seen: Round, found: Attack) -> str:
+    counts = found.record.counts
+    p50, p99 = (delay * 1000 for delay in delays(found))
+    return (
+        f"{number:5} | {mean(seen.memory) / 1e6:16.1f}{max(seen.files):7}{max(seen.threads):9}"
+        f"{mean(seen.kernel) / 1e6:8.1f}{seen.cpu:7.1f} | {seen.memory_after / 1e6:9.1f}{seen.files_after:7}"
+        f"{seen.threads_after:9} | {counts['acknowledged']:12,}{counts['deliveries']:12,}{counts['resumes']:9,}"
+        f"{counts['gaps']:6,}{p50:9.1f}{p99:9.1f}{counts['violations']:12}"
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=20)
+    parser.add_argument("--followers", type=int, default=2_000)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        server = start_roomcast(Path(folder), "--no-access-log", f"--max-messages={_RETAINED}")
+        try:
+            _, wrong = soak(server, given.followers, given.minutes)
+            status = server.terminate()
+        finally:
+            server.kill()
+    wrong += [f"the server ended with {status}"] if status else []
+    print("\n".join(wrong or ["Nothing broke, nothing grew."]))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
