@@ -222,9 +222,15 @@ class Replay:
         return path
 
 
-def _fill(server: Server, bench: Bench, messages: int) -> None:
-    """Publishes so many messages to the room that will be replayed. Raises `Failed` where one is refused."""
-    options = {"messages": messages, "publishers": 32, "seconds": 60, "padding": MESSAGE}
+def _fill(server: Server, bench: Bench, messages: int, followers: int = 0) -> None:
+    """Publishes so many messages to the room that will be followed. Raises `Failed` where one is refused."""
+    options = {
+        "messages": messages,
+        "followers": followers,
+        "publishers": 32,
+        "seconds": 60,
+        "padding": MESSAGE,
+    }
     figures = bench.run(server, options)
     if figures["acked"] != messages:
         raise Failed(f"{figures['acked']:.0f} of {messages} messages were taken: {figures['complaint']}")
@@ -277,8 +283,8 @@ def _metric(server: Server, name: str) -> float:
 class Steady:
     """A fan-out that goes on and on, with the memory looked at every few seconds once `warm` seconds are over.
 
-    The log is filled before, as it is in a server that has run a while: at this pace it would take eight minutes
-    to reach its cap of 10,000 messages, and grow by 1 KB each on the way."""
+    The log is filled before, with somebody listening, as it is in a server that has run a while: at this pace it
+    would take eight minutes to reach its cap of 10,000 messages, and grow by 1 KB each on the way."""
 
     fan_out: FanOut
     seconds: float
@@ -288,7 +294,7 @@ class Steady:
     def measure(self, peer: Peer, bench: Bench) -> Figures:
         rate = self.fan_out.rate(bench)
         with running(peer, bench.server_core) as server:
-            _fill(server, bench, bench.part(_RETAINED))
+            _fill(server, bench, bench.part(_RETAINED), followers=1)
             options = {
                 "followers": bench.part(self.fan_out.followers),
                 "publishers": self.fan_out.publishers,
