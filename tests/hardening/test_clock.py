@@ -6,6 +6,7 @@ is set.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -43,8 +44,12 @@ class Clock:
 
 
 @pytest.fixture
-def clock(serve: Serve, tmp_path: Path) -> Clock:
-    return Clock(serve, tmp_path)
+def clock(serve: Serve, tmp_path: Path) -> Iterator[Clock]:
+    clock = Clock(serve, tmp_path)
+    yield clock
+    clock.server.kill()
+    for left in Path("/dev/shm").glob(f"*faketime_*_{clock.server.process.pid}"):
+        left.unlink()  # libfaketime 0.9.10 does that only where its process ends by itself
 
 
 def published(server: Running, text: str) -> datetime:
