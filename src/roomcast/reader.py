@@ -24,6 +24,7 @@ class Waiting(Protocol):
 
     rooms: frozenset[str]
     position: int
+    ended: bool
 
     def turn(self, piece: Piece, losses: Sequence[Loss]) -> None:
         """The page."""
@@ -61,6 +62,10 @@ class Reader:
 
     async def _serve(self, rooms: frozenset[str], after: int) -> None:
         async with self._turns:
+            # Who is cut and comes back again and again must not wait behind reads for those it was before.
+            if all(stream.ended for stream in self._waiting[rooms, after]):
+                del self._waiting[rooms, after]
+                return
             page = await self._page(rooms, after)
             for number, stream in enumerate(self._waiting.pop((rooms, after))):
                 _turn(stream, page)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+
 from roomcast.torture.attack import Attack, Plan
 from roomcast.torture.target import Target
 from tests.conftest import Serve
+from tests.observer import Observer
+from tests.raw import Raw, request
+from tests.running import wait_for
 
 
 async def test_500_that_come_and_go_while_the_log_trims_hear_exact_gaps(serve: Serve) -> None:
@@ -17,3 +22,23 @@ async def test_500_that_come_and_go_while_the_log_trims_hear_exact_gaps(serve: S
     assert attack.record.counts["gaps"] > 50
     in_quiet = [f.heard for f in attack.followers if len(f.heard.rooms) == 1 and f.heard.rooms[0].endswith("-11")]
     assert any(heard.seqs[heard.rooms[0]] and not heard.gaps for heard in in_quiet)
+
+
+def test_the_log_is_not_read_for_those_who_have_left_again(serve: Serve) -> None:
+    """They came with ids that memory does not reach, each with another one, and were gone before their turn."""
+    count = 500
+    server = serve("--max-messages=10", "--no-access-log")
+    first = str(server.publish("x")["id"])
+    for _ in range(count // 10 + 2):
+        assert server.post([{"room": "developers", "text": "x"}] * 10).status_code == 201
+    wait_for(lambda: server.metric("roomcast_log_messages") == 10, "the log to be trimmed")
+    epoch = first.split("-")[0]
+    server.process.send_signal(signal.SIGSTOP)
+    for seq in range(1, count + 1):
+        with Raw(server.port, request("GET", "/messages?room=developers", f"Last-Event-ID: {epoch}-{seq}")):
+            pass
+    server.process.send_signal(signal.SIGCONT)
+    with Observer(server.port, "/messages?room=developers", headers={"Last-Event-ID": first}) as follower:
+        assert [event.name for event in follower.until_live()] == ["gap", *["message"] * 10, "live"]
+    wait_for(lambda: server.metric("roomcast_streams_opened_total") == count + 1, "all to have been here")
+    assert server.metric("roomcast_log_reads_total") < count / 5
