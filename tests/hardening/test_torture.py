@@ -245,7 +245,9 @@ def signal_taken(pid: int) -> bool:
 
 def test_in_a_terminal_the_table_is_redrawn_in_place(server: Running) -> None:
     command = " ".join([*COMMAND, "--minutes=0.03", "--followers=3", server.url])
-    done = subprocess.run([require("script"), "-qec", command, "/dev/null"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [require("script"), "-qec", command, "/dev/null"], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0
     assert re.search(r"\x1b\[\d+F\x1b\[J", done.stdout)
     assert done.stdout.count("acknowledged") > done.stdout.count("\x1b[J")

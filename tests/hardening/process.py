@@ -1,0 +1,41 @@
+"""What the kernel says of a process and of all connections' memory."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def resident_bytes(pid: int) -> int:
+    """The process's memory."""
+    return _status(pid, "VmRSS") * 1024
+
+
+def threads(pid: int) -> int:
+    return _status(pid, "Threads")
+
+
+def open_files(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def cpu_seconds(pid: int) -> float:
+    """In user mode and in the kernel, threads included."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def tcp_bytes() -> int:
+    """What the kernel holds for all of this machine's connections."""
+    found = re.search(r"^TCP:.* mem (\d+)$", Path("/proc/net/sockstat").read_text(), re.MULTILINE)
+    assert found
+    return int(found[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _status(pid: int, name: str) -> int:
+    found = re.search(rf"^{name}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert found
+    return int(found[1])
