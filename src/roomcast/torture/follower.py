@@ -31,6 +31,8 @@ class Follower:
         self.stories = [self.heard]
         self.delays: list[float] = []
         """Seconds from the sending of a message to its coming here, while nothing was in its way: a sample."""
+        self.retries: list[int | None] = []
+        """For each stream that the server ended, and did not just cut: the milliseconds of its last `retry:`."""
         self.calm = asyncio.Event()
         """Once set it cuts its connection no more, and does not rest."""
         self.turned_away = False
@@ -49,7 +51,7 @@ class Follower:
         """Follows for ever. Until then (in the loop's time) it cuts its connection every `life` seconds or so."""
         while True:
             try:
-                async with asyncio.timeout(None if self._steady else self._before(until, 1 / life)):
+                async with asyncio.timeout(None if self._steady else self._before(until, 1 / life)) as own:
                     await self._follow(sent_at)
             except Silent as error:
                 self._record.violate(f"{self.heard.name} was left alone: {error}")
@@ -58,7 +60,9 @@ class Follower:
             except (ValueError, KeyError, TypeError) as error:
                 self._record.violate(f"{self.heard.name} was sent what is no event stream: {error!r}")
             self._live = False
-            await self._rest(self._before(until, 2 / life))
+            # Whom the server left is back at once, and so is who has no id yet: all others wait for it.
+            away = own.expired() and self.heard.last_id
+            await self._rest(self._before(until, 2 / life) if away else None)
 
     async def reach(self, seq: int) -> None:
         """Returns once everything up to there is heard, or named in a gap."""
@@ -109,6 +113,7 @@ class Follower:
                     self._time(sent_at.get(event.data["text"]))
                 self._look()
             self._record.counts["sent away"] += 1
+            self.retries.append(stream.retry_ms)
             self.turned_away = not heard and stream.retry_ms is not None
         finally:
             connection.cut()
