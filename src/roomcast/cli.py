@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import os
 import sys
+import time
 from typing import Any
 
 import click
@@ -126,29 +127,30 @@ def torture(
     """Attack the server at URL from outside, and see whether a promise breaks.
 
     Publishes, follows, cuts its own connections and resumes, in rooms of its own; what it publishes takes its
-    place in the log's retention. Exits with 1 where something acknowledged was lost, doubled or reordered, or a
-    gap was told wrongly."""
+    place in the log's retention. Restart the server meanwhile, or kill it: it must lose nothing. Ctrl-C ends the
+    attack early, and a second one the wait for the verdict.
+
+    Exits with 1 where something acknowledged was lost, doubled or reordered, or a gap was told wrongly; with 2
+    where there is no such server."""
     from roomcast.torture import show
-    from roomcast.torture.attack import Plan, attack
+    from roomcast.torture.attack import Attack, Plan
     from roomcast.torture.target import Target, Unusable
 
     plan = Plan(60 * minutes, followers, publishers, rooms, **({} if seed is None else {"seed": seed}))
+    table = show.Table()
     try:
-        target = Target.parse(url, tuple(_header(text) for text in header))
-        table = show.Table()
-        found = asyncio.run(attack(target, plan, table.show, 0.5 if sys.stderr.isatty() else 10))
+        attack = Attack(Target.parse(url, tuple(_header(text) for text in header)), plan)
+        asyncio.run(show.attack(attack, table))
     except Unusable as error:
         click.echo(f"roomcast: {error}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    click.echo("\n".join([*show.table(found, plan.seconds), "", *show.verdict(found)]))
-    sys.exit(1 if found.record.counts["violations"] else 0)
+    click.echo("\n".join([*show.table(attack, time.monotonic() - table.began), "", *show.verdict(attack)]))
+    sys.exit(1 if attack.record.counts["violations"] else 130 if attack.cut_short else 0)
 
 
 def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
-    if not colon or not name.strip():
+    if not colon or not name.strip() or not text.isprintable() or not text.isascii():
         raise click.BadParameter(f"{text!r} is no header: write it as NAME:VALUE", param_hint="--header")
     return name.strip(), value.strip()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -117,11 +118,19 @@ def test_a_long_url_and_many_headers_are_read(server: Running) -> None:
     assert ask(server.port, request("GET", "/healthz", *(f"X-{n}: y" for n in range(2_000)))).status == 200
 
 
-@pytest.mark.parametrize("version", ["1.0", "1.1"])
-def test_a_request_without_a_host_is_answered(server: Running, version: str) -> None:
-    answer = ask(server.port, f"GET /healthz HTTP/{version}\r\n\r\n".encode())
-    assert answer.status == 200
-    assert answer.headers.get("connection") == ("close" if version == "1.0" else None)
+def test_a_request_without_a_host_is_answered_over_http_1_0(server: Running) -> None:
+    answer = ask(server.port, b"GET /healthz HTTP/1.0\r\n\r\n")
+    assert (answer.status, answer.headers["connection"]) == (200, "close")
+
+
+@pytest.mark.parametrize("hosts", ["", "Host: a\r\nHost: a\r\n"], ids=["none", "two"])
+@pytest.mark.parametrize("begin", ["GET /healthz", "GET /messages?room=a", "POST /messages"])
+def test_a_request_that_does_not_name_one_host_is_refused(server: Running, begin: str, hosts: str) -> None:
+    data = f"{begin} HTTP/1.1\r\n{hosts}Content-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n"
+    before = server.metric("roomcast_messages_published_total")
+    with Raw(server.port, data.encode() + BODY) as connection:
+        assert connection.rest().startswith(b"HTTP/1.1 400 ")
+    assert server.metric("roomcast_messages_published_total") == before
 
 
 @pytest.mark.parametrize(
@@ -352,3 +361,34 @@ def test_a_connection_kept_for_long_has_the_whole_time_for_its_next_request(impa
             assert impatient.get("/healthz").status_code == 200
         kept.send(post(BODY)[-rest:])
         assert kept.answer().status == 201
+
+
+def test_a_long_pipeline_is_answered_to_its_end(server: Running) -> None:
+    """More than is read at once, and its client has ended its side."""
+    count = 5_000
+    with Raw(server.port) as connection:
+
+        def send() -> None:
+            connection.send(HEALTHZ * count)
+            connection.end()
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        assert connection.rest().count(b"HTTP/1.1 200 OK") == count
+        sender.join()
+
+
+def test_trailers_are_read_over(server: Running) -> None:
+    head = request("POST", "/messages", "Content-Type: application/json", "Transfer-Encoding: chunked")
+    trailers = b"Idempotency-Key: x\r\nHost: y\r\n" * 1_000
+    with Raw(server.port, head + b"%x\r\n%b\r\n0\r\n%b\r\n" % (len(BODY), BODY, trailers) + HEALTHZ) as connection:
+        assert connection.answer().status == 201
+        assert connection.answer().status == 200
+
+
+def test_who_is_gone_with_a_pipeline_under_way_leaves_no_trace(server: Running) -> None:
+    for _ in range(20):
+        connection = Raw(server.port, (PAGE + HEALTHZ) * 500)
+        connection.until(b"HTTP/1.1 ")
+        connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        connection.socket.close()

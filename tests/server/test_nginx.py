@@ -154,12 +154,18 @@ def test_a_body_over_the_limit_is_refused_in_roomcasts_own_words(serve: Serve, f
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize("tls", [False, True], ids=["http/1.1", "h2"])
-def test_a_page_in_chromium_passes_a_kill_without_a_reload(serve: Serve, front: Front, tls: bool) -> None:
+@pytest.mark.parametrize(
+    ("tls", "http_1_0", "drains"),
+    [(False, False, False), (True, False, False), (False, True, True), (True, False, True)],
+    ids=["http/1.1, killed", "h2, killed", "http/1.1, drained, over http/1.0 to roomcast", "h2, drained"],
+)
+def test_a_page_in_chromium_passes_a_restart_without_a_reload(
+    serve: Serve, front: Front, tls: bool, http_1_0: bool, drains: bool
+) -> None:
     """Both roomcast's own page, and an EventSource of which nobody takes care."""
     chromium = require("chromium")
-    server = serve("--log=sqlite:x.db")
-    nginx = front(server.port, tls=tls)
+    server = serve("--log=sqlite:x.db", "--heartbeat=1")
+    nginx = front(server.port, http_1_0=http_1_0, tls=tls)
     publish(server.port, "one")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
@@ -174,11 +180,14 @@ def test_a_page_in_chromium_passes_a_kill_without_a_reload(serve: Serve, front: 
         )
         publish(server.port, "two")
         _expect_texts(page, ["one", "two"])
-        server.process.kill()
-        server.process.wait(PATIENCE)
-        # The browser's own reconnections, and not only those of roomcast's page, have met nginx alone.
-        wait_for(lambda: nginx.accesses().count("GET /messages?room=developers HTTP") >= 2, "a reconnection")
-        assert page.evaluate("source.readyState") == 0
+        if drains:
+            assert server.terminate() == 0
+        else:
+            server.process.kill()
+            server.process.wait(PATIENCE)
+            # The browser's own reconnections, and not only those of roomcast's page, have met nginx alone.
+            wait_for(lambda: nginx.accesses().count("GET /messages?room=developers HTTP") >= 2, "a reconnection")
+        wait_for(lambda: page.evaluate("source.readyState") == 0, "the browser to notice")
         again = restart(serve, server)
         publish(again.port, "three")
         _expect_texts(page, ["one", "two", "three"])

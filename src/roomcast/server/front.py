@@ -35,6 +35,7 @@ class Front(asyncio.Protocol):
         "_answering",
         "_asked_for",
         "_body",
+        "_choked",
         "_complete",
         "_direct",
         "_head",
@@ -70,7 +71,7 @@ class Front(asyncio.Protocol):
         """What was received of a request that is not complete, or behind one that is being answered."""
         self._since = self._loop.time()
         """When the last answer was given, or the connection made."""
-        self._used = self._answering = False
+        self._used = self._answering = self._choked = False
         self._expect_request()
 
     def _expect_request(self) -> None:
@@ -113,6 +114,16 @@ class Front(asyncio.Protocol):
         self._keep_alive = False
         return self._answering
 
+    def pause_writing(self) -> None:
+        """Who publishes and does not read the answers is not read from: they would be held without a bound."""
+        self._choked = True
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._choked = False
+        if not self._answering:
+            self._read_on()
+
     # What uvicorn's server, and our own, ask of each connection.
 
     def shutdown(self) -> None:
@@ -125,7 +136,10 @@ class Front(asyncio.Protocol):
         """Called every few seconds. Who is slow is `HttpProtocol`'s matter; who is idle is closed."""
         if self._answering:
             return
-        if self._received or not self._used:
+        if self._choked:
+            if self._loop.time() - self._since > self._asked_for[0].timeout_keep_alive:
+                self._transport.abort()
+        elif self._received or not self._used:
             self._hand_over(self._received)
         elif self._loop.time() - self._since > self._asked_for[0].timeout_keep_alive:
             self._transport.close()
@@ -147,7 +161,7 @@ class Front(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         parser = self._parser
         self._keep_alive = parser.should_keep_alive()
-        if self._plain and parser.get_http_version() == "1.1":
+        if self._plain and b"host" in self._head and parser.get_http_version() == "1.1":
             method = parser.get_method()
             if method == b"POST" and self._url == b"/messages":
                 self._sealed = self._direct.seal(self._head)
@@ -159,7 +173,8 @@ class Front(asyncio.Protocol):
         self._plain = False
 
     def on_body(self, body: bytes) -> None:
-        self._body += body
+        if self._plain:  # a body in chunks of a byte would be copied for each of them
+            self._body += body
 
     def on_message_complete(self) -> None:
         self._complete = True
@@ -208,9 +223,13 @@ class Front(asyncio.Protocol):
         self._used = True
         self._since = self._loop.time()
         self._expect_request()
-        if self._received:
-            received, self._received = self._received, b""
-            self._transport.resume_reading()
+        if self._received and not self._choked:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        received, self._received = self._received, b""
+        self._transport.resume_reading()
+        if received:
             self.data_received(received)
 
     def _client(self) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+import ssl
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
 from roomcast.torture.follower import Follower
+from roomcast.torture.history import History
 from roomcast.torture.publisher import Publisher
 from roomcast.torture.record import Record
 from roomcast.torture.target import Target, Unusable
@@ -37,12 +39,19 @@ class Attack:
     def __init__(self, target: Target, plan: Plan) -> None:
         self.record = Record()
         self.plan = plan
+        self.begun = False
+        """Whether there is such a server."""
+        self.cut_short = False
+        """Whether it was ended before the verdict."""
         self._target = target
+        self._history_of = History(target, self.record, plan.patience)
+        self._begin = ""
+        """Where the log was before."""
         random = Random(plan.seed)
         run = secrets.token_hex(4)
         # The last room is quiet: one message in a hundred, so that its followers are away for long.
         self._rooms = [f"torture-{run}-{n}" for n in range(plan.rooms)]
-        self._busy = [room for room in self._rooms[:-1] for _ in range(100 // max(1, plan.rooms - 1))]
+        self._busy = [room for room in self._rooms[:-1] for _ in range(max(1, 100 // max(1, plan.rooms - 1)))]
         self.publishers = [
             Publisher(target, self.record, [*self._busy, self._rooms[-1]], f"{run}-p{n}", Random(random.random()))
             for n in range(plan.publishers)
@@ -53,9 +62,17 @@ class Attack:
         rooms = random.sample(self._rooms, min(len(self._rooms), random.choice((1, 1, 2, 3))))
         return Follower(self._target, self.record, f"follower {n}", rooms, random)
 
+    def stop(self) -> None:
+        """Publishes and cuts no more: what is left is to wait for the last message, and the verdict."""
+        for publisher in self.publishers:
+            publisher.stopped = True
+        for follower in self.followers:
+            follower.calm.set()
+
     async def run(self) -> None:
         """From the first connection to the verdict. Raises `Unusable` where there is no such server."""
         await self._look()
+        self.begun = True
         until = asyncio.get_running_loop().time() + self.plan.seconds
         sent_at: dict[str, float] = {}
         for publisher in self.publishers:
@@ -66,6 +83,7 @@ class Attack:
         try:
             await self._came_in(following)
             await asyncio.gather(*(publisher.run(until, self.plan.pause) for publisher in self.publishers))
+            self.stop()
             await self._finish(following)
         finally:
             for task in following:
@@ -74,26 +92,26 @@ class Attack:
             for publisher in self.publishers:
                 publisher.close()
         for follower in self.followers:
-            follower.heard.judge()
+            follower.judge()
         await self._compare_history()
 
     async def _look(self) -> None:
+        where = f"{self._target.host}:{self._target.port}"
         try:
-            answer = await self._target.get("/healthz")
-        except (OSError, ValueError, TimeoutError) as error:
-            where = f"{self._target.host}:{self._target.port}"
+            self._begin = await self._history_of.position(self._rooms[0])
+        except ssl.SSLCertVerificationError as error:
             raise Unusable(
-                f"nothing answers at {where} ({error or 'timed out'}): is the server running?"
+                f"the certificate of {where} is not trusted ({error.verify_message}): name its issuer's file in "
+                "the variable SSL_CERT_FILE"
             ) from None
-        if answer.status != 200:
-            raise Unusable(
-                f"/healthz is answered with {answer.status}: this is no roomcast, or it lacks a --header"
-            )
+        except (OSError, TimeoutError, ValueError) as error:
+            why = (isinstance(error, OSError) and error.strerror) or error or "timed out"
+            raise Unusable(f"nothing answers at {where} ({why}): is the server running?") from None
 
     async def _came_in(self, following: Sequence[asyncio.Task[None]]) -> None:
         """Waits until each follower has a position: what is published before is none of its business."""
         end = asyncio.get_running_loop().time() + self.plan.patience
-        while not all(follower.heard.last_id for follower in self.followers):
+        while not all(follower.heard.last_id or follower.turned_away for follower in self.followers):
             self._raise_from(following)
             if asyncio.get_running_loop().time() > end:
                 return
@@ -103,19 +121,24 @@ class Attack:
         """A last message to each room, and the wait until all its followers are there."""
         last: dict[str, int] = {}
         for room in self._rooms:
-            if await self.publishers[0].publish(room, patience=self.plan.patience):
-                last[room] = self.record.newest(room)
-            else:
-                self.record.violate(f"no publish to {room} was answered for {self.plan.patience:.0f} s")
+            if self.record.epoch_changed:
+                return
+            if not await self.publishers[0].publish(room, patience=self.plan.patience):
+                self.record.violate(f"no publish to {room} was acknowledged for {self.plan.patience:.0f} s")
+                return
+            last[room] = self.record.newest(room)
+        here = [follower for follower in self.followers if follower.heard.came_in or not follower.turned_away]
         reaching = [
-            asyncio.create_task(follower.reach(max(last.get(room, 0) for room in follower.heard.rooms)))
-            for follower in self.followers
+            asyncio.create_task(follower.reach(max(last[room] for room in follower.heard.rooms)))
+            for follower in here
         ]
+        if not reaching:
+            return
         _, late = await asyncio.wait(reaching, timeout=self.plan.patience)
         self._raise_from(following)
         for task in late:
             task.cancel()
-        for follower, task in zip(self.followers, reaching, strict=True):
+        for follower, task in zip(here, reaching, strict=True):
             if task in late:
                 self.record.violate(f"{follower.heard.name} was not caught up after {self.plan.patience:.0f} s")
 
@@ -127,36 +150,24 @@ class Attack:
                 task.result()
 
     async def _compare_history(self) -> None:
-        """The history holds what the publishers and followers know, all of it from its first message on."""
-        for room in self._rooms:
-            seqs = [seq async for seq in self._history(room)]
-            if seqs and (missing := set(self.record.known(room, seqs[0], seqs[-1])) - set(seqs)):
-                self.record.violate(f"the history of {room} lacks {sorted(missing)[:10]}")
-            if seqs != sorted(set(seqs)):
-                self.record.violate(f"the history of {room} is not in order")
+        """The history holds what the publishers and followers know, but for what it says is lost, and nothing
+        that was told to be lost to a follower."""
+        if self.record.epoch_changed:
+            return
+        try:
+            for room in self._rooms:
+                seqs = await self._history_of.after(room, self._begin)
+                await self._history_of.before(room, seqs)
+                for follower in self.followers:
+                    for story in follower.stories:
+                        story.judge_retained(room, seqs)
+            self.record.judge_doubles(await self._history_of.retained())
+        except (OSError, TimeoutError) as error:
+            self.record.violate(f"the history cannot be read: {error or 'timed out'}")
+        except (ValueError, KeyError, TypeError) as error:
+            self.record.violate(f"the history is not what the contract says: {error!r}")
 
     async def _history(self, room: str) -> AsyncIterator[int]:
-        after = ""
-        while True:
-            answer = await self._target.get(f"/messages?room={room}&limit=1000{after}")
-            page = answer.json["messages"]
-            for message in page:
-                yield self.record.identify(message)
-            if not page:
-                return
-            after = f"&after={page[-1]['id']}"
-
-
-Show = Callable[[Attack], None]
-"""Called now and then while an attack is under way."""
-
-
-async def attack(target: Target, plan: Plan, show: Show, every: float) -> Attack:
-    """Runs one, and shows it every so many seconds. Raises `Unusable`."""
-    under_way = Attack(target, plan)
-    running = asyncio.create_task(under_way.run())
-    while not running.done():
-        await asyncio.wait({running}, timeout=every)
-        show(under_way)
-    running.result()
-    return under_way
+        """The seqs of all that is there of a room."""
+        for seq in await self._history_of.after(room, self._begin):
+            yield seq

@@ -1,4 +1,4 @@
-"""A follower that is cut, dawdles, and comes back with the last id it heard."""
+"""A follower that is cut, dawdles, and comes back with the last id it heard, or begins anew."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from random import Random
 from urllib.parse import urlencode
 
 from roomcast.torture.heard import Heard
-from roomcast.torture.reader import Stream
+from roomcast.torture.reader import Silent, Stream
 from roomcast.torture.record import Record
 from roomcast.torture.target import Connection, Target
 
 _SLOW = 0.1
 """How many followers read slowly."""
+_STEADY = 0.2
+"""How many never cut their connection: what is not pushed to them, no resume brings."""
+_FORGETS = 0.1
+"""How often one comes back without an id, and reads everything from the beginning."""
+_MOST_DELAYS = 1_000
 
 
 class Follower:
@@ -22,14 +27,22 @@ class Follower:
 
     def __init__(self, target: Target, record: Record, name: str, rooms: Sequence[str], random: Random) -> None:
         self.heard = Heard(record, name, rooms)
+        """Its story since it began, or began anew."""
+        self.stories = [self.heard]
         self.delays: list[float] = []
-        """Seconds from the sending of a message to its coming here, while nothing was in its way."""
+        """Seconds from the sending of a message to its coming here, while nothing was in its way: a sample."""
         self.retries: list[int | None] = []
         """For each stream that the server ended, and did not just cut: the milliseconds of its last `retry:`."""
+        self.calm = asyncio.Event()
+        """Once set it cuts its connection no more, and does not rest."""
+        self.turned_away = False
+        """Whether the server asked it to come back later, with nothing else said."""
         self._target = target
         self._record = record
         self._random = random
         self._pace = 0.02 if random.random() < _SLOW else 0
+        self._steady = random.random() < _STEADY
+        self._timed = 0
         self._wanted: int | None = None
         self._reached = asyncio.Event()
         self._live = False
@@ -37,18 +50,19 @@ class Follower:
     async def run(self, until: float, life: float, sent_at: dict[str, float]) -> None:
         """Follows for ever. Until then (in the loop's time) it cuts its connection every `life` seconds or so."""
         while True:
-            clock = asyncio.get_running_loop().time
-            lasting = self._random.expovariate(1 / life) if clock() < until else None
             try:
-                async with asyncio.timeout(lasting) as own:
+                async with asyncio.timeout(None if self._steady else self._before(until, 1 / life)) as own:
                     await self._follow(sent_at)
-            except (OSError, ValueError, TimeoutError):
+            except Silent as error:
+                self._record.violate(f"{self.heard.name} was left alone: {error}")
+            except (OSError, TimeoutError):
                 self._record.counts["cuts"] += 1
+            except (ValueError, KeyError, TypeError) as error:
+                self._record.violate(f"{self.heard.name} was sent what is no event stream: {error!r}")
             self._live = False
-            away = 0.05 + 0.2 * self._random.random()
-            if own.expired() and self.heard.last_id:  # before it has one, all others wait for it
-                away += min(self._random.expovariate(2 / life), max(0, until - clock()))
-            await asyncio.sleep(away)
+            # Whom the server left is back at once, and so is who has no id yet: all others wait for it.
+            away = own.expired() and self.heard.last_id
+            await self._rest(self._before(until, 2 / life) if away else None)
 
     async def reach(self, seq: int) -> None:
         """Returns once everything up to there is heard, or named in a gap."""
@@ -56,13 +70,42 @@ class Follower:
         self._look()
         await self._reached.wait()
 
+    def judge(self) -> None:
+        """What it heard, against what it had to hear."""
+        for story in self.stories:
+            if story.came_in or not self.turned_away:
+                story.judge()
+
+    def _wait(self) -> float:
+        return 0 if self.calm.is_set() else self._pace
+
+    def _before(self, until: float, rate: float) -> float | None:
+        """Some seconds that end before then; None afterwards."""
+        left = until - asyncio.get_running_loop().time()
+        return min(self._random.expovariate(rate), left) if left > 0 and not self.calm.is_set() else None
+
+    async def _rest(self, seconds: float | None) -> None:
+        if seconds is None:
+            await asyncio.sleep(0.05 + (1 if self.turned_away else 0.2) * self._random.random())
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self.calm.wait()
+        except TimeoutError:
+            if self.heard.came_in and self._random.random() < _FORGETS:
+                self.heard = Heard(self._record, f"{self.heard.name}, anew,", self.heard.rooms)
+                self.stories.append(self.heard)
+
     async def _follow(self, sent_at: dict[str, float]) -> None:
         connection = await self._target.connect()
         try:
             stream = await self._open(connection)
             if stream is None:
                 return
-            async for event in stream.events(self._pace):
+            self.heard.begin()
+            heard = False
+            async for event in stream.events():
+                heard = True
                 self.heard.hear(event)
                 if event.name == "live":
                     self._live = True
@@ -71,6 +114,7 @@ class Follower:
                 self._look()
             self._record.counts["sent away"] += 1
             self.retries.append(stream.retry_ms)
+            self.turned_away = not heard and stream.retry_ms is not None
         finally:
             connection.cut()
 
@@ -80,19 +124,27 @@ class Follower:
         if self.heard.last_id:
             headers["Last-Event-ID"] = self.heard.last_id
             self._record.counts["resumes"] += 1
-        else:
+        elif len(self.stories) == 1:
             query.append(("replay", "none"))
         await connection.send("GET", f"/messages?{urlencode(query)}", headers)
         status, fields = await connection.head()
-        if status != 200:
-            if status < 500:
-                self._record.violate(f"a follow was refused with {status}")
-            return None
-        return Stream(connection, chunked=fields.get("transfer-encoding") == "chunked")
+        if status == 200 and fields.get("content-type", "").startswith("text/event-stream"):
+            return Stream(connection, fields.get("transfer-encoding", "").lower() == "chunked", self._wait)
+        if status < 500 and status != 429:
+            kind = fields.get("content-type")
+            self._record.violate(f"{self.heard.name} was answered with {status}, {kind}, and no event stream")
+        return None
 
     def _time(self, sent_at: float | None) -> None:
-        if sent_at is not None:
-            self.delays.append(time.monotonic() - sent_at)
+        """Keeps each with the same probability."""
+        if sent_at is None:
+            return
+        self._timed += 1
+        delay = time.monotonic() - sent_at
+        if len(self.delays) < _MOST_DELAYS:
+            self.delays.append(delay)
+        elif (at := self._random.randrange(self._timed)) < _MOST_DELAYS:
+            self.delays[at] = delay
 
     def _look(self) -> None:
         if self._wanted is not None and self.heard.position >= self._wanted:

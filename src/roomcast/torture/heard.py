@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from array import array
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from roomcast.torture.reader import Event
@@ -17,87 +19,156 @@ class Gap(NamedTuple):
     rooms: frozenset[str]
     at_most: int | None
 
+    def within(self, seqs: Sequence[int]) -> Sequence[int]:
+        """Those of some in order that lie in it."""
+        return seqs[bisect_right(seqs, self.after) : bisect_left(seqs, self.before)]
+
 
 class Heard:
-    """One follower's story."""
+    """One follower's story. Its events may raise `KeyError`, `TypeError` or `ValueError`, where they are none."""
 
-    def __init__(self, record: Record, name: str, rooms: Sequence[str]) -> None:
+    def __init__(self, record: Record, name: str, rooms: Sequence[str], last_id: str = "") -> None:
         self.name = name
         self.rooms = rooms
-        self.last_id = ""
+        self.last_id = last_id
         """What it resumes with."""
-        self.seqs: dict[str, set[int]] = {room: set() for room in rooms}
+        self.seqs = {room: array("q") for room in rooms}
         self.gaps: list[Gap] = []
         self._record = record
-        self._start: int | None = None
-        self.position = 0
+        self.position = Position.parse(last_id).seq if last_id else 0
         """It has heard everything up to here, or that it is gone."""
+        self._start = self.position if last_id else None
+        self._timestamp = ""
+        self.begin()
+
+    def begin(self) -> None:
+        """A connection is made."""
+        self._first = True
+        self._replayed: int | None = 0
+        """Messages heard over it; None once it is live."""
+        self._resumes_at: str | None = None
+        """What must come next."""
+
+    @property
+    def came_in(self) -> bool:
+        """Whether it knows from where on it must hear everything."""
+        return self._start is not None
 
     def hear(self, event: Event) -> None:
         """One event, as it came."""
         position = Position.parse(event.id)
+        if not self._record.same_epoch(position):
+            return
+        if self._resumes_at not in (None, event.id):
+            self._violate(f"heard {event.id} behind a gap that ends at {self._resumes_at}")
+        self._resumes_at = None
         if event.name == "gap":
             self._hear_gap(event.data, position)
         elif event.name == "live":
-            self._move(event.id, position.seq, strictly=False)
+            self._hear_live(event.data, event.id, position)
         else:
             self._hear_message(event.data, event.id, position)
         self.last_id = event.id
+        self._first = False
 
     def judge(self) -> None:
         """Violates what was neither heard nor named, and what was named and not lost."""
-        record = self._record
         if self._start is None:
-            record.violate(f"{self.name} never came in")
+            self._violate("never came in")
             return
-        missing = {
-            room: [seq for seq in record.known(room, self._start, self.position) if seq not in self.seqs[room]]
-            for room in self.rooms
-        }
+        missing = {room: self._missing(room, self._start) for room in self.rooms}
         for room, seqs in missing.items():
+            named = {seq for gap in self.gaps if room in gap.rooms for seq in gap.within(seqs)}
             for seq in seqs:
-                if not any(gap.after < seq < gap.before and room in gap.rooms for gap in self.gaps):
-                    record.violate(f"{self.name} never heard {seq} of {room}, and of no gap that names it")
+                if seq not in named:
+                    self._violate(f"never heard {seq} of {room}, and of no gap that names it")
         for gap in self.gaps:
             self._judge_gap(gap, missing)
 
+    def judge_retained(self, room: str, seqs: Sequence[int]) -> None:
+        """Violates a gap that names one of these, which are there when all is over."""
+        for gap in self.gaps:
+            if room in gap.rooms and (there := gap.within(seqs)):
+                self._violate(f"was told of a gap from {gap.after} to {gap.before}, and {there[0]} is still there")
+
+    def _missing(self, room: str, start: int) -> Sequence[int]:
+        heard = set(self.seqs[room])
+        return [seq for seq in self._record.known(room, start, self.position) if seq not in heard]
+
     def _judge_gap(self, gap: Gap, missing: Mapping[str, Sequence[int]]) -> None:
-        within = {room: sum(gap.after < seq < gap.before for seq in missing[room]) for room in gap.rooms}
-        where = f"{self.name} was told of a gap from {gap.after} to {gap.before}"
-        if gap.at_most is not None and sum(within.values()) > gap.at_most:
-            self._record.violate(f"{where} of at most {gap.at_most}, and lost {sum(within.values())}")
-        for room, count in within.items():
-            if not count and not self._record.unheard(room):
-                self._record.violate(f"{where} in {room}, where nothing is lost")
+        lost = {room: len(gap.within(missing[room])) for room in gap.rooms}
+        where = f"was told of a gap from {gap.after} to {gap.before}"
+        if gap.at_most is not None and sum(lost.values()) > gap.at_most:
+            self._violate(f"{where} of at most {gap.at_most}, and lost {sum(lost.values())}")
+        if gap.at_most is not None and gap.at_most > len(gap.rooms) * (gap.before - gap.after - 1):
+            self._violate(f"{where} of at most {gap.at_most}, which is more than there can be")
+        for room, count in lost.items():
+            if not count and not self._record.unheard(room, gap.before):
+                self._violate(f"{where} in {room}, where nothing is lost")
 
     def _hear_message(self, message: Mapping[str, Any], id: str, position: Position) -> None:
-        record = self._record
         if message["id"] != id:
-            record.violate(f"{self.name} heard {message['id']} under the id {id}")
+            self._violate(f"heard {message['id']} under the id {id}")
         if message["room"] not in self.seqs:
-            record.violate(f"{self.name} heard {id} of {message['room']}, which it does not follow")
+            self._violate(f"heard {id} of {message['room']}, which it does not follow")
             return
         self._move(id, position.seq, strictly=True)
-        self.seqs[message["room"]].add(record.identify(message))
-        record.counts["deliveries"] += 1
+        insort(self.seqs[message["room"]], self._record.identify(message))
+        if message["timestamp"] < self._timestamp:
+            self._violate(f"heard {id} of {message['timestamp']} after {self._timestamp}")
+        self._timestamp = message["timestamp"]
+        self._record.counts["deliveries"] += 1
+        if self._replayed is not None:
+            self._replayed += 1
+
+    def _hear_live(self, told: Mapping[str, Any], id: str, position: Position) -> None:
+        if self._replayed is None:
+            self._violate(f"was told a second time that it is live, at {id}")
+        elif told["replayed"] != self._replayed:
+            self._violate(f"heard {self._replayed} messages, and then that {told['replayed']} were replayed")
+        self._replayed = None
+        self._move(id, position.seq, strictly=False)
 
     def _hear_gap(self, told: Mapping[str, Any], position: Position) -> None:
-        record = self._record
-        record.counts["gaps"] += 1
+        self._record.counts["gaps"] += 1
         if told["reason"] != "trimmed" or told["after"] is None:
-            record.violate(f"{self.name} was told of a gap with the reason {told['reason']} after {told['after']}")
+            self._violate(f"was told of a gap with the reason {told['reason']} after {told['after']}")
             return
-        if not set(told["rooms"]) <= set(self.rooms):
-            record.violate(f"{self.name} was told of a gap in {told['rooms']}, and follows {self.rooms}")
+        if not told["rooms"] or not set(told["rooms"]) <= set(self.rooms):
+            self._violate(f"was told of a gap in {told['rooms']}, and follows {self.rooms}")
             return
-        record.counts["lost at most"] += told["lost_at_most"] or 0
         after = Position.parse(told["after"]).seq
+        self._check_ends(told, after, position)
+        self._record.counts["lost at most"] += told["lost_at_most"] or 0
         self.gaps.append(Gap(after, position.seq + 1, frozenset(told["rooms"]), told["lost_at_most"]))
         self._move(str(told["after"]), position.seq, strictly=False)
+
+    def _check_ends(self, told: Mapping[str, Any], after: int, position: Position) -> None:
+        self._resumes_at = told["resumes_at"]
+        if self._resumes_at and Position.parse(self._resumes_at).seq != position.seq + 1:
+            self._violate(f"was told of a gap up to {self._resumes_at} under the id {position.seq}")
+        if self._first and self.last_id and told["after"] != self.last_id:
+            self._violate(f"resumed after {self.last_id}, and was told of a gap after {told['after']}")
+        elif after < self.position:
+            self._violate(f"was told of a gap after {after}, and had heard {self.position}")
 
     def _move(self, id: str, seq: int, *, strictly: bool) -> None:
         if self._start is None:
             self._start = seq - 1 if strictly else seq
         elif seq < self.position + strictly:
-            self._record.violate(f"{self.name} heard {id} after {self.position}")
+            self._violate(f"heard {id} after {self.position}")
         self.position = max(self.position, seq)
+
+    def _violate(self, what: str) -> None:
+        self._record.violate(f"{self.name} {what}")
+
+
+def page_events(page: Mapping[str, Any]) -> Iterable[Event]:
+    """A page of history as the stream would give it."""
+    if gap := page["gap"]:
+        position = Position.parse(page["position"])
+        if gap["resumes_at"]:
+            position = Position.parse(gap["resumes_at"])._replace(seq=Position.parse(gap["resumes_at"]).seq - 1)
+        yield Event("gap", f"{position.epoch}-{position.seq}", gap)
+    for message in page["messages"]:
+        yield Event("message", message["id"], message)

@@ -13,9 +13,13 @@ from roomcast.torture.target import Answer, Connection, Target
 
 MOST_AT_ONCE = 10
 _CUT = 0.02
-"""How often a publisher cuts its own connection behind a request."""
+"""How often a publisher cuts its own connection behind a request that it may try again."""
 _KEYED = 0.7
 """How often a publish has an idempotency key, and so may be tried again."""
+_REPEATED = 0.03
+"""How often one that was acknowledged is sent again all the same."""
+_TOO_LARGE = 413
+"""The only answer of its kind that is right: a batch may be larger than the retention."""
 
 
 class Publisher:
@@ -30,11 +34,13 @@ class Publisher:
         self._connection: Connection | None = None
         self._sent = 0
         self.sent_at: dict[str, float] = {}
-        """When each text was first sent, for those who measure."""
+        """When each text was sent, the last time, for those who measure."""
+        self.stopped = False
+        """Once set it begins nothing more."""
 
     async def run(self, until: float, pause: float) -> None:
         """Publishes until then (in the loop's time), with so long a pause between."""
-        while asyncio.get_running_loop().time() < until:
+        while asyncio.get_running_loop().time() < until and not self._over:
             size = self._random.randint(2, MOST_AT_ONCE) if self._random.random() < 0.2 else 1
             await self.publish(self._random.choice(self._rooms), size, keyed=self._random.random() < _KEYED)
             if pause:
@@ -45,55 +51,120 @@ class Publisher:
         texts = [f"{self._name}-{self._sent + n}" for n in range(size)]
         self._sent += size
         self._record.attempt(texts, room)
-        body = _body([{"room": room, "text": text} for text in texts])
-        headers = {"Content-Type": "application/json"}
-        if keyed:
-            headers["Idempotency-Key"] = texts[0]
+        request = _Request(texts, room, keyed)
         end = asyncio.get_running_loop().time() + patience
-        while asyncio.get_running_loop().time() < end:
+        while (left := end - asyncio.get_running_loop().time()) > 0 and not self._record.epoch_changed:
             self.sent_at |= dict.fromkeys(texts, time.monotonic())
-            answer = await self._post(headers, body)
-            if answer is not None and answer.status < 500:
-                return self._settle(texts, answer)
-            if answer is not None and not keyed:
-                self._record.refuse(texts)  # nothing of it is stored, says the contract
-                return False
-            if not keyed:
+            answer = await self._post(request)
+            if answer is not None and answer.status < 500 and answer.status != 429:
+                return await self._settle(request, answer)
+            if answer is not None and _stores_nothing(answer):
+                await asyncio.sleep(min(left, _retry_after(answer)))
+                if not keyed:
+                    break
+            elif request.in_doubt and not keyed:
                 break
+            else:
+                await asyncio.sleep(min(left, 0.05 + 0.2 * self._random.random()))
             self._record.counts["tried again"] += 1
-            await asyncio.sleep(0.05 + 0.2 * self._random.random())
-        self._record.counts["unknown"] += size
+        if request.in_doubt:
+            self._record.counts["unknown"] += size
+        else:
+            self._record.refuse(texts)
         return False
 
     def close(self) -> None:
         """Lets go of its connection."""
         if self._connection:
             self._connection.cut()
+            self._connection = None
 
-    def _settle(self, texts: list[str], answer: Answer) -> bool:
+    @property
+    def _over(self) -> bool:
+        return self.stopped or self._record.epoch_changed
+
+    async def _settle(self, request: _Request, answer: Answer) -> bool:
         if answer.status in (200, 201):
-            stored = answer.json
-            self._record.acknowledge(texts, stored if isinstance(stored, list) else [stored])
+            if answer.status == 200 and not request.in_doubt:
+                self._record.violate(f"{request.texts[0]!r} was refused, and stored all the same")
+            try:
+                self._record.acknowledge(request.texts, _stored(answer))
+            except (ValueError, KeyError, TypeError):
+                self._record.violate(f"a publish was answered with {answer.status}: {answer.body[:200]!r}")
+            if request.keyed and self._random.random() < _REPEATED:
+                await self._repeat(request, answer)
             return True
-        self._record.refuse(texts)
-        self._record.violate(f"a publish was refused with {answer.status}: {answer.body[:200]!r}")
+        self._record.refuse(request.texts)
+        if answer.status != _TOO_LARGE or len(request.texts) == 1:
+            self._record.violate(f"a publish was refused with {answer.status}: {answer.body[:200]!r}")
         return False
 
-    async def _post(self, headers: dict[str, str], body: bytes) -> Answer | None:
-        """The answer; None where the connection ended before it came."""
+    async def _repeat(self, request: _Request, first: Answer) -> None:
+        """Sends it again: a 200 has the same body. A 201 is a double; the record knows whether it may be one."""
+        self._record.counts["repeated"] += 1
+        again = await self._post(request)
+        if again is None or again.status >= 429:
+            return
+        if again.status == 200 and again.body != first.body:
+            self._record.violate(
+                f"a publish and its repetition were answered with {first.body!r} and {again.body!r}"
+            )
+        elif again.status == 201:
+            for message in _stored(again):
+                self._record.identify(message)
+        elif again.status != 200:
+            self._record.violate(f"the repetition of a publish was refused with {again.status}")
+
+    async def _post(self, request: _Request) -> Answer | None:
+        """The answer; None where there is none. Whether it may be stored all the same, the request knows."""
         try:
-            if self._connection is None:
+            if self._connection is None or not self._connection.kept:
                 self._connection = await self._target.connect()
-            await self._connection.send("POST", "/messages", headers, body)
-            if self._random.random() < _CUT:
+            request.unanswered += 1
+            await self._connection.send("POST", "/messages", request.headers, request.body)
+            if request.keyed and self._random.random() < _CUT:
                 self._record.counts["cuts"] += 1
                 raise ConnectionError("cut by ourselves")
-            return await self._connection.answer()
+            answer = await self._connection.answer()
+            request.unanswered -= answer.status < 500 or _stores_nothing(answer)
+            return answer
         except (OSError, ValueError, TimeoutError):
             self.close()
-            self._connection = None
             return None
 
 
-def _body(messages: list[dict[str, Any]]) -> bytes:
-    return json.dumps(messages[0] if len(messages) == 1 else messages).encode()
+class _Request:
+    """A publish, and whether it may be stored without our knowing."""
+
+    def __init__(self, texts: list[str], room: str, keyed: bool) -> None:
+        messages = [{"room": room, "text": text} for text in texts]
+        self.texts = texts
+        self.keyed = keyed
+        self.body = json.dumps(messages[0] if len(messages) == 1 else messages).encode()
+        self.headers = {"Content-Type": "application/json"}
+        if keyed:
+            self.headers["Idempotency-Key"] = texts[0]
+        self.unanswered = 0
+        """How often it was sent, and not said what became of it."""
+
+    @property
+    def in_doubt(self) -> bool:
+        return self.unanswered > 0
+
+
+def _stores_nothing(answer: Answer) -> bool:
+    """The server's own word; the same status from a proxy says nothing of what is behind it."""
+    return answer.status == 429 or (
+        answer.status == 503 and answer.fields.get("content-type", "").startswith("application/problem+json")
+    )
+
+
+def _retry_after(answer: Answer) -> float:
+    """Seconds; the other form, a date, counts as one."""
+    said = answer.fields.get("retry-after", "1")
+    return float(said) if said.isdecimal() else 1.0
+
+
+def _stored(answer: Answer) -> Any:
+    stored = answer.json
+    return stored if isinstance(stored, list) else [stored]

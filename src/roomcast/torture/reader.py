@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NamedTuple
 
-from roomcast.torture.target import Connection
+from roomcast.torture.target import Connection, chunks
 
 SILENCE = 40.0
 """Seconds without a byte after which a stream is dead: the server promises one every 15 s."""
+
+
+class Silent(ConnectionError):
+    """Nothing came for so long that the stream is dead."""
 
 
 class Event(NamedTuple):
@@ -25,18 +29,20 @@ class Event(NamedTuple):
 class Stream:
     """The stream that a connection's response is."""
 
-    def __init__(self, connection: Connection, chunked: bool) -> None:
+    def __init__(self, connection: Connection, chunked: bool, pace: Callable[[], float] = float) -> None:
+        """`pace` says how many seconds to do nothing behind each piece."""
         self._reader = connection.reader
         self._chunked = chunked
+        self._pace = pace
         self.retry_ms: int | None = None
         self.ended = False
         """Whether the end was said, and not just cut."""
 
-    async def events(self, pace: float = 0) -> AsyncIterator[Event]:
-        """Each as it comes, until the stream ends, with `pace` seconds of doing nothing behind each piece. Raises
-        `OSError` where it is cut, `ValueError` where it is no event stream."""
+    async def events(self) -> AsyncIterator[Event]:
+        """Each as it comes, until the stream ends. Raises `OSError` where it is cut, `ValueError` where it is no
+        event stream."""
         name, id, data = "", "", list[str]()
-        async for line in self._lines(pace):
+        async for line in self._lines():
             if not line:
                 if data:
                     yield Event(name or "message", id, json.loads("\n".join(data)))
@@ -53,30 +59,32 @@ class Stream:
             elif field == "retry":
                 self.retry_ms = int(value)
 
-    async def _lines(self, pace: float) -> AsyncIterator[str]:
+    async def _lines(self) -> AsyncIterator[str]:
         rest = b""
         async for piece in self._pieces():
             *lines, rest = (rest + piece).split(b"\n")
             for line in lines:
                 yield line.decode().removesuffix("\r")
-            if pace:
+            if pace := self._pace():
                 await asyncio.sleep(pace)
 
     async def _pieces(self) -> AsyncIterator[bytes]:
-        while piece := await self._chunk() if self._chunked else await self._within(self._reader.read(65536)):
-            yield piece
+        if self._chunked:
+            async for piece in chunks(self._reader, self._within):
+                yield piece
+        else:
+            while piece := await self._within(self._reader.read(65536)):
+                yield piece
         self.ended = True
 
-    async def _chunk(self) -> bytes:
-        """RFC 9112, section 7.1."""
-        size = int(await self._within(self._reader.readuntil(b"\r\n")), 16)
-        return (await self._within(self._reader.readexactly(size + 2)))[:-2]
-
-    async def _within(self, read: Any) -> bytes:
+    @staticmethod
+    async def _within(read: Awaitable[bytes]) -> bytes:
         try:
             async with asyncio.timeout(SILENCE):
-                return bytes(await read)
+                return await read
         except asyncio.IncompleteReadError as error:
             raise ConnectionError("the stream was cut") from error
+        except asyncio.LimitOverrunError as error:
+            raise ValueError("a chunk's size is no line") from error
         except TimeoutError as error:
-            raise ConnectionError(f"nothing came for {SILENCE:.0f} s") from error
+            raise Silent(f"nothing came for {SILENCE:.0f} s, not even a heartbeat") from error

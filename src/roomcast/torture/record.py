@@ -1,10 +1,13 @@
 """What was tried, what came of it, and what must be true of that.
 
 - acknowledged ⊆ delivered ⊆ attempted, where delivered means: heard, or named in a gap;
-- an id has one message and a message one id, for publishers and all followers alike, and no follower ever hears
-  an id that is not greater than the one before: so there is one order, and nothing comes twice;
+- an id has one message and a message one id, for publishers, followers and the history alike, and no follower ever
+  hears an id that is not greater than the one before: so there is one order, and nothing comes twice;
+- what is published after something was known to be stored has the greater id;
 - a batch has consecutive ids;
-- a gap names rooms of which something was lost, and no fewer messages than were.
+- a key stores once, as long as its first message is retained;
+- a gap names rooms of which something was lost, and no fewer messages than were;
+- the epoch stays.
 """
 
 from __future__ import annotations
@@ -31,20 +34,37 @@ class Position(NamedTuple):
         return cls(epoch, int(seq))
 
 
+class Double(NamedTuple):
+    """A text that is stored twice."""
+
+    text: str
+    first: int
+    second: int
+
+
 class Record:
     """Everything known of one attack."""
 
     def __init__(self) -> None:
         self.attempted: dict[str, str] = {}
-        """The room of each text that was ever sent."""
+        """The room of each text that was ever sent and not refused."""
         self.unknown: set[str] = set()
         """Texts of publishes that were not answered: they may be stored, or not."""
         self.counts: Counter[str] = Counter()
         self.violations: list[str] = []
         self.epoch = ""
+        self.epoch_changed = False
+        """What follows cannot be compared with what was before."""
         self._seq_of: dict[str, int] = {}
         self._text_of: dict[int, str] = {}
+        self._looks: dict[int, int] = {}
+        """A hash of each message, by its seq."""
         self._seqs: dict[str, list[int]] = {}
+        self._newest = 0
+        self._floor: dict[str, int] = {}
+        """For each text the newest seq that was known when it was first sent."""
+        self._refused: set[str] = set()
+        self._doubles: list[Double] = []
 
     def violate(self, what: str) -> None:
         """A promise is broken."""
@@ -54,11 +74,14 @@ class Record:
 
     def attempt(self, texts: Iterable[str], room: str) -> None:
         """They are about to be published."""
+        texts = list(texts)
         self.attempted |= dict.fromkeys(texts, room)
+        self._floor |= dict.fromkeys(texts, self._newest)
         self.unknown |= set(texts)
 
     def acknowledge(self, texts: Sequence[str], messages: Sequence[Mapping[str, Any]]) -> None:
-        """The server says that they are stored as these messages."""
+        """The server says that they are stored as these messages. Raises `KeyError`, `TypeError` or `ValueError`
+        for what are no messages."""
         self.unknown -= set(texts)
         self.counts["acknowledged"] += len(texts)
         if [message["text"] for message in messages] != list(texts):
@@ -72,23 +95,25 @@ class Record:
         """The server says that they are not stored."""
         self.unknown -= set(texts)
         self.counts["refused"] += len(texts)
+        self._refused |= set(texts)
         for text in texts:
             if text in self._seq_of:
                 self.violate(f"{text!r} was refused, and stored all the same")
             del self.attempted[text]
 
     def identify(self, message: Mapping[str, Any]) -> int:
-        """The seq of a message from anywhere, which must be the one it had everywhere else."""
+        """The seq of a message from anywhere, which must be the one it had everywhere else. Raises `KeyError` or
+        `ValueError` for what is no message."""
         text, room, position = message["text"], message["room"], Position.parse(message["id"])
-        self._check_epoch(position)
-        if self.attempted.get(text) != room:
-            self.violate(f"{message['id']} is {text!r} in {room}, which nobody published there")
-        if position.seq not in self._text_of:
-            insort(self._seqs.setdefault(room, []), position.seq)
-        if (seq := self._seq_of.setdefault(text, position.seq)) != position.seq:
-            self.violate(f"{text!r} is stored twice: as {seq} and as {position.seq}")
-        if (other := self._text_of.setdefault(position.seq, text)) != text:
-            self.violate(f"{position.seq} is {other!r} for one and {text!r} for another")
+        if self.same_epoch(position) and self._looks.get(position.seq) != (
+            looks := hash(repr(sorted(message.items())))
+        ):
+            if position.seq in self._looks:
+                other = self._text_of[position.seq]
+                self.violate(f"{position.seq} is {other!r} for one and {text!r} for another, or differs otherwise")
+            else:
+                self._looks[position.seq] = looks
+                self._store(text, room, position.seq)
         return position.seq
 
     def known(self, room: str, after: int, to: int) -> Sequence[int]:
@@ -100,13 +125,40 @@ class Record:
         """The greatest of them; 0 where nothing is."""
         return self._seqs.get(room, [0])[-1]
 
-    def unheard(self, room: str) -> bool:
-        """Whether something may be stored in a room that nobody ever saw."""
-        return any(self.attempted[text] == room and text not in self._seq_of for text in self.unknown)
+    def unheard(self, room: str, before: int) -> bool:
+        """Whether something may be stored in a room, with seq < before, that nobody ever saw."""
+        return any(
+            self.attempted[text] == room and text not in self._seq_of and self._floor[text] < before - 1
+            for text in self.unknown
+        )
 
-    def _check_epoch(self, position: Position) -> None:
-        if not self.epoch:
-            self.epoch = position.epoch
-        elif position.epoch != self.epoch:
+    def same_epoch(self, position: Position) -> bool:
+        """Whether it is of the log that was attacked first; the first time that it is not is a violation."""
+        self.epoch = self.epoch or position.epoch
+        if position.epoch != self.epoch and not self.epoch_changed:
+            self.epoch_changed = True
             self.violate(f"the log's epoch changed from {self.epoch} to {position.epoch}: what it held is lost")
-            self.epoch = position.epoch
+        return position.epoch == self.epoch
+
+    def judge_doubles(self, retained: int) -> None:
+        """Violates what is stored twice, where the key cannot have been forgotten with its first message: of a log
+        that retains so many. Half of them are taken, as a cap in bytes is not one in messages."""
+        for text, first, second in self._doubles:
+            if second - first < max(retained // 2, 1):
+                self.violate(f"{text!r} is stored twice: as {first} and as {second}")
+        self._doubles.clear()
+
+    def _store(self, text: str, room: str, seq: int) -> None:
+        if text in self._refused:
+            self.violate(f"{text!r} was refused, and stored all the same, as {seq}")
+        elif self.attempted.get(text) != room:
+            self.violate(f"{seq} is {text!r} in {room}, which nobody published there")
+        elif seq <= self._floor[text]:
+            self.violate(f"{text!r} is stored as {seq}, and was published when {self._floor[text]} was stored")
+        if text in self._seq_of:
+            first, second = sorted((self._seq_of[text], seq))
+            self._doubles.append(Double(text, first, second))
+        self._seq_of[text] = seq
+        self._text_of[seq] = text
+        self._newest = max(self._newest, seq)
+        insort(self._seqs.setdefault(room, []), seq)

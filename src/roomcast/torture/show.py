@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
+import signal
 import sys
 import time
 from typing import TextIO
@@ -10,9 +13,10 @@ from roomcast.torture.attack import Attack
 
 _ROWS = (
     ("acknowledged", "messages the server says are stored"),
-    ("refused", "messages it refused"),
+    ("refused", "messages it refused, or was not there for"),
     ("unknown", "messages without an answer, not tried again"),
-    ("tried again", "requests repeated with their key"),
+    ("tried again", "requests without a good answer, sent again"),
+    ("repeated", "requests sent again although they were acknowledged"),
     ("deliveries", "messages heard by followers"),
     ("cuts", "connections cut or lost"),
     ("resumes", "streams resumed"),
@@ -21,6 +25,29 @@ _ROWS = (
     ("lost at most", "messages named in them"),
     ("violations", "promises broken"),
 )
+_EVERY_TERMINAL, _EVERY_ELSEWHERE = 0.5, 10.0
+"""Seconds between two looks."""
+_FIRST = 3
+"""Violations that are shown while it is under way."""
+
+
+async def attack(under_way: Attack, table: Table) -> None:
+    """Runs one to its verdict, and shows it meanwhile. The first SIGINT ends what it does to the server and leaves
+    the verdict, the second ends it at once. Raises `Unusable`."""
+    loop = asyncio.get_running_loop()
+    running = asyncio.create_task(under_way.run())
+    interrupts = iter((under_way.stop,))
+    loop.add_signal_handler(signal.SIGINT, lambda: next(interrupts, running.cancel)())
+    try:
+        while not (await asyncio.wait({running}, timeout=table.every))[0]:
+            if under_way.begun:
+                table.show(under_way)
+        running.result()
+    except asyncio.CancelledError:
+        under_way.cut_short = True
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        table.clear()
 
 
 class Table:
@@ -28,20 +55,28 @@ class Table:
 
     def __init__(self, file: TextIO = sys.stderr) -> None:
         self._file = file
-        self._began = time.monotonic()
+        self._live = file.isatty()
+        self.every = _EVERY_TERMINAL if self._live else _EVERY_ELSEWHERE
+        self.began = time.monotonic()
         self._drawn = 0
 
     def show(self, attack: Attack) -> None:
         """As it stands."""
-        if self._file.isatty():
-            print(f"\x1b[{self._drawn}F\x1b[J" if self._drawn else "", end="", file=self._file)
-            lines = table(attack, time.monotonic() - self._began)
-            self._drawn = len(lines)
-            print("\n".join(lines), file=self._file, flush=True)
-        else:
-            counts = attack.record.counts
-            said = ", ".join(f"{counts[name]:,} {name}" for name, _ in _ROWS if counts[name])
-            print(f"{time.monotonic() - self._began:.0f} s: {said or 'nothing yet'}", file=self._file, flush=True)
+        if not self._live:
+            print(_line(attack, time.monotonic() - self.began), file=self._file, flush=True)
+            return
+        self.clear()
+        # A line that is broken in two could not be redrawn in place.
+        width = shutil.get_terminal_size().columns - 1
+        lines = [*table(attack, time.monotonic() - self.began), *attack.record.violations[:_FIRST]]
+        self._drawn = len(lines)
+        print("\n".join(line[:width] for line in lines), file=self._file, flush=True)
+
+    def clear(self) -> None:
+        """Takes away what is drawn."""
+        if self._drawn:
+            print(f"\x1b[{self._drawn}F\x1b[J", end="", file=self._file, flush=True)
+            self._drawn = 0
 
 
 def table(attack: Attack, seconds: float) -> list[str]:
@@ -61,10 +96,12 @@ def verdict(attack: Attack) -> list[str]:
     """What was found."""
     record = attack.record
     if not record.counts["violations"]:
-        return ["No promise broke."]
+        end = ", as far as it went: it was ended before the last message had reached everybody"
+        return [f"No promise broke{end if attack.cut_short else ''}."]
     more = record.counts["violations"] - len(record.violations)
+    times = "Once" if record.counts["violations"] == 1 else f"{record.counts['violations']} times"
     return [
-        f"{record.counts['violations']} times a promise broke:",
+        f"{times} a promise broke:",
         *(f"  {what}" for what in record.violations),
         *([f"  and {more} more"] if more else []),
     ]
@@ -76,3 +113,9 @@ def delays(attack: Attack) -> tuple[float, float]:
     if not measured:
         return 0.0, 0.0
     return measured[len(measured) // 2], measured[min(len(measured) - 1, len(measured) * 99 // 100)]
+
+
+def _line(attack: Attack, seconds: float) -> str:
+    counts = attack.record.counts
+    said = ", ".join(f"{counts[name]:,} {name}" for name, _ in _ROWS if counts[name])
+    return f"{seconds:.0f} s: {said or 'nothing yet'}"

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 PATIENCE = 10.0
 """Seconds that an answer may take before its connection is given up."""
+_FORM = "give the server's, such as http://localhost:8080"
 
 
 class Unusable(Exception):
@@ -21,6 +24,8 @@ class Answer(NamedTuple):
 
     status: int
     body: bytes
+    fields: Mapping[str, str] = {}
+    """Its header, the names in lower case."""
 
     @property
     def json(self) -> Any:
@@ -44,16 +49,23 @@ class Target(NamedTuple):
             parts = urlsplit(url)
             port = parts.port
         except ValueError:
-            raise Unusable(f"{url!r} is no URL: give one such as http://localhost:8080") from None
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise Unusable(f"{url!r} is no URL of a server: give one such as http://localhost:8080")
+            raise Unusable(f"{url!r} is no URL: {_FORM}") from None
+        strange = parts.query or parts.fragment or parts.username or not url.isascii() or not url.isprintable()
+        if parts.scheme not in ("http", "https") or not parts.hostname or strange or " " in url:
+            raise Unusable(f"{url!r} is no URL of a server: {_FORM}")
         tls = parts.scheme == "https"
         return cls(parts.hostname, port or (443 if tls else 80), tls, parts.path.rstrip("/"), headers)
 
+    @property
+    def authority(self) -> str:
+        """The value of `Host`."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+
     async def connect(self) -> Connection:
         """A new connection. Raises `OSError`."""
-        context = ssl.create_default_context() if self.tls else None
         async with asyncio.timeout(PATIENCE):
+            context = _context() if self.tls else None
             return Connection(self, *await asyncio.open_connection(self.host, self.port, ssl=context))
 
     async def get(self, path: str, accept: str = "application/json") -> Answer:
@@ -66,6 +78,11 @@ class Target(NamedTuple):
             connection.cut()
 
 
+@cache
+def _context() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
 class Connection:
     """One connection to the server."""
 
@@ -73,11 +90,15 @@ class Connection:
         self._target = target
         self.reader = reader
         self.writer = writer
+        self.kept = True
+        """Whether another request may follow the last answer."""
 
     async def send(self, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> None:
         """A request. Raises `OSError`."""
         target = self._target
-        fields = [("Host", f"{target.host}:{target.port}"), *target.headers, *headers.items()]
+        fields = [*target.headers, *headers.items()]
+        if not any(name.lower() == "host" for name, _ in fields):
+            fields.insert(0, ("Host", target.authority))
         if method == "POST":
             fields.append(("Content-Length", str(len(body))))
         lines = [f"{method} {target.prefix}{path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields)]
@@ -87,25 +108,49 @@ class Connection:
 
     async def head(self) -> tuple[int, dict[str, str]]:
         """A response's status and header fields. Raises `OSError` where there is none."""
-        try:
-            async with asyncio.timeout(PATIENCE):
-                head = await self.reader.readuntil(b"\r\n\r\n")
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-            raise ConnectionError("the connection ended before an answer") from error
+        head = await self._read(self.reader.readuntil(b"\r\n\r\n"))
         first, *lines = head.decode("latin-1").strip().split("\r\n")
+        protocol, _, status = first.partition(" ")
+        if not protocol.startswith("HTTP/1.") or not status[:3].isdigit():
+            raise ConnectionError("the answer is not HTTP/1")
+        if status.startswith("1"):
+            return await self.head()
         fields = (line.partition(":") for line in lines)
-        return int(first.split()[1]), {name.lower(): value.strip() for name, _, value in fields}
+        return int(status[:3]), {name.lower(): value.strip() for name, _, value in fields}
 
     async def answer(self) -> Answer:
-        """A response with its length said. Raises `OSError` where it does not come as a whole."""
+        """A response, whole by RFC 9112, section 6.3. Raises `OSError` where it does not come so."""
         status, fields = await self.head()
-        try:
-            async with asyncio.timeout(PATIENCE):
-                body = await self.reader.readexactly(int(fields.get("content-length", "0")))
-        except asyncio.IncompleteReadError as error:
-            raise ConnectionError("the connection ended within an answer") from error
-        return Answer(status, body)
+        self.kept = fields.get("connection", "").lower() != "close"
+        if fields.get("transfer-encoding", "").lower() == "chunked":
+            body = b"".join([piece async for piece in chunks(self.reader, self._read)])
+        elif "content-length" in fields or status == 204:
+            body = await self._read(self.reader.readexactly(int(fields.get("content-length", "0"))))
+        else:
+            self.kept = False
+            body = await self._read(self.reader.read())
+        return Answer(status, body, fields)
 
     def cut(self) -> None:
         """Ends it at once, whatever is under way."""
         self.writer.transport.abort()
+
+    @staticmethod
+    async def _read(read: Awaitable[bytes]) -> bytes:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                return await read
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+            raise ConnectionError("the connection ended before an answer") from error
+
+
+async def chunks(
+    reader: asyncio.StreamReader, read: Callable[[Awaitable[bytes]], Awaitable[bytes]]
+) -> AsyncIterator[bytes]:
+    """The pieces of a body by RFC 9112, section 7.1. Raises `ValueError` where it is none."""
+    while size := int((await read(reader.readuntil(b"\r\n"))).partition(b";")[0], 16):
+        piece = await read(reader.readexactly(size + 2))
+        if not piece.endswith(b"\r\n"):
+            raise ValueError("a chunk is longer than it says")
+        yield piece[:-2]
+    await read(reader.readexactly(2))

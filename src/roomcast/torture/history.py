@@ -1,0 +1,86 @@
+"""The history, page by page, as somebody reads it who was there at the beginning and never since."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from roomcast.torture.heard import Heard, page_events
+from roomcast.torture.record import Position, Record
+from roomcast.torture.target import Answer, Target, Unusable
+
+_BACKWARDS = 97
+"""Messages of a page when it is read backwards: pages of another size begin and end elsewhere."""
+
+
+class History:
+    """The history of a server. Each method raises `OSError` where it does not answer for `patience` seconds."""
+
+    def __init__(self, target: Target, record: Record, patience: float) -> None:
+        self._target = target
+        self._record = record
+        self._patience = patience
+
+    async def position(self, room: str) -> str:
+        """Where the log is. Raises `Unusable` where there is no roomcast."""
+        answer = await self._target.get(f"/messages?{urlencode({'room': room, 'limit': 1})}")
+        try:
+            position = str(answer.json["position"])
+            Position.parse(position)
+        except (ValueError, KeyError, TypeError):
+            raise Unusable(
+                f"/messages is answered with {answer.status} and no page of history: this is no roomcast, the URL "
+                "is not the server's own, or a --header is missing"
+            ) from None
+        return position
+
+    async def after(self, room: str, start: str) -> Sequence[int]:
+        """The seqs of what is there from an id on, and the verdict on what is not."""
+        story = Heard(self._record, f"the history of {room}", [room], start)
+        while not self._record.epoch_changed:
+            page = await self._page(room, after=story.last_id, limit=1000)
+            story.begin()
+            for event in page_events(page):
+                story.hear(event)
+            if not page["messages"]:
+                break
+        story.position = max(story.position, self._record.newest(room))
+        story.judge()
+        return list(story.seqs[room])
+
+    async def before(self, room: str, forwards: Sequence[int]) -> None:
+        """Reads the same backwards: what is left of it by now."""
+        seqs: list[int] = []
+        end = ""
+        while not self._record.epoch_changed:
+            page = await self._page(room, **({"before": end} if end else {"replay": _BACKWARDS}), limit=_BACKWARDS)
+            if not page["messages"]:
+                break
+            seqs[:0] = [self._record.identify(message) for message in page["messages"]]
+            end = page["messages"][0]["id"]
+        if seqs != list(forwards[len(forwards) - len(seqs) :]):
+            self._record.violate(f"the history of {room} is another when it is read backwards")
+
+    async def retained(self) -> int:
+        """How many messages there are now, in all rooms."""
+        rooms = (await self._get("/rooms")).json["rooms"]
+        return sum(int(room["messages"]) for room in rooms)
+
+    async def _page(self, room: str, **query: Any) -> Any:
+        return (await self._get(f"/messages?{urlencode({'room': room, **query})}")).json
+
+    async def _get(self, path: str) -> Answer:
+        """Again and again: a server that is away for a while breaks no promise."""
+        end = asyncio.get_running_loop().time() + self._patience
+        while True:
+            try:
+                answer = await self._target.get(path)
+                if answer.status == 200:
+                    return answer
+                raise ConnectionError(f"{path} is answered with {answer.status}")
+            except (OSError, TimeoutError, ValueError):
+                if asyncio.get_running_loop().time() > end:
+                    raise
+            await asyncio.sleep(0.1)

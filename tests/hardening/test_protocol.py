@@ -1,0 +1,281 @@
+"""Hundreds of connections at once that speak HTTP badly, beside a follower that goes on as if nothing was.
+
+tests/server/test_http.py looks at what each of them is answered; here is what they do to the process: its memory,
+its files and its tasks, while they are there and when they are gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import socket
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from random import Random
+
+import pytest
+
+from tests.hardening.process import open_files, resident_bytes
+from tests.observer import Observer
+from tests.raw import JSON, post, request
+from tests.running import PATIENCE, Running, wait_for
+
+BODY = b'{"room":"a","text":"x"}'
+FOLLOW = request("GET", "/messages?room=a&replay=none")
+CHUNKED = request("POST", "/messages", JSON, "Transfer-Encoding: chunked")
+GET_CHUNKED = request("GET", "/messages?room=a&replay=none", "Transfer-Encoding: chunked")
+MEGABYTE = b"x" * 1_000_000
+ENOUGH = 2.0
+"""Seconds after which the impatient server has ended whatever takes too long."""
+
+_IMPATIENT = """
+import asyncio, signal, sys
+from roomcast.server import front, http, listen, publish
+http.HEAD_SECONDS = publish.BODY_SECONDS = 1.0
+listen._TICKS_A_LOOK = 1
+signal.signal(signal.SIGUSR1, lambda *_: print("tasks:", len(asyncio.all_tasks()), file=sys.stderr, flush=True))
+from roomcast.cli import main
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One that gives a request a second, and says how many tasks it has."""
+    command = [sys.executable, "-c", _IMPATIENT, "serve", "--port=0", "--page-port=0", "--no-access-log"]
+    running = Running(command, tmp_path_factory.mktemp("server"))
+    running.port = int(running.wait_until_it_says(r"follow +http://localhost:(\d+)/")[1])
+    yield running
+    said = running.said()
+    assert "Traceback" not in said, said[said.index("Traceback") :][:3000]
+    running.kill()
+
+
+class Healthy:
+    """A follower and a publisher that want nothing but a message now and then."""
+
+    def __init__(self, server: Running) -> None:
+        self.delays: list[float] = []
+        self.peak = 0
+        """The most memory that the process had meanwhile."""
+        self._server = server
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Healthy:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with Observer(self._server.port, "/messages?room=healthy&replay=none") as follower:
+            follower.until_live()
+            while not self._over.is_set() or len(self.delays) < 10:
+                began = time.monotonic()
+                stored = self._server.publish("still here?", "healthy")
+                assert follower.next().json == stored
+                self.delays.append(time.monotonic() - began)
+                self.peak = max(self.peak, resident_bytes(self._server.process.pid))
+                self._over.wait(0.02)
+
+    def check(self) -> None:
+        assert max(self.delays) < 2, sorted(self.delays)[-5:]
+        assert statistics.median(self.delays) < 0.2
+
+
+class Client:
+    """One of hundreds."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, random: Random) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.random = random
+
+    async def send(self, data: bytes) -> bool:
+        """Whether it could."""
+        with suppress(ConnectionError):
+            self.writer.write(data)
+            await self.writer.drain()
+            return True
+        return False
+
+    async def end(self) -> bytes:
+        """What is said until the server ends the connection, the newest of it."""
+        said = b""
+        with suppress(ConnectionError):
+            while data := await self.reader.read(65536):
+                said = (said + data)[-10_000:]
+        return said
+
+
+Attack = Callable[[Client], Awaitable[None]]
+
+
+async def half_a_request(client: Client) -> None:
+    whole = client.random.choice([post(BODY), FOLLOW, CHUNKED + b"5\r\n"])
+    half = whole[: client.random.randrange(len(whole) - 1)]
+    await client.send(half)
+    assert (await client.end())[:13] in (b"", b"HTTP/1.1 408 ")
+
+
+async def a_head_byte_by_byte(client: Client) -> None:
+    """Slowloris: never silent, and never at its end."""
+    await client.send(b"GET /messages?room=a HTTP/1.1\r\nHost: x\r\nX: ")
+    reading = asyncio.create_task(client.end())
+    while not reading.done() and await client.send(b"x"):
+        await asyncio.wait({reading}, timeout=0.1)
+    assert await reading == b""
+
+
+async def a_body_byte_by_byte(client: Client) -> None:
+    await client.send(CHUNKED if client.random.random() < 0.5 else post(BODY + b" " * 10_000)[:-10_000])
+    reading = asyncio.create_task(client.end())
+    while not reading.done() and await client.send(b"1\r\n \r\n"):
+        await asyncio.wait({reading}, timeout=0.1)
+    assert (await reading)[:13] in (b"HTTP/1.1 408 ", b"HTTP/1.1 400 ", b"HTTP/1.1 201 ", b"")
+
+
+async def a_megabyte_of_header(client: Client) -> None:
+    await client.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + MEGABYTE)
+    assert (await client.end())[:13] in (b"", b"HTTP/1.1 431 ")
+
+
+async def a_chunked_body_without_end(client: Client) -> None:
+    size = client.random.choice([1, 1_000, 65_536])
+    chunk = b"%x\r\n%b\r\n" % (size, b" " * size)
+    await client.send(CHUNKED)
+    reading = asyncio.create_task(client.end())
+    while not reading.done() and await client.send(chunk * (1 + 65_536 // size)):
+        await asyncio.wait({reading}, timeout=0)
+    assert (await reading)[:13] in (b"HTTP/1.1 413 ", b"HTTP/1.1 408 ", b"")
+
+
+async def trailers_without_end(client: Client) -> None:
+    await client.send(CHUNKED + b"%x\r\n%b\r\n0\r\n" % (len(BODY), BODY))
+    reading = asyncio.create_task(client.end())
+    while not reading.done() and await client.send(b"X-Trailer: y\r\n" * 5_000):
+        await asyncio.wait({reading}, timeout=0)
+    assert (await reading)[:13] in (b"HTTP/1.1 408 ", b"")
+
+
+async def garbage(client: Client) -> None:
+    await client.send(client.random.randbytes(client.random.choice([10, 1_000, 100_000])))
+    assert (await client.end())[:13] in (b"", b"HTTP/1.1 400 ")
+
+
+async def pipelined_requests(client: Client) -> None:
+    """All sent before the first answer is read."""
+    count = 50
+    await client.send(
+        (post(BODY) + request("GET", "/healthz")) * count + request("GET", "/x", "Connection: close")
+    )
+    assert (await client.reader.read()).count(b"HTTP/1.1 ") == 2 * count + 1
+
+
+async def pages_that_nobody_reads(client: Client) -> None:
+    page = request("GET", "/messages?room=healthy&limit=1000", "Accept: application/json")
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ENOUGH):
+            await client.send(page * 1_000)
+
+
+async def answers_that_nobody_reads(client: Client) -> None:
+    """Each publish in a segment of its own, as a client sends them that waits for the answers."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ENOUGH):
+            while await client.send(post(b"{")):  # noqa: ASYNC110
+                await asyncio.sleep(0)
+
+
+async def over_http_1_0(client: Client) -> None:
+    follows = client.random.random() < 0.5
+    whole = FOLLOW if follows else post(BODY)
+    await client.send(whole.replace(b"HTTP/1.1", b"HTTP/1.0"))
+    if follows:
+        assert b"event: live" in await client.reader.readuntil(b"event: live")
+        client.writer.close()
+    else:
+        assert (await client.end()).startswith(b"HTTP/1.1 201 ")
+
+
+async def a_follower_with_a_body(client: Client) -> None:
+    begin = client.random.choice([GET_CHUNKED, request("GET", "/messages?room=a&replay=none", body=MEGABYTE)])
+    await client.send(begin[:100_000])
+    await client.reader.readuntil(b"event: live")
+    for _ in range(20):
+        await client.send(b"1000\r\n" + b"x" * 4096 + b"\r\n")
+    client.writer.close()
+
+
+async def a_follower_that_goes_on_talking(client: Client) -> None:
+    await client.send(FOLLOW)
+    await client.reader.readuntil(b"event: live")
+    for _ in range(3):
+        assert await client.send(MEGABYTE)
+    client.writer.close()
+
+
+@pytest.mark.parametrize(
+    ("attack", "connections"),
+    [
+        (half_a_request, 500),
+        (a_head_byte_by_byte, 500),
+        (a_body_byte_by_byte, 300),
+        (a_megabyte_of_header, 60),
+        (a_chunked_body_without_end, 60),
+        (trailers_without_end, 10),
+        (garbage, 500),
+        (pipelined_requests, 60),
+        (pages_that_nobody_reads, 60),
+        (answers_that_nobody_reads, 20),
+        (over_http_1_0, 500),
+        (a_follower_with_a_body, 100),
+        (a_follower_that_goes_on_talking, 30),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_who_speaks_http_badly_holds_up_nobody_and_leaves_nothing(
+    server: Running, attack: Attack, connections: int
+) -> None:
+    pid = server.process.pid
+    server.publish("x")
+    before, files, tasks = resident_bytes(pid), open_files(pid), tasks_of(server)
+    with Healthy(server) as healthy:
+        asyncio.run(crowd(server.port, attack, connections))
+    healthy.check()
+    wait_for(lambda: open_files(pid) <= files, "the connections' end")
+    wait_for(lambda: tasks_of(server) <= tasks, "the tasks' end")
+    assert server.metric("roomcast_followers") == 0
+    assert healthy.peak - before < 64e6, f"{before / 1e6:.0f} MB, then {healthy.peak / 1e6:.0f}"
+
+
+async def crowd(port: int, attack: Attack, connections: int) -> None:
+    async def one(seed: int) -> None:
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+        reader, writer = await asyncio.open_connection(sock=sock)
+        try:
+            await attack(Client(reader, writer, Random(seed)))
+        finally:
+            writer.transport.abort()
+
+    async with asyncio.timeout(2 * PATIENCE), asyncio.TaskGroup() as group:
+        for seed in range(connections):
+            group.create_task(one(seed))
+
+
+def tasks_of(server: Running) -> int:
+    said = len(re.findall(r"^tasks: ", server.said(), re.MULTILINE))
+    server.process.send_signal(signal.SIGUSR1)
+    wait_for(lambda: len(re.findall(r"^tasks: \d+\n", server.said(), re.MULTILINE)) > said, "a count of tasks")
+    return int(re.findall(r"^tasks: (\d+)\n", server.said(), re.MULTILINE)[-1])

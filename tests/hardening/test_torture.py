@@ -1,0 +1,336 @@
+"""The attacker finds what it must, and raises no false alarm."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+import roomcast.torture
+from roomcast.torture import target
+from roomcast.torture.attack import Attack, Plan
+from roomcast.torture.publisher import Publisher
+from roomcast.torture.record import Record
+from roomcast.torture.target import Answer, Target, Unusable
+from tests.conftest import Serve, require
+from tests.hardening import liar
+from tests.running import PATIENCE, Running, wait_for
+
+COMMAND = [sys.executable, "-m", "roomcast", "torture"]
+
+
+def plan(**changes: Any) -> Plan:
+    few = Plan(seconds=0.6, followers=12, publishers=3, rooms=3, pause=0.004, life=0.15, patience=1.5)
+    return Plan(**{**vars(few), **changes})
+
+
+async def attacked(server: liar.Honest) -> Attack:
+    async with server.serve() as url:
+        attack = Attack(Target.parse(url), plan())
+        await attack.run()
+    return attack
+
+
+@pytest.mark.parametrize("retained", [40, 10_000])
+async def test_an_honest_server_is_believed(retained: int) -> None:
+    server = liar.Honest()
+    server.retained = retained
+    attack = await attacked(server)
+    assert attack.record.violations == [], attack.plan
+    counts = attack.record.counts
+    for name in ("acknowledged", "deliveries", "resumes", "repeated", "cuts"):
+        assert counts[name] > 0, name
+    assert bool(counts["gaps"]) == (retained == 40)
+    assert any(len(follower.stories) > 1 for follower in attack.followers)
+
+
+@pytest.mark.parametrize(
+    ("server", "words"),
+    [
+        (liar.LosesAcknowledged, "never heard .+ and of no gap"),
+        (liar.LosesForOneFollower, "follower .+ never heard"),
+        (liar.LosesFromHistory, "the history of .+ never heard"),
+        (liar.LosesFromHistoryBackwards, "another when it is read backwards"),
+        (liar.Doubles, r"heard fake-(\d+) after \1$"),
+        (liar.DoublesAtTheSeam, r"heard fake-(\d+) after \1$"),
+        (liar.Reorders, r"heard fake-\d+ after \d+$"),
+        (liar.TellsAnother, "for one and .+ for another"),
+        (liar.TellsOfOtherRooms, "which it does not follow"),
+        (liar.TellsNoGap, "of no gap that names it"),
+        (liar.TellsAFalseGap, "where nothing is lost"),
+        (liar.TellsAGapInAnotherRoom, "was told of a gap in .'x'., and follows"),
+        (liar.TellsTooSmallAGap, r"of at most \d+, and lost \d+"),
+        (liar.TellsTooLargeAGap, "more than there can be"),
+        (liar.TellsAGapThatEndsElsewhere, "was told of a gap up to .+ under the id"),
+        (liar.TellsAGapForWhatIsThere, r"and \d+ is still there"),
+        (liar.BatchesWithHoles, "which are not consecutive"),
+        (liar.StoresWhatItRefuses, "was refused, and stored all the same"),
+        (liar.ForgetsKeys, "is stored twice"),
+        (liar.ChangesTheEpoch, "the log's epoch changed from fake to other"),
+        (liar.GoesBackInTime, "of 2026-11-21.+ after 2026-11-22"),
+        (liar.Stalls, "was not caught up after|never heard"),
+        (liar.CountsWrong, "were replayed"),
+        (liar.SaysNonsense, "was sent what is no event stream"),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "",
+)
+async def test_a_server_that_lies_is_found_out(server: type[liar.Honest], words: str) -> None:
+    attack = await attacked(server())
+    assert any(re.search(words, said) for said in attack.record.violations), attack.record.violations
+
+
+@pytest.mark.parametrize("log", ["memory:", "sqlite:test.db"])
+@pytest.mark.parametrize("retained", [10, 10_000])
+async def test_roomcast_passes_a_short_attack(serve: Serve, log: str, retained: int) -> None:
+    server = serve("--log", log, "--max-messages", str(retained), "--no-access-log")
+    attack = Attack(Target.parse(server.url), plan(seconds=2, followers=40, rooms=5, life=0.4, patience=PATIENCE))
+    await attack.run()
+    assert attack.record.violations == [], attack.plan
+    assert bool(attack.record.counts["gaps"]) == (retained == 10)
+    assert "Traceback" not in server.said()
+
+
+async def test_a_server_that_is_away_for_a_while_breaks_no_promise(serve: Serve) -> None:
+    """Ended in both ways, with followers and publishers under way."""
+    server = serve()
+    attack = Attack(Target.parse(server.url), plan(seconds=60, patience=PATIENCE))
+    running = asyncio.create_task(attack.run())
+    for end in (Running.kill, Running.terminate):
+        known = attack.record.counts["acknowledged"]
+        known += 100
+        await asyncio.to_thread(wait_for, lambda: attack.record.counts["acknowledged"] > known, "messages")  # noqa: B023
+        await asyncio.to_thread(end, server)
+        await asyncio.sleep(0.3)  # long enough for everybody to meet nobody
+        server = await asyncio.to_thread(serve, "--port", str(server.port))
+    attack.stop()
+    await running
+    assert attack.record.violations == []
+    assert attack.record.counts["tried again"] > 0
+
+
+def test_a_message_published_later_has_the_greater_id() -> None:
+    record = Record()
+    record.attempt(["one"], "a")
+    record.acknowledge(["one"], [{"id": "x-7", "room": "a", "text": "one"}])
+    record.attempt(["two"], "a")
+    record.acknowledge(["two"], [{"id": "x-6", "room": "a", "text": "two"}])
+    assert record.violations == ["'two' is stored as 6, and was published when 7 was stored"]
+
+
+def test_a_key_may_be_forgotten_with_its_message() -> None:
+    record = Record()
+    record.attempt(["one"], "a")
+    for seq in (7, 30):
+        record.identify({"id": f"x-{seq}", "room": "a", "text": "one"})
+    record.judge_doubles(retained=10)
+    assert record.violations == []
+
+
+async def test_a_publisher_that_meets_503_waits_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    answers = iter([503, 503, 201])
+
+    async def answer(self: Publisher, request: object) -> Answer:
+        fields = {"content-type": "application/problem+json", "retry-after": "7"}
+        return Answer(next(answers), b'{"id": "x-1", "room": "a", "text": "p-0"}', fields)
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(Publisher, "_post", answer)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    record = Record()
+    assert await Publisher(Target("x", 1, False, ""), record, ["a"], "p", Random(1)).publish("a")
+    assert slept == [7, 7]
+    assert (record.counts["acknowledged"], record.counts["tried again"], record.violations) == (1, 2, [])
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["localhost:8080", "ftp://x", "http://", "http://x:99999", "http://x/?y", "http://a b/", "http://x/\r\n"],
+)
+def test_what_is_no_url_of_a_server_is_refused(url: str) -> None:
+    with pytest.raises(Unusable, match="such as http://localhost:8080"):
+        Target.parse(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "authority", "prefix"),
+    [
+        ("http://localhost:8080", "localhost:8080", ""),
+        ("https://example.org/live/", "example.org", "/live"),
+        ("http://[::1]:81/", "[::1]:81", ""),
+    ],
+)
+def test_a_url_says_where_the_server_is(url: str, authority: str, prefix: str) -> None:
+    parsed = Target.parse(url)
+    assert (parsed.authority, parsed.prefix) == (authority, prefix)
+
+
+def torture(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    few = ["--followers=5", "--publishers=1", "--rooms=2", "--minutes=0.01"]
+    return subprocess.run([*COMMAND, *few, *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_command_says_what_it_found(server: Running) -> None:
+    done = torture(server.url, "--seed=7")
+    assert done.returncode == 0, done
+    assert re.search(r"^ +[1-9]\d*  acknowledged", done.stdout, re.MULTILINE)
+    assert "seed 7" in done.stdout
+    assert done.stdout.endswith("\nNo promise broke.\n")
+    assert done.stderr == ""
+
+
+def test_the_command_ends_with_1_where_a_promise_broke() -> None:
+    async def run() -> subprocess.CompletedProcess[str]:
+        async with liar.CountsWrong().serve() as url:
+            return await asyncio.to_thread(torture, url)
+
+    done = asyncio.run(run())
+    assert done.returncode == 1
+    assert "times a promise broke:\n  follower" in done.stdout
+
+
+def test_the_command_refuses_what_it_cannot_use_in_one_sentence(server: Running) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        nobody = f"http://127.0.0.1:{free.getsockname()[1]}"
+        for url, words in [
+            (nobody, "is the server running"),
+            ("localhost", "no URL"),
+            (f"{server.url}/messages", "not the server's own"),
+            (server.url.replace("http:", "https:"), "is the server running"),
+        ]:
+            done = torture(url)
+            assert (done.returncode, done.stdout) == (2, ""), done
+            assert re.fullmatch(rf"roomcast: .*{words}.*\n", done.stderr), done.stderr
+
+
+def test_the_first_interrupt_ends_with_the_verdict_and_the_second_at_once(server: Running) -> None:
+    for interrupts, status, words in [(1, 0, "No promise broke.\n"), (2, 130, "before the last message")]:
+        arguments = [*COMMAND, "--minutes=9", server.url]
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            before = server.metric("roomcast_messages_published_total")
+            wait_for(lambda: server.metric("roomcast_messages_published_total") > before + 100, "an attack")  # noqa: B023
+            if interrupts == 2:
+                server.process.send_signal(signal.SIGSTOP)  # so that the first leaves it waiting
+            for _ in range(interrupts):
+                process.send_signal(signal.SIGINT)
+                if interrupts == 2:
+                    wait_for(lambda: signal_taken(process.pid), "the signal to be taken")
+            out, err = process.communicate(timeout=PATIENCE)
+            server.process.send_signal(signal.SIGCONT)
+            assert process.returncode == status, (out, err)
+            assert words in out
+            assert "Traceback" not in err
+
+
+def signal_taken(pid: int) -> bool:
+    """Whether no SIGINT waits for the process."""
+    pending = re.findall(r"^(?:Sig|Shd)Pnd:\s+(\w+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return not any(int(mask, 16) >> (signal.SIGINT - 1) & 1 for mask in pending)
+
+
+def test_in_a_terminal_the_table_is_redrawn_in_place(server: Running) -> None:
+    command = " ".join([*COMMAND, "--minutes=0.03", "--followers=3", server.url])
+    done = subprocess.run(
+        [require("script"), "-qec", command, "/dev/null"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0
+    assert re.search(r"\x1b\[\d+F\x1b\[J", done.stdout)
+    assert done.stdout.count("acknowledged") > done.stdout.count("\x1b[J")
+
+
+async def test_it_attacks_through_tls_a_prefix_and_a_header(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = tmp_path / "c.pem"
+    new = [require("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
+    new += [
+        "-addext",
+        "subjectAltName=DNS:localhost",
+        "-keyout",
+        str(certificate),
+        "-out",
+        str(tmp_path / "d.pem"),
+    ]
+    await asyncio.to_thread(subprocess.run, new, check=True, capture_output=True)
+    certificate.write_text(certificate.read_text() + (tmp_path / "d.pem").read_text())
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    server = serve()
+    async with front(server.port, context) as port:
+        url, header = f"https://localhost:{port}/live/", ("X-Let-Me", "in")
+        with pytest.raises(Unusable, match="not trusted"):
+            await Attack(Target.parse(url, (header,)), plan()).run()
+        target._context.cache_clear()
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        with pytest.raises(Unusable, match="answered with 403"):
+            await Attack(Target.parse(url), plan()).run()
+        attack = Attack(Target.parse(url, (header,)), plan(patience=PATIENCE))
+        await attack.run()
+        target._context.cache_clear()
+    assert attack.record.violations == []
+    assert attack.record.counts["resumes"] > 0
+
+
+@asynccontextmanager
+async def front(behind: int, context: ssl.SSLContext) -> AsyncIterator[int]:
+    """The port of a proxy with a path of its own, for those who know the header."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back = None
+        with suppress(OSError, asyncio.IncompleteReadError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            if b"\r\nX-Let-Me: in\r\n" not in head:
+                writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                await writer.drain()
+            else:
+                back_reader, back = await asyncio.open_connection("127.0.0.1", behind)
+                back.write(one_request(head))
+                await asyncio.wait(
+                    [
+                        asyncio.create_task(pass_on(reader, back)),
+                        asyncio.create_task(pass_on(back_reader, writer)),
+                    ],
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+        for one in (writer, back):
+            if one:
+                one.close()
+
+    listener = await asyncio.start_server(serve, "localhost", 0, family=socket.AF_INET, ssl=context)
+    async with listener:
+        yield listener.sockets[0].getsockname()[1]
+
+
+def one_request(head: bytes) -> bytes:
+    """Without the prefix, and the last of its connection."""
+    return head.replace(b" /live/", b" /", 1).replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+
+
+async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+
+
+def test_the_attacker_shares_no_code_with_the_server() -> None:
+    for file in Path(roomcast.torture.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert all(name.startswith("roomcast.torture.") for name in names if name.startswith("roomcast"))
