@@ -1,9 +1,9 @@
 """Our decoder of event streams beside others' on the same bytes: `python -m benchmarks.decoders`.
 
-Messages of 1 KB, framed as roomcast frames them. Each decoder is given pieces of bytes and makes events of them, as
-it does for its users: httpx-sse from an httpx response, since it decodes what that gives; and its decoder by itself,
-without httpx's part. The best of many turns counts: whatever else a machine does makes a turn longer, and none
-shorter.
+Messages of 1 KB, framed as roomcast frames them. Each decoder is given pieces of bytes and makes events of them,
+as it does for its users: httpx-sse from an httpx response, since it decodes what that gives; and its decoder by
+itself, without httpx's part. The best of many turns counts: whatever else a machine does makes a turn longer, and
+none shorter.
 """
 
 from __future__ import annotations

@@ -13,15 +13,12 @@ from tests.test_docs import ROOT, blocks
 EXAMPLES = blocks((ROOT / "docs/client.md").read_text(), "python")
 
 
+SAID = ["was geht ab in buxtehude?", "order.paid {'order': 7}", "developers", "message"]
+
+
 @pytest.mark.parametrize(
     ("example", "said"),
-    [
-        *zip(
-            EXAMPLES,
-            ["was geht ab in buxtehude?", "order.paid {'order': 7}", "developers", "message"],
-            strict=True,
-        )
-    ],
+    [*zip(EXAMPLES, SAID, strict=True)],
     ids=["async", "sync", "auth", "sse"],
 )
 async def test_an_example_runs(
@@ -30,7 +27,7 @@ async def test_an_example_runs(
     server.publish("x")
     names: dict[str, Any] = {}
     exec(example, names)
-    url = server.url if "sse" not in example else f"{server.url}/messages?room=developers"
+    url = server.url if "client.sse" not in example else f"{server.url}/messages?room=developers"
     running = names["main"](url)
     if inspect.isawaitable(running):
         await running
