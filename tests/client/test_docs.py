@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import textwrap
 from typing import Any
 
 import pytest
 
-from tests.running import Running
+from tests.running import PATIENCE, Running
 from tests.test_docs import ROOT, blocks
 
 EXAMPLES = blocks((ROOT / "docs/client.md").read_text(), "python")
@@ -32,3 +34,22 @@ async def test_an_example_runs(
     if inspect.isawaitable(running):
         await running
     assert said in capsys.readouterr().out
+
+
+async def test_the_readmes_example_runs(server: Running, capsys: pytest.CaptureFixture[str]) -> None:
+    [example] = blocks((ROOT / "README.md").read_text(), "py")
+    names: dict[str, Any] = {}
+    exec(
+        "async def main():\n" + textwrap.indent(example.replace("http://localhost:8080", server.url), "    "),
+        names,
+    )
+    server.publish("from the readme")
+    running = asyncio.create_task(names["main"]())
+    said = ""
+    async with asyncio.timeout(PATIENCE):
+        while "from the readme" not in said or "Live" not in said:
+            await asyncio.sleep(0.01)
+            said += capsys.readouterr().out
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
