@@ -1,0 +1,173 @@
+"""The client for an event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+import httpx
+
+from roomcast.client import messages, request
+from roomcast.client.call import AGAIN_ON, Call
+from roomcast.client.driver import OnOpen, OnPause
+from roomcast.client.http import Ask, AsyncGiven, AsyncHttp, Auth, Headers, Options, Proxy
+from roomcast.client.messages import Gap, Live, Message, Page, Publication, Room
+from roomcast.client.request import UNSET, Replay, Since
+from roomcast.client.source import Source
+from roomcast.client.sse import AsyncEventSource
+from roomcast.wire.decode import Event
+
+
+class AsyncFollower:
+    """An asynchronous iterator over what a stream brings, for one task."""
+
+    def __init__(self, source: AsyncEventSource) -> None:
+        self._source = source
+
+    @property
+    def last_event_id(self) -> str:
+        """That of what was taken last: `follow(..., last_event_id=...)` goes on there another time."""
+        return self._source.last_event_id
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Message | Gap | Live:
+        while True:
+            event = await anext(self._source)
+            assert isinstance(event, Event)
+            if (found := messages.heard(event)) is not None:
+                return found
+
+    async def aclose(self) -> None:
+        """Ends the stream and the iteration, in whatever task it waits."""
+        await self._source.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+class AsyncClient:
+    """A roomcast server.
+
+    `headers`, `auth` (a bearer token, a user and a password, or what httpx takes) and `proxy` may be functions or
+    coroutine functions, called for each request. `heartbeat` is the server's, in seconds: a stream that says
+    nothing for 2.5 of them is dead. `patience`: seconds in which a request is tried again where the server is
+    away. `max_delay`: seconds between two connections of a stream at most. `more` goes to httpx's client, such as
+    `verify`.
+
+    Requests raise the server's own errors (`roomcast.errors`: `Invalid`, `TooLarge`, `KeyReused`, …),
+    `Unreachable` where there was no answer in time, and `Refused` where it is none of roomcast's."""
+
+    def __init__(
+        self,
+        url: str = "http://localhost:8080",
+        *,
+        headers: AsyncGiven[Headers | None] = None,
+        auth: AsyncGiven[Auth] = None,
+        proxy: AsyncGiven[Proxy] = None,
+        heartbeat: float = 15.0,
+        patience: float = 30.0,
+        max_delay: float = 60.0,
+        **more: Any,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._http = AsyncHttp(Options(headers, auth, proxy, more))
+        self._heartbeat = heartbeat
+        self._patience = patience
+        self._max_delay = max_delay
+
+    def follow(
+        self,
+        *rooms: str,
+        since: Since | None = None,
+        replay: Replay | None = None,
+        last_event_id: str | None = None,
+        on_open: OnOpen | None = None,
+        on_pause: OnPause | None = None,
+    ) -> AsyncFollower:
+        """Messages of these rooms, gaps, and `Live` each time a replay ends, over all reconnects; for ever.
+
+        It starts at `last_event_id`, else `since`, else `replay` (`all` by default), and connects when it is
+        first iterated. `on_open` is called with each stream's response, `on_pause` before each pause; what they
+        raise ends it. Raises `Invalid`, and `Refused`."""
+        source = Source(last_event_id=last_event_id or "", max_delay=self._max_delay, again_on=AGAIN_ON)
+        ask = request.follow(self.url, rooms, since, replay, self._heartbeat)
+        return AsyncFollower(AsyncEventSource(self._http, ask, source, on_open=on_open, on_pause=on_pause))
+
+    async def publish(
+        self,
+        room: str,
+        *,
+        text: str | None = None,
+        data: Any = UNSET,
+        type: str | None = None,
+        user: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Message:
+        """Stores a message durably, once, however often it must be tried. `data` is anything that JSON can say."""
+        body = request.publication(room, text=text, data=data, type=type, user=user)
+        return messages.messages(await self._ask(request.publish(self.url, body, idempotency_key)))[0]
+
+    async def publish_batch(
+        self, publications: Iterable[Publication | Mapping[str, Any]], *, idempotency_key: str | None = None
+    ) -> list[Message]:
+        """Stores 1 to 1,000 messages, all or none, with consecutive ids."""
+        return messages.messages(await self._ask(request.publish(self.url, [*publications], idempotency_key)))
+
+    async def history(
+        self,
+        *rooms: str,
+        after: str | None = None,
+        before: str | None = None,
+        since: Since | None = None,
+        replay: Replay | None = None,
+        limit: int | None = None,
+    ) -> Page:
+        """A page of at most `limit` (100) messages, of which a page has at most 1,000."""
+        ask = request.history(self.url, rooms, after=after, before=before, since=since, replay=replay, limit=limit)
+        return messages.page(await self._ask(ask))
+
+    async def message(self, id: str) -> Message:
+        """One message. Raises `NotFound`, `Gone`."""
+        return messages.messages(await self._ask(request.message(self.url, id)))[0]
+
+    async def rooms(self) -> list[Room]:
+        """Those that have messages or followers."""
+        return messages.rooms(await self._ask(request.rooms(self.url)))
+
+    async def aclose(self) -> None:
+        """Closes every connection, those of streams as well."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _ask(self, ask: Ask) -> bytes:
+        call = Call(ask, self._patience)
+        while True:
+            try:
+                response = await self._http.send(ask)
+                try:
+                    body = await response.aread()
+                finally:
+                    await response.aclose()
+            except httpx.TransportError as error:
+                pause = call.failed(error)
+            else:
+                if (wanted := call.answered(response)) is None:
+                    return body
+                pause = wanted
+            await anyio.sleep(pause)

@@ -1,0 +1,54 @@
+"""A request that has one answer: when it is tried again, and what its answer is. No I/O.
+
+Reading is harmless to repeat, and so is publishing: it has an `Idempotency-Key`, with which a request that
+follows one whose answer was lost stores nothing.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+
+import httpx
+
+from roomcast.client.errors import Unreachable, refusal, retry_after
+from roomcast.client.http import Ask
+from roomcast.client.source import is_final
+
+AGAIN_ON = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses of a server that restarts or has too much to do, or of the proxy before it."""
+_FIRST, _LONGEST = 0.1, 5.0
+"""Seconds between two attempts: doubled each time."""
+
+
+class Call:
+    """One request and its attempts."""
+
+    def __init__(self, ask: Ask, patience: float) -> None:
+        self.ask = ask
+        self._until = time.monotonic() + patience
+        self._attempts = 0
+
+    def failed(self, error: httpx.TransportError) -> float:
+        """Seconds until the next attempt. Raises `Unreachable` where there is none."""
+        if is_final(error):
+            raise error
+        said = str(error) or type(error).__name__
+        return self._again(Unreachable(f"{self.ask.url} cannot be reached: {said}"), 0)
+
+    def answered(self, response: httpx.Response) -> float | None:
+        """None where this is the answer, else seconds until the next attempt. Raises what is wrong."""
+        if response.is_success:
+            return None
+        error = refusal(response, response.content)
+        if response.status_code not in AGAIN_ON:
+            raise error
+        return self._again(error, retry_after(response))
+
+    def _again(self, error: Exception, at_least: float) -> float:
+        pause: float = min(_FIRST * 2.0 ** min(self._attempts, 10), _LONGEST)
+        pause = max(at_least, pause * (0.5 + random.random() / 2))
+        self._attempts += 1
+        if time.monotonic() + pause > self._until:
+            raise error
+        return pause

@@ -1,0 +1,157 @@
+"""What a follower is given, typed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NotRequired, TypedDict
+
+import msgspec
+from msgspec import Raw, Struct
+
+from roomcast.client.errors import Refused
+from roomcast.wire.decode import Event
+
+
+class Publication(TypedDict):
+    """A message to publish. `text` may be left out where `data` is there."""
+
+    room: str
+    text: NotRequired[str]
+    data: NotRequired[Any]
+    type: NotRequired[str]
+    user: NotRequired[str]
+
+
+class Message(Struct, frozen=True):
+    """A stored message."""
+
+    id: str
+    room: str
+    user: str
+    timestamp: datetime
+    """When it was stored, in UTC; never earlier than the message before it."""
+    text: str | None = None
+    type: str | None = None
+    data: Any = None
+    """None as well where it has none: `json` tells the difference."""
+    json: str = ""
+    """All of it as the server sent it: one line."""
+
+
+class Gap(Struct, frozen=True):
+    """Messages that may be lost: they came after `after` and before `resumes_at`."""
+
+    after: str | None
+    """The id that was resumed from; None for a `since`."""
+    resumes_at: str | None
+    """The id of the message that comes next; None where there is none yet."""
+    rooms: tuple[str, ...]
+    lost_at_most: int | None
+    """None where it cannot be known."""
+    reason: str
+    """`trimmed`, `epoch`, `future` or `malformed`."""
+    id: str = ""
+    """The position just before `resumes_at`."""
+
+
+class Live(Struct, frozen=True):
+    """The replay is over: what comes from here on is new."""
+
+    replayed: int
+    """How many messages this connection replayed."""
+    id: str = ""
+    """The position reached."""
+
+
+class Page(Struct, frozen=True):
+    """A page of history."""
+
+    messages: Sequence[Message]
+    """Oldest first."""
+    position: str
+    """Where a `follow(..., last_event_id=position)` goes on without a seam, also from an empty page."""
+    gap: Gap | None
+
+
+class Room(Struct, frozen=True):
+    """A room that has messages or followers."""
+
+    room: str
+    messages: int
+    """Retained now."""
+    newest: str | None
+    newest_at: datetime | None
+    followers: int
+
+
+class _Page(Struct):
+    messages: list[Raw]
+    position: str
+    gap: Gap | None = None
+
+
+class _Rooms(Struct):
+    rooms: list[Room]
+
+
+_message = msgspec.json.Decoder(Message)
+_gap = msgspec.json.Decoder(Gap)
+_live = msgspec.json.Decoder(Live)
+_page = msgspec.json.Decoder(_Page)
+_rooms = msgspec.json.Decoder(_Rooms)
+_list = msgspec.json.Decoder(list[Raw])
+_BAD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_RESERVED = ("open", "error")
+
+
+def heard(event: Event) -> Message | Gap | Live | None:
+    """What an event of a stream says; None for what only later versions know. Raises `Refused` where it is not
+    what roomcast says."""
+    try:
+        if event.type == "gap":
+            return msgspec.structs.replace(_gap.decode(event.data), id=event.id)
+        if event.type == "live":
+            return msgspec.structs.replace(_live.decode(event.data), id=event.id)
+        if event.type in _RESERVED or event.type.startswith("roomcast."):
+            return None
+        return message(event.data)
+    except _BAD as error:
+        raise _foreign(event.data, error) from None
+
+
+def message(text: str) -> Message:
+    """The message that a line of JSON is."""
+    decoded = _message.decode(text)
+    msgspec.structs.force_setattr(decoded, "json", text)
+    return decoded
+
+
+def page(body: bytes) -> Page:
+    """Raises `Refused`."""
+    try:
+        decoded = _page.decode(body)
+        return Page([message(bytes(raw).decode()) for raw in decoded.messages], decoded.position, decoded.gap)
+    except _BAD as error:
+        raise _foreign(body, error) from None
+
+
+def messages(body: bytes) -> list[Message]:
+    """One message, or an array of them. Raises `Refused`."""
+    try:
+        raws = _list.decode(body) if body.lstrip()[:1] == b"[" else [body]
+        return [message(bytes(raw).decode()) for raw in raws]
+    except _BAD as error:
+        raise _foreign(body, error) from None
+
+
+def rooms(body: bytes) -> list[Room]:
+    """Raises `Refused`."""
+    try:
+        return _rooms.decode(body).rooms
+    except _BAD as error:
+        raise _foreign(body, error) from None
+
+
+def _foreign(said: str | bytes, error: Exception) -> Refused:
+    return Refused(f"this is not what roomcast says: {said[:100]!r} ({error})")

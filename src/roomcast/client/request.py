@@ -1,0 +1,101 @@
+"""What is asked of a roomcast server: one function for each request of its API. No I/O."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from roomcast.client.http import Ask
+from roomcast.errors import Fault, Invalid
+
+Since = str | datetime | timedelta
+"""An RFC 3339 time or a duration such as `10m`, as the API has it, or Python's own (a time with its zone)."""
+Replay = str | int
+"""`all`, `none`, or how many of the newest."""
+
+READ_SECONDS = 30.0
+"""Silence after which an answer is no longer waited for."""
+_SILENCE = 2.5
+"""Heartbeats that may fail to come before a stream is dead: one is late with every hiccup of a network."""
+
+
+class Unset:
+    """No value was given: None is one, JSON's null."""
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET = Unset()
+
+
+def publish(base: str, body: Mapping[str, Any] | Sequence[Mapping[str, Any]], key: str | None) -> Ask:
+    """One message, or several at once. Raises `Invalid` where that is no JSON."""
+    headers: list[tuple[str, str | bytes]] = [
+        ("Accept", "application/json"),
+        ("Content-Type", "application/json"),
+        ("Idempotency-Key", secrets.token_hex(16) if key is None else key),
+    ]
+    return Ask("POST", f"{base}/messages", _encoded(body), headers, READ_SECONDS)
+
+
+def publication(room: str, **fields: Any) -> dict[str, Any]:
+    """A message as its publisher writes it, without what was not given."""
+    given = {name: value for name, value in fields.items() if value is not None or name == "data"}
+    return {"room": room} | {name: value for name, value in given.items() if value is not UNSET}
+
+
+def follow(base: str, rooms: Sequence[str], since: Since | None, replay: Replay | None, heartbeat: float) -> Ask:
+    """A stream. Raises `ValueError` where there is no room."""
+    if not rooms:
+        raise ValueError("name the rooms to follow")
+    return Ask("GET", _messages(base, rooms, since=since, replay=replay), None, [], _SILENCE * heartbeat)
+
+
+def history(base: str, rooms: Sequence[str], **parameters: Any) -> Ask:
+    """A page of messages. Raises `ValueError` where there is no room."""
+    if not rooms:
+        raise ValueError("name the rooms to read")
+    return _json(_messages(base, rooms, **parameters))
+
+
+def message(base: str, id: str) -> Ask:
+    """One message."""
+    return _json(f"{base}/messages/{quote(id, safe='')}")
+
+
+def rooms(base: str) -> Ask:
+    """The rooms there are."""
+    return _json(f"{base}/rooms")
+
+
+def _json(url: str) -> Ask:
+    return Ask("GET", url, None, [("Accept", "application/json")], READ_SECONDS)
+
+
+def _messages(base: str, rooms: Iterable[str], **parameters: Any) -> str:
+    named = [(name, _written(value)) for name, value in parameters.items() if value is not None]
+    return f"{base}/messages?{urlencode([*(('room', room) for room in rooms), *named])}"
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, timedelta):
+        return f"{-(-value // timedelta(seconds=1))}s"
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError("a time needs its zone: datetime.now(UTC), not datetime.now()")
+        return value.isoformat()
+    return str(value)
+
+
+def _encoded(body: Any) -> bytes:
+    """Not msgspec's encoder: it turns NaN into null, and what JSON lacks must be refused, not changed."""
+    try:
+        return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        detail = f"is not what JSON can say: {error}"
+        raise Invalid(f"the message {detail}", [Fault("", detail)]) from None

@@ -1,0 +1,115 @@
+"""One event source over all its connections, by the rules of WHATWG HTML, section 9.2: what is asked for, what an
+answer means, when to connect again and from where. No I/O: the drivers in `sse` do that, with `await` and without.
+
+A stream ends cleanly, or by an error (cut, silent, unreachable, and the statuses of `again_on`). After a clean
+end the next connection comes when the server wants it, which has spread its clients itself where it must. After
+an error it comes that late and up to as long again, twice as long with each failure in a row, at random: a server
+that comes back meets its clients one by one.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+import httpx
+
+from roomcast.client.errors import Busy, content_type, refusal, retry_after
+from roomcast.wire.decode import MAX_BLOCK, Decoder, Event, Item, Retry
+
+_LEAST = 0.1
+"""Seconds that the first pause after an error is spread over at least, where the server wants none."""
+_MOST = 60.0
+"""Seconds that a pause is spread over at most."""
+_MOST_DOUBLINGS = 20
+
+
+class Pause(NamedTuple):
+    """What comes before the next connection."""
+
+    seconds: float
+    error: Exception | None
+    """Why the last one ended; None where it was ended cleanly."""
+    failures: int
+    """How many in a row ended by an error and brought no event; 0 after a clean end."""
+
+
+class Source:
+    """What is known of a source while connections come and go."""
+
+    def __init__(
+        self,
+        *,
+        last_event_id: str = "",
+        retry: float = 3.0,
+        max_delay: float = 3600.0,
+        max_block: int = MAX_BLOCK,
+        again_on: Collection[int] = (),
+    ) -> None:
+        self.last_event_id = last_event_id
+        """Of the last event that was taken; after the end of a connection, of its last block."""
+        self.retry = retry
+        """Seconds: the server's word, or where it said none the caller's."""
+        self._max_delay = max_delay
+        self._max_block = max_block
+        self._again_on = again_on
+        self._failures = 0
+        self._decoder = Decoder(last_event_id, max_block)
+
+    def headers(self) -> list[tuple[str, str | bytes]]:
+        """Those that every connection has; the id as UTF-8, which is more than HTTP's text may hold."""
+        headers: list[tuple[str, str | bytes]] = [
+            ("Accept", "text/event-stream"),
+            ("Accept-Encoding", "identity"),  # what compresses holds back
+            ("Cache-Control", "no-cache"),
+        ]
+        if id := self.last_event_id.encode().strip(b" \t"):
+            headers.append(("Last-Event-ID", id))
+        return headers
+
+    def accepts(self, response: httpx.Response) -> bool:
+        """Whether it is a stream."""
+        return response.status_code == 200 and content_type(response) == "text/event-stream"
+
+    def refuse(self, response: httpx.Response, body: bytes) -> None:
+        """Raises what an answer that is no stream means: `Busy` to come again, `RoomcastError` for good."""
+        error = refusal(response, body)
+        if response.status_code in self._again_on:
+            raise Busy(error, retry_after(response))
+        raise error
+
+    def opened(self) -> None:
+        """A stream begins."""
+        self._decoder = Decoder(self.last_event_id, self._max_block)
+
+    def feed(self, data: bytes) -> Sequence[Item]:
+        """What came with these bytes. Raises `Endless`."""
+        return self._decoder.feed(data)
+
+    def take(self, item: Item) -> None:
+        """It goes to the caller now."""
+        if isinstance(item, Event):
+            self.last_event_id = item.id
+            self._failures = 0
+        elif isinstance(item, Retry):
+            self.retry = item.ms / 1000
+
+    def ended(self, error: Exception | None) -> Pause:
+        """A connection, or the attempt to make one, ended."""
+        self.last_event_id = self._decoder.last_event_id
+        wanted = self.retry
+        if isinstance(error, Busy):
+            wanted, error = max(wanted, error.seconds), error.error
+        if error is None:
+            self._failures = 0
+            return Pause(min(wanted, self._max_delay), None, 0)
+        spread = max(self.retry, _LEAST) * 2 ** min(self._failures, _MOST_DOUBLINGS)
+        self._failures += 1
+        seconds = wanted + random.random() * min(spread, _MOST)
+        return Pause(min(seconds, self._max_delay), error, self._failures)
+
+
+def is_final(error: Exception) -> bool:
+    """Whether another attempt would end the same way."""
+    return isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError)
