@@ -5,7 +5,7 @@
 
 import { KEPT, after, messagesUrl, newest } from "./api.js";
 
-/** @import { Failure, Gap, Message } from "./api.js" */
+/** @import { Gap, Message } from "./api.js" */
 
 /** A page that is being left has its stream cut too, a moment before it knows: that needs no explanation. */
 const UNLOAD_MS = 250;
