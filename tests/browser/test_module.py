@@ -41,19 +41,19 @@ class Tab:
         page.evaluate(FOLLOW, [f"{server.url}/roomcast.js", asked])
 
     @property
-    def texts(self) -> list[Any]:
+    def texts(self) -> Any:
         return self._seen("messages")
 
     @property
-    def gaps(self) -> list[Any]:
+    def gaps(self) -> Any:
         return self._seen("gaps")
 
     @property
-    def states(self) -> list[Any]:
+    def states(self) -> Any:
         return self._seen("states")
 
     @property
-    def live(self) -> list[int]:
+    def live(self) -> Any:
         return self._seen("live")
 
     @property
@@ -334,8 +334,8 @@ def test_when_the_owner_freezes_another_takes_over_and_it_catches_up_when_it_tha
     context: BrowserContext, elsewhere: str, server: Running
 ) -> None:
     owner, *rest = tabs(context, elsewhere, server, (), (), ())
-    # Playwright keeps all pages visible, and Chromium freezes only hidden ones: what it does, then. It says so, and
-    # lets nothing run any more, until it thaws.
+    # Playwright keeps all pages visible, and Chromium freezes only hidden ones: so by hand what it does. It says
+    # so, and lets nothing run any more until it thaws.
     owner.page.evaluate(
         """() => {
           document.dispatchEvent(new Event("freeze"));
@@ -435,7 +435,9 @@ def test_the_decoder_reads_a_stream_however_it_is_cut(tmp_path: Path) -> None:
         for (let size = 1; size <= bytes.length; size += 1) {{
           const decoder = new Decoder();
           const blocks = [];
-          for (let at = 0; at < bytes.length; at += size) blocks.push(...decoder.push(bytes.subarray(at, at + size)));
+          for (let at = 0; at < bytes.length; at += size) {{
+            blocks.push(...decoder.push(bytes.subarray(at, at + size)));
+          }}
           seen.add(JSON.stringify([blocks, decoder.retry, decoder.id]));
         }}
         console.log(`[${{[...seen].join()}}]`);

@@ -318,11 +318,12 @@ class Following {
     const rooms = this.#rooms;
     const page = await history(rooms, { ...start, limit: String(PAGE) }, { server: this.#server, signal: this.#stop.signal });
     this.#stop.signal.throwIfAborted();
+    if (rooms !== this.#rooms) return true; // set anew meanwhile: the page says nothing of the new ones
     if (page.messages.length && this.#state.name !== "live") this.#catchingUp(page.messages.length);
     if (page.gap) call(this.#options.onGap, page.gap);
     this.#position = page.position;
     for (const message of page.messages) this.#message(message);
-    return page.messages.length === PAGE || rooms !== this.#rooms;
+    return page.messages.length === PAGE;
   }
 
   /** @param {Message} message */
