@@ -200,7 +200,7 @@ export function randomKey() {
 }
 
 /** One tab's view: its position, and what takes it forward. */
-class Following {
+export class Following {
   #options;
   #server;
   /** @type {string[]} */

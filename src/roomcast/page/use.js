@@ -1,0 +1,115 @@
+// "Use this room": the lines that follow this very room, and publish to it, from elsewhere.
+
+import { element, make } from "./dom.js";
+import { words } from "./words.js";
+
+const EXAMPLE = "was geht ab in buxtehude?";
+
+/** @param {string} room */
+export function curlPost(room) {
+  const body = `{"text": ${JSON.stringify(EXAMPLE)}, "room": ${JSON.stringify(room)}}`;
+  return `curl -X POST -H 'Content-Type: application/json' -d ${quoted(body)} ${url("messages")}`;
+}
+
+/** @param {string} room */
+function snippets(room) {
+  const stream = `${url("messages")}?${new URLSearchParams({ room })}`;
+  const name = JSON.stringify(room);
+  return [
+    [words.address, stream],
+    [words.curlPost, curlPost(room)],
+    [words.curlFollow, `curl -N ${quoted(stream)}`],
+    [
+      words.eventSource,
+      `const stream = new EventSource(${JSON.stringify(stream)});
+stream.addEventListener("message", (event) => {
+  const { text, user, timestamp } = JSON.parse(event.data);
+  console.log(timestamp, user, text);
+});`,
+    ],
+    [
+      words.javascript,
+      `import { follow, publish } from "${url("roomcast.js")}";
+
+follow({ rooms: ${name}, onMessage: ({ user, text }) => console.log(user, text) });
+await publish({ room: ${name}, text: "moin" });`,
+    ],
+    [
+      words.python,
+      `import json
+import urllib.request
+
+with urllib.request.urlopen(${JSON.stringify(stream)}) as lines:
+    for line in lines:
+        if line.startswith(b"data: "):
+            print(json.loads(line[6:]))`,
+    ],
+  ];
+}
+
+/** The panel, and the button that opens it. */
+export class Use {
+  #dialog = element("use", HTMLDialogElement);
+  #list = element("snippets", HTMLElement);
+  #room;
+
+  /** @param {() => string} room */
+  constructor(room) {
+    this.#room = room;
+    element("use-open", HTMLButtonElement).addEventListener("click", () => this.#open());
+    element("use-close", HTMLButtonElement).addEventListener("click", () => this.#dialog.close());
+    this.#dialog.addEventListener("click", ({ target }) => target === this.#dialog && this.#dialog.close());
+  }
+
+  #open() {
+    const made = snippets(this.#room()).map(([title, text]) => snippet(title ?? "", text ?? ""));
+    this.#list.replaceChildren(...made);
+    this.#dialog.showModal();
+  }
+}
+
+/**
+ * @param {string} title
+ * @param {string} text
+ */
+function snippet(title, text) {
+  const code = make("pre", "", make("code", "", text));
+  code.tabIndex = 0; // long lines scroll, with the keyboard too
+  const copy = make("button", "small copy", words.copy);
+  copy.type = "button";
+  copy.ariaLabel = `${words.copy}: ${title}`;
+  copy.addEventListener("click", async () => {
+    const copied = await put(text, code);
+    copy.textContent = copied ? words.copied : words.copy;
+    setTimeout(() => (copy.textContent = words.copy), 2000);
+  });
+  return make("section", "snippet", make("h3", "", title), copy, code);
+}
+
+/**
+ * Copies, or where that is not allowed (no TLS) selects, for the keys.
+ * @param {string} text
+ * @param {Node} shown
+ */
+async function put(text, shown) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    getSelection()?.selectAllChildren(shown);
+    return false;
+  }
+}
+
+/** @param {string} path below where the page is, which need not be the root */
+function url(path) {
+  return new URL(path, new URL(".", document.baseURI)).href;
+}
+
+/**
+ * One word for a shell, whatever is in it.
+ * @param {string} text
+ */
+function quoted(text) {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
