@@ -30,7 +30,7 @@ def test_the_history_is_read_by_scrolling_up_to_its_beginning(page: Page, server
     def at_the_beginning() -> bool:
         scroll(page, -3000)
         page.wait_for_timeout(20)
-        return texts(page).first.text_content() == "0" and page.locator("#older").is_visible()
+        return texts(page).first.text_content() == "0" and page.locator("li.start").is_visible()
 
     wait_for(at_the_beginning, "the beginning")
     shown = [int(text) for text in texts(page).all_text_contents()]
@@ -71,9 +71,9 @@ def test_the_end_stays_in_view_when_the_window_or_a_row_changes_its_size(page: P
     open_room(page, server)
     expect(texts(page).last).to_be_in_viewport()
     page.set_viewport_size({"width": 420, "height": 500})
-    expect(texts(page).last).to_have_text("last")
+    expect(texts(page).last).to_be_in_viewport()
     page.locator("summary").click()
-    expect(page.locator("pre").last).to_be_in_viewport()
+    expect(page.locator("#lines pre")).to_be_in_viewport()
     post(server, "after it")
     expect(texts(page).last).to_be_in_viewport()
 
@@ -93,10 +93,9 @@ def test_ten_thousand_messages_and_a_storm_leave_the_document_small(page: Page, 
 def test_a_storm_is_one_render_a_frame(page: Page, server: Running) -> None:
     page.add_init_script(
         """globalThis.renders = 0;
-        const set = Object.getOwnPropertyDescriptor(Element.prototype, "ariaSetSize").set;
-        let framed = false;
         addEventListener("DOMContentLoaded", () => {
-          new MutationObserver(() => { renders += 1; }).observe(document.querySelector("#lines"), { childList: true });
+          const count = () => { renders += 1; };
+          new MutationObserver(count).observe(document.querySelector("#lines"), { childList: true });
         });"""
     )
     open_room(page, server)

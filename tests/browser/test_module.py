@@ -464,6 +464,33 @@ def test_the_module_is_small_and_is_fetched_once(server: Running) -> None:
     assert unchanged.status_code == 304
 
 
+def test_the_decoder_passes_the_vectors(tmp_path: Path) -> None:
+    """The same cases as the Python decoder's; each stream whole, and cut into single bytes."""
+    vectors = ROOT / "tests/spec/event_stream.json"
+    script = f"""
+        import {{ readFileSync }} from "node:fs";
+        import {{ Decoder }} from {json.dumps(MODULE.as_uri())};
+        const {{ cases }} = JSON.parse(readFileSync({json.dumps(str(vectors))}));
+        const bytes = (piece) => Buffer.from(piece.hex ?? piece, piece.hex === undefined ? "utf8" : "hex");
+        const wrong = [];
+        for (const {{ name, input, events, last_event_id, retry }} of cases) {{
+          const stream = Buffer.concat(input.map(bytes));
+          for (const size of [1, stream.length || 1]) {{
+            const decoder = new Decoder();
+            const seen = [];
+            for (let at = 0; at < stream.length; at += size) {{
+              seen.push(...decoder.push(stream.subarray(at, at + size)));
+            }}
+            const told = seen.map(({{ event, data, id }}) => ({{ type: event, data, id }}));
+            const end = [told, decoder.id, decoder.retry ?? null];
+            if (JSON.stringify(end) !== JSON.stringify([events, last_event_id, retry])) wrong.push([name, size, end]);
+          }}
+        }}
+        console.log(JSON.stringify([cases.length > 0, wrong]));
+    """
+    assert _node(script, tmp_path) == [True, []]
+
+
 def _node(script: str, folder: Path) -> Any:
     file = folder / "script.mjs"
     file.write_text(script)

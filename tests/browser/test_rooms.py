@@ -50,7 +50,8 @@ def test_what_came_while_nobody_looked_is_unread(page: Page, context: BrowserCon
     post(server, {"room": "kitchen", "text": "seen"})
     open_room(page, server)
     expect(link(page, "kitchen").locator(".newest")).to_have_text("anonymous: seen")
-    page.wait_for_function("localStorage.getItem('roomcast.read')?.includes('kitchen')")
+    read = "localStorage.getItem('roomcast.read') ?? ''"
+    wait_for(lambda: "kitchen" in page.evaluate(read) or page.wait_for_timeout(20), "it to be remembered")
     page.close()
     post(server, *({"room": "kitchen", "text": str(n)} for n in range(5)))
     later = context.new_page()

@@ -29,6 +29,7 @@ export function rowOf(item, actions) {
   if (item.kind === "message") return messageRow(item, item.message);
   if (item.kind === "pending") return pendingRow(item, item.entry, actions);
   if (item.kind === "gap") return make("li", "row gap", make("p", "", words.gap(item.gap)));
+  if (item.kind === "start") return make("li", "row start", words.noOlder);
   return make("li", "row day", make("span", "", dayName(item.timestamp)));
 }
 

@@ -33,6 +33,8 @@ export class List {
   following = true;
   /** Messages below that the reader has not been to. */
   #unseen = 0;
+  /** Those of them that came since the last frame. */
+  #added = 0;
   #context;
   #audience;
 
@@ -63,7 +65,7 @@ export class List {
 
   /** @param {number} added messages at the end */
   changed(added = 0) {
-    if (!this.following) this.#count(this.#unseen + added);
+    this.#added += added;
     this.#schedule();
   }
 
@@ -94,6 +96,8 @@ export class List {
   #draw() {
     // What the reader looks at stays where it is, whatever comes or goes above it.
     const anchor = this.following ? undefined : this.#anchor();
+    if (!this.following) this.#count(this.#unseen + this.#added);
+    this.#added = 0;
     for (let turn = 0; turn < 4; turn += 1) {
       this.#lay();
       this.#top = this.#wanted(anchor);

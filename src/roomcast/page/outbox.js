@@ -34,6 +34,8 @@ export class Outbox {
   #entries = [];
   #audience;
   #sending = false;
+  /** @type {Entry | undefined} */
+  #sent;
   #stop = new AbortController();
 
   /** @param {Audience} audience */
@@ -70,9 +72,9 @@ export class Outbox {
     else this.#audience.removed(entry);
   }
 
-  /** Tries at once. */
+  /** Tries at once what waits to be tried again. */
   retry() {
-    if (this.#sending) this.#stop.abort();
+    if (this.#entries.some(({ until = 0 }) => until > Date.now())) this.#stop.abort();
   }
 
   /**
@@ -81,7 +83,7 @@ export class Outbox {
    */
   discard(entry) {
     this.#remove(entry);
-    this.retry();
+    if (entry === this.#sent) this.#stop.abort();
   }
 
   /** @param {Entry} entry */
@@ -113,6 +115,8 @@ export class Outbox {
   /** @param {Entry} entry */
   async #deliver(entry) {
     this.#stop = new AbortController();
+    this.#sent = entry;
+    entry.until = undefined;
     try {
       const stored = await publish(entry.body, {
         key: entry.key,

@@ -9,7 +9,7 @@ import { reaches } from "../roomcast.js";
  * A row of the list. `height` is 0 until it was measured; `open`: its data is unfolded, `whole`: its text is.
  * @typedef {{height: number, open: boolean, whole?: boolean} & (
  *   {kind: "message", message: Message} | {kind: "gap", gap: Gap} |
- *   {kind: "day", timestamp: string} | {kind: "pending", entry: Entry})} Item
+ *   {kind: "day", timestamp: string} | {kind: "start"} | {kind: "pending", entry: Entry})} Item
  */
 
 /** Rows kept; the oldest go, and are read again by who scrolls up. */
@@ -23,7 +23,7 @@ export class Room {
   /** Messages from here on are known: where what is older ends. */
   start = "";
   /** Whether there is nothing older to read. */
-  complete = false;
+  isComplete = false;
   loading = false;
   /** @type {Message | undefined} */
   newest;
@@ -90,6 +90,12 @@ export class Room {
     this.items.unshift(...items);
   }
 
+  /** There is nothing older. */
+  complete() {
+    this.isComplete = true;
+    if (this.items.length) this.items.unshift({ kind: "start", height: 0, open: false });
+  }
+
   /** @param {string} id */
   has(id) {
     return this.items.findLast((item) => item.kind === "message" && item.message.id === id) !== undefined;
@@ -120,7 +126,7 @@ export class Room {
 
   #drop() {
     this.items.splice(0, DROPPED);
-    this.complete = false;
+    this.isComplete = false;
     const first = this.items.find((item) => item.kind === "message");
     if (first) this.start = first.message.id;
   }

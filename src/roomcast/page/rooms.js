@@ -73,16 +73,16 @@ export class Rooms {
    * @param {Room} room
    */
   async older(room) {
-    if (room.loading || room.complete || !room.start) return;
+    if (room.loading || room.isComplete || !room.start) return;
     room.loading = true;
     try {
       const { messages } = await history([room.name], { before: room.start, limit: String(PAGE) });
       room.prepend(messages);
-      room.complete = messages.length < PAGE;
+      if (messages.length < PAGE) room.complete();
     } catch (error) {
       // An id of another epoch has nothing before it here.
-      room.complete = error instanceof Refused && !error.passing;
-      if (!room.complete) await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      if (error instanceof Refused && !error.passing) room.complete();
+      else await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
     room.loading = false;
     this.#audience.changed(room);
@@ -252,7 +252,7 @@ export class Rooms {
    * @param {Room} room
    */
   async #look(room) {
-    if (room.loading || !room.start || room.complete) return;
+    if (room.loading || !room.start || room.isComplete) return;
     const { start, read } = room;
     const limit = String(MANY_UNREAD);
     room.loading = true;
@@ -261,7 +261,7 @@ export class Rooms {
       const missed = read && messages.length ? await history([room.name], { after: read, before: start, limit }) : null;
       room.newest ??= messages[0];
       room.unread += missed?.messages.length ?? 0;
-      if (!messages.length) room.complete = true;
+      if (!messages.length) room.complete();
     } catch {
       // It is looked at again with the next refresh.
     }

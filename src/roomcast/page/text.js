@@ -78,11 +78,12 @@ function linked(text) {
 /**
  * Without the sentence's punctuation, and a bracket that was opened before the link.
  * @param {string} url
+ * @returns {string}
  */
 function trimmed(url) {
-  let end = url.replace(/[.,;:!?…]+$/u, "");
-  while (/[)\]}]$/.test(end) && !/[([{]/.test(end)) end = end.slice(0, -1).replace(/[.,;:!?…]+$/u, "");
-  return end;
+  const end = url.replace(/[.,;:!?…]+$/u, "");
+  const [opened, closed] = [end.split(/[([{]/).length, end.split(/[)\]}]/).length];
+  return /[)\]}]$/.test(end) && closed > opened ? trimmed(end.slice(0, -1)) : end;
 }
 
 /** @param {string} url */

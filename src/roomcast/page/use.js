@@ -11,7 +11,10 @@ export function curlPost(room) {
   return `curl -X POST -H 'Content-Type: application/json' -d ${quoted(body)} ${url("messages")}`;
 }
 
-/** @param {string} room */
+/**
+ * A title, and the lines; not one text over several, as scripts are served without their indentation.
+ * @param {string} room
+ */
 function snippets(room) {
   const stream = `${url("messages")}?${new URLSearchParams({ room })}`;
   const name = JSON.stringify(room);
@@ -21,28 +24,28 @@ function snippets(room) {
     [words.curlFollow, `curl -N ${quoted(stream)}`],
     [
       words.eventSource,
-      `const stream = new EventSource(${JSON.stringify(stream)});
-stream.addEventListener("message", (event) => {
-  const { text, user, timestamp } = JSON.parse(event.data);
-  console.log(timestamp, user, text);
-});`,
+      `const stream = new EventSource(${JSON.stringify(stream)});`,
+      'stream.addEventListener("message", (event) => {',
+      "  const { text, user, timestamp } = JSON.parse(event.data);",
+      "  console.log(timestamp, user, text);",
+      "});",
     ],
     [
       words.javascript,
-      `import { follow, publish } from "${url("roomcast.js")}";
-
-follow({ rooms: ${name}, onMessage: ({ user, text }) => console.log(user, text) });
-await publish({ room: ${name}, text: "moin" });`,
+      `import { follow, publish } from "${url("roomcast.js")}";`,
+      "",
+      `follow({ rooms: ${name}, onMessage: ({ user, text }) => console.log(user, text) });`,
+      `await publish({ room: ${name}, text: "moin" });`,
     ],
     [
       words.python,
-      `import json
-import urllib.request
-
-with urllib.request.urlopen(${JSON.stringify(stream)}) as lines:
-    for line in lines:
-        if line.startswith(b"data: "):
-            print(json.loads(line[6:]))`,
+      "import json",
+      "import urllib.request",
+      "",
+      `with urllib.request.urlopen(${JSON.stringify(stream)}) as lines:`,
+      "    for line in lines:",
+      '        if line.startswith(b"data: "):',
+      "            print(json.loads(line[6:]))",
     ],
   ];
 }
@@ -62,7 +65,7 @@ export class Use {
   }
 
   #open() {
-    const made = snippets(this.#room()).map(([title, text]) => snippet(title ?? "", text ?? ""));
+    const made = snippets(this.#room()).map(([title = "", ...lines]) => snippet(title, lines.join("\n")));
     this.#list.replaceChildren(...made);
     this.#dialog.showModal();
   }

@@ -75,12 +75,13 @@ def _read() -> dict[str, tuple[bytes, str]]:
 
 
 def _bare(name: str, content: bytes) -> bytes:
-    """A script without its comments, half of its bytes; each line stays in its place, for whoever debugs it."""
+    """A script without its comments and indentation, which are half of its bytes. So no text in one may go over
+    several lines."""
     if not name.endswith(".js"):
         return content
-    return re.sub(_COMMENT, lambda comment: b"\n" * comment[0].count(b"\n"), content)
+    return re.sub(rb"\s*\n\s*", b"\n", re.sub(_COMMENT, b"", content)).lstrip()
 
 
-_COMMENT = re.compile(rb"^[ \t]*(?:/\*\*.*?\*/|//[^\n]*)[ \t]*$", re.MULTILINE | re.DOTALL)
+_COMMENT = re.compile(rb"^[ \t]*(?:/\*\*.*?\*/|//[^\n]*)$", re.MULTILINE | re.DOTALL)
 _FILES = _read()
 """Each file's content and ETag; read with this module, since the event loop must not wait for a disk."""
