@@ -483,7 +483,8 @@ def test_the_decoder_passes_the_vectors(tmp_path: Path) -> None:
             }}
             const told = seen.map(({{ event, data, id }}) => ({{ type: event, data, id }}));
             const end = [told, decoder.id, decoder.retry ?? null];
-            if (JSON.stringify(end) !== JSON.stringify([events, last_event_id, retry])) wrong.push([name, size, end]);
+            const right = [events, last_event_id, retry];
+            if (JSON.stringify(end) !== JSON.stringify(right)) wrong.push([name, size, end]);
           }}
         }}
         console.log(JSON.stringify([cases.length > 0, wrong]));

@@ -145,7 +145,7 @@ def test_what_is_sent_while_the_server_is_down_is_kept_and_stored_once(
     expect(page.locator("li.pending .status")).to_contain_text("Not sent yet")
     expect(page.locator("li.pending .text")).to_have_text("patient")
     server = again(serve, server)
-    page.locator("#again").click()
+    back(page)
     expect(page.locator("li.pending")).to_have_count(0)
     expect(texts(page)).to_have_text(["patient"])
     assert [message["text"] for message in history(server)["messages"]] == ["patient"]
@@ -418,6 +418,7 @@ def test_the_panel_has_lines_that_work_for_this_very_room(
     page.goto(f"{server.url}/?{urlencode({'room': room})}")
     expect(texts(page)).to_have_text(["there"])
     page.get_by_role("button", name="Use this room").click()
+    expect(page.locator("#use")).to_be_visible()
     copied = []
     for copy in page.locator("#snippets .copy").all():
         copy.click()

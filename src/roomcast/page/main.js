@@ -3,6 +3,7 @@
 import { Announcer } from "./announcer.js";
 import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
+import { curlPost } from "./curl.js";
 import { element } from "./dom.js";
 import { List } from "./list.js";
 import { Outbox } from "./outbox.js";
@@ -11,7 +12,6 @@ import { Rooms } from "./rooms.js";
 import { Sidebar } from "./sidebar.js";
 import { kept, recall, remember } from "./storage.js";
 import { visible } from "./text.js";
-import { Use, curlPost } from "./use.js";
 import { translate, words } from "./words.js";
 
 /** @import { Room } from "./room.js" */
@@ -92,7 +92,6 @@ const outbox = new Outbox({
   isHere: (entry) => Boolean(entry.id && rooms.all.get(entry.room)?.has(entry.id)),
 });
 
-new Use(() => current?.name ?? "");
 enter();
 composer.focus();
 setInterval(() => current && renewWaiting(current), 1000);
@@ -100,6 +99,10 @@ setInterval(() => current && renewWaiting(current), 1000);
 element("room-form", HTMLFormElement).addEventListener("submit", (event) => {
   event.preventDefault();
   go(field.value);
+});
+element("use-open", HTMLButtonElement).addEventListener("click", async () => {
+  const { show } = await import("./use.js");
+  show(current?.name ?? "");
 });
 element("theme", HTMLButtonElement).addEventListener("click", () => {
   const { theme = "" } = document.documentElement.dataset;

@@ -1,15 +1,8 @@
-// "Use this room": the lines that follow this very room, and publish to it, from elsewhere.
+// "Use this room": the lines that follow this very room, and publish to it, from elsewhere. Fetched when it is asked for.
 
+import { curlPost, quoted, url } from "./curl.js";
 import { element, make } from "./dom.js";
 import { words } from "./words.js";
-
-const EXAMPLE = "was geht ab in buxtehude?";
-
-/** @param {string} room */
-export function curlPost(room) {
-  const body = `{"text": ${JSON.stringify(EXAMPLE)}, "room": ${JSON.stringify(room)}}`;
-  return `curl -X POST -H 'Content-Type: application/json' -d ${quoted(body)} ${url("messages")}`;
-}
 
 /**
  * A title, and the lines; not one text over several, as scripts are served without their indentation.
@@ -50,26 +43,20 @@ function snippets(room) {
   ];
 }
 
-/** The panel, and the button that opens it. */
-export class Use {
-  #dialog = element("use", HTMLDialogElement);
-  #list = element("snippets", HTMLElement);
-  #room;
-
-  /** @param {() => string} room */
-  constructor(room) {
-    this.#room = room;
-    element("use-open", HTMLButtonElement).addEventListener("click", () => this.#open());
-    element("use-close", HTMLButtonElement).addEventListener("click", () => this.#dialog.close());
-    this.#dialog.addEventListener("click", ({ target }) => target === this.#dialog && this.#dialog.close());
-  }
-
-  #open() {
-    const made = snippets(this.#room()).map(([title = "", ...lines]) => snippet(title, lines.join("\n")));
-    this.#list.replaceChildren(...made);
-    this.#dialog.showModal();
-  }
+/**
+ * Opens the panel.
+ * @param {string} room
+ */
+export function show(room) {
+  const made = snippets(room).map(([title = "", ...lines]) => snippet(title, lines.join("\n")));
+  list.replaceChildren(...made);
+  dialog.showModal();
 }
+
+const dialog = element("use", HTMLDialogElement);
+const list = element("snippets", HTMLElement);
+element("use-close", HTMLButtonElement).addEventListener("click", () => dialog.close());
+dialog.addEventListener("click", ({ target }) => target === dialog && dialog.close());
 
 /**
  * @param {string} title
@@ -102,17 +89,4 @@ async function put(text, shown) {
     getSelection()?.selectAllChildren(shown);
     return false;
   }
-}
-
-/** @param {string} path below where the page is, which need not be the root */
-function url(path) {
-  return new URL(path, new URL(".", document.baseURI)).href;
-}
-
-/**
- * One word for a shell, whatever is in it.
- * @param {string} text
- */
-function quoted(text) {
-  return `'${text.replaceAll("'", "'\\''")}'`;
 }
