@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
 from tests.conftest import Serve
-from tests.running import Running
+from tests.running import Running, wait_for
 
 EXAMPLE = "was geht ab in buxtehude?"
 
@@ -43,6 +43,16 @@ def state(page: Page) -> Locator:
 
 def texts(page: Page) -> Locator:
     return page.locator("#messages li.message .text")
+
+
+def eventually(page: Page, look: Callable[[], object], what: str) -> None:
+    """Looks until it is true, while the browser goes on: its handlers run only in its own calls."""
+
+    def looked() -> object:
+        page.wait_for_timeout(20)
+        return look()
+
+    wait_for(looked, what)
 
 
 def away(page: Page) -> None:

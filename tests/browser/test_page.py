@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
-from tests.browser.acting import EXAMPLE, again, away, back, history, open_room, post, state, texts
+from tests.browser.acting import EXAMPLE, again, away, back, eventually, history, open_room, post, state, texts
 from tests.conftest import Serve
 from tests.running import PATIENCE, Running, wait_for
 
@@ -164,7 +164,7 @@ def test_an_answer_lost_on_the_way_does_not_store_twice(page: Page, server: Runn
 
     page.route("**/messages", lose_the_first_answer)
     page.keyboard.press("Enter")
-    wait_for(lambda: page.wait_for_timeout(20) or len(keys) == 2, "a second try")
+    eventually(page, lambda: len(keys) == 2, "a second try")
     assert len(set(keys)) == 1
     post(server, "afterwards")
     expect(texts(page)).to_have_text([EXAMPLE, "afterwards"])
@@ -287,7 +287,7 @@ def test_a_message_is_there_at_once_and_confirmed_by_its_id(page: Page, server: 
     page.keyboard.press("Enter")
     expect(page.locator("li.pending .text")).to_have_text("on its way")
     expect(page.locator("li.pending .status")).to_have_text("Sending…")
-    wait_for(lambda: page.wait_for_timeout(20) or held, "the request")
+    eventually(page, lambda: held, "the request")
     held[0].continue_()
     expect(page.locator("li.pending")).to_have_count(0)
     expect(page.locator("li.message[data-id] .text")).to_have_text(["on its way"])
@@ -299,7 +299,7 @@ def test_somebody_who_writes_the_same_at_the_same_moment_is_heard_too(page: Page
     page.route("**/messages", lambda route: held.append(route))
     page.locator("#text").fill("me too")
     page.keyboard.press("Enter")
-    wait_for(lambda: page.wait_for_timeout(20) or held, "the request")
+    eventually(page, lambda: held, "the request")
     post(server, "me too")
     expect(texts(page)).to_have_text(["me too"])
     held[0].continue_()
@@ -334,7 +334,7 @@ def test_a_reload_between_storing_and_its_answer_stores_once(page: Page, server:
     page.route("**/messages", lose_the_answer)
     page.locator("#text").fill("stored")
     page.keyboard.press("Enter")
-    wait_for(lambda: page.wait_for_timeout(20) or history(server)["messages"], "it to be stored")
+    eventually(page, lambda: history(server)["messages"], "it to be stored")
     page.unroute("**/messages")
     page.reload()
     expect(page.locator("li.pending")).to_have_count(0)
@@ -364,7 +364,7 @@ def test_a_refused_message_waits_where_something_else_is_being_written(page: Pag
     page.locator("#user").fill("u" * 129)
     page.locator("#user").press("Enter")
     page.locator("#text").fill("the next thought")
-    wait_for(lambda: page.wait_for_timeout(20) or held, "the request")
+    eventually(page, lambda: held, "the request")
     held[0].continue_()
     expect(page.locator("li.pending .status")).to_contain_text("Not sent:")
     expect(page.locator("#text")).to_have_value("the next thought")

@@ -6,7 +6,7 @@ import re
 
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
-from tests.browser.acting import open_room, post, state, texts
+from tests.browser.acting import eventually, open_room, post, state, texts
 from tests.running import Running, wait_for
 
 
@@ -51,7 +51,7 @@ def test_what_came_while_nobody_looked_is_unread(page: Page, context: BrowserCon
     open_room(page, server)
     expect(link(page, "kitchen").locator(".newest")).to_have_text("anonymous: seen")
     read = "localStorage.getItem('roomcast.read') ?? ''"
-    wait_for(lambda: "kitchen" in page.evaluate(read) or page.wait_for_timeout(20), "it to be remembered")
+    eventually(page, lambda: "kitchen" in page.evaluate(read), "it to be remembered")
     page.close()
     post(server, *({"room": "kitchen", "text": str(n)} for n in range(5)))
     later = context.new_page()
