@@ -129,6 +129,16 @@ def test_every_type_is_heard_and_the_end_of_the_replay(somewhere: Page, server: 
     tab.until_heard("one", "two", "three")
 
 
+def test_a_state_is_told_when_it_changes_and_not_with_each_message(somewhere: Page, server: Running) -> None:
+    tab = Tab(somewhere, server)
+    tab.until_live()
+    for n in range(3):
+        server.publish(str(n))
+    tab.until_heard("0", "1", "2")
+    assert [state["name"] for state in tab.states].count("live") == 1
+    assert tab.live == [0]
+
+
 def test_replay_says_where_to_start(somewhere: Page, server: Running) -> None:
     ids = [server.publish(str(n))["id"] for n in range(5)]
     for options, expected in (

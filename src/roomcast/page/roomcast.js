@@ -368,9 +368,10 @@ export class Following {
   /** @param {State} state */
   #tell(state) {
     const before = this.#state.name;
+    if (state.name === "live" && before === "live") return;
     this.#state = state;
     call(this.#options.onState, state);
-    if (state.name !== "live" || before === "live") return;
+    if (state.name !== "live") return;
     call(this.#options.onLive, { replayed: this.#heard });
     this.#heard = 0;
   }

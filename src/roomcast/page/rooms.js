@@ -116,8 +116,10 @@ export class Rooms {
   #saveTimer = 0;
 
   #saveRead() {
-    clearTimeout(this.#saveTimer);
-    this.#saveTimer = setTimeout(() => remember(kept, "read", this.#read), 300);
+    this.#saveTimer ||= setTimeout(() => {
+      this.#saveTimer = 0;
+      remember(kept, "read", this.#read);
+    }, 300);
   }
 
   #readElsewhere() {
