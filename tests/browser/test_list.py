@@ -72,7 +72,7 @@ def test_the_end_stays_in_view_when_the_window_or_a_row_changes_its_size(page: P
     expect(texts(page).last).to_be_in_viewport()
     page.set_viewport_size({"width": 420, "height": 500})
     expect(texts(page).last).to_be_in_viewport()
-    page.locator("summary").click()
+    page.locator("summary").press("Enter")
     expect(page.locator("#lines pre")).to_be_in_viewport()
     post(server, "after it")
     expect(texts(page).last).to_be_in_viewport()
