@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 from playwright.sync_api import CDPSession, Page, sync_playwright
 
-from benchmarks.load import Failed
+from benchmarks.load import Failed, Figures
 from benchmarks.peers import Peer, running
-from benchmarks.work import Bench, Figures
+from benchmarks.work import Bench
 
 _WATCH = """() => {
   const seen = { frames: 0, worst: 0, tasks: [], began: performance.now(), last: performance.now() };
