@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from benchmarks.page import Storm
 from benchmarks.work import FanOut, Idle, Publish, Reconnect, Replay, Steady, Syncs, Work
 
 FLOOR, NCHAN, MEMORY, SQLITE, STARLETTE, FASTAPI = (
@@ -275,6 +276,22 @@ ROWS = (
         MAIN,
         FANNED_OUT,
         (at_most(1.15, "cpu_us", CPU_NAME, FLOOR), *COMPLETE),
+    ),
+    Row(
+        "page",
+        "the page in Chromium: 10,000 messages in the list, 500 more a second",
+        Storm(held=10_000, rate=500),
+        (MEMORY,),
+        (
+            Figure("messages_per_second", "messages/s"),
+            Figure("frames_per_second", "frames/s"),
+            Figure("worst_frame_ms", "longest frame ms"),
+            Figure("main_thread", "main thread %", 1, 100),
+            Figure("long_tasks", "tasks over 50 ms", 0),
+            Figure("longest_task_ms", "longest ms"),
+        ),
+        (at_most(50, "longest_task_ms", "the longest task in ms", of=(MEMORY,)),),
+        "drawn without a graphics card, on the cores of the server and the load",
     ),
     Row(
         "steady",

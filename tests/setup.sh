@@ -21,6 +21,6 @@ if ((${#missing[@]})); then
     [[ -z ${CI:-} ]] || exit 1
   fi
 fi
-if command -v npm >/dev/null && [[ ! -d interop/node_modules/eventsource ]]; then
+if command -v npm >/dev/null && ! npm ls --prefix interop >/dev/null 2>&1; then
   npm install --prefix interop --silent --no-audit --no-fund --no-package-lock
 fi

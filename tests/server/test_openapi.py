@@ -101,5 +101,5 @@ def test_the_server_does_what_the_document_says(server: Running, tmp_path: Path)
         timeout=FUZZING_SECONDS,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "18 selected / 18 total" in done.stdout
+    assert "20 selected / 20 total" in done.stdout
     assert "Traceback" not in server.said()

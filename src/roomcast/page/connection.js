@@ -1,20 +1,11 @@
 // Where the connection stands, in words and a colour; the countdown; the button that tries at once.
 
 import { element } from "./dom.js";
+import { words } from "./words.js";
 
-/** @import { State, StateName } from "./follower.js" */
+/** @import { State } from "../roomcast.js" */
 
-/** @type {Record<StateName, string>} */
-const WORDS = {
-  connecting: "Connecting…",
-  "catching-up": "Catching up…",
-  live: "Live",
-  reconnecting: "Reconnecting…",
-  stopped: "Stopped",
-};
-
-/** A browser opens six connections to one HTTP/1 server; a seventh tab waits without a word. */
-const SLOW = "Still connecting. Many tabs open on this server? A browser lets only six of them connect.";
+/** Where tabs cannot share a stream (no TLS, another machine), the seventh waits without a word. */
 const SLOW_AFTER_MS = 8000;
 
 /** The line in the header. */
@@ -33,21 +24,23 @@ export class Connection {
   }
 
   /** @param {State} state */
-  show({ name, why, seconds = 0 }) {
+  show({ name, why, until, messages }) {
     clearInterval(this.#timer);
     this.#state.dataset.state = name;
-    this.#say(why ? `${WORDS[name].replace("…", "")}: ${why}` : WORDS[name]);
+    const state = name === "catching-up" ? words.catchingUp(messages ?? 0) : words[name];
+    this.#say(why ? words.because(state, why) : state);
     this.#line.classList.toggle("explained", Boolean(why));
-    this.#again.hidden = name !== "reconnecting" && name !== "stopped";
-    this.#count(seconds);
-    if (seconds) this.#timer = setInterval(() => this.#count(--seconds), 1000);
-    else if (name === "connecting") this.#timer = setTimeout(() => this.#say(SLOW), SLOW_AFTER_MS);
+    this.#again.hidden = !until && name !== "stopped";
+    this.#count(until);
+    if (until) this.#timer = setInterval(() => this.#count(until), 1000);
+    else if (name === "connecting") this.#timer = setTimeout(() => this.#say(words.slow), SLOW_AFTER_MS);
   }
 
-  /** @param {number} seconds */
-  #count(seconds) {
+  /** @param {number} [until] */
+  #count(until = 0) {
+    const seconds = Math.ceil((until - Date.now()) / 1000);
     this.#countdown.hidden = seconds <= 0;
-    this.#countdown.textContent = `again in ${seconds} s`;
+    this.#countdown.textContent = words.countdown(seconds);
   }
 
   /** @param {string} text */

@@ -1,45 +1,100 @@
-// A line of the list: a message, or a gap.
+// A row of the list: a message, one that is on its way, a gap, or a new day.
 
 import { make } from "./dom.js";
+import { paragraph, visible } from "./text.js";
+import { language, words } from "./words.js";
 
-/** @import { Gap, Message } from "./api.js" */
+/** @import { Item } from "./room.js" */
+/** @import { Entry } from "./outbox.js" */
+
+/**
+ * What the buttons of a row do.
+ * @typedef {object} Actions
+ * @property {() => void} retry
+ * @property {(entry: Entry) => void} edit
+ * @property {(entry: Entry) => void} discard
+ */
 
 // Made once: a formatter costs more than a thousand of its uses.
-const TIME = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
-const DAY_AND_TIME = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-const FULL = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
+const TIME = new Intl.DateTimeFormat(language, { timeStyle: "short" });
+const FULL = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "long" });
+const DAY = new Intl.DateTimeFormat(language, { dateStyle: "full" });
 
-/** @type {Record<string, string>} */
-const REASONS = {
-  trimmed: "they were no longer retained",
-  epoch: "the server’s log was started anew or restored",
-  future: "the server’s log does not reach as far as this page had read",
-  malformed: "the server could not read where this page had left off",
-};
+/**
+ * @param {Item} item
+ * @param {Actions} actions
+ * @returns {HTMLLIElement}
+ */
+export function rowOf(item, actions) {
+  if (item.kind === "message") return messageRow(item, item.message);
+  if (item.kind === "pending") return pendingRow(item, item.entry, actions);
+  if (item.kind === "gap") return make("li", "row gap", make("p", "", words.gap(item.gap)));
+  if (item.kind === "start") return make("li", "row start", words.noOlder);
+  return make("li", "row day", make("span", "", dayName(item.timestamp)));
+}
 
-/** @param {Message} message */
-export function messageLine(message) {
-  const { id, user, text, data } = message;
-  const line = make("li", "message", avatar(user), meta(message));
-  line.dataset.id = id;
-  line.style.setProperty("--hue", String(hue(user)));
-  if (text !== undefined) line.append(paragraph(text));
-  if (data !== undefined) line.append(details(data, text === undefined));
+/**
+ * @param {Item} item
+ * @param {import("../roomcast.js").Message} message
+ */
+function messageRow(item, { id, user, timestamp, text, type, data }) {
+  const row = make("li", "row message", avatar(user), meta(user, timestamp, type));
+  row.dataset.id = id;
+  row.style.setProperty("--hue", String(hue(user)));
+  if (text !== undefined) row.append(...paragraph(text, item));
+  if (data !== undefined) row.append(details(data, item));
+  return row;
+}
+
+/**
+ * @param {Item} item
+ * @param {Entry} entry
+ * @param {Actions} actions
+ */
+function pendingRow(item, entry, actions) {
+  const row = make("li", "row message pending", avatar(entry.user), meta(entry.user, entry.timestamp));
+  row.style.setProperty("--hue", String(hue(entry.user)));
+  row.append(...paragraph(entry.text, item), status(entry, actions));
+  return row;
+}
+
+/**
+ * @param {Entry} entry
+ * @param {Actions} actions
+ */
+function status(entry, actions) {
+  const line = make("div", "status");
+  if (entry.refused) {
+    line.classList.add("bad");
+    line.append(make("span", "", words.refused(entry.refused.message)));
+    line.append(button(words.edit, () => actions.edit(entry)), button(words.discard, () => actions.discard(entry)));
+  } else if (entry.until) {
+    const seconds = Math.max(0, Math.ceil((entry.until - Date.now()) / 1000));
+    line.append(make("span", "", words.because(words.retrying(seconds), entry.why ?? "")));
+    line.append(button(words.again, actions.retry), button(words.cancel, () => actions.edit(entry)));
+  } else line.append(make("span", "", entry.id ? words.sent : words.pending));
   return line;
 }
 
-/** @param {Gap} gap */
-export function gapLine({ lost_at_most: lost, reason }) {
-  const why = REASONS[reason] ?? reason;
-  if (lost === null) return make("li", "gap", `Messages may have been lost here: ${why}.`);
-  const messages = lost === 1 ? "1 message was" : `${lost.toLocaleString()} messages were`;
-  return make("li", "gap", `Up to ${messages} lost here, ${why}.`);
+/**
+ * @param {string} text
+ * @param {() => void} act
+ */
+function button(text, act) {
+  const made = make("button", "small", text);
+  made.type = "button";
+  made.addEventListener("click", act);
+  return made;
 }
 
-/** @param {Message} message */
-function meta({ user, timestamp, type }) {
-  const line = make("div", "meta", make("bdi", "user", user), time(timestamp));
-  if (type !== undefined) line.append(make("bdi", "type", type));
+/**
+ * @param {string} user
+ * @param {string} timestamp
+ * @param {string} [type]
+ */
+function meta(user, timestamp, type) {
+  const line = make("div", "meta", make("bdi", "user", visible(user)), time(timestamp));
+  if (type !== undefined) line.append(make("bdi", "type", visible(type)));
   return line;
 }
 
@@ -50,32 +105,43 @@ function avatar(user) {
   return circle;
 }
 
-/** @param {string} text */
-function paragraph(text) {
-  const p = make("p", "text", text);
-  p.dir = "auto";
-  return p;
-}
-
 /** @param {string} timestamp */
 function time(timestamp) {
   const date = new Date(timestamp);
-  const today = date.toDateString() === new Date().toDateString();
-  const shown = make("time", "", (today ? TIME : DAY_AND_TIME).format(date));
+  const shown = make("time", "", TIME.format(date));
   shown.dateTime = timestamp;
   shown.title = FULL.format(date);
   return shown;
 }
 
+/** @param {string} timestamp */
+function dayName(timestamp) {
+  const date = new Date(timestamp);
+  const now = new Date();
+  if (date.toDateString() === now.toDateString()) return words.today;
+  now.setDate(now.getDate() - 1);
+  return date.toDateString() === now.toDateString() ? words.yesterday : DAY.format(date);
+}
+
 /**
+ * Made only when it is unfolded: it may be 64 KiB.
  * @param {unknown} data
- * @param {boolean} open
+ * @param {Item} item
  */
-function details(data, open) {
-  const pretty = make("pre", "", JSON.stringify(data, null, 2));
-  pretty.tabIndex = 0; // long data scrolls, with the keyboard too
-  const made = make("details", "data", make("summary", "", "data"), pretty);
-  made.open = open;
+function details(data, item) {
+  const made = make("details", "data", make("summary", "", words.data));
+  const fill = () => {
+    if (!made.open || made.querySelector("pre")) return;
+    const pretty = make("pre", "", JSON.stringify(data, null, 2));
+    pretty.tabIndex = 0; // long data scrolls, with the keyboard too
+    made.append(pretty);
+  };
+  made.open = item.open;
+  fill();
+  made.addEventListener("toggle", () => {
+    item.open = made.open;
+    fill();
+  });
   return made;
 }
 

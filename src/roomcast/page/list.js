@@ -1,78 +1,267 @@
-// The list of lines. Bounded, drawn at most once a frame, and never moved under someone who reads further up.
+// The list: a window onto rows that may be many. Only what is in sight, and a screen more, is in the document; it is
+// drawn at most once a frame, and never moved under someone who reads further up.
 
-import { KEPT } from "./api.js";
 import { element } from "./dom.js";
+import { rowOf } from "./line.js";
+import { words } from "./words.js";
+
+/** @import { Item } from "./room.js" */
 
 /** Pixels from the end that still count as the end: zoomed pages stop at fractions of a pixel. */
 const NEAR = 32;
+/** The height of a row that was not measured yet. */
+const GUESS = 60;
+const BEYOND = 600;
 
 export class List {
   #scroller = element("messages", HTMLElement);
-  #lines = element("lines", HTMLOListElement);
-  #older = element("older", HTMLElement);
+  #rows = element("lines", HTMLOListElement);
   #newer = element("newer", HTMLButtonElement);
-  /** Lines to be made at the next frame. A hidden tab has no frames, so this is bounded as well. */
-  /** @type {(() => HTMLLIElement)[]} */
-  #waiting = [];
-  /** Whether the reader is at the end, and new lines are scrolled to. */
-  #following = true;
-  /** Lines below that the reader has not been to. */
+  /** @type {Item[]} */
+  #items = [];
+  /** Where each row begins, and at last where all end. */
+  #tops = new Float64Array(256);
+  /** @type {Map<Item, HTMLLIElement>} */
+  #drawn = new Map();
+  /** @type {Map<Element, Item>} */
+  #itemOf = new Map();
+  #height = 0;
+  #width = 0;
+  #top = 0;
+  #due = false;
+  /** Whether the reader is at the end, and new rows are scrolled to. */
+  following = true;
+  /** Messages below that the reader has not been to. */
   #unseen = 0;
+  /** Those of them that came since the last frame. */
+  #added = 0;
+  #context;
+  #audience;
 
-  constructor() {
+  /**
+   * @param {import("./line.js").Actions} context what a row's buttons do
+   * @param {{atEnd: () => void, nearStart: () => void}} audience
+   */
+  constructor(context, audience) {
+    this.#context = context;
+    this.#audience = audience;
     this.#scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     this.#newer.addEventListener("click", () => this.toEnd());
-    // A phone's keyboard makes the list shorter: the end stays in view.
-    new ResizeObserver(() => this.#following && this.toEnd()).observe(this.#scroller);
+    new ResizeObserver(() => this.#resized()).observe(this.#scroller);
+    this.#observer = new ResizeObserver((entries) => this.#grown(entries));
   }
 
-  /** @param {() => HTMLLIElement} line makes the line once it is to be seen */
-  append(line) {
-    if (this.#waiting.push(line) === 1) requestAnimationFrame(() => this.#draw());
-    if (this.#waiting.length > 2 * KEPT) this.#waiting = this.#waiting.slice(-KEPT);
-  }
+  #observer;
 
-  clear() {
-    this.#waiting = [];
-    this.#lines.replaceChildren();
-    this.#older.hidden = true;
+  /**
+   * Shows these rows, from their end. The array stays the caller's; `changed` tells that it is another.
+   * @param {Item[]} items
+   */
+  show(items) {
+    this.#items = items;
+    for (const item of this.#drawn.keys()) this.#take(item);
     this.toEnd();
   }
 
+  /** @param {number} added messages at the end */
+  changed(added = 0) {
+    this.#added += added;
+    this.#schedule();
+  }
+
+  /**
+   * Makes the row of an item anew.
+   * @param {Item} item
+   */
+  renew(item) {
+    if (this.#drawn.has(item)) this.#take(item);
+    this.#schedule();
+  }
+
   toEnd() {
-    this.#following = true;
-    this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    this.following = true;
     this.#count(0);
+    this.#schedule();
+  }
+
+  #schedule() {
+    if (this.#due) return;
+    this.#due = true;
+    requestAnimationFrame(() => {
+      this.#due = false;
+      this.#draw();
+    });
   }
 
   #draw() {
-    const fragment = document.createDocumentFragment();
-    const lines = this.#waiting.slice(-KEPT);
-    this.#waiting = [];
-    fragment.append(...lines.map((line) => line()));
-    this.#lines.append(fragment);
-    this.#trim();
-    if (this.#following) this.toEnd();
-    else this.#count(this.#unseen + lines.length);
+    // What the reader looks at stays where it is, whatever comes or goes above it.
+    const anchor = this.following ? undefined : this.#anchor();
+    if (!this.following) this.#count(this.#unseen + this.#added);
+    this.#added = 0;
+    for (let turn = 0; turn < 4; turn += 1) {
+      this.#lay();
+      this.#top = this.#wanted(anchor);
+      if (!this.#fill()) break;
+    }
+    this.#rows.style.blockSize = `${this.#end}px`;
+    if (Math.abs(this.#scroller.scrollTop - this.#top) >= 1) this.#scroller.scrollTop = this.#top;
+    if (this.following) this.#audience.atEnd();
+    if (this.#top < BEYOND) this.#audience.nearStart();
   }
 
-  #trim() {
-    const surplus = this.#lines.childElementCount - KEPT;
-    if (surplus <= 0) return;
-    this.#older.hidden = false;
-    for (const line of Array.from(this.#lines.children).slice(0, surplus)) line.remove();
+  get #end() {
+    return this.#tops[this.#items.length] ?? 0;
+  }
+
+  /** @param {{item: Item, above: number} | undefined} anchor */
+  #wanted(anchor) {
+    const last = Math.max(0, this.#end + this.#padding - this.#height);
+    if (!anchor) return this.following ? last : Math.min(this.#top, last);
+    const index = this.#items.indexOf(anchor.item);
+    return index < 0 ? Math.min(this.#top, last) : (this.#tops[index] ?? 0) + anchor.above;
+  }
+
+  /** The first row in sight, and how much of it is above. */
+  #anchor() {
+    const index = this.#indexAt(this.#top);
+    const item = this.#laid[index];
+    return item && { item, above: this.#top - (this.#tops[index] ?? 0) };
+  }
+
+  /** The rows as they were laid out last: a copy, as rows come and go between frames. @type {Item[]} */
+  #laid = [];
+
+  #lay() {
+    const { length } = this.#items;
+    if (this.#tops.length <= length) this.#tops = new Float64Array(2 * length + 2);
+    let top = 0;
+    for (let index = 0; index < length; index += 1) {
+      this.#tops[index] = top;
+      top += this.#items[index]?.height || GUESS;
+    }
+    this.#tops[length] = top;
+    if (this.#laid.length !== length || this.#laid[0] !== this.#items[0] || this.#laid.at(-1) !== this.#items.at(-1)) {
+      this.#laid = this.#items.slice();
+    }
+  }
+
+  /**
+   * The last row that begins at or above this height.
+   * @param {number} top
+   */
+  #indexAt(top) {
+    let low = 0;
+    let high = Math.max(0, this.#laid.length - 1);
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if ((this.#tops[middle] ?? 0) <= top) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+
+  /** Draws what is to be in the document; gives whether a height was other than expected. */
+  #fill() {
+    const first = this.#indexAt(this.#top - BEYOND);
+    const last = Math.min(this.#items.length - 1, this.#indexAt(this.#top + this.#height + BEYOND));
+    const wanted = this.#items.slice(first, last + 1);
+    const kept = new Set(wanted);
+    for (const item of this.#drawn.keys()) if (!kept.has(item)) this.#take(item);
+    const fresh = this.#put(wanted, first);
+    this.#rows.style.paddingBlockStart = `${this.#tops[first] ?? 0}px`;
+    return this.#measure(fresh);
+  }
+
+  /**
+   * @param {Item[]} items
+   * @param {number} first
+   */
+  #put(items, first) {
+    const fresh = [];
+    let next = this.#rows.firstElementChild;
+    for (const [offset, item] of items.entries()) {
+      let row = this.#drawn.get(item);
+      if (!row) {
+        row = rowOf(item, this.#context);
+        this.#drawn.set(item, row);
+        this.#itemOf.set(row, item);
+        fresh.push(item);
+        this.#rows.insertBefore(row, next);
+      } else if (row === next) next = next.nextElementSibling;
+      else this.#rows.insertBefore(row, next);
+      row.ariaPosInSet = String(first + offset + 1);
+      row.ariaSetSize = String(this.#items.length);
+    }
+    return fresh;
+  }
+
+  /** @param {Item[]} items */
+  #measure(items) {
+    let other = false;
+    for (const item of items) {
+      const row = this.#drawn.get(item);
+      if (!row) continue;
+      const { height } = row.getBoundingClientRect();
+      other ||= Math.abs(height - (item.height || GUESS)) >= 0.5;
+      item.height = height;
+      this.#observer.observe(row);
+    }
+    return other;
+  }
+
+  /** @param {Item} item */
+  #take(item) {
+    const row = this.#drawn.get(item);
+    if (!row) return;
+    // Where the focus was in it, the keys still scroll.
+    if (row.contains(document.activeElement)) this.#scroller.focus({ preventScroll: true });
+    this.#observer.unobserve(row);
+    this.#itemOf.delete(row);
+    this.#drawn.delete(item);
+    row.remove();
+  }
+
+  /** @param {ResizeObserverEntry[]} entries */
+  #grown(entries) {
+    for (const { target } of entries) {
+      const item = this.#itemOf.get(target);
+      if (!item) continue;
+      const { height } = target.getBoundingClientRect();
+      if (!height || Math.abs(height - item.height) < 0.5) continue;
+      item.height = height;
+      this.#schedule();
+    }
+  }
+
+  #padding = 0;
+
+  #resized() {
+    const { clientHeight, clientWidth } = this.#scroller;
+    const { paddingBlockStart, paddingBlockEnd } = getComputedStyle(this.#scroller);
+    this.#padding = Number.parseFloat(paddingBlockStart) + Number.parseFloat(paddingBlockEnd);
+    this.#height = clientHeight;
+    // Another width breaks lines elsewhere: what is out of sight is measured when it comes.
+    if (clientWidth !== this.#width) {
+      for (const item of this.#items) if (!this.#drawn.has(item)) item.height = 0;
+    }
+    this.#width = clientWidth;
+    this.#schedule();
   }
 
   #scrolled() {
-    const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
-    this.#following = scrollHeight - scrollTop - clientHeight < NEAR;
-    if (this.#following) this.#count(0);
+    const { scrollTop, scrollHeight } = this.#scroller;
+    if (Math.abs(scrollTop - this.#top) < 1) return; // our own doing
+    this.#top = scrollTop;
+    this.following = scrollHeight - scrollTop - this.#height < NEAR;
+    if (this.following) this.#count(0);
+    this.#schedule();
   }
 
   /** @param {number} unseen */
   #count(unseen) {
+    if (unseen === this.#unseen) return;
     this.#unseen = unseen;
     this.#newer.hidden = unseen === 0;
-    this.#newer.textContent = `${Math.min(unseen, KEPT).toLocaleString()} new`;
+    this.#newer.textContent = words.newer(unseen);
   }
 }

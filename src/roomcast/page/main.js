@@ -1,86 +1,186 @@
-// The page: the room in its address, followed into the list, and sent to.
+// The page: the room in its address, its rows in the list, the others beside it, and what is sent.
 
-import { messagesUrl } from "./api.js";
+import { Announcer } from "./announcer.js";
+import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
+import { curlPost } from "./curl.js";
 import { element } from "./dom.js";
-import { Follower } from "./follower.js";
-import { gapLine, messageLine } from "./line.js";
 import { List } from "./list.js";
-import { Sender } from "./sender.js";
+import { Outbox } from "./outbox.js";
+import { Pulse } from "./pulse.js";
+import { Rooms } from "./rooms.js";
+import { Sidebar } from "./sidebar.js";
+import { kept, recall, remember } from "./storage.js";
+import { visible } from "./text.js";
+import { translate, words } from "./words.js";
 
-const EXAMPLE = "was geht ab in buxtehude?";
+/** @import { Room } from "./room.js" */
+
+const THEMES = /** @type {const} */ (["", "light", "dark"]);
+
+translate();
 
 const field = element("room", HTMLInputElement);
 const log = element("messages", HTMLElement);
-const list = new List();
-const connection = new Connection(() => follower?.retry());
+const empty = element("empty", HTMLElement);
+const announcer = new Announcer();
+const pulse = new Pulse();
+const connection = new Connection(() => rooms.retry());
 
-/** @type {import("./follower.js").Audience} */
-const audience = {
-  message: (message) => list.append(() => messageLine(message)),
-  gap: (gap) => list.append(() => gapLine(gap)),
-  restart: () => list.clear(),
+/** @type {Room | undefined} */
+let current;
+
+const rooms = new Rooms({
+  message(room, message, live) {
+    outbox.arrived(message, live);
+    sidebar.changed();
+    if (live) pulse.heard(message.timestamp);
+    if (room !== current) return;
+    list.changed(1);
+    if (live) announcer.heard(message);
+  },
+  changed(room) {
+    if (room === current) list.changed();
+    describe();
+  },
+  listed() {
+    sidebar.changed();
+    describe();
+  },
   state(state) {
     connection.show(state);
-    // While busy, a history of a thousand messages is not read aloud, and no room is called empty.
+    // While busy, no room is called empty.
     log.ariaBusy = String(state.name !== "live");
+    if (state.name === "live") outbox.retry();
+    describe();
   },
-};
+});
 
-/** @type {Follower | undefined} */
-let follower;
+const sidebar = new Sidebar(rooms.all, go);
+
+const list = new List(
+  {
+    retry: () => outbox.retry(),
+    edit(entry) {
+      if (composer.restore(entry)) outbox.discard(entry);
+    },
+    discard: (entry) => outbox.discard(entry),
+  },
+  {
+    atEnd() {
+      if (current && !document.hidden) rooms.markRead(current);
+    },
+    nearStart() {
+      if (current && rooms.live) rooms.older(current);
+    },
+  },
+);
+
+const composer = new Composer((room, user, text) => {
+  outbox.add(room, user, text);
+  list.toEnd();
+});
+
+const outbox = new Outbox({
+  added: (entry) => shown(entry, (room) => room.appendPending(entry)),
+  changed: (entry) => shown(entry),
+  removed: (entry) => shown(entry, (room) => room.removePending(entry)),
+  refused(entry) {
+    if (composer.restore(entry)) outbox.discard(entry);
+    else shown(entry);
+  },
+  isHere: (entry) => Boolean(entry.id && rooms.all.get(entry.room)?.has(entry.id)),
+});
+
 enter();
-new Sender(addressedRoom);
+composer.focus();
+setInterval(() => current && renewWaiting(current), 1000);
 
 element("room-form", HTMLFormElement).addEventListener("submit", (event) => {
   event.preventDefault();
-  if (field.value === addressedRoom()) return follower?.retry();
-  history.pushState(null, "", `?${new URLSearchParams({ room: field.value })}`);
-  enter();
+  go(field.value);
 });
+element("use-open", HTMLButtonElement).addEventListener("click", async () => {
+  const { show } = await import("./use.js");
+  show(current?.name ?? "");
+});
+element("theme", HTMLButtonElement).addEventListener("click", () => {
+  const { theme = "" } = document.documentElement.dataset;
+  const next = THEMES[(THEMES.indexOf(/** @type {"" | "light" | "dark"} */ (theme)) + 1) % THEMES.length] ?? "";
+  remember(kept, "theme", next);
+  showTheme(next);
+});
+showTheme(document.documentElement.dataset.theme ?? "");
 addEventListener("popstate", enter);
-addEventListener("online", () => follower?.retry());
-// Leaving cuts the stream, which is no failure to look into; the back button may bring the page back as it was.
-addEventListener("pagehide", () => follower?.close());
-addEventListener("pageshow", (event) => event.persisted && follower?.open());
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return;
+  list.changed();
+  rooms.refresh();
+});
 
-function parameters() {
-  return new URLSearchParams(location.search);
+/** @param {string} name */
+function go(name) {
+  field.value = "";
+  if (name === current?.name && !current.refused) return sidebar.choose(name);
+  if (name !== current?.name) history.pushState(null, "", `?${new URLSearchParams({ room: name })}`);
+  enter();
 }
 
-function addressedRoom() {
-  return parameters().get("room") ?? "developers";
-}
-
-/** Follows the room in the address, and nothing else any more. */
+/** Shows the room in the address. */
 function enter() {
-  const room = addressedRoom();
-  follower?.close();
-  list.clear();
-  describe(room);
-  follower = new Follower(room, parameters().getAll("type"), audience);
-  follower.open();
+  const name = new URLSearchParams(location.search).get("room") ?? recall(kept, "room", "developers");
+  if (!location.search) history.replaceState(null, "", `?${new URLSearchParams({ room: name })}`);
+  current = rooms.open(name);
+  list.show(current.items);
+  sidebar.choose(name);
+  composer.open(name);
+  const room = element("empty-room", HTMLElement);
+  const [before = "", , after = ""] = words.empty(name);
+  room.textContent = visible(name);
+  element("empty-title", HTMLElement).replaceChildren(before, room, after);
+  element("curl", HTMLElement).textContent = curlPost(name);
+  describe();
 }
 
-/** @param {string} room */
-function describe(room) {
-  document.title = `${room} · roomcast`;
-  field.value = room;
-  log.ariaLabel = `Messages in ${room}`;
-  element("empty-room", HTMLElement).textContent = room;
-  element("curl", HTMLElement).textContent = curl(room);
-}
-
-/** @param {string} room */
-function curl(room) {
-  const body = `{"text": ${JSON.stringify(EXAMPLE)}, "room": ${JSON.stringify(room)}}`;
-  return `curl -X POST -H 'Content-Type: application/json' -d ${quoted(body)} ${messagesUrl()}`;
+function describe() {
+  if (!current) return;
+  const { name, items, followers, isComplete } = current;
+  const unread = [...rooms.all.values()].reduce((sum, room) => sum + (room === current ? 0 : room.unread), 0);
+  document.title = `${unread ? `(${unread}) ` : ""}${visible(name).replaceAll(/\p{C}/gu, "")} · roomcast`;
+  element("room-title", HTMLElement).textContent = visible(name);
+  log.ariaLabel = `${words.messages}: ${name}`;
+  element("followers", HTMLElement).textContent = followers ? words.followers(followers) : "";
+  empty.hidden = items.length > 0 || !isComplete;
 }
 
 /**
- * One word for a shell, whatever is in it.
- * @param {string} text
+ * Applies a change of what is being sent to its room's rows.
+ * @param {import("./outbox.js").Entry} entry
+ * @param {(room: Room) => void} [change]
  */
-function quoted(text) {
-  return `'${text.replaceAll("'", "'\\''")}'`;
+function shown(entry, change) {
+  const room = rooms.all.get(entry.room) ?? rooms.known(entry.room);
+  change?.(room);
+  if (room !== current) return;
+  for (const item of room.items) if (item.kind === "pending") list.renew(item);
+  list.changed();
+  describe();
+}
+
+/**
+ * Those that are tried again say when.
+ * @param {Room} room
+ */
+function renewWaiting(room) {
+  for (const item of room.items.slice(-20)) if (item.kind === "pending" && item.entry.until) list.renew(item);
+}
+
+/** @param {string} theme */
+function showTheme(theme) {
+  if (theme) document.documentElement.dataset.theme = theme;
+  else delete document.documentElement.dataset.theme;
+  const name = theme === "dark" ? words.themeDark : theme === "light" ? words.themeLight : words.themeSystem;
+  const button = element("theme", HTMLButtonElement);
+  button.ariaLabel = name;
+  button.title = name;
 }

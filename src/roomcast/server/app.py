@@ -75,6 +75,7 @@ ROUTES: Mapping[str, Mapping[str, Handler]] = {
     "/metrics": {"GET": metrics},
     "/openapi.json": {"GET": describe},
     "/": {"GET": page.index},
+    "/roomcast.js": {"GET": page.module},
     "/page/{name}": {"GET": page.asset},
 }
 

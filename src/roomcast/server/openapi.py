@@ -222,6 +222,7 @@ def _others() -> dict[str, Json]:
         "/metrics": _get("metrics", "Prometheus metrics.", _ok("text/plain", text), 503),
         "/openapi.json": _get("describe", "This document.", _ok("application/json", {"type": "object"})),
         "/": _get("page", "The page.", _ok("text/html", text)),
+        "/roomcast.js": _get("module", "Follows and publishes, for any page.", _ok("text/javascript", text)),
         "/page/{name}": {
             **_get("asset", "A file of the page.", {"200": {"description": "The file."}}, 404),
             "parameters": [

@@ -1,4 +1,4 @@
-"""The page, as its files are: read once, served from memory, from nowhere but here."""
+"""The page, as its files are but for the comments: read once, served from memory, from nowhere but here."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ _TYPES = {
     "css": "text/css; charset=utf-8",
     "svg": "image/svg+xml",
 }
+_MODULE = "roomcast.js"
 _HEADERS = {
     "cache-control": "no-cache",
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -27,6 +28,8 @@ _HEADERS = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
     "cross-origin-opener-policy": "same-origin",
+    # Pages that isolate themselves (COEP) may load the module, too.
+    "cross-origin-resource-policy": "cross-origin",
 }
 
 
@@ -35,19 +38,25 @@ async def index(service: Service, request: Request) -> Response:
     return _answer(request, "index.html")
 
 
+async def module(service: Service, request: Request) -> Response:
+    """What follows and publishes, for any page anywhere: a module takes its own address for the server's."""
+    return _answer(request, _MODULE)
+
+
 async def asset(service: Service, request: Request) -> Response:
     """One of its files."""
-    return _answer(request, request.path_params["name"])
+    name: str = request.path_params["name"]
+    if name not in names():
+        raise NotFound(f"the page has no file {name[:100]!r}")
+    return _answer(request, name)
 
 
 def names() -> Iterable[str]:
-    """The names of its files."""
-    return _FILES
+    """The names of the files below `/page/`."""
+    return _FILES.keys() - {_MODULE}
 
 
 def _answer(request: Request, name: str) -> Response:
-    if name not in _FILES:
-        raise NotFound(f"the page has no file {name[:100]!r}")
     content, etag = _FILES[name]
     headers = {**_HEADERS, "etag": etag}
     if etag in re.split(r"(?:W/|[\s,])+", request.headers.get("if-none-match", "")):
@@ -57,9 +66,22 @@ def _answer(request: Request, name: str) -> Response:
 
 def _read() -> dict[str, tuple[bytes, str]]:
     folder = resources.files("roomcast").joinpath("page")
-    named = {file.name: file.read_bytes() for file in folder.iterdir() if file.name.rpartition(".")[2] in _TYPES}
+    named = {
+        file.name: _bare(file.name, file.read_bytes())
+        for file in folder.iterdir()
+        if file.name.rpartition(".")[2] in _TYPES
+    }
     return {name: (content, f'"{hashlib.sha256(content).hexdigest()[:20]}"') for name, content in named.items()}
 
 
+def _bare(name: str, content: bytes) -> bytes:
+    """A script without its comments and indentation, which are half of its bytes. So no text in one may go over
+    several lines."""
+    if not name.endswith(".js"):
+        return content
+    return re.sub(rb"\s*\n\s*", b"\n", re.sub(_COMMENT, b"", content)).lstrip()
+
+
+_COMMENT = re.compile(rb"^[ \t]*(?:/\*\*.*?\*/|//[^\n]*)$", re.MULTILINE | re.DOTALL)
 _FILES = _read()
 """Each file's content and ETag; read with this module, since the event loop must not wait for a disk."""

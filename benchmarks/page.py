@@ -1,0 +1,121 @@
+"""The page in a storm: a list of many messages, more of them each second, and what a real Chromium makes of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from playwright.sync_api import CDPSession, Page, sync_playwright
+
+from benchmarks.load import Failed, Figures
+from benchmarks.peers import Peer, running
+from benchmarks.work import Bench
+
+_WATCH = """() => {
+  const seen = { frames: 0, worst: 0, tasks: [], began: performance.now(), last: performance.now() };
+  globalThis.seen = seen;
+  new PerformanceObserver((list) => seen.tasks.push(...list.getEntries().map((task) => task.duration)))
+    .observe({ type: "longtask" });
+  const frame = (now) => {
+    seen.frames += 1;
+    seen.worst = Math.max(seen.worst, now - seen.last);
+    seen.last = now;
+    requestAnimationFrame(frame);
+  };
+  requestAnimationFrame(frame);
+}"""
+
+
+@dataclass(frozen=True)
+class Storm:
+    """Messages at a rate, in a list that has many."""
+
+    held: int
+    """Messages in the list before it begins."""
+    rate: int
+    """Messages a second."""
+
+    def measure(self, peer: Peer, bench: Bench) -> Figures:
+        chromium = shutil.which("chromium")
+        if chromium is None:
+            raise Failed("chromium is missing: apt-get install chromium")
+        with running(peer, bench.server_core) as server, _all_cores(), sync_playwright() as playwright:
+            url = f"http://127.0.0.1:{server.place.port}"
+            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            try:
+                page = browser.new_page(viewport={"width": 1280, "height": 800})
+                page.goto(f"{url}/?room=storm")
+                page.wait_for_selector("#state[data-state=live]")
+                with httpx.Client(base_url=url) as client:
+                    _fill(client, bench.part(self.held))
+                    _shown(page, "held")
+                    page.evaluate(_WATCH)
+                    session = page.context.new_cdp_session(page)
+                    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+                    before = _cpu(session)
+                    sent = _storm(client, self.rate, bench.seconds)
+                    _shown(page, "the last")
+                seen = page.evaluate("({ ...seen, now: performance.now() })")
+                return _figures(seen, sent / bench.seconds, _cpu(session) - before)
+            finally:
+                browser.close()
+
+
+@contextmanager
+def _all_cores() -> Iterator[None]:
+    """A browser is several processes, and draws without a graphics card here: more than the load's core can do."""
+    ours = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    yield
+    os.sched_setaffinity(0, ours)
+
+
+def _cpu(session: CDPSession) -> float:
+    """Seconds of CPU that the page's main thread has taken, whatever else the machine does."""
+    metrics = session.send("Performance.getMetrics")["metrics"]
+    return float(next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration"))
+
+
+def _fill(client: httpx.Client, count: int) -> None:
+    for start in range(0, count, 1000):
+        _post(client, [f"{n} {'word ' * (n % 30)}" for n in range(start, min(count, start + 1000))])
+    _post(client, ["held"])
+
+
+def _storm(client: httpx.Client, rate: int, seconds: float) -> int:
+    """Ten posts a second would come in lumps: as many as the clock allows, at least a hundred."""
+    began, sent = time.monotonic(), 0
+    while (passed := time.monotonic() - began) < seconds:
+        due = int(passed * rate) - sent
+        if due:
+            _post(client, [f"{n} {'word ' * (n % 30)}" for n in range(sent, sent + due)])
+            sent += due
+        time.sleep(0.01)
+    _post(client, ["the last"])
+    return sent
+
+
+def _post(client: httpx.Client, texts: list[str]) -> None:
+    client.post("/messages", json=[{"room": "storm", "text": text} for text in texts]).raise_for_status()
+
+
+def _shown(page: Page, text: str) -> None:
+    page.locator("li.message .text").get_by_text(text, exact=True).wait_for()
+
+
+def _figures(seen: dict[str, Any], rate: float, cpu: float) -> Figures:
+    tasks, seconds = seen["tasks"], (seen["now"] - seen["began"]) / 1000
+    return {
+        "frames_per_second": seen["frames"] / seconds,
+        "main_thread": cpu / seconds,
+        "worst_frame_ms": seen["worst"],
+        "long_tasks": len(tasks),
+        "longest_task_ms": max(tasks, default=0.0),
+        "messages_per_second": rate,
+    }

@@ -1,0 +1,31 @@
+// What a screen reader is told of new messages: each of a few, the number of many. The list itself is silent, as its
+// rows come and go with scrolling.
+
+import { element } from "./dom.js";
+import { visible } from "./text.js";
+import { words } from "./words.js";
+
+/** @import { Message } from "../roomcast.js" */
+
+const EVERY_MS = 2000;
+const FEW = 3;
+const LONG = 300;
+
+export class Announcer {
+  #region = element("announced", HTMLElement);
+  /** @type {Message[]} */
+  #waiting = [];
+
+  /** @param {Message} message */
+  heard(message) {
+    if (this.#waiting.push(message) === 1) setTimeout(() => this.#announce(), EVERY_MS / 4);
+  }
+
+  #announce() {
+    const messages = this.#waiting;
+    this.#waiting = [];
+    const few = messages.slice(0, FEW).map(({ user, text, type }) => `${visible(user)}: ${(text ?? type ?? words.data).slice(0, LONG)}`);
+    const many = words.announced(messages.length, messages[0]?.room ?? "");
+    this.#region.textContent = messages.length > FEW ? many : few.join("\n");
+  }
+}

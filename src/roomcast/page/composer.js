@@ -1,0 +1,93 @@
+// The field that sends. What was typed and not sent is there again after a reload, for each room.
+
+import { element } from "./dom.js";
+import { kept, recall, remember, tab } from "./storage.js";
+import { words } from "./words.js";
+
+/** @import { Entry } from "./outbox.js" */
+
+const EXAMPLE = "was geht ab in buxtehude?";
+
+export class Composer {
+  #form = element("send", HTMLFormElement);
+  #text = element("text", HTMLTextAreaElement);
+  #user = element("user", HTMLInputElement);
+  #error = element("send-error", HTMLElement);
+  #room = "";
+  #send;
+
+  /** @param {(room: string, user: string, text: string) => void} send */
+  constructor(send) {
+    this.#send = send;
+    this.#user.value = recall(kept, "user", "");
+    this.#form.addEventListener("submit", (event) => this.#submitted(event));
+    this.#form.addEventListener("input", () => this.#typed());
+    this.#text.addEventListener("keydown", (event) => this.#pressed(event));
+  }
+
+  /** @param {string} room */
+  open(room) {
+    this.#room = room;
+    this.#say("");
+    // The example is for who has never sent anything from here.
+    this.#text.value = recall(tab, `draft.${room}`, recall(kept, "sent", false) ? "" : EXAMPLE);
+  }
+
+  focus() {
+    this.#text.select();
+  }
+
+  /**
+   * Gives a message back that was not sent; false where something else is being written.
+   * @param {Entry} entry
+   */
+  restore({ room, text, body, refused }) {
+    if (room !== this.#room || this.#text.value.trim()) return false;
+    this.#text.value = text;
+    this.#user.value = JSON.parse(body).user ?? "";
+    this.#saveDraft();
+    this.#say(refused ? words.refused(refused.message) : "");
+    const atFault = refused?.errors[0]?.pointer === "/user" ? this.#user : this.#text;
+    atFault.ariaInvalid = String(Boolean(refused));
+    atFault.focus();
+    return true;
+  }
+
+  /** @param {KeyboardEvent} event */
+  #pressed(event) {
+    // Enter also ends a composition (Japanese, Chinese, Korean); Safari tells so only by the code 229.
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
+    event.preventDefault();
+    this.#form.requestSubmit();
+  }
+
+  /** @param {SubmitEvent} event */
+  #submitted(event) {
+    event.preventDefault();
+    if (!this.#text.value) return;
+    const user = this.#user.value.trim();
+    const text = this.#text.value;
+    this.#text.value = "";
+    this.#typed();
+    remember(kept, "sent", true);
+    remember(kept, "user", user);
+    this.#text.focus();
+    this.#send(this.#room, user, text);
+  }
+
+  #typed() {
+    this.#say("");
+    for (const field of [this.#text, this.#user]) field.ariaInvalid = null;
+    this.#saveDraft();
+  }
+
+  #saveDraft() {
+    remember(tab, `draft.${this.#room}`, this.#text.value);
+  }
+
+  /** @param {string} text */
+  #say(text) {
+    // Only changes: a screen reader reads aloud whatever is set.
+    if (this.#error.textContent !== text) this.#error.textContent = text;
+  }
+}

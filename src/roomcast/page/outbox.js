@@ -1,0 +1,149 @@
+// What is on its way to the server: one message after the other, each under one Idempotency-Key until there is an
+// answer. It survives a reload, and is stored once.
+
+import { Refused, publish, randomKey } from "../roomcast.js";
+import { recall, remember, tab } from "./storage.js";
+
+/** @import { Message } from "../roomcast.js" */
+
+/**
+ * @typedef {object} Entry
+ * @property {string} key
+ * @property {string} body the request, the same each time
+ * @property {string} room
+ * @property {string} text
+ * @property {string} user
+ * @property {string} timestamp when it was written
+ * @property {string} [id] what it is stored as
+ * @property {number} [until] when it is tried again, in ms since 1970
+ * @property {string} [why] why that is
+ * @property {Refused} [refused] and not sent
+ */
+
+/**
+ * @typedef {object} Audience
+ * @property {(entry: Entry) => void} added
+ * @property {(entry: Entry) => void} changed
+ * @property {(entry: Entry) => void} refused
+ * @property {(entry: Entry) => void} removed
+ * @property {(entry: Entry) => boolean} isHere whether it came, under its id
+ */
+
+export class Outbox {
+  /** @type {Entry[]} */
+  #entries = [];
+  #audience;
+  #sending = false;
+  /** @type {Entry | undefined} */
+  #sent;
+  #stop = new AbortController();
+
+  /** @param {Audience} audience */
+  constructor(audience) {
+    this.#audience = audience;
+    for (const entry of recall(tab, "outbox", /** @type {Entry[]} */ ([]))) this.#add(entry);
+    addEventListener("online", () => this.retry());
+    this.#send();
+  }
+
+  /**
+   * @param {string} room
+   * @param {string} user
+   * @param {string} text
+   */
+  add(room, user, text) {
+    const body = JSON.stringify({ text, room, ...(user && { user }) });
+    const timestamp = new Date().toISOString();
+    this.#add({ key: randomKey(), body, room, text, user: user || "anonymous", timestamp });
+    this.#save();
+    this.#send();
+  }
+
+  /**
+   * A message that came: if it is one of these, that one is there.
+   * @param {Message} message
+   * @param {boolean} live and so written after these
+   */
+  arrived(message, live) {
+    const entry = this.#entries.find((one) => one.room === message.room && same(one, message, live));
+    if (!entry) return;
+    // Until its answer is there it may be somebody else's, who wrote the same: it is still sent, and then comes.
+    if (entry.id) this.#remove(entry);
+    else this.#audience.removed(entry);
+  }
+
+  /** Tries at once what waits to be tried again. */
+  retry() {
+    if (this.#entries.some(({ until = 0 }) => until > Date.now())) this.#stop.abort();
+  }
+
+  /**
+   * Gives up; the server may have it all the same.
+   * @param {Entry} entry
+   */
+  discard(entry) {
+    this.#remove(entry);
+    if (entry === this.#sent) this.#stop.abort();
+  }
+
+  /** @param {Entry} entry */
+  #add(entry) {
+    this.#entries.push(entry);
+    this.#audience.added(entry);
+  }
+
+  /** @param {Entry} entry */
+  #remove(entry) {
+    this.#entries = this.#entries.filter((other) => other !== entry);
+    this.#audience.removed(entry);
+    this.#save();
+  }
+
+  #save() {
+    const waiting = this.#entries.filter((entry) => !entry.id && !entry.refused);
+    const stored = waiting.map(({ key, body, room, text, user, timestamp }) => ({ key, body, room, text, user, timestamp }));
+    remember(tab, "outbox", stored);
+  }
+
+  async #send() {
+    if (this.#sending) return;
+    this.#sending = true;
+    for (let entry; (entry = this.#entries.find((one) => !one.id && !one.refused)); ) await this.#deliver(entry);
+    this.#sending = false;
+  }
+
+  /** @param {Entry} entry */
+  async #deliver(entry) {
+    this.#stop = new AbortController();
+    this.#sent = entry;
+    entry.until = undefined;
+    try {
+      const stored = await publish(entry.body, {
+        key: entry.key,
+        signal: this.#stop.signal,
+        onRetry: ({ message }, until) => {
+          Object.assign(entry, { why: message, until });
+          this.#audience.changed(entry);
+        },
+      });
+      Object.assign(entry, { id: /** @type {Message} */ (stored).id, until: undefined });
+      if (this.#audience.isHere(entry)) this.#remove(entry);
+      else this.#audience.changed(entry);
+    } catch (error) {
+      if (this.#stop.signal.aborted) return; // and tried again at once, if it is still here
+      entry.refused = error instanceof Refused ? error : new Refused(String(error));
+      this.#audience.refused(entry);
+    }
+    this.#save();
+  }
+}
+
+/**
+ * @param {Entry} entry
+ * @param {Message} message
+ * @param {boolean} live
+ */
+function same(entry, { id, text, user }, live) {
+  if (entry.id) return entry.id === id;
+  return live && !entry.refused && entry.text === text && entry.user === user;
+}

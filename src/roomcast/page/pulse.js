@@ -1,0 +1,50 @@
+// How much comes, and how fast: messages a second as a small chart, and the time from stored to shown.
+
+import { element } from "./dom.js";
+import { words } from "./words.js";
+
+const SECONDS = 60;
+const SAMPLES = 50;
+const HEIGHT = 20;
+
+export class Pulse {
+  #chart = element("pulse", HTMLElement);
+  #line = /** @type {SVGPolylineElement} */ (document.querySelector("#pulse polyline"));
+  #delay = element("delay", HTMLElement);
+  /** @type {number[]} */
+  #counts = new Array(SECONDS).fill(0);
+  #now = 0;
+  /** Milliseconds of the last ones. @type {number[]} */
+  #delays = [];
+
+  constructor() {
+    setInterval(() => this.#tick(), 1000);
+    this.#draw();
+  }
+
+  /** @param {string} timestamp when it was stored */
+  heard(timestamp) {
+    this.#now += 1;
+    // Clocks differ: nothing comes before it was stored.
+    this.#delays.push(Math.max(0, Date.now() - Date.parse(timestamp)));
+    if (this.#delays.length > SAMPLES) this.#delays.shift();
+  }
+
+  #tick() {
+    const quiet = !this.#now && this.#counts.every((count) => !count);
+    this.#counts.push(this.#now);
+    this.#counts.shift();
+    this.#now = 0;
+    if (!quiet && !document.hidden) this.#draw();
+  }
+
+  #draw() {
+    const highest = Math.max(4, ...this.#counts);
+    const points = this.#counts.map((count, at) => `${at},${(HEIGHT - 1 - (count / highest) * (HEIGHT - 2)).toFixed(1)}`);
+    this.#line.setAttribute("points", points.join(" "));
+    const ms = this.#delays.toSorted((a, b) => a - b)[this.#delays.length >> 1];
+    this.#chart.ariaLabel = words.pulse(this.#counts.at(-1) ?? 0, ms);
+    this.#chart.title = this.#chart.ariaLabel;
+    this.#delay.textContent = ms === undefined ? "" : `${ms} ms`;
+  }
+}

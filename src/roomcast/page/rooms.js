@@ -1,0 +1,283 @@
+// All rooms of this window, followed over one connection: the open one, those opened before, and the server's others.
+
+import { Refused, follow, history, reaches } from "../roomcast.js";
+import { Room } from "./room.js";
+import { kept, recall, remember } from "./storage.js";
+
+/** @import { Following, Gap, Message, State } from "../roomcast.js" */
+
+const MAX_FOLLOWED = 64;
+const PAGE = 100;
+const REFRESH_MS = 15_000;
+const RETRY_MS = 2000;
+/** Above this, how many are unread is not counted. */
+export const MANY_UNREAD = 100;
+
+/**
+ * @typedef {object} Audience
+ * @property {(room: Room, message: Message, live: boolean) => void} message
+ * @property {(room: Room) => void} changed rows came or went in another way
+ * @property {() => void} listed the rooms, or what is known of them, changed
+ * @property {(state: State) => void} state
+ */
+
+export class Rooms {
+  /** @type {Map<string, Room>} */
+  all = new Map();
+  #audience;
+  /** @type {Following | undefined} */
+  #following;
+  /** @type {State} */
+  #state = { name: "connecting" };
+  /** @type {Record<string, string>} */
+  #read = recall(kept, "read", {});
+  /** @type {string[]} */
+  #opened = recall(kept, "rooms", []);
+  #current = "";
+
+  /** @param {Audience} audience */
+  constructor(audience) {
+    this.#audience = audience;
+    for (const name of this.#opened) this.known(name);
+    addEventListener("storage", ({ key }) => key === "roomcast.read" && this.#readElsewhere());
+    setInterval(() => !document.hidden && this.refresh(), REFRESH_MS);
+  }
+
+  /**
+   * The room that the reader looks at from now on.
+   * @param {string} name
+   */
+  open(name) {
+    this.#current = name;
+    const room = this.known(name);
+    remember(kept, "room", name);
+    if (this.#following) this.#follow(room);
+    else this.#start(room);
+    this.#audience.listed();
+    this.#tell();
+    return room;
+  }
+
+  retry() {
+    if (this.#following) return this.#following.retry();
+    this.open(this.#current);
+  }
+
+  /** Whether what comes is new, and not a replay. */
+  get live() {
+    return this.#state.name === "live";
+  }
+
+  /**
+   * Reads what came before, if there is any.
+   * @param {Room} room
+   */
+  async older(room) {
+    if (room.loading || room.isComplete || !room.start) return;
+    room.loading = true;
+    try {
+      const { messages } = await history([room.name], { before: room.start, limit: String(PAGE) });
+      room.prepend(messages);
+      if (messages.length < PAGE) room.complete();
+    } catch (error) {
+      // An id of another epoch has nothing before it here.
+      if (error instanceof Refused && !error.passing) room.complete();
+      else await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    }
+    room.loading = false;
+    this.#audience.changed(room);
+  }
+
+  /** @param {Room} room */
+  markRead(room) {
+    if (!room.markRead()) return;
+    this.#read[room.name] = room.read;
+    this.#saveRead();
+    this.#audience.listed();
+  }
+
+  /** What the server knows of its rooms. */
+  async refresh() {
+    const answer = await fetch(new URL("rooms", document.baseURI), { cache: "no-store" }).catch(() => undefined);
+    if (!answer?.ok) return;
+    /** @type {{rooms: {room: string, newest: string | null, followers: number}[]}} */
+    const { rooms } = await answer.json();
+    for (const { room: name, newest, followers } of rooms) {
+      const room = this.known(name);
+      room.followers = followers;
+      // At first sight nothing counts as unread.
+      if (!room.read && newest) room.read = this.#read[name] = newest;
+    }
+    this.#saveRead();
+    if (this.live) this.#followAll();
+    this.#audience.listed();
+  }
+
+  #saveTimer = 0;
+
+  #saveRead() {
+    this.#saveTimer ||= setTimeout(() => {
+      this.#saveTimer = 0;
+      remember(kept, "read", this.#read);
+    }, 300);
+  }
+
+  #readElsewhere() {
+    for (const [name, id] of Object.entries(recall(kept, "read", /** @type {Record<string, string>} */ ({})))) {
+      const room = this.all.get(name);
+      this.#read[name] = id;
+      if (!room || !id || reaches(room.read, id)) continue;
+      room.read = id;
+      if (!room.newest || reaches(id, room.newest.id)) room.unread = 0;
+    }
+    this.#audience.listed();
+  }
+
+  /** @param {string} name */
+  known(name) {
+    let room = this.all.get(name);
+    if (!room) {
+      room = new Room(name);
+      room.read = this.#read[name] ?? "";
+      this.all.set(name, room);
+    }
+    return room;
+  }
+
+  /** @param {Room} room the first one, with its newest messages */
+  #start(room) {
+    room.refused = "";
+    this.#following = follow({
+      rooms: room.name,
+      replay: PAGE,
+      onMessage: (message) => this.#message(message),
+      onGap: (gap) => this.#gap(gap),
+      onState: (state) => this.#stateOf(room, state),
+    });
+  }
+
+  /** @param {Message} message */
+  #message(message) {
+    const room = this.known(message.room);
+    room.append(message);
+    this.#audience.message(room, message, this.live);
+  }
+
+  /** @param {Gap} gap */
+  #gap(gap) {
+    for (const room of gap.rooms.map((name) => this.known(name))) {
+      room.appendGap(gap);
+      this.#audience.changed(room);
+    }
+  }
+
+  /**
+   * @param {Room} first
+   * @param {State} state
+   */
+  #stateOf(first, state) {
+    this.#state = state;
+    if (state.name === "stopped") {
+      first.refused = state.why ?? "";
+      this.#following = undefined;
+      return this.#tell();
+    }
+    if (state.name === "live") this.#becameLive(first);
+    this.#tell();
+  }
+
+  /** @param {Room} first */
+  #becameLive(first) {
+    first.start ||= next(this.#following?.position ?? "");
+    this.#audience.changed(first);
+    this.#remember(first.name);
+    this.refresh();
+  }
+
+  #tell() {
+    const refused = this.all.get(this.#current)?.refused;
+    this.#audience.state(refused ? { name: "stopped", why: refused } : this.#state);
+  }
+
+  /**
+   * Follows one more room, if the server takes its name.
+   * @param {Room} room
+   */
+  async #follow(room) {
+    if (this.#following?.rooms.includes(room.name)) return this.#fill(room);
+    try {
+      await history([room.name], { replay: "none" });
+      room.refused = "";
+      this.#remember(room.name);
+      this.#add([room.name]);
+      this.#fill(room);
+    } catch (error) {
+      if (error instanceof Refused && !error.passing) room.refused = error.message;
+    }
+    this.#tell();
+  }
+
+  /** @param {string} name */
+  #remember(name) {
+    this.#opened = [name, ...this.#opened.filter((other) => other !== name)].slice(0, 20);
+    remember(kept, "rooms", this.#opened);
+  }
+
+  /** @param {string[]} names */
+  #add(names) {
+    const following = this.#following;
+    if (!following?.position) return;
+    const rooms = [...new Set([this.#current, ...names, ...following.rooms])].slice(0, MAX_FOLLOWED);
+    const added = rooms.filter((name) => !following.rooms.includes(name));
+    if (!added.length) return;
+    // From here on the stream has them; what was before is read as it is needed.
+    for (const room of added.map((name) => this.known(name))) room.start ||= next(following.position);
+    following.rooms = rooms;
+  }
+
+  #followAll() {
+    const known = [...this.all.values()].filter((room) => !room.refused);
+    this.#add(known.map((room) => room.name));
+    for (const room of known) if (!room.newest) this.#look(room);
+  }
+
+  /**
+   * The first rows of a room that is opened.
+   * @param {Room} room
+   */
+  #fill(room) {
+    if (room.items.length < PAGE) this.older(room);
+  }
+
+  /**
+   * A room's newest line, and how many are unread, without its history.
+   * @param {Room} room
+   */
+  async #look(room) {
+    if (room.loading || !room.start || room.isComplete) return;
+    const { start, read } = room;
+    const limit = String(MANY_UNREAD);
+    room.loading = true;
+    try {
+      const { messages } = await history([room.name], { before: start, limit: "1" });
+      const missed = read && messages.length ? await history([room.name], { after: read, before: start, limit }) : null;
+      room.newest ??= messages[0];
+      room.unread += missed?.messages.length ?? 0;
+      if (!messages.length) room.complete();
+    } catch {
+      // It is looked at again with the next refresh.
+    }
+    room.loading = false;
+    this.#audience.listed();
+    if (room.name === this.#current) this.#fill(room);
+  }
+}
+
+/**
+ * The id after this one, which may not be there yet: `before` excludes what it names.
+ * @param {string} id
+ */
+function next(id) {
+  const [epoch, seq = "0"] = id.split("-");
+  return id && `${epoch}-${BigInt(seq) + 1n}`;
+}

@@ -1,0 +1,137 @@
+// The rooms beside the list, in the order of their names: what is clicked must not move.
+
+import { element, make } from "./dom.js";
+import { MANY_UNREAD } from "./rooms.js";
+import { visible } from "./text.js";
+import { language, words } from "./words.js";
+
+/** @import { Room } from "./room.js" */
+
+/** How much of a newest line is put into the document; the rest is out of sight anyway. */
+const LINE = 120;
+
+/**
+ * @typedef {object} Row
+ * @property {HTMLAnchorElement} link
+ * @property {HTMLElement} line
+ * @property {HTMLElement} unread
+ */
+
+export class Sidebar {
+  #list = element("rooms", HTMLUListElement);
+  #menu = element("menu", HTMLButtonElement);
+  #aside = element("sidebar", HTMLElement);
+  #shade = element("shade", HTMLElement);
+  #rest = element("room-view", HTMLElement);
+  /** @type {Map<string, Row>} */
+  #rows = new Map();
+  #due = false;
+  #all;
+  #open;
+  #current = "";
+
+  /**
+   * @param {Map<string, Room>} all
+   * @param {(name: string) => void} open
+   */
+  constructor(all, open) {
+    this.#all = all;
+    this.#open = open;
+    this.#list.addEventListener("click", (event) => this.#clicked(event));
+    this.#menu.addEventListener("click", () => this.#slide(true));
+    this.#shade.addEventListener("click", () => this.#slide(false));
+    this.#aside.addEventListener("keydown", ({ key }) => key === "Escape" && this.#slide(false));
+  }
+
+  /** @param {string} name */
+  choose(name) {
+    this.#current = name;
+    if (document.documentElement.classList.contains("menu-open")) this.#slide(false);
+    this.changed();
+  }
+
+  /** Shows, soon, what is known now; a burst is one change. */
+  changed() {
+    if (this.#due) return;
+    this.#due = true;
+    setTimeout(() => {
+      this.#due = false;
+      this.#draw();
+    }, 100);
+  }
+
+  #draw() {
+    const names = [...this.#all.keys()].sort((a, b) => a.localeCompare(b, language));
+    let next = this.#list.firstElementChild;
+    for (const name of names) {
+      const { link } = this.#row(name);
+      const item = /** @type {HTMLElement} */ (link.parentElement);
+      if (item === next) next = next.nextElementSibling;
+      else this.#list.insertBefore(item, next);
+      this.#fill(/** @type {Room} */ (this.#all.get(name)));
+    }
+  }
+
+  /** @param {string} name */
+  #row(name) {
+    const present = this.#rows.get(name);
+    if (present) return present;
+    const line = make("bdi", "newest");
+    const unread = make("span", "unread");
+    const link = make("a", "", make("bdi", "room-name", visible(name)), unread, line);
+    link.href = `?${new URLSearchParams({ room: name })}`;
+    link.dataset.room = name;
+    make("li", "", link);
+    const row = { link, line, unread };
+    this.#rows.set(name, row);
+    return row;
+  }
+
+  /** @param {Room} room */
+  #fill(room) {
+    const { link, line, unread } = this.#row(room.name);
+    link.ariaCurrent = room.name === this.#current ? "page" : null;
+    set(line, newestLine(room));
+    unread.hidden = !room.unread;
+    set(unread, room.unread >= MANY_UNREAD ? `${MANY_UNREAD - 1}+` : String(room.unread));
+    unread.ariaLabel = words.unread(room.unread);
+    unread.role = "img";
+  }
+
+  /** @param {MouseEvent} event */
+  #clicked(event) {
+    const link = event.target instanceof Element ? event.target.closest("a") : null;
+    // With a key, as anywhere, the browser opens it in another tab.
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    this.#open(link.dataset.room ?? "");
+  }
+
+  /**
+   * On a narrow screen the rooms come over the list, and have the keyboard to themselves.
+   * @param {boolean} on
+   */
+  #slide(on) {
+    if (on === document.documentElement.classList.contains("menu-open")) return;
+    document.documentElement.classList.toggle("menu-open", on);
+    this.#rest.inert = on;
+    this.#menu.ariaExpanded = String(on);
+    if (on) this.#list.querySelector("a")?.focus();
+    else this.#menu.focus();
+  }
+}
+
+/** @param {Room} room */
+function newestLine({ newest }) {
+  if (!newest) return "";
+  const said = newest.text ?? newest.type ?? words.data;
+  return `${newest.user.slice(0, LINE)}: ${said.slice(0, LINE)}`;
+}
+
+/**
+ * @param {HTMLElement} element
+ * @param {string} text
+ */
+function set(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}

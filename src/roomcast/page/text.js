@@ -1,0 +1,108 @@
+// Text of strangers as elements. It only ever becomes text, and links only where what is shown is where they lead.
+
+import { make } from "./dom.js";
+import { words } from "./words.js";
+
+/** Longer ones are folded: laying out 64 KiB takes longer than a frame. */
+const LONG = 1500;
+const MANY_LINES = 24;
+
+/** Up to white space, quotes, and all that is invisible or changes the direction: a link shows where it leads. */
+const LINK = /\bhttps?:\/\/[^\s<>"'`\p{C}\u200b-\u200f\u2028-\u202e\u2060-\u206f]+/giu;
+const VISIBLE = /[^\s\p{C}\p{M}\p{Z}\u115f\u1160\u3164\uffa0]/u;
+
+/**
+ * A message's text; a long one with a button that shows the rest.
+ * @param {string} text
+ * @param {{whole?: boolean}} item keeps whether it is unfolded, as its element goes when it is out of sight
+ */
+export function paragraph(text, item) {
+  const p = make("p", "text");
+  p.dir = "auto";
+  const end = item.whole ? text.length : folded(text);
+  p.append(...linked(text.slice(0, end)));
+  if (item.whole && folded(text) < text.length) p.tabIndex = 0; // it scrolls
+  if (end === text.length) return [p];
+  p.append("…");
+  const more = make("button", "more", words.showAll(text.length));
+  more.type = "button";
+  more.addEventListener("click", () => {
+    item.whole = true;
+    const whole = paragraph(text, item);
+    more.remove();
+    p.replaceWith(...whole);
+    whole[0]?.focus();
+  });
+  return [p, more];
+}
+
+/**
+ * A name that can be seen.
+ * @param {string} name
+ */
+export function visible(name) {
+  return VISIBLE.test(name) ? name : words.invisible;
+}
+
+/**
+ * How much of a text is shown at first.
+ * @param {string} text
+ */
+function folded(text) {
+  let end = -1;
+  for (let line = 0; line < MANY_LINES; line += 1) {
+    end = text.indexOf("\n", end + 1);
+    if (end < 0) break;
+  }
+  if (end < 0) end = text.length;
+  if (end <= LONG) return end;
+  // Not between the two halves of one character.
+  return /[\ud800-\udbff]/.test(text[LONG - 1] ?? "") ? LONG - 1 : Math.min(LONG, text.length);
+}
+
+/** @param {string} text */
+function linked(text) {
+  /** @type {(string | Node)[]} */
+  const parts = [];
+  let at = 0;
+  for (const { 0: found, index } of text.matchAll(LINK)) {
+    const shown = trimmed(found);
+    const href = safe(shown);
+    if (!href) continue;
+    parts.push(text.slice(at, index), link(href, shown));
+    at = index + shown.length;
+  }
+  return [...parts, text.slice(at)];
+}
+
+/**
+ * Without the sentence's punctuation, and a bracket that was opened before the link.
+ * @param {string} url
+ * @returns {string}
+ */
+function trimmed(url) {
+  const end = url.replace(/[.,;:!?…]+$/u, "");
+  const [opened, closed] = [end.split(/[([{]/).length, end.split(/[)\]}]/).length];
+  return /[)\]}]$/.test(end) && closed > opened ? trimmed(end.slice(0, -1)) : end;
+}
+
+/** @param {string} url */
+function safe(url) {
+  if (!URL.canParse(url)) return undefined;
+  const { protocol, username, password, href } = new URL(url);
+  // https://bank.example@evil.example/ leads to evil.example.
+  return /^https?:$/.test(protocol) && !username && !password ? href : undefined;
+}
+
+/**
+ * @param {string} href
+ * @param {string} shown
+ */
+function link(href, shown) {
+  const a = make("a", "", shown);
+  a.href = href;
+  a.target = "_blank";
+  a.rel = "noopener noreferrer nofollow";
+  a.dir = "ltr";
+  return a;
+}

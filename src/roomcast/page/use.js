@@ -1,0 +1,92 @@
+// "Use this room": the lines that follow this very room, and publish to it, from elsewhere. Fetched when it is asked for.
+
+import { curlPost, quoted, url } from "./curl.js";
+import { element, make } from "./dom.js";
+import { words } from "./words.js";
+
+/**
+ * A title, and the lines; not one text over several, as scripts are served without their indentation.
+ * @param {string} room
+ */
+function snippets(room) {
+  const stream = `${url("messages")}?${new URLSearchParams({ room })}`;
+  const name = JSON.stringify(room);
+  return [
+    [words.address, stream],
+    [words.curlPost, curlPost(room)],
+    [words.curlFollow, `curl -N ${quoted(stream)}`],
+    [
+      words.eventSource,
+      `const stream = new EventSource(${JSON.stringify(stream)});`,
+      'stream.addEventListener("message", (event) => {',
+      "  const { text, user, timestamp } = JSON.parse(event.data);",
+      "  console.log(timestamp, user, text);",
+      "});",
+    ],
+    [
+      words.javascript,
+      `import { follow, publish } from "${url("roomcast.js")}";`,
+      "",
+      `follow({ rooms: ${name}, onMessage: ({ user, text }) => console.log(user, text) });`,
+      `await publish({ room: ${name}, text: "moin" });`,
+    ],
+    [
+      words.python,
+      "import json",
+      "import urllib.request",
+      "",
+      `with urllib.request.urlopen(${JSON.stringify(stream)}) as lines:`,
+      "    for line in lines:",
+      '        if line.startswith(b"data: "):',
+      "            print(json.loads(line[6:]))",
+    ],
+  ];
+}
+
+/**
+ * Opens the panel.
+ * @param {string} room
+ */
+export function show(room) {
+  const made = snippets(room).map(([title = "", ...lines]) => snippet(title, lines.join("\n")));
+  list.replaceChildren(...made);
+  dialog.showModal();
+}
+
+const dialog = element("use", HTMLDialogElement);
+const list = element("snippets", HTMLElement);
+element("use-close", HTMLButtonElement).addEventListener("click", () => dialog.close());
+dialog.addEventListener("click", ({ target }) => target === dialog && dialog.close());
+
+/**
+ * @param {string} title
+ * @param {string} text
+ */
+function snippet(title, text) {
+  const code = make("pre", "", make("code", "", text));
+  code.tabIndex = 0; // long lines scroll, with the keyboard too
+  const copy = make("button", "small copy", words.copy);
+  copy.type = "button";
+  copy.ariaLabel = `${words.copy}: ${title}`;
+  copy.addEventListener("click", async () => {
+    const copied = await put(text, code);
+    copy.textContent = copied ? words.copied : words.copy;
+    setTimeout(() => (copy.textContent = words.copy), 2000);
+  });
+  return make("section", "snippet", make("h3", "", title), copy, code);
+}
+
+/**
+ * Copies, or where that is not allowed (no TLS) selects, for the keys.
+ * @param {string} text
+ * @param {Node} shown
+ */
+async function put(text, shown) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    getSelection()?.selectAllChildren(shown);
+    return false;
+  }
+}

@@ -1,0 +1,148 @@
+"""The list stays where its reader is, and small however long it is."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.acting import open_room, post, texts
+from tests.running import Running, wait_for
+
+
+def top(page: Page, text: str) -> float:
+    box = texts(page).get_by_text(text, exact=True).bounding_box()
+    assert box
+    return box["y"]
+
+
+def scroll(page: Page, pixels: int) -> None:
+    page.mouse.move(600, 400)
+    page.mouse.wheel(0, pixels)
+
+
+def test_the_history_is_read_by_scrolling_up_to_its_beginning(page: Page, server: Running) -> None:
+    post(server, *(str(n) for n in range(450)))
+    open_room(page, server)
+    expect(texts(page).last).to_have_text("449")
+
+    def at_the_beginning() -> bool:
+        scroll(page, -3000)
+        page.wait_for_timeout(20)
+        return texts(page).first.text_content() == "0" and page.locator("li.start").is_visible()
+
+    wait_for(at_the_beginning, "the beginning")
+    shown = [int(text) for text in texts(page).all_text_contents()]
+    assert shown == list(range(len(shown)))
+    assert len(shown) < 60
+
+
+def test_what_is_read_stays_in_place_while_older_and_newer_messages_come(page: Page, server: Running) -> None:
+    post(server, *(f"n{n}\n" * (n % 5 + 1) for n in range(300)))
+    open_room(page, server)
+    expect(texts(page).last).to_contain_text("n299")
+    scroll(page, -2000)
+    expect(page.locator("#messages")).to_have_js_property("ariaBusy", "false")
+    page.wait_for_timeout(100)
+    row = page.locator("li.message").nth(12)
+    id = row.get_attribute("data-id")
+    before = page.locator(f'[data-id="{id}"]').bounding_box()
+    post(server, *(f"new {n}" for n in range(20)))
+    expect(page.locator("#newer")).to_have_text("20 new")
+    assert page.locator(f'[data-id="{id}"]').bounding_box() == before
+
+
+def test_who_reads_further_up_is_told_of_new_messages_and_goes_to_them(page: Page, server: Running) -> None:
+    post(server, *(str(n) for n in range(100)))
+    open_room(page, server)
+    expect(texts(page).last).to_be_in_viewport()
+    scroll(page, -1500)
+    expect(texts(page).last).not_to_have_text("99")
+    post(server, "new", "newer")
+    page.get_by_role("button", name="2 new").click()
+    expect(texts(page).last).to_have_text("newer")
+    expect(texts(page).last).to_be_in_viewport()
+    expect(page.locator("#newer")).to_be_hidden()
+
+
+def test_the_end_stays_in_view_when_the_window_or_a_row_changes_its_size(page: Page, server: Running) -> None:
+    post(server, *(f"{n} " * 60 for n in range(60)), {"text": "last", "data": list(range(100))})
+    open_room(page, server)
+    expect(texts(page).last).to_be_in_viewport()
+    page.set_viewport_size({"width": 420, "height": 500})
+    expect(texts(page).last).to_be_in_viewport()
+    page.locator("summary").press("Enter")
+    expect(page.locator("#lines pre")).to_be_in_viewport()
+    post(server, "after it")
+    expect(texts(page).last).to_be_in_viewport()
+
+
+def test_ten_thousand_messages_and_a_storm_leave_the_document_small(page: Page, server: Running) -> None:
+    for start in range(0, 9_000, 1000):
+        post(server, *(f"{n} {'x' * (n % 80)}" for n in range(start, start + 1000)))
+    open_room(page, server)
+    for start in range(9_000, 10_000, 100):
+        post(server, *(str(n) for n in range(start, start + 100)))
+    expect(texts(page).last).to_have_text("9999")
+    assert page.locator("#lines > li").count() < 60
+    assert page.evaluate("document.querySelectorAll('*').length") < 600
+    assert int(page.locator("#lines > li").last.get_attribute("aria-setsize") or 0) > 1000
+
+
+def test_a_storm_is_one_render_a_frame(page: Page, server: Running) -> None:
+    page.add_init_script(
+        """globalThis.renders = 0;
+        addEventListener("DOMContentLoaded", () => {
+          const count = () => { renders += 1; };
+          new MutationObserver(count).observe(document.querySelector("#lines"), { childList: true });
+        });"""
+    )
+    open_room(page, server)
+    frames = page.evaluate_handle(
+        """() => {
+          const count = { frames: 0 };
+          const tick = () => { count.frames += 1; requestAnimationFrame(tick); };
+          requestAnimationFrame(tick);
+          return count;
+        }"""
+    )
+    for start in range(0, 500, 10):
+        post(server, *(str(n) for n in range(start, start + 10)))
+    expect(texts(page).last).to_have_text("499")
+    # A render removes and inserts in one task, which is one call of the observer.
+    assert page.evaluate("([count]) => renders <= count.frames + 1", [frames])
+
+
+def test_each_day_has_a_line_and_each_time_says_all_of_it(page: Page, server: Running) -> None:
+    def message(seq: int, timestamp: str) -> dict[str, object]:
+        return {"id": f"abcd-{seq}", "room": "developers", "user": "ada", "text": str(seq), "timestamp": timestamp}
+
+    days = [message(1, "2026-01-01T12:00:00.000Z"), message(2, "2026-01-01T13:00:00.000Z"),
+            message(3, "2026-01-02T12:00:00.000Z")]  # fmt: skip
+    body = json.dumps({"messages": days, "position": "abcd-3", "gap": None})
+    page.route("**/messages?*", lambda route: route.fulfill(content_type="application/json", body=body))
+    page.goto(f"{server.url}/?room=developers")
+    expect(page.locator("li.day")).to_have_text(["Thursday, January 1, 2026", "Friday, January 2, 2026"])
+    first = page.locator("li.message time").first
+    expect(first).to_have_attribute("datetime", "2026-01-01T12:00:00.000Z")
+    expect(first).to_have_attribute("title", re.compile("Thursday, January 1, 2026 at .*:00:00"))
+
+
+def test_data_is_folded_beside_a_text_and_open_alone(page: Page, server: Running) -> None:
+    post(server, {"text": "with", "data": {"a": 1}}, {"data": {"b": 2}})
+    open_room(page, server)
+    expect(page.locator("details[open] pre")).to_have_text(['{\n  "b": 2\n}'], use_inner_text=True)
+    page.locator("summary").first.click()
+    expect(page.locator("details[open] pre")).to_have_count(2)
+
+
+def test_a_long_text_is_folded_until_it_is_wanted(page: Page, server: Running) -> None:
+    long = "word " * 2_000
+    post(server, long)
+    open_room(page, server)
+    expect(texts(page)).to_contain_text("word word")
+    assert len(texts(page).text_content() or "") < 2_000
+    page.get_by_role("button", name="Show all 10,000 characters").click()
+    expect(texts(page)).to_have_text(long, use_inner_text=False)
+    expect(texts(page)).to_be_focused()

@@ -1,0 +1,234 @@
+"""How the page behaves to all: hostile text, strict policies, screen readers, small screens, other languages."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from tests.browser.acting import open_room, post, texts
+from tests.conftest import Serve
+from tests.running import Running
+
+AXE = Path(__file__).parents[1] / "interop/node_modules/axe-core/axe.min.js"
+
+HOSTILE = {
+    "markup": '<img src=x onerror="window.hacked = 1"><script>window.hacked = 1</script>',
+    "right to left": "\u202e\u2067gnp.exe\u202d \u2066 after",
+    "an unbroken line": "x" * 60_000,
+    "line feeds": "\n" * 30_000,
+    "a flood of marks": "Z" + "\u0301\u0489\u0e4a" * 5_000,
+    "nothing to see": "\u200b\u2060\u00ad\u200d" * 5_000,
+    "emoji that never end": "👩\u200d" * 3_000,
+    "a separator": "one\u2028two\u2029three\u0085four\x00\x1b[31m",
+}
+NAMES = {
+    "markup": "<b onclick=alert(1)>",
+    "right to left": "\u202emoc.live",
+    "unbroken": "W" * 128,
+    "marks": "Z" + "\u0301" * 127,
+    "invisible": "\u200b" * 128,
+}
+
+
+def axe(page: Page) -> list[str]:
+    if not AXE.exists():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("no axe-core: run tests/setup.sh")
+    page.evaluate(AXE.read_text())
+    rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+    found = page.evaluate("(rules) => axe.run(document, { runOnly: rules })", rules)
+    return [f"{one['id']}: {node['html']} {node['failureSummary']}" for one in found["violations"]
+            for node in one["nodes"]]  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_hostile_text_does_no_harm_and_breaks_no_layout(page: Page, server: Running, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 780})
+    page.add_init_script("addEventListener('securitypolicyviolation', () => { window.hacked = 2 })")
+    post(
+        server,
+        *({"text": text, "user": name} for text, name in zip(HOSTILE.values(), NAMES.values(), strict=False)),
+    )
+    post(server, *({"text": text, "data": {text[:50]: [text[:50]]}} for text in HOSTILE.values()))
+    post(server, *({"type": name[:64], "data": name} for name in NAMES.values()))
+    post(server, *({"text": name, "user": name, "room": name} for name in NAMES.values()))
+    post(server, {"text": "after all of it"})
+    open_room(page, server)
+    expect(texts(page).last).to_have_text("after all of it")
+    for _ in range(12):
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert page.locator("#messages").evaluate("list => list.scrollWidth - list.clientWidth") == 0
+        assert page.locator("#messages :is(img, script, b)").count() == 0
+        page.mouse.move(width - 40, 400)
+        page.mouse.wheel(0, -500)
+        page.wait_for_timeout(30)
+    assert page.evaluate("window.hacked") is None
+
+
+def test_hostile_text_is_shown_as_text(page: Page, server: Running) -> None:
+    post(server, *({"text": text, "room": f"room {n}"} for n, text in enumerate(HOSTILE.values())))
+    open_room(page, server)
+    for n, text in enumerate(HOSTILE.values()):
+        page.locator(f'#rooms [data-room="room {n}"]').click()
+        expect(page.locator("#room-title")).to_have_text(f"room {n}")
+        expect(texts(page)).to_have_count(1)
+        shown = texts(page).text_content() or ""
+        assert shown
+        assert text.startswith(shown.removesuffix("…"))
+
+
+def test_names_that_cannot_be_seen_are_called_so(page: Page, server: Running) -> None:
+    post(server, {"text": "x", "user": NAMES["invisible"]})
+    open_room(page, server)
+    expect(page.locator("li.message .user")).to_have_text("(nothing visible)")
+
+
+def test_only_links_that_lead_where_they_say_are_links(page: Page, server: Running) -> None:
+    post(
+        server,
+        "see https://example.org/a?b=c#d, (https://example.org/wiki_(x)) and http://localhost:1/.",
+        "javascript:alert(1) data:text/html,x vbscript:x JaVaScRiPt://%0aalert(1) ftp://x.example",
+        "https://bank.example@evil.example/ https://evil.example/\u202etxt.exe",
+        "https://ex\u200bample.org",
+    )
+    open_room(page, server)
+    expect(texts(page)).to_have_count(4)
+    links = page.locator("#messages a").evaluate_all("links => links.map((one) => one.href)")
+    assert links == [
+        "https://example.org/a?b=c#d",
+        "https://example.org/wiki_(x)",
+        "http://localhost:1/",
+        "https://evil.example/",
+        "https://ex/",
+    ]
+    expect(page.locator("#messages a").first).to_have_attribute("rel", "noopener noreferrer nofollow")
+
+
+def test_the_policy_allows_nothing_inline_and_no_other_origin(page: Page, server: Running) -> None:
+    answer = page.goto(f"{server.url}/")
+    assert answer is not None
+    policy = answer.all_headers()["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "require-trusted-types-for 'script'" in policy
+    assert "trusted-types 'none'" in policy
+
+
+def test_nothing_comes_from_elsewhere_scripts_are_small_and_all_is_kept_by_etag(
+    page: Page, server: Running
+) -> None:
+    answers = []
+    page.on("response", lambda answer: answers.append(answer))
+    open_room(page, server)
+    assert {re.sub(r"(//[^/]+).*", r"\1", one.url) for one in answers} == {server.url.replace("http:", "http:")}
+    scripts = {one.url: one.body() for one in answers if one.url.endswith(".js")}
+    assert len(scripts) > 10
+    assert sum(map(len, scripts.values())) < 60_000
+    for answer in answers:
+        if "/page/" in answer.url or answer.url.endswith(".js"):
+            headers = {"If-None-Match": answer.headers["etag"]}
+            assert server.get(answer.url.removeprefix(server.url), headers=headers).status_code == 304
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing(browser: Browser, server: Running, width: int, scheme: str) -> None:
+    context = browser.new_context(
+        viewport={"width": width, "height": 800}, color_scheme="dark" if scheme == "dark" else "light"
+    )
+    page = context.new_page()
+    post(server, *({"text": f"https://example.org/{n}", "user": f"user {n}", "data": {"n": n}} for n in range(30)))
+    post(server, {"type": "t", "data": [1]}, {"text": "long " * 2000}, {"room": "kitchen", "text": "x"})
+    open_room(page, server)
+    expect(texts(page).last).to_be_in_viewport()
+    post(server, {"room": "kitchen", "text": "unread"})
+    expect(page.locator(".unread").last).to_have_text("1")
+    assert axe(page) == []
+    page.route("**/messages", lambda route: route.abort())
+    page.locator("#text").fill("pending")
+    page.keyboard.press("Enter")
+    expect(page.locator("li.pending .status")).to_contain_text("Not sent yet")
+    page.route("**/messages?*", lambda route: route.fulfill(status=502))
+    server.terminate()
+    expect(page.locator("#again")).to_be_visible()
+    assert axe(page) == []
+    page.get_by_role("button", name="Use this room").click()
+    assert axe(page) == []
+    context.close()
+
+
+def test_everything_is_done_with_the_keyboard(page: Page, server: Running) -> None:
+    post(server, {"room": "kitchen", "text": "there"})
+    open_room(page, server)
+    expect(page.locator("#rooms a")).to_have_count(2)
+    expect(page.locator("#text")).to_be_focused()
+    page.locator("#theme").focus()
+    reached = []
+    for _ in range(6):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.dataset.room"))
+    assert [one for one in reached if one] == ["room", "developers", "kitchen", "use-open", "messages"]
+    page.locator("#rooms a").last.focus()
+    page.keyboard.press("Enter")
+    expect(texts(page)).to_have_text(["there"])
+
+
+def test_the_theme_is_the_systems_until_one_is_chosen(page: Page, server: Running) -> None:
+    page.emulate_media(color_scheme="dark")
+    open_room(page, server)
+    paper = "getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(paper)
+    page.emulate_media(color_scheme="light")
+    light = page.evaluate(paper)
+    assert dark != light
+    page.get_by_role("button", name="Theme").click()
+    page.get_by_role("button", name="Theme: light").click()
+    expect(page.get_by_role("button", name="Theme: dark")).to_be_visible()
+    assert page.evaluate(paper) == dark
+    page.reload()
+    assert page.evaluate(paper) == dark
+
+
+def test_who_wants_less_motion_gets_none(page: Page, server: Running) -> None:
+    page.emulate_media(reduced_motion="reduce")
+    page.route("**/messages?*", lambda route: None)
+    page.goto(f"{server.url}/?room=developers")
+    expect(page.locator("#state")).to_have_attribute("data-state", "connecting")
+    moving = "document.getAnimations().length"
+    assert page.evaluate(moving) == 0
+    page.emulate_media(reduced_motion="no-preference")
+    assert page.evaluate(moving) > 0
+
+
+def test_a_german_browser_is_answered_in_german(browser: Browser, serve: Serve) -> None:
+    server = serve("--max-messages", "5")
+    context = browser.new_context(locale="de-DE")
+    page = context.new_page()
+    open_room(page, server)
+    expect(page.locator("html")).to_have_attribute("lang", "de-DE")
+    expect(page.locator("#empty-title")).to_have_text("In developers ist noch nichts los")
+    expect(page.get_by_role("button", name="Senden")).to_be_visible()
+    post(server, "moin")
+    expect(page.locator("li.day")).to_have_text("Heute")
+    left = page.evaluate("document.body.innerText").split("\n")
+    english = {"Send", "Rooms", "Message", "Open", "Live now", "Today", "Use this room"}
+    assert english.isdisjoint(left)
+    context.close()
+
+
+def test_every_language_has_the_same_words_and_the_page_uses_each(
+    context: BrowserContext, server: Running
+) -> None:
+    """A word that nobody says, and one that is missing, are both mistakes."""
+    folder = Path(__file__).parents[2] / "src/roomcast/page"
+    source = (folder / "words.js").read_text()
+    english, german = (set(re.findall(r"^  (\w+):", part, re.M)) for part in source.split("const DE")[:2])
+    assert english == german
+    others = "".join(file.read_text() for file in folder.iterdir() if file.name != "words.js")
+    states = {"connecting", "live", "offline", "overloaded", "reconnecting", "stopped"}
+    assert {
+        word for word in english - states if not re.search(rf'words\.{word}\b|data-\w+="{word}"', others)
+    } == set()

@@ -1,0 +1,139 @@
+"""Several rooms in one window, over one connection."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import BrowserContext, Locator, Page, expect
+
+from tests.browser.acting import eventually, open_room, post, state, texts
+from tests.running import Running, wait_for
+
+
+def link(page: Page, room: str) -> Locator:
+    return page.locator("#rooms a").filter(has=page.locator(".room-name", has_text=re.compile(f"^{room}$")))
+
+
+def test_all_rooms_are_beside_the_list_with_their_newest_line_over_one_connection(
+    page: Page, server: Running
+) -> None:
+    for room in ("alerts", "kitchen", "developers"):
+        post(server, {"room": room, "user": "ada", "text": f"older in {room}"}, {"room": room, "text": room})
+    open_room(page, server)
+    expect(page.locator("#rooms .room-name")).to_have_text(["alerts", "developers", "kitchen"])
+    expect(link(page, "kitchen").locator(".newest")).to_have_text("anonymous: kitchen")
+    post(server, {"room": "kitchen", "user": "linus", "text": "cake"})
+    expect(link(page, "kitchen").locator(".newest")).to_have_text("linus: cake")
+    wait_for(lambda: server.metric("roomcast_followers") == 1, "one stream")
+
+
+def test_what_is_unread_is_counted_and_read_by_opening_it_in_every_tab(
+    page: Page, context: BrowserContext, server: Running
+) -> None:
+    post(server, {"room": "kitchen", "text": "seen before"})
+    open_room(page, server)
+    other = context.new_page()
+    open_room(other, server)
+    expect(link(page, "kitchen").locator(".newest")).to_be_visible()
+    expect(link(other, "kitchen").locator(".newest")).to_be_visible()
+    post(server, *({"room": "kitchen", "text": str(n)} for n in range(3)))
+    for tab in (page, other):
+        expect(link(tab, "kitchen").locator(".unread")).to_have_text("3")
+        expect(tab).to_have_title("(3) developers · roomcast")
+    link(page, "kitchen").click()
+    expect(texts(page)).to_have_text(["seen before", "0", "1", "2"])
+    for tab in (page, other):
+        expect(link(tab, "kitchen").locator(".unread")).to_be_hidden()
+
+
+def test_what_came_while_nobody_looked_is_unread(page: Page, context: BrowserContext, server: Running) -> None:
+    post(server, {"room": "kitchen", "text": "seen"})
+    open_room(page, server)
+    expect(link(page, "kitchen").locator(".newest")).to_have_text("anonymous: seen")
+    read = "localStorage.getItem('roomcast.read') ?? ''"
+    eventually(page, lambda: "kitchen" in page.evaluate(read), "it to be remembered")
+    page.close()
+    post(server, *({"room": "kitchen", "text": str(n)} for n in range(5)))
+    later = context.new_page()
+    open_room(later, server)
+    expect(link(later, "kitchen").locator(".unread")).to_have_text("5")
+
+
+def test_a_click_opens_a_room_and_back_and_forward_work(page: Page, server: Running) -> None:
+    post(server, "here")
+    post(server, {"text": "there", "room": "a & b"})
+    open_room(page, server)
+    link(page, "a & b").click()
+    expect(texts(page)).to_have_text(["there"])
+    expect(page).to_have_url(f"{server.url}/?room=a+%26+b")
+    expect(link(page, "a & b")).to_have_attribute("aria-current", "page")
+    page.go_back()
+    expect(texts(page)).to_have_text(["here"])
+    page.go_forward()
+    expect(texts(page)).to_have_text(["there"])
+
+
+def test_the_room_chosen_last_is_remembered(page: Page, server: Running) -> None:
+    open_room(page, server, "kitchen")
+    page.goto(f"{server.url}/")
+    expect(page.locator("#room-title")).to_have_text("kitchen")
+    expect(page).to_have_url(f"{server.url}/?room=kitchen")
+
+
+def test_a_room_that_is_created_elsewhere_is_found(page: Page, server: Running) -> None:
+    page.clock.install()
+    open_room(page, server)
+    post(server, {"room": "brand new", "text": "first"})
+    page.clock.run_for(16_000)
+    expect(link(page, "brand new").locator(".newest")).to_have_text("anonymous: first")
+
+
+def test_a_refused_name_is_told_and_the_other_rooms_live_on(page: Page, server: Running) -> None:
+    open_room(page, server)
+    page.locator("#room").fill("$no")
+    page.keyboard.press("Enter")
+    expect(state(page)).to_have_attribute("data-state", "stopped")
+    link(page, "developers").click()
+    expect(state(page)).to_have_attribute("data-state", "live")
+    post(server, "still here")
+    expect(texts(page)).to_have_text(["still here"])
+
+
+def test_a_draft_belongs_to_its_room(page: Page, server: Running) -> None:
+    post(server, {"room": "kitchen", "text": "x"})
+    open_room(page, server)
+    page.locator("#text").fill("for developers")
+    link(page, "kitchen").click()
+    page.locator("#text").fill("for the kitchen")
+    link(page, "developers").click()
+    expect(page.locator("#text")).to_have_value("for developers")
+
+
+def test_on_a_phone_the_rooms_come_over_the_list_and_go_again(page: Page, server: Running) -> None:
+    page.set_viewport_size({"width": 390, "height": 780})
+    post(server, {"room": "kitchen", "text": "there"})
+    open_room(page, server)
+    expect(link(page, "kitchen")).to_be_hidden()
+    page.get_by_role("button", name="Rooms").press("Enter")
+    expect(link(page, "developers")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(link(page, "kitchen")).to_be_hidden()
+    expect(page.locator("#menu")).to_be_focused()
+    page.keyboard.press("Enter")
+    link(page, "kitchen").click()
+    expect(link(page, "kitchen")).to_be_hidden()
+    expect(texts(page)).to_have_text(["there"])
+
+
+def test_ten_windows_share_one_stream(page: Page, context: BrowserContext, server: Running) -> None:
+    pages = [page, *(context.new_page() for _ in range(9))]
+    for one in pages:
+        open_room(one, server)
+    post(server, "to all")
+    for one in pages:
+        expect(texts(one)).to_have_text(["to all"])
+    assert server.metric("roomcast_followers") == 1
+    pages[0].close()
+    post(server, "after the owner is gone")
+    for one in pages[1:]:
+        expect(texts(one)).to_have_text(["to all", "after the owner is gone"])
