@@ -92,8 +92,8 @@ async def _watch(under_way: Attack, seen: Round, pid: int) -> None:
 
 
 def _growth(rounds: Sequence[Round]) -> list[str]:
-    """The first half warms up: memory stays at what the largest burst took, and bursts are rare. What leaks goes on
-    growing."""
+    """The first half warms up: memory stays at what the largest burst took, and bursts are rare. What leaks goes
+    on growing."""
     early, late = rounds[len(rounds) // 2], rounds[-1]
     grown = [
         f"{what} grew from {then:,.0f} to {now:,.0f}"
