@@ -27,7 +27,7 @@ _RETAINED = 1_000
 """Messages: less than half a minute's, so that it trims, and some who come back hear of a gap."""
 _LOOK_SECONDS = 5.0
 _MEMORY_GROWTH, _MEMORY_SLACK = 1.1, 5_000_000
-"""How much more memory the last rounds may take than the second."""
+"""How much more memory the last round may take than the middle one."""
 
 
 @dataclass
@@ -92,10 +92,9 @@ async def _watch(under_way: Attack, seen: Round, pid: int) -> None:
 
 
 def _growth(rounds: Sequence[Round]) -> list[str]:
-    """The first round warms up."""
-    if len(rounds) < 3:
-        return []
-    early, late = rounds[1], rounds[-1]
+    """The first half warms up: memory stays at what the largest burst took, and bursts are rare. What leaks goes
+    on growing."""
+    early, late = rounds[len(rounds) // 2], rounds[-1]
     grown = [
         f"{what} grew from {then:,.0f} to {now:,.0f}"
         for what, then, now in (
