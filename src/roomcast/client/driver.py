@@ -10,7 +10,6 @@ import socket
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import suppress
-from typing import Any
 
 import anyio
 import httpx
@@ -19,8 +18,6 @@ from roomcast.client.errors import MAX_EXPLANATION, Busy
 from roomcast.client.http import Ask, AsyncHttp, Http
 from roomcast.client.source import Pause, Source, is_final
 from roomcast.wire.decode import Comment, Event
-
-_CONNECTED = ("connect_tcp.complete", "connect_unix_socket.complete", "start_tls.complete")
 
 OnOpen = Callable[[httpx.Response], object]
 OnPause = Callable[[Pause], object]
@@ -47,12 +44,12 @@ class _Driver:
         self._wanted: tuple[type, ...] = (Event, Comment) if comments else (Event,)
         self._on_open = on_open
         self._on_pause = on_pause
-        self._network: Any = None
-        """httpcore's end of the connection, while there is one; also before it is answered."""
+        self._response: httpx.Response | None = None
+        """That of the stream, while there is one."""
 
     def _opened(self, response: httpx.Response) -> None:
         self.source.opened()
-        self._network = response.extensions["network_stream"]
+        self._response = response
         if self._on_open:
             self._on_open(response)
 
@@ -79,15 +76,8 @@ class Driver(_Driver):
     def hang_up(self) -> None:
         """Ends the connection, or the pause."""
         self._awake.set()
-        if self._network:
-            _shut_down(self._network)
-
-    def trace(self, name: str, info: dict[str, Any]) -> None:
-        """Is told by httpcore when there is a connection."""
-        if name.endswith(_CONNECTED):
-            self._network = info["return_value"]
-            if self.closed:
-                self.hang_up()
+        if response := self._response:
+            _shut_down(response)
 
     def run(self) -> Generator[Event | Comment]:
         """All that comes, over all connections."""
@@ -96,7 +86,7 @@ class Driver(_Driver):
             self.at_once = False
             error: Exception | None = None
             try:
-                response = self._http.send(self._ask, self.source.headers(), self.trace)
+                response = self._http.send(self._ask, self.source.headers())
                 try:
                     if response.status_code == 204:
                         return
@@ -109,7 +99,7 @@ class Driver(_Driver):
                             if isinstance(item, self._wanted):
                                 yield item  # type: ignore[misc]
                 finally:
-                    self._network = None
+                    self._response = None
                     response.close()
             except (httpx.TransportError, Busy) as failure:
                 error = failure
@@ -128,15 +118,8 @@ class AsyncDriver(_Driver):
     async def hang_up(self) -> None:
         """Ends the connection, or the pause."""
         self._awake.set()
-        if self._network:
-            await self._network.aclose()
-
-    async def trace(self, name: str, info: dict[str, Any]) -> None:
-        """Is told by httpcore when there is a connection."""
-        if name.endswith(_CONNECTED):
-            self._network = info["return_value"]
-            if self.closed:
-                await self.hang_up()
+        if response := self._response:
+            await response.extensions["network_stream"].aclose()
 
     async def run(self) -> AsyncGenerator[Event | Comment]:
         """All that comes, over all connections."""
@@ -145,7 +128,7 @@ class AsyncDriver(_Driver):
             self.at_once = False
             error: Exception | None = None
             try:
-                response = await self._http.send(self._ask, self.source.headers(), self.trace)
+                response = await self._http.send(self._ask, self.source.headers())
                 try:
                     if response.status_code == 204:
                         return
@@ -158,7 +141,7 @@ class AsyncDriver(_Driver):
                             if isinstance(item, self._wanted):
                                 yield item  # type: ignore[misc]
                 finally:
-                    self._network = None
+                    self._response = None
                     await response.aclose()
             except (httpx.TransportError, Busy) as failure:
                 error = failure
@@ -167,10 +150,11 @@ class AsyncDriver(_Driver):
                     await self._awake.wait()
 
 
-def _shut_down(network: Any) -> None:
+def _shut_down(response: httpx.Response) -> None:
     """Wakes the thread that reads; closing the socket would not. TLS says no goodbye: that thread may be in it."""
+    connection = response.extensions["network_stream"].get_extra_info("socket")
     with suppress(OSError):
-        socket.socket.shutdown(network.get_extra_info("socket"), socket.SHUT_RDWR)
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 def _beginning(response: httpx.Response) -> bytes:

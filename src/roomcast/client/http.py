@@ -4,8 +4,7 @@ lead somewhere, timeouts that fit a stream."""
 from __future__ import annotations
 
 import inspect
-import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
@@ -22,10 +21,6 @@ Headers = Mapping[str, str]
 Auth = str | tuple[str, str] | httpx.Auth | None
 """A bearer token, a user and a password, or anything that httpx takes."""
 Proxy = str | httpx.Proxy | None
-
-Extra = Sequence[tuple[str, str | bytes]]
-"""Headers that only one attempt has."""
-Trace = Callable[[str, dict[str, Any]], Any]
 
 CONNECT_SECONDS = 10.0
 
@@ -70,21 +65,17 @@ class Http:
         self._options = options
         self._clients: dict[Any, httpx.Client] = {}
         """One for each proxy there was."""
-        self._lock = threading.Lock()
 
-    def send(self, ask: Ask, extra: Extra = (), trace: Trace | None = None) -> httpx.Response:
-        """The answer, to be read and closed; `trace` is told of what httpcore does meanwhile. Raises
-        `httpx.TransportError`, and `Refused` for a redirection that leads nowhere."""
+    def send(self, ask: Ask, extra: list[tuple[str, str | bytes]]) -> httpx.Response:
+        """The answer, to be read and closed. Raises `httpx.TransportError`, and `Refused` for a redirection that
+        leads nowhere."""
         options = self._options
         headers, auth, proxy = (_now(value) for value in (options.headers, options.auth, options.proxy))
-        with self._lock:  # of two threads only one makes it
-            if proxy not in self._clients:
-                self._clients[proxy] = httpx.Client(**options.for_httpx(proxy, check_location))
-            client = self._clients[proxy]
+        if proxy not in self._clients:
+            self._clients[proxy] = httpx.Client(**options.for_httpx(proxy, check_location))
+        client = self._clients[proxy]
         try:
-            return client.send(
-                _built(client, ask, extra, headers, auth, trace), stream=True, auth=_for_httpx(auth)
-            )
+            return client.send(_built(client, ask, extra, headers, auth), stream=True, auth=_for_httpx(auth))
         except (httpx.TooManyRedirects, httpx.InvalidURL) as error:
             raise Refused(f"{ask.url}: {error}") from error
 
@@ -95,13 +86,13 @@ class Http:
 
 
 class AsyncHttp:
-    """`Http` for an event loop."""
+    """`Http` for an event loop, asyncio's or trio's."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
         self._clients: dict[Any, httpx.AsyncClient] = {}
 
-    async def send(self, ask: Ask, extra: Extra = (), trace: Trace | None = None) -> httpx.Response:
+    async def send(self, ask: Ask, extra: list[tuple[str, str | bytes]]) -> httpx.Response:
         """As `Http.send`."""
         options = self._options
         headers, auth, proxy = [await _soon(v) for v in (options.headers, options.auth, options.proxy)]
@@ -109,9 +100,7 @@ class AsyncHttp:
             self._clients[proxy] = httpx.AsyncClient(**options.for_httpx(proxy, _check_location))
         client = self._clients[proxy]
         try:
-            return await client.send(
-                _built(client, ask, extra, headers, auth, trace), stream=True, auth=_for_httpx(auth)
-            )
+            return await client.send(_built(client, ask, extra, headers, auth), stream=True, auth=_for_httpx(auth))
         except (httpx.TooManyRedirects, httpx.InvalidURL) as error:
             raise Refused(f"{ask.url}: {error}") from error
 
@@ -126,8 +115,7 @@ def check_location(response: httpx.Response) -> None:
     if response.has_redirect_location:
         location = response.headers["location"].strip()
         try:
-            url = httpx.URL(location)
-            leads = bool(url.host) if url.scheme in ("http", "https") else bool(location and not url.scheme)
+            leads = bool(location) and response.url.join(location).scheme in ("http", "https")
         except (httpx.InvalidURL, ValueError):
             leads = False
         if not leads:
@@ -156,10 +144,9 @@ async def _soon(value: Any) -> Any:
 def _built(
     client: httpx.Client | httpx.AsyncClient,
     ask: Ask,
-    extra: Extra,
+    extra: list[tuple[str, str | bytes]],
     headers: Headers | None,
     auth: Auth,
-    trace: Trace | None,
 ) -> httpx.Request:
     """The caller's headers win over ours."""
     merged: dict[str, tuple[str, str | bytes]] = {
@@ -170,10 +157,7 @@ def _built(
         merged["authorization"] = ("Authorization", f"Bearer {auth}")
     encoded = [(k.encode("ascii"), v if isinstance(v, bytes) else v.encode()) for k, v in merged.values()]
     timeout = httpx.Timeout(CONNECT_SECONDS, read=ask.read_timeout, pool=None)
-    extensions = {"trace": trace} if trace else {}
-    return client.build_request(
-        ask.method, ask.url, content=ask.body, headers=encoded, timeout=timeout, extensions=extensions
-    )
+    return client.build_request(ask.method, ask.url, content=ask.body, headers=encoded, timeout=timeout)
 
 
 def _for_httpx(auth: Auth) -> Any:
