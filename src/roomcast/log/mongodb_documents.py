@@ -59,6 +59,20 @@ class Entry(NamedTuple):
         return self.messages[0].stored_at
 
 
+class Mark(NamedTuple):
+    """What of a document tells where the log begins or ends, without its messages."""
+
+    first: int
+    last: int
+    stored_at: int
+    bytes_before: int
+    size: int
+
+
+MARK = {"roomcast": 1, "timestamp": 1}
+"""The projection that gives it."""
+
+
 class _Fields(Struct, forbid_unknown_fields=True):
     """A body, in the order in which it is written."""
 
@@ -143,17 +157,25 @@ def from_document(document: Document) -> Entry:
     """What `to_document` was given. Raises `LookupError`, `TypeError` or `ValueError` for a foreign document."""
     ours = document["roomcast"]
     parts = document.get("messages", (document,))
-    first, at = document["_id"], int(document["timestamp"])
+    # Not as they come: BSON's numbers of 64 bits are of a class of their own.
+    first, at = int(document["_id"]), int(document["timestamp"])
     return Entry(
         [_message(first + number, at, part) for number, part in enumerate(parts)],
         [_before(part["prev"]) for part in parts],
-        ours["nonce"],
-        ours["after"],
-        ours["before"],
-        ours["size"],
+        int(ours["nonce"]),
+        int(ours["after"]),
+        int(ours["before"]),
+        int(ours["size"]),
         ours.get("key"),
         ours.get("digest", b""),
     )
+
+
+def mark_of(document: Document) -> Mark:
+    """Raises as `from_document` does."""
+    ours = document["roomcast"]
+    at, first, last = int(document["timestamp"]), int(document["_id"]), int(ours["last"])
+    return Mark(first, last, at, int(ours["before"]), int(ours["size"]))
 
 
 def _message(seq: int, at: int, part: Document) -> Message:
@@ -161,8 +183,8 @@ def _message(seq: int, at: int, part: Document) -> Message:
     body = part.get("body")
     if body is None:
         body = _body(room, type_, part)
-    return Message(seq, room, type_, at, part["prev"]["seq"], body)
+    return Message(seq, room, type_, at, int(part["prev"]["seq"]), body)
 
 
 def _before(prev: Document) -> Trimmed:
-    return Trimmed(prev["seq"], int(prev["at"]), prev["count"])
+    return Trimmed(int(prev["seq"]), int(prev["at"]), int(prev["count"]))

@@ -4,8 +4,8 @@ than any number, so an open sort on `_id` would find a foreign document.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from bson import DatetimeMS, Int64
 from pymongo import ASCENDING, DESCENDING
@@ -14,10 +14,12 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from roomcast.errors import LogUnavailable
 from roomcast.log.base import Loss, Page, RoomStats
 from roomcast.log.losses import Trimmed, losses_between
-from roomcast.log.mongodb_documents import Entry, from_document
+from roomcast.log.mongodb_documents import MARK, Entry, Mark, from_document, mark_of
 from roomcast.log.mongodb_open import Collection, Document, Store
 from roomcast.log.mongodb_rooms import Rooms
 from roomcast.message import Message
+
+T = TypeVar("T")
 
 BATCH = 1_000
 """The longest batch: a message may be in a document whose `_id` is so much lower, and no more."""
@@ -38,15 +40,15 @@ class Reader:
         """The first documents from the one on that holds `seq`."""
         return await self._find(self._messages, _holding(seq), ASCENDING, limit)
 
-    async def oldest(self) -> Entry | None:
-        return _one(await self._find(self._messages, {"_id": _from(1)}, ASCENDING, 1))
+    async def oldest(self) -> Mark | None:
+        return await self._mark(self._messages, {"_id": _from(1)}, ASCENDING)
 
-    async def newest(self, session: AsyncClientSession | None = None) -> Entry | None:
-        return _one(await self._find(self._messages, {"_id": _from(1)}, DESCENDING, 1, session))
+    async def newest(self, session: AsyncClientSession | None = None) -> Mark | None:
+        return await self._mark(self._messages, {"_id": _from(1)}, DESCENDING, session)
 
-    async def latest(self) -> Entry | None:
+    async def latest(self) -> Mark | None:
         """The newest, also one that is not confirmed yet."""
-        return _one(await self._find(self._store.latest, {"_id": _from(1)}, DESCENDING, 1))
+        return await self._mark(self._store.latest, {"_id": _from(1)}, DESCENDING)
 
     async def with_keys(self, keys: Sequence[str]) -> Sequence[Entry]:
         """The documents that have these idempotency keys, also those that are not confirmed yet."""
@@ -109,11 +111,11 @@ class Reader:
         seqs = [m.seq for e in entries for m in reversed(e.messages) if m.room in rooms and m.seq <= end]
         return seqs[:count][-1] if count and seqs else None
 
-    async def last_before(self, time: int) -> Entry | None:
+    async def last_before(self, time: int) -> Mark | None:
         """The newest document stored before a time (ms)."""
         # Walked from the end: who asks asks for what is recent.
         query = {"_id": _from(1), "timestamp": {"$lt": DatetimeMS(time)}}
-        return _one(await self._find(self._messages, query, DESCENDING, 1))
+        return await self._mark(self._messages, query, DESCENDING)
 
     async def rooms(self, rooms: Rooms, trimmed: int) -> Sequence[RoomStats]:
         steps: list[Mapping[str, Any]] = [
@@ -140,13 +142,24 @@ class Reader:
     ) -> list[Entry]:
         self.reads += 1
         cursor = collection.find(query, session=session).sort("_id", direction).limit(limit)
-        return [entry_of(document) async for document in cursor]
+        return [ours(from_document, document) async for document in cursor]
+
+    async def _mark(
+        self,
+        collection: Collection,
+        query: Mapping[str, Any],
+        direction: int,
+        session: AsyncClientSession | None = None,
+    ) -> Mark | None:
+        self.reads += 1
+        found = await collection.find_one(query, MARK, sort=[("_id", direction)], session=session)
+        return ours(mark_of, found) if found else None
 
 
-def entry_of(document: Document) -> Entry:
+def ours(read: Callable[[Document], T], document: Document) -> T:
     """Raises `LogUnavailable` where somebody else's document stands in the way of ours."""
     try:
-        return from_document(document)
+        return read(document)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise LogUnavailable(
             f"The collection holds a document with the number {document['_id']} as _id that is not roomcast's: "

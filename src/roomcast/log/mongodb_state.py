@@ -59,7 +59,10 @@ async def begin_epoch(store: Store, before: str, counted: int) -> State:
 
 async def load_rooms(store: Store) -> list[tuple[str, Trimmed]]:
     cursor = store.beside.find({"room": {"$exists": True}})
-    return [(room["room"], Trimmed(room["newest"], room["newest_at"], room["count"])) async for room in cursor]
+    return [
+        (room["room"], Trimmed(int(room["newest"]), int(room["newest_at"]), int(room["count"])))
+        async for room in cursor
+    ]
 
 
 async def save(store: Store, rooms: Rooms, newest: int) -> None:
@@ -88,7 +91,7 @@ def _update(room: str, newest: Trimmed) -> UpdateOne:
 def _state(found: Any) -> State:
     return State(
         found["epoch"],
-        found["counted"],
-        watermark(found["forgotten"], found["forgotten_at"]),
-        found["wishes"],
+        int(found["counted"]),
+        watermark(int(found["forgotten"]), int(found["forgotten_at"])),
+        int(found["wishes"]),
     )

@@ -22,10 +22,10 @@ from roomcast.errors import LogUnavailable, LogUnusable
 from roomcast.log import mongodb_state
 from roomcast.log.base import Retention
 from roomcast.log.feed import Feed
-from roomcast.log.mongodb_documents import Entry
+from roomcast.log.mongodb_documents import Entry, from_document
 from roomcast.log.mongodb_errors import unavailable, unusable
 from roomcast.log.mongodb_open import Store, Tuning, warn_of_caps
-from roomcast.log.mongodb_reader import RANGE_DOCUMENTS, Reader, entry_of
+from roomcast.log.mongodb_reader import RANGE_DOCUMENTS, Reader, ours
 from roomcast.log.mongodb_rooms import Rooms
 from roomcast.log.mongodb_view import Fork, View
 
@@ -157,14 +157,13 @@ class Follower:
             # With the newest that was seen: on an empty result a cursor ends at once.
             {"_id": {"$gte": Int64(max(1, view.seen.first))}},
             cursor_type=CursorType.TAILABLE_AWAIT,
-            max_await_time_ms=self._tuning.await_ms,
             batch_size=self._tuning.first_batch,
-        )
+        ).max_await_time_ms(self._tuning.await_ms)
         try:
             opened = self._tuning.opened
             while cursor.alive and view is self._view and not self._forked:
                 async for document in cursor:
-                    if not view.absorb(entry_of(document)):
+                    if not view.absorb(ours(from_document, document)):
                         await self.catch_up()
                     if opened:
                         opened(cursor)

@@ -14,7 +14,7 @@ import asyncio
 from typing import NamedTuple
 
 from roomcast.log.feed import Feed
-from roomcast.log.mongodb_documents import Entry
+from roomcast.log.mongodb_documents import Entry, Mark
 from roomcast.log.mongodb_rooms import Rooms
 
 
@@ -70,7 +70,7 @@ class View:
         self._take(entry)
         return True
 
-    def jump(self, oldest: Entry) -> None:
+    def jump(self, oldest: Mark) -> None:
         """All before `oldest` is gone, and we have not seen it."""
         trimmed = oldest.first - 1
         self.seen = self.seen._replace(first=trimmed, last=trimmed, nonce=0)
