@@ -29,10 +29,10 @@ def widen(cursor: AsyncCursor[Document]) -> None:
 
 
 TUNING = (
-    Tuning(look_seconds=0.1)
+    Tuning(look_seconds=0.3)
     if REAL
     # A shorter wait makes FerretDB repeat and lose what it brings.
-    else Tuning(await_ms=5_000, look_seconds=0.1, first_batch=1, opened=widen)
+    else Tuning(await_ms=5_000, look_seconds=0.3, first_batch=1, opened=widen)
 )
 
 

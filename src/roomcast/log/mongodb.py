@@ -180,7 +180,8 @@ class MongoLog:
         try:
             return await read(*args, **kwargs)
         except PyMongoError as error:
+            if isinstance(error, AWAY):
+                self._follower.away(unavailable(error))
             raise unavailable(error) from error
         except Fork:
-            self._follower.fork()
-            raise LogUnavailable("The log is read anew, as its history has changed.") from None
+            raise self._follower.fork() from None

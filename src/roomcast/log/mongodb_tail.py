@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 
 from bson import Int64
 from pymongo import CursorType
@@ -30,6 +29,7 @@ from roomcast.log.mongodb_rooms import Rooms
 from roomcast.log.mongodb_view import Fork, View
 
 _CROWDED_SECONDS = 3.0
+_ANEW = "The log is read anew, as its history has changed."
 
 _log = logging.getLogger("roomcast.log")
 
@@ -91,6 +91,7 @@ class Follower:
         """Takes the collection over, or takes up its present history. Raises `LogUnusable`, `PyMongoError`."""
         if self._view:
             self._view.abandoned = True
+            self._outage = LogUnavailable(_ANEW)
             self._feed.restart(0, 0)
         await self._prepare()
         state = await mongodb_state.load(self._store)
@@ -159,18 +160,16 @@ class Follower:
             cursor_type=CursorType.TAILABLE_AWAIT,
             batch_size=self._tuning.first_batch,
         ).max_await_time_ms(self._tuning.await_ms)
-        try:
-            opened = self._tuning.opened
-            while cursor.alive and view is self._view and not self._forked:
-                async for document in cursor:
-                    if not view.absorb(ours(from_document, document)):
-                        await self.catch_up()
-                    if opened:
-                        opened(cursor)
-                        opened = None
-        finally:
-            with suppress(PyMongoError):
-                await cursor.close()
+        opened = self._tuning.opened
+        while cursor.alive and view is self._view and not self._forked:
+            async for document in cursor:
+                if not view.absorb(ours(from_document, document)):
+                    await self.catch_up()
+                if opened:
+                    opened(cursor)
+                    opened = None
+        # Only here: after an error the driver would look for a server to close it on, and hold up the news.
+        await cursor.close()
 
     async def _take_range(self, view: View) -> bool:
         """One read of it; whether it reached the end."""
@@ -213,6 +212,7 @@ class Follower:
         state = await mongodb_state.look(self._store)
         if state.epoch != self.epoch:
             _log.warning("another process has begun the epoch %s", state.epoch)
+            self._forked = True
             await self.begin()
             return
         self._mind_others(state.wishes - self.wishes, view.foreign)
@@ -250,15 +250,16 @@ class Follower:
             _log.exception("following the log failed")
             self.away(LogUnavailable("Following the log failed: see the server's log."))
 
-    def fork(self) -> None:
-        """What was delivered is not what the collection holds now."""
+    def fork(self) -> LogUnavailable:
+        """What was delivered is not what the collection holds now. Gives what to tell who asks meanwhile."""
         if not self._forked:
             self._forked = True
-            self._outage = LogUnavailable("The log is read anew, as its history has changed.")
+            self._outage = LogUnavailable(_ANEW)
             _log.error(
                 "the database has lost messages that were delivered, or taken them back: the log goes on under a "
                 "new epoch, and every follower is told of a gap"
             )
+        return LogUnavailable(_ANEW)
 
     def away(self, error: LogUnavailable | LogUnusable) -> None:
         """Notes that, and why, the database cannot be read."""
