@@ -38,10 +38,11 @@ def serve_on(tmp_path: Path) -> Iterator[Serve]:
     """Starts a server on a connection string; every server is ended with the test."""
     running: list[Running] = []
 
-    def start(url: str, *options: str) -> Running:
+    def start(url: str, *options: str, patience: float = 10) -> Running:
         command = [sys.executable, "-m", "tests.mongodb.serve", "serve", "--port", "0", "--page-port", "0"]
         # From the repository's root: the tests' own module is run.
-        server = Running([*command, "--log", url, *options], tmp_path, {"PYTHONPATH": f"{ROOT}/src:{ROOT}"})
+        env = {"PYTHONPATH": f"{ROOT}/src:{ROOT}", "ROOMCAST_TEST_PATIENCE": str(patience)}
+        server = Running([*command, "--log", url, *options], tmp_path, env)
         running.append(server)
         match = server.wait_until_it_says(r"follow +http://\S+?:(\d+)/messages")
         server.port = int(match[1])

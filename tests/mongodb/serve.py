@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 from roomcast.cli import main
 from roomcast.log import mongodb
 from tests.mongodb.database import TUNING
 
 if __name__ == "__main__":
-    mongodb.TUNING = TUNING
+    mongodb.TUNING = TUNING._replace(patience=float(os.environ.get("ROOMCAST_TEST_PATIENCE", "10")))
     main()

@@ -77,7 +77,7 @@ def test_a_server_stops_while_the_database_is_away(serve_on: Serve, database: Fe
 
 
 def test_a_publish_waits_for_a_while_and_is_then_refused(serve_on: Serve, database: FerretDB) -> None:
-    server = serve_on(f"{database.url}/{fresh_name()}")
+    server = serve_on(f"{database.url}/{fresh_name()}", patience=1)
     database.kill()
     answer = server.post({"room": "developers", "text": "lost"})
     assert answer.status_code == 503

@@ -31,7 +31,7 @@ async def open_log(url: str, *, retention: Retention, new_epoch: bool = False, s
     try:
         backend = await asyncio.to_thread(import_module, _BACKENDS[kind])
     except ModuleNotFoundError as error:
-        if error.name not in _DRIVERS:
+        if (error.name or "").partition(".")[0] not in _DRIVERS:
             raise
         raise LogUnusable("A log in MongoDB needs its driver: pip install 'roomcast[mongodb]'.") from None
     log: Log = await backend.open_log(url, rest, retention=retention, new_epoch=new_epoch, synchronous=synchronous)

@@ -18,7 +18,7 @@ from roomcast.errors import LogUnavailable, LogUnusable
 from roomcast.log.base import Appended, Batch, Bounds, Idempotency, Page, Retention, RoomStats, Start
 from roomcast.log.feed import Feed
 from roomcast.log.losses import losses_since
-from roomcast.log.mongodb_errors import AWAY, unavailable, unusable
+from roomcast.log.mongodb_errors import AWAY, unavailable
 from roomcast.log.mongodb_open import Store, Tuning
 from roomcast.log.mongodb_reader import Reader
 from roomcast.log.mongodb_tail import Follower
@@ -85,11 +85,13 @@ class MongoLog:
         try:
             await self._follower.begin(new_epoch=new_epoch)
         except PyMongoError as error:
-            if refusal := unusable(self.name, error):
+            if refusal := self._store.refusal(error):
                 raise refusal from error
             if new_epoch or not isinstance(error, AWAY):
                 raise LogUnusable(f"{self.name} cannot be opened: {unavailable(error).detail}") from error
             self._follower.away(unavailable(error))
+        except LogUnavailable as error:  # it is reached, and cannot be used
+            raise LogUnusable(error.detail) from error
         self._tasks = [
             asyncio.create_task(self._follower.run()),
             asyncio.create_task(self._follower.look_after()),

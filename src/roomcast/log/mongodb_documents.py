@@ -67,6 +67,7 @@ class Mark(NamedTuple):
     stored_at: int
     bytes_before: int
     size: int
+    nonce: int
 
 
 MARK = {"roomcast": 1, "timestamp": 1}
@@ -175,7 +176,7 @@ def mark_of(document: Document) -> Mark:
     """Raises as `from_document` does."""
     ours = document["roomcast"]
     at, first, last = int(document["timestamp"]), int(document["_id"]), int(ours["last"])
-    return Mark(first, last, at, int(ours["before"]), int(ours["size"]))
+    return Mark(first, last, at, int(ours["before"]), int(ours["size"]), int(ours["nonce"]))
 
 
 def _message(seq: int, at: int, part: Document) -> Message:

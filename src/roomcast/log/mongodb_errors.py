@@ -7,6 +7,7 @@ from pymongo.errors import (
     ConnectionFailure,
     ExecutionTimeout,
     InvalidURI,
+    NotPrimaryError,
     OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
@@ -60,7 +61,9 @@ def read_only(name: str) -> LogUnusable:
 
 def no_primary(error: PyMongoError) -> bool:
     """Whether the server said that it is no primary now."""
-    return isinstance(error, OperationFailure | ConnectionFailure) and getattr(error, "code", None) in _MOVING
+    if isinstance(error, NotPrimaryError):
+        return True
+    return isinstance(error, OperationFailure) and error.code in _MOVING
 
 
 def unavailable(error: PyMongoError) -> LogUnavailable:

@@ -57,6 +57,8 @@ _DEFAULTS = {
     "connecttimeoutms": ("connectTimeoutMS", 3_000),
     # None by default: a connection that a firewall forgot would hold up everything for good.
     "sockettimeoutms": ("socketTimeoutMS", 20_000),
+    # With the driver's own second try it would be seconds until an outage is known; ours are in the loops.
+    "retryreads": ("retryReads", False),
     "appname": ("appName", "roomcast"),
 }
 
@@ -93,22 +95,22 @@ class Store:
     async def prepare(self, retention: Retention) -> Retention:
         """Makes what is missing, and gives the caps that are in force. Raises `LogUnusable`, and `PyMongoError`
         where the database is away."""
-        try:
-            options = await self._options()
-            if options is None:
-                await self._create(retention)
-                options = await self._options() or {}
-            caps = self._caps(options)
-            await self.messages.create_index([("room", 1), ("_id", 1)])
-            await self.messages.create_index("roomcast.key", sparse=True)
-            await self._count_foreign()
-        except PyMongoError as error:
-            if refusal := unusable(self.name, error):
-                raise refusal from error
-            if no_primary(error):
-                raise read_only(self.name) from error
-            raise
+        options = await self._options()
+        if options is None:
+            await self._create(retention)
+            options = await self._options() or {}
+        caps = self._caps(options)
+        await self.messages.create_index([("room", 1), ("_id", 1)])
+        await self.messages.create_index("roomcast.key", sparse=True)
+        await self._count_foreign()
         return caps
+
+    def refusal(self, error: PyMongoError) -> LogUnusable | None:
+        """Why this log cannot be opened and waiting does not help; None where it may."""
+        # Of a set it is an election, which passes; a server that was named alone stays what it is.
+        if no_primary(error) and self.client.topology_description.topology_type_name == "Single":
+            return read_only(self.name)
+        return unusable(self.name, error)
 
     async def close(self) -> None:
         await self.client.close()

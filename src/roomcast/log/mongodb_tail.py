@@ -21,8 +21,8 @@ from roomcast.errors import LogUnavailable, LogUnusable
 from roomcast.log import mongodb_state
 from roomcast.log.base import Retention
 from roomcast.log.feed import Feed
-from roomcast.log.mongodb_documents import Entry, from_document
-from roomcast.log.mongodb_errors import unavailable, unusable
+from roomcast.log.mongodb_documents import Entry, Mark, from_document
+from roomcast.log.mongodb_errors import unavailable
 from roomcast.log.mongodb_open import Store, Tuning, warn_of_caps
 from roomcast.log.mongodb_reader import RANGE_DOCUMENTS, Reader, ours
 from roomcast.log.mongodb_rooms import Rooms
@@ -230,6 +230,12 @@ class Follower:
         if oldest:
             view.trim(min(oldest.first - 1, view.newest))
         self._ahead = newest.last if newest else 0
+        if view.seen.nonce and (self._ahead < view.newest or (newest and self._other(newest, view))):
+            await self.catch_up()  # which finds out whether it is gone
+
+    def _other(self, newest: Mark, view: View) -> bool:
+        """Whether the newest that was seen is not what is there under its number."""
+        return newest.last == view.newest and newest.nonce != view.seen.nonce
 
     def _mind_others(self, wishes: int, foreign: int) -> None:
         """Who was asked for room gives it, and goes on for as long as others write as well."""
@@ -243,7 +249,7 @@ class Follower:
         except Fork:
             self.fork()
         except PyMongoError as error:
-            self.away(unusable(self._store.name, error) or unavailable(error))
+            self.away(self._store.refusal(error) or unavailable(error))
         except (LogUnavailable, LogUnusable) as error:
             self.away(error)
         except Exception:
