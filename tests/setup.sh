@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Brings what the tests need and pip cannot: Debian's Chromium and nginx, curl, openssl, valgrind and Node's packages, where
+# Brings what the tests need and pip cannot: Debian's Chromium and nginx, curl, openssl, valgrind, Node's packages and a database, where
 # they are missing and this user may install them. Otherwise says what will be left out; in CI that is a failure.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -21,3 +21,7 @@ fi
 if command -v npm >/dev/null && [[ ! -d interop/node_modules/eventsource ]]; then
   npm install --prefix interop --silent --no-audit --no-fund --no-package-lock
 fi
+mongodb/build.sh || {
+  echo "FerretDB was not built. The tests of the log in MongoDB are skipped." >&2
+  [[ -z ${CI:-} ]] || exit 1
+}
