@@ -22,9 +22,10 @@ from roomcast.draft import parse_json
 from roomcast.hub import Hub
 from roomcast.log.base import Retention
 from roomcast.log.memory import MemoryLog
+from roomcast.log.pending import Request
 from roomcast.log.sqlite import EMPTY_ROOMS, open_log
 from roomcast.log.sqlite_open import open_database
-from roomcast.log.sqlite_writer import Request, Writer
+from roomcast.log.sqlite_writer import Writer
 from roomcast.message import Draft, Message
 from roomcast.server.connection import SocketConnection
 from roomcast.server.cors import Cors

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.mongodb.database import REAL, FerretDB, require_ferretdb
 from tests.running import Running, start_roomcast
 
 Serve = Callable[..., Running]
@@ -32,6 +33,19 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 def server(serve: Serve) -> Running:
     """A server as it is by default."""
     return serve()
+
+
+@pytest.fixture(scope="session")
+def mongodb_url() -> Iterator[str]:
+    """A MongoDB server, without a database: FerretDB, or the one that ROOMCAST_TEST_MONGODB names."""
+    if REAL:
+        yield REAL
+        return
+    require_ferretdb()
+    server = FerretDB()
+    server.start()
+    yield server.url
+    server.remove()
 
 
 def require(program: str) -> str:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Brings what the tests need and pip cannot: Debian's Chromium and nginx, curl, openssl, valgrind, a C compiler, mkfs.ext4,
-# faketime, libfiu and Node's packages, where they are missing and this user may install them. Otherwise says what will be
-# left out; in CI that is a failure.
+# faketime, libfiu, Node's packages and a database, where they are missing and this user may install them. Otherwise says
+# what will be left out; in CI that is a failure.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -24,3 +24,7 @@ fi
 if command -v npm >/dev/null && ! npm ls --prefix interop >/dev/null 2>&1; then
   npm install --prefix interop --silent --no-audit --no-fund --no-package-lock
 fi
+mongodb/build.sh || {
+  echo "FerretDB was not built. The tests of the log in MongoDB are skipped." >&2
+  [[ -z ${CI:-} ]] || exit 1
+}

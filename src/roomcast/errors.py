@@ -54,6 +54,13 @@ class LogUnavailable(RoomcastError):
     """Seconds after which a client may try again."""
 
 
+class LogRestarted(RoomcastError):
+    """The log goes on under another epoch, or after a hole: what was read of it no longer leads on."""
+
+    status = 503
+    kind = "log-restarted"
+
+
 class Malformed(RoomcastError):
     """The body cannot be read."""
 

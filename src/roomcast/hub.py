@@ -165,12 +165,17 @@ class Hub:
     """The window over the newest messages, and the audiences they are delivered to."""
 
     def __init__(self, epoch: str, position: int, trimmed: int, window_bytes: int = WINDOW_BYTES) -> None:
+        self.restart(epoch, position, trimmed)
+        self.deliveries = 0
+        self._window_bytes = window_bytes
+
+    def restart(self, epoch: str, position: int, trimmed: int) -> None:
+        """Forgets all that it was fed, and whom it fed: the log has another history from now on."""
         self.epoch = epoch
         self.position = position
         """Everything up to here was delivered to every audience."""
         self.trimmed = trimmed
         """How far the log is trimmed: what is not retained is not served from here either."""
-        self.deliveries = 0
         self.audiences: dict[tuple[frozenset[str], Wire], Audience] = {}
         self._floor = position
         """Every message above it is in the window."""
@@ -179,7 +184,6 @@ class Hub:
         self._pieces: dict[tuple[frozenset[str], int], Piece] = {}
         """The last pieces read, by where they were asked for."""
         self._bytes = 0
-        self._window_bytes = window_bytes
 
     def feed(self, messages: Sequence[Message], trimmed: int, now: float) -> None:
         """What the tail brought: keeps it, gives it to everybody who is caught up, and evicts the oldest."""

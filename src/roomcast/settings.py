@@ -35,7 +35,7 @@ class Settings:
     log: str = _option(
         "sqlite:roomcast.db",
         _LOG,
-        "Where messages are kept: sqlite:PATH, or memory:, which forgets with the process.",
+        "Where messages are kept: sqlite:PATH, mongodb://HOST/DATABASE, or memory:, which forgets.",
     )
     max_messages: int = _option(
         Retention().max_messages,

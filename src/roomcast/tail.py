@@ -7,7 +7,7 @@ import heapq
 import logging
 from itertools import count
 
-from roomcast.errors import LogUnavailable
+from roomcast.errors import LogRestarted, LogUnavailable
 from roomcast.hub import Hub
 from roomcast.log.base import Log
 
@@ -30,7 +30,7 @@ class Tail:
         """Whether an outage is news: while the server starts it is the reason why it does not."""
 
     async def run(self) -> None:
-        """Until the log is closed."""
+        """Until the log is closed. Raises `LogRestarted` where what it brings does not go on where the hub is."""
         self.outage = ""
         while True:
             try:
@@ -38,6 +38,9 @@ class Tail:
                 return self._give_up("The log is closed.")
             except LogUnavailable as error:
                 self._note(error.detail)
+            except LogRestarted as error:
+                self._give_up(error.detail)
+                raise
             except Exception:
                 self.outage = "delivery failed: see the server's log"
                 raise
@@ -53,8 +56,12 @@ class Tail:
 
     async def _follow(self) -> None:
         loop = asyncio.get_running_loop()
+        if self._log.epoch not in ("", self._hub.epoch):
+            raise LogRestarted("the log has a new epoch")
         async for batch in self._log.tail(self._hub.position):
             self._note("")
+            if batch.messages and batch.messages[0].seq != self._hub.position + 1:
+                raise LogRestarted("messages were trimmed before they could be delivered here")
             self._hub.feed(batch.messages, batch.trimmed, loop.time())
             self._wake()
 

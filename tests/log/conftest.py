@@ -2,45 +2,74 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from blockbuster import blockbuster_ctx
+from pymongo import AsyncMongoClient
+from pymongo.errors import PyMongoError
 
-from roomcast.log import memory, sqlite
+from roomcast.log import memory, mongodb, sqlite
 from roomcast.log.base import Log, Retention
+from tests.mongodb.database import REAL, TUNING, fresh_name
 
 Open = Callable[..., Awaitable[Log]]
 
-BACKENDS: dict[str, Open] = {"memory": memory.open_log, "sqlite": sqlite.open_log}
+BACKENDS: dict[str, Open] = {"memory": memory.open_log, "sqlite": sqlite.open_log, "mongodb": mongodb.open_log}
 
 
 @pytest.fixture(autouse=True)
 def no_blocking_call() -> Iterator[None]:
-    with blockbuster_ctx("roomcast"):
+    with blockbuster_ctx("roomcast") as blocking:
+        # The driver looks once, for each server it finds, whether it runs in a container.
+        blocking.functions["os.stat"].can_block_in("pymongo/pool_options.py", "get_container_env_info")
         yield
 
 
-@pytest.fixture(params=list(BACKENDS))
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each test on each backend, but for a promise that a backend keeps in a way of its own and tests itself."""
+    if "kind" in metafunc.fixturenames:
+        own = metafunc.definition.get_closest_marker("not_on")
+        metafunc.parametrize("kind", [name for name in BACKENDS if own is None or name not in own.args])
 
 
 @pytest.fixture
-async def open_log(kind: str, tmp_path: Path) -> AsyncIterator[Open]:
+async def open_log(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Open]:
     """Opens a log of this kind, with `max_messages`, `max_bytes`, `empty_rooms`; all are closed with the test."""
     logs: list[Log] = []
+    server = request.getfixturevalue("mongodb_url") if kind == "mongodb" else ""
+    trimming: list[asyncio.Task[None]] = []
 
     async def open_one(max_messages: int = 10_000, max_bytes: int = 5_000_000, **options: object) -> Log:
-        path = str(tmp_path / f"{len(logs)}.db")
         retention = Retention(max_messages, max_bytes)
-        logs.append(await BACKENDS[kind](f"{kind}:", path, retention=retention, **options))
+        if kind == "mongodb":
+            url = f"{server}/{fresh_name()}"
+            logs.append(await BACKENDS[kind](url, "", retention=retention, tuning=TUNING, **options))
+            if max_messages < 10_000 and not REAL:
+                trimming.append(asyncio.create_task(keep_trimmed(url)))
+        else:
+            path = str(tmp_path / f"{len(logs)}.db")
+            logs.append(await BACKENDS[kind](f"{kind}:", path, retention=retention, **options))
         return logs[-1]
 
     yield open_one
+    for task in trimming:
+        task.cancel()
+    await asyncio.gather(*trimming, return_exceptions=True)
     for log in logs:
         await log.close()
+
+
+async def keep_trimmed(url: str) -> None:
+    """What MongoDB does with each insert FerretDB does when it is asked to."""
+    async with AsyncMongoClient[dict[str, object]](url) as client:
+        while True:
+            with suppress(PyMongoError):
+                await client.get_default_database().command("compact", "messages")
+            await asyncio.sleep(0.02)
 
 
 @pytest.fixture

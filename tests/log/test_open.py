@@ -26,7 +26,7 @@ async def test_a_log_is_opened_by_its_name(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("mongodb://localhost/serversentevents", "mongodb log is not in this version yet"),
+        ("mongodb://localhost", "names no database: use mongodb://HOST"),
         ("sqlite:", "use sqlite:PATH"),
         ("sqlite", "'sqlite' names no log: use sqlite:PATH, memory: or mongodb://"),
         ("postgres://localhost", "names no log"),

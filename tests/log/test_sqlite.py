@@ -21,12 +21,13 @@ import apsw
 import pytest
 
 from roomcast.errors import LogUnavailable, LogUnusable
-from roomcast.log import feed, group_commit, numbering, sqlite, sqlite_open
+from roomcast.log import feed, group_commit, numbering, pending, sqlite, sqlite_open
 from roomcast.log.base import Bounds, Loss, Retention
+from roomcast.log.pending import Request
 from roomcast.log.queries import QUERIES
 from roomcast.log.sqlite import SqliteLog
 from roomcast.log.sqlite_reader import _arms
-from roomcast.log.sqlite_writer import TRIM_BESIDE, Committed, Request
+from roomcast.log.sqlite_writer import TRIM_BESIDE, Committed
 from tests import disks
 from tests.log.acting import draft, key, publish, rooms, seqs, take, trimmed, until
 
@@ -449,10 +450,10 @@ async def test_appends_gather_while_others_are_committed(log: SqliteLog, groups:
 async def test_a_publisher_faster_than_the_disk_is_told_that_the_log_is_behind(
     log: SqliteLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group_commit, "PENDING_APPENDS", 3)
+    monkeypatch.setattr(pending, "PENDING_APPENDS", 3)
     answers = await asyncio.gather(*(log.append([draft()]) for _ in range(5)), return_exceptions=True)
     assert [isinstance(answer, LogUnavailable) for answer in answers] == [False, False, False, True, True]
-    monkeypatch.setattr(group_commit, "PENDING_BYTES", 10)
+    monkeypatch.setattr(pending, "PENDING_BYTES", 10)
     with pytest.raises(LogUnavailable, match="behind"):
         await log.append([draft(body=b"x" * 11)])
 
@@ -460,7 +461,7 @@ async def test_a_publisher_faster_than_the_disk_is_told_that_the_log_is_behind(
 async def test_a_crowd_is_committed_in_groups(
     log: SqliteLog, groups: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group_commit, "GROUP_MESSAGES", 10)
+    monkeypatch.setattr(pending, "GROUP_MESSAGES", 10)
     answers = await asyncio.gather(*(log.append([draft()]) for _ in range(45)))
     assert seqs([answer.messages[0] for answer in answers]) == list(range(1, 46))
     assert groups == [10, 10, 10, 10, 5]

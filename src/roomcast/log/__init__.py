@@ -8,22 +8,31 @@ from importlib import import_module
 from roomcast.errors import LogUnusable
 from roomcast.log.base import Log, Retention
 
-_BACKENDS = {"sqlite": "roomcast.log.sqlite", "memory": "roomcast.log.memory"}
+_BACKENDS = {
+    "sqlite": "roomcast.log.sqlite",
+    "memory": "roomcast.log.memory",
+    "mongodb": "roomcast.log.mongodb",
+    "mongodb+srv": "roomcast.log.mongodb",
+}
+_DRIVERS = ("pymongo", "bson")
 _FORMS = "sqlite:PATH, memory: or mongodb://HOST[:PORT]/serversentevents"
 
 
 async def open_log(url: str, *, retention: Retention, new_epoch: bool = False, synchronous: str = "full") -> Log:
-    """The log that `url` names: `sqlite:PATH` or `memory:`.
+    """The log that `url` names: `sqlite:PATH`, `memory:` or `mongodb://…`.
 
     `synchronous` (full, normal or off) is how SQLite waits for the disk; with less than full a power cut may
     take acknowledged messages. Raises `LogUnusable` with one sentence that says what to do.
     """
     kind, colon, rest = url.partition(":")
-    if colon and kind == "mongodb":
-        raise LogUnusable("The mongodb log is not in this version yet: use sqlite:PATH or memory:.")
     if not colon or kind not in _BACKENDS:
         raise LogUnusable(f"{url!r} names no log: use {_FORMS}.")
     # Importing reads files, which must not hold up a loop that already serves.
-    backend = await asyncio.to_thread(import_module, _BACKENDS[kind])
+    try:
+        backend = await asyncio.to_thread(import_module, _BACKENDS[kind])
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _DRIVERS:
+            raise
+        raise LogUnusable("A log in MongoDB needs its driver: pip install 'roomcast[mongodb]'.") from None
     log: Log = await backend.open_log(url, rest, retention=retention, new_epoch=new_epoch, synchronous=synchronous)
     return log

@@ -99,8 +99,16 @@ class Log(Protocol):
 
     name: str
     """As a person writes it: `sqlite:roomcast.db`."""
-    epoch: str
-    retention: Retention
+
+    @property
+    def epoch(self) -> str:
+        """Empty where the storage was away when the log was opened, and was not reached since."""
+        ...
+
+    @property
+    def retention(self) -> Retention:
+        """What is in force; a storage that is shared may have a cap of its own."""
+        ...
 
     @property
     def unwritable(self) -> str:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import chain
 
+from roomcast.errors import LogRestarted
 from roomcast.log.base import Batch
 from roomcast.message import Message
 
@@ -73,14 +74,21 @@ class Feed:
             self._remember(messages)
             self._tail.wake()
 
+    def restart(self, newest: int, trimmed: int) -> None:
+        """The log has another history from now on: the tail is told, and ends."""
+        self.newest, self.trimmed = newest, trimmed
+        if self._tail:
+            self._tail.restarted = True
+        self._replace(None)
+
     async def after(self, position: int) -> Sequence[Message]:
         """What was committed after `position`; nothing where that is the newest."""
-        if position >= self.newest:
-            return ()
         self._drop(position)
         if self._recent and self._recent[0][0][0].seq <= position + 1:
             return self._take(position)
-        return await self._fetch(position)
+        # Where the log was trimmed further there is nothing to wait for.
+        position = max(position, self.trimmed)
+        return () if position >= self.newest else await self._fetch(position)
 
     def acknowledge(self) -> None:
         self._delivered()
@@ -128,6 +136,8 @@ class Tail:
         self._given = after
         self._trimmed_told = feed.trimmed
         self._changed = asyncio.Event()
+        self.restarted = False
+        """Whether it ended because the log has another history now."""
 
     def __aiter__(self) -> Tail:
         return self
@@ -136,11 +146,12 @@ class Tail:
         self._acknowledge()
         while self._feed.feeds(self):
             self._changed.clear()
-            # Where the log was trimmed before this tail began there is nothing to wait for.
-            messages = await self._feed.after(max(self.position, self._feed.trimmed))
+            messages = await self._feed.after(self.position)
             if self._feed.feeds(self) and (messages or self._feed.trimmed > self._trimmed_told):
                 return self._give(messages)
             await self._changed.wait()
+        if self.restarted:
+            raise LogRestarted
         raise StopAsyncIteration
 
     def wake(self) -> None:

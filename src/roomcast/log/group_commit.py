@@ -11,39 +11,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import NamedTuple
 
 import apsw
 
-from roomcast.errors import LogUnavailable, RoomcastError
+from roomcast.errors import LogUnavailable
 from roomcast.log.base import Appended, Retention
 from roomcast.log.feed import Feed
+from roomcast.log.pending import Pending, Queue, Request
 from roomcast.log.sqlite_errors import unavailable
 from roomcast.log.sqlite_state import State
-from roomcast.log.sqlite_writer import Committed, Request, Writer
+from roomcast.log.sqlite_writer import Committed, Writer
 
-PENDING_APPENDS = 10_000
-PENDING_BYTES = 64 * 1024 * 1024
-"""What may wait for the disk: publishers that are faster than the disk would fill the memory."""
-GROUP_MESSAGES = 2_000
-GROUP_BYTES = 4 * 1024 * 1024
-"""What one transaction takes on, so that no publish waits long for the others of its group."""
 TRIM_PAUSE = 0.005
 """Seconds of quiet before a step of trimming, so that it falls between publishes and not before one."""
 
 _log = logging.getLogger(__name__)
-
-
-class Pending(NamedTuple):
-    """An append that waits for its group, or for its answer."""
-
-    request: Request
-    bytes: int
-    answer: asyncio.Future[Appended]
 
 
 class GroupCommit:
@@ -59,8 +44,7 @@ class GroupCommit:
         self._state = state
         """The log as of the last commit."""
         self._loop = asyncio.get_running_loop()
-        self._pending: deque[Pending] = deque()
-        self._pending_bytes = 0
+        self._pending = Queue("The log is behind: its disk is slower than what is published.")
         self._scheduled = False
         """Whether the next group goes at the end of this turn of the loop."""
         self._busy = False
@@ -73,17 +57,17 @@ class GroupCommit:
         """Set where no more is to come; done when nothing is under way."""
 
     def append(self, request: Request) -> asyncio.Future[Appended]:
-        answer = self._loop.create_future()
-        pending = Pending(request, sum(len(draft.body) for draft in request.drafts), answer)
-        if refusal := self._refusal(pending.bytes):
-            answer.set_exception(refusal)
-            return answer
-        self._pending.append(pending)
-        self._pending_bytes += pending.bytes
+        pending = Pending.of(request)
+        try:
+            self._check_open()
+            self._pending.add(pending)
+        except LogUnavailable as error:
+            pending.resolve(error)
+            return pending.answer
         if not self._busy and not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._next)
-        return answer
+        return pending.answer
 
     def trim_later(self) -> None:
         """Asks for a step of trimming after a moment of quiet, where there is anything that may be trimmed."""
@@ -101,35 +85,19 @@ class GroupCommit:
             self._next()
         await asyncio.shield(self._ended)
 
-    def _refusal(self, size: int) -> LogUnavailable | None:
+    def _check_open(self) -> None:
         if self._ended is not None:
-            return LogUnavailable("The log is closed.")
-        if len(self._pending) >= PENDING_APPENDS or self._pending_bytes + size > PENDING_BYTES:
-            return LogUnavailable("The log is behind: its disk is slower than what is published.")
-        return None
+            raise LogUnavailable("The log is closed.")
 
     def _next(self) -> None:
         self._scheduled = False
         if self._busy:
             return
-        if group := self._take_group():
+        if group := self._pending.take_group():
             requests = [pending.request for pending in group]
             self._start(partial(self._writer.commit, requests, self._feed.floor), group)
         elif self._ended and not self._ended.done():
             self._ended.set_result(None)
-
-    def _take_group(self) -> list[Pending]:
-        group: list[Pending] = []
-        messages = size = 0
-        while self._pending and messages < GROUP_MESSAGES and size < GROUP_BYTES:
-            pending = self._pending.popleft()
-            self._pending_bytes -= pending.bytes
-            # Whoever has been cancelled by now has asked for nothing yet.
-            if not pending.answer.done():
-                group.append(pending)
-                messages += len(pending.request.drafts)
-                size += pending.bytes
-        return group
 
     def _trim(self) -> None:
         self._trim_timer = None
@@ -172,7 +140,7 @@ class GroupCommit:
         self._state = committed.state
         self._feed.push(committed.messages, committed.state.trimmed)
         for pending, answer in zip(group, committed.answers, strict=True):
-            _resolve(pending.answer, answer)
+            pending.resolve(answer)
         self.trim_later()
 
     def _failed(self, group: Sequence[Pending], error: Exception) -> None:
@@ -181,13 +149,4 @@ class GroupCommit:
         self.unwritable = str(error)
         for pending in group:
             # Each its own: a traceback grows with every task that raises the same exception.
-            _resolve(pending.answer, LogUnavailable(str(error)))
-
-
-def _resolve(future: asyncio.Future[Appended], answer: Appended | RoomcastError) -> None:
-    if future.done():  # Cancelled while its group was on its way: its messages are stored all the same.
-        return
-    if isinstance(answer, RoomcastError):
-        future.set_exception(answer)
-    else:
-        future.set_result(answer)
+            pending.resolve(LogUnavailable(str(error)))

@@ -18,10 +18,11 @@ from roomcast.errors import LogUnavailable, LogUnusable
 from roomcast.log.base import Appended, Batch, Bounds, Idempotency, Page, Retention, RoomStats, Start
 from roomcast.log.feed import Feed
 from roomcast.log.group_commit import GroupCommit
+from roomcast.log.pending import Request
 from roomcast.log.sqlite_errors import unavailable
 from roomcast.log.sqlite_open import Opened, open_database
 from roomcast.log.sqlite_reader import Reader
-from roomcast.log.sqlite_writer import Request, Writer
+from roomcast.log.sqlite_writer import Writer
 from roomcast.message import Draft, Message
 
 P = ParamSpec("P")

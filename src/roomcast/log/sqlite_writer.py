@@ -18,11 +18,12 @@ import apsw
 import msgspec
 
 from roomcast.errors import RoomcastError
-from roomcast.log.base import Appended, Idempotency, Retention
+from roomcast.log.base import Idempotency, Retention
 from roomcast.log.numbering import Kept, Key, NewKey, Numbering, now
+from roomcast.log.pending import Answer, Request
 from roomcast.log.queries import NO_END, QUERIES, pack, to_json, unpack
 from roomcast.log.sqlite_state import State
-from roomcast.message import Draft, Message
+from roomcast.message import Message
 
 TRIM_BESIDE = 8
 """A commit trims twice what it adds and this many. With 32, a publish took 8 ms (p99) while a million messages
@@ -32,16 +33,6 @@ TRIM_STEP = 200
 
 _keys = msgspec.json.Decoder(list[tuple[str, str, str, int, int]])
 _newest = msgspec.json.Decoder(dict[str, int])
-
-
-class Request(NamedTuple):
-    """An append, as it waits for its group."""
-
-    drafts: Sequence[Draft]
-    idempotency: Idempotency | None
-
-
-Answer = Appended | RoomcastError
 
 
 class Committed(NamedTuple):

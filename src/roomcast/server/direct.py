@@ -47,7 +47,7 @@ class Direct:
     def follow(self, query_string: bytes, head: Head, client: str) -> Subscription | None:
         """The stream that is asked for; None where that takes more than a look into memory."""
         service = self._service
-        if service.draining or len(service.streams.active) >= service.followers_limit:
+        if service.draining or not service.hub.epoch or len(service.streams.active) >= service.followers_limit:
             return None
         try:
             content_type = negotiate.preferred(head.get(b"accept", b"").decode("latin-1"))

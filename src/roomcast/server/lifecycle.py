@@ -12,10 +12,10 @@ import logging
 from collections import Counter
 from itertools import islice
 
-from roomcast.errors import LogUnavailable, LogUnusable
+from roomcast.errors import LogRestarted, LogUnavailable, LogUnusable
 from roomcast.hub import Hub
 from roomcast.log import open_log
-from roomcast.log.base import Log
+from roomcast.log.base import Bounds, Log
 from roomcast.pulse import Pulse
 from roomcast.reader import away_ms
 from roomcast.settings import Settings
@@ -63,11 +63,15 @@ class Service:
         )
         try:
             bounds = await log.bounds()
+        except LogUnavailable:
+            if not log.epoch:  # away: the server runs, and says so
+                return cls(settings, log, Hub("", 0, 0))
+            await log.close()
+            raise
         except BaseException:
             await log.close()
             raise
-        position = max(bounds.trimmed, bounds.newest - _WINDOW_MESSAGES)
-        service = cls(settings, log, Hub(log.epoch, position, bounds.trimmed))
+        service = cls(settings, log, Hub(log.epoch, _beginning(bounds), bounds.trimmed))
         try:
             await service.tail.reached(bounds.newest)
         except LogUnavailable as error:  # such as a damaged page: it would be met again and again
@@ -80,6 +84,8 @@ class Service:
         """Why followers or publishers are not served as promised now; empty where they are."""
         if self.draining:
             return "the server is draining"
+        if self.hub.epoch != self.log.epoch:
+            return self.tail.outage or "the log is being read anew"
         try:
             async with asyncio.timeout(2):
                 await self.tail.reached((await self.log.bounds()).newest)
@@ -105,15 +111,38 @@ class Service:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _deliver(self) -> None:
-        """The tail, whatever happens. What fails in it is a defect: any stream may have missed something then,
-        so all end, and resume exactly."""
+        """The tail, whatever happens. What else fails in it is a defect: any stream may have missed something
+        then, so all end, and resume exactly."""
         while True:
             try:
                 return await self.tail.run()
+            except LogRestarted as error:
+                logger.warning("all streams end and resume: %s", error.detail)
+                await self._restart()
+                continue
             except Exception:
                 logger.exception("delivery failed, all streams end and resume")
             await self._send_away("error")
             await asyncio.sleep(_RESTART_SECONDS)
+
+    async def _restart(self) -> None:
+        """Begins anew where the log is now. In one turn: a stream that lived on would be served from both."""
+        while True:
+            try:
+                bounds = await self.log.bounds()
+                break
+            except LogUnavailable as error:
+                self.tail.outage = error.detail
+                await asyncio.sleep(_RESTART_SECONDS)
+        self.hub.restart(self.log.epoch, _beginning(bounds), bounds.trimmed)
+        for stream in list(self.streams.active):
+            stream.end("error", away_ms())
+        self.tail.announced = True
+
+    def check(self) -> None:
+        """Raises `LogUnavailable` where the log was never reached, so that no id can be told from another."""
+        if not self.hub.epoch:
+            raise LogUnavailable("The log was not reached yet; everything goes on when it is there.")
 
     async def _send_away(self, reason: str) -> None:
         streams = iter(list(self.streams.active))
@@ -121,3 +150,7 @@ class Service:
             for stream in part:
                 stream.end(reason, away_ms())
             await asyncio.sleep(0)
+
+
+def _beginning(bounds: Bounds) -> int:
+    return max(bounds.trimmed, bounds.newest - _WINDOW_MESSAGES)

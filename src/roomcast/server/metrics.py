@@ -11,6 +11,7 @@ from prometheus_client.metrics_core import Metric
 from starlette.requests import Request
 from starlette.responses import Response
 
+from roomcast.errors import LogUnavailable
 from roomcast.log.base import Bounds
 from roomcast.server.lifecycle import Service
 
@@ -20,7 +21,11 @@ GAPS = ("trimmed", "epoch", "future", "malformed")
 
 async def metrics(service: Service, request: Request) -> Response:
     """In Prometheus's text format."""
-    counts = list(_counts(service, await service.log.bounds()))
+    try:
+        held = list(_held(await service.log.bounds()))
+    except LogUnavailable:  # what the process itself counts is of most use just then
+        held = []
+    counts = [*_counts(service), *held]
     # Off the loop: what is said of the process is read from files.
     text = await asyncio.to_thread(_exposed, _Counts(counts))
     media_type = "text/plain; version=0.0.4; charset=utf-8"
@@ -44,7 +49,13 @@ class _Counts:
         return self._counts
 
 
-def _counts(service: Service, bounds: Bounds) -> Iterable[Metric]:
+def _held(bounds: Bounds) -> Iterable[Metric]:
+    yield _gauge("log_messages", "Messages retained.", bounds.newest - bounds.trimmed)
+    yield _gauge("log_bytes", "Bytes retained.", bounds.bytes)
+    yield _gauge("log_newest", "The newest message's number.", bounds.newest)
+
+
+def _counts(service: Service) -> Iterable[Metric]:
     streams = service.streams
     yield _counter("messages_published", "Messages stored by this process.", service.published)
     seconds = SummaryMetricFamily("roomcast_append_seconds", "Time from append to durable, per request.")
@@ -58,9 +69,6 @@ def _counts(service: Service, bounds: Bounds) -> Iterable[Metric]:
     yield _labelled("streams_ended", "Streams ended.", "reason", dict.fromkeys(ENDINGS, 0) | streams.endings)
     yield _labelled("gaps", "Gaps told.", "reason", dict.fromkeys(GAPS, 0) | streams.gaps)
     yield _counter("log_reads", "Pages read from the log for streams.", streams.reader.reads)
-    yield _gauge("log_messages", "Messages retained.", bounds.newest - bounds.trimmed)
-    yield _gauge("log_bytes", "Bytes retained.", bounds.bytes)
-    yield _gauge("log_newest", "The newest message's number.", bounds.newest)
     yield _gauge("log_writable", "Whether the last write to the log succeeded.", not service.log.unwritable)
     yield _gauge("tail_position", "The newest message's number that was delivered.", service.hub.position)
     requests = CounterMetricFamily("roomcast_requests", "Requests answered.", labels=["method", "status"])

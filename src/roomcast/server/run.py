@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import uvloop
 
-from roomcast.errors import CannotStart
-from roomcast.log.base import Bounds
+from roomcast.errors import CannotStart, LogUnavailable
+from roomcast.log.base import Log
 from roomcast.server.access import log_to_stderr, say
 from roomcast.server.lifecycle import Service
 from roomcast.server.listen import Listening, bind, raise_file_limit, serve
@@ -54,7 +54,7 @@ def _outlive_the_terminal() -> None:
 
 async def _serve(settings: Settings, listening: Sequence[Listening]) -> None:
     async def started(service: Service) -> None:
-        say(banner(settings, listening, service.log.name, await service.log.bounds()))
+        say(banner(settings, listening, await _held(service.log)))
 
     await serve(settings, listening, started)
 
@@ -69,17 +69,26 @@ def _page_port(settings: Settings, port: int, chosen: bool) -> list[Listening]:
         return []
 
 
-def banner(settings: Settings, listening: Sequence[Listening], log: str, bounds: Bounds) -> str:
+async def _held(log: Log) -> str:
+    try:
+        bounds = await log.bounds()
+    except LogUnavailable as error:
+        return f"{log.name}, away: {error.detail}"
+    most = log.retention
+    held = f"{bounds.newest - bounds.trimmed} of {most.max_messages} messages"
+    return f"{log.name}, {held}, {bounds.bytes} of {most.max_bytes} bytes"
+
+
+def banner(settings: Settings, listening: Sequence[Listening], log: str) -> str:
     """Five lines: what runs, where to post, follow and look, and what the log holds."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     api, page = (f"http://{host}:{port.port}" for port in (listening[0], listening[-1]))
-    held = f"{bounds.newest - bounds.trimmed} of {settings.max_messages} messages"
     return "\n".join(
         [
             f"roomcast {__version__}",
             f"  post    curl -X POST -H 'Content-Type: application/json' -d '{_EXAMPLE}' {api}/messages",
             f"  follow  {api}/messages?room=developers",
             f"  look    {page}/?room=developers",
-            f"  log     {log}, {held}, {bounds.bytes} of {settings.max_bytes} bytes",
+            f"  log     {log}",
         ]
     )

@@ -46,6 +46,7 @@ async def follow(service: Service, request: Request, query: Query, content_type:
 
 async def locate(service: Service, rooms: frozenset[str], origin: Origin) -> Opening:
     """Where a stream or page starts. Raises `LogUnavailable`."""
+    service.check()
     opening = at_hand(service, rooms, origin)
     if opening is None:
         opening = await _sought(service, rooms, origin)

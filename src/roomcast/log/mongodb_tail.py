@@ -1,0 +1,279 @@
+"""Keeps the view current: one tailable cursor for the whole process, and a look now and then.
+
+Laws:
+- The cursor is a fast path, never the truth. What does not go on exactly where we are, a cursor that ends for any
+  reason, and a newest document that stays ahead of us lead to a read by range of everything since.
+- `next()` on a cursor is never cancelled but to close: that would end it, and lose what it had.
+- A history that differs from what was delivered is never joined to it: the log goes on under a new epoch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from bson import Int64
+from pymongo import CursorType
+from pymongo.errors import PyMongoError
+
+from roomcast.errors import LogUnavailable, LogUnusable
+from roomcast.log import mongodb_state
+from roomcast.log.base import Retention
+from roomcast.log.feed import Feed
+from roomcast.log.mongodb_documents import Entry, Mark, from_document
+from roomcast.log.mongodb_errors import unavailable
+from roomcast.log.mongodb_open import Store, Tuning, warn_of_caps
+from roomcast.log.mongodb_reader import RANGE_DOCUMENTS, Reader, ours
+from roomcast.log.mongodb_rooms import Rooms
+from roomcast.log.mongodb_view import Fork, View
+
+_CROWDED_SECONDS = 3.0
+_ANEW = "The log is read anew, as its history has changed."
+
+_log = logging.getLogger("roomcast.log")
+
+
+class Follower:
+    """Follows the collection."""
+
+    def __init__(
+        self, store: Store, reader: Reader, feed: Feed, asked: Retention, tuning: Tuning, empty_rooms: int
+    ) -> None:
+        self.epoch = ""
+        """Empty until the database was reached."""
+        self.retention = asked
+        self.mine: dict[int, Entry | None] = {}
+        """By nonce, the writes of this process whose fate is not known; see `View`."""
+        self.catch_up_seconds = 0.002
+        """How long the last read by range took."""
+        self.wishes = 0
+        """How often this process has asked for room."""
+        self._store = store
+        self._reader = reader
+        self._feed = feed
+        self._asked = asked
+        self._tuning = tuning
+        self._empty_rooms = empty_rooms
+        self._view: View | None = None
+        self._outage: LogUnavailable | None = None
+        self._lock = asyncio.Lock()
+        self._missing_since: float | None = None
+        self._forked = False
+        """Whether the collection has another history than the one we read."""
+        self._ahead = 0
+        """How far the log reached at the last look."""
+        self._wishes_seen = 0
+        self._foreign_seen = 0
+        self._counted = 0
+        self._crowded_until = 0.0
+
+    @property
+    def view(self) -> View:
+        """Raises `LogUnavailable` while the database is away."""
+        self.check()
+        if self._view is None:
+            raise LogUnavailable("The database was not reached yet.")
+        return self._view
+
+    @property
+    def crowded(self) -> bool:
+        """Whether others want to write, too, and could not."""
+        return asyncio.get_running_loop().time() < self._crowded_until
+
+    def check(self) -> None:
+        """Raises `LogUnavailable` while the database is away, each time its own: a traceback grows with every
+        task that raises the same one."""
+        if self._outage:
+            raise LogUnavailable(self._outage.detail)
+
+    async def begin(self, *, new_epoch: bool = False) -> None:
+        """Takes the collection over, or takes up its present history. Raises `LogUnusable`, `PyMongoError`."""
+        if self._view:
+            self._view.abandoned = True
+            self._outage = LogUnavailable(_ANEW)
+            self._feed.restart(0, 0)
+        await self._prepare()
+        state = await mongodb_state.load(self._store)
+        latest, oldest = await self._reader.latest(), await self._reader.oldest()
+        trimmed = oldest.first - 1 if oldest else 0
+        # Where another process has seen the fork as well, and was faster, its epoch is ours.
+        forked = self._forked and state.epoch == self.epoch
+        if new_epoch or forked or state.counted > (latest.last if latest else 0):
+            state = await mongodb_state.begin_epoch(self._store, state.epoch, trimmed)
+            _log.warning("the log goes on under the new epoch %s", state.epoch)
+        rooms = Rooms(await mongodb_state.load_rooms(self._store), state.forgotten, self._empty_rooms)
+        self._view = View(self._feed, rooms, self.mine, state.counted)
+        self._wishes_seen = state.wishes - self.wishes
+        self._foreign_seen = self._counted = 0
+        await self.catch_up()
+        self._view.trim(trimmed)
+        self.epoch, self._forked, self._outage = state.epoch, False, None
+        self._feed.restart(self._view.newest, self._view.trimmed)
+
+    async def run(self) -> None:
+        """Follows, whatever happens, until it is cancelled."""
+        while True:
+            await self._survive(self._follow)
+            await asyncio.sleep(self._tuning.retry_seconds)
+
+    async def look_after(self) -> None:
+        """Looks at the newest document and at the epoch, until it is cancelled."""
+        while True:
+            await asyncio.sleep(self._tuning.look_seconds)
+            if self._view and not self._forked:
+                await self._survive(self._look)
+
+    async def catch_up(self) -> None:
+        """Takes in everything since the newest that was seen. Raises `Fork`, `LogUnavailable`, `PyMongoError`."""
+        assert self._view
+        async with self._lock:
+            began = asyncio.get_running_loop().time()
+            while not await self._take_range(self._view):
+                pass
+            self.catch_up_seconds = asyncio.get_running_loop().time() - began
+
+    async def trim(self) -> int:
+        """Finds out how far the collection is trimmed."""
+        await self._look_at_ends(self.view)
+        return self.view.trimmed
+
+    def crowd(self) -> None:
+        """Somebody could not get a word in."""
+        self._crowded_until = asyncio.get_running_loop().time() + _CROWDED_SECONDS
+
+    async def _prepare(self) -> None:
+        before, self.retention = self.retention, await self._store.prepare(self._asked)
+        if self.retention != before:
+            warn_of_caps(self.retention, self._asked)
+
+    async def _follow(self) -> None:
+        if self._view is None or self._forked:
+            await self.begin()
+        await self.catch_up()
+        self._back()
+        view = self._view
+        assert view
+        cursor = self._store.messages.find(
+            # With the newest that was seen: on an empty result a cursor ends at once.
+            {"_id": {"$gte": Int64(max(1, view.seen.first))}},
+            cursor_type=CursorType.TAILABLE_AWAIT,
+            batch_size=self._tuning.first_batch,
+        ).max_await_time_ms(self._tuning.await_ms)
+        opened = self._tuning.opened
+        while cursor.alive and view is self._view and not self._forked:
+            async for document in cursor:
+                if not view.absorb(ours(from_document, document)):
+                    await self.catch_up()
+                if opened:
+                    opened(cursor)
+                    opened = None
+        # Only here: after an error the driver would look for a server to close it on, and hold up the news.
+        await cursor.close()
+
+    async def _take_range(self, view: View) -> bool:
+        """One read of it; whether it reached the end."""
+        entries = await self._reader.range(max(1, view.newest))
+        if view.seen.nonce and not (entries and entries[0].first <= view.newest):
+            await self._find_missing(view, entries)
+        self._missing_since = None
+        for entry in entries:
+            if not view.absorb(entry):
+                await self._bridge(view, entry)
+        return len(entries) < RANGE_DOCUMENTS
+
+    async def _find_missing(self, view: View, entries: Sequence[Entry]) -> None:
+        """The newest that was seen is not there: trimmed, not there yet on a new primary, or gone."""
+        oldest = await self._reader.oldest()
+        if oldest and oldest.first > view.newest:
+            return
+        now = asyncio.get_running_loop().time()
+        self._missing_since = self._missing_since or now
+        if entries or now - self._missing_since > self._tuning.stale_seconds:
+            raise Fork
+        raise LogUnavailable(
+            "The database does not have what it confirmed: it may need a moment after a failover."
+        )
+
+    async def _bridge(self, view: View, entry: Entry) -> None:
+        """Something is missing before `entry`. As documents are only ever added behind the newest, it was trimmed;
+        or it was taken back."""
+        oldest = await self._reader.oldest()
+        if oldest is None or oldest.first < entry.first:
+            raise Fork
+        view.jump(oldest)
+        view.absorb(entry)
+
+    async def _look(self) -> None:
+        view = self._view
+        assert view
+        if self._ahead > view.newest:
+            await self.catch_up()
+        state = await mongodb_state.look(self._store)
+        if state.epoch != self.epoch:
+            _log.warning("another process has begun the epoch %s", state.epoch)
+            self._forked = True
+            await self.begin()
+            return
+        self._mind_others(state.wishes - self.wishes, view.foreign)
+        await self._look_at_ends(view)
+        if view.newest > self._counted:
+            counted = view.newest
+            await mongodb_state.save(self._store, view.rooms, counted)
+            self._counted = counted
+        self._back()
+
+    async def _look_at_ends(self, view: View) -> None:
+        oldest, newest = await self._reader.oldest(), await self._reader.newest()
+        if oldest and oldest.first - 1 > view.newest:
+            await self.catch_up()
+        if oldest:
+            view.trim(min(oldest.first - 1, view.newest))
+        self._ahead = newest.last if newest else 0
+        if view.seen.nonce and (self._ahead < view.newest or (newest and self._other(newest, view))):
+            await self.catch_up()  # which finds out whether it is gone
+
+    def _other(self, newest: Mark, view: View) -> bool:
+        """Whether the newest that was seen is not what is there under its number."""
+        return newest.last == view.newest and newest.nonce != view.seen.nonce
+
+    def _mind_others(self, wishes: int, foreign: int) -> None:
+        """Who was asked for room gives it, and goes on for as long as others write as well."""
+        if wishes != self._wishes_seen or (self.crowded and foreign != self._foreign_seen):
+            self.crowd()
+        self._wishes_seen, self._foreign_seen = wishes, foreign
+
+    async def _survive(self, action: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await action()
+        except Fork:
+            self.fork()
+        except PyMongoError as error:
+            self.away(self._store.refusal(error) or unavailable(error))
+        except (LogUnavailable, LogUnusable) as error:
+            self.away(error)
+        except Exception:
+            _log.exception("following the log failed")
+            self.away(LogUnavailable("Following the log failed: see the server's log."))
+
+    def fork(self) -> LogUnavailable:
+        """What was delivered is not what the collection holds now. Gives what to tell who asks meanwhile."""
+        if not self._forked:
+            self._forked = True
+            self._outage = LogUnavailable(_ANEW)
+            _log.error(
+                "the database has lost messages that were delivered, or taken them back: the log goes on under a "
+                "new epoch, and every follower is told of a gap"
+            )
+        return LogUnavailable(_ANEW)
+
+    def away(self, error: LogUnavailable | LogUnusable) -> None:
+        """Notes that, and why, the database cannot be read."""
+        if self._outage is None:
+            _log.warning("the log is away, followers wait: %s", error.detail)
+        self._outage = LogUnavailable(error.detail)
+
+    def _back(self) -> None:
+        if self._outage:
+            _log.warning("the log is back")
+        self._outage = None

@@ -1,0 +1,53 @@
+"""Databases that a test may kill, and servers on them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.mongodb.database import REAL, FerretDB, fresh_name, require_ferretdb
+from tests.running import Running
+
+ROOT = Path(__file__).parents[2]
+Serve = Callable[..., Running]
+
+
+@pytest.fixture
+def database() -> Iterator[FerretDB]:
+    """A database server of this test's own, running."""
+    if REAL:
+        pytest.skip("this test ends its database server")
+    require_ferretdb()
+    server = FerretDB()
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def url(mongodb_url: str) -> str:
+    """A database that nobody has used, on the server that the tests share."""
+    return f"{mongodb_url}/{fresh_name()}"
+
+
+@pytest.fixture
+def serve_on(tmp_path: Path) -> Iterator[Serve]:
+    """Starts a server on a connection string; every server is ended with the test."""
+    running: list[Running] = []
+
+    def start(url: str, *options: str, patience: float = 10) -> Running:
+        command = [sys.executable, "-m", "tests.mongodb.serve", "serve", "--port", "0", "--page-port", "0"]
+        # From the repository's root: the tests' own module is run.
+        env = {"PYTHONPATH": f"{ROOT}/src:{ROOT}", "ROOMCAST_TEST_PATIENCE": str(patience)}
+        server = Running([*command, "--log", url, *options], tmp_path, env)
+        running.append(server)
+        match = server.wait_until_it_says(r"follow +http://\S+?:(\d+)/messages")
+        server.port = int(match[1])
+        return server
+
+    yield start
+    for server in running:
+        server.kill()

@@ -1,0 +1,13 @@
+"""`roomcast serve` with the tuning that the tests' database needs: python -m tests.mongodb.serve serve …"""
+
+from __future__ import annotations
+
+import os
+
+from roomcast.cli import main
+from roomcast.log import mongodb
+from tests.mongodb.database import TUNING
+
+if __name__ == "__main__":
+    mongodb.TUNING = TUNING._replace(patience=float(os.environ.get("ROOMCAST_TEST_PATIENCE", "10")))
+    main()

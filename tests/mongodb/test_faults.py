@@ -1,0 +1,266 @@
+"""What networks and replica sets do to a log, each branch of its recovery by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from roomcast.errors import LogUnavailable, LogUnusable
+from roomcast.log import mongodb
+from roomcast.log.base import Retention
+from roomcast.log.mongodb import MongoLog
+from tests.log.acting import draft, key, publish, rooms, seqs, take, until
+from tests.mongodb.database import TUNING, fresh_name
+from tests.mongodb.proxy import Proxy, error
+
+Open = Callable[..., Awaitable[MongoLog]]
+
+
+@pytest.fixture
+async def proxy(mongodb_url: str) -> AsyncIterator[Proxy]:
+    async with Proxy(int(mongodb_url.rpartition(":")[2])) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def open_log(proxy: Proxy) -> AsyncIterator[Open]:
+    """Opens logs on one database, through the proxy unless told otherwise."""
+    logs: list[MongoLog] = []
+    name = fresh_name()
+
+    async def open_one(server: str = "", **tuning: object) -> MongoLog:
+        url = f"{server or proxy.url}/{name}?serverSelectionTimeoutMS=500"
+        patient = TUNING._replace(**{"retry_seconds": 0.02, **tuning})  # type: ignore[arg-type]
+        logs.append(await mongodb.open_log(url, "", retention=Retention(), tuning=patient))
+        return logs[-1]
+
+    yield open_one
+    proxy.faults.clear()
+    for log in logs:
+        await log.close()
+
+
+@pytest.fixture
+async def log(open_log: Open) -> MongoLog:
+    log = await open_log()
+    await publish(log, "a")
+    return log
+
+
+async def everything(log: MongoLog) -> list[int]:
+    return seqs((await log.read(rooms("a"), 0, 1_000)).messages)
+
+
+MOVING = [
+    error(10107, "NotWritablePrimary"),
+    error(189, "PrimarySteppedDown"),
+    error(11600, "InterruptedAtShutdown"),
+    error(91, "ShutdownInProgress"),
+    error(13436, "NotPrimaryOrSecondary"),
+]
+
+
+@pytest.mark.parametrize("answer", MOVING, ids=lambda answer: str(answer["codeName"]))
+async def test_a_write_that_a_moving_primary_refuses_is_written_to_the_next(
+    log: MongoLog, proxy: Proxy, answer: dict[str, object]
+) -> None:
+    fault = proxy.inject("insert", 2, answer=answer)
+    assert seqs(await publish(log, "a", "a")) == [2, 3]
+    assert fault.met.is_set()
+    assert await everything(log) == [1, 2, 3]
+
+
+async def test_a_write_cut_before_it_happened_is_written_once(log: MongoLog, proxy: Proxy) -> None:
+    proxy.inject("insert", 2, cut=True)
+    assert seqs(await publish(log, "a")) == [2]
+    assert await everything(log) == [1, 2]
+
+
+async def test_a_write_whose_answer_was_lost_is_found_and_not_repeated(log: MongoLog, proxy: Proxy) -> None:
+    proxy.inject("insert", lose=True)
+    batch, single = await asyncio.gather(log.append([draft()] * 3), log.append([draft()]))
+    assert (seqs(batch.messages), seqs(single.messages)) == ([2, 3, 4], [5])
+    assert await everything(log) == [1, 2, 3, 4, 5]
+
+
+async def test_a_write_whose_answer_was_lost_is_found_behind_what_others_wrote_meanwhile(
+    log: MongoLog, open_log: Open, proxy: Proxy, mongodb_url: str
+) -> None:
+    other = await open_log(mongodb_url)
+    proxy.inject("insert", lose=True)
+    held = proxy.inject("find", 20, delay=0.05)
+    writing = log.append([draft()])
+    await held.met.wait()
+    await publish(other, "a", "a")
+    assert seqs((await writing).messages) == [2]
+    assert await everything(log) == [1, 2, 3, 4]
+
+
+async def test_a_write_that_another_process_was_faster_than_takes_the_next_number(
+    log: MongoLog, open_log: Open, proxy: Proxy, mongodb_url: str
+) -> None:
+    other = await open_log(mongodb_url)
+    slow = proxy.inject("insert", delay=0.3)
+    writing = log.append([draft(), draft()])
+    await slow.met.wait()
+    assert seqs(await publish(other, "a")) == [2]
+    appended = await writing
+    assert seqs(appended.messages) == [3, 4]
+    assert appended.messages[0].prev == 2
+    assert await everything(other) == [1, 2, 3, 4]
+
+
+async def test_one_key_in_two_processes_at_one_moment_stores_one(
+    log: MongoLog, open_log: Open, proxy: Proxy, mongodb_url: str
+) -> None:
+    other = await open_log(mongodb_url)
+    slow = proxy.inject("insert", delay=0.3)
+    writing = log.append([draft()], key("k"))
+    await slow.met.wait()
+    stored = await other.append([draft()], key("k"))
+    assert not stored.repeated
+    found = await writing
+    assert (found.repeated, list(found.messages)) == (True, list(stored.messages))
+    assert await everything(log) == [1, 2]
+
+
+def unconfirmed(answer: dict[str, object]) -> dict[str, object]:
+    trouble = {"code": 64, "codeName": "WriteConcernTimeout", "errmsg": "waiting for replication timed out"}
+    return {**answer, "writeConcernError": trouble}
+
+
+async def test_a_write_without_its_majority_is_answered_when_it_can_be_read_with_one(
+    log: MongoLog, proxy: Proxy
+) -> None:
+    fault = proxy.inject("insert", change=unconfirmed)
+    assert seqs(await publish(log, "a")) == [2]
+    assert fault.met.is_set()
+    assert await everything(log) == [1, 2]
+
+
+async def test_a_write_that_never_is_confirmed_is_refused_after_a_while(open_log: Open, proxy: Proxy) -> None:
+    log = await open_log(patience=0.5)
+    proxy.inject("insert", 10_000, answer=error(100, "UnsatisfiableWriteConcern"))
+    with pytest.raises(LogUnavailable, match="UnsatisfiableWriteConcern"):
+        await log.append([draft()])
+    proxy.faults.clear()
+    assert seqs(await publish(log, "a")) == [1]
+
+
+def dead(answer: dict[str, object]) -> dict[str, object]:
+    """A cursor that the server has closed."""
+    return {"cursor": {"id": 0, "ns": "x.messages", "nextBatch": []}, "ok": 1.0}
+
+
+ENDINGS: list[dict[str, object]] = [
+    {"answer": error(136, "CappedPositionLost")},
+    {"answer": error(43, "CursorNotFound")},
+    {"answer": error(175, "QueryPlanKilled")},
+    {"answer": error(237, "CursorKilled")},
+    {"answer": error(11600, "InterruptedAtShutdown")},
+    {"answer": error(1, "InternalError")},
+    {"change": dead},
+    {"cut": True},
+    {"lose": True},
+]
+
+
+@pytest.mark.parametrize(
+    "ending", ENDINGS, ids=lambda e: str(e.get("answer", {}).get("codeName") or next(iter(e)))
+)
+async def test_a_cursor_that_ends_in_any_way_loses_nothing(
+    open_log: Open, proxy: Proxy, mongodb_url: str, ending: dict[str, object]
+) -> None:
+    writer, reader = await open_log(mongodb_url), await open_log(look_seconds=60)
+    await publish(writer, "a")
+    tail = reader.tail(0)
+    assert seqs(await take(tail, 1)) == [1]
+    fault = proxy.inject("getMore", **ending)
+    await publish(writer, *["a"] * 3)
+    assert seqs(await take(tail, 3)) == [2, 3, 4]
+    await publish(writer, *["a"] * 3)
+    assert seqs(await take(tail, 3)) == [5, 6, 7]
+    await asyncio.wait_for(fault.met.wait(), 10)
+
+
+async def test_a_cursor_that_brings_nothing_is_overtaken_by_a_look(
+    open_log: Open, proxy: Proxy, mongodb_url: str
+) -> None:
+    writer, reader = await open_log(mongodb_url), await open_log()
+    await publish(writer, "a")
+    tail = reader.tail(0)
+    await take(tail, 1)
+    proxy.inject("getMore", 10_000, delay=3_600)
+    proxy.cut()  # or the one that waits now would bring it
+    await publish(writer, "a", "a")
+    assert seqs(await take(tail, 2)) == [2, 3]
+
+
+async def test_a_cursor_that_repeats_and_skips_is_no_more_believed(
+    open_log: Open, proxy: Proxy, mongodb_url: str
+) -> None:
+    writer, reader = await open_log(mongodb_url), await open_log(look_seconds=60)
+    await publish(writer, "a")
+    tail = reader.tail(0)
+    await take(tail, 1)
+
+    def hole(answer: dict[str, object]) -> dict[str, object]:
+        cursor: dict[str, list[object]] = answer["cursor"]  # type: ignore[assignment]
+        batch = cursor.get("nextBatch", [])
+        return {**answer, "cursor": {**cursor, "nextBatch": [*batch[-1:], *batch[:1]]}}
+
+    proxy.inject("getMore", 10_000, change=hole)
+    await writer.append([draft()])
+    await asyncio.gather(*(writer.append([draft()]) for _ in range(20)))
+    assert seqs(await take(tail, 21)) == list(range(2, 23))
+
+
+async def test_an_outage_is_told_and_over_by_itself(log: MongoLog, proxy: Proxy) -> None:
+    proxy.inject("find", 8, collection="*", cut=True)
+    proxy.cut()
+
+    async def away() -> bool:
+        try:
+            await log.bounds()
+        except LogUnavailable as trouble:
+            return "cannot be reached" in str(trouble)
+        return False
+
+    async def back() -> bool:
+        return not await away()
+
+    await until(away)
+    await until(back)
+    assert seqs(await publish(log, "a")) == [2]
+
+
+# What cannot be opened
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "says"),
+    [
+        ("create", error(13, "Unauthorized"), "may not write .* role readWrite"),
+        ("createIndexes", error(13, "Unauthorized"), "may not write"),
+        ("create", error(10107, "NotWritablePrimary"), "is no primary: name all members"),
+        ("findAndModify", error(13, "Unauthorized"), "may not write"),
+        ("findAndModify", error(10107, "NotWritablePrimary"), "is no primary"),
+        ("listCollections", error(18, "AuthenticationFailed"), "refuses the user or the password"),
+    ],
+)
+async def test_a_database_that_may_not_be_written_is_refused_in_a_sentence(
+    open_log: Open, proxy: Proxy, name: str, answer: dict[str, object], says: str
+) -> None:
+    proxy.inject(name, 100, collection="*", answer=answer)
+    with pytest.raises(LogUnusable, match=says) as refused:
+        await open_log()
+    assert str(refused.value).count(". ") == 0
+
+
+async def test_a_server_that_is_too_old_is_refused_in_a_sentence(open_log: Open, proxy: Proxy) -> None:
+    for name in ("hello", "ismaster", "isMaster"):
+        proxy.inject(name, 1_000, collection="*", change=lambda answer: {**answer, "maxWireVersion": 6})
+    with pytest.raises(LogUnusable, match="too old a MongoDB server: use version"):
+        await open_log()

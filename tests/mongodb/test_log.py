@@ -1,0 +1,397 @@
+"""What is this backend's own: its documents, its collection, other histories."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+
+import pytest
+from bson import DatetimeMS, Int64, ObjectId
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
+
+from roomcast.draft import MAX_BATCH
+from roomcast.errors import LogRestarted, LogUnavailable, LogUnusable, TooLarge
+from roomcast.log import mongodb
+from roomcast.log import open_log as open_any
+from roomcast.log.base import Batch, Loss, Retention
+from roomcast.log.mongodb import MongoLog
+from roomcast.log.mongodb_documents import key_of
+from roomcast.log.mongodb_open import Store, shown
+from roomcast.log.mongodb_reader import BATCH
+from tests.log.acting import draft, key, next_batch, publish, rooms, seqs, take, trimmed, until
+from tests.mongodb.database import REAL, TUNING
+
+Open = Callable[..., Awaitable[MongoLog]]
+Database = AsyncDatabase[dict[str, Any]]
+
+
+@pytest.fixture
+async def database(url: str) -> AsyncIterator[Database]:
+    """What a person would see in the shell."""
+    async with AsyncMongoClient[dict[str, Any]](url) as client:
+        yield client.get_default_database()
+
+
+@pytest.fixture
+async def open_log(url: str) -> AsyncIterator[Open]:
+    logs: list[MongoLog] = []
+
+    async def open_one(max_messages: int = 10_000, max_bytes: int = 5_000_000, **options: Any) -> MongoLog:
+        tuning = TUNING._replace(**options.pop("tuning", {}))
+        retention = Retention(max_messages, max_bytes)
+        logs.append(await mongodb.open_log(url, "", retention=retention, tuning=tuning, **options))
+        return logs[-1]
+
+    yield open_one
+    for log in logs:
+        await log.close()
+
+
+def body(text: str, **more: object) -> bytes:
+    fields = {"room": "developers", "user": "anonymous", "text": text, **more}
+    return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+async def test_a_person_can_read_a_message_in_the_shell(open_log: Open, database: Database) -> None:
+    log = await open_log()
+    await log.append([draft("developers", body("hällo", type="note", data={"a.b": 1.0}), "note")])
+    [found] = await database.messages.find().to_list()
+    readable = {name: found[name] for name in ("_id", "room", "user", "text", "type", "data")}
+    assert readable == {
+        "_id": 1,
+        "room": "developers",
+        "user": "anonymous",
+        "text": "hällo",
+        "type": "note",
+        "data": '{"a.b":1.0}',
+    }
+    assert found["timestamp"].year >= 2026
+    assert "body" not in found
+    stored = await log.get(1)
+    assert stored
+    assert stored.body == body("hällo", type="note", data={"a.b": 1.0})
+
+
+STRANGE = [
+    b"{}",
+    b"",
+    b"\xff",
+    b"[1]",
+    b'{"room":"a"}',
+    b'{"room":"developers","text":"\xe2\x80\xa8"}',
+    b'{"room" :"developers"}',
+]
+
+
+async def test_a_body_that_its_fields_would_not_give_back_is_kept_as_it_is(open_log: Open) -> None:
+    log = await open_log()
+    bodies = [*STRANGE, body("\x00"), body("a", data="x" * 1_000), b'{"room":"developers","text":"\\u2028"}']
+    await log.append([draft("developers", one) for one in bodies])
+    page = await log.read(rooms("developers"), 0, 100)
+    assert [message.body for message in page.messages] == bodies
+
+
+async def test_a_batch_is_one_document(open_log: Open, database: Database) -> None:
+    log = await open_log()
+    await log.append([draft("a", b"1"), draft("b", b"2"), draft("a", b"3")])
+    [found] = await database.messages.find().to_list()
+    assert (found["_id"], found["room"], found["roomcast"]["last"]) == (1, ["a", "b", "a"], 3)
+    assert seqs((await log.read(rooms("a"), 1, 10)).messages) == [3]
+    assert seqs((await log.read(rooms("a", "b"), 0, 2)).messages) == [1, 2]
+    assert await log.seek_newest(rooms("a"), 1, before=3) == 0
+    stored = await log.get(2)
+    assert stored
+    assert (stored.room, stored.body) == ("b", b"2")
+
+
+async def test_the_longest_batch_is_taken_and_a_longer_one_refused(open_log: Open) -> None:
+    assert BATCH == MAX_BATCH
+    log = await open_log()
+    await log.append([draft()])
+    assert len((await log.append([draft()] * BATCH)).messages) == BATCH
+    with pytest.raises(TooLarge, match="a batch has at most 1000"):
+        await log.append([draft()] * (BATCH + 1))
+    assert seqs((await log.read(rooms("a"), BATCH, 10)).messages) == [BATCH + 1]
+
+
+async def test_what_does_not_fit_into_a_document_is_refused(open_log: Open) -> None:
+    log = await open_log(max_bytes=10**9)
+    with pytest.raises(TooLarge, match="16 MiB"):
+        await log.append([draft(body=b"x" * 1_000_000)] * 16)
+
+
+async def test_the_collection_is_made_capped_and_found_again(open_log: Open, database: Database) -> None:
+    log = await open_log(max_messages=500, max_bytes=256_000)
+    await publish(log, "a", "b")
+    options = await database.messages.options()
+    assert (options["capped"], options["max"], options["size"]) == (True, 500, 256_000)
+    again = await open_log(max_messages=500, max_bytes=256_000)
+    assert again.epoch == log.epoch
+    assert seqs(await publish(again, "a")) == [3]
+
+
+async def test_the_collections_caps_win_and_a_difference_is_a_warning(
+    open_log: Open, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    await database.create_collection("messages", capped=True, size=256_000, max=50)
+    log = await open_log(max_messages=50, max_bytes=255_900)
+    assert not caplog.messages
+    log = await open_log(max_messages=100, max_bytes=5_000_000)
+    assert log.retention == Retention(50, 256_000)
+    assert [message for message in caplog.messages if "own cap" in message] == [
+        "the collection's own cap is in force: max_messages 50, not --max-messages 100",
+        "the collection's own cap is in force: max_bytes 256000, not --max-bytes 5000000",
+    ]
+
+
+async def test_a_collection_that_is_not_capped_is_refused_with_the_command_to_convert_it(
+    open_log: Open, database: Database
+) -> None:
+    await database.create_collection("messages")
+    with pytest.raises(LogUnusable, match=r'db.runCommand\(\{convertToCapped: "messages", size: 5000000\}\)'):
+        await open_log()
+
+
+async def test_the_originals_messages_are_left_alone_and_counted_in_one_warning(
+    open_log: Open, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    await database.create_collection("messages", capped=True, size=5_000_000, max=10_000)
+    original = {"text": "old", "user": "a", "room": "a", "timestamp": DatetimeMS(1), "_class": "example.Message"}
+    await database.messages.insert_many([{"_id": ObjectId(), **original} for _ in range(3)])
+    log = await open_log()
+    tail = log.tail(0)
+    assert seqs(await publish(log, "a")) == [1]
+    await database.messages.insert_one({"_id": ObjectId(), **original})
+    other = await open_log()
+    assert seqs(await publish(other, "a")) == [2]
+    assert seqs(await take(tail, 2)) == [1, 2]
+    assert seqs((await log.read(rooms("a"), 0, 10)).messages) == [1, 2]
+    assert [stats.messages for stats in await log.rooms()] == [2]
+    assert await database.messages.count_documents({"_class": {"$exists": True}}) == 4
+    warnings = [message for message in caplog.messages if "not roomcast's" in message]
+    assert warnings == [
+        f"messages holds {count} documents that are not roomcast's: they are left alone, and nobody is sent them"
+        for count in (3, 4)
+    ]
+
+
+async def test_a_foreign_document_under_a_number_is_named(open_log: Open, database: Database) -> None:
+    await database.create_collection("messages", capped=True, size=5_000_000, max=10_000)
+    await database.messages.insert_one({"_id": Int64(7), "text": "mine"})
+    with pytest.raises(LogUnusable, match="holds a document with the number 7 as _id that is not roomcast's"):
+        await open_log()
+
+
+async def test_a_new_epoch_goes_on_with_the_next_number(open_log: Open) -> None:
+    log = await open_log()
+    await publish(log, "a", "b")
+    tail = log.tail(0)
+    await take(tail, 2)
+    other = await open_log(new_epoch=True)
+    assert other.epoch != log.epoch
+    assert seqs(await publish(other, "a")) == [3]
+    await restarted(log, tail)  # the first is told, too
+    assert log.epoch == other.epoch
+    assert (await log.read(rooms("a"), 0, 10)).messages[-1].prev == 1
+
+
+async def restarted(log: MongoLog, tail: AsyncIterator[Batch]) -> None:
+    """Waits until the tail says that the log has another history, and the log can be read again."""
+    told = False
+    while not told:
+        try:
+            await next_batch(tail)
+        except LogRestarted:
+            told = True
+
+    async def readable() -> bool:
+        try:
+            return bool(await log.bounds())
+        except LogUnavailable:
+            return False
+
+    await until(readable)
+
+
+async def rewrite(database: Database, *documents: dict[str, Any]) -> None:
+    """Another history, as after a rollback or from a copy."""
+    await database.messages.delete_many({"_id": {"$gte": documents[0]["_id"]}})
+    await database.messages.insert_many(documents)
+
+
+async def test_messages_that_were_delivered_and_taken_back_begin_a_new_epoch(
+    open_log: Open, database: Database
+) -> None:
+    log = await open_log()
+    before = log.epoch
+    await publish(log, *"aaaa")
+    tail = log.tail(0)
+    await take(tail, 4)
+    found = await database.messages.find({"_id": {"$gte": 3}}).sort("_id", 1).to_list()
+    for document in found:
+        document["roomcast"]["nonce"] = Int64(document["roomcast"]["nonce"] + 1)
+    found[1]["roomcast"]["after"] = found[0]["roomcast"]["nonce"]
+    await rewrite(database, *found)
+    await restarted(log, tail)
+    assert log.epoch != before
+    assert seqs(await publish(log, "a")) == [5]
+    assert seqs((await log.read(rooms("a"), 0, 100)).messages) == [1, 2, 3, 4, 5]
+
+
+async def test_messages_that_were_delivered_and_are_gone_begin_a_new_epoch(
+    open_log: Open, database: Database
+) -> None:
+    log = await open_log(tuning={"stale_seconds": 0.5})
+    before = log.epoch
+    await publish(log, *"aaaa")
+    tail = log.tail(0)
+    await take(tail, 4)
+    await database.messages.delete_many({"_id": {"$gte": 3}})
+    await restarted(log, tail)
+    assert log.epoch != before
+    assert [(m.seq, m.prev) for m in await publish(log, "a")] == [(3, 2)]
+
+
+async def test_a_log_that_lost_its_end_while_nobody_looked_begins_a_new_epoch(
+    open_log: Open, database: Database
+) -> None:
+    log = await open_log()
+    await publish(log, *"aaaa")
+
+    async def counted() -> bool:
+        found = await database.roomcast.find_one({"_id": "log"})
+        return bool(found and found["counted"] == 4)
+
+    await until(counted)
+    await log.close()
+    await database.messages.delete_many({"_id": {"$gte": 3}})
+    again = await open_log()
+    assert again.epoch != log.epoch
+    assert [(m.seq, m.prev) for m in await publish(again, "a")] == [(3, 2)]
+
+
+async def compact(database: Database) -> None:
+    if not REAL:
+        await database.command("compact", "messages")
+
+
+async def test_a_process_that_was_away_for_longer_than_the_retention_tells_a_gap(
+    open_log: Open, database: Database
+) -> None:
+    writer = await open_log(max_messages=3)
+    await publish(writer, "a", "b")
+    late = await open_log(max_messages=3)
+    tail = late.tail(0)
+    await take(tail, 2)
+    for task in late._tasks:  # it hears and sees nothing from now on
+        task.cancel()
+    await publish(writer, *"bbbbb")
+    await compact(database)
+    await trimmed(writer, 4)
+    page = await late.read(rooms("a", "b"), 2, 100)
+    assert seqs(page.messages) == [5, 6, 7]
+    assert {loss.room for loss in page.losses} >= {"b"}
+    assert seqs((await next_batch(tail)).messages)[:1] == [5]
+
+
+async def test_what_is_known_of_empty_rooms_survives_a_restart(open_log: Open, database: Database) -> None:
+    log = await open_log(max_messages=2)
+    await publish(log, *"aabb")
+    await compact(database)
+    await trimmed(log, 2)
+
+    async def written() -> bool:
+        return await database.roomcast.count_documents({"room": "a", "newest": 2, "count": 2}) == 1
+
+    await until(written)
+    await log.close()
+    again = await open_log(max_messages=2)
+    assert (await again.read(rooms("a", "never"), 0, 10)).losses == [Loss("a", 2)]
+    assert (await again.read(rooms("a", "never"), 2, 10)).losses == []
+    assert (await publish(again, "a"))[0].prev == 2
+
+
+async def test_rooms_that_nobody_wrote_down_may_alarm_falsely_but_are_never_silent(
+    open_log: Open, database: Database
+) -> None:
+    log = await open_log(max_messages=2, tuning={"look_seconds": 3_600})
+    await publish(log, *"aabb")
+    await log.close()
+    await compact(database)
+    again = await open_log(max_messages=2)
+    assert (await again.read(rooms("a"), 0, 10)).losses == [Loss("a", 2)]
+    assert (await publish(again, "a"))[0].prev == 2
+
+
+async def test_a_key_goes_with_its_document(open_log: Open, database: Database) -> None:
+    log = await open_log(max_messages=3)
+    await log.append([draft(), draft()], key("k"))
+    await publish(log, "a", "a")
+    assert (await log.append([draft(), draft()], key("k"))).repeated
+    await publish(log, "a")
+    await compact(database)
+    await trimmed(log, 2)
+    fresh = await log.append([draft()], key("k", b"another"))
+    assert (seqs(fresh.messages), fresh.repeated) == ([6], False)
+
+
+def test_a_scope_and_a_key_are_never_taken_for_another_pair() -> None:
+    assert len({key_of(scope, name) for scope, name in [("", "1:k"), ("k", ""), ("", "k"), ("1:", "k")]}) == 4
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("mongodb://", "is no connection string"),
+        ("mongodb://127.0.0.1:1", "names no database"),
+        ("mongodb://127.0.0.1:99999/x", "is no connection string .*[Pp]ort"),
+        ("mongodb://127.0.0.1:1/x?tlz=true", "is no connection string .*tlz"),
+        ("mongodb://127.0.0.1:1/x?w=0", "w=0 confirms nothing"),
+        (
+            "mongodb://127.0.0.1:1/x?readPreference=often",
+            "is no connection string|cannot be used as it is written",
+        ),
+    ],
+)
+async def test_a_bad_connection_string_is_refused_in_a_sentence(url: str, says: str) -> None:
+    with pytest.raises(LogUnusable, match=says) as refused:
+        await open_any(url, retention=Retention())
+    assert "\n" not in str(refused.value)
+
+
+async def test_a_wrong_password_is_refused_in_a_sentence_that_does_not_repeat_it(mongodb_url: str) -> None:
+    url = mongodb_url.replace("://", "://somebody:hunter2@") + "/x"
+    with pytest.raises(LogUnusable, match="refuses the user or the password") as refused:
+        await open_any(url, retention=Retention())
+    assert "hunter2" not in str(refused.value)
+    assert shown(url) == mongodb_url.replace("://", "://somebody@") + "/x"
+
+
+async def test_without_its_driver_the_log_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith(("roomcast.log.mongodb", "pymongo", "bson"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "pymongo", None)
+    monkeypatch.setitem(sys.modules, "bson", None)
+    with pytest.raises(LogUnusable, match=r"pip install 'roomcast\[mongodb\]'"):
+        await open_any("mongodb://localhost/x", retention=Retention())
+
+
+async def test_read_preference_and_write_concern_are_taken_from_the_string(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def concerns(options: str) -> Sequence[object]:
+        store = Store(f"mongodb://127.0.0.1:1/x{options}")
+        return store.messages.write_concern.document, store.messages.read_concern.level
+
+    assert concerns("") == ({"w": "majority", "wtimeout": 5_000}, "majority")
+    assert concerns("?w=majority&wtimeoutMS=50&journal=true") == (
+        {"w": "majority", "wtimeout": 50, "j": True},
+        "majority",
+    )
+    assert concerns("?w=1") == ({"w": 1}, "local")
+    assert not caplog.messages
+    concerns("?readPreference=secondary")
+    assert "readPreference is not used" in caplog.text
