@@ -226,7 +226,7 @@ class Unused:
         return 0
 
     def write(self, data: bytes) -> None:
-        raise AssertionError("the socket is full")
+        """The first bytes, before the socket itself is asked for."""
 
 
 @operation("each delivery: one write to a socket", units=WRITES, counted=10)
@@ -235,6 +235,9 @@ def written_to_a_socket() -> Iterator[Call]:
     with _loopback() as (near, far):
         connection = SocketConnection()
         connection.take(cast(asyncio.Transport, Unused(near)))
+        connection.write(frame)
+        connection.write(frame)
+        far.recv(len(frame), socket.MSG_WAITALL)
 
         def call() -> None:
             for _ in range(WRITES):
