@@ -12,10 +12,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from bson import Int64
 from pymongo import CursorType
-from pymongo.errors import PyMongoError
+from pymongo.errors import BulkWriteError, PyMongoError
 
 from roomcast.errors import LogUnavailable, LogUnusable
 from roomcast.log import mongodb_state
@@ -45,8 +46,8 @@ class Follower:
         self.retention = asked
         self.mine: dict[int, Entry | None] = {}
         """By nonce, the writes of this process whose fate is not known; see `View`."""
-        self.catch_up_seconds = 0.002
-        """How long the last read by range took."""
+        self.read_seconds = 0.002
+        """How long it takes to read what others wrote, of late."""
         self.wishes = 0
         """How often this process has asked for room."""
         self._store = store
@@ -131,7 +132,7 @@ class Follower:
             began = asyncio.get_running_loop().time()
             while not await self._take_range(self._view):
                 pass
-            self.catch_up_seconds = asyncio.get_running_loop().time() - began
+            self._note_read(began)
 
     async def trim(self) -> int:
         """Finds out how far the collection is trimmed."""
@@ -217,14 +218,15 @@ class Follower:
             return
         self._mind_others(state.wishes - self.wishes, view.foreign)
         await self._look_at_ends(view)
-        if view.newest > self._counted:
-            counted = view.newest
-            await mongodb_state.save(self._store, view.rooms, counted)
-            self._counted = counted
         self._back()
+        if view.newest > self._counted:
+            await self._write_down(view)
 
     async def _look_at_ends(self, view: View) -> None:
-        oldest, newest = await self._reader.oldest(), await self._reader.newest()
+        oldest = await self._reader.oldest()
+        began = asyncio.get_running_loop().time()
+        newest = await self._reader.newest()
+        self._note_read(began)
         if oldest and oldest.first - 1 > view.newest:
             await self.catch_up()
         if oldest:
@@ -232,6 +234,18 @@ class Follower:
         self._ahead = newest.last if newest else 0
         if view.seen.nonce and (self._ahead < view.newest or (newest and self._other(newest, view))):
             await self.catch_up()  # which finds out whether it is gone
+
+    def _note_read(self, began: float) -> None:
+        """Soon a slower one, slowly a faster one: who waits for another to have read should not wait too short."""
+        self.read_seconds = max(asyncio.get_running_loop().time() - began, self.read_seconds * 0.8)
+
+    async def _write_down(self, view: View) -> None:
+        """What is known of the rooms. Where another process makes the first note of a room at the same moment, one
+        of the two fails: it is written with the next look."""
+        counted = view.newest
+        with suppress(BulkWriteError, KeyError):  # FerretDB's answer has not what the driver looks for then
+            await mongodb_state.save(self._store, view.rooms, counted)
+            self._counted = counted
 
     def _other(self, newest: Mark, view: View) -> bool:
         """Whether the newest that was seen is not what is there under its number."""

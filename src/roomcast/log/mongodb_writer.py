@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 
 from pymongo.errors import BulkWriteError, PyMongoError
 
@@ -39,7 +40,7 @@ _DUPLICATE = 11000
 _OVERDUE_SECONDS = 0.25
 _COLLISIONS = 2
 """After so many in a row a writer asks the others for room."""
-_MOST_POLITE_SECONDS = 0.5
+_MOST_POLITE_SECONDS = 2.0
 
 _log = logging.getLogger("roomcast.log")
 
@@ -215,14 +216,12 @@ class Writer:
                 await self._pause(unavailable(error).detail)
 
     async def _make_room(self) -> None:
-        """Waits until another has written, or has had the time for it."""
-        others = self._follower.view.others
-        others.clear()
-        try:
-            async with asyncio.timeout(min(4 * self._follower.catch_up_seconds, _MOST_POLITE_SECONDS)):
+        """Waits until another has written, or has had the time to read what we wrote and to write."""
+        with suppress(TimeoutError, LogUnavailable):
+            others = self._follower.view.others
+            others.clear()
+            async with asyncio.timeout(min(4 * self._follower.read_seconds, _MOST_POLITE_SECONDS)):
                 await others.wait()
-        except TimeoutError:
-            pass
 
     async def _pause(self, why: str) -> None:
         if why and not self.unwritable:

@@ -1,0 +1,188 @@
+"""Four servers, a crowd of followers, and a database that is killed again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from roomcast.log import mongodb
+from roomcast.log.base import Retention
+from tests.log.acting import draft, seqs
+from tests.mongodb.conftest import Serve
+from tests.mongodb.database import TUNING, FerretDB, fresh_name
+from tests.mongodb.proxy import Proxy
+
+FOLLOWERS = 200
+PUBLISHERS = 8
+KILLS = 5
+
+
+class Crowd:
+    """Followers that resume by their last id, and what each of them heard."""
+
+    def __init__(self, ports: list[int]) -> None:
+        self.ports = ports
+        self.heard: list[list[str]] = []
+        self.gaps: list[str] = []
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def follow(self, number: int) -> None:
+        """Until it is cancelled; another server each time."""
+        heard: list[str] = []
+        self.heard.append(heard)
+        position = ""
+        while True:
+            try:
+                async for id, event, _ in self._stream(random.choice(self.ports), position):
+                    position = id
+                    if event == "gap":
+                        self.gaps.append(id)
+                    elif not event:
+                        heard.append(id)
+            except (OSError, asyncio.IncompleteReadError):
+                pass
+            await asyncio.sleep(0.1)
+
+    def cut(self) -> None:
+        """Some connection, at random."""
+        if self._writers:
+            random.choice(list(self._writers)).transport.abort()
+
+    async def _stream(self, port: int, position: str) -> AsyncIterator[tuple[str, str, str]]:
+        async with self._connected(port) as (reader, writer):
+            head = f"GET /messages?room=a HTTP/1.0\r\nHost: x\r\nLast-Event-ID: {position}\r\n\r\n"
+            writer.write((head if position else head.replace(f"Last-Event-ID: {position}\r\n", "")).encode())
+            await reader.readuntil(b"\r\n\r\n")
+            fields: dict[str, str] = {}
+            while line := await reader.readline():
+                name, _, value = line.decode().rstrip("\n").partition(":")
+                if name:
+                    fields[name] = value.strip()
+                elif "data" in fields:
+                    yield fields["id"], fields.get("event", ""), fields["data"]
+                    fields = {}
+
+    @asynccontextmanager
+    async def _connected(self, port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
+        self._writers.add(writer)
+        try:
+            yield reader, writer
+        finally:
+            self._writers.discard(writer)
+            writer.close()
+
+
+async def publish(ports: list[int], name: str, stop: asyncio.Event, stored: dict[str, str]) -> None:
+    """Messages with a key each, repeated until they are acknowledged, to any server."""
+    async with httpx.AsyncClient(timeout=20) as client:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            text = f"{name}-{number}"
+            while text not in stored:
+                url = f"http://127.0.0.1:{random.choice(ports)}/messages"
+                answer = await client.post(
+                    url, json={"room": "a", "text": text}, headers={"Idempotency-Key": text}
+                )
+                if answer.status_code in (200, 201):
+                    stored[text] = answer.json()["id"]
+            await asyncio.sleep(0.2)
+
+
+async def test_every_acknowledged_message_reaches_every_follower_once_whatever_happens_to_the_database(
+    serve_on: Serve, database: FerretDB
+) -> None:
+    url = f"{database.url}/{fresh_name()}"
+    ports = [serve_on(url).port for _ in range(4)]
+    crowd, stored, stop = Crowd(ports), dict[str, str](), asyncio.Event()
+    followers = [asyncio.create_task(crowd.follow(n)) for n in range(FOLLOWERS)]
+    publishers = [asyncio.create_task(publish(ports, f"p{n}", stop, stored)) for n in range(PUBLISHERS)]
+    for _ in range(KILLS):
+        before = len(stored)
+        await reached(lambda before=before: len(stored) >= before + 15)
+        crowd.cut()
+        await asyncio.to_thread(database.kill)
+        await asyncio.to_thread(database.start)
+    stop.set()
+    await asyncio.gather(*publishers)
+    everything = sorted(stored.values(), key=lambda id: int(id.rpartition("-")[2]))
+    await reached(lambda: all(len(heard) >= len(everything) for heard in crowd.heard))
+    for task in followers:
+        task.cancel()
+    await asyncio.gather(*followers, return_exceptions=True)
+    assert crowd.gaps == []
+    assert Counter(map(tuple, crowd.heard)) == {tuple(everything): FOLLOWERS}
+    assert [id.rpartition("-")[2] for id in everything] == [str(n + 1) for n in range(len(everything))]
+
+
+async def reached(state: object, seconds: float = 60) -> None:
+    assert callable(state)
+    async with asyncio.timeout(seconds):
+        while not state():  # noqa: ASYNC110 -- other processes give no event
+            await asyncio.sleep(0.02)
+
+
+async def test_two_writers_flat_out_share_one_dense_order_and_none_is_starved(mongodb_url: str) -> None:
+    """Both in this process: what they share is the database. Counted from when both have got a word in, which
+    takes as long as a look at the other's wish."""
+    url = f"{mongodb_url}/{fresh_name()}"
+    logs = [await mongodb.open_log(url, "", retention=Retention(), tuning=TUNING) for _ in range(2)]
+    stored: list[list[int]] = [[], []]
+    before = [0, 0]
+
+    def since() -> list[int]:
+        return [len(mine) - early for mine, early in zip(stored, before, strict=True)]
+
+    async def flat_out(which: int) -> None:
+        while sum(since()) < 200:
+            stored[which] += seqs((await logs[which].append([draft()])).messages)
+            if min(map(len, stored)) < 8:
+                before[:] = map(len, stored)
+
+    try:
+        await asyncio.gather(*(flat_out(which) for which in (0, 1) for _ in range(8)))
+    finally:
+        for log in logs:
+            await log.close()
+    together = sorted(stored[0] + stored[1])
+    assert together == list(range(1, len(together) + 1))
+    assert min(since()) >= sum(since()) / 3, since()
+
+
+@pytest.mark.parametrize("behind", [False, True], ids=["where they were", "from the beginning"])
+async def test_two_thousand_followers_that_reconnect_at_once_cost_the_database_a_few_reads(
+    serve_on: Serve, mongodb_url: str, behind: bool
+) -> None:
+    async with Proxy(int(mongodb_url.rpartition(":")[2])) as proxy:
+        server = await asyncio.to_thread(serve_on, f"{proxy.url}/{fresh_name()}")
+        async with httpx.AsyncClient() as client:
+            url = f"http://127.0.0.1:{server.port}/messages"
+            answers = [await client.post(url, json={"room": "a", "text": str(n)}) for n in range(20)]
+        position = answers[0 if behind else -1].json()["id"]
+        before, began = reads(proxy), time.monotonic()
+        await asyncio.gather(*(until_live(server.port, position) for _ in range(2_000)))
+        # Three a look, whoever is there.
+        looks = 3 * ((time.monotonic() - began) / TUNING.look_seconds + 1)
+        assert reads(proxy) - before < 10 + looks
+
+
+def reads(proxy: Proxy) -> int:
+    return sum(count for (name, _), count in proxy.commands.items() if name in ("find", "aggregate"))
+
+
+async def until_live(port: int, position: str) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET /messages?room=a HTTP/1.1\r\nHost: x\r\nLast-Event-ID: {position}\r\n\r\n".encode())
+    await reader.readuntil(b"event: live")
+    data = await reader.readuntil(b"\n\n")
+    assert json.loads(data.partition(b"data: ")[2])
+    writer.close()
