@@ -54,6 +54,7 @@ class Honest:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks)
+            await asyncio.sleep(0)  # so that the transports are closed
 
     def once(self) -> bool:
         """True a single time, when there is something to spoil."""
