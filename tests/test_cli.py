@@ -66,6 +66,24 @@ def test_the_version_and_the_help() -> None:
     assert "[default: 10000" in text
 
 
+def test_the_help_of_torture_says_what_it_does_and_how_it_ends() -> None:
+    text = " ".join(run("torture", "--help").stdout.split())
+    for option in ("--minutes", "--followers", "--publishers", "--rooms", "--header NAME:VALUE", "--seed"):
+        assert option in text
+    assert "Exits with 1 where something acknowledged was lost, doubled or reordered" in text
+    assert "with 2 where there is no such server" in text
+    assert "torture" in run("--help").stdout
+
+
+@pytest.mark.parametrize(
+    "argument", ["--minutes=0", "--followers=0", "--header=no colon", "--header=a:\x1b", "--no-such"]
+)
+def test_a_bad_option_of_torture_is_status_2(argument: str) -> None:
+    answer = run("torture", "http://localhost:1", argument)
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert "Traceback" not in answer.stderr
+
+
 def test_the_banner_says_in_five_lines_where_everything_is(serve: Serve) -> None:
     server = serve()
     lines = server.said().splitlines()[:5]

@@ -188,7 +188,8 @@ async def pages_that_nobody_reads(client: Client) -> None:
 
 
 async def answers_that_nobody_reads(client: Client) -> None:
-    """Each publish in a segment of its own, as a client sends them that waits for the answers."""
+    """Each publish in a segment of its own, as who waits for the answers sends them. What is held for one
+    of them: test_front.py."""
     with suppress(TimeoutError):
         async with asyncio.timeout(ENOUGH):
             while await client.send(post(b"{")):  # noqa: ASYNC110

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -115,3 +116,29 @@ def test_a_publisher_that_is_gone_before_its_answer_has_published(server: Runnin
             Raw(server.port, post(b'{"room":"gone","text":"x"}')).socket.close()
         assert [follower.next().json["text"] for _ in range(20)] == ["x"] * 20
     wait_for(lambda: server.metric("roomcast_followers") == 0, "the follower's end")
+
+
+def test_who_does_not_read_the_answers_is_not_read_from_until_it_does(server: Running) -> None:
+    """Else they would be held for it without a bound."""
+    body = b'{"room":"unread","text":"%b"}' % (b"x" * 60_000)
+    with Raw(server.port) as connection:
+        connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sent = 0
+        before = server.metric("roomcast_messages_published_total")
+        for sent in range(1, 101):
+            connection.send(post(body))
+            if not _soon(lambda: server.metric("roomcast_messages_published_total") == before + sent):  # noqa: B023
+                break
+        assert 1 < sent < 50
+        seqs = [sequence(connection.answer().json["id"]) for _ in range(sent)]
+        assert seqs == list(range(seqs[0], seqs[0] + sent))
+        connection.send(HEALTHZ)
+        assert connection.answer().status == 200
+
+
+def _soon(state: Callable[[], bool]) -> bool:
+    end = time.monotonic() + 1
+    while not state():
+        if time.monotonic() > end:
+            return False
+    return True

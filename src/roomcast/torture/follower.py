@@ -51,7 +51,7 @@ class Follower:
         """Follows for ever. Until then (in the loop's time) it cuts its connection every `life` seconds or so."""
         while True:
             try:
-                async with asyncio.timeout(None if self._steady else self._before(until, 1 / life)) as own:
+                async with asyncio.timeout(self._lasting(until, life)) as own:
                     await self._follow(sent_at)
             except Silent as error:
                 self._record.violate(f"{self.heard.name} was left alone: {error}")
@@ -62,7 +62,7 @@ class Follower:
             self._live = False
             # Whom the server left is back at once, and so is who has no id yet: all others wait for it.
             away = own.expired() and self.heard.last_id
-            await self._rest(self._before(until, 2 / life) if away else None)
+            await self._rest(self._away(until, life) if away else None)
 
     async def reach(self, seq: int) -> None:
         """Returns once everything up to there is heard, or named in a gap."""
@@ -79,10 +79,17 @@ class Follower:
     def _wait(self) -> float:
         return 0 if self.calm.is_set() else self._pace
 
-    def _before(self, until: float, rate: float) -> float | None:
-        """Some seconds that end before then; None afterwards."""
-        left = until - asyncio.get_running_loop().time()
-        return min(self._random.expovariate(rate), left) if left > 0 and not self.calm.is_set() else None
+    def _lasting(self, until: float, life: float) -> float | None:
+        """Seconds to its next cut, if there is one before then."""
+        seconds = self._random.expovariate(1 / life)
+        return None if self._steady or seconds > self._left(until) else seconds
+
+    def _away(self, until: float, life: float) -> float | None:
+        left = self._left(until)
+        return min(self._random.expovariate(2 / life), left) if left > 0 else None
+
+    def _left(self, until: float) -> float:
+        return 0 if self.calm.is_set() else until - asyncio.get_running_loop().time()
 
     async def _rest(self, seconds: float | None) -> None:
         if seconds is None:
