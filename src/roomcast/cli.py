@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from roomcast import __version__
+from roomcast.commands import COMMANDS, URL_VARIABLE
 from roomcast.errors import CannotStart
 from roomcast.settings import Settings
 
@@ -155,13 +156,16 @@ def _header(text: str) -> tuple[str, str]:
 
 def unknown_variables() -> list[str]:
     """Variables that look like ours and are not."""
-    known = {variable(field.name) for field in dataclasses.fields(Settings)}
+    known = {URL_VARIABLE, *(variable(field.name) for field in dataclasses.fields(Settings))}
     return sorted(
         name
         for name in os.environ
         if name.startswith("ROOMCAST_") and name not in known and not name.startswith(_NOT_OURS)
     )
 
+
+for command in COMMANDS:
+    main.add_command(command)
 
 if __name__ == "__main__":
     main()

@@ -1,0 +1,46 @@
+"""The commands that talk to a server, one file each; they know it by `roomcast.client` alone.
+
+This file imports none of them: `roomcast --help` and `roomcast serve` need no HTTP client.
+"""
+
+from __future__ import annotations
+
+import importlib
+from functools import cached_property
+from typing import Any
+
+import click
+
+URL_VARIABLE = "ROOMCAST_URL"
+"""Where all of them look for the server that `--url` does not name."""
+
+
+class Later(click.Command):
+    """A command whose module is imported when it is called; until then its name and its summary stand for it."""
+
+    def __init__(self, name: str, module: str, summary: str) -> None:
+        super().__init__(name, help=summary)
+        self._module = module
+
+    @cached_property
+    def real(self) -> click.Command:
+        """The command itself."""
+        command = importlib.import_module(f"{__name__}.{self._module}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        return self.real.make_context(info_name, args, parent, **extra)
+
+
+COMMANDS = (
+    Later("tail", "tail", "Follow rooms: the newest messages, and then each as it comes."),
+    Later("publish", "publish", "Publish a message to a room, or each line of the standard input."),
+    Later("rooms", "rooms", "List the rooms that have messages or followers."),
+    Later("export", "export", "Write what is retained of rooms, each message as a line of JSON."),
+    Later("import", "importing", "Publish the messages of a file that `export` wrote."),
+    Later("bench", "bench", "Measure the server at URL: followers, messages, and how long they take."),
+    Later("completion", "completion", "Print the script that makes a shell complete commands, options and rooms."),
+)
