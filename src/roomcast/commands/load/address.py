@@ -1,0 +1,51 @@
+"""A server's address, and requests to it as bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ssl
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeVar
+from urllib.parse import unquote, urlsplit
+
+P = TypeVar("P", bound=asyncio.BaseProtocol)
+
+PATIENCE = 10.0
+"""Seconds that a connection, or an answer, may take."""
+
+
+class Address(NamedTuple):
+    """Where the server is."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+    path: str
+    fields: Mapping[str, str]
+    """Header fields of each request."""
+
+    @classmethod
+    def of(cls, url: str, headers: Mapping[str, str]) -> Address:
+        parts = urlsplit(url)
+        assert parts.hostname
+        tls = ssl.create_default_context() if parts.scheme == "https" else None
+        fields = {"Host": parts.netloc.rpartition("@")[2], **headers}
+        if parts.username is not None:
+            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+            fields.setdefault("Authorization", f"Basic {base64.b64encode(login).decode()}")
+        return cls(parts.hostname, parts.port or (443 if tls else 80), tls, parts.path.rstrip("/"), fields)
+
+    async def connect(self, protocol: Callable[[], P]) -> P:
+        """Raises `OSError`."""
+        async with asyncio.timeout(PATIENCE):
+            loop = asyncio.get_running_loop()
+            return (await loop.create_connection(protocol, self.host, self.port, ssl=self.tls))[1]
+
+    def request(self, method: str, target: str, body: bytes = b"", /, **fields: str) -> bytes:
+        """HTTP/1.1; the names of `fields` have underscores for hyphens."""
+        named = {**self.fields, **{name.replace("_", "-"): value for name, value in fields.items()}}
+        if body:
+            named["Content-Length"] = str(len(body))
+        head = [f"{method} {self.path}{target} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items())]
+        return "\r\n".join([*head, "", ""]).encode("latin-1") + body

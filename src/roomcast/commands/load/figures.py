@@ -1,0 +1,98 @@
+"""What a load has measured so far."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+_STEP = math.log(1.01)
+"""Delays are counted in steps of 1 %: exact enough to print, and small whatever their number."""
+
+
+class Delays:
+    """How long deliveries took, by count."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[int] = Counter()
+
+    def add(self, seconds: float) -> None:
+        self._counts[int(math.log(max(seconds, 1e-6)) // _STEP)] += 1
+
+    def quantile(self, share: float) -> float:
+        """Seconds that this share of the deliveries took at most; 0 where there is none."""
+        left = share * self._counts.total()
+        for step in sorted(self._counts):
+            left -= self._counts[step]
+            if left <= 0:
+                return math.exp((step + 1) * _STEP)
+        return 0.0
+
+
+@dataclass
+class Figures:
+    """Counts of one run."""
+
+    audience: list[int]
+    """Followers of each room."""
+    connected: int = 0
+    published: int = 0
+    """Acknowledged by the server."""
+    expected: int = 0
+    """Deliveries of what is acknowledged."""
+    refused: int = 0
+    deliveries: int = 0
+    cuts: int = 0
+    """Connections of followers that ended."""
+    gaps: int = 0
+    disorder: int = 0
+    """Messages that came to a follower a second time, or after a later one."""
+    delays: Delays = field(default_factory=Delays)
+    sent: list[float] = field(default_factory=list)
+    """When each message was posted first."""
+    heard: list[int] = field(default_factory=list)
+    """By how many followers each message was."""
+    stored: list[bool] = field(default_factory=list)
+    """Whether it is acknowledged."""
+    began: float = field(default_factory=time.perf_counter)
+    last: float = 0.0
+    """When the newest delivery came."""
+
+    @property
+    def followers(self) -> int:
+        return sum(self.audience)
+
+    def post(self) -> int:
+        """The number of the next message, which is posted now."""
+        self.sent.append(time.perf_counter())
+        self.heard.append(0)
+        self.stored.append(False)
+        return len(self.sent) - 1
+
+    def acknowledged(self, number: int) -> None:
+        self.stored[number] = True
+        self.published += 1
+        self.expected += self.audience[self.room(number)]
+
+    def deliver(self, numbers: Iterator[int], now: float) -> None:
+        """These came to a follower just now."""
+        for number in numbers:
+            self.heard[number] += 1
+            self.deliveries += 1
+            self.delays.add(now - self.sent[number])
+        self.last = now
+
+    def room(self, number: int) -> int:
+        """Messages go to the rooms in turn."""
+        return number % len(self.audience)
+
+    def missing(self) -> int:
+        """Deliveries that have not come, of what was acknowledged."""
+        expected = (self.audience[self.room(n)] - heard for n, heard in enumerate(self.heard) if self.stored[n])
+        return sum(max(0, left) for left in expected)
+
+    def seconds(self) -> float:
+        """From the first post to the newest delivery."""
+        return max(self.last - self.began, 1e-9)

@@ -1,0 +1,89 @@
+"""What a shell completes, what is loaded for it, and that names and summaries are the commands' own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from roomcast.cli import unknown_variables
+from roomcast.commands import COMMANDS, Later
+from tests.commands.shell import environment, run
+from tests.conftest import require
+from tests.running import Running
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_the_summary_of_a_command_is_its_helps_first_sentence(command: Later) -> None:
+    assert command.real.help
+    assert command.real.help.split("\n")[0] == command.help
+    assert command.real.name == command.name
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["--version"]])
+def test_help_and_the_server_need_no_http_client(arguments: list[str]) -> None:
+    program = f"""
+import sys, roomcast.cli
+try:
+    roomcast.cli.main({arguments!r})
+finally:
+    assert "httpx" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_gets_its_script(shell: str) -> None:
+    done = run("completion", shell)
+    assert done.returncode == 0, done.stderr
+    assert "_ROOMCAST_COMPLETE" in done.stdout
+    assert run("completion", "csh").returncode == 2
+
+
+def test_the_bash_script_is_bash() -> None:
+    script = run("completion", "bash").stdout
+    checked = subprocess.run([require("bash"), "-n"], input=script, text=True, capture_output=True, check=False)
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("roomcast pub", {"publish"}),
+        ("roomcast tail --ex", {"--exit-on-gap"}),
+        ("roomcast tail dev", {"developers"}),
+        ("roomcast export other d", {"developers"}),
+        ("roomcast completion z", {"zsh"}),
+    ],
+)
+def test_commands_options_and_rooms_are_completed(server: Running, typed: str, offered: set[str]) -> None:
+    server.publish("x")
+    assert set(_completed(typed, server.url)) == offered
+
+
+def test_without_a_server_no_room_is_offered_and_nothing_said() -> None:
+    assert _completed("roomcast tail d", "http://127.0.0.1:9") == []
+
+
+def _completed(typed: str, url: str) -> list[str]:
+    words = typed.split()
+    asked = {"_ROOMCAST_COMPLETE": "bash_complete", "COMP_WORDS": typed, "COMP_CWORD": str(len(words) - 1)}
+    program = "from roomcast.cli import main; main(prog_name='roomcast')"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment(ROOMCAST_URL=url, **asked),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
+
+
+def test_the_command_lines_variable_is_known_to_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROOMCAST_URL", "http://x")
+    monkeypatch.setenv("ROOMCAST_URI", "http://x")
+    assert "ROOMCAST_URL" not in unknown_variables()
+    assert "ROOMCAST_URI" in unknown_variables()
