@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench micro instructions picture clean
+.PHONY: help run test lint bench micro instructions picture terminal clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -37,6 +37,9 @@ instructions: $(VENV)/.dev ## Count the instructions of each step anew, as what 
 
 picture: $(VENV)/.dev ## Take the README's picture of the page
 	$(BIN)/python -m docs.img.take
+
+terminal: $(VENV)/.dev ## Take the pictures of the command line
+	$(BIN)/python -m docs.img.terminal
 
 clean: ## Remove what the other commands made
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,43 @@
+"""docs/cli.md shows each command's help as it is, and its examples are understood."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from roomcast.cli import main
+from roomcast.commands import COMMANDS, Later
+from tests.commands.shell import run
+
+PAGE = (Path(__file__).parents[2] / "docs/cli.md").read_text()
+EXAMPLES = [
+    command
+    for block in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    for command in re.findall(r"roomcast [^|<\n]+", block)
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_the_help_in_the_docs_is_the_programs(command: Later) -> None:
+    text = run(str(command.name), "--help", COLUMNS="100").stdout
+    block = f"```text\n$ roomcast {command.name} --help\n{text}```\n"
+    assert block in PAGE, f"put this into docs/cli.md:\n{block}"
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_the_examples_name_commands_and_options_that_there_are(
+    example: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, *arguments = shlex.split(example)[1:]
+    command = main.commands[name]
+    arguments = ["-" if argument == "rooms.ndjson" else argument for argument in arguments]
+    with command.make_context(name, arguments) as context:
+        assert isinstance(context, click.Context)
+
+
+def test_there_are_examples() -> None:
+    assert len(EXAMPLES) >= 10
