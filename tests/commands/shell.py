@@ -21,7 +21,9 @@ ROOMCAST = [sys.executable, "-m", "roomcast"]
 
 
 def environment(**more: str) -> dict[str, str]:
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("ROOMCAST_", "NO_COLOR"))}
+    inherited = {
+        k: v for k, v in os.environ.items() if not k.startswith(("ROOMCAST_", "NO_COLOR", "PYTHONUNBUFFERED"))
+    }
     return {**inherited, "TERM": "xterm-256color", "LANG": "C.UTF-8", "TZ": "UTC", **more}
 
 
@@ -100,7 +102,7 @@ class Program:
                 data = b""
             if data:
                 name = self._names[one]
-                setattr(self, name, getattr(self, name) + data.decode())
+                setattr(self, name, getattr(self, name) + data.decode(errors="replace"))
             else:
                 del self._names[one]
                 os.close(one)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import queue
 import re
+import signal
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -40,6 +41,14 @@ def test_the_table_lives_in_a_terminal(server: Running) -> None:
     assert counts == sorted(counts)
     assert counts[-1] > counts[0]
     assert "nothing was lost" in pictures[-1]
+
+
+def test_ctrl_c_ends_it_quietly_with_130(server: Running) -> None:
+    with Program("bench", server.url, "--seconds=60", "--followers=5", url="", terminal=True) as bench:
+        bench.until(r"delivered +[1-9]")
+        bench.process.send_signal(signal.SIGINT)
+        assert bench.wait() == 130
+    assert "Traceback" not in bench.out
 
 
 def test_a_restart_meanwhile_costs_cuts_and_loses_nothing(serve: Serve) -> None:

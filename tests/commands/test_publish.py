@@ -89,6 +89,7 @@ def test_a_body_stays_well_under_what_a_server_takes(serve: Serve) -> None:
     done = run("publish", "developers", url=server.url, input=lines * 50)
     assert (done.returncode, done.stderr) == (0, "")
     assert len(texts(server)) == 50
+    assert 'status="413"' not in server.get("/metrics").text
 
 
 def test_a_server_that_takes_less_at_once_gets_less(serve: Serve) -> None:

@@ -84,6 +84,22 @@ def test_what_others_write_never_reaches_the_terminal_raw(server: Running) -> No
     assert "\\r\\nfake" in shown
 
 
+def test_a_terminal_without_utf_8_shows_escapes(server: Running) -> None:
+    server.publish("grüße \u2603", room="räume")
+    with Program(
+        "tail",
+        "räume",
+        "--count=1",
+        url=server.url,
+        terminal=True,
+        PYTHONIOENCODING="latin-1:strict",
+        NO_COLOR="1",
+    ) as tail:
+        # The terminal of the test reads UTF-8, and so only ASCII of what is Latin-1.
+        assert tail.wait() == 0
+    assert "\\u2603" in tail.out
+
+
 def test_a_gap_is_told_on_stderr_and_in_a_terminal_in_its_place(serve: Serve) -> None:
     server = serve("--max-messages=5")
     for _ in range(8):

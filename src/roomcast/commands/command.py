@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import os
 import signal
 import sys
@@ -30,6 +31,10 @@ class Command(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
             ctx.color = False
+        if isinstance(
+            sys.stdout, io.TextIOWrapper
+        ):  # a terminal that has no UTF-8 shows what it has not as escapes
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
@@ -61,7 +66,13 @@ def checked_url(ctx: click.Context, param: click.Parameter, url: str) -> str:
     """Raises `click.BadParameter` where it cannot be a server's."""
     try:
         parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and url.isprintable()
+        good = (
+            parts.scheme in ("http", "https")
+            and parts.hostname
+            and parts.port != 0
+            and url.isprintable()
+            and url.isascii()
+        )
     except ValueError:
         good = False
     if not good or parts.query or parts.fragment:

@@ -80,6 +80,8 @@ def _objects(common: dict[str, Any]) -> Callable[[int, bytes], dict[str, Any]]:
 
 
 def _publish_lines(server: Server, read: Callable[[int, bytes], dict[str, Any]]) -> None:
+    if sys.stdin is None:
+        raise click.UsageError("there is no TEXT, and no standard input")
     descriptor = sys.stdin.fileno()
     with server.client(PATIENCE) as client:
         sender = Sender(client, up_to_the_bad_line=True)

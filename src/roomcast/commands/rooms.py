@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import click
 import msgspec
 
@@ -20,14 +22,15 @@ def command(server: Server) -> None:
     In a terminal as a table, elsewhere each as a line of JSON."""
     with server.client() as client:
         rooms = client.rooms()
-    for line in _table(rooms) if words.in_terminal() else map(_json, rooms):
+    lines: Iterable[str | bytes] = _table(rooms) if words.in_terminal() else map(_json, rooms)
+    for line in lines:
         click.echo(line)
 
 
-def _json(room: Room) -> str:
+def _json(room: Room) -> bytes:
     """As the server writes it."""
     newest_at = room.newest_at and room.newest_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return msgspec.json.encode({**msgspec.structs.asdict(room), "newest_at": newest_at}).decode()
+    return msgspec.json.encode({**msgspec.structs.asdict(room), "newest_at": newest_at})
 
 
 def _table(rooms: list[Room]) -> list[str]:
