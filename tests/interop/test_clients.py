@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 from collections.abc import Iterator
@@ -10,10 +11,16 @@ from typing import Any
 
 import httpx
 import httpx_sse
+import pytest
+import sseclient
+from aiohttp_sse_client.client import EventSource as AiohttpEventSource
 
+from roomcast.client.sse import Event, aconnect, connect
 from tests.conftest import Serve, require
-from tests.running import PATIENCE, Running
+from tests.interop.serving import LAST
+from tests.running import PATIENCE, Running, start_uvicorn
 
+ROOT = Path(__file__).parents[2]
 PAID: dict[str, Any] = {"type": "order.paid", "data": {"order": 7}}
 
 
@@ -49,6 +56,51 @@ def test_httpx_sse_reads_it(server: Running) -> None:
             assert [json.loads(event.data) for event in seen[:2]] == stored
             assert [event.id for event in seen] == [stored[0]["id"], stored[1]["id"], stored[1]["id"]]
             assert seen[0].retry == 3000
+
+
+def test_sseclient_py_reads_it(server: Running) -> None:
+    stored = [server.publish("a"), server.publish("b\nc\u2028", **PAID)]
+    url = f"{server.url}/messages?room=developers"
+    with httpx.stream("GET", url, timeout=PATIENCE) as response:
+        events = sseclient.SSEClient(response.iter_bytes()).events()
+        seen = [next(events) for _ in range(3)]
+        assert [event.event for event in seen] == ["message", "order.paid", "live"]
+        assert [json.loads(event.data) for event in seen[:2]] == stored
+        assert [event.id for event in seen] == [stored[0]["id"], stored[1]["id"], stored[1]["id"]]
+        assert seen[0].retry == "3000"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # its own, of aiohttp
+async def test_aiohttp_sse_client_reads_it(server: Running) -> None:
+    stored = [server.publish("a"), server.publish("b\nc", **PAID)]
+    url = f"{server.url}/messages?room=developers"
+    async with asyncio.timeout(PATIENCE), AiohttpEventSource(url) as source:
+        seen = [await anext(source) for _ in range(3)]
+    assert [event.type for event in seen] == [None, "order.paid", "live"]
+    assert [json.loads(event.data) for event in seen[:2]] == stored
+    assert [event.last_event_id for event in seen] == [stored[0]["id"], stored[1]["id"], stored[1]["id"]]
+
+
+@pytest.mark.parametrize("framework", ["sse-starlette", "fastapi"])
+async def test_our_client_follows_and_resumes_what_other_servers_send(tmp_path: Path, framework: str) -> None:
+    server = start_uvicorn(tmp_path, "tests.interop.serving:app", f"--app-dir={ROOT}")
+    try:
+        url = f"{server.url}/{framework}"
+        expected = [Event("number", json.dumps(n), str(n)) for n in range(1, LAST + 1)]
+        with connect(url) as source:
+            assert [_numbers(event) for _, event in zip(expected, source, strict=False)] == expected
+        async with aconnect(url) as following:
+            assert [_numbers(await anext(following)) for _ in expected] == expected
+            if framework == "sse-starlette":  # it says when it is over
+                assert [event async for event in following] == []
+    finally:
+        server.kill()
+
+
+def _numbers(event: Any) -> Event:
+    said = json.loads(event.data)
+    assert said["text"] == "ä\u2028€"
+    return Event(event.type, json.dumps(said["n"]), event.id)
 
 
 def test_npm_eventsource_resumes_over_a_restart(serve: Serve) -> None:

@@ -1,4 +1,4 @@
-"""The client for an event loop, asyncio's or trio's."""
+"""The client for an event loop."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ class AsyncClient:
         call = Call(ask, self._patience)
         while True:
             try:
-                response = await self._http.send(ask, [])
+                response = await self._http.send(ask)
                 try:
                     body = await response.aread()
                 finally:

@@ -158,7 +158,7 @@ class Client:
         call = Call(ask, self._patience)
         while True:
             try:
-                response = self._http.send(ask, [])
+                response = self._http.send(ask)
                 try:
                     body = response.read()
                 finally:

@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import suppress
+from typing import Any
 
 import anyio
 import httpx
@@ -18,6 +19,8 @@ from roomcast.client.errors import MAX_EXPLANATION, Busy
 from roomcast.client.http import Ask, AsyncHttp, Http
 from roomcast.client.source import Pause, Source, is_final
 from roomcast.wire.decode import Comment, Event
+
+_CONNECTED = ("connect_tcp.complete", "connect_unix_socket.complete", "start_tls.complete")
 
 OnOpen = Callable[[httpx.Response], object]
 OnPause = Callable[[Pause], object]
@@ -44,12 +47,12 @@ class _Driver:
         self._wanted: tuple[type, ...] = (Event, Comment) if comments else (Event,)
         self._on_open = on_open
         self._on_pause = on_pause
-        self._response: httpx.Response | None = None
-        """That of the stream, while there is one."""
+        self._network: Any = None
+        """httpcore's end of the connection, while there is one; also before it is answered."""
 
     def _opened(self, response: httpx.Response) -> None:
         self.source.opened()
-        self._response = response
+        self._network = response.extensions["network_stream"]
         if self._on_open:
             self._on_open(response)
 
@@ -76,8 +79,15 @@ class Driver(_Driver):
     def hang_up(self) -> None:
         """Ends the connection, or the pause."""
         self._awake.set()
-        if response := self._response:
-            _shut_down(response)
+        if self._network:
+            _shut_down(self._network)
+
+    def trace(self, name: str, info: dict[str, Any]) -> None:
+        """Is told by httpcore when there is a connection."""
+        if name.endswith(_CONNECTED):
+            self._network = info["return_value"]
+            if self.closed:
+                self.hang_up()
 
     def run(self) -> Generator[Event | Comment]:
         """All that comes, over all connections."""
@@ -86,7 +96,7 @@ class Driver(_Driver):
             self.at_once = False
             error: Exception | None = None
             try:
-                response = self._http.send(self._ask, self.source.headers())
+                response = self._http.send(self._ask, self.source.headers(), self.trace)
                 try:
                     if response.status_code == 204:
                         return
@@ -99,7 +109,7 @@ class Driver(_Driver):
                             if isinstance(item, self._wanted):
                                 yield item  # type: ignore[misc]
                 finally:
-                    self._response = None
+                    self._network = None
                     response.close()
             except (httpx.TransportError, Busy) as failure:
                 error = failure
@@ -118,8 +128,15 @@ class AsyncDriver(_Driver):
     async def hang_up(self) -> None:
         """Ends the connection, or the pause."""
         self._awake.set()
-        if response := self._response:
-            await response.extensions["network_stream"].aclose()
+        if self._network:
+            await self._network.aclose()
+
+    async def trace(self, name: str, info: dict[str, Any]) -> None:
+        """Is told by httpcore when there is a connection."""
+        if name.endswith(_CONNECTED):
+            self._network = info["return_value"]
+            if self.closed:
+                await self.hang_up()
 
     async def run(self) -> AsyncGenerator[Event | Comment]:
         """All that comes, over all connections."""
@@ -128,7 +145,7 @@ class AsyncDriver(_Driver):
             self.at_once = False
             error: Exception | None = None
             try:
-                response = await self._http.send(self._ask, self.source.headers())
+                response = await self._http.send(self._ask, self.source.headers(), self.trace)
                 try:
                     if response.status_code == 204:
                         return
@@ -141,7 +158,7 @@ class AsyncDriver(_Driver):
                             if isinstance(item, self._wanted):
                                 yield item  # type: ignore[misc]
                 finally:
-                    self._response = None
+                    self._network = None
                     await response.aclose()
             except (httpx.TransportError, Busy) as failure:
                 error = failure
@@ -150,11 +167,10 @@ class AsyncDriver(_Driver):
                     await self._awake.wait()
 
 
-def _shut_down(response: httpx.Response) -> None:
+def _shut_down(network: Any) -> None:
     """Wakes the thread that reads; closing the socket would not. TLS says no goodbye: that thread may be in it."""
-    connection = response.extensions["network_stream"].get_extra_info("socket")
     with suppress(OSError):
-        socket.socket.shutdown(connection, socket.SHUT_RDWR)
+        socket.socket.shutdown(network.get_extra_info("socket"), socket.SHUT_RDWR)
 
 
 def _beginning(response: httpx.Response) -> bytes:

@@ -4,7 +4,8 @@ lead somewhere, timeouts that fit a stream."""
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
@@ -21,6 +22,10 @@ Headers = Mapping[str, str]
 Auth = str | tuple[str, str] | httpx.Auth | None
 """A bearer token, a user and a password, or anything that httpx takes."""
 Proxy = str | httpx.Proxy | None
+
+Extra = Sequence[tuple[str, str | bytes]]
+"""Headers that only one attempt has."""
+Trace = Callable[[str, dict[str, Any]], Any]
 
 CONNECT_SECONDS = 10.0
 
@@ -65,17 +70,21 @@ class Http:
         self._options = options
         self._clients: dict[Any, httpx.Client] = {}
         """One for each proxy there was."""
+        self._lock = threading.Lock()
 
-    def send(self, ask: Ask, extra: list[tuple[str, str | bytes]]) -> httpx.Response:
-        """The answer, to be read and closed. Raises `httpx.TransportError`, and `Refused` for a redirection that
-        leads nowhere."""
+    def send(self, ask: Ask, extra: Extra = (), trace: Trace | None = None) -> httpx.Response:
+        """The answer, to be read and closed; `trace` is told of what httpcore does meanwhile. Raises
+        `httpx.TransportError`, and `Refused` for a redirection that leads nowhere."""
         options = self._options
         headers, auth, proxy = (_now(value) for value in (options.headers, options.auth, options.proxy))
-        if proxy not in self._clients:
-            self._clients[proxy] = httpx.Client(**options.for_httpx(proxy, check_location))
-        client = self._clients[proxy]
+        with self._lock:  # of two threads only one makes it
+            if proxy not in self._clients:
+                self._clients[proxy] = httpx.Client(**options.for_httpx(proxy, check_location))
+            client = self._clients[proxy]
         try:
-            return client.send(_built(client, ask, extra, headers, auth), stream=True, auth=_for_httpx(auth))
+            return client.send(
+                _built(client, ask, extra, headers, auth, trace), stream=True, auth=_for_httpx(auth)
+            )
         except (httpx.TooManyRedirects, httpx.InvalidURL) as error:
             raise Refused(f"{ask.url}: {error}") from error
 
@@ -86,13 +95,13 @@ class Http:
 
 
 class AsyncHttp:
-    """`Http` for an event loop, asyncio's or trio's."""
+    """`Http` for an event loop."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
         self._clients: dict[Any, httpx.AsyncClient] = {}
 
-    async def send(self, ask: Ask, extra: list[tuple[str, str | bytes]]) -> httpx.Response:
+    async def send(self, ask: Ask, extra: Extra = (), trace: Trace | None = None) -> httpx.Response:
         """As `Http.send`."""
         options = self._options
         headers, auth, proxy = [await _soon(v) for v in (options.headers, options.auth, options.proxy)]
@@ -100,7 +109,9 @@ class AsyncHttp:
             self._clients[proxy] = httpx.AsyncClient(**options.for_httpx(proxy, _check_location))
         client = self._clients[proxy]
         try:
-            return await client.send(_built(client, ask, extra, headers, auth), stream=True, auth=_for_httpx(auth))
+            return await client.send(
+                _built(client, ask, extra, headers, auth, trace), stream=True, auth=_for_httpx(auth)
+            )
         except (httpx.TooManyRedirects, httpx.InvalidURL) as error:
             raise Refused(f"{ask.url}: {error}") from error
 
@@ -115,7 +126,8 @@ def check_location(response: httpx.Response) -> None:
     if response.has_redirect_location:
         location = response.headers["location"].strip()
         try:
-            leads = bool(location) and response.url.join(location).scheme in ("http", "https")
+            url = httpx.URL(location)
+            leads = bool(url.host) if url.scheme in ("http", "https") else bool(location and not url.scheme)
         except (httpx.InvalidURL, ValueError):
             leads = False
         if not leads:
@@ -144,9 +156,10 @@ async def _soon(value: Any) -> Any:
 def _built(
     client: httpx.Client | httpx.AsyncClient,
     ask: Ask,
-    extra: list[tuple[str, str | bytes]],
+    extra: Extra,
     headers: Headers | None,
     auth: Auth,
+    trace: Trace | None,
 ) -> httpx.Request:
     """The caller's headers win over ours."""
     merged: dict[str, tuple[str, str | bytes]] = {
@@ -157,7 +170,10 @@ def _built(
         merged["authorization"] = ("Authorization", f"Bearer {auth}")
     encoded = [(k.encode("ascii"), v if isinstance(v, bytes) else v.encode()) for k, v in merged.values()]
     timeout = httpx.Timeout(CONNECT_SECONDS, read=ask.read_timeout, pool=None)
-    return client.build_request(ask.method, ask.url, content=ask.body, headers=encoded, timeout=timeout)
+    extensions = {"trace": trace} if trace else {}
+    return client.build_request(
+        ask.method, ask.url, content=ask.body, headers=encoded, timeout=timeout, extensions=extensions
+    )
 
 
 def _for_httpx(auth: Auth) -> Any:

@@ -54,7 +54,7 @@ def _outlive_the_terminal() -> None:
 
 async def _serve(settings: Settings, listening: Sequence[Listening]) -> None:
     async def started(service: Service) -> None:
-        say(banner(settings, listening, await _held(service.log)))
+        await asyncio.to_thread(say, banner(settings, listening, await _held(service.log)))
 
     await serve(settings, listening, started)
 

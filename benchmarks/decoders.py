@@ -1,0 +1,118 @@
+"""Our decoder of event streams beside others' on the same bytes: `python -m benchmarks.decoders`.
+
+Messages of 1 KB, framed as roomcast frames them. Each decoder is given pieces of bytes and makes events of them,
+as it does for its users: httpx-sse from an httpx response, since it decodes what that gives; and its decoder by
+itself, without httpx's part. The best of many turns counts: whatever else a machine does makes a turn longer, and
+none shorter.
+"""
+
+from __future__ import annotations
+
+import codecs
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import httpx
+import httpx_sse
+import sseclient
+from httpx_sse._decoders import SSEDecoder, SSELineDecoder
+
+from roomcast.message import Message
+from roomcast.wire.decode import Decoder
+from roomcast.wire.encode import EventStream
+
+MESSAGES = 2_000
+TURNS = 30
+BODY = b'{"room":"developers","user":"anonymous","text":"%b"}' % (b"was geht ab in buxtehude? " * 35)[:880]
+Pieces = Sequence[bytes]
+
+
+def stream() -> list[bytes]:
+    """Each message as the server writes it."""
+    written = (Message(n, "developers", None, 1_795_328_820_123, 0, BODY) for n in range(1, MESSAGES + 1))
+    return [EventStream.message("k7w2m9x4qa", message) for message in written]
+
+
+def cut(stream: bytes, size: Callable[[], int]) -> Iterator[bytes]:
+    """Pieces of these sizes."""
+    start = 0
+    while start < len(stream):
+        end = start + size()
+        yield stream[start:end]
+        start = end
+
+
+def roomcast(pieces: Pieces) -> int:
+    decoder = Decoder()
+    return sum(len(decoder.feed(piece)) for piece in pieces)
+
+
+class _Body(httpx.SyncByteStream):
+    def __init__(self, pieces: Pieces) -> None:
+        self._pieces = pieces
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._pieces)
+
+
+def from_a_response(pieces: Pieces) -> int:
+    response = httpx.Response(200, headers={"content-type": "text/event-stream"}, stream=_Body(pieces))
+    return sum(1 for _ in httpx_sse.EventSource(response).iter_sse())
+
+
+def without_httpx(pieces: Pieces) -> int:
+    text, lines, decoder = codecs.getincrementaldecoder("utf-8")("replace"), SSELineDecoder(), SSEDecoder()
+    return sum(
+        decoder.decode(line.rstrip("\n")) is not None
+        for piece in pieces
+        for line in lines.decode(text.decode(piece))
+    )
+
+
+def from_sseclient(pieces: Pieces) -> int:
+    return sum(1 for _ in sseclient.SSEClient(iter(pieces)).events())
+
+
+DECODERS: Mapping[str, Callable[[Pieces], int]] = {
+    "roomcast": roomcast,
+    "httpx-sse": from_a_response,
+    "its decoder alone": without_httpx,
+    "sseclient-py": from_sseclient,
+}
+
+
+def cases() -> Mapping[str, Pieces]:
+    """The same stream in other pieces."""
+    messages, chance = stream(), random.Random(1)
+    whole = b"".join(messages)
+    return {
+        "64 KiB at a time": [*cut(whole, lambda: 65_536)],
+        "1 B to 64 KiB, at random": [*cut(whole, lambda: chance.randint(1, 65_536))],
+        "1 B to 8 KiB, at random": [*cut(whole, lambda: chance.randint(1, 8_192))],
+        "1 B to 2 KiB, at random": [*cut(whole, lambda: chance.randint(1, 2_048))],
+        "a message at a time": messages,
+    }
+
+
+def best(decode: Callable[[Pieces], int], pieces: Pieces) -> float:
+    """Microseconds for a message."""
+    times = []
+    for _ in range(TURNS):
+        began = time.perf_counter()
+        assert decode(pieces) == MESSAGES
+        times.append(time.perf_counter() - began)
+    return min(times) * 1e6 / MESSAGES
+
+
+def main() -> None:
+    """Prints the table: µs for a message, and how many times ours that is."""
+    print("| pieces |", " | ".join(DECODERS), "|\n| --- |", " --- |" * len(DECODERS))
+    for name, pieces in cases().items():
+        times = [best(decode, pieces) for decode in DECODERS.values()]
+        cells = [f"{times[0]:.2f} µs", *(f"{spent:.2f} µs, × {spent / times[0]:.1f}" for spent in times[1:])]
+        print(f"| {name} |", " | ".join(cells), "|", flush=True)
+
+
+if __name__ == "__main__":
+    main()

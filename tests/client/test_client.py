@@ -1,0 +1,383 @@
+"""Both clients against a real server, and against answers that a real one gives seldom."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Any
+
+import httpx
+import pytest
+
+from roomcast.client import AsyncClient, Client, Gap, Live, Message, Refused, Unreachable
+from roomcast.errors import Gone, Invalid, KeyReused, LogUnavailable, NotFound, TooLarge
+from tests.client.conftest import MakeClient
+from tests.client.scene import Scene
+from tests.conftest import Serve
+from tests.running import PATIENCE, Running, wait_for
+
+PROBLEM = "Content-Type: application/problem+json"
+
+
+def test_what_is_published_is_what_is_followed(server: Running, client: MakeClient) -> None:
+    one = client(server.url)
+    sent = [
+        one.publish("developers", text="hello"),
+        one.publish("developers", data={"order": [7, None]}, type="order.paid", user="till"),
+        *one.publish_batch([{"room": "developers", "text": "a"}, {"room": "news", "text": "b"}]),
+    ]
+    heard = [*islice(one.follow("developers", "news"), 5)]
+    assert heard[:4] == sent
+    assert heard[4] == Live(4, sent[-1].id)
+    assert sent[1] == Message(
+        sent[1].id, "developers", "till", sent[1].timestamp, None, "order.paid", {"order": [7, None]}, sent[1].json
+    )
+    assert abs(sent[0].timestamp - datetime.now(UTC)) < timedelta(seconds=PATIENCE)
+    assert json.loads(sent[1].json)["data"] == {"order": [7, None]}
+
+
+def test_none_is_a_value_for_data(server: Running, client: MakeClient) -> None:
+    one = client(server.url)
+    assert '"data":null' in one.publish("developers", data=None).json
+    assert '"data"' not in one.publish("developers", text="x").json
+
+
+@pytest.mark.parametrize(
+    "where",
+    [{"since": "10m"}, {"since": timedelta(minutes=10)}, {"replay": 2}, {"replay": "all"}, {}],
+)
+def test_where_a_follow_starts(server: Running, client: MakeClient, where: dict[str, Any]) -> None:
+    one = client(server.url)
+    stored = [one.publish("developers", text=str(n)) for n in range(2)]
+    assert [*islice(one.follow("developers", **where), 3)] == [*stored, Live(2, stored[1].id)]
+
+
+def test_a_follow_from_now_on_or_from_an_id(server: Running, client: MakeClient) -> None:
+    one = client(server.url)
+    stored = [one.publish("developers", text=str(n)) for n in range(2)]
+    assert next(iter(one.follow("developers", replay="none"))) == Live(0, stored[1].id)
+    assert next(iter(one.follow("developers", since=datetime.now(UTC) + timedelta(days=1)))) == Live(
+        0, stored[1].id
+    )
+    assert next(iter(one.follow("developers", last_event_id=stored[0].id))) == stored[1]
+
+
+def test_a_time_without_its_zone_is_refused(server: Running, client: MakeClient) -> None:
+    with pytest.raises(ValueError, match="zone"):
+        next(iter(client(server.url).follow("developers", since=datetime(2026, 11, 22))))
+
+
+def test_a_gap_is_told(serve: Serve, client: MakeClient) -> None:
+    server = serve("--max-messages=3")
+    one = client(server.url)
+    stored = [one.publish("developers", text=str(n)) for n in range(40)]
+    gap, message = islice(one.follow("developers", last_event_id=stored[0].id), 2)
+    assert isinstance(gap, Gap)
+    assert (gap.after, gap.resumes_at, gap.rooms, gap.reason) == (
+        stored[0].id,
+        message.id,
+        ("developers",),
+        "trimmed",
+    )
+    assert gap.lost_at_most == stored.index(message) - 1
+
+
+def test_history_rooms_and_single_messages(serve: Serve, client: MakeClient) -> None:
+    server = serve("--max-messages=10")
+    one = client(server.url)
+    stored = [one.publish("developers", text=str(n)) for n in range(40)]
+    page = one.history("developers", limit=2, after=stored[-4].id)
+    assert (list(page.messages), page.position, page.gap) == (stored[-3:-1], stored[-2].id, None)
+    assert list(one.history("developers", before=stored[-1].id, limit=1).messages) == [stored[-2]]
+    assert one.history("developers", after=stored[0].id).gap.reason == "trimmed"
+    assert one.message(stored[-1].id) == stored[-1]
+    [room] = one.rooms()
+    assert (room.room, room.newest, room.newest_at) == ("developers", stored[-1].id, stored[-1].timestamp)
+    with pytest.raises(Gone):
+        one.message(stored[0].id)
+    with pytest.raises(NotFound):
+        one.message("no such/id?")
+
+
+def test_mistakes_raise_what_the_server_says(server: Running, client: MakeClient) -> None:
+    one = client(server.url)
+    with pytest.raises(Invalid, match="room") as invalid:
+        one.publish("$x", text="x")
+    assert [fault.pointer for fault in invalid.value.faults] == ["/room"]
+    with pytest.raises(Invalid, match="did you mean room"):
+        one.publish_batch([{"rooms": "developers", "text": "x"}])
+    with pytest.raises(TooLarge):
+        one.publish("developers", text="x" * 100_000)
+    with pytest.raises(Invalid, match="not what JSON can say"):
+        one.publish("developers", data=float("nan"))
+    with pytest.raises(Invalid, match="replay"):
+        next(iter(one.follow("developers", replay="some")))
+    with pytest.raises(ValueError, match="name the rooms"):
+        one.history()
+
+
+def test_an_idempotency_key_of_ones_own_stores_once(server: Running, client: MakeClient) -> None:
+    one = client(server.url)
+    first, second = (one.publish("developers", text="x", idempotency_key="k") for _ in range(2))
+    assert first == second
+    with pytest.raises(KeyReused):
+        one.publish("developers", text="y", idempotency_key="k")
+    assert one.publish("developers", text="x").id != one.publish("developers", text="x").id
+
+
+def test_a_publish_whose_answer_is_lost_is_sent_again_with_the_same_key(scene: Scene, client: MakeClient) -> None:
+    one = client(scene.url.removesuffix("/events"))
+    stored = {
+        "id": "abcd-1",
+        "room": "r",
+        "user": "anonymous",
+        "text": "x",
+        "timestamp": "2026-11-22T06:27:00.123Z",
+    }
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(one.publish("r", text="x")))
+    thread.start()
+    asked = [scene.next()]
+    asked[-1].cut()
+    for answer in ("502 Bad Gateway", "503 Service Unavailable", "500 Internal Server Error"):
+        asked.append(scene.next())
+        asked[-1].answer(answer)
+    asked.append(scene.next())
+    asked[-1].answer("201 Created", "Content-Type: application/json", body=json.dumps(stored).encode())
+    thread.join(PATIENCE)
+    assert [message.id for message in results] == ["abcd-1"]
+    assert len({(one.headers["idempotency-key"], one.body) for one in asked}) == 1
+    assert len(asked[0].headers["idempotency-key"]) >= 32
+
+
+def test_a_server_that_is_away_for_too_long_is_said_to_be(scene: Scene, client: MakeClient) -> None:
+    one = client("http://127.0.0.1:1", patience=0.3)
+    began = time.monotonic()
+    with pytest.raises(Unreachable, match=r"127\.0\.0\.1:1"):
+        one.publish("developers", text="x")
+    assert time.monotonic() - began < PATIENCE
+
+
+def test_retry_after_is_waited_for_and_patience_ends_it(scene: Scene, client: MakeClient) -> None:
+    one = client(scene.url.removesuffix("/events"), patience=0.5)
+    problem = {"type": "urn:problem-type:roomcast:log-unavailable", "detail": "the disk is full", "errors": []}
+    errors: list[Any] = []
+
+    def publish() -> None:
+        with pytest.raises(LogUnavailable, match="the disk is full") as error:
+            one.publish("developers", text="x")
+        errors.append(error)
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    scene.next().answer(
+        "503 Service Unavailable",
+        "Retry-After: 60",
+        PROBLEM,
+        body=json.dumps(problem).encode(),
+    )
+    thread.join(PATIENCE)
+    assert errors
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "body"),
+    [
+        ("404 Not Found", [], b"nothing here"),
+        ("200 OK", ["Content-Type: text/html"], b"<html>"),
+        (
+            "403 Forbidden",
+            ["Content-Type: application/problem+json"],
+            b'{"type": "about:blank", "detail": "keep out"}',
+        ),
+        ("403 Forbidden", ["Content-Type: application/problem+json"], b"["),
+    ],
+)
+def test_an_answer_that_is_not_roomcasts_is_refused(
+    scene: Scene, client: MakeClient, status: str, fields: list[str], body: bytes
+) -> None:
+    one = client(scene.url.removesuffix("/events"))
+    for call in (lambda: one.rooms(), lambda: next(iter(one.follow("r")))):
+        errors: list[Any] = []
+
+        def ask(call: Any = call, errors: list[Any] = errors) -> None:
+            with pytest.raises(Refused) as error:
+                call()
+            errors.append(error.value)
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        scene.next().answer(status, *fields, body=body)
+        thread.join(PATIENCE)
+        assert errors
+        assert "keep out" in str(errors[0]) or b"keep out" not in body
+
+
+def test_a_follow_outlives_what_a_proxy_answers_while_its_server_restarts(
+    scene: Scene, client: MakeClient
+) -> None:
+    one = client(scene.url.removesuffix("/events"), max_delay=0.01)
+    heard: list[Any] = []
+    thread = threading.Thread(target=lambda: heard.extend(one.follow("r", replay="none")))
+    thread.start()
+    for status in ("502 Bad Gateway", "503 Service Unavailable", "504 Gateway Timeout", "429 Too Many Requests"):
+        scene.next().answer(status)
+    scene.next().begin().end('retry: 1\nid: abcd-0\nevent: live\ndata: {"replayed":0}\n\n', "retry: 2\n")
+    asked = scene.next()
+    assert asked.headers["last-event-id"] == "abcd-0"
+    assert asked.target == "/messages?room=r&replay=none"
+    asked.answer("204 No Content")
+    thread.join(PATIENCE)
+    assert heard == [Live(0, "abcd-0")]
+
+
+def test_events_that_only_later_servers_know_are_passed_over(scene: Scene, client: MakeClient) -> None:
+    one = client(scene.url.removesuffix("/events"))
+    heard: list[Any] = []
+    thread = threading.Thread(target=lambda: heard.extend(islice(one.follow("r"), 1)))
+    thread.start()
+    scene.next().begin().send(
+        'id: abcd-1\nevent: roomcast.presence\ndata: {}\n\nid: abcd-1\nevent: live\ndata: {"replayed":0}\n\n'
+    )
+    thread.join(PATIENCE)
+    assert heard == [Live(0, "abcd-1")]
+
+
+def test_a_stream_is_dead_after_two_and_a_half_heartbeats(scene: Scene, client: MakeClient) -> None:
+    pauses: list[Any] = []
+    one = client(scene.url.removesuffix("/events"), heartbeat=0.1, max_delay=0.01)
+    thread = threading.Thread(target=lambda: [*one.follow("r", on_pause=pauses.append)])
+    thread.start()
+    scene.next().begin().send(":\n")
+    scene.next().answer("204 No Content")
+    thread.join(PATIENCE)
+    assert isinstance(pauses[0].error, httpx.ReadTimeout)
+
+
+def test_a_caller_that_takes_nothing_is_not_read_ahead_for(scene: Scene, client: MakeClient) -> None:
+    """Beyond what it took there is one read of the socket; the rest waits in the kernel, and in the server."""
+    one = client(scene.url.removesuffix("/events"))
+    taken: list[Any] = []
+    go_on = threading.Event()
+
+    def follow() -> None:
+        for message in one.follow("r"):
+            taken.append(message)
+            go_on.wait(PATIENCE)
+            if len(taken) == 2:
+                return
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    stream = scene.next().begin()
+    stream.socket.setblocking(False)
+    sent = 0
+    data = {"id": "abcd-1", "room": "r", "user": "u", "text": "x" * 10_000, "timestamp": "2026-11-22T06:27:00Z"}
+    block = f"id: abcd-1\ndata: {json.dumps(data)}\n\n".encode()
+    chunk = b"%x\r\n%b\r\n" % (len(block), block)
+    quiet_since = time.monotonic()
+    while time.monotonic() - quiet_since < 0.5:
+        try:
+            sent += stream.socket.send(chunk * 100)
+            quiet_since = time.monotonic()
+        except BlockingIOError:
+            time.sleep(0.01)
+        assert sent < 50_000_000, "it reads and reads"
+    assert len(taken) == 1
+    go_on.set()
+    thread.join(PATIENCE)
+
+
+async def test_a_task_that_is_cancelled_leaves_nothing_behind(server: Running) -> None:
+    before = asyncio.all_tasks()
+    async with AsyncClient(server.url) as client:
+        opened = asyncio.Event()
+
+        async def follow() -> None:
+            async for _ in client.follow("developers", on_open=lambda _: opened.set()):
+                pass
+
+        tasks = [asyncio.create_task(follow()) for _ in range(5)]
+        await opened.wait()
+        await asyncio.to_thread(wait_for, lambda: server.metric("roomcast_followers") == 5, "the followers")
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(result, asyncio.CancelledError) for result in results)
+        assert asyncio.all_tasks() == before
+        await asyncio.to_thread(wait_for, lambda: server.metric("roomcast_followers") == 0, "the ends")
+
+
+async def test_cancelling_works_also_while_messages_come_fast(server: Running) -> None:
+    """On Python 3.11 a cancellation can be swallowed that comes together with what was waited for."""
+    async with AsyncClient(server.url) as client:
+        await client.publish_batch([{"room": "developers", "text": str(n)} for n in range(1000)])
+
+        async def follow() -> None:
+            while True:
+                async for item in client.follow("developers"):
+                    if isinstance(item, Live):
+                        break
+
+        for n in range(30):
+            task = asyncio.create_task(follow())
+            await asyncio.sleep(0.003 * n)
+            task.cancel()
+            async with asyncio.timeout(PATIENCE):
+                assert isinstance((await asyncio.gather(task, return_exceptions=True))[0], asyncio.CancelledError)
+        await asyncio.to_thread(wait_for, lambda: server.metric("roomcast_followers") == 0, "the ends")
+
+
+async def test_a_loop_that_is_left_ends_the_stream_in_both_clients(server: Running) -> None:
+    before = asyncio.all_tasks()
+    async with AsyncClient(server.url) as client:
+        with Client(server.url) as blocking:
+            await client.publish("developers", text="x")
+            async for _ in client.follow("developers"):
+                break
+            for _ in await asyncio.to_thread(lambda: [*islice(blocking.follow("developers"), 1)]):
+                break
+            await asyncio.to_thread(wait_for, lambda: server.metric("roomcast_followers") == 0, "the ends")
+            assert asyncio.all_tasks() == before
+
+
+def test_several_threads_use_one_client(server: Running) -> None:
+    with Client(server.url) as client:
+        threads = [threading.Thread(target=client.publish, args=["r"], kwargs={"text": str(n)}) for n in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+        assert {m.text for m in client.history("r").messages} == {str(n) for n in range(20)}
+
+
+def test_importing_the_client_imports_no_server_and_serving_no_client() -> None:
+    program = "import sys, {}; print([name for name in sys.modules if name in {!r}])"
+    server = [
+        "roomcast.server",
+        "roomcast.log",
+        "roomcast.hub",
+        "roomcast.settings",
+        "starlette",
+        "uvicorn",
+        "apsw",
+    ]
+    for modules, banned in (
+        ("roomcast.client, roomcast.client.sse", server),
+        ("roomcast.cli, roomcast.server.run, roomcast.server.live", ["httpx", "httpcore", "roomcast.client"]),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", program.format(modules, banned)], capture_output=True, text=True, check=True
+        )
+        assert done.stdout == "[]\n"
+
+
+def test_both_clients_offer_the_same() -> None:
+    offered = {name for name in dir(Client) if not name.startswith("_")}
+    assert {name for name in dir(AsyncClient) if not name.startswith("_")} == offered - {"close"} | {"aclose"}

@@ -1,0 +1,160 @@
+"""A thousand cuts, and not one message lost or doubled."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from roomcast.client import AsyncClient, Client, Gap, Live, Message
+from tests.client.proxy import BadProxy
+from tests.conftest import Serve
+from tests.running import PATIENCE, Running
+
+FOLLOWERS = 10
+CUTS = 500
+"""For each of the two clients."""
+END = "the end of it"
+HEARTBEAT = 0.2
+LETTERS = "aä€😀\n\u2028"
+
+
+class Heard:
+    """What one follower was given."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.gaps: list[Gap] = []
+
+    def hear(self, item: Message | Gap | Live) -> bool:
+        """Whether more is to come."""
+        if isinstance(item, Gap):
+            self.gaps.append(item)
+        elif isinstance(item, Message):
+            assert item.text is not None
+            self.texts.append(item.text)
+        return self.texts[-1:] != [END]
+
+
+@asynccontextmanager
+async def cutting(server: Running, seed: int) -> AsyncIterator[BadProxy]:
+    proxy = BadProxy(seed, 300, 4000)
+    await proxy.start(server.port)
+    yield proxy
+    await proxy.stop()
+
+
+async def publish_until(cut: Callable[[], bool], client: AsyncClient, seed: int) -> list[str]:
+    """Batches with characters of one to four bytes, at a pace, until there were enough cuts; then the end."""
+    chance, texts = random.Random(seed), list[str]()
+    end = time.monotonic() + 6 * PATIENCE
+    while not cut():
+        assert time.monotonic() < end, "too few cuts"
+        batch = [
+            f"{len(texts) + n} " + "".join(chance.choices(LETTERS, k=40)) for n in range(chance.randint(1, 8))
+        ]
+        await client.publish_batch([{"room": "developers", "text": text} for text in batch])
+        texts += batch
+        await asyncio.sleep(0.02)
+    return texts
+
+
+async def test_the_async_client_loses_and_doubles_nothing_over_500_cuts(serve: Serve) -> None:
+    server = serve(f"--heartbeat={HEARTBEAT}", "--max-messages=100000")
+    heard = [Heard() for _ in range(FOLLOWERS)]
+
+    async def follow(client: AsyncClient, one: Heard) -> None:
+        async for item in client.follow("developers"):
+            if not one.hear(item):
+                return
+
+    async with (
+        cutting(server, 1) as proxy,
+        AsyncClient(server.url) as direct,
+        AsyncClient(proxy.url, heartbeat=HEARTBEAT, max_delay=0.01) as client,
+    ):
+        following = [asyncio.create_task(follow(client, one)) for one in heard]
+        texts = await publish_until(lambda: proxy.cuts >= CUTS, direct, 1)
+        proxy.lenient = True
+        await direct.publish("developers", text=END)
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(*following)
+    _check(heard, texts, proxy)
+
+
+async def test_the_sync_client_loses_and_doubles_nothing_over_500_cuts(serve: Serve) -> None:
+    server = serve(f"--heartbeat={HEARTBEAT}", "--max-messages=100000")
+    heard = [Heard() for _ in range(FOLLOWERS)]
+    async with cutting(server, 2) as proxy, AsyncClient(server.url) as direct:
+        client = Client(proxy.url, heartbeat=HEARTBEAT, max_delay=0.01)
+
+        def follow(one: Heard) -> None:
+            with client.follow("developers") as stream:
+                for item in stream:
+                    if not one.hear(item):
+                        return
+
+        threads = [threading.Thread(target=follow, args=[one], daemon=True) for one in heard]
+        for thread in threads:
+            thread.start()
+        texts = await publish_until(lambda: proxy.cuts >= CUTS, direct, 2)
+        proxy.lenient = True
+        await direct.publish("developers", text=END)
+        for thread in threads:
+            await asyncio.to_thread(thread.join, PATIENCE)
+        client.close()
+    _check(heard, texts, proxy)
+
+
+def _check(heard: list[Heard], texts: list[str], proxy: BadProxy) -> None:
+    for one in heard:
+        assert one.texts == [*texts, END]
+        assert one.gaps == []
+    assert proxy.cuts >= CUTS
+    assert min(proxy.endings[ending] for ending in proxy.ENDINGS) > 0, proxy.endings
+
+
+@pytest.mark.parametrize("end", ["kill", "terminate"])
+async def test_both_clients_survive_restarts_of_the_server(serve: Serve, end: str) -> None:
+    server = serve()
+    heard = [Heard(), Heard()]
+
+    async def follow(client: AsyncClient) -> None:
+        async for item in client.follow("developers"):
+            if not heard[0].hear(item):
+                return
+
+    def follow_in_a_thread(client: Client) -> None:
+        for item in client.follow("developers"):
+            if not heard[1].hear(item):
+                return
+
+    texts = []
+    async with (
+        AsyncClient(server.url, max_delay=0.02) as client,
+        AsyncClient(server.url) as publisher,
+    ):
+        blocking = Client(server.url, max_delay=0.02)
+        following = asyncio.create_task(follow(client))
+        thread = threading.Thread(target=follow_in_a_thread, args=[blocking], daemon=True)
+        thread.start()
+        for n in range(3):
+            texts.append(f"{n}")
+            publishing = asyncio.create_task(publisher.publish("developers", text=texts[-1]))
+            if n:
+                await asyncio.to_thread(getattr(server, end))
+                server = await asyncio.to_thread(serve, f"--port={server.port}")
+            await publishing
+        await publisher.publish("developers", text=END)
+        async with asyncio.timeout(PATIENCE):
+            await following
+        await asyncio.to_thread(thread.join, PATIENCE)
+        blocking.close()
+    for one in heard:
+        assert one.texts == [*texts, END]
+        assert one.gaps == []
