@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Brings what the tests need and pip cannot: Debian's Chromium and nginx, curl, openssl, valgrind, Node's packages and a database, where
-# they are missing and this user may install them. Otherwise says what will be left out; in CI that is a failure.
+# Brings what the tests need and pip cannot: Debian's Chromium and nginx, curl, openssl, valgrind, Node's packages and a
+# database, where they are missing and this user may install them. Otherwise says what will be left out; in CI that is a
+# failure.
 set -euo pipefail
 cd "$(dirname "$0")"
 
