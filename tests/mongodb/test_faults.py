@@ -192,8 +192,9 @@ async def test_a_cursor_that_brings_nothing_is_overtaken_by_a_look(
     await publish(writer, "a")
     tail = reader.tail(0)
     await take(tail, 1)
-    proxy.inject("getMore", 10_000, delay=3_600)
+    silent = proxy.inject("getMore", 10_000, delay=3_600)
     proxy.cut()  # or the one that waits now would bring it
+    await asyncio.wait_for(silent.met.wait(), 10)
     await publish(writer, "a", "a")
     assert seqs(await take(tail, 2)) == [2, 3]
 

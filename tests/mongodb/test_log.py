@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -17,10 +18,14 @@ from roomcast.errors import LogRestarted, LogUnavailable, LogUnusable, TooLarge
 from roomcast.log import mongodb
 from roomcast.log import open_log as open_any
 from roomcast.log.base import Batch, Loss, Retention
+from roomcast.log.feed import Feed
 from roomcast.log.mongodb import MongoLog
-from roomcast.log.mongodb_documents import key_of
+from roomcast.log.mongodb_documents import Entry, key_of
 from roomcast.log.mongodb_open import Store, shown
 from roomcast.log.mongodb_reader import BATCH
+from roomcast.log.mongodb_rooms import NOTHING, Rooms
+from roomcast.log.mongodb_view import Fork, View
+from roomcast.message import Message
 from tests.log.acting import draft, key, next_batch, publish, rooms, seqs, take, trimmed, until
 from tests.mongodb.database import REAL, TUNING
 
@@ -260,17 +265,39 @@ async def test_a_log_that_lost_its_end_while_nobody_looked_begins_a_new_epoch(
 ) -> None:
     log = await open_log()
     await publish(log, *"aaaa")
-
-    async def counted() -> bool:
-        found = await database.roomcast.find_one({"_id": "log"})
-        return bool(found and found["counted"] == 4)
-
-    await until(counted)
+    await until_counted(database, 4)
     await log.close()
     await database.messages.delete_many({"_id": {"$gte": 3}})
     again = await open_log()
     assert again.epoch != log.epoch
     assert [(m.seq, m.prev) for m in await publish(again, "a")] == [(3, 2)]
+
+
+async def until_counted(database: Database, seq: int) -> None:
+    """Waits until all up to there is written down beside the messages."""
+
+    async def counted() -> bool:
+        found = await database.roomcast.find_one({"_id": "log"})
+        return bool(found and found["counted"] == seq)
+
+    await until(counted)
+
+
+def test_a_document_that_follows_another_one_than_we_read_is_a_fork() -> None:
+    view = View(Feed(0, 0, fetch=None, delivered=lambda: None), Rooms([], NOTHING, 0), {}, 0)  # type: ignore[arg-type]
+    assert view.absorb(entry(1, nonce=11, after=0))
+    assert view.absorb(entry(2, nonce=12, after=11))
+    assert view.absorb(entry(2, nonce=12, after=11))
+    assert not view.absorb(entry(4, nonce=14, after=13))
+    with pytest.raises(Fork):
+        view.absorb(entry(2, nonce=22, after=11))
+    with pytest.raises(Fork):
+        view.absorb(entry(3, nonce=13, after=22))
+    assert view.newest == 2
+
+
+def entry(seq: int, nonce: int, after: int) -> Entry:
+    return Entry([Message(seq, "a", None, 1, 0, b"")], [NOTHING], nonce, after, 0, 0)
 
 
 async def compact(database: Database) -> None:
@@ -288,6 +315,7 @@ async def test_a_process_that_was_away_for_longer_than_the_retention_tells_a_gap
     await take(tail, 2)
     for task in late._tasks:  # it hears and sees nothing from now on
         task.cancel()
+    await asyncio.gather(*late._tasks, return_exceptions=True)
     await publish(writer, *"bbbbb")
     await compact(database)
     await trimmed(writer, 4)
@@ -303,10 +331,8 @@ async def test_what_is_known_of_empty_rooms_survives_a_restart(open_log: Open, d
     await compact(database)
     await trimmed(log, 2)
 
-    async def written() -> bool:
-        return await database.roomcast.count_documents({"room": "a", "newest": 2, "count": 2}) == 1
-
-    await until(written)
+    await until_counted(database, 4)
+    assert await database.roomcast.count_documents({"room": "a", "newest": 2, "count": 2}) == 1
     await log.close()
     again = await open_log(max_messages=2)
     assert (await again.read(rooms("a", "never"), 0, 10)).losses == [Loss("a", 2)]
