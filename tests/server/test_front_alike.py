@@ -52,7 +52,6 @@ REQUESTS = (
     request("OPTIONS", "/messages"),
     request("GET", "/nowhere"),
     b"\r\n",
-    b"nonsense\r\n\r\n",
 )
 FOLLOWS = (
     request("GET", "/messages?room=quiet&replay=none", "Accept: text/event-stream"),
