@@ -243,8 +243,12 @@ class ServerMachine(RuleBasedStateMachine):
         self._cut_all()
         self.server.kill()
         assert "Traceback" not in self.server.said()
+        may_be_trimmed = max(self.trimmed, len(self.stored) - min(self.cap, cap))
         self.cap = cap
         self.server = self._started()
+        trimmed = len(self.stored) - int(self.server.metric("roomcast_log_messages"))
+        assert self.trimmed <= trimmed <= may_be_trimmed  # it was ended on its way
+        self.trimmed = trimmed
 
 
 TestServer = ServerMachine.TestCase

@@ -122,7 +122,7 @@ def test_who_does_not_read_the_answers_is_not_read_from_until_it_does(server: Ru
     """Else they would be held for it without a bound."""
     body = b'{"room":"unread","text":"%b"}' % (b"x" * 60_000)
     with Raw(server.port) as connection:
-        connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
         sent = 0
         before = server.metric("roomcast_messages_published_total")
         for sent in range(1, 101):
