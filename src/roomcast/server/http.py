@@ -24,8 +24,10 @@ HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 30.0
 """Against Slowloris: a head that trickles in holds a connection no longer than this."""
 SLICE = 4 * 1024
-"""Bytes parsed in one turn of the loop. uvloop reads 256 KB at once: 9,000 small requests of a pipeline, or 40,000
-chunks of a byte, which held up everybody else for seconds."""
+"""Bytes parsed at once, and in one turn of the loop where they have many parts. uvloop reads 256 KB at once: 9,000
+small requests of a pipeline, or 40,000 chunks of a byte, which held up everybody else for seconds."""
+PARTS = 200
+"""Requests, header fields and pieces of a body after which the others have their turn."""
 
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain\r\n"
@@ -55,6 +57,8 @@ class HttpProtocol(HttpToolsProtocol):
         """The head of a request that asked for another protocol, without the asking."""
         self._rest = b""
         """What was read and is not parsed yet; meanwhile nothing more is read."""
+        self._parts = 0
+        """What was found in this turn."""
         self._served: RequestResponseCycle | None = None
         """The request that is being answered; `cycle` is the one that came last."""
         self._pieces: list[bytes] = []
@@ -82,16 +86,19 @@ class HttpProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def on_message_begin(self) -> None:
+        self._parts += 1
         super().on_message_begin()
         self._head_since = self.loop.time()
         self._head_bytes = 0
         self._head_is_new = self._body_open = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        self._parts += 1
         if self._head_bytes is not None:  # else it is a trailer, which may be dropped (RFC 9110, section 6.5.1)
             super().on_header(name, value)
 
     def on_body(self, body: bytes) -> None:
+        self._parts += 1
         self._pieces.append(body)
 
     def _join_body(self) -> None:
@@ -146,15 +153,23 @@ class HttpProtocol(HttpToolsProtocol):
             self.loop.call_soon(self._go_on)
 
     def _parse(self, data: bytes) -> None:
-        data, self._rest = data[:SLICE], data[SLICE:]
+        """Leaves the rest for the next turn where there is much in it, or somebody waits for an answer."""
+        self._parts = parsed = 0
+        while parsed < len(data) and self._parts < PARTS and not self.pipeline:
+            self._parse_slice(data[parsed : parsed + SLICE])
+            parsed += SLICE
+            if self.transport.is_closing():
+                return
+        self._rest = data[parsed:]
         if self._rest:
             self.flow.pause_reading()
             self.loop.call_soon(self._go_on)
+
+    def _parse_slice(self, data: bytes) -> None:
         self._head_is_new = False
         self._data = data
         super().data_received(data)
-        if self.parser is not None:
-            self._join_body()
+        self._join_body()
         self._data = b""
         # Of these bytes, an earlier request's body may be the most: a head is counted from its second read on.
         if self._head_bytes is not None and not self._head_is_new:
