@@ -47,7 +47,7 @@ class Siege(Attack):
             await self._let_go()
         if error is None:
             for follower in self.followers:
-                follower.heard.judge()
+                follower.judge()
             await self._compare_history()
             assert not self.record.violations, "\n".join([f"seed {self.plan.seed}:", *self.record.violations])
 

@@ -108,17 +108,22 @@ async def test_roomcast_passes_a_short_attack(serve: Serve, log: str, retained: 
     assert "Traceback" not in server.said()
 
 
+async def rise(attack: Attack, name: str, by: int) -> None:
+    """Until so many more were counted."""
+    wanted = attack.record.counts[name] + by
+    await asyncio.to_thread(wait_for, lambda: attack.record.counts[name] >= wanted, f"{by} more {name}")
+
+
 async def test_a_server_that_is_away_for_a_while_breaks_no_promise(serve: Serve) -> None:
     """Ended in both ways, with followers and publishers under way."""
     server = serve()
     attack = Attack(Target.parse(server.url), plan(seconds=60, patience=PATIENCE))
     running = asyncio.create_task(attack.run())
     for end in (Running.kill, Running.terminate):
-        known = attack.record.counts["acknowledged"]
-        known += 100
-        await asyncio.to_thread(wait_for, lambda: attack.record.counts["acknowledged"] > known, "messages")  # noqa: B023
+        await rise(attack, "acknowledged", 100)
         await asyncio.to_thread(end, server)
-        await asyncio.sleep(0.3)  # long enough for everybody to meet nobody
+        await rise(attack, "cuts", 2 * len(attack.followers))  # the stream's end, and nobody there
+        await rise(attack, "tried again", len(attack.publishers))
         server = await asyncio.to_thread(serve, "--port", str(server.port))
     attack.stop()
     await running

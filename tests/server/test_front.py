@@ -86,6 +86,20 @@ def test_who_ends_its_side_behind_a_publish_is_answered_and_closed(server: Runni
         assert connection.rest() == b""
 
 
+@pytest.mark.parametrize(
+    "garbage", [b"\0\r\n\r\n", b"GET / HTTP/1.1\r\nno colon\r\n\r\n"], ids=["at once", "in a head"]
+)
+@pytest.mark.parametrize("between", [b"", HEALTHZ], ids=["behind it", "behind another"])
+def test_garbage_does_not_take_the_place_of_a_publishs_answer(
+    server: Running, between: bytes, garbage: bytes
+) -> None:
+    with Raw(server.port, post(BODY) + between + garbage) as connection:
+        assert connection.answer().status == 201
+        if between:
+            assert connection.answer().json["status"] == "ok"
+        assert connection.rest() == b""
+
+
 @pytest.mark.parametrize("cut", [10, -1], ids=["in the head", "in the body"])
 def test_who_is_gone_in_the_middle_of_a_publish_has_stored_nothing(server: Running, cut: int) -> None:
     before = server.metric("roomcast_messages_published_total")

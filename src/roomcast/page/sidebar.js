@@ -116,8 +116,9 @@ export class Sidebar {
     document.documentElement.classList.toggle("menu-open", on);
     this.#rest.inert = on;
     this.#menu.ariaExpanded = String(on);
-    if (on) this.#list.querySelector("a")?.focus();
-    else this.#menu.focus();
+    if (!on) return this.#menu.focus();
+    this.#draw(); // what is due may be the very link
+    this.#rows.get(this.#current)?.link.focus();
   }
 }
 

@@ -59,6 +59,8 @@ class HttpProtocol(HttpToolsProtocol):
         """What was read and is not parsed yet; meanwhile nothing more is read."""
         self._parts = 0
         """What was found in this turn."""
+        self._spoilt = False
+        """Whether what came behind the requests under way is no HTTP: it is not looked at."""
         self._served: RequestResponseCycle | None = None
         """The request that is being answered; `cycle` is the one that came last."""
         self._pieces: list[bytes] = []
@@ -128,7 +130,7 @@ class HttpProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._rest:
             self._rest += data
-        else:
+        elif not self._spoilt:
             self._parse(data)
 
     def _go_on(self) -> None:
@@ -158,7 +160,7 @@ class HttpProtocol(HttpToolsProtocol):
         while parsed < len(data) and self._parts < PARTS and not self.pipeline:
             self._parse_slice(data[parsed : parsed + SLICE])
             parsed += SLICE
-            if self.transport.is_closing():
+            if self._spoilt or self.transport.is_closing():
                 return
         self._rest = data[parsed:]
         if self._rest:
@@ -172,11 +174,24 @@ class HttpProtocol(HttpToolsProtocol):
         self._join_body()
         self._data = b""
         # Of these bytes, an earlier request's body may be the most: a head is counted from its second read on.
-        if self._head_bytes is not None and not self._head_is_new:
+        if self._head_bytes is not None and not self._head_is_new and not self._spoilt:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
                 self.transport.write(_TOO_LARGE)
                 self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        """Not in the place of the answer that a publish before it is owed: its client would take it for refused,
+        and it may be stored. All that are under way are answered, and the connection ends."""
+        under_way = [self._served, *(cycle for cycle, _ in self.pipeline)]
+        waiting = [cycle for cycle in under_way if cycle and not cycle.response_complete]
+        owed = any(cycle.scope["method"] == "POST" for cycle in waiting)
+        if owed and (self._head_bytes is not None or not self._body_open):
+            self.cycle.keep_alive = False
+            self._spoilt = True
+            self.flow.pause_reading()
+        else:
+            super().send_400_response(msg)
 
     def _unsupported_upgrade_warning(self) -> None:
         """Serves the request as HTTP/1.1 (RFC 9110, section 7.8). Java's HttpClient and `curl --http2` ask for h2c

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -166,8 +166,3 @@ class Attack:
             self.record.violate(f"the history cannot be read: {error or 'timed out'}")
         except (ValueError, KeyError, TypeError) as error:
             self.record.violate(f"the history is not what the contract says: {error!r}")
-
-    async def _history(self, room: str) -> AsyncIterator[int]:
-        """The seqs of all that is there of a room."""
-        for seq in await self._history_of.after(room, self._begin):
-            yield seq
