@@ -8,6 +8,7 @@ import random
 from collections.abc import Sequence
 from typing import Protocol
 
+from roomcast import tasks
 from roomcast.errors import LogUnavailable
 from roomcast.hub import Entry, Hub, Piece
 from roomcast.log.base import Log, Loss
@@ -88,9 +89,7 @@ class Reader:
 
     async def close(self) -> None:
         """Ends the reads under way."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.cancel(self._tasks)
 
 
 def _turn(stream: Waiting, page: _Page | None) -> None:

@@ -12,6 +12,7 @@ from blockbuster import blockbuster_ctx
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
+from roomcast import tasks
 from roomcast.log import memory, mongodb, sqlite
 from roomcast.log.base import Log, Retention
 from tests.mongodb.database import REAL, TUNING, fresh_name
@@ -56,9 +57,7 @@ async def open_log(kind: str, tmp_path: Path, request: pytest.FixtureRequest) ->
         return logs[-1]
 
     yield open_one
-    for task in trimming:
-        task.cancel()
-    await asyncio.gather(*trimming, return_exceptions=True)
+    await tasks.cancel(trimming)
     for log in logs:
         await log.close()
 

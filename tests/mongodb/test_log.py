@@ -6,16 +6,19 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, NoReturn
 
 import pytest
 from bson import DatetimeMS, Int64, ObjectId
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import AutoReconnect
 
+from roomcast import tasks
 from roomcast.draft import MAX_BATCH
 from roomcast.errors import LogRestarted, LogUnavailable, LogUnusable, TooLarge
-from roomcast.log import mongodb
+from roomcast.log import mongodb, mongodb_state
 from roomcast.log import open_log as open_any
 from roomcast.log.base import Batch, Loss, Retention
 from roomcast.log.feed import Feed
@@ -26,7 +29,7 @@ from roomcast.log.mongodb_reader import BATCH
 from roomcast.log.mongodb_rooms import NOTHING, Rooms
 from roomcast.log.mongodb_view import Fork, View
 from roomcast.message import Message
-from tests.log.acting import draft, key, next_batch, publish, rooms, seqs, take, trimmed, until
+from tests.log.acting import PATIENCE, draft, key, next_batch, publish, rooms, seqs, take, trimmed, until
 from tests.mongodb.database import REAL, TUNING
 
 Open = Callable[..., Awaitable[MongoLog]]
@@ -97,6 +100,22 @@ async def test_a_body_that_its_fields_would_not_give_back_is_kept_as_it_is(open_
     await log.append([draft("developers", one) for one in bodies])
     page = await log.read(rooms("developers"), 0, 100)
     assert [message.body for message in page.messages] == bodies
+
+
+async def test_it_closes_though_the_driver_loses_a_cancel(open_log: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    looking = asyncio.Event()
+
+    async def lose(store: Store) -> NoReturn:
+        looking.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(3_600)
+        raise AutoReconnect("the cancel was lost")
+
+    log = await open_log()
+    monkeypatch.setattr(mongodb_state, "look", lose)
+    async with asyncio.timeout(PATIENCE):
+        await looking.wait()
+        await log.close()
 
 
 async def test_a_batch_is_one_document(open_log: Open, database: Database) -> None:
@@ -313,9 +332,7 @@ async def test_a_process_that_was_away_for_longer_than_the_retention_tells_a_gap
     late = await open_log(max_messages=3)
     tail = late.tail(0)
     await take(tail, 2)
-    for task in late._tasks:  # it hears and sees nothing from now on
-        task.cancel()
-    await asyncio.gather(*late._tasks, return_exceptions=True)
+    await tasks.cancel(late._tasks)  # it hears and sees nothing from now on
     await publish(writer, *"bbbbb")
     await compact(database)
     await trimmed(writer, 4)

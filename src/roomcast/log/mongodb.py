@@ -14,6 +14,7 @@ from typing import ParamSpec, TypeVar
 
 from pymongo.errors import PyMongoError
 
+from roomcast import tasks
 from roomcast.errors import LogUnavailable, LogUnusable
 from roomcast.log.base import Appended, Batch, Bounds, Idempotency, Page, Retention, RoomStats, Start
 from roomcast.log.feed import Feed
@@ -132,9 +133,7 @@ class MongoLog:
 
     async def _close(self) -> None:
         await self._writer.end()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.cancel(self._tasks)
         self._feed.end()
         await self._store.close()
 

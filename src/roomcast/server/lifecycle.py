@@ -7,11 +7,11 @@ while new follows are still answered; then the tail, then the log.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import Counter
 from itertools import islice
 
+from roomcast import tasks
 from roomcast.errors import LogRestarted, LogUnavailable, LogUnusable
 from roomcast.hub import Hub
 from roomcast.log import open_log
@@ -105,10 +105,7 @@ class Service:
         await self.drain()
         await self.log.close()
         await self.streams.reader.close()
-        for task in self._tasks:
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        await tasks.cancel(self._tasks)
 
     async def _deliver(self) -> None:
         """The tail, whatever happens. What else fails in it is a defect: any stream may have missed something
