@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 
-_AGAIN_SECONDS = 0.05
+_AGAIN_SECONDS = 1.0
+"""Long enough for what a task has to close: that is not to be cancelled."""
 
 
 async def cancel(tasks: Collection[asyncio.Task[None]]) -> None:
