@@ -143,7 +143,7 @@ async def test_two_writers_flat_out_share_one_dense_order_and_none_is_starved(mo
         return [len(mine) - early for mine, early in zip(stored, before, strict=True)]
 
     async def flat_out(which: int) -> None:
-        while sum(since()) < 200:
+        while sum(since()) < 300:
             stored[which] += seqs((await logs[which].append([draft()])).messages)
             if min(map(len, stored)) < 8:
                 before[:] = map(len, stored)

@@ -11,7 +11,7 @@ from roomcast.errors import LogUnavailable, LogUnusable
 from roomcast.log import mongodb
 from roomcast.log.base import Retention
 from roomcast.log.mongodb import MongoLog
-from tests.log.acting import draft, key, publish, rooms, seqs, take, until
+from tests.log.acting import PATIENCE, draft, key, publish, rooms, seqs, take, until
 from tests.mongodb.database import TUNING, fresh_name
 from tests.mongodb.proxy import Proxy, error
 
@@ -92,7 +92,7 @@ async def test_a_write_whose_answer_was_lost_is_found_behind_what_others_wrote_m
     proxy.inject("insert", lose=True)
     held = proxy.inject("find", 20, delay=0.05)
     writing = log.append([draft()])
-    await held.met.wait()
+    await asyncio.wait_for(held.met.wait(), PATIENCE)
     await publish(other, "a", "a")
     assert seqs((await writing).messages) == [2]
     assert await everything(log) == [1, 2, 3, 4]
@@ -104,7 +104,7 @@ async def test_a_write_that_another_process_was_faster_than_takes_the_next_numbe
     other = await open_log(mongodb_url)
     slow = proxy.inject("insert", delay=0.3)
     writing = log.append([draft(), draft()])
-    await slow.met.wait()
+    await asyncio.wait_for(slow.met.wait(), PATIENCE)
     assert seqs(await publish(other, "a")) == [2]
     appended = await writing
     assert seqs(appended.messages) == [3, 4]
@@ -118,7 +118,7 @@ async def test_one_key_in_two_processes_at_one_moment_stores_one(
     other = await open_log(mongodb_url)
     slow = proxy.inject("insert", delay=0.3)
     writing = log.append([draft()], key("k"))
-    await slow.met.wait()
+    await asyncio.wait_for(slow.met.wait(), PATIENCE)
     stored = await other.append([draft()], key("k"))
     assert not stored.repeated
     found = await writing
@@ -145,6 +145,9 @@ async def test_a_write_that_never_is_confirmed_is_refused_after_a_while(open_log
     proxy.inject("insert", 10_000, answer=error(100, "UnsatisfiableWriteConcern"))
     with pytest.raises(LogUnavailable, match="UnsatisfiableWriteConcern"):
         await log.append([draft()])
+    async with asyncio.timeout(PATIENCE):
+        while log._writer._group:  # noqa: ASYNC110 -- until its last attempt has failed as well
+            await asyncio.sleep(0.01)
     proxy.faults.clear()
     assert seqs(await publish(log, "a")) == [1]
 
@@ -154,12 +157,13 @@ def dead(answer: dict[str, object]) -> dict[str, object]:
     return {"cursor": {"id": 0, "ns": "x.messages", "nextBatch": []}, "ok": 1.0}
 
 
+MOVED: dict[str, object] = {"answer": error(11600, "InterruptedAtShutdown")}
 ENDINGS: list[dict[str, object]] = [
     {"answer": error(136, "CappedPositionLost")},
     {"answer": error(43, "CursorNotFound")},
     {"answer": error(175, "QueryPlanKilled")},
     {"answer": error(237, "CursorKilled")},
-    {"answer": error(11600, "InterruptedAtShutdown")},
+    MOVED,
     {"answer": error(1, "InternalError")},
     {"change": dead},
     {"cut": True},
@@ -171,7 +175,11 @@ ENDINGS: list[dict[str, object]] = [
     "ending", ENDINGS, ids=lambda e: str(e.get("answer", {}).get("codeName") or next(iter(e)))
 )
 async def test_a_cursor_that_ends_in_any_way_loses_nothing(
-    open_log: Open, proxy: Proxy, mongodb_url: str, ending: dict[str, object]
+    open_log: Open,
+    proxy: Proxy,
+    mongodb_url: str,
+    ending: dict[str, object],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     writer, reader = await open_log(mongodb_url), await open_log(look_seconds=60)
     await publish(writer, "a")
@@ -182,7 +190,9 @@ async def test_a_cursor_that_ends_in_any_way_loses_nothing(
     assert seqs(await take(tail, 3)) == [2, 3, 4]
     await publish(writer, *["a"] * 3)
     assert seqs(await take(tail, 3)) == [5, 6, 7]
-    await asyncio.wait_for(fault.met.wait(), 10)
+    await asyncio.wait_for(fault.met.wait(), PATIENCE)
+    # Only where nothing else can be read either.
+    assert ("the log is away" in caplog.text) <= ("cut" in ending or "lose" in ending or ending == MOVED)
 
 
 async def test_a_cursor_that_brings_nothing_is_overtaken_by_a_look(
@@ -194,7 +204,7 @@ async def test_a_cursor_that_brings_nothing_is_overtaken_by_a_look(
     await take(tail, 1)
     silent = proxy.inject("getMore", 10_000, delay=3_600)
     proxy.cut()  # or the one that waits now would bring it
-    await asyncio.wait_for(silent.met.wait(), 10)
+    await asyncio.wait_for(silent.met.wait(), PATIENCE)
     await publish(writer, "a", "a")
     assert seqs(await take(tail, 2)) == [2, 3]
 

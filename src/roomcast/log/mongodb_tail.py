@@ -16,14 +16,14 @@ from contextlib import suppress
 
 from bson import Int64
 from pymongo import CursorType
-from pymongo.errors import BulkWriteError, PyMongoError
+from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 
 from roomcast.errors import LogUnavailable, LogUnusable
 from roomcast.log import mongodb_state
 from roomcast.log.base import Retention
 from roomcast.log.feed import Feed
 from roomcast.log.mongodb_documents import Entry, Mark, from_document
-from roomcast.log.mongodb_errors import unavailable
+from roomcast.log.mongodb_errors import AWAY, unavailable
 from roomcast.log.mongodb_open import Store, Tuning, warn_of_caps
 from roomcast.log.mongodb_reader import RANGE_DOCUMENTS, Reader, ours
 from roomcast.log.mongodb_rooms import Rooms
@@ -143,6 +143,10 @@ class Follower:
         """Somebody could not get a word in."""
         self._crowded_until = asyncio.get_running_loop().time() + _CROWDED_SECONDS
 
+    def uncrowd(self) -> None:
+        """Nobody wants the room that was made."""
+        self._crowded_until = 0.0
+
     async def _prepare(self) -> None:
         before, self.retention = self.retention, await self._store.prepare(self._asked)
         if self.retention != before:
@@ -153,6 +157,15 @@ class Follower:
             await self.begin()
         await self.catch_up()
         self._back()
+        try:
+            await self._follow_cursor()
+        except OperationFailure as error:
+            if isinstance(error, AWAY):
+                raise
+            # A cursor's own end is no outage: whatever its reason, the log is read on, and another one is opened.
+            _log.info("the cursor has ended, and another is opened: %s", unavailable(error).detail)
+
+    async def _follow_cursor(self) -> None:
         view = self._view
         assert view
         cursor = self._store.messages.find(

@@ -39,8 +39,15 @@ _MESSAGE_BYTES = 400
 _DUPLICATE = 11000
 _OVERDUE_SECONDS = 0.25
 _COLLISIONS = 2
-"""After so many in a row a writer asks the others for room."""
+"""After so many in a row a writer waits a little."""
+_WISHES = frozenset(2**n for n in range(1, 20))
+"""And at these it asks the others for room."""
+_TURN_GROUPS = 4
+"""How many groups a writer stores before it makes room for others that want to write."""
+_IN_VAIN = 3
+"""How often in a row room is made for nobody, before no more is."""
 _MOST_POLITE_SECONDS = 2.0
+_POLITE_READS = 6
 
 _log = logging.getLogger("roomcast.log")
 
@@ -64,7 +71,7 @@ class Writer:
         self._ended = False
         self._doubt = False
         """Whether a write is out whose fate is not known."""
-        self._collisions = 0
+        self._collisions = self._in_vain = self._turn = 0
         self.unwritable = ""
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._refuse_overdue())]
 
@@ -101,7 +108,7 @@ class Writer:
                 del self._follower.mine[number]
             self._group = {}
             if self._follower.crowded:
-                await self._make_room()
+                await self._end_turn()
 
     async def _store_group(self) -> None:
         """Until each has its answer."""
@@ -203,25 +210,41 @@ class Writer:
     async def _give_way(self) -> None:
         """Another was faster: sees what it wrote, and after some defeats asks for room."""
         self._collisions += 1
+        self._turn = 0
+        self._follower.crowd()
         self._doubt = True
         if self._collisions >= _COLLISIONS:
             # What stands in our way may not be confirmed yet.
-            await asyncio.sleep(min(0.001 * 2**self._collisions, self._tuning.retry_seconds))
-        if self._collisions == _COLLISIONS:
-            self._follower.crowd()
+            # Not longer than the room that others make lasts.
+            await asyncio.sleep(min(0.001 * 2**self._collisions, self._follower.read_seconds))
+        if self._collisions in _WISHES:
             self._follower.wishes += 1
             try:
                 await mongodb_state.wish(self._store)
             except PyMongoError as error:
                 await self._pause(unavailable(error).detail)
 
+    async def _end_turn(self) -> None:
+        """Others want to write as well: now and then they can. Each change costs one of us a read."""
+        self._turn += 1
+        if self._turn >= _TURN_GROUPS:
+            self._turn = 0
+            await self._make_room()
+
     async def _make_room(self) -> None:
         """Waits until another has written, or has had the time to read what we wrote and to write."""
-        with suppress(TimeoutError, LogUnavailable):
+        with suppress(LogUnavailable):
             others = self._follower.view.others
             others.clear()
-            async with asyncio.timeout(min(4 * self._follower.read_seconds, _MOST_POLITE_SECONDS)):
-                await others.wait()
+            try:
+                async with asyncio.timeout(min(_POLITE_READS * self._follower.read_seconds, _MOST_POLITE_SECONDS)):
+                    await others.wait()
+                self._in_vain = 0
+            except TimeoutError:
+                self._in_vain += 1
+                if self._in_vain >= _IN_VAIN:
+                    self._in_vain = 0
+                    self._follower.uncrowd()
 
     async def _pause(self, why: str) -> None:
         if why and not self.unwritable:
