@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -273,9 +274,10 @@ def test_nobody_reading_its_output_does_not_hold_it_up(tmp_path: Path) -> None:
         try:
             banner = b""
             while b"  log " not in banner:
+                assert select.select([read], [], [], PATIENCE)[0], banner
                 banner += os.read(read, 4096)
             port = int(re.findall(rb"follow +http://localhost:(\d+)/", banner)[0])
-            with socket.create_connection(("127.0.0.1", port)) as client:
+            with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
                 for _ in range(40):  # 40 x 50 lines of some 1,000 bytes: far more than a pipe holds
                     request = b"GET /healthz?%b HTTP/1.1\r\nHost: x\r\n\r\n" % (b"x" * 1000)
                     client.sendall(request)
