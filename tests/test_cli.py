@@ -127,6 +127,13 @@ def test_a_taken_port_is_named_in_one_sentence(taken: int) -> None:
     assert "another port" in answer.stderr
 
 
+def test_too_few_files_are_named_in_one_sentence_and_not_met_under_way(tmp_path: Path) -> None:
+    command = ["sh", "-c", 'ulimit -n 21 && exec "$@"', "sh", *ROOMCAST, "serve", "--port=0", "--page-port=0"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert "only 21 files may be open" in done.stderr
+
+
 def test_a_chosen_page_port_that_is_taken_is_refused(taken: int) -> None:
     answer = run("serve", "--port=0", f"--page-port={taken}", "--log=memory:")
     assert answer.returncode == 1
