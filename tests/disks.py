@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import wait_for
+from tests.running import PATIENCE, wait_for
 
 _GOING_DOWN = 0x8004587D
 """The kernel's FS_IOC_SHUTDOWN (include/uapi/linux/fs.h), which ext4 and XFS have for tests such as these."""
@@ -27,7 +27,7 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
+        subprocess.run(["umount", "--lazy", folder], check=True, timeout=PATIENCE)
 
 
 class Disk:
@@ -40,7 +40,10 @@ class Disk:
         with image.open("wb") as file:
             file.truncate(256 * 1024 * 1024)
         subprocess.run(
-            ["mkfs.ext4", "-q", "-F", image], check=True, env={"PATH": f"{os.environ['PATH']}:/usr/sbin"}
+            ["mkfs.ext4", "-q", "-F", image],
+            check=True,
+            timeout=PATIENCE,
+            env={"PATH": f"{os.environ['PATH']}:/usr/sbin"},
         )
         self._mount()
 
@@ -59,7 +62,8 @@ class Disk:
         """Waits for those who still have files open there."""
         umount = ["umount", str(self.folder)]
         wait_for(
-            lambda: not subprocess.run(umount, stderr=subprocess.DEVNULL).returncode, f"{self.folder} to be free"
+            lambda: not subprocess.run(umount, stderr=subprocess.DEVNULL, timeout=60).returncode,
+            f"{self.folder} to be free",
         )
 
     def _mount(self) -> None:
@@ -68,7 +72,7 @@ class Disk:
 
 
 def _mount(*arguments: str) -> None:
-    done = subprocess.run(["mount", *arguments], capture_output=True, text=True)
+    done = subprocess.run(["mount", *arguments], capture_output=True, text=True, timeout=PATIENCE)
     if done.returncode:
         reason = f"this test mounts a file system of its own, which is not allowed here: {done.stderr.strip()}"
         if os.environ.get("CI"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -38,7 +39,7 @@ class Observer:
         self.socket = socket.socket()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.settimeout(PATIENCE)
+        self._be_patient()
         self.socket.connect(("127.0.0.1", port))
         lines = [f"{method} {target} HTTP/{version}", "Host: localhost"]
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
@@ -54,7 +55,14 @@ class Observer:
         self._read_head()
         self._lines = self._decoded_lines()
 
+    def _be_patient(self) -> None:
+        """What is asked for next may take so long, all of it together. Else each heartbeat would give an event
+        that never comes its whole time again, and a test would wait for ever."""
+        self.socket.settimeout(PATIENCE)
+        self._end = time.monotonic() + PATIENCE
+
     def _more(self) -> bool:
+        self.socket.settimeout(max(0.001, self._end - time.monotonic()))
         data = self.socket.recv(65536)
         self._received += data
         return bool(data)
@@ -114,6 +122,7 @@ class Observer:
 
     def next_or_end(self) -> Event | None:
         """The next event; None at the end of the stream."""
+        self._be_patient()
         name = ""
         data: list[str] = []
         block: list[str] = []
@@ -151,9 +160,15 @@ class Observer:
         """The texts of the next so many messages."""
         return [self.next().json["text"] for _ in range(count)]
 
+    def next_row(self) -> Any:
+        """What the next line of NDJSON says, heartbeats left out; None at the end of the stream."""
+        self._be_patient()
+        return next((json.loads(line) for line in self._lines if line), None)
+
     def wait_for_heartbeats(self, count: int) -> None:
         """Reads lines until so many comments came, none of them followed by a blank line."""
         while self.comments < count:
+            self._be_patient()
             line = next(self._lines)
             assert line.startswith(":"), line
             self.comments += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -29,9 +30,11 @@ class Raw:
     def __init__(self, port: int, data: bytes = b"") -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
         self._received = b""
+        self._be_patient()
         self.send(data)
 
     def send(self, data: bytes) -> None:
+        self.socket.settimeout(PATIENCE)
         self.socket.sendall(data)
 
     def end(self) -> None:
@@ -40,6 +43,7 @@ class Raw:
 
     def answer(self, *, to_head: bool = False) -> Answer:
         """The next response; a stream's is its head only."""
+        self._be_patient()
         head = self._until(b"\r\n\r\n").decode("latin-1")
         first, *fields = head.split("\r\n")
         headers = {name.strip().lower(): value.strip() for name, _, value in (f.partition(":") for f in fields)}
@@ -51,6 +55,7 @@ class Raw:
 
     def rest(self) -> bytes:
         """What comes until the server ends the connection, by a reset as well."""
+        self._be_patient()
         with contextlib.suppress(ConnectionError):
             while self._more():
                 pass
@@ -58,6 +63,7 @@ class Raw:
 
     def until(self, mark: bytes) -> bytes:
         """What comes up to a mark, and the mark."""
+        self._be_patient()
         return self._until(mark) + mark
 
     def _until(self, mark: bytes) -> bytes:
@@ -66,7 +72,12 @@ class Raw:
         found, _, self._received = self._received.partition(mark)
         return found
 
+    def _be_patient(self) -> None:
+        """What is asked for next may take so long, all of it together: see `Observer`."""
+        self._end = time.monotonic() + PATIENCE
+
     def _more(self) -> bool:
+        self.socket.settimeout(max(0.001, self._end - time.monotonic()))
         data = self.socket.recv(65536)
         self._received += data
         return bool(data)

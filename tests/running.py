@@ -33,7 +33,6 @@ class Running:
         command: list[str],
         folder: Path,
         env: Mapping[str, str] | None = None,
-        preexec: Callable[[], None] | None = None,
     ) -> None:
         self.folder = folder
         self.output = folder / f"server-{time.monotonic_ns()}.txt"
@@ -46,7 +45,6 @@ class Running:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                preexec_fn=preexec,
             )
         self.port = 0
         self.page_port = 0
@@ -104,15 +102,17 @@ def start_roomcast(
     folder: Path,
     *options: str,
     env: Mapping[str, str] | None = None,
-    preexec: Callable[[], None] | None = None,
+    files: int | None = None,
 ) -> Running:
-    """`roomcast serve` on a free port, without a second one, over SQLite in `folder`, unless told otherwise.
-    `preexec` is called in the new process before the server is."""
+    """`roomcast serve` on a free port, without a second one, over SQLite in `folder`, unless told otherwise; where
+    `files` is given, with so many open files at most."""
     defaults = {"--port": "0", "--page-port": "0", "--log": "sqlite:test.db"}
     for name, value in defaults.items():
         if not any(option.split("=")[0] == name for option in options):
             options = (*options, name, value)
-    running = Running([sys.executable, "-m", "roomcast", "serve", *options], folder, env, preexec)
+    # A shell sets the limit: Python code between fork and exec can lock up for ever where there are threads.
+    limited = [] if files is None else ["sh", "-c", f'ulimit -n {files} && exec "$@"', "sh"]
+    running = Running([*limited, sys.executable, "-m", "roomcast", "serve", *options], folder, env)
     match = running.wait_until_it_says(r"follow +http://\S+?:(\d+)/messages[^\n]*\n +look +http://\S+?:(\d+)/")
     running.port, running.page_port = int(match[1]), int(match[2])
     return running

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -124,6 +125,13 @@ def test_a_taken_port_is_named_in_one_sentence(taken: int) -> None:
     assert answer.stderr.count("\n") == 1
     assert f"port {taken}" in answer.stderr
     assert "another port" in answer.stderr
+
+
+def test_too_few_files_are_named_in_one_sentence_and_not_met_under_way(tmp_path: Path) -> None:
+    command = ["sh", "-c", 'ulimit -n 21 && exec "$@"', "sh", *ROOMCAST, "serve", "--port=0", "--page-port=0"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert "only 21 files may be open" in done.stderr
 
 
 def test_a_chosen_page_port_that_is_taken_is_refused(taken: int) -> None:
@@ -273,9 +281,10 @@ def test_nobody_reading_its_output_does_not_hold_it_up(tmp_path: Path) -> None:
         try:
             banner = b""
             while b"  log " not in banner:
+                assert select.select([read], [], [], PATIENCE)[0], banner
                 banner += os.read(read, 4096)
             port = int(re.findall(rb"follow +http://localhost:(\d+)/", banner)[0])
-            with socket.create_connection(("127.0.0.1", port)) as client:
+            with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
                 for _ in range(40):  # 40 x 50 lines of some 1,000 bytes: far more than a pipe holds
                     request = b"GET /healthz?%b HTTP/1.1\r\nHost: x\r\n\r\n" % (b"x" * 1000)
                     client.sendall(request)

@@ -14,7 +14,7 @@ _SOURCE = Path(__file__).parents[2] / "benchmarks/sink.c"
 def build_sink(folder: Path) -> Path:
     """The compiled program, in a folder of the test's own: tests run side by side."""
     program = folder / "sink"
-    subprocess.run([require("gcc"), "-O2", "-o", str(program), str(_SOURCE)], check=True)
+    subprocess.run([require("gcc"), "-O2", "-o", str(program), str(_SOURCE)], check=True, timeout=60)
     return program
 
 

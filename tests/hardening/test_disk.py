@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,8 +51,44 @@ class Faults:
         self._command(f"disable name={point}" for point in points)
 
     def _command(self, commands: Iterable[str]) -> None:
-        options = [part for command in commands for part in ("-c", command)]
-        subprocess.run(["fiu-ctrl", "-f", self._pipes, *options, str(self.server.process.pid)], check=True)
+        """What fiu-ctrl does, which waits for ever for a server that has ended."""
+        for command in commands:
+            self._write(f"{command}\n".encode())
+            assert self._read() == b"0\n", command
+
+    def _write(self, command: bytes) -> None:
+        opened: list[int] = []
+
+        def is_heard() -> bool:
+            with suppress(OSError):  # nobody reads there
+                opened.append(os.open(self._pipe("in"), os.O_WRONLY | os.O_NONBLOCK))
+            return bool(opened)
+
+        wait_for(is_heard, "libfiu in the server")
+        os.write(opened[0], command)
+        os.close(opened[0])
+
+    def _read(self) -> bytes:
+        """The answer; it is given when somebody reads there, and its end is that of the other side."""
+        answer = b""
+        pipe = os.open(self._pipe("out"), os.O_RDONLY | os.O_NONBLOCK)
+
+        def is_whole() -> bool:
+            nonlocal answer
+            with suppress(BlockingIOError):
+                data = os.read(pipe, 100)
+                answer += data
+                return bool(answer) and not data
+            return False
+
+        try:
+            wait_for(is_whole, "libfiu's answer")
+        finally:
+            os.close(pipe)
+        return answer
+
+    def _pipe(self, way: str) -> str:
+        return f"{self._pipes}-{self.server.process.pid}.{way}"
 
 
 WRITES, SYNCS, READS = "posix/io/rw/pwrite", "posix/io/sync/fdatasync", "posix/io/rw/pread"

@@ -16,7 +16,7 @@ from tests.hardening.process import cpu_seconds, open_files
 from tests.hardening.sink import build_sink, run_sink
 from tests.observer import Observer
 from tests.raw import Raw, post
-from tests.running import Running, start_roomcast, wait_for
+from tests.running import PATIENCE, Running, start_roomcast, wait_for
 
 _FILES = 150
 _CROWD = 10_000
@@ -25,13 +25,9 @@ _CROWD = 10_000
 @pytest.fixture
 def limited(tmp_path: Path) -> Iterator[Running]:
     """A server that may have so many files open."""
-    server = start_roomcast(tmp_path, "--no-access-log", preexec=_limit_files)
+    server = start_roomcast(tmp_path, "--no-access-log", files=_FILES)
     yield server
     server.kill()
-
-
-def _limit_files() -> None:
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_FILES, _FILES))
 
 
 def test_more_connections_than_files_are_closed_and_hold_up_nobody(limited: Running) -> None:
@@ -82,7 +78,7 @@ def test_10_000_that_come_back_at_once_are_all_live_and_lose_nothing(serve: Serv
 
 
 def _connected(server: Running) -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", server.port))
+    connection = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
     connection.setblocking(False)
     return connection
 

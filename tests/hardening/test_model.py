@@ -7,7 +7,6 @@ tests/server/test_random_life.py has many at once, and so knows less of what eac
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -50,11 +49,9 @@ class Follower:
         self.events = self._lines() if ndjson else (Event(e.name, e.id, e.json) for e in self.observer)
 
     def _lines(self) -> Iterator[Event]:
-        for line in self.observer._lines:
-            if line:
-                told = json.loads(line)
-                if told["event"] != "retry":
-                    yield Event(told["event"], told["id"], told["data"])
+        while (told := self.observer.next_row()) is not None:
+            if told["event"] != "retry":
+                yield Event(told["event"], told["id"], told["data"])
 
 
 class ServerMachine(RuleBasedStateMachine):

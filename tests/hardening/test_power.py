@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -70,7 +71,7 @@ os.rename(sys.argv[3], sys.argv[3] + ".new")
 def test_a_power_cut_takes_what_was_not_synced_and_nothing_else(disk: Disk) -> None:
     """The method itself."""
     names = [str(disk.folder / name) for name in ("kept", "lost", "renamed")]
-    subprocess.run([sys.executable, "-c", WRITER, *names], check=True)
+    subprocess.run([sys.executable, "-c", WRITER, *names], check=True, timeout=PATIENCE)
     assert (disk.folder / "kept").read_bytes() == b"LOST"
     disk.cut_power()
     assert (disk.folder / "kept").read_bytes() == b"kept"
@@ -101,7 +102,7 @@ async def test_a_power_cut_takes_no_acknowledged_message(disk: Disk, serve_there
     async with Siege(server, pause=0.1) as siege:
         for round in range(ROUNDS):
             await siege.hold(siege.random.choice((1, 10, 40)))
-            filling = asyncio.create_task(asyncio.to_thread(fill, server))
+            filling = asyncio.create_task(asyncio.to_thread(fill, server, time.monotonic() + 2 * PATIENCE))
             before = written_at(disk)
             if round % 2:
                 await siege.until(lambda: written_at(disk) != before, "a checkpoint")  # noqa: B023
@@ -111,11 +112,12 @@ async def test_a_power_cut_takes_no_acknowledged_message(disk: Disk, serve_there
     await siege.check_no_hole()
 
 
-def fill(server: Running) -> None:
-    """Posts batches of 900 KB until the server is gone."""
+def fill(server: Running, end: float) -> None:
+    """Posts batches of 900 KB until the server is gone. Not for ever: a test that fails waits for its threads, and
+    only then ends the server."""
     batch = [{"room": "large", "text": "x" * 60_000}] * 15
     with suppress(httpx.HTTPError):
-        while True:
+        while time.monotonic() < end:
             httpx.post(f"{server.url}/messages", json=batch, timeout=PATIENCE)
 
 

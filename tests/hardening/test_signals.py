@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import pty
 import signal
 import socket
 import subprocess
 import sys
-import termios
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from roomcast.torture.attack import Attack, Plan
@@ -21,9 +19,15 @@ from roomcast.torture.target import Target
 from tests.conftest import Serve
 from tests.observer import Observer
 from tests.raw import JSON, Raw, post, request
-from tests.running import Running, wait_for
+from tests.running import PATIENCE, Running, wait_for
 
 _ROOM = "/messages?room=developers"
+_WITH_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(2, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""Its own terminal is its standard error; and then it is the program that it is given."""
 _NO_CUTS = 1e9
 """A follower's life: it is the server that ends its streams."""
 
@@ -108,7 +112,7 @@ def test_a_hangup_changes_nothing(serve: Serve) -> None:
 def test_a_closed_terminal_does_not_end_it(tmp_path: Path) -> None:
     """The kernel sends SIGHUP to the one whose terminal it was, and what is written there fails."""
     terminal, its = pty.openpty()
-    with _started(tmp_path, its, preexec=lambda: fcntl.ioctl(2, termios.TIOCSCTTY, 0)) as (server, port):
+    with _started(tmp_path, its, with_terminal=True) as (server, port):
         os.close(its)
         _await_follow(port)
         os.close(terminal)
@@ -176,21 +180,23 @@ async def _seconds_to_end(server: Running) -> float:
 
 @contextlib.contextmanager
 def _started(
-    folder: Path, stderr: int | None, preexec: Callable[[], object] | None = None
+    folder: Path, stderr: int | None, with_terminal: bool = False
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """A server whose output goes there, or that has none."""
     port = _free_port()
     command = [sys.executable, "-m", "roomcast", "serve", f"--port={port}", "--page-port=0", "--log=sqlite:x.db"]
     if stderr is None:
         command = ["sh", "-c", 'exec "$@" 0<&- 1>&- 2>&-', "sh", *command]
+    if with_terminal:
+        command = [sys.executable, "-c", _WITH_TERMINAL, *command]
     process = subprocess.Popen(
-        command, cwd=folder, stdin=stderr, stdout=stderr, stderr=stderr, start_new_session=True, preexec_fn=preexec
+        command, cwd=folder, stdin=stderr, stdout=stderr, stderr=stderr, start_new_session=True
     )
     try:
         yield process, port
     finally:
         process.kill()
-        process.wait()
+        process.wait(PATIENCE)
 
 
 def _await_follow(port: int) -> None:

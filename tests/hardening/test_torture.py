@@ -233,16 +233,19 @@ def test_the_first_interrupt_ends_with_the_verdict_and_the_second_at_once(server
     for interrupts, status, words in [(1, 0, "No promise broke.\n"), (2, 130, "before the last message")]:
         arguments = [*COMMAND, "--minutes=9", server.url]
         with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-            before = server.metric("roomcast_messages_published_total")
-            wait_for(lambda: server.metric("roomcast_messages_published_total") > before + 100, "an attack")  # noqa: B023
-            if interrupts == 2:
-                server.process.send_signal(signal.SIGSTOP)  # so that the first leaves it waiting
-            for _ in range(interrupts):
-                process.send_signal(signal.SIGINT)
+            try:
+                before = server.metric("roomcast_messages_published_total")
+                wait_for(lambda: server.metric("roomcast_messages_published_total") > before + 100, "an attack")  # noqa: B023
                 if interrupts == 2:
-                    wait_for(lambda: signal_taken(process.pid), "the signal to be taken")
-            out, err = process.communicate(timeout=PATIENCE)
-            server.process.send_signal(signal.SIGCONT)
+                    server.process.send_signal(signal.SIGSTOP)  # so that the first leaves it waiting
+                for _ in range(interrupts):
+                    process.send_signal(signal.SIGINT)
+                    if interrupts == 2:
+                        wait_for(lambda: signal_taken(process.pid), "the signal to be taken")
+                out, err = process.communicate(timeout=PATIENCE)
+            finally:
+                process.kill()
+                server.process.send_signal(signal.SIGCONT)
             assert process.returncode == status, (out, err)
             assert words in out
             assert "Traceback" not in err
@@ -277,7 +280,7 @@ async def test_it_attacks_through_tls_a_prefix_and_a_header(
         "-out",
         str(tmp_path / "d.pem"),
     ]
-    await asyncio.to_thread(subprocess.run, new, check=True, capture_output=True)
+    await asyncio.to_thread(subprocess.run, new, check=True, capture_output=True, timeout=PATIENCE)
     certificate.write_text(certificate.read_text() + (tmp_path / "d.pem").read_text())
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,18 @@ ROOT = Path(__file__).parents[2]
 PAID: dict[str, Any] = {"type": "order.paid", "data": {"order": 7}}
 
 
-def follow(*command: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+@contextmanager
+def follow(*command: str) -> Iterator[subprocess.Popen[str]]:
+    """A program that is read as it comes. It is ended where it takes too long: a line that never comes would be
+    waited for without end."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        ending = threading.Timer(3 * PATIENCE, process.kill)
+        ending.start()
+        try:
+            yield process
+        finally:
+            ending.cancel()
+            process.kill()
 
 
 def test_curl_shows_history_and_then_each_message_at_once(server: Running) -> None:
@@ -109,24 +121,21 @@ def test_npm_eventsource_resumes_over_a_restart(serve: Serve) -> None:
     script = Path(__file__).with_name("follow.mjs")
     stored = [server.publish("a")]
     with follow(node, str(script), f"{server.url}/messages?room=developers") as process:
-        try:
-            assert [name for name, *_ in _rows(process, 2)] == ["message", "live"]
-            server.kill()
-            assert next(_rows(process, 1)) == ["error", 0]
-            again = serve(f"--port={server.port}")
-            stored += [again.publish("b"), again.publish("c", **PAID)]
-            seen: list[Any] = []
-            while len(seen) < 3:
-                row = next(_rows(process, 1))
-                if row[0] != "error":
-                    seen.append(row)
-            assert seen[:2] == [
-                ["message", stored[1]["id"], stored[1]],
-                ["order.paid", stored[2]["id"], stored[2]],
-            ]
-            assert seen[2] == ["live", stored[2]["id"], {"replayed": 2}]
-        finally:
-            process.kill()
+        assert [name for name, *_ in _rows(process, 2)] == ["message", "live"]
+        server.kill()
+        assert next(_rows(process, 1)) == ["error", 0]
+        again = serve(f"--port={server.port}")
+        stored += [again.publish("b"), again.publish("c", **PAID)]
+        seen: list[Any] = []
+        while len(seen) < 3:
+            row = next(_rows(process, 1))
+            if row[0] != "error":
+                seen.append(row)
+        assert seen[:2] == [
+            ["message", stored[1]["id"], stored[1]],
+            ["order.paid", stored[2]["id"], stored[2]],
+        ]
+        assert seen[2] == ["live", stored[2]["id"], {"replayed": 2}]
 
 
 def _rows(process: subprocess.Popen[str], count: int) -> Iterator[Any]:

@@ -227,6 +227,13 @@ async def test_the_newest_messages_begin_after_a_position(log: Log) -> None:
     assert await log.seek_newest(rooms("unknown"), 5, before=3) == 2
 
 
+async def test_nothing_is_before_the_first_position(log: Log) -> None:
+    await publish(log, "a", "b")
+    for before in (0, 1):
+        assert await log.seek_newest(rooms("a"), 5, before=before) == 0
+        assert await log.read(rooms("a", "b"), 0, 5, before) == Page([], 0, [])
+
+
 async def test_messages_stored_since_a_time_begin_after_a_position(log: Log, clock: list[int]) -> None:
     for clock[0] in (1_000, 2_000, 2_000, 3_000):
         await publish(log, "a")

@@ -28,6 +28,7 @@ async def test_a_log_is_opened_by_its_name(tmp_path: Path, monkeypatch: pytest.M
     [
         ("mongodb://localhost", "names no database: use mongodb://HOST"),
         ("sqlite:", "use sqlite:PATH"),
+        ("memory:log.db", "names no log: memory: has no file; to keep what is published use sqlite:PATH"),
         ("sqlite", "'sqlite' names no log: use sqlite:PATH, memory: or mongodb://"),
         ("postgres://localhost", "names no log"),
         ("", "names no log"),

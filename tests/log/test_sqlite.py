@@ -29,7 +29,7 @@ from roomcast.log.sqlite import SqliteLog
 from roomcast.log.sqlite_reader import _arms
 from roomcast.log.sqlite_writer import TRIM_BESIDE, Committed
 from tests import disks
-from tests.log.acting import draft, key, publish, rooms, seqs, take, trimmed, until
+from tests.log.acting import PATIENCE, draft, key, publish, rooms, seqs, take, trimmed, until
 
 Reopen = Callable[..., Awaitable[SqliteLog]]
 
@@ -182,8 +182,11 @@ async def killed_while_publishing(path: Path) -> dict[int, bytes]:
         sys.executable, "-c", PUBLISHER, str(path), stdout=subprocess.PIPE
     )
     assert process.stdout
-    lines = [await process.stdout.readline() for _ in range(200)]
-    process.send_signal(signal.SIGKILL)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            lines = [await process.stdout.readline() for _ in range(200)]
+    finally:
+        process.send_signal(signal.SIGKILL)
     lines += (await process.stdout.read()).splitlines(keepends=True)
     await process.wait()
     whole = (line.split() for line in lines if line.endswith(b"\n"))

@@ -298,11 +298,11 @@ def test_the_stream_as_lines(way: Way) -> None:
     way.publish("a")
     with way.follow(headers={"Accept": "application/x-ndjson"}) as follower:
         assert follower.headers["content-type"] == "application/x-ndjson"
-        lines = [json.loads(next(follower._lines)) for _ in range(3)]
+        lines = [follower.next_row() for _ in range(3)]
         assert [line["event"] for line in lines] == ["retry", "message", "live"]
         assert lines[1]["id"] == lines[1]["data"]["id"] == lines[2]["id"]
         way.publish("b", type="custom")
-        line = json.loads(next(follower._lines))
+        line = follower.next_row()
         assert (line["event"], line["data"]["type"]) == ("message", "custom")
 
 

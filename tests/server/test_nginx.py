@@ -45,7 +45,13 @@ class Nginx:
         self._folder = folder
         user = "user root;" if os.geteuid() == 0 else ""  # a worker of another user cannot read pytest's folders
         (folder / "nginx.conf").write_text(CONFIG.format(folder=folder, lines=lines, user=user))
-        self._process = subprocess.Popen([program, "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "e"])
+        # Not on our own stdout: whoever reads that to its end would wait for what we leave behind.
+        self._process = subprocess.Popen(
+            [program, "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "e"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         wait_for(self._listens, "nginx to listen")
 
     def _listens(self) -> bool:
@@ -91,7 +97,12 @@ def front(tmp_path: Path) -> Iterator[Front]:
 def _with_certificate(lines: str, folder: Path) -> str:
     """The lines with a certificate that exists."""
     new = [require("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
-    subprocess.run([*new, "-keyout", folder / "k.pem", "-out", folder / "c.pem"], check=True, capture_output=True)
+    subprocess.run(
+        [*new, "-keyout", folder / "k.pem", "-out", folder / "c.pem"],
+        check=True,
+        capture_output=True,
+        timeout=PATIENCE,
+    )
     lines = re.sub(r"(ssl_certificate) .*;", rf"\1 {folder}/c.pem;", lines)
     return re.sub(r"(ssl_certificate_key) .*;", rf"\1 {folder}/k.pem;", lines)
 

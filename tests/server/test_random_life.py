@@ -264,7 +264,8 @@ async def lives(port: int, retained: int, seed: int) -> list[Life]:
             group.create_task(live(life, port, stop))
         await asyncio.sleep(SECONDS)
         published.set()
-        await asyncio.wait(publishers)
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.wait(publishers)
         stop.set()
     return crowd
 

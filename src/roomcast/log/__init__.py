@@ -27,6 +27,8 @@ async def open_log(url: str, *, retention: Retention, new_epoch: bool = False, s
     kind, colon, rest = url.partition(":")
     if not colon or kind not in _BACKENDS:
         raise LogUnusable(f"{url!r} names no log: use {_FORMS}.")
+    if kind == "memory" and rest:  # who names a file wants it kept
+        raise LogUnusable(f"{url!r} names no log: memory: has no file; to keep what is published use sqlite:PATH.")
     # Importing reads files, which must not hold up a loop that already serves.
     try:
         backend = await asyncio.to_thread(import_module, _BACKENDS[kind])

@@ -34,7 +34,7 @@ class Reader:
         self._connection = connection
 
     def page(self, rooms: frozenset[str], after: int, limit: int, before: int | None) -> Page:
-        parameters = {"after": after, "before": before or NO_END, "limit": max(limit, 1)}
+        parameters = {"after": after, "before": NO_END if before is None else before, "limit": max(limit, 1)}
         newest, forgotten, forgotten_at, trimmed, heads, bodies = self._row(
             _page_of_rooms(_size(rooms)), parameters | _names(rooms) | {"most_bytes": PAGE_BYTES}
         )
@@ -57,7 +57,7 @@ class Reader:
         return found[0] if found and found[0].seq == seq else None
 
     def seek_newest(self, rooms: frozenset[str], count: int, before: int | None) -> int:
-        parameters = {"after": 0, "before": before or NO_END, "limit": count}
+        parameters = {"after": 0, "before": NO_END if before is None else before, "limit": count}
         newest, oldest = self._row(_seek_newest(_size(rooms)), parameters | _names(rooms))
         end = newest if before is None else max(0, min(newest, before - 1))
         return int(end if oldest is None else oldest - 1)

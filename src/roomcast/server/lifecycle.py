@@ -63,11 +63,11 @@ class Service:
         )
         try:
             bounds = await log.bounds()
-        except LogUnavailable:
+        except LogUnavailable as error:
             if not log.epoch:  # away: the server runs, and says so
                 return cls(settings, log, Hub("", 0, 0))
             await log.close()
-            raise
+            raise LogUnusable(error.detail) from error
         except BaseException:
             await log.close()
             raise

@@ -30,6 +30,8 @@ _TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
 _KEEP_ALIVE_SECONDS = 75
 """Longer than the 60 s for which nginx and most clients keep a connection: the side that uses it closes it."""
 _TICKS_A_LOOK = 50
+_FEWEST_FILES = 64
+"""With some 20 it begins to start, and then fails anywhere."""
 
 Started = Callable[[Service], Awaitable[None]]
 
@@ -77,16 +79,25 @@ async def serve(settings: Settings, listening: Sequence[Listening], started: Sta
     service = opening.result()
     server = Server(_config(service))
     running = asyncio.create_task(server.serve([s for port in listening for s in port.sockets]))
-    await server.answering.wait()
-    # What is there now stays for good: it need not be looked at whenever garbage is collected.
-    gc.freeze()
-    await started(service)
-    await asyncio.wait({running, stop}, return_when=asyncio.FIRST_COMPLETED)
+    answering = asyncio.create_task(server.answering.wait())
+    await asyncio.wait({running, answering}, return_when=asyncio.FIRST_COMPLETED)
+    if answering.done():
+        # What is there now stays for good: it need not be looked at whenever garbage is collected.
+        gc.freeze()
+        await started(service)
+        await asyncio.wait({running, stop}, return_when=asyncio.FIRST_COMPLETED)
+    answering.cancel()
     await service.drain()
     await service.streams.flushed(DRAIN_SECONDS)
     server.should_exit = True
-    await running
-    await service.close()
+    try:
+        await running
+    except OSError as error:
+        raise CannotStart(
+            f"connections cannot be taken ({error.strerror}): see to that, and start again"
+        ) from error
+    finally:
+        await service.close()
 
 
 def _config(service: Service) -> uvicorn.Config:
@@ -122,8 +133,10 @@ def _signalled() -> asyncio.Future[None]:
 
 
 def raise_file_limit() -> None:
-    """A connection is a file: takes what the process may have."""
+    """A connection is a file: takes what the process may have. Raises `CannotStart` where that is hardly any."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if 0 <= hard < _FEWEST_FILES:  # -1 is no limit
+        raise CannotStart(f"only {hard} files may be open at once: allow more, such as by ulimit -n 65536")
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 

@@ -1,0 +1,43 @@
+"""How a server begins, and what becomes of it where it cannot."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from roomcast.errors import CannotStart, LogUnavailable, LogUnusable
+from roomcast.log.memory import MemoryLog
+from roomcast.server.lifecycle import Service
+from roomcast.server.listen import Listening, serve
+from roomcast.settings import Settings
+from tests.running import PATIENCE
+
+SETTINGS = Settings(log="memory:")
+
+
+async def test_a_server_that_can_take_no_connections_says_so_and_ends() -> None:
+    """It once waited for ever to be answering."""
+    closed = socket.socket()
+    closed.close()
+
+    async def started(service: Service) -> None:
+        raise AssertionError("it did not start")
+
+    before = asyncio.all_tasks()
+    async with asyncio.timeout(PATIENCE):
+        with pytest.raises(CannotStart, match="connections cannot be taken"):
+            await serve(SETTINGS, [Listening([closed], 1)], started)
+    assert asyncio.all_tasks() - before == set()
+
+
+async def test_a_log_that_opens_and_then_does_not_answer_is_named_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def fail(log: MemoryLog) -> None:
+        raise LogUnavailable("The disk fails.")
+
+    monkeypatch.setattr(MemoryLog, "bounds", fail)
+    with pytest.raises(LogUnusable, match="The disk fails"):
+        await Service.open(SETTINGS)
