@@ -36,6 +36,8 @@ def test_what_is_unread_is_counted_and_read_by_opening_it_in_every_tab(
     open_room(other, server)
     expect(link(page, "kitchen").locator(".newest")).to_be_visible()
     expect(link(other, "kitchen").locator(".newest")).to_be_visible()
+    for tab in (page, other):
+        tab.route("**/rooms", lambda route: route.abort())  # each message is news, not only the next look at all rooms
     post(server, *({"room": "kitchen", "text": str(n)} for n in range(3)))
     for tab in (page, other):
         expect(link(tab, "kitchen").locator(".unread")).to_have_text("3")
@@ -44,6 +46,22 @@ def test_what_is_unread_is_counted_and_read_by_opening_it_in_every_tab(
     expect(texts(page)).to_have_text(["seen before", "0", "1", "2"])
     for tab in (page, other):
         expect(link(tab, "kitchen").locator(".unread")).to_be_hidden()
+
+
+def test_a_window_in_the_background_says_in_its_title_what_is_new_until_it_is_looked_at(
+    page: Page, server: Running
+) -> None:
+    # Playwright keeps every page visible: so by hand what a browser does.
+    look = """(hidden) => {
+      Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    open_room(page, server)
+    page.evaluate(look, True)
+    post(server, "one", "two")
+    expect(page).to_have_title("(2) developers · roomcast")
+    page.evaluate(look, False)
+    expect(page).to_have_title("developers · roomcast")
 
 
 def test_what_came_while_nobody_looked_is_unread(page: Page, context: BrowserContext, server: Running) -> None:
