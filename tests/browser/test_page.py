@@ -97,7 +97,7 @@ def test_a_page_left_open_shows_each_message_once_across_a_restart(
     server.process.send_signal(how)
     expect(state(page)).to_have_attribute("data-state", "reconnecting")
     expect(state(page)).to_contain_text("Reconnecting")
-    server.process.wait()
+    server.process.wait(PATIENCE)
     server = again(serve, server)
     post(server, "three", "four")
     expect(state(page)).to_have_attribute("data-state", "live")
@@ -427,14 +427,11 @@ def test_the_panel_has_lines_that_work_for_this_very_room(
         copied.append(page.evaluate("navigator.clipboard.readText()"))
     address, publish, follow, event_source, module, python = copied
     assert server.get(address.removeprefix(server.url), headers={"Accept": "application/json"}).json()["messages"]
-    assert json.loads(shell(publish))["room"] == room
-    assert '"there"' in shell(f"{follow} --max-time 1")
-    script = tmp_path / "follow.py"
-    script.write_text(python)
-    with subprocess.Popen([sys.executable, "-u", script], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        assert "'there'" in process.stdout.readline()
-        process.kill()
+    # `exec`: the program in the shell's place, so that what ends the one ends the other.
+    assert json.loads(said(["sh", "-c", f"exec {publish}"], tmp_path, "}"))["room"] == room
+    assert '"there"' in said(["sh", "-c", f"exec {follow}"], tmp_path, EXAMPLE)
+    heard = said([sys.executable, "-u", "-c", python], tmp_path, "moin\n").splitlines()
+    assert [line.partition(" anonymous ")[2] for line in heard] == ["there", EXAMPLE, "moin"]
     page.keyboard.press("Escape")
     expect(page.locator("#use")).to_be_hidden()
     with page.expect_console_message(lambda line: line.text.endswith("anonymous there")):
@@ -444,8 +441,22 @@ def test_the_panel_has_lines_that_work_for_this_very_room(
     )
     with page.expect_console_message(lambda line: line.text == "anonymous moin"):
         page.evaluate(f"(async () => {{ {imported} }})()")
+    assert [message["text"] for message in history(server, room=room)["messages"]] == [
+        "there",
+        EXAMPLE,
+        "moin",
+        "moin",
+    ]
 
 
-def shell(command: str) -> str:
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    return done.stdout
+def said(command: list[str], folder: Path, last: str) -> str:
+    """What a program, which need not end, prints up to and with `last`."""
+    printed = folder / "printed.txt"
+    with printed.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: last in printed.read_text(), f"{last} of {command}")
+    finally:
+        process.kill()
+        process.wait(PATIENCE)
+    return printed.read_text()

@@ -37,7 +37,8 @@ def test_what_is_unread_is_counted_and_read_by_opening_it_in_every_tab(
     expect(link(page, "kitchen").locator(".newest")).to_be_visible()
     expect(link(other, "kitchen").locator(".newest")).to_be_visible()
     for tab in (page, other):
-        tab.route("**/rooms", lambda route: route.abort())  # each message is news, not only the next look at all rooms
+        # Each message is news, not only the next look at all rooms.
+        tab.route("**/rooms", lambda route: route.abort())
     post(server, *({"room": "kitchen", "text": str(n)} for n in range(3)))
     for tab in (page, other):
         expect(link(tab, "kitchen").locator(".unread")).to_have_text("3")
