@@ -223,6 +223,22 @@ def test_a_stream_refused_by_a_proxy_is_tried_again(page: Page, server: Running)
     expect(texts(page)).to_have_text(["behind it"])
 
 
+def test_why_it_waits_is_still_told_while_it_is_tried_again(page: Page, server: Running) -> None:
+    """Else the line would come and go with each try, and move the list."""
+    open_room(page, server)
+    page.route("**/messages?**", lambda route: route.fulfill(status=502))
+    server.kill()
+    expect(page.locator("#countdown")).to_contain_text("again in")
+    expect(state(page)).to_contain_text("502")
+    height = page.locator("header").bounding_box()
+    page.unroute("**/messages?**")
+    page.route("**/messages?**", lambda route: None)
+    page.locator("#again").click()
+    expect(page.locator("#countdown")).to_have_text("Connecting…")
+    expect(state(page)).to_contain_text("502")
+    assert page.locator("header").bounding_box() == height
+
+
 def test_messages_with_a_type_of_their_own_are_found_in_the_history(page: Page, server: Running) -> None:
     post(
         server,

@@ -249,10 +249,11 @@ export class List {
   }
 
   #scrolled() {
-    const { scrollTop, scrollHeight } = this.#scroller;
+    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
     if (Math.abs(scrollTop - this.#top) < 1) return; // our own doing
     this.#top = scrollTop;
-    this.following = scrollHeight - scrollTop - this.#height < NEAR;
+    // Where its size changed, which the observer is told later, it was not the reader who scrolled.
+    if (clientHeight === this.#height) this.following = scrollHeight - scrollTop - clientHeight < NEAR;
     if (this.following) this.#count(0);
     this.#schedule();
   }
