@@ -216,6 +216,11 @@ def test_a_german_browser_is_answered_in_german(browser: Browser, serve: Serve) 
     left = page.evaluate("document.body.innerText").split("\n")
     english = {"Send", "Rooms", "Message", "Open", "Live now", "Today", "Use this room"}
     assert english.isdisjoint(left)
+    page.route("**/messages", lambda route: route.fulfill(status=502))
+    page.get_by_role("button", name="Senden").click()
+    expect(page.locator("li.pending .status")).to_contain_text("der Server antwortete 502")
+    context.set_offline(True)
+    expect(page.locator("#state")).to_have_text("Offline: die Verbindung brach ab")
     context.close()
 
 
@@ -232,3 +237,11 @@ def test_every_language_has_the_same_words_and_the_page_uses_each(
     assert {
         word for word in english - states if not re.search(rf'words\.{word}\b|data-\w+="{word}"', others)
     } == set()
+
+
+def test_what_the_module_says_of_itself_is_said_in_german_too() -> None:
+    folder = Path(__file__).parents[2] / "src/roomcast/page"
+    module, words = ((folder / name).read_text() for name in ("roomcast.js", "words.js"))
+    own = re.findall(r'(?:Refused\(|FOREIGN = |\|\| )["`](the .+?|something .+?)(?: \$.*)?["`]', module)
+    assert len(own) == 4
+    assert [one for one in own if f"/^{one}" not in words] == []

@@ -32,7 +32,7 @@ const EN = {
   open: "Open",
   optional: "optional",
   pending: "Sending…",
-  python: "Follow and publish in Python, after pip install roomcast",
+  python: "Follow and publish in Python",
   room: "Open a room",
   rooms: "Rooms",
   send: "Send",
@@ -116,7 +116,7 @@ const DE = {
   open: "Öffnen",
   optional: "freiwillig",
   pending: "Wird gesendet …",
-  python: "In Python mitlesen und senden, nach pip install roomcast",
+  python: "In Python mitlesen und senden",
   room: "Einen Raum öffnen",
   rooms: "Räume",
   send: "Senden",
@@ -138,10 +138,10 @@ const DE = {
   slow: "Noch keine Verbindung. Viele Tabs zu diesem Server offen? Ein Browser verbindet nur sechs davon.",
 
   catchingUp: (n) => (n ? `Hole auf: ${number(n)}` : "Hole auf …"),
-  because: (state, why) => `${state.replace(" …", "")}: ${why}`,
+  because: (state, why) => `${state.replace(" …", "")}: ${german(why)}`,
   countdown: (seconds) => `wieder in ${seconds} s`,
   retrying: (seconds) => `Noch nicht gesendet, nächster Versuch in ${seconds} s`,
-  refused: (why) => `Nicht gesendet: ${why}`,
+  refused: (why) => `Nicht gesendet: ${german(why)}`,
   newer: (n) => `${number(n)} neue`,
   announced: (n, room) => `${number(n)} neue Nachrichten in ${room}`,
   unread: (n) => `${number(n)} ungelesen`,
@@ -162,6 +162,18 @@ const DE = {
     return `Bis zu ${lost === 1 ? "1 Nachricht ging" : `${number(lost)} Nachrichten gingen`} ${where} verloren, ${why}.`;
   },
 };
+
+/**
+ * What roomcast.js says of itself. The server's own words stay as they are.
+ * @param {string} why
+ */
+function german(why) {
+  return why
+    .replace(/^the connection was cut$/, "die Verbindung brach ab")
+    .replace(/^the server cannot be reached$/, "der Server ist nicht zu erreichen")
+    .replace(/^something other than roomcast answered$/, "etwas anderes als roomcast hat geantwortet")
+    .replace(/^the server answered/, "der Server antwortete");
+}
 
 export const words = /^de/i.test(language) ? DE : EN;
 
