@@ -118,6 +118,21 @@ def test_a_refused_name_is_told_and_the_other_rooms_live_on(page: Page, server: 
     expect(texts(page)).to_have_text(["still here"])
 
 
+def test_a_room_that_has_the_focus_keeps_it_when_rooms_come_before_it(page: Page, server: Running) -> None:
+    post(server, {"room": "kitchen", "text": "x"})
+    open_room(page, server)
+    link(page, "kitchen").focus()
+    post(server, {"room": "alerts", "text": "first"}, {"room": "lobby", "text": "second"})
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # a look at all rooms
+    expect(page.locator("#rooms .room-name")).to_have_text(["alerts", "developers", "kitchen", "lobby"])
+    expect(link(page, "kitchen")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(link(page, "lobby")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(texts(page)).to_have_text(["second"])
+    expect(link(page, "lobby")).to_be_focused()
+
+
 def test_a_draft_belongs_to_its_room(page: Page, server: Running) -> None:
     post(server, {"room": "kitchen", "text": "x"})
     open_room(page, server)

@@ -2,9 +2,10 @@
 // is in the window's title too.
 
 import { element, make } from "./dom.js";
-import { MANY_UNREAD } from "./rooms.js";
+import { language } from "./language.js";
+import { MANY_UNREAD } from "./past.js";
 import { visible } from "./text.js";
-import { language, words } from "./words.js";
+import { words } from "./words.js";
 
 /** @import { Room } from "./room.js" */
 
