@@ -5,16 +5,22 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Thread, Timer
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, expect, sync_playwright
 
+from tests.running import PATIENCE
+
 # A drained stream comes back after up to ten seconds.
 expect.set_options(timeout=30_000)
+
+LONGEST = 180.0
+"""Seconds that a test may take, far more than it does. Playwright bounds its waits, but for scripts in a page."""
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
@@ -27,6 +33,27 @@ def browser() -> Iterator[Browser]:
         started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield started
         started.close()
+
+
+@pytest.fixture(scope="module")
+def process(browser: Browser) -> int:
+    """The browser's."""
+    told = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")
+    [pid] = [process["id"] for process in told["processInfo"] if process["type"] == "browser"]
+    return int(pid)
+
+
+@pytest.fixture(autouse=True)
+def _ended(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A script that never ends fails its test: with the browser gone, every call returns at once."""
+    if "browser" not in request.fixturenames:
+        yield
+        return
+    end = Timer(LONGEST, os.kill, (request.getfixturevalue("process"), signal.SIGKILL))
+    end.daemon = True
+    end.start()
+    yield
+    end.cancel()
 
 
 @pytest.fixture
@@ -56,11 +83,11 @@ def page(context: BrowserContext) -> Iterator[Page]:
 def elsewhere() -> Iterator[str]:
     """Another origin, with an empty page that may run any script."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _EmptyPage) as other:
-        thread = Thread(target=other.serve_forever)
+        thread = Thread(target=other.serve_forever, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{other.server_port}"
         other.shutdown()
-        thread.join()
+        thread.join(PATIENCE)
 
 
 class _EmptyPage(BaseHTTPRequestHandler):

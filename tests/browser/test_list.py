@@ -78,6 +78,23 @@ def test_the_end_stays_in_view_when_the_window_or_a_row_changes_its_size(page: P
     expect(texts(page).last).to_be_in_viewport()
 
 
+def test_the_end_stays_in_view_when_the_line_above_grows_and_shrinks(page: Page, server: Running) -> None:
+    post(server, *(str(n) for n in range(60)))
+    open_room(page, server)
+    expect(texts(page).last).to_be_in_viewport()
+    for height in ("160px", ""):
+        page.evaluate(
+            """(height) => new Promise((drawn) => {
+              document.querySelector("header").style.minHeight = height;
+              requestAnimationFrame(() => requestAnimationFrame(drawn));
+            })""",
+            height,
+        )
+    post(server, *(f"new {n}" for n in range(20)))
+    expect(texts(page).last).to_have_text("new 19")
+    expect(texts(page).last).to_be_in_viewport()
+
+
 def test_ten_thousand_messages_and_a_storm_leave_the_document_small(page: Page, server: Running) -> None:
     for start in range(0, 9_000, 1000):
         post(server, *(f"{n} {'x' * (n % 80)}" for n in range(start, start + 1000)))

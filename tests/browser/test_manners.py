@@ -216,6 +216,11 @@ def test_a_german_browser_is_answered_in_german(browser: Browser, serve: Serve) 
     left = page.evaluate("document.body.innerText").split("\n")
     english = {"Send", "Rooms", "Message", "Open", "Live now", "Today", "Use this room"}
     assert english.isdisjoint(left)
+    page.route("**/messages", lambda route: route.fulfill(status=502))
+    page.get_by_role("button", name="Senden").click()
+    expect(page.locator("li.pending .status")).to_contain_text("der Server antwortete 502")
+    context.set_offline(True)
+    expect(page.locator("#state")).to_have_text("Offline: die Verbindung brach ab")
     context.close()
 
 
@@ -224,11 +229,20 @@ def test_every_language_has_the_same_words_and_the_page_uses_each(
 ) -> None:
     """A word that nobody says, and one that is missing, are both mistakes."""
     folder = Path(__file__).parents[2] / "src/roomcast/page"
-    source = (folder / "words.js").read_text()
-    english, german = (set(re.findall(r"^  (\w+):", part, re.M)) for part in source.split("const DE")[:2])
+    english, german = (
+        set(re.findall(r"^  (\w+):", (folder / f"{name}.js").read_text(), re.M)) for name in ("english", "german")
+    )
     assert english == german
-    others = "".join(file.read_text() for file in folder.iterdir() if file.name != "words.js")
+    others = "".join(file.read_text() for file in folder.iterdir() if file.name not in ("english.js", "german.js"))
     states = {"connecting", "live", "offline", "overloaded", "reconnecting", "stopped"}
     assert {
         word for word in english - states if not re.search(rf'words\.{word}\b|data-\w+="{word}"', others)
     } == set()
+
+
+def test_what_the_module_says_of_itself_is_said_in_german_too() -> None:
+    folder = Path(__file__).parents[2] / "src/roomcast/page"
+    module, words = ((folder / name).read_text() for name in ("roomcast.js", "german.js"))
+    own = re.findall(r'(?:Refused\(|FOREIGN = |\|\| )["`](the .+?|something .+?)(?: \$.*)?["`]', module)
+    assert len(own) == 4
+    assert [one for one in own if f"/^{one}" not in words] == []

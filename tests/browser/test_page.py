@@ -97,7 +97,7 @@ def test_a_page_left_open_shows_each_message_once_across_a_restart(
     server.process.send_signal(how)
     expect(state(page)).to_have_attribute("data-state", "reconnecting")
     expect(state(page)).to_contain_text("Reconnecting")
-    server.process.wait()
+    server.process.wait(PATIENCE)
     server = again(serve, server)
     post(server, "three", "four")
     expect(state(page)).to_have_attribute("data-state", "live")
@@ -221,6 +221,22 @@ def test_a_stream_refused_by_a_proxy_is_tried_again(page: Page, server: Running)
     page.unroute("**/messages?**")
     expect(state(page)).to_have_attribute("data-state", "live")
     expect(texts(page)).to_have_text(["behind it"])
+
+
+def test_why_it_waits_is_still_told_while_it_is_tried_again(page: Page, server: Running) -> None:
+    """Else the line would come and go with each try, and move the list."""
+    open_room(page, server)
+    page.route("**/messages?**", lambda route: route.fulfill(status=502))
+    server.kill()
+    expect(page.locator("#countdown")).to_contain_text("again in")
+    expect(state(page)).to_contain_text("502")
+    height = page.locator("header").bounding_box()
+    page.unroute("**/messages?**")
+    page.route("**/messages?**", lambda route: None)
+    page.locator("#again").click()
+    expect(page.locator("#countdown")).to_have_text("Connecting…")
+    expect(state(page)).to_contain_text("502")
+    assert page.locator("header").bounding_box() == height
 
 
 def test_messages_with_a_type_of_their_own_are_found_in_the_history(page: Page, server: Running) -> None:
@@ -427,14 +443,11 @@ def test_the_panel_has_lines_that_work_for_this_very_room(
         copied.append(page.evaluate("navigator.clipboard.readText()"))
     address, publish, follow, event_source, module, python = copied
     assert server.get(address.removeprefix(server.url), headers={"Accept": "application/json"}).json()["messages"]
-    assert json.loads(shell(publish))["room"] == room
-    assert '"there"' in shell(f"{follow} --max-time 1")
-    script = tmp_path / "follow.py"
-    script.write_text(python)
-    with subprocess.Popen([sys.executable, "-u", script], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        assert "'there'" in process.stdout.readline()
-        process.kill()
+    # `exec`: the program in the shell's place, so that what ends the one ends the other.
+    assert json.loads(said(["sh", "-c", f"exec {publish}"], tmp_path, "}"))["room"] == room
+    assert '"there"' in said(["sh", "-c", f"exec {follow}"], tmp_path, EXAMPLE)
+    heard = said([sys.executable, "-u", "-c", python], tmp_path, "moin\n").splitlines()
+    assert [line.partition(" anonymous ")[2] for line in heard] == ["there", EXAMPLE, "moin"]
     page.keyboard.press("Escape")
     expect(page.locator("#use")).to_be_hidden()
     with page.expect_console_message(lambda line: line.text.endswith("anonymous there")):
@@ -444,8 +457,22 @@ def test_the_panel_has_lines_that_work_for_this_very_room(
     )
     with page.expect_console_message(lambda line: line.text == "anonymous moin"):
         page.evaluate(f"(async () => {{ {imported} }})()")
+    assert [message["text"] for message in history(server, room=room)["messages"]] == [
+        "there",
+        EXAMPLE,
+        "moin",
+        "moin",
+    ]
 
 
-def shell(command: str) -> str:
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    return done.stdout
+def said(command: list[str], folder: Path, last: str) -> str:
+    """What a program, which need not end, prints up to and with `last`."""
+    printed = folder / "printed.txt"
+    with printed.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: last in printed.read_text(), f"{last} of {command}")
+    finally:
+        process.kill()
+        process.wait(PATIENCE)
+    return printed.read_text()

@@ -36,6 +36,9 @@ def test_what_is_unread_is_counted_and_read_by_opening_it_in_every_tab(
     open_room(other, server)
     expect(link(page, "kitchen").locator(".newest")).to_be_visible()
     expect(link(other, "kitchen").locator(".newest")).to_be_visible()
+    for tab in (page, other):
+        # Each message is news, not only the next look at all rooms.
+        tab.route("**/rooms", lambda route: route.abort())
     post(server, *({"room": "kitchen", "text": str(n)} for n in range(3)))
     for tab in (page, other):
         expect(link(tab, "kitchen").locator(".unread")).to_have_text("3")
@@ -44,6 +47,22 @@ def test_what_is_unread_is_counted_and_read_by_opening_it_in_every_tab(
     expect(texts(page)).to_have_text(["seen before", "0", "1", "2"])
     for tab in (page, other):
         expect(link(tab, "kitchen").locator(".unread")).to_be_hidden()
+
+
+def test_a_window_in_the_background_says_in_its_title_what_is_new_until_it_is_looked_at(
+    page: Page, server: Running
+) -> None:
+    # Playwright keeps every page visible: so by hand what a browser does.
+    look = """(hidden) => {
+      Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    open_room(page, server)
+    page.evaluate(look, True)
+    post(server, "one", "two")
+    expect(page).to_have_title("(2) developers · roomcast")
+    page.evaluate(look, False)
+    expect(page).to_have_title("developers · roomcast")
 
 
 def test_what_came_while_nobody_looked_is_unread(page: Page, context: BrowserContext, server: Running) -> None:
@@ -97,6 +116,21 @@ def test_a_refused_name_is_told_and_the_other_rooms_live_on(page: Page, server: 
     expect(state(page)).to_have_attribute("data-state", "live")
     post(server, "still here")
     expect(texts(page)).to_have_text(["still here"])
+
+
+def test_a_room_that_has_the_focus_keeps_it_when_rooms_come_before_it(page: Page, server: Running) -> None:
+    post(server, {"room": "kitchen", "text": "x"})
+    open_room(page, server)
+    link(page, "kitchen").focus()
+    post(server, {"room": "alerts", "text": "first"}, {"room": "lobby", "text": "second"})
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # a look at all rooms
+    expect(page.locator("#rooms .room-name")).to_have_text(["alerts", "developers", "kitchen", "lobby"])
+    expect(link(page, "kitchen")).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(link(page, "lobby")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(texts(page)).to_have_text(["second"])
+    expect(link(page, "lobby")).to_be_focused()
 
 
 def test_a_draft_belongs_to_its_room(page: Page, server: Running) -> None:

@@ -17,6 +17,8 @@ export class Connection {
   #again = element("again", HTMLButtonElement);
   /** @type {number | undefined} */
   #timer;
+  /** @type {string | undefined} */
+  #why;
 
   /** @param {() => void} retry */
   constructor(retry) {
@@ -26,11 +28,17 @@ export class Connection {
   /** @param {State} state */
   show({ name, why, until, messages }) {
     clearInterval(this.#timer);
+    // While it tries again, why it must is still true: a line that comes and goes with each try would move the list.
+    const again = name === "reconnecting" && !until;
+    if (again) why ??= this.#why;
+    this.#why = why;
     this.#state.dataset.state = name;
     const state = name === "catching-up" ? words.catchingUp(messages ?? 0) : words[name];
     this.#say(why ? words.because(state, why) : state);
     this.#line.classList.toggle("explained", Boolean(why));
-    this.#again.hidden = !until && name !== "stopped";
+    const waits = Boolean(until || (again && why));
+    this.#again.hidden = !waits && name !== "stopped";
+    this.#countdown.hidden = !waits;
     this.#count(until);
     if (until) this.#timer = setInterval(() => this.#count(until), 1000);
     else if (name === "connecting") this.#timer = setTimeout(() => this.#say(words.slow), SLOW_AFTER_MS);
@@ -39,8 +47,7 @@ export class Connection {
   /** @param {number} [until] */
   #count(until = 0) {
     const seconds = Math.ceil((until - Date.now()) / 1000);
-    this.#countdown.hidden = seconds <= 0;
-    this.#countdown.textContent = words.countdown(seconds);
+    this.#countdown.textContent = seconds > 0 ? words.countdown(seconds) : words.connecting;
   }
 
   /** @param {string} text */

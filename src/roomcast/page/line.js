@@ -1,8 +1,9 @@
 // A row of the list: a message, one that is on its way, a gap, or a new day.
 
 import { make } from "./dom.js";
+import { language } from "./language.js";
 import { paragraph, visible } from "./text.js";
-import { language, words } from "./words.js";
+import { words } from "./words.js";
 
 /** @import { Item } from "./room.js" */
 /** @import { Entry } from "./outbox.js" */

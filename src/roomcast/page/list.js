@@ -2,6 +2,7 @@
 // drawn at most once a frame, and never moved under someone who reads further up.
 
 import { element } from "./dom.js";
+import { Layout, heightOf } from "./layout.js";
 import { rowOf } from "./line.js";
 import { words } from "./words.js";
 
@@ -9,8 +10,6 @@ import { words } from "./words.js";
 
 /** Pixels from the end that still count as the end: zoomed pages stop at fractions of a pixel. */
 const NEAR = 32;
-/** The height of a row that was not measured yet. */
-const GUESS = 60;
 const BEYOND = 600;
 
 export class List {
@@ -19,8 +18,7 @@ export class List {
   #newer = element("newer", HTMLButtonElement);
   /** @type {Item[]} */
   #items = [];
-  /** Where each row begins, and at last where all end. */
-  #tops = new Float64Array(256);
+  #layout = new Layout();
   /** @type {Map<Item, HTMLLIElement>} */
   #drawn = new Map();
   /** @type {Map<Element, Item>} */
@@ -95,80 +93,37 @@ export class List {
 
   #draw() {
     // What the reader looks at stays where it is, whatever comes or goes above it.
-    const anchor = this.following ? undefined : this.#anchor();
+    const anchor = this.following ? undefined : this.#layout.at(this.#top);
     if (!this.following) this.#count(this.#unseen + this.#added);
     this.#added = 0;
     for (let turn = 0; turn < 4; turn += 1) {
-      this.#lay();
+      this.#layout.lay(this.#items);
       this.#top = this.#wanted(anchor);
       if (!this.#fill()) break;
     }
-    this.#rows.style.blockSize = `${this.#end}px`;
+    this.#rows.style.blockSize = `${this.#layout.end}px`;
     if (Math.abs(this.#scroller.scrollTop - this.#top) >= 1) this.#scroller.scrollTop = this.#top;
     if (this.following) this.#audience.atEnd();
     if (this.#top < BEYOND) this.#audience.nearStart();
   }
 
-  get #end() {
-    return this.#tops[this.#items.length] ?? 0;
-  }
-
   /** @param {{item: Item, above: number} | undefined} anchor */
   #wanted(anchor) {
-    const last = Math.max(0, this.#end + this.#padding - this.#height);
+    const last = Math.max(0, this.#layout.end + this.#padding - this.#height);
     if (!anchor) return this.following ? last : Math.min(this.#top, last);
     const index = this.#items.indexOf(anchor.item);
-    return index < 0 ? Math.min(this.#top, last) : (this.#tops[index] ?? 0) + anchor.above;
-  }
-
-  /** The first row in sight, and how much of it is above. */
-  #anchor() {
-    const index = this.#indexAt(this.#top);
-    const item = this.#laid[index];
-    return item && { item, above: this.#top - (this.#tops[index] ?? 0) };
-  }
-
-  /** The rows as they were laid out last: a copy, as rows come and go between frames. @type {Item[]} */
-  #laid = [];
-
-  #lay() {
-    const { length } = this.#items;
-    if (this.#tops.length <= length) this.#tops = new Float64Array(2 * length + 2);
-    let top = 0;
-    for (let index = 0; index < length; index += 1) {
-      this.#tops[index] = top;
-      top += this.#items[index]?.height || GUESS;
-    }
-    this.#tops[length] = top;
-    if (this.#laid.length !== length || this.#laid[0] !== this.#items[0] || this.#laid.at(-1) !== this.#items.at(-1)) {
-      this.#laid = this.#items.slice();
-    }
-  }
-
-  /**
-   * The last row that begins at or above this height.
-   * @param {number} top
-   */
-  #indexAt(top) {
-    let low = 0;
-    let high = Math.max(0, this.#laid.length - 1);
-    while (low < high) {
-      const middle = (low + high + 1) >> 1;
-      if ((this.#tops[middle] ?? 0) <= top) low = middle;
-      else high = middle - 1;
-    }
-    return low;
+    return index < 0 ? Math.min(this.#top, last) : this.#layout.topOf(index) + anchor.above;
   }
 
   /** Draws what is to be in the document; gives whether a height was other than expected. */
   #fill() {
-    const first = this.#indexAt(this.#top - BEYOND);
-    const last = Math.min(this.#items.length - 1, this.#indexAt(this.#top + this.#height + BEYOND));
+    const first = this.#layout.indexAt(this.#top - BEYOND);
+    const last = Math.min(this.#items.length - 1, this.#layout.indexAt(this.#top + this.#height + BEYOND));
     const wanted = this.#items.slice(first, last + 1);
     const kept = new Set(wanted);
     for (const item of this.#drawn.keys()) if (!kept.has(item)) this.#take(item);
     const fresh = this.#put(wanted, first);
-    this.#rows.style.paddingBlockStart = `${this.#tops[first] ?? 0}px`;
+    this.#rows.style.paddingBlockStart = `${this.#layout.topOf(first)}px`;
     return this.#measure(fresh);
   }
 
@@ -202,7 +157,7 @@ export class List {
       const row = this.#drawn.get(item);
       if (!row) continue;
       const { height } = row.getBoundingClientRect();
-      other ||= Math.abs(height - (item.height || GUESS)) >= 0.5;
+      other ||= Math.abs(height - heightOf(item)) >= 0.5;
       item.height = height;
       this.#observer.observe(row);
     }
@@ -249,10 +204,11 @@ export class List {
   }
 
   #scrolled() {
-    const { scrollTop, scrollHeight } = this.#scroller;
+    const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
     if (Math.abs(scrollTop - this.#top) < 1) return; // our own doing
     this.#top = scrollTop;
-    this.following = scrollHeight - scrollTop - this.#height < NEAR;
+    // Where its size changed, which the observer is told later, it was not the reader who scrolled.
+    if (clientHeight === this.#height) this.following = scrollHeight - scrollTop - clientHeight < NEAR;
     if (this.following) this.#count(0);
     this.#schedule();
   }

@@ -145,8 +145,6 @@ function enter() {
 function describe() {
   if (!current) return;
   const { name, items, followers, isComplete } = current;
-  const unread = [...rooms.all.values()].reduce((sum, room) => sum + (room === current ? 0 : room.unread), 0);
-  document.title = `${unread ? `(${unread}) ` : ""}${visible(name).replaceAll(/\p{C}/gu, "")} · roomcast`;
   element("room-title", HTMLElement).textContent = visible(name);
   log.ariaLabel = `${words.messages}: ${name}`;
   element("followers", HTMLElement).textContent = followers ? words.followers(followers) : "";

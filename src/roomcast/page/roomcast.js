@@ -4,6 +4,8 @@
 //   follow({ rooms: "developers", onMessage: (message) => console.log(message.text) });
 //   await publish({ room: "developers", text: "moin" });
 //
+// One file on purpose: a site loads it with one import, and without a build step.
+//
 // The tabs of a browser share one stream, since HTTP/1.1 has six connections to an origin and no more. A Web Lock
 // says whose turn it is and goes with its tab, however that ends; a BroadcastChannel carries what is heard. Not a
 // SharedWorker: it must come from the page's own origin, needs a second file and a place in the page's policy, and

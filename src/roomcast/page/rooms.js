@@ -1,17 +1,15 @@
 // All rooms of this window, followed over one connection: the open one, those opened before, and the server's others.
 
 import { Refused, follow, history, reaches } from "../roomcast.js";
+import { Bookmarks } from "./bookmarks.js";
+import { PAGE, look, older } from "./past.js";
 import { Room } from "./room.js";
 import { kept, recall, remember } from "./storage.js";
 
 /** @import { Following, Gap, Message, State } from "../roomcast.js" */
 
 const MAX_FOLLOWED = 64;
-const PAGE = 100;
 const REFRESH_MS = 15_000;
-const RETRY_MS = 2000;
-/** Above this, how many are unread is not counted. */
-export const MANY_UNREAD = 100;
 
 /**
  * @typedef {object} Audience
@@ -29,8 +27,7 @@ export class Rooms {
   #following;
   /** @type {State} */
   #state = { name: "connecting" };
-  /** @type {Record<string, string>} */
-  #read = recall(kept, "read", {});
+  #bookmarks = new Bookmarks((name, id) => this.#readElsewhere(name, id));
   /** @type {string[]} */
   #opened = recall(kept, "rooms", []);
   #current = "";
@@ -39,7 +36,6 @@ export class Rooms {
   constructor(audience) {
     this.#audience = audience;
     for (const name of this.#opened) this.known(name);
-    addEventListener("storage", ({ key }) => key === "roomcast.read" && this.#readElsewhere());
     setInterval(() => !document.hidden && this.refresh(), REFRESH_MS);
   }
 
@@ -73,26 +69,13 @@ export class Rooms {
    * @param {Room} room
    */
   async older(room) {
-    if (room.loading || room.isComplete || !room.start) return;
-    room.loading = true;
-    try {
-      const { messages } = await history([room.name], { before: room.start, limit: String(PAGE) });
-      room.prepend(messages);
-      if (messages.length < PAGE) room.complete();
-    } catch (error) {
-      // An id of another epoch has nothing before it here.
-      if (error instanceof Refused && !error.passing) room.complete();
-      else await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
-    }
-    room.loading = false;
-    this.#audience.changed(room);
+    if (await older(room)) this.#audience.changed(room);
   }
 
   /** @param {Room} room */
   markRead(room) {
     if (!room.markRead()) return;
-    this.#read[room.name] = room.read;
-    this.#saveRead();
+    this.#bookmarks.put(room.name, room.read);
     this.#audience.listed();
   }
 
@@ -106,30 +89,23 @@ export class Rooms {
       const room = this.known(name);
       room.followers = followers;
       // At first sight nothing counts as unread.
-      if (!room.read && newest) room.read = this.#read[name] = newest;
+      if (room.read || !newest) continue;
+      room.read = newest;
+      this.#bookmarks.put(name, newest);
     }
-    this.#saveRead();
     if (this.live) this.#followAll();
     this.#audience.listed();
   }
 
-  #saveTimer = 0;
-
-  #saveRead() {
-    this.#saveTimer ||= setTimeout(() => {
-      this.#saveTimer = 0;
-      remember(kept, "read", this.#read);
-    }, 300);
-  }
-
-  #readElsewhere() {
-    for (const [name, id] of Object.entries(recall(kept, "read", /** @type {Record<string, string>} */ ({})))) {
-      const room = this.all.get(name);
-      this.#read[name] = id;
-      if (!room || !id || reaches(room.read, id)) continue;
-      room.read = id;
-      if (!room.newest || reaches(id, room.newest.id)) room.unread = 0;
-    }
+  /**
+   * @param {string} name
+   * @param {string} id
+   */
+  #readElsewhere(name, id) {
+    const room = this.all.get(name);
+    if (!room || reaches(room.read, id)) return;
+    room.read = id;
+    if (!room.newest || reaches(id, room.newest.id)) room.unread = 0;
     this.#audience.listed();
   }
 
@@ -138,7 +114,7 @@ export class Rooms {
     let room = this.all.get(name);
     if (!room) {
       room = new Room(name);
-      room.read = this.#read[name] ?? "";
+      room.read = this.#bookmarks.of(name);
       this.all.set(name, room);
     }
     return room;
@@ -249,25 +225,9 @@ export class Rooms {
     if (room.items.length < PAGE) this.older(room);
   }
 
-  /**
-   * A room's newest line, and how many are unread, without its history.
-   * @param {Room} room
-   */
+  /** @param {Room} room */
   async #look(room) {
-    if (room.loading || !room.start || room.isComplete) return;
-    const { start, read } = room;
-    const limit = String(MANY_UNREAD);
-    room.loading = true;
-    try {
-      const { messages } = await history([room.name], { before: start, limit: "1" });
-      const missed = read && messages.length ? await history([room.name], { after: read, before: start, limit }) : null;
-      room.newest ??= messages[0];
-      room.unread += missed?.messages.length ?? 0;
-      if (!messages.length) room.complete();
-    } catch {
-      // It is looked at again with the next refresh.
-    }
-    room.loading = false;
+    if (!(await look(room))) return;
     this.#audience.listed();
     if (room.name === this.#current) this.#fill(room);
   }

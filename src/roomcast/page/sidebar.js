@@ -1,9 +1,11 @@
-// The rooms beside the list, in the order of their names: what is clicked must not move.
+// The rooms beside the list, in the order of their names: what is clicked must not move. What is unread in all of them
+// is in the window's title too.
 
 import { element, make } from "./dom.js";
-import { MANY_UNREAD } from "./rooms.js";
+import { language } from "./language.js";
+import { MANY_UNREAD } from "./past.js";
 import { visible } from "./text.js";
-import { language, words } from "./words.js";
+import { words } from "./words.js";
 
 /** @import { Room } from "./room.js" */
 
@@ -70,6 +72,8 @@ export class Sidebar {
       else this.#list.insertBefore(item, next);
       this.#fill(/** @type {Room} */ (this.#all.get(name)));
     }
+    const unread = [...this.#all.values()].reduce((sum, room) => sum + room.unread, 0);
+    document.title = `${unread ? `(${unread}) ` : ""}${visible(this.#current).replaceAll(/\p{C}/gu, "")} · roomcast`;
   }
 
   /** @param {string} name */

@@ -32,13 +32,13 @@ function snippets(room) {
     ],
     [
       words.python,
-      "import json",
-      "import urllib.request",
+      "from roomcast.client import Client, Message  # pip install roomcast",
       "",
-      `with urllib.request.urlopen(${JSON.stringify(stream)}) as lines:`,
-      "    for line in lines:",
-      '        if line.startswith(b"data: "):',
-      "            print(json.loads(line[6:]))",
+      `with Client(${JSON.stringify(url(""))}) as client:`,
+      `    client.publish(${name}, text="moin")`,
+      `    for item in client.follow(${name}):`,
+      "        if isinstance(item, Message):",
+      "            print(item.timestamp, item.user, item.text)",
     ],
   ];
 }

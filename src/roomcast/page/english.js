@@ -1,0 +1,88 @@
+// What the page says in English. What never changes is in index.html too, where each such element names its word.
+
+import { number } from "./language.js";
+
+/** @import { Gap } from "../roomcast.js" */
+
+export const words = {
+  address: "Address",
+  again: "Try now",
+  cancel: "Stop trying",
+  close: "Close",
+  copied: "Copied",
+  copy: "Copy",
+  curlFollow: "Follow in a shell",
+  curlPost: "Publish from a shell",
+  data: "data",
+  discard: "Discard",
+  edit: "Edit",
+  emptyHint: "Send the first message below, or from a terminal:",
+  eventSource: "Follow in any page",
+  invisible: "(nothing visible)",
+  javascript: "Follow and publish with the server’s module",
+  message: "Message",
+  messages: "Messages",
+  name: "Name",
+  noOlder: "This is where what is retained begins.",
+  open: "Open",
+  optional: "optional",
+  pending: "Sending…",
+  python: "Follow and publish in Python",
+  room: "Open a room",
+  rooms: "Rooms",
+  send: "Send",
+  sent: "Stored",
+  themeDark: "Theme: dark",
+  themeLight: "Theme: light",
+  themeSystem: "Theme: as the system’s",
+  today: "Today",
+  use: "Use this room",
+  yesterday: "Yesterday",
+
+  compose: "Write a message",
+  connecting: "Connecting…",
+  live: "Live",
+  offline: "Offline",
+  overloaded: "The server is busy or restarts",
+  reconnecting: "Reconnecting…",
+  stopped: "Stopped",
+  slow: "Still connecting. Many tabs open on this server? A browser lets only six of them connect.",
+
+  /** @param {number} n */
+  catchingUp: (n) => (n ? `Catching up: ${number(n)}` : "Catching up…"),
+  /** @param {string} state @param {string} why */
+  because: (state, why) => `${state.replace("…", "")}: ${why}`,
+  /** @param {number} seconds */
+  countdown: (seconds) => `again in ${seconds} s`,
+  /** @param {number} seconds */
+  retrying: (seconds) => `Not sent yet, tried again in ${seconds} s`,
+  /** @param {string} why */
+  refused: (why) => `Not sent: ${why}`,
+  /** @param {number} n */
+  newer: (n) => `${number(n)} new`,
+  /** @param {number} n @param {string} room */
+  announced: (n, room) => `${number(n)} new messages in ${room}`,
+  /** @param {number} n */
+  unread: (n) => `${number(n)} unread`,
+  /** @param {number} n */
+  followers: (n) => (n === 1 ? "1 follower" : `${number(n)} followers`),
+  /** @param {number} characters */
+  showAll: (characters) => `Show all ${number(characters)} characters`,
+  /** @param {string} room */
+  empty: (room) => ["Nothing in ", room, " yet"],
+  /** @param {number} perSecond @param {number | undefined} ms */
+  pulse: (perSecond, ms) =>
+    `${number(perSecond)} messages a second${ms === undefined ? "" : `, ${number(ms)} ms from stored to shown`}`,
+  /** @param {Gap} gap */
+  gap: ({ lost_at_most: lost, reason, rooms }) => {
+    const why = {
+      trimmed: "they were no longer retained",
+      epoch: "the server’s log was started anew or restored",
+      future: "the server’s log does not reach as far as this page had read",
+      malformed: "the server could not read where this page had left off",
+    }[reason];
+    const where = rooms.length > 1 ? `here and in ${number(rooms.length - 1)} other rooms` : "here";
+    if (lost === null) return `Messages may have been lost ${where}, nobody can know how many: ${why}.`;
+    return `Up to ${lost === 1 ? "1 message was" : `${number(lost)} messages were`} lost ${where}, ${why}.`;
+  },
+};

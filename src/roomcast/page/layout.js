@@ -1,0 +1,67 @@
+// Where each row of the list is: the heights that were measured, and a guess for those that were not, added up.
+
+/** @import { Item } from "./room.js" */
+
+/** The height of a row that was not measured yet. */
+const GUESS = 60;
+
+export class Layout {
+  /** The rows as they were laid out last: a copy, as rows come and go between frames. @type {Item[]} */
+  #items = [];
+  /** Where each row begins, and at last where all end. */
+  #tops = new Float64Array(256);
+
+  /** @param {Item[]} items */
+  lay(items) {
+    const { length } = items;
+    if (this.#tops.length <= length) this.#tops = new Float64Array(2 * length + 2);
+    let top = 0;
+    for (let index = 0; index < length; index += 1) {
+      this.#tops[index] = top;
+      top += heightOf(/** @type {Item} */ (items[index]));
+    }
+    this.#tops[length] = top;
+    if (this.#items.length !== length || this.#items[0] !== items[0] || this.#items.at(-1) !== items.at(-1)) {
+      this.#items = items.slice();
+    }
+  }
+
+  get end() {
+    return this.topOf(this.#items.length);
+  }
+
+  /** @param {number} index */
+  topOf(index) {
+    return this.#tops[index] ?? 0;
+  }
+
+  /**
+   * The last row that begins at or above this height.
+   * @param {number} top
+   */
+  indexAt(top) {
+    let low = 0;
+    let high = Math.max(0, this.#items.length - 1);
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (this.topOf(middle) <= top) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+
+  /**
+   * The row at this height, and how much of it is above.
+   * @param {number} top
+   */
+  at(top) {
+    const index = this.indexAt(top);
+    const item = this.#items[index];
+    return item && { item, above: top - this.topOf(index) };
+  }
+}
+
+/** @param {Item} item */
+export function heightOf(item) {
+  return item.height || GUESS;
+}
