@@ -74,6 +74,10 @@ class Connection:
         self.socket.sendall(b"0\r\n\r\n")
         self.socket.close()
 
+    def end_and_keep(self) -> None:
+        """A clean end, and the connection stays for another request."""
+        self.socket.sendall(b"0\r\n\r\n")
+
     def cut(self) -> None:
         """An end that is none."""
         self.socket.close()
@@ -223,6 +227,10 @@ class Bounded:
     def _run(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return aside(call, *args, **kwargs).result(2 * PATIENCE)
 
+    def leave(self) -> None:
+        """Closes the client, whatever it is about."""
+        self.close()
+
     def follow(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         with self._client.follow(*args, **kwargs) as stream:
             while True:
@@ -257,6 +265,10 @@ class Sync:
                     return
         finally:
             self.run(stream.aclose())
+
+    def leave(self) -> None:
+        """Closes the client, whatever it is about."""
+        self.run(self._client.aclose())
 
     def close(self) -> None:
         self.run(self._client.aclose())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import queue
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from roomcast.client import AsyncClient, Client, Gap, Live, Message, Refused, Unreachable
+from roomcast.client import AsyncClient, Client, Gap, Live, Message, Pause, Refused, Unreachable
 from roomcast.errors import Gone, Invalid, KeyReused, LogUnavailable, NotFound, TooLarge
 from tests.client.conftest import MakeClient
 from tests.client.scene import Scene, aside
@@ -258,6 +259,32 @@ def test_a_stream_is_dead_after_two_and_a_half_heartbeats(scene: Scene, client: 
     scene.next().answer("204 No Content")
     thread.join(PATIENCE)
     assert isinstance(pauses[0].error, httpx.ReadTimeout)
+
+
+def test_a_client_that_is_closed_ends_its_streams_and_its_requests_wherever_they_are(
+    scene: Scene, client: MakeClient
+) -> None:
+    one = client(scene.url.removesuffix("/events"), max_delay=600, patience=600)
+    pauses: queue.Queue[Pause] = queue.Queue()
+
+    def follow() -> list[Any]:
+        return [*one.follow("r", on_pause=pauses.put)]
+
+    reading, stream = aside(follow), scene.next().begin()
+    waiting, asked = aside(follow), scene.next()
+    pausing = aside(follow)
+    scene.next().begin().end("retry: 600000\n")
+    assert pauses.get(timeout=PATIENCE).seconds == 600
+    publishing, posted = aside(one.publish, "r", text="x"), scene.next()
+    one.leave()
+    assert [following.result(PATIENCE) for following in (reading, waiting, pausing)] == [[], [], []]
+    with pytest.raises(RuntimeError, match="closed"):
+        publishing.result(PATIENCE)
+    for connection in (stream, asked, posted):
+        connection.wait_until_the_client_is_gone()
+    for call in (one.rooms, lambda: next(iter(one.follow("r")))):
+        with pytest.raises(RuntimeError, match="closed"):
+            call()
 
 
 def test_a_caller_that_takes_nothing_is_not_read_ahead_for(scene: Scene, client: MakeClient) -> None:

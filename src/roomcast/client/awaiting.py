@@ -144,7 +144,7 @@ class AsyncClient:
         return messages.rooms(await self._ask(request.rooms(self.url)))
 
     async def aclose(self) -> None:
-        """Closes every connection, those of streams as well."""
+        """Ends every stream, and every request with `RuntimeError`, in whatever tasks they wait."""
         await self._http.aclose()
 
     async def __aenter__(self) -> Self:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -143,7 +142,8 @@ class Client:
         return messages.rooms(self._ask(request.rooms(self.url)))
 
     def close(self) -> None:
-        """Closes every connection, those of streams as well."""
+        """Ends every stream, and requests with `RuntimeError`, in whatever threads they wait: at once, but for
+        a name that is looked up, or a connection that is made (10 s), just then."""
         self._http.close()
 
     def __enter__(self) -> Self:
@@ -169,4 +169,4 @@ class Client:
                 if (wanted := call.answered(response)) is None:
                     return body
                 pause = wanted
-            time.sleep(pause)
+            self._http.closing.wait(pause)

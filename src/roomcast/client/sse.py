@@ -119,7 +119,12 @@ class EventSource:
         return self
 
     def __next__(self) -> Event | Comment:
-        return next(self._events)
+        try:
+            return next(self._events)
+        except ValueError:  # it is being closed, by another thread, just now
+            if self._driver.closed:
+                raise StopIteration from None
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -162,7 +167,12 @@ class AsyncEventSource:
         return self
 
     async def __anext__(self) -> Event | Comment:
-        return await anext(self._events)
+        try:
+            return await anext(self._events)
+        except RuntimeError:  # it is being closed, by another task, just now
+            if self._driver.closed:
+                raise StopAsyncIteration from None
+            raise
 
     async def __aenter__(self) -> Self:
         return self
