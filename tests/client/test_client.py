@@ -16,7 +16,8 @@ from typing import Any
 import httpx
 import pytest
 
-from roomcast.client import AsyncClient, Client, Gap, Live, Message, Pause, Refused, Unreachable
+from roomcast.client import AsyncClient, Client, Gap, Live, Message, Pause, Refused, Unreachable, request
+from roomcast.client.source import Source
 from roomcast.errors import Gone, Invalid, KeyReused, LogUnavailable, NotFound, TooLarge
 from tests.client.conftest import MakeClient
 from tests.client.scene import Scene, aside
@@ -259,6 +260,44 @@ def test_a_stream_is_dead_after_two_and_a_half_heartbeats(scene: Scene, client: 
     scene.next().answer("204 No Content")
     thread.join(PATIENCE)
     assert isinstance(pauses[0].error, httpx.ReadTimeout)
+
+
+def test_a_server_with_slower_heartbeats_is_given_twice_as_long_until_one_is_heard(
+    scene: Scene, client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request, "_HEARTBEAT", 0.1)
+    pauses: queue.Queue[Pause] = queue.Queue()
+    one = client(scene.url.removesuffix("/events"), max_delay=0.0)
+    following = aside(lambda: [*one.follow("r", on_pause=pauses.put)])
+    for seconds in (0.25, 0.5, 1.0):
+        asked = scene.next()
+        began = time.monotonic()
+        asked.begin()
+        assert isinstance(pauses.get(timeout=PATIENCE).error, httpx.ReadTimeout)
+        assert time.monotonic() - began >= seconds
+    scene.next().answer("204 No Content")
+    assert following.result(PATIENCE) == []
+
+
+def silent_for(source: Source, *, answered: bool = True, heartbeat: bool = False) -> float | None:
+    """How long the next stream may be silent, after one that was."""
+    if answered:
+        source.opened()
+        for item in source.feed(b"data: x\n\n" + b":\n" * heartbeat):
+            source.take(item)
+    source.ended(httpx.ReadTimeout("silence"))
+    return source.read_timeout
+
+
+def test_how_long_a_stream_may_be_silent_is_learned_only_from_one_that_came_and_had_no_heartbeat() -> None:
+    source = Source(read_timeout=40.0, learns=True)
+    assert silent_for(source, answered=False) == 40
+    assert silent_for(source) == 80
+    assert silent_for(source, heartbeat=True) == 80
+    assert silent_for(source) == 80
+    source = Source(read_timeout=40.0, learns=True)
+    assert [silent_for(source) for _ in range(5)] == [80, 160, 320, 600, 600]
+    assert silent_for(Source(read_timeout=40.0)) == 40
 
 
 def test_a_client_that_is_closed_ends_its_streams_and_its_requests_wherever_they_are(

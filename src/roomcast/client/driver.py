@@ -6,6 +6,7 @@ that just goes away, as `break` does, ends the connection there and then, and no
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any
@@ -45,6 +46,9 @@ class _Driver:
         self._on_pause = on_pause
         self._network: Any = None
         """httpcore's end of the connection, while there is one; also before it is answered."""
+
+    def _next_ask(self) -> Ask:
+        return dataclasses.replace(self._ask, read_timeout=self.source.read_timeout)
 
     def _opened(self, response: httpx.Response) -> None:
         self.source.opened()
@@ -92,7 +96,7 @@ class Driver(_Driver):
             self.at_once = False
             error: Exception | None = None
             try:
-                response = self._http.send(self._ask, self.source.headers(), self.connected)
+                response = self._http.send(self._next_ask(), self.source.headers(), self.connected)
                 try:
                     if response.status_code == 204:
                         return
@@ -144,7 +148,7 @@ class AsyncDriver(_Driver):
             self.at_once = False
             error: Exception | None = None
             try:
-                response = await self._http.send(self._ask, self.source.headers(), self.connected)
+                response = await self._http.send(self._next_ask(), self.source.headers(), self.connected)
                 try:
                     if response.status_code == 204:
                         return

@@ -65,9 +65,14 @@ def connect(
     called with each stream's response, `on_pause` before each pause; what they raise ends the stream. `more` goes
     to httpx's client."""
     source = Source(
-        last_event_id=last_event_id, retry=retry, max_delay=max_delay, max_block=max_block, again_on=again_on
+        last_event_id=last_event_id,
+        retry=retry,
+        max_delay=max_delay,
+        max_block=max_block,
+        again_on=again_on,
+        read_timeout=read_timeout,
     )
-    ask = Ask(method, url, body.encode() if isinstance(body, str) else body, [], read_timeout)
+    ask = Ask(method, url, body.encode() if isinstance(body, str) else body)
     http = Http(Options(headers, auth, proxy, more))
     return EventSource(http, ask, source, comments=comments, on_open=on_open, on_pause=on_pause, owner=True)
 
@@ -94,9 +99,14 @@ def aconnect(
     """`connect` for an event loop: `async with`, `async for`. The functions for `headers`, `auth` and `proxy` may
     be coroutines."""
     source = Source(
-        last_event_id=last_event_id, retry=retry, max_delay=max_delay, max_block=max_block, again_on=again_on
+        last_event_id=last_event_id,
+        retry=retry,
+        max_delay=max_delay,
+        max_block=max_block,
+        again_on=again_on,
+        read_timeout=read_timeout,
     )
-    ask = Ask(method, url, body.encode() if isinstance(body, str) else body, [], read_timeout)
+    ask = Ask(method, url, body.encode() if isinstance(body, str) else body)
     http = AsyncHttp(Options(headers, auth, proxy, more))
     return AsyncEventSource(http, ask, source, comments=comments, on_open=on_open, on_pause=on_pause, owner=True)
 
