@@ -9,7 +9,8 @@ import queue
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import Any, Self
 
 from roomcast.client import AsyncClient, Client
@@ -17,6 +18,20 @@ from roomcast.client.sse import Pause, aconnect, connect
 from tests.running import PATIENCE
 
 END = "the end"
+
+
+def aside(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Future[Any]:
+    """Calls it in a thread that keeps neither the test nor the program, whatever becomes of it."""
+    result: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(call(*args, **kwargs))
+        except BaseException as error:
+            result.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return result
 
 
 class Connection:
@@ -58,6 +73,10 @@ class Connection:
         self.send(*pieces)
         self.socket.sendall(b"0\r\n\r\n")
         self.socket.close()
+
+    def end_and_keep(self) -> None:
+        """A clean end, and the connection stays for another request."""
+        self.socket.sendall(b"0\r\n\r\n")
 
     def cut(self) -> None:
         """An end that is none."""
@@ -196,6 +215,31 @@ class Ears:
             self._heard.put(error)
 
 
+class Bounded:
+    """A `Client` of which no call lasts for ever."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._client = Client(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args, **kwargs: self._run(getattr(self._client, name), *args, **kwargs)
+
+    def _run(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return aside(call, *args, **kwargs).result(2 * PATIENCE)
+
+    def leave(self) -> None:
+        """Closes the client, whatever it is about."""
+        self.close()
+
+    def follow(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        with self._client.follow(*args, **kwargs) as stream:
+            while True:
+                try:
+                    yield self._run(next, stream)
+                except StopIteration:
+                    return
+
+
 class Sync:
     """An `AsyncClient` by the calls of `Client`, so that one test is for both. Its loop runs in a thread."""
 
@@ -222,6 +266,10 @@ class Sync:
         finally:
             self.run(stream.aclose())
 
+    def leave(self) -> None:
+        """Closes the client, whatever it is about."""
+        self.run(self._client.aclose())
+
     def close(self) -> None:
         self.run(self._client.aclose())
         self.run(self._loop.shutdown_asyncgens())
@@ -230,4 +278,4 @@ class Sync:
         self._loop.close()
 
 
-CLIENTS: dict[str, Any] = {"sync": Client, "async": Sync}
+CLIENTS: dict[str, Any] = {"sync": Bounded, "async": Sync}

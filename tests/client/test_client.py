@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import queue
 import subprocess
 import sys
 import threading
@@ -15,10 +16,11 @@ from typing import Any
 import httpx
 import pytest
 
-from roomcast.client import AsyncClient, Client, Gap, Live, Message, Refused, Unreachable
+from roomcast.client import AsyncClient, Client, Gap, Live, Message, Pause, Refused, Unreachable, request
+from roomcast.client.source import Source
 from roomcast.errors import Gone, Invalid, KeyReused, LogUnavailable, NotFound, TooLarge
 from tests.client.conftest import MakeClient
-from tests.client.scene import Scene
+from tests.client.scene import Scene, aside
 from tests.conftest import Serve
 from tests.running import PATIENCE, Running, wait_for
 
@@ -141,7 +143,7 @@ def test_a_publish_whose_answer_is_lost_is_sent_again_with_the_same_key(scene: S
         "timestamp": "2026-11-22T06:27:00.123Z",
     }
     results: list[Any] = []
-    thread = threading.Thread(target=lambda: results.append(one.publish("r", text="x")))
+    thread = threading.Thread(target=lambda: results.append(one.publish("r", text="x")), daemon=True)
     thread.start()
     asked = [scene.next()]
     asked[-1].cut()
@@ -174,7 +176,7 @@ def test_retry_after_is_waited_for_and_patience_ends_it(scene: Scene, client: Ma
             one.publish("developers", text="x")
         errors.append(error)
 
-    thread = threading.Thread(target=publish)
+    thread = threading.Thread(target=publish, daemon=True)
     thread.start()
     scene.next().answer(
         "503 Service Unavailable",
@@ -211,7 +213,7 @@ def test_an_answer_that_is_not_roomcasts_is_refused(
                 call()
             errors.append(error.value)
 
-        thread = threading.Thread(target=ask)
+        thread = threading.Thread(target=ask, daemon=True)
         thread.start()
         scene.next().answer(status, *fields, body=body)
         thread.join(PATIENCE)
@@ -224,7 +226,7 @@ def test_a_follow_outlives_what_a_proxy_answers_while_its_server_restarts(
 ) -> None:
     one = client(scene.url.removesuffix("/events"), max_delay=0.01)
     heard: list[Any] = []
-    thread = threading.Thread(target=lambda: heard.extend(one.follow("r", replay="none")))
+    thread = threading.Thread(target=lambda: heard.extend(one.follow("r", replay="none")), daemon=True)
     thread.start()
     for status in ("502 Bad Gateway", "503 Service Unavailable", "504 Gateway Timeout", "429 Too Many Requests"):
         scene.next().answer(status)
@@ -240,7 +242,7 @@ def test_a_follow_outlives_what_a_proxy_answers_while_its_server_restarts(
 def test_events_that_only_later_servers_know_are_passed_over(scene: Scene, client: MakeClient) -> None:
     one = client(scene.url.removesuffix("/events"))
     heard: list[Any] = []
-    thread = threading.Thread(target=lambda: heard.extend(islice(one.follow("r"), 1)))
+    thread = threading.Thread(target=lambda: heard.extend(islice(one.follow("r"), 1)), daemon=True)
     thread.start()
     scene.next().begin().send(
         'id: abcd-1\nevent: roomcast.presence\ndata: {}\n\nid: abcd-1\nevent: live\ndata: {"replayed":0}\n\n'
@@ -252,12 +254,76 @@ def test_events_that_only_later_servers_know_are_passed_over(scene: Scene, clien
 def test_a_stream_is_dead_after_two_and_a_half_heartbeats(scene: Scene, client: MakeClient) -> None:
     pauses: list[Any] = []
     one = client(scene.url.removesuffix("/events"), heartbeat=0.1, max_delay=0.01)
-    thread = threading.Thread(target=lambda: [*one.follow("r", on_pause=pauses.append)])
+    thread = threading.Thread(target=lambda: [*one.follow("r", on_pause=pauses.append)], daemon=True)
     thread.start()
     scene.next().begin().send(":\n")
     scene.next().answer("204 No Content")
     thread.join(PATIENCE)
     assert isinstance(pauses[0].error, httpx.ReadTimeout)
+
+
+def test_a_server_with_slower_heartbeats_is_given_twice_as_long_until_one_is_heard(
+    scene: Scene, client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request, "_HEARTBEAT", 0.1)
+    pauses: queue.Queue[Pause] = queue.Queue()
+    one = client(scene.url.removesuffix("/events"), max_delay=0.0)
+    following = aside(lambda: [*one.follow("r", on_pause=pauses.put)])
+    for seconds in (0.25, 0.5, 1.0):
+        asked = scene.next()
+        began = time.monotonic()
+        asked.begin()
+        assert isinstance(pauses.get(timeout=PATIENCE).error, httpx.ReadTimeout)
+        assert time.monotonic() - began >= seconds
+    scene.next().answer("204 No Content")
+    assert following.result(PATIENCE) == []
+
+
+def silent_for(source: Source, *, answered: bool = True, heartbeat: bool = False) -> float | None:
+    """How long the next stream may be silent, after one that was."""
+    if answered:
+        source.opened()
+        for item in source.feed(b"data: x\n\n" + b":\n" * heartbeat):
+            source.take(item)
+    source.ended(httpx.ReadTimeout("silence"))
+    return source.read_timeout
+
+
+def test_how_long_a_stream_may_be_silent_is_learned_only_from_one_that_came_and_had_no_heartbeat() -> None:
+    source = Source(read_timeout=40.0, learns=True)
+    assert silent_for(source, answered=False) == 40
+    assert silent_for(source) == 80
+    assert silent_for(source, heartbeat=True) == 80
+    assert silent_for(source) == 80
+    source = Source(read_timeout=40.0, learns=True)
+    assert [silent_for(source) for _ in range(5)] == [80, 160, 320, 600, 600]
+    assert silent_for(Source(read_timeout=40.0)) == 40
+
+
+def test_a_client_that_is_closed_ends_its_streams_and_its_requests_wherever_they_are(
+    scene: Scene, client: MakeClient
+) -> None:
+    one = client(scene.url.removesuffix("/events"), max_delay=600, patience=600)
+    pauses: queue.Queue[Pause] = queue.Queue()
+
+    def follow() -> list[Any]:
+        return [*one.follow("r", on_pause=pauses.put)]
+
+    reading, stream = aside(follow), scene.next().begin()
+    waiting, asked = aside(follow), scene.next()
+    pausing = aside(follow)
+    scene.next().begin().end("retry: 600000\n")
+    assert pauses.get(timeout=PATIENCE).seconds == 600
+    publishing, posted = aside(one.publish, "r", text="x"), scene.next()
+    one.leave()
+    assert [following.result(PATIENCE) for following in (reading, waiting, pausing)] == [[], [], []]
+    with pytest.raises(RuntimeError, match="closed"):
+        publishing.result(PATIENCE)
+    for connection in (stream, asked, posted):
+        connection.wait_until_the_client_is_gone()
+    for call in (one.rooms, lambda: next(iter(one.follow("r")))):
+        with pytest.raises(RuntimeError, match="closed"):
+            call()
 
 
 def test_a_caller_that_takes_nothing_is_not_read_ahead_for(scene: Scene, client: MakeClient) -> None:
@@ -273,7 +339,7 @@ def test_a_caller_that_takes_nothing_is_not_read_ahead_for(scene: Scene, client:
             if len(taken) == 2:
                 return
 
-    thread = threading.Thread(target=follow)
+    thread = threading.Thread(target=follow, daemon=True)
     thread.start()
     stream = scene.next().begin()
     stream.socket.setblocking(False)
@@ -304,7 +370,8 @@ async def test_a_task_that_is_cancelled_leaves_nothing_behind(server: Running) -
                 pass
 
         tasks = [asyncio.create_task(follow()) for _ in range(5)]
-        await opened.wait()
+        async with asyncio.timeout(PATIENCE):
+            await opened.wait()
         await asyncio.to_thread(wait_for, lambda: server.metric("roomcast_followers") == 5, "the followers")
         for task in tasks:
             task.cancel()
@@ -336,12 +403,12 @@ async def test_cancelling_works_also_while_messages_come_fast(server: Running) -
 
 async def test_a_loop_that_is_left_ends_the_stream_in_both_clients(server: Running) -> None:
     before = asyncio.all_tasks()
-    async with AsyncClient(server.url) as client:
+    async with asyncio.timeout(2 * PATIENCE), AsyncClient(server.url) as client:
         with Client(server.url) as blocking:
             await client.publish("developers", text="x")
             async for _ in client.follow("developers"):
                 break
-            for _ in await asyncio.to_thread(lambda: [*islice(blocking.follow("developers"), 1)]):
+            for _ in await asyncio.wrap_future(aside(lambda: [*islice(blocking.follow("developers"), 1)])):
                 break
             await asyncio.to_thread(wait_for, lambda: server.metric("roomcast_followers") == 0, "the ends")
             assert asyncio.all_tasks() == before
@@ -349,11 +416,9 @@ async def test_a_loop_that_is_left_ends_the_stream_in_both_clients(server: Runni
 
 def test_several_threads_use_one_client(server: Running) -> None:
     with Client(server.url) as client:
-        threads = [threading.Thread(target=client.publish, args=["r"], kwargs={"text": str(n)}) for n in range(20)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(PATIENCE)
+        publishing = [aside(client.publish, "r", text=str(n)) for n in range(20)]
+        for one in publishing:
+            one.result(PATIENCE)
         assert {m.text for m in client.history("r").messages} == {str(n) for n in range(20)}
 
 
@@ -373,7 +438,11 @@ def test_importing_the_client_imports_no_server_and_serving_no_client() -> None:
         ("roomcast.cli, roomcast.server.run, roomcast.server.live", ["httpx", "httpcore", "roomcast.client"]),
     ):
         done = subprocess.run(
-            [sys.executable, "-c", program.format(modules, banned)], capture_output=True, text=True, check=True
+            [sys.executable, "-c", program.format(modules, banned)],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=PATIENCE,
         )
         assert done.stdout == "[]\n"
 

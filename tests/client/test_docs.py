@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.client.scene import aside
 from tests.running import PATIENCE, Running
 from tests.test_docs import ROOT, blocks
 
@@ -30,9 +31,11 @@ async def test_an_example_runs(
     names: dict[str, Any] = {}
     exec(example, names)
     url = server.url if "client.sse" not in example else f"{server.url}/messages?room=developers"
-    running = names["main"](url)
-    if inspect.isawaitable(running):
-        await running
+    async with asyncio.timeout(PATIENCE):
+        if inspect.iscoroutinefunction(names["main"]):
+            await names["main"](url)
+        else:
+            await asyncio.wrap_future(aside(names["main"], url))
     assert said in capsys.readouterr().out
 
 

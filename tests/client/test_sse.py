@@ -440,6 +440,17 @@ def test_closing_wakes_who_reads_and_who_waits(listen: Listen, scene: Scene) -> 
     assert [reading.next(), waiting.next()] == [END, END]
 
 
+def test_closing_wakes_who_waits_for_an_answer_also_behind_a_stream_that_left_its_connection(
+    listen: Listen, scene: Scene
+) -> None:
+    ears = listen()
+    scene.next().begin().end_and_keep()
+    asked = scene.next()
+    ears.close()
+    asked.wait_until_the_client_is_gone()
+    assert ears.next() == END
+
+
 def test_closing_ends_a_pause(listen: Listen, scene: Scene) -> None:
     ears = listen(retry=600.0)
     scene.next().begin().end()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,11 @@ from roomcast.cli import unknown_variables
 from roomcast.commands import COMMANDS, Later
 from tests.commands.shell import environment, run
 from tests.conftest import require
-from tests.running import Running
+from tests.running import PATIENCE, Running
+
+
+def ended(*command: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE, **options)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
@@ -30,7 +35,7 @@ try:
 finally:
     assert "httpx" not in sys.modules
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = ended(sys.executable, "-c", program)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -44,7 +49,7 @@ def test_each_shell_gets_its_script(shell: str) -> None:
 
 def test_the_bash_script_is_bash() -> None:
     script = run("completion", "bash").stdout
-    checked = subprocess.run([require("bash"), "-n"], input=script, text=True, capture_output=True, check=False)
+    checked = ended(require("bash"), "-n", input=script)
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
@@ -71,13 +76,7 @@ def _completed(typed: str, url: str) -> list[str]:
     words = typed.split()
     asked = {"_ROOMCAST_COMPLETE": "bash_complete", "COMP_WORDS": typed, "COMP_CWORD": str(len(words) - 1)}
     program = "from roomcast.cli import main; main(prog_name='roomcast')"
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env=environment(ROOMCAST_URL=url, **asked),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = ended(sys.executable, "-c", program, env=environment(ROOMCAST_URL=url, **asked))
     assert done.stderr == ""
     return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
 

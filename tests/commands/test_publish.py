@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from tests.commands.shell import Program, run
 from tests.conftest import Serve
-from tests.running import Running, wait_for
+from tests.running import PATIENCE, Running, wait_for
 
 
 def history(server: Running, room: str = "developers", limit: int = 1000) -> list[dict[str, Any]]:
@@ -157,8 +158,10 @@ def test_long_input_shows_its_progress_in_a_terminal(server: Running) -> None:
     read, write = os.pipe()
     with Program("publish", "developers", url=server.url, terminal=True, input=read) as publish:
         os.close(read)
+        end = time.monotonic() + PATIENCE
         while "messages stored, " not in publish.out:
-            os.write(write, b"x\n" * 10)
+            assert time.monotonic() < end, publish.out
+            os.write(write, b"x\n" * 10)  # in all less than a pipe holds: it never waits
             publish.look()
         os.close(write)
         assert publish.wait() == 0

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,46 +16,52 @@ import sseclient
 from aiohttp_sse_client.client import EventSource as AiohttpEventSource
 
 from roomcast.client.sse import Event, aconnect, connect
+from tests.client.scene import aside
 from tests.conftest import Serve, require
 from tests.interop.serving import LAST
-from tests.running import PATIENCE, Running, start_uvicorn
+from tests.running import PATIENCE, Running, start_uvicorn, wait_for
 
 ROOT = Path(__file__).parents[2]
 PAID: dict[str, Any] = {"type": "order.paid", "data": {"order": 7}}
 
 
+NEVER = "--heartbeat=600"
+"""Nothing comes where nothing is said: a client that waits in vain has its read time-out."""
+
+
 @contextmanager
-def follow(*command: str) -> Iterator[subprocess.Popen[str]]:
-    """A program that is read as it comes. It is ended where it takes too long: a line that never comes would be
-    waited for without end."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        ending = threading.Timer(3 * PATIENCE, process.kill)
-        ending.start()
-        try:
-            yield process
-        finally:
-            ending.cancel()
-            process.kill()
+def following(folder: Path, *command: str) -> Iterator[Running]:
+    """A program that prints a stream."""
+    program = Running([*command], folder)
+    try:
+        yield program
+    finally:
+        program.kill()
 
 
-def test_curl_shows_history_and_then_each_message_at_once(server: Running) -> None:
+def lines(program: Running, count: int) -> list[str]:
+    """Its first lines, waited for."""
+    wait_for(lambda: program.said().count("\n") >= count, f"{count} lines")
+    return program.said().split("\n")[:count]
+
+
+def test_curl_shows_history_and_then_each_message_at_once(server: Running, tmp_path: Path) -> None:
     curl = require("curl")
     first = server.publish("a")
     url = f"{server.url}/messages?room=developers"
-    with follow(curl, "--silent", "--no-buffer", "--max-time", str(PATIENCE), url) as process:
-        assert process.stdout
-        lines = [process.stdout.readline() for _ in range(4)]
-        assert lines == ["retry: 3000\n", f"id: {first['id']}\n", f"data: {_compact(first)}\n", "\n"]
-        assert [process.stdout.readline() for _ in range(4)][1] == "event: live\n"
+    with following(tmp_path, curl, "--silent", "--no-buffer", url) as program:
+        assert lines(program, 4) == ["retry: 3000", f"id: {first['id']}", f"data: {_compact(first)}", ""]
+        assert lines(program, 8)[5] == "event: live"
         second = server.publish("b", **PAID)
-        lines = [process.stdout.readline() for _ in range(4)]
-        assert lines == [f"id: {second['id']}\n", "event: order.paid\n", f"data: {_compact(second)}\n", "\n"]
+        expected = [f"id: {second['id']}", "event: order.paid", f"data: {_compact(second)}", ""]
+        assert lines(program, 12)[8:] == expected
         assert server.terminate() == 0
-        assert process.stdout.read().startswith("retry: ")
-        assert process.wait(PATIENCE) == 0  # a clean end: 18 would be a cut transfer
+        assert lines(program, 13)[12].startswith("retry: ")
+        assert program.process.wait(PATIENCE) == 0  # a clean end: 18 would be a cut transfer
 
 
-def test_httpx_sse_reads_it(server: Running) -> None:
+def test_httpx_sse_reads_it(serve: Serve) -> None:
+    server = serve(NEVER)
     stored = [server.publish("a"), server.publish("b\nc", **PAID)]
     with httpx.Client(timeout=PATIENCE) as client:
         url = f"{server.url}/messages?room=developers"
@@ -70,7 +74,8 @@ def test_httpx_sse_reads_it(server: Running) -> None:
             assert seen[0].retry == 3000
 
 
-def test_sseclient_py_reads_it(server: Running) -> None:
+def test_sseclient_py_reads_it(serve: Serve) -> None:
+    server = serve(NEVER)
     stored = [server.publish("a"), server.publish("b\nc\u2028", **PAID)]
     url = f"{server.url}/messages?room=developers"
     with httpx.stream("GET", url, timeout=PATIENCE) as response:
@@ -100,11 +105,12 @@ async def test_our_client_follows_and_resumes_what_other_servers_send(tmp_path: 
         url = f"{server.url}/{framework}"
         expected = [Event("number", json.dumps(n), str(n)) for n in range(1, LAST + 1)]
         with connect(url) as source:
-            assert [_numbers(event) for _, event in zip(expected, source, strict=False)] == expected
-        async with aconnect(url) as following:
-            assert [_numbers(await anext(following)) for _ in expected] == expected
+            reading = aside(lambda: [_numbers(event) for _, event in zip(expected, source, strict=False)])
+            assert await asyncio.wait_for(asyncio.wrap_future(reading), PATIENCE) == expected
+        async with asyncio.timeout(PATIENCE), aconnect(url) as events:
+            assert [_numbers(await anext(events)) for _ in expected] == expected
             if framework == "sse-starlette":  # it says when it is over
-                assert [event async for event in following] == []
+                assert [event async for event in events] == []
     finally:
         server.kill()
 
@@ -115,33 +121,33 @@ def _numbers(event: Any) -> Event:
     return Event(event.type, json.dumps(said["n"]), event.id)
 
 
-def test_npm_eventsource_resumes_over_a_restart(serve: Serve) -> None:
+def test_npm_eventsource_resumes_over_a_restart(serve: Serve, tmp_path: Path) -> None:
     server = serve()
     node = require("node")
     script = Path(__file__).with_name("follow.mjs")
     stored = [server.publish("a")]
-    with follow(node, str(script), f"{server.url}/messages?room=developers") as process:
-        assert [name for name, *_ in _rows(process, 2)] == ["message", "live"]
+    with following(tmp_path, node, str(script), f"{server.url}/messages?room=developers") as program:
+        wait_for(lambda: [name for name, *_ in _rows(program)] == ["message", "live"], "the replay")
         server.kill()
-        assert next(_rows(process, 1)) == ["error", 0]
+        program.wait_until_it_says(r'\["error",0\]')
         again = serve(f"--port={server.port}")
         stored += [again.publish("b"), again.publish("c", **PAID)]
-        seen: list[Any] = []
-        while len(seen) < 3:
-            row = next(_rows(process, 1))
-            if row[0] != "error":
-                seen.append(row)
-        assert seen[:2] == [
+        wait_for(lambda: len(_messages(program)) == 3, "what came meanwhile")
+        assert _messages(program) == [
+            ["message", stored[0]["id"], stored[0]],
             ["message", stored[1]["id"], stored[1]],
             ["order.paid", stored[2]["id"], stored[2]],
         ]
-        assert seen[2] == ["live", stored[2]["id"], {"replayed": 2}]
 
 
-def _rows(process: subprocess.Popen[str], count: int) -> Iterator[Any]:
-    assert process.stdout
-    for _ in range(count):
-        yield json.loads(process.stdout.readline())
+def _rows(program: Running) -> list[Any]:
+    """What its listeners were given, without the failed attempts."""
+    whole = program.said().split("\n")[:-1]
+    return [row for row in map(json.loads, whole) if row[0] != "error"]
+
+
+def _messages(program: Running) -> list[Any]:
+    return [row for row in _rows(program) if row[0] != "live"]
 
 
 def _compact(message: dict[str, Any]) -> str:

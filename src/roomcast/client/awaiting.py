@@ -59,9 +59,9 @@ class AsyncClient:
 
     `headers`, `auth` (a bearer token, a user and a password, or what httpx takes) and `proxy` may be functions or
     coroutine functions, called for each request. `heartbeat` is the server's, in seconds: a stream that says
-    nothing for 2.5 of them is dead. `patience`: seconds in which a request is tried again where the server is
-    away. `max_delay`: seconds between two connections of a stream at most. `more` goes to httpx's client, such as
-    `verify`.
+    nothing for 2.5 of them is dead; by default it is 15, until a server turns out to be slower. `patience`:
+    seconds in which a request is tried again where the server is away. `max_delay`: seconds between two
+    connections of a stream at most. `more` goes to httpx's client, such as `verify`.
 
     Requests raise the server's own errors (`roomcast.errors`: `Invalid`, `TooLarge`, `KeyReused`, …),
     `Unreachable` where there was no answer in time, and `Refused` where it is none of roomcast's."""
@@ -73,7 +73,7 @@ class AsyncClient:
         headers: AsyncGiven[Headers | None] = None,
         auth: AsyncGiven[Auth] = None,
         proxy: AsyncGiven[Proxy] = None,
-        heartbeat: float = 15.0,
+        heartbeat: float | None = None,
         patience: float = 30.0,
         max_delay: float = 60.0,
         **more: Any,
@@ -98,8 +98,14 @@ class AsyncClient:
         It starts at `last_event_id`, else `since`, else `replay` (`all` by default), and connects when it is
         first iterated. `on_open` is called with each stream's response, `on_pause` before each pause; what they
         raise ends it. Raises `Invalid`, and `Refused`."""
-        source = Source(last_event_id=last_event_id or "", max_delay=self._max_delay, again_on=AGAIN_ON)
-        ask = request.follow(self.url, rooms, since, replay, self._heartbeat)
+        source = Source(
+            last_event_id=last_event_id or "",
+            max_delay=self._max_delay,
+            again_on=AGAIN_ON,
+            read_timeout=request.silence(self._heartbeat),
+            learns=self._heartbeat is None,
+        )
+        ask = request.follow(self.url, rooms, since, replay)
         return AsyncFollower(AsyncEventSource(self._http, ask, source, on_open=on_open, on_pause=on_pause))
 
     async def publish(
@@ -144,7 +150,7 @@ class AsyncClient:
         return messages.rooms(await self._ask(request.rooms(self.url)))
 
     async def aclose(self) -> None:
-        """Closes every connection, those of streams as well."""
+        """Ends every stream, and every request with `RuntimeError`, in whatever tasks they wait."""
         await self._http.aclose()
 
     async def __aenter__(self) -> Self:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -59,8 +58,9 @@ class Client:
 
     `headers`, `auth` (a bearer token, a user and a password, or what httpx takes) and `proxy` may be functions,
     called for each request. `heartbeat` is the server's, in seconds: a stream that says nothing for 2.5 of them
-    is dead. `patience`: seconds in which a request is tried again where the server is away. `max_delay`: seconds
-    between two connections of a stream at most. `more` goes to httpx's client, such as `verify`.
+    is dead; by default it is 15, until a server turns out to be slower. `patience`: seconds in which a request is
+    tried again where the server is away. `max_delay`: seconds between two connections of a stream at most. `more`
+    goes to httpx's client, such as `verify`.
 
     Requests raise the server's own errors (`roomcast.errors`: `Invalid`, `TooLarge`, `KeyReused`, …),
     `Unreachable` where there was no answer in time, and `Refused` where it is none of roomcast's."""
@@ -72,7 +72,7 @@ class Client:
         headers: Given[Headers | None] = None,
         auth: Given[Auth] = None,
         proxy: Given[Proxy] = None,
-        heartbeat: float = 15.0,
+        heartbeat: float | None = None,
         patience: float = 30.0,
         max_delay: float = 60.0,
         **more: Any,
@@ -97,8 +97,14 @@ class Client:
         It starts at `last_event_id`, else `since`, else `replay` (`all` by default), and connects when it is
         first iterated. `on_open` is called with each stream's response, `on_pause` before each pause; what they
         raise ends it. Raises `Invalid`, and `Refused`."""
-        source = Source(last_event_id=last_event_id or "", max_delay=self._max_delay, again_on=AGAIN_ON)
-        ask = request.follow(self.url, rooms, since, replay, self._heartbeat)
+        source = Source(
+            last_event_id=last_event_id or "",
+            max_delay=self._max_delay,
+            again_on=AGAIN_ON,
+            read_timeout=request.silence(self._heartbeat),
+            learns=self._heartbeat is None,
+        )
+        ask = request.follow(self.url, rooms, since, replay)
         return Follower(EventSource(self._http, ask, source, on_open=on_open, on_pause=on_pause))
 
     def publish(
@@ -143,7 +149,8 @@ class Client:
         return messages.rooms(self._ask(request.rooms(self.url)))
 
     def close(self) -> None:
-        """Closes every connection, those of streams as well."""
+        """Ends every stream, and requests with `RuntimeError`, in whatever threads they wait: at once, but for
+        a name that is looked up, or a connection that is made (10 s), just then."""
         self._http.close()
 
     def __enter__(self) -> Self:
@@ -169,4 +176,4 @@ class Client:
                 if (wanted := call.answered(response)) is None:
                     return body
                 pause = wanted
-            time.sleep(pause)
+            self._http.closing.wait(pause)

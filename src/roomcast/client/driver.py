@@ -6,21 +6,18 @@ that just goes away, as `break` does, ends the connection there and then, and no
 
 from __future__ import annotations
 
-import socket
+import dataclasses
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import suppress
 from typing import Any
 
 import anyio
 import httpx
 
-from roomcast.client.errors import MAX_EXPLANATION, Busy
-from roomcast.client.http import Ask, AsyncHttp, Http
+from roomcast.client.errors import MAX_EXPLANATION, Busy, Closed
+from roomcast.client.http import Ask, AsyncHttp, Http, shut_down
 from roomcast.client.source import Pause, Source, is_final
 from roomcast.wire.decode import Comment, Event
-
-_CONNECTED = ("connect_tcp.complete", "connect_unix_socket.complete", "start_tls.complete")
 
 OnOpen = Callable[[httpx.Response], object]
 OnPause = Callable[[Pause], object]
@@ -50,6 +47,9 @@ class _Driver:
         self._network: Any = None
         """httpcore's end of the connection, while there is one; also before it is answered."""
 
+    def _next_ask(self) -> Ask:
+        return dataclasses.replace(self._ask, read_timeout=self.source.read_timeout)
+
     def _opened(self, response: httpx.Response) -> None:
         self.source.opened()
         self._network = response.extensions["network_stream"]
@@ -75,19 +75,19 @@ class Driver(_Driver):
         super().__init__(ask, source, **options)  # type: ignore[arg-type]
         self._http = http
         self._awake = threading.Event()
+        http.keep(self)
 
     def hang_up(self) -> None:
         """Ends the connection, or the pause."""
         self._awake.set()
         if self._network:
-            _shut_down(self._network)
+            shut_down(self._network)
 
-    def trace(self, name: str, info: dict[str, Any]) -> None:
-        """Is told by httpcore when there is a connection."""
-        if name.endswith(_CONNECTED):
-            self._network = info["return_value"]
-            if self.closed:
-                self.hang_up()
+    def connected(self, network: Any) -> None:
+        """There is a connection, and no answer yet."""
+        self._network = network
+        if self.closed:
+            self.hang_up()
 
     def run(self) -> Generator[Event | Comment]:
         """All that comes, over all connections."""
@@ -96,7 +96,7 @@ class Driver(_Driver):
             self.at_once = False
             error: Exception | None = None
             try:
-                response = self._http.send(self._ask, self.source.headers(), self.trace)
+                response = self._http.send(self._next_ask(), self.source.headers(), self.connected)
                 try:
                     if response.status_code == 204:
                         return
@@ -113,6 +113,9 @@ class Driver(_Driver):
                     response.close()
             except (httpx.TransportError, Busy) as failure:
                 error = failure
+            except Closed:
+                if not self.closed:
+                    raise
             if seconds := self._ended(error):
                 self._awake.wait(seconds)
 
@@ -124,6 +127,7 @@ class AsyncDriver(_Driver):
         super().__init__(ask, source, **options)  # type: ignore[arg-type]
         self._http = http
         self._awake = anyio.Event()
+        http.keep(self)
 
     async def hang_up(self) -> None:
         """Ends the connection, or the pause."""
@@ -131,12 +135,11 @@ class AsyncDriver(_Driver):
         if self._network:
             await self._network.aclose()
 
-    async def trace(self, name: str, info: dict[str, Any]) -> None:
-        """Is told by httpcore when there is a connection."""
-        if name.endswith(_CONNECTED):
-            self._network = info["return_value"]
-            if self.closed:
-                await self.hang_up()
+    async def connected(self, network: Any) -> None:
+        """There is a connection, and no answer yet."""
+        self._network = network
+        if self.closed:
+            await self.hang_up()
 
     async def run(self) -> AsyncGenerator[Event | Comment]:
         """All that comes, over all connections."""
@@ -145,7 +148,7 @@ class AsyncDriver(_Driver):
             self.at_once = False
             error: Exception | None = None
             try:
-                response = await self._http.send(self._ask, self.source.headers(), self.trace)
+                response = await self._http.send(self._next_ask(), self.source.headers(), self.connected)
                 try:
                     if response.status_code == 204:
                         return
@@ -162,15 +165,12 @@ class AsyncDriver(_Driver):
                     await response.aclose()
             except (httpx.TransportError, Busy) as failure:
                 error = failure
+            except Closed:
+                if not self.closed:
+                    raise
             if seconds := self._ended(error):
                 with anyio.move_on_after(seconds):
                     await self._awake.wait()
-
-
-def _shut_down(network: Any) -> None:
-    """Wakes the thread that reads; closing the socket would not. TLS says no goodbye: that thread may be in it."""
-    with suppress(OSError):
-        socket.socket.shutdown(network.get_extra_info("socket"), socket.SHUT_RDWR)
 
 
 def _beginning(response: httpx.Response) -> bytes:

@@ -50,6 +50,13 @@ class Refused(RoomcastError):
         """The answer's status; 0 where there is none, as for a redirection that leads nowhere."""
 
 
+class Closed(RuntimeError):
+    """The client was closed, before or meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__("the client is closed")
+
+
 class Busy(Exception):  # inside the client only: becomes a pause, or what it is caused by
     """Another attempt may have a better answer."""
 

@@ -4,14 +4,17 @@ lead somewhere, timeouts that fit a stream."""
 from __future__ import annotations
 
 import inspect
+import socket
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
+from weakref import WeakSet
 
 import httpx
 
-from roomcast.client.errors import Refused
+from roomcast.client.errors import Closed, Refused
 
 T = TypeVar("T")
 Given: TypeAlias = T | Callable[[], T]
@@ -28,6 +31,16 @@ Extra = Sequence[tuple[str, str | bytes]]
 Trace = Callable[[str, dict[str, Any]], Any]
 
 CONNECT_SECONDS = 10.0
+_CONNECTED = ("connect_tcp.complete", "connect_unix_socket.complete", "start_tls.complete")
+
+
+class Stream(Protocol):
+    """What a client that is closed must end."""
+
+    closed: bool
+
+    def hang_up(self) -> Any:
+        """Ends the connection, or the pause."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +65,17 @@ class Options:
     more: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of httpx's client, such as `verify` or `transport`."""
 
-    def for_httpx(self, proxy: Proxy, hook: Callable[..., Any]) -> dict[str, Any]:
-        """The arguments of an httpx client. Streams may be many, so its connections are not counted."""
+    def for_httpx(self, proxy: Proxy, hook: Callable[..., Any], for_streams: bool) -> dict[str, Any]:
+        """The arguments of an httpx client. Streams may be many, so its connections are not counted; and none has
+        a connection that another request had: of a new one alone httpcore tells, so that it can be hung up."""
+        limits = self.more.get("limits", httpx.Limits(max_connections=None, max_keepalive_connections=20))
+        if for_streams:
+            limits = httpx.Limits(max_connections=limits.max_connections, max_keepalive_connections=0)
         return {
-            "limits": httpx.Limits(max_connections=None, max_keepalive_connections=20),
             "follow_redirects": True,
             **self.more,
             **({} if proxy is None else {"proxy": proxy}),
+            "limits": limits,
             "event_hooks": {"response": [hook]},
         }
 
@@ -68,30 +85,69 @@ class Http:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._clients: dict[Any, httpx.Client] = {}
-        """One for each proxy there was."""
+        self._clients: dict[tuple[Any, bool], httpx.Client] = {}
+        """Two for each proxy there was: for requests, and for streams."""
         self._lock = threading.Lock()
+        self._networks: WeakSet[Any] = WeakSet()
+        """httpcore's ends of the connections there are."""
+        self._streams: WeakSet[Stream] = WeakSet()
+        self.closing = threading.Event()
 
-    def send(self, ask: Ask, extra: Extra = (), trace: Trace | None = None) -> httpx.Response:
-        """The answer, to be read and closed; `trace` is told of what httpcore does meanwhile. Raises
-        `httpx.TransportError`, and `Refused` for a redirection that leads nowhere."""
+    def keep(self, stream: Stream) -> None:
+        """It ends with this."""
+        with self._lock:
+            self._streams.add(stream)
+
+    def send(self, ask: Ask, extra: Extra = (), stream: Callable[[Any], None] | None = None) -> httpx.Response:
+        """The answer, to be read and closed; a `stream` is told of its connection when there is one. Raises
+        `httpx.TransportError`, `Refused` for a redirection that leads nowhere, and `Closed`."""
         options = self._options
         headers, auth, proxy = (_now(value) for value in (options.headers, options.auth, options.proxy))
+        kind = proxy, stream is not None
         with self._lock:  # of two threads only one makes it
-            if proxy not in self._clients:
-                self._clients[proxy] = httpx.Client(**options.for_httpx(proxy, check_location))
-            client = self._clients[proxy]
+            if self.closing.is_set():
+                raise Closed
+            if kind not in self._clients:
+                self._clients[kind] = httpx.Client(**options.for_httpx(proxy, check_location, kind[1]))
+            client = self._clients[kind]
+
+        def trace(name: str, info: dict[str, Any]) -> None:
+            if name.endswith(_CONNECTED):
+                self._connected(network := info["return_value"])
+                if stream:
+                    stream(network)
+
         try:
             return client.send(
                 _built(client, ask, extra, headers, auth, trace), stream=True, auth=_for_httpx(auth)
             )
         except (httpx.TooManyRedirects, httpx.InvalidURL) as error:
             raise Refused(f"{ask.url}: {error}") from error
+        except RuntimeError:  # httpx's word for the same, where it was closed just now
+            if self.closing.is_set():
+                raise Closed from None
+            raise
+
+    def _connected(self, network: Any) -> None:
+        with self._lock:
+            self._networks.add(network)
+        if self.closing.is_set():
+            shut_down(network)
 
     def close(self) -> None:
-        """Closes every connection."""
-        while self._clients:
-            self._clients.popitem()[1].close()
+        """Ends every request and every stream, in whatever threads they wait."""
+        with self._lock:
+            streams, networks, clients = [*self._streams], [*self._networks], [*self._clients.values()]
+            for stream in streams:
+                stream.closed = True
+            self.closing.set()
+            self._clients.clear()
+        for stream in streams:
+            stream.hang_up()
+        for network in networks:
+            shut_down(network)
+        for client in clients:
+            client.close()
 
 
 class AsyncHttp:
@@ -99,26 +155,58 @@ class AsyncHttp:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._clients: dict[Any, httpx.AsyncClient] = {}
+        self._clients: dict[tuple[Any, bool], httpx.AsyncClient] = {}
+        self._streams: WeakSet[Stream] = WeakSet()
+        self.closing = False
 
-    async def send(self, ask: Ask, extra: Extra = (), trace: Trace | None = None) -> httpx.Response:
+    def keep(self, stream: Stream) -> None:
+        """It ends with this."""
+        self._streams.add(stream)
+
+    async def send(
+        self, ask: Ask, extra: Extra = (), stream: Callable[[Any], Awaitable[None]] | None = None
+    ) -> httpx.Response:
         """As `Http.send`."""
         options = self._options
         headers, auth, proxy = [await _soon(v) for v in (options.headers, options.auth, options.proxy)]
-        if proxy not in self._clients:
-            self._clients[proxy] = httpx.AsyncClient(**options.for_httpx(proxy, _check_location))
-        client = self._clients[proxy]
+        kind = proxy, stream is not None
+        if self.closing:
+            raise Closed
+        if kind not in self._clients:
+            self._clients[kind] = httpx.AsyncClient(**options.for_httpx(proxy, _check_location, kind[1]))
+        client = self._clients[kind]
+
+        async def trace(name: str, info: dict[str, Any]) -> None:
+            if stream and name.endswith(_CONNECTED):
+                await stream(info["return_value"])
+
         try:
             return await client.send(
                 _built(client, ask, extra, headers, auth, trace), stream=True, auth=_for_httpx(auth)
             )
         except (httpx.TooManyRedirects, httpx.InvalidURL) as error:
             raise Refused(f"{ask.url}: {error}") from error
+        except RuntimeError:  # httpx's word for the same, where it was closed just now
+            if self.closing:
+                raise Closed from None
+            raise
 
     async def aclose(self) -> None:
-        """Closes every connection."""
+        """Ends every request and every stream, in whatever tasks they wait."""
+        self.closing = True
+        streams = [*self._streams]
+        for stream in streams:
+            stream.closed = True
+        for stream in streams:
+            await stream.hang_up()
         while self._clients:
             await self._clients.popitem()[1].aclose()
+
+
+def shut_down(network: Any) -> None:
+    """Wakes the thread that reads; closing the socket would not. TLS says no goodbye: that thread may be in it."""
+    with suppress(OSError):
+        socket.socket.shutdown(network.get_extra_info("socket"), socket.SHUT_RDWR)
 
 
 def check_location(response: httpx.Response) -> None:
@@ -159,7 +247,7 @@ def _built(
     extra: Extra,
     headers: Headers | None,
     auth: Auth,
-    trace: Trace | None,
+    trace: Trace,
 ) -> httpx.Request:
     """The caller's headers win over ours."""
     merged: dict[str, tuple[str, str | bytes]] = {
@@ -170,9 +258,8 @@ def _built(
         merged["authorization"] = ("Authorization", f"Bearer {auth}")
     encoded = [(k.encode("ascii"), v if isinstance(v, bytes) else v.encode()) for k, v in merged.values()]
     timeout = httpx.Timeout(CONNECT_SECONDS, read=ask.read_timeout, pool=None)
-    extensions = {"trace": trace} if trace else {}
     return client.build_request(
-        ask.method, ask.url, content=ask.body, headers=encoded, timeout=timeout, extensions=extensions
+        ask.method, ask.url, content=ask.body, headers=encoded, timeout=timeout, extensions={"trace": trace}
     )
 
 

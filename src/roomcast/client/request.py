@@ -19,6 +19,8 @@ Replay = str | int
 
 READ_SECONDS = 30.0
 """Silence after which an answer is no longer waited for."""
+_HEARTBEAT = 15.0
+"""Seconds: the server's, unless it is told otherwise."""
 _SILENCE = 2.5
 """Heartbeats that may fail to come before a stream is dead: one is late with every hiccup of a network."""
 
@@ -49,11 +51,16 @@ def publication(room: str, **fields: Any) -> dict[str, Any]:
     return {"room": room} | {name: value for name, value in given.items() if value is not UNSET}
 
 
-def follow(base: str, rooms: Sequence[str], since: Since | None, replay: Replay | None, heartbeat: float) -> Ask:
+def silence(heartbeat: float | None) -> float:
+    """Seconds after which a stream that says nothing is dead."""
+    return _SILENCE * (_HEARTBEAT if heartbeat is None else heartbeat)
+
+
+def follow(base: str, rooms: Sequence[str], since: Since | None, replay: Replay | None) -> Ask:
     """A stream. Raises `ValueError` where there is no room."""
     if not rooms:
         raise ValueError("name the rooms to follow")
-    return Ask("GET", _messages(base, rooms, since=since, replay=replay), None, [], _SILENCE * heartbeat)
+    return Ask("GET", _messages(base, rooms, since=since, replay=replay))
 
 
 def history(base: str, rooms: Sequence[str], **parameters: Any) -> Ask:

@@ -16,13 +16,15 @@ from typing import NamedTuple
 import httpx
 
 from roomcast.client.errors import Busy, content_type, refusal, retry_after
-from roomcast.wire.decode import MAX_BLOCK, Decoder, Event, Item, Retry
+from roomcast.wire.decode import MAX_BLOCK, Comment, Decoder, Event, Item, Retry
 
 _LEAST = 0.1
 """Seconds that the first pause after an error is spread over at least, where the server wants none."""
 _MOST = 60.0
 """Seconds that a pause is spread over at most."""
 _MOST_DOUBLINGS = 20
+_LONGEST_SILENCE = 600.0
+"""Seconds that are learned at most: a connection that is dead is not waited for any longer."""
 
 
 class Pause(NamedTuple):
@@ -46,11 +48,18 @@ class Source:
         max_delay: float = 3600.0,
         max_block: int = MAX_BLOCK,
         again_on: Collection[int] = (),
+        read_timeout: float | None = None,
+        learns: bool = False,
     ) -> None:
         self.last_event_id = last_event_id
         """Of the last event that was taken; after the end of a connection, of its last block."""
         self.retry = retry
         """Seconds: the server's word, or where it said none the caller's."""
+        self.read_timeout = read_timeout
+        """Seconds of silence after which a connection is dead; None: never."""
+        self._learns = learns
+        """Whether a stream on which nothing comes may be that of a server with slower heartbeats."""
+        self._streaming = False
         self._max_delay = max_delay
         self._max_block = max_block
         self._again_on = again_on
@@ -81,6 +90,7 @@ class Source:
 
     def opened(self) -> None:
         """A stream begins."""
+        self._streaming = True
         self._decoder = Decoder(self.last_event_id, self._max_block)
 
     def feed(self, data: bytes) -> Sequence[Item]:
@@ -94,10 +104,15 @@ class Source:
             self._failures = 0
         elif isinstance(item, Retry):
             self.retry = item.ms / 1000
+        elif isinstance(item, Comment):
+            self._learns = False  # a heartbeat that came in time: who falls silent now is dead
 
     def ended(self, error: Exception | None) -> Pause:
         """A connection, or the attempt to make one, ended."""
         self.last_event_id = self._decoder.last_event_id
+        if self._learns and self._streaming and self.read_timeout and isinstance(error, httpx.ReadTimeout):
+            self.read_timeout = min(2 * self.read_timeout, max(self.read_timeout, _LONGEST_SILENCE))
+        self._streaming = False
         wanted = self.retry
         if isinstance(error, Busy):
             wanted, error = max(wanted, error.seconds), error.error

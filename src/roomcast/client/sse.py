@@ -65,9 +65,14 @@ def connect(
     called with each stream's response, `on_pause` before each pause; what they raise ends the stream. `more` goes
     to httpx's client."""
     source = Source(
-        last_event_id=last_event_id, retry=retry, max_delay=max_delay, max_block=max_block, again_on=again_on
+        last_event_id=last_event_id,
+        retry=retry,
+        max_delay=max_delay,
+        max_block=max_block,
+        again_on=again_on,
+        read_timeout=read_timeout,
     )
-    ask = Ask(method, url, body.encode() if isinstance(body, str) else body, [], read_timeout)
+    ask = Ask(method, url, body.encode() if isinstance(body, str) else body)
     http = Http(Options(headers, auth, proxy, more))
     return EventSource(http, ask, source, comments=comments, on_open=on_open, on_pause=on_pause, owner=True)
 
@@ -94,9 +99,14 @@ def aconnect(
     """`connect` for an event loop: `async with`, `async for`. The functions for `headers`, `auth` and `proxy` may
     be coroutines."""
     source = Source(
-        last_event_id=last_event_id, retry=retry, max_delay=max_delay, max_block=max_block, again_on=again_on
+        last_event_id=last_event_id,
+        retry=retry,
+        max_delay=max_delay,
+        max_block=max_block,
+        again_on=again_on,
+        read_timeout=read_timeout,
     )
-    ask = Ask(method, url, body.encode() if isinstance(body, str) else body, [], read_timeout)
+    ask = Ask(method, url, body.encode() if isinstance(body, str) else body)
     http = AsyncHttp(Options(headers, auth, proxy, more))
     return AsyncEventSource(http, ask, source, comments=comments, on_open=on_open, on_pause=on_pause, owner=True)
 
@@ -119,7 +129,12 @@ class EventSource:
         return self
 
     def __next__(self) -> Event | Comment:
-        return next(self._events)
+        try:
+            return next(self._events)
+        except ValueError:  # it is being closed, by another thread, just now
+            if self._driver.closed:
+                raise StopIteration from None
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -162,7 +177,12 @@ class AsyncEventSource:
         return self
 
     async def __anext__(self) -> Event | Comment:
-        return await anext(self._events)
+        try:
+            return await anext(self._events)
+        except RuntimeError:  # it is being closed, by another task, just now
+            if self._driver.closed:
+                raise StopAsyncIteration from None
+            raise
 
     async def __aenter__(self) -> Self:
         return self
