@@ -174,7 +174,15 @@ def test_what_cannot_work_is_one_clear_sentence(arguments: list[str], words: lis
 
 @pytest.mark.parametrize(
     "argument",
-    ["--port=70000", "--max-messages=0", "--max-messages=many", "--log-format=xml", "--no-such", "extra"],
+    [
+        "--port=70000",
+        "--max-messages=0",
+        "--max-messages=many",
+        "--heartbeat=nan",
+        "--log-format=xml",
+        "--no-such",
+        "extra",
+    ],
 )
 def test_a_bad_option_is_status_2(argument: str) -> None:
     assert refused(argument, status=2)
@@ -245,7 +253,7 @@ def test_a_second_signal_ends_at_once(serve: Serve) -> None:
         server.process.send_signal(signal.SIGTERM)
         wait_for(lambda: _closed(server.port), "the listener's end")
         server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(2) == 128 + signal.SIGTERM
+        assert server.process.wait(PATIENCE) == 128 + signal.SIGTERM
 
 
 def _closed(port: int) -> bool:

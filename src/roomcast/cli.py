@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 import os
 import sys
 import time
@@ -69,11 +70,21 @@ def _option(field: dataclasses.Field[Any]) -> GroupedOption:
     )
 
 
+class _Seconds(click.FloatRange):
+    """Python's `nan` lies in every range, and a timer of it never rings."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is no number of seconds", param, ctx)
+        return number
+
+
 def _type(default: Any, meta: Any) -> Any:
     if "choices" in meta:
         return click.Choice(meta["choices"])
     if "range" in meta:
-        kind = click.IntRange if isinstance(default, int) else click.FloatRange
+        kind = click.IntRange if isinstance(default, int) else _Seconds
         return kind(*meta["range"])
     return None if isinstance(default, (bool, tuple)) else type(default)
 
