@@ -15,7 +15,7 @@ import click
 import httpx
 
 from roomcast.client import Client
-from roomcast.commands import URL_VARIABLE
+from roomcast.commands import URL_VARIABLE, headers
 from roomcast.commands.words import say
 from roomcast.errors import RoomcastError
 
@@ -54,14 +54,6 @@ def nobody_reads() -> None:
     sys.exit(CLOSED_PIPE)
 
 
-def header(text: str) -> tuple[str, str]:
-    """NAME:VALUE as a pair. Raises `click.BadParameter`."""
-    name, colon, value = (part.strip() for part in text.partition(":"))
-    if not colon or not name or not text.isascii() or not text.isprintable():
-        raise click.BadParameter(f"{text!r} is no header: write it as NAME:VALUE", param_hint="--header")
-    return name, value
-
-
 def checked_url(ctx: click.Context, param: click.Parameter, url: str) -> str:
     """Raises `click.BadParameter` where it cannot be a server's."""
     try:
@@ -77,17 +69,12 @@ def checked_url(ctx: click.Context, param: click.Parameter, url: str) -> str:
         good = False
     if not good or parts.query or parts.fragment:
         raise click.BadParameter(f"{url!r} is no server's: write it as {DEFAULT_URL}")
+    trusted = os.environ.get("SSL_CERT_FILE")
+    if trusted and not os.path.isfile(trusted):
+        raise click.BadParameter("there is no such file", param_hint=f"SSL_CERT_FILE={trusted}")
     return url
 
 
-header_option = click.option(
-    "--header",
-    "headers",
-    multiple=True,
-    metavar="NAME:VALUE",
-    callback=lambda ctx, param, values: dict(header(value) for value in values),
-    help="Sent with each request, such as Authorization; may be repeated.",
-)
 _url_option = click.option(
     "--url",
     default=DEFAULT_URL,
@@ -118,4 +105,4 @@ def to_server(function: Callable[..., None]) -> Callable[..., None]:
     def with_server(url: str, headers: dict[str, str], **options: Any) -> None:
         function(Server(url, headers), **options)
 
-    return _url_option(header_option(with_server))
+    return _url_option(headers.option(with_server))

@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import click
 
-from roomcast.client import Follower, Gap, Message, Pause
+from roomcast.client import Follower, Gap, Message, Pause, Unreachable
+from roomcast.client.errors import distrust
 from roomcast.commands import words
 from roomcast.commands.command import CLOSED_PIPE, Command, Server, to_server
 from roomcast.commands.completing import room_names
@@ -106,6 +107,8 @@ class _Connection:
         self._been, self._pausing = True, False
 
     def paused(self, pause: Pause) -> None:
+        if not self._been and (why := distrust(pause.error)):
+            raise Unreachable(f"the server cannot be reached: {why}")
         if words.in_terminal(err=True) or not (self._been or self._pausing):
             words.say(f"{_why(pause)}; next attempt in {pause.seconds:.1f} s")
         self._pausing = True
