@@ -29,6 +29,9 @@ class Command(click.Command):
     """A command that says what is wrong in one sentence, and ends quietly where its user ends it."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        # Of what was closed (`>&-`) Python has None, and the next connection would have its number.
+        sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+        sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
         if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
             ctx.color = False
         if isinstance(
@@ -43,14 +46,22 @@ class Command(click.Command):
             sys.exit(128 + signal.SIGINT)
         except RoomcastError as error:
             say(error.detail)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             say(str(error) or type(error).__name__)
+        except OSError as error:
+            say(str(error) or type(error).__name__)
+            _forget_output()
         sys.exit(1)
 
 
-def nobody_reads() -> None:
-    """Ends the program, whose reader is gone. What is still buffered goes nowhere, and so raises nothing."""
+def _forget_output() -> None:
+    """What is still buffered goes nowhere, and so raises nothing at the end: it cannot be written."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def nobody_reads() -> None:
+    """Ends the program, whose reader is gone."""
+    _forget_output()
     sys.exit(CLOSED_PIPE)
 
 
@@ -61,6 +72,7 @@ def checked_url(ctx: click.Context, param: click.Parameter, url: str) -> str:
         good = (
             parts.scheme in ("http", "https")
             and parts.hostname
+            and parts.hostname.encode("idna")  # what a resolver asks for: raises where that is no name
             and parts.port != 0
             and url.isprintable()
             and url.isascii()

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 
 import click
+import httpx
 
 from roomcast.client import Follower, Gap, Message, Pause, Unreachable
 from roomcast.client.errors import distrust
@@ -117,7 +118,8 @@ class _Connection:
 def _why(pause: Pause) -> str:
     if pause.error is None:
         return "the server ended the stream"
-    return str(pause.error) or type(pause.error).__name__
+    said = str(pause.error) or type(pause.error).__name__
+    return f"the server cannot be reached: {said}" if isinstance(pause.error, httpx.ConnectError) else said
 
 
 def _when_nobody_reads(then: Callable[[], None]) -> threading.Event:

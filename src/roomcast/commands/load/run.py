@@ -150,6 +150,7 @@ def _allow_files(followers: int) -> None:
 
 async def _some_at_once(jobs: Iterable[Callable[[], Awaitable[None]]]) -> None:
     queue = iter(jobs)
+    await next(queue)()  # one alone: where the server is not there, it says so once
 
     async def work() -> None:
         for job in queue:
