@@ -14,6 +14,7 @@ import click
 
 from roomcast import __version__
 from roomcast.commands import COMMANDS, URL_VARIABLE
+from roomcast.commands import headers as given
 from roomcast.errors import CannotStart
 from roomcast.settings import Settings
 
@@ -125,7 +126,7 @@ def serve(ctx: click.Context, /, **options: Any) -> None:
 @click.option("--followers", default=100, show_default=True, type=click.IntRange(1, 15_000))
 @click.option("--publishers", default=4, show_default=True, type=click.IntRange(1, 1_000))
 @click.option("--rooms", default=8, show_default=True, type=click.IntRange(1, 1_000), help="Its own, new ones.")
-@click.option("--header", multiple=True, metavar="NAME:VALUE", help="Sent with each request; repeatable.")
+@given.option
 @click.option("--seed", type=int, help="Repeat the choices of an earlier attack; they are taken at random.")
 def torture(
     url: str,
@@ -133,7 +134,7 @@ def torture(
     followers: int,
     publishers: int,
     rooms: int,
-    header: tuple[str, ...],
+    headers: dict[str, str],
     seed: int | None,
 ) -> None:
     """Attack the server at URL from outside, and see whether a promise breaks.
@@ -151,7 +152,7 @@ def torture(
     plan = Plan(60 * minutes, followers, publishers, rooms, **({} if seed is None else {"seed": seed}))
     table = show.Table()
     try:
-        attack = Attack(Target.parse(url, tuple(_header(text) for text in header)), plan)
+        attack = Attack(Target.parse(url, tuple(headers.items())), plan)
         asyncio.run(show.attack(attack, table))
     except Unusable as error:
         click.echo(f"roomcast: {error}", err=True)
@@ -160,16 +161,9 @@ def torture(
     sys.exit(1 if attack.record.counts["violations"] else 130 if attack.cut_short else 0)
 
 
-def _header(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon or not name.strip() or not text.isprintable() or not text.isascii():
-        raise click.BadParameter(f"{text!r} is no header: write it as NAME:VALUE", param_hint="--header")
-    return name.strip(), value.strip()
-
-
 def unknown_variables() -> list[str]:
     """Variables that look like ours and are not."""
-    known = {URL_VARIABLE, *(variable(field.name) for field in dataclasses.fields(Settings))}
+    known = {URL_VARIABLE, given.VARIABLE, *(variable(field.name) for field in dataclasses.fields(Settings))}
     return sorted(
         name
         for name in os.environ

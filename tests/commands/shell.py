@@ -17,6 +17,8 @@ from typing import Self
 
 from tests.running import PATIENCE
 
+TO_THE_END = 3 * PATIENCE
+"""Seconds that a program may take, of which some wait by themselves: `bench` for what is late."""
 ROOMCAST = [sys.executable, "-m", "roomcast"]
 
 
@@ -36,7 +38,7 @@ def run(
         input=input.encode() if isinstance(input, str) else input,
         env=environment(**({"ROOMCAST_URL": url} if url else {}), **env),
         capture_output=True,
-        timeout=PATIENCE,
+        timeout=TO_THE_END,
         check=False,
     )
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
@@ -81,7 +83,7 @@ class Program:
 
     def wait(self) -> int:
         """Its exit status, after all it has said."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TO_THE_END
         while self._read(end):
             pass
         return self.process.wait(PATIENCE)

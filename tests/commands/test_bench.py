@@ -143,6 +143,7 @@ def test_a_server_that_loses_or_doubles_is_found_out(liar: str, words: str) -> N
     [
         (["http://127.0.0.1:9"], 1, "roomcast: the server cannot be reached"),
         (["ftp://127.0.0.1"], 2, "http://localhost:8080"),
+        (["http://a..b"], 2, "http://localhost:8080"),
         (["--followers=1", "--rooms=2"], 2, "--rooms"),
     ],
 )

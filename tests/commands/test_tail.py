@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 import signal
+import subprocess
 
 import pytest
 
-from tests.commands.shell import Program, run
+from tests.commands.shell import ROOMCAST, TO_THE_END, Program, environment, run
 from tests.conftest import Serve
 from tests.running import Running, wait_for
 
@@ -159,6 +160,22 @@ def test_a_closed_pipe_ends_it_quietly_without_a_further_message(server: Running
         assert tail.err == ""
 
 
+@pytest.mark.parametrize(("closed", "status"), [(">&-", 0), ("2>&-", 0), (">/dev/full", 1)])
+def test_an_output_that_takes_nothing_is_no_accident(server: Running, closed: str, status: int) -> None:
+    server.publish("hello")
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$@" {closed}', "sh", *ROOMCAST, "tail", "developers", "--count=1"],
+        env=environment(ROOMCAST_URL=server.url),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TO_THE_END,
+    )
+    assert done.returncode == status
+    assert (done.stderr == "") == (status == 0)
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
@@ -168,6 +185,7 @@ def test_a_closed_pipe_ends_it_quietly_without_a_further_message(server: Running
         (["developers", "--since=yesterday"], 1, "roomcast: since "),
         (["developers", "--header=nonsense"], 2, "NAME:VALUE"),
         (["developers", "--url=localhost:8080"], 2, "http://localhost:8080"),
+        (["developers", "--url=http://a..b"], 2, "http://localhost:8080"),
         (["developers", "--count=0"], 2, "--count"),
         (["$developers"], 1, "roomcast: room "),
     ],

@@ -6,6 +6,7 @@ what `await live.publish(...)` raises in the server's process, `client.publish(.
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 import httpx
@@ -80,6 +81,15 @@ def refusal(response: httpx.Response, body: bytes) -> RoomcastError:
         f"{response.request.url} answered {response.status_code} {response.reason_phrase} ({content}){said}",
         response.status_code,
     )
+
+
+def distrust(error: BaseException | None) -> str | None:
+    """Why a server's certificate is not trusted, with what helps; None where that is not what is wrong."""
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    if error is None:
+        return None
+    return f"its certificate is not trusted: {error.verify_message} (name the file of its CA in SSL_CERT_FILE)"
 
 
 def content_type(response: httpx.Response) -> str:

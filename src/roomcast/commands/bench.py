@@ -9,7 +9,8 @@ import click
 import uvloop
 
 from roomcast.commands import URL_VARIABLE
-from roomcast.commands.command import DEFAULT_URL, Command, checked_url, header_option
+from roomcast.commands import headers as given
+from roomcast.commands.command import DEFAULT_URL, Command, checked_url
 from roomcast.commands.load.address import Address
 from roomcast.commands.load.run import Plan, Run
 from roomcast.commands.load.table import Busy, Screen, table
@@ -20,7 +21,7 @@ _DRAW = 0.5
 
 @click.command("bench", cls=Command)
 @click.argument("url", default=DEFAULT_URL, envvar=URL_VARIABLE, callback=checked_url)
-@header_option
+@given.option
 @click.option("--followers", default=Plan.followers, show_default=True, type=click.IntRange(1, 60_000))
 @click.option(
     "--rate",

@@ -15,7 +15,7 @@ import click
 import httpx
 
 from roomcast.client import Client
-from roomcast.commands import URL_VARIABLE
+from roomcast.commands import URL_VARIABLE, headers
 from roomcast.commands.words import say
 from roomcast.errors import RoomcastError
 
@@ -29,6 +29,9 @@ class Command(click.Command):
     """A command that says what is wrong in one sentence, and ends quietly where its user ends it."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        # Of what was closed (`>&-`) Python has None, and the next connection would have its number.
+        sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+        sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
         if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
             ctx.color = False
         if isinstance(
@@ -43,23 +46,23 @@ class Command(click.Command):
             sys.exit(128 + signal.SIGINT)
         except RoomcastError as error:
             say(error.detail)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             say(str(error) or type(error).__name__)
+        except OSError as error:
+            say(str(error) or type(error).__name__)
+            _forget_output()
         sys.exit(1)
 
 
-def nobody_reads() -> None:
-    """Ends the program, whose reader is gone. What is still buffered goes nowhere, and so raises nothing."""
+def _forget_output() -> None:
+    """What is still buffered goes nowhere, and so raises nothing at the end: it cannot be written."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def nobody_reads() -> None:
+    """Ends the program, whose reader is gone."""
+    _forget_output()
     sys.exit(CLOSED_PIPE)
-
-
-def header(text: str) -> tuple[str, str]:
-    """NAME:VALUE as a pair. Raises `click.BadParameter`."""
-    name, colon, value = (part.strip() for part in text.partition(":"))
-    if not colon or not name or not text.isascii() or not text.isprintable():
-        raise click.BadParameter(f"{text!r} is no header: write it as NAME:VALUE", param_hint="--header")
-    return name, value
 
 
 def checked_url(ctx: click.Context, param: click.Parameter, url: str) -> str:
@@ -69,6 +72,7 @@ def checked_url(ctx: click.Context, param: click.Parameter, url: str) -> str:
         good = (
             parts.scheme in ("http", "https")
             and parts.hostname
+            and parts.hostname.encode("idna")  # what a resolver asks for: raises where that is no name
             and parts.port != 0
             and url.isprintable()
             and url.isascii()
@@ -77,17 +81,12 @@ def checked_url(ctx: click.Context, param: click.Parameter, url: str) -> str:
         good = False
     if not good or parts.query or parts.fragment:
         raise click.BadParameter(f"{url!r} is no server's: write it as {DEFAULT_URL}")
+    trusted = os.environ.get("SSL_CERT_FILE")
+    if trusted and not os.path.isfile(trusted):
+        raise click.BadParameter("there is no such file", param_hint=f"SSL_CERT_FILE={trusted}")
     return url
 
 
-header_option = click.option(
-    "--header",
-    "headers",
-    multiple=True,
-    metavar="NAME:VALUE",
-    callback=lambda ctx, param, values: dict(header(value) for value in values),
-    help="Sent with each request, such as Authorization; may be repeated.",
-)
 _url_option = click.option(
     "--url",
     default=DEFAULT_URL,
@@ -118,4 +117,4 @@ def to_server(function: Callable[..., None]) -> Callable[..., None]:
     def with_server(url: str, headers: dict[str, str], **options: Any) -> None:
         function(Server(url, headers), **options)
 
-    return _url_option(header_option(with_server))
+    return _url_option(headers.option(with_server))

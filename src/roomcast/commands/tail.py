@@ -10,8 +10,10 @@ import threading
 from collections.abc import Callable
 
 import click
+import httpx
 
-from roomcast.client import Follower, Gap, Message, Pause
+from roomcast.client import Follower, Gap, Message, Pause, Unreachable
+from roomcast.client.errors import distrust
 from roomcast.commands import words
 from roomcast.commands.command import CLOSED_PIPE, Command, Server, to_server
 from roomcast.commands.completing import room_names
@@ -106,6 +108,8 @@ class _Connection:
         self._been, self._pausing = True, False
 
     def paused(self, pause: Pause) -> None:
+        if not self._been and (why := distrust(pause.error)):
+            raise Unreachable(f"the server cannot be reached: {why}")
         if words.in_terminal(err=True) or not (self._been or self._pausing):
             words.say(f"{_why(pause)}; next attempt in {pause.seconds:.1f} s")
         self._pausing = True
@@ -114,7 +118,8 @@ class _Connection:
 def _why(pause: Pause) -> str:
     if pause.error is None:
         return "the server ended the stream"
-    return str(pause.error) or type(pause.error).__name__
+    said = str(pause.error) or type(pause.error).__name__
+    return f"the server cannot be reached: {said}" if isinstance(pause.error, httpx.ConnectError) else said
 
 
 def _when_nobody_reads(then: Callable[[], None]) -> threading.Event:

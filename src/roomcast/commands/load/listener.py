@@ -36,6 +36,7 @@ class Listener(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._decoder = Decoder()
         self._parser = httptools.HttpResponseParser(self)
+        self._content_type = b""
 
     async def connect(self) -> None:
         """Raises `OSError`."""
@@ -63,9 +64,15 @@ class Listener(asyncio.Protocol):
             assert self._transport
             self._transport.abort()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() == b"content-type":
+            self._content_type = value.partition(b";")[0].strip().lower()
+
     def on_headers_complete(self) -> None:
-        if (status := self._parser.get_status_code()) != 200:
-            self._refused(f"a follow is answered {status}")
+        status = self._parser.get_status_code()
+        if status != 200 or self._content_type != b"text/event-stream":
+            said = ascii(self._content_type.decode("latin-1")).strip("'") or "no content type"
+            self._refused(f"a follow is answered {status} ({said})")
 
     def on_body(self, body: bytes) -> None:
         now = time.perf_counter()

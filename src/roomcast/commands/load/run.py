@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
+from roomcast.client.errors import distrust
 from roomcast.commands.load.address import Address
 from roomcast.commands.load.figures import Figures
 from roomcast.commands.load.listener import Listener
@@ -75,13 +76,15 @@ class Run:
             await self._until(lambda: self.figures.connected == self.plan.followers)
             if self.figures.connected < self.plan.followers:
                 missing = f"only {self.figures.connected} of {self.plan.followers} followers are let in"
-                raise Unmeasurable(f"{missing}: {self._why}" if self._why else missing)
+                why = self._why or (self.figures.cuts and "their connections end before there is an answer")
+                raise Unmeasurable(f"{missing}: {why}" if why else missing)
             await self._post_all()
             await self._until(
                 lambda: self.figures.deliveries >= self.figures.expected and not self.figures.missing()
             )
         except OSError as error:
-            raise Unmeasurable(f"the server cannot be reached: {error or 'no answer in time'}") from None
+            said = distrust(error) or str(error) or "no answer in time"
+            raise Unmeasurable(f"the server cannot be reached: {said}") from None
         finally:
             for listener in listeners:
                 listener.close()
@@ -147,6 +150,7 @@ def _allow_files(followers: int) -> None:
 
 async def _some_at_once(jobs: Iterable[Callable[[], Awaitable[None]]]) -> None:
     queue = iter(jobs)
+    await next(queue)()  # one alone: where the server is not there, it says so once
 
     async def work() -> None:
         for job in queue:

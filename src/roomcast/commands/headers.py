@@ -1,0 +1,43 @@
+"""Headers that a user gives, as options and in the environment. No HTTP client: `roomcast torture` has its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+import click
+
+VARIABLE = "ROOMCAST_HEADER"
+"""A header a line. What is an option instead, everybody on the machine sees in the list of processes."""
+
+
+def headers(given: Iterable[str]) -> dict[str, str]:
+    """Those of the options and of the environment; of the same name the option's. Raises `click.BadParameter`."""
+    chosen = dict(_pair(text) for text in given)
+    names = {name.lower() for name in chosen}
+    lines = os.environ.get(VARIABLE, "").splitlines()
+    try:
+        kept = dict(_pair(line) for line in lines if line.strip())
+    except click.BadParameter:  # whose words are no secret's place
+        raise click.BadParameter(
+            "a line of it is no header: write it as NAME:VALUE", param_hint=VARIABLE
+        ) from None
+    return {**{name: value for name, value in kept.items() if name.lower() not in names}, **chosen}
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, colon, value = (part.strip() for part in text.partition(":"))
+    if not colon or not name or not text.isascii() or not text.isprintable():
+        raise click.BadParameter(f"{text!r} is no header: write it as NAME:VALUE", param_hint="--header")
+    return name, value
+
+
+option = click.option(
+    "--header",
+    "headers",
+    multiple=True,
+    metavar="NAME:VALUE",
+    callback=lambda ctx, param, values: headers(values),
+    help=f"Sent with each request; may be repeated. Secrets go into {VARIABLE}, a header a line: options are seen "
+    "by others.",
+)
