@@ -5,8 +5,8 @@ Laws:
 - An append keeps its nonce over all attempts. What became of a write without an answer is read from the log before
   anything is answered or written again: there either is a document with its nonce, or another with its number.
 - An ordered insert stops at the first document that is refused: what is stored of a group is its beginning.
-- Who has just written lets others go first, where they asked for it: otherwise the one with the shorter way to the
-  database would win every time.
+- Who was beaten to a number twice in a row queues for its turn, and so do all others then: otherwise the one with
+  the shorter way to the database would win every time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from contextlib import suppress
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from roomcast.errors import LogUnavailable, RoomcastError, TooLarge
-from roomcast.log import mongodb_state
 from roomcast.log.base import Appended, Idempotency
 from roomcast.log.losses import Trimmed
 from roomcast.log.mongodb_documents import Entry, key_of, nonce, to_document
@@ -27,6 +26,7 @@ from roomcast.log.mongodb_errors import unavailable
 from roomcast.log.mongodb_open import Store, Tuning
 from roomcast.log.mongodb_reader import BATCH, Reader
 from roomcast.log.mongodb_tail import Follower
+from roomcast.log.mongodb_turns import Turns
 from roomcast.log.mongodb_view import Fork, View
 from roomcast.log.numbering import Kept, Numbering, now
 from roomcast.log.pending import Answer, Pending, Queue, Request
@@ -39,8 +39,7 @@ _MESSAGE_BYTES = 400
 _DUPLICATE = 11000
 _OVERDUE_SECONDS = 0.25
 _COLLISIONS = 2
-"""After so many in a row a writer asks the others for room."""
-_MOST_POLITE_SECONDS = 2.0
+"""After so many in a row a writer queues."""
 
 _log = logging.getLogger("roomcast.log")
 
@@ -57,6 +56,7 @@ class Writer:
         self._reader = reader
         self._follower = follower
         self._tuning = tuning
+        self._turns = Turns(store)
         self._queue = Queue("The log is behind: its database is slower than what is published.")
         self._group: dict[int, Pending] = {}
         """By nonce, those on their way."""
@@ -100,14 +100,14 @@ class Writer:
             for number in self._group:
                 del self._follower.mine[number]
             self._group = {}
-            if self._follower.crowded:
-                await self._make_room()
+            with suppress(PyMongoError):  # the next write says what is wrong
+                await self._turns.end()
 
     async def _store_group(self) -> None:
         """Until each has its answer."""
         while any(not pending.answer.done() for pending in self._group.values()):
             try:
-                if self._doubt:
+                if await self._turns.begin() or self._doubt:
                     await self._settle()
                 await self._attempt(self._follower.view)
             except Behind:
@@ -201,27 +201,13 @@ class Writer:
             view.absorb(entry)
 
     async def _give_way(self) -> None:
-        """Another was faster: sees what it wrote, and after some defeats asks for room."""
+        """Another was faster: sees what it wrote, and after some defeats queues."""
         self._collisions += 1
         self._doubt = True
         if self._collisions >= _COLLISIONS:
             # What stands in our way may not be confirmed yet.
             await asyncio.sleep(min(0.001 * 2**self._collisions, self._tuning.retry_seconds))
-        if self._collisions == _COLLISIONS:
-            self._follower.crowd()
-            self._follower.wishes += 1
-            try:
-                await mongodb_state.wish(self._store)
-            except PyMongoError as error:
-                await self._pause(unavailable(error).detail)
-
-    async def _make_room(self) -> None:
-        """Waits until another has written, or has had the time to read what we wrote and to write."""
-        with suppress(TimeoutError, LogUnavailable):
-            others = self._follower.view.others
-            others.clear()
-            async with asyncio.timeout(min(4 * self._follower.read_seconds, _MOST_POLITE_SECONDS)):
-                await others.wait()
+            self._turns.ask()
 
     async def _pause(self, why: str) -> None:
         if why and not self.unwritable:
