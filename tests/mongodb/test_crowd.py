@@ -145,7 +145,7 @@ async def test_writers_flat_out_share_one_dense_order_and_none_is_starved(mongod
     async def flat_out(which: int) -> None:
         while sum(since()) < 24 * writers:
             stored[which] += seqs((await logs[which].append([draft()])).messages)
-            if not all(stored):
+            if min(map(len, stored)) < 12:  # the first may slip in before the others know of it
                 before[:] = map(len, stored)
 
     try:
