@@ -18,7 +18,7 @@ from benchmarks import load, machine, results, table
 from benchmarks.load import Failed
 from benchmarks.peers import PEERS, Peer
 from benchmarks.results import Result, Round, Rounds
-from benchmarks.rows import MAIN, ROWS, Row
+from benchmarks.rows import MAIN, MONGODB, ROWS, Row
 from benchmarks.work import Bench
 
 QUICK = {"seconds": 0.6, "share": 0.2, "settle": 0.1, "patience": 5.0}
@@ -30,7 +30,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that every server is ended
     _raise_file_limit()
     load.BUILD.mkdir(exist_ok=True)
-    peers = _installed(asked.only or (MAIN if asked.quick else tuple(PEERS)))
+    peers = _installed(asked.only or ((*MAIN, MONGODB) if asked.quick else tuple(PEERS)))
     rows = [row for row in ROWS if row.key in asked.rows or (not asked.rows and (asked.long or not row.long))]
     server_core, load_core = machine.cores()
     bench = Bench(server_core, load_core, **(QUICK if asked.quick else {"seconds": asked.seconds}))

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import load, machine
+from tests.mongodb.database import BINARY, REAL
 
 SERVERS = Path(__file__).parent / "servers"
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin") or "nginx"
@@ -100,6 +101,16 @@ def _roomcast(log: str, *wrapper: str) -> Callable[[Place], Sequence[str]]:
     return command
 
 
+def _on_mongodb(url: str) -> Callable[[Place], Sequence[str]]:
+    """With the tuning that the tests' database needs."""
+
+    def command(place: Place) -> Sequence[str]:
+        options = ["--port", str(place.port), "--page-port", "0", "--log", url, "--no-access-log"]
+        return [sys.executable, "-m", "tests.mongodb.serve", "serve", *options]
+
+    return command
+
+
 def _packages(*names: str) -> Callable[[], str]:
     return lambda: ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
 
@@ -174,6 +185,17 @@ PEERS = {
             replay=_EVERYTHING,
         ),
         Peer(
+            name="roomcast-mongodb",
+            label="roomcast (MongoDB)",
+            durable="as its database",
+            command=_on_mongodb("mongodb://localhost/bench"),
+            version=lambda: (
+                f"{_packages('roomcast', 'pymongo')()}, on {'a server' if REAL else 'FerretDB 1.24.2'}"
+            ),
+            missing=lambda: "" if REAL or BINARY.exists() else "tests/mongodb/build.sh",
+            publish="/messages",
+        ),
+        Peer(
             name="sse-starlette",
             label="sse-starlette",
             durable="no, keeps nothing",
@@ -199,13 +221,20 @@ def traced(peer: Peer) -> Peer:
     return dataclasses.replace(peer, command=command, missing=_without_strace)
 
 
+def on_database(peer: Peer, url: str) -> Peer:
+    """roomcast on this database: those on one are one server."""
+    return dataclasses.replace(peer, command=_on_mongodb(url))
+
+
 def _without_strace() -> str:
     return "" if shutil.which("strace") else "apt-get install strace"
 
 
 @contextmanager
-def running(peer: Peer, core: int, replay: Path | None = None) -> Iterator[Server]:
-    """The peer on a free port, in a folder of its own, on one core. Raises `RuntimeError` if it does not start."""
+def running(peer: Peer, core: int | None, replay: Path | None = None) -> Iterator[Server]:
+    """The peer on a free port, in a folder of its own, on one core, or on all. Raises `RuntimeError` where it does
+    not start."""
+    cores = range(os.cpu_count() or 1) if core is None else {core}
     with tempfile.TemporaryDirectory(prefix=f"{peer.name}-", dir=load.BUILD) as folder:
         place = Place(Path(folder), free_port(), replay)
         with (place.folder / "output").open("wb") as output:
@@ -217,7 +246,7 @@ def running(peer: Peer, core: int, replay: Path | None = None) -> Iterator[Serve
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for us; we end it by its id
-                preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+                preexec_fn=lambda: os.sched_setaffinity(0, cores),
             )
         try:
             _wait_until_ready(process, peer, place)
@@ -234,8 +263,10 @@ def free_port() -> int:
 
 
 def _environment() -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("ROOMCAST_")}
-    return {**inherited, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    ours = [name for name in os.environ if name.startswith("ROOMCAST_") and not name.startswith("ROOMCAST_TEST_")]
+    inherited = {name: value for name, value in os.environ.items() if name not in ours}
+    root = Path(__file__).parent.parent
+    return {**inherited, "PYTHONPATH": f"{root}/src:{root}"}
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], peer: Peer, place: Place, seconds: float = 20) -> None:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from benchmarks.mongodb import Across, Share
 from benchmarks.page import Storm
 from benchmarks.work import FanOut, Idle, Publish, Reconnect, Replay, Steady, Syncs, Work
 
-FLOOR, NCHAN, MEMORY, SQLITE, STARLETTE, FASTAPI = (
+FLOOR, NCHAN, MEMORY, SQLITE, MONGODB, STARLETTE, FASTAPI = (
     "floor",
     "nchan",
     "roomcast",
     "roomcast-sqlite",
+    "roomcast-mongodb",
     "sse-starlette",
     "fastapi",
 )
@@ -292,6 +294,46 @@ ROWS = (
         ),
         (at_most(50, "longest_task_ms", "the longest task in ms", of=(MEMORY,)),),
         "drawn without a graphics card, on the cores of the server and the load",
+    ),
+    Row(
+        "mongodb",
+        "one, two and four servers on one collection, 8 publishers each, as fast as it goes",
+        Share(messages=160),
+        (MONGODB,),
+        (
+            Figure("publishes_1", "one: publishes/s", 0),
+            Figure("publishes_2", "two", 0),
+            Figure("publishes_4", "four", 0),
+            Figure("ratio_2", "two/one", 2),
+            Figure("ratio_4", "four/one", 2),
+            Figure("share_2", "least share of two", 2),
+            Figure("share_4", "of four", 2),
+        ),
+        (
+            at_least(2 / 3, "share_2", "the least share, of an even one, of two", of=(MONGODB,)),
+            at_least(2 / 3, "share_4", "the least share, of an even one, of four", of=(MONGODB,)),
+            at_most(0, "holes", "numbers left out", of=(MONGODB,)),
+        ),
+        "shares are parts of an even one: two thirds of that are a third of all where there are two. Servers, "
+        "load and database share the cores",
+    ),
+    Row(
+        "mongodb-across",
+        "from a POST to one server to a follower of another, one message after the other",
+        Across(messages=150),
+        (MONGODB,),
+        (
+            Figure("delivery_p50_ms", "delivery p50 ms"),
+            Figure("delivery_p99_ms", "p99 ms"),
+            Figure("answer_p50_ms", "answer p50 ms"),
+            Figure("answer_p99_ms", "p99 ms"),
+            Figure("insert_p50_ms", "insert p50 ms"),
+            Figure("insert_p99_ms", "p99 ms"),
+            Figure("ping_p50_ms", "ping p50 ms"),
+            Figure("ping_p99_ms", "p99 ms"),
+        ),
+        (),
+        "beside it, what the database takes for an insert elsewhere and for a ping, between the messages",
     ),
     Row(
         "steady",

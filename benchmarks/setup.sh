@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Brings what the benchmark needs and pip cannot: nginx with Nchan, a C compiler, strace, where they are missing and
-# this user may install them. Otherwise the benchmark says what it leaves out.
+# this user may install them, and a database. Otherwise the benchmark says what it leaves out.
 set -euo pipefail
 
 missing=()
@@ -18,3 +18,4 @@ if ((${#missing[@]})); then
     echo "not installed: ${missing[*]}; what needs them is left out" >&2
   fi
 fi
+"$(dirname "$0")"/../tests/mongodb/build.sh || echo "not built: FerretDB; what needs it is left out" >&2

@@ -113,7 +113,7 @@ async def test_every_acknowledged_message_reaches_every_follower_once_whatever_h
         await asyncio.to_thread(database.kill)
         await asyncio.to_thread(database.start)
     stop.set()
-    await asyncio.gather(*publishers)
+    await asyncio.wait_for(asyncio.gather(*publishers), 60)
     everything = sorted(stored.values(), key=lambda id: int(id.rpartition("-")[2]))
     await reached(lambda: all(len(heard) >= len(everything) for heard in crowd.heard))
     for task in followers:
@@ -131,31 +131,32 @@ async def reached(state: object, seconds: float = 60) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_two_writers_flat_out_share_one_dense_order_and_none_is_starved(mongodb_url: str) -> None:
-    """Both in this process: what they share is the database. Counted from when both have got a word in, which
-    takes as long as a look at the other's wish."""
+@pytest.mark.parametrize("writers", [2, 4])
+async def test_writers_flat_out_share_one_dense_order_and_none_is_starved(mongodb_url: str, writers: int) -> None:
+    """All in this process: what they share is the database. Counted from when each has got a word in."""
     url = f"{mongodb_url}/{fresh_name()}"
-    logs = [await mongodb.open_log(url, "", retention=Retention(), tuning=TUNING) for _ in range(2)]
-    stored: list[list[int]] = [[], []]
-    before = [0, 0]
+    logs = [await mongodb.open_log(url, "", retention=Retention(), tuning=TUNING) for _ in range(writers)]
+    stored: list[list[int]] = [[] for _ in logs]
+    before = [0] * writers
 
     def since() -> list[int]:
         return [len(mine) - early for mine, early in zip(stored, before, strict=True)]
 
     async def flat_out(which: int) -> None:
-        while sum(since()) < 300:
+        while sum(since()) < 24 * writers:
             stored[which] += seqs((await logs[which].append([draft()])).messages)
-            if min(map(len, stored)) < 8:
+            if min(map(len, stored)) < 12:  # the first may slip in before the others know of it
                 before[:] = map(len, stored)
 
     try:
-        await asyncio.gather(*(flat_out(which) for which in (0, 1) for _ in range(8)))
+        async with asyncio.timeout(60):
+            await asyncio.gather(*(flat_out(which) for which in range(writers) for _ in range(4)))
     finally:
         for log in logs:
             await log.close()
-    together = sorted(stored[0] + stored[1])
+    together = sorted(seq for mine in stored for seq in mine)
     assert together == list(range(1, len(together) + 1))
-    assert min(since()) >= sum(since()) / 3, since()
+    assert min(since()) >= sum(since()) / (1.5 * writers), since()
 
 
 @pytest.mark.parametrize("behind", [False, True], ids=["where they were", "from the beginning"])
@@ -169,7 +170,7 @@ async def test_two_thousand_followers_that_reconnect_at_once_cost_the_database_a
             answers = [await client.post(url, json={"room": "a", "text": str(n)}) for n in range(20)]
         position = answers[0 if behind else -1].json()["id"]
         before, began = reads(proxy), time.monotonic()
-        await asyncio.gather(*(until_live(server.port, position) for _ in range(2_000)))
+        await asyncio.wait_for(asyncio.gather(*(until_live(server.port, position) for _ in range(2_000))), 60)
         # Three a look, whoever is there.
         looks = 3 * ((time.monotonic() - began) / TUNING.look_seconds + 1)
         assert reads(proxy) - before < 10 + looks

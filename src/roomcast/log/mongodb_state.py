@@ -29,13 +29,11 @@ class State(NamedTuple):
     counted: int
     """Every room with a message up to here is written down, or forgotten."""
     forgotten: Trimmed
-    wishes: int
-    """Counts those who could not get a word in: who sees it grow makes room."""
 
 
 async def load(store: Store) -> State:
     """As it is; made where there is none."""
-    fresh = {"epoch": new_epoch(), **int64({"counted": 0, "forgotten": 0, "forgotten_at": 0, "wishes": 0})}
+    fresh = {"epoch": new_epoch(), **int64({"counted": 0, "forgotten": 0, "forgotten_at": 0})}
     found = await store.beside.find_one_and_update(
         {"_id": _LOG}, {"$setOnInsert": fresh}, upsert=True, return_document=ReturnDocument.AFTER
     )
@@ -78,20 +76,11 @@ async def save(store: Store, rooms: Rooms, newest: int) -> None:
     rooms.written(changed)
 
 
-async def wish(store: Store) -> None:
-    """Asks the others to make room for a write."""
-    await store.beside.update_one({"_id": _LOG}, {"$inc": {"wishes": Int64(1)}})
-
-
 def _update(room: str, newest: Trimmed) -> UpdateOne:
     state = int64({"newest": newest.seq, "newest_at": newest.at, "count": newest.lost})
     return UpdateOne({"_id": f"room {room}"}, {"$max": state, "$setOnInsert": {"room": room}}, upsert=True)
 
 
 def _state(found: Any) -> State:
-    return State(
-        found["epoch"],
-        int(found["counted"]),
-        watermark(int(found["forgotten"]), int(found["forgotten_at"])),
-        int(found["wishes"]),
-    )
+    forgotten = watermark(int(found["forgotten"]), int(found["forgotten_at"]))
+    return State(found["epoch"], int(found["counted"]), forgotten)

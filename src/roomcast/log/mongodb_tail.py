@@ -29,7 +29,6 @@ from roomcast.log.mongodb_reader import RANGE_DOCUMENTS, Reader, ours
 from roomcast.log.mongodb_rooms import Rooms
 from roomcast.log.mongodb_view import Fork, View
 
-_CROWDED_SECONDS = 3.0
 _ANEW = "The log is read anew, as its history has changed."
 
 _log = logging.getLogger("roomcast.log")
@@ -46,10 +45,6 @@ class Follower:
         self.retention = asked
         self.mine: dict[int, Entry | None] = {}
         """By nonce, the writes of this process whose fate is not known; see `View`."""
-        self.read_seconds = 0.002
-        """How long it takes to read what others wrote, of late."""
-        self.wishes = 0
-        """How often this process has asked for room."""
         self._store = store
         self._reader = reader
         self._feed = feed
@@ -64,10 +59,7 @@ class Follower:
         """Whether the collection has another history than the one we read."""
         self._ahead = 0
         """How far the log reached at the last look."""
-        self._wishes_seen = 0
-        self._foreign_seen = 0
         self._counted = 0
-        self._crowded_until = 0.0
 
     @property
     def view(self) -> View:
@@ -76,11 +68,6 @@ class Follower:
         if self._view is None:
             raise LogUnavailable("The database was not reached yet.")
         return self._view
-
-    @property
-    def crowded(self) -> bool:
-        """Whether others want to write, too, and could not."""
-        return asyncio.get_running_loop().time() < self._crowded_until
 
     def check(self) -> None:
         """Raises `LogUnavailable` while the database is away, each time its own: a traceback grows with every
@@ -105,8 +92,7 @@ class Follower:
             _log.warning("the log goes on under the new epoch %s", state.epoch)
         rooms = Rooms(await mongodb_state.load_rooms(self._store), state.forgotten, self._empty_rooms)
         self._view = View(self._feed, rooms, self.mine, state.counted)
-        self._wishes_seen = state.wishes - self.wishes
-        self._foreign_seen = self._counted = 0
+        self._counted = 0
         await self.catch_up()
         self._view.trim(trimmed)
         self.epoch, self._forked, self._outage = state.epoch, False, None
@@ -129,23 +115,13 @@ class Follower:
         """Takes in everything since the newest that was seen. Raises `Fork`, `LogUnavailable`, `PyMongoError`."""
         assert self._view
         async with self._lock:
-            began = asyncio.get_running_loop().time()
             while not await self._take_range(self._view):
                 pass
-            self._note_read(began)
 
     async def trim(self) -> int:
         """Finds out how far the collection is trimmed."""
         await self._look_at_ends(self.view)
         return self.view.trimmed
-
-    def crowd(self) -> None:
-        """Somebody could not get a word in."""
-        self._crowded_until = asyncio.get_running_loop().time() + _CROWDED_SECONDS
-
-    def uncrowd(self) -> None:
-        """Nobody wants the room that was made."""
-        self._crowded_until = 0.0
 
     async def _prepare(self) -> None:
         before, self.retention = self.retention, await self._store.prepare(self._asked)
@@ -229,7 +205,6 @@ class Follower:
             self._forked = True
             await self.begin()
             return
-        self._mind_others(state.wishes - self.wishes, view.foreign)
         await self._look_at_ends(view)
         self._back()
         if view.newest > self._counted:
@@ -237,9 +212,7 @@ class Follower:
 
     async def _look_at_ends(self, view: View) -> None:
         oldest = await self._reader.oldest()
-        began = asyncio.get_running_loop().time()
         newest = await self._reader.newest()
-        self._note_read(began)
         if oldest and oldest.first - 1 > view.newest:
             await self.catch_up()
         if oldest:
@@ -247,10 +220,6 @@ class Follower:
         self._ahead = newest.last if newest else 0
         if view.seen.nonce and (self._ahead < view.newest or (newest and self._other(newest, view))):
             await self.catch_up()  # which finds out whether it is gone
-
-    def _note_read(self, began: float) -> None:
-        """Soon a slower one, slowly a faster one: who waits for another to have read should not wait too short."""
-        self.read_seconds = max(asyncio.get_running_loop().time() - began, self.read_seconds * 0.8)
 
     async def _write_down(self, view: View) -> None:
         """What is known of the rooms. Where another process makes the first note of a room at the same moment, one
@@ -263,12 +232,6 @@ class Follower:
     def _other(self, newest: Mark, view: View) -> bool:
         """Whether the newest that was seen is not what is there under its number."""
         return newest.last == view.newest and newest.nonce != view.seen.nonce
-
-    def _mind_others(self, wishes: int, foreign: int) -> None:
-        """Who was asked for room gives it, and goes on for as long as others write as well."""
-        if wishes != self._wishes_seen or (self.crowded and foreign != self._foreign_seen):
-            self.crowd()
-        self._wishes_seen, self._foreign_seen = wishes, foreign
 
     async def _survive(self, action: Callable[[], Awaitable[None]]) -> None:
         try:

@@ -10,7 +10,6 @@ Laws:
 
 from __future__ import annotations
 
-import asyncio
 from typing import NamedTuple
 
 from roomcast.log.feed import Feed
@@ -42,10 +41,6 @@ class View:
         self.seen = Seen(position, position)
         self.trimmed = 0
         """How far the collection is trimmed."""
-        self.others = asyncio.Event()
-        """Set by each document of another process."""
-        self.foreign = 0
-        """How many of these there were."""
         self.abandoned = False
         """Whether another view has taken its place."""
         self._mine = mine
@@ -97,9 +92,6 @@ class View:
         self.rooms.note(entry)
         if entry.nonce in self._mine:
             self._mine[entry.nonce] = entry
-        else:
-            self.foreign += 1
-            self.others.set()
         if not self.abandoned:
             self._feed.push(entry.messages, self.trimmed)
 

@@ -5,8 +5,8 @@ Laws:
 - An append keeps its nonce over all attempts. What became of a write without an answer is read from the log before
   anything is answered or written again: there either is a document with its nonce, or another with its number.
 - An ordered insert stops at the first document that is refused: what is stored of a group is its beginning.
-- Who has just written lets others go first, where they asked for it: otherwise the one with the shorter way to the
-  database would win every time.
+- Who was beaten to a number twice in a row queues for its turn, and so do all others then: otherwise the one with
+  the shorter way to the database would win every time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from contextlib import suppress
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from roomcast.errors import LogUnavailable, RoomcastError, TooLarge
-from roomcast.log import mongodb_state
 from roomcast.log.base import Appended, Idempotency
 from roomcast.log.losses import Trimmed
 from roomcast.log.mongodb_documents import Entry, key_of, nonce, to_document
@@ -27,6 +26,7 @@ from roomcast.log.mongodb_errors import unavailable
 from roomcast.log.mongodb_open import Store, Tuning
 from roomcast.log.mongodb_reader import BATCH, Reader
 from roomcast.log.mongodb_tail import Follower
+from roomcast.log.mongodb_turns import Turns
 from roomcast.log.mongodb_view import Fork, View
 from roomcast.log.numbering import Kept, Numbering, now
 from roomcast.log.pending import Answer, Pending, Queue, Request
@@ -39,15 +39,7 @@ _MESSAGE_BYTES = 400
 _DUPLICATE = 11000
 _OVERDUE_SECONDS = 0.25
 _COLLISIONS = 2
-"""After so many in a row a writer waits a little."""
-_WISHES = frozenset(2**n for n in range(1, 20))
-"""And at these it asks the others for room."""
-_TURN_GROUPS = 4
-"""How many groups a writer stores before it makes room for others that want to write."""
-_IN_VAIN = 3
-"""How often in a row room is made for nobody, before no more is."""
-_MOST_POLITE_SECONDS = 2.0
-_POLITE_READS = 6
+"""After so many in a row a writer queues."""
 
 _log = logging.getLogger("roomcast.log")
 
@@ -64,6 +56,7 @@ class Writer:
         self._reader = reader
         self._follower = follower
         self._tuning = tuning
+        self._turns = Turns(store)
         self._queue = Queue("The log is behind: its database is slower than what is published.")
         self._group: dict[int, Pending] = {}
         """By nonce, those on their way."""
@@ -71,7 +64,7 @@ class Writer:
         self._ended = False
         self._doubt = False
         """Whether a write is out whose fate is not known."""
-        self._collisions = self._in_vain = self._turn = 0
+        self._collisions = 0
         self.unwritable = ""
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._refuse_overdue())]
 
@@ -107,14 +100,14 @@ class Writer:
             for number in self._group:
                 del self._follower.mine[number]
             self._group = {}
-            if self._follower.crowded:
-                await self._end_turn()
+            with suppress(PyMongoError):  # the next write says what is wrong
+                await self._turns.end()
 
     async def _store_group(self) -> None:
         """Until each has its answer."""
         while any(not pending.answer.done() for pending in self._group.values()):
             try:
-                if self._doubt:
+                if await self._turns.begin() or self._doubt:
                     await self._settle()
                 await self._attempt(self._follower.view)
             except Behind:
@@ -208,43 +201,13 @@ class Writer:
             view.absorb(entry)
 
     async def _give_way(self) -> None:
-        """Another was faster: sees what it wrote, and after some defeats asks for room."""
+        """Another was faster: sees what it wrote, and after some defeats queues."""
         self._collisions += 1
-        self._turn = 0
-        self._follower.crowd()
         self._doubt = True
         if self._collisions >= _COLLISIONS:
             # What stands in our way may not be confirmed yet.
-            # Not longer than the room that others make lasts.
-            await asyncio.sleep(min(0.001 * 2**self._collisions, self._follower.read_seconds))
-        if self._collisions in _WISHES:
-            self._follower.wishes += 1
-            try:
-                await mongodb_state.wish(self._store)
-            except PyMongoError as error:
-                await self._pause(unavailable(error).detail)
-
-    async def _end_turn(self) -> None:
-        """Others want to write as well: now and then they can. Each change costs one of us a read."""
-        self._turn += 1
-        if self._turn >= _TURN_GROUPS:
-            self._turn = 0
-            await self._make_room()
-
-    async def _make_room(self) -> None:
-        """Waits until another has written, or has had the time to read what we wrote and to write."""
-        with suppress(LogUnavailable):
-            others = self._follower.view.others
-            others.clear()
-            try:
-                async with asyncio.timeout(min(_POLITE_READS * self._follower.read_seconds, _MOST_POLITE_SECONDS)):
-                    await others.wait()
-                self._in_vain = 0
-            except TimeoutError:
-                self._in_vain += 1
-                if self._in_vain >= _IN_VAIN:
-                    self._in_vain = 0
-                    self._follower.uncrowd()
+            await asyncio.sleep(min(0.001 * 2**self._collisions, self._tuning.retry_seconds))
+            self._turns.ask()
 
     async def _pause(self, why: str) -> None:
         if why and not self.unwritable:
