@@ -9,28 +9,56 @@ from __future__ import annotations
 import logging
 import time
 from asyncio import Future
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache, partial
 from http import HTTPStatus
+from typing import NamedTuple
 
 from roomcast.errors import RoomcastError
 from roomcast.log.base import Appended
 from roomcast.server import access
 from roomcast.server.cors import Cors, Headers
+from roomcast.server.head import Head, parse
 from roomcast.server.lifecycle import Service
 from roomcast.server.problem import problem
 from roomcast.server.publish import Envelope, envelope, stored, submit
 from roomcast.server.subscribe import Subscription, at_hand, stream_headers
 from roomcast.wire import negotiate
 
-Head = Mapping[bytes, bytes]
-"""A request's header fields, none of them given twice."""
 Respond = Callable[[bytes, bytes, bytes], None]
 """Takes an answer: its status as `201 Created`, its header fields as lines, its content."""
 
 _STATUS = {int(status): b"%d %b" % (status, status.phrase.encode()) for status in HTTPStatus}
+_FOLLOW = b"/messages?"
+_KNOWN = 256
+"""Heads that are remembered, with what they ask for."""
+_KNOWN_BYTES = 4 * 1024
+"""The longest of them, so that they take a few MB at most."""
 
 logger = logging.getLogger("roomcast.server")
+
+
+class Publish(NamedTuple):
+    """A plain publish, as its head asks for it."""
+
+    envelope: Envelope
+    length: int
+    """Bytes of the body."""
+    keep_alive: bool
+    cors: bytes
+    """Header fields of the answer, as lines."""
+
+
+class Follow(NamedTuple):
+    """A plain follow, as its head asks for it."""
+
+    query: negotiate.Query
+    content_type: str
+    headers: Headers
+    """Of the answer."""
+    target: bytes
+    length: int = 0
+    """It has no body."""
 
 
 class Direct:
@@ -40,60 +68,77 @@ class Direct:
         self._service = service
         self._cors_lines = lru_cache(64)(lambda origin: _lines(cors.headers(_text(origin))))
         self._stream_headers = lru_cache(64)(partial(_stream_headers, cors))
-        self._max_body = service.settings.max_body
+        self._known = lru_cache(_KNOWN)(self._understood)
         self.notes = access.noted()
         """Whether requests are written down, and so whether it is to be known who asks."""
 
-    def follow(self, query_string: bytes, head: Head, client: str) -> Subscription | None:
+    def plain(self, head: bytes) -> Publish | Follow | None:
+        """What a request's head asks for; None where that is not one of the hot routes, or not plain."""
+        return self._known(head) if len(head) <= _KNOWN_BYTES else self._understood(head)
+
+    def _understood(self, data: bytes) -> Publish | Follow | None:
+        head = parse(data)
+        if head is None:
+            return None
+        try:
+            if head.method == b"POST" and head.target == b"/messages":
+                return self._publish(head)
+            if head.method == b"GET" and head.target.startswith(_FOLLOW):
+                return self._follow(head)
+        except RoomcastError:
+            pass
+        return None
+
+    def _publish(self, head: Head) -> Publish | None:
+        fields = head.fields
+        if head.length > self._service.settings.max_body:
+            return None
+        sealed = envelope(
+            fields.get(b"content-type", b"").decode("latin-1"),
+            _text(fields.get(b"content-encoding")),
+            [key.decode("latin-1") for key in [fields.get(b"idempotency-key")] if key is not None],
+        )
+        return Publish(sealed, head.length, head.keep_alive, self._cors_lines(fields.get(b"origin")))
+
+    def _follow(self, head: Head) -> Follow | None:
+        fields = head.fields
+        content_type = negotiate.preferred(fields.get(b"accept", b"").decode("latin-1"))
+        if content_type == negotiate.PAGE or b"content-length" in fields:
+            return None
+        last_event_id = fields.get(b"last-event-id", b"").decode(errors="replace")
+        query = negotiate.query(head.target[len(_FOLLOW) :], last_event_id)
+        return Follow(query, content_type, self._stream_headers(content_type, fields.get(b"origin")), head.target)
+
+    def follow(self, asked: Follow, client: str) -> Subscription | None:
         """The stream that is asked for; None where that takes more than a look into memory."""
         service = self._service
         if service.draining or not service.hub.epoch or len(service.streams.active) >= service.followers_limit:
             return None
-        try:
-            content_type = negotiate.preferred(head.get(b"accept", b"").decode("latin-1"))
-            last_event_id = head.get(b"last-event-id", b"").decode(errors="replace")
-            query = negotiate.query(query_string, last_event_id)
-        except RoomcastError:
-            return None
-        opening = None if content_type == negotiate.PAGE else at_hand(service, query.rooms, query.origin)
+        opening = at_hand(service, asked.query.rooms, asked.query.origin)
         if opening is None:
             return None
         service.requests["GET", 200] += 1
         if self.notes:
-            access.note(client, "GET", b"/messages?" + query_string, 200, 0.0)
-        return Subscription(
-            service, query, opening, content_type, self._stream_headers(content_type, head.get(b"origin"))
-        )
+            access.note(client, "GET", asked.target, 200, 0.0)
+        return Subscription(service, asked.query, opening, asked.content_type, asked.headers)
 
-    def seal(self, head: Head) -> Envelope | None:
-        """What the headers of a publish say of its body; None where it is not plain."""
-        if int(head.get(b"content-length", b"0")) > self._max_body:
-            return None
-        try:
-            return _sealed(
-                head.get(b"content-type", b""), head.get(b"content-encoding"), head.get(b"idempotency-key")
-            )
-        except RoomcastError:
-            return None
-
-    def publish(self, sealed: Envelope, head: Head, body: bytes, client: str, respond: Respond) -> None:
+    def publish(self, asked: Publish, body: bytes, client: str, respond: Respond) -> None:
         """Stores what the body says, and calls `respond`: at once, or when it is durable."""
         began = time.perf_counter()
-        origin = head.get(b"origin")
         try:
-            appending, batch = submit(self._service, sealed, body)
+            appending, batch = submit(self._service, asked.envelope, body)
         except Exception as error:
-            self._respond(began, origin, client, respond, *_refusal(error))
+            self._respond(began, asked, client, respond, *_refusal(error))
             return
         if appending.done():
-            self._finish(began, origin, client, respond, batch, appending)
+            self._finish(began, asked, client, respond, batch, appending)
         else:
-            appending.add_done_callback(partial(self._finish, began, origin, client, respond, batch))
+            appending.add_done_callback(partial(self._finish, began, asked, client, respond, batch))
 
     def _finish(
         self,
         began: float,
-        origin: bytes | None,
+        asked: Publish,
         client: str,
         respond: Respond,
         batch: bool,
@@ -102,15 +147,15 @@ class Direct:
         try:
             status, id, content = stored(self._service, appending, batch, began)
         except Exception as error:
-            self._respond(began, origin, client, respond, *_refusal(error))
+            self._respond(began, asked, client, respond, *_refusal(error))
             return
         fields = b"location: /messages/%b\r\ncontent-length: %d\r\ncontent-type: application/json\r\n"
-        self._respond(began, origin, client, respond, status, fields % (id, len(content)), content)
+        self._respond(began, asked, client, respond, status, fields % (id, len(content)), content)
 
     def _respond(
         self,
         began: float,
-        origin: bytes | None,
+        asked: Publish,
         client: str,
         respond: Respond,
         status: int,
@@ -120,7 +165,7 @@ class Direct:
         self._service.requests["POST", status] += 1
         if self.notes:
             access.note(client, "POST", b"/messages", status, time.perf_counter() - began)
-        respond(_STATUS[status], fields + self._cors_lines(origin), content)
+        respond(_STATUS[status], fields + asked.cors, content)
 
 
 def _refusal(error: Exception) -> tuple[int, bytes, bytes]:
@@ -129,15 +174,6 @@ def _refusal(error: Exception) -> tuple[int, bytes, bytes]:
         error = RoomcastError("see the server's log")
     response = problem(error)
     return response.status_code, _lines(response.raw_headers), bytes(response.body)
-
-
-@lru_cache(64)
-def _sealed(content_type: bytes, content_encoding: bytes | None, key: bytes | None) -> Envelope:
-    return envelope(
-        content_type.decode("latin-1"),
-        _text(content_encoding),
-        () if key is None else (key.decode("latin-1"),),
-    )
 
 
 def _stream_headers(cors: Cors, content_type: str, origin: bytes | None) -> Headers:

@@ -1,10 +1,10 @@
 """A new connection's protocol: serves the two hot routes by itself, and hands all else to uvicorn's.
 
 A request through uvicorn's protocol, its cycle, a task, Starlette's router, request and response costs several
-times what is done with it. So a connection begins here, where a request is no more than its head as a dict and
-its body. Nothing is begun before a request is there as a whole and known to be plain: what is not plain, not
-HTTP/1.1, pipelined, malformed, or slow to come is fed to `HttpProtocol` as it was received, which then has the
-connection for good. So nothing of HTTP's odd corners is decided here.
+times what is done with it. So a connection begins here, where a request is a body and what its head asks for,
+looked up by the head's very bytes. Nothing is begun before a request is there as a whole and known to be plain:
+what is not plain, not HTTP/1.1, pipelined, malformed, or slow to come is fed to `HttpProtocol` as it was received,
+which then has the connection for good. So nothing of HTTP's odd corners is decided here.
 """
 
 from __future__ import annotations
@@ -12,19 +12,17 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import httptools
 from uvicorn import Config
 from uvicorn.server import ServerState
 
+from roomcast.server import head
 from roomcast.server.connection import SocketConnection
-from roomcast.server.direct import Direct
+from roomcast.server.direct import Direct, Follow, Publish
 from roomcast.server.http import HttpProtocol
 from roomcast.server.outbox import Outbox
-from roomcast.server.publish import Envelope
 
 _MAX_BYTES = 64 * 1024
 """Of a request that is held until it is complete; a larger one is read with uvicorn's flow control."""
-_UNUSUAL = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
 
 
 class Front(asyncio.Protocol):
@@ -33,23 +31,17 @@ class Front(asyncio.Protocol):
     __slots__ = (
         "_answered",
         "_answering",
+        "_asked",
         "_asked_for",
-        "_body",
         "_choked",
-        "_complete",
         "_direct",
-        "_head",
+        "_head_bytes",
         "_keep_alive",
         "_loop",
-        "_messages",
         "_outbox",
-        "_parser",
-        "_plain",
         "_received",
-        "_sealed",
         "_since",
         "_transport",
-        "_url",
         "_used",
     )
 
@@ -66,22 +58,16 @@ class Front(asyncio.Protocol):
         self._outbox = outbox
         self._asked_for = (config, server_state, app_state)
         self._loop = asyncio.get_running_loop()
-        self._parser = httptools.HttpRequestParser(self)
         self._received = b""
         """What was received of a request that is not complete, or behind one that is being answered."""
+        self._asked: Publish | Follow | None = None
+        """What the request asks for whose body is on its way."""
+        self._head_bytes = 0
+        """How long its head is."""
         self._since = self._loop.time()
         """When the last answer was given, or the connection made."""
+        self._keep_alive = True
         self._used = self._answering = self._choked = False
-        self._expect_request()
-
-    def _expect_request(self) -> None:
-        self._messages = 0
-        """How many requests have begun in what was received."""
-        self._complete = False
-        self._plain = self._keep_alive = True
-        self._url = self._body = b""
-        self._head: dict[bytes, bytes] = {}
-        self._sealed: Envelope | None = None
 
     # asyncio.Protocol
 
@@ -98,16 +84,18 @@ class Front(asyncio.Protocol):
             self._received = received
             self._transport.pause_reading()
             return
-        self._parse(data)
-        if not self._plain or self._messages > 1:
+        if self._asked is None:
+            self._head_bytes = received.find(head.END) + len(head.END)
+            # Where it has no end yet: of three bytes, nothing is asked.
+            self._asked = self._direct.plain(received[: self._head_bytes])
+        asked = self._asked
+        size = self._head_bytes + asked.length if asked else 0
+        if asked is None or len(received) > size or size > _MAX_BYTES:
             self._hand_over(received)
-        elif self._complete:
-            self._received = b""
-            self._serve(received)
-        elif len(received) > _MAX_BYTES:
-            self._hand_over(received)
-        else:
+        elif len(received) < size:
             self._received = received
+        else:
+            self._serve(asked, received)
 
     def eof_received(self) -> bool:
         """A client such as `nc -N` ends its side after its request, and reads on: it is answered, then closed."""
@@ -144,58 +132,18 @@ class Front(asyncio.Protocol):
         elif self._loop.time() - self._since > self._asked_for[0].timeout_keep_alive:
             self._transport.close()
 
-    # httptools' callbacks
-
-    def on_message_begin(self) -> None:
-        self._messages += 1
-
-    def on_url(self, url: bytes) -> None:
-        self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
-        if name in self._head or name in _UNUSUAL:
-            self._plain = False
-        self._head[name] = value
-
-    def on_headers_complete(self) -> None:
-        parser = self._parser
-        self._keep_alive = parser.should_keep_alive()
-        if self._plain and b"host" in self._head and parser.get_http_version() == "1.1":
-            method = parser.get_method()
-            if method == b"POST" and self._url == b"/messages":
-                self._sealed = self._direct.seal(self._head)
-                self._plain = self._sealed is not None
-                return
-            if method == b"GET" and self._url.startswith(b"/messages?"):
-                self._plain = b"content-length" not in self._head
-                return
-        self._plain = False
-
-    def on_body(self, body: bytes) -> None:
-        if self._plain:  # a body in chunks of a byte would be copied for each of them
-            self._body += body
-
-    def on_message_complete(self) -> None:
-        self._complete = True
-
     # The two hot routes
 
-    def _parse(self, data: bytes) -> None:
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._plain = False
-
-    def _serve(self, received: bytes) -> None:
-        if self._sealed:
+    def _serve(self, asked: Publish | Follow, received: bytes) -> None:
+        self._asked = None
+        self._received = b""
+        client = self._client() if self._direct.notes else ""
+        if isinstance(asked, Publish):
             self._answering = True
-            client = self._client() if self._direct.notes else ""
-            self._direct.publish(self._sealed, self._head, self._body, client, self._answer)
+            self._keep_alive = asked.keep_alive
+            self._direct.publish(asked, received[self._head_bytes :], client, self._answer)
             return
-        begun = self._direct.follow(
-            self._url[len(b"/messages?") :], self._head, self._client() if self._direct.notes else ""
-        )
+        begun = self._direct.follow(asked, client)
         if begun is None:
             self._hand_over(received)
             return
@@ -222,7 +170,6 @@ class Front(asyncio.Protocol):
             return
         self._used = True
         self._since = self._loop.time()
-        self._expect_request()
         if self._received and not self._choked:
             self._read_on()
 
@@ -248,7 +195,6 @@ class Front(asyncio.Protocol):
 
     def _let_go(self) -> None:
         self._asked_for[1].connections.discard(self)
-        self._parser = None  # type: ignore[assignment]
 
 
 _rendered: tuple[object, bytes] = (None, b"")
