@@ -87,14 +87,11 @@ END;
 -- Does one
 INSERT INTO steps VALUES (:heads, :bodies, :keys, :newest, :newest_at, :trimmed, :bytes);
 
--- find_trim --
--- How far to trim, how many bytes go: the oldest up to `by_count`, and while `excess_bytes` are not yet gone
-SELECT max(seq), sum(size) FROM (
-    SELECT
-        seq, octet_length(body) AS size,
-        sum(octet_length(body)) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING) AS total
-    FROM messages WHERE seq <= :most
-) WHERE seq <= :by_count OR total - size < :excess_bytes;
+-- load_sizes --
+-- The bytes of the bodies of the first messages after a seq
+SELECT json_group_array(octet_length(body)) FROM (
+    SELECT body FROM messages WHERE seq > :after ORDER BY seq LIMIT :limit
+);
 
 -- count_empty_rooms --
 -- How many rooms without messages are remembered

@@ -22,6 +22,7 @@ from roomcast.log.base import Idempotency, Retention
 from roomcast.log.numbering import Kept, Key, NewKey, Numbering, now
 from roomcast.log.pending import Answer, Request
 from roomcast.log.queries import NO_END, QUERIES, pack, to_json, unpack
+from roomcast.log.sqlite_known import Known
 from roomcast.log.sqlite_state import State
 from roomcast.message import Message
 
@@ -32,7 +33,6 @@ TRIM_STEP = 200
 """What a step trims while nothing else is to be done."""
 
 _keys = msgspec.json.Decoder(list[tuple[str, str, str, int, int]])
-_newest = msgspec.json.Decoder(dict[str, int])
 
 
 class Committed(NamedTuple):
@@ -51,21 +51,15 @@ class Writer:
         self._connection = connection
         self._retention = retention
         self._empty_rooms = empty_rooms
-        self._state: State | None = state
-        """None after a failure: it is to be read from the database then."""
+        self._known = Known(self._row, state)
         self._maybe_empty = 2 * empty_rooms + 1
         """How many rooms may be empty: as counted last (so many at first that they are counted soon), and one
         for each message trimmed since."""
 
-    def _known_state(self) -> State:
-        if self._state is None:
-            self._state = State(*self._row("load_state"))
-        return self._state
-
     def commit(self, requests: Sequence[Request], floor: int | None) -> Committed:
         """Stores a group of appends, and trims, not beyond `floor`."""
         self._forget()
-        before = self._known_state()
+        before = self._known.state
         numbering = self._number(requests, before)
         answers = [_answer(numbering, request) for request in requests]
         if not numbering.messages:
@@ -76,7 +70,7 @@ class Writer:
     def trim(self, floor: int | None) -> Committed:
         """One step of trimming, not beyond `floor`."""
         self._forget()
-        after = self._trim(self._known_state(), TRIM_STEP, floor)
+        after = self._trim(self._known.state, TRIM_STEP, floor)
         return Committed(self._step(after), (), ())
 
     def close(self) -> None:
@@ -89,7 +83,7 @@ class Writer:
         self._connection.close()
 
     def _number(self, requests: Sequence[Request], state: State) -> Numbering:
-        newest = self._load_newest({draft.room for request in requests for draft in request.drafts})
+        newest = self._known.newest({draft.room for request in requests for draft in request.drafts})
         return Numbering(
             self._retention,
             state.newest,
@@ -101,30 +95,32 @@ class Writer:
 
     def _trim(self, state: State, most: int, floor: int | None) -> State:
         """The oldest `most` messages at most, down to the cap; only what is stored already."""
-        stored = self._known_state().newest
+        stored = self._known.state.newest
         end = min(state.trimmed + most, stored, stored if floor is None else floor)
         if end <= state.trimmed or not state.over(self._retention):
             return state
-        bounds = {
-            "most": end,
-            "by_count": state.newest - self._retention.max_messages,
-            "excess_bytes": state.bytes - self._retention.max_bytes,
-        }
-        trimmed, size = self._row("find_trim", bounds)
-        return state._replace(trimmed=trimmed, bytes=state.bytes - size)
+        trimmed, size = state.trimmed, state.bytes
+        by_count = state.newest - self._retention.max_messages
+        for length in self._known.sizes(trimmed, end):
+            if trimmed >= by_count and size <= self._retention.max_bytes:
+                break
+            trimmed += 1
+            size -= length
+        return state._replace(trimmed=trimmed, bytes=size)
 
     def _step(self, after: State, numbering: Numbering | None = None) -> State:
         """Brings the log from the known state to the one `after`, or leaves it as it is."""
-        before, self._state = self._known_state(), None
+        before = self._known.state
         keys = [_key_row(new) for new in numbering.new_keys] if numbering else []
-        messages = pack(numbering.messages if numbering else ())
+        messages = numbering.messages if numbering else ()
         try:
-            self._run("step", messages | after._asdict() | {"keys": to_json(keys)})
-        except apsw.Error:
+            self._run("step", pack(messages) | after._asdict() | {"keys": to_json(keys)})
+        except BaseException:
+            self._known.forget()
             self._take_back()
             raise
         self._maybe_empty += after.trimmed - before.trimmed
-        self._state = after
+        self._known.learn(after, messages)
         return after
 
     def _take_back(self) -> None:
@@ -143,10 +139,7 @@ class Writer:
             if count > 0:
                 self._run("forget", {"count": count})
                 self._maybe_empty -= count
-                self._state = None
-
-    def _load_newest(self, rooms: set[str]) -> dict[str, int]:
-        return _newest.decode(self._value("load_newest", {"rooms": to_json(list(rooms))}))
+                self._known.forget()
 
     def _load_keys(self, asked: Sequence[Idempotency]) -> dict[Key, Kept]:
         if not asked:
