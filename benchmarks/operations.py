@@ -16,6 +16,7 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from itertools import count
 from typing import Any, NamedTuple, cast
 
 from roomcast.draft import parse_json
@@ -29,7 +30,7 @@ from roomcast.log.sqlite_writer import Writer
 from roomcast.message import Draft, Message
 from roomcast.server.connection import SocketConnection
 from roomcast.server.cors import Cors
-from roomcast.server.direct import Direct
+from roomcast.server.direct import Direct, Follow, Publish
 from roomcast.server.lifecycle import Service
 from roomcast.settings import Settings
 from roomcast.wire import negotiate
@@ -43,8 +44,11 @@ DRAFT = Draft("developers", None, BODY)
 ROOMS = frozenset({"developers"})
 QUERY = b"room=developers&replay=10"
 ACCEPT = "text/event-stream"
-PUBLISH = {b"content-type": b"application/json", b"content-length": b"%d" % len(BODY)}
-FOLLOW = {b"accept": ACCEPT.encode(), b"last-event-id": b""}
+PUBLISH = (
+    b"POST /messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+)
+PUBLISH %= len(BODY)
+FOLLOW = b"GET /messages?%b HTTP/1.1\r\nHost: localhost\r\nAccept: %b\r\n\r\n" % (QUERY, ACCEPT.encode())
 CLIENT = "127.0.0.1:40000"
 
 FOLLOWERS = 1_000
@@ -103,10 +107,17 @@ def validated() -> Iterator[Call]:
     yield lambda: parse_json(BODY, 65_536)
 
 
-@operation("each publish: its headers looked at", counted=400)
-def sealed() -> Iterator[Call]:
+@operation("each request: its head as sent before", counted=400)
+def known() -> Iterator[Call]:
     with _direct() as direct:
-        yield lambda: direct.seal(PUBLISH)
+        yield lambda: direct.plain(PUBLISH)
+
+
+@operation("each request: its head sent for the first time", counted=100)
+def understood() -> Iterator[Call]:
+    keys = (PUBLISH.replace(b"\r\n\r\n", b"\r\nIdempotency-Key: %04d\r\n\r\n" % n) for n in count())
+    with _direct() as direct:
+        yield lambda: direct.plain(next(keys))
 
 
 @operation("each publish: appended to memory and given to the tail, alone", 1, units=GROUP, counted=20)
@@ -165,12 +176,12 @@ def through_the_writers_thread(size: int) -> Iterator[Call]:
 def published() -> Iterator[Call]:
     with asyncio.Runner() as runner, _direct(runner) as direct:
         loop = runner.get_loop()
-        envelope = direct.seal(PUBLISH)
-        assert envelope
+        asked = direct.plain(PUBLISH)
+        assert isinstance(asked, Publish)
 
         async def publish() -> None:
             for _ in range(GROUP):
-                direct.publish(envelope, PUBLISH, BODY, CLIENT, lambda *_: None)
+                direct.publish(asked, BODY, CLIENT, lambda *_: None)
             await asyncio.sleep(0)  # the tail's turn: what is not delivered is not trimmed
 
         yield lambda: loop.run_until_complete(publish())
@@ -283,7 +294,9 @@ def asked_first() -> Iterator[Call]:
 @operation("each follow: its start found and its head made", counted=200)
 def followed() -> Iterator[Call]:
     with _direct() as direct:
-        yield lambda: direct.follow(QUERY, FOLLOW, CLIENT)
+        asked = direct.plain(FOLLOW)
+        assert isinstance(asked, Follow)
+        yield lambda: direct.follow(asked, CLIENT)
 
 
 @contextmanager

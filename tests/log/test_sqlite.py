@@ -372,7 +372,7 @@ async def test_a_full_database_leaves_no_hole_and_recovers_by_itself(log: Sqlite
 async def limit_pages(log: SqliteLog, count: int) -> None:
     """Lets the database grow no more, as a full disk would."""
     pragma = log._writer._connection.pragma
-    await log._call(log._writer_thread, pragma, "max_page_count", count)
+    await asyncio.to_thread(pragma, "max_page_count", count)
 
 
 @pytest.fixture
@@ -492,16 +492,14 @@ async def test_a_tail_goes_on_after_the_log_was_away(log: SqliteLog, monkeypatch
 
 async def test_the_reader_cannot_write(log: SqliteLog) -> None:
     with pytest.raises(apsw.ReadOnlyError):
-        await log._call(log._reader_thread, log._reader._connection.execute, "DELETE FROM messages")
+        await log._call(log._reader._connection.execute, "DELETE FROM messages")
 
 
 async def test_every_room_of_a_page_walks_its_own_index(log: SqliteLog) -> None:
     connection = log._reader._connection
     statement = "EXPLAIN QUERY PLAN " + QUERIES["pick_rooms"].format(arms=_arms(3))
     names = {"after": 0, "before": 9, "limit": 5, "room0": "a", "room1": "b", "room2": "c"}
-    plan = [
-        row[3] for row in await log._call(log._reader_thread, lambda: list(connection.execute(statement, names)))
-    ]
+    plan = [row[3] for row in await log._call(lambda: list(connection.execute(statement, names)))]
     walks = [step for step in plan if "messages" in step]
     assert walks == ["SEARCH messages USING COVERING INDEX messages_room (room=? AND rowid>? AND rowid<?)"] * 3
     assert not any("TEMP B-TREE" in step for step in plan)
@@ -513,7 +511,7 @@ async def test_no_step_of_the_writer_walks_all_messages(log: SqliteLog) -> None:
     assert len(statements) == 7
     for statement in statements:
         explain = f"EXPLAIN QUERY PLAN {statement}"
-        plan = await log._call(log._writer_thread, lambda: list(log._writer._connection.execute(explain)))  # noqa: B023
+        plan = await asyncio.to_thread(lambda: list(log._writer._connection.execute(explain)))  # noqa: B023
         assert not any("SCAN messages" in row[3] for row in plan), statement
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 
 import apsw
@@ -24,6 +24,7 @@ from roomcast.log.pending import Pending, Queue, Request
 from roomcast.log.sqlite_errors import unavailable
 from roomcast.log.sqlite_state import State
 from roomcast.log.sqlite_writer import Committed, Writer
+from roomcast.log.worker import Worker
 
 TRIM_PAUSE = 0.005
 """Seconds of quiet before a step of trimming, so that it falls between publishes and not before one."""
@@ -34,11 +35,9 @@ _log = logging.getLogger(__name__)
 class GroupCommit:
     """The way from the loop to the writer and back."""
 
-    def __init__(
-        self, writer: Writer, thread: ThreadPoolExecutor, feed: Feed, state: State, retention: Retention
-    ) -> None:
+    def __init__(self, writer: Writer, worker: Worker, feed: Feed, state: State, retention: Retention) -> None:
         self._writer = writer
-        self._thread = thread
+        self._worker = worker
         self._feed = feed
         self._retention = retention
         self._state = state
@@ -111,7 +110,7 @@ class GroupCommit:
 
     def _start(self, job: Callable[[], Committed], group: Sequence[Pending]) -> None:
         self._busy = True
-        self._thread.submit(self._work, job, group)
+        self._worker.do(partial(self._work, job, group))
 
     def _work(self, job: Callable[[], Committed], group: Sequence[Pending]) -> None:
         """Runs in the writer's thread."""
@@ -122,7 +121,8 @@ class GroupCommit:
             outcome = unavailable(error)
         except Exception as error:
             outcome = error
-        self._loop.call_soon_threadsafe(self._done, group, outcome)
+        with suppress(RuntimeError):  # a loop that was closed, and not the log
+            self._loop.call_soon_threadsafe(self._done, group, outcome)
 
     def _done(self, group: Sequence[Pending], outcome: Committed | Exception) -> None:
         self._busy = False

@@ -23,6 +23,7 @@ from roomcast.log.sqlite_errors import unavailable
 from roomcast.log.sqlite_open import Opened, open_database
 from roomcast.log.sqlite_reader import Reader
 from roomcast.log.sqlite_writer import Writer
+from roomcast.log.worker import Worker
 from roomcast.message import Draft, Message
 
 P = ParamSpec("P")
@@ -59,9 +60,9 @@ class SqliteLog:
         self._reader = Reader(opened.reader)
         self._reader_thread = ThreadPoolExecutor(1, "roomcast-log-reader")
         self._writer = Writer(opened.writer, opened.state, retention, empty_rooms)
-        self._writer_thread = ThreadPoolExecutor(1, "roomcast-log-writer")
+        self._worker = Worker("roomcast-log-writer")
         self._feed = Feed(opened.state.newest, opened.state.trimmed, self._fetch, self._delivered)
-        self._commits = GroupCommit(self._writer, self._writer_thread, self._feed, opened.state, retention)
+        self._commits = GroupCommit(self._writer, self._worker, self._feed, opened.state, retention)
         self._closing: asyncio.Task[None] | None = None
         self._commits.trim_later()
 
@@ -102,15 +103,17 @@ class SqliteLog:
         await self._commits.end()
         self._feed.end()
         try:
-            await self._call(self._reader_thread, self._reader.close)
-            await self._call(self._writer_thread, self._writer.close)
+            await self._call(self._reader.close)
         finally:
             await asyncio.to_thread(self._let_go)
 
     def _let_go(self) -> None:
-        self._lock.release()
         self._reader_thread.shutdown()
-        self._writer_thread.shutdown()
+        self._worker.end()
+        try:
+            self._writer.close()
+        finally:
+            self._lock.release()
 
     async def _fetch(self, after: int) -> Sequence[Message]:
         return await self._ask(self._reader.fetch, after)
@@ -125,11 +128,10 @@ class SqliteLog:
 
     async def _ask(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return await self._call(self._reader_thread, read, *args, **kwargs)
+            return await self._call(read, *args, **kwargs)
         except apsw.Error as error:
             raise unavailable(error) from error
 
-    async def _call(
-        self, thread: ThreadPoolExecutor, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        return await asyncio.get_running_loop().run_in_executor(thread, partial(function, *args, **kwargs))
+    async def _call(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._reader_thread, partial(read, *args, **kwargs))

@@ -56,7 +56,7 @@ class Known:
         return self._state
 
     def newest(self, rooms: Collection[str]) -> Mapping[str, int]:
-        """The newest message of each of these rooms, and maybe of others; not of one that the log does not know."""
+        """The newest message of each of these rooms that the log knows, and maybe of others."""
         if missing := [room for room in rooms if room not in self._newest]:
             [found] = self._row("load_newest", {"rooms": to_json(missing)})
             self._newest |= _newest.decode(found)
