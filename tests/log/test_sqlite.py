@@ -21,7 +21,7 @@ import apsw
 import pytest
 
 from roomcast.errors import LogUnavailable, LogUnusable
-from roomcast.log import feed, group_commit, numbering, pending, sqlite, sqlite_open
+from roomcast.log import feed, group_commit, numbering, pending, sqlite, sqlite_known, sqlite_open
 from roomcast.log.base import Bounds, Loss, Retention
 from roomcast.log.pending import Request
 from roomcast.log.queries import QUERIES
@@ -503,6 +503,39 @@ async def test_every_room_of_a_page_walks_its_own_index(log: SqliteLog) -> None:
     walks = [step for step in plan if "messages" in step]
     assert walks == ["SEARCH messages USING COVERING INDEX messages_room (room=? AND rowid>? AND rowid<?)"] * 3
     assert not any("TEMP B-TREE" in step for step in plan)
+
+
+async def test_a_commit_that_trims_is_one_statement(reopen: Reopen) -> None:
+    """Each gives the interpreter's lock away, and gets it back late beside a busy loop."""
+    log = await reopen(max_messages=50)
+    tail = log.tail(0)
+    for _ in range(60):  # from 51 on it trims, and knows what it will trim next
+        await publish(log, "a")
+        await anext(tail)
+    statements: list[str] = []
+
+    def note(cursor: object, sql: str, bindings: object) -> bool:
+        statements.append(sql)
+        return True
+
+    log._writer._connection.exec_trace = note
+    await publish(log, *"aaaa")
+    assert len(statements) >= 4  # one may trim in a moment of quiet
+    assert set(statements) == {QUERIES["step"]}
+
+
+async def test_what_is_known_of_many_rooms_is_bounded_and_right(
+    reopen: Reopen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_known, "ROOMS", 3)
+    log = await reopen()
+    for _ in range(3):
+        await publish(log, *"abcdefgh")
+    page = await log.read(rooms("a", "h"), 8, 10)
+    assert [(message.room, message.prev) for message in page.messages] == [
+        *(("a", 1), ("h", 8), ("a", 9), ("h", 16)),
+    ]
+    assert len(log._writer._known._newest) <= 3
 
 
 async def test_no_step_of_the_writer_walks_all_messages(log: SqliteLog) -> None:
