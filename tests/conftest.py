@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -13,6 +14,11 @@ from tests.mongodb.database import REAL, FerretDB, require_ferretdb
 from tests.running import Running, start_roomcast
 
 Serve = Callable[..., Running]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As in whatever a script starts in the background (POSIX, Shell Command Language, 2.11): so would all that is
+    # started here, and Ctrl-C is what some tests are about.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
