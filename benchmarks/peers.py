@@ -74,6 +74,10 @@ def _floor(place: Place) -> Sequence[str]:
     return [str(load.build(SERVERS / "floor.c")), str(place.port), *replay]
 
 
+def _synced_floor(place: Place) -> Sequence[str]:
+    return [str(load.build(SERVERS / "floor.c")), str(place.port), "--sync", str(place.folder / "synced")]
+
+
 def _nchan(place: Place) -> Sequence[str]:
     text = (SERVERS / "nchan.conf").read_text()
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -152,6 +156,14 @@ PEERS = {
             version=load.compiler,
             missing=_nothing,
             replay="/replay",
+        ),
+        Peer(
+            name="floor-synced",
+            label="C floor, synced",
+            durable="synced, keeps nothing",
+            command=_synced_floor,
+            version=load.compiler,
+            missing=_nothing,
         ),
         Peer(
             name="nchan",

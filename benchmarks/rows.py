@@ -12,8 +12,9 @@ from benchmarks.mongodb import Across, Share
 from benchmarks.page import Storm
 from benchmarks.work import FanOut, Idle, Publish, Reconnect, Replay, Steady, Syncs, Work
 
-FLOOR, NCHAN, MEMORY, SQLITE, MONGODB, STARLETTE, FASTAPI = (
+FLOOR, SYNCED, NCHAN, MEMORY, SQLITE, MONGODB, STARLETTE, FASTAPI = (
     "floor",
+    "floor-synced",
     "nchan",
     "roomcast",
     "roomcast-sqlite",
@@ -187,7 +188,7 @@ ROWS = (
         "publish",
         "publishes, 32 connections, nobody follows",
         Publish(publishers=32),
-        ALL,
+        (FLOOR, SYNCED, *ALL[1:]),
         (
             PUBLISHES,
             Figure("cpu_us", "CPU µs/publish"),
@@ -208,7 +209,7 @@ ROWS = (
         "publish-1",
         "publishes, one connection, nobody follows",
         Publish(publishers=1),
-        MAIN,
+        (FLOOR, SYNCED, *MAIN[1:]),
         (
             PUBLISHES,
             Figure("cpu_us", "CPU µs/publish"),
@@ -218,6 +219,7 @@ ROWS = (
             GROWING,
         ),
         (at_least(0.7, "publishes_per_s", SYNCS, SELF, other="syncs_per_s", of=(SQLITE,)),),
+        "the synced floor: what is left of the syncs where each waits for a request, and that for its answer",
     ),
     Row(
         "syncs-1",

@@ -3,13 +3,15 @@
  * An epoll loop in one thread. A POST's body is framed once and written with one write(2) to each follower of its
  * room; nothing is parsed, validated, numbered or kept. Rooms are there so that the comparison with servers that
  * have rooms is fair: `room=` in the query names one. With a file, GET /replay writes the file's bytes: the floor
- * of a newcomer's replay, in the very bytes of the server it is compared with.
+ * of a newcomer's replay, in the very bytes of the server it is compared with. With --sync it writes a page to a
+ * file and waits for the disk before it answers a POST: the floor of a durable publish.
  *
- * usage: floor PORT [REPLAY_FILE]
+ * usage: floor PORT [REPLAY_FILE | --sync FILE]
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -20,7 +22,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { CONNECTIONS = 1 << 17, ROOMS = 1 << 12, NAME = 64, REQUEST = 1 << 18 };
+enum { CONNECTIONS = 1 << 17, ROOMS = 1 << 12, NAME = 64, REQUEST = 1 << 18, PAGE = 4096, SYNCED = 1 << 22 };
 
 struct room {
   char name[NAME];
@@ -43,6 +45,7 @@ static struct room rooms[ROOMS];                   /* open addressing */
 static int poller;
 static char *replay;
 static size_t replay_size;
+static int synced = -1; /* the file that is written before an answer; -1: none is */
 
 static const char HEAD[] =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -144,6 +147,20 @@ static void start_replay(int fd) {
   listen_for(fd, EPOLLIN | EPOLLOUT, EPOLL_CTL_MOD);
 }
 
+/* Round and round over what is there, as SQLite writes its log. */
+static void sync_page(void) {
+  static char page[PAGE];
+  static off_t at;
+  if (pwrite(synced, page, PAGE, at) != PAGE || fdatasync(synced)) die("floor: sync");
+  at = (at + PAGE) % SYNCED;
+}
+
+static void open_synced(const char *path) {
+  static char zeros[SYNCED];
+  synced = open(path, O_RDWR | O_CREAT, 0600);
+  if (synced < 0 || write(synced, zeros, SYNCED) != SYNCED || fsync(synced)) die(path);
+}
+
 static void publish(int fd, const char *request, const char *body, size_t size) {
   static char frame[REQUEST + 64], event[REQUEST + 32];
   struct room *room = find_room(request);
@@ -151,6 +168,7 @@ static void publish(int fd, const char *request, const char *body, size_t size) 
   int framed = sprintf(frame, "%x\r\n", length);
   memcpy(frame + framed, event, length);
   memcpy(frame + framed + length, "\r\n", 2);
+  if (synced >= 0) sync_page();
   for (int i = 0; i < room->count; i++) send_to(room->followers[i], frame, framed + length + 2);
   send_to(fd, CREATED, sizeof CREATED - 1);
 }
@@ -237,7 +255,8 @@ static void raise_file_limit(void) {
 int main(int argc, char **argv) {
   if (argc < 2) return 2;
   raise_file_limit();
-  if (argc > 2) read_replay(argv[2]);
+  if (argc == 3) read_replay(argv[2]);
+  if (argc == 4) open_synced(argv[3]);
   poller = epoll_create1(0);
   int listener = open_listener(atoi(argv[1]));
   listen_for(listener, EPOLLIN, EPOLL_CTL_ADD);
