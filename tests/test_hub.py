@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from roomcast.hub import _PIECES, PIECE_BYTES, Hub, Sink
+from roomcast.audience import Sink
+from roomcast.hub import _PIECES, PIECE_BYTES, Hub
 from roomcast.message import Message
 from roomcast.wire.encode import WIRES, Wire
 

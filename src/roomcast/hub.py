@@ -5,17 +5,17 @@ Laws:
 - A follower is a position, not a queue. Who is caught up sits in an audience (all who follow the same rooms
   over the same wire); who is not reads `window` at its own pace and rejoins.
 - A message is framed once per wire; the same bytes object goes to every follower, live or replaying.
-- No I/O and no clock: a sink is told bytes and says whether it wants more.
+- No I/O and no clock.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from heapq import merge
-from typing import Protocol
 
+from roomcast.audience import Audience, Follower, Sink
 from roomcast.message import Message
 from roomcast.wire.encode import WIRES, Wire
 
@@ -27,29 +27,6 @@ _PIECES = 32
 """How many pieces are kept joined: 2 MiB, so that a crowd that replays the same costs a write each and no more."""
 _ENTRY_BYTES = 300
 """What an entry weighs beside its bodies and frames, as measured."""
-
-
-class Sink(Protocol):
-    """Where a follower's bytes go."""
-
-    @property
-    def send(self) -> Callable[[bytes], int]:
-        """Takes what it can at once, and says how many bytes that is; the rest is for `write`. Where it raises
-        `OSError`, `write` does what is to be done about it. A system call and no more, where there is one: a
-        Python function around it was a twentieth of a delivery."""
-        ...
-
-    def write(self, data: bytes) -> bool:
-        """Takes all of `data`; False where it wants no more until it says so. Never raises."""
-        ...
-
-
-class Follower(Protocol):
-    """Whom the hub tells that its sink could not keep up."""
-
-    def fall_behind(self, position: int) -> None:
-        """It left its audience with everything up to `position` written."""
-        ...
 
 
 class Entry:
@@ -92,35 +69,6 @@ class Piece:
         if joined is None:
             joined = self._joined[wire] = b"".join([entry.frame(wire, epoch) for entry in self.entries])
         return joined
-
-
-class Audience:
-    """All caught-up followers of the same rooms over the same wire."""
-
-    __slots__ = ("live", "position", "rooms", "spoke_at", "wire")
-
-    def __init__(self, rooms: frozenset[str], wire: Wire) -> None:
-        self.rooms = rooms
-        self.wire = wire
-        self.live: dict[Sink, Follower] = {}
-        self.position = 0
-        """What all of `live` were written up to."""
-        self.spoke_at = 0.0
-        """When they were last written to, in the loop's time."""
-
-    def write(self, data: bytes, sinks: Iterable[Sink] | None = None) -> None:
-        """One write to everybody, or to these of them; who cannot take more leaves."""
-        size = len(data)
-        behind = []
-        for sink in self.live if sinks is None else sinks:
-            try:
-                sent = sink.send(data)
-            except OSError:
-                sent = 0
-            if sent != size and not sink.write(data[sent:]):
-                behind.append(sink)
-        for sink in behind:
-            self.live.pop(sink).fall_behind(self.position)
 
 
 class _Room:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from itertools import islice
 
-from roomcast.hub import Audience
+from roomcast.audience import Audience
 from roomcast.stream import Stream, Streams
 
 _SLICE = 500

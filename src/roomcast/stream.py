@@ -17,8 +17,9 @@ from typing import Any, Protocol
 
 import msgspec
 
+from roomcast.audience import Sink
 from roomcast.gap import Gap, Opening, widened
-from roomcast.hub import Hub, Piece, Sink
+from roomcast.hub import Hub, Piece
 from roomcast.log.base import Log, Loss
 from roomcast.message import MessageId
 from roomcast.reader import Reader
