@@ -27,7 +27,7 @@ from roomcast.log.pending import Request
 from roomcast.log.queries import QUERIES
 from roomcast.log.sqlite import SqliteLog
 from roomcast.log.sqlite_reader import _arms
-from roomcast.log.sqlite_writer import TRIM_BESIDE, Committed
+from roomcast.log.sqlite_writer import TRIM_BESIDE, Committed, Writer
 from tests import disks
 from tests.log.acting import PATIENCE, draft, key, publish, rooms, seqs, take, trimmed, until
 
@@ -408,6 +408,40 @@ async def test_a_disk_that_is_full_at_the_start_is_named(reopen: Reopen, small_d
     (small_disk / "ballast").write_bytes(b"x" * (1024 * 1024 - 8192))
     with pytest.raises(LogUnusable, match="There is no room on the disk of"):
         await reopen(path=small_disk / "log.db")
+
+
+# Others who look into the file
+
+
+async def test_a_write_ahead_log_that_somebody_kept_from_being_emptied_is_small_again(
+    reopen: Reopen, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_open, "CHECKPOINT_PAGES", 10)
+    monkeypatch.setattr(sqlite_open, "WAL_BYTES", 100_000)
+    log = await reopen()
+    await publish(log, "a")
+    reading = apsw.Connection(str(path))
+    reading.execute("BEGIN; SELECT count(*) FROM messages").get  # noqa: B018 -- it begins to read with that
+    await publish(log, *["a"] * 20, body=b"x" * 10_000)
+    assert Path(f"{path}-wal").stat().st_size > 200_000
+    reading.close()
+    await publish(log, *["a"] * 20)
+    assert Path(f"{path}-wal").stat().st_size <= 100_000
+
+
+async def test_who_holds_the_file_is_waited_for_once(
+    reopen: Reopen, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_open, "BUSY_MS", 10)
+    log = await reopen()
+    monkeypatch.setattr(Writer, "_take_back", lambda self: pytest.fail("there was nothing to take back"))
+    other = apsw.Connection(str(path))
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(LogUnavailable, match="Another program holds the log's database"):
+        await publish(log, "a")
+    other.execute("ROLLBACK")
+    assert seqs(await publish(log, "a")) == [1]
+    other.close()
 
 
 # What waits for the disk
