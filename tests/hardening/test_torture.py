@@ -20,8 +20,10 @@ import pytest
 import roomcast.torture
 from roomcast.torture import target
 from roomcast.torture.attack import Attack, Plan
+from roomcast.torture.heard import Heard
 from roomcast.torture.publisher import Publisher
-from roomcast.torture.record import Record
+from roomcast.torture.reader import Event
+from roomcast.torture.record import Position, Record
 from roomcast.torture.target import Answer, Target, Unusable
 from tests.conftest import Serve, require
 from tests.hardening import liar
@@ -95,6 +97,15 @@ async def test_an_honest_server_is_believed(retained: int) -> None:
 async def test_a_server_that_lies_is_found_out(server: type[liar.Honest], words: str) -> None:
     attack = await attacked(server())
     assert any(re.search(words, said) for said in attack.record.violations), attack.record.violations
+
+
+def test_who_comes_in_under_another_epoch_is_no_second_broken_promise() -> None:
+    record = Record()
+    record.same_epoch(Position("fake", 1))
+    heard = Heard(record, "follower 1", ["a"])
+    heard.hear(Event("live", "other-0", {"replayed": 0}))
+    heard.judge()
+    assert record.violations == ["the log's epoch changed from fake to other: what it held is lost"]
 
 
 @pytest.mark.parametrize("log", ["memory:", "sqlite:test.db"])

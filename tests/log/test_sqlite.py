@@ -16,6 +16,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -27,6 +28,7 @@ from roomcast.log.pending import Request
 from roomcast.log.queries import QUERIES
 from roomcast.log.sqlite import SqliteLog
 from roomcast.log.sqlite_reader import _arms
+from roomcast.log.sqlite_state import State
 from roomcast.log.sqlite_writer import TRIM_BESIDE, Committed, Writer
 from tests import disks
 from tests.log.acting import PATIENCE, draft, key, publish, rooms, seqs, take, trimmed, until
@@ -482,6 +484,31 @@ async def test_appends_gather_while_others_are_committed(log: SqliteLog, groups:
     await until(begun)
     await asyncio.gather(first, *(log.append([draft()]) for _ in range(50)))
     assert groups == [1, 50]
+
+
+async def test_what_was_appended_before_the_end_is_stored(
+    log: SqliteLog, reopen: Reopen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One on its way, and one that waits for it."""
+    held, begun = threading.Event(), threading.Event()
+    step = log._writer._step
+
+    def holding(*arguments: Any) -> State:
+        begun.set()
+        assert held.wait(PATIENCE)
+        return step(*arguments)
+
+    monkeypatch.setattr(log._writer, "_step", holding)
+    first = log.append([draft()])
+    await asyncio.to_thread(begun.wait, PATIENCE)
+    second = log.append([draft()])
+    closing = asyncio.create_task(log.close())
+    for _ in range(2):  # an end that waited for nobody would have come as far as the writer by then
+        await log._call(log._reader_thread, str)
+    held.set()
+    await closing
+    assert [seqs((await append).messages) for append in (first, second)] == [[1], [2]]
+    assert (await (await reopen()).bounds()).newest == 2
 
 
 async def test_a_publisher_faster_than_the_disk_is_told_that_the_log_is_behind(
