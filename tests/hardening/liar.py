@@ -212,6 +212,17 @@ def _send(writer: asyncio.StreamWriter, name: str, id: str, data: Any) -> None:
     writer.write(b"%x\r\n%b\r\n" % (len(block), block))
 
 
+class SendsAwayLikeAProxy(Honest):
+    """As nginx does by docs/nginx.md while the server is away: a whole answer, on a connection that stays."""
+
+    async def _follow(self, writer: asyncio.StreamWriter, query: dict[str, list[str]], last_id: str) -> None:
+        if self.often():
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 12\r\n\r\n")
+            writer.write(b"retry: 2000\n")
+        else:
+            await super()._follow(writer, query, last_id)
+
+
 class LosesAcknowledged(Honest):
     def store(self, message: Message, seq: int) -> Message:
         stored = super().store(message, seq)

@@ -37,10 +37,10 @@ def plan(**changes: Any) -> Plan:
     return Plan(**{**vars(few), **changes})
 
 
-async def attacked(server: liar.Honest, messages: int = 200, cuts: int = 40) -> Attack:
+async def attacked(server: liar.Honest, messages: int = 200, cuts: int = 40, **changes: Any) -> Attack:
     """For as long as it takes to publish so much, and to resume so often."""
     async with server.serve() as url:
-        attack = Attack(Target.parse(url), plan(seconds=PATIENCE))
+        attack = Attack(Target.parse(url), plan(seconds=PATIENCE, **changes))
         running = asyncio.create_task(attack.run())
         counts = attack.record.counts
         enough = {"acknowledged": messages, "resumes": cuts, "repeated": 3}
@@ -62,6 +62,12 @@ async def test_an_honest_server_is_believed(retained: int) -> None:
         assert counts[name] > 0, name
     assert bool(counts["gaps"]) == (retained == 40)
     assert any(len(follower.stories) > 1 for follower in attack.followers)
+
+
+async def test_who_is_sent_away_by_a_proxy_comes_back() -> None:
+    attack = await attacked(liar.SendsAwayLikeAProxy(), patience=PATIENCE)
+    assert attack.record.violations == [], attack.plan
+    assert attack.record.counts["sent away"] > 0
 
 
 @pytest.mark.parametrize(

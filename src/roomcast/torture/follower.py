@@ -137,7 +137,7 @@ class Follower:
         await connection.send("GET", f"/messages?{urlencode(query)}", headers)
         status, fields = await connection.head()
         if status == 200 and fields.get("content-type", "").startswith("text/event-stream"):
-            return Stream(connection, fields.get("transfer-encoding", "").lower() == "chunked", self._wait)
+            return Stream(connection, fields, self._wait)
         if status < 500 and status != 429:
             kind = fields.get("content-type")
             self._record.violate(f"{self.heard.name} was answered with {status}, {kind}, and no event stream")
