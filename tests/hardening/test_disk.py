@@ -201,6 +201,21 @@ async def test_a_disk_that_fails_now_and_then_leaves_no_hole(serve: Serve, tmp_p
     await siege.check_no_hole()
 
 
+def test_a_disk_that_cannot_be_read_for_a_while_is_not_called_damage(serve: Serve, tmp_path: Path) -> None:
+    """Else somebody would put a copy in the place of a whole log."""
+    faults = Faults(serve, tmp_path)
+    server = faults.server
+    stored = server.publish("stored")
+    faults.begin(READS)
+    assert "or its disk cannot be read" in server.get("/readyz").json()["detail"]
+    assert server.get("/messages?room=developers", headers=PAGE).status_code == 503
+    with Observer(server.port, "/messages?room=developers") as follower:
+        assert follower.next().json == stored  # from memory
+    faults.end(READS)
+    assert server.get("/readyz").status_code == 200
+    assert server.get("/messages?room=developers", headers=PAGE).json()["messages"] == [stored]
+
+
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
 def test_what_was_refused_is_not_there_after_a_restart(serve: Serve, tmp_path: Path, end: signal.Signals) -> None:
     """Where only the sync fails, the refused message lies whole in SQLite's write-ahead log."""
