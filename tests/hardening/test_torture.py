@@ -64,6 +64,12 @@ async def test_an_honest_server_is_believed(retained: int) -> None:
     assert any(len(follower.stories) > 1 for follower in attack.followers)
 
 
+async def test_a_server_that_is_full_breaks_no_promise() -> None:
+    attack = await attacked(liar.HasRoomForFew(), cuts=10)
+    assert attack.record.violations == [], attack.plan
+    assert attack.record.counts["sent away"] > 0
+
+
 async def test_who_is_sent_away_by_a_proxy_comes_back() -> None:
     attack = await attacked(liar.SendsAwayLikeAProxy(), patience=PATIENCE)
     assert attack.record.violations == [], attack.plan
