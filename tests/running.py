@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import httpx
@@ -103,16 +103,17 @@ def start_roomcast(
     *options: str,
     env: Mapping[str, str] | None = None,
     files: int | None = None,
+    program: Sequence[str] = ("-m", "roomcast"),
 ) -> Running:
     """`roomcast serve` on a free port, without a second one, over SQLite in `folder`, unless told otherwise; where
-    `files` is given, with so many open files at most."""
+    `files` is given, with so many open files at most. `program` is what Python is to run."""
     defaults = {"--port": "0", "--page-port": "0", "--log": "sqlite:test.db"}
     for name, value in defaults.items():
         if not any(option.split("=")[0] == name for option in options):
             options = (*options, name, value)
     # A shell sets the limit: Python code between fork and exec can lock up for ever where there are threads.
     limited = [] if files is None else ["sh", "-c", f'ulimit -n {files} && exec "$@"', "sh"]
-    running = Running([*limited, sys.executable, "-m", "roomcast", "serve", *options], folder, env)
+    running = Running([*limited, sys.executable, *program, "serve", *options], folder, env)
     match = running.wait_until_it_says(r"follow +http://\S+?:(\d+)/messages[^\n]*\n +look +http://\S+?:(\d+)/")
     running.port, running.page_port = int(match[1]), int(match[2])
     return running

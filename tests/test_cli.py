@@ -242,6 +242,36 @@ def test_a_signal_drains_and_ends_with_0(serve: Serve, number: int) -> None:
     assert [m["text"] for m in again.get("/messages?room=developers", headers=JSON).json()["messages"]] == ["kept"]
 
 
+_SIGNALLED = """
+import os, sys
+number, module, *arguments = sys.argv[1:]
+
+class Signalled:
+    def find_spec(self, name, *_):
+        if name == module:
+            os.kill(os.getpid(), int(number))
+
+sys.meta_path.insert(0, Signalled())
+from roomcast.cli import main
+main(arguments)
+"""
+"""The program, and a signal that comes when it begins to import a module."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("module", ["roomcast.server.run", "uvloop", "roomcast.log.sqlite"])
+def test_a_signal_at_the_start_ends_it_too(tmp_path: Path, number: int, module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _SIGNALLED, str(number), module, "serve", "--port=0", "--page-port=0"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_a_second_signal_ends_at_once(serve: Serve) -> None:
     """The first drain waits for a request whose body never ends; the second signal does not."""
     server = serve()

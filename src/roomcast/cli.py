@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import math
 import os
+import signal
 import sys
 import time
 from typing import Any
@@ -107,6 +108,7 @@ def main() -> None:
 @click.pass_context
 def serve(ctx: click.Context, /, **options: Any) -> None:
     """Run the server."""
+    _leave_at_a_signal()
     from roomcast.server import run  # late: --help and --version need none of it
 
     for name in unknown_variables():
@@ -118,6 +120,13 @@ def serve(ctx: click.Context, /, **options: Any) -> None:
     except CannotStart as error:
         click.echo(f"roomcast: {error.detail}", err=True)
         sys.exit(1)
+
+
+def _leave_at_a_signal() -> None:
+    """Until there is something to drain. Not by Python's `KeyboardInterrupt`: raised in the middle of an import it
+    may be lost there, with the import lock taken, and the thread that opens the log waits for that for ever."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))
 
 
 @main.command()

@@ -206,10 +206,40 @@ def _answer(writer: asyncio.StreamWriter, status: int, content: Any) -> None:
     writer.write(f"{head}\r\nRetry-After: 0\r\n\r\n".encode() + body)
 
 
+def _send_away(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 12\r\n\r\nretry: 2000\n")
+
+
 def _send(writer: asyncio.StreamWriter, name: str, id: str, data: Any) -> None:
     event = f"event: {name}\n" if name else ""
     block = f"id: {id}\n{event}data: {json.dumps(data)}\n\n".encode()
     writer.write(b"%x\r\n%b\r\n" % (len(block), block))
+
+
+class SendsAwayLikeAProxy(Honest):
+    """As nginx does by docs/nginx.md while the server is away: a whole answer, on a connection that stays."""
+
+    async def _follow(self, writer: asyncio.StreamWriter, query: dict[str, list[str]], last_id: str) -> None:
+        if self.often():
+            _send_away(writer)
+        else:
+            await super()._follow(writer, query, last_id)
+
+
+class HasRoomForFew(Honest):
+    """All others are asked to come back, for as long as it runs."""
+
+    followers = 0
+
+    async def _follow(self, writer: asyncio.StreamWriter, query: dict[str, list[str]], last_id: str) -> None:
+        if self.followers == 4:
+            _send_away(writer)
+            return
+        self.followers += 1
+        try:
+            await super()._follow(writer, query, last_id)
+        finally:
+            self.followers -= 1
 
 
 class LosesAcknowledged(Honest):

@@ -20,6 +20,7 @@ from roomcast.torture.attack import Attack, Plan
 from roomcast.torture.show import delays
 from roomcast.torture.target import Target
 from tests.hardening.process import cpu_seconds, open_files, resident_bytes, tcp_bytes, threads
+from tests.hardening.tasks import TELLING, tasks_of
 from tests.running import Running, start_roomcast, wait_for
 
 _PLAN = {"publishers": 4, "rooms": 40, "pause": 0.2, "life": 20.0}
@@ -37,25 +38,27 @@ class Round:
     memory: list[int] = field(default_factory=list)
     files: list[int] = field(default_factory=list)
     threads: list[int] = field(default_factory=list)
+    tasks: list[int] = field(default_factory=list)
     kernel: list[int] = field(default_factory=list)
     cpu: float = 0
     """Seconds."""
     memory_after: int = 0
     files_after: int = 0
     threads_after: int = 0
+    tasks_after: int = 0
 
-    def look(self, pid: int) -> None:
+    def look(self, server: Running) -> None:
+        pid = server.process.pid
         self.memory.append(resident_bytes(pid))
         self.files.append(open_files(pid))
         self.threads.append(threads(pid))
+        self.tasks.append(tasks_of(server))
         self.kernel.append(tcp_bytes())
 
-    def look_after(self, pid: int) -> None:
-        self.memory_after, self.files_after, self.threads_after = (
-            resident_bytes(pid),
-            open_files(pid),
-            threads(pid),
-        )
+    def look_after(self, server: Running) -> None:
+        pid = server.process.pid
+        self.memory_after, self.files_after = resident_bytes(pid), open_files(pid)
+        self.threads_after, self.tasks_after = threads(pid), tasks_of(server)
 
 
 def soak(server: Running, followers: int, minutes: float) -> tuple[Sequence[Round], list[str]]:
@@ -77,17 +80,17 @@ def _attack(server: Running, plan: Plan, seen: Round) -> Attack:
     pid = server.process.pid
     before = cpu_seconds(pid)
     found = Attack(Target.parse(server.url), plan)
-    asyncio.run(_watch(found, seen, pid))
+    asyncio.run(_watch(found, seen, server))
     seen.cpu = cpu_seconds(pid) - before
     wait_for(lambda: server.metric("roomcast_followers") == 0, "all to have left")
-    seen.look_after(pid)
+    seen.look_after(server)
     return found
 
 
-async def _watch(under_way: Attack, seen: Round, pid: int) -> None:
+async def _watch(under_way: Attack, seen: Round, server: Running) -> None:
     running = asyncio.create_task(under_way.run())
     while not (await asyncio.wait({running}, timeout=_LOOK_SECONDS))[0]:
-        seen.look(pid)
+        await asyncio.to_thread(seen.look, server)
     running.result()
 
 
@@ -108,6 +111,7 @@ def _growth(rounds: Sequence[Round]) -> list[str]:
         for what, then, now in (
             ("open files afterwards", early.files_after, late.files_after),
             ("threads afterwards", early.threads_after, late.threads_after),
+            ("tasks afterwards", early.tasks_after, late.tasks_after),
         )
         if now > then
     ]
@@ -115,7 +119,7 @@ def _growth(rounds: Sequence[Round]) -> list[str]:
 
 
 _HEADINGS = (
-    "round | under attack: MB  files  threads  TCP MB  CPU s | after: MB  files  threads | "
+    "round | under attack: MB  files  threads  tasks  TCP MB  CPU s | after: MB  files  threads  tasks | "
     "acknowledged  deliveries  resumes  gaps   p50 ms   p99 ms  violations"
 )
 
@@ -124,10 +128,10 @@ def _line(number: int, seen: Round, found: Attack) -> str:
     counts = found.record.counts
     p50, p99 = (delay * 1000 for delay in delays(found))
     return (
-        f"{number:5} | {mean(seen.memory) / 1e6:16.1f}{max(seen.files):7}{max(seen.threads):9}"
+        f"{number:5} | {mean(seen.memory) / 1e6:16.1f}{max(seen.files):7}{max(seen.threads):9}{max(seen.tasks):7}"
         f"{mean(seen.kernel) / 1e6:8.1f}{seen.cpu:7.1f} | {seen.memory_after / 1e6:9.1f}{seen.files_after:7}"
-        f"{seen.threads_after:9} | {counts['acknowledged']:12,}{counts['deliveries']:12,}{counts['resumes']:9,}"
-        f"{counts['gaps']:6,}{p50:9.1f}{p99:9.1f}{counts['violations']:12}"
+        f"{seen.threads_after:9}{seen.tasks_after:7} | {counts['acknowledged']:12,}{counts['deliveries']:12,}"
+        f"{counts['resumes']:9,}{counts['gaps']:6,}{p50:9.1f}{p99:9.1f}{counts['violations']:12}"
     )
 
 
@@ -137,7 +141,8 @@ def main() -> int:
     parser.add_argument("--followers", type=int, default=2_000)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        server = start_roomcast(Path(folder), "--no-access-log", f"--max-messages={_RETAINED}")
+        options = ("--no-access-log", f"--max-messages={_RETAINED}")
+        server = start_roomcast(Path(folder), *options, program=("-c", TELLING))
         try:
             _, wrong = soak(server, given.followers, given.minutes)
             status = server.terminate()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -200,6 +201,21 @@ async def test_a_disk_that_fails_now_and_then_leaves_no_hole(serve: Serve, tmp_p
     await siege.check_no_hole()
 
 
+def test_a_disk_that_cannot_be_read_for_a_while_is_not_called_damage(serve: Serve, tmp_path: Path) -> None:
+    """Else somebody would put a copy in the place of a whole log."""
+    faults = Faults(serve, tmp_path)
+    server = faults.server
+    stored = server.publish("stored")
+    faults.begin(READS)
+    assert "or its disk cannot be read" in server.get("/readyz").json()["detail"]
+    assert server.get("/messages?room=developers", headers=PAGE).status_code == 503
+    with Observer(server.port, "/messages?room=developers") as follower:
+        assert follower.next().json == stored  # from memory
+    faults.end(READS)
+    assert server.get("/readyz").status_code == 200
+    assert server.get("/messages?room=developers", headers=PAGE).json()["messages"] == [stored]
+
+
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
 def test_what_was_refused_is_not_there_after_a_restart(serve: Serve, tmp_path: Path, end: signal.Signals) -> None:
     """Where only the sync fails, the refused message lies whole in SQLite's write-ahead log."""
@@ -212,3 +228,40 @@ def test_what_was_refused_is_not_there_after_a_restart(serve: Serve, tmp_path: P
     again = serve()
     assert again.get("/messages?room=developers", headers=PAGE).json()["messages"] == [stored]
     assert keyed(again, "k", "another")[0] == 201
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm", ".lock"])
+async def test_what_would_be_gone_with_its_file_is_not_acknowledged(
+    serve: Serve, tmp_path: Path, suffix: str
+) -> None:
+    """Moved away under the server, and back: until then its followers stay, and wait."""
+    server = serve(*HEARTBEAT)
+    file, aside = tmp_path / f"test.db{suffix}", tmp_path / "aside"
+    async with Siege(server) as siege:
+        await siege.hold(10)
+        file.rename(aside)
+        await siege.be_refused(10)
+        assert server.get("/readyz").json()["detail"].startswith(f"test.db{suffix} was moved, removed or replaced")
+        aside.rename(file)
+        await siege.hold(10)
+    await siege.check_no_hole()
+    assert siege.record.counts["resumes"] == 0
+    assert "Traceback" not in server.said()
+
+
+def test_a_copy_put_in_the_place_of_an_open_log_is_not_spoilt_by_its_end(serve: Serve, tmp_path: Path) -> None:
+    """The write-ahead log that is left beside it would be read with it."""
+    server = serve()
+    kept = [server.publish(f"kept {n}") for n in range(20)]
+    assert server.terminate() == 0
+    shutil.copy(tmp_path / "test.db", tmp_path / "copy")
+    server = serve()
+    for n in range(200):
+        server.publish(f"lost {n}")
+    (tmp_path / "copy").replace(tmp_path / "test.db")
+    wait_for(lambda: server.post({"room": "developers", "text": "refused"}).status_code == 503, "it to notice")
+    assert server.terminate() == 0
+    server = serve("--new-epoch")
+    page = server.get("/messages?room=developers", headers=PAGE).json()
+    assert [message["text"] for message in page["messages"]] == [message["text"] for message in kept]
+    assert int(str(server.publish("next")["id"]).split("-")[1]) == 21

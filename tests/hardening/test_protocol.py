@@ -7,11 +7,8 @@ its files and its tasks, while they are there and when they are gone.
 from __future__ import annotations
 
 import asyncio
-import re
-import signal
 import socket
 import statistics
-import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -21,9 +18,10 @@ from random import Random
 import pytest
 
 from tests.hardening.process import open_files, resident_bytes
+from tests.hardening.tasks import TELLING, tasks_of
 from tests.observer import Observer
 from tests.raw import JSON, post, request
-from tests.running import PATIENCE, Running, wait_for
+from tests.running import PATIENCE, Running, start_roomcast, wait_for
 
 BODY = b'{"room":"a","text":"x"}'
 FOLLOW = request("GET", "/messages?room=a&replay=none")
@@ -34,22 +32,17 @@ ENOUGH = 2.0
 """Seconds after which the impatient server has ended whatever takes too long."""
 
 _IMPATIENT = """
-import asyncio, signal, sys
-from roomcast.server import front, http, listen, publish
+from roomcast.server import http, listen, publish
 http.HEAD_SECONDS = publish.BODY_SECONDS = 1.0
 listen._TICKS_A_LOOK = 1
-signal.signal(signal.SIGUSR1, lambda *_: print("tasks:", len(asyncio.all_tasks()), file=sys.stderr, flush=True))
-from roomcast.cli import main
-main()
 """
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """One that gives a request a second, and says how many tasks it has."""
-    command = [sys.executable, "-c", _IMPATIENT, "serve", "--port=0", "--page-port=0", "--no-access-log"]
-    running = Running(command, tmp_path_factory.mktemp("server"))
-    running.port = int(running.wait_until_it_says(r"follow +http://localhost:(\d+)/")[1])
+    program = ("-c", _IMPATIENT + TELLING)
+    running = start_roomcast(tmp_path_factory.mktemp("server"), "--no-access-log", program=program)
     yield running
     said = running.said()
     assert "Traceback" not in said, said[said.index("Traceback") :][:3000]
@@ -273,10 +266,3 @@ async def crowd(port: int, attack: Attack, connections: int) -> None:
     async with asyncio.timeout(2 * PATIENCE), asyncio.TaskGroup() as group:
         for seed in range(connections):
             group.create_task(one(seed))
-
-
-def tasks_of(server: Running) -> int:
-    said = len(re.findall(r"^tasks: ", server.said(), re.MULTILINE))
-    server.process.send_signal(signal.SIGUSR1)
-    wait_for(lambda: len(re.findall(r"^tasks: \d+\n", server.said(), re.MULTILINE)) > said, "a count of tasks")
-    return int(re.findall(r"^tasks: (\d+)\n", server.said(), re.MULTILINE)[-1])

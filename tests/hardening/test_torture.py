@@ -20,8 +20,10 @@ import pytest
 import roomcast.torture
 from roomcast.torture import target
 from roomcast.torture.attack import Attack, Plan
+from roomcast.torture.heard import Heard
 from roomcast.torture.publisher import Publisher
-from roomcast.torture.record import Record
+from roomcast.torture.reader import Event
+from roomcast.torture.record import Position, Record
 from roomcast.torture.target import Answer, Target, Unusable
 from tests.conftest import Serve, require
 from tests.hardening import liar
@@ -35,10 +37,10 @@ def plan(**changes: Any) -> Plan:
     return Plan(**{**vars(few), **changes})
 
 
-async def attacked(server: liar.Honest, messages: int = 200, cuts: int = 40) -> Attack:
+async def attacked(server: liar.Honest, messages: int = 200, cuts: int = 40, **changes: Any) -> Attack:
     """For as long as it takes to publish so much, and to resume so often."""
     async with server.serve() as url:
-        attack = Attack(Target.parse(url), plan(seconds=PATIENCE))
+        attack = Attack(Target.parse(url), plan(seconds=PATIENCE, **changes))
         running = asyncio.create_task(attack.run())
         counts = attack.record.counts
         enough = {"acknowledged": messages, "resumes": cuts, "repeated": 3}
@@ -60,6 +62,18 @@ async def test_an_honest_server_is_believed(retained: int) -> None:
         assert counts[name] > 0, name
     assert bool(counts["gaps"]) == (retained == 40)
     assert any(len(follower.stories) > 1 for follower in attack.followers)
+
+
+async def test_a_server_that_is_full_breaks_no_promise() -> None:
+    attack = await attacked(liar.HasRoomForFew(), cuts=10)
+    assert attack.record.violations == [], attack.plan
+    assert attack.record.counts["sent away"] > 0
+
+
+async def test_who_is_sent_away_by_a_proxy_comes_back() -> None:
+    attack = await attacked(liar.SendsAwayLikeAProxy(), patience=PATIENCE)
+    assert attack.record.violations == [], attack.plan
+    assert attack.record.counts["sent away"] > 0
 
 
 @pytest.mark.parametrize(
@@ -95,6 +109,15 @@ async def test_an_honest_server_is_believed(retained: int) -> None:
 async def test_a_server_that_lies_is_found_out(server: type[liar.Honest], words: str) -> None:
     attack = await attacked(server())
     assert any(re.search(words, said) for said in attack.record.violations), attack.record.violations
+
+
+def test_who_comes_in_under_another_epoch_is_no_second_broken_promise() -> None:
+    record = Record()
+    record.same_epoch(Position("fake", 1))
+    heard = Heard(record, "follower 1", ["a"])
+    heard.hear(Event("live", "other-0", {"replayed": 0}))
+    heard.judge()
+    assert record.violations == ["the log's epoch changed from fake to other: what it held is lost"]
 
 
 @pytest.mark.parametrize("log", ["memory:", "sqlite:test.db"])

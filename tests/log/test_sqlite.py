@@ -16,6 +16,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -27,7 +28,8 @@ from roomcast.log.pending import Request
 from roomcast.log.queries import QUERIES
 from roomcast.log.sqlite import SqliteLog
 from roomcast.log.sqlite_reader import _arms
-from roomcast.log.sqlite_writer import TRIM_BESIDE, Committed
+from roomcast.log.sqlite_state import State
+from roomcast.log.sqlite_writer import TRIM_BESIDE, Committed, Writer
 from tests import disks
 from tests.log.acting import PATIENCE, draft, key, publish, rooms, seqs, take, trimmed, until
 
@@ -410,6 +412,40 @@ async def test_a_disk_that_is_full_at_the_start_is_named(reopen: Reopen, small_d
         await reopen(path=small_disk / "log.db")
 
 
+# Others who look into the file
+
+
+async def test_a_write_ahead_log_that_somebody_kept_from_being_emptied_is_small_again(
+    reopen: Reopen, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_open, "CHECKPOINT_PAGES", 10)
+    monkeypatch.setattr(sqlite_open, "WAL_BYTES", 100_000)
+    log = await reopen()
+    await publish(log, "a")
+    reading = apsw.Connection(str(path))
+    reading.execute("BEGIN; SELECT count(*) FROM messages").get  # noqa: B018 -- it begins to read with that
+    await publish(log, *["a"] * 20, body=b"x" * 10_000)
+    assert Path(f"{path}-wal").stat().st_size > 200_000
+    reading.close()
+    await publish(log, *["a"] * 20)
+    assert Path(f"{path}-wal").stat().st_size <= 100_000
+
+
+async def test_who_holds_the_file_is_waited_for_once(
+    reopen: Reopen, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_open, "BUSY_MS", 10)
+    log = await reopen()
+    monkeypatch.setattr(Writer, "_take_back", lambda self: pytest.fail("there was nothing to take back"))
+    other = apsw.Connection(str(path))
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(LogUnavailable, match="Another program holds the log's database"):
+        await publish(log, "a")
+    other.execute("ROLLBACK")
+    assert seqs(await publish(log, "a")) == [1]
+    other.close()
+
+
 # What waits for the disk
 
 
@@ -448,6 +484,31 @@ async def test_appends_gather_while_others_are_committed(log: SqliteLog, groups:
     await until(begun)
     await asyncio.gather(first, *(log.append([draft()]) for _ in range(50)))
     assert groups == [1, 50]
+
+
+async def test_what_was_appended_before_the_end_is_stored(
+    log: SqliteLog, reopen: Reopen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One on its way, and one that waits for it."""
+    held, begun = threading.Event(), threading.Event()
+    step = log._writer._step
+
+    def holding(*arguments: Any) -> State:
+        begun.set()
+        assert held.wait(PATIENCE)
+        return step(*arguments)
+
+    monkeypatch.setattr(log._writer, "_step", holding)
+    first = log.append([draft()])
+    await asyncio.to_thread(begun.wait, PATIENCE)
+    second = log.append([draft()])
+    closing = asyncio.create_task(log.close())
+    for _ in range(2):  # an end that waited for nobody would have come as far as the writer by then
+        await log._call(str)
+    held.set()
+    await closing
+    assert [seqs((await append).messages) for append in (first, second)] == [[1], [2]]
+    assert (await (await reopen()).bounds()).newest == 2
 
 
 async def test_a_publisher_faster_than_the_disk_is_told_that_the_log_is_behind(

@@ -321,6 +321,15 @@ def test_a_key_that_is_none_is_refused(server: Running, key: str) -> None:
     assert newest(server) == before
 
 
+def test_white_space_behind_a_key_is_no_part_of_it(server: Running) -> None:
+    key = new("key")
+    assert [ask(server.port, post(BODY, f"Idempotency-Key: {key}{end}")).status for end in (" ", "", " \t")] == [
+        201,
+        200,
+        200,
+    ]
+
+
 def test_two_keys_are_none(server: Running) -> None:
     assert ask(server.port, post(BODY, "Idempotency-Key: a", "Idempotency-Key: a")).status == 422
 

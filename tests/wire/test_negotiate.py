@@ -163,6 +163,10 @@ def refused(text: str) -> list[str]:
         ("last_event_id=abcd-1&after=abcd-3&replay=none", "", After("abcd-1")),
         ("last_event_id=&after=abcd-3&replay=none", "", After("abcd-3")),
         ("last_event_id=&replay=none", "", Newest(0)),
+        # white space around a header's value is no part of it; in the query it is
+        ("replay=none", " abcd-1\t ", After("abcd-1")),
+        ("replay=none", " \t", Newest(0)),
+        ("last_event_id=abcd-1%20", "", After("abcd-1 ")),
     ],
 )
 def test_where_it_starts(text: str, header: str, origin: Origin) -> None:

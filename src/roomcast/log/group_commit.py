@@ -145,7 +145,8 @@ class GroupCommit:
 
     def _failed(self, group: Sequence[Pending], error: Exception) -> None:
         if not self.unwritable:
-            _log.error("The log cannot be written: %s", error, exc_info=error)
+            trace = None if isinstance(error, LogUnavailable) else error
+            _log.error("The log cannot be written: %s", error, exc_info=trace)
         self.unwritable = str(error)
         for pending in group:
             # Each its own: a traceback grows with every task that raises the same exception.

@@ -10,7 +10,10 @@ from roomcast.errors import LogUnavailable, LogUnusable
 
 _NO_RIGHT = "{file} cannot be written: give this user the right to write it and its directory."
 _FULL = "There is no room on the disk of {file}: make room, or name a file on another disk."
-_DAMAGED = "{file} is damaged ({error}): put a copy in its place and start with --new-epoch, or name another file."
+_DAMAGED = (
+    "{file} is damaged, or its disk cannot be read ({error}): see to the disk; else put a copy in its place and "
+    "start with --new-epoch, or name another file."
+)
 
 _UNUSABLE: dict[type[apsw.Error], str] = {
     apsw.NotADBError: "{file} is not a database: name another file.",
@@ -24,10 +27,16 @@ _UNUSABLE: dict[type[apsw.Error], str] = {
     apsw.BusyError: "{file} is in use by another program: close that one, and start again.",
 }
 
+# For EIO from a read, too, SQLite says that the database is damaged, and a disk may come back.
+_UNREADABLE = (
+    "The log's database is damaged, or its disk cannot be read: where that stays, put a copy in its place and "
+    "start with --new-epoch."
+)
+
 _UNAVAILABLE: dict[type[apsw.Error], str] = {
     apsw.FullError: "The log's disk is full; publishing goes on as soon as there is room.",
-    apsw.CorruptError: "The log's database is damaged: put a copy in its place and start with --new-epoch.",
-    apsw.NotADBError: "The log's database is damaged: put a copy in its place and start with --new-epoch.",
+    apsw.CorruptError: _UNREADABLE,
+    apsw.NotADBError: _UNREADABLE,
     apsw.IOError: "The log's disk fails; publishing goes on as soon as it works again.",
     apsw.BusyError: "Another program holds the log's database; publishing goes on as soon as it lets go.",
 }

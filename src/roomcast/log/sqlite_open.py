@@ -13,6 +13,7 @@ from roomcast.errors import LogUnusable
 from roomcast.log.lock import Lock
 from roomcast.log.queries import QUERIES, SCHEMA
 from roomcast.log.sqlite_errors import unusable
+from roomcast.log.sqlite_files import Files
 from roomcast.log.sqlite_state import State
 from roomcast.message import new_epoch as fresh_epoch
 
@@ -24,6 +25,8 @@ BUSY_MS = 5_000
 """How long to wait for someone who looks into the file with a tool of their own and holds a lock."""
 CHECKPOINT_PAGES = 4_000
 """16 MiB of write-ahead log between two checkpoints. A publish meets one in 1,000 rather than in 250."""
+WAL_BYTES = 2 * CHECKPOINT_PAGES * 4096
+"""What is left of it where it was larger: a tool that reads for long keeps it from being emptied, and it grows."""
 SYNCHRONOUS = ("full", "normal", "off")
 
 
@@ -33,6 +36,7 @@ class Opened(NamedTuple):
     writer: apsw.Connection
     reader: apsw.Connection
     lock: Lock
+    files: Files
     epoch: str
     state: State
 
@@ -52,10 +56,11 @@ def open_database(path: str, *, new_epoch: bool, synchronous: str) -> Opened:
             reader = apsw.Connection(real, flags=apsw.SQLITE_OPEN_READONLY)
             undo.callback(reader.close)
             _prepare(reader)
+            files = Files(real)
         except (apsw.Error, OSError) as error:
             raise unusable(real, error) from error
         undo.pop_all()
-    return Opened(writer, reader, lock, epoch, state)
+    return Opened(writer, reader, lock, files, epoch, state)
 
 
 def _check_path(real: str) -> None:
@@ -80,6 +85,7 @@ def _take_over(connection: apsw.Connection, real: str, *, anew: bool, synchronou
     connection.pragma("journal_mode", "wal")
     connection.pragma("synchronous", "full")
     connection.wal_autocheckpoint(CHECKPOINT_PAGES)
+    connection.pragma("journal_size_limit", WAL_BYTES)
     _migrate(connection, version)
     state = _check(connection)
     epoch = _begin_life(connection, anew=anew, synchronous=synchronous)

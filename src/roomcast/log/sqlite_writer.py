@@ -6,22 +6,25 @@ Laws:
 - What is known in memory is taken over only when it is committed; after a failure it is read from the database
   afresh. So a failure leaves no hole, and the next append finds out by itself whether the disk is back.
 - Trimming is bounded: no commit and no step of it takes longer for how much is beyond the cap.
+- Nothing is written where nobody will find it: the files must lie where they were opened.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from time import monotonic
 from typing import Any, NamedTuple
 
 import apsw
 import msgspec
 
-from roomcast.errors import RoomcastError
+from roomcast.errors import LogUnavailable, RoomcastError
 from roomcast.log.base import Idempotency, Retention
 from roomcast.log.numbering import Kept, Key, NewKey, Numbering, now
 from roomcast.log.pending import Answer, Request
 from roomcast.log.queries import NO_END, QUERIES, pack, to_json, unpack
+from roomcast.log.sqlite_files import Files
 from roomcast.log.sqlite_known import Known
 from roomcast.log.sqlite_state import State
 from roomcast.message import Message
@@ -31,6 +34,9 @@ TRIM_BESIDE = 8
 were trimmed beside 1,000 publishes a second; so 2 ms, as with nothing to trim (benchmarks/trim_latency.py)."""
 TRIM_STEP = 200
 """What a step trims while nothing else is to be done."""
+LOOK_SECONDS = 0.1
+"""How often a busy writer looks after its files. Before each commit it would wait for the interpreter's lock once
+more for each of them."""
 
 _keys = msgspec.json.Decoder(list[tuple[str, str, str, int, int]])
 
@@ -47,8 +53,13 @@ class Committed(NamedTuple):
 class Writer:
     """The log's one writer."""
 
-    def __init__(self, connection: apsw.Connection, state: State, retention: Retention, empty_rooms: int) -> None:
+    def __init__(
+        self, connection: apsw.Connection, files: Files, state: State, retention: Retention, empty_rooms: int
+    ) -> None:
         self._connection = connection
+        self._files = files
+        self._look_at = 0.0
+        """When its files are to be looked after again."""
         self._retention = retention
         self._empty_rooms = empty_rooms
         self._known = Known(self._row, state)
@@ -58,6 +69,7 @@ class Writer:
 
     def commit(self, requests: Sequence[Request], floor: int | None) -> Committed:
         """Stores a group of appends, and trims, not beyond `floor`."""
+        self._look()
         self._forget()
         before = self._known.state
         numbering = self._number(requests, before)
@@ -69,6 +81,7 @@ class Writer:
 
     def trim(self, floor: int | None) -> Committed:
         """One step of trimming, not beyond `floor`."""
+        self._look()
         self._forget()
         after = self._trim(self._known.state, TRIM_STEP, floor)
         return Committed(self._step(after), (), ())
@@ -79,8 +92,18 @@ class Writer:
             # Only with this wait is all that a lowered `synchronous` left in the kernel on the disk for sure.
             self._connection.pragma("synchronous", "full")
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-            self._run("end_life")
+            if not self._files.missing():  # else it would be read with the database that lies there now
+                self._run("end_life")
         self._connection.close()
+
+    def _look(self) -> None:
+        """Raises `LogUnavailable` where what would be written now would be gone with this process."""
+        if (now := monotonic()) >= self._look_at:
+            if missing := self._files.missing():
+                raise LogUnavailable(
+                    f"{missing} was moved, removed or replaced: put it back, or start the server again."
+                )
+            self._look_at = now + LOOK_SECONDS
 
     def _number(self, requests: Sequence[Request], state: State) -> Numbering:
         newest = self._known.newest({draft.room for request in requests for draft in request.drafts})
@@ -115,9 +138,10 @@ class Writer:
         messages = numbering.messages if numbering else ()
         try:
             self._run("step", pack(messages) | after._asdict() | {"keys": to_json(keys)})
-        except BaseException:
+        except apsw.Error as error:
             self._known.forget()
-            self._take_back()
+            if not isinstance(error, apsw.BusyError):  # it was waited for in vain, and nothing written
+                self._take_back()
             raise
         self._maybe_empty += after.trimmed - before.trimmed
         self._known.learn(after, messages)

@@ -67,7 +67,8 @@ def envelope(content_type: str, content_encoding: str | None, keys: Sequence[str
         )
     if content_encoding and content_encoding.lower() != "identity":
         raise UnsupportedMediaType("send the body without a Content-Encoding")
-    return Envelope(parse, media_type.encode("latin-1"), checked_key(", ".join(keys)) if keys else None)
+    key = ", ".join(keys).strip(" \t")  # which llhttp leaves behind a value (RFC 9110, section 5.5)
+    return Envelope(parse, media_type.encode("latin-1"), checked_key(key) if keys else None)
 
 
 def submit(service: Service, sealed: Envelope, body: bytes) -> tuple[Future[Appended], bool]:

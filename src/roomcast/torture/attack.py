@@ -139,7 +139,7 @@ class Attack:
         for task in late:
             task.cancel()
         for follower, task in zip(here, reaching, strict=True):
-            if task in late:
+            if task in late and not follower.turned_away:  # a full server may do so for as long as it is full
                 self.record.violate(f"{follower.heard.name} was not caught up after {self.plan.patience:.0f} s")
 
     @staticmethod

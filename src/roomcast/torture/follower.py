@@ -39,6 +39,7 @@ class Follower:
         """Whether the server asked it to come back later, with nothing else said."""
         self._target = target
         self._record = record
+        self._name = name
         self._random = random
         self._pace = 0.02 if random.random() < _SLOW else 0
         self._steady = random.random() < _STEADY
@@ -100,7 +101,7 @@ class Follower:
                 await self.calm.wait()
         except TimeoutError:
             if self.heard.came_in and self._random.random() < _FORGETS:
-                self.heard = Heard(self._record, f"{self.heard.name}, anew,", self.heard.rooms)
+                self.heard = Heard(self._record, f"{self._name}, anew,", self.heard.rooms)
                 self.stories.append(self.heard)
 
     async def _follow(self, sent_at: dict[str, float]) -> None:
@@ -136,7 +137,7 @@ class Follower:
         await connection.send("GET", f"/messages?{urlencode(query)}", headers)
         status, fields = await connection.head()
         if status == 200 and fields.get("content-type", "").startswith("text/event-stream"):
-            return Stream(connection, fields.get("transfer-encoding", "").lower() == "chunked", self._wait)
+            return Stream(connection, fields, self._wait)
         if status < 500 and status != 429:
             kind = fields.get("content-type")
             self._record.violate(f"{self.heard.name} was answered with {status}, {kind}, and no event stream")

@@ -74,7 +74,8 @@ class Heard:
     def judge(self) -> None:
         """Violates what was neither heard nor named, and what was named and not lost."""
         if self._start is None:
-            self._violate("never came in")
+            if not self._record.epoch_changed:  # else it may have come in, to another log
+                self._violate("never came in")
             return
         missing = {room: self._missing(room, self._start) for room in self.rooms}
         for room, seqs in missing.items():

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
 from roomcast.torture.target import Connection, chunks
 
 SILENCE = 40.0
 """Seconds without a byte after which a stream is dead: the server promises one every 15 s."""
+_ENDLESS = 1 << 60
+"""The length of a stream that does not say it: the end of the connection ends it."""
 
 
 class Silent(ConnectionError):
@@ -29,10 +31,15 @@ class Event(NamedTuple):
 class Stream:
     """The stream that a connection's response is."""
 
-    def __init__(self, connection: Connection, chunked: bool, pace: Callable[[], float] = float) -> None:
-        """`pace` says how many seconds to do nothing behind each piece."""
+    def __init__(
+        self, connection: Connection, fields: Mapping[str, str], pace: Callable[[], float] = float
+    ) -> None:
+        """`fields` is the response's header; `pace` says how many seconds to do nothing behind each piece."""
         self._reader = connection.reader
-        self._chunked = chunked
+        self._chunked = fields.get("transfer-encoding", "").lower() == "chunked"
+        self._left = int(fields.get("content-length", _ENDLESS))
+        """Where it is not chunked: bytes to come. A proxy that tells a follower to come back says how many, and
+        keeps the connection."""
         self._pace = pace
         self.retry_ms: int | None = None
         self.ended = False
@@ -73,7 +80,8 @@ class Stream:
             async for piece in chunks(self._reader, self._within):
                 yield piece
         else:
-            while piece := await self._within(self._reader.read(65536)):
+            while self._left and (piece := await self._within(self._reader.read(min(self._left, 65536)))):
+                self._left -= len(piece)
                 yield piece
         self.ended = True
 

@@ -100,6 +100,7 @@ def query(query_string: bytes, last_event_id: str) -> Query:
     have none) say. Raises `Invalid`, naming each parameter."""
     read = _query if len(query_string) <= _CACHED_BYTES else _query.__wrapped__
     asked = read(query_string)
+    last_event_id = last_event_id.strip(" \t")  # llhttp leaves it behind a value (RFC 9110, section 5.5)
     return asked._replace(origin=After(last_event_id)) if last_event_id else asked
 
 
