@@ -9,5 +9,8 @@ from roomcast.log import mongodb
 from tests.mongodb.database import TUNING
 
 if __name__ == "__main__":
-    mongodb.TUNING = TUNING._replace(patience=float(os.environ.get("ROOMCAST_TEST_PATIENCE", "10")))
+    mongodb.TUNING = TUNING._replace(
+        patience=float(os.environ.get("ROOMCAST_TEST_PATIENCE", TUNING.patience)),
+        look_seconds=float(os.environ.get("ROOMCAST_TEST_LOOK", TUNING.look_seconds)),
+    )
     main()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
@@ -29,6 +30,8 @@ from roomcast.log.mongodb_reader import RANGE_DOCUMENTS, Reader, ours
 from roomcast.log.mongodb_rooms import Rooms
 from roomcast.log.mongodb_view import Fork, View
 
+_REST = 4
+"""How many times as long as a look took it is until the next."""
 _ANEW = "The log is read anew, as its history has changed."
 
 _log = logging.getLogger("roomcast.log")
@@ -69,6 +72,11 @@ class Follower:
             raise LogUnavailable("The database was not reached yet.")
         return self._view
 
+    @property
+    def newest(self) -> int:
+        """The newest message that was seen, also while the database is away."""
+        return self._view.newest if self._view else 0
+
     def check(self) -> None:
         """Raises `LogUnavailable` while the database is away, each time its own: a traceback grows with every
         task that raises the same one."""
@@ -106,10 +114,14 @@ class Follower:
 
     async def look_after(self) -> None:
         """Looks at the newest document and at the epoch, until it is cancelled."""
+        took = 0.0
         while True:
-            await asyncio.sleep(self._tuning.look_seconds)
+            # A database that is slow to answer is not asked more often than it can.
+            await asyncio.sleep(max(self._tuning.look_seconds, _REST * took))
+            began = time.monotonic()
             if self._view and not self._forked:
                 await self._survive(self._look)
+            took = time.monotonic() - began
 
     async def catch_up(self) -> None:
         """Takes in everything since the newest that was seen. Raises `Fork`, `LogUnavailable`, `PyMongoError`."""
@@ -163,7 +175,8 @@ class Follower:
 
     async def _take_range(self, view: View) -> bool:
         """One read of it; whether it reached the end."""
-        entries = await self._reader.range(max(1, view.newest))
+        seen = view.seen
+        entries = await (self._reader.since(seen.first) if seen.nonce else self._reader.range(max(1, seen.last)))
         if view.seen.nonce and not (entries and entries[0].first <= view.newest):
             await self._find_missing(view, entries)
         self._missing_since = None

@@ -38,6 +38,8 @@ _MESSAGE_BYTES = 400
 """What a message takes beside its body, at most."""
 _DUPLICATE = 11000
 _OVERDUE_SECONDS = 0.25
+_MOMENT_SECONDS = 0.005
+"""What an answer brings about comes a moment after it. No longer than others wait between two looks at the queue."""
 _COLLISIONS = 2
 """After so many in a row a writer queues."""
 
@@ -100,14 +102,24 @@ class Writer:
             for number in self._group:
                 del self._follower.mine[number]
             self._group = {}
-            with suppress(PyMongoError):  # the next write says what is wrong
-                await self._turns.end()
+            if not (self._turns.last() and await self._more()):
+                with suppress(PyMongoError):  # the next write says what is wrong
+                    await self._turns.end(self._follower.newest)
+
+    async def _more(self) -> bool:
+        """Whether there is more to write, now or in a moment."""
+        if not self._queue and not self._ended:
+            self._wanted.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_MOMENT_SECONDS):
+                    await self._wanted.wait()
+        return bool(self._queue)
 
     async def _store_group(self) -> None:
         """Until each has its answer."""
         while any(not pending.answer.done() for pending in self._group.values()):
             try:
-                if await self._turns.begin() or self._doubt:
+                if await self._turns.begin() > self._follower.newest or self._doubt:
                     await self._settle()
                 await self._attempt(self._follower.view)
             except Behind:
