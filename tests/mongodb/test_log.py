@@ -24,10 +24,11 @@ from roomcast.log.base import Batch, Loss, Retention
 from roomcast.log.feed import Feed
 from roomcast.log.mongodb import MongoLog
 from roomcast.log.mongodb_documents import Entry, key_of
-from roomcast.log.mongodb_open import Store, shown
+from roomcast.log.mongodb_open import Store
 from roomcast.log.mongodb_reader import BATCH
 from roomcast.log.mongodb_rooms import NOTHING, Rooms
 from roomcast.log.mongodb_view import Fork, View
+from roomcast.log.shown import shown
 from roomcast.message import Message
 from tests.log.acting import PATIENCE, draft, key, next_batch, publish, rooms, seqs, take, trimmed, until
 from tests.mongodb.database import REAL, TUNING
@@ -392,12 +393,16 @@ def test_a_scope_and_a_key_are_never_taken_for_another_pair() -> None:
         ("mongodb://", "is no connection string"),
         ("mongodb://127.0.0.1:1", "names no database"),
         ("mongodb://127.0.0.1:99999/x", "is no connection string .*[Pp]ort"),
-        ("mongodb://127.0.0.1:1/x?tlz=true", "is no connection string .*tlz"),
+        ("mongodb://127.0.0.1:1/x?tlz=true", "is no connection string .*Unknown option"),
         ("mongodb://127.0.0.1:1/x?w=0", "w=0 confirms nothing"),
         (
             "mongodb://127.0.0.1:1/x?readPreference=often",
             "is no connection string|cannot be used as it is written",
         ),
+        ("mongodb:// /x", "there is a space in it"),
+        ("mongodb://127.0.0.1:1/a.b", "names no database"),
+        ("mongodb://127.0.0.1:1/x?tls=true&tlsCAFile=/no/such/file", "tlscafile file is not readable"),
+        (f"mongodb://127.0.0.1:1/x?tls=true&tlsCAFile={__file__}", "no certificate"),
     ],
 )
 async def test_a_bad_connection_string_is_refused_in_a_sentence(url: str, says: str) -> None:
@@ -412,6 +417,28 @@ async def test_a_wrong_password_is_refused_in_a_sentence_that_does_not_repeat_it
         await open_any(url, retention=Retention())
     assert "hunter2" not in str(refused.value)
     assert shown(url) == mongodb_url.replace("://", "://somebody@") + "/x"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mongo://somebody:hunter2@localhost/x",
+        "mongodb:somebody:hunter2@localhost/x",
+        "mongodb:/somebody:hunter2@localhost/x",
+        "mongodb://somebody:hunter2@localhost",
+        "mongodb://somebody:hunter2@local host/x",
+        "mongodb://somebody:hunter2%@localhost/x",
+        "mongodb://somebody:hunter2/@localhost/x",
+        "mongodb://somebody:@hunter2@localhost/x",
+        "mongodb://somebody@localhost/x?authMechanismProperties=TOKEN:hunter2",
+        "mongodb://localhost/x?tls=true&tlsCertificateKeyFilePassword=hunter2&tlsCertificateKeyFile=/no/such",
+    ],
+)
+async def test_a_mistake_beside_a_password_does_not_show_it(url: str) -> None:
+    with pytest.raises(LogUnusable) as refused:
+        await open_any(url, retention=Retention())
+    assert "hunter2" not in str(refused.value)
+    assert "localhost" in str(refused.value).replace("local host", "localhost")
 
 
 async def test_without_its_driver_the_log_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

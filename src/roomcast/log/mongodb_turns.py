@@ -21,7 +21,7 @@ from roomcast.log.mongodb_open import Collection, Store
 
 _COUNTER = {"_id": "turn"}
 _ALONE = 16
-"""After so many turns without seeing another a process takes no more numbers; then it looks after so many writes."""
+"""After so many turns without seeing another a process takes no more numbers, and looks after so many writes."""
 _SHORTEST_SECONDS = 0.02
 _LONGEST_SECONDS = 0.1
 """How long a turn lasts after its first write, where there is more to write; in between, as long again as that

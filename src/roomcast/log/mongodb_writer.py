@@ -39,7 +39,7 @@ _MESSAGE_BYTES = 400
 _DUPLICATE = 11000
 _OVERDUE_SECONDS = 0.25
 _MOMENT_SECONDS = 0.005
-"""What an answer brings about comes a moment after it. No longer than others wait between two looks at the queue."""
+"""What an answer brings about comes a moment after it; others wait as long between two looks at the queue."""
 _COLLISIONS = 2
 """After so many in a row a writer queues."""
 
