@@ -16,6 +16,7 @@ import pytest
 
 from roomcast.log import mongodb
 from roomcast.log.base import Retention
+from roomcast.log.mongodb_open import Tuning
 from tests.log.acting import draft, seqs
 from tests.mongodb.conftest import Serve
 from tests.mongodb.database import TUNING, FerretDB, fresh_name
@@ -137,7 +138,7 @@ async def reached(state: object, seconds: float = 60) -> None:
 async def test_writers_flat_out_share_one_dense_order_and_none_is_starved(mongodb_url: str, writers: int) -> None:
     """All in this process: what they share is the database. Counted without the first turns, in which one writes
     alone until it hears of the others, and the last, which is cut short."""
-    url, tuning = f"{mongodb_url}/{fresh_name()}", TUNING._replace(look_seconds=1)
+    url, tuning = f"{mongodb_url}/{fresh_name()}", TUNING._replace(look_seconds=Tuning().look_seconds)
     logs = [await mongodb.open_log(url, "", retention=Retention(), tuning=tuning) for _ in range(writers)]
     owner: dict[int, int] = {}
 
@@ -175,7 +176,7 @@ async def test_two_thousand_followers_that_reconnect_at_once_cost_the_database_a
         before, began = reads(proxy), time.monotonic()
         await asyncio.wait_for(asyncio.gather(*(until_live(server.port, position) for _ in range(2_000))), 60)
         # Three a look, whoever is there.
-        looks = 3 * ((time.monotonic() - began) / TUNING.look_seconds + 1)
+        looks = 3 * ((time.monotonic() - began) / Tuning().look_seconds + 1)
         assert reads(proxy) - before < 10 + looks
 
 

@@ -103,7 +103,8 @@ class Follower:
         self._counted = 0
         await self.catch_up()
         self._view.trim(trimmed)
-        self.epoch, self._forked, self._outage = state.epoch, False, None
+        self.epoch, self._forked = state.epoch, False
+        self._back()
         self._feed.restart(self._view.newest, self._view.trimmed)
 
     async def run(self) -> None:
@@ -272,7 +273,9 @@ class Follower:
 
     def away(self, error: LogUnavailable | LogUnusable) -> None:
         """Notes that, and why, the database cannot be read."""
-        if self._outage is None:
+        # Where waiting does not help, a person must hear of it, also where it was away for another reason before.
+        news = isinstance(error, LogUnusable) and self._outage and self._outage.detail != error.detail
+        if self._outage is None or news:
             _log.warning("the log is away, followers wait: %s", error.detail)
         self._outage = LogUnavailable(error.detail)
 
