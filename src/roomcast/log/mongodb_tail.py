@@ -32,6 +32,9 @@ from roomcast.log.mongodb_view import Fork, View
 
 _REST = 4
 """How many times as long as a look took it is until the next."""
+_MESSAGES_A_SECOND = 10_000
+_BYTES_A_SECOND = 10_000_000
+"""No more is taken to be written to one collection, by all together."""
 _ANEW = "The log is read anew, as its history has changed."
 
 _log = logging.getLogger("roomcast.log")
@@ -63,6 +66,16 @@ class Follower:
         self._ahead = 0
         """How far the log reached at the last look."""
         self._counted = 0
+        self._proven = (0.0, 0.0)
+
+    @property
+    def fresh(self) -> bool:
+        """Whether so little time has passed since the view was read to be complete that its end cannot be trimmed
+        since, whatever others wrote."""
+        # By both clocks: one stands still in a machine that sleeps, the other one is set.
+        passed = max(abs(now - then) for now, then in zip(_clocks(), self._proven, strict=True))
+        messages, size = self.retention
+        return passed < min(messages / _MESSAGES_A_SECOND, size / _BYTES_A_SECOND)
 
     @property
     def view(self) -> View:
@@ -128,8 +141,10 @@ class Follower:
         """Takes in everything since the newest that was seen. Raises `Fork`, `LogUnavailable`, `PyMongoError`."""
         assert self._view
         async with self._lock:
+            began = _clocks()
             while not await self._take_range(self._view):
-                pass
+                began = _clocks()
+            self._proven = began
 
     async def trim(self) -> int:
         """Finds out how far the collection is trimmed."""
@@ -283,3 +298,7 @@ class Follower:
         if self._outage:
             _log.warning("the log is back")
         self._outage = None
+
+
+def _clocks() -> tuple[float, float]:
+    return time.monotonic(), time.time()
