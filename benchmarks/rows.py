@@ -300,7 +300,7 @@ ROWS = (
     Row(
         "mongodb",
         "one, two and four servers on one collection, 8 publishers each, as fast as it goes",
-        Share(messages=160),
+        Share(messages=640),
         (MONGODB,),
         (
             Figure("publishes_1", "one: publishes/s", 0),

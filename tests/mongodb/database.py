@@ -17,6 +17,7 @@ from roomcast.log.mongodb_open import Document, Tuning
 from tests.running import PATIENCE, wait_for
 
 from pymongo.asynchronous.cursor import AsyncCursor  # isort: skip
+from pymongo.asynchronous.database import AsyncDatabase  # isort: skip
 
 BINARY = Path(__file__).parent / "build" / "ferretdb"
 REAL = os.environ.get("ROOMCAST_TEST_MONGODB", "")
@@ -69,6 +70,12 @@ class FerretDB:
         assert self.process.poll() is None, (self.folder / "log.txt").read_text()
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+async def compact(database: AsyncDatabase[Document]) -> None:
+    """What MongoDB does with each insert FerretDB does when it is asked to: trims `messages` to its `max`."""
+    if not REAL:
+        await database.command("compact", "messages")
 
 
 def require_ferretdb() -> None:

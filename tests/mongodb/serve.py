@@ -6,8 +6,12 @@ import os
 
 from roomcast.cli import main
 from roomcast.log import mongodb
+from roomcast.log.mongodb_open import Tuning
 from tests.mongodb.database import TUNING
 
 if __name__ == "__main__":
-    mongodb.TUNING = TUNING._replace(patience=float(os.environ.get("ROOMCAST_TEST_PATIENCE", "10")))
+    mongodb.TUNING = TUNING._replace(
+        patience=float(os.environ.get("ROOMCAST_TEST_PATIENCE", TUNING.patience)),
+        look_seconds=Tuning().look_seconds,
+    )
     main()

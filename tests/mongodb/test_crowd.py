@@ -9,12 +9,14 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import chain, groupby
 
 import httpx
 import pytest
 
 from roomcast.log import mongodb
 from roomcast.log.base import Retention
+from roomcast.log.mongodb_open import Tuning
 from tests.log.acting import draft, seqs
 from tests.mongodb.conftest import Serve
 from tests.mongodb.database import TUNING, FerretDB, fresh_name
@@ -23,6 +25,7 @@ from tests.mongodb.proxy import Proxy
 FOLLOWERS = 200
 PUBLISHERS = 8
 KILLS = 5
+TURNS = 50
 
 
 class Crowd:
@@ -133,30 +136,31 @@ async def reached(state: object, seconds: float = 60) -> None:
 
 @pytest.mark.parametrize("writers", [2, 4])
 async def test_writers_flat_out_share_one_dense_order_and_none_is_starved(mongodb_url: str, writers: int) -> None:
-    """All in this process: what they share is the database. Counted from when each has got a word in."""
-    url = f"{mongodb_url}/{fresh_name()}"
-    logs = [await mongodb.open_log(url, "", retention=Retention(), tuning=TUNING) for _ in range(writers)]
-    stored: list[list[int]] = [[] for _ in logs]
-    before = [0] * writers
+    """All in this process: what they share is the database. Counted without the first turns, in which one writes
+    alone until it hears of the others, and the last, which is cut short."""
+    url, tuning = f"{mongodb_url}/{fresh_name()}", TUNING._replace(look_seconds=Tuning().look_seconds)
+    logs = [await mongodb.open_log(url, "", retention=Retention(), tuning=tuning) for _ in range(writers)]
+    owner: dict[int, int] = {}
 
-    def since() -> list[int]:
-        return [len(mine) - early for mine, early in zip(stored, before, strict=True)]
+    def turns() -> list[list[int]]:
+        """Who wrote, for each message, turn by turn."""
+        return [list(turn) for _, turn in groupby(owner[seq] for seq in sorted(owner))]
 
     async def flat_out(which: int) -> None:
-        while sum(since()) < 24 * writers:
-            stored[which] += seqs((await logs[which].append([draft()])).messages)
-            if min(map(len, stored)) < 12:  # the first may slip in before the others know of it
-                before[:] = map(len, stored)
+        while len(turns()) < TURNS:
+            for seq in seqs((await logs[which].append([draft()])).messages):
+                assert seq not in owner
+                owner[seq] = which
 
     try:
         async with asyncio.timeout(60):
-            await asyncio.gather(*(flat_out(which) for which in range(writers) for _ in range(4)))
+            await asyncio.gather(*(flat_out(which) for which in range(writers)))
     finally:
         for log in logs:
             await log.close()
-    together = sorted(seq for mine in stored for seq in mine)
-    assert together == list(range(1, len(together) + 1))
-    assert min(since()) >= sum(since()) / (1.5 * writers), since()
+    assert sorted(owner) == list(range(1, len(owner) + 1))
+    shares = Counter(chain(*turns()[2 * writers : -1]))
+    assert min(shares[which] for which in range(writers)) >= shares.total() / (1.5 * writers), shares
 
 
 @pytest.mark.parametrize("behind", [False, True], ids=["where they were", "from the beginning"])
@@ -172,7 +176,7 @@ async def test_two_thousand_followers_that_reconnect_at_once_cost_the_database_a
         before, began = reads(proxy), time.monotonic()
         await asyncio.wait_for(asyncio.gather(*(until_live(server.port, position) for _ in range(2_000))), 60)
         # Three a look, whoever is there.
-        looks = 3 * ((time.monotonic() - began) / TUNING.look_seconds + 1)
+        looks = 3 * ((time.monotonic() - began) / Tuning().look_seconds + 1)
         assert reads(proxy) - before < 10 + looks
 
 

@@ -7,12 +7,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
+from roomcast import tasks
 from roomcast.errors import LogUnavailable, LogUnusable
 from roomcast.log import mongodb
 from roomcast.log.base import Retention
 from roomcast.log.mongodb import MongoLog
 from tests.log.acting import PATIENCE, draft, key, publish, rooms, seqs, take, until
-from tests.mongodb.database import TUNING, fresh_name
+from tests.mongodb.database import TUNING, compact, fresh_name
 from tests.mongodb.proxy import Proxy, error
 
 Open = Callable[..., Awaitable[MongoLog]]
@@ -30,10 +31,10 @@ async def open_log(proxy: Proxy) -> AsyncIterator[Open]:
     logs: list[MongoLog] = []
     name = fresh_name()
 
-    async def open_one(server: str = "", **tuning: object) -> MongoLog:
+    async def open_one(server: str = "", max_messages: int = 10_000, **tuning: object) -> MongoLog:
         url = f"{server or proxy.url}/{name}?serverSelectionTimeoutMS=500"
         patient = TUNING._replace(**{"retry_seconds": 0.02, **tuning})  # type: ignore[arg-type]
-        logs.append(await mongodb.open_log(url, "", retention=Retention(), tuning=patient))
+        logs.append(await mongodb.open_log(url, "", retention=Retention(max_messages), tuning=patient))
         return logs[-1]
 
     yield open_one
@@ -110,6 +111,25 @@ async def test_a_write_that_another_process_was_faster_than_takes_the_next_numbe
     assert seqs(appended.messages) == [3, 4]
     assert appended.messages[0].prev == 2
     assert await everything(other) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("answered", [True, False])
+async def test_a_write_that_comes_when_its_number_is_trimmed_is_taken_back_and_written_again(
+    open_log: Open, proxy: Proxy, mongodb_url: str, answered: bool
+) -> None:
+    other = await open_log(mongodb_url, max_messages=3)
+    log = await open_log(max_messages=3)
+    await publish(log, "a")
+    await tasks.cancel(log._tasks)  # it only writes
+    slow = proxy.inject("insert", delay=0.5, lose=not answered)
+    writing = log.append([draft(), draft()])
+    await asyncio.wait_for(slow.met.wait(), PATIENCE)
+    await publish(other, *"aaaaa")
+    await compact(other._store.database)
+    appended = await asyncio.wait_for(writing, PATIENCE)
+    assert [(message.seq, message.prev) for message in appended.messages] == [(7, 6), (8, 7)]
+    assert seqs(await publish(other, "a")) == [9]
+    assert (await everything(other))[-4:] == [6, 7, 8, 9]
 
 
 async def test_one_key_in_two_processes_at_one_moment_stores_one(

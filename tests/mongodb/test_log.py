@@ -24,13 +24,15 @@ from roomcast.log.base import Batch, Loss, Retention
 from roomcast.log.feed import Feed
 from roomcast.log.mongodb import MongoLog
 from roomcast.log.mongodb_documents import Entry, key_of
-from roomcast.log.mongodb_open import Store, shown
+from roomcast.log.mongodb_open import Store
 from roomcast.log.mongodb_reader import BATCH
 from roomcast.log.mongodb_rooms import NOTHING, Rooms
-from roomcast.log.mongodb_view import Fork, View
+from roomcast.log.mongodb_view import Fork, Seen, View
+from roomcast.log.mongodb_writer import out_of_place
+from roomcast.log.shown import shown
 from roomcast.message import Message
 from tests.log.acting import PATIENCE, draft, key, next_batch, publish, rooms, seqs, take, trimmed, until
-from tests.mongodb.database import REAL, TUNING
+from tests.mongodb.database import TUNING, compact
 
 Open = Callable[..., Awaitable[MongoLog]]
 Database = AsyncDatabase[dict[str, Any]]
@@ -320,11 +322,6 @@ def entry(seq: int, nonce: int, after: int) -> Entry:
     return Entry([Message(seq, "a", None, 1, 0, b"")], [NOTHING], nonce, after, 0, 0)
 
 
-async def compact(database: Database) -> None:
-    if not REAL:
-        await database.command("compact", "messages")
-
-
 async def test_a_process_that_was_away_for_longer_than_the_retention_tells_a_gap(
     open_log: Open, database: Database
 ) -> None:
@@ -341,6 +338,31 @@ async def test_a_process_that_was_away_for_longer_than_the_retention_tells_a_gap
     assert seqs(page.messages) == [5, 6, 7]
     assert {loss.room for loss in page.losses} >= {"b"}
     assert seqs((await next_batch(tail)).messages)[:1] == [5]
+
+
+async def test_a_process_that_was_away_for_longer_than_the_retention_takes_no_number_again(
+    open_log: Open, database: Database
+) -> None:
+    writer = await open_log(max_messages=3)
+    await publish(writer, "a", "b")
+    late = await open_log(max_messages=3)
+    await tasks.cancel(late._tasks)
+    await publish(writer, *"bbbbb")
+    await compact(database)
+    assert [(m.seq, m.prev) for m in await publish(late, "b", "b")] == [(8, 7), (9, 8)]
+    assert seqs(await publish(writer, "b")) == [10]
+
+
+def test_a_write_is_out_of_its_place_where_others_have_been_there_before() -> None:
+    two, three, four = entry(2, nonce=12, after=11), entry(3, nonce=13, after=12), entry(4, nonce=14, after=13)
+    before = Seen(2, 2, 12)
+    for found in ([two, three, four], [three, four], [three], [four, entry(5, nonce=15, after=14)], []):
+        assert not out_of_place(before, [three, four], found)
+    assert not out_of_place(Seen(), [three], [three, four])
+    assert not out_of_place(before, [three], [three, entry(4, nonce=14, after=0)])
+    for other in (entry(4, nonce=24, after=23), entry(6, nonce=16, after=15)):
+        assert out_of_place(before, [three], [three, other])
+        assert out_of_place(Seen(), [three], [three, other])
 
 
 async def test_what_is_known_of_empty_rooms_survives_a_restart(open_log: Open, database: Database) -> None:
@@ -392,12 +414,16 @@ def test_a_scope_and_a_key_are_never_taken_for_another_pair() -> None:
         ("mongodb://", "is no connection string"),
         ("mongodb://127.0.0.1:1", "names no database"),
         ("mongodb://127.0.0.1:99999/x", "is no connection string .*[Pp]ort"),
-        ("mongodb://127.0.0.1:1/x?tlz=true", "is no connection string .*tlz"),
+        ("mongodb://127.0.0.1:1/x?tlz=true", "is no connection string .*Unknown option"),
         ("mongodb://127.0.0.1:1/x?w=0", "w=0 confirms nothing"),
         (
             "mongodb://127.0.0.1:1/x?readPreference=often",
             "is no connection string|cannot be used as it is written",
         ),
+        ("mongodb:// /x", "there is a space in it"),
+        ("mongodb://127.0.0.1:1/a.b", "names no database"),
+        ("mongodb://127.0.0.1:1/x?tls=true&tlsCAFile=/no/such/file", "tlscafile file is not readable"),
+        (f"mongodb://127.0.0.1:1/x?tls=true&tlsCAFile={__file__}", "no certificate"),
     ],
 )
 async def test_a_bad_connection_string_is_refused_in_a_sentence(url: str, says: str) -> None:
@@ -412,6 +438,28 @@ async def test_a_wrong_password_is_refused_in_a_sentence_that_does_not_repeat_it
         await open_any(url, retention=Retention())
     assert "hunter2" not in str(refused.value)
     assert shown(url) == mongodb_url.replace("://", "://somebody@") + "/x"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mongo://somebody:hunter2@localhost/x",
+        "mongodb:somebody:hunter2@localhost/x",
+        "mongodb:/somebody:hunter2@localhost/x",
+        "mongodb://somebody:hunter2@localhost",
+        "mongodb://somebody:hunter2@local host/x",
+        "mongodb://somebody:hunter2%@localhost/x",
+        "mongodb://somebody:hunter2/@localhost/x",
+        "mongodb://somebody:@hunter2@localhost/x",
+        "mongodb://somebody@localhost/x?authMechanismProperties=TOKEN:hunter2",
+        "mongodb://localhost/x?tls=true&tlsCertificateKeyFilePassword=hunter2&tlsCertificateKeyFile=/no/such",
+    ],
+)
+async def test_a_mistake_beside_a_password_does_not_show_it(url: str) -> None:
+    with pytest.raises(LogUnusable) as refused:
+        await open_any(url, retention=Retention())
+    assert "hunter2" not in str(refused.value)
+    assert "localhost" in str(refused.value).replace("local host", "localhost")
 
 
 async def test_without_its_driver_the_log_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

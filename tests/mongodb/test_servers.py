@@ -67,6 +67,19 @@ def test_the_server_starts_while_the_database_is_away_and_says_so(serve_on: Serv
     assert server.publish("hello")["text"] == "hello"
     with Observer(server.port, ROOM) as observer:
         assert observer.texts(1) == ["hello"]
+    assert "the log is back" in server.said()
+    assert "all streams end" not in server.said()
+
+
+def test_what_waiting_does_not_help_with_is_said_when_the_database_is_back(
+    serve_on: Serve, database: FerretDB
+) -> None:
+    database.kill()
+    server = serve_on(database.url.replace("://", "://somebody:hunter2@") + "/x?serverSelectionTimeoutMS=300")
+    database.start()
+    server.wait_until_it_says(r"the log is away, followers wait: \S+ refuses the user or the password")
+    assert "refuses the user" in server.get("/readyz").json()["detail"]
+    assert "hunter2" not in server.said()
 
 
 def test_a_server_stops_while_the_database_is_away(serve_on: Serve, database: FerretDB) -> None:

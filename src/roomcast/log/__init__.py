@@ -7,6 +7,7 @@ from importlib import import_module
 
 from roomcast.errors import LogUnusable
 from roomcast.log.base import Log, Retention
+from roomcast.log.shown import shown
 
 _BACKENDS = {
     "sqlite": "roomcast.log.sqlite",
@@ -26,7 +27,7 @@ async def open_log(url: str, *, retention: Retention, new_epoch: bool = False, s
     """
     kind, colon, rest = url.partition(":")
     if not colon or kind not in _BACKENDS:
-        raise LogUnusable(f"{url!r} names no log: use {_FORMS}.")
+        raise LogUnusable(f"{shown(url)!r} names no log: use {_FORMS}.")
     if kind == "memory" and rest:  # who names a file wants it kept
         raise LogUnusable(f"{url!r} names no log: memory: has no file; to keep what is published use sqlite:PATH.")
     # Importing reads files, which must not hold up a loop that already serves.

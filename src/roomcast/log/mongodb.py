@@ -1,7 +1,8 @@
 """The log in a capped collection of MongoDB: one log for any number of servers. Lives on the event loop.
 
 Laws:
-- The collection is the log; its caps trim it, on every insert of anybody. No document is deleted or changed by us.
+- The collection is the log; its caps trim it, on every insert of anybody. No document is deleted or changed by us,
+  but a write of our own that came when its number was given and trimmed already (see `mongodb_writer`).
 - Trimming waits for nobody: a process that was away for longer than the retention has a hole, and says so.
 - While the database is away nothing here waits for it but publishes, and these for a bounded time.
 """

@@ -7,7 +7,7 @@ import logging
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from bson import Int64
 from bson.codec_options import CodecOptions, DatetimeConversion
@@ -21,6 +21,7 @@ from pymongo.read_concern import ReadConcern
 from roomcast.errors import LogUnusable
 from roomcast.log.base import Retention
 from roomcast.log.mongodb_errors import no_primary, read_only, unusable
+from roomcast.log.shown import shown
 
 Document = dict[str, Any]
 Collection = AsyncCollection[Document]
@@ -29,6 +30,7 @@ MESSAGES = "messages"
 BESIDE = "roomcast"
 """The small collection beside it: the epoch, and what is known of each room."""
 _NO_CAP = 10**12
+_FORM = "mongodb://HOST[:PORT]/serversentevents"
 
 _log = logging.getLogger("roomcast.log")
 
@@ -63,13 +65,6 @@ _DEFAULTS = {
 }
 
 
-def shown(url: str) -> str:
-    """The connection string without what must not be seen."""
-    scheme, _, rest = url.partition("://")
-    login, at, host = rest.rpartition("@")
-    return f"{scheme}://{login.partition(':')[0]}@{host}" if at else url
-
-
 class Store:
     """The collections of one log, with how they are to be read and written."""
 
@@ -77,12 +72,7 @@ class Store:
         """Raises `LogUnusable` for a string that says nothing."""
         self.name = shown(url)
         self.client = _client(url, self.name)
-        try:
-            database = self.client.get_default_database()
-        except PyMongoError:
-            raise LogUnusable(
-                f"{self.name} names no database: use mongodb://HOST[:PORT]/serversentevents."
-            ) from None
+        database = _database(self.client, url, self.name)
         concern, level = _concerns(database)
         codec: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
         # Always the primary: what a publish was answered with must be there for everybody who asks after it.
@@ -160,21 +150,37 @@ def warn_of_caps(caps: Retention, asked: Retention) -> None:
 
 
 def _client(url: str, name: str) -> AsyncMongoClient[Document]:
+    if any(map(str.isspace, url)):  # the driver would look for a host of that name, for ever
+        raise LogUnusable(f"{name} is no connection string (there is a space in it): use {_FORM}.")
     given = {key.lower() for key, _ in parse_qsl(url.partition("?")[2], keep_blank_values=True)}
     defaults: dict[str, Any] = dict(pair for key, pair in _DEFAULTS.items() if key not in given)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         try:
             client: AsyncMongoClient[Document] = AsyncMongoClient(url, **defaults)
         except PyMongoError as error:
             raise unusable(name, error) or LogUnusable(f"{name} cannot be used: {error}.") from error
         except (UserWarning, ValueError, TypeError) as error:  # an option unknown or misspelled
             raise unusable(name, InvalidURI(str(error))) or LogUnusable(str(error)) from error
+        except OSError as error:  # a file for TLS that is not there, or is none
+            raise LogUnusable(f"{name} cannot be used: {error.strerror or error}.") from error
     if client.read_preference != ReadPreference.PRIMARY:
         _log.warning(
             "readPreference is not used: a secondary may not have yet what a publisher was told is stored"
         )
     return client
+
+
+def _database(client: AsyncMongoClient[Document], url: str, name: str) -> AsyncDatabase[Document]:
+    path = unquote(url.partition("://")[2].rpartition("@")[2].partition("/")[2].partition("?")[0])
+    try:
+        database = client.get_default_database()
+    except PyMongoError:
+        path = ""
+    # What is behind a dot the driver takes for a collection.
+    if not path or path != database.name:
+        raise LogUnusable(f"{name} names no database: use {_FORM}.")
+    return database
 
 
 def _concerns(database: AsyncDatabase[Document]) -> tuple[WriteConcern, str]:

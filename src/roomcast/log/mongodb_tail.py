@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
@@ -29,6 +30,11 @@ from roomcast.log.mongodb_reader import RANGE_DOCUMENTS, Reader, ours
 from roomcast.log.mongodb_rooms import Rooms
 from roomcast.log.mongodb_view import Fork, View
 
+_REST = 4
+"""How many times as long as a look took it is until the next."""
+_MESSAGES_A_SECOND = 10_000
+_BYTES_A_SECOND = 10_000_000
+"""No more is taken to be written to one collection, by all together."""
 _ANEW = "The log is read anew, as its history has changed."
 
 _log = logging.getLogger("roomcast.log")
@@ -60,6 +66,16 @@ class Follower:
         self._ahead = 0
         """How far the log reached at the last look."""
         self._counted = 0
+        self._proven = (0.0, 0.0)
+
+    @property
+    def fresh(self) -> bool:
+        """Whether so little time has passed since the view was read to be complete that its end cannot be trimmed
+        since, whatever others wrote."""
+        # By both clocks: one stands still in a machine that sleeps, the other one is set.
+        passed = max(abs(now - then) for now, then in zip(_clocks(), self._proven, strict=True))
+        messages, size = self.retention
+        return passed < min(messages / _MESSAGES_A_SECOND, size / _BYTES_A_SECOND)
 
     @property
     def view(self) -> View:
@@ -68,6 +84,11 @@ class Follower:
         if self._view is None:
             raise LogUnavailable("The database was not reached yet.")
         return self._view
+
+    @property
+    def newest(self) -> int:
+        """The newest message that was seen, also while the database is away."""
+        return self._view.newest if self._view else 0
 
     def check(self) -> None:
         """Raises `LogUnavailable` while the database is away, each time its own: a traceback grows with every
@@ -95,7 +116,8 @@ class Follower:
         self._counted = 0
         await self.catch_up()
         self._view.trim(trimmed)
-        self.epoch, self._forked, self._outage = state.epoch, False, None
+        self.epoch, self._forked = state.epoch, False
+        self._back()
         self._feed.restart(self._view.newest, self._view.trimmed)
 
     async def run(self) -> None:
@@ -106,17 +128,23 @@ class Follower:
 
     async def look_after(self) -> None:
         """Looks at the newest document and at the epoch, until it is cancelled."""
+        took = 0.0
         while True:
-            await asyncio.sleep(self._tuning.look_seconds)
+            # A database that is slow to answer is not asked more often than it can.
+            await asyncio.sleep(max(self._tuning.look_seconds, _REST * took))
+            began = time.monotonic()
             if self._view and not self._forked:
                 await self._survive(self._look)
+            took = time.monotonic() - began
 
     async def catch_up(self) -> None:
         """Takes in everything since the newest that was seen. Raises `Fork`, `LogUnavailable`, `PyMongoError`."""
         assert self._view
         async with self._lock:
+            began = _clocks()
             while not await self._take_range(self._view):
-                pass
+                began = _clocks()
+            self._proven = began
 
     async def trim(self) -> int:
         """Finds out how far the collection is trimmed."""
@@ -163,7 +191,8 @@ class Follower:
 
     async def _take_range(self, view: View) -> bool:
         """One read of it; whether it reached the end."""
-        entries = await self._reader.range(max(1, view.newest))
+        seen = view.seen
+        entries = await (self._reader.since(seen.first) if seen.nonce else self._reader.range(max(1, seen.last)))
         if view.seen.nonce and not (entries and entries[0].first <= view.newest):
             await self._find_missing(view, entries)
         self._missing_since = None
@@ -259,7 +288,9 @@ class Follower:
 
     def away(self, error: LogUnavailable | LogUnusable) -> None:
         """Notes that, and why, the database cannot be read."""
-        if self._outage is None:
+        # Where waiting does not help, a person must hear of it, also where it was away for another reason before.
+        news = isinstance(error, LogUnusable) and self._outage and self._outage.detail != error.detail
+        if self._outage is None or news:
             _log.warning("the log is away, followers wait: %s", error.detail)
         self._outage = LogUnavailable(error.detail)
 
@@ -267,3 +298,7 @@ class Follower:
         if self._outage:
             _log.warning("the log is back")
         self._outage = None
+
+
+def _clocks() -> tuple[float, float]:
+    return time.monotonic(), time.time()

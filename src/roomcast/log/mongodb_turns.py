@@ -21,7 +21,11 @@ from roomcast.log.mongodb_open import Collection, Store
 
 _COUNTER = {"_id": "turn"}
 _ALONE = 16
-"""After so many writes without seeing another a process takes no more numbers; and so often it looks."""
+"""After so many turns without seeing another a process takes no more numbers, and looks after so many writes."""
+_SHORTEST_SECONDS = 0.02
+_LONGEST_SECONDS = 0.1
+"""How long a turn lasts after its first write, where there is more to write; in between, as long again as that
+took. So about half of the time goes into changing places, however slow that is, and nobody waits for long."""
 _POLL_SECONDS = 0.005
 """For each that is before us."""
 _LONGEST_POLL_SECONDS = 0.1
@@ -35,6 +39,8 @@ class Counter(NamedTuple):
 
     taken: int = 0
     served: int = 0
+    newest: int = 0
+    """How far the log reached after the last turn."""
 
 
 class Turns:
@@ -53,37 +59,50 @@ class Turns:
         self._served = False
         """Whether it is our turn."""
         self._alone = 0
-        """How many writes ago another was seen."""
+        """How many turns, or writes outside of the queue, ago another was seen."""
         self._since = 0.0
+        """When our turn began, or we were last beaten in it."""
+        self._until = 0.0
+        """When our turn ends; 0 before its first write."""
         self._took = 0.0
         """How long our last turn was; a busy database makes it longer for all."""
 
     def ask(self) -> None:
         """Another was faster, again: from now on we queue."""
         self._queues, self._alone = True, 0
+        self._since = _time()
 
-    async def begin(self) -> bool:
-        """Waits until it is our turn; whether others may have written in between. Raises `PyMongoError`, and can
-        be called again after that."""
+    async def begin(self) -> int:
+        """Waits until it is our turn; how far the log reached then, or 0 where nobody else has written. Raises
+        `PyMongoError`, and can be called again after that."""
         if not self._queues or self._served:
-            return False
+            return 0
         before = self._number
         counter = await self._take() if not self._waiting else await self._look()
-        await self._wait(counter)
-        self._served, self._since = True, asyncio.get_running_loop().time()
+        counter = await self._wait(counter)
+        self._served, self._since, self._until = True, _time(), 0.0
         if self._number == before + 1:
-            return False
+            return 0
         self._alone = 0
-        return True
+        return counter.newest
 
-    async def end(self) -> None:
-        """We have written: the next one's turn. Raises `PyMongoError`."""
+    def last(self) -> bool:
+        """Whether our turn lasts, now that something is written."""
+        if not self._served:
+            return False
+        now = _time()
+        if not self._until:
+            self._until = now + min(max(now - self._since, _SHORTEST_SECONDS), _LONGEST_SECONDS)
+        return now < self._until
+
+    async def end(self, newest: int) -> None:
+        """We have written, and the log reaches up to `newest`: the next one's turn. Raises `PyMongoError`."""
         self._alone += 1
         if self._waiting:
             self._waiting = self._served = False
-            self._took = asyncio.get_running_loop().time() - self._since
+            self._took = _time() - self._since
             self._queues = self._alone < _ALONE
-            await self._serve(self._number)
+            await self._update({"$max": {"served": Int64(self._number)}, "$set": {"newest": Int64(newest)}})
         elif self._alone >= _ALONE:
             self._alone = 0
             counter = await self._look()
@@ -94,21 +113,23 @@ class Turns:
         self._number, self._waiting = counter.taken, True
         return counter
 
-    async def _wait(self, counter: Counter) -> None:
-        loop = asyncio.get_running_loop()
-        moved, patience = loop.time(), max(_STALE_SECONDS, _STALE_TURNS * self._took)
+    async def _wait(self, counter: Counter) -> Counter:
+        moved, patience = _time(), max(_STALE_SECONDS, _STALE_TURNS * self._took)
         while (before := self._number - 1 - counter.served) > 0:
             await asyncio.sleep(min(_POLL_SECONDS * before, _LONGEST_POLL_SECONDS))
             seen, counter = counter, await self._look()
+            if counter.taken < self._number:  # the counter was lost, and our number with it
+                counter = await self._take()
             if counter.served != seen.served:
-                moved = loop.time()
-            elif loop.time() - moved > patience:
-                counter = await self._serve(counter.served + 1)
+                moved = _time()
+            elif _time() - moved > patience:
+                counter = await self._pass_over(counter.served + 1)
+        return counter
 
     async def _look(self) -> Counter:
         return _counter(await self._beside.find_one(_COUNTER))
 
-    async def _serve(self, number: int) -> Counter:
+    async def _pass_over(self, number: int) -> Counter:
         return await self._update({"$max": {"served": Int64(number)}})
 
     async def _update(self, update: dict[str, Any]) -> Counter:
@@ -120,5 +141,9 @@ class Turns:
         return _counter(found)
 
 
+def _time() -> float:
+    return asyncio.get_running_loop().time()
+
+
 def _counter(found: dict[str, Any] | None) -> Counter:
-    return Counter(int(found.get("taken", 0)), int(found.get("served", 0))) if found else Counter()
+    return Counter(*(int(found.get(name, 0)) for name in Counter._fields)) if found else Counter()

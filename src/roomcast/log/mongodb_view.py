@@ -4,8 +4,9 @@ Laws:
 - Only what goes on from the newest document by number and by nonce is taken in. What came from the cursor, from
   a read by range or from our own acknowledged insert goes through `absorb`.
 - What is taken in feeds the tail at once.
-- With the view complete up to N, an insert at N + 1 succeeds only where nobody else wrote meanwhile: that makes
-  each message's `prev`, the order of times and the idempotency keys exact without a lock.
+- With the view complete up to N, an insert at N + 1 succeeds only where nobody else wrote meanwhile, or so much
+  that it is trimmed (which the writer sees to): that makes each message's `prev`, the order of times and the
+  idempotency keys exact without a lock.
 """
 
 from __future__ import annotations

@@ -4,6 +4,9 @@ Laws:
 - Numbers are `max + 1` as this process has seen it; the unique index on `_id` decides between processes.
 - An append keeps its nonce over all attempts. What became of a write without an answer is read from the log before
   anything is answered or written again: there either is a document with its nonce, or another with its number.
+- A number is taken only from a view that was just read to be complete: below what is trimmed the index refuses
+  nothing, and who was stopped for longer than the retention would take a number for the second time. Where the
+  write itself took so long, it is proven, and else taken back, before it is answered.
 - An ordered insert stops at the first document that is refused: what is stored of a group is its beginning.
 - Who was beaten to a number twice in a row queues for its turn, and so do all others then: otherwise the one with
   the shorter way to the database would win every time.
@@ -15,7 +18,9 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import pairwise
 
+from bson import Int64
 from pymongo.errors import BulkWriteError, PyMongoError
 
 from roomcast.errors import LogUnavailable, RoomcastError, TooLarge
@@ -27,7 +32,7 @@ from roomcast.log.mongodb_open import Store, Tuning
 from roomcast.log.mongodb_reader import BATCH, Reader
 from roomcast.log.mongodb_tail import Follower
 from roomcast.log.mongodb_turns import Turns
-from roomcast.log.mongodb_view import Fork, View
+from roomcast.log.mongodb_view import Fork, Seen, View
 from roomcast.log.numbering import Kept, Numbering, now
 from roomcast.log.pending import Answer, Pending, Queue, Request
 from roomcast.message import Draft, Message
@@ -38,6 +43,8 @@ _MESSAGE_BYTES = 400
 """What a message takes beside its body, at most."""
 _DUPLICATE = 11000
 _OVERDUE_SECONDS = 0.25
+_MOMENT_SECONDS = 0.005
+"""What an answer brings about comes a moment after it; others wait as long between two looks at the queue."""
 _COLLISIONS = 2
 """After so many in a row a writer queues."""
 
@@ -64,6 +71,8 @@ class Writer:
         self._ended = False
         self._doubt = False
         """Whether a write is out whose fate is not known."""
+        self._sent: tuple[Seen, Sequence[Entry]] | None = None
+        """What was written last, and after what, until it is proven that it has its place."""
         self._collisions = 0
         self.unwritable = ""
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._refuse_overdue())]
@@ -100,14 +109,26 @@ class Writer:
             for number in self._group:
                 del self._follower.mine[number]
             self._group = {}
-            with suppress(PyMongoError):  # the next write says what is wrong
-                await self._turns.end()
+            if not (self._turns.last() and await self._more()):
+                # The next write says what is wrong; or somebody has written into the counter.
+                with suppress(PyMongoError, TypeError, ValueError):
+                    await self._turns.end(self._follower.newest)
+
+    async def _more(self) -> bool:
+        """Whether there is more to write, now or in a moment."""
+        if not self._queue and not self._ended:
+            self._wanted.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_MOMENT_SECONDS):
+                    await self._wanted.wait()
+        return bool(self._queue)
 
     async def _store_group(self) -> None:
         """Until each has its answer."""
         while any(not pending.answer.done() for pending in self._group.values()):
             try:
-                if await self._turns.begin() or self._doubt:
+                ahead = await self._turns.begin() > self._follower.newest
+                if ahead or self._doubt or not self._follower.fresh:
                     await self._settle()
                 await self._attempt(self._follower.view)
             except Behind:
@@ -126,7 +147,8 @@ class Writer:
                 self._recovered()
 
     async def _settle(self) -> None:
-        """Reads what became of the last write."""
+        """Reads what became of the last write, and what others wrote."""
+        await self._prove()
         await self._follower.catch_up()
         self._answer_stored()
         self._doubt = False
@@ -188,7 +210,7 @@ class Writer:
         return chain.entries, answers
 
     async def _insert(self, view: View, entries: Sequence[Entry]) -> None:
-        self._doubt = True
+        self._doubt, self._sent = True, (view.seen, entries)
         try:
             await self._store.messages.insert_many([to_document(entry) for entry in entries], ordered=True)
         except BulkWriteError as error:
@@ -196,9 +218,25 @@ class Writer:
             if not errors or errors[0]["code"] != _DUPLICATE or error.details.get("writeConcernErrors"):
                 raise
             raise Behind from None
+        await self._prove()
         self._doubt = False
         for entry in entries:
             view.absorb(entry)
+
+    async def _prove(self) -> None:
+        """That what was sent is in its place. Raises `Behind` where that was trimmed before it came, and it is
+        taken back."""
+        if self._sent and not self._follower.fresh:
+            before, entries = self._sent
+            found = await self._reader.since(max(1, before.first), len(entries) + 2)
+            if out_of_place(before, entries, found):
+                _log.warning("a write came so late that its number was taken and trimmed: it is written again")
+                numbers = [Int64(entry.first) for entry in entries]
+                nonces = [Int64(entry.nonce) for entry in entries]
+                late = {"_id": {"$in": numbers}, "roomcast.nonce": {"$in": nonces}}
+                await self._store.messages.delete_many(late)
+                raise Behind
+        self._sent = None
 
     async def _give_way(self) -> None:
         """Another was faster: sees what it wrote, and after some defeats queues."""
@@ -234,6 +272,17 @@ class Writer:
             overdue = [*self._queue.overdue(before), *(p for p in self._group.values() if p.since < before)]
             for pending in overdue:
                 pending.resolve(LogUnavailable(self.unwritable or "The database takes too long."))
+
+
+def out_of_place(before: Seen, written: Sequence[Entry], found: Sequence[Entry]) -> bool:
+    """Whether any of what we wrote after `before` is not in its place. `found` is what there is from there on."""
+    if found and before.nonce and found[0].nonce == before.nonce:
+        return False  # the oldest go first: where that is still there, nothing behind it was ever trimmed
+    ours = {entry.nonce for entry in written}
+    return any(
+        one.nonce in ours and (next_one.first != one.last + 1 or next_one.after not in (0, one.nonce))
+        for one, next_one in pairwise(found)
+    )
 
 
 class Chain:

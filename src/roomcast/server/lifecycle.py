@@ -114,7 +114,8 @@ class Service:
             try:
                 return await self.tail.run()
             except LogRestarted as error:
-                logger.warning("all streams end and resume: %s", error.detail)
+                if self.hub.epoch:  # otherwise the log was never reached, and there is no stream
+                    logger.warning("all streams end and resume: %s", error.detail)
                 await self._restart()
                 continue
             except Exception:
