@@ -3,7 +3,7 @@
 
 import { element } from "./dom.js";
 import { Layout, heightOf } from "./layout.js";
-import { rowOf } from "./line.js";
+import { joins, rowOf } from "./line.js";
 import { words } from "./words.js";
 
 /** @import { Item } from "./room.js" */
@@ -128,11 +128,13 @@ export class List {
   }
 
   /**
+   * Puts these rows in their order; gives those that are new, or look other than before.
    * @param {Item[]} items
    * @param {number} first
    */
   #put(items, first) {
-    const fresh = [];
+    /** @type {Set<Item>} */
+    const fresh = new Set();
     let next = this.#rows.firstElementChild;
     for (const [offset, item] of items.entries()) {
       let row = this.#drawn.get(item);
@@ -140,17 +142,22 @@ export class List {
         row = rowOf(item, this.#context);
         this.#drawn.set(item, row);
         this.#itemOf.set(row, item);
-        fresh.push(item);
+        fresh.add(item);
         this.#rows.insertBefore(row, next);
       } else if (row === next) next = next.nextElementSibling;
       else this.#rows.insertBefore(row, next);
+      const continued = joins(item, this.#items[first + offset - 1]);
+      if (row.classList.contains("continued") !== continued) {
+        row.classList.toggle("continued", continued);
+        fresh.add(item);
+      }
       row.ariaPosInSet = String(first + offset + 1);
       row.ariaSetSize = String(this.#items.length);
     }
     return fresh;
   }
 
-  /** @param {Item[]} items */
+  /** @param {Iterable<Item>} items */
   #measure(items) {
     let other = false;
     for (const item of items) {
