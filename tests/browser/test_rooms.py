@@ -171,3 +171,70 @@ def test_ten_windows_share_one_stream(page: Page, context: BrowserContext, serve
     post(server, "after the owner is gone")
     for one in pages[1:]:
         expect(texts(one)).to_have_text(["to all", "after the owner is gone"])
+
+
+def test_a_room_may_have_any_characters_in_its_name(page: Page, server: Running) -> None:
+    names = [
+        "a b",
+        "a#b",
+        "a&b=c",
+        "a+b",
+        "a/b",
+        "100%",
+        "%41",
+        "ü🎉",
+        "x" * 128,
+        "?room=x",
+        "<b>",
+        "a\\b",
+        "it's",
+        "..",
+    ]
+    for name in names:
+        post(server, {"room": name, "text": f"in {name}"})
+    open_room(page, server)
+    for name in names:
+        page.locator("#room").fill(name)
+        page.keyboard.press("Enter")
+        expect(texts(page)).to_have_text([f"in {name}"])
+        page.locator("#text").fill("sent")
+        page.locator("#text").press("Enter")
+        expect(texts(page)).to_have_text([f"in {name}", "sent"])
+    for name in reversed(names[:-1]):
+        page.go_back()
+        expect(texts(page)).to_have_text([f"in {name}", "sent"])
+    page.reload()
+    expect(texts(page)).to_have_text([f"in {names[0]}", "sent"])
+    page.go_forward()
+    expect(texts(page)).to_have_text([f"in {names[1]}", "sent"])
+
+
+def test_rooms_beyond_those_that_a_stream_takes_are_whole_when_they_are_opened(
+    page: Page, server: Running
+) -> None:
+    names = [f"r{n:02}" for n in range(68)]
+    post(server, *({"room": name, "text": "first"} for name in names))
+    open_room(page, server, names[0])
+    expect(link(page, names[3]).locator(".newest")).to_have_text("anonymous: first")
+    for name in names[-3:]:  # each takes the place of another
+        link(page, name).click()
+        expect(texts(page)).to_have_text(["first"])
+    post(server, *({"room": name, "text": "second"} for name in names))
+    for name in names[55:]:
+        link(page, name).click()
+        expect(texts(page)).to_have_text(["first", "second"])
+
+
+def test_what_two_windows_read_at_the_same_moment_is_read_in_both(
+    page: Page, context: BrowserContext, server: Running
+) -> None:
+    post(server, *({"room": room, "text": "before"} for room in "ab"))
+    other = context.new_page()
+    for tab, room in ((page, "a"), (other, "b")):
+        open_room(tab, server, room)
+    for tab, room in ((page, "b"), (other, "a")):
+        expect(link(tab, room).locator(".newest")).to_have_text("anonymous: before")
+    post(server, *({"room": room, "text": "news"} for room in "ab"))
+    for tab, room in ((page, "b"), (other, "a")):
+        expect(link(tab, room).locator(".newest")).to_have_text("anonymous: news")
+        expect(link(tab, room).locator(".unread")).to_be_hidden()

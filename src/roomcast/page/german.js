@@ -64,7 +64,7 @@ export const words = {
     `${number(perSecond)} Nachrichten je Sekunde${ms === undefined ? "" : `, ${number(ms)} ms vom Speichern bis hierher`}`,
   gap: ({ lost_at_most: lost, reason, rooms }) => {
     const why = {
-      trimmed: "sie waren nicht mehr aufgehoben",
+      trimmed: lost === 1 ? "sie war nicht mehr aufgehoben" : "sie waren nicht mehr aufgehoben",
       epoch: "das Log des Servers wurde neu begonnen oder zurückgespielt",
       future: "das Log des Servers reicht nicht so weit, wie diese Seite gelesen hatte",
       malformed: "der Server konnte nicht lesen, wo diese Seite aufgehört hatte",

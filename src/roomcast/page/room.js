@@ -42,6 +42,23 @@ export class Room {
     this.name = name;
   }
 
+  /**
+   * Is followed from this id on.
+   * @param {string} id
+   */
+  enter(id) {
+    this.start = id;
+    this.newest = undefined;
+    this.unread = 0;
+  }
+
+  /** Is not followed any more: what is known will not reach to where it is followed again. */
+  leave() {
+    this.start = "";
+    this.items.splice(0, this.items.length - this.#pending);
+    this.isComplete = false;
+  }
+
   /** @param {Message} message */
   append(message) {
     this.start ||= message.id;
