@@ -18,6 +18,7 @@ from playwright.sync_api import BrowserContext, Error, Page, Route, expect
 from tests.browser.acting import EXAMPLE, again, away, back, eventually, history, open_room, post, state, texts
 from tests.conftest import Serve
 from tests.running import PATIENCE, Running, wait_for
+from tests.server.test_mounted import PROGRAMS, run
 
 
 def test_a_message_posted_appears_once(page: Page, server: Running) -> None:
@@ -540,3 +541,25 @@ def test_a_gap_is_told_in_whole_sentences(page: Page, server: Running) -> None:
         "Vielleicht gingen hier Nachrichten verloren, wie viele, weiß niemand: "
         "das Log des Servers wurde neu begonnen oder zurückgespielt.",
     ]
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_page_works_below_a_path_of_another_program(
+    page: Page, context: BrowserContext, tmp_path: Path, name: str
+) -> None:
+    program = run(tmp_path, name)
+    try:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(f"{program.url}/live/?room=orders")
+        expect(state(page)).to_have_attribute("data-state", "live")
+        page.locator("#text").fill("below")
+        page.keyboard.press("Enter")
+        expect(page.locator("li.message[data-id] .text")).to_have_text(["below"])
+        expect(page.locator("#rooms .newest")).to_have_text("anonymous: below")
+        page.get_by_role("button", name="Use this room").click()
+        expect(page.locator("#snippets code").first).to_have_text(f"{program.url}/live/messages?room=orders")
+        assert [url for url in asked if not url.startswith(f"{program.url}/live")] == []
+    finally:
+        page.goto("about:blank")
+        program.kill()

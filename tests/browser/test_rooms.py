@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import BrowserContext, Error, Locator, Page, expect
 
 from tests.browser.acting import eventually, open_room, post, state, texts
 from tests.running import Running, wait_for
@@ -238,3 +239,29 @@ def test_what_two_windows_read_at_the_same_moment_is_read_in_both(
     for tab, room in ((page, "b"), (other, "a")):
         expect(link(tab, room).locator(".newest")).to_have_text("anonymous: news")
         expect(link(tab, room).locator(".unread")).to_be_hidden()
+
+
+def holder(page: Page) -> str:
+    """The window that has the stream of all of them."""
+    held = page.evaluate("navigator.locks.query().then(({ held }) => held)")
+    return next((str(lock["clientId"]) for lock in held if "[" not in lock["name"]), "")
+
+
+def test_a_window_that_crashes_with_the_stream_in_it_loses_nothing_for_the_others(
+    context: BrowserContext, server: Running
+) -> None:
+    owner, *others = [context.new_page() for _ in range(3)]
+    for one in (owner, *others):
+        open_room(one, server)
+    post(server, "before")
+    for one in others:
+        expect(texts(one)).to_have_text(["before"])
+    before = holder(others[0])
+    with suppress(Error):
+        owner.goto("chrome://crash")
+    post(server, "while", "nobody", "leads")
+    eventually(others[0], lambda: holder(others[0]) not in ("", before), "another window to take over")
+    post(server, "after")
+    for one in others:
+        expect(texts(one)).to_have_text(["before", "while", "nobody", "leads", "after"])
+    wait_for(lambda: server.metric("roomcast_followers") == 1, "one stream for all")
