@@ -8,6 +8,7 @@ import re
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser.acting import open_room, post, texts
+from tests.conftest import Serve
 from tests.running import Running, wait_for
 
 
@@ -204,6 +205,25 @@ def test_reading_older_messages_up_to_the_first_moves_nothing_by_itself(page: Pa
         now = page.locator(f'[data-id="{id}"]').bounding_box()
         assert now
         assert abs(now["y"] - before) < 1
+
+
+def test_who_reads_further_up_keeps_the_place_however_much_comes(page: Page, serve: Serve) -> None:
+    server = serve("--max-messages", "60000", "--max-bytes", "50000000")
+    post(server, *(f"before {n}" for n in range(90)))
+    open_room(page, server)
+    scroll(page, -1500)
+    row = texts(page).get_by_text("before 40", exact=True)
+    expect(row).to_be_in_viewport()
+    before = row.bounding_box()
+    for start in range(0, 22_000, 1000):
+        post(server, *(str(n) for n in range(start, start + 1000)))
+    expect(page.locator("#newer")).to_have_text("22,000 new")
+    assert row.bounding_box() == before
+    page.locator("#newer").click()
+    expect(texts(page).last).to_have_text("21999")
+    post(server, "the rows", "that nobody reads go")
+    expect(texts(page).last).to_have_text("that nobody reads go")
+    assert int(page.locator("#lines > li").last.get_attribute("aria-setsize") or 0) <= 21_000
 
 
 def test_at_midnight_today_becomes_yesterday(page: Page, server: Running) -> None:

@@ -35,6 +35,7 @@ const rooms = new Rooms({
     outbox.arrived(message, live);
     sidebar.changed();
     if (live) pulse.heard(message.timestamp);
+    room.held = room === current && !list.following;
     if (room !== current) return;
     list.changed(1);
     if (live) announcer.heard(message);
