@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser.acting import open_room, post, texts
+from tests.conftest import Serve
 from tests.running import Running, wait_for
 
 
@@ -163,3 +164,86 @@ def test_a_long_text_is_folded_until_it_is_wanted(page: Page, server: Running) -
     page.get_by_role("button", name="Show all 10,000 characters").click()
     expect(texts(page)).to_have_text(long, use_inner_text=False)
     expect(texts(page)).to_be_focused()
+
+
+def test_what_somebody_goes_on_to_say_is_under_their_name_once(page: Page, server: Running) -> None:
+    post(server, *({"user": "ada", "text": str(n)} for n in range(3)), {"user": "grace", "text": "mine"})
+    post(server, {"user": "grace", "type": "build", "text": "an event"}, {"user": "grace", "text": "after it"})
+    open_room(page, server)
+    expect(texts(page)).to_have_count(6)
+    pictures = page.locator("li.message .avatar").evaluate_all("all => all.map((one) => one.checkVisibility())")
+    assert pictures == [True, False, False, True, True, True]
+    # Who listens hears the name with each.
+    expect(page.get_by_role("listitem").filter(has_text="ada")).to_have_count(3)
+    held: list[Route] = []
+    page.route("**/messages", lambda route: held.append(route))
+    page.locator("#user").fill("grace")
+    page.locator("#text").fill("and mine")
+    page.locator("#text").press("Enter")
+    pending = page.locator("li.pending")
+    expect(pending.locator(".avatar")).to_be_hidden()
+    post(server, {"user": "linus", "text": "in between"})
+    expect(pending.locator(".avatar")).to_be_visible()
+
+
+def test_reading_older_messages_up_to_the_first_moves_nothing_by_itself(page: Page, server: Running) -> None:
+    post(server, *(f"n{n}" for n in range(450)))
+    open_room(page, server)
+    place = """() => {
+      const inSight = (row) => row.getBoundingClientRect().top > 100;
+      const row = [...document.querySelectorAll("#lines > .message")].find(inSight);
+      return [row.dataset.id, row.getBoundingClientRect().top];
+    }"""
+    for _ in range(14):
+        scroll(page, -700)
+        page.wait_for_timeout(30)
+    page.wait_for_timeout(300)  # what is still read is read
+    id, before = page.evaluate(place)
+    for n in range(3):
+        post(server, f"new {n}")
+        expect(page.locator("#newer")).to_have_text(f"{n + 1} new")
+        now = page.locator(f'[data-id="{id}"]').bounding_box()
+        assert now
+        assert abs(now["y"] - before) < 1
+
+
+def test_who_reads_further_up_keeps_the_place_however_much_comes(page: Page, serve: Serve) -> None:
+    server = serve("--max-messages", "60000", "--max-bytes", "50000000")
+    post(server, *(f"before {n}" for n in range(90)))
+    open_room(page, server)
+    scroll(page, -1500)
+    row = texts(page).get_by_text("before 40", exact=True)
+    expect(row).to_be_in_viewport()
+    before = row.bounding_box()
+    for start in range(0, 22_000, 1000):
+        post(server, *(str(n) for n in range(start, start + 1000)))
+    expect(page.locator("#newer")).to_have_text("22,000 new")
+    assert row.bounding_box() == before
+    page.locator("#newer").click()
+    expect(texts(page).last).to_have_text("21999")
+    post(server, "the rows", "that nobody reads go")
+    expect(texts(page).last).to_have_text("that nobody reads go")
+    assert int(page.locator("#lines > li").last.get_attribute("aria-setsize") or 0) <= 21_000
+
+
+def test_at_midnight_today_becomes_yesterday(page: Page, server: Running) -> None:
+    page.clock.install()
+    post(server, "before midnight")
+    open_room(page, server)
+    expect(page.locator("li.day")).to_have_text("Today")
+    page.clock.fast_forward(24 * 60 * 60 * 1000)
+    expect(page.locator("li.day")).to_have_text("Yesterday")
+
+
+def test_days_are_those_of_the_readers_time_zone(browser: Browser, server: Running) -> None:
+    context = browser.new_context(timezone_id="Pacific/Kiritimati")  # 14 hours before Greenwich
+    page = context.new_page()
+    messages = [
+        {"id": f"abcd-{seq}", "room": "developers", "user": "ada", "text": "x", "timestamp": f"2026-01-01T{time}Z"}
+        for seq, time in enumerate(["09:59:59.999", "10:00:00.000"], 1)
+    ]
+    body = json.dumps({"messages": messages, "position": "abcd-2", "gap": None})
+    page.route("**/messages?*", lambda route: route.fulfill(content_type="application/json", body=body))
+    page.goto(f"{server.url}/?room=developers")
+    expect(page.locator("li.day")).to_have_text(["Thursday, January 1, 2026", "Friday, January 2, 2026"])
+    context.close()

@@ -107,6 +107,64 @@ def test_only_links_that_lead_where_they_say_are_links(page: Page, server: Runni
     expect(page.locator("#messages a").first).to_have_attribute("rel", "noopener noreferrer nofollow")
 
 
+def test_a_link_with_letters_of_other_alphabets_tells_its_real_address(page: Page, server: Running) -> None:
+    post(server, "https://\u0430\u0440\u0440\u04cf\u0435.com/ https://apple.com/")  # the first is Cyrillic
+    open_room(page, server)
+    cyrillic, latin = page.locator("#messages a").all()
+    expect(cyrillic).to_have_attribute("title", "https://xn--80ak6aa92e.com/")
+    assert latin.get_attribute("title") is None
+
+
+@pytest.mark.parametrize(
+    "size", [(320, 256), (640, 400), (844, 390)], ids=["400 %", "200 %", "a phone on its side"]
+)
+def test_a_small_window_has_a_list_to_read_and_nothing_beside_it(
+    page: Page, server: Running, size: tuple[int, int]
+) -> None:
+    """Reflow, WCAG 1.4.10: 320 CSS pixels, 256 of them high, are a window of 1280 x 1024 at 400 %."""
+    width, height = size
+    page.set_viewport_size({"width": width, "height": height})
+    post(server, *(f"message {n}" for n in range(20)))
+    open_room(page, server)
+    expect(texts(page).last).to_have_text("message 19")
+    box = page.locator("#messages").bounding_box()
+    assert box
+    assert box["height"] > 120
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    page.locator("#text").fill("a line")
+    page.get_by_role("button", name="Send").click()
+    expect(texts(page).last).to_have_text("a line")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_what_is_clicked_is_large_enough(page: Page, server: Running, width: int) -> None:
+    """WCAG 2.5.8: 24 by 24 CSS pixels, but for links within a text."""
+    page.set_viewport_size({"width": width, "height": 800})
+    post(server, {"text": "long " * 1000, "data": {"a": 1}}, "https://example.org/")
+    open_room(page, server)
+    page.route("**/messages", lambda route: route.abort())
+    page.locator("#text").fill("pending")
+    page.keyboard.press("Enter")
+    expect(page.locator("li.pending .status button")).to_have_count(2)
+    small = page.locator("button, summary, input, textarea, nav a").evaluate_all(
+        """all => all.map((one) => [one.outerHTML, one.getBoundingClientRect()])
+          .filter(([, { width, height }]) => width > 0 && (width < 24 || height < 24)).map(([html]) => html)"""
+    )
+    assert small == []
+
+
+def test_the_open_room_and_the_state_are_seen_in_the_systems_colours(browser: Browser, server: Running) -> None:
+    context = browser.new_context(forced_colors="active")
+    page = context.new_page()
+    open_room(page, server)
+    outline = "one => getComputedStyle(one).outlineStyle"
+    assert page.locator("#rooms a[aria-current]").evaluate(outline) == "solid"
+    # Live is whole, the others are rings: by the border, as backgrounds are not there.
+    dot = page.locator("#state .dot")
+    assert dot.evaluate("dot => parseFloat(getComputedStyle(dot).borderWidth) * 2 >= dot.clientWidth") is True
+    context.close()
+
+
 def test_the_policy_allows_nothing_inline_and_no_other_origin(page: Page, server: Running) -> None:
     answer = page.goto(f"{server.url}/")
     assert answer is not None

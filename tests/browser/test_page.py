@@ -18,6 +18,7 @@ from playwright.sync_api import BrowserContext, Error, Page, Route, expect
 from tests.browser.acting import EXAMPLE, again, away, back, eventually, history, open_room, post, state, texts
 from tests.conftest import Serve
 from tests.running import PATIENCE, Running, wait_for
+from tests.server.test_mounted import PROGRAMS, run
 
 
 def test_a_message_posted_appears_once(page: Page, server: Running) -> None:
@@ -476,3 +477,89 @@ def said(command: list[str], folder: Path, last: str) -> str:
         process.kill()
         process.wait(PATIENCE)
     return printed.read_text()
+
+
+def test_what_is_sent_without_a_network_goes_in_its_order_when_there_is_one(
+    page: Page, context: BrowserContext, server: Running
+) -> None:
+    open_room(page, server)
+    context.set_offline(True)
+    written = [f"line {n}" for n in range(5)]
+    for line in written:
+        page.locator("#text").fill(line)
+        page.keyboard.press("Enter")
+    expect(page.locator("li.pending")).to_have_count(5)
+    context.set_offline(False)
+    expect(page.locator("li.pending")).to_have_count(0)
+    expect(texts(page)).to_have_text(written)
+    assert [message["text"] for message in history(server)["messages"]] == written
+
+
+def test_a_refused_message_survives_a_reload(page: Page, server: Running) -> None:
+    open_room(page, server)
+    held: list[Route] = []
+    page.route("**/messages", lambda route: held.append(route))
+    page.locator("#user").fill("u" * 129)
+    page.locator("#user").press("Enter")
+    page.locator("#text").fill("the next thought")
+    eventually(page, lambda: held, "the request")
+    held[0].continue_()
+    expect(page.locator("li.pending .status")).to_contain_text("Not sent:")
+    page.unroute("**/messages")
+    page.reload()
+    expect(page.locator("li.pending .text")).to_have_text(EXAMPLE)
+    expect(page.locator("li.pending .status")).to_contain_text("Not sent:")
+    expect(page.locator("#text")).to_have_value("the next thought")
+
+
+def test_a_gap_is_told_in_whole_sentences(page: Page, server: Running) -> None:
+    open_room(page, server)
+    lines = page.evaluate(
+        """async () => {
+          const lines = [];
+          for (const language of ["english", "german"]) {
+            const { words } = await import(`./page/${language}.js`);
+            for (const [lost_at_most, rooms, reason] of [
+              [7, ["a"], "trimmed"],
+              [1, ["a", "b"], "trimmed"],
+              [1000, ["a", "b", "c"], "trimmed"],
+              [null, ["a"], "epoch"],
+            ]) lines.push(words.gap({ after: null, resumes_at: null, lost_at_most, rooms, reason }));
+          }
+          return lines;
+        }"""
+    )
+    assert lines == [
+        "Up to 7 messages were lost here, they were no longer retained.",
+        "Up to 1 message was lost here and in another room, it was no longer retained.",
+        "Up to 1,000 messages were lost here and in 2 other rooms, they were no longer retained.",
+        "Messages may have been lost here, nobody can know how many: "
+        "the server’s log was started anew or restored.",
+        "Bis zu 7 Nachrichten gingen hier verloren, sie waren nicht mehr aufgehoben.",
+        "Bis zu 1 Nachricht ging hier und in einem anderen Raum verloren, sie war nicht mehr aufgehoben.",
+        "Bis zu 1,000 Nachrichten gingen hier und in 2 anderen Räumen verloren, sie waren nicht mehr aufgehoben.",
+        "Vielleicht gingen hier Nachrichten verloren, wie viele, weiß niemand: "
+        "das Log des Servers wurde neu begonnen oder zurückgespielt.",
+    ]
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_page_works_below_a_path_of_another_program(
+    page: Page, context: BrowserContext, tmp_path: Path, name: str
+) -> None:
+    program = run(tmp_path, name)
+    try:
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(f"{program.url}/live/?room=orders")
+        expect(state(page)).to_have_attribute("data-state", "live")
+        page.locator("#text").fill("below")
+        page.keyboard.press("Enter")
+        expect(page.locator("li.message[data-id] .text")).to_have_text(["below"])
+        expect(page.locator("#rooms .newest")).to_have_text("anonymous: below")
+        page.get_by_role("button", name="Use this room").click()
+        expect(page.locator("#snippets code").first).to_have_text(f"{program.url}/live/messages?room=orders")
+        assert [url for url in asked if not url.startswith(f"{program.url}/live")] == []
+    finally:
+        page.goto("about:blank")
+        program.kill()

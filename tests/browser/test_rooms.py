@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import BrowserContext, Error, Locator, Page, expect
 
 from tests.browser.acting import eventually, open_room, post, state, texts
 from tests.running import Running, wait_for
@@ -171,3 +172,96 @@ def test_ten_windows_share_one_stream(page: Page, context: BrowserContext, serve
     post(server, "after the owner is gone")
     for one in pages[1:]:
         expect(texts(one)).to_have_text(["to all", "after the owner is gone"])
+
+
+def test_a_room_may_have_any_characters_in_its_name(page: Page, server: Running) -> None:
+    names = [
+        "a b",
+        "a#b",
+        "a&b=c",
+        "a+b",
+        "a/b",
+        "100%",
+        "%41",
+        "ü🎉",
+        "x" * 128,
+        "?room=x",
+        "<b>",
+        "a\\b",
+        "it's",
+        "..",
+    ]
+    for name in names:
+        post(server, {"room": name, "text": f"in {name}"})
+    open_room(page, server)
+    for name in names:
+        page.locator("#room").fill(name)
+        page.keyboard.press("Enter")
+        expect(texts(page)).to_have_text([f"in {name}"])
+        page.locator("#text").fill("sent")
+        page.locator("#text").press("Enter")
+        expect(texts(page)).to_have_text([f"in {name}", "sent"])
+    for name in reversed(names[:-1]):
+        page.go_back()
+        expect(texts(page)).to_have_text([f"in {name}", "sent"])
+    page.reload()
+    expect(texts(page)).to_have_text([f"in {names[0]}", "sent"])
+    page.go_forward()
+    expect(texts(page)).to_have_text([f"in {names[1]}", "sent"])
+
+
+def test_rooms_beyond_those_that_a_stream_takes_are_whole_when_they_are_opened(
+    page: Page, server: Running
+) -> None:
+    names = [f"r{n:02}" for n in range(68)]
+    post(server, *({"room": name, "text": "first"} for name in names))
+    open_room(page, server, names[0])
+    expect(link(page, names[3]).locator(".newest")).to_have_text("anonymous: first")
+    for name in names[-3:]:  # each takes the place of another
+        link(page, name).click()
+        expect(texts(page)).to_have_text(["first"])
+    post(server, *({"room": name, "text": "second"} for name in names))
+    for name in names[55:]:
+        link(page, name).click()
+        expect(texts(page)).to_have_text(["first", "second"])
+
+
+def test_what_two_windows_read_at_the_same_moment_is_read_in_both(
+    page: Page, context: BrowserContext, server: Running
+) -> None:
+    post(server, *({"room": room, "text": "before"} for room in "ab"))
+    other = context.new_page()
+    for tab, room in ((page, "a"), (other, "b")):
+        open_room(tab, server, room)
+    for tab, room in ((page, "b"), (other, "a")):
+        expect(link(tab, room).locator(".newest")).to_have_text("anonymous: before")
+    post(server, *({"room": room, "text": "news"} for room in "ab"))
+    for tab, room in ((page, "b"), (other, "a")):
+        expect(link(tab, room).locator(".newest")).to_have_text("anonymous: news")
+        expect(link(tab, room).locator(".unread")).to_be_hidden()
+
+
+def holder(page: Page) -> str:
+    """The window that has the stream of all of them."""
+    held = page.evaluate("navigator.locks.query().then(({ held }) => held)")
+    return next((str(lock["clientId"]) for lock in held if "[" not in lock["name"]), "")
+
+
+def test_a_window_that_crashes_with_the_stream_in_it_loses_nothing_for_the_others(
+    context: BrowserContext, server: Running
+) -> None:
+    owner, *others = [context.new_page() for _ in range(3)]
+    for one in (owner, *others):
+        open_room(one, server)
+    post(server, "before")
+    for one in others:
+        expect(texts(one)).to_have_text(["before"])
+    before = holder(others[0])
+    with suppress(Error):
+        owner.goto("chrome://crash")
+    post(server, "while", "nobody", "leads")
+    eventually(others[0], lambda: holder(others[0]) not in ("", before), "another window to take over")
+    post(server, "after")
+    for one in others:
+        expect(texts(one)).to_have_text(["before", "while", "nobody", "leads", "after"])
+    wait_for(lambda: server.metric("roomcast_followers") == 1, "one stream for all")

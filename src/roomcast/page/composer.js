@@ -2,6 +2,7 @@
 
 import { element } from "./dom.js";
 import { kept, recall, remember, tab } from "./storage.js";
+import { visible } from "./text.js";
 import { words } from "./words.js";
 
 /** @import { Entry } from "./outbox.js" */
@@ -29,6 +30,7 @@ export class Composer {
   open(room) {
     this.#room = room;
     this.#say("");
+    this.#text.placeholder = words.writeTo(visible(room));
     // The example is for who has never sent anything from here.
     this.#text.value = recall(tab, `draft.${room}`, recall(kept, "sent", false) ? "" : EXAMPLE);
   }

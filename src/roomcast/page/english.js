@@ -19,11 +19,12 @@ export const words = {
   emptyHint: "Send the first message below, or from a terminal:",
   eventSource: "Follow in any page",
   invisible: "(nothing visible)",
+  keys: "Enter sends, Shift and Enter start a line",
   javascript: "Follow and publish with the server’s module",
   message: "Message",
   messages: "Messages",
   name: "Name",
-  noOlder: "This is where what is retained begins.",
+  noOlder: "What is retained begins here.",
   open: "Open",
   optional: "optional",
   pending: "Sending…",
@@ -49,7 +50,7 @@ export const words = {
   slow: "Still connecting. Many tabs open on this server? A browser lets only six of them connect.",
 
   /** @param {number} n */
-  catchingUp: (n) => (n ? `Catching up: ${number(n)}` : "Catching up…"),
+  catchingUp: (n) => (n ? `Catching up: ${n === 1 ? "1 message" : `${number(n)} messages`}` : "Catching up…"),
   /** @param {string} state @param {string} why */
   because: (state, why) => `${state.replace("…", "")}: ${why}`,
   /** @param {number} seconds */
@@ -62,6 +63,8 @@ export const words = {
   newer: (n) => `${number(n)} new`,
   /** @param {number} n @param {string} room */
   announced: (n, room) => `${number(n)} new messages in ${room}`,
+  /** @param {string} room */
+  writeTo: (room) => `Write to ${room}`,
   /** @param {number} n */
   unread: (n) => `${number(n)} unread`,
   /** @param {number} n */
@@ -76,12 +79,13 @@ export const words = {
   /** @param {Gap} gap */
   gap: ({ lost_at_most: lost, reason, rooms }) => {
     const why = {
-      trimmed: "they were no longer retained",
+      trimmed: lost === 1 ? "it was no longer retained" : "they were no longer retained",
       epoch: "the server’s log was started anew or restored",
       future: "the server’s log does not reach as far as this page had read",
       malformed: "the server could not read where this page had left off",
     }[reason];
-    const where = rooms.length > 1 ? `here and in ${number(rooms.length - 1)} other rooms` : "here";
+    const others = rooms.length - 1;
+    const where = others ? `here and in ${others === 1 ? "another room" : `${number(others)} other rooms`}` : "here";
     if (lost === null) return `Messages may have been lost ${where}, nobody can know how many: ${why}.`;
     return `Up to ${lost === 1 ? "1 message was" : `${number(lost)} messages were`} lost ${where}, ${why}.`;
   },

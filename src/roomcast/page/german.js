@@ -18,6 +18,7 @@ export const words = {
   emptyHint: "Schick die erste Nachricht, hier unten oder aus einem Terminal:",
   eventSource: "In jeder Seite mitlesen",
   invisible: "(nichts zu sehen)",
+  keys: "Enter sendet, Umschalt und Enter beginnen eine Zeile",
   javascript: "Mit dem Modul des Servers mitlesen und senden",
   message: "Nachricht",
   messages: "Nachrichten",
@@ -47,13 +48,14 @@ export const words = {
   stopped: "Angehalten",
   slow: "Noch keine Verbindung. Viele Tabs zu diesem Server offen? Ein Browser verbindet nur sechs davon.",
 
-  catchingUp: (n) => (n ? `Hole auf: ${number(n)}` : "Hole auf …"),
+  catchingUp: (n) => (n ? `Hole auf: ${n === 1 ? "1 Nachricht" : `${number(n)} Nachrichten`}` : "Hole auf …"),
   because: (state, why) => `${state.replace(" …", "")}: ${german(why)}`,
   countdown: (seconds) => `wieder in ${seconds} s`,
   retrying: (seconds) => `Noch nicht gesendet, nächster Versuch in ${seconds} s`,
   refused: (why) => `Nicht gesendet: ${german(why)}`,
   newer: (n) => `${number(n)} neue`,
   announced: (n, room) => `${number(n)} neue Nachrichten in ${room}`,
+  writeTo: (room) => `In ${room} schreiben`,
   unread: (n) => `${number(n)} ungelesen`,
   followers: (n) => (n === 1 ? "1 liest mit" : `${number(n)} lesen mit`),
   showAll: (characters) => `Alle ${number(characters)} Zeichen zeigen`,
@@ -62,12 +64,13 @@ export const words = {
     `${number(perSecond)} Nachrichten je Sekunde${ms === undefined ? "" : `, ${number(ms)} ms vom Speichern bis hierher`}`,
   gap: ({ lost_at_most: lost, reason, rooms }) => {
     const why = {
-      trimmed: "sie waren nicht mehr aufgehoben",
+      trimmed: lost === 1 ? "sie war nicht mehr aufgehoben" : "sie waren nicht mehr aufgehoben",
       epoch: "das Log des Servers wurde neu begonnen oder zurückgespielt",
       future: "das Log des Servers reicht nicht so weit, wie diese Seite gelesen hatte",
       malformed: "der Server konnte nicht lesen, wo diese Seite aufgehört hatte",
     }[reason];
-    const where = rooms.length > 1 ? `hier und in ${number(rooms.length - 1)} anderen Räumen` : "hier";
+    const others = rooms.length - 1;
+    const where = others ? `hier und in ${others === 1 ? "einem anderen Raum" : `${number(others)} anderen Räumen`}` : "hier";
     if (lost === null) return `Vielleicht gingen ${where} Nachrichten verloren, wie viele, weiß niemand: ${why}.`;
     return `Bis zu ${lost === 1 ? "1 Nachricht ging" : `${number(lost)} Nachrichten gingen`} ${where} verloren, ${why}.`;
   },

@@ -3,7 +3,7 @@
 /** @import { Item } from "./room.js" */
 
 /** The height of a row that was not measured yet. */
-const GUESS = 60;
+const GUESS = 44;
 
 export class Layout {
   /** The rows as they were laid out last: a copy, as rows come and go between frames. @type {Item[]} */
@@ -51,11 +51,14 @@ export class Layout {
   }
 
   /**
-   * The row at this height, and how much of it is above.
+   * The row at this height, and how much of it is above. Not one that goes, or gets another height, when older ones
+   * come: days, and the first message.
    * @param {number} top
    */
   at(top) {
-    const index = this.indexAt(top);
+    const first = this.#items.findIndex(({ kind }) => kind === "message");
+    let index = Math.max(this.indexAt(top), first + 1);
+    while (this.#items[index]?.kind === "day") index += 1;
     const item = this.#items[index];
     return item && { item, above: top - this.topOf(index) };
   }

@@ -20,6 +20,8 @@ import { words } from "./words.js";
 const TIME = new Intl.DateTimeFormat(language, { timeStyle: "short" });
 const FULL = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "long" });
 const DAY = new Intl.DateTimeFormat(language, { dateStyle: "full" });
+/** What somebody says within these ms of the last belongs to it. */
+const TOGETHER_MS = 300_000;
 
 /**
  * @param {Item} item
@@ -32,6 +34,26 @@ export function rowOf(item, actions) {
   if (item.kind === "gap") return make("li", "row gap", make("p", "", words.gap(item.gap)));
   if (item.kind === "start") return make("li", "row start", words.noOlder);
   return make("li", "row day", make("span", "", dayName(item.timestamp)));
+}
+
+/**
+ * Whether a row goes on with what the one before it began: its name and picture are not repeated.
+ * @param {Item} item
+ * @param {Item} [before]
+ */
+export function joins(item, before) {
+  const [one, other] = [said(item), said(before)];
+  if (!one || !other || one.user !== other.user || one.type !== undefined || other.type !== undefined) return false;
+  return Date.parse(one.timestamp) - Date.parse(other.timestamp) < TOGETHER_MS;
+}
+
+/**
+ * @param {Item} [item]
+ * @returns {{user: string, timestamp: string, type?: string} | undefined}
+ */
+function said(item) {
+  if (item?.kind === "message") return item.message;
+  return item?.kind === "pending" ? item.entry : undefined;
 }
 
 /**
@@ -109,7 +131,8 @@ function avatar(user) {
 /** @param {string} timestamp */
 function time(timestamp) {
   const date = new Date(timestamp);
-  const shown = make("time", "", TIME.format(date));
+  const [, clock = "", half = ""] = /^(\S+)(.*)/.exec(TIME.format(date)) ?? [];
+  const shown = make("time", "", clock, make("span", "half-day", half));
   shown.dateTime = timestamp;
   shown.title = FULL.format(date);
   return shown;

@@ -3,7 +3,7 @@
 
 import { element } from "./dom.js";
 import { Layout, heightOf } from "./layout.js";
-import { rowOf } from "./line.js";
+import { joins, rowOf } from "./line.js";
 import { words } from "./words.js";
 
 /** @import { Item } from "./room.js" */
@@ -11,6 +11,8 @@ import { words } from "./words.js";
 /** Pixels from the end that still count as the end: zoomed pages stop at fractions of a pixel. */
 const NEAR = 32;
 const BEYOND = 600;
+/** Rows that are lower than expected make room for more of them, and so on, each time for less. */
+const TURNS = 8;
 
 export class List {
   #scroller = element("messages", HTMLElement);
@@ -76,6 +78,11 @@ export class List {
     this.#schedule();
   }
 
+  /** Makes the names of the days anew: what was today is yesterday. */
+  renewDays() {
+    for (const item of this.#drawn.keys()) if (item.kind === "day") this.renew(item);
+  }
+
   toEnd() {
     this.following = true;
     this.#count(0);
@@ -96,15 +103,18 @@ export class List {
     const anchor = this.following ? undefined : this.#layout.at(this.#top);
     if (!this.following) this.#count(this.#unseen + this.#added);
     this.#added = 0;
-    for (let turn = 0; turn < 4; turn += 1) {
-      this.#layout.lay(this.#items);
-      this.#top = this.#wanted(anchor);
-      if (!this.#fill()) break;
-    }
+    this.#lay(anchor);
+    for (let turn = 0; turn < TURNS && this.#fill(); turn += 1) this.#lay(anchor);
     this.#rows.style.blockSize = `${this.#layout.end}px`;
     if (Math.abs(this.#scroller.scrollTop - this.#top) >= 1) this.#scroller.scrollTop = this.#top;
     if (this.following) this.#audience.atEnd();
     if (this.#top < BEYOND) this.#audience.nearStart();
+  }
+
+  /** @param {{item: Item, above: number} | undefined} anchor */
+  #lay(anchor) {
+    this.#layout.lay(this.#items);
+    this.#top = this.#wanted(anchor);
   }
 
   /** @param {{item: Item, above: number} | undefined} anchor */
@@ -128,11 +138,13 @@ export class List {
   }
 
   /**
+   * Puts these rows in their order; gives those that are new, or look other than before.
    * @param {Item[]} items
    * @param {number} first
    */
   #put(items, first) {
-    const fresh = [];
+    /** @type {Set<Item>} */
+    const fresh = new Set();
     let next = this.#rows.firstElementChild;
     for (const [offset, item] of items.entries()) {
       let row = this.#drawn.get(item);
@@ -140,17 +152,22 @@ export class List {
         row = rowOf(item, this.#context);
         this.#drawn.set(item, row);
         this.#itemOf.set(row, item);
-        fresh.push(item);
+        fresh.add(item);
         this.#rows.insertBefore(row, next);
       } else if (row === next) next = next.nextElementSibling;
       else this.#rows.insertBefore(row, next);
+      const continued = joins(item, this.#items[first + offset - 1]);
+      if (row.classList.contains("continued") !== continued) {
+        row.classList.toggle("continued", continued);
+        fresh.add(item);
+      }
       row.ariaPosInSet = String(first + offset + 1);
       row.ariaSetSize = String(this.#items.length);
     }
     return fresh;
   }
 
-  /** @param {Item[]} items */
+  /** @param {Iterable<Item>} items */
   #measure(items) {
     let other = false;
     for (const item of items) {

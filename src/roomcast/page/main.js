@@ -35,6 +35,7 @@ const rooms = new Rooms({
     outbox.arrived(message, live);
     sidebar.changed();
     if (live) pulse.heard(message.timestamp);
+    room.held = room === current && !list.following;
     if (room !== current) return;
     list.changed(1);
     if (live) announcer.heard(message);
@@ -94,7 +95,8 @@ const outbox = new Outbox({
 
 enter();
 composer.focus();
-setInterval(() => current && renewWaiting(current), 1000);
+let today = new Date().toDateString();
+setInterval(eachSecond, 1000);
 
 element("room-form", HTMLFormElement).addEventListener("submit", (event) => {
   event.preventDefault();
@@ -165,12 +167,12 @@ function shown(entry, change) {
   describe();
 }
 
-/**
- * Those that are tried again say when.
- * @param {Room} room
- */
-function renewWaiting(room) {
-  for (const item of room.items.slice(-20)) if (item.kind === "pending" && item.entry.until) list.renew(item);
+/** What is tried again says when; and a day ends. */
+function eachSecond() {
+  for (const item of current?.items.slice(-20) ?? []) if (item.kind === "pending" && item.entry.until) list.renew(item);
+  if (today === new Date().toDateString()) return;
+  today = new Date().toDateString();
+  list.renewDays();
 }
 
 /** @param {string} theme */

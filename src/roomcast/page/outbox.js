@@ -100,7 +100,7 @@ export class Outbox {
   }
 
   #save() {
-    const waiting = this.#entries.filter((entry) => !entry.id && !entry.refused);
+    const waiting = this.#entries.filter((entry) => !entry.id);
     const stored = waiting.map(({ key, body, room, text, user, timestamp }) => ({ key, body, room, text, user, timestamp }));
     remember(tab, "outbox", stored);
   }

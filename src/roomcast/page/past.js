@@ -15,17 +15,20 @@ const RETRY_MS = 2000;
  */
 export async function older(room) {
   if (room.loading || room.isComplete || !room.start) return false;
+  const { start } = room;
   room.loading = true;
   try {
-    const { messages } = await history([room.name], { before: room.start, limit: String(PAGE) });
+    const { messages } = await history([room.name], { before: start, limit: String(PAGE) });
+    if (room.start !== start) return true; // left, and entered elsewhere
     room.prepend(messages);
     if (messages.length < PAGE) room.complete();
   } catch (error) {
     // An id of another epoch has nothing before it here.
     if (error instanceof Refused && !error.passing) room.complete();
     else await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+  } finally {
+    room.loading = false;
   }
-  room.loading = false;
   return true;
 }
 
@@ -41,12 +44,14 @@ export async function look(room) {
   try {
     const { messages } = await history([room.name], { before: start, limit: "1" });
     const missed = read && messages.length ? await history([room.name], { after: read, before: start, limit }) : null;
+    if (room.start !== start) return false;
     room.newest ??= messages[0];
     room.unread += missed?.messages.length ?? 0;
     if (!messages.length) room.complete();
   } catch {
     // It is looked at again with the next refresh.
+  } finally {
+    room.loading = false;
   }
-  room.loading = false;
   return true;
 }

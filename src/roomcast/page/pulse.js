@@ -1,6 +1,7 @@
 // How much comes, and how fast: messages a second as a small chart, and the time from stored to shown.
 
 import { element } from "./dom.js";
+import { number } from "./language.js";
 import { words } from "./words.js";
 
 const SECONDS = 60;
@@ -45,6 +46,6 @@ export class Pulse {
     const ms = this.#delays.toSorted((a, b) => a - b)[this.#delays.length >> 1];
     this.#chart.ariaLabel = words.pulse(this.#counts.at(-1) ?? 0, ms);
     this.#chart.title = this.#chart.ariaLabel;
-    this.#delay.textContent = ms === undefined ? "" : `${ms} ms`;
+    this.#delay.textContent = ms === undefined ? "" : `${number(this.#counts.at(-1) ?? 0)}/s · ${ms} ms`;
   }
 }

@@ -15,6 +15,8 @@ import { reaches } from "../roomcast.js";
 /** Rows kept; the oldest go, and are read again by who scrolls up. */
 const KEPT = 20_000;
 const DROPPED = 2_000;
+/** Rows kept under somebody who reads further up, for whom nothing may go. */
+const HELD = 100_000;
 
 export class Room {
   name;
@@ -25,6 +27,8 @@ export class Room {
   /** Whether there is nothing older to read. */
   isComplete = false;
   loading = false;
+  /** Whether somebody reads further up in it. */
+  held = false;
   /** @type {Message | undefined} */
   newest;
   /** The newest id that the reader has seen. */
@@ -42,13 +46,30 @@ export class Room {
     this.name = name;
   }
 
+  /**
+   * Is followed from this id on.
+   * @param {string} id
+   */
+  enter(id) {
+    this.start = id;
+    this.newest = undefined;
+    this.unread = 0;
+  }
+
+  /** Is not followed any more: what is known will not reach to where it is followed again. */
+  leave() {
+    this.start = "";
+    this.items.splice(0, this.items.length - this.#pending);
+    this.isComplete = false;
+  }
+
   /** @param {Message} message */
   append(message) {
     this.start ||= message.id;
     this.#add(message.timestamp, { kind: "message", message, height: 0, open: message.text === undefined });
     this.newest = message;
     if (!this.read || !reaches(this.read, message.id)) this.unread += 1;
-    if (this.items.length > KEPT) this.#drop();
+    if (this.items.length > (this.held ? HELD : KEPT)) this.#drop();
   }
 
   /** @param {Gap} gap */

@@ -164,7 +164,8 @@ export class Rooms {
 
   /** @param {Room} first */
   #becameLive(first) {
-    first.start ||= next(this.#following?.position ?? "");
+    const { position = "", rooms = [] } = this.#following ?? {};
+    if (rooms.includes(first.name)) first.start ||= next(position);
     this.#audience.changed(first);
     this.#remember(first.name);
     this.refresh();
@@ -207,7 +208,8 @@ export class Rooms {
     const added = rooms.filter((name) => !following.rooms.includes(name));
     if (!added.length) return;
     // From here on the stream has them; what was before is read as it is needed.
-    for (const room of added.map((name) => this.known(name))) room.start ||= next(following.position);
+    for (const name of following.rooms) if (!rooms.includes(name)) this.known(name).leave();
+    for (const name of added) this.known(name).enter(next(following.position));
     following.rooms = rooms;
   }
 

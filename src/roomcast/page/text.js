@@ -104,5 +104,7 @@ function link(href, shown) {
   a.target = "_blank";
   a.rel = "noopener noreferrer nofollow";
   a.dir = "ltr";
+  // Letters of another alphabet may look like those of a well-known name.
+  if (/[^\0-\x7f]/.test(shown)) a.title = href;
   return a;
 }
