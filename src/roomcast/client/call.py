@@ -11,7 +11,7 @@ import time
 
 import httpx
 
-from roomcast.client.errors import Unreachable, distrust, refusal, retry_after
+from roomcast.client.errors import Unreachable, bad_tls, refusal, retry_after
 from roomcast.client.http import Ask
 from roomcast.client.source import is_final
 
@@ -33,7 +33,7 @@ class Call:
         """Seconds until the next attempt. Raises `Unreachable` where there is none."""
         if is_final(error):
             raise error
-        if why := distrust(error):
+        if why := bad_tls(error):
             raise Unreachable(f"{self.ask.url} cannot be reached: {why}")
         said = str(error) or type(error).__name__
         return self._again(Unreachable(f"{self.ask.url} cannot be reached: {said}"), 0)

@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from weakref import WeakSet
 
 import httpx
+from anyio.lowlevel import current_token
 
 from roomcast.client.errors import Closed, Refused
 
@@ -65,6 +66,12 @@ class Options:
     more: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of httpx's client, such as `verify` or `transport`."""
 
+    def __post_init__(self) -> None:
+        if "timeout" in self.more:  # httpx's own would have no effect: each request has one that fits it
+            raise TypeError(
+                "there is no timeout for all: heartbeat, patience and read_timeout say what is too long"
+            )
+
     def for_httpx(self, proxy: Proxy, hook: Callable[..., Any], for_streams: bool) -> dict[str, Any]:
         """The arguments of an httpx client. Streams may be many, so its connections are not counted; and none has
         a connection that another request had: of a new one alone httpcore tells, so that it can be hung up."""
@@ -76,7 +83,10 @@ class Options:
             **self.more,
             **({} if proxy is None else {"proxy": proxy}),
             "limits": limits,
-            "event_hooks": {"response": [hook]},
+            "event_hooks": {
+                **(hooks := self.more.get("event_hooks", {})),
+                "response": [*hooks.get("response", ()), hook],
+            },
         }
 
 
@@ -157,6 +167,8 @@ class AsyncHttp:
         self._options = options
         self._clients: dict[tuple[Any, bool], httpx.AsyncClient] = {}
         self._streams: WeakSet[Stream] = WeakSet()
+        self._loop: object = None
+        """The event loop that its connections belong to: the first that it was used in."""
         self.closing = False
 
     def keep(self, stream: Stream) -> None:
@@ -167,6 +179,9 @@ class AsyncHttp:
         self, ask: Ask, extra: Extra = (), stream: Callable[[Any], Awaitable[None]] | None = None
     ) -> httpx.Response:
         """As `Http.send`."""
+        self._loop = self._loop or current_token()
+        if self._loop != current_token():
+            raise RuntimeError("this client belongs to another event loop: make one in each")
         options = self._options
         headers, auth, proxy = [await _soon(v) for v in (options.headers, options.auth, options.proxy)]
         kind = proxy, stream is not None
