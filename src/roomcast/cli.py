@@ -100,6 +100,8 @@ def variable(name: str) -> str:
 def main() -> None:
     """A self-hosted server for server-sent events: post to a room, and every follower of the room has it a
     millisecond later; whoever was away resumes exactly."""
+    for name in unknown_variables():
+        click.echo(f"roomcast: the environment variable {name} is not known and does nothing", err=True)
 
 
 @_options
@@ -109,8 +111,6 @@ def serve(ctx: click.Context, /, **options: Any) -> None:
     """Run the server."""
     from roomcast.server import run  # late: --help and --version need none of it
 
-    for name in unknown_variables():
-        click.echo(f"roomcast: the environment variable {name} is not known and does nothing", err=True)
     chosen = ctx.get_parameter_source("page_port") is not click.core.ParameterSource.DEFAULT
     settings = Settings(**{**options, "allow_origin": tuple(options["allow_origin"])})
     try:

@@ -43,6 +43,16 @@ def test_the_table_lives_in_a_terminal(server: Running) -> None:
     assert "nothing was lost" in pictures[-1]
 
 
+def test_in_a_narrow_terminal_no_line_of_the_table_is_broken(server: Running) -> None:
+    options = ("--seconds=1.5", "--followers=5")
+    with Program("bench", server.url, *options, url="", terminal=True, columns=50) as bench:
+        assert bench.wait() == 0
+    *drawn, end = bench.out.split("\x1b[J")
+    assert len(drawn) >= 2
+    assert max(len(line) for picture in drawn for line in picture.split("\r\n")[:-1]) < 50
+    assert "from a post to its delivery" in end, "the last one stays, and is whole"
+
+
 def test_ctrl_c_ends_it_quietly_with_130(server: Running) -> None:
     with Program("bench", server.url, "--seconds=60", "--followers=5", url="", terminal=True) as bench:
         bench.until(r"delivered +[1-9]")

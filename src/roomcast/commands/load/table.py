@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -70,6 +71,8 @@ class Screen:
     def show(self, lines: Sequence[str]) -> None:
         """These, in the place of the last ones."""
         if self._terminal:
+            # A line that the terminal breaks would be two to go back over; some do not know their width.
+            width = (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1
             back = f"\x1b[{self._drawn}F\x1b[J" if self._drawn else ""
-            print(back + "".join(f"{line}\n" for line in lines), end="", file=sys.stderr, flush=True)
+            print(back + "".join(f"{line[:width]}\n" for line in lines), end="", file=sys.stderr, flush=True)
             self._drawn = len(lines)
