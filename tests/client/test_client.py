@@ -169,6 +169,20 @@ def test_a_server_that_is_away_for_too_long_is_said_to_be(scene: Scene, client: 
     assert time.monotonic() - began < PATIENCE
 
 
+@pytest.mark.parametrize("status", ["404 Not Found", "307 Temporary Redirect"])
+def test_a_password_in_the_address_is_in_no_error(scene: Scene, client: MakeClient, status: str) -> None:
+    with pytest.raises(Unreachable, match=r"http://127\.0\.0\.1:1/rooms") as away:
+        client("http://user:secret@127.0.0.1:1", patience=0).rooms()
+    one = client(scene.url.removesuffix("/events").replace("://", "://user:secret@"))
+    asking = aside(one.rooms)
+    asked = scene.next()
+    assert asked.headers["authorization"] == "Basic dXNlcjpzZWNyZXQ="
+    asked.answer(status, "Location:")
+    with pytest.raises(Refused, match=r"http://127\.0\.0\.1:\d+/rooms answered") as refused:
+        asking.result(PATIENCE)
+    assert "secret" not in f"{away.value} {refused.value}"
+
+
 def test_retry_after_is_waited_for_and_patience_ends_it(scene: Scene, client: MakeClient) -> None:
     one = client(scene.url.removesuffix("/events"), patience=0.5)
     problem = {"type": "urn:problem-type:roomcast:log-unavailable", "detail": "the disk is full", "errors": []}

@@ -93,6 +93,12 @@ def test_a_file_of_other_rooms_is_not_gone_on_with(server: Running, tmp_path: Pa
     assert file.read_bytes() == before
 
 
+@pytest.mark.parametrize("device", ["/dev/null", "/dev/full"])
+def test_what_is_no_file_is_not_gone_on_with(server: Running, device: str) -> None:
+    done = run("export", "developers", f"--output={device}", url=server.url)
+    assert (done.returncode, done.stderr.startswith(f"roomcast: {device} is no file")) == (1, True)
+
+
 def test_two_exports_do_not_write_one_file(server: Running, tmp_path: Path) -> None:
     with (tmp_path / "x.ndjson").open("wb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -6,6 +6,7 @@ what `await live.publish(...)` raises in the server's process, `client.publish(.
 
 from __future__ import annotations
 
+import re
 import ssl
 from typing import Any
 
@@ -79,10 +80,13 @@ def refusal(response: httpx.Response, body: bytes) -> RoomcastError:
         return kind(detail, [*_faults(problem.get("errors"))])
     said = f": {detail}" if isinstance(detail, str) else ""
     content = content_type(response) or "no content type"
-    return Refused(
-        f"{response.request.url} answered {response.status_code} {response.reason_phrase} ({content}){said}",
-        response.status_code,
-    )
+    answered = f"{response.status_code} {response.reason_phrase} ({content})"
+    return Refused(f"{shown(response.request.url)} answered {answered}{said}", response.status_code)
+
+
+def shown(url: str | httpx.URL) -> str:
+    """An address as people and logs may read it: without a user's password."""
+    return re.sub("(?<=://)[^/?#]*@", "", str(url))
 
 
 def bad_tls(error: BaseException | None) -> str | None:

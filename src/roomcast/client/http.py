@@ -15,7 +15,7 @@ from weakref import WeakSet
 import httpx
 from anyio.lowlevel import current_token
 
-from roomcast.client.errors import Closed, Refused
+from roomcast.client.errors import Closed, Refused, shown
 
 T = TypeVar("T")
 Given: TypeAlias = T | Callable[[], T]
@@ -132,7 +132,7 @@ class Http:
                 _built(client, ask, extra, headers, auth, trace), stream=True, auth=_for_httpx(auth)
             )
         except (httpx.TooManyRedirects, httpx.InvalidURL) as error:
-            raise Refused(f"{ask.url}: {error}") from error
+            raise Refused(f"{shown(ask.url)}: {error}") from error
         except RuntimeError:  # httpx's word for the same, where it was closed just now
             if self.closing.is_set():
                 raise Closed from None
@@ -200,7 +200,7 @@ class AsyncHttp:
                 _built(client, ask, extra, headers, auth, trace), stream=True, auth=_for_httpx(auth)
             )
         except (httpx.TooManyRedirects, httpx.InvalidURL) as error:
-            raise Refused(f"{ask.url}: {error}") from error
+            raise Refused(f"{shown(ask.url)}: {error}") from error
         except RuntimeError:  # httpx's word for the same, where it was closed just now
             if self.closing:
                 raise Closed from None
@@ -235,7 +235,9 @@ def check_location(response: httpx.Response) -> None:
             leads = False
         if not leads:
             status = response.status_code
-            raise Refused(f"{response.url} answered {status} and leads to {location[:200]!r}: nowhere", status)
+            raise Refused(
+                f"{shown(response.url)} answered {status} and leads to {location[:200]!r}: nowhere", status
+            )
 
 
 async def _check_location(response: httpx.Response) -> None:
