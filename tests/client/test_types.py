@@ -40,7 +40,8 @@ def test_events_and_where_they_are_asked_for_comments_as_well(url: str) -> None:
     with connect(url) as events:
         event = assert_type(next(events), Event)
         assert event.type == "message"
-    with connect(url, comments=True, retry=1.0) as items:
+    asked = bool(url)
+    with connect(url, comments=asked, retry=1.0) as items:
         item = assert_type(next(items), Event | Comment)
         assert isinstance(item, Event)
 

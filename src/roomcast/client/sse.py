@@ -40,10 +40,6 @@ Item = TypeVar("Item", bound=Event | Comment, covariant=True)
 
 
 @overload
-def connect(url: str, *, comments: Literal[True], **options: Any) -> EventSource[Event | Comment]: ...
-
-
-@overload
 def connect(
     url: str,
     *,
@@ -63,6 +59,10 @@ def connect(
     on_pause: OnPause | None = None,
     **more: Any,
 ) -> EventSource[Event]: ...
+
+
+@overload
+def connect(url: str, *, comments: bool, **options: Any) -> EventSource[Event | Comment]: ...
 
 
 def connect(
@@ -107,10 +107,6 @@ def connect(
 
 
 @overload
-def aconnect(url: str, *, comments: Literal[True], **options: Any) -> AsyncEventSource[Event | Comment]: ...
-
-
-@overload
 def aconnect(
     url: str,
     *,
@@ -130,6 +126,10 @@ def aconnect(
     on_pause: OnPause | None = None,
     **more: Any,
 ) -> AsyncEventSource[Event]: ...
+
+
+@overload
+def aconnect(url: str, *, comments: bool, **options: Any) -> AsyncEventSource[Event | Comment]: ...
 
 
 def aconnect(

@@ -38,10 +38,7 @@ def _table(rooms: list[Room]) -> list[str]:
     first, *rest = [max(map(words.width, column)) for column in zip(_HEADINGS, *rows, strict=True)]
     aligned = [
         "  ".join(
-            [
-                row[0] + " " * (first - words.width(row[0])),
-                *(cell.rjust(width) for cell, width in zip(row[1:], rest, strict=True)),
-            ]
+            [words.padded(row[0], first), *(cell.rjust(width) for cell, width in zip(row[1:], rest, strict=True))]
         )
         for row in (_HEADINGS, *rows)
     ]

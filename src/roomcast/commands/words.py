@@ -36,6 +36,11 @@ def width(text: str) -> int:
     return len(text) + wide - sum(unicodedata.category(character) in ("Mn", "Me", "Cf") for character in text)
 
 
+def padded(text: str, columns: int) -> str:
+    """With spaces up to so many columns."""
+    return text + " " * (columns - width(text))
+
+
 def _escaped(match: re.Match[str]) -> str:
     return _NAMED.get(match[0]) or match[0].encode("unicode_escape", "surrogatepass").decode()
 
