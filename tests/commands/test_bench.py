@@ -23,6 +23,7 @@ SHORT = ("--seconds=1", "--followers=20", "--rooms=3", "--rate=50")
 def test_a_run_says_deliveries_delays_and_that_nothing_was_lost(server: Running) -> None:
     done = run("bench", server.url, *SHORT)
     assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("20 followers of 3 rooms, 50 messages a second of 200 characters\n")
     published = int(_figure(done.stdout, "published"))
     expected = sum((7, 7, 6)[n % 3] for n in range(published))
     assert 0 < published <= 50
@@ -155,6 +156,8 @@ def test_a_server_that_loses_or_doubles_is_found_out(liar: str, words: str) -> N
         (["ftp://127.0.0.1"], 2, "http://localhost:8080"),
         (["http://a..b"], 2, "http://localhost:8080"),
         (["--followers=1", "--rooms=2"], 2, "--rooms"),
+        (["--seconds=nan"], 2, "no finite number"),
+        (["--rate=nan"], 2, "no finite number"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(arguments: list[str], status: int, words: str) -> None:

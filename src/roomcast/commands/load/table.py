@@ -18,10 +18,10 @@ def table(run: Run, busy: float) -> list[str]:
     plan, figures = run.plan, run.figures
     seconds = min(figures.seconds(), time.perf_counter() - figures.began) if figures.deliveries else 0.0
     p50, p99, p999 = (_ms(figures.delays.quantile(share)) for share in (0.5, 0.99, 0.999))
-    rooms = "1 room" if plan.rooms == 1 else f"{plan.rooms:,} rooms"
+    audience = f"{_some(plan.followers, 'follower')} of {_some(plan.rooms, 'room')}"
     wrong = f"{figures.cuts:,} cuts, {figures.gaps:,} gaps, {figures.disorder:,} doubled or out of order"
     return [
-        f"{plan.followers:,} followers of {rooms}, {plan.rate:g} messages a second of {plan.size:,} characters",
+        f"{audience}, {plan.rate:,g} messages a second of {plan.size:,} characters",
         _row("connected", f"{figures.connected:,}", f"followers, {seconds:.1f} of {plan.seconds:g} s"),
         _row(
             "published",
@@ -37,6 +37,10 @@ def table(run: Run, busy: float) -> list[str]:
             "of a core in this process" + (": the delays may be its own" if busy > _BUSY else ""),
         ),
     ]
+
+
+def _some(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _row(name: str, figure: str, more: str) -> str:
