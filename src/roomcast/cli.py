@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import math
 import os
 import signal
 import sys
@@ -16,6 +15,7 @@ import click
 from roomcast import __version__
 from roomcast.commands import COMMANDS, URL_VARIABLE
 from roomcast.commands import headers as given
+from roomcast.commands.finite import FiniteRange
 from roomcast.errors import CannotStart
 from roomcast.settings import Settings
 
@@ -72,21 +72,11 @@ def _option(field: dataclasses.Field[Any]) -> GroupedOption:
     )
 
 
-class _Seconds(click.FloatRange):
-    """Python's `nan` lies in every range, and a timer of it never rings."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        number = float(super().convert(value, param, ctx))
-        if not math.isfinite(number):
-            self.fail(f"{value} is no number of seconds", param, ctx)
-        return number
-
-
 def _type(default: Any, meta: Any) -> Any:
     if "choices" in meta:
         return click.Choice(meta["choices"])
     if "range" in meta:
-        kind = click.IntRange if isinstance(default, int) else _Seconds
+        kind = click.IntRange if isinstance(default, int) else FiniteRange
         return kind(*meta["range"])
     return None if isinstance(default, (bool, tuple)) else type(default)
 
@@ -101,6 +91,8 @@ def variable(name: str) -> str:
 def main() -> None:
     """A self-hosted server for server-sent events: post to a room, and every follower of the room has it a
     millisecond later; whoever was away resumes exactly."""
+    for name in unknown_variables():
+        click.echo(f"roomcast: the environment variable {name} is not known and does nothing", err=True)
 
 
 @_options
@@ -111,8 +103,6 @@ def serve(ctx: click.Context, /, **options: Any) -> None:
     _leave_at_a_signal()
     from roomcast.server import run  # late: --help and --version need none of it
 
-    for name in unknown_variables():
-        click.echo(f"roomcast: the environment variable {name} is not known and does nothing", err=True)
     chosen = ctx.get_parameter_source("page_port") is not click.core.ParameterSource.DEFAULT
     settings = Settings(**{**options, "allow_origin": tuple(options["allow_origin"])})
     try:
@@ -131,7 +121,7 @@ def _leave_at_a_signal() -> None:
 
 @main.command()
 @click.argument("url")
-@click.option("--minutes", default=1.0, show_default=True, type=click.FloatRange(min=0, min_open=True))
+@click.option("--minutes", default=1.0, show_default=True, type=FiniteRange(min=0, min_open=True))
 @click.option("--followers", default=100, show_default=True, type=click.IntRange(1, 15_000))
 @click.option("--publishers", default=4, show_default=True, type=click.IntRange(1, 1_000))
 @click.option("--rooms", default=8, show_default=True, type=click.IntRange(1, 1_000), help="Its own, new ones.")

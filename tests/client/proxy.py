@@ -25,7 +25,7 @@ class BadProxy:
         self._server: asyncio.Server | None = None
         self.port = 0
         self.target = 0
-        """Where it relays to; may be changed while it runs."""
+        """Where it relays to."""
         self.lenient = False
         """Whether it lets all pass from now on."""
         self.endings: Counter[str] = Counter()

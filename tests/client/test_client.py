@@ -122,6 +122,9 @@ def test_mistakes_raise_what_the_server_says(server: Running, client: MakeClient
         next(iter(one.follow("developers", replay="some")))
     with pytest.raises(ValueError, match="name the rooms"):
         one.history()
+    for ask in (one.history, lambda rooms: next(iter(one.follow(rooms)))):
+        with pytest.raises(TypeError, match="name each by itself"):
+            ask(["developers", "news"])
 
 
 def test_an_idempotency_key_of_ones_own_stores_once(server: Running, client: MakeClient) -> None:
@@ -164,6 +167,20 @@ def test_a_server_that_is_away_for_too_long_is_said_to_be(scene: Scene, client: 
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1:1"):
         one.publish("developers", text="x")
     assert time.monotonic() - began < PATIENCE
+
+
+@pytest.mark.parametrize("status", ["404 Not Found", "307 Temporary Redirect"])
+def test_a_password_in_the_address_is_in_no_error(scene: Scene, client: MakeClient, status: str) -> None:
+    with pytest.raises(Unreachable, match=r"http://127\.0\.0\.1:1/rooms") as away:
+        client("http://user:secret@127.0.0.1:1", patience=0).rooms()
+    one = client(scene.url.removesuffix("/events").replace("://", "://user:secret@"))
+    asking = aside(one.rooms)
+    asked = scene.next()
+    assert asked.headers["authorization"] == "Basic dXNlcjpzZWNyZXQ="
+    asked.answer(status, "Location:")
+    with pytest.raises(Refused, match=r"http://127\.0\.0\.1:\d+/rooms answered") as refused:
+        asking.result(PATIENCE)
+    assert "secret" not in f"{away.value} {refused.value}"
 
 
 def test_retry_after_is_waited_for_and_patience_ends_it(scene: Scene, client: MakeClient) -> None:
@@ -412,6 +429,30 @@ async def test_a_loop_that_is_left_ends_the_stream_in_both_clients(server: Runni
                 break
             await asyncio.to_thread(wait_for, lambda: server.metric("roomcast_followers") == 0, "the ends")
             assert asyncio.all_tasks() == before
+
+
+def test_a_client_says_that_it_belongs_to_another_event_loop(server: Running) -> None:
+    client = AsyncClient(server.url)
+
+    async def follow() -> None:
+        async with client.follow("developers") as stream:
+            await anext(stream)
+
+    asyncio.run(follow())
+    with pytest.raises(RuntimeError, match="another event loop: make one in each"):
+        asyncio.run(follow())
+
+
+def test_a_timeout_for_all_is_refused(server: Running, client: MakeClient) -> None:
+    with pytest.raises(TypeError, match="heartbeat, patience and read_timeout"):
+        client(server.url, timeout=5)
+
+
+def test_hooks_for_httpx_are_called_beside_ours(server: Running) -> None:
+    seen: list[Any] = []
+    with Client(server.url, event_hooks={"request": [seen.append], "response": [seen.append]}) as client:
+        client.rooms()
+    assert [type(one) for one in seen] == [httpx.Request, httpx.Response]
 
 
 def test_several_threads_use_one_client(server: Running) -> None:

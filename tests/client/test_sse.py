@@ -196,7 +196,16 @@ def test_a_proxy_by_a_call_is_asked_for_at_each_connection(listen: Listen, scene
 # Redirections and finals.
 
 
-@pytest.mark.parametrize("status", ["301 Moved Permanently", "307 Temporary Redirect"])
+@pytest.mark.parametrize(
+    "status",
+    [
+        "301 Moved Permanently",
+        "302 Found",
+        "303 See Other",
+        "307 Temporary Redirect",
+        "308 Permanent Redirect",
+    ],
+)
 def test_a_redirection_is_followed(listen: Listen, scene: Scene, status: str) -> None:
     ears = listen()
     scene.next().answer(status, "Location: /there")
@@ -222,7 +231,9 @@ def test_a_307_sends_the_body_again(listen: Listen, scene: Scene) -> None:
     assert (asked.method, asked.target, asked.body) == ("POST", "/there", b"x")
 
 
-@pytest.mark.parametrize("status", ["301 Moved Permanently", "307 Temporary Redirect"])
+@pytest.mark.parametrize(
+    "status", ["301 Moved Permanently", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"]
+)
 @pytest.mark.parametrize(
     "location", [[], ["Location:"], ["Location: http://"], ["Location: mailto:a@b.c"], ["Location: http://[::1"]]
 )
@@ -253,12 +264,28 @@ def test_a_204_ends_it_for_good_and_is_no_error(listen: Listen, scene: Scene) ->
 
 
 @pytest.mark.parametrize(
-    "status", ["200 OK", "201 Created", "400 Bad Request", "401 Unauthorized", "404 Not Found", "410 Gone"]
+    "status",
+    [
+        "200 OK",
+        "201 Created",
+        "205 Reset Content",
+        "210 Other",
+        "299 Other",
+        "300 Multiple Choices",
+        "304 Not Modified",
+        "400 Bad Request",
+        "401 Unauthorized",
+        "404 Not Found",
+        "410 Gone",
+        "500 Internal Server Error",
+        "503 Service Unavailable",
+    ],
 )
 def test_whatever_is_no_stream_is_final(listen: Listen, scene: Scene, status: str) -> None:
     ears = listen()
     content_type = "text/plain" if status == "200 OK" else "text/event-stream"
-    scene.next().answer(status, f"Content-Type: {content_type}", body=b"data: no\n\n")
+    body = b"" if status in ("205 Reset Content", "304 Not Modified") else b"data: no\n\n"  # they can have none
+    scene.next().answer(status, f"Content-Type: {content_type}", body=body)
     error = ears.next()
     assert isinstance(error, Refused)
     assert error.answered == int(status[:3])
@@ -266,11 +293,31 @@ def test_whatever_is_no_stream_is_final(listen: Listen, scene: Scene, status: st
     assert scene.is_quiet(0.1)
 
 
-@pytest.mark.parametrize("content_type", ["text/event-stream;charset=utf-8", "Text/Event-Stream ; x=y"])
-def test_the_content_type_may_have_parameters(listen: Listen, scene: Scene, content_type: str) -> None:
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "text/event-stream;charset=utf-8",
+        "text/event-stream; charset=windows-1251",
+        "text/event-stream;",
+        "Text/Event-Stream ; x=y",
+    ],
+)
+def test_the_content_type_may_have_parameters_and_it_is_utf_8_all_the_same(
+    listen: Listen, scene: Scene, content_type: str
+) -> None:
     ears = listen()
-    scene.next().begin(content_type).send("data: x\n\n")
-    assert ears.next() == event("x")
+    scene.next().begin(content_type).send("data: ok…\n\n")
+    assert ears.next() == event("ok…")
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/x-bogus", "text/event-streams", "text/event", "", "application/json"]
+)
+def test_another_content_type_is_no_stream(listen: Listen, scene: Scene, content_type: str) -> None:
+    ears = listen()
+    scene.next().begin(content_type).end("data: no\n\n")
+    assert isinstance(ears.next(), Refused)
+    assert scene.is_quiet(0.1)
 
 
 def test_statuses_of_a_server_that_restarts_are_final_by_the_standard_unless_the_caller_wants(

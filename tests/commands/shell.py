@@ -48,13 +48,19 @@ class Program:
     """One that goes on, whose output is read as it comes: of a pipe each of the two, of a terminal both as one."""
 
     def __init__(
-        self, *arguments: str, url: str, terminal: bool = False, input: int | None = None, **env: str
+        self,
+        *arguments: str,
+        url: str,
+        terminal: bool = False,
+        columns: int = 120,
+        input: int | None = None,
+        **env: str,
     ) -> None:
         self.out = self.err = ""
         ends: list[int] = []
         if terminal:
             ours, theirs = pty.openpty()
-            ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 120, 0, 0))
+            ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
             ends, self._names = [theirs, theirs], {ours: "out"}
         else:
             (out, theirs_out), (err, theirs_err) = os.pipe(), os.pipe()

@@ -23,6 +23,7 @@ SHORT = ("--seconds=1", "--followers=20", "--rooms=3", "--rate=50")
 def test_a_run_says_deliveries_delays_and_that_nothing_was_lost(server: Running) -> None:
     done = run("bench", server.url, *SHORT)
     assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("20 followers of 3 rooms, 50 messages a second of 200 characters\n")
     published = int(_figure(done.stdout, "published"))
     expected = sum((7, 7, 6)[n % 3] for n in range(published))
     assert 0 < published <= 50
@@ -41,6 +42,16 @@ def test_the_table_lives_in_a_terminal(server: Running) -> None:
     assert counts == sorted(counts)
     assert counts[-1] > counts[0]
     assert "nothing was lost" in pictures[-1]
+
+
+def test_in_a_narrow_terminal_no_line_of_the_table_is_broken(server: Running) -> None:
+    options = ("--seconds=1.5", "--followers=5")
+    with Program("bench", server.url, *options, url="", terminal=True, columns=50) as bench:
+        assert bench.wait() == 0
+    *drawn, end = bench.out.split("\x1b[J")
+    assert len(drawn) >= 2
+    assert max(len(line) for picture in drawn for line in picture.split("\r\n")[:-1]) < 50
+    assert "from a post to its delivery" in end, "the last one stays, and is whole"
 
 
 def test_ctrl_c_ends_it_quietly_with_130(server: Running) -> None:
@@ -145,6 +156,8 @@ def test_a_server_that_loses_or_doubles_is_found_out(liar: str, words: str) -> N
         (["ftp://127.0.0.1"], 2, "http://localhost:8080"),
         (["http://a..b"], 2, "http://localhost:8080"),
         (["--followers=1", "--rooms=2"], 2, "--rooms"),
+        (["--seconds=nan"], 2, "no finite number"),
+        (["--rate=nan"], 2, "no finite number"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(arguments: list[str], status: int, words: str) -> None:

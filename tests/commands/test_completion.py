@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,9 +74,35 @@ def test_without_a_server_no_room_is_offered_and_nothing_said() -> None:
     assert _completed("roomcast tail d", "http://127.0.0.1:9") == []
 
 
-def _completed(typed: str, url: str) -> list[str]:
-    words = typed.split()
-    asked = {"_ROOMCAST_COMPLETE": "bash_complete", "COMP_WORDS": typed, "COMP_CWORD": str(len(words) - 1)}
+@pytest.mark.parametrize(("typed", "offered"), [("tail --exit", "--exit-on-gap"), ("tail dev", "developers")])
+def test_bash_itself_completes_them(server: Running, tmp_path: Path, typed: str, offered: str) -> None:
+    """`COMPREPLY` is what bash offers of a completion."""
+    server.publish("x")
+    (tmp_path / "roomcast").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m roomcast "$@"\n')
+    (tmp_path / "roomcast").chmod(0o755)
+    words = ["roomcast", *typed.split()]
+    program = f"""
+source <(roomcast completion bash)
+complete -p roomcast >/dev/null || exit 1
+COMP_WORDS=({" ".join(words)}) COMP_CWORD={len(words) - 1}
+_roomcast_completion roomcast
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    done = ended(require("bash"), "-c", program, env=environment(ROOMCAST_URL=server.url, PATH=path))
+    assert (done.stdout, done.stderr) == (f"{offered}\n", "")
+
+
+@pytest.mark.parametrize("room", ["two words", "a;b", "x$y", "quo'te", "-x", "a\u202eb"])
+def test_a_room_that_a_shell_would_take_apart_is_not_offered(server: Running, room: str) -> None:
+    server.post([{"room": "plain:räume/1", "text": "x"}, {"room": room, "text": "x"}])
+    assert _completed("roomcast tail", server.url, " ") == ["plain:räume/1"]
+
+
+def _completed(typed: str, url: str, end: str = "") -> list[str]:
+    """`end`: a space where the next word has not begun."""
+    words = (typed + end).split(" ")
+    asked = {"_ROOMCAST_COMPLETE": "bash_complete", "COMP_WORDS": typed + end, "COMP_CWORD": str(len(words) - 1)}
     program = "from roomcast.cli import main; main(prog_name='roomcast')"
     done = ended(sys.executable, "-c", program, env=environment(ROOMCAST_URL=url, **asked))
     assert done.stderr == ""
@@ -86,3 +114,10 @@ def test_the_command_lines_variable_is_known_to_the_server(monkeypatch: pytest.M
     monkeypatch.setenv("ROOMCAST_URI", "http://x")
     assert "ROOMCAST_URL" not in unknown_variables()
     assert "ROOMCAST_URI" in unknown_variables()
+
+
+def test_a_variable_that_nobody_knows_is_named_by_every_command(server: Running) -> None:
+    done = run("tail", "developers", "--replay=some", url=server.url, ROOMCAST_URI="http://x")
+    first, second = done.stderr.splitlines()
+    assert first == "roomcast: the environment variable ROOMCAST_URI is not known and does nothing"
+    assert second.startswith("roomcast: replay must be")

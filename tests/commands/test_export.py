@@ -33,6 +33,19 @@ def test_rooms_are_a_table_in_a_terminal_and_lines_in_a_pipe(server: Running) ->
     assert len({len(line) for line in table[:3]}) == 1
 
 
+@pytest.mark.parametrize("room", ["日本語の部屋", "e\u0301tage", "x" * 40])
+def test_the_columns_of_rooms_stand_below_each_other_whatever_their_names(server: Running, room: str) -> None:
+    server.post([{"room": room, "text": "x"}, {"room": "developers", "text": "x"}])
+    with Program("rooms", url=server.url, terminal=True, NO_COLOR="1") as rooms:
+        assert rooms.wait() == 0
+    assert len({_columns(line) for line in rooms.out.splitlines()}) == 1, rooms.out
+
+
+def _columns(line: str) -> int:
+    """What a terminal gives these lines: two for a Japanese character, none for an accent that is one alone."""
+    return len(line) + len(re.findall("[\u3040-\u9fff]", line)) - line.count("\u0301")
+
+
 def test_an_export_is_all_that_is_retained_page_by_page(server: Running) -> None:
     for _ in range(3):
         server.post([{"room": "developers", "text": "x"}] * 800)
@@ -78,6 +91,12 @@ def test_a_file_of_other_rooms_is_not_gone_on_with(server: Running, tmp_path: Pa
     before = file.read_bytes()
     assert "other" in run("export", "developers", f"--output={file}", url=server.url).stderr
     assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("device", ["/dev/null", "/dev/full"])
+def test_what_is_no_file_is_not_gone_on_with(server: Running, device: str) -> None:
+    done = run("export", "developers", f"--output={device}", url=server.url)
+    assert (done.returncode, done.stderr.startswith(f"roomcast: {device} is no file")) == (1, True)
 
 
 def test_two_exports_do_not_write_one_file(server: Running, tmp_path: Path) -> None:

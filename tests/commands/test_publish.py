@@ -136,6 +136,12 @@ def test_a_refused_line_is_named_and_all_before_it_are_stored(server: Running, b
     assert server.get("/rooms").json()["rooms"][0]["messages"] == 701
 
 
+def test_a_line_that_does_not_end_is_named(server: Running) -> None:
+    done = run("publish", "developers", url=server.url, input=b"good\n\n" + b"x" * (9 * 1024 * 1024))
+    assert done.returncode == 1
+    assert done.stderr == "roomcast: line 3 has more than 8,388,608 bytes; 1 message is stored\n"
+
+
 def test_what_is_not_utf_8_is_named(server: Running) -> None:
     done = run("publish", "developers", url=server.url, input=b"good\nb\xe4d\n")
     assert done.returncode == 1

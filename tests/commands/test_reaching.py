@@ -129,6 +129,15 @@ def test_a_certificate_that_is_not_trusted_is_one_sentence_that_helps(
     assert "404" in done.stderr, "the certificate is trusted now, and the page is answered"
 
 
+@pytest.mark.parametrize("command", COMMANDS[:-1], ids=lambda command: command[0])
+def test_https_to_a_server_without_tls_is_one_sentence_that_helps(
+    page: ThreadingHTTPServer, command: list[str]
+) -> None:
+    done = run(*at(f"https://127.0.0.1:{page.server_port}", command), input=LINE)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert "it speaks no TLS on this port: write http:// instead of https://" in done.stderr
+
+
 def test_a_file_of_certificates_that_is_not_there_is_said() -> None:
     done = run("rooms", SSL_CERT_FILE="/nowhere.pem")
     assert (done.returncode, "/nowhere.pem" in done.stderr, "no such file" in done.stderr) == (2, True, True)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+LONGEST = 10**12
+"""Milliseconds: any more are the same."""
+
 
 class Decoded(NamedTuple):
     """Everything that a whole stream says."""
@@ -48,7 +51,7 @@ def decode(stream: bytes) -> Decoded:
         if field == "id" and "\0" not in value:
             id = value
         if field == "retry" and value != "" and all(c in "0123456789" for c in value):
-            retry = int(value)
+            retry = min(int(value), LONGEST)
     return Decoded(events, comments, retry, last_event_id)
 
 

@@ -23,7 +23,7 @@ from roomcast.wire.decode import Event
 class AsyncFollower:
     """An asynchronous iterator over what a stream brings, for one task."""
 
-    def __init__(self, source: AsyncEventSource) -> None:
+    def __init__(self, source: AsyncEventSource[Event]) -> None:
         self._source = source
 
     @property
@@ -36,9 +36,7 @@ class AsyncFollower:
 
     async def __anext__(self) -> Message | Gap | Live:
         while True:
-            event = await anext(self._source)
-            assert isinstance(event, Event)
-            if (found := messages.heard(event)) is not None:
+            if (found := messages.heard(await anext(self._source))) is not None:
                 return found
 
     async def aclose(self) -> None:

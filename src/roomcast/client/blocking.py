@@ -22,7 +22,7 @@ from roomcast.wire.decode import Event
 class Follower:
     """An iterator over what a stream brings. One thread iterates; any may `close` it."""
 
-    def __init__(self, source: EventSource) -> None:
+    def __init__(self, source: EventSource[Event]) -> None:
         self._source = source
 
     @property
@@ -35,9 +35,7 @@ class Follower:
 
     def __next__(self) -> Message | Gap | Live:
         while True:
-            event = next(self._source)
-            assert isinstance(event, Event)
-            if (found := messages.heard(event)) is not None:
+            if (found := messages.heard(next(self._source))) is not None:
                 return found
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ import time
 
 import httpx
 
-from roomcast.client.errors import Unreachable, distrust, refusal, retry_after
+from roomcast.client.errors import Unreachable, bad_tls, refusal, retry_after, shown
 from roomcast.client.http import Ask
 from roomcast.client.source import is_final
 
@@ -33,10 +33,10 @@ class Call:
         """Seconds until the next attempt. Raises `Unreachable` where there is none."""
         if is_final(error):
             raise error
-        if why := distrust(error):
-            raise Unreachable(f"{self.ask.url} cannot be reached: {why}")
+        if why := bad_tls(error):
+            raise Unreachable(f"{shown(self.ask.url)} cannot be reached: {why}")
         said = str(error) or type(error).__name__
-        return self._again(Unreachable(f"{self.ask.url} cannot be reached: {said}"), 0)
+        return self._again(Unreachable(f"{shown(self.ask.url)} cannot be reached: {said}"), 0)
 
     def answered(self, response: httpx.Response) -> float | None:
         """None where this is the answer, else seconds until the next attempt. Raises what is wrong."""

@@ -89,7 +89,7 @@ class Driver(_Driver):
         if self.closed:
             self.hang_up()
 
-    def run(self) -> Generator[Event | Comment]:
+    def run(self) -> Generator[Any]:
         """All that comes, over all connections."""
         while not self.closed:
             self._awake.clear()
@@ -107,7 +107,7 @@ class Driver(_Driver):
                         for item in self.source.feed(data):
                             self.source.take(item)
                             if isinstance(item, self._wanted):
-                                yield item  # type: ignore[misc]
+                                yield item
                 finally:
                     self._network = None
                     response.close()
@@ -141,7 +141,7 @@ class AsyncDriver(_Driver):
         if self.closed:
             await self.hang_up()
 
-    async def run(self) -> AsyncGenerator[Event | Comment]:
+    async def run(self) -> AsyncGenerator[Any]:
         """All that comes, over all connections."""
         while not self.closed:
             self._awake = anyio.Event()
@@ -159,7 +159,7 @@ class AsyncDriver(_Driver):
                         for item in self.source.feed(data):
                             self.source.take(item)
                             if isinstance(item, self._wanted):
-                                yield item  # type: ignore[misc]
+                                yield item
                 finally:
                     self._network = None
                     await response.aclose()

@@ -6,6 +6,7 @@ what `await live.publish(...)` raises in the server's process, `client.publish(.
 
 from __future__ import annotations
 
+import re
 import ssl
 from typing import Any
 
@@ -18,6 +19,8 @@ from roomcast.errors import Fault, RoomcastError
 MAX_EXPLANATION = 64 * 1024
 """Bytes of a refusal that are read."""
 _TYPE = "urn:problem-type:roomcast:"
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
+"""What different OpenSSLs say to an answer in plain HTTP."""
 _KINDS: dict[str, type[RoomcastError]] = {
     kind.kind: kind
     for kind in (
@@ -77,19 +80,24 @@ def refusal(response: httpx.Response, body: bytes) -> RoomcastError:
         return kind(detail, [*_faults(problem.get("errors"))])
     said = f": {detail}" if isinstance(detail, str) else ""
     content = content_type(response) or "no content type"
-    return Refused(
-        f"{response.request.url} answered {response.status_code} {response.reason_phrase} ({content}){said}",
-        response.status_code,
-    )
+    answered = f"{response.status_code} {response.reason_phrase} ({content})"
+    return Refused(f"{shown(response.request.url)} answered {answered}{said}", response.status_code)
 
 
-def distrust(error: BaseException | None) -> str | None:
-    """Why a server's certificate is not trusted, with what helps; None where that is not what is wrong."""
-    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+def shown(url: str | httpx.URL) -> str:
+    """An address as people and logs may read it: without a user's password."""
+    return re.sub("(?<=://)[^/?#]*@", "", str(url))
+
+
+def bad_tls(error: BaseException | None) -> str | None:
+    """Why there is no TLS with a server, now or later, with what helps; None where that is not what is wrong."""
+    while error is not None and not isinstance(error, ssl.SSLError):
         error = error.__cause__ or error.__context__
-    if error is None:
-        return None
-    return f"its certificate is not trusted: {error.verify_message} (name the file of its CA in SSL_CERT_FILE)"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message} (name the file of its CA in SSL_CERT_FILE)"
+    if error is not None and error.reason in _NO_TLS:
+        return "it speaks no TLS on this port: write http:// instead of https://"
+    return None
 
 
 def content_type(response: httpx.Response) -> str:

@@ -13,8 +13,9 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from weakref import WeakSet
 
 import httpx
+from anyio.lowlevel import current_token
 
-from roomcast.client.errors import Closed, Refused
+from roomcast.client.errors import Closed, Refused, shown
 
 T = TypeVar("T")
 Given: TypeAlias = T | Callable[[], T]
@@ -65,6 +66,12 @@ class Options:
     more: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of httpx's client, such as `verify` or `transport`."""
 
+    def __post_init__(self) -> None:
+        if "timeout" in self.more:  # httpx's own would have no effect: each request has one that fits it
+            raise TypeError(
+                "there is no timeout for all: heartbeat, patience and read_timeout say what is too long"
+            )
+
     def for_httpx(self, proxy: Proxy, hook: Callable[..., Any], for_streams: bool) -> dict[str, Any]:
         """The arguments of an httpx client. Streams may be many, so its connections are not counted; and none has
         a connection that another request had: of a new one alone httpcore tells, so that it can be hung up."""
@@ -76,7 +83,10 @@ class Options:
             **self.more,
             **({} if proxy is None else {"proxy": proxy}),
             "limits": limits,
-            "event_hooks": {"response": [hook]},
+            "event_hooks": {
+                **(hooks := self.more.get("event_hooks", {})),
+                "response": [*hooks.get("response", ()), hook],
+            },
         }
 
 
@@ -122,7 +132,7 @@ class Http:
                 _built(client, ask, extra, headers, auth, trace), stream=True, auth=_for_httpx(auth)
             )
         except (httpx.TooManyRedirects, httpx.InvalidURL) as error:
-            raise Refused(f"{ask.url}: {error}") from error
+            raise Refused(f"{shown(ask.url)}: {error}") from error
         except RuntimeError:  # httpx's word for the same, where it was closed just now
             if self.closing.is_set():
                 raise Closed from None
@@ -157,6 +167,8 @@ class AsyncHttp:
         self._options = options
         self._clients: dict[tuple[Any, bool], httpx.AsyncClient] = {}
         self._streams: WeakSet[Stream] = WeakSet()
+        self._loop: object = None
+        """The event loop that its connections belong to: the first that it was used in."""
         self.closing = False
 
     def keep(self, stream: Stream) -> None:
@@ -167,6 +179,9 @@ class AsyncHttp:
         self, ask: Ask, extra: Extra = (), stream: Callable[[Any], Awaitable[None]] | None = None
     ) -> httpx.Response:
         """As `Http.send`."""
+        self._loop = self._loop or current_token()
+        if self._loop != current_token():
+            raise RuntimeError("this client belongs to another event loop: make one in each")
         options = self._options
         headers, auth, proxy = [await _soon(v) for v in (options.headers, options.auth, options.proxy)]
         kind = proxy, stream is not None
@@ -185,7 +200,7 @@ class AsyncHttp:
                 _built(client, ask, extra, headers, auth, trace), stream=True, auth=_for_httpx(auth)
             )
         except (httpx.TooManyRedirects, httpx.InvalidURL) as error:
-            raise Refused(f"{ask.url}: {error}") from error
+            raise Refused(f"{shown(ask.url)}: {error}") from error
         except RuntimeError:  # httpx's word for the same, where it was closed just now
             if self.closing:
                 raise Closed from None
@@ -220,7 +235,9 @@ def check_location(response: httpx.Response) -> None:
             leads = False
         if not leads:
             status = response.status_code
-            raise Refused(f"{response.url} answered {status} and leads to {location[:200]!r}: nowhere", status)
+            raise Refused(
+                f"{shown(response.url)} answered {status} and leads to {location[:200]!r}: nowhere", status
+            )
 
 
 async def _check_location(response: httpx.Response) -> None:

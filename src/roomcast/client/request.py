@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -57,16 +57,12 @@ def silence(heartbeat: float | None) -> float:
 
 
 def follow(base: str, rooms: Sequence[str], since: Since | None, replay: Replay | None) -> Ask:
-    """A stream. Raises `ValueError` where there is no room."""
-    if not rooms:
-        raise ValueError("name the rooms to follow")
+    """A stream. Raises `ValueError` where there is no room, and `TypeError` where one is no name."""
     return Ask("GET", _messages(base, rooms, since=since, replay=replay))
 
 
 def history(base: str, rooms: Sequence[str], **parameters: Any) -> Ask:
-    """A page of messages. Raises `ValueError` where there is no room."""
-    if not rooms:
-        raise ValueError("name the rooms to read")
+    """A page of messages. Raises as `follow` does."""
     return _json(_messages(base, rooms, **parameters))
 
 
@@ -84,7 +80,12 @@ def _json(url: str) -> Ask:
     return Ask("GET", url, None, [("Accept", "application/json")], READ_SECONDS)
 
 
-def _messages(base: str, rooms: Iterable[str], **parameters: Any) -> str:
+def _messages(base: str, rooms: Sequence[str], **parameters: Any) -> str:
+    if not rooms:
+        raise ValueError("name the rooms")
+    for room in rooms:
+        if not isinstance(room, str):  # a list of them would be written out, and followed as one room
+            raise TypeError(f"a room is a string, and {room!r} is none: name each by itself")
     named = [(name, _written(value)) for name, value in parameters.items() if value is not None]
     return f"{base}/messages?{urlencode([*(('room', room) for room in rooms), *named])}"
 

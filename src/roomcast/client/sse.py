@@ -12,10 +12,10 @@ ahead.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import AsyncGenerator, Collection, Generator
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Literal, Self, TypeVar, overload
 
 from roomcast.client.driver import AsyncDriver, Driver, OnOpen, OnPause
 from roomcast.client.errors import Refused
@@ -34,6 +34,35 @@ __all__ = [
     "aconnect",
     "connect",
 ]
+
+Item = TypeVar("Item", bound=Event | Comment, covariant=True)
+"""What comes: events, and comments where they are asked for."""
+
+
+@overload
+def connect(
+    url: str,
+    *,
+    method: str = "GET",
+    headers: Given[Headers | None] = None,
+    body: bytes | str | None = None,
+    auth: Given[Auth] = None,
+    proxy: Given[Proxy] = None,
+    last_event_id: str = "",
+    retry: float = 3.0,
+    max_delay: float = 3600.0,
+    read_timeout: float | None = None,
+    max_block: int = MAX_BLOCK,
+    again_on: Collection[int] = (),
+    comments: Literal[False] = False,
+    on_open: OnOpen | None = None,
+    on_pause: OnPause | None = None,
+    **more: Any,
+) -> EventSource[Event]: ...
+
+
+@overload
+def connect(url: str, *, comments: bool, **options: Any) -> EventSource[Event | Comment]: ...
 
 
 def connect(
@@ -54,7 +83,7 @@ def connect(
     on_open: OnOpen | None = None,
     on_pause: OnPause | None = None,
     **more: Any,
-) -> EventSource:
+) -> EventSource[Any]:
     """Follows an event stream.
 
     `headers`, `auth` (a bearer token, a pair, or what httpx takes) and `proxy` may be functions, called for each
@@ -77,6 +106,32 @@ def connect(
     return EventSource(http, ask, source, comments=comments, on_open=on_open, on_pause=on_pause, owner=True)
 
 
+@overload
+def aconnect(
+    url: str,
+    *,
+    method: str = "GET",
+    headers: AsyncGiven[Headers | None] = None,
+    body: bytes | str | None = None,
+    auth: AsyncGiven[Auth] = None,
+    proxy: AsyncGiven[Proxy] = None,
+    last_event_id: str = "",
+    retry: float = 3.0,
+    max_delay: float = 3600.0,
+    read_timeout: float | None = None,
+    max_block: int = MAX_BLOCK,
+    again_on: Collection[int] = (),
+    comments: Literal[False] = False,
+    on_open: OnOpen | None = None,
+    on_pause: OnPause | None = None,
+    **more: Any,
+) -> AsyncEventSource[Event]: ...
+
+
+@overload
+def aconnect(url: str, *, comments: bool, **options: Any) -> AsyncEventSource[Event | Comment]: ...
+
+
 def aconnect(
     url: str,
     *,
@@ -95,7 +150,7 @@ def aconnect(
     on_open: OnOpen | None = None,
     on_pause: OnPause | None = None,
     **more: Any,
-) -> AsyncEventSource:
+) -> AsyncEventSource[Any]:
     """`connect` for an event loop: `async with`, `async for`. The functions for `headers`, `auth` and `proxy` may
     be coroutines."""
     source = Source(
@@ -111,12 +166,12 @@ def aconnect(
     return AsyncEventSource(http, ask, source, comments=comments, on_open=on_open, on_pause=on_pause, owner=True)
 
 
-class EventSource:
+class EventSource(Generic[Item]):
     """An iterator over events, and comments where they are asked for. One thread iterates; any may `close` it."""
 
     def __init__(self, http: Http, ask: Ask, source: Source, *, owner: bool = False, **options: Any) -> None:
         self._driver = Driver(http, ask, source, **options)
-        self._events = self._driver.run()
+        self._events: Generator[Item] = self._driver.run()
         self._owned = http if owner else None
         """The HTTP client that ends with this."""
 
@@ -128,7 +183,7 @@ class EventSource:
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Event | Comment:
+    def __next__(self) -> Item:
         try:
             return next(self._events)
         except ValueError:  # it is being closed, by another thread, just now
@@ -159,12 +214,12 @@ class EventSource:
         self._driver.hang_up()
 
 
-class AsyncEventSource:
+class AsyncEventSource(Generic[Item]):
     """An asynchronous iterator over events, and comments where they are asked for, for one task."""
 
     def __init__(self, http: AsyncHttp, ask: Ask, source: Source, *, owner: bool = False, **options: Any) -> None:
         self._driver = AsyncDriver(http, ask, source, **options)
-        self._events = self._driver.run()
+        self._events: AsyncGenerator[Item] = self._driver.run()
         self._owned = http if owner else None
         """The HTTP client that ends with this."""
 
@@ -176,7 +231,7 @@ class AsyncEventSource:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Event | Comment:
+    async def __anext__(self) -> Item:
         try:
             return await anext(self._events)
         except RuntimeError:  # it is being closed, by another task, just now

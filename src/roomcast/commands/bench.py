@@ -11,6 +11,7 @@ import uvloop
 from roomcast.commands import URL_VARIABLE
 from roomcast.commands import headers as given
 from roomcast.commands.command import DEFAULT_URL, Command, checked_url
+from roomcast.commands.finite import FiniteRange
 from roomcast.commands.load.address import Address
 from roomcast.commands.load.run import Plan, Run
 from roomcast.commands.load.table import Busy, Screen, table
@@ -27,7 +28,7 @@ _DRAW = 0.5
     "--rate",
     default=Plan.rate,
     show_default=True,
-    type=click.FloatRange(0.1, 100_000),
+    type=FiniteRange(0.1, 100_000),
     help="Messages a second, over all rooms.",
 )
 @click.option(
@@ -37,7 +38,7 @@ _DRAW = 0.5
     type=click.IntRange(10, 60_000),
     help="Characters of a message.",
 )
-@click.option("--seconds", default=Plan.seconds, show_default=True, type=click.FloatRange(0.1, 3600))
+@click.option("--seconds", default=Plan.seconds, show_default=True, type=FiniteRange(0.1, 3600))
 @click.option(
     "--rooms", default=Plan.rooms, show_default=True, type=click.IntRange(1, 1_000), help="Its own, new ones."
 )

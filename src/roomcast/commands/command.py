@@ -15,6 +15,7 @@ import click
 import httpx
 
 from roomcast.client import Client
+from roomcast.client.errors import shown
 from roomcast.commands import URL_VARIABLE, headers
 from roomcast.commands.words import say
 from roomcast.errors import RoomcastError
@@ -80,7 +81,7 @@ def checked_url(ctx: click.Context, param: click.Parameter, url: str) -> str:
     except ValueError:
         good = False
     if not good or parts.query or parts.fragment:
-        raise click.BadParameter(f"{url!r} is no server's: write it as {DEFAULT_URL}")
+        raise click.BadParameter(f"{shown(url)!r} is no server's: write it as {DEFAULT_URL}")
     trusted = os.environ.get("SSL_CERT_FILE")
     if trusted and not os.path.isfile(trusted):
         raise click.BadParameter("there is no such file", param_hint=f"SSL_CERT_FILE={trusted}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from contextlib import suppress
 
@@ -15,6 +16,9 @@ from roomcast.commands.command import DEFAULT_URL
 
 _SECONDS = 1.0
 """How long somebody who pressed the tab key waits."""
+_PLAIN = re.compile(r"\w[\w@%+=:,./-]*")
+"""Names that every shell takes as they are. The others must be quoted, each shell's way, and some would write over
+the terminal."""
 
 
 def room_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -24,7 +28,7 @@ def room_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> l
     asking = threading.Thread(target=_ask, args=(url, ctx.params.get("headers"), found), daemon=True)
     asking.start()
     asking.join(_SECONDS)
-    return [CompletionItem(room) for room in found if room.startswith(incomplete)]
+    return [CompletionItem(room) for room in found if room.startswith(incomplete) and _PLAIN.fullmatch(room)]
 
 
 def _ask(url: str, headers: dict[str, str] | None, found: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,6 +62,8 @@ def command(server: Server, rooms: tuple[str, ...], output: Path | None) -> None
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """The file, for this process only."""
     with path.open("a+b") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # some devices can be read for ever
+            raise NoExport(f"{path} is no file: leave --output out, and redirect the output there")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

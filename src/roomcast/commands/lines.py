@@ -22,6 +22,7 @@ class BadLine(RoomcastError):
 def lines(descriptor: int) -> Iterator[bytes | None]:
     """Each line without its end, and None wherever the next one is not there yet. Raises `BadLine`."""
     rest = bytearray()
+    number = 1
     while True:
         if not select.select([descriptor], [], [], 0)[0]:
             yield None
@@ -31,8 +32,9 @@ def lines(descriptor: int) -> Iterator[bytes | None]:
         for line in more:
             yield bytes(rest)
             rest = bytearray(line)
+        number += len(more)
         if len(rest) > MAX_LINE:
-            raise BadLine(f"a line has more than {MAX_LINE:,} bytes")
+            raise BadLine(f"line {number} has more than {MAX_LINE:,} bytes")
         if not data:
             break
     if rest:

@@ -35,9 +35,11 @@ def _json(room: Room) -> bytes:
 
 def _table(rooms: list[Room]) -> list[str]:
     rows = [_row(room) for room in rooms]
-    first, *rest = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
+    first, *rest = [max(map(words.width, column)) for column in zip(_HEADINGS, *rows, strict=True)]
     aligned = [
-        "  ".join([row[0].ljust(first), *(cell.rjust(width) for cell, width in zip(row[1:], rest, strict=True))])
+        "  ".join(
+            [words.padded(row[0], first), *(cell.rjust(width) for cell, width in zip(row[1:], rest, strict=True))]
+        )
         for row in (_HEADINGS, *rows)
     ]
     return [click.style(aligned[0], bold=True), *aligned[1:]]

@@ -13,7 +13,7 @@ import click
 import httpx
 
 from roomcast.client import Follower, Gap, Message, Pause, Unreachable
-from roomcast.client.errors import distrust
+from roomcast.client.errors import bad_tls
 from roomcast.commands import words
 from roomcast.commands.command import CLOSED_PIPE, Command, Server, to_server
 from roomcast.commands.completing import room_names
@@ -108,7 +108,7 @@ class _Connection:
         self._been, self._pausing = True, False
 
     def paused(self, pause: Pause) -> None:
-        if not self._been and (why := distrust(pause.error)):
+        if not self._been and (why := bad_tls(pause.error)):
             raise Unreachable(f"the server cannot be reached: {why}")
         if words.in_terminal(err=True) or not (self._been or self._pausing):
             words.say(f"{_why(pause)}; next attempt in {pause.seconds:.1f} s")

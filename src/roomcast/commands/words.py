@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import unicodedata
 import zlib
 from datetime import datetime
 
@@ -27,6 +28,17 @@ def say(text: str) -> None:
 def printable(text: str) -> str:
     """The text on one line, its control characters as escapes."""
     return _DANGEROUS.sub(_escaped, text)
+
+
+def width(text: str) -> int:
+    """Columns that a terminal gives it: two for an East Asian character, none for an accent of its own."""
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+    return len(text) + wide - sum(unicodedata.category(character) in ("Mn", "Me", "Cf") for character in text)
+
+
+def padded(text: str, columns: int) -> str:
+    """With spaces up to so many columns."""
+    return text + " " * (columns - width(text))
 
 
 def _escaped(match: re.Match[str]) -> str:

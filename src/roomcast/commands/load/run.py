@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
-from roomcast.client.errors import distrust
+from roomcast.client.errors import bad_tls
 from roomcast.commands.load.address import Address
 from roomcast.commands.load.figures import Figures
 from roomcast.commands.load.listener import Listener
@@ -83,7 +83,7 @@ class Run:
                 lambda: self.figures.deliveries >= self.figures.expected and not self.figures.missing()
             )
         except OSError as error:
-            said = distrust(error) or str(error) or "no answer in time"
+            said = bad_tls(error) or str(error) or "no answer in time"
             raise Unmeasurable(f"the server cannot be reached: {said}") from None
         finally:
             for listener in listeners:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -17,10 +18,10 @@ def table(run: Run, busy: float) -> list[str]:
     plan, figures = run.plan, run.figures
     seconds = min(figures.seconds(), time.perf_counter() - figures.began) if figures.deliveries else 0.0
     p50, p99, p999 = (_ms(figures.delays.quantile(share)) for share in (0.5, 0.99, 0.999))
-    rooms = "1 room" if plan.rooms == 1 else f"{plan.rooms:,} rooms"
+    audience = f"{_some(plan.followers, 'follower')} of {_some(plan.rooms, 'room')}"
     wrong = f"{figures.cuts:,} cuts, {figures.gaps:,} gaps, {figures.disorder:,} doubled or out of order"
     return [
-        f"{plan.followers:,} followers of {rooms}, {plan.rate:g} messages a second of {plan.size:,} characters",
+        f"{audience}, {plan.rate:,g} messages a second of {plan.size:,} characters",
         _row("connected", f"{figures.connected:,}", f"followers, {seconds:.1f} of {plan.seconds:g} s"),
         _row(
             "published",
@@ -36,6 +37,10 @@ def table(run: Run, busy: float) -> list[str]:
             "of a core in this process" + (": the delays may be its own" if busy > _BUSY else ""),
         ),
     ]
+
+
+def _some(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _row(name: str, figure: str, more: str) -> str:
@@ -70,6 +75,8 @@ class Screen:
     def show(self, lines: Sequence[str]) -> None:
         """These, in the place of the last ones."""
         if self._terminal:
+            # A line that the terminal breaks would be two to go back over; some do not know their width.
+            width = (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1
             back = f"\x1b[{self._drawn}F\x1b[J" if self._drawn else ""
-            print(back + "".join(f"{line}\n" for line in lines), end="", file=sys.stderr, flush=True)
+            print(back + "".join(f"{line[:width]}\n" for line in lines), end="", file=sys.stderr, flush=True)
             self._drawn = len(lines)

@@ -1,0 +1,63 @@
+"""What a type checker makes of programs that use the client: the documentation's examples are strictly typed, and
+what is iterated has the type that it says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import assert_type
+
+import pytest
+
+from roomcast.client import AsyncClient, Client, Gap, Live, Message
+from roomcast.client.sse import Comment, Event, aconnect, connect
+from tests.client.test_docs import EXAMPLES
+from tests.running import PATIENCE, Running
+
+
+def test_the_examples_of_the_docs_are_strictly_typed(tmp_path: Path) -> None:
+    for number, example in enumerate(EXAMPLES):
+        (tmp_path / f"example_{number}.py").write_text(example)
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={tmp_path}", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=6 * PATIENCE,
+    )
+    assert checked.returncode == 0, checked.stdout
+
+
+@pytest.fixture
+def url(server: Running) -> str:
+    """Of a stream, where one event waits."""
+    server.publish("x")
+    return f"{server.url}/messages?room=developers"
+
+
+def test_events_and_where_they_are_asked_for_comments_as_well(url: str) -> None:
+    with connect(url) as events:
+        event = assert_type(next(events), Event)
+        assert event.type == "message"
+    asked = bool(url)
+    with connect(url, comments=asked, retry=1.0) as items:
+        item = assert_type(next(items), Event | Comment)
+        assert isinstance(item, Event)
+
+
+async def test_the_same_with_await(url: str) -> None:
+    async with aconnect(url) as events:
+        event = assert_type(await anext(events), Event)
+        assert event.type == "message"
+    async with aconnect(url, comments=True) as items:
+        item = assert_type(await anext(items), Event | Comment)
+        assert isinstance(item, Event)
+
+
+async def test_a_follower_gives_messages_gaps_and_the_end_of_a_replay(server: Running) -> None:
+    server.publish("x")
+    with Client(server.url) as client, client.follow("developers") as stream:
+        assert_type(next(stream), Message | Gap | Live)
+    async with AsyncClient(server.url) as waiting, waiting.follow("developers") as later:
+        assert_type(await anext(later), Message | Gap | Live)
