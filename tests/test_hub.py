@@ -206,6 +206,17 @@ def test_a_shared_piece_is_not_served_once_the_log_trimmed_its_beginning() -> No
     assert window(hub, "a", 0) is None
 
 
+def test_what_is_evicted_is_not_held_by_who_read_it_before() -> None:
+    hub = fed(*"a" * 1_000)
+    for after in (0, 400, 900):
+        assert window(hub, "a", after)
+    hub.feed([], 401, 0.0)
+    assert [after for _, after in hub._pieces] == [900]
+    assert window(hub, "a", 401)
+    hub.feed([], 1_000, 0.0)
+    assert hub._pieces == {}
+
+
 def test_only_so_many_pieces_are_kept() -> None:
     hub = fed(*"a" * 1_000)
     for after in range(200):

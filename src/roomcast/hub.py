@@ -131,6 +131,8 @@ class Hub:
         self._order: deque[_Room] = deque()
         self._pieces: dict[tuple[frozenset[str], int], Piece] = {}
         """The last pieces read, by where they were asked for."""
+        self._pieces_from = position
+        """No piece begins before it."""
         self._bytes = 0
 
     def feed(self, messages: Sequence[Message], trimmed: int, now: float) -> None:
@@ -199,6 +201,7 @@ class Hub:
 
     def _remember(self, key: tuple[frozenset[str], int], piece: Piece) -> None:
         self._pieces[key] = piece
+        self._pieces_from = min(self._pieces_from, key[1])
         if len(self._pieces) > _PIECES:
             del self._pieces[next(iter(self._pieces))]
 
@@ -227,6 +230,13 @@ class Hub:
             self._bytes -= 2 * len(message.body) + _ENTRY_BYTES
             if room.start == 0:  # as it is where all of it went
                 self._forget(message.room)
+        if self._pieces_from < self._floor:
+            self._drop_pieces()
+
+    def _drop_pieces(self) -> None:
+        """Those that began with what is evicted: nobody is served them any more, and they hold it in memory."""
+        self._pieces = {key: piece for key, piece in self._pieces.items() if key[1] >= self._floor}
+        self._pieces_from = min((after for _, after in self._pieces), default=self.position)
 
     def _room(self, name: str) -> _Room:
         room = self._rooms.get(name)
