@@ -99,7 +99,7 @@ class _Room:
         entry, self.entries[self.start] = self.entries[self.start], _EVICTED
         self.floor = entry.message.seq
         self.start += 1
-        if self.start == len(self.entries) or (self.start > 32 and self.start * 2 > len(self.entries)):
+        if self.start == len(self.entries) or (self.start > 32 and self.start * 8 > len(self.entries)):
             del self.seqs[: self.start], self.entries[: self.start]
             self.start = 0
         return entry
