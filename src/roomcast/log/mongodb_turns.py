@@ -23,7 +23,7 @@ _COUNTER = {"_id": "turn"}
 _ALONE = 16
 """After so many turns without seeing another a process takes no more numbers, and looks after so many writes."""
 _SHORTEST_SECONDS = 0.02
-_LONGEST_SECONDS = 0.1
+_LONGEST_SECONDS = 0.25
 """How long a turn lasts after its first write, where there is more to write; in between, as long again as that
 took. So about half of the time goes into changing places, however slow that is, and nobody waits for long."""
 _POLL_SECONDS = 0.005
