@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.acting import open_room, post, texts
+from tests.browser.acting import again, away, back, open_room, post, state, texts
 from tests.conftest import Serve
 from tests.running import Running
 
@@ -232,6 +233,71 @@ def test_everything_is_done_with_the_keyboard(page: Page, server: Running) -> No
     page.locator("#rooms a").last.focus()
     page.keyboard.press("Enter")
     expect(texts(page)).to_have_text(["there"])
+
+
+def test_a_button_that_goes_when_it_is_pressed_leaves_the_keyboard_in_the_list(
+    page: Page, server: Running, serve: Serve
+) -> None:
+    post(server, *(str(n) for n in range(100)))
+    open_room(page, server)
+    expect(texts(page).last).to_have_text("99")
+    page.locator("#messages").focus()
+    page.keyboard.press("Home")
+    expect(texts(page).first).to_have_text("0")
+    post(server, "new")
+    page.get_by_role("button", name="1 new").press("Enter")
+    expect(texts(page).last).to_have_text("new")
+    expect(page.locator("#messages")).to_be_focused()
+    away(page)
+    server.kill()
+    page.locator("#again").focus()
+    again(serve, server)
+    page.unroute("**/messages**")
+    page.keyboard.press("Enter")
+    expect(state(page)).to_have_attribute("data-state", "live")
+    expect(page.locator("#messages")).to_be_focused()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_whatever_the_connection_does(
+    browser: Browser, serve: Serve, width: int, scheme: Literal["light", "dark"]
+) -> None:
+    server = serve("--max-messages", "60")
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme, locale="de-DE")
+    page = context.new_page()
+    found = {}
+    open_room(page, server)
+    found["empty"] = axe(page)
+    post(server, "one", "two")
+    expect(texts(page)).to_have_count(2)
+    away(page)
+    server.kill()
+    server = again(serve, server, "--max-messages", "60")
+    for _ in range(130):
+        post(server, "long " * 40)
+    expect(page.locator("#again")).to_be_visible()
+    found["reconnecting"] = axe(page)
+    back(page)
+    expect(state(page)).to_have_attribute("data-state", "live")
+    page.locator("#messages").press("Home")
+    expect(page.locator("li.gap")).to_be_in_viewport()
+    post(server, "news")
+    expect(page.locator("#newer")).to_be_visible()
+    found["gap"] = axe(page)
+    page.locator("#user").fill("u" * 129)
+    page.locator("#text").press("Enter")
+    expect(page.locator("#send-error")).not_to_be_empty()
+    found["refused"] = axe(page)
+    context.set_offline(True)
+    expect(state(page)).to_have_attribute("data-state", "offline")
+    found["offline"] = axe(page)
+    context.set_offline(False)
+    page.goto(f"{server.url}/?room=%24no")
+    expect(state(page)).to_have_attribute("data-state", "stopped")
+    found["stopped"] = axe(page)
+    context.close()
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
 
 
 def test_the_theme_is_the_systems_until_one_is_chosen(page: Page, server: Running) -> None:

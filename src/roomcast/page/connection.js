@@ -37,7 +37,10 @@ export class Connection {
     this.#say(why ? words.because(state, why) : state);
     this.#line.classList.toggle("explained", Boolean(why));
     const waits = Boolean(until || (again && why));
-    this.#again.hidden = !waits && name !== "stopped";
+    const hidden = !waits && name !== "stopped";
+    // Whoever pressed it goes on in the list.
+    if (hidden && document.activeElement === this.#again) element("messages", HTMLElement).focus();
+    this.#again.hidden = hidden;
     this.#countdown.hidden = !waits;
     this.#count(until);
     if (until) this.#timer = setInterval(() => this.#count(until), 1000);

@@ -46,7 +46,11 @@ export class List {
     this.#context = context;
     this.#audience = audience;
     this.#scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
-    this.#newer.addEventListener("click", () => this.toEnd());
+    this.#newer.addEventListener("click", () => {
+      this.toEnd();
+      this.#scroller.focus(); // the button goes, and must not take the keyboard's place with it
+    });
+    this.#scroller.addEventListener("keydown", (event) => this.#pressed(event));
     new ResizeObserver(() => this.#resized()).observe(this.#scroller);
     this.#observer = new ResizeObserver((entries) => this.#grown(entries));
   }
@@ -228,6 +232,17 @@ export class List {
     if (clientHeight === this.#height) this.following = scrollHeight - scrollTop - clientHeight < NEAR;
     if (this.following) this.#count(0);
     this.#schedule();
+  }
+
+  /**
+   * To either end at once: on the way there rows get their heights, which would stop a browser's smooth scrolling.
+   * @param {KeyboardEvent} event
+   */
+  #pressed(event) {
+    if (event.target !== this.#scroller || !/^(Home|End)$/.test(event.key)) return;
+    event.preventDefault();
+    if (event.key === "End") this.toEnd();
+    else this.#scroller.scrollTop = 0;
   }
 
   /** @param {number} unseen */
