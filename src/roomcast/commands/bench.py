@@ -19,7 +19,7 @@ _DRAW = 0.5
 """Seconds between two pictures of the table."""
 
 
-@click.command("bench", cls=Command)
+@click.command("bench", cls=Command, short_help="Measure the server at URL.")
 @click.argument("url", default=DEFAULT_URL, envvar=URL_VARIABLE, callback=checked_url)
 @given.option
 @click.option("--followers", default=Plan.followers, show_default=True, type=click.IntRange(1, 60_000))

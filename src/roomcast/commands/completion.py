@@ -11,7 +11,7 @@ _VARIABLE = "_ROOMCAST_COMPLETE"
 """click's own: with it the program answers a shell that completes."""
 
 
-@click.command("completion", cls=Command)
+@click.command("completion", cls=Command, short_help="Print the script for completion in your shell.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:

@@ -35,7 +35,7 @@ class NoExport(RoomcastError):
     kind = "no-export"
 
 
-@click.command("export", cls=Command)
+@click.command("export", cls=Command, short_help="Write what is retained of rooms, as lines of JSON.")
 @click.argument("rooms", nargs=-1, required=True, metavar="ROOM...", shell_complete=room_names)
 @to_server
 @click.option(

@@ -27,7 +27,7 @@ def _json(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
         raise click.BadParameter(f"this is not JSON: {error}") from None
 
 
-@click.command("publish", cls=Command)
+@click.command("publish", cls=Command, short_help="Publish a message, or each line of the input.")
 @click.argument("room", shell_complete=room_names)
 @click.argument("text", required=False)
 @to_server
