@@ -19,7 +19,7 @@ _DRAW = 0.5
 """Seconds between two pictures of the table."""
 
 
-@click.command("bench", cls=Command, short_help="Measure the server at URL.")
+@click.command("bench", cls=Command)
 @click.argument("url", default=DEFAULT_URL, envvar=URL_VARIABLE, callback=checked_url)
 @given.option
 @click.option("--followers", default=Plan.followers, show_default=True, type=click.IntRange(1, 60_000))
@@ -44,7 +44,7 @@ _DRAW = 0.5
 def command(
     url: str, headers: dict[str, str], followers: int, rate: float, size: int, seconds: float, rooms: int
 ) -> None:
-    """Measure the server at URL: followers, messages, and how long they take.
+    """Measure the server at URL.
 
     What is published takes its place in the log's retention. Exits with 1 where a message that the server
     acknowledged did not come to a follower, or not once and in order, or was refused. Followers and publishers

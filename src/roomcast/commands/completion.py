@@ -11,11 +11,11 @@ _VARIABLE = "_ROOMCAST_COMPLETE"
 """click's own: with it the program answers a shell that completes."""
 
 
-@click.command("completion", cls=Command, short_help="Print the script for completion in your shell.")
+@click.command("completion", cls=Command)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:
-    """Print the script that makes a shell complete commands, options and rooms.
+    """Print the script for completion in a shell.
 
     For bash, in ~/.bashrc: eval "$(roomcast completion bash)"; for zsh, in ~/.zshrc: eval "$(roomcast completion
     zsh)"; for fish: roomcast completion fish > ~/.config/fish/completions/roomcast.fish"""

@@ -35,14 +35,14 @@ class NoExport(RoomcastError):
     kind = "no-export"
 
 
-@click.command("export", cls=Command, short_help="Write what is retained of rooms, as lines of JSON.")
+@click.command("export", cls=Command)
 @click.argument("rooms", nargs=-1, required=True, metavar="ROOM...", shell_complete=room_names)
 @to_server
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Instead of stdout."
 )
 def command(server: Server, rooms: tuple[str, ...], output: Path | None) -> None:
-    """Write what is retained of rooms, each message as a line of JSON.
+    """Write what is retained of rooms, as lines of JSON.
 
     The oldest comes first. A FILE that exists is gone on with behind its last whole line: after an interruption,
     or every night. What is no longer retained by then is told as a gap, on stderr."""

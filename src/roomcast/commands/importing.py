@@ -17,7 +17,7 @@ from roomcast.commands.progress import Progress
 _THE_SERVERS = ("id", "timestamp")
 
 
-@click.command("import", cls=Command, short_help="Publish what `export` wrote.")
+@click.command("import", cls=Command)
 @click.argument("file", type=click.File("rb"))
 @to_server
 def command(server: Server, file: BinaryIO) -> None:

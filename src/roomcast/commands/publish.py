@@ -27,7 +27,7 @@ def _json(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
         raise click.BadParameter(f"this is not JSON: {error}") from None
 
 
-@click.command("publish", cls=Command, short_help="Publish a message, or each line of the input.")
+@click.command("publish", cls=Command)
 @click.argument("room", shell_complete=room_names)
 @click.argument("text", required=False)
 @to_server
@@ -46,7 +46,7 @@ def command(
     key: str | None,
     ndjson: bool,
 ) -> None:
-    """Publish a message to a room, or each line of the standard input.
+    """Publish a message to a room, or each line of the input.
 
     Prints the id of a single message. Lines go in batches, each as large as what is there: `tail -f log | roomcast
     publish logs` is prompt, and a long file is quick. Empty lines are left out. Where a line is refused, those
