@@ -124,7 +124,7 @@ def test_a_taken_port_is_named_in_one_sentence(taken: int) -> None:
     assert answer.returncode == 1
     assert answer.stderr.count("\n") == 1
     assert f"port {taken}" in answer.stderr
-    assert "another port" in answer.stderr
+    assert answer.stderr.endswith("choose another port with --port\n")
 
 
 def test_too_few_files_are_named_in_one_sentence_and_not_met_under_way(tmp_path: Path) -> None:
@@ -138,6 +138,7 @@ def test_a_chosen_page_port_that_is_taken_is_refused(taken: int) -> None:
     answer = run("serve", "--port=0", f"--page-port={taken}", "--log=memory:")
     assert answer.returncode == 1
     assert str(taken) in answer.stderr
+    assert answer.stderr.endswith("choose another port with --page-port\n")
 
 
 def test_only_the_default_page_port_taken_is_said_and_lived_with(tmp_path: Path) -> None:
@@ -216,6 +217,15 @@ def test_each_option_is_a_variable_and_the_flag_wins(serve: Serve) -> None:
     server = serve("--max-bytes=1000", env=env)
     assert "0 of 7 messages, 0 of 1000 bytes" in server.said()
     assert variable("page_port") == "ROOMCAST_PAGE_PORT"
+
+
+def test_a_bad_variable_is_named_and_a_bad_option_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROOMCAST_MAX_BYTES", "much")
+    bad_variable = run("serve")
+    bad_option = run("serve", "--max-bytes=much")
+    assert (bad_variable.returncode, bad_option.returncode) == (2, 2)
+    assert "Invalid value for 'ROOMCAST_MAX_BYTES'" in bad_variable.stderr
+    assert "Invalid value for '--max-bytes'" in bad_option.stderr
 
 
 def test_unknown_variables_are_named_and_foreign_ones_are_not(serve: Serve) -> None:

@@ -102,9 +102,14 @@ def test_the_readmes_commands_do_what_it_says(tmp_path: Path) -> None:
 
 def test_the_apis_commands_do_what_it_says(serve: Serve) -> None:
     server = serve()
-    publish, follow = blocks(API, "sh")
-    assert json.loads(_shell(publish, server.port))["text"] == "hello"
-    assert "hello" in _shell(follow.replace("curl ", "curl --max-time 1 "), server.port, status=28)
+    publish, follow, resume = (command.replace("curl -N", "curl --max-time 1 -N") for command in blocks(API, "sh"))
+    stored = json.loads(_shell(publish, server.port))
+    assert stored["text"] == "hello"
+    assert "hello" in _shell(follow, server.port, status=28)
+    seen = re.sub("Last-Event-ID: [^']+", f"Last-Event-ID: {stored['id']}", resume)
+    said = _shell(seen, server.port, status=28)
+    assert 'data: {"replayed":0}' in said
+    assert "gap" not in said
 
 
 def test_the_errors_that_the_docs_show_are_the_errors_given(server: Running) -> None:

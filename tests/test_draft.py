@@ -159,6 +159,15 @@ def test_all_that_is_wrong_is_named_at_once(body: str, pointers: list[str]) -> N
     assert refused(body, Invalid) == pointers
 
 
+@pytest.mark.parametrize("number", ["[[-1e999]]", "1" * 4301])
+def test_a_number_that_others_cannot_read_is_refused_in_words_of_ours(number: str) -> None:
+    with pytest.raises(Invalid) as refusal:
+        parse(with_data(number))
+    [fault] = refusal.value.faults
+    assert fault.detail.startswith("has a number that others cannot read: beyond a double's range")
+    assert "$" not in fault.detail
+
+
 @pytest.mark.parametrize(
     ("written", "meant"),
     [

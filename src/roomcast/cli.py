@@ -50,6 +50,13 @@ class GroupedOption(click.Option):
             return None
         return super().value_from_envvar(ctx)
 
+    def get_error_hint(self, ctx: click.Context | None) -> str:
+        # Whoever set a variable, maybe in another file, looks for that name and not for the option's.
+        given_by = ctx and ctx.get_parameter_source(self.name or "")
+        if given_by is click.core.ParameterSource.ENVIRONMENT:
+            return f"'{self.envvar}'"
+        return super().get_error_hint(ctx)
+
 
 def _options(command: click.Command) -> click.Command:
     command.params[:0] = [_option(field) for field in dataclasses.fields(Settings)]
@@ -119,7 +126,7 @@ def _leave_at_a_signal() -> None:
         signal.signal(number, lambda *_: os._exit(0))
 
 
-@main.command()
+@main.command(short_help="Attack the server at URL: does a promise break?")
 @click.argument("url")
 @click.option("--minutes", default=1.0, show_default=True, type=FiniteRange(min=0, min_open=True))
 @click.option("--followers", default=100, show_default=True, type=click.IntRange(1, 15_000))

@@ -27,6 +27,9 @@ _MAX_FAULTS = 100
 """Against a body that is wrong in 100,000 places: naming them all would hold up the loop for seconds."""
 _MAX_NAME = 64
 """The longest name that is compared with known ones, and quoted."""
+_UNREADABLE = (
+    "has a number that others cannot read: beyond a double's range, or an integer of more than 4,300 digits"
+)
 RESERVED_TYPES = ("gap", "live", "open", "error", "message")
 
 # `$` also matches before a final line feed in Python, hence the look-ahead behind it; JavaScript agrees.
@@ -139,8 +142,8 @@ def _compact(data: bytes, at: str) -> Raw:
     """`data` as it was written, without its white space."""
     try:
         _any.decode(data)  # Raw was skipped over, not checked: bad UTF-8, 1e999, lone surrogates
-    except msgspec.ValidationError as error:
-        raise _invalid([Fault(at, f"has a number that others cannot read: {error}")]) from None
+    except msgspec.ValidationError:
+        raise _invalid([Fault(at, _UNREADABLE)]) from None
     if _too_deep(data):
         detail = f"it is nested deeper than {MAX_NESTING} levels"
         raise Malformed(f"{at} is not JSON that everybody can read: {detail}", [Fault(at, detail)])
@@ -196,8 +199,8 @@ def _check_count(batch: Sequence[Any]) -> None:
 def _decoded(body: bytes, at: str = "") -> Any:
     try:
         return _any.decode(body)
-    except msgspec.ValidationError as error:  # a number that no client could read
-        raise _invalid([Fault(at, str(error))]) from None
+    except msgspec.ValidationError:
+        raise _invalid([Fault(at, _UNREADABLE)]) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(error, at) from None
 

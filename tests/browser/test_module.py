@@ -14,6 +14,7 @@ from playwright.sync_api import BrowserContext, Page, Request, Route
 
 from tests.conftest import Serve, require
 from tests.running import PATIENCE, Running, wait_for
+from tests.test_docs import blocks
 
 ROOT = Path(__file__).parents[2]
 MODULE = ROOT / "src/roomcast/page/roomcast.js"
@@ -117,6 +118,16 @@ def test_three_lines_follow_and_publish_from_another_origin(somewhere: Page, ser
     )
     assert heard[0] == heard[1]
     assert heard[0]["text"] == "moin"
+
+
+@pytest.mark.parametrize("snippet", [0, 1], ids=["EventSource", "roomcast.js"])
+def test_the_readmes_scripts_work_in_a_page_of_another_origin(
+    somewhere: Page, server: Running, snippet: int
+) -> None:
+    script = blocks((ROOT / "README.md").read_text(), "js")[snippet].replace("http://localhost:8080", server.url)
+    server.publish("was geht ab in buxtehude?", user="ada")
+    with somewhere.expect_console_message(lambda line: "ada was geht ab in buxtehude?" in line.text):
+        somewhere.add_script_tag(content=script, type="module")
 
 
 def test_every_type_is_heard_and_the_end_of_the_replay(somewhere: Page, server: Running) -> None:

@@ -1,4 +1,4 @@
-"""docs/cli.md shows each command's help as it is, and its examples are understood."""
+"""docs/cli.md shows each command's help as it is, and its examples and the README's are understood."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from roomcast.cli import main
 from roomcast.commands import COMMANDS
 from tests.commands.shell import run
 
-PAGE = (Path(__file__).parents[2] / "docs/cli.md").read_text()
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs/cli.md").read_text()
 EXAMPLES = [
-    command
-    for block in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    for command in re.findall(r"roomcast [^|<\n]+", block)
+    *re.findall(r"[`|] ?(roomcast (?!\S+ --help)[^`|\n]+)`", (ROOT / "README.md").read_text()),
+    *(
+        command
+        for block in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+        for command in re.findall(r"roomcast [^|<\n]+", block)
+    ),
 ]
 
 
@@ -37,6 +41,11 @@ def test_the_examples_name_commands_and_options_that_there_are(
     arguments = ["-" if argument == "rooms.ndjson" else argument for argument in arguments]
     with command.make_context(name, arguments) as context:
         assert isinstance(context, click.Context)
+
+
+def test_each_line_of_the_list_of_commands_is_whole_in_a_terminal_of_80_columns() -> None:
+    _, commands = run("--help", COLUMNS="80").stdout.split("Commands:\n")
+    assert "..." not in commands
 
 
 def test_there_are_examples() -> None:

@@ -37,10 +37,10 @@ class Later(click.Command):
 
 COMMANDS = (
     Later("tail", "tail", "Follow rooms: the newest messages, and then each as it comes."),
-    Later("publish", "publish", "Publish a message to a room, or each line of the standard input."),
+    Later("publish", "publish", "Publish a message to a room, or each line of the input."),
     Later("rooms", "rooms", "List the rooms that have messages or followers."),
-    Later("export", "export", "Write what is retained of rooms, each message as a line of JSON."),
+    Later("export", "export", "Write what is retained of rooms, as lines of JSON."),
     Later("import", "importing", "Publish the messages of a file that `export` wrote."),
-    Later("bench", "bench", "Measure the server at URL: followers, messages, and how long they take."),
-    Later("completion", "completion", "Print the script that makes a shell complete commands, options and rooms."),
+    Later("bench", "bench", "Measure the server at URL."),
+    Later("completion", "completion", "Print the script for completion in a shell."),
 )

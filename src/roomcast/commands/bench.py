@@ -45,7 +45,7 @@ _DRAW = 0.5
 def command(
     url: str, headers: dict[str, str], followers: int, rate: float, size: int, seconds: float, rooms: int
 ) -> None:
-    """Measure the server at URL: followers, messages, and how long they take.
+    """Measure the server at URL.
 
     What is published takes its place in the log's retention. Exits with 1 where a message that the server
     acknowledged did not come to a follower, or not once and in order, or was refused. Followers and publishers

@@ -15,7 +15,7 @@ _VARIABLE = "_ROOMCAST_COMPLETE"
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:
-    """Print the script that makes a shell complete commands, options and rooms.
+    """Print the script for completion in a shell.
 
     For bash, in ~/.bashrc: eval "$(roomcast completion bash)"; for zsh, in ~/.zshrc: eval "$(roomcast completion
     zsh)"; for fish: roomcast completion fish > ~/.config/fish/completions/roomcast.fish"""

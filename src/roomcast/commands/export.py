@@ -43,7 +43,7 @@ class NoExport(RoomcastError):
     "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Instead of stdout."
 )
 def command(server: Server, rooms: tuple[str, ...], output: Path | None) -> None:
-    """Write what is retained of rooms, each message as a line of JSON.
+    """Write what is retained of rooms, as lines of JSON.
 
     The oldest comes first. A FILE that exists is gone on with behind its last whole line: after an interruption,
     or every night. What is no longer retained by then is told as a gap, on stderr."""

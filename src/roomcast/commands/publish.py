@@ -46,7 +46,7 @@ def command(
     key: str | None,
     ndjson: bool,
 ) -> None:
-    """Publish a message to a room, or each line of the standard input.
+    """Publish a message to a room, or each line of the input.
 
     Prints the id of a single message. Lines go in batches, each as large as what is there: `tail -f log | roomcast
     publish logs` is prompt, and a long file is quick. Empty lines are left out. Where a line is refused, those

@@ -32,7 +32,7 @@ function snippets(room) {
     ],
     [
       words.python,
-      "from roomcast.client import Client, Message  # pip install roomcast",
+      "from roomcast.client import Client, Message",
       "",
       `with Client(${JSON.stringify(url(""))}) as client:`,
       `    client.publish(${name}, text="moin")`,

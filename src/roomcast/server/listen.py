@@ -140,8 +140,9 @@ def raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def bind(host: str, port: int, slow_after: float) -> Listening:
-    """Listens on all addresses that `host` names, on one port number. Raises `CannotStart`."""
+def bind(host: str, port: int, slow_after: float, option: str) -> Listening:
+    """Listens on all addresses that `host` names, on one port number. Raises `CannotStart`, with the `option` that
+    changes the port."""
     addresses = _addresses(host)
     sockets: list[socket.socket] = []
     try:
@@ -151,7 +152,7 @@ def bind(host: str, port: int, slow_after: float) -> Listening:
     except OSError as error:
         for bound in sockets:
             bound.close()
-        raise CannotStart(_why(error, host, port)) from None
+        raise CannotStart(_why(error, host, port, option)) from None
     return Listening(sockets, port)
 
 
@@ -194,10 +195,10 @@ def _bound(family: int, address: str, port: int, slow_after: float) -> socket.so
     return bound
 
 
-def _why(error: OSError, host: str, port: int) -> str:
+def _why(error: OSError, host: str, port: int, option: str) -> str:
     if error.errno == errno.EADDRINUSE:
-        what_to_do = "stop it, or choose another port with --port or --page-port"
+        what_to_do = f"stop it, or choose another port with {option}"
         return f"port {port} on {host} is taken by another program: {what_to_do}"
     if error.errno == errno.EACCES:
-        return f"port {port} may not be used by this user: choose one from 1024 on"
+        return f"port {port} may not be used by this user: choose one from 1024 on with {option}"
     return f"cannot listen on {host} port {port} ({error.strerror}): use localhost or 0.0.0.0"

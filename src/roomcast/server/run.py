@@ -33,7 +33,7 @@ def run(settings: Settings, *, page_port_chosen: bool) -> None:
         raise CannotStart(
             f"--port and --page-port are both {settings.port}: give one of them another, or --page-port 0"
         )
-    listening = [bind(settings.host, settings.port, settings.slow_after)]
+    listening = [bind(settings.host, settings.port, settings.slow_after, "--port")]
     if settings.page_port:
         listening += _page_port(settings, listening[0].port, page_port_chosen)
     log_to_stderr(settings.log_format, settings.access_log)
@@ -61,11 +61,11 @@ async def _serve(settings: Settings, listening: Sequence[Listening]) -> None:
 
 def _page_port(settings: Settings, port: int, chosen: bool) -> list[Listening]:
     try:
-        return [bind(settings.host, settings.page_port, settings.slow_after)]
+        return [bind(settings.host, settings.page_port, settings.slow_after, "--page-port")]
     except CannotStart as error:
         if chosen:
             raise
-        say(f"roomcast: {error.detail}; until then the page is at / of port {port}")
+        say(f"roomcast: {error.detail}. Here the page is at / of port {port}")
         return []
 
 
