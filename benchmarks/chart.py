@@ -106,7 +106,8 @@ class Bar:
 
     @property
     def kind(self) -> str:
-        return "floor" if self.peer == "floor" else "ours" if self.peer.startswith("roomcast") else "other"
+        kinds = {"floor": "floor", "roomcast": "ours"}
+        return kinds.get(self.peer.partition("-")[0], "other")
 
 
 def _bars(row: Mapping[str, Any] | None, panel: Panel) -> list[Bar]:

@@ -160,7 +160,7 @@ PEERS = {
         Peer(
             name="floor-synced",
             label="C floor, synced",
-            durable="synced, keeps nothing",
+            durable="yes, a sync each",
             command=_synced_floor,
             version=load.compiler,
             missing=_nothing,
