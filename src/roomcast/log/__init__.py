@@ -16,7 +16,7 @@ _BACKENDS = {
     "mongodb+srv": "roomcast.log.mongodb",
 }
 _DRIVERS = ("pymongo", "bson")
-_FORMS = "sqlite:PATH, memory: or mongodb://HOST[:PORT]/serversentevents"
+_FORMS = "sqlite:{}, memory: or mongodb://HOST[:PORT]/serversentevents"
 
 
 async def open_log(url: str, *, retention: Retention, new_epoch: bool = False, synchronous: str = "full") -> Log:
@@ -27,7 +27,8 @@ async def open_log(url: str, *, retention: Retention, new_epoch: bool = False, s
     """
     kind, colon, rest = url.partition(":")
     if not colon or kind not in _BACKENDS:
-        raise LogUnusable(f"{shown(url)!r} names no log: use {_FORMS}.")
+        path = url if not colon and ("/" in url or "." in url) else "PATH"
+        raise LogUnusable(f"{shown(url)!r} names no log: use {_FORMS.format(path)}.")
     if kind == "memory" and rest:  # who names a file wants it kept
         raise LogUnusable(f"{url!r} names no log: memory: has no file; to keep what is published use sqlite:PATH.")
     # Importing reads files, which must not hold up a loop that already serves.
