@@ -375,7 +375,8 @@ def test_a_message_that_is_tried_again_and_again_can_be_taken_back(page: Page, s
     expect(texts(page)).to_have_text(["something else"])
 
 
-def test_a_refused_message_waits_where_something_else_is_being_written(page: Page, server: Running) -> None:
+def refuse_the_example(page: Page, server: Running) -> None:
+    """While the next thought is being written."""
     open_room(page, server)
     held: list[Route] = []
     page.route("**/messages", lambda route: held.append(route))
@@ -385,6 +386,10 @@ def test_a_refused_message_waits_where_something_else_is_being_written(page: Pag
     eventually(page, lambda: held, "the request")
     held[0].continue_()
     expect(page.locator("li.pending .status")).to_contain_text("Not sent:")
+
+
+def test_a_refused_message_waits_where_something_else_is_being_written(page: Page, server: Running) -> None:
+    refuse_the_example(page, server)
     expect(page.locator("#text")).to_have_value("the next thought")
     page.get_by_role("button", name="Discard").click()
     expect(page.locator("li.pending")).to_have_count(0)
@@ -496,15 +501,7 @@ def test_what_is_sent_without_a_network_goes_in_its_order_when_there_is_one(
 
 
 def test_a_refused_message_survives_a_reload(page: Page, server: Running) -> None:
-    open_room(page, server)
-    held: list[Route] = []
-    page.route("**/messages", lambda route: held.append(route))
-    page.locator("#user").fill("u" * 129)
-    page.locator("#user").press("Enter")
-    page.locator("#text").fill("the next thought")
-    eventually(page, lambda: held, "the request")
-    held[0].continue_()
-    expect(page.locator("li.pending .status")).to_contain_text("Not sent:")
+    refuse_the_example(page, server)
     page.unroute("**/messages")
     page.reload()
     expect(page.locator("li.pending .text")).to_have_text(EXAMPLE)

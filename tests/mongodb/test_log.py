@@ -23,12 +23,12 @@ from roomcast.log import open_log as open_any
 from roomcast.log.base import Batch, Loss, Retention
 from roomcast.log.feed import Feed
 from roomcast.log.mongodb import MongoLog
+from roomcast.log.mongodb_chain import out_of_place
 from roomcast.log.mongodb_documents import Entry, key_of
 from roomcast.log.mongodb_open import Store
 from roomcast.log.mongodb_reader import BATCH
 from roomcast.log.mongodb_rooms import NOTHING, Rooms
 from roomcast.log.mongodb_view import Fork, Seen, View
-from roomcast.log.mongodb_writer import out_of_place
 from roomcast.log.shown import shown
 from roomcast.message import Message
 from tests.log.acting import PATIENCE, draft, key, next_batch, publish, rooms, seqs, take, trimmed, until
