@@ -212,6 +212,18 @@ async def test_a_foreign_document_under_a_number_is_named(open_log: Open, databa
         await open_log()
 
 
+async def test_a_foreign_document_beyond_all_numbers_is_no_outage(
+    open_log: Open, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = await open_log()
+    tail = log.tail(0)
+    assert seqs(await publish(log, "a")) == [1]
+    await database.messages.insert_one({"_id": 1e300, "text": "mine"})
+    assert seqs(await publish(await open_log(), "a")) == [2]
+    assert seqs(await take(tail, 2)) == [1, 2]
+    assert not any("is away" in message for message in caplog.messages)
+
+
 async def test_a_new_epoch_goes_on_with_the_next_number(open_log: Open) -> None:
     log = await open_log()
     await publish(log, "a", "b")

@@ -43,22 +43,22 @@ class Reader:
     async def since(self, first: int, limit: int = RANGE_DOCUMENTS) -> list[Entry]:
         """The first documents from the one on that begins with `first`. Cheaper than `range`, which has to look
         for it among those before."""
-        return await self._find(self._messages, {"_id": _from(first)}, ASCENDING, limit)
+        return await self._find(self._messages, {"_id": numbers(first)}, ASCENDING, limit)
 
     async def oldest(self) -> Mark | None:
-        return await self._mark(self._messages, {"_id": _from(1)}, ASCENDING)
+        return await self._mark(self._messages, {"_id": numbers(1)}, ASCENDING)
 
     async def newest(self, session: AsyncClientSession | None = None) -> Mark | None:
-        return await self._mark(self._messages, {"_id": _from(1)}, DESCENDING, session)
+        return await self._mark(self._messages, {"_id": numbers(1)}, DESCENDING, session)
 
     async def latest(self) -> Mark | None:
         """The newest, also one that is not confirmed yet."""
-        return await self._mark(self._store.latest, {"_id": _from(1)}, DESCENDING)
+        return await self._mark(self._store.latest, {"_id": numbers(1)}, DESCENDING)
 
     async def with_keys(self, keys: Sequence[str]) -> Sequence[Entry]:
         """The documents that have these idempotency keys, also those that are not confirmed yet."""
         return await self._find(
-            self._store.latest, {"_id": _from(1), "roomcast.key": {"$in": list(keys)}}, ASCENDING, 0
+            self._store.latest, {"_id": numbers(1), "roomcast.key": {"$in": list(keys)}}, ASCENDING, 0
         )
 
     async def get(self, seq: int) -> Message | None:
@@ -102,7 +102,7 @@ class Reader:
         newest = rooms.newest_of(room)
         if newest.seq <= trimmed:
             return newest
-        oldest = _one(await self._find(self._messages, {"_id": _from(1), "room": room}, ASCENDING, 1))
+        oldest = _one(await self._find(self._messages, {"_id": numbers(1), "room": room}, ASCENDING, 1))
         if oldest is None:  # gone since
             return newest
         index = next(n for n, message in enumerate(oldest.messages) if message.room == room)
@@ -110,7 +110,7 @@ class Reader:
 
     async def seek_newest(self, rooms: frozenset[str], count: int, end: int) -> int | None:
         """The seq of the oldest of the newest `count` messages up to `end`."""
-        query = {"_id": _from(1, end), "room": {"$in": sorted(rooms)}}
+        query = {"_id": numbers(1, end), "room": {"$in": sorted(rooms)}}
         # One more: the first of them may reach beyond the end.
         entries = await self._find(self._messages, query, DESCENDING, count + 1)
         seqs = [m.seq for e in entries for m in reversed(e.messages) if m.room in rooms and m.seq <= end]
@@ -119,12 +119,12 @@ class Reader:
     async def last_before(self, time: int) -> Mark | None:
         """The newest document stored before a time (ms)."""
         # Walked from the end: who asks asks for what is recent.
-        query = {"_id": _from(1), "timestamp": {"$lt": DatetimeMS(time)}}
+        query = {"_id": numbers(1), "timestamp": {"$lt": DatetimeMS(time)}}
         return await self._mark(self._messages, query, DESCENDING)
 
     async def rooms(self, rooms: Rooms, trimmed: int) -> Sequence[RoomStats]:
         steps: list[Mapping[str, Any]] = [
-            {"$match": {"_id": _from(1)}},
+            {"$match": {"_id": numbers(1)}},
             {"$unwind": "$room"},
             {"$group": {"_id": "$room", "messages": {"$sum": 1}}},
         ]
@@ -172,13 +172,14 @@ def ours(read: Callable[[Document], T], document: Document) -> T:
         ) from error
 
 
-def _from(first: int, last: int = _NO_END) -> dict[str, Int64]:
+def numbers(first: int, last: int = _NO_END) -> dict[str, Int64]:
+    """The bracket around every query's `_id`."""
     return {"$gte": Int64(first), "$lte": Int64(last)}
 
 
 def _holding(seq: int, last: int = _NO_END) -> dict[str, Any]:
     """The documents from the one on that holds `seq`; the bracket lets an index find them."""
-    return {"_id": _from(max(1, seq - BATCH + 1), last), "roomcast.last": {"$gte": Int64(seq)}}
+    return {"_id": numbers(max(1, seq - BATCH + 1), last), "roomcast.last": {"$gte": Int64(seq)}}
 
 
 def _one(entries: Sequence[Entry]) -> Entry | None:

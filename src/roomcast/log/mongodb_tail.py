@@ -15,7 +15,6 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
-from bson import Int64
 from pymongo import CursorType
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 
@@ -26,7 +25,7 @@ from roomcast.log.feed import Feed
 from roomcast.log.mongodb_documents import Entry, Mark, from_document
 from roomcast.log.mongodb_errors import AWAY, unavailable
 from roomcast.log.mongodb_open import Store, Tuning, warn_of_caps
-from roomcast.log.mongodb_reader import RANGE_DOCUMENTS, Reader, ours
+from roomcast.log.mongodb_reader import RANGE_DOCUMENTS, Reader, numbers, ours
 from roomcast.log.mongodb_rooms import Rooms
 from roomcast.log.mongodb_view import Fork, View
 
@@ -174,7 +173,7 @@ class Follower:
         assert view
         cursor = self._store.messages.find(
             # With the newest that was seen: on an empty result a cursor ends at once.
-            {"_id": {"$gte": Int64(max(1, view.seen.first))}},
+            {"_id": numbers(max(1, view.seen.first))},
             cursor_type=CursorType.TAILABLE_AWAIT,
             batch_size=self._tuning.first_batch,
         ).max_await_time_ms(self._tuning.await_ms)
