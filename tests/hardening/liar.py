@@ -63,7 +63,7 @@ class Honest:
         return now
 
     def often(self) -> bool:
-        """True now and then: what is told to one follower may be lost with its connection."""
+        """True now and then: what one client is told may be lost with its connection."""
         self.told += self.newest >= _CHANGE
         return self.told % 5 == 1
 
@@ -245,7 +245,7 @@ class HasRoomForFew(Honest):
 class LosesAcknowledged(Honest):
     def store(self, message: Message, seq: int) -> Message:
         stored = super().store(message, seq)
-        if self.once():
+        if self.often():
             self.stored.remove(stored)
         return stored
 
@@ -358,7 +358,7 @@ class BatchesWithHoles(Honest):
 
 class StoresWhatItRefuses(Honest):
     def status(self, messages: Sequence[Message]) -> int:
-        return 503 if self.often() else 201  # one alone may be on a connection that its publisher cut
+        return 503 if self.often() else 201
 
 
 class ForgetsKeys(Honest):
@@ -378,7 +378,7 @@ class ChangesTheEpoch(Honest):
 class GoesBackInTime(Honest):
     def store(self, message: Message, seq: int) -> Message:
         stored = super().store(message, seq)
-        if self.once():
+        if self.often():
             stored["timestamp"] = "2026-11-21T06:27:00.000000Z"
         return stored
 
