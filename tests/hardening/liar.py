@@ -28,7 +28,6 @@ class Honest:
         self.gone: list[Message] = []
         """What is trimmed, for the gaps."""
         self.keys: dict[str, list[Message]] = {}
-        self.lied = False
         self.told = 0
         self._news = asyncio.Condition()
 
@@ -55,12 +54,6 @@ class Honest:
                 task.cancel()
             await asyncio.gather(*tasks)
             await asyncio.sleep(0)  # so that the transports are closed
-
-    def once(self) -> bool:
-        """True a single time, when there is something to spoil."""
-        now = not self.lied and self.newest >= _CHANGE
-        self.lied = self.lied or now
-        return now
 
     def often(self) -> bool:
         """True now and then: what one client is told may be lost with its connection."""
@@ -370,7 +363,7 @@ class ForgetsKeys(Honest):
 
 class ChangesTheEpoch(Honest):
     def number(self, count: int) -> list[int]:
-        if self.once():
+        if self.newest >= _CHANGE:
             self.epoch = "other"
         return super().number(count)
 
