@@ -37,7 +37,7 @@ def to_json(values: object) -> str:
 
 
 def pack(messages: Sequence[Message]) -> dict[str, str | bytes]:
-    """The parameters of `insert_messages`."""
+    """The messages among the parameters of `step`."""
     ends = accumulate(len(message.body) for message in messages)
     heads = [(*m[:5], end - len(m.body) + 1, len(m.body)) for m, end in zip(messages, ends, strict=True)]
     return {"heads": to_json(heads), "bodies": b"".join([message.body for message in messages])}

@@ -1,7 +1,7 @@
 """The log in a SQLite file: the default, for one server. Lives on the event loop and calls SQLite off it.
 
 One thread writes and one reads, each with its own connection and one job at a time: readers never wait for
-the writer (WAL), and no other thread touches a connection.
+the writer (WAL), and no other thread touches a connection before its own has ended.
 """
 
 from __future__ import annotations

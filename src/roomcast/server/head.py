@@ -1,8 +1,8 @@
 """The head of a request, parsed by httptools once for all requests that begin with the same bytes.
 
 Who publishes over a connection that is kept sends the same head each time, and a crowd that comes in differs in
-nothing but its body, if that. To parse a head is a sixth of a publish, and a parser for each connection two thirds
-of its memory.
+nothing but its body, if that. To parse a head is a sixth of a publish, and a parser half of the memory of a
+connection that waits for its next request.
 """
 
 from __future__ import annotations
