@@ -18,9 +18,9 @@ import httpx_sse
 import sseclient
 from httpx_sse._decoders import SSEDecoder, SSELineDecoder
 
-from roomcast.message import Message
-from roomcast.wire.decode import Decoder
-from roomcast.wire.encode import EventStream
+from roomcast.client.decode import Decoder
+from roomcast.delivery.wire import EventStream
+from roomcast.model.message import Message
 
 MESSAGES = 2_000
 TURNS = 30

@@ -19,22 +19,22 @@ from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from typing import Any, NamedTuple, cast
 
-from roomcast.draft import parse_json
-from roomcast.hub import Hub
-from roomcast.log.base import Retention
+from roomcast.api import query as negotiate
+from roomcast.delivery.engine import Engine
+from roomcast.delivery.hub import Hub
+from roomcast.delivery.wire import WIRES, Wire
+from roomcast.http.connection import SocketConnection
+from roomcast.http.cors import Cors
+from roomcast.http.direct import Direct, Follow, Publish
+from roomcast.log.append_queue import Request
 from roomcast.log.memory import MemoryLog
-from roomcast.log.pending import Request
-from roomcast.log.sqlite import EMPTY_ROOMS, open_log
-from roomcast.log.sqlite_open import open_database
-from roomcast.log.sqlite_writer import Writer
-from roomcast.message import Draft, Message
-from roomcast.server.connection import SocketConnection
-from roomcast.server.cors import Cors
-from roomcast.server.direct import Direct, Follow, Publish
-from roomcast.server.lifecycle import Service
-from roomcast.settings import Settings
-from roomcast.wire import negotiate
-from roomcast.wire.encode import WIRES, Wire
+from roomcast.log.sqlite.log import EMPTY_ROOMS, open_log
+from roomcast.log.sqlite.opening import open_database
+from roomcast.log.sqlite.writer import Writer
+from roomcast.model.draft import parse_json
+from roomcast.model.message import Draft, Message
+from roomcast.model.retention import Retention
+from roomcast.model.settings import Settings
 
 Call = Callable[[], object]
 
@@ -307,13 +307,13 @@ def _direct(runner: asyncio.Runner | None = None) -> Iterator[Direct]:
             yield direct
         return
     settings = Settings(log="memory:", max_messages=RETAINED, heartbeat=3600)
-    service = runner.run(Service.open(settings))
+    service = runner.run(Engine.open(settings))
     runner.run(_filled(service))
     yield Direct(service, Cors(settings.allow_origin))
     runner.run(service.close())
 
 
-async def _filled(service: Service) -> None:
+async def _filled(service: Engine) -> None:
     await service.log.append([DRAFT] * RETAINED)
     await service.tail.reached((await service.log.bounds()).newest)
 

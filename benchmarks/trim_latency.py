@@ -15,8 +15,9 @@ import time
 from pathlib import Path
 
 from roomcast.log import open_log
-from roomcast.log.base import Log, Retention
-from roomcast.message import Draft
+from roomcast.log.base import Log
+from roomcast.model.message import Draft
+from roomcast.model.retention import Retention
 
 BODY = b'{"user":"anonymous","text":"was geht ab in buxtehude?"}'
 FILL_BATCH = 1_000

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from roomcast.cli import variable
-from roomcast.server.app import ROUTES
-from roomcast.server.metrics import ENDINGS, GAPS
-from roomcast.settings import Settings
+from roomcast.cli.main import variable
+from roomcast.http.app import ROUTES
+from roomcast.http.metrics import ENDINGS, GAPS
+from roomcast.model.settings import Settings
 from tests.conftest import Serve
 from tests.running import PATIENCE, Running
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
-from tests.commands.shell import Program
+from tests.cli.shell import Program
 from tests.running import start_roomcast
 
 WIDTH, LINE, LEFT, TOP = 8.4, 20, 16, 52

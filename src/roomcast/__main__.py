@@ -1,5 +1,5 @@
 """`python -m roomcast`."""
 
-from roomcast.cli import main
+from roomcast.cli.main import main
 
 main(prog_name="roomcast")

@@ -18,7 +18,7 @@ import pytest
 
 from roomcast.client import AsyncClient, Client, Gap, Live, Message, Pause, Refused, Unreachable, request
 from roomcast.client.source import Source
-from roomcast.errors import Gone, Invalid, KeyReused, LogUnavailable, NotFound, TooLarge
+from roomcast.model.errors import Gone, Invalid, KeyReused, LogUnavailable, NotFound, TooLarge
 from tests.client.conftest import MakeClient
 from tests.client.scene import Scene, aside
 from tests.conftest import Serve
@@ -468,15 +468,15 @@ def test_importing_the_client_imports_no_server_and_serving_no_client() -> None:
     server = [
         "roomcast.server",
         "roomcast.log",
-        "roomcast.hub",
-        "roomcast.settings",
+        "roomcast.delivery.hub",
+        "roomcast.model.settings",
         "starlette",
         "uvicorn",
         "apsw",
     ]
     for modules, banned in (
         ("roomcast.client, roomcast.client.sse", server),
-        ("roomcast.cli, roomcast.server.run, roomcast.server.live", ["httpx", "httpcore", "roomcast.client"]),
+        ("roomcast.cli.main, roomcast.serve.run, roomcast.embed", ["httpx", "httpcore", "roomcast.client"]),
     ):
         done = subprocess.run(
             [sys.executable, "-c", program.format(modules, banned)],

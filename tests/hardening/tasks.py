@@ -10,7 +10,7 @@ from tests.running import Running, wait_for
 TELLING = """
 import asyncio, signal, sys
 signal.signal(signal.SIGUSR1, lambda *_: print("tasks:", len(asyncio.all_tasks()), file=sys.stderr, flush=True))
-from roomcast.cli import main
+from roomcast.cli.main import main
 main()
 """
 """The program that does; what comes before it changes the server."""

@@ -32,7 +32,9 @@ ENOUGH = 2.0
 """Seconds after which the impatient server has ended whatever takes too long."""
 
 _IMPATIENT = """
-from roomcast.server import http, listen, publish
+from roomcast.http import http1 as http
+from roomcast.serve import listen
+from roomcast.api import publish
 http.HEAD_SECONDS = publish.BODY_SECONDS = 1.0
 listen._TICKS_A_LOOK = 1
 """

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from roomcast.cli import main
+from roomcast.cli.main import main
 from tests.conftest import Serve
 from tests.hardening.process import resident_bytes, tcp_bytes
 from tests.hardening.sink import build_sink, run_sink

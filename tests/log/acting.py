@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from roomcast.log.base import Batch, Idempotency, Log
-from roomcast.message import Draft, Message
+from roomcast.model.message import Draft, Message
 
 PATIENCE = 10
 """Seconds after which a state that does not come has failed the test."""

@@ -13,8 +13,11 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
 from roomcast import tasks
-from roomcast.log import memory, mongodb, sqlite
-from roomcast.log.base import Log, Retention
+from roomcast.log import memory
+from roomcast.log.base import Log
+from roomcast.log.mongodb import log as mongodb
+from roomcast.log.sqlite import log as sqlite
+from roomcast.model.retention import Retention
 from tests.mongodb.database import REAL, TUNING, fresh_name
 
 Open = Callable[..., Awaitable[Log]]

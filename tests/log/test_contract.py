@@ -7,10 +7,10 @@ from itertools import count
 
 import pytest
 
-from roomcast.errors import KeyReused, LogUnavailable, TooLarge
-from roomcast.log import numbering
+from roomcast.log import sequencer
 from roomcast.log.base import Bounds, Log, Loss, Page, RoomStats, Start
-from roomcast.message import Message
+from roomcast.model.errors import KeyReused, LogUnavailable, TooLarge
+from roomcast.model.message import Message
 from tests.log.acting import draft, key, next_batch, publish, rooms, seqs, take, trimmed
 from tests.log.conftest import Open
 
@@ -21,7 +21,7 @@ STRANGE = ['"quoted"', "Zürich\u2028", "a'; --", "🚀", "\\u0000", "%s {0}", "
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The time in ms, as its one entry."""
     time = [1_000]
-    monkeypatch.setattr(numbering, "clock", lambda: time[0] * 1_000_000)
+    monkeypatch.setattr(sequencer, "clock", lambda: time[0] * 1_000_000)
     return time
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from roomcast.errors import LogUnusable
 from roomcast.log import open_log
-from roomcast.log.base import Retention
+from roomcast.model.errors import LogUnusable
+from roomcast.model.retention import Retention
 
 
 async def test_a_log_is_opened_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,15 +21,19 @@ from typing import Any
 import apsw
 import pytest
 
-from roomcast.errors import LogUnavailable, LogUnusable
-from roomcast.log import feed, group_commit, numbering, pending, sqlite, sqlite_known, sqlite_open
-from roomcast.log.base import Bounds, Loss, Retention
-from roomcast.log.pending import Request
-from roomcast.log.queries import QUERIES
-from roomcast.log.sqlite import SqliteLog
-from roomcast.log.sqlite_reader import _arms
-from roomcast.log.sqlite_state import State
-from roomcast.log.sqlite_writer import TRIM_BESIDE, Committed, Writer
+from roomcast.log import append_queue as pending
+from roomcast.log import consumers, sequencer
+from roomcast.log.append_queue import Request
+from roomcast.log.base import Bounds, Loss
+from roomcast.log.sqlite import group_commit, opening, write_cache
+from roomcast.log.sqlite import log as sqlite
+from roomcast.log.sqlite.log import SqliteLog
+from roomcast.log.sqlite.queries import QUERIES
+from roomcast.log.sqlite.reader import _arms
+from roomcast.log.sqlite.state import State
+from roomcast.log.sqlite.writer import TRIM_BESIDE, Committed, Writer
+from roomcast.model.errors import LogUnavailable, LogUnusable
+from roomcast.model.retention import Retention
 from tests import disks
 from tests.log.acting import PATIENCE, draft, key, publish, rooms, seqs, take, trimmed, until
 
@@ -98,9 +102,9 @@ async def test_ids_go_on_after_everything_was_trimmed(reopen: Reopen) -> None:
 
 
 async def test_times_never_fall_across_a_restart(reopen: Reopen, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numbering, "clock", lambda: 5_000_000_000)
+    monkeypatch.setattr(sequencer, "clock", lambda: 5_000_000_000)
     await publish(await reopen(), "a")
-    monkeypatch.setattr(numbering, "clock", lambda: 3_000_000_000)
+    monkeypatch.setattr(sequencer, "clock", lambda: 3_000_000_000)
     [message] = await publish(await reopen(), "a")
     assert message.stored_at == 5_000
 
@@ -161,8 +165,8 @@ async def test_no_acknowledged_message_is_lost_by_kill_9(reopen: Reopen, path: P
 PUBLISHER = """
 import asyncio, sys
 from roomcast.log import open_log
-from roomcast.log.base import Retention
-from roomcast.message import Draft
+from roomcast.model.retention import Retention
+from roomcast.model.message import Draft
 
 async def publish(log, n):
     while True:
@@ -210,7 +214,7 @@ def foreign_database(path: Path) -> None:
 
 def newer_version(path: Path) -> None:
     connection = apsw.Connection(str(path))
-    connection.execute(f"PRAGMA application_id = {sqlite_open.APPLICATION_ID}; PRAGMA user_version = 99")
+    connection.execute(f"PRAGMA application_id = {opening.APPLICATION_ID}; PRAGMA user_version = 99")
     connection.close()
 
 
@@ -331,9 +335,9 @@ async def test_an_older_database_is_brought_to_the_version_of_today(
 ) -> None:
     log = await reopen()
     stored = await publish(log, "a")
-    scripts = (*sqlite_open.MIGRATIONS, "ALTER TABLE rooms ADD COLUMN topic TEXT; CREATE TABLE later (x)")
+    scripts = (*opening.MIGRATIONS, "ALTER TABLE rooms ADD COLUMN topic TEXT; CREATE TABLE later (x)")
     with monkeypatch.context() as tomorrow:
-        tomorrow.setattr(sqlite_open, "MIGRATIONS", scripts)
+        tomorrow.setattr(opening, "MIGRATIONS", scripts)
         log = await reopen()
         assert list((await log.read(rooms("a"), 0, 10)).messages) == stored
         assert seqs(await publish(log, "b")) == [2]
@@ -347,9 +351,9 @@ async def test_a_migration_that_fails_leaves_the_database_as_it_was(
     reopen: Reopen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored = await publish(await reopen(), "a")
-    scripts = (*sqlite_open.MIGRATIONS, "DELETE FROM messages; CREATE TABLE messages (x)")
+    scripts = (*opening.MIGRATIONS, "DELETE FROM messages; CREATE TABLE messages (x)")
     with monkeypatch.context() as tomorrow:
-        tomorrow.setattr(sqlite_open, "MIGRATIONS", scripts)
+        tomorrow.setattr(opening, "MIGRATIONS", scripts)
         with pytest.raises(LogUnusable, match="already exists"):
             await reopen()
     assert list((await (await reopen()).read(rooms("a"), 0, 10)).messages) == stored
@@ -418,8 +422,8 @@ async def test_a_disk_that_is_full_at_the_start_is_named(reopen: Reopen, small_d
 async def test_a_write_ahead_log_that_somebody_kept_from_being_emptied_is_small_again(
     reopen: Reopen, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_open, "CHECKPOINT_PAGES", 10)
-    monkeypatch.setattr(sqlite_open, "WAL_BYTES", 100_000)
+    monkeypatch.setattr(opening, "CHECKPOINT_PAGES", 10)
+    monkeypatch.setattr(opening, "WAL_BYTES", 100_000)
     log = await reopen()
     await publish(log, "a")
     reading = apsw.Connection(str(path))
@@ -434,7 +438,7 @@ async def test_a_write_ahead_log_that_somebody_kept_from_being_emptied_is_small_
 async def test_who_holds_the_file_is_waited_for_once(
     reopen: Reopen, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_open, "BUSY_MS", 10)
+    monkeypatch.setattr(opening, "BUSY_MS", 10)
     log = await reopen()
     monkeypatch.setattr(Writer, "_take_back", lambda self: pytest.fail("there was nothing to take back"))
     other = apsw.Connection(str(path))
@@ -534,7 +538,7 @@ async def test_a_crowd_is_committed_in_groups(
 async def test_a_tail_far_behind_reads_what_is_no_longer_held_for_it(
     log: SqliteLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "RECENT_BYTES", 100)
+    monkeypatch.setattr(consumers, "RECENT_BYTES", 100)
     tail = log.tail(0)
     for _ in range(50):
         await log.append([draft(), draft("b")])
@@ -588,7 +592,7 @@ async def test_a_commit_that_trims_is_one_statement(reopen: Reopen) -> None:
 async def test_what_is_known_of_many_rooms_is_bounded_and_right(
     reopen: Reopen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_known, "ROOMS", 3)
+    monkeypatch.setattr(write_cache, "ROOMS", 3)
     log = await reopen()
     for _ in range(3):
         await publish(log, *"abcdefgh")

@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from roomcast.errors import KeyReused, TooLarge
-from roomcast.log.base import Appended, Batch, Idempotency, Log, Loss, Retention
-from roomcast.message import Draft, Message
+from roomcast.log.base import Appended, Batch, Idempotency, Log, Loss
+from roomcast.model.errors import KeyReused, TooLarge
+from roomcast.model.message import Draft, Message
+from roomcast.model.retention import Retention
 from tests.log.acting import next_batch, trimmed
 from tests.log.conftest import BACKENDS
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from roomcast.log.mongodb_open import Document, Tuning
+from roomcast.log.mongodb.opening import Document, Tuning
 from tests.running import PATIENCE, wait_for
 
 from pymongo.asynchronous.cursor import AsyncCursor  # isort: skip

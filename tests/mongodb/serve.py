@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from roomcast.cli import main
-from roomcast.log import mongodb
-from roomcast.log.mongodb_open import Tuning
+from roomcast.cli.main import main
+from roomcast.log.mongodb import log as mongodb
+from roomcast.log.mongodb.opening import Tuning
 from tests.mongodb.database import TUNING
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from itertools import chain, groupby
 import httpx
 import pytest
 
-from roomcast.log import mongodb
-from roomcast.log.base import Retention
-from roomcast.log.mongodb_open import Tuning
+from roomcast.log.mongodb import log as mongodb
+from roomcast.log.mongodb.opening import Tuning
+from roomcast.model.retention import Retention
 from tests.log.acting import draft, seqs
 from tests.mongodb.conftest import Serve
 from tests.mongodb.database import TUNING, FerretDB, fresh_name

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from roomcast import tasks
-from roomcast.errors import LogUnavailable, LogUnusable
-from roomcast.log import mongodb
-from roomcast.log.base import Retention
-from roomcast.log.mongodb import MongoLog
+from roomcast.log.mongodb import log as mongodb
+from roomcast.log.mongodb.log import MongoLog
+from roomcast.model.errors import LogUnavailable, LogUnusable
+from roomcast.model.retention import Retention
 from tests.log.acting import PATIENCE, draft, key, publish, rooms, seqs, take, until
 from tests.mongodb.database import TUNING, compact, fresh_name
 from tests.mongodb.proxy import Proxy, error

@@ -16,21 +16,23 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import AutoReconnect
 
 from roomcast import tasks
-from roomcast.draft import MAX_BATCH
-from roomcast.errors import LogRestarted, LogUnavailable, LogUnusable, TooLarge
-from roomcast.log import mongodb, mongodb_state
 from roomcast.log import open_log as open_any
-from roomcast.log.base import Batch, Loss, Retention
-from roomcast.log.feed import Feed
-from roomcast.log.mongodb import MongoLog
-from roomcast.log.mongodb_chain import out_of_place
-from roomcast.log.mongodb_documents import Entry, key_of
-from roomcast.log.mongodb_open import Store
-from roomcast.log.mongodb_reader import BATCH
-from roomcast.log.mongodb_rooms import NOTHING, Rooms
-from roomcast.log.mongodb_view import Fork, Seen, View
-from roomcast.log.shown import shown
-from roomcast.message import Message
+from roomcast.log.base import Batch, Loss
+from roomcast.log.consumers import Consumers
+from roomcast.log.mongodb import log as mongodb
+from roomcast.log.mongodb import state as mongodb_state
+from roomcast.log.mongodb.chain import out_of_place
+from roomcast.log.mongodb.documents import Entry, key_of
+from roomcast.log.mongodb.log import MongoLog
+from roomcast.log.mongodb.opening import Store
+from roomcast.log.mongodb.reader import BATCH
+from roomcast.log.mongodb.rooms import NOTHING, Rooms
+from roomcast.log.mongodb.view import Fork, Seen, View
+from roomcast.log.redact import redact
+from roomcast.model.draft import MAX_BATCH
+from roomcast.model.errors import LogRestarted, LogUnavailable, LogUnusable, TooLarge
+from roomcast.model.message import Message
+from roomcast.model.retention import Retention
 from tests.log.acting import PATIENCE, draft, key, next_batch, publish, rooms, seqs, take, trimmed, until
 from tests.mongodb.database import TUNING, compact
 
@@ -318,7 +320,7 @@ async def until_counted(database: Database, seq: int) -> None:
 
 
 def test_a_document_that_follows_another_one_than_we_read_is_a_fork() -> None:
-    view = View(Feed(0, 0, fetch=None, delivered=lambda: None), Rooms([], NOTHING, 0), {}, 0)  # type: ignore[arg-type]
+    view = View(Consumers(0, 0, fetch=None, delivered=lambda: None), Rooms([], NOTHING, 0), {}, 0)  # type: ignore[arg-type]
     assert view.absorb(entry(1, nonce=11, after=0))
     assert view.absorb(entry(2, nonce=12, after=11))
     assert view.absorb(entry(2, nonce=12, after=11))
@@ -449,7 +451,7 @@ async def test_a_wrong_password_is_refused_in_a_sentence_that_does_not_repeat_it
     with pytest.raises(LogUnusable, match="refuses the user or the password") as refused:
         await open_any(url, retention=Retention())
     assert "hunter2" not in str(refused.value)
-    assert shown(url) == mongodb_url.replace("://", "://somebody@") + "/x"
+    assert redact(url) == mongodb_url.replace("://", "://somebody@") + "/x"
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ from functools import partial
 
 import pytest
 
-from roomcast.log import mongodb_turns
-from roomcast.log.mongodb_open import Store
-from roomcast.log.mongodb_turns import _ALONE, _COUNTER, Turns
+from roomcast.log.mongodb import ticket_lock as mongodb_turns
+from roomcast.log.mongodb.opening import Store
+from roomcast.log.mongodb.ticket_lock import _ALONE, _COUNTER, TicketLock
 from tests.log.acting import until
 from tests.running import PATIENCE
 
-New = Callable[[], Turns]
+New = Callable[[], TicketLock]
 
 
 @pytest.fixture
@@ -22,20 +22,20 @@ async def process(url: str) -> AsyncIterator[New]:
     """Makes the turns of another process on the same database."""
     stores: list[Store] = []
 
-    def new() -> Turns:
+    def new() -> TicketLock:
         stores.append(Store(url))
-        return Turns(stores[-1])
+        return TicketLock(stores[-1])
 
     yield new
     for store in stores:
         await store.close()
 
 
-async def queued(turns: Turns) -> bool:
+async def queued(turns: TicketLock) -> bool:
     return turns._waiting
 
 
-async def in_time(turns: Turns) -> int:
+async def in_time(turns: TicketLock) -> int:
     async with asyncio.timeout(PATIENCE):
         return await turns.begin()
 

@@ -8,7 +8,7 @@ from typing import Any
 import schemathesis
 from schemathesis.generation import GenerationMode
 
-from roomcast.message import MessageId
+from roomcast.model.message import MessageId
 
 _numbers = count()
 

@@ -18,8 +18,8 @@ from tests.running import PATIENCE, Running, start_roomcast
 
 BODY = b'{"room":"a","text":"x"}'
 _WITHOUT_FRONT = """
-from roomcast.cli import main
-from roomcast.server import listen
+from roomcast.cli.main import main
+from roomcast.serve import listen
 class Alone(listen.HttpProtocol):
     def __init__(self, direct, outbox, *args, **kwargs):
         super().__init__(*args, **kwargs)

@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from roomcast.server.head import Head, parse
+from roomcast.http.head import Head, parse
 from tests.raw import post, request
 
 HEAD = post(b"{}")[:-2]

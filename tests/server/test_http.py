@@ -315,7 +315,7 @@ def test_a_log_line_is_one_line_that_does_nothing_to_a_terminal(server: Running)
 _IMPATIENT = (
     "from roomcast.server import front, http, listen, publish;"
     "http.HEAD_SECONDS = publish.BODY_SECONDS = 1.5; listen._TICKS_A_LOOK = 1;"
-    "from roomcast.cli import main; main()"
+    "from roomcast.cli.main import main; main()"
 )
 
 

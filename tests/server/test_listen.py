@@ -7,11 +7,11 @@ import socket
 
 import pytest
 
-from roomcast.errors import CannotStart, LogUnavailable, LogUnusable
+from roomcast.delivery.engine import Engine
 from roomcast.log.memory import MemoryLog
-from roomcast.server.lifecycle import Service
-from roomcast.server.listen import Listening, serve
-from roomcast.settings import Settings
+from roomcast.model.errors import CannotStart, LogUnavailable, LogUnusable
+from roomcast.model.settings import Settings
+from roomcast.serve.listen import Listening, serve
 from tests.running import PATIENCE
 
 SETTINGS = Settings(log="memory:")
@@ -22,7 +22,7 @@ async def test_a_server_that_can_take_no_connections_says_so_and_ends() -> None:
     closed = socket.socket()
     closed.close()
 
-    async def started(service: Service) -> None:
+    async def started(service: Engine) -> None:
         raise AssertionError("it did not start")
 
     before = asyncio.all_tasks()
@@ -40,4 +40,4 @@ async def test_a_log_that_opens_and_then_does_not_answer_is_named_in_one_sentenc
 
     monkeypatch.setattr(MemoryLog, "bounds", fail)
     with pytest.raises(LogUnusable, match="The disk fails"):
-        await Service.open(SETTINGS)
+        await Engine.open(SETTINGS)

@@ -1,4 +1,4 @@
-"""roomcast in someone else's program: the examples under uvicorn with real signals, and `Live` by itself."""
+"""roomcast in someone else's program: the examples under uvicorn with real signals, and `Embedded` by itself."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import httpx
 import pytest
 
 import roomcast
-from roomcast.errors import Invalid, LogUnavailable, LogUnusable
-from roomcast.server.live import Live
+from roomcast.embed import Embedded
+from roomcast.model.errors import Invalid, LogUnavailable, LogUnusable
 from tests.observer import Observer
 from tests.running import PATIENCE, Running, start_uvicorn, wait_for
 
@@ -183,13 +183,13 @@ def test_behind_a_middleware_that_wraps_everything_followers_come_and_go(tmp_pat
         running.kill()
 
 
-# `Live` by itself, called as a host calls it.
+# `Embedded` by itself, called as a host calls it.
 
 
 class Call:
     """A host's request to an ASGI application, and the client behind it."""
 
-    def __init__(self, app: Live, target: str = "/messages?room=orders", **scope: Any) -> None:
+    def __init__(self, app: Embedded, target: str = "/messages?room=orders", **scope: Any) -> None:
         path, _, query = target.partition("?")
         self.scope = {
             "type": "http",
@@ -239,7 +239,7 @@ class Call:
 
 
 @pytest.fixture
-async def live() -> AsyncIterator[Live]:
+async def live() -> AsyncIterator[Embedded]:
     async with roomcast.app(log="memory:") as live:
         yield live
 
@@ -252,13 +252,13 @@ async def nothing_left() -> AsyncIterator[None]:
     assert asyncio.all_tasks() == before
 
 
-async def followers(live: Live) -> float:
+async def followers(live: Embedded) -> float:
     call = Call(live, "/metrics")
     await call.task
     return float(re.findall(rb"^roomcast_followers (\S+)", call.body, re.MULTILINE)[0])
 
 
-async def test_a_client_that_leaves_leaves_nothing_behind(live: Live) -> None:
+async def test_a_client_that_leaves_leaves_nothing_behind(live: Embedded) -> None:
     async with nothing_left():
         call = await Call(live).live()
         call.gone.set()
@@ -266,7 +266,7 @@ async def test_a_client_that_leaves_leaves_nothing_behind(live: Live) -> None:
     assert await followers(live) == 0
 
 
-async def test_a_host_that_raises_in_send_is_taken_for_a_client_that_left(live: Live) -> None:
+async def test_a_host_that_raises_in_send_is_taken_for_a_client_that_left(live: Embedded) -> None:
     async with nothing_left():
         call = await Call(live).live()
         call.send_error = OSError("the client is gone")
@@ -275,7 +275,7 @@ async def test_a_host_that_raises_in_send_is_taken_for_a_client_that_left(live: 
     assert await followers(live) == 0
 
 
-async def test_a_host_that_cancels_is_obeyed(live: Live) -> None:
+async def test_a_host_that_cancels_is_obeyed(live: Embedded) -> None:
     async with nothing_left():
         call = await Call(live).live()
         call.task.cancel()
@@ -285,9 +285,9 @@ async def test_a_host_that_cancels_is_obeyed(live: Live) -> None:
 
 
 async def test_a_stuck_client_holds_little_memory_and_no_one_up(
-    live: Live, monkeypatch: pytest.MonkeyPatch
+    live: Embedded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("roomcast.server.live.DRAIN_SECONDS", 0.01)
+    monkeypatch.setattr("roomcast.embed.DRAIN_SECONDS", 0.01)
     async with nothing_left():
         stuck, other = await Call(live).live(), await Call(live).live()
         stuck.stuck.set()
@@ -305,7 +305,7 @@ async def test_a_stuck_client_holds_little_memory_and_no_one_up(
         assert not stuck.ended
 
 
-async def test_a_slow_client_gets_everything_in_order(live: Live) -> None:
+async def test_a_slow_client_gets_everything_in_order(live: Embedded) -> None:
     call = await Call(live).live()
     text = "x" * 10_000
     for number in range(100):
@@ -315,7 +315,7 @@ async def test_a_slow_client_gets_everything_in_order(live: Live) -> None:
     call.task.cancel()
 
 
-async def test_a_stream_that_begins_while_draining_ends_at_once(live: Live) -> None:
+async def test_a_stream_that_begins_while_draining_ends_at_once(live: Embedded) -> None:
     await live.drain()
     call = Call(live)
     await call.task
@@ -364,7 +364,7 @@ async def test_as_the_whole_application_it_opens_and_closes_with_its_lifespan() 
         await live.publish("orders", text="late")
 
 
-async def lifespan(live: Live) -> list[Any]:
+async def lifespan(live: Embedded) -> list[Any]:
     asked: asyncio.Queue[Any] = asyncio.Queue()
     said: list[Any] = []
     asked.put_nowait({"type": "lifespan.startup"})
@@ -425,7 +425,7 @@ async def test_two_of_them_keep_apart() -> None:
 
 
 @pytest.mark.parametrize("key", ["", "two words", "é", "x" * 129])
-async def test_a_bad_idempotency_key_is_refused_as_over_http(live: Live, key: str) -> None:
+async def test_a_bad_idempotency_key_is_refused_as_over_http(live: Embedded, key: str) -> None:
     with pytest.raises(Invalid):
         await live.publish("orders", text="one", idempotency_key=key)
 
@@ -433,18 +433,18 @@ async def test_a_bad_idempotency_key_is_refused_as_over_http(live: Live, key: st
 @pytest.mark.parametrize(
     "fields", [{"data": float("nan")}, {"data": {"x": float("inf")}}, {"data": object()}, {"text": "\ud800"}]
 )
-async def test_what_json_cannot_say_is_refused_and_not_changed(live: Live, fields: dict[str, Any]) -> None:
+async def test_what_json_cannot_say_is_refused_and_not_changed(live: Embedded, fields: dict[str, Any]) -> None:
     with pytest.raises(Invalid):
         await live.publish("a", **fields)
     assert (await live.publish("a", data={"büro": [1.5, None]}))["data"] == {"büro": [1.5, None]}
 
 
-async def test_the_same_call_with_the_same_key_is_stored_once(live: Live) -> None:
+async def test_the_same_call_with_the_same_key_is_stored_once(live: Embedded) -> None:
     once = await live.publish("orders", text="one", idempotency_key="k")
     assert await live.publish("orders", text="one", idempotency_key="k") == once
 
 
-async def test_a_mount_with_letters_beyond_ascii_is_quoted(live: Live) -> None:
+async def test_a_mount_with_letters_beyond_ascii_is_quoted(live: Embedded) -> None:
     call = Call(live, "/café/openapi.json", root_path="/café")
     await call.task
     assert json.loads(call.body)["servers"] == [{"url": "/caf%C3%A9"}]

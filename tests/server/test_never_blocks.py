@@ -9,7 +9,9 @@ from pathlib import Path
 from tests.observer import Observer
 from tests.running import Running
 
-_STRICT = "from blockbuster import BlockBuster; BlockBuster().activate(); from roomcast.cli import main; main()"
+_STRICT = (
+    "from blockbuster import BlockBuster; BlockBuster().activate(); from roomcast.cli.main import main; main()"
+)
 _JSON = {"Accept": "application/json"}
 
 

@@ -30,8 +30,8 @@ TRIMMED_FAST = 400
 ROOMS = ["a", "b", "c", "quiet"]
 _SERVE = """
 import sys
-from roomcast.cli import main
-from roomcast.hub import Hub
+from roomcast.cli.main import main
+from roomcast.delivery.hub import Hub
 Hub.__init__.__defaults__ = (int(sys.argv.pop(1)),)
 main()
 """

@@ -10,13 +10,13 @@ import httpx
 
 from roomcast.client import messages, request
 from roomcast.client.call import AGAIN_ON, Call
+from roomcast.client.decode import Event
 from roomcast.client.driver import OnOpen, OnPause
 from roomcast.client.http import Ask, Auth, Given, Headers, Http, Options, Proxy
 from roomcast.client.messages import Gap, Live, Message, Page, Publication, Room
 from roomcast.client.request import UNSET, Replay, Since
 from roomcast.client.source import Source
 from roomcast.client.sse import EventSource
-from roomcast.wire.decode import Event
 
 
 class Follower:
@@ -60,7 +60,7 @@ class Client:
     tried again where the server is away. `max_delay`: seconds between two connections of a stream at most. `more`
     goes to httpx's client, such as `verify`.
 
-    Requests raise the server's own errors (`roomcast.errors`: `Invalid`, `TooLarge`, `KeyReused`, …),
+    Requests raise the server's own errors (`roomcast.model.errors`: `Invalid`, `TooLarge`, `KeyReused`, …),
     `Unreachable` where there was no answer in time, and `Refused` where it is none of roomcast's."""
 
     def __init__(

@@ -14,10 +14,10 @@ from typing import Any
 import anyio
 import httpx
 
+from roomcast.client.decode import Comment, Event
 from roomcast.client.errors import MAX_EXPLANATION, Busy, Closed
 from roomcast.client.http import Ask, AsyncHttp, Http, shut_down
 from roomcast.client.source import Pause, Source, is_final
-from roomcast.wire.decode import Comment, Event
 
 OnOpen = Callable[[httpx.Response], object]
 OnPause = Callable[[Pause], object]

@@ -1,4 +1,4 @@
-"""What the client raises beside the server's own errors (`roomcast.errors`), and how an answer becomes one.
+"""What the client raises beside the server's own errors (`roomcast.model.errors`), and how an answer becomes one.
 
 An answer that explains itself (RFC 9457) with one of roomcast's problem types is raised as the class of that type:
 what `await live.publish(...)` raises in the server's process, `client.publish(...)` raises as well.
@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import msgspec
 
-from roomcast import errors
-from roomcast.errors import Fault, RoomcastError
+from roomcast.model import errors
+from roomcast.model.errors import Fault, RoomcastError
 
 MAX_EXPLANATION = 64 * 1024
 """Bytes of a refusal that are read."""

@@ -9,8 +9,8 @@ from typing import Any, NotRequired, TypedDict
 import msgspec
 from msgspec import Raw, Struct
 
+from roomcast.client.decode import Event
 from roomcast.client.errors import Refused
-from roomcast.wire.decode import Event
 
 
 class Publication(TypedDict):

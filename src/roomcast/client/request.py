@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from roomcast.client.http import Ask
-from roomcast.errors import Fault, Invalid
+from roomcast.model.errors import Fault, Invalid
 
 Since = str | datetime | timedelta
 """An RFC 3339 time or a duration such as `10m`, as the API has it, or Python's own (a time with its zone)."""

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import httpx
 
+from roomcast.client.decode import MAX_BLOCK, Comment, Decoder, Event, Item, Retry
 from roomcast.client.errors import Busy, content_type, refusal, retry_after
-from roomcast.wire.decode import MAX_BLOCK, Comment, Decoder, Event, Item, Retry
 
 _LEAST = 0.1
 """Seconds that the first pause after an error is spread over at least, where the server wants none."""

@@ -17,11 +17,11 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeVar, overload
 
+from roomcast.client.decode import MAX_BLOCK, Comment, Endless, Event
 from roomcast.client.driver import AsyncDriver, Driver, OnOpen, OnPause
 from roomcast.client.errors import Refused
 from roomcast.client.http import Ask, AsyncGiven, AsyncHttp, Auth, Given, Headers, Http, Options, Proxy
 from roomcast.client.source import Pause, Source
-from roomcast.wire.decode import MAX_BLOCK, Comment, Endless, Event
 
 __all__ = [
     "AsyncEventSource",

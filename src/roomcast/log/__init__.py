@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from importlib import import_module
 
-from roomcast.errors import LogUnusable
-from roomcast.log.base import Log, Retention
-from roomcast.log.shown import shown
+from roomcast.log.base import Log
+from roomcast.log.redact import redact
+from roomcast.model.errors import LogUnusable
+from roomcast.model.retention import Retention
 
 _BACKENDS = {
-    "sqlite": "roomcast.log.sqlite",
+    "sqlite": "roomcast.log.sqlite.log",
     "memory": "roomcast.log.memory",
-    "mongodb": "roomcast.log.mongodb",
-    "mongodb+srv": "roomcast.log.mongodb",
+    "mongodb": "roomcast.log.mongodb.log",
+    "mongodb+srv": "roomcast.log.mongodb.log",
 }
 _DRIVERS = ("pymongo", "bson")
 _FORMS = "sqlite:{}, memory: or mongodb://HOST[:PORT]/serversentevents"
@@ -28,7 +29,7 @@ async def open_log(url: str, *, retention: Retention, new_epoch: bool = False, s
     kind, colon, rest = url.partition(":")
     if not colon or kind not in _BACKENDS:
         path = url if not colon and ("/" in url or "." in url) else "PATH"
-        raise LogUnusable(f"{shown(url)!r} names no log: use {_FORMS.format(path)}.")
+        raise LogUnusable(f"{redact(url)!r} names no log: use {_FORMS.format(path)}.")
     if kind == "memory" and rest:  # who names a file wants it kept
         raise LogUnusable(f"{url!r} names no log: memory: has no file; to keep what is published use sqlite:PATH.")
     # Importing reads files, which must not hold up a loop that already serves.

@@ -16,15 +16,8 @@ from asyncio import Future
 from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple, Protocol
 
-from roomcast.message import Draft, Message
-
-
-class Retention(NamedTuple):
-    """One cap for the log; the oldest messages beyond either go."""
-
-    max_messages: int = 10_000
-    max_bytes: int = 5_000_000
-    """The sum of the stored bodies."""
+from roomcast.model.message import Draft, Message
+from roomcast.model.retention import Retention
 
 
 class Idempotency(NamedTuple):

@@ -11,12 +11,13 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from heapq import merge
 from itertools import islice, takewhile
 
-from roomcast.errors import LogUnavailable, RoomcastError
-from roomcast.log.base import Appended, Batch, Bounds, Idempotency, Page, Retention, RoomStats, Start
-from roomcast.log.feed import Feed
-from roomcast.log.losses import Trimmed, losses_between, losses_since, watermark
-from roomcast.log.numbering import Kept, Key, Numbering, now
-from roomcast.message import Draft, Message, new_epoch
+from roomcast.log.base import Appended, Batch, Bounds, Idempotency, Page, RoomStats, Start
+from roomcast.log.consumers import Consumers
+from roomcast.log.sequencer import Kept, Key, Sequencer, now
+from roomcast.log.trimming import Trimmed, losses_between, losses_since, watermark
+from roomcast.model.errors import LogUnavailable, RoomcastError
+from roomcast.model.message import Draft, Message, new_epoch
+from roomcast.model.retention import Retention
 
 PAGE_BYTES = 256 * 1024
 EMPTY_ROOMS = 10_000
@@ -96,7 +97,7 @@ class MemoryLog:
         self._trimmed = 0
         self._bytes = 0
         self._closed = False
-        self._feed = Feed(0, 0, self._fetch, self._trim_and_tell)
+        self._feed = Consumers(0, 0, self._fetch, self._trim_and_tell)
 
     def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None = None) -> asyncio.Future[Appended]:
         answer: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
@@ -108,7 +109,7 @@ class MemoryLog:
 
     def _append(self, drafts: Sequence[Draft], idempotency: Idempotency | None) -> Appended:
         self._check_open()
-        numbering = Numbering(
+        numbering = Sequencer(
             self.retention,
             self._newest,
             now(self._newest_at),

@@ -1,0 +1,285 @@
+"""`/openapi.json`: the API as OpenAPI 3.1, put together from the rules that publishing is checked by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from roomcast.api.query import MAX_LIMIT, MAX_ROOMS
+from roomcast.http import page
+from roomcast.model.draft import MAX_BATCH, Publication, RoomName
+from roomcast.version import __version__
+
+Json = dict[str, Any]
+
+_ID = {"type": "string", "pattern": "^[a-z0-9]{4,12}-(0|[1-9][0-9]{0,17})$", "examples": ["k3v9qa-1042"]}
+_DURATION = {
+    "type": "string",
+    "pattern": "^(?=.)([0-9]{1,9}d)?([0-9]{1,9}h)?([0-9]{1,9}m)?([0-9]{1,9}s)?$",
+    "examples": ["10m"],
+}
+_TIME = {"type": "string", "format": "date-time"}
+
+
+def document(root_path: str = "") -> Json:
+    """The description of the API as served under `root_path`."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "roomcast",
+            "version": __version__,
+            "summary": "Post to a room; every follower of the room has it a millisecond later.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": root_path or "/"}],
+        "paths": {
+            "/messages": {"get": _follow(), "head": _head(_follow()), "post": _publish()},
+            "/messages/{id}": {"get": _message(), "head": _head(_message())},
+            **{path: {"get": get, "head": _head(get)} for path, get in _others().items()},
+        },
+        "components": {"schemas": _schemas(), "responses": _problem_responses()},
+    }
+
+
+def _schemas() -> Json:
+    _, components = msgspec.json.schema_components([Publication], ref_template="#/components/schemas/{name}")
+    publication = components["Publication"]
+    publication["description"] = "A message as its publisher writes it."
+    publication["anyOf"] = [{"required": ["text"]}, {"required": ["data"]}]
+    fields = publication["properties"]
+    return {
+        "Publication": publication,
+        "Message": {
+            "type": "object",
+            "required": ["id", "room", "user", "timestamp"],
+            "properties": {"id": _ID, **{n: _plain(f) for n, f in fields.items()}, "timestamp": _TIME},
+        },
+        "Gap": {
+            "type": "object",
+            "description": "Messages of `rooms` after `after` that are, or may be, no longer retained.",
+            "required": ["after", "resumes_at", "rooms", "lost_at_most", "reason"],
+            "properties": {
+                "after": {"type": ["string", "null"]},
+                "resumes_at": {"type": ["string", "null"]},
+                "rooms": {"type": "array", "items": {"type": "string"}},
+                "lost_at_most": {"type": ["integer", "null"], "minimum": 1},
+                "reason": {"enum": ["trimmed", "epoch", "future", "malformed"]},
+            },
+        },
+        "Page": {
+            "type": "object",
+            "required": ["messages", "position", "gap"],
+            "properties": {
+                "messages": {"type": "array", "items": _ref("Message")},
+                "position": _ID,
+                "gap": {"anyOf": [_ref("Gap"), {"type": "null"}]},
+            },
+        },
+        "Problem": {
+            "type": "object",
+            "description": "RFC 9457.",
+            "required": ["type", "title", "status", "detail", "errors"],
+            "properties": {
+                "type": {"type": "string"},
+                "title": {"type": "string"},
+                "status": {"type": "integer"},
+                "detail": {"type": "string"},
+                "errors": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "required": ["pointer", "detail"],
+                        "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
+                    },
+                },
+            },
+        },
+    }
+
+
+def _publish() -> Json:
+    batch = {"type": "array", "minItems": 1, "maxItems": MAX_BATCH, "items": _ref("Publication")}
+    stored = {"oneOf": [_ref("Message"), {"type": "array", "items": _ref("Message")}]}
+    answer = {
+        "headers": {"Location": {"schema": {"type": "string"}, "description": "The first message's URL."}},
+        "content": {"application/json": {"schema": stored}},
+    }
+    return {
+        "operationId": "publish",
+        "summary": "Publish a message, or a batch that is stored whole or not at all.",
+        "parameters": [
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "description": "The same key and request again stores nothing and answers as the first time.",
+                "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$"},
+            }
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"oneOf": [_ref("Publication"), batch]},
+                    "example": {"text": "was geht ab in buxtehude?", "room": "developers"},
+                },
+                "application/x-ndjson": {"schema": {"type": "string", "description": "One message a line."}},
+            },
+        },
+        "responses": {
+            "201": {"description": "Stored, durably.", **answer},
+            "200": {"description": "Stored before, under the same Idempotency-Key.", **answer},
+            **_problems(400, 408, 413, 415, 422, 503),
+        },
+    }
+
+
+def _follow() -> Json:
+    stream = {"schema": {"type": "string", "description": "Messages and the events gap and live."}}
+    return {
+        "operationId": "follow",
+        "summary": "Follow rooms: what is retained, then what comes; or a page of it as JSON.",
+        "parameters": [
+            {
+                "name": "room",
+                "in": "query",
+                "required": True,
+                "description": "Repeat it to follow several rooms.",
+                "style": "form",
+                "explode": True,
+                "schema": {"type": "array", "minItems": 1, "maxItems": MAX_ROOMS, "items": _type(RoomName)},
+            },
+            _header("Last-Event-ID", "Resume after this id; what a browser's EventSource sends by itself."),
+            _query("last_event_id", {"type": "string"}, "The same, for clients that cannot set headers."),
+            _query("after", {"type": "string"}, "The same, as pages name it."),
+            _query("since", {"anyOf": [_DURATION, _TIME]}, "Start with the first message stored at "
+                   "or after this RFC 3339 time, or so long ago. Not together with replay."),
+            _query("replay", {"type": "string", "pattern": "^(all|none|[0-9]{1,9})$", "default": "all"},
+                   "Start with all that is retained, with nothing, or with the newest N."),
+            _query("before", _ID, "Pages only: end before this id."),
+            _query("limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 100},
+                   "Pages only: how many messages at most."),
+        ],
+        "responses": {
+            "200": {
+                "description": "A stream that goes on, or a page.",
+                "headers": {"Link": {"schema": {"type": "string"}, "description": "RFC 8288: prev, next."}},
+                "content": {
+                    "text/event-stream": stream,
+                    "application/x-ndjson": stream,
+                    "application/json": {"schema": _ref("Page")},
+                },
+            },
+            **_problems(406, 422, 503),
+        },
+    }  # fmt: skip
+
+
+def _message() -> Json:
+    return {
+        "operationId": "message",
+        "summary": "One message.",
+        "parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}],
+        "responses": {**_ok("application/json", _ref("Message")), **_problems(404, 410, 503)},
+    }
+
+
+def _others() -> dict[str, Json]:
+    room = {
+        "type": "object",
+        "required": ["room", "messages", "newest", "newest_at", "followers"],
+        "properties": {
+            "room": {"type": "string"},
+            "messages": {"type": "integer", "description": "Retained."},
+            "newest": {"type": ["string", "null"]},
+            "newest_at": {"type": ["string", "null"], "format": "date-time"},
+            "followers": {"type": "integer", "description": "Streams of this process."},
+        },
+    }
+    rooms = {
+        "type": "object",
+        "required": ["rooms"],
+        "properties": {"rooms": {"type": "array", "items": room}},
+    }
+    status = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
+    ready = {
+        "type": "object",
+        "required": ["status", "position", "writable"],
+        "properties": {
+            "status": {"const": "ok"},
+            "position": {"type": "string", "description": "The id of the newest message delivered."},
+            "writable": {"type": "boolean", "description": "Whether the last write to the log succeeded."},
+            "detail": {"type": "string", "description": "Why it did not."},
+        },
+    }
+    text = {"type": "string"}
+    not_ready = {"503": {"description": "Not now.", "content": {"application/json": {"schema": status}}}}
+    return {
+        "/rooms": _get("rooms", "The rooms.", _ok("application/json", rooms), 503),
+        "/healthz": _get("healthz", "Whether the process answers.", _ok("application/json", status)),
+        "/readyz": _get("readyz", "Whether the log answers and the tail is current.",
+                        {**_ok("application/json", ready), **not_ready}),
+        "/metrics": _get("metrics", "Prometheus metrics.", _ok("text/plain", text), 503),
+        "/openapi.json": _get("describe", "This document.", _ok("application/json", {"type": "object"})),
+        "/": _get("page", "The page.", _ok("text/html", text)),
+        "/roomcast.js": _get("module", "Follows and publishes, for any page.", _ok("text/javascript", text)),
+        "/page/{name}": {
+            **_get("asset", "A file of the page.", {"200": {"description": "The file."}}, 404),
+            "parameters": [
+                {"name": "name", "in": "path", "required": True, "schema": {"enum": sorted(page.names())}}
+            ],
+        },
+    }  # fmt: skip
+
+
+def _get(name: str, summary: str, responses: Json, *problems: int) -> Json:
+    return {"operationId": name, "summary": summary, "responses": {**responses, **_problems(*problems)}}
+
+
+def _ok(media_type: str, schema: Json) -> Json:
+    return {"200": {"description": "As asked.", "content": {media_type: {"schema": schema}}}}
+
+
+def _head(get: Json) -> Json:
+    """The same without bodies."""
+    responses = {status: {"description": "The headers of GET."} for status in get["responses"]}
+    return {**get, "operationId": f"{get['operationId']}Head", "responses": responses}
+
+
+def _problems(*statuses: int) -> Json:
+    names = {503: "Unavailable"}
+    return {str(status): {"$ref": f"#/components/responses/{names.get(status, 'Problem')}"} for status in statuses}
+
+
+def _problem_responses() -> Json:
+    content = {"application/problem+json": {"schema": _ref("Problem")}}
+    retry_after = {"schema": {"type": "integer"}, "description": "Seconds after which to try again."}
+    return {
+        "Problem": {"description": "What is wrong and what to do.", "content": content},
+        "Unavailable": {
+            "description": "The log does not answer now.",
+            "headers": {"Retry-After": retry_after},
+            "content": content,
+        },
+    }
+
+
+def _ref(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _type(rule: Any) -> Json:
+    return msgspec.json.schema(rule)
+
+
+def _plain(field: Json) -> Json:
+    """A stored field without its default, which only a publisher may rely on."""
+    return {name: value for name, value in field.items() if name != "default"}
+
+
+def _query(name: str, schema: Json, description: str) -> Json:
+    return {"name": name, "in": "query", "schema": schema, "description": description}
+
+
+def _header(name: str, description: str) -> Json:
+    return {"name": name, "in": "header", "schema": {"type": "string"}, "description": description}

@@ -1,0 +1,246 @@
+"""What a request for a stream or a page asks for: its rooms, where it starts, and in which format.
+
+Everything is data in, data out; the errors raised here are the only ones before a stream starts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import NamedTuple, TypeVar
+from urllib.parse import parse_qsl
+
+from roomcast.model.draft import check, near_miss
+from roomcast.model.errors import Fault, Invalid, NotAcceptable
+
+T = TypeVar("T")
+
+MAX_ROOMS = 64
+MAX_LIMIT = 1_000
+STREAM, LINES, PAGE = "text/event-stream", "application/x-ndjson", "application/json"
+FORMATS = (STREAM, LINES, PAGE)
+"""In the order that wins between equals."""
+PARAMETERS = ("room", "last_event_id", "since", "replay", "after", "before", "limit")
+
+_CACHED_BYTES = 256
+"""Longer ones are read anew each time: a cache of them would be a place to fill the memory from outside."""
+_MAX_PARAMETERS = 1_000
+"""Against a query of 20,000 names: looking for near misses would hold up the loop."""
+
+_DURATION = re.compile(r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?", re.ASCII)
+_TIME = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:(?:[0-5]\d|60)(?:\.\d+)?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII
+)
+_COUNT = re.compile(r"[0-9]{1,9}")
+_QUALITY = re.compile(r"0?\.[0-9]+|0\.?|1(\.0*)?")  # Java's HttpURLConnection sends q=.2
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Everything(NamedTuple):
+    """`replay=all`: all that is retained."""
+
+
+class Newest(NamedTuple):
+    """`replay=N`; `replay=none` is 0."""
+
+    limit: int
+
+
+class Since(NamedTuple):
+    """`since=`: from the first message stored at or after this time, in ms since 1970."""
+
+    time: int
+
+
+class Ago(NamedTuple):
+    """`since=` with a duration: from the first message that was stored no longer ago, in ms."""
+
+    time: int
+
+
+class After(NamedTuple):
+    """A `Last-Event-ID`, just as the client sent it."""
+
+    id: str
+
+
+Origin = Everything | Newest | Since | Ago | After
+
+
+class Query(NamedTuple):
+    """A request for messages."""
+
+    rooms: frozenset[str]
+    origin: Origin
+    before: str | None
+    """Pages only: the id that the page ends before."""
+    limit: int
+
+
+def _parameters(query_string: bytes) -> Sequence[tuple[str, str]]:
+    """What a query string names. What is not UTF-8 in a `room` stays visible (as PEP 383 has it), to be refused;
+    anywhere else it is replaced. Raises `Invalid` on far too many names."""
+    text = query_string.decode(errors="surrogateescape")
+    try:
+        pairs = parse_qsl(text, True, errors="surrogateescape", max_num_fields=_MAX_PARAMETERS)
+    except ValueError:
+        raise Invalid(f"the query has more than {_MAX_PARAMETERS} parameters") from None
+    return [(n, v) if n == "room" else (_readable(n), _readable(v)) for n, v in pairs]
+
+
+def _readable(text: str) -> str:
+    return text.encode(errors="surrogateescape").decode(errors="replace")
+
+
+def query(query_string: bytes, last_event_id: str) -> Query:
+    """What the query string and the `Last-Event-ID` header (empty where there is none, and as clients send it that
+    have none) say. Raises `Invalid`, naming each parameter."""
+    read = _query if len(query_string) <= _CACHED_BYTES else _query.__wrapped__
+    asked = read(query_string)
+    last_event_id = last_event_id.strip(" \t")  # llhttp leaves it behind a value (RFC 9110, section 5.5)
+    return asked._replace(origin=After(last_event_id)) if last_event_id else asked
+
+
+def preferred(accept: str) -> str:
+    """The format that an `Accept` header (RFC 9110, section 12.5.1) wants most. Raises `NotAcceptable`."""
+    read = _preferred if len(accept) <= _CACHED_BYTES else _preferred.__wrapped__
+    return read(accept)
+
+
+# A crowd that reconnects asks the same few things; read once, they also share one set of rooms in memory.
+@lru_cache(1024)
+def _query(query_string: bytes) -> Query:
+    pairs = _parameters(query_string)
+    faults: list[Fault] = [*_near_misses(pairs)]
+    given = _Given(pairs, faults)
+    rooms = given.rooms()
+    origin = given.origin()
+    before = given.once("before", str)
+    limit = given.once("limit", _limit)
+    if faults:
+        raise Invalid(f"{faults[0].pointer[1:]} {faults[0].detail}", faults)
+    return Query(rooms, origin, before, 100 if limit is None else limit)
+
+
+@lru_cache(1024)
+def _preferred(accept: str) -> str:
+    if not accept.strip():
+        return STREAM
+    ranges = [_media_range(part) for part in accept.split(",")]
+    # A browser that navigates names text/html first and takes */*: it is shown the stream.
+    ranked = [(*_quality(format, ranges), -rank, format) for rank, format in enumerate(FORMATS)]
+    quality, _, _, format = max(ranked)
+    if not quality:
+        raise NotAcceptable(f"this is offered as {', '.join(FORMATS)}; Accept was {accept[:200]!r}")
+    return format
+
+
+def _media_range(part: str) -> tuple[str, float]:
+    media, *parameters = (p.strip().lower() for p in part.split(";"))
+    for parameter in parameters:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "q":
+            return media, _q(value.strip())
+    return media, 1.0
+
+
+def _q(value: str) -> float:
+    return float(value) if _QUALITY.fullmatch(value) else 0.0
+
+
+def _quality(format: str, ranges: Sequence[tuple[str, float]]) -> tuple[float, bool]:
+    """The quality of a format, given by the most specific range, and whether that names the format itself."""
+    masks = {"*": 0, "*/*": 0, format.split("/")[0] + "/*": 1, format: 2}
+    specific, quality = max(((masks[m], q) for m, q in ranges if m in masks), default=(0, 0.0))
+    return quality, specific == 2
+
+
+def _near_misses(parameters: Sequence[tuple[str, str]]) -> list[Fault]:
+    """Other names are ignored (a cache-buster, a token), a misspelt one is not: it would be silently lost."""
+    unknown = {name for name, _ in parameters} - set(PARAMETERS)
+    hints = {name: near_miss(name, PARAMETERS) for name in unknown}
+    return [Fault(f"/{n}", f"is not known: did you mean {hint}?") for n, hint in hints.items() if hint]
+
+
+class _Given:
+    """The parameters of one request, read one by one; what is wrong gathers in `faults`."""
+
+    def __init__(self, parameters: Sequence[tuple[str, str]], faults: list[Fault]) -> None:
+        self.faults = faults
+        self.values: dict[str, list[str]] = {}
+        for name, value in parameters:
+            self.values.setdefault(name, []).append(value)
+
+    def rooms(self) -> frozenset[str]:
+        rooms = self.values.get("room", [])
+        if not 1 <= len(rooms) <= MAX_ROOMS:
+            self.faults.append(Fault("/room", f"is given {len(rooms)} times: follow 1 to {MAX_ROOMS} rooms"))
+        self.faults += [Fault("/room", wrong) for room in rooms[:MAX_ROOMS] if (wrong := _room_fault(room))]
+        return frozenset(rooms)
+
+    def once(self, name: str, read: Callable[[str], T]) -> T | None:
+        values = self.values.get(name, [])
+        if len(values) > 1:
+            self.faults.append(Fault(f"/{name}", "is given more than once"))
+        try:
+            return read(values[0]) if values else None
+        except ValueError as error:
+            self.faults.append(Fault(f"/{name}", str(error)))
+            return None
+
+    def origin(self) -> Origin:
+        replay = self.once("replay", _replay)
+        since = self.once("since", _since)
+        resumed = [v for name in ("last_event_id", "after") if (v := self.once(name, str)) is not None]
+        if "since" in self.values and "replay" in self.values:
+            self.faults.append(Fault("/since", "cannot be given together with replay"))
+        return next((After(v) for v in resumed if v), None) or since or replay or Everything()
+
+
+def _room_fault(room: str) -> str | None:
+    try:
+        room.encode()
+    except UnicodeEncodeError:
+        return "is not UTF-8"
+    return check("room", room)
+
+
+def _replay(value: str) -> Origin:
+    if value == "all":
+        return Everything()
+    if value == "none":
+        return Newest(0)
+    if not _COUNT.fullmatch(value):
+        raise ValueError("must be all, none, or how many of the newest messages")
+    return Newest(int(value))
+
+
+def _since(value: str) -> Since | Ago:
+    if (duration := _DURATION.fullmatch(value)) and value:
+        days, hours, minutes, seconds = (int(part or 0) for part in duration.groups())
+        return Ago((((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1000)
+    with contextlib.suppress(ValueError):  # a month 13
+        if _TIME.fullmatch(value):
+            return Since(_milliseconds(value))
+    # `+` in a query string is a space, the commonest reason for this refusal
+    raise ValueError(
+        "must be an RFC 3339 time such as 2026-11-22T06:27:00Z (with + written as %2B) or a duration "
+        "such as 10m, 2h or 1h30m"
+    )
+
+
+def _milliseconds(value: str) -> int:
+    """Rounded up: no message stored before that time is at or after it."""
+    leap = value[17:19] == "60"
+    moment = datetime.fromisoformat((value[:17] + "59" + value[19:] if leap else value).upper())
+    # Not by timestamp(): as a float, many a .123 comes out as 122.9999 ms.
+    return max(0, -((_EPOCH - moment) // timedelta(milliseconds=1)) + (1000 if leap else 0))
+
+
+def _limit(value: str) -> int:
+    if not _COUNT.fullmatch(value) or not 1 <= int(value) <= MAX_LIMIT:
+        raise ValueError(f"must be a number from 1 to {MAX_LIMIT}")
+    return int(value)

@@ -1,0 +1,159 @@
+"""A whole run: followers come, messages are posted at a pace, and what is late is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+
+from roomcast.cli.load.address import Address
+from roomcast.cli.load.figures import Figures
+from roomcast.cli.load.listener import Listener
+from roomcast.cli.load.poster import Poster
+from roomcast.client.errors import bad_tls
+from roomcast.model.errors import RoomcastError
+
+_POSTERS = 16
+"""Connections that publish: as many messages as may be on their way to the disk at once."""
+_AT_ONCE = 64
+"""Followers that connect at the same time."""
+_SPARE = 64
+"""Files that are not followers."""
+_LATE = 15.0
+"""Seconds that a follower may take to come (back), or to be given what it lacks."""
+_LOOK = 0.02
+_PAUSE = 0.5
+"""Seconds until a post without an answer is sent again."""
+
+
+class Unmeasurable(RoomcastError):
+    """There is nothing to measure."""
+
+    kind = "unmeasurable"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked for."""
+
+    followers: int = 100
+    rate: float = 100.0
+    """Messages a second, over all rooms."""
+    size: int = 200
+    """Characters of a text."""
+    seconds: float = 10.0
+    rooms: int = 1
+
+
+class Run:
+    """A load on a server. Its rooms are new ones."""
+
+    def __init__(self, address: Address, plan: Plan) -> None:
+        self.plan = plan
+        self._address = address
+        each, more = divmod(plan.followers, plan.rooms)
+        self.figures = Figures([each + (room < more) for room in range(plan.rooms)])
+        name = f"bench-{secrets.token_hex(4)}"
+        self._rooms = [f"{name}-{room}" for room in range(plan.rooms)]
+        self._key = secrets.token_hex(8)
+        self._why: str | None = None
+        """Why followers are refused."""
+
+    async def run(self) -> None:
+        """Raises `Unmeasurable` where the server does not take the followers."""
+        _allow_files(self.plan.followers)
+        listeners = [
+            Listener(self._address, room, self.figures, self._refused)
+            for room, followers in zip(self._rooms, self.figures.audience, strict=True)
+            for _ in range(followers)
+        ]
+        try:
+            await _some_at_once(listener.connect for listener in listeners)
+            await self._until(lambda: self.figures.connected == self.plan.followers)
+            if self.figures.connected < self.plan.followers:
+                missing = f"only {self.figures.connected} of {self.plan.followers} followers are let in"
+                why = self._why or (self.figures.cuts and "their connections end before there is an answer")
+                raise Unmeasurable(f"{missing}: {why}" if why else missing)
+            await self._post_all()
+            await self._until(
+                lambda: self.figures.deliveries >= self.figures.expected and not self.figures.missing()
+            )
+        except OSError as error:
+            said = bad_tls(error) or str(error) or "no answer in time"
+            raise Unmeasurable(f"the server cannot be reached: {said}") from None
+        finally:
+            for listener in listeners:
+                listener.close()
+
+    def _refused(self, why: str) -> None:
+        self._why = why
+
+    async def _until(self, state: Callable[[], bool]) -> None:
+        """Waits for it, unless nothing more comes."""
+        seen, end = -1, 0.0
+        while not state() and self._why is None:
+            if (moved := self.figures.deliveries + self.figures.connected) != seen:
+                seen, end = moved, time.perf_counter() + _LATE
+            if time.perf_counter() > end:
+                return
+            await asyncio.sleep(_LOOK)
+
+    async def _post_all(self) -> None:
+        self.figures.began = time.perf_counter()
+        posters = [Poster(self._address) for _ in range(min(_POSTERS, max(1, round(self.plan.rate))))]
+        try:
+            async with asyncio.TaskGroup() as group:
+                for poster in posters:
+                    group.create_task(self._post_in_turn(poster))
+        finally:
+            for poster in posters:
+                poster.close()
+
+    async def _post_in_turn(self, poster: Poster) -> None:
+        figures, plan = self.figures, self.plan
+        while (due := len(figures.sent) / plan.rate) < plan.seconds:
+            if (early := figures.began + due - time.perf_counter()) > 0:
+                await asyncio.sleep(early)
+                continue  # another one may have posted it meanwhile
+            if time.perf_counter() - figures.began > plan.seconds:
+                return  # more was asked for than can be
+            await self._post(poster, figures.post())
+
+    async def _post(self, poster: Poster, number: int) -> None:
+        text = f"{number}.".ljust(self.plan.size, "x")
+        body = json.dumps({"room": self._rooms[self.figures.room(number)], "user": "bench", "text": text}).encode()
+        for _ in range(int(_LATE / _PAUSE)):
+            try:
+                status = await poster.post(body, f"{self._key}-{number}")
+            except OSError:
+                poster.close()
+            else:
+                if status in (200, 201):
+                    self.figures.acknowledged(number)
+                    return
+                if status != 503:
+                    break
+            await asyncio.sleep(_PAUSE)
+        self.figures.refused += 1
+
+
+def _allow_files(followers: int) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard != resource.RLIM_INFINITY and followers + _SPARE > hard:
+        raise Unmeasurable(f"this process may have {hard} files (ulimit -n): fewer followers, please")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+async def _some_at_once(jobs: Iterable[Callable[[], Awaitable[None]]]) -> None:
+    queue = iter(jobs)
+    await next(queue)()  # one alone: where the server is not there, it says so once
+
+    async def work() -> None:
+        for job in queue:
+            await job()
+
+    await asyncio.gather(*(work() for _ in range(_AT_ONCE)))

@@ -1,0 +1,139 @@
+"""`roomcast tail`."""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+import sys
+import threading
+from collections.abc import Callable
+
+import click
+import httpx
+
+from roomcast.cli import formatting
+from roomcast.cli.command import CLOSED_PIPE, Command, Server, to_server
+from roomcast.cli.completing import room_names
+from roomcast.client import Follower, Gap, Message, Pause, Unreachable
+from roomcast.client.errors import bad_tls
+
+NEWEST = 10
+"""As many as `tail -f` begins with."""
+AFTER_GAP = 3
+
+
+@click.command("tail", cls=Command)
+@click.argument("rooms", nargs=-1, required=True, metavar="ROOM...", shell_complete=room_names)
+@to_server
+@click.option(
+    "--replay",
+    metavar="all|none|N",
+    help=f"Which messages of before come first: the newest N over all the rooms together; {NEWEST} by default.",
+)
+@click.option(
+    "--since", metavar="WHEN", help="Begin at a time (2026-11-22T06:27:00Z), or so long ago (10m, 1h30m)."
+)
+@click.option("--count", type=click.IntRange(1), metavar="N", help="End after N messages.")
+@click.option("--exit-on-gap", is_flag=True, help=f"End with status {AFTER_GAP} where messages may be lost.")
+def command(
+    server: Server,
+    rooms: tuple[str, ...],
+    replay: str | None,
+    since: str | None,
+    count: int | None,
+    exit_on_gap: bool,
+) -> None:
+    """Follow rooms: the newest messages, and then each as it comes.
+
+    In a terminal each message is a line with its time here; elsewhere it is its JSON. A server that restarts or a
+    network that is away is waited for, and nothing is missed: where messages may be lost, a gap is told, in the
+    terminal in its place, else on stderr."""
+    if since is not None and replay is not None:
+        raise click.UsageError("--since and --replay both say where to begin: give one of them")
+    if since is None and replay is None:
+        replay = str(NEWEST)
+    connection = _Connection()
+    with (
+        server.client() as client,
+        client.follow(
+            *rooms, since=since, replay=replay, on_open=connection.opened, on_pause=connection.paused
+        ) as follower,
+    ):
+        gone = _when_nobody_reads(follower.close)
+        _write(follower, count, exit_on_gap)
+    if gone.is_set():
+        sys.exit(CLOSED_PIPE)
+
+
+def _write(follower: Follower, count: int | None, exit_on_gap: bool) -> None:
+    write = _in_colours if formatting.in_terminal() else _as_json
+    for found in follower:
+        if isinstance(found, Message):
+            write(found)
+            if count is not None and (count := count - 1) == 0:
+                return
+        elif isinstance(found, Gap):
+            _tell(found)
+            if exit_on_gap:
+                sys.exit(AFTER_GAP)
+
+
+def _in_colours(message: Message) -> None:
+    click.echo(formatting.line(message))
+
+
+def _as_json(message: Message) -> None:
+    sys.stdout.buffer.write(message.json.encode() + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _tell(gap: Gap) -> None:
+    if formatting.in_terminal():
+        click.secho(f"--- {formatting.printable(formatting.gap(gap))} ---", fg="red")
+    else:
+        formatting.say(formatting.gap(gap))
+
+
+class _Connection:
+    """What is said of it: in a terminal all, elsewhere only why there has never been one."""
+
+    def __init__(self) -> None:
+        self._been = False
+        self._pausing = False
+
+    def opened(self, response: object) -> None:
+        if self._pausing and formatting.in_terminal(err=True):
+            formatting.say("connected again" if self._been else "connected")
+        self._been, self._pausing = True, False
+
+    def paused(self, pause: Pause) -> None:
+        if not self._been and (why := bad_tls(pause.error)):
+            raise Unreachable(f"the server cannot be reached: {why}")
+        if formatting.in_terminal(err=True) or not (self._been or self._pausing):
+            formatting.say(f"{_why(pause)}; next attempt in {pause.seconds:.1f} s")
+        self._pausing = True
+
+
+def _why(pause: Pause) -> str:
+    if pause.error is None:
+        return "the server ended the stream"
+    said = str(pause.error) or type(pause.error).__name__
+    return f"the server cannot be reached: {said}" if isinstance(pause.error, httpx.ConnectError) else said
+
+
+def _when_nobody_reads(then: Callable[[], None]) -> threading.Event:
+    """Calls `then` when the pipe that is written to has lost its reader: the next message may be far away, and
+    `tail | head -1` would wait for it."""
+    gone = threading.Event()
+
+    def watch() -> None:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)  # errors only
+        poll.poll()
+        gone.set()
+        then()
+
+    if stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode):
+        threading.Thread(target=watch, daemon=True).start()
+    return gone

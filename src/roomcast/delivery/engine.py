@@ -1,0 +1,154 @@
+"""What lives as long as the server: the log, its tail, the hub and the streams, and in which order they go.
+
+Opening: log, hub, tail, and only when the tail is where the log was, followers. Draining: streams end first,
+while new follows are still answered; then the tail, then the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from itertools import islice
+
+from roomcast import tasks
+from roomcast.delivery.heartbeat import Heartbeat
+from roomcast.delivery.hub import Hub
+from roomcast.delivery.replay import retry_delay_ms
+from roomcast.delivery.stream import Streams
+from roomcast.delivery.tail import Tail
+from roomcast.log import open_log
+from roomcast.log.base import Bounds, Log
+from roomcast.model.errors import LogRestarted, LogUnavailable, LogUnusable
+from roomcast.model.settings import Settings
+
+_WINDOW_MESSAGES = 10_000
+"""How many of the newest messages the hub is given at the start, so that a crowd that comes back after a
+restart is served from memory."""
+DRAIN_SECONDS = 3.0
+"""How long a client may take to read the end of its stream before it is cut."""
+_DRAIN_SLICE = 200
+_RESTART_SECONDS = 1.0
+
+logger = logging.getLogger("roomcast.server")
+
+
+class Engine:
+    """A running server, apart from its sockets."""
+
+    def __init__(self, settings: Settings, log: Log, hub: Hub) -> None:
+        self.settings = settings
+        self.log = log
+        self.hub = hub
+        self.tail = Tail(log, hub)
+        self.streams = Streams(log, hub)
+        self.followers_limit = settings.followers_limit
+        self.draining = False
+        self.published = 0
+        self.appends = 0
+        self.publish_seconds = 0.0
+        self.requests: Counter[tuple[str, int]] = Counter()
+        """Answers by method and status."""
+        pulse = Heartbeat(self.streams, settings.heartbeat, settings.slow_after)
+        self._tasks = [asyncio.create_task(self._deliver()), asyncio.create_task(pulse.run())]
+
+    @classmethod
+    async def open(cls, settings: Settings) -> Engine:
+        """Raises `LogUnusable`."""
+        log = await open_log(
+            settings.log,
+            retention=settings.retention,
+            new_epoch=settings.new_epoch,
+            synchronous=settings.synchronous,
+        )
+        try:
+            bounds = await log.bounds()
+        except LogUnavailable as error:
+            if not log.epoch:  # away: the server runs, and says so
+                return cls(settings, log, Hub("", 0, 0))
+            await log.close()
+            raise LogUnusable(error.detail) from error
+        except BaseException:
+            await log.close()
+            raise
+        engine = cls(settings, log, Hub(log.epoch, _beginning(bounds), bounds.trimmed))
+        try:
+            await engine.tail.reached(bounds.newest)
+        except LogUnavailable as error:  # such as a damaged page: it would be met again and again
+            await engine.close()
+            raise LogUnusable(error.detail) from error
+        engine.tail.announced = True
+        return engine
+
+    async def ready(self) -> str:
+        """Why followers or publishers are not served as promised now; empty where they are."""
+        if self.draining:
+            return "the server is draining"
+        if self.hub.epoch != self.log.epoch:
+            return self.tail.outage or "the log is being read anew"
+        try:
+            async with asyncio.timeout(2):
+                await self.tail.reached((await self.log.bounds()).newest)
+        except TimeoutError:
+            return "the tail is behind the log"
+        except LogUnavailable as error:
+            return error.detail
+        return self.tail.outage
+
+    async def drain(self) -> None:
+        """Ends every stream so that its client comes back by itself, at a moment of its own."""
+        self.draining = True
+        await self._send_away("drain")
+
+    async def close(self) -> None:
+        """Lets go of everything; what was acknowledged is stored."""
+        await self.drain()
+        await self.log.close()
+        await self.streams.reader.close()
+        await tasks.cancel(self._tasks)
+
+    async def _deliver(self) -> None:
+        """The tail, whatever happens. What else fails in it is a defect: any stream may have missed something
+        then, so all end, and resume exactly."""
+        while True:
+            try:
+                return await self.tail.run()
+            except LogRestarted as error:
+                if self.hub.epoch:  # otherwise the log was never reached, and there is no stream
+                    logger.warning("all streams end and resume: %s", error.detail)
+                await self._restart()
+                continue
+            except Exception:
+                logger.exception("delivery failed, all streams end and resume")
+            await self._send_away("error")
+            await asyncio.sleep(_RESTART_SECONDS)
+
+    async def _restart(self) -> None:
+        """Begins anew where the log is now. In one turn: a stream that lived on would be served from both."""
+        while True:
+            try:
+                bounds = await self.log.bounds()
+                break
+            except LogUnavailable as error:
+                self.tail.outage = error.detail
+                await asyncio.sleep(_RESTART_SECONDS)
+        self.hub.restart(self.log.epoch, _beginning(bounds), bounds.trimmed)
+        for stream in list(self.streams.active):
+            stream.end("error", retry_delay_ms())
+        self.tail.announced = True
+
+    def check(self) -> None:
+        """Raises `LogUnavailable` where the log was never reached, so that no id can be told from another."""
+        if not self.hub.epoch:
+            raise LogUnavailable("The log was not reached yet; everything goes on when it is there.")
+
+    async def _send_away(self, reason: str) -> None:
+        streams = iter(list(self.streams.active))
+        while part := list(islice(streams, _DRAIN_SLICE)):
+            for stream in part:
+                stream.end(reason, retry_delay_ms())
+            await asyncio.sleep(0)
+
+
+def _beginning(bounds: Bounds) -> int:
+    return max(bounds.trimmed, bounds.newest - _WINDOW_MESSAGES)

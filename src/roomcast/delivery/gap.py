@@ -1,0 +1,53 @@
+"""Where a stream starts, and what it must tell of messages that are no longer there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from roomcast.log.base import Loss
+from roomcast.model.message import MessageId
+
+
+class Gap(NamedTuple):
+    """What a stream must tell before its next message."""
+
+    after: str | None
+    rooms: Sequence[str]
+    lost_at_most: int | None
+    reason: str
+
+    def data(self, resumes_at: MessageId | None) -> bytes:
+        """The gap as its reader sees it."""
+        return msgspec.json.encode(
+            {
+                "after": self.after,
+                "resumes_at": None if resumes_at is None else str(resumes_at),
+                "rooms": self.rooms,
+                "lost_at_most": self.lost_at_most,
+                "reason": self.reason,
+            }
+        )
+
+
+def widened(gap: Gap | None, after: str | None, losses: Sequence[Loss]) -> Gap | None:
+    """The gap with what was trimmed added to it; None where nothing is missing."""
+    if not losses:
+        return gap
+    rooms = {loss.room for loss in losses}
+    lost = sum(loss.at_most for loss in losses)
+    if gap is None:
+        return Gap(after, sorted(rooms), lost, "trimmed")
+    known = None if gap.lost_at_most is None else gap.lost_at_most + lost
+    return gap._replace(rooms=sorted(rooms.union(gap.rooms)), lost_at_most=known)
+
+
+class Opening(NamedTuple):
+    """Where a stream starts."""
+
+    position: int
+    gap: Gap | None = None
+    exact: bool = True
+    """Whether what is lost right after `position` was promised, and is told."""

@@ -1,0 +1,67 @@
+"""The one timer of all streams: heartbeats for the silent, and an end for those that take nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from itertools import islice
+
+from roomcast.delivery.audience import Audience
+from roomcast.delivery.stream import Stream, Streams
+
+_SLICE = 500
+"""Followers written to before others have the loop: 15,000 heartbeats in one go would hold up a message."""
+
+logger = logging.getLogger("roomcast.streams")
+
+
+class Heartbeat:
+    """Looks at every audience, and at every stream that is behind, once a step."""
+
+    def __init__(self, streams: Streams, heartbeat: float, slow_after: float) -> None:
+        self._streams = streams
+        self._step = min(1.0, heartbeat / 5)
+        # A beat early: this timer's own step and a busy loop come on top, and 15 s are promised.
+        self._silence = heartbeat * 0.7
+        self._patience = slow_after
+        self._seen: dict[Stream, tuple[int, float]] = {}
+        """For each stream that is behind: the bytes that waited, and for how long they have not fallen.
+        Counted in steps, so that a process that was stopped (SIGSTOP) does not blame its clients."""
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            await asyncio.sleep(self._step)
+            try:
+                await self._look()
+            except Exception:  # a defect, and no reason to leave all streams without it for ever
+                logger.exception("the look at all streams failed")
+
+    async def _look(self) -> None:
+        self._watch()
+        now = asyncio.get_running_loop().time()
+        for audience in list(self._streams.hub.audiences.values()):
+            if now - audience.spoke_at >= self._silence:
+                audience.spoke_at = now
+                await self._beat(audience)
+
+    async def _beat(self, audience: Audience) -> None:
+        sinks = iter(list(audience.live))
+        while part := list(islice(sinks, _SLICE)):
+            audience.write(audience.wire.heartbeat, [sink for sink in part if sink in audience.live])
+            await asyncio.sleep(0)
+
+    def _watch(self) -> None:
+        seen = {}
+        for stream in list(self._streams.behind):
+            waiting = stream.waiting()
+            before, held = self._seen.get(stream, (waiting, 0.0))
+            held = held + self._step if waiting == before else 0.0
+            if waiting and held >= self._patience:
+                stream.end("slow")
+                continue
+            if not waiting and held >= self._silence:
+                held = 0.0
+                stream.beat()
+            seen[stream] = (waiting, held)
+        self._seen = seen

@@ -1,0 +1,269 @@
+"""The rooms of this process: their recent messages as encoded bytes, and who is caught up.
+
+Laws:
+- The tail feeds the hub, nothing else does. All that one turn brings is one write per follower.
+- A follower is a position, not a queue. Who is caught up sits in an audience (all who follow the same rooms
+  over the same wire); who is not reads `window` at its own pace and rejoins.
+- A message is framed once per wire; the same bytes object goes to every follower, live or replaying.
+- No I/O and no clock.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterator, Sequence
+from heapq import merge
+
+from roomcast.delivery.audience import Audience, Follower, Sink
+from roomcast.delivery.wire import WIRES, Wire
+from roomcast.model.message import Message
+
+WINDOW_BYTES = 16 * 1024 * 1024
+"""How much of the recent past is kept at hand: with the default retention, all of it."""
+PIECE_BYTES = 64 * 1024
+"""The most one write hands a follower, and so the most that waits in our memory for a slow one."""
+_PIECES = 32
+"""How many pieces are kept joined: 2 MiB, so that a crowd that replays the same costs a write each and no more."""
+_ENTRY_BYTES = 300
+"""What an entry weighs beside its bodies and frames, as measured."""
+
+
+class Entry:
+    """A message and its frames, one per wire, each made when first needed."""
+
+    __slots__ = ("_frames", "message")
+
+    def __init__(self, message: Message) -> None:
+        self.message = message
+        self._frames: list[bytes | None] | None = None
+
+    def frame(self, wire: Wire, epoch: str) -> bytes:
+        if self._frames is None:
+            self._frames = [None] * len(WIRES)
+        frame = self._frames[wire.index]
+        if frame is None:
+            frame = self._frames[wire.index] = wire.message(epoch, self.message)
+        return frame
+
+
+_EVICTED = Entry(Message(0, "", None, 0, 0, b""))
+"""In an evicted one's place: 32 a room, and their bodies, would be many times the window where rooms are many."""
+
+
+class Piece:
+    """Consecutive messages of some rooms, and the position they reach."""
+
+    __slots__ = ("_joined", "entries", "full", "position")
+
+    def __init__(self, entries: Sequence[Entry], position: int, *, full: bool = False) -> None:
+        self.entries = entries
+        self.position = position
+        self.full = full
+        """Whether it ends for its size, and so stays as it is whatever comes."""
+        self._joined: dict[Wire, bytes] = {}
+
+    def frames(self, wire: Wire, epoch: str) -> bytes:
+        """All of its frames, joined once for all who read it: a crowd that replays reads the same pieces."""
+        joined = self._joined.get(wire)
+        if joined is None:
+            joined = self._joined[wire] = b"".join([entry.frame(wire, epoch) for entry in self.entries])
+        return joined
+
+
+class _Room:
+    """One room's part of the window, oldest first; what lies before `start` was evicted."""
+
+    __slots__ = ("audiences", "entries", "floor", "seqs", "start")
+
+    def __init__(self, floor: int) -> None:
+        self.floor = floor
+        """Every message of this room above it is in the window."""
+        self.seqs: list[int] = []
+        self.entries: list[Entry] = []
+        self.start = 0
+        self.audiences: list[Audience] = []
+
+    def add(self, entry: Entry) -> None:
+        self.seqs.append(entry.message.seq)
+        self.entries.append(entry)
+
+    def after(self, seq: int) -> Iterator[Entry]:
+        first = bisect_right(self.seqs, seq, self.start)
+        return (self.entries[i] for i in range(first, len(self.entries)))
+
+    def newest(self, count: int) -> Sequence[int]:
+        return self.seqs[max(self.start, len(self.seqs) - count) :]
+
+    def evict(self) -> Entry:
+        entry, self.entries[self.start] = self.entries[self.start], _EVICTED
+        self.floor = entry.message.seq
+        self.start += 1
+        if self.start == len(self.entries) or (self.start > 32 and self.start * 8 > len(self.entries)):
+            del self.seqs[: self.start], self.entries[: self.start]
+            self.start = 0
+        return entry
+
+    @property
+    def idle(self) -> bool:
+        return not self.entries and not self.audiences
+
+
+class Hub:
+    """The window over the newest messages, and the audiences they are delivered to."""
+
+    def __init__(self, epoch: str, position: int, trimmed: int, window_bytes: int = WINDOW_BYTES) -> None:
+        self.restart(epoch, position, trimmed)
+        self.deliveries = 0
+        self._window_bytes = window_bytes
+
+    def restart(self, epoch: str, position: int, trimmed: int) -> None:
+        """Forgets all that it was fed, and whom it fed: the log has another history from now on."""
+        self.epoch = epoch
+        self.position = position
+        """Everything up to here was delivered to every audience."""
+        self.trimmed = trimmed
+        """How far the log is trimmed: what is not retained is not served from here either."""
+        self.audiences: dict[tuple[frozenset[str], Wire], Audience] = {}
+        self._floor = position
+        """Every message above it is in the window."""
+        self._rooms: dict[str, _Room] = {}
+        self._order: deque[_Room] = deque()
+        self._pieces: dict[tuple[frozenset[str], int], Piece] = {}
+        """The last pieces read, by where they were asked for."""
+        self._pieces_from = position
+        """No piece begins before it."""
+        self._bytes = 0
+
+    def feed(self, messages: Sequence[Message], trimmed: int, now: float) -> None:
+        """What the tail brought: keeps it, gives it to everybody who is caught up, and evicts the oldest."""
+        heard: dict[Audience, list[Entry]] = {}
+        for message in messages:
+            entry = Entry(message)
+            room = self._rooms.get(message.room) or self._room(message.room)
+            room.add(entry)
+            self._order.append(room)
+            self._bytes += 2 * len(message.body) + _ENTRY_BYTES
+            for audience in room.audiences:
+                heard.setdefault(audience, []).append(entry)
+        if messages:
+            self.position = messages[-1].seq
+        for audience, entries in heard.items():
+            self._deliver(audience, entries, now)
+        self.trimmed = trimmed
+        self._evict()
+
+    def join(self, rooms: frozenset[str], wire: Wire, sink: Sink, follower: Follower, now: float) -> None:
+        """From now on the sink is written what comes; it has everything up to `position`."""
+        audience = self.audiences.get((rooms, wire))
+        if audience is None:
+            audience = self.audiences[rooms, wire] = Audience(rooms, wire)
+            audience.spoke_at = now
+            for room in rooms:
+                self._room(room).audiences.append(audience)
+        audience.position = self.position
+        audience.live[sink] = follower
+
+    def leave(self, rooms: frozenset[str], wire: Wire, sink: Sink) -> None:
+        """The sink is written no more, whether it was caught up or not."""
+        audience = self.audiences.get((rooms, wire))
+        if audience is None:
+            return
+        audience.live.pop(sink, None)
+        if not audience.live:
+            del self.audiences[rooms, wire]
+            for room in rooms:
+                self._rooms[room].audiences.remove(audience)
+                self._forget(room)
+
+    def window(self, rooms: frozenset[str], after: int) -> Piece | None:
+        """The next piece of these rooms after a position; None where the window begins later."""
+        if after >= self.position:
+            return Piece((), self.position)
+        if any(after < self._reach(room) for room in rooms):
+            return None
+        piece = self._pieces.get((rooms, after))
+        if piece is None or not (piece.full or piece.position == self.position):
+            piece = self._cut(rooms, after)
+            if piece.entries:
+                self._remember((rooms, after), piece)
+        return piece
+
+    def _cut(self, rooms: frozenset[str], after: int) -> Piece:
+        size = 0
+        entries: list[Entry] = []
+        for entry in self._after(rooms, after):
+            entries.append(entry)
+            size += len(entry.message.body) + _ENTRY_BYTES // 2
+            if size >= PIECE_BYTES:
+                return Piece(entries, entry.message.seq, full=True)
+        return Piece(entries, self.position)
+
+    def _remember(self, key: tuple[frozenset[str], int], piece: Piece) -> None:
+        self._pieces[key] = piece
+        self._pieces_from = min(self._pieces_from, key[1])
+        if len(self._pieces) > _PIECES:
+            del self._pieces[next(iter(self._pieces))]
+
+    def seek_newest(self, rooms: frozenset[str], count: int) -> int | None:
+        """The position after which these rooms' newest `count` begin; None where the window is short."""
+        if not count:
+            return self.position
+        found = [self._rooms[room].newest(count) for room in rooms if room in self._rooms]
+        seqs = sorted(seq for part in found for seq in part)
+        if len(seqs) >= count:
+            return seqs[-count] - 1
+        return self.trimmed if self._floor <= self.trimmed else None
+
+    def _deliver(self, audience: Audience, entries: Sequence[Entry], now: float) -> None:
+        self.deliveries += len(entries) * len(audience.live)
+        audience.spoke_at = now
+        for piece in pieces(entries):
+            audience.position = piece[-1].message.seq
+            audience.write(b"".join([entry.frame(audience.wire, self.epoch) for entry in piece]))
+
+    def _evict(self) -> None:
+        while self._order and (self._bytes > self._window_bytes or self._floor < self.trimmed):
+            room = self._order.popleft()
+            message = room.evict().message
+            self._floor = message.seq
+            self._bytes -= 2 * len(message.body) + _ENTRY_BYTES
+            if room.start == 0:  # as it is where all of it went
+                self._forget(message.room)
+        if self._pieces_from < self._floor:
+            self._drop_pieces()
+
+    def _drop_pieces(self) -> None:
+        """Those that began with what is evicted: nobody is served them any more, and they hold it in memory."""
+        self._pieces = {key: piece for key, piece in self._pieces.items() if key[1] >= self._floor}
+        self._pieces_from = min((after for _, after in self._pieces), default=self.position)
+
+    def _room(self, name: str) -> _Room:
+        room = self._rooms.get(name)
+        if room is None:
+            room = self._rooms[name] = _Room(self._floor)
+        return room
+
+    def _forget(self, name: str) -> None:
+        if self._rooms[name].idle:
+            del self._rooms[name]
+
+    def _reach(self, name: str) -> int:
+        room = self._rooms.get(name)
+        return self._floor if room is None else room.floor
+
+    def _after(self, rooms: frozenset[str], seq: int) -> Iterator[Entry]:
+        parts = [self._rooms[name].after(seq) for name in rooms if name in self._rooms]
+        return parts[0] if len(parts) == 1 else merge(*parts, key=lambda entry: entry.message.seq)
+
+
+def pieces(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+    """Splits a burst, so that no write is much larger than `PIECE_BYTES`."""
+    start = size = 0
+    for end, entry in enumerate(entries):
+        size += len(entry.message.body) + _ENTRY_BYTES // 2
+        if size >= PIECE_BYTES:
+            yield entries[start : end + 1]
+            start, size = end + 1, 0
+    if start < len(entries):
+        yield entries[start:]

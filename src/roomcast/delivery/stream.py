@@ -1,0 +1,240 @@
+"""One subscription: attach, replay, seam, live.
+
+A stream is a position. While it is behind it takes pieces from the hub's window, or pages from the log, as
+fast as its sink wants them; at the hub's position it joins the live audience, and if its sink cannot keep up
+it is behind again. All of it runs on one thread and nothing awaits between "caught up" and "joined": that is
+the seam. A stream has no task, no queue and no timer of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Protocol
+
+import msgspec
+
+from roomcast.delivery.audience import Sink
+from roomcast.delivery.gap import Gap, Opening, widened
+from roomcast.delivery.hub import Hub, Piece
+from roomcast.delivery.replay import Replay
+from roomcast.delivery.wire import RETRY_MS, Wire
+from roomcast.log.base import Log, Loss
+from roomcast.model.message import MessageId
+
+_PIECES_A_TURN = 8
+"""After so many a stream lets others have the loop: a fast client replaying much is no reason to wait."""
+
+
+logger = logging.getLogger("roomcast.streams")
+
+
+class Connection(Sink, Protocol):
+    """A sink that can be ended."""
+
+    @property
+    def writable(self) -> bool:
+        """Whether it wants more now."""
+        ...
+
+    def waiting(self) -> int:
+        """Bytes taken and not yet taken by the client, our own and the kernel's."""
+        ...
+
+    def close(self, last: bytes) -> None:
+        """Sends what waits, then `last`, then ends."""
+        ...
+
+    def abort(self) -> None:
+        """Ends at once."""
+        ...
+
+
+class Stream:
+    """One subscription."""
+
+    __slots__ = (
+        "_exact",
+        "_gap",
+        "_home",
+        "_reading",
+        "_replayed",
+        "_sink",
+        "ended",
+        "position",
+        "rooms",
+        "wire",
+    )
+
+    def __init__(
+        self, home: Streams, sink: Connection, rooms: frozenset[str], wire: Wire, opening: Opening
+    ) -> None:
+        self._home = home
+        self._sink = sink
+        self._gap = opening.gap
+        self._exact = opening.exact
+        self._reading = False
+        """Whether a page of the log is on its way."""
+        self._replayed: int | None = 0
+        """Messages sent so far; None once `live` was told."""
+        self.rooms = rooms
+        self.wire = wire
+        self.position = opening.position
+        """Everything up to here was written or named in a gap; while live, the audience's counts."""
+        self.ended = False
+
+    def attach(self, head: bytes) -> None:
+        """Sends the head and what is there, in one write; `retry:` belongs to the first block."""
+        self._home.enter(self)
+        head += self.wire.retry(RETRY_MS)
+        if self._sink.writable:
+            self.pump(head)
+        else:
+            self._sink.write(head)
+
+    def pump(self, head: bytes = b"") -> None:
+        """Serves the follower from the window until it is caught up or has enough for now."""
+        for _ in range(_PIECES_A_TURN):
+            # Asked for twice, by the sink and by itself, it may be live by now, and `position` of the past.
+            if self not in self._home.behind or self._reading or not self._sink.writable:
+                return
+            piece = self._home.hub.window(self.rooms, self.position)
+            if piece is None:
+                if head:  # at once, however long the log may take
+                    self._sink.write(head)
+                self._reading = True
+                self._home.reader.read(self)
+            elif self._advance(piece, head) and self.position == self._home.hub.position:
+                self._home.join(self, self._sink)
+                return
+            head = b""
+        asyncio.get_running_loop().call_soon(self.pump)
+
+    def turn(self, piece: Piece, losses: Sequence[Loss]) -> None:
+        """A page of the log that `pump` asked for."""
+        self._reading = False
+        if self.ended:
+            return
+        if self._exact:
+            self._gap = widened(self._gap, str(MessageId(self._home.hub.epoch, self.position)), losses)
+        self._advance(piece)
+        self.pump()
+
+    def fall_behind(self, position: int) -> None:
+        """Its sink could not keep up with the audience."""
+        self.position = position
+        self._home.behind.add(self)
+
+    def end(self, reason: str, retry_ms: int | None = None) -> None:
+        """Lets go. `reason` is for the metrics; `retry_ms` tells the client to come back then."""
+        if self.ended:
+            return
+        self.ended = True
+        self._home.depart(self, self._sink, reason)
+        if retry_ms is None:
+            self._sink.abort()
+        else:
+            self._sink.close(self.wire.retry(retry_ms) + self.wire.end)
+
+    def lost(self, reason: str) -> None:
+        """Its connection is no more, whoever ended it."""
+        self.end(reason)
+        self._home.closed(self._sink)
+
+    def waiting(self) -> int:
+        """How many bytes its client has yet to take; 0 where it is the stream that waits, for the log."""
+        return 0 if self._sink.writable else max(1, self._sink.waiting())
+
+    def beat(self) -> None:
+        """A sign of life while it waits for the log."""
+        self._sink.write(self.wire.heartbeat)
+
+    def _advance(self, piece: Piece, head: bytes = b"") -> bool:
+        """Writes a piece with what must be told around it; whether the sink wants more."""
+        hub = self._home.hub
+        parts = [head] if head else []
+        if self._gap:
+            parts.append(self._gap_frame(self._gap, piece))
+        if piece.entries:
+            parts.append(piece.frames(self.wire, hub.epoch))
+        self._gap, self._exact = None, True
+        self.position = piece.position
+        if self._replayed is not None:
+            self._replayed += len(piece.entries)
+            if self.position >= hub.position:
+                parts.append(_live_frame(self.wire, hub.epoch, self.position, self._replayed))
+                self._replayed = None
+        if not parts:
+            return self._sink.writable
+        return self._sink.write(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def _gap_frame(self, gap: Gap, piece: Piece) -> bytes:
+        epoch = self._home.hub.epoch
+        self._home.gaps[gap.reason] = self._home.gaps.get(gap.reason, 0) + 1
+        if not piece.entries:
+            return self.wire.event("gap", MessageId(epoch, piece.position), gap.data(None))
+        first = piece.entries[0].message.seq
+        return self.wire.event("gap", MessageId(epoch, first - 1), gap.data(MessageId(epoch, first)))
+
+
+@lru_cache(64)
+def _live_frame(wire: Wire, epoch: str, position: int, replayed: int) -> bytes:
+    """A crowd that comes at once is told the same."""
+    return wire.event("live", MessageId(epoch, position), msgspec.json.encode({"replayed": replayed}))
+
+
+class Streams:
+    """All streams of this process: who is behind, who comes and goes, and why."""
+
+    def __init__(self, log: Log, hub: Hub) -> None:
+        self.hub = hub
+        self.reader = Replay(log, hub)
+        self.active: set[Stream] = set()
+        self.behind: set[Stream] = set()
+        self.opened = 0
+        self.endings: dict[str, int] = {}
+        self._closing: set[Connection] = set()
+        """Connections whose last bytes are on their way."""
+        self._closed = asyncio.Event()
+        self.gaps: dict[str, int] = {}
+
+    def enter(self, stream: Stream) -> None:
+        """A stream starts, behind as all do."""
+        self.opened += 1
+        self.active.add(stream)
+        self.behind.add(stream)
+
+    def join(self, stream: Stream, sink: Sink) -> None:
+        """A stream is caught up."""
+        self.behind.discard(stream)
+        self.hub.join(stream.rooms, stream.wire, sink, stream, asyncio.get_running_loop().time())
+
+    def depart(self, stream: Stream, sink: Connection, reason: str) -> None:
+        """A stream ends."""
+        self._closing.add(sink)
+        self.active.discard(stream)
+        self.behind.discard(stream)
+        self.hub.leave(stream.rooms, stream.wire, sink)
+        self.endings[reason] = self.endings.get(reason, 0) + 1
+        if logger.isEnabledFor(logging.INFO):
+            fields: dict[str, Any] = {"rooms": sorted(stream.rooms), "reason": reason}
+            logger.info("a stream of %s ended: %s", ", ".join(fields["rooms"]), reason, extra={"fields": fields})
+
+    def closed(self, sink: Connection) -> None:
+        """A connection is gone."""
+        self._closing.discard(sink)
+        if not self._closing:
+            self._closed.set()
+
+    async def flushed(self, seconds: float) -> None:
+        """Waits until every ended stream's last bytes are taken; cuts those that are not in time."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._closing:
+                    self._closed.clear()
+                    await self._closed.wait()
+        for sink in list(self._closing):
+            sink.abort()

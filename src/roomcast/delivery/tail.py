@@ -1,0 +1,87 @@
+"""Follows the log and feeds the hub: the one way by which a message reaches a follower."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import logging
+from itertools import count
+
+from roomcast.delivery.hub import Hub
+from roomcast.log.base import Log
+from roomcast.model.errors import LogRestarted, LogUnavailable
+
+_RETRY_SECONDS = 0.5
+
+logger = logging.getLogger("roomcast.tail")
+
+
+class Tail:
+    """The log's tail, kept up through outages of the log."""
+
+    def __init__(self, log: Log, hub: Hub) -> None:
+        self._log = log
+        self._hub = hub
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._number = count()
+        self.outage = ""
+        """Why the log cannot be followed now; empty while it can."""
+        self.announced = False
+        """Whether an outage is news: while the server starts it is the reason why it does not."""
+
+    async def run(self) -> None:
+        """Until the log is closed. Raises `LogRestarted` where what it brings does not go on where the hub is."""
+        self.outage = ""
+        while True:
+            try:
+                await self._follow()
+                return self._give_up("The log is closed.")
+            except LogUnavailable as error:
+                self._note(error.detail)
+            except LogRestarted as error:
+                self._give_up(error.detail)
+                raise
+            except Exception:
+                self.outage = "delivery failed: see the server's log"
+                raise
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    async def reached(self, position: int) -> None:
+        """Returns when everything up to `position` was fed to the hub. Raises `LogUnavailable` where the log goes
+        away or is closed before."""
+        if self._hub.position < position:
+            future = asyncio.get_running_loop().create_future()
+            heapq.heappush(self._waiting, (position, next(self._number), future))
+            await future
+
+    async def _follow(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._log.epoch not in ("", self._hub.epoch):
+            raise LogRestarted("the log has a new epoch")
+        async for batch in self._log.tail(self._hub.position):
+            self._note("")
+            if batch.messages and batch.messages[0].seq != self._hub.position + 1:
+                raise LogRestarted("messages were trimmed before they could be delivered here")
+            self._hub.feed(batch.messages, batch.trimmed, loop.time())
+            self._wake()
+
+    def _wake(self) -> None:
+        while self._waiting and self._waiting[0][0] <= self._hub.position:
+            future = heapq.heappop(self._waiting)[2]
+            if not future.done():
+                future.set_result(None)
+
+    def _give_up(self, why: str) -> None:
+        for _, _, future in self._waiting:
+            if not future.done():
+                future.set_exception(LogUnavailable(why))
+        self._waiting.clear()
+
+    def _note(self, outage: str) -> None:
+        if outage and not self.outage:
+            self._give_up(outage)
+        if self.announced and outage and not self.outage:
+            logger.warning("the log is away, followers wait: %s", outage)
+        elif self.announced and self.outage and not outage:
+            logger.warning("the log is back")
+        self.outage = outage

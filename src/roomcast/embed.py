@@ -1,0 +1,204 @@
+"""roomcast in someone else's program: an ASGI application that can also be published to by a call."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextvars import Context
+from types import FrameType, TracebackType
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+from starlette.types import Receive, Scope, Send
+
+from roomcast.api.publish import Envelope, checked_key, stored, submit
+from roomcast.delivery.engine import DRAIN_SECONDS, Engine
+from roomcast.http.app import App
+from roomcast.model import draft
+from roomcast.model.errors import Fault, Invalid
+from roomcast.model.settings import Settings
+
+_ELSEWHERE = (
+    "this roomcast belongs to another event loop: call it there, from a thread by "
+    "asyncio.run_coroutine_threadsafe(...); where one loop follows another, enter `async with live:` in each"
+)
+
+logger = logging.getLogger("roomcast.server")
+
+
+class Embedded:
+    """A server without sockets. It is open inside `async with live:`, or from its first use on, and belongs to
+    the event loop it was opened in: another one's calls raise `RuntimeError`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """The one it was opened in."""
+        self._opening: asyncio.Task[Engine] | None = None
+        """Its result is the engine, still there when closed: it then sends followers away and stores nothing."""
+        self._app: App | None = None
+        self._closed = False
+        self._signals: tuple[int, ...] = ()
+        """Those to drain at while open."""
+        self._unchain: list[Callable[[], None]] = []
+        """What gives each of them back to its handler."""
+
+    async def publish(
+        self,
+        room: str,
+        *,
+        text: str | None = None,
+        user: str = "anonymous",
+        type: str | None = None,
+        data: Any = UNSET,
+        idempotency_key: str | None = None,
+    ) -> dict[str, Any]:
+        """Stores a message durably and returns it as `POST /messages` does.
+
+        `data` is any value that JSON has. Raises `Invalid`, `TooLarge`, `KeyReused`, `LogUnavailable` (also once
+        closed), all of them `roomcast.model.errors.RoomcastError`."""
+        engine = await self._engine()
+        asked = {"room": room, "text": text, "user": user, "type": type}
+        fields = {name: value for name, value in asked.items() if value is not None}
+        if data is not UNSET:
+            fields["data"] = data
+        key = None if idempotency_key is None else checked_key(idempotency_key)
+        began = time.perf_counter()
+        appending, batch = submit(engine, Envelope(draft.parse_json, b"call", key), _encoded(fields))
+        await appending
+        return dict(msgspec.json.decode(stored(engine, appending, batch, began)[2]))
+
+    async def drain(self) -> None:
+        """Ends every stream so that its client comes back; new ones are answered so from now on. Returns when
+        the clients have taken it, or did not within 3 s and are cut."""
+        if self._opening:
+            engine = await self._engine()
+            await engine.drain()
+            await engine.streams.flushed(DRAIN_SECONDS)
+
+    def drain_on_signal(self, signals: Iterable[int] = (signal.SIGTERM, signal.SIGINT)) -> None:
+        """Drains at these signals, while open, and then lets the host's own handlers go on.
+
+        A server that waits for open responses before it ends, as uvicorn does, would else wait for ever. Call it
+        anywhere, once: the handlers are set when this opens, which is after the host has set its own."""
+        self._signals = tuple(signals)
+        if self._opening and self._opening.done() and not self._closed:
+            self._release_signals()
+            self._take_signals()
+
+    async def __aenter__(self) -> Embedded:
+        if self._closed:
+            self._opening, self._closed = None, False
+        await self._engine()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._opening and not self._closed:
+            engine = await self._engine()
+            self._closed = True
+            self._release_signals()
+            await self.drain()
+            await engine.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI. Frameworks do not run the lifespan of what they mount; a server runs it if this is the top."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._engine()
+            assert self._app
+            await self._app(scope, receive, send)
+        else:
+            with contextlib.suppress(Exception):
+                await receive()
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _engine(self) -> Engine:
+        """Opened once, whoever asks first, and even if that one is cancelled meanwhile."""
+        loop = asyncio.get_running_loop()
+        if self._opening is None:
+            self._loop = loop
+            # In a context of its own: what lives on must not keep the first request's.
+            self._opening = loop.create_task(self._open(), context=Context())
+        if loop is not self._loop:
+            raise RuntimeError(_ELSEWHERE)
+        return await asyncio.shield(self._opening)
+
+    async def _open(self) -> Engine:
+        try:
+            engine = await Engine.open(self._settings)
+        except BaseException:
+            self._opening = None
+            raise
+        self._app = App(engine)
+        self._take_signals()
+        return engine
+
+    def _take_signals(self) -> None:
+        if self._signals and threading.current_thread() is not threading.main_thread():
+            logger.warning("drain_on_signal works in the main thread only: await live.drain() before the end")
+            return
+        self._unchain = [_chain(number, self._drain_soon) for number in self._signals]
+
+    def _release_signals(self) -> None:
+        while self._unchain:
+            self._unchain.pop()()
+
+    def _drain_soon(self) -> None:
+        if self._loop and not self._loop.is_closed():
+            asyncio.run_coroutine_threadsafe(self.drain(), self._loop)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.__aenter__()
+        except Exception as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.__aexit__(None, None, None)
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def _chain(number: int, first: Callable[[], None]) -> Callable[[], None]:
+    """Calls `first` at this signal, then what handled it before; what it returns takes that back."""
+    before = signal.getsignal(number)
+    if before in (signal.SIG_IGN, None):
+        return lambda: None  # a signal that does not end the program is none to drain at
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        first()
+        if callable(before):
+            before(signum, frame)
+        else:
+            signal.signal(signum, before)
+            signal.raise_signal(signum)
+
+    def take_back() -> None:
+        if signal.getsignal(number) is handle:
+            signal.signal(number, before)
+
+    signal.signal(number, handle)
+    return take_back
+
+
+def _encoded(fields: dict[str, Any]) -> bytes:
+    """Not msgspec's encoder: it turns NaN into null, and what JSON lacks must be refused, not changed."""
+    try:
+        return json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        detail = f"is not what JSON can say: {error}"
+        raise Invalid(f"the message {detail}", [Fault("", detail)]) from None

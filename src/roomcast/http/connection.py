@@ -1,0 +1,128 @@
+"""A follower's connection after the take-over: the socket, and nothing of the HTTP server it came from.
+
+uvicorn keeps a task, a scope, a parser and a cycle for each open response: some 40 KB. Once a subscription is
+accepted none of it is needed, so the transport is given this protocol instead. Writes go straight to the
+socket while nothing waits in the transport, and through the transport otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import struct
+import termios
+from collections.abc import Callable
+from functools import partial
+from typing import cast
+
+from roomcast.delivery.stream import Stream
+
+_SIOCOUTQ = termios.TIOCOUTQ
+
+
+class SocketConnection(asyncio.Protocol):
+    """A sink that is a socket."""
+
+    __slots__ = ("_fd", "_fresh", "_ours", "_transport", "_writable", "send", "stream")
+
+    def __init__(self) -> None:
+        self._transport = cast(asyncio.Transport, None)
+        self._ours = False
+        self._fd = -1
+        """The socket's descriptor, once asked for and as long as it is certain to be ours."""
+        self._writable = False
+        """Whether nothing waits in the transport."""
+        self._fresh = True
+        """Whether nothing was written yet. What is first goes through the transport: uvloop makes a socket object
+        for whoever asks for the descriptor, which takes an eighth of a follower's coming in."""
+        self.send: Callable[[bytes], int] = _nothing
+        self.stream: Stream | None = None
+
+    def take(self, transport: asyncio.Transport) -> None:
+        """The transport is ours from here on."""
+        self._transport = transport
+        self._ours = True
+        transport.set_protocol(self)
+        self._writable = transport.get_write_buffer_size() == 0
+        transport.set_write_buffer_limits(high=0)  # hear of the first byte that waits, and of the last
+
+    @property
+    def writable(self) -> bool:
+        return self._writable
+
+    def write(self, data: bytes) -> bool:
+        if not self._ours:
+            return False
+        sent = 0
+        if self._writable and not self._fresh:
+            try:
+                sent = os.write(self._descriptor(), data)
+            except BlockingIOError:
+                pass
+            except OSError:
+                self.abort()
+                return False
+            if sent == len(data):
+                return True
+        self._fresh = False
+        self._transport.write(memoryview(data)[sent:])
+        return self._writable
+
+    def _descriptor(self) -> int:
+        if self._fd < 0:
+            self._fd = self._transport.get_extra_info("socket").fileno()
+            self.send = partial(os.write, self._fd)
+        return self._fd
+
+    def waiting(self) -> int:
+        if not self._ours:
+            return 0
+        return self._transport.get_write_buffer_size() + _in_kernel(self._descriptor())
+
+    def close(self, last: bytes) -> None:
+        self.write(last)
+        self._let_go()
+        self._transport.close()
+
+    def abort(self) -> None:
+        self._let_go()
+        self._transport.abort()
+
+    def _let_go(self) -> None:
+        self._ours = False
+        self.send = _nothing
+        self._fd = -1
+        self._writable = False
+
+    # asyncio.Protocol. What the client sends after its request is dropped: a follower has nothing to say.
+
+    def pause_writing(self) -> None:
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        if self._ours:
+            self._writable = True
+            if self.stream:
+                self.stream.pump()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._let_go()
+        if self.stream:
+            # TCP_USER_TIMEOUT: the kernel found that the client takes nothing before we did.
+            self.stream.lost("slow" if isinstance(exc, TimeoutError) else "client")
+            self.stream = None
+
+
+def _nothing(data: bytes) -> int:
+    """How much a connection takes that is no more ours."""
+    return 0
+
+
+def _in_kernel(fd: int) -> int:
+    """Bytes the kernel holds for the client; 0 where it does not say, as macOS does not of a socket."""
+    try:
+        queued = fcntl.ioctl(fd, _SIOCOUTQ, b"\0\0\0\0")
+    except OSError:
+        return 0
+    return int(struct.unpack("i", queued)[0])

@@ -1,0 +1,92 @@
+"""`GET /metrics`: the engine's own counts, read when asked for, so that nothing is counted twice or slowly."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
+from prometheus_client.metrics_core import Metric
+from starlette.requests import Request
+from starlette.responses import Response
+
+from roomcast.delivery.engine import Engine
+from roomcast.log.base import Bounds
+from roomcast.model.errors import LogUnavailable
+
+ENDINGS = ("client", "slow", "drain", "overload", "error")
+GAPS = ("trimmed", "epoch", "future", "malformed")
+
+
+async def metrics(engine: Engine, request: Request) -> Response:
+    """In Prometheus's text format."""
+    try:
+        held = list(_held(await engine.log.bounds()))
+    except LogUnavailable:  # what the process itself counts is of most use just then
+        held = []
+    counts = [*_counts(engine), *held]
+    # Off the loop: what is said of the process is read from files.
+    text = await asyncio.to_thread(_exposed, _Counts(counts))
+    media_type = "text/plain; version=0.0.4; charset=utf-8"
+    return Response(text, media_type=media_type, headers={"cache-control": "no-store"})
+
+
+def _exposed(counts: _Counts) -> bytes:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(counts)
+    ProcessCollector(registry=registry)
+    return generate_latest(registry)
+
+
+class _Counts:
+    """What was counted on the loop, as the collector that the library asks for."""
+
+    def __init__(self, counts: Sequence[Metric]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        return self._counts
+
+
+def _held(bounds: Bounds) -> Iterable[Metric]:
+    yield _gauge("log_messages", "Messages retained.", bounds.newest - bounds.trimmed)
+    yield _gauge("log_bytes", "Bytes retained.", bounds.bytes)
+    yield _gauge("log_newest", "The newest message's number.", bounds.newest)
+
+
+def _counts(engine: Engine) -> Iterable[Metric]:
+    streams = engine.streams
+    yield _counter("messages_published", "Messages stored by this process.", engine.published)
+    seconds = SummaryMetricFamily("roomcast_append_seconds", "Time from append to durable, per request.")
+    seconds.add_metric([], engine.appends, engine.publish_seconds)
+    yield seconds
+    yield _counter("deliveries", "Messages written to caught-up followers.", engine.hub.deliveries)
+    yield _gauge("followers", "Streams open.", len(streams.active))
+    yield _gauge("followers_behind", "Streams replaying, or too slow for the live.", len(streams.behind))
+    yield _gauge("followers_limit", "Streams this process takes.", engine.followers_limit)
+    yield _counter("streams_opened", "Streams begun.", streams.opened)
+    yield _labelled("streams_ended", "Streams ended.", "reason", dict.fromkeys(ENDINGS, 0) | streams.endings)
+    yield _labelled("gaps", "Gaps told.", "reason", dict.fromkeys(GAPS, 0) | streams.gaps)
+    yield _counter("log_reads", "Pages read from the log for streams.", streams.reader.reads)
+    yield _gauge("log_writable", "Whether the last write to the log succeeded.", not engine.log.unwritable)
+    yield _gauge("tail_position", "The newest message's number that was delivered.", engine.hub.position)
+    requests = CounterMetricFamily("roomcast_requests", "Requests answered.", labels=["method", "status"])
+    for (method, status), count in sorted(engine.requests.items()):
+        requests.add_metric([method, str(status)], count)
+    yield requests
+
+
+def _counter(name: str, help: str, value: float) -> Metric:
+    return CounterMetricFamily(f"roomcast_{name}", help, value=value)
+
+
+def _gauge(name: str, help: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"roomcast_{name}", help, value=value)
+
+
+def _labelled(name: str, help: str, label: str, values: dict[str, int]) -> Metric:
+    family = CounterMetricFamily(f"roomcast_{name}", help, labels=[label])
+    for value, count in values.items():
+        family.add_metric([value], count)
+    return family

@@ -1,0 +1,194 @@
+"""The log in a capped collection of MongoDB: one log for any number of servers. Lives on the event loop.
+
+Laws:
+- The collection is the log; its caps trim it, on every insert of anybody. No document is deleted or changed by us,
+  but a write of our own that came when its number was given and trimmed already (see `mongodb_writer`).
+- Trimming waits for nobody: a process that was away for longer than the retention has a hole, and says so.
+- While the database is away nothing here waits for it but publishes, and these for a bounded time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import ParamSpec, TypeVar
+
+from pymongo.errors import PyMongoError
+
+from roomcast import tasks
+from roomcast.log.append_queue import Request
+from roomcast.log.base import Appended, Batch, Bounds, Idempotency, Page, RoomStats, Start
+from roomcast.log.consumers import Consumers
+from roomcast.log.mongodb.errors import AWAY, unavailable
+from roomcast.log.mongodb.opening import Store, Tuning
+from roomcast.log.mongodb.reader import Reader
+from roomcast.log.mongodb.tail import Follower
+from roomcast.log.mongodb.view import Fork
+from roomcast.log.mongodb.writer import Writer
+from roomcast.log.trimming import losses_since
+from roomcast.model.errors import LogUnavailable, LogUnusable
+from roomcast.model.message import Draft, Message
+from roomcast.model.retention import Retention
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+EMPTY_ROOMS = 10_000
+"""How many rooms without messages are remembered, so that their followers hear no false alarm."""
+TUNING = Tuning()
+
+
+async def open_log(
+    url: str,
+    rest: str,
+    *,
+    retention: Retention,
+    new_epoch: bool = False,
+    empty_rooms: int = EMPTY_ROOMS,
+    tuning: Tuning | None = None,
+    **durability: object,
+) -> MongoLog:
+    """The log in the database that the connection string `url` names; how durable it is, its `w` says.
+
+    Opens also while the database is away, with an `epoch` that is empty until then. Raises `LogUnusable`.
+    """
+    store = await asyncio.to_thread(Store, url)  # the driver looks into files for what machine this is
+    log = MongoLog(store, retention, empty_rooms, tuning or TUNING)
+    try:
+        await log.begin(new_epoch=new_epoch)
+    except BaseException:
+        await log.close()
+        raise
+    return log
+
+
+class MongoLog:
+    """A writer, a reader, what keeps the view current, and the feed of the tail."""
+
+    def __init__(self, store: Store, asked: Retention, empty_rooms: int, tuning: Tuning) -> None:
+        self.name = store.name
+        self._store = store
+        self._reader = Reader(store)
+        self._feed = Consumers(0, 0, self._fetch, lambda: None)
+        self._follower = Follower(store, self._reader, self._feed, asked, tuning, empty_rooms)
+        self._writer = Writer(store, self._reader, self._follower, tuning)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closing: asyncio.Task[None] | None = None
+
+    @property
+    def epoch(self) -> str:
+        return self._follower.epoch
+
+    @property
+    def retention(self) -> Retention:
+        return self._follower.retention
+
+    @property
+    def unwritable(self) -> str:
+        return self._writer.unwritable
+
+    async def begin(self, *, new_epoch: bool = False) -> None:
+        """Raises `LogUnusable`."""
+        try:
+            await self._follower.begin(new_epoch=new_epoch)
+        except PyMongoError as error:
+            if refusal := self._store.refusal(error):
+                raise refusal from error
+            if new_epoch or not isinstance(error, AWAY):
+                raise LogUnusable(f"{self.name} cannot be opened: {unavailable(error).detail}") from error
+            self._follower.away(unavailable(error))
+        except LogUnavailable as error:  # it is reached, and cannot be used
+            raise LogUnusable(error.detail) from error
+        self._tasks = [
+            asyncio.create_task(self._follower.run()),
+            asyncio.create_task(self._follower.look_after()),
+        ]
+
+    def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None = None) -> asyncio.Future[Appended]:
+        return self._writer.append(Request(drafts, idempotency))
+
+    async def read(self, rooms: frozenset[str], after: int, limit: int, before: int | None = None) -> Page:
+        return await self._ask(self._page, rooms, after, limit, before)
+
+    async def get(self, seq: int) -> Message | None:
+        return await self._ask(self._reader.get, seq)
+
+    async def seek_newest(self, rooms: frozenset[str], count: int, before: int | None = None) -> int:
+        return await self._ask(self._before_newest, rooms, count, before)
+
+    async def seek_time(self, rooms: frozenset[str], since: int) -> Start:
+        return await self._ask(self._since, rooms, since)
+
+    def tail(self, after: int) -> AsyncIterator[Batch]:
+        return self._feed.open(after)
+
+    async def bounds(self) -> Bounds:
+        return await self._ask(self._bounds)
+
+    async def rooms(self) -> Sequence[RoomStats]:
+        return await self._ask(self._rooms)
+
+    async def close(self) -> None:
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        await self._writer.end()
+        await tasks.cancel(self._tasks)
+        self._feed.end()
+        await self._store.close()
+
+    async def _page(self, rooms: frozenset[str], after: int, limit: int, before: int | None) -> Page:
+        page = await self._reader.page(rooms, after, limit, before)
+        trimmed = await self._follower.trim()
+        view = self._follower.view
+        return page._replace(losses=await self._reader.losses(page, rooms, view.rooms, trimmed, after, before))
+
+    async def _before_newest(self, rooms: frozenset[str], count: int, before: int | None) -> int:
+        await self._follower.catch_up()
+        newest = self._follower.view.newest
+        end = newest if before is None else max(0, min(newest, before - 1))
+        seq = await self._reader.seek_newest(rooms, count, end)
+        return end if seq is None else seq - 1
+
+    async def _since(self, rooms: frozenset[str], since: int) -> Start:
+        before = await self._reader.last_before(since)
+        trimmed = await self._follower.trim()
+        position = max(trimmed, before.last if before else 0)
+        if not trimmed:
+            return Start(position, [])
+        known = self._follower.view.rooms
+        trimmings = await self._reader.trimmings(rooms, known, trimmed)
+        return Start(position, losses_since(rooms, trimmings, known.forgotten, since))
+
+    async def _bounds(self) -> Bounds:
+        oldest, newest = await self._reader.oldest(), await self._reader.newest()
+        view = self._follower.view
+        if oldest is None or newest is None:
+            return Bounds(view.newest, view.newest, 0)
+        view.trim(min(oldest.first - 1, view.newest))
+        size = newest.bytes_before + newest.size - oldest.bytes_before
+        return Bounds(oldest.first - 1, max(newest.last, view.newest), size)
+
+    async def _rooms(self) -> Sequence[RoomStats]:
+        await self._follower.catch_up()
+        trimmed = await self._follower.trim()
+        return await self._reader.rooms(self._follower.view.rooms, trimmed)
+
+    async def _fetch(self, after: int) -> Sequence[Message]:
+        entries = await self._ask(self._reader.range, after + 1)
+        return [message for entry in entries for message in entry.messages if message.seq > after]
+
+    async def _ask(self, read: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._closing:
+            raise LogUnavailable("The log is closed.")
+        self._follower.check()
+        try:
+            return await read(*args, **kwargs)
+        except PyMongoError as error:
+            if isinstance(error, AWAY):
+                self._follower.away(unavailable(error))
+            raise unavailable(error) from error
+        except Fork:
+            raise self._follower.fork() from None

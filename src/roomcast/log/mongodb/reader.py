@@ -1,0 +1,203 @@
+"""Reads the collection. Every query is bracketed by `{_id: {$gte: 1}}`: in BSON's order an ObjectId is greater
+than any number, so an open sort on `_id` would find a foreign document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from bson import DatetimeMS, Int64
+from pymongo import ASCENDING, DESCENDING
+from pymongo.asynchronous.client_session import AsyncClientSession
+
+from roomcast.log.base import Loss, Page, RoomStats
+from roomcast.log.mongodb.documents import MARK, Entry, Mark, from_document, mark_of
+from roomcast.log.mongodb.opening import Collection, Document, Store
+from roomcast.log.mongodb.rooms import Rooms
+from roomcast.log.trimming import Trimmed, losses_between
+from roomcast.model.errors import LogUnavailable
+from roomcast.model.message import Message
+
+T = TypeVar("T")
+
+BATCH = 1_000
+"""The longest batch: a message may be in a document whose `_id` is so much lower, and no more."""
+RANGE_DOCUMENTS = 1_000
+PAGE_BYTES = 256 * 1024
+_NO_END = 2**62
+
+
+class Reader:
+    """What is asked of the collection. Every method raises `PyMongoError` where the database is away."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._messages = store.messages
+        self.reads = 0
+
+    async def range(self, seq: int, limit: int = RANGE_DOCUMENTS) -> list[Entry]:
+        """The first documents from the one on that holds `seq`."""
+        return await self._find(self._messages, _holding(seq), ASCENDING, limit)
+
+    async def since(self, first: int, limit: int = RANGE_DOCUMENTS) -> list[Entry]:
+        """The first documents from the one on that begins with `first`. Cheaper than `range`, which has to look
+        for it among those before."""
+        return await self._find(self._messages, {"_id": numbers(first)}, ASCENDING, limit)
+
+    async def oldest(self) -> Mark | None:
+        return await self._mark(self._messages, {"_id": numbers(1)}, ASCENDING)
+
+    async def newest(self, session: AsyncClientSession | None = None) -> Mark | None:
+        return await self._mark(self._messages, {"_id": numbers(1)}, DESCENDING, session)
+
+    async def latest(self) -> Mark | None:
+        """The newest, also one that is not confirmed yet."""
+        return await self._mark(self._store.latest, {"_id": numbers(1)}, DESCENDING)
+
+    async def with_keys(self, keys: Sequence[str]) -> Sequence[Entry]:
+        """The documents that have these idempotency keys, also those that are not confirmed yet."""
+        return await self._find(
+            self._store.latest, {"_id": numbers(1), "roomcast.key": {"$in": list(keys)}}, ASCENDING, 0
+        )
+
+    async def get(self, seq: int) -> Message | None:
+        entry = _one(await self._find(self._messages, _holding(seq), ASCENDING, 1))
+        return entry.messages[seq - entry.first] if entry and entry.first <= seq else None
+
+    async def page(self, rooms: frozenset[str], after: int, limit: int, before: int | None) -> Page:
+        """A page without its losses; its `position` is how far it is sure to be complete."""
+        # In one session the second read is never of an earlier moment than the first, also on another primary.
+        async with self._store.client.start_session() as session:
+            newest = await self.newest(session)
+            end = newest.last if newest else 0
+            end = end if before is None else min(end, max(after, before - 1))
+            query = _holding(after + 1, end) | {"room": {"$in": sorted(rooms)}}
+            entries = await self._find(self._messages, query, ASCENDING, limit + 1, session)
+        wanted = (m for entry in entries for m in entry.messages if after < m.seq <= end and m.room in rooms)
+        messages, cut = _cut(wanted, limit)
+        more = cut or len(entries) > limit
+        return Page(messages, messages[-1].seq if more and messages else end, [])
+
+    async def losses(
+        self, page: Page, names: frozenset[str], rooms: Rooms, trimmed: int, after: int, before: int | None
+    ) -> Sequence[Loss]:
+        """What of these rooms was trimmed before the page's first message of each, as its `prev` tells it."""
+        if after >= trimmed:
+            return []
+        known: dict[str, Trimmed] = {}
+        for message in page.messages:
+            known.setdefault(message.room, Trimmed(message.prev, 0, message.prev))
+        found = await self.trimmings(names, rooms, trimmed)
+        for room, first in known.items():
+            # The room's oldest may have gone while the page was read: the page has it, so it is not lost.
+            known[room] = found[room] if found[room].seq <= first.seq else first
+        return losses_between(names, found | known, rooms.forgotten, after, before)
+
+    async def trimmings(self, names: frozenset[str], rooms: Rooms, trimmed: int) -> dict[str, Trimmed]:
+        """How far each of these rooms is trimmed."""
+        return {room: await self._trimming(room, rooms, trimmed) for room in names}
+
+    async def _trimming(self, room: str, rooms: Rooms, trimmed: int) -> Trimmed:
+        newest = rooms.newest_of(room)
+        if newest.seq <= trimmed:
+            return newest
+        oldest = _one(await self._find(self._messages, {"_id": numbers(1), "room": room}, ASCENDING, 1))
+        if oldest is None:  # gone since
+            return newest
+        index = next(n for n, message in enumerate(oldest.messages) if message.room == room)
+        return oldest.before[index]
+
+    async def seek_newest(self, rooms: frozenset[str], count: int, end: int) -> int | None:
+        """The seq of the oldest of the newest `count` messages up to `end`."""
+        query = {"_id": numbers(1, end), "room": {"$in": sorted(rooms)}}
+        # One more: the first of them may reach beyond the end.
+        entries = await self._find(self._messages, query, DESCENDING, count + 1)
+        seqs = [m.seq for e in entries for m in reversed(e.messages) if m.room in rooms and m.seq <= end]
+        return seqs[:count][-1] if count and seqs else None
+
+    async def last_before(self, time: int) -> Mark | None:
+        """The newest document stored before a time (ms)."""
+        # Walked from the end: who asks asks for what is recent.
+        query = {"_id": numbers(1), "timestamp": {"$lt": DatetimeMS(time)}}
+        return await self._mark(self._messages, query, DESCENDING)
+
+    async def rooms(self, rooms: Rooms, trimmed: int) -> Sequence[RoomStats]:
+        steps: list[Mapping[str, Any]] = [
+            {"$match": {"_id": numbers(1)}},
+            {"$unwind": "$room"},
+            {"$group": {"_id": "$room", "messages": {"$sum": 1}}},
+        ]
+        known = rooms.with_messages(trimmed)
+        self.reads += 1
+        counted = {found["_id"]: found["messages"] async for found in await self._messages.aggregate(steps)}
+        return [
+            RoomStats(room, counted[room], newest.seq, newest.at)
+            for room, newest in sorted(known.items())
+            if room in counted
+        ]
+
+    async def _find(
+        self,
+        collection: Collection,
+        query: Mapping[str, Any],
+        direction: int,
+        limit: int,
+        session: AsyncClientSession | None = None,
+    ) -> list[Entry]:
+        self.reads += 1
+        cursor = collection.find(query, session=session).sort("_id", direction).limit(limit)
+        return [ours(from_document, document) async for document in cursor]
+
+    async def _mark(
+        self,
+        collection: Collection,
+        query: Mapping[str, Any],
+        direction: int,
+        session: AsyncClientSession | None = None,
+    ) -> Mark | None:
+        self.reads += 1
+        found = await collection.find_one(query, MARK, sort=[("_id", direction)], session=session)
+        return ours(mark_of, found) if found else None
+
+
+def ours(read: Callable[[Document], T], document: Document) -> T:
+    """Raises `LogUnavailable` where somebody else's document stands in the way of ours."""
+    try:
+        return read(document)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise LogUnavailable(
+            f"The collection holds a document with the number {document['_id']} as _id that is not roomcast's: "
+            "remove it, or name another database."
+        ) from error
+
+
+def numbers(first: int, last: int = _NO_END) -> dict[str, Int64]:
+    """The bracket around every query's `_id`."""
+    return {"$gte": Int64(first), "$lte": Int64(last)}
+
+
+def _holding(seq: int, last: int = _NO_END) -> dict[str, Any]:
+    """The documents from the one on that holds `seq`; the bracket lets an index find them."""
+    return {"_id": numbers(max(1, seq - BATCH + 1), last), "roomcast.last": {"$gte": Int64(seq)}}
+
+
+def _one(entries: Sequence[Entry]) -> Entry | None:
+    return entries[0] if entries else None
+
+
+def _cut(wanted: Iterable[Message], limit: int) -> tuple[list[Message], bool]:
+    """At most `limit`, no more bytes than should be in memory, and not past a place where trimming has overtaken
+    the reading: there a room's message does not follow on the one before it."""
+    messages: list[Message] = []
+    newest: dict[str, int] = {}
+    size = 0
+    for message in wanted:
+        if newest.get(message.room, message.prev) != message.prev:
+            return messages, True
+        messages.append(message)
+        newest[message.room] = message.seq
+        size += len(message.body)
+        if len(messages) >= max(limit, 1) or size >= PAGE_BYTES:
+            return messages, True
+    return messages, False

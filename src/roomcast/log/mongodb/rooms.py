@@ -1,0 +1,63 @@
+"""What is known of each room: its newest message, when that came, and how many it ever had. No I/O.
+
+Rooms without messages are remembered, too, so that their followers hear no false alarm; of more than `empty_rooms`
+those that are empty for longest are forgotten, and a watermark stands for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import takewhile
+
+from roomcast.log.mongodb.documents import Entry
+from roomcast.log.trimming import Trimmed, watermark
+
+NOTHING = Trimmed(0, 0, 0)
+
+
+class Rooms:
+    """Each room as if all of it were trimmed by now: `seq`, `at` of its newest, `lost` as many as there were."""
+
+    def __init__(self, known: Iterable[tuple[str, Trimmed]], forgotten: Trimmed, empty_rooms: int) -> None:
+        self._known = dict(sorted(known, key=lambda row: row[1].seq))
+        """In the order of their newest."""
+        self._empty_rooms = empty_rooms
+        self.forgotten = forgotten
+        """What must be taken for a room that is not known."""
+        self._changed: set[str] = set()
+
+    def newest_of(self, room: str) -> Trimmed:
+        return self._known.get(room, self.forgotten)
+
+    def note(self, entry: Entry) -> None:
+        """What is in the log from now on. The document's word on what was before counts, not ours."""
+        for message, before in zip(entry.messages, entry.before, strict=True):
+            self._known.pop(message.room, None)
+            self._known[message.room] = Trimmed(message.seq, message.stored_at, before.lost + 1)
+            self._changed.add(message.room)
+
+    def forget(self, trimmed: int) -> bool:
+        """Lets go of the rooms beyond `empty_rooms` that are empty for longest; whether there were any."""
+        empty = list(takewhile(lambda row: row[1].seq <= trimmed, self._known.items()))
+        for room, newest in empty[: max(0, len(empty) - self._empty_rooms)]:
+            del self._known[room]
+            self._changed.discard(room)
+            self.forgotten = watermark(newest.seq, newest.at)
+        return len(empty) > self._empty_rooms
+
+    def lose(self, trimmed: int, at: int) -> None:
+        """All up to here is trimmed, and some of it was never seen: any room may have had a message there."""
+        self._known.clear()
+        self._changed.clear()
+        self.forgotten = watermark(trimmed, at)
+
+    def with_messages(self, trimmed: int) -> dict[str, Trimmed]:
+        return {room: newest for room, newest in self._known.items() if newest.seq > trimmed}
+
+    def changed(self) -> dict[str, Trimmed]:
+        """The rooms to be written down."""
+        return {room: self._known[room] for room in self._changed}
+
+    def written(self, rooms: dict[str, Trimmed]) -> None:
+        """They are, as they were then."""
+        self._changed -= {room for room, newest in rooms.items() if self._known.get(room, newest) == newest}

@@ -1,0 +1,73 @@
+"""SQLite's errors as sentences for a person: what is wrong, and what to do."""
+
+from __future__ import annotations
+
+import errno
+
+import apsw
+
+from roomcast.model.errors import LogUnavailable, LogUnusable
+
+_NO_RIGHT = "{file} cannot be written: give this user the right to write it and its directory."
+_FULL = "There is no room on the disk of {file}: make room, or name a file on another disk."
+_DAMAGED = (
+    "{file} is damaged, or its disk cannot be read ({error}): see to the disk; else put a copy in its place and "
+    "start with --new-epoch, or name another file."
+)
+
+_UNUSABLE: dict[type[apsw.Error], str] = {
+    apsw.NotADBError: "{file} is not a database: name another file.",
+    apsw.CorruptError: _DAMAGED,
+    apsw.FullError: _FULL,
+    apsw.ReadOnlyError: _NO_RIGHT,
+    apsw.PermissionsError: _NO_RIGHT,
+    apsw.AuthError: _NO_RIGHT,
+    apsw.CantOpenError: "{file} cannot be opened ({error}): see to its rights and its directory.",
+    apsw.IOError: "The disk of {file} fails ({error}): see to the disk, or name a file on another one.",
+    apsw.BusyError: "{file} is in use by another program: close that one, and start again.",
+}
+
+# For EIO from a read, too, SQLite says that the database is damaged, and a disk may come back.
+_UNREADABLE = (
+    "The log's database is damaged, or its disk cannot be read: where that stays, put a copy in its place and "
+    "start with --new-epoch."
+)
+
+_UNAVAILABLE: dict[type[apsw.Error], str] = {
+    apsw.FullError: "The log's disk is full; publishing goes on as soon as there is room.",
+    apsw.CorruptError: _UNREADABLE,
+    apsw.NotADBError: _UNREADABLE,
+    apsw.IOError: "The log's disk fails; publishing goes on as soon as it works again.",
+    apsw.BusyError: "Another program holds the log's database; publishing goes on as soon as it lets go.",
+}
+
+
+def unusable(file: str, error: apsw.Error | OSError) -> LogUnusable:
+    """Why `file` cannot be opened."""
+    return LogUnusable(_sentence(error).format(file=file, error=str(error).rstrip(".")))
+
+
+def unavailable(error: apsw.Error) -> LogUnavailable:
+    """Why an open log does not answer."""
+    return LogUnavailable(_UNAVAILABLE.get(type(error), f"The log's database does not answer ({error})."))
+
+
+def _sentence(error: apsw.Error | OSError) -> str:
+    if isinstance(error, OSError):
+        return _of_system.get(
+            error.errno or 0, "{file} cannot be opened ({error}): see to that, or name another file."
+        )
+    if getattr(error, "extendedresult", 0) in _NO_SPACE:
+        return _FULL
+    return _UNUSABLE.get(type(error), "{file} cannot be opened ({error}): name another file.")
+
+
+_NO_SPACE = (apsw.SQLITE_IOERR_SHMSIZE, apsw.SQLITE_IOERR_SHMMAP)
+"""What SQLite says where there is no room for the file of its shared memory."""
+_of_system = {
+    errno.EACCES: _NO_RIGHT,
+    errno.EPERM: _NO_RIGHT,
+    errno.EROFS: _NO_RIGHT,
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+}

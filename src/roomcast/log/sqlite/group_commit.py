@@ -1,0 +1,156 @@
+"""Gathers appends into groups and gives them to the writer. Lives on the event loop; knows no SQL.
+
+Laws:
+- The writer has one job at a time. While it commits one group the next gathers, and goes the moment the
+  writer is back; all appends of one turn of the loop go together.
+- A commit comes back in one call: the tail is woken first, then the publishers are answered.
+- Trimming beyond what commits do by themselves waits for quiet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+
+import apsw
+
+from roomcast.log.append_queue import Pending, Queue, Request
+from roomcast.log.base import Appended
+from roomcast.log.consumers import Consumers
+from roomcast.log.sqlite.errors import unavailable
+from roomcast.log.sqlite.state import State
+from roomcast.log.sqlite.worker import Worker
+from roomcast.log.sqlite.writer import Committed, Writer
+from roomcast.model.errors import LogUnavailable
+from roomcast.model.retention import Retention
+
+TRIM_PAUSE = 0.005
+"""Seconds of quiet before a step of trimming, so that it falls between publishes and not before one."""
+
+_log = logging.getLogger(__name__)
+
+
+class GroupCommit:
+    """The way from the loop to the writer and back."""
+
+    def __init__(
+        self, writer: Writer, worker: Worker, feed: Consumers, state: State, retention: Retention
+    ) -> None:
+        self._writer = writer
+        self._worker = worker
+        self._feed = feed
+        self._retention = retention
+        self._state = state
+        """The log as of the last commit."""
+        self._loop = asyncio.get_running_loop()
+        self._pending = Queue("The log is behind: its disk is slower than what is published.")
+        self._scheduled = False
+        """Whether the next group goes at the end of this turn of the loop."""
+        self._busy = False
+        """Whether the writer has a job."""
+        self.unwritable = ""
+        """Why the last job failed; empty where it did not. A full disk is one line in the server's log, not one a
+        publish."""
+        self._trim_timer: asyncio.TimerHandle | None = None
+        self._ended: asyncio.Future[None] | None = None
+        """Set where no more is to come; done when nothing is under way."""
+
+    def append(self, request: Request) -> asyncio.Future[Appended]:
+        pending = Pending.of(request)
+        try:
+            self._check_open()
+            self._pending.add(pending)
+        except LogUnavailable as error:
+            pending.resolve(error)
+            return pending.answer
+        if not self._busy and not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._next)
+        return pending.answer
+
+    def trim_later(self) -> None:
+        """Asks for a step of trimming after a moment of quiet, where there is anything that may be trimmed."""
+        self._cancel_trimming()
+        floor = self._feed.floor
+        trimmable = floor is None or floor > self._state.trimmed
+        if self._ended is None and trimmable and self._state.over(self._retention):
+            self._trim_timer = self._loop.call_later(TRIM_PAUSE, self._trim)
+
+    async def end(self) -> None:
+        """Takes no more appends, and waits for those under way."""
+        if self._ended is None:
+            self._ended = self._loop.create_future()
+            self._cancel_trimming()
+            self._next()
+        await asyncio.shield(self._ended)
+
+    def _check_open(self) -> None:
+        if self._ended is not None:
+            raise LogUnavailable("The log is closed.")
+
+    def _next(self) -> None:
+        self._scheduled = False
+        if self._busy:
+            return
+        if group := self._pending.take_group():
+            requests = [pending.request for pending in group]
+            self._start(partial(self._writer.commit, requests, self._feed.floor), group)
+        elif self._ended and not self._ended.done():
+            self._ended.set_result(None)
+
+    def _trim(self) -> None:
+        self._trim_timer = None
+        if not self._busy and not self._scheduled:
+            self._start(partial(self._writer.trim, self._feed.floor), ())
+
+    def _cancel_trimming(self) -> None:
+        if self._trim_timer:
+            self._trim_timer.cancel()
+            self._trim_timer = None
+
+    def _start(self, job: Callable[[], Committed], group: Sequence[Pending]) -> None:
+        self._busy = True
+        self._worker.do(partial(self._work, job, group))
+
+    def _work(self, job: Callable[[], Committed], group: Sequence[Pending]) -> None:
+        """Runs in the writer's thread."""
+        outcome: Committed | Exception
+        try:
+            outcome = job()
+        except apsw.Error as error:
+            outcome = unavailable(error)
+        except Exception as error:
+            outcome = error
+        with suppress(RuntimeError):  # a loop that was closed, and not the log
+            self._loop.call_soon_threadsafe(self._done, group, outcome)
+
+    def _done(self, group: Sequence[Pending], outcome: Committed | Exception) -> None:
+        self._busy = False
+        if isinstance(outcome, Committed):
+            self._committed(group, outcome)
+        else:
+            self._failed(group, outcome)
+        self._next()
+
+    def _committed(self, group: Sequence[Pending], committed: Committed) -> None:
+        # A key that was known was answered without writing.
+        if self.unwritable and committed.state != self._state:
+            self.unwritable = ""
+            _log.warning("The log can be written again.")
+        self._state = committed.state
+        self._feed.push(committed.messages, committed.state.trimmed)
+        for pending, answer in zip(group, committed.answers, strict=True):
+            pending.resolve(answer)
+        self.trim_later()
+
+    def _failed(self, group: Sequence[Pending], error: Exception) -> None:
+        if not self.unwritable:
+            trace = None if isinstance(error, LogUnavailable) else error
+            _log.error("The log cannot be written: %s", error, exc_info=trace)
+        self.unwritable = str(error)
+        for pending in group:
+            # Each its own: a traceback grows with every task that raises the same exception.
+            pending.resolve(LogUnavailable(str(error)))

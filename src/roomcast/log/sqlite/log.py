@@ -1,0 +1,138 @@
+"""The log in a SQLite file: the default, for one server. Lives on the event loop and calls SQLite off it.
+
+One thread writes and one reads, each with its own connection and one job at a time: readers never wait for
+the writer (WAL), and no other thread touches a connection before its own has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+import apsw
+
+from roomcast.log.append_queue import Request
+from roomcast.log.base import Appended, Batch, Bounds, Idempotency, Page, RoomStats, Start
+from roomcast.log.consumers import Consumers
+from roomcast.log.sqlite.errors import unavailable
+from roomcast.log.sqlite.group_commit import GroupCommit
+from roomcast.log.sqlite.opening import Opened, open_database
+from roomcast.log.sqlite.reader import Reader
+from roomcast.log.sqlite.worker import Worker
+from roomcast.log.sqlite.writer import Writer
+from roomcast.model.errors import LogUnavailable, LogUnusable
+from roomcast.model.message import Draft, Message
+from roomcast.model.retention import Retention
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+EMPTY_ROOMS = 10_000
+"""How many rooms without messages are remembered, so that their followers hear no false alarm."""
+
+
+async def open_log(
+    url: str,
+    path: str,
+    *,
+    retention: Retention,
+    new_epoch: bool = False,
+    synchronous: str = "full",
+    empty_rooms: int = EMPTY_ROOMS,
+) -> SqliteLog:
+    """The log in the file `path`. Raises `LogUnusable`."""
+    if not path:
+        raise LogUnusable("sqlite: needs a file: use sqlite:PATH, such as sqlite:roomcast.db.")
+    opened = await asyncio.to_thread(open_database, path, new_epoch=new_epoch, synchronous=synchronous)
+    return SqliteLog(url, opened, retention, empty_rooms)
+
+
+class SqliteLog:
+    """A writer, a reader, a thread for each, and the feed of the tail."""
+
+    def __init__(self, name: str, opened: Opened, retention: Retention, empty_rooms: int) -> None:
+        self.name = name
+        self.epoch = opened.epoch
+        self.retention = retention
+        self._lock = opened.lock
+        self._reader = Reader(opened.reader)
+        self._reader_thread = ThreadPoolExecutor(1, "roomcast-log-reader")
+        self._writer = Writer(opened.writer, opened.files, opened.state, retention, empty_rooms)
+        self._worker = Worker("roomcast-log-writer")
+        self._feed = Consumers(opened.state.newest, opened.state.trimmed, self._fetch, self._delivered)
+        self._commits = GroupCommit(self._writer, self._worker, self._feed, opened.state, retention)
+        self._closing: asyncio.Task[None] | None = None
+        self._commits.trim_later()
+
+    @property
+    def unwritable(self) -> str:
+        return self._commits.unwritable
+
+    def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None = None) -> asyncio.Future[Appended]:
+        return self._commits.append(Request(drafts, idempotency))
+
+    async def read(self, rooms: frozenset[str], after: int, limit: int, before: int | None = None) -> Page:
+        return await self._read(self._reader.page, rooms, after, limit, before)
+
+    async def get(self, seq: int) -> Message | None:
+        return await self._read(self._reader.get, seq)
+
+    async def seek_newest(self, rooms: frozenset[str], count: int, before: int | None = None) -> int:
+        return await self._read(self._reader.seek_newest, rooms, count, before)
+
+    async def seek_time(self, rooms: frozenset[str], since: int) -> Start:
+        return await self._read(self._reader.seek_time, rooms, since)
+
+    def tail(self, after: int) -> AsyncIterator[Batch]:
+        return self._feed.open(after)
+
+    async def bounds(self) -> Bounds:
+        return await self._read(self._reader.bounds)
+
+    async def rooms(self) -> Sequence[RoomStats]:
+        return await self._read(self._reader.rooms)
+
+    async def close(self) -> None:
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        await self._commits.end()
+        self._feed.end()
+        try:
+            await self._call(self._reader.close)
+        finally:
+            await asyncio.to_thread(self._let_go)
+
+    def _let_go(self) -> None:
+        self._reader_thread.shutdown()
+        self._worker.end()
+        try:
+            self._writer.close()
+        finally:
+            self._lock.release()
+
+    async def _fetch(self, after: int) -> Sequence[Message]:
+        return await self._ask(self._reader.fetch, after)
+
+    def _delivered(self) -> None:
+        self._commits.trim_later()
+
+    async def _read(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._closing:
+            raise LogUnavailable("The log is closed.")
+        return await self._ask(read, *args, **kwargs)
+
+    async def _ask(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await self._call(read, *args, **kwargs)
+        except apsw.Error as error:
+            raise unavailable(error) from error
+
+    async def _call(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._reader_thread, partial(read, *args, **kwargs))

@@ -1,0 +1,150 @@
+"""Opens the database: takes it over, or says in one sentence what stands in the way."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+import apsw
+
+from roomcast.log.sqlite.errors import unusable
+from roomcast.log.sqlite.files import Files
+from roomcast.log.sqlite.lock import Lock
+from roomcast.log.sqlite.queries import QUERIES, SCHEMA
+from roomcast.log.sqlite.state import State
+from roomcast.model.errors import LogUnusable
+from roomcast.model.message import new_epoch as fresh_epoch
+
+APPLICATION_ID = int.from_bytes(b"room", "big")
+"""What SQLite's header says of whose file it is (https://sqlite.org/pragma.html#pragma_application_id)."""
+MIGRATIONS: Sequence[str] = (SCHEMA,)
+"""Script n brings a database of version n to version n + 1."""
+BUSY_MS = 5_000
+"""How long to wait for someone who looks into the file with a tool of their own and holds a lock."""
+CHECKPOINT_PAGES = 4_000
+"""16 MiB of write-ahead log between two checkpoints. A publish meets one in 1,000 rather than in 250."""
+WAL_BYTES = 2 * CHECKPOINT_PAGES * 4096
+"""What is left of it where it was larger: a tool that reads for long keeps it from being emptied, and it grows."""
+SYNCHRONOUS = ("full", "normal", "off")
+
+
+class Opened(NamedTuple):
+    """A database that is ours now."""
+
+    writer: apsw.Connection
+    reader: apsw.Connection
+    lock: Lock
+    files: Files
+    epoch: str
+    state: State
+
+
+def open_database(path: str, *, new_epoch: bool, synchronous: str) -> Opened:
+    """Opens `path`, and makes it where there is nothing. Blocks. Raises `LogUnusable`."""
+    real = os.path.realpath(path)
+    _check_path(real)
+    _check_synchronous(synchronous)
+    with ExitStack() as undo:
+        try:
+            lock = Lock(real)
+            undo.callback(lock.release)
+            writer = apsw.Connection(real)
+            undo.callback(writer.close)
+            epoch, state = _take_over(writer, real, anew=new_epoch, synchronous=synchronous)
+            reader = apsw.Connection(real, flags=apsw.SQLITE_OPEN_READONLY)
+            undo.callback(reader.close)
+            _prepare(reader)
+            files = Files(real)
+        except (apsw.Error, OSError) as error:
+            raise unusable(real, error) from error
+        undo.pop_all()
+    return Opened(writer, reader, lock, files, epoch, state)
+
+
+def _check_path(real: str) -> None:
+    if os.path.isdir(real):
+        raise LogUnusable(f"{real} is a directory: name a file in it, such as {real}/roomcast.db.")
+    directory = os.path.dirname(real)
+    if not os.path.isdir(directory):
+        raise LogUnusable(f"The directory {directory} does not exist: make it, or name another file.")
+
+
+def _check_synchronous(synchronous: str) -> None:
+    if synchronous not in SYNCHRONOUS:
+        raise LogUnusable(f"{synchronous!r} is no way to wait for the disk: use {', '.join(SYNCHRONOUS)}.")
+
+
+def _take_over(connection: apsw.Connection, real: str, *, anew: bool, synchronous: str) -> tuple[str, State]:
+    """The epoch of the life that begins here, and the log as it is."""
+    if connection.readonly("main"):
+        raise LogUnusable(f"{real} cannot be written: give this user the right to write it.")
+    _prepare(connection)
+    version = _version(connection, real)
+    connection.pragma("journal_mode", "wal")
+    connection.pragma("synchronous", "full")
+    connection.wal_autocheckpoint(CHECKPOINT_PAGES)
+    connection.pragma("journal_size_limit", WAL_BYTES)
+    _migrate(connection, version)
+    state = _check(connection)
+    epoch = _begin_life(connection, anew=anew, synchronous=synchronous)
+    connection.pragma("synchronous", synchronous)
+    connection.execute(f"{QUERIES['make_step']}; {QUERIES['make_forget']}")
+    return epoch, state
+
+
+def _prepare(connection: apsw.Connection) -> None:
+    connection.set_busy_timeout(BUSY_MS)
+    # A sort in a temporary file would fail on a full disk, where reading must still work.
+    connection.pragma("temp_store", "memory")
+
+
+def _version(connection: apsw.Connection, real: str) -> int:
+    """The version of the database; 0 where there is nothing in it yet."""
+    application, version, things = _row(connection, "load_identity")
+    if (application, version, things) == (0, 0, 0):
+        return 0
+    if application != APPLICATION_ID:
+        raise LogUnusable(f"{real} is the SQLite database of another program: name another file.")
+    if version > len(MIGRATIONS):
+        raise LogUnusable(
+            f"{real} is of version {version}, and this roomcast knows versions up to {len(MIGRATIONS)}: "
+            "start a newer roomcast, or name another file."
+        )
+    return int(version)
+
+
+def _migrate(connection: apsw.Connection, version: int) -> None:
+    """Each step with its version number in one transaction: a crash leaves a database of some version."""
+    for number, script in enumerate(MIGRATIONS[version:], version + 1):
+        connection.execute(
+            f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {APPLICATION_ID};"
+            f"PRAGMA user_version = {number}; COMMIT"
+        )
+
+
+def _check(connection: apsw.Connection) -> State:
+    """The log as it is, if what was written together is there together. A whole check would read every page,
+    and take a second for each 100 MB or so."""
+    state = State(*_row(connection, "load_state"))
+    first, last, _, _, messages, size = _row(connection, "check")
+    retained = state.newest - state.trimmed
+    ends = (state.trimmed + 1, state.newest) if retained else (None, None)
+    if (first, last, messages, size) != (*ends, retained, state.bytes):
+        raise apsw.CorruptError("its tables contradict each other")
+    return state
+
+
+def _begin_life(connection: apsw.Connection, *, anew: bool, synchronous: str) -> str:
+    """A log that may have lost its end must not use the ids of that end again."""
+    epoch, last_synchronous, clean = _row(connection, "load_life")
+    if anew or not epoch or (last_synchronous != "full" and not clean):
+        epoch = fresh_epoch()
+    connection.execute(QUERIES["begin_life"], {"epoch": epoch, "synchronous": synchronous})
+    return str(epoch)
+
+
+def _row(connection: apsw.Connection, name: str) -> Any:
+    [row] = list(connection.execute(QUERIES[name]))
+    return row

@@ -1,0 +1,59 @@
+"""The SQL of `queries.sql`, each query by its name, and the shapes in which messages cross to SQLite and back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from itertools import accumulate
+
+import msgspec
+
+from roomcast.model.message import Message
+
+SCHEMA = files(__package__).joinpath("schema.sql").read_text("utf-8")
+
+NO_END = 2**63 - 1
+"""A seq, or a number of bytes, that nothing reaches."""
+
+_Head = tuple[int, str, str | None, int, int, int]
+"""A message's fields, with the length of its body for the body."""
+_heads = msgspec.json.Decoder(list[_Head])
+
+
+def _load() -> dict[str, str]:
+    parts = re.split(r"^-- (\w+) --$", files(__package__).joinpath("queries.sql").read_text("utf-8"), flags=re.M)
+    return {name: _bare(text) for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def _bare(text: str) -> str:
+    lines = [line for line in text.strip().splitlines() if not line.startswith("--")]
+    return "\n".join(lines).removesuffix(";")
+
+
+def to_json(values: object) -> str:
+    """As SQLite's JSON functions take it."""
+    return msgspec.json.encode(values).decode()
+
+
+def pack(messages: Sequence[Message]) -> dict[str, str | bytes]:
+    """The messages among the parameters of `step`."""
+    ends = accumulate(len(message.body) for message in messages)
+    heads = [(*m[:5], end - len(m.body) + 1, len(m.body)) for m, end in zip(messages, ends, strict=True)]
+    return {"heads": to_json(heads), "bodies": b"".join([message.body for message in messages])}
+
+
+def unpack(heads: str, bodies: bytes | None) -> list[Message]:
+    """The messages of `page`."""
+    start = 0
+    messages = []
+    for seq, room, type_, stored_at, prev, length in _heads.decode(heads):
+        body = bodies[start : start + length] if bodies else b""
+        messages.append(Message(seq, room, type_, stored_at, prev, body))
+        start += length
+    return messages
+
+
+QUERIES = _load()
+
+QUERIES["page_of_all"] = QUERIES["page"].format(picked=QUERIES["pick_range"])

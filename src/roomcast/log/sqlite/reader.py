@@ -1,0 +1,120 @@
+"""Reads the database: one connection that cannot write, used by one thread at a time, never the event loop's.
+
+Every read is one statement, and so one short moment: a long one would keep the write-ahead log from being
+emptied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import apsw
+import msgspec
+
+from roomcast.log.base import Bounds, Page, RoomStats, Start
+from roomcast.log.sqlite.queries import NO_END, QUERIES, to_json, unpack
+from roomcast.log.trimming import Trimmed, losses_between, losses_since, watermark
+from roomcast.model.message import Message
+
+PAGE_BYTES = 256 * 1024
+FETCH_BYTES = 1024 * 1024
+FETCH_MESSAGES = 2_000
+_ARMS = (1, 4, 16, 64, 256)
+"""How many rooms a statement is made for: few sizes, so that each is compiled once."""
+
+_rows_of_four = msgspec.json.Decoder(list[tuple[str, int, int, int]])
+
+
+class Reader:
+    """History, as of now."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def page(self, rooms: frozenset[str], after: int, limit: int, before: int | None) -> Page:
+        parameters = {"after": after, "before": NO_END if before is None else before, "limit": max(limit, 1)}
+        newest, forgotten, forgotten_at, trimmed, heads, bodies = self._row(
+            _page_of_rooms(_size(rooms)), parameters | _names(rooms) | {"most_bytes": PAGE_BYTES}
+        )
+        messages = unpack(heads, bodies)
+        cut = len(messages) >= limit or len(bodies or b"") >= PAGE_BYTES
+        end = newest if before is None else min(newest, max(after, before - 1))
+        losses = losses_between(rooms, _by_room(trimmed), watermark(forgotten, forgotten_at), after, before)
+        return Page(messages, messages[-1].seq if cut and messages else end, losses)
+
+    def fetch(self, after: int) -> Sequence[Message]:
+        """The first messages of the whole log after a position."""
+        return unpack(
+            *self._row(
+                QUERIES["page_of_all"], {"after": after, "limit": FETCH_MESSAGES, "most_bytes": FETCH_BYTES}
+            )
+        )
+
+    def get(self, seq: int) -> Message | None:
+        found = unpack(*self._row(QUERIES["page_of_all"], {"after": seq - 1, "limit": 1, "most_bytes": NO_END}))
+        return found[0] if found and found[0].seq == seq else None
+
+    def seek_newest(self, rooms: frozenset[str], count: int, before: int | None) -> int:
+        parameters = {"after": 0, "before": NO_END if before is None else before, "limit": count}
+        newest, oldest = self._row(_seek_newest(_size(rooms)), parameters | _names(rooms))
+        end = newest if before is None else max(0, min(newest, before - 1))
+        return int(end if oldest is None else oldest - 1)
+
+    def seek_time(self, rooms: frozenset[str], since: int) -> Start:
+        position, forgotten, forgotten_at, trimmed = self._row(
+            _SEEK_TIME, {"since": since, "rooms": to_json(sorted(rooms))}
+        )
+        unknown = watermark(forgotten, forgotten_at)
+        return Start(position, losses_since(rooms, _by_room(trimmed), unknown, since))
+
+    def bounds(self) -> Bounds:
+        newest, _, trimmed, size, _, _ = self._row(QUERIES["load_state"])
+        return Bounds(trimmed, newest, size)
+
+    def rooms(self) -> Sequence[RoomStats]:
+        [rooms] = self._row(QUERIES["load_rooms"])
+        return [RoomStats(*room) for room in _rows_of_four.decode(rooms)]
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _row(self, statement: str, parameters: dict[str, Any] | None = None) -> Any:
+        # The list steps past the row: a statement left standing there holds its moment open.
+        [row] = list(self._connection.execute(statement, parameters))
+        return row
+
+
+_SEEK_TIME = QUERIES["seek_time"].format(trimmed=QUERIES["trimmed"])
+
+
+@cache
+def _page_of_rooms(size: int) -> str:
+    picked = QUERIES["pick_rooms"].format(arms=_arms(size))
+    page = QUERIES["page"].format(picked=picked)
+    return QUERIES["read_page"].format(trimmed=QUERIES["trimmed"], page=page)
+
+
+@cache
+def _seek_newest(size: int) -> str:
+    return QUERIES["seek_newest"].format(arms=_arms(size))
+
+
+def _arms(size: int) -> str:
+    return " UNION ALL ".join(QUERIES["pick_room"].format(room=f"room{index}") for index in range(size))
+
+
+def _size(rooms: frozenset[str]) -> int:
+    return next(size for size in _ARMS if size >= len(rooms))
+
+
+def _names(rooms: frozenset[str]) -> dict[str, Any]:
+    """The rooms, each for its arm; NULL, which equals no room, for an arm that is left over."""
+    names: dict[str, Any] = dict.fromkeys((f"room{index}" for index in range(_size(rooms))), None)
+    names.update((f"room{index}", room) for index, room in enumerate(rooms))
+    return names | {"rooms": to_json(sorted(rooms))}
+
+
+def _by_room(trimmed: str) -> dict[str, Trimmed]:
+    return {room: Trimmed(*fields) for room, *fields in _rows_of_four.decode(trimmed)}

@@ -1,0 +1,94 @@
+"""From options to a running server, and the five lines that say where it is."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+import uvloop
+
+from roomcast.delivery.engine import Engine
+from roomcast.http.access import log_to_stderr, say
+from roomcast.log.base import Log
+from roomcast.model.errors import CannotStart, LogUnavailable
+from roomcast.model.settings import Settings
+from roomcast.serve.listen import Listening, bind, raise_file_limit, serve
+from roomcast.version import __version__
+
+_SWITCH_SECONDS = 0.0005
+"""How long a thread may keep the interpreter's lock from another. Beside a saturated loop, with Python's 5 ms, the
+log's writer waited up to seconds for it (p99 of an append 65 to 377 ms); with 1 ms it was 14 ms."""
+
+_EXAMPLE = '{"text": "was geht ab in buxtehude?", "room": "developers"}'
+
+
+def run(settings: Settings, *, page_port_chosen: bool) -> None:
+    """Serves until a signal. Raises `CannotStart`, with one sentence that says what to do."""
+    _outlive_the_terminal()
+    raise_file_limit()
+    if settings.port and settings.port == settings.page_port:
+        raise CannotStart(
+            f"--port and --page-port are both {settings.port}: give one of them another, or --page-port 0"
+        )
+    listening = [bind(settings.host, settings.port, settings.slow_after, "--port")]
+    if settings.page_port:
+        listening += _page_port(settings, listening[0].port, page_port_chosen)
+    log_to_stderr(settings.log_format, settings.access_log)
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, listening))
+
+
+def _outlive_the_terminal() -> None:
+    """There is nothing that a SIGHUP could have read again, and its default is to kill. The standard files are
+    opened where they are not: the database or a client would be given their numbers, and libuv aborts when it
+    closes one of these."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(number)
+
+
+async def _serve(settings: Settings, listening: Sequence[Listening]) -> None:
+    async def started(engine: Engine) -> None:
+        await asyncio.to_thread(say, banner(settings, listening, await _held(engine.log)))
+
+    await serve(settings, listening, started)
+
+
+def _page_port(settings: Settings, port: int, chosen: bool) -> list[Listening]:
+    try:
+        return [bind(settings.host, settings.page_port, settings.slow_after, "--page-port")]
+    except CannotStart as error:
+        if chosen:
+            raise
+        say(f"roomcast: {error.detail}. Here the page is at / of port {port}")
+        return []
+
+
+async def _held(log: Log) -> str:
+    try:
+        bounds = await log.bounds()
+    except LogUnavailable as error:
+        return f"{log.name}, away: {error.detail}"
+    most = log.retention
+    held = f"{bounds.newest - bounds.trimmed} of {most.max_messages} messages"
+    return f"{log.name}, {held}, {bounds.bytes} of {most.max_bytes} bytes"
+
+
+def banner(settings: Settings, listening: Sequence[Listening], log: str) -> str:
+    """Five lines: what runs, where to post, follow and look, and what the log holds."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    api, page = (f"http://{host}:{port.port}" for port in (listening[0], listening[-1]))
+    return "\n".join(
+        [
+            f"roomcast {__version__}",
+            f"  post    curl -X POST -H 'Content-Type: application/json' -d '{_EXAMPLE}' {api}/messages",
+            f"  follow  {api}/messages?room=developers",
+            f"  look    {page}/?room=developers",
+            f"  log     {log}",
+        ]
+    )

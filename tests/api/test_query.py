@@ -1,0 +1,304 @@
+"""What a request for messages asks for, as tables."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+import pytest
+
+from roomcast.api.query import (
+    LINES,
+    MAX_ROOMS,
+    PAGE,
+    PARAMETERS,
+    STREAM,
+    After,
+    Ago,
+    Everything,
+    Newest,
+    Origin,
+    Query,
+    Since,
+    preferred,
+    query,
+)
+from roomcast.model.errors import Invalid, NotAcceptable
+
+CHROME = (
+    "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8,"
+    "application/signed-exchange;v=b3;q=0.7"
+)
+FIREFOX = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+JAVA = "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2"
+
+
+@pytest.mark.parametrize(
+    ("accept", "format"),
+    [
+        ("", STREAM),
+        ("  ", STREAM),
+        ("*/*", STREAM),
+        ("*", STREAM),
+        (CHROME, STREAM),
+        (FIREFOX, STREAM),
+        (JAVA, STREAM),
+        ("text/event-stream", STREAM),
+        ("TEXT/Event-Stream", STREAM),
+        ("text/event-stream;charset=utf-8", STREAM),
+        ("text/event-stream ; charset=utf-8 ; q=0.1", STREAM),
+        ("text/*", STREAM),
+        ("application/x-ndjson", LINES),
+        ("application/json", PAGE),
+        ("application/json;profile=x;q=0.9", PAGE),
+        ("application/*", LINES),
+        # the highest q wins
+        ("application/json, text/event-stream;q=0.9", PAGE),
+        ("application/json;q=0.8, text/event-stream;q=0.9", STREAM),
+        ("application/json;q=0.8, application/x-ndjson;q=0.9, text/event-stream;q=0.1", LINES),
+        ("text/event-stream;q=0.001, application/json;q=0.002", PAGE),
+        ("application/json;q=0.1, */*", STREAM),
+        ("application/json;q=0.1, application/*;q=0.9", LINES),
+        # at equal q: named explicitly, then stream, NDJSON, JSON
+        ("application/json, text/plain, */*", PAGE),  # axios
+        ("application/json, */*", PAGE),
+        ("*/*, application/json", PAGE),
+        ("application/json;q=0.5, */*;q=0.5", PAGE),
+        ("application/x-ndjson, */*", LINES),
+        ("application/*, application/json", PAGE),
+        ("application/*, */*", STREAM),
+        ("text/*, application/*", STREAM),
+        ("application/json, application/x-ndjson, text/event-stream", STREAM),
+        ("application/json, application/x-ndjson", LINES),
+        # the most specific range gives the quality
+        ("*/*, text/event-stream;q=0", LINES),
+        ("*/*, text/event-stream;q=0, application/x-ndjson;q=0.0", PAGE),
+        ("*/*, text/*;q=0.5", LINES),
+        ("*/*;q=0.5, text/*;q=0, application/json;q=0.4", LINES),
+        ("text/event-stream;q=0, text/event-stream", STREAM),
+        # not as the grammar has it
+        ("text/event-stream;q=1.000", STREAM),
+        ("application/json;q=.9, text/event-stream;q=.8", PAGE),
+        ("application/json;q=0.98765, text/event-stream;q=0.98764", PAGE),
+        (",,application/json,,", PAGE),
+        ("application/json;;q=1", PAGE),
+        ("application/json;Q=0.5", PAGE),
+        ("application/json;q=2, text/event-stream;q=0.1", STREAM),
+        ("application/json;q=x, text/event-stream;q=0.1", STREAM),
+        ("garbage, text/event-stream", STREAM),
+        ("; , / , text/event-stream", STREAM),
+    ],
+)
+def test_the_format_that_is_wanted_most(accept: str, format: str) -> None:
+    assert preferred(accept) == format
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "text/html",
+        "image/*",
+        "text/event-stream;q=0",
+        "text/event-stream; q=0.000, application/*;q=0",
+        "*/*;q=0",
+        "text",
+        "text/event",
+        "application/jsonx",
+        "application/json-seq",
+        "application/x-ndjson+json",
+        "garbage",
+        ",",
+        ";q=1",
+        "*/json",
+        "text/event-stream;q=-1",
+        "text/event-stream;q=nan",
+        "text/event-stream;q=1e1",
+        "text/event-stream;q=",
+    ],
+)
+def test_where_none_is_accepted_the_refusal_names_those_there_are(accept: str) -> None:
+    with pytest.raises(NotAcceptable) as refusal:
+        preferred(accept)
+    for format in (STREAM, LINES, PAGE):
+        assert format in refusal.value.detail
+
+
+def ask(text: str, last_event_id: str = "") -> Query:
+    return query(text.encode(), last_event_id)
+
+
+def refused(text: str) -> list[str]:
+    with pytest.raises(Invalid) as refusal:
+        ask(text)
+    assert all(fault.detail for fault in refusal.value.faults)
+    return [fault.pointer for fault in refusal.value.faults]
+
+
+@pytest.mark.parametrize(
+    ("text", "header", "origin"),
+    [
+        ("", "", Everything()),
+        ("replay=all", "", Everything()),
+        ("replay=none", "", Newest(0)),
+        ("replay=0", "", Newest(0)),
+        ("replay=1", "", Newest(1)),
+        ("replay=007", "", Newest(7)),
+        ("replay=999999999", "", Newest(999_999_999)),
+        ("since=2026-11-22T06:27:00Z", "", Since(1_795_328_820_000)),
+        ("since=2026-11-22T06:27:00.123Z", "", Since(1_795_328_820_123)),
+        ("since=2026-11-22T06:27:00.1231Z", "", Since(1_795_328_820_124)),
+        ("since=2026-11-22t06:27:00z", "", Since(1_795_328_820_000)),
+        ("since=2026-11-22+06:27:00Z", "", Since(1_795_328_820_000)),
+        ("since=2026-11-22T06:27:00%2B01:00", "", Since(1_795_325_220_000)),
+        ("since=2026-11-22T06:27:00-00:30", "", Since(1_795_330_620_000)),
+        ("since=2016-12-31T23:59:60Z", "", Since(1_483_228_800_000)),
+        ("since=1960-01-01T00:00:00Z", "", Since(0)),
+        ("since=0001-01-01T00:00:00%2B23:59", "", Since(0)),
+        ("since=9999-12-31T23:59:59-23:59", "", Since(253_402_387_139_000)),
+        ("last_event_id=abcd-1", "", After("abcd-1")),
+        ("last_event_id=", "", Everything()),
+        ("last_event_id=%FF%00", "", After("\ufffd\0")),
+        ("after=abcd-1", "", After("abcd-1")),
+        # the header, else last_event_id, else after, else since, else replay
+        ("last_event_id=abcd-1&after=abcd-3&since=10m", "abcd-2", After("abcd-2")),
+        ("last_event_id=abcd-1&after=abcd-3&replay=none", "", After("abcd-1")),
+        ("last_event_id=&after=abcd-3&replay=none", "", After("abcd-3")),
+        ("last_event_id=&replay=none", "", Newest(0)),
+        # white space around a header's value is no part of it; in the query it is
+        ("replay=none", " abcd-1\t ", After("abcd-1")),
+        ("replay=none", " \t", Newest(0)),
+        ("last_event_id=abcd-1%20", "", After("abcd-1 ")),
+    ],
+)
+def test_where_it_starts(text: str, header: str, origin: Origin) -> None:
+    assert ask(f"room=a&{text}", header).origin == origin
+
+
+@pytest.mark.parametrize(
+    ("duration", "seconds"),
+    [("10m", 600), ("0s", 0), ("90s", 90), ("2h", 7200), ("1h30m", 5400), ("1d1h1m1s", 90_061), ("007m", 420)],
+)
+def test_since_a_duration_is_so_long_ago(duration: str, seconds: int) -> None:
+    assert ask(f"room=a&since={duration}").origin == Ago(seconds * 1000)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("replay", ["", "ALL", "None", "-1", "1.0", "+1", "1e3", "١", "1000000000", "all,none", "%20", "a%00"]),
+        ("since", ["", "10", "m", "10 m", "10M", "1.5h", "-10m", "+10m", "10m1h", "10mm", "١m", "1w", "10ms"]),
+        ("since", ["yesterday", "2026-11-22", "2026-11-22T06:27Z", "2026-11-22T06:27:00", "1795328820"]),
+        ("since", ["2026-11-22T06:27:00+01:00", "2026-11-22T06:27:00%2B24:00", "２０26-11-22T06:27:00Z"]),
+        ("since", ["2026-02-30T06:27:00Z", "2026-11-22T24:00:00Z", "0000-01-01T00:00:00Z"]),
+        ("since", ["2026-11-22T06:27:61Z", "2026-11-22T06:27:00.Z"]),
+        ("limit", ["", "0", "-1", "1001", "1.0", "ten", "١", "%201", "99999999999999999999"]),
+    ],
+)  # fmt: skip
+def test_a_value_that_says_nothing_is_named(name: str, values: list[str]) -> None:
+    for value in values:
+        assert refused(f"room=a&{name}={value}") == [f"/{name}"], value
+
+
+@pytest.mark.parametrize("name", sorted({*PARAMETERS} - {"room"}))
+def test_only_rooms_may_be_repeated(name: str) -> None:
+    value = {"limit": "1", "replay": "all", "since": "1m"}.get(name, "abcd-1")
+    assert refused(f"room=a&{name}={value}&{name}={value}") == [f"/{name}"]
+
+
+def test_since_and_replay_are_not_given_together() -> None:
+    assert refused("room=a&since=10m&replay=all") == ["/since"]
+    assert refused("room=a&since=10m&replay=all&last_event_id=abcd-1") == ["/since"]
+    assert refused("room=a&since=&replay=") == ["/replay", "/since", "/since"]
+
+
+def test_a_refusal_of_since_says_how_plus_is_written() -> None:
+    with pytest.raises(Invalid, match="%2B"):
+        ask("room=a&since=2026-11-22T06:27:00+01:00")
+
+
+@pytest.mark.parametrize(
+    ("text", "rooms"),
+    [
+        ("room=a", {"a"}),
+        ("room=a&room=b&room=a", {"a", "b"}),
+        ("room=a+b%2Bc", {"a b+c"}),
+        ("room=%F0%9D%94%B5", {"𝔵"}),
+        ("room=büro", {"büro"}),
+        ("room=a%26b%3Dc%23", {"a&b=c#"}),
+        ("room=a%25b", {"a%b"}),
+        ("room=a;b", {"a;b"}),
+        ("room=a%ZZ", {"a%ZZ"}),
+        ("room=%E2%80%A8", {"\u2028"}),
+        (urlencode([("room", f"r{n}") for n in range(64)]), {f"r{n}" for n in range(64)}),
+        (urlencode({"room": "𝔵" * 128}), {"𝔵" * 128}),
+    ],
+)
+def test_the_rooms(text: str, rooms: set[str]) -> None:
+    assert ask(text).rooms == rooms
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "room=", "room", "Room", "replay=all", "room=$", "room=$a", "room=a%00", "room=a%0A", "room=%7F",
+        "room=%C2%85", "room=%FF", "room=a%ED%A0%80", "room=%C0%AF", "room=" + "x" * 129, "room=" + "𝔵" * 129,
+        "room=a&room=", urlencode([("room", f"r{n}") for n in range(65)]), "room=a&" * 65,
+    ],
+)  # fmt: skip
+def test_no_or_a_bad_room_is_named(text: str) -> None:
+    assert "/room" in refused(text)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "_", "t", "v", "ts", "token", "access_token", "cache", "cb", "cachebuster", "lang", "locale", "utm_source",
+        "from", "format", "id", "client_id", "session", "sid", "key", "api_key", "callback", "ref", "source",
+        "user", "username", "name", "type", "topic", "channel", "event", "page", "per_page", "offset", "cursor",
+        "sort", "order", "q", "filter", "fields", "state", "nonce", "theme", "debug", "version", "time",
+        "timestamp", "date", "auth", "jwt", "signature", "expires", "gclid", "fbclid", "retry", "zoom", "start",
+        "end", "first", "last", "", "%FF", "%00", "𝔵",
+    ],
+)  # fmt: skip
+def test_other_names_are_ignored(name: str) -> None:
+    assert ask(f"{name}=%FF&room=a&{name}=x").rooms == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("rooms", "room"), ("Room", "room"), ("ROOM", "room"), ("rom", "room"), ("rooom", "room"),
+        ("room[]", "room"), ("room_id", "room"), ("last-event-id", "last_event_id"),
+        ("lastEventId", "last_event_id"), ("lastEventID", "last_event_id"), ("Last-Event-ID", "last_event_id"),
+        ("last_event", "last_event_id"),
+        ("lasteventid", "last_event_id"), ("LAST_EVENT_ID", "last_event_id"), ("replays", "replay"),
+        ("Replay", "replay"), ("replay_", "replay"), ("since_", "since"), ("sinse", "since"), ("Since", "since"),
+        ("limt", "limit"), ("limits", "limit"), ("befor", "before"), ("befores", "before"), ("afte", "after"),
+    ],
+)  # fmt: skip
+def test_a_near_miss_is_refused_with_a_hint(name: str, meant: str) -> None:
+    with pytest.raises(Invalid) as refusal:
+        ask(f"room=a&{name}=1")
+    assert [fault.pointer for fault in refusal.value.faults] == [f"/{name}"]
+    assert f"did you mean {meant}?" in refusal.value.detail
+
+
+def test_everything_wrong_is_named_at_once() -> None:
+    assert refused("rooms=a&replay=x&limit=0&since=1") == [
+        "/rooms",
+        "/room",
+        "/replay",
+        "/since",
+        "/since",
+        "/limit",
+    ]
+
+
+def test_a_query_of_endless_names_is_refused_before_they_are_looked_at() -> None:
+    assert refused("room=a&" + "&".join(f"roo{n}=" for n in range(10_000))) == []
+    assert len(refused("&".join("room=%24" for _ in range(999)))) == 1 + MAX_ROOMS
+
+
+def test_a_page_is_limited_and_may_end_before_an_id() -> None:
+    assert ask("room=a").limit == 100
+    assert ask("room=a&limit=1&before=abcd-7") == Query(frozenset({"a"}), Everything(), "abcd-7", 1)
+    assert ask("room=a&limit=1000").limit == 1_000

@@ -1,0 +1,177 @@
+"""`roomcast rooms`, `export` and `import`: out, in again, and on after an interruption."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cli.shell import Program, run
+from tests.cli.test_publish import history
+from tests.conftest import Serve
+from tests.running import Running
+
+VARIED = [
+    {"room": "developers", "text": "grüße", "user": "anna"},
+    {"room": "other", "data": None},
+    {"room": "developers", "text": "x", "type": "a.b", "data": {"n": [1.5, "\u2028"]}},
+]
+
+
+def test_rooms_are_a_table_in_a_terminal_and_lines_in_a_pipe(server: Running) -> None:
+    server.post(VARIED)
+    rows = [json.loads(line) for line in run("rooms", url=server.url).stdout.splitlines()]
+    assert rows == server.get("/rooms").json()["rooms"]
+    with Program("rooms", url=server.url, terminal=True) as rooms:
+        assert rooms.wait() == 0
+    table = re.sub(r"\x1b\[[0-9;]*m", "", rooms.out).split("\r\n")
+    assert re.fullmatch(r"room +messages +followers +newest", table[0])
+    assert re.fullmatch(r"developers +2 +0 +\d\d:\d\d:\d\d", table[1])
+    assert len({len(line) for line in table[:3]}) == 1
+
+
+@pytest.mark.parametrize("room", ["日本語の部屋", "e\u0301tage", "x" * 40])
+def test_the_columns_of_rooms_stand_below_each_other_whatever_their_names(server: Running, room: str) -> None:
+    server.post([{"room": room, "text": "x"}, {"room": "developers", "text": "x"}])
+    with Program("rooms", url=server.url, terminal=True, NO_COLOR="1") as rooms:
+        assert rooms.wait() == 0
+    assert len({_columns(line) for line in rooms.out.splitlines()}) == 1, rooms.out
+
+
+def _columns(line: str) -> int:
+    """What a terminal gives these lines: two for a Japanese character, none for an accent that is one alone."""
+    return len(line) + len(re.findall("[\u3040-\u9fff]", line)) - line.count("\u0301")
+
+
+def test_an_export_is_all_that_is_retained_page_by_page(server: Running) -> None:
+    for _ in range(3):
+        server.post([{"room": "developers", "text": "x"}] * 800)
+    done = run("export", "developers", url=server.url)
+    ids = [json.loads(line)["id"] for line in done.stdout.splitlines()]
+    assert [int(id.split("-")[1]) for id in ids] == [*range(1, 2401)]
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_export_goes_on_after_the_last_whole_line(server: Running, tmp_path: Path) -> None:
+    file = tmp_path / "rooms.ndjson"
+    export = ("export", "developers", "other", f"--output={file}")
+    server.post(VARIED)
+    assert run(*export, url=server.url).returncode == 0
+    whole = file.read_bytes()
+    for cut in (1, 20, len(whole.splitlines()[-1]) + 2, len(whole) - 3, len(whole)):
+        file.write_bytes(whole[:-cut])
+        assert run(*export, url=server.url).returncode == 0
+        assert file.read_bytes() == whole
+    stored = server.publish("more")
+    assert run(*export, url=server.url).returncode == 0
+    assert file.read_bytes()[: len(whole)] == whole
+    assert json.loads(file.read_bytes()[len(whole) :]) == stored
+
+
+@pytest.mark.parametrize(
+    "content", ["my diary", "one\ntwo\n", '{"a": 1}\n', "\n\n", '{"id": 1, "room": "developers"}\n']
+)
+def test_somebody_elses_file_is_never_touched(server: Running, tmp_path: Path, content: str) -> None:
+    server.post(VARIED)
+    file = tmp_path / "diary.txt"
+    file.write_text(content)
+    done = run("export", "developers", f"--output={file}", url=server.url)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"roomcast: {file} is no export")
+    assert file.read_text() == content
+
+
+def test_a_file_of_other_rooms_is_not_gone_on_with(server: Running, tmp_path: Path) -> None:
+    server.post(VARIED)
+    file = tmp_path / "x.ndjson"
+    run("export", "other", f"--output={file}", url=server.url)
+    before = file.read_bytes()
+    assert "other" in run("export", "developers", f"--output={file}", url=server.url).stderr
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("device", ["/dev/null", "/dev/full"])
+def test_what_is_no_file_is_not_gone_on_with(server: Running, device: str) -> None:
+    done = run("export", "developers", f"--output={device}", url=server.url)
+    assert (done.returncode, done.stderr.startswith(f"roomcast: {device} is no file")) == (1, True)
+
+
+def test_two_exports_do_not_write_one_file(server: Running, tmp_path: Path) -> None:
+    with (tmp_path / "x.ndjson").open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        done = run("export", "developers", f"--output={file.name}", url=server.url)
+    assert (done.returncode, "another export" in done.stderr) == (1, True)
+
+
+def test_a_gap_in_an_export_is_told(serve: Serve, tmp_path: Path) -> None:
+    server = serve("--max-messages=5")
+    file = tmp_path / "x.ndjson"
+    server.publish("first")
+    run("export", "developers", f"--output={file}", url=server.url)
+    for _ in range(8):
+        server.post([{"room": "developers", "text": "x"}] * 4)
+    done = run("export", "developers", f"--output={file}", url=server.url)
+    assert done.returncode == 0
+    assert re.match(r"roomcast: gap: at most \d+ messages of developers after \S+-1 may be lost", done.stderr)
+    assert len(file.read_text().splitlines()) > 5
+
+
+def test_what_was_exported_is_imported_as_it_was(serve: Serve, server: Running, tmp_path: Path) -> None:
+    server.post(VARIED)
+    file = tmp_path / "x.ndjson"
+    run("export", "developers", "other", f"--output={file}", url=server.url)
+    target = serve("--log=memory:")
+    done = run("import", str(file), url=target.url)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    again = run("export", "developers", "other", url=target.url).stdout
+    assert [_plain(line) for line in again.splitlines()] == [
+        _plain(line) for line in file.read_text().splitlines()
+    ]
+    assert len(again.splitlines()) == 3
+
+
+def _plain(line: str) -> object:
+    return {name: value for name, value in json.loads(line).items() if name not in ("id", "timestamp")}
+
+
+def test_an_import_that_was_interrupted_doubles_nothing_when_it_runs_again(
+    server: Running, tmp_path: Path
+) -> None:
+    """The file has equal stretches, which must all be stored. The interruption is a line that is refused."""
+    lines = ['{"room":"developers","text":"same"}\n'] * 1700
+    file = tmp_path / "x.ndjson"
+    file.write_text("".join([*lines[:1200], '{"room":"developers"}\n', *lines[1201:]]))
+    done = run("import", str(file), url=server.url)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "roomcast: line 1201 is refused: text is missing: a message has text, data, or both; "
+        "1,000 messages are stored\n"
+    )
+    file.write_text("".join(lines))
+    for _ in range(2):
+        assert run("import", str(file), url=server.url).returncode == 0
+        assert server.get("/rooms").json()["rooms"][0]["messages"] == 1700
+
+
+def test_an_import_of_what_is_no_export_is_one_sentence(server: Running, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("no json\n")
+    done = run("import", str(tmp_path / "x"), url=server.url)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("roomcast: line 1 is not JSON")
+    assert run("import", str(tmp_path / "none"), url=server.url).returncode == 2
+
+
+def test_a_server_that_is_not_there_is_one_sentence() -> None:
+    done = run("rooms", url="http://127.0.0.1:9")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("roomcast: http://127.0.0.1:9/rooms cannot be reached: ")
+
+
+def test_an_answer_of_something_else_is_one_sentence(server: Running) -> None:
+    done = run("rooms", f"--url={server.url}/elsewhere")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "roomcast: " in done.stderr
+    assert history(server) == []

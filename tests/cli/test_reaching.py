@@ -1,0 +1,152 @@
+"""How the commands reach a server: headers that nobody else sees, certificates, and answers of something else."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.cli.shell import TO_THE_END, run
+from tests.client.scene import Scene, aside
+from tests.conftest import require
+from tests.running import PATIENCE
+
+COMMANDS = [
+    ["rooms"],
+    ["tail", "developers"],
+    ["publish", "developers", "x"],
+    ["export", "developers"],
+    ["import", "-"],
+    ["bench", "--followers=1"],
+    ["torture", "--followers=1", "--minutes=0.01"],
+]
+LINE = b'{"room":"developers","text":"x"}\n'
+BY_NAME = pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    scene = Scene()
+    yield scene
+    scene.close()
+
+
+def at(url: str, command: list[str]) -> list[str]:
+    """The command with the server's address, in whichever way it takes it."""
+    return [*command, url] if command[0] in ("bench", "torture") else [*command, f"--url={url}"]
+
+
+@BY_NAME
+def test_headers_may_come_from_where_nobody_sees_them(scene: Scene, command: list[str]) -> None:
+    url = scene.url.removesuffix("/events")
+    env = {"ROOMCAST_HEADER": "Authorization: Bearer secret\n\nX-Team: red\n"}
+    running = aside(run, *at(url, command), "--header=x-team: blue", input=LINE, **env)
+    asked = scene.next()
+    assert asked.headers["authorization"] == "Bearer secret"
+    assert asked.headers["x-team"] == "blue"
+    asked.answer("403 Forbidden")
+    scene.close()
+    done = running.result(TO_THE_END + PATIENCE)
+    assert done.returncode == (2 if command[0] == "torture" else 1)
+    assert done.stderr.count("\n") == 1, done.stderr
+
+
+def test_a_header_in_the_environment_that_is_none_is_not_repeated() -> None:
+    done = run("rooms", ROOMCAST_HEADER="X-A: b\nsecret")
+    assert done.returncode == 2
+    assert "ROOMCAST_HEADER" in done.stderr
+    assert "secret" not in done.stderr
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A server's own, with its key."""
+    key, signed = tmp_path / "key.pem", tmp_path / "signed.pem"
+    new = [require("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
+    new += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(signed)]
+    subprocess.run(new, check=True, capture_output=True, timeout=PATIENCE)
+    both = tmp_path / "both.pem"
+    both.write_text(key.read_text() + signed.read_text())
+    return both
+
+
+class Page(BaseHTTPRequestHandler):
+    """Says the same to everything, as a proxy does that knows no server behind it."""
+
+    protocol_version = "HTTP/1.1"
+    status = 404
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(self.status)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", "6")
+        self.end_headers()
+        self.wfile.write(b"<html>")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def page(request: pytest.FixtureRequest) -> Iterator[ThreadingHTTPServer]:
+    kind = type("OnePage", (Page,), {"status": getattr(request, "param", 404)})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), kind)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@BY_NAME
+def test_a_certificate_that_is_not_trusted_is_one_sentence_that_helps(
+    page: ThreadingHTTPServer, certificate: Path, command: list[str]
+) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    # The handshake belongs to the thread of its connection: one that is broken off must not stop the others.
+    page.socket = context.wrap_socket(page.socket, server_side=True, do_handshake_on_connect=False)
+    url = f"https://127.0.0.1:{page.server_port}"
+    done = run(*at(url, command), input=LINE)
+    assert done.returncode == (2 if command[0] == "torture" else 1)
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "certificate" in done.stderr
+    assert "not trusted" in done.stderr
+    assert "SSL_CERT_FILE" in done.stderr
+    done = run(*at(url, command), input=LINE, SSL_CERT_FILE=str(certificate))
+    assert "404" in done.stderr, "the certificate is trusted now, and the page is answered"
+
+
+@pytest.mark.parametrize("command", COMMANDS[:-1], ids=lambda command: command[0])
+def test_https_to_a_server_without_tls_is_one_sentence_that_helps(
+    page: ThreadingHTTPServer, command: list[str]
+) -> None:
+    done = run(*at(f"https://127.0.0.1:{page.server_port}", command), input=LINE)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert "it speaks no TLS on this port: write http:// instead of https://" in done.stderr
+
+
+def test_a_file_of_certificates_that_is_not_there_is_said() -> None:
+    done = run("rooms", SSL_CERT_FILE="/nowhere.pem")
+    assert (done.returncode, "/nowhere.pem" in done.stderr, "no such file" in done.stderr) == (2, True, True)
+
+
+@BY_NAME
+@pytest.mark.parametrize("page", [200, 401, 404], indirect=True)
+def test_a_page_of_something_else_is_one_sentence(page: ThreadingHTTPServer, command: list[str]) -> None:
+    done = run(*at(f"http://127.0.0.1:{page.server_port}", command), input=LINE)
+    assert done.returncode == (2 if command[0] == "torture" else 1), done.stdout
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("roomcast: ")

@@ -1,0 +1,28 @@
+"""A few thousand turns of the fuzzer; by itself it goes on for as long as one likes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.running import PATIENCE
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_whatever_the_fuzzer_makes_of_the_vectors_is_read_as_the_slow_decoder_reads_it(tmp_path: Path) -> None:
+    pytest.importorskip("atheris", reason="there is no atheris for this machine")
+    command = [sys.executable, "-m", "tests.client.fuzz", str(tmp_path), "-runs=5000", "-seed=1", "-max_len=1000"]
+    fuzzed = subprocess.run(
+        [*command, f"-artifact_prefix={tmp_path}/"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=6 * PATIENCE,
+    )
+    assert fuzzed.returncode == 0, fuzzed.stdout[-3000:] + fuzzed.stderr[-3000:]
+    assert "Done 5000 runs" in fuzzed.stderr

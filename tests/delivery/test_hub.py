@@ -1,0 +1,224 @@
+"""The hub by itself: what it keeps, what it hands out, and who hears what."""
+
+from __future__ import annotations
+
+import pytest
+
+from roomcast.delivery.audience import Sink
+from roomcast.delivery.hub import _PIECES, PIECE_BYTES, Hub
+from roomcast.delivery.wire import WIRES, Wire
+from roomcast.model.message import Message
+
+RAW = WIRES[1]
+LINES = WIRES[3]
+
+
+class Ear:
+    """A sink and a follower that notes everything; it takes `room` writes at a time."""
+
+    def __init__(self, room: int = 1_000_000) -> None:
+        self.room = room
+        self.heard: list[bytes] = []
+        self.behind: list[int] = []
+
+    def send(self, data: bytes) -> int:
+        return 0
+
+    def write(self, data: bytes) -> bool:
+        self.heard.append(data)
+        return len(self.heard) < self.room
+
+    def fall_behind(self, position: int) -> None:
+        self.behind.append(position)
+
+
+def message(seq: int, room: str = "a", body: bytes = b'{"room":"a"}') -> Message:
+    return Message(seq, room, None, seq * 1000, 0, body)
+
+
+def fed(*rooms: str, hub: Hub | None = None, **options: int) -> Hub:
+    hub = hub or Hub("test", 0, 0, **options)
+    first = hub.position + 1
+    hub.feed([message(seq, room) for seq, room in enumerate(rooms, first)], hub.trimmed, 0.0)
+    return hub
+
+
+def join(hub: Hub, rooms: str, ear: Ear, wire: Wire = RAW) -> Ear:
+    hub.join(frozenset(rooms), wire, ear, ear, 0.0)
+    return ear
+
+
+def window(hub: Hub, rooms: str, after: int) -> list[int] | None:
+    piece = hub.window(frozenset(rooms), after)
+    return None if piece is None else [entry.message.seq for entry in piece.entries]
+
+
+def test_all_that_one_turn_brings_is_one_write() -> None:
+    hub, ear = fed("a"), Ear()
+    join(hub, "a", ear)
+    fed("a", "b", "a", hub=hub)
+    assert len(ear.heard) == 1
+    assert ear.heard[0].count(b"id: ") == 2
+
+
+def test_rooms_are_told_apart_and_several_come_in_order() -> None:
+    hub, one, both = fed(), Ear(), Ear()
+    join(hub, "a", one)
+    join(hub, "ab", both)
+    fed("b", "a", "c", "b", hub=hub)
+    assert [one.heard[0].count(b"id: "), both.heard[0].count(b"id: ")] == [1, 3]
+    assert [both.heard[0].find(b"id: test-%d\n" % n) for n in (1, 2, 4)] == sorted(
+        both.heard[0].find(b"id: test-%d\n" % n) for n in (1, 2, 4)
+    )
+
+
+def test_a_message_is_framed_once_for_all() -> None:
+    hub = fed("a")
+    [entry] = hub.window(frozenset("a"), 0).entries  # type: ignore[union-attr]
+    assert entry.frame(RAW, "test") is entry.frame(RAW, "test")
+    assert entry.frame(LINES, "test") != entry.frame(RAW, "test")
+
+
+def test_a_full_sink_leaves_with_the_position_it_was_written_to() -> None:
+    hub, slow, quick = fed("a"), Ear(room=1), Ear()
+    join(hub, "a", slow)
+    join(hub, "a", quick)
+    fed("a", "b", hub=hub)
+    fed("a", hub=hub)
+    assert slow.behind == [2]
+    assert len(slow.heard) == 1
+    assert len(quick.heard) == 2
+
+
+def test_a_sink_that_is_full_at_a_heartbeat_has_lost_no_position() -> None:
+    hub, ear = fed("b", "b", "b"), Ear(room=1)
+    join(hub, "a", ear)
+    hub.audiences[frozenset("a"), RAW].write(b":\n")
+    assert ear.behind == [3]
+
+
+def test_a_burst_is_split_and_who_is_full_in_between_stops_there() -> None:
+    hub, ear = fed(), Ear(room=2)
+    join(hub, "a", ear)
+    body = b'{"room":"a","text":"%b"}' % (b"x" * (PIECE_BYTES // 4))
+    hub.feed([message(seq, body=body) for seq in range(1, 21)], 0, 0.0)
+    assert len(ear.heard) == 2
+    assert max(map(len, ear.heard)) < 2 * PIECE_BYTES
+    assert window(hub, "a", ear.behind[0])[0] == ear.behind[0] + 1  # type: ignore[index]
+
+
+def test_the_window_is_what_comes_after_a_position() -> None:
+    hub = fed("a", "b", "a", "c")
+    assert window(hub, "a", 0) == [1, 3]
+    assert window(hub, "ab", 1) == [2, 3]
+    assert window(hub, "c", 4) == []
+    assert window(hub, "z", 0) == []
+
+
+def test_the_window_says_when_it_does_not_reach_so_far() -> None:
+    hub = Hub("test", 10, 0)
+    fed("a", "b", hub=hub)
+    assert window(hub, "a", 10) == [11]
+    assert window(hub, "a", 9) is None
+    assert window(hub, "ab", 9) is None
+
+
+def test_the_oldest_are_evicted_by_size_and_each_room_knows_its_own() -> None:
+    hub = fed(*"abbbbbbbbb", window_bytes=2_000)
+    assert window(hub, "a", 0) is None
+    assert window(hub, "b", 0) is None
+    kept = window(hub, "b", 9)
+    assert kept == [10]
+    assert window(hub, "a", 1) is None  # the room is forgotten, so the whole window's beginning counts
+    assert window(hub, "a", 9) == []
+
+
+def test_what_the_log_trimmed_is_not_served() -> None:
+    hub = fed("a", "a", "a")
+    hub.feed([], 2, 0.0)
+    assert window(hub, "a", 2) == [3]
+    assert window(hub, "a", 1) is None
+
+
+@pytest.mark.parametrize(
+    ("rooms", "count", "position"), [("a", 1, 5), ("ab", 3, 3), ("b", 1, 3), ("a", 0, 6), ("c", 2, 0)]
+)
+def test_the_newest_are_counted_over_all_rooms(rooms: str, count: int, position: int) -> None:
+    assert fed("a", "b", "a", "b", "a", "a").seek_newest(frozenset(rooms), count) == position
+
+
+def test_the_newest_are_not_known_where_the_window_is_short() -> None:
+    hub = fed("a", hub=Hub("test", 10, 0))
+    assert hub.seek_newest(frozenset("a"), 1) == 10
+    assert hub.seek_newest(frozenset("a"), 2) is None
+
+
+def test_a_write_to_none_of_an_audience_reaches_none() -> None:
+    hub = fed()
+    ear = join(hub, "a", Ear())
+    hub.audiences[frozenset("a"), RAW].write(b":\n", [])
+    assert ear.heard == []
+
+
+def test_what_is_evicted_is_let_go_of_also_where_rooms_are_many() -> None:
+    rooms = [f"r{number}" for number in range(100)]
+    hub = fed(*rooms * 20, window_bytes=200 * 324)
+    kept = sum(bool(entry.message.body) for room in hub._rooms.values() for entry in room.entries)
+    assert kept == len(hub._order) == 200
+
+
+def test_nothing_is_left_of_rooms_that_are_left() -> None:
+    hub = fed("a")
+    for _ in range(3):
+        ear = join(hub, "xyz", Ear())
+        hub.leave(frozenset("xyz"), RAW, ear)
+    gone: Sink = join(hub, "q", Ear(room=0))
+    fed("q", hub=hub)
+    hub.leave(frozenset("q"), RAW, gone)
+    assert hub.audiences == {}
+    assert set(hub._rooms) == {"a", "q"}
+    hub.feed([], hub.position, 0.0)
+    assert hub._rooms == {}
+    assert hub._bytes == 0
+
+
+def test_a_crowd_that_replays_shares_one_piece() -> None:
+    hub = fed(*"ab" * 500)
+    first, again = (hub.window(frozenset("a"), 0) for _ in range(2))
+    assert first is again
+    assert first
+    assert first.full
+    assert first.frames(RAW, "test") is first.frames(RAW, "test")
+    assert first.frames(LINES, "test") != first.frames(RAW, "test")
+
+
+def test_a_piece_that_was_not_full_goes_on_with_what_came_since() -> None:
+    hub = fed("a", "b")
+    assert window(hub, "a", 0) == [1]
+    fed("b", "a", hub=hub)
+    assert window(hub, "a", 0) == [1, 4]
+
+
+def test_a_shared_piece_is_not_served_once_the_log_trimmed_its_beginning() -> None:
+    hub = fed(*"a" * 1_000)
+    assert window(hub, "a", 0)
+    hub.feed([], 1, 0.0)
+    assert window(hub, "a", 0) is None
+
+
+def test_what_is_evicted_is_not_held_by_who_read_it_before() -> None:
+    hub = fed(*"a" * 1_000)
+    for after in (0, 400, 900):
+        assert window(hub, "a", after)
+    hub.feed([], 401, 0.0)
+    assert [after for _, after in hub._pieces] == [900]
+    assert window(hub, "a", 401)
+    hub.feed([], 1_000, 0.0)
+    assert hub._pieces == {}
+
+
+def test_only_so_many_pieces_are_kept() -> None:
+    hub = fed(*"a" * 1_000)
+    for after in range(200):
+        hub.window(frozenset("a"), after)
+    assert len(hub._pieces) == _PIECES
