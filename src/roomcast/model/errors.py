@@ -1,7 +1,7 @@
 """Everything that can go wrong, as one tree; each error knows the answer it becomes.
 
 An error's docstring is its title, so it says what is wrong; the message given when it is raised says what
-to do. Nothing here knows HTTP beyond a status number: `server/app` turns an error into an answer.
+to do. Nothing here knows HTTP beyond a status number: `http/app` turns an error into an answer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One follower, as light as Python allows: httptools and `wire/decode` on a plain protocol."""
+"""One follower, as light as Python allows: httptools and `client/decode` on a plain protocol."""
 
 from __future__ import annotations
 
