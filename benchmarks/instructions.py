@@ -32,7 +32,7 @@ COMMAND = "make instructions"
 _mark = os.getppid
 _WARM = 20
 """Units before those that count: Python adapts a function's code to its arguments in the first ten calls or so."""
-_PACKAGES = ("apsw", "httptools", "msgspec", "starlette", "uvicorn")
+_PACKAGES = ("apsw", "msgspec")
 _TOTAL = re.compile(r"^totals: (\d+)$", re.MULTILINE)
 
 COUNTED: Sequence[Operation] = [operation for operation in OPERATIONS if operation.counted]

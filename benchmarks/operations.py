@@ -19,13 +19,14 @@ from contextlib import AbstractContextManager, contextmanager
 from itertools import count
 from typing import Any, NamedTuple, cast
 
-from roomcast.api import query as negotiate
+from roomcast.api.query import preferred, query
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.hub import Hub
 from roomcast.delivery.wire import WIRES, Wire
 from roomcast.http.connection import SocketConnection
-from roomcast.http.cors import Cors
-from roomcast.http.direct import Direct, Follow, Publish
+from roomcast.http.context import Context
+from roomcast.http.fast_path import FastPath
+from roomcast.http.handler import Handler
 from roomcast.log.append_queue import Request
 from roomcast.log.memory import MemoryLog
 from roomcast.log.sqlite.log import EMPTY_ROOMS, open_log
@@ -49,7 +50,6 @@ PUBLISH = (
 )
 PUBLISH %= len(BODY)
 FOLLOW = b"GET /messages?%b HTTP/1.1\r\nHost: localhost\r\nAccept: %b\r\n\r\n" % (QUERY, ACCEPT.encode())
-CLIENT = "127.0.0.1:40000"
 
 FOLLOWERS = 1_000
 REPLAYED = 10_000
@@ -109,15 +109,22 @@ def validated() -> Iterator[Call]:
 
 @operation("each request: its head as sent before", counted=400)
 def known() -> Iterator[Call]:
-    with _direct() as direct:
-        yield lambda: direct.plain(PUBLISH)
+    with _context() as context:
+        yield lambda: context.heads.find(PUBLISH)
+
+
+@operation("each request: its head with a trace of its own", counted=100)
+def traced() -> Iterator[Call]:
+    traces = (PUBLISH.replace(b"\r\n\r\n", b"\r\ntraceparent: 00-%032x-01\r\n\r\n" % n) for n in count())
+    with _context() as context:
+        yield lambda: context.heads.find(next(traces))
 
 
 @operation("each request: its head sent for the first time", counted=100)
 def understood() -> Iterator[Call]:
-    keys = (PUBLISH.replace(b"\r\n\r\n", b"\r\nIdempotency-Key: %04d\r\n\r\n" % n) for n in count())
-    with _direct() as direct:
-        yield lambda: direct.plain(next(keys))
+    origins = (PUBLISH.replace(b"\r\n\r\n", b"\r\nOrigin: http://%04d\r\n\r\n" % n) for n in count())
+    with _context() as context:
+        yield lambda: context.heads.find(next(origins))
 
 
 @operation("each publish: appended to memory and given to the tail, alone", 1, units=GROUP, counted=20)
@@ -172,17 +179,18 @@ def through_the_writers_thread(size: int) -> Iterator[Call]:
         runner.run(log.close())
 
 
-@operation("each publish: from its body to its answer, on memory", units=GROUP, counted=20)
+@operation("each publish: from its bytes to its answer's, on memory", units=GROUP, counted=20)
 def published() -> Iterator[Call]:
-    with asyncio.Runner() as runner, _direct(runner) as direct:
+    with asyncio.Runner() as runner, _context(runner) as context:
         loop = runner.get_loop()
-        asked = direct.plain(PUBLISH)
-        assert isinstance(asked, Publish)
 
         async def publish() -> None:
+            connection = FastPath(context)
+            connection.connection_made(cast(asyncio.Transport, Unread()))
             for _ in range(GROUP):
-                direct.publish(asked, BODY, CLIENT, lambda *_: None)
-            await asyncio.sleep(0)  # the tail's turn: what is not delivered is not trimmed
+                connection.data_received(PUBLISH + BODY)
+                await asyncio.sleep(0)  # the tail's turn: what is not delivered is not trimmed
+            connection.connection_lost(None)
 
         yield lambda: loop.run_until_complete(publish())
 
@@ -227,7 +235,7 @@ class Unused:
         self._socket = sock
 
     def get_extra_info(self, name: str) -> object:
-        return {"socket": self._socket}[name]
+        return self._socket if name == "socket" else None
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None: ...
 
@@ -281,36 +289,67 @@ def found_in_the_window() -> Iterator[Call]:
 
 @operation("each follow: a query and Accept as asked before", counted=400)
 def asked_again() -> Iterator[Call]:
-    yield lambda: (negotiate.preferred(ACCEPT), negotiate.query(QUERY, f"{EPOCH}-12345"))
+    yield lambda: (preferred(ACCEPT), query(QUERY, f"{EPOCH}-12345"))
 
 
 @operation("each follow: a query and Accept of its own", counted=100)
 def asked_first() -> Iterator[Call]:
     # Beyond what is cached, as a client can make it: an ignored parameter, and a range that nothing has.
-    query, accept = QUERY + b"&token=" + b"x" * 256, ACCEPT + ", text/" + "x" * 256
-    yield lambda: (negotiate.preferred(accept), negotiate.query(query, f"{EPOCH}-12345"))
+    asked, accept = QUERY + b"&token=" + b"x" * 256, ACCEPT + ", text/" + "x" * 256
+    yield lambda: (preferred(accept), query(asked, f"{EPOCH}-12345"))
 
 
-@operation("each follow: its start found and its head made", counted=200)
+@operation("each follow: from its bytes to its first", counted=200)
 def followed() -> Iterator[Call]:
-    with _direct() as direct:
-        asked = direct.plain(FOLLOW)
-        assert isinstance(asked, Follow)
-        yield lambda: direct.follow(asked, CLIENT)
+    with asyncio.Runner() as runner, _context(runner) as context:
+
+        async def follow() -> None:
+            connection = FastPath(context)
+            connection.connection_made(cast(asyncio.Transport, transport := Unread()))
+            connection.data_received(FOLLOW)
+            transport.protocol.connection_lost(None)
+
+        yield lambda: runner.get_loop().run_until_complete(follow())
+
+
+class Unread:
+    """The transport of a client that is told everything and reads nothing."""
+
+    protocol: asyncio.BaseProtocol
+
+    def get_extra_info(self, name: str) -> object:
+        return None
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
+
+    def set_write_buffer_limits(self, high: int) -> None: ...
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: bytes) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def abort(self) -> None: ...
 
 
 @contextmanager
-def _direct(runner: asyncio.Runner | None = None) -> Iterator[Direct]:
-    """The hot routes of a server in memory, with some messages in it."""
+def _context(runner: asyncio.Runner | None = None) -> Iterator[Context]:
+    """What the connections of a server in memory share, with some messages in it."""
     if runner is None:
-        with asyncio.Runner() as runner, _direct(runner) as direct:
-            yield direct
+        with asyncio.Runner() as runner, _context(runner) as context:
+            yield context
         return
     settings = Settings(log="memory:", max_messages=RETAINED, heartbeat=3600)
-    service = runner.run(Engine.open(settings))
-    runner.run(_filled(service))
-    yield Direct(service, Cors(settings.allow_origin))
-    runner.run(service.close())
+    engine = runner.run(Engine.open(settings))
+    runner.run(_filled(engine))
+    yield Context(Handler(engine))
+    runner.run(engine.close())
 
 
 async def _filled(service: Engine) -> None:

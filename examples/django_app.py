@@ -1,6 +1,6 @@
 """roomcast in a Django project: streams at /live/messages?room=orders, the page at /live/?room=orders.
 
-It needs:      pip install . uvicorn django
+It needs:      pip install . uvicorn django starlette
 Run it:        uvicorn --app-dir examples --timeout-graceful-shutdown 5 django_app:app
 Publish to it: curl -X POST http://localhost:8000/orders/7/paid
 
@@ -39,7 +39,7 @@ def sent(request: HttpRequest, number: int) -> JsonResponse:
 urlpatterns = [path("orders/<int:number>/paid", paid), path("orders/<int:number>/sent", sent)]
 
 
-# asgi.py. Django has no lifespan and mounts nothing; Starlette comes with roomcast and does both.
+# asgi.py. Django has no lifespan and mounts nothing; Starlette does both.
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[None]:
     async with live:

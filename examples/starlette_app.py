@@ -1,6 +1,6 @@
 """roomcast in a Starlette program: streams at /live/messages?room=orders, the page at /live/?room=orders.
 
-It needs:      pip install . uvicorn
+It needs:      pip install . uvicorn starlette
 Run it:        uvicorn --app-dir examples --timeout-graceful-shutdown 5 starlette_app:app
 Publish to it: curl -X POST http://localhost:8000/orders/7/paid
 """

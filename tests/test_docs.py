@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from roomcast.cli.main import variable
-from roomcast.http.app import ROUTES
 from roomcast.http.metrics import ENDINGS, GAPS
+from roomcast.http.site import ROUTES
 from roomcast.model.settings import Settings
 from tests.conftest import Serve
 from tests.running import PATIENCE, Running

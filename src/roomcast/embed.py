@@ -16,11 +16,12 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET
-from starlette.types import Receive, Scope, Send
 
 from roomcast.api.publish import Envelope, checked_key, stored, submit
 from roomcast.delivery.engine import DRAIN_SECONDS, Engine
-from roomcast.http.app import App
+from roomcast.http.asgi import AsgiApp, Scope
+from roomcast.http.asgi_sink import Receive, Send
+from roomcast.http.handler import Handler
 from roomcast.model import draft
 from roomcast.model.errors import Fault, Invalid
 from roomcast.model.settings import Settings
@@ -43,7 +44,7 @@ class Embedded:
         """The one it was opened in."""
         self._opening: asyncio.Task[Engine] | None = None
         """Its result is the engine, still there when closed: it then sends followers away and stores nothing."""
-        self._app: App | None = None
+        self._app: AsgiApp | None = None
         self._closed = False
         self._signals: tuple[int, ...] = ()
         """Those to drain at while open."""
@@ -71,9 +72,9 @@ class Embedded:
             fields["data"] = data
         key = None if idempotency_key is None else checked_key(idempotency_key)
         began = time.perf_counter()
-        appending, batch = submit(engine, Envelope(draft.parse_json, b"call", key), _encoded(fields))
+        appending, batch = submit(engine, Envelope(draft.parse_json, b"call"), _encoded(fields), key)
         await appending
-        return dict(msgspec.json.decode(stored(engine, appending, batch, began)[2]))
+        return dict(msgspec.json.decode(stored(engine, batch, began, appending)[2]))
 
     async def drain(self) -> None:
         """Ends every stream so that its client comes back; new ones are answered so from now on. Returns when
@@ -142,7 +143,7 @@ class Embedded:
         except BaseException:
             self._opening = None
             raise
-        self._app = App(engine)
+        self._app = AsgiApp(Handler(engine))
         self._take_signals()
         return engine
 

@@ -30,6 +30,7 @@ class Ear:
     """A connection that notes everything, and is full after so many writes."""
 
     def __init__(self, full_after: int = 1_000_000) -> None:
+        self.stream: Stream | None = None
         self.full_after = full_after
         self.heard = b""
         self.writable = True

@@ -11,7 +11,8 @@ from roomcast.delivery.engine import Engine
 from roomcast.log.memory import MemoryLog
 from roomcast.model.errors import CannotStart, LogUnavailable, LogUnusable
 from roomcast.model.settings import Settings
-from roomcast.serve.listen import Listening, serve
+from roomcast.serve.listen import Listening
+from roomcast.serve.server import serve
 from tests.running import PATIENCE
 
 SETTINGS = Settings(log="memory:")

@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 import roomcast
-from roomcast.http.app import ROUTES
+from roomcast.http.site import ROUTES
 from tests.running import Running, start_roomcast
 
 REPOSITORY = Path(__file__).parents[2]

@@ -46,12 +46,10 @@ def test_what_comes_behind_a_request_for_another_protocol_is_answered_in_order(s
         assert [connection.answer().json["text"] for _ in "abc"] == ["a", "b", "c"]
 
 
-def test_of_many_requests_for_another_protocol_at_once_only_the_first_are_taken(server: Running) -> None:
-    """Each that asks behind another one costs a copy of all that follow. Those that are stored are answered so."""
+def test_many_requests_for_another_protocol_at_once_are_all_answered(server: Running) -> None:
+    """In time linear in their number: none costs a copy of all that follow."""
     before = server.metric("roomcast_messages_published_total")
     with Raw(server.port, publishing("x") * 1_000) as connection:
-        said = connection.rest()
-    stored = server.metric("roomcast_messages_published_total") - before
-    assert said.count(b"HTTP/1.1 201") == stored == said.count(b"HTTP/1.1 ")
-    assert 0 < stored < 100
+        assert [connection.answer().status for _ in range(1_000)] == [201] * 1_000
+    assert server.metric("roomcast_messages_published_total") == before + 1_000
     assert "Traceback" not in server.said()

@@ -1,24 +1,22 @@
-"""What is retained, as JSON: pages, single messages, rooms."""
+"""What is retained, as JSON: pages and single messages."""
 
 from __future__ import annotations
 
-from collections import Counter
 from urllib.parse import quote, urlencode
 
-import msgspec
-from starlette.requests import Request
-from starlette.responses import Response
-
-from roomcast.api.follow import locate
 from roomcast.api.query import Everything, Query
+from roomcast.api.request import JSON, Answer, Field, Fields, Request
+from roomcast.api.start import locate
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.gap import Gap, Opening, widened
 from roomcast.log.base import Page
 from roomcast.model.errors import Fault, Gone, Invalid, NotFound
-from roomcast.model.message import MessageId, as_json, rfc3339
+from roomcast.model.message import MessageId, as_json
+
+_PAGE = Fields(*JSON.pairs, (b"vary", b"Accept"))
 
 
-async def page(engine: Engine, request: Request, query: Query) -> Response:
+async def page(engine: Engine, request: Request, query: Query) -> Answer:
     """The first `limit` messages of what the stream would give; with `before` and no start, the last ones
     before it."""
     before = _before(engine, query)
@@ -31,9 +29,8 @@ async def page(engine: Engine, request: Request, query: Query) -> Response:
     return _answer(engine, request, query, found, gap)
 
 
-async def message(engine: Engine, request: Request) -> Response:
+async def message(engine: Engine, request: Request, text: str) -> Answer:
     """One message by its id."""
-    text = request.path_params["id"]
     id = MessageId.parse(text)
     bounds = await engine.log.bounds()
     if id is None or id.epoch != engine.log.epoch or not 0 < id.seq <= bounds.newest:
@@ -41,27 +38,7 @@ async def message(engine: Engine, request: Request) -> Response:
     found = await engine.log.get(id.seq)
     if found is None:
         raise Gone(f"message {id} was stored, and is no longer retained")
-    return _json(as_json(engine.log.epoch, found))
-
-
-async def rooms(engine: Engine, request: Request) -> Response:
-    """Each room that has messages or followers."""
-    followers = Counter(room for stream in engine.streams.active for room in stream.rooms)
-    known = [
-        {
-            "room": stats.room,
-            "messages": stats.messages,
-            "newest": str(MessageId(engine.log.epoch, stats.newest)),
-            "newest_at": rfc3339(stats.newest_at),
-            "followers": followers.pop(stats.room, 0),
-        }
-        for stats in await engine.log.rooms()
-    ]
-    known += [
-        {"room": room, "messages": 0, "newest": None, "newest_at": None, "followers": count}
-        for room, count in followers.items()
-    ]
-    return _json(msgspec.json.encode({"rooms": sorted(known, key=lambda row: str(row["room"]))}))
+    return Answer(200, JSON, as_json(engine.log.epoch, found))
 
 
 def _before(engine: Engine, query: Query) -> int | None:
@@ -90,20 +67,17 @@ async def _filled(engine: Engine, query: Query, found: Page, before: int | None)
     return found
 
 
-def _answer(engine: Engine, request: Request, query: Query, found: Page, gap: Gap | None) -> Response:
+def _answer(engine: Engine, request: Request, query: Query, found: Page, gap: Gap | None) -> Answer:
     epoch = engine.log.epoch
     first = MessageId(epoch, found.messages[0].seq) if found.messages else None
-    response = _json(
-        b'{"messages":[%b],"position":"%b","gap":%b}'
-        % (
-            b",".join([as_json(epoch, m) for m in found.messages]),
-            str(MessageId(epoch, found.position)).encode(),
-            b"null" if gap is None else gap.data(first),
-        )
+    body = b'{"messages":[%b],"position":"%b","gap":%b}' % (
+        b",".join([as_json(epoch, m) for m in found.messages]),
+        str(MessageId(epoch, found.position)).encode(),
+        b"null" if gap is None else gap.data(first),
     )
-    if links := _links(engine, request, query, found):
-        response.headers["link"] = ", ".join(links)
-    return response
+    links = _links(engine, request, query, found)
+    own: list[Field] = [(b"link", ", ".join(links).encode())] if links else []
+    return Answer(200, _PAGE, body, own)
 
 
 def _links(engine: Engine, request: Request, query: Query, found: Page) -> list[str]:
@@ -113,7 +87,7 @@ def _links(engine: Engine, request: Request, query: Query, found: Page) -> list[
         targets["prev"] = ("before", found.messages[0].seq)
     if len(found.messages) == query.limit:
         targets["next"] = ("after", found.position)
-    path = f"{quote(request.scope.get('root_path', ''))}/messages"
+    path = f"{quote(request.head.mount)}/messages"
     kept = [("room", room) for room in sorted(query.rooms)]
     links = []
     for relation, (name, seq) in targets.items():
@@ -122,7 +96,3 @@ def _links(engine: Engine, request: Request, query: Query, found: Page) -> list[
             where.append(("before", query.before))
         links.append(f'<{path}?{urlencode([*kept, *where])}>; rel="{relation}"')
     return links
-
-
-def _json(body: bytes) -> Response:
-    return Response(body, media_type="application/json", headers={"cache-control": "no-store"})

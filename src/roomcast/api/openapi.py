@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from roomcast.api.query import MAX_LIMIT, MAX_ROOMS
-from roomcast.http import page
 from roomcast.model.draft import MAX_BATCH, Publication, RoomName
 from roomcast.version import __version__
 
@@ -22,8 +22,8 @@ _DURATION = {
 _TIME = {"type": "string", "format": "date-time"}
 
 
-def document(root_path: str = "") -> Json:
-    """The description of the API as served under `root_path`."""
+def document(root_path: str, page_files: Sequence[str]) -> Json:
+    """The description of the API as served under `root_path`, with a page that has these files."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -36,7 +36,7 @@ def document(root_path: str = "") -> Json:
         "paths": {
             "/messages": {"get": _follow(), "head": _head(_follow()), "post": _publish()},
             "/messages/{id}": {"get": _message(), "head": _head(_message())},
-            **{path: {"get": get, "head": _head(get)} for path, get in _others().items()},
+            **{path: {"get": get, "head": _head(get)} for path, get in _others(page_files).items()},
         },
         "components": {"schemas": _schemas(), "responses": _problem_responses()},
     }
@@ -184,7 +184,7 @@ def _message() -> Json:
     }
 
 
-def _others() -> dict[str, Json]:
+def _others(page_files: Sequence[str]) -> dict[str, Json]:
     room = {
         "type": "object",
         "required": ["room", "messages", "newest", "newest_at", "followers"],
@@ -226,7 +226,7 @@ def _others() -> dict[str, Json]:
         "/page/{name}": {
             **_get("asset", "A file of the page.", {"200": {"description": "The file."}}, 404),
             "parameters": [
-                {"name": "name", "in": "path", "required": True, "schema": {"enum": sorted(page.names())}}
+                {"name": "name", "in": "path", "required": True, "schema": {"enum": sorted(page_files)}}
             ],
         },
     }  # fmt: skip

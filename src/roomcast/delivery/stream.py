@@ -35,6 +35,9 @@ logger = logging.getLogger("roomcast.streams")
 class Connection(Sink, Protocol):
     """A sink that can be ended."""
 
+    stream: Stream | None
+    """Whom it tells that it wants more again, and that it is no more."""
+
     @property
     def writable(self) -> bool:
         """Whether it wants more now."""

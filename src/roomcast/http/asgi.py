@@ -1,82 +1,143 @@
-"""The same sink over plain ASGI `send`: for TLS, HTTP/2 servers, and a program that mounts us."""
+"""The way in through somebody else's server: plain ASGI."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Mapping, MutableMapping
+from functools import partial
+from typing import Any
+from urllib.parse import quote
 
-from starlette.types import Receive, Send
+from roomcast.api.request import Answer, Field, Head, Outcome, Prepared, Request, Route, Streaming
+from roomcast.http import context as limits
+from roomcast.http.asgi_sink import AsgiSink, Receive, Send
+from roomcast.http.body import Body, too_slow
+from roomcast.http.handler import Handler
+from roomcast.http.heads import DECIDES, OWN
+from roomcast.model.errors import RoomcastError
 
-from roomcast.delivery.hub import PIECE_BYTES
-from roomcast.delivery.stream import Stream
+Scope = MutableMapping[str, Any]
+Values = Mapping[bytes, bytes]
 
 
-class AsgiConnection:
-    """A sink that is an ASGI response; `run` is its life."""
+class ClientGone(Exception):
+    """The client went before its request was whole."""
 
-    def __init__(self) -> None:
-        self._pending: list[bytes] = []
-        self._size = 0
-        """Bytes pending, and those on their way in `send`."""
-        self._ended = False
-        self._wake = asyncio.Event()
-        self._sending: asyncio.Task[None] | None = None
 
-    @property
-    def writable(self) -> bool:
-        return not self._ended and self._size < PIECE_BYTES
+class _Client:
+    """Who is at the other end, as the host says."""
 
-    def send(self, data: bytes) -> int:
-        return 0  # it has no faster way than `write`
+    def __init__(self, scope: Scope) -> None:
+        self._client = scope.get("client")
 
-    def write(self, data: bytes) -> bool:
-        if self._ended:
-            return False
-        self._pending.append(data)
-        self._size += len(data)
-        self._wake.set()
-        return self.writable
+    def address(self) -> str:
+        return str(self._client[0]) if self._client else ""
 
-    def waiting(self) -> int:
-        return self._size
 
-    def close(self, last: bytes) -> None:
-        self.write(last)
-        self._ended = True
+class AsgiApp:
+    """A handler, as an ASGI application for HTTP."""
 
-    def abort(self) -> None:
-        self._ended = True
-        self._pending.clear()
-        if self._sending:
-            self._sending.cancel()
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
 
-    async def run(self, stream: Stream, receive: Receive, send: Send) -> None:
-        """Sends until the stream ends or the client is gone. Hosts tell that in different ways: they give
-        `http.disconnect`, they raise in `send`, or they cancel."""
-        self._sending = asyncio.create_task(self._send(stream, send))
-        gone = asyncio.create_task(_disconnected(receive))
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        head, values = _head(scope)
+        prepared = self._handler.prepare(head)
         try:
-            await asyncio.wait({self._sending, gone}, return_when=asyncio.FIRST_COMPLETED)
+            outcome = await self._outcome(scope, prepared, values, receive)
+        except ClientGone:
+            return
+        if isinstance(outcome, Streaming):
+            await _stream(scope, outcome, receive, send)
+        else:
+            await _answer(outcome, receive, send)
+
+    async def _outcome(self, scope: Scope, prepared: Prepared, values: Values, receive: Receive) -> Outcome:
+        peer = _Client(scope)
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        try:
+            body = await self._body(prepared.route, values, receive)
+        except RoomcastError as error:
+            request = Request(prepared, values, b"", peer)
+            self._handler.refuse(request, error, future.set_result)
+            return await future
+        request = Request(prepared, values, body, peer)
+        task = self._handler.handle(request, partial(_resolve, future))
+        try:
+            return await future
         finally:
-            # A task of its own, because a `send` that waits for a slow client must end when the stream does.
-            self._sending.cancel()
-            gone.cancel()
-            stream.lost("client")
-            await asyncio.gather(self._sending, gone, return_exceptions=True)
+            if task:
+                task.cancel()
 
-    async def _send(self, stream: Stream, send: Send) -> None:
-        while self._pending or not self._ended:
-            await self._wake.wait()
-            self._wake.clear()
-            data = b"".join(self._pending)
-            self._pending.clear()
-            await send({"type": "http.response.body", "body": data, "more_body": True})
-            was_writable, self._size = self.writable, self._size - len(data)
-            if self.writable and not was_writable:
-                # Not here: what is wrong in there must not look like a client that is gone.
-                asyncio.get_running_loop().call_soon(stream.pump)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+    async def _body(self, route: Route | None, values: Values, receive: Receive) -> bytes:
+        """Raises `TooLarge` before `receive`, where a client that sent `Expect: 100-continue` has not sent the
+        body yet, or while it arrives."""
+        if route is None or not route.takes_body:
+            return b""
+        route.admits(values)
+        body = Body(self._handler.max_body)
+        body.expect(values.get(b"content-length", b""))
+        try:
+            async with asyncio.timeout(limits.BODY_SECONDS):
+                async for chunk in _chunks(receive):
+                    body.add(chunk)
+        except TimeoutError:
+            raise too_slow() from None
+        return body.whole()
 
 
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+def _resolve(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
+    if not future.done():  # the host has cancelled us meanwhile
+        future.set_result(outcome)
+
+
+async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        yield message.get("body", b"")
+        more = message.get("more_body", False)
+
+
+def _head(scope: Scope) -> tuple[Head, dict[bytes, bytes]]:
+    fields: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        if name in DECIDES or name in OWN:
+            fields[name] = fields[name] + b", " + value if name in fields else value
+    decides = {name: value for name, value in fields.items() if name in DECIDES}
+    own = {name: value for name, value in fields.items() if name in OWN}
+    mount, path, query = scope.get("root_path", ""), scope["path"], scope.get("query_string", b"")
+    target = scope.get("raw_path") or quote(path).encode()
+    if query:
+        target += b"?" + query
+    return Head(scope["method"], target, _below(mount, path), query, decides, mount), own
+
+
+def _below(mount: str, path: str) -> str:
+    """ASGI's `path` begins with `root_path`; some hosts leave it out."""
+    rest = path.removeprefix(mount)
+    return rest if not rest or rest.startswith("/") else path
+
+
+async def _answer(answer: Answer, receive: Receive, send: Send) -> None:
+    length: list[Field] = [] if answer.length is None else [(b"content-length", b"%d" % answer.length)]
+    headers = [*answer.fields.pairs, *answer.cors.pairs, *answer.own, *length]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    if answer.pieces is None:
+        await send({"type": "http.response.body", "body": answer.body})
+        return
+    async for piece in answer.pieces:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _stream(scope: Scope, streaming: Streaming, receive: Receive, send: Send) -> None:
+    fields = [*streaming.fields.pairs, *streaming.cors.pairs]
+    if scope.get("http_version", "1.1") in ("1.0", "1.1"):
+        fields.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": 200, "headers": fields})
+    sink = AsgiSink()
+    streaming.begin(sink, b"", chunked=False)
+    await sink.run(receive, send)

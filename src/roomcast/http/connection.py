@@ -1,8 +1,8 @@
-"""A follower's connection after the take-over: the socket, and nothing of the HTTP server it came from.
+"""A follower's connection: the socket, and nothing of the request it came with.
 
-uvicorn keeps a task, a scope, a parser and a cycle for each open response: some 40 KB. Once a subscription is
-accepted none of it is needed, so the transport is given this protocol instead. Writes go straight to the
-socket while nothing waits in the transport, and through the transport otherwise.
+Once a follow is accepted, its transport is given this protocol. Writes go straight to the socket while nothing
+waits in the transport, and through the transport otherwise; over TLS always through the transport, or a message
+would go into the connection in plain text.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ _SIOCOUTQ = termios.TIOCOUTQ
 class SocketConnection(asyncio.Protocol):
     """A sink that is a socket."""
 
-    __slots__ = ("_fd", "_fresh", "_ours", "_transport", "_writable", "send", "stream")
+    __slots__ = ("_direct", "_fd", "_fresh", "_ours", "_transport", "_writable", "send", "stream")
 
     def __init__(self) -> None:
         self._transport = cast(asyncio.Transport, None)
         self._ours = False
         self._fd = -1
         """The socket's descriptor, once asked for and as long as it is certain to be ours."""
+        self._direct = False
+        """Whether the socket may be written to past the transport."""
         self._writable = False
         """Whether nothing waits in the transport."""
         self._fresh = True
@@ -43,6 +45,7 @@ class SocketConnection(asyncio.Protocol):
         """The transport is ours from here on."""
         self._transport = transport
         self._ours = True
+        self._direct = transport.get_extra_info("sslcontext") is None
         transport.set_protocol(self)
         self._writable = transport.get_write_buffer_size() == 0
         transport.set_write_buffer_limits(high=0)  # hear of the first byte that waits, and of the last
@@ -55,7 +58,7 @@ class SocketConnection(asyncio.Protocol):
         if not self._ours:
             return False
         sent = 0
-        if self._writable and not self._fresh:
+        if self._direct and self._writable and not self._fresh:
             try:
                 sent = os.write(self._descriptor(), data)
             except BlockingIOError:
@@ -72,7 +75,8 @@ class SocketConnection(asyncio.Protocol):
     def _descriptor(self) -> int:
         if self._fd < 0:
             self._fd = self._transport.get_extra_info("socket").fileno()
-            self.send = partial(os.write, self._fd)
+            if self._direct:
+                self.send = partial(os.write, self._fd)
         return self._fd
 
     def waiting(self) -> int:

@@ -1,45 +1,39 @@
-"""Cross-origin access (Fetch, section 3.2): pages of other origins may use the API, all of them by default.
-
-Not Starlette's middleware: it works by wrapping `send`, and a stream that took its connection over has none.
-"""
+"""Cross-origin access (Fetch, section 3.2): pages of other origins may use the API, all of them by default."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-_EXPOSED = b"Location, Link, Retry-After"
-_ALLOWED = "content-type, idempotency-key, last-event-id, authorization"
+from roomcast.api.request import Field, Fields
 
-
-Headers = list[tuple[bytes, bytes]]
+_EXPOSED = (b"access-control-expose-headers", b"Location, Link, Retry-After")
+_ALLOWED = b"content-type, idempotency-key, last-event-id, authorization"
+_VARY = (b"vary", b"Origin")
 
 
 class Cors:
     """Who may read our answers."""
 
     def __init__(self, origins: Sequence[str]) -> None:
-        self._any = "*" in origins
-        self._origins = frozenset(origin.rstrip("/") for origin in origins)
-        self._anybody = _allowed("*")
+        named = (origin.rstrip("/").encode() for origin in origins if origin != "*")
+        self._named = {origin: Fields(*_allowed(origin), _VARY) for origin in named}
+        self._others = Fields(*_allowed(b"*")) if "*" in origins else Fields(_VARY)
 
-    def headers(self, origin: str | None) -> Headers:
-        """What every answer carries, an error as well; not to be changed."""
-        if self._any:
-            return self._anybody
-        vary = (b"vary", b"Origin")
-        return [*_allowed(origin), vary] if origin is not None and origin in self._origins else [vary]
-
-    def preflight(self, methods: Sequence[str]) -> dict[str, str]:
-        """What a browser asks before it sends a request that a form could not; beside `headers`."""
-        return {
-            "access-control-allow-methods": ", ".join(methods),
-            "access-control-allow-headers": _ALLOWED,
-            "access-control-max-age": "86400",
-        }
+    def fields(self, origin: bytes | None) -> Fields:
+        """What every answer carries, an error as well. `origin` is the request's."""
+        return self._named.get(origin, self._others) if origin is not None else self._others
 
 
-def _allowed(origin: str) -> Headers:
-    return [
-        (b"access-control-allow-origin", origin.encode("latin-1")),
-        (b"access-control-expose-headers", _EXPOSED),
-    ]
+def preflight(methods: Sequence[str]) -> Fields:
+    """What a browser asks before it sends a request that a form could not; beside `Cors.fields`."""
+    listed = ", ".join(methods).encode()
+    return Fields(
+        (b"allow", listed),
+        (b"access-control-allow-methods", listed),
+        (b"access-control-allow-headers", _ALLOWED),
+        (b"access-control-max-age", b"86400"),
+    )
+
+
+def _allowed(origin: bytes) -> Sequence[Field]:
+    return (b"access-control-allow-origin", origin), _EXPOSED

@@ -1,270 +1,288 @@
-"""uvicorn's HTTP/1 protocol, for whatever `front` leaves to it, with the take-over of a connection offered to the
-application.
+"""HTTP/1 in all its forms, read by h11: for whatever the fast path leaves to it.
 
-Beside it the bounds that uvicorn leaves open: how large a request's head may be, and how long it may take.
+h11 reads requests and nothing else: each has a parser of its own, and what is written is `render`'s. Here are the
+bounds that h11 leaves open: how large a head may be when it comes in one piece, how long head and body may take,
+and how much is parsed in a turn of the loop.
 """
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from functools import partial
-from typing import Any, cast
+import h11
 
-import httptools
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from roomcast.api.request import NO_VALUES, Head, Prepared, Request
+from roomcast.http import context as limits
+from roomcast.http.body import Body, too_slow
+from roomcast.http.context import Context
+from roomcast.http.exchange import Exchange
+from roomcast.http.heads import DECIDES, OWN
+from roomcast.http.render import CONTINUE
+from roomcast.model.errors import HeadTooLarge, NotHttp, RoomcastError, TooLarge, UnknownCoding
 
-from roomcast.http.connection import SocketConnection
-
-TAKE_OVER = "roomcast.take_over"
-"""The ASGI extension: call it with a `SocketConnection`; False where the connection is already gone."""
-HEAD_BYTES = 64 * 1024
-"""Against header lines without end: llhttp has no bound of its own."""
-HEAD_SECONDS = 30.0
-"""Against Slowloris: a head that trickles in holds a connection no longer than this."""
-SLICE = 4 * 1024
-"""Bytes parsed at once, and in one turn of the loop where they have many parts. uvloop reads 256 KB at once: 9,000
-small requests of a pipeline, or 40,000 chunks of a byte, which held up everybody else for seconds."""
-PARTS = 200
-"""Requests, header fields and pieces of a body after which the others have their turn."""
-
-_TOO_LARGE = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain\r\n"
-    b"content-length: 33\r\nconnection: close\r\n\r\nThe request's head is too large.\n"
-)
+SLICE = 8 * 1024
+"""Bytes given to h11 at once."""
+EVENTS_A_TURN = 64
+"""Requests and pieces of a body after which the others have their turn: uvloop reads 256 KB at once, 9,000 small
+requests of a pipeline or 40,000 chunks of a byte, which held up everybody else for seconds."""
+_LONGEST_LINE = 1_000
+"""How much of what was not HTTP goes into the log."""
 
 
-class HttpProtocol(HttpToolsProtocol):
-    """One connection, until a follower takes it over."""
+class Http1(Exchange):
+    """One connection, until it is a follower's."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._head_bytes: int | None = 0
-        """Bytes of the head so far; None while a body or a response is under way."""
-        self._head_since = self.loop.time()
-        self._head_is_new = False
-        """Whether it began in the bytes read last, behind an earlier request's."""
-        self._half_closed = False
-        """Whether the client will send no more, and may still read."""
-        self._body_open = False
-        """Whether the request's body is still to come."""
-        self._lingering = False
-        """Whether it was so, and already answered, when last looked at."""
-        self._data = b""
-        """What was read last, while it is parsed."""
-        self._refused = b""
-        """The head of a request that asked for another protocol, without the asking."""
-        self._rest = b""
-        """What was read and is not parsed yet; meanwhile nothing more is read."""
-        self._parts = 0
-        """What was found in this turn."""
-        self._spoilt = False
-        """Whether what came behind the requests under way is no HTTP: it is not looked at."""
-        self._served: RequestResponseCycle | None = None
-        """The request that is being answered; `cycle` is the one that came last."""
-        self._pieces: list[bytes] = []
-        """Of the body, as they were parsed last."""
+    __slots__ = (
+        "_answered",
+        "_at",
+        "_begun",
+        "_body",
+        "_eof",
+        "_fed",
+        "_first",
+        "_parser",
+        "_prepared",
+        "_received",
+        "_scheduled",
+        "_values",
+        "_whole",
+    )
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """uvicorn's, but for our own address, which nobody asks for: to look it up makes a socket object and took
-        a tenth of a connection's time."""
-        self.connections.add(self)
-        self.transport = transport
-        self.flow = _Flow(self, transport)
-        peer = transport.get_extra_info("peername")
-        self.client = (str(peer[0]), int(peer[1])) if peer else None
-        self.scheme = "http"
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._received = b""
+        """What was read last, and of which `_at` bytes are given to h11; meanwhile nothing more is read."""
+        self._at = 0
+        self._scheduled = False
+        """Whether reading goes on in the next turn."""
+        self._begin()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.pipeline.clear()
-        if self._served:  # uvicorn marks the last one only, and the others write to a closed transport
-            self._served.disconnected = True
-            self._served.message_event.set()
-        super().connection_lost(exc)
+    def _begin(self) -> None:
+        """The next request, if any."""
+        self._parser: h11.Connection = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.HEAD_BYTES)
+        self._eof = False
+        """Whether h11 was told that the client will send no more."""
+        self._fed = 0
+        """Bytes given to h11 for this request, up to the end of its head."""
+        self._first = b""
+        """How its head begins."""
+        self._prepared: Prepared | None = None
+        self._values = NO_VALUES
+        self._body: Body | None = None
+        """A body that is asked for; None where what comes of it is dropped."""
+        self._whole = False
+        """Whether all of the request was read."""
+        self._answered = False
+        """Whether the request has its answer, while its body may still come."""
+        self._begun = self._loop.time()
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._served = cycle
-        super()._start_asgi_task(cycle, app)
-
-    def on_message_begin(self) -> None:
-        self._parts += 1
-        super().on_message_begin()
-        self._head_since = self.loop.time()
-        self._head_bytes = 0
-        self._head_is_new = self._body_open = True
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._parts += 1
-        if self._head_bytes is not None:  # else it is a trailer, which may be dropped (RFC 9110, section 6.5.1)
-            super().on_header(name, value)
-
-    def on_body(self, body: bytes) -> None:
-        self._parts += 1
-        self._pieces.append(body)
-
-    def _join_body(self) -> None:
-        """uvicorn adds each piece to what it has, which takes time in the square of their number."""
-        if self._pieces:
-            body = b"".join(self._pieces)
-            self._pieces.clear()
-            super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        self._join_body()
-        self._body_open = self._lingering = False
-        if not self._refused:
-            super().on_message_complete()
-
-    def on_headers_complete(self) -> None:
-        if self.parser.get_http_version() == "1.1" and [name for name, _ in self.headers].count(b"host") != 1:
-            # RFC 9112, section 3.2: whoever stands before us could take it for another's. It becomes a 400.
-            raise ValueError("a request names one host")
-        if self.parser.should_upgrade() and any(name == b"upgrade" for name, _ in self.headers):
-            self._refused = self._plain_head()
-            return
-        self._head_bytes = None
-        super().on_headers_complete()
-        self.scope["extensions"] = {TAKE_OVER: cast(Any, partial(self._take_over, self.cycle))}
+    # asyncio.Protocol
 
     def data_received(self, data: bytes) -> None:
-        if self._rest:
-            self._rest += data
-        elif not self._spoilt:
-            self._parse(data)
+        self._received = self._received[self._at :] + data
+        self._at = 0
+        if not self._scheduled:
+            self._advance()
 
-    def _go_on(self) -> None:
-        """Parses more of what was read, when all requests before it are answered or under way."""
-        if self.parser is None or self.transport.is_closing():
-            self._rest = b""
-        elif self._rest and not self.pipeline:
-            rest, self._rest = self._rest, b""
-            self._parse(rest)
-            if not self._rest:
-                self._read_on()
-
-    def _read_on(self) -> None:
-        if self._half_closed and not self.eof_received():
-            self.transport.close()
-        elif self.flow and not self.pipeline and (self.cycle is None or len(self.cycle.body) <= HIGH_WATER_LIMIT):
-            self.flow.resume_reading()
-
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        if self._rest:
-            self.loop.call_soon(self._go_on)
-
-    def _parse(self, data: bytes) -> None:
-        """Leaves the rest for the next turn where there is much in it, or somebody waits for an answer."""
-        self._parts = parsed = 0
-        while parsed < len(data) and self._parts < PARTS and not self.pipeline:
-            self._parse_slice(data[parsed : parsed + SLICE])
-            parsed += SLICE
-            if self._spoilt or self.transport.is_closing():
-                return
-        self._rest = data[parsed:]
-        if self._rest:
-            self.flow.pause_reading()
-            self.loop.call_soon(self._go_on)
-
-    def _parse_slice(self, data: bytes) -> None:
-        self._head_is_new = False
-        self._data = data
-        super().data_received(data)
-        self._join_body()
-        self._data = b""
-        # Of these bytes, an earlier request's body may be the most: a head is counted from its second read on.
-        if self._head_bytes is not None and not self._head_is_new and not self._spoilt:
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
-                self.transport.write(_TOO_LARGE)
-                self.transport.close()
-
-    def send_400_response(self, msg: str) -> None:
-        """Not in the place of the answer that a publish before it is owed: its client would take it for refused,
-        and it may be stored. All that are under way are answered, and the connection ends."""
-        under_way = [self._served, *(cycle for cycle, _ in self.pipeline)]
-        waiting = [cycle for cycle in under_way if cycle and not cycle.response_complete]
-        owed = any(cycle.scope["method"] == "POST" for cycle in waiting)
-        if owed and (self._head_bytes is not None or not self._body_open):
-            self.cycle.keep_alive = False
-            self._spoilt = True
-            self.flow.pause_reading()
-        else:
-            super().send_400_response(msg)
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """Serves the request as HTTP/1.1 (RFC 9110, section 7.8). Java's HttpClient and `curl --http2` ask for h2c
-        with every first request, and httptools takes what follows the head for the other protocol's."""
-        error = sys.exception()
-        head, data = self._refused, self._data
-        self._refused = self._data = b""
-        if not data:  # each that asks behind another one costs a copy of all that follow
-            self.send_400_response("Ask for another protocol with one request at a time.")
-        elif isinstance(error, httptools.HttpParserUpgrade):
-            self.parser = httptools.HttpRequestParser(self)
-            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-            super().data_received(head + data[error.args[0] :])
-
-    def _plain_head(self) -> bytes:
-        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
-        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
-        return b"\r\n".join([*lines, b"", b""])
-
-    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's own signature
+    def eof_received(self) -> bool:
         """A client such as `nc -N` ends its side after its request, and reads on: it is answered, then closed.
         One that ends in the middle of a request is gone."""
-        self._half_closed = True
-        if self._rest:
-            return True
-        if self._body_open or self.cycle is None or self.cycle.response_complete:
-            return False
-        self.cycle.keep_alive = False
-        return True
+        self._ended = True
+        if self._answering:
+            self._keep_alive = self._keep_alive and self._left > 0
+        elif not self._scheduled:
+            self._advance()
+        return not self._transport.is_closing()
 
     def expire(self) -> None:
-        """Called every few seconds: closes the connection if its request's head or body takes too long, or if the
-        body of a request that was refused early goes on and on. Not at once: a client that is sending
-        would see a reset instead of the answer."""
-        if self._rest:  # it is for us to go on
-            self._head_since = self.loop.time()
-        took = self.loop.time() - self._head_since
-        in_head = self._head_bytes is not None
-        slow = in_head and self.timeout_keep_alive_task is None and took > HEAD_SECONDS
-        answered = self.cycle is not None and self.cycle.response_complete
-        answered_early = answered and self._body_open and not in_head
-        if slow or (answered_early and self._lingering):
-            self.transport.close()
-        self._lingering = answered_early
+        """Ends what takes too long: a head, a body, an answer, or what comes behind one."""
+        took = self._loop.time() - self._begun
+        if self._choked:
+            self._expire_answer()
+        elif self._prepared is None:
+            self._expire_head(took)
+        elif self._body is not None and took > limits.BODY_SECONDS:
+            self._keep_alive = False
+            self._refuse(too_slow())
+        elif self._answered and self._waited(limits.LINGER_SECONDS):
+            self._transport.close()
 
-    def _take_over(self, cycle: RequestResponseCycle, connection: SocketConnection) -> bool:
-        """Hands the transport over and lets go of everything else.
+    def _expire_head(self, took: float) -> None:
+        idle = self._used and not self._fed
+        if (idle and self._waited(limits.IDLE_SECONDS)) or (not idle and took > limits.HEAD_SECONDS):
+            self._transport.close()
 
-        `on_response` is never called, and the connection leaves uvicorn's set: with it there, a shutdown
-        would wait for the stream for ever. Requests pipelined behind are dropped, as our `Connection: close`
-        says (RFC 9112, section 9.6). Who has ended its side is gone, as far as a stream can tell."""
-        cycle.response_started = cycle.response_complete = cycle.disconnected = True
-        if self._half_closed:
-            self.transport.close()
-        if self.transport.is_closing():
-            return False
-        self._unset_keepalive_if_required()
-        self.pipeline.clear()
-        self._rest = b""
-        self.flow.resume_reading()
-        self.connections.discard(self)
-        connection.take(self.transport)
-        self.parser = self.scope = self.cycle = self.flow = self._served = None  # type: ignore[assignment]
+    # Reading
+
+    def _go_on(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._continue)
+
+    def _continue(self) -> None:
+        self._scheduled = False
+        self._advance()
+
+    def _advance(self) -> None:
+        """Takes what h11 finds, until it needs more or a request is to be answered."""
+        for _ in range(EVENTS_A_TURN):
+            if self._detached or self._transport.is_closing():
+                return
+            if self._answering and self._whole:
+                self._transport.pause_reading()
+                return
+            try:
+                if not self._step():
+                    self._read_on()
+                    return
+            except h11.RemoteProtocolError as error:
+                self._malformed(error)
+                return
+        self._transport.pause_reading()
+        self._go_on()
+
+    def _step(self) -> bool:
+        """One event, or one slice of what was received; False where there is neither."""
+        if self._answered and self._whole:
+            self._next()
+            return True
+        event = self._parser.next_event()
+        if event is h11.NEED_DATA:
+            return self._feed()
+        if isinstance(event, h11.Request):
+            self._take_head(event)
+        elif isinstance(event, h11.Data):
+            self._take_body(event.data)
+        elif isinstance(event, h11.EndOfMessage):
+            self._take_end()
+        elif isinstance(event, h11.ConnectionClosed):
+            self._transport.close()
         return True
 
+    def _next(self) -> None:
+        """From one request to the one behind it."""
+        self._at -= len(self._parser.trailing_data[0])
+        self._begin()
 
-class _Flow(FlowControl):
-    """uvicorn's, which does not read on while something is left to be parsed."""
+    @property
+    def _left(self) -> int:
+        """Bytes that were received behind what was read of this request."""
+        return len(self._received) - self._at + len(self._parser.trailing_data[0])
 
-    def __init__(self, protocol: HttpProtocol, transport: asyncio.Transport) -> None:
-        super().__init__(transport)
-        self._protocol = protocol
+    def _feed(self) -> bool:
+        if not self._fed:
+            while self._received[self._at : self._at + 1] in (b"\r", b"\n"):  # RFC 9112, section 2.2
+                self._at += 1
+        data = self._received[self._at : self._at + SLICE]
+        self._at += len(data)
+        if not data:
+            if not self._ended:
+                return False
+            self._eof = True
+        if self._prepared is None:
+            self._count_head(data)
+        self._parser.receive_data(data)
+        return True
 
-    def resume_reading(self) -> None:
-        if not self._protocol._rest:
-            super().resume_reading()
+    def _count_head(self, data: bytes) -> None:
+        if not self._fed and self._used:
+            self._begun = self._loop.time()  # the connection was kept for as long as it was
+        if self._fed >= limits.HEAD_BYTES:
+            raise h11.RemoteProtocolError("the head is too large", error_status_hint=431)
+        self._first += data[: _LONGEST_LINE - len(self._first)]
+        self._fed += len(data)
+
+    def _read_on(self) -> None:
+        if not self._choked:
+            self._transport.resume_reading()
+
+    def _take_head(self, event: h11.Request) -> None:
+        if not event.http_version.startswith(b"1."):
+            raise h11.RemoteProtocolError("this is HTTP/1.1, without TLS or HTTP/2")
+        fields: dict[bytes, bytes] = {}
+        for name, value in event.headers:
+            if name in DECIDES or name in OWN:
+                fields[name] = fields[name] + b", " + value if name in fields else value
+        if b"transfer-encoding" in fields and b"content-length" in fields:
+            # RFC 9112, section 6.1: what stands before us may have gone by the other one.
+            raise h11.RemoteProtocolError("a body has a length or is chunked, not both")
+        self._values = {name: value for name, value in fields.items() if name in OWN}
+        decides = {name: value for name, value in fields.items() if name in DECIDES}
+        head = Head.of(event.method.decode(), event.target, decides)
+        self._prepared = prepared = self._context.handler.prepare(head)
+        self._chunked = event.http_version != b"1.0"
+        self._keep_alive = self._keep_alive and self._chunked and head.keep_alive
+        self._expect(prepared)
+
+    def _expect(self, prepared: Prepared) -> None:
+        """Asks for the body where one is wanted, else answers at once."""
+        if prepared.route is None or not prepared.route.takes_body:
+            self._handle(b"")
+            return
+        self._body = Body(self._context.handler.max_body)
+        try:
+            prepared.route.admits(self._values)
+            self._body.expect(self._values.get(b"content-length", b""))
+        except RoomcastError as error:
+            self._refuse(error)
+            return
+        if self._parser.they_are_waiting_for_100_continue:
+            self._transport.write(CONTINUE)
+
+    def _take_body(self, data: bytes) -> None:
+        if self._body is None:
+            return
+        try:
+            self._body.add(data)
+        except TooLarge as error:
+            self._refuse(error)
+
+    def _take_end(self) -> None:
+        self._whole = True
+        if self._body is not None:
+            body, self._body = self._body.whole(), None
+            self._handle(body)
+
+    # Answering
+
+    def _handle(self, body: bytes) -> None:
+        self._answering = True
+        self._task = self._context.handler.handle(self._request(body), self._respond)
+
+    def _finish(self) -> None:
+        self._answered = True
+        super()._finish()
+
+    def _request(self, body: bytes) -> Request:
+        assert self._prepared
+        return Request(self._prepared, self._values, body, self)
+
+    def _refuse(self, error: RoomcastError) -> None:
+        """Answers a request whose body is not read to its end."""
+        self._body = None
+        self._answering = True
+        self._context.handler.refuse(self._request(b""), error, self._respond)
+
+    def _malformed(self, error: h11.RemoteProtocolError) -> None:
+        """Answers what is no HTTP, where nothing was answered yet, and ends the connection."""
+        if self._answering or self._answered or self._eof:
+            self._keep_alive = False
+            if not self._answering:
+                self._transport.close()
+            return
+        self._transport.pause_reading()
+        self._keep_alive = False
+        self._answering = True
+        first = self._first.partition(b"\r\n")[0]
+        self._context.handler.unreadable(first, _unreadable(error, first), self, self._respond)
+
+
+def _unreadable(error: h11.RemoteProtocolError, line: bytes) -> RoomcastError:
+    match error.error_status_hint:
+        case 431:
+            return HeadTooLarge(f"it is at most {limits.HEAD_BYTES // 1024} KiB")
+        case 501:
+            return UnknownCoding("send the body as it is or chunked, without another Transfer-Encoding")
+    if not line.isascii():
+        return NotHttp(
+            "its first line has bytes that are not ASCII: percent-encode them, as in room=gr%C3%B6%C3%9Fe"
+        )
+    return NotHttp(str(error)[:200])

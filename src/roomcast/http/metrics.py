@@ -8,18 +8,18 @@ from collections.abc import Iterable, Sequence
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 from prometheus_client.metrics_core import Metric
-from starlette.requests import Request
-from starlette.responses import Response
 
+from roomcast.api.request import Answer, Fields, Request
 from roomcast.delivery.engine import Engine
 from roomcast.log.base import Bounds
 from roomcast.model.errors import LogUnavailable
 
 ENDINGS = ("client", "slow", "drain", "overload", "error")
 GAPS = ("trimmed", "epoch", "future", "malformed")
+_FIELDS = Fields((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"), (b"cache-control", b"no-store"))
 
 
-async def metrics(engine: Engine, request: Request) -> Response:
+async def metrics(engine: Engine, request: Request, asked: None) -> Answer:
     """In Prometheus's text format."""
     try:
         held = list(_held(await engine.log.bounds()))
@@ -28,8 +28,7 @@ async def metrics(engine: Engine, request: Request) -> Response:
     counts = [*_counts(engine), *held]
     # Off the loop: what is said of the process is read from files.
     text = await asyncio.to_thread(_exposed, _Counts(counts))
-    media_type = "text/plain; version=0.0.4; charset=utf-8"
-    return Response(text, media_type=media_type, headers={"cache-control": "no-store"})
+    return Answer(200, _FIELDS, text)
 
 
 def _exposed(counts: _Counts) -> bytes:

@@ -6,49 +6,68 @@ import hashlib
 import re
 from collections.abc import Iterable
 from importlib import resources
+from typing import NamedTuple
 
-from starlette.requests import Request
-from starlette.responses import Response
-
+from roomcast.api.request import Answer, Fields, Head, Request
 from roomcast.delivery.engine import Engine
 from roomcast.model.errors import NotFound
 
 _TYPES = {
-    "html": "text/html; charset=utf-8",
-    "js": "text/javascript; charset=utf-8",
-    "css": "text/css; charset=utf-8",
-    "svg": "image/svg+xml",
+    "html": b"text/html; charset=utf-8",
+    "js": b"text/javascript; charset=utf-8",
+    "css": b"text/css; charset=utf-8",
+    "svg": b"image/svg+xml",
 }
 _MODULE = "roomcast.js"
-_HEADERS = {
-    "cache-control": "no-cache",
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
-    "require-trusted-types-for 'script'; trusted-types 'none'",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-    "cross-origin-opener-policy": "same-origin",
+_HEADERS = (
+    (b"cache-control", b"no-cache"),
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        b"connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
+        b"require-trusted-types-for 'script'; trusted-types 'none'",
+    ),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"cross-origin-opener-policy", b"same-origin"),
     # Pages that isolate themselves (COEP) may load the module, too.
-    "cross-origin-resource-policy": "cross-origin",
-}
+    (b"cross-origin-resource-policy", b"cross-origin"),
+)
 
 
-async def index(engine: Engine, request: Request) -> Response:
+class File(NamedTuple):
+    """A file of the page, as it is served."""
+
+    content: bytes
+    etag: bytes
+    fields: Fields
+    unchanged: Fields
+    """Those of `304 Not Modified`."""
+
+
+def index(head: Head) -> File:
     """The page itself."""
-    return _answer(request, "index.html")
+    return _FILES["index.html"]
 
 
-async def module(engine: Engine, request: Request) -> Response:
+def module(head: Head) -> File:
     """What follows and publishes, for any page anywhere: a module takes its own address for the server's."""
-    return _answer(request, _MODULE)
+    return _FILES[_MODULE]
 
 
-async def asset(engine: Engine, request: Request) -> Response:
-    """One of its files."""
-    name: str = request.path_params["name"]
+def asset(head: Head) -> File:
+    """One of its files. Raises `NotFound`."""
+    name = head.path.rpartition("/")[2]
     if name not in names():
         raise NotFound(f"the page has no file {name[:100]!r}")
-    return _answer(request, name)
+    return _FILES[name]
+
+
+def serve(engine: Engine, request: Request, file: File) -> Answer:
+    """The file, or that the client has it."""
+    if file.etag in re.split(rb"(?:W/|[\s,])+", request.values.get(b"if-none-match", b"")):
+        return Answer(304, file.unchanged)
+    return Answer(200, file.fields, file.content)
 
 
 def names() -> Iterable[str]:
@@ -56,22 +75,20 @@ def names() -> Iterable[str]:
     return _FILES.keys() - {_MODULE}
 
 
-def _answer(request: Request, name: str) -> Response:
-    content, etag = _FILES[name]
-    headers = {**_HEADERS, "etag": etag}
-    if etag in re.split(r"(?:W/|[\s,])+", request.headers.get("if-none-match", "")):
-        return Response(status_code=304, headers=headers)
-    return Response(content, media_type=_TYPES[name.rpartition(".")[2]], headers=headers)
-
-
-def _read() -> dict[str, tuple[bytes, str]]:
+def _read() -> dict[str, File]:
     folder = resources.files("roomcast").joinpath("page")
-    named = {
-        file.name: _bare(file.name, file.read_bytes())
+    return {
+        file.name: _file(file.name, _bare(file.name, file.read_bytes()))
         for file in folder.iterdir()
         if file.name.rpartition(".")[2] in _TYPES
     }
-    return {name: (content, f'"{hashlib.sha256(content).hexdigest()[:20]}"') for name, content in named.items()}
+
+
+def _file(name: str, content: bytes) -> File:
+    etag = b'"%b"' % hashlib.sha256(content).hexdigest()[:20].encode()
+    shared = (*_HEADERS, (b"etag", etag))
+    media_type = (b"content-type", _TYPES[name.rpartition(".")[2]])
+    return File(content, etag, Fields(media_type, *shared), Fields(*shared))
 
 
 def _bare(name: str, content: bytes) -> bytes:
@@ -88,4 +105,4 @@ _COMMENT = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _FILES = _read()
-"""Each file's content and ETag; read with this module, since the event loop must not wait for a disk."""
+"""By name; read with this module, since the event loop must not wait for a disk."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import msgspec
-from starlette.responses import Response
 
+from roomcast.api.request import Answer, Field, Fields
 from roomcast.model.errors import LogUnavailable, MethodNotAllowed, RoomcastError
 
+_FIELDS = Fields((b"content-type", b"application/problem+json"), (b"cache-control", b"no-store"))
 
-def problem(error: RoomcastError, *, closing: bool = False) -> Response:
-    """The error as a client sees it; `closing` where the connection is of no further use."""
+
+def problem(error: RoomcastError) -> Answer:
+    """The error as a client sees it."""
     body = {
         "type": f"urn:problem-type:roomcast:{error.kind}",
         "title": error.title,
@@ -17,11 +19,12 @@ def problem(error: RoomcastError, *, closing: bool = False) -> Response:
         "detail": error.detail,
         "errors": [fault._asdict() for fault in error.faults],
     }
-    headers = {"cache-control": "no-store"}
+    return Answer(error.status, _FIELDS, msgspec.json.encode(body), _own(error))
+
+
+def _own(error: RoomcastError) -> list[Field]:
     if isinstance(error, LogUnavailable):
-        headers["retry-after"] = str(error.retry_after)
+        return [(b"retry-after", b"%d" % error.retry_after)]
     if isinstance(error, MethodNotAllowed):
-        headers["allow"] = ", ".join(error.allowed)
-    if closing:
-        headers["connection"] = "close"
-    return Response(msgspec.json.encode(body), error.status, headers, "application/problem+json")
+        return [(b"allow", ", ".join(error.allowed).encode())]
+    return []

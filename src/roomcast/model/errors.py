@@ -68,6 +68,13 @@ class Malformed(RoomcastError):
     kind = "malformed"
 
 
+class NotHttp(RoomcastError):
+    """This is not HTTP that can be read."""
+
+    status = 400
+    kind = "not-http"
+
+
 class NotFound(RoomcastError):
     """There is nothing here."""
 
@@ -91,6 +98,13 @@ class NotAcceptable(RoomcastError):
 
     status = 406
     kind = "not-acceptable"
+
+
+class TimedOut(RoomcastError):
+    """The request's body did not arrive in time."""
+
+    status = 408
+    kind = "timed-out"
 
 
 class Gone(RoomcastError):
@@ -126,3 +140,17 @@ class KeyReused(RoomcastError):
 
     status = 422
     kind = "key-reused"
+
+
+class HeadTooLarge(RoomcastError):
+    """The request's head is too large."""
+
+    status = 431
+    kind = "head-too-large"
+
+
+class UnknownCoding(RoomcastError):
+    """This Transfer-Encoding is not taken."""
+
+    status = 501
+    kind = "unknown-coding"

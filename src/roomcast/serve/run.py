@@ -15,7 +15,8 @@ from roomcast.http.access import log_to_stderr, say
 from roomcast.log.base import Log
 from roomcast.model.errors import CannotStart, LogUnavailable
 from roomcast.model.settings import Settings
-from roomcast.serve.listen import Listening, bind, raise_file_limit, serve
+from roomcast.serve.listen import Listening, bind, raise_file_limit
+from roomcast.serve.server import serve
 from roomcast.version import __version__
 
 _SWITCH_SECONDS = 0.0005

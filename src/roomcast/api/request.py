@@ -1,0 +1,208 @@
+"""The shapes of the request path: what a handler is given, and what it gives back.
+
+No sockets, no ASGI, no bytes of HTTP. Three ways in make a `Request` (the fast path, h11, ASGI) and write an
+`Answer` or serve a `Streaming`; they differ in bytes only.
+"""
+
+from __future__ import annotations
+
+import time
+from asyncio import Future
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import unquote
+
+from roomcast.delivery.engine import Engine
+from roomcast.delivery.gap import Opening
+from roomcast.delivery.replay import retry_delay_ms
+from roomcast.delivery.stream import Connection, Stream
+from roomcast.delivery.wire import wire
+from roomcast.model.errors import RoomcastError
+
+Field = tuple[bytes, bytes]
+"""A header field: its name in lower case, and its value."""
+
+_WITHOUT_BODY = (204, 304)
+NO_VALUES: Mapping[bytes, bytes] = {}
+
+
+class Fields:
+    """Header fields that many answers share, with the lines that they are over HTTP/1."""
+
+    __slots__ = ("lines", "pairs")
+
+    def __init__(self, *pairs: Field) -> None:
+        self.pairs = pairs
+        self.lines = b"".join([b"%b: %b\r\n" % pair for pair in pairs])
+
+
+NO_FIELDS = Fields()
+
+
+class Head(NamedTuple):
+    """What many requests share: the request line, and the header fields that decide what is asked for. A request's
+    own fields (its length, its key, its credential) are in `Request.values`."""
+
+    method: str
+    target: bytes
+    """As it was sent."""
+    path: str
+    """Percent-decoded once, below the mount. What is not UTF-8 stays visible, as PEP 383 has it."""
+    query: bytes
+    fields: Mapping[bytes, bytes] = NO_VALUES
+    """By name in lower case; a field given several times is joined by commas (RFC 9110, section 5.3)."""
+    mount: str = ""
+    """The path that an application around ours has served us under, percent-decoded."""
+    keep_alive: bool = True
+    """Whether the client leaves the connection open (RFC 9112, section 9.3)."""
+
+    @classmethod
+    def of(cls, method: str, target: bytes, fields: Mapping[bytes, bytes]) -> Head:
+        """From a request line's target in any form (RFC 9112, section 3.2)."""
+        path, _, query = _relative(target).partition(b"#")[0].partition(b"?")
+        options = fields.get(b"connection", b"").lower().split(b",")
+        keep_alive = b"close" not in [option.strip(b" \t") for option in options]
+        return cls(method, target, decoded(path), query, fields, "", keep_alive)
+
+    def text(self, name: bytes) -> str:
+        """A field's value; empty where it is not there."""
+        return self.fields.get(name, b"").decode("latin-1")
+
+
+class Prepared(NamedTuple):
+    """All that a head says. It is kept for heads that come again, so there is no credential in it."""
+
+    head: Head
+    route: Route | None
+    """None where the answer is known: `refused`, or a preflight."""
+    asked: Any
+    """What the route read out of the head."""
+    refused: RoomcastError | None
+    cors: Fields
+    """What every answer to it carries."""
+
+
+class Peer(Protocol):
+    """Who is at the other end of a connection."""
+
+    def address(self) -> str:
+        """Its address; empty where there is none."""
+        ...
+
+
+class Request:
+    """One request, as a whole."""
+
+    __slots__ = ("began", "body", "head", "peer", "prepared", "values")
+
+    def __init__(self, prepared: Prepared, values: Mapping[bytes, bytes], body: bytes, peer: Peer) -> None:
+        self.prepared = prepared
+        self.head = prepared.head
+        self.values = values
+        """Its own header fields, by name in lower case."""
+        self.body = body
+        self.peer = peer
+        self.began = time.perf_counter()
+
+
+class Answer:
+    """A response that ends."""
+
+    __slots__ = ("body", "closing", "cors", "fields", "length", "own", "pieces", "status")
+
+    def __init__(self, status: int, fields: Fields, body: bytes = b"", own: Sequence[Field] = ()) -> None:
+        self.status = status
+        self.fields = fields
+        """Header fields that it shares with others."""
+        self.body = body
+        self.own = own
+        """Header fields of this answer alone."""
+        self.length = None if status in _WITHOUT_BODY else len(body)
+        """Bytes of the body, as the client is told; None where it is told nothing."""
+        self.pieces: AsyncIterator[bytes] | None = None
+        """Makes a body whose length is not known, as the client takes it."""
+        self.closing = False
+        """Whether the connection is of no further use."""
+        self.cors = NO_FIELDS
+        """What says which pages may read it; for the handler to say."""
+
+    @classmethod
+    def of_pieces(
+        cls, status: int, fields: Fields, pieces: AsyncIterator[bytes], own: Sequence[Field] = ()
+    ) -> Answer:
+        """One whose body is made as the client takes it."""
+        answer = cls(status, fields, b"", own)
+        answer.pieces, answer.length = pieces, None
+        return answer
+
+    def last(self) -> Answer:
+        """The same, and its connection ends with it."""
+        self.closing = True
+        return self
+
+
+class Streaming:
+    """A stream that may begin: the way in gives it a sink."""
+
+    __slots__ = ("_content_type", "_engine", "_opening", "_rooms", "cors", "fields")
+    status = 200
+
+    def __init__(
+        self, engine: Engine, rooms: frozenset[str], opening: Opening, content_type: str, fields: Fields
+    ) -> None:
+        self._engine = engine
+        self._rooms = rooms
+        self._opening = opening
+        self._content_type = content_type
+        self.fields = fields
+        self.cors = NO_FIELDS
+
+    def begin(self, connection: Connection, head: bytes, *, chunked: bool) -> None:
+        """Streams into `connection`; the first write begins with `head`."""
+        over = wire(self._content_type, chunked=chunked)
+        stream = Stream(self._engine.streams, connection, self._rooms, over, self._opening)
+        connection.stream = stream
+        stream.attach(head)
+        if self._engine.draining:  # begun while this one was finding its start
+            stream.end("drain", retry_delay_ms())
+
+
+class Later(NamedTuple):
+    """An answer that takes until `future` is done. Not a coroutine: a task for each publish costs more than most
+    of what is done in it."""
+
+    future: Future[Any]
+    answer: Callable[[Future[Any]], Answer]
+    """Makes it. Raises what `future` failed with."""
+
+
+Outcome = Answer | Streaming
+Perform = Callable[[Engine, Request, Any], Outcome | Later | Awaitable[Outcome]]
+
+
+class Route(NamedTuple):
+    """What one method of one path does, in two steps."""
+
+    perform: Perform
+    """Does it: given the request, and what its head asks for."""
+    asks: Callable[[Head], Any] = lambda head: None
+    """What a head asks for. Pure, so that what it says is kept with the head. Raises `RoomcastError`."""
+    admits: Callable[[Mapping[bytes, bytes]], object] = lambda values: None
+    """Raises `RoomcastError` where a request's own fields are wrong, before its body is read."""
+    takes_body: bool = False
+
+
+JSON = Fields((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
+
+
+def decoded(path: bytes) -> str:
+    """A path, percent-decoded once."""
+    return unquote(path.decode("latin-1"), errors="surrogateescape") if b"%" in path else path.decode("latin-1")
+
+
+def _relative(target: bytes) -> bytes:
+    """Without scheme and host, which proxies send in front (RFC 9112, section 3.2.2)."""
+    if target.startswith((b"http://", b"https://")):
+        _, slash, rest = target.partition(b"//")[2].partition(b"/")
+        return slash + rest or b"/"
+    return target

@@ -1,0 +1,87 @@
+"""A follower's sink over plain ASGI `send`, in a program that mounts us."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from roomcast.delivery.hub import PIECE_BYTES
+from roomcast.delivery.stream import Stream
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class AsgiSink:
+    """A sink that is an ASGI response; `run` is its life."""
+
+    def __init__(self) -> None:
+        self.stream: Stream | None = None
+        self._pending: list[bytes] = []
+        self._size = 0
+        """Bytes pending, and those on their way in `send`."""
+        self._ended = False
+        self._wake = asyncio.Event()
+        self._sending: asyncio.Task[None] | None = None
+
+    @property
+    def writable(self) -> bool:
+        return not self._ended and self._size < PIECE_BYTES
+
+    def send(self, data: bytes) -> int:
+        return 0  # it has no faster way than `write`
+
+    def write(self, data: bytes) -> bool:
+        if self._ended:
+            return False
+        self._pending.append(data)
+        self._size += len(data)
+        self._wake.set()
+        return self.writable
+
+    def waiting(self) -> int:
+        return self._size
+
+    def close(self, last: bytes) -> None:
+        self.write(last)
+        self._ended = True
+
+    def abort(self) -> None:
+        self._ended = True
+        self._pending.clear()
+        if self._sending:
+            self._sending.cancel()
+
+    async def run(self, receive: Receive, send: Send) -> None:
+        """Sends until the stream ends or the client is gone. Hosts tell that in different ways: they give
+        `http.disconnect`, they raise in `send`, or they cancel."""
+        self._sending = asyncio.create_task(self._send(send))
+        gone = asyncio.create_task(_disconnected(receive))
+        try:
+            await asyncio.wait({self._sending, gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            # A task of its own, because a `send` that waits for a slow client must end when the stream does.
+            self._sending.cancel()
+            gone.cancel()
+            if self.stream:
+                self.stream.lost("client")
+            await asyncio.gather(self._sending, gone, return_exceptions=True)
+
+    async def _send(self, send: Send) -> None:
+        while self._pending or not self._ended:
+            await self._wake.wait()
+            self._wake.clear()
+            data = b"".join(self._pending)
+            self._pending.clear()
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+            was_writable, self._size = self.writable, self._size - len(data)
+            if self.stream and self.writable and not was_writable:
+                # Not here: what is wrong in there must not look like a client that is gone.
+                asyncio.get_running_loop().call_soon(self.stream.pump)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,190 @@
+"""The half of a connection that answers: one request at a time, in order, as fast as its client takes the answers.
+
+What is read, and how, is for those built on it: `fast_path` and `http1`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from roomcast.api.request import Answer, Outcome, Streaming
+from roomcast.http import context as limits
+from roomcast.http.connection import SocketConnection
+from roomcast.http.context import Context
+from roomcast.http.render import LAST_CHUNK, answer_head, chunk, stream_head, whole
+
+
+class Exchange(asyncio.Protocol):
+    """One connection, until it is a follower's."""
+
+    __slots__ = (
+        "_answering",
+        "_answers",
+        "_choked",
+        "_chunked",
+        "_context",
+        "_detached",
+        "_ended",
+        "_keep_alive",
+        "_loop",
+        "_since",
+        "_task",
+        "_transport",
+        "_used",
+        "_writable",
+    )
+
+    _transport: asyncio.Transport
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._loop = asyncio.get_running_loop()
+        self._answering = False
+        """Whether a request is being answered."""
+        self._answers: Answer | None = None
+        """What it comes to."""
+        self._task: asyncio.Task[None] | None = None
+        """What works on it, and ends when the client has gone."""
+        self._keep_alive = True
+        self._ended = False
+        """Whether the client will send no more, and may still read."""
+        self._detached = False
+        """Whether the connection belongs to somebody else by now."""
+        self._chunked = True
+        """Whether the client understands chunks."""
+        self._used = False
+        """Whether a request was answered."""
+        self._choked = False
+        """Whether the client does not take what was written."""
+        self._writable: asyncio.Event | None = None
+        """For who writes an answer in pieces."""
+        self._since = self._loop.time()
+        """When the last answer was given, or the connection made."""
+
+    # What differs between those built on this.
+
+    def _go_on(self) -> None:
+        """An answer is given, and the connection is kept: reads the next request."""
+        raise NotImplementedError
+
+    def expire(self) -> None:
+        """Ends what has taken too long. Called every few seconds."""
+        raise NotImplementedError
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._transport = transport
+        self._context.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._context.leave(self)
+        if self._task:
+            self._task.cancel()
+
+    def pause_writing(self) -> None:
+        """A client that does not read the answers is not read from: they would be held without a bound."""
+        self._choked = True
+        self._since = self._loop.time()
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._choked = False
+        if self._writable:
+            self._writable.set()
+        if not self._answering:
+            self._transport.resume_reading()
+            self._go_on()
+
+    # What the server asks of each connection.
+
+    def shutdown(self) -> None:
+        """The server is about to end."""
+        self._keep_alive = False
+        if not self._answering:
+            self._transport.close()
+
+    def _waited(self, seconds: float) -> bool:
+        """Whether so long has gone by since anything was answered."""
+        return self._loop.time() - self._since > seconds
+
+    # Answering
+
+    def address(self) -> str:
+        """The address at the other end. To ask the kernel for it is a tenth of a connection's time."""
+        peer = self._transport.get_extra_info("peername")
+        return str(peer[0]) if peer else ""
+
+    def _respond(self, outcome: Outcome) -> None:
+        """Called by the handler, now or when what was asked for is done."""
+        self._task = None
+        if isinstance(outcome, Streaming):
+            self._stream(outcome)
+            return
+        if outcome.closing:
+            self._keep_alive = False
+        if outcome.pieces is None:
+            self._answers = outcome
+            self._context.batch.add(self, self._loop)
+        else:
+            self._task = self._loop.create_task(self._write_pieces(outcome, outcome.pieces))
+
+    def write_answer(self) -> None:
+        """Called at the end of the loop's turn, by the write batch."""
+        answer = self._answers
+        if answer is not None and not self._transport.is_closing():
+            self._answers = None
+            self._transport.write(whole(answer, close=not self._keep_alive))
+            self._finish()
+
+    async def _write_pieces(self, answer: Answer, pieces: AsyncIterator[bytes]) -> None:
+        self._keep_alive = self._keep_alive and self._chunked
+        self._transport.write(answer_head(answer, close=not self._keep_alive, chunked=self._chunked))
+        async for piece in pieces:
+            if piece:
+                self._transport.write(chunk(piece) if self._chunked else piece)
+            await self._drained()
+        if self._chunked:
+            self._transport.write(LAST_CHUNK)
+        self._task = None
+        self._finish()
+
+    async def _drained(self) -> None:
+        """Waits until the client has taken what was written."""
+        while self._choked:
+            self._writable = self._writable or asyncio.Event()
+            self._writable.clear()
+            await self._writable.wait()
+
+    def _finish(self) -> None:
+        self._answering = False
+        self._used = True
+        self._since = self._loop.time()
+        if not self._keep_alive:
+            self._transport.close()
+        elif not self._choked:
+            self._go_on()
+
+    def _stream(self, streaming: Streaming) -> None:
+        """The connection is a follower's from now on. What was sent behind its request is dropped, as our
+        `Connection: close` says (RFC 9112, section 9.6)."""
+        self._detach()
+        if self._transport.is_closing():
+            return
+        if self._ended:  # gone, as far as a stream can tell
+            self._transport.close()
+            return
+        connection = SocketConnection()
+        connection.take(self._transport)
+        self._transport.resume_reading()
+        streaming.begin(connection, stream_head(streaming, chunked=self._chunked), chunked=self._chunked)
+
+    def _detach(self) -> None:
+        self._detached = True
+        self._context.leave(self)
+
+    def _expire_answer(self) -> None:
+        """Ends a client that takes nothing."""
+        if self._choked and self._waited(limits.IDLE_SECONDS):
+            self._transport.abort()

@@ -1,0 +1,97 @@
+"""A new connection's protocol: requests whose heads leave nothing to be decided, and that come as a whole.
+
+What a head asks for is looked up by its bytes. What is not plain, not HTTP/1.1, pipelined, malformed, large, or
+slow to come is fed to `Http1` as it was received, which then has the connection for good. Nothing is begun before
+a request is there as a whole, so nothing of HTTP's odd corners is decided here.
+"""
+
+from __future__ import annotations
+
+from roomcast.api.request import Request
+from roomcast.http import context as limits
+from roomcast.http.context import Context
+from roomcast.http.exchange import Exchange
+from roomcast.http.heads import END, Found
+from roomcast.http.http1 import Http1
+
+
+class FastPath(Exchange):
+    """One connection, until it is a follower's or `Http1`'s."""
+
+    __slots__ = ("_found", "_head_bytes", "_received", "_size")
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._received = b""
+        """What was received of a request that is not complete, or behind one that is being answered."""
+        self._found: Found | None = None
+        """What the head says of the request whose body is on its way."""
+        self._head_bytes = 0
+        """How long that head is."""
+        self._size = 0
+        """How long the request is, with its body."""
+
+    def data_received(self, data: bytes) -> None:
+        received = self._received + data if self._received else data
+        if self._answering:
+            self._received = received
+            self._transport.pause_reading()
+            return
+        if self._found is None:
+            self._head_bytes = received.find(END) + len(END)
+            # Where it has no end yet: of three bytes, nothing is known.
+            found = self._context.heads.find(received[: self._head_bytes])
+            if found is None or found[2] > self._context.held_body:
+                self._hand_over(received)
+                return
+            self._found = found
+            self._size = self._head_bytes + found[2]
+        if len(received) > self._size:
+            self._hand_over(received)
+        elif len(received) < self._size:
+            self._received = received
+        else:
+            self._serve(received)
+
+    def eof_received(self) -> bool:
+        """A client such as `nc -N` ends its side after its request, and reads on: it is answered, then closed."""
+        self._ended = True
+        self._keep_alive = False
+        return self._answering
+
+    def expire(self) -> None:
+        """Ends an idle connection. Slow ones are `Http1`'s matter."""
+        if self._choked:
+            self._expire_answer()
+        elif self._answering:
+            return
+        elif self._received or not self._used:
+            self._hand_over(self._received)
+        elif self._waited(limits.IDLE_SECONDS):
+            self._transport.close()
+
+    def _serve(self, received: bytes) -> None:
+        assert self._found
+        prepared, values, _ = self._found
+        self._found = None
+        self._received = b""
+        self._answering = True
+        if not prepared.head.keep_alive:
+            self._keep_alive = False
+        request = Request(prepared, values, received[self._head_bytes :], self)
+        self._task = self._context.handler.handle(request, self._respond)
+
+    def _go_on(self) -> None:
+        if received := self._received:
+            self._received = b""
+            self._transport.resume_reading()
+            self.data_received(received)
+
+    def _hand_over(self, received: bytes) -> None:
+        """Gives the connection to `Http1`, as if it had always been there."""
+        self._detach()
+        protocol = Http1(self._context)
+        self._transport.set_protocol(protocol)
+        protocol.connection_made(self._transport)
+        if received:
+            protocol.data_received(received)

@@ -1,0 +1,151 @@
+"""What stands once around every request, whichever way it came in: which route it is, errors as answers, CORS,
+counts and the line in the log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from asyncio import Future
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+
+from roomcast.api.request import NO_VALUES, Answer, Head, Later, Outcome, Peer, Prepared, Request, Route, Streaming
+from roomcast.delivery.engine import Engine
+from roomcast.http import access
+from roomcast.http.cors import Cors, preflight
+from roomcast.http.problem import problem
+from roomcast.http.site import ROUTES
+from roomcast.model.errors import MethodNotAllowed, NotFound, RoomcastError
+
+Respond = Callable[[Outcome], None]
+"""Takes what a request has come to. Called once, at once or later, but for a request that was cancelled."""
+
+_COUNTED = frozenset({"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"})
+"""Methods with a label of their own in the metrics: a client must not be able to make new ones."""
+OTHER = "other"
+"""The label of all other methods, and of what could not be read."""
+
+logger = logging.getLogger("roomcast.server")
+
+
+class Handler:
+    """From a request to what it comes to."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._cors = Cors(engine.settings.allow_origin)
+        self._notes = access.noted()
+        self.max_body = engine.settings.max_body
+        """Bytes of a body that may be received."""
+
+    def prepare(self, head: Head) -> Prepared:
+        """What the head asks for. Never raises: what is wrong with it is `refused`."""
+        cors = self._cors.fields(head.fields.get(b"origin"))
+        try:
+            route = _route(head)
+            return Prepared(head, route, route and route.asks(head), None, cors)
+        except RoomcastError as error:
+            return Prepared(head, None, None, error.with_traceback(None), cors)
+
+    def handle(self, request: Request, respond: Respond) -> asyncio.Task[None] | None:
+        """Does what is asked for. Returns what may be cancelled when the client has gone; None where there is
+        nothing: what is published is published."""
+        prepared = request.prepared
+        try:
+            if prepared.route is None:
+                outcome = self._known(request)
+            else:
+                outcome = prepared.route.perform(self._engine, request, prepared.asked)
+        except Exception as error:
+            outcome = _failed(request, error)
+        if isinstance(outcome, (Answer, Streaming)):
+            respond(self._finished(request, outcome))
+        elif isinstance(outcome, Later):
+            outcome.future.add_done_callback(partial(self._resolve, request, respond, outcome))
+        else:
+            return asyncio.get_running_loop().create_task(self._await(request, respond, outcome))
+        return None
+
+    def refuse(self, request: Request, error: RoomcastError, respond: Respond) -> None:
+        """Answers a request whose body is not read to its end."""
+        respond(self._finished(request, _problem(request.head, error)))
+
+    def unreadable(self, target: bytes, error: RoomcastError, peer: Peer, respond: Respond) -> None:
+        """Answers what was not HTTP; `target` is as much of it as is worth a line in the log."""
+        head = Head(OTHER, target, "", b"")
+        prepared = Prepared(head, None, None, error, self._cors.fields(None))
+        respond(self._finished(Request(prepared, NO_VALUES, b"", peer), problem(error).last()))
+
+    def _known(self, request: Request) -> Outcome | Later | Awaitable[Outcome]:
+        """What the head alone decides: an error, or a preflight's answer."""
+        if request.prepared.refused is not None:
+            return _problem(request.head, request.prepared.refused)
+        return Answer(204, preflight(_methods(request.head.path)))
+
+    def _resolve(self, request: Request, respond: Respond, later: Later, future: Future[Any]) -> None:
+        try:
+            outcome = later.answer(future)
+        except Exception as error:
+            outcome = _failed(request, error)
+        respond(self._finished(request, outcome))
+
+    async def _await(self, request: Request, respond: Respond, outcome: Awaitable[Outcome]) -> None:
+        try:
+            result = await outcome
+        except Exception as error:
+            result = _failed(request, error)
+        respond(self._finished(request, result))
+
+    def _finished(self, request: Request, outcome: Outcome) -> Outcome:
+        head = request.head
+        method = head.method if head.method in _COUNTED else OTHER
+        outcome.cors = request.prepared.cors
+        if head.method == "HEAD" and isinstance(outcome, Answer):
+            outcome.body, outcome.pieces = b"", None  # its length is told all the same (RFC 9110, section 9.3.2)
+        self._engine.requests[method, outcome.status] += 1
+        if self._notes:
+            seconds = 0.0 if isinstance(outcome, Streaming) else time.perf_counter() - request.began
+            access.note(request.peer.address() or "-", head.method, head.target, outcome.status, seconds)
+        return outcome
+
+
+def _route(head: Head) -> Route | None:
+    """None for a preflight. Raises `NotFound` and `MethodNotAllowed`."""
+    handlers = _handlers(head.path)
+    if not handlers:
+        raise NotFound(f"this server has {', '.join(ROUTES)}")
+    if head.method == "OPTIONS":
+        return None
+    route = handlers.get("GET" if head.method == "HEAD" else head.method)
+    if route is None:
+        methods = _methods(head.path)
+        raise MethodNotAllowed(f"use {', '.join(methods)}", methods)
+    return route
+
+
+def _handlers(path: str) -> Mapping[str, Route]:
+    found = ROUTES.get(path) if "{" not in path else None
+    parent, _, name = path.rpartition("/")
+    return found or (_BY_PARENT.get(parent, {}) if name else {})
+
+
+def _methods(path: str) -> list[str]:
+    own = [*_handlers(path)]
+    return [*own, *(["HEAD"] if "GET" in own else []), "OPTIONS"]
+
+
+def _problem(head: Head, error: RoomcastError) -> Answer:
+    # RFC 9110, section 10.1.1: whether an expected body still comes is open, so the connection ends here.
+    return problem(error).last() if b"expect" in head.fields else problem(error)
+
+
+def _failed(request: Request, error: Exception) -> Answer:
+    if not isinstance(error, RoomcastError):
+        logger.error("%s %r failed", request.head.method, request.head.path, exc_info=error)
+        error = RoomcastError("see the server's log")
+    return problem(error)
+
+
+_BY_PARENT = {path.rpartition("/")[0]: handlers for path, handlers in ROUTES.items() if path.endswith("}")}

@@ -1,0 +1,174 @@
+"""Heads of requests by their bytes, so that what many requests share is read once.
+
+Who publishes over a connection that is kept sends the same head each time, and a crowd that comes in differs in
+little: a trace id, a cookie, a key. So a head is looked up as it is; where it is not known, by those of its lines
+that decide what is asked for; and read only where these are new. What is left out is `values` (this request's own)
+and what nobody asks for. A credential is always left out: nothing that is kept contains one.
+
+Only heads that leave nothing to be decided are taken: HTTP/1.1, one host, no field twice, no body but one with a
+length. All others are for h11.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+
+from roomcast.api.request import Head, Prepared
+
+T = TypeVar("T")
+
+END: Final = b"\r\n\r\n"
+_KNOWN = 512
+"""How many heads, and how many lines, are kept."""
+_KNOWN_BYTES = 4 * 1024
+"""The longest head that is kept, so that all of them take a few MB at most."""
+
+DECIDES: Final = frozenset({
+    b"accept", b"connection", b"content-encoding", b"content-type", b"expect", b"host", b"origin",
+    b"transfer-encoding", b"upgrade",
+})  # fmt: skip
+"""Fields that many requests share, and that decide what is asked for."""
+OWN: Final = frozenset({
+    b"authorization", b"content-length", b"cookie", b"forwarded", b"idempotency-key", b"if-none-match",
+    b"last-event-id", b"x-forwarded-for", b"x-forwarded-proto",
+})  # fmt: skip
+"""Fields that are a request's own."""
+
+_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
+_REQUEST_LINE = re.compile(rb"([A-Z]{3,20}) (/[\x21-\x7e]*) HTTP/1\.1")
+_UNUSUAL = (b"expect", b"transfer-encoding", b"upgrade")
+_SECRET = re.compile(rb"(?i)(?:ticket|token|auth|jwt|key|password|secret|%)[^&=]*=")
+"""What a query may have in it that must not be kept: by name, or by a name that is written so that it hides."""
+_SECRET_FIELD = re.compile(rb"auth|token|key|secret|cookie|session|password")
+"""Fields of others' that may be credentials, by name."""
+_LONGEST_LENGTH = 12
+"""Digits of a body's length."""
+
+Found = tuple[Prepared, Mapping[bytes, bytes], int]
+"""What a head says, the request's own fields, and how many bytes its body has."""
+
+
+class Kind(enum.Enum):
+    """What a line of a head is."""
+
+    IGNORED = 1
+    DECIDES = 2
+    LENGTH = 3
+    OWN = 4
+    SECRET = 5
+    """Of others, and not to be kept."""
+    WRONG = 6
+
+
+# An enum's attributes are slow to get.
+_IGNORED, _DECIDES, _WRONG = Kind.IGNORED, Kind.DECIDES, Kind.WRONG
+_KEPT = (Kind.IGNORED, Kind.DECIDES, Kind.LENGTH)
+_KINDS = {**dict.fromkeys(DECIDES, Kind.DECIDES), **dict.fromkeys(OWN, Kind.OWN), b"content-length": Kind.LENGTH}
+
+
+class Heads:
+    """What is known of heads."""
+
+    def __init__(self, prepare: Callable[[Head], Prepared]) -> None:
+        self._prepare = prepare
+        self._whole: dict[bytes, Found] = {}
+        """By the whole head: those with nothing in them that differs from request to request."""
+        self._shared: dict[bytes, Prepared | None] = {}
+        """By the lines that decide; None where these are for h11."""
+        self._lines: dict[bytes, Kind] = {}
+        """Lines that came before."""
+        self._names: dict[bytes, Kind] = {}
+        """Names of fields that came before, as they were written."""
+
+    def find(self, data: bytes) -> Found | None:
+        """What a head says, from the request line up to and with the blank line. None where it is for h11."""
+        return self._whole.get(data) or self._read(data)
+
+    def _read(self, data: bytes) -> Found | None:
+        lines = data.split(b"\r\n")
+        if lines[-2:] != _BLANK:
+            return None
+        decides = [lines[0]]
+        values: dict[bytes, bytes] = {}
+        kinds, known = self._lines, True
+        for line in lines[1:-2]:
+            kind = kinds.get(line)
+            if kind is None:
+                kind, known = self._kind(line), False
+            if kind is _DECIDES:
+                decides.append(line)
+            elif kind is _WRONG or (kind is not _IGNORED and not _add(values, line)):
+                return None
+        return self._found(data, b"\r\n".join(decides), values, known)
+
+    def _found(self, data: bytes, key: bytes, values: Mapping[bytes, bytes], known: bool) -> Found | None:
+        if key in self._shared:
+            prepared = self._shared[key]
+        else:
+            prepared, known = self._prepared(key), False
+        length = values.get(b"content-length", b"0")
+        if prepared is None or not length.isdigit() or len(length) > _LONGEST_LENGTH:
+            return None
+        found = (prepared, values, int(length))
+        if known:
+            _keep(self._whole, data, found)
+        return found
+
+    def _kind(self, line: bytes) -> Kind:
+        name, colon, value = line.partition(b":")
+        kind = self._names.get(name) or self._name(name)
+        if not colon or value.translate(None, _VALUE):
+            return _WRONG
+        if kind in _KEPT:
+            _keep(self._lines, line, kind)
+        return kind
+
+    def _name(self, name: bytes) -> Kind:
+        if not _NAME.fullmatch(name):
+            return _WRONG
+        other = Kind.SECRET if _SECRET_FIELD.search(name.lower()) else _IGNORED
+        kind = _KINDS.get(name.lower(), other)
+        _keep(self._names, name, kind)
+        return kind
+
+    def _prepared(self, key: bytes) -> Prepared | None:
+        head = parse(key)
+        prepared = None if head is None else self._prepare(head)
+        if head is None or not _SECRET.search(head.query):
+            _keep(self._shared, key, prepared)
+        return prepared
+
+
+_BLANK = [b"", b""]
+
+
+def _add(values: dict[bytes, bytes], line: bytes) -> bool:
+    """Adds a request's own field; whether it is the only one of its name."""
+    name, _, value = line.partition(b":")
+    name = name.lower()
+    if name in values:
+        return False
+    if name in OWN:
+        values[name] = value.strip(b" \t")
+    return True
+
+
+def parse(lines: bytes) -> Head | None:
+    """A head of lines that are known to be fields; None where something is left to be decided."""
+    first, *rest = lines.split(b"\r\n")
+    request = _REQUEST_LINE.fullmatch(first)
+    parts = (line.partition(b":") for line in rest)
+    fields = {name.lower(): value.strip(b" \t") for name, _, value in parts}
+    plain = len(fields) == len(rest) and b"host" in fields and fields.keys().isdisjoint(_UNUSUAL)
+    return Head.of(request[1].decode(), request[2], fields) if request and plain else None
+
+
+def _keep(known: dict[bytes, T], key: bytes, value: T) -> None:
+    if len(known) >= _KNOWN:
+        known.clear()
+    if len(key) <= _KNOWN_BYTES:
+        known[key] = value

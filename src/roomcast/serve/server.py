@@ -1,0 +1,89 @@
+"""A running server: an engine, the connections it serves, and the order in which they begin and end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from socket import socket
+from typing import Any
+
+from roomcast import tasks
+from roomcast.delivery.engine import DRAIN_SECONDS, Engine
+from roomcast.http.context import Context
+from roomcast.http.fast_path import FastPath
+from roomcast.http.handler import Handler
+from roomcast.model.errors import CannotStart
+from roomcast.model.settings import Settings
+from roomcast.serve.listen import BACKLOG, Listening
+
+_ANSWER_SECONDS = 3.0
+"""How long a request that is under way at the end may take."""
+
+Started = Callable[[Engine], Awaitable[None]]
+
+
+async def serve(settings: Settings, listening: Sequence[Listening], started: Started) -> None:
+    """Runs until a signal; `started` is awaited when requests are answered. Raises `CannotStart`."""
+    stop = _signalled()
+    opening = asyncio.create_task(Engine.open(settings))
+    either: set[asyncio.Future[Any]] = {opening, stop}
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    if not opening.done():
+        opening.cancel()
+        return
+    engine = opening.result()
+    try:
+        await _serve(engine, listening, started, stop)
+    finally:
+        await engine.close()
+
+
+async def _serve(
+    engine: Engine, listening: Sequence[Listening], started: Started, stop: asyncio.Future[None]
+) -> None:
+    context = Context(Handler(engine))
+    watching = asyncio.create_task(context.watch())
+    servers: list[asyncio.Server] = []
+    try:
+        for listener in (one for port in listening for one in port.sockets):
+            servers.append(await _accept(context, listener))
+        # What is there now stays for good: it need not be looked at whenever garbage is collected.
+        gc.freeze()
+        await started(engine)
+        await stop
+    finally:
+        # The listeners stay open until the streams have ended: a client that comes back is told when to.
+        await engine.drain()
+        await engine.streams.flushed(DRAIN_SECONDS)
+        for server in servers:
+            server.close()
+        await context.drain(_ANSWER_SECONDS)
+        await tasks.cancel([watching])
+
+
+async def _accept(context: Context, listener: socket) -> asyncio.Server:
+    loop = asyncio.get_running_loop()
+    try:
+        return await loop.create_server(lambda: FastPath(context), sock=listener, backlog=BACKLOG)
+    except OSError as error:
+        raise CannotStart(
+            f"connections cannot be taken ({error.strerror}): see to that, and start again"
+        ) from error
+
+
+def _signalled() -> asyncio.Future[None]:
+    """Done at the first SIGTERM or SIGINT; the second ends the process at once."""
+    loop = asyncio.get_running_loop()
+    stop = loop.create_future()
+
+    def handle(number: int) -> None:
+        if stop.done():
+            os._exit(128 + number)
+        stop.set_result(None)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, handle, number)
+    return stop

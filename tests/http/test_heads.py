@@ -1,0 +1,144 @@
+"""Heads by their bytes: what is shared, what is a request's own, and what is left to h11."""
+
+from __future__ import annotations
+
+import pytest
+
+from roomcast.api.request import Fields, Head, Prepared
+from roomcast.http.heads import END, Heads
+from tests.raw import post, request
+
+HEAD = post(b"{}")[:-2]
+FOLLOW = request("GET", "/messages?room=a")
+
+
+class Counting:
+    """Counts the heads that are read."""
+
+    def __init__(self) -> None:
+        self.read: list[Head] = []
+        self.heads = Heads(self._prepare)
+
+    def _prepare(self, head: Head) -> Prepared:
+        self.read.append(head)
+        return Prepared(head, None, None, None, Fields())
+
+    def kept(self) -> str:
+        """All that is kept of what was sent, the values of `find` among it."""
+        known = self.heads
+        return repr([known._whole, known._shared, known._lines, known._names])
+
+
+@pytest.fixture
+def counting() -> Counting:
+    return Counting()
+
+
+def _with(*fields: str, head: bytes = HEAD) -> bytes:
+    return head.replace(END, b"\r\n" + "\r\n".join(fields).encode("latin-1") + END)
+
+
+def test_a_plain_head_says_all_there_is_to_know(counting: Counting) -> None:
+    found = counting.heads.find(HEAD)
+    assert found
+    head = found[0].head
+    assert (head.method, head.target, head.path, head.query) == ("POST", b"/messages", "/messages", b"")
+    assert head.fields[b"content-type"] == b"application/json"
+    assert (found[2], head.keep_alive) == (2, True)
+
+
+def test_a_head_without_a_body_has_no_length(counting: Counting) -> None:
+    found = counting.heads.find(FOLLOW)
+    assert found
+    assert (found[0].head.method, found[0].head.query, found[2]) == ("GET", b"room=a", 0)
+
+
+@pytest.mark.parametrize("option", ["close", "Keep-Alive, Close"])
+def test_who_asks_to_close_is_not_kept(counting: Counting, option: str) -> None:
+    found = counting.heads.find(_with(f"Connection: {option}"))
+    assert found
+    assert not found[0].head.keep_alive
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        HEAD.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        HEAD.replace(b"Host:", b"Hosts:"),
+        HEAD.replace(b"POST", b"po st"),
+        HEAD.replace(b"/messages", b"http://x/messages"),
+        HEAD.replace(b"Content-Length: 2", b"Content-Length: two"),
+        HEAD.replace(b"Content-Length: 2", b"Content-Length: 1000000000000"),
+        HEAD[:-2],
+        HEAD[:3],
+        b"",
+        b"\r\n\r\n",
+    ],
+)
+def test_what_is_not_plain_is_nothing(counting: Counting, data: bytes) -> None:
+    assert counting.heads.find(data) is None
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "Host: b.example",
+        "Content-Length: 2",
+        "Accept: a\r\naccept: a",
+        "Idempotency-Key: 1\r\nIdempotency-Key: 1",
+        "Authorization: a\r\nAuthorization: b",
+        "Expect: 100-continue",
+        "Transfer-Encoding: chunked",
+        "Connection: upgrade\r\nUpgrade: h2c",
+        "no colon",
+        "X-Folded: a\r\n b",
+        "X-Control: \0",
+        "X-Line: a\rb",
+        "X-Line: a\nb",
+        "Sp ace: a",
+        ": a",
+    ],
+)
+def test_a_field_that_leaves_something_to_be_decided_is_nothing(counting: Counting, field: str) -> None:
+    assert counting.heads.find(_with(field)) is None
+    assert counting.heads.find(_with(field)) is None
+
+
+def test_heads_that_differ_in_what_nobody_asks_for_are_read_once(counting: Counting) -> None:
+    for n in range(1_000):
+        found = counting.heads.find(
+            _with(f"traceparent: 00-{n:032x}-{n:016x}-01", f"Cookie: a={n}", f"Idempotency-Key: {n}")
+        )
+        assert found
+        assert found[1][b"idempotency-key"] == b"%d" % n
+    assert len(counting.read) == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "head"),
+    [
+        ("Authorization: Bearer s3cr3t", HEAD),
+        ("Cookie: session=s3cr3t", FOLLOW),
+        ("Proxy-Authorization: Basic s3cr3t", HEAD),
+        ("X-Api-Key: s3cr3t", HEAD),
+        ("X-Auth-Token: s3cr3t", HEAD),
+        ("X: y", FOLLOW.replace(b"room=a", b"room=a&ticket=s3cr3t")),
+        ("X: y", FOLLOW.replace(b"room=a", b"%74icket=s3cr3t&room=a")),
+        ("X: y", FOLLOW.replace(b"room=a", b"access_token=s3cr3t&room=a")),
+    ],
+)
+def test_no_credential_is_ever_kept(counting: Counting, field: str, head: bytes) -> None:
+    for _ in range(3):
+        assert counting.heads.find(_with(field, head=head))
+    assert "s3cr3t" not in counting.kept()
+
+
+def test_what_is_kept_is_bounded(counting: Counting) -> None:
+    for n in range(5_000):
+        for _ in range(3):
+            counting.heads.find(_with(f"X-{n}: {n}", head=FOLLOW.replace(b"room=a", b"room=%d" % n)))
+    assert len(counting.kept()) < 2_000_000
+    long = _with("X: " + "x" * 10_000)
+    for _ in range(3):
+        assert counting.heads.find(long)
+    assert "x" * 10_000 not in counting.kept()
