@@ -398,6 +398,18 @@ def test_a_signal_at_the_start_ends_it_too(tmp_path: Path, number: int, module: 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+@pytest.mark.parametrize(
+    "module", ["roomcast.serve.configuration", "roomcast.serve.run", "roomcast.log.sqlite.log"]
+)
+def test_a_hangup_at_the_start_does_not_end_it(tmp_path: Path, module: str) -> None:
+    command = [sys.executable, "-c", _SIGNALLED, str(int(signal.SIGHUP)), module]
+    server = Running([*command, "serve", "--port=0", "--page-port=0"], tmp_path)
+    try:
+        server.wait_until_it_says("^  log ")
+    finally:
+        server.kill()
+
+
 def test_a_second_signal_ends_at_once(serve: Serve) -> None:
     """The first drain waits for a request whose body never ends; the second signal does not."""
     server = serve()

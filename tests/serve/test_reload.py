@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from roomcast import tasks
 from roomcast.model.errors import CannotStart
 from roomcast.model.settings import Settings
 from roomcast.serve.configuration import Configuration
@@ -105,6 +108,18 @@ async def test_a_defect_in_one_that_follows_is_logged_and_the_next_reading_works
     await reload.reload()
     await reload.reload()
     assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
+
+
+async def test_a_hangup_is_ignored_once_nothing_would_be_read_any_more(path: Path) -> None:
+    """Its default kills, and the end of a drain may take a while."""
+    before = signal.getsignal(signal.SIGHUP)
+    reading = asyncio.create_task(Reload(Configuration({}, {}, str(path))).run())
+    await asyncio.sleep(0)
+    try:
+        await tasks.cancel([reading])
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 async def test_without_a_file_it_says_that_there_is_none(said: Callable[[], list[str]]) -> None:

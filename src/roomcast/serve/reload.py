@@ -35,7 +35,8 @@ class Reload:
 
     def __init__(self, configuration: Configuration, things: Sequence[Reloadable] = ()) -> None:
         self._configuration = configuration
-        self._things = things
+        self.things = list(things)
+        """What follows the configuration; a part of the server that opens later adds itself."""
         self._running = configuration.settings
         """What the server runs with now."""
 
@@ -66,12 +67,12 @@ class Reload:
 
     def _prepare(self) -> tuple[Settings, list[Commit]]:
         settings = self._configuration.read_again()
-        return settings, [thing.prepare(settings) for thing in self._things]
+        return settings, [thing.prepare(settings) for thing in self.things]
 
     def _taken_over(self, new: Settings) -> str:
-        follows = {name for thing in self._things for name in thing.options}
+        follows = {name for thing in self.things for name in thing.options}
         self._running = replace(self._running, **{name: getattr(new, name) for name in follows})
-        read = [*filter(None, [self._configuration.path]), *(thing.what for thing in self._things)]
+        read = [*filter(None, [self._configuration.path]), *(thing.what for thing in self.things)]
         if not read:
             return "SIGHUP: there is nothing to read again; a file that --config names would be"
         waiting = [name for name in OPTIONS if getattr(self._running, name) != getattr(new, name)]

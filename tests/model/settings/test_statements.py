@@ -20,6 +20,8 @@ from roomcast.model.settings.statements import line_of
         ('a = "#" # "\n', 2),
         ("a = 'it\\' # '\n", 2),
         ('a = "\\"" # \'\n', 2),
+        ('a = """one quote: """"\n', 2),
+        ("# it's [\n", 2),
         ("a = [\n  1, # ]\n  2,\n]\n", 5),
         ('a = [\n  "]", [ "here = 1" ],\n]\n', 4),
         ("a = { b = 1, here = 2 }\n", 2),
@@ -30,7 +32,9 @@ from roomcast.model.settings.statements import line_of
         ("a = 1979-05-27 07:32:00\n", 2),
     ],
 )
-@pytest.mark.parametrize("name", ["here = 3", '"here" = 3', "'here'.x = 3", "[here]", "[[here]]\n[[here]]"])
+@pytest.mark.parametrize(
+    "name", ["here = 3", '"here" = 3', "'here'.x = 3", "here = [\n3]", "[here]", "[[here]]\n[[here]]"]
+)
 def test_the_line_of_a_name_is_found(before: str, line: int, name: str) -> None:
     text = f"{before}{name}"
     assert "here" in tomllib.loads(text)

@@ -17,6 +17,7 @@ from roomcast.log.sqlite.queries import QUERIES, SCHEMA
 from roomcast.log.sqlite.state import State
 from roomcast.model.errors import LogUnusable
 from roomcast.model.message import new_epoch as fresh_epoch
+from roomcast.model.settings import SYNCHRONOUS
 
 APPLICATION_ID = int.from_bytes(b"room", "big")
 """What SQLite's header says of whose file it is (https://sqlite.org/pragma.html#pragma_application_id)."""
@@ -30,7 +31,6 @@ WAL_BYTES = 2 * CHECKPOINT_PAGES * 4096
 """What is left of it where it was larger: a tool that reads for long keeps it from being emptied, and it grows."""
 NEW_FILE_MODE = 0o600
 """Messages are for those whom the server gives them to, and not for every user of the machine."""
-SYNCHRONOUS = ("full", "normal", "off")
 
 
 class Opened(NamedTuple):

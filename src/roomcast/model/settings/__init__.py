@@ -12,6 +12,8 @@ from roomcast.model.settings.kinds import Choice, Count, Kind, Repeated, Seconds
 from roomcast.model.settings.option import Option, options_of
 from roomcast.model.settings.origin import parse_origin
 
+SYNCHRONOUS = ("full", "normal", "off")
+"""The ways in which SQLite may wait for the disk (https://sqlite.org/pragma.html#pragma_synchronous)."""
 _OTHER_FILES = 64
 """At least so many are not for followers, where the limit is low: the server has some 20 open itself, and
 publishers need theirs."""
@@ -55,7 +57,7 @@ class Settings:
     )
     synchronous: str = _option(
         "full",
-        Choice("full", "normal", "off"),
+        Choice(*SYNCHRONOUS),
         _LOG,
         "SQLite: full survives a power cut; normal and off do not, and after an unclean stop ids go on "
         "under a new epoch.",
@@ -91,8 +93,9 @@ class Settings:
     def of(cls, values: Mapping[str, object]) -> Settings:
         """The settings that a call gives by name. Raises `TypeError` for a name that is no option, and `BadOption`
         for a value that one cannot have."""
-        for name in values.keys() - OPTIONS.keys():
-            raise TypeError(unknown(name))
+        for name in values:
+            if name not in OPTIONS:
+                raise TypeError(unknown(name))
         return cls(**{name: OPTIONS[name].from_value(value) for name, value in values.items()})
 
     @property

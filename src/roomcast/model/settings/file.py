@@ -35,9 +35,9 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def _text(path: str) -> str:
     try:
-        # What is no file is not opened: a pipe would be waited for, and be empty when it is read again.
+        # Only a file is opened: opening a pipe may wait for ever, and it would be empty when it is read again.
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise BadOption(f"--config {path} is not a file, which could be read again: name one")
+            raise BadOption(f"--config {path} is not a file that could be read again: name one")
         with open(path, "rb") as file:
             data = file.read(_MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name

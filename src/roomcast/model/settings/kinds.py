@@ -1,7 +1,8 @@
 """The kinds of values that options take: how each is read from text (a flag or a variable) and from a value (the
 file or a call).
 
-What is wrong is said by a `ValueError` whose text goes on after the option's name: "must be …, not …".
+The error for a bad value is a `ValueError` whose text continues a sentence that begins with the option's name:
+"must be …, not …".
 """
 
 from __future__ import annotations
@@ -18,6 +19,15 @@ _COUNT = re.compile(r"-?[0-9]{1,18}")
 _SWITCH = {
     **dict.fromkeys(("1", "true", "yes", "on", "t", "y"), True),
     **dict.fromkeys(("0", "false", "no", "off", "f", "n"), False),
+}
+
+
+_SHOWN = {
+    "dict": "a table",
+    "list": "a list",
+    "tuple": "a list",
+    "NoneType": "nothing",
+    **dict.fromkeys(("date", "datetime", "time"), "a date or time"),
 }
 
 
@@ -178,9 +188,8 @@ def shown(value: object) -> str:
         return "a number so large"  # nor does Python write one of 5,000 digits
     if isinstance(value, int | float):
         return str(value)
-    return {dict: "a table", list: "a list", tuple: "a list", type(None): "nothing"}.get(
-        type(value), "a date or time"
-    )
+    kind = type(value).__name__
+    return _SHOWN.get(kind, f"a value of type {kind}")
 
 
 def _is_number(value: object) -> bool:

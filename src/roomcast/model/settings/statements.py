@@ -36,14 +36,14 @@ def line_of(name: str, text: str) -> int:
 
 
 def _statements(text: str) -> Iterator[tuple[int, str]]:
-    """Each `key = value` and each `[header]`, without comments, and the line that it begins on."""
+    """Each `key = value`, `[header]` and line with only a comment, and the line that it begins on."""
     held, depth, line, begun = "", 0, 1, 1
     for token in _TOKEN.findall(text.replace("\r\n", "\n") + "\n"):
         if token == "\n" and depth == 0:
             if held:
                 yield begun, held
             held = ""
-        elif not token.startswith("#") and (held or token.strip()):
+        elif held or token.strip():
             begun = begun if held else line
             held += token if held else token.lstrip()
             depth += _DEEPER.get(token, 0)

@@ -19,7 +19,7 @@ _MILLISECONDS = (86_400_000, 3_600_000, 60_000, 1_000, 1)
 _NUMBER = r"[0-9]{1,18}(?:\.[0-9]{1,9})?"
 _SIZE = re.compile(rf"({_NUMBER}) ?([A-Za-z]*)")
 _PLAIN = re.compile(_NUMBER)
-_TIME = re.compile("".join(rf"(?:({_NUMBER}){unit})?" for unit in ("d", "h", "m(?!s)", "s", "ms")))
+_TIME = re.compile("".join(rf"(?:({_NUMBER}){unit})?" for unit in ("d", "h", "m", "s", "ms")))
 
 
 def parse_size(text: str) -> int:
