@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import signal
@@ -12,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from roomcast.cli.main import variable
 from roomcast.http.metrics import ENDINGS, GAPS
 from roomcast.http.site import ROUTES
-from roomcast.model.settings import Settings
+from roomcast.model.settings import OPTIONS
+from roomcast.model.settings.option import Option
 from tests.conftest import Serve
 from tests.running import PATIENCE, Running
 
@@ -36,15 +35,15 @@ def test_every_route_is_in_the_docs(method: str, path: str) -> None:
     assert f"`{method} {path}`" in API
 
 
-@pytest.mark.parametrize("field", dataclasses.fields(Settings), ids=lambda field: field.name)
-def test_every_option_is_in_the_docs_with_its_variable_and_default(field: dataclasses.Field[object]) -> None:
-    rows = [line for line in API.splitlines() if line.startswith(f"| `--{field.name.replace('_', '-')}`")]
+@pytest.mark.parametrize("option", OPTIONS.values(), ids=lambda option: option.name)
+def test_every_option_is_in_the_docs_with_its_variable_and_default(option: Option) -> None:
+    rows = [line for line in API.splitlines() if line.startswith(f"| `{option.flag}`")]
     assert len(rows) == 1
-    assert f"`{variable(field.name)}`" in rows[0]
-    if isinstance(field.default, (int, float)) and not isinstance(field.default, bool):
-        assert f"| {field.default:.12g} |" in rows[0]
-    elif isinstance(field.default, str):
-        assert f"| {field.default} |" in rows[0]
+    assert f"`{option.variable}`" in rows[0]
+    if isinstance(option.default, (int, float)) and not isinstance(option.default, bool):
+        assert f"| {option.default:.12g} |" in rows[0]
+    elif isinstance(option.default, str):
+        assert f"| {option.default} |" in rows[0]
 
 
 def test_every_metric_is_in_the_docs(server: Running) -> None:

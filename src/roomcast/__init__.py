@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ParamSpec
 
+from roomcast.model.settings import Settings
 from roomcast.version import __version__
 
 if TYPE_CHECKING:
     from roomcast.embed import Embedded
 
+_Options = ParamSpec("_Options")
 
-def app(log: str = "sqlite:roomcast.db", **options: Any) -> Embedded:
+
+def _with_options_of(
+    settings: Callable[_Options, object],
+) -> Callable[[Callable[..., Embedded]], Callable[_Options, Embedded]]:
+    """Gives a function the keywords of `settings`, for type checkers and `help()`: no option is listed twice."""
+
+    def typed(function: Callable[..., Embedded]) -> Callable[_Options, Embedded]:
+        signature = inspect.signature(settings).replace(return_annotation="Embedded")
+        setattr(function, "__signature__", signature)  # noqa: B010 - mypy knows no such attribute
+        return function
+
+    return typed
+
+
+@_with_options_of(Settings)
+def app(**options: Any) -> Embedded:
     """The server as an ASGI application, to run or to mount in another one.
 
-    `options` are those of `roomcast serve` by their names with underscores, such as `max_messages=1000`.
-    Raises `TypeError` on one that is not known."""
+    The options are those of `roomcast serve` by their names with underscores, such as `max_messages=1000`; sizes
+    are bytes and times are seconds. Raises `TypeError` for an unknown name, with the one that was probably meant,
+    and `roomcast.model.errors.BadOption` for a value that an option cannot have."""
     from roomcast.embed import Embedded  # late: `roomcast --help` needs none of it
-    from roomcast.model.settings import Settings
 
-    return Embedded(Settings(log=log, **options))
+    return Embedded(Settings.of(options))
 
 
 __all__ = ["__version__", "app"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import re
@@ -16,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from roomcast.cli.main import variable
-from roomcast.model.settings import Settings
+from roomcast.model.settings import OPTIONS
 from tests.conftest import Serve
 from tests.observer import Observer
 from tests.running import PATIENCE, Running, wait_for
@@ -60,9 +58,9 @@ def refused(*arguments: str, status: int = 1, cwd: Path | None = None, **env: st
 def test_the_version_and_the_help() -> None:
     assert re.fullmatch(r"roomcast \d+\.\d+\.\d+\n", run("--version").stdout)
     text = run("serve", "--help").stdout
-    for field in dataclasses.fields(Settings):
-        assert f"--{field.name.replace('_', '-')}" in text
-    for group in {field.metadata["group"] for field in dataclasses.fields(Settings)}:
+    for option in OPTIONS.values():
+        assert option.flag in text
+    for group in {option.group for option in OPTIONS.values()}:
         assert f"\n{group}:" in text
     assert "[default: 10000" in text
 
@@ -216,7 +214,7 @@ def test_each_option_is_a_variable_and_the_flag_wins(serve: Serve) -> None:
     env = {"ROOMCAST_MAX_MESSAGES": "7", "ROOMCAST_LOG": "memory:", "ROOMCAST_MAX_BYTES": "1"}
     server = serve("--max-bytes=1000", env=env)
     assert "0 of 7 messages, 0 of 1000 bytes" in server.said()
-    assert variable("page_port") == "ROOMCAST_PAGE_PORT"
+    assert OPTIONS["page_port"].variable == "ROOMCAST_PAGE_PORT"
 
 
 def test_a_bad_variable_is_named_and_a_bad_option_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,8 +222,126 @@ def test_a_bad_variable_is_named_and_a_bad_option_is(monkeypatch: pytest.MonkeyP
     bad_variable = run("serve")
     bad_option = run("serve", "--max-bytes=much")
     assert (bad_variable.returncode, bad_option.returncode) == (2, 2)
-    assert "Invalid value for 'ROOMCAST_MAX_BYTES'" in bad_variable.stderr
-    assert "Invalid value for '--max-bytes'" in bad_option.stderr
+    assert bad_variable.stderr.startswith("roomcast: ROOMCAST_MAX_BYTES must be a size")
+    assert bad_option.stderr.startswith("roomcast: --max-bytes must be a size")
+
+
+def test_a_flag_wins_over_a_variable_that_over_the_file_and_that_over_the_default(
+    serve: Serve, tmp_path: Path
+) -> None:
+    config = tmp_path / "roomcast.toml"
+    config.write_text('max_messages = 7\nmax_bytes = 70\nheartbeat = "2m"\nlog = "nowhere:"\n')
+    env = {"ROOMCAST_MAX_BYTES": "5kB", "ROOMCAST_LOG": "nowhere:", "ROOMCAST_CONFIG": "no.toml"}
+    server = serve("--log=memory:", f"--config={config}", env=env)
+    assert "0 of 7 messages, 0 of 5000 bytes" in server.said()
+    assert "ROOMCAST_CONFIG" not in server.said()
+
+
+def test_the_file_may_be_named_by_a_variable_and_an_empty_one_names_none(serve: Serve, tmp_path: Path) -> None:
+    (tmp_path / "roomcast.toml").write_text("max_messages = 7\n")
+    assert "0 of 7 messages" in serve("--log=memory:", env={"ROOMCAST_CONFIG": "roomcast.toml"}).said()
+    empty = {"ROOMCAST_CONFIG": "", "ROOMCAST_MAX_MESSAGES": "", "ROOMCAST_ACCESS_LOG": ""}
+    assert "0 of 10000 messages" in serve("--log=memory:", env=empty).said()
+
+
+@pytest.mark.parametrize("wrong", ["max_mesages = 7", "max_messages = '7'", "max_messages = 7MB", "[serve]"])
+def test_a_mistake_in_the_file_is_status_2_and_one_line_that_names_its_line(tmp_path: Path, wrong: str) -> None:
+    (tmp_path / "roomcast.toml").write_text(f"port = 0\n{wrong}\n")
+    said = refused("--config=roomcast.toml", status=2, cwd=tmp_path)
+    assert said.startswith("roomcast: roomcast.toml, line 2: ")
+    assert said.count("\n") == 1
+    assert "no.toml" in refused("--config=no.toml", status=2, cwd=tmp_path)
+
+
+def test_a_page_port_of_the_file_is_a_chosen_one(taken: int, tmp_path: Path) -> None:
+    (tmp_path / "roomcast.toml").write_text(f"page_port = {taken}\n")
+    answer = run("serve", "--port=0", "--log=memory:", "--config=roomcast.toml", cwd=tmp_path)
+    assert answer.returncode == 1
+    assert "--page-port" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("port", "70000", "must be a whole number from 0 to 65535, not 70000"),
+        ("port", "http", "must be a whole number from 0 to 65535, not 'http'"),
+        ("max_messages", "0", "must be a whole number from 1 to"),
+        ("max_body", "64k", "did you mean 64KB or 64KiB?"),
+        ("max_bytes", "0MB", "must be a size from 1 to"),
+        ("heartbeat", "nan", "must be a time in seconds"),
+        ("heartbeat", "2h", "must be a time from 0.05 to 3600 seconds, not '2h'"),
+        ("slow_after", "10M", "did you mean 10m?"),
+        ("log_format", "xml", "must be text or json, not 'xml'"),
+        ("allow_origin", "example.com", "did you mean https://example.com?"),
+    ],
+)
+def test_a_bad_value_is_answered_in_our_words_wherever_it_stands(option: str, value: str, words: str) -> None:
+    flag, variable = OPTIONS[option].flag, OPTIONS[option].variable
+    by_flag, by_variable = run("serve", flag, value), run("serve", cwd=None, **{variable: value})
+    assert (by_flag.returncode, by_variable.returncode) == (2, 2)
+    assert by_flag.stderr.startswith(f"roomcast: {flag} must be ")
+    assert by_variable.stderr.startswith(f"roomcast: {variable} must be ")
+    for said in (by_flag.stderr, by_variable.stderr):
+        assert words in said
+        assert said.count("\n") == 1
+
+
+def test_sizes_and_times_take_units_in_flags_and_variables(serve: Serve) -> None:
+    server = serve("--max-bytes=64KiB", "--max-body=1kB", "--slow-after=500ms", env={"ROOMCAST_HEARTBEAT": "1m"})
+    assert "0 of 65536 bytes" in server.said()
+    assert server.post({"room": "developers", "text": "x" * 900}).status_code == 201
+    assert server.post({"room": "developers", "text": "x" * 1100}).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("options", "variable", "allowed"),
+    [
+        ([], None, "*"),
+        ([], "", None),
+        ([], "https://a.example https://b.example", "https://b.example"),
+        (["--allow-origin="], "https://b.example", None),
+        (["--allow-origin=https://a.example", "--allow-origin=https://b.example"], "", "https://b.example"),
+    ],
+)
+def test_no_origin_is_allowed_where_an_empty_list_is_given(
+    serve: Serve, options: list[str], variable: str | None, allowed: str | None
+) -> None:
+    server = serve(*options, env={} if variable is None else {"ROOMCAST_ALLOW_ORIGIN": variable})
+    answer = server.get("/healthz", headers={"Origin": "https://b.example"})
+    assert answer.headers.get("access-control-allow-origin") == allowed
+
+
+def test_a_hangup_reads_the_file_again_and_never_ends_the_server(serve: Serve, tmp_path: Path) -> None:
+    config = tmp_path / "roomcast.toml"
+    config.write_text("heartbeat = 5\n")
+    server = serve("--config=roomcast.toml")
+    with Observer(server.port, "/messages?room=developers") as follower:
+        follower.until_live()
+        config.write_text("heartbeat = 6\n")
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_until_it_says(r"read again: roomcast\.toml; to change heartbeat, restart the server$")
+        config.write_text("heartbeat = 6\nhartbeat = 6\n")
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_until_it_says(r"the configuration stays as it was: roomcast\.toml, line 2: 'hartbeat'")
+        config.unlink()
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_until_it_says(r"the configuration stays as it was: --config roomcast\.toml cannot be read")
+        server.publish("still here")
+        assert follower.texts(1) == ["still here"]
+    assert server.terminate() == 0
+
+
+def test_a_hangup_while_it_drains_does_not_end_it(serve: Serve) -> None:
+    server = serve()
+    with socket.create_connection(("127.0.0.1", server.port)) as half:
+        half.sendall(
+            b"POST /messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+        )
+        wait_for(lambda: server.get("/readyz").status_code == 200, "an answer")
+        server.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: _closed(server.port), "the listener's end")
+        server.process.send_signal(signal.SIGHUP)
+        assert server.process.wait(PATIENCE) == 0
 
 
 def test_unknown_variables_are_named_and_foreign_ones_are_not(serve: Serve) -> None:
@@ -280,6 +396,18 @@ def test_a_signal_at_the_start_ends_it_too(tmp_path: Path, number: int, module: 
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    "module", ["roomcast.serve.configuration", "roomcast.serve.run", "roomcast.log.sqlite.log"]
+)
+def test_a_hangup_at_the_start_does_not_end_it(tmp_path: Path, module: str) -> None:
+    command = [sys.executable, "-c", _SIGNALLED, str(int(signal.SIGHUP)), module]
+    server = Running([*command, "serve", "--port=0", "--page-port=0"], tmp_path)
+    try:
+        server.wait_until_it_says("^  log ")
+    finally:
+        server.kill()
 
 
 def test_a_second_signal_ends_at_once(serve: Serve) -> None:

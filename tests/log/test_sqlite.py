@@ -284,6 +284,38 @@ def without_rights() -> Iterator[None]:
         os.seteuid(0)
 
 
+@contextmanager
+def umask(mask: int) -> Iterator[None]:
+    """For files that are made meanwhile."""
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def modes(path: Path) -> dict[str, int]:
+    """The permissions of the database and of all files beside it."""
+    return {file.name: file.stat().st_mode & 0o777 for file in path.parent.glob(f"{path.name}*")}
+
+
+async def test_only_their_owner_may_read_new_files(reopen: Reopen, path: Path) -> None:
+    with umask(0):
+        await publish(await reopen(), "a")
+    assert modes(path) == dict.fromkeys(("log.db", "log.db-wal", "log.db-shm", "log.db.lock"), 0o600)
+
+
+async def test_a_database_keeps_its_permissions_and_the_files_beside_it_have_the_same(
+    reopen: Reopen, path: Path
+) -> None:
+    await (await reopen()).close()
+    path.chmod(0o660)
+    path.with_name("log.db.lock").unlink()
+    with umask(0o077):
+        await publish(await reopen(), "a")
+    assert modes(path) == dict.fromkeys(("log.db", "log.db-wal", "log.db-shm", "log.db.lock"), 0o660)
+
+
 @pytest.mark.parametrize("writable", ["directory", "file"])
 async def test_a_file_that_may_not_be_written_is_refused(reopen: Reopen, writable: str) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as directory:

@@ -12,7 +12,7 @@ from roomcast.model.errors import Invalid, Malformed, RoomcastError, TooLarge
 from roomcast.model.message import Message, as_json
 from roomcast.model.retention import Retention
 
-MAX_MESSAGE = 64 * 1024
+MAX_MESSAGE = 64_000
 ASTRAL = "𝔵"
 NAMES = ["x", "room", "user", "text", "type"]
 C1 = [chr(code) for code in range(0x80, 0xA0)]

@@ -1,9 +1,8 @@
-"""The command line. Each option is declared in `settings`; here it becomes a flag and a variable."""
+"""The command line. Each option is declared in `settings`; here it becomes a flag."""
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import os
 import signal
 import sys
@@ -16,9 +15,18 @@ from roomcast import __version__
 from roomcast.cli import COMMANDS, URL_VARIABLE
 from roomcast.cli import headers as given
 from roomcast.cli.finite import FiniteRange
-from roomcast.model.errors import CannotStart
-from roomcast.model.settings import Settings
+from roomcast.model.errors import BadOption, CannotStart
+from roomcast.model.settings import OPTIONS
+from roomcast.model.settings.kinds import Choice, Repeated, Switch
+from roomcast.model.settings.option import Option
 
+CONFIG_VARIABLE = "ROOMCAST_CONFIG"
+
+_EPILOG = (
+    "Each option is also an environment variable, and a name in the file of --config: --max-bytes is "
+    "ROOMCAST_MAX_BYTES and max_bytes. Sizes may be written as 5MB (5,000,000) or 64KiB (65,536), times as "
+    "500ms, 10m, 1h30m or 7d."
+)
 _NOT_OURS = ("ROOMCAST_TEST_", "ROOMCAST_SERVICE_", "ROOMCAST_PORT_")
 
 
@@ -34,63 +42,48 @@ class GroupedCommand(click.Command):
             with formatter.section(group):
                 formatter.write_dl(records)
         formatter.write_paragraph()
-        formatter.write_text("Each option is also an environment variable: --max-bytes is ROOMCAST_MAX_BYTES.")
+        formatter.write_text(_EPILOG)
 
 
 class GroupedOption(click.Option):
-    """An option that knows its heading, and its variable."""
+    """An option that knows its heading."""
 
     def __init__(self, *args: Any, group: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.group = group
 
-    def value_from_envvar(self, ctx: click.Context) -> Any:
-        # What Kubernetes puts into every container beside a service named roomcast is no port number.
-        if self.envvar == "ROOMCAST_PORT" and os.environ.get("ROOMCAST_PORT", "").startswith("tcp://"):
-            return None
-        return super().value_from_envvar(ctx)
-
-    def get_error_hint(self, ctx: click.Context | None) -> str:
-        # Whoever set a variable, maybe in another file, looks for that name and not for the option's.
-        given_by = ctx and ctx.get_parameter_source(self.name or "")
-        if given_by is click.core.ParameterSource.ENVIRONMENT:
-            return f"'{self.envvar}'"
-        return super().get_error_hint(ctx)
-
 
 def _options(command: click.Command) -> click.Command:
-    command.params[:0] = [_option(field) for field in dataclasses.fields(Settings)]
+    command.params[:0] = [_config_option(), *map(_option, OPTIONS.values())]
     return command
 
 
-def _option(field: dataclasses.Field[Any]) -> GroupedOption:
-    meta, flag = field.metadata, f"--{field.name.replace('_', '-')}"
+def _config_option() -> GroupedOption:
     return GroupedOption(
-        [f"{flag}/--no-{flag[2:]}" if meta.get("negatable") else flag, field.name],
-        group=meta["group"],
-        help=meta["help"],
-        default=field.default,
-        show_default=True,
-        envvar=variable(field.name),
-        is_flag=isinstance(field.default, bool),
-        multiple=isinstance(field.default, tuple),
-        metavar=meta.get("metavar"),
-        type=_type(field.default, meta),
+        ["--config"],
+        group="Configuration",
+        help="A TOML file with options by their names, read again at SIGHUP.",
+        envvar=CONFIG_VARIABLE,
+        metavar="FILE",
+        type=click.UNPROCESSED,
     )
 
 
-def _type(default: Any, meta: Any) -> Any:
-    if "choices" in meta:
-        return click.Choice(meta["choices"])
-    if "range" in meta:
-        kind = click.IntRange if isinstance(default, int) else FiniteRange
-        return kind(*meta["range"])
-    return None if isinstance(default, (bool, tuple)) else type(default)
-
-
-def variable(name: str) -> str:
-    """The environment variable of an option."""
-    return f"ROOMCAST_{name.upper()}"
+def _option(option: Option) -> GroupedOption:
+    """The flag alone, as it was given: what it means, and what else gives the option, is `Configuration`'s."""
+    words = option.kind.words if isinstance(option.kind, Choice) else ()
+    return GroupedOption(
+        [f"{option.flag}/--no-{option.flag[2:]}" if option.negatable else option.flag, option.name],
+        group=option.group,
+        help=option.help,
+        default=option.default,
+        show_default=True,
+        is_flag=isinstance(option.kind, Switch),
+        multiple=isinstance(option.kind, Repeated),
+        metavar=option.kind.metavar,
+        type=None if isinstance(option.kind, Switch) else click.UNPROCESSED,
+        shell_complete=lambda ctx, param, begun: [word for word in words if word.startswith(begun)],
+    )
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -105,23 +98,31 @@ def main() -> None:
 @_options
 @main.command(cls=GroupedCommand)
 @click.pass_context
-def serve(ctx: click.Context, /, **options: Any) -> None:
+def serve(ctx: click.Context, /, config: str | None, **options: Any) -> None:
     """Run the server."""
-    _leave_at_a_signal()
-    from roomcast.serve import run  # late: --help and --version need none of it
+    _take_signals()
+    from roomcast.serve.configuration import Configuration  # late: --help and --version need none of it
 
-    chosen = ctx.get_parameter_source("page_port") is not click.core.ParameterSource.DEFAULT
-    settings = Settings(**{**options, "allow_origin": tuple(options["allow_origin"])})
+    given = {name: value for name, value in options.items() if _on_the_command_line(ctx, name)}
     try:
-        run.run(settings, page_port_chosen=chosen)
+        configuration = Configuration(given, os.environ, config or None)
+        from roomcast.serve import run  # later still: a mistake is answered sooner
+
+        run.run(configuration)
     except CannotStart as error:
         click.echo(f"roomcast: {error.detail}", err=True)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, BadOption) else 1)
 
 
-def _leave_at_a_signal() -> None:
-    """Until there is something to drain. Not by Python's `KeyboardInterrupt`: raised in the middle of an import it
-    may be lost there, with the import lock taken, and the thread that opens the log waits for that for ever."""
+def _on_the_command_line(ctx: click.Context, name: str) -> bool:
+    return ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
+def _take_signals() -> None:
+    """Leaves at SIGTERM and SIGINT until there is something to drain. Not by Python's `KeyboardInterrupt`: raised
+    in the middle of an import it may be lost there, with the import lock taken, and the thread that opens the log
+    waits for that for ever. SIGHUP, which kills by default, is ignored until the configuration can be reloaded."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))
 
@@ -169,7 +170,12 @@ def torture(
 
 def unknown_variables() -> list[str]:
     """Variables that look like ours and are not."""
-    known = {URL_VARIABLE, given.VARIABLE, *(variable(field.name) for field in dataclasses.fields(Settings))}
+    known = {
+        URL_VARIABLE,
+        CONFIG_VARIABLE,
+        given.VARIABLE,
+        *(option.variable for option in OPTIONS.values()),
+    }
     return sorted(
         name
         for name in os.environ

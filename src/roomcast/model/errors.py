@@ -39,6 +39,17 @@ class CannotStart(RoomcastError):
     kind = "cannot-start"
 
 
+class BadOption(CannotStart):
+    """An option cannot have this value."""
+
+    kind = "bad-option"
+
+    def __init__(self, detail: str, line: int | None = None) -> None:
+        super().__init__(detail)
+        self.line = line
+        """Of the configuration file, counted from 1; None where the mistake stands elsewhere."""
+
+
 class LogUnusable(CannotStart):
     """The log cannot be opened."""
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import Sequence
 
 import uvloop
 
+from roomcast import tasks
 from roomcast.delivery.engine import Engine
 from roomcast.http.access import log_to_stderr, say
 from roomcast.log.base import Log
 from roomcast.model.errors import CannotStart, LogUnavailable
 from roomcast.model.settings import Settings
+from roomcast.serve.configuration import Configuration
 from roomcast.serve.listen import Listening, bind, raise_file_limit
+from roomcast.serve.reload import Reload
 from roomcast.serve.server import serve
 from roomcast.version import __version__
 
@@ -26,9 +28,10 @@ log's writer waited up to seconds for it (p99 of an append 65 to 377 ms); with 1
 _EXAMPLE = '{"text": "was geht ab in buxtehude?", "room": "developers"}'
 
 
-def run(settings: Settings, *, page_port_chosen: bool) -> None:
+def run(configuration: Configuration) -> None:
     """Serves until a signal. Raises `CannotStart`, with one sentence that says what to do."""
-    _outlive_the_terminal()
+    settings = configuration.settings
+    _open_standard_files()
     raise_file_limit()
     if settings.port and settings.port == settings.page_port:
         raise CannotStart(
@@ -36,28 +39,32 @@ def run(settings: Settings, *, page_port_chosen: bool) -> None:
         )
     listening = [bind(settings.host, settings.port, settings.slow_after, "--port")]
     if settings.page_port:
-        listening += _page_port(settings, listening[0].port, page_port_chosen)
+        listening += _page_port(settings, listening[0].port, configuration.chose("page_port"))
     log_to_stderr(settings.log_format, settings.access_log)
     sys.setswitchinterval(_SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, listening))
+        runner.run(_serve(configuration, listening))
 
 
-def _outlive_the_terminal() -> None:
-    """There is nothing that a SIGHUP could have read again, and its default is to kill. The standard files are
-    opened where they are not: the database or a client would be given their numbers, and libuv aborts when it
+def _open_standard_files() -> None:
+    """Opens those that are closed: the database or a client would be given their numbers, and libuv aborts when it
     closes one of these."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(number)
 
 
-async def _serve(settings: Settings, listening: Sequence[Listening]) -> None:
+async def _serve(configuration: Configuration, listening: Sequence[Listening]) -> None:
+    settings = configuration.settings
+
     async def started(engine: Engine) -> None:
         await asyncio.to_thread(say, banner(settings, listening, await _held(engine.log)))
 
-    await serve(settings, listening, started)
+    reloading = asyncio.create_task(Reload(configuration).run())
+    try:
+        await serve(settings, listening, started)
+    finally:
+        await tasks.cancel([reloading])
 
 
 def _page_port(settings: Settings, port: int, chosen: bool) -> list[Listening]:

@@ -17,12 +17,13 @@ class Lock:
     a third server lock a file of the same name while a second one still waits on the old one.
     """
 
-    def __init__(self, database: str) -> None:
-        """Takes the lock for the file `database`, a real path. Raises `LogUnusable` where another holds it, and
-        `OSError` where the lock file cannot be made."""
-        self._descriptor = os.open(f"{database}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    def __init__(self, database: str, mode: int) -> None:
+        """Takes the lock for the file `database`, a real path. A new lock file gets the permissions `mode`,
+        whatever the umask: whoever may write the database may lock it. Raises `LogUnusable` where another process
+        holds it, and `OSError` where the lock file cannot be made."""
+        self._descriptor = os.open(f"{database}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            self._take(database)
+            self._take(database, mode)
         except BaseException:
             os.close(self._descriptor)
             raise
@@ -30,7 +31,7 @@ class Lock:
     def release(self) -> None:
         os.close(self._descriptor)
 
-    def _take(self, database: str) -> None:
+    def _take(self, database: str, mode: int) -> None:
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -38,6 +39,9 @@ class Lock:
                 f"{database} belongs to another running server{self._owner()}: "
                 "stop that one, or give this one another file."
             ) from None
+        if not os.fstat(self._descriptor).st_size:  # nobody signed it: it is new
+            with suppress(OSError):
+                os.fchmod(self._descriptor, mode)
         self._sign()
 
     def _owner(self) -> str:

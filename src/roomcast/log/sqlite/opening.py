@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, NamedTuple
 
 import apsw
@@ -16,6 +17,7 @@ from roomcast.log.sqlite.queries import QUERIES, SCHEMA
 from roomcast.log.sqlite.state import State
 from roomcast.model.errors import LogUnusable
 from roomcast.model.message import new_epoch as fresh_epoch
+from roomcast.model.settings import SYNCHRONOUS
 
 APPLICATION_ID = int.from_bytes(b"room", "big")
 """What SQLite's header says of whose file it is (https://sqlite.org/pragma.html#pragma_application_id)."""
@@ -27,7 +29,8 @@ CHECKPOINT_PAGES = 4_000
 """16 MiB of write-ahead log between two checkpoints. A publish meets one in 1,000 rather than in 250."""
 WAL_BYTES = 2 * CHECKPOINT_PAGES * 4096
 """What is left of it where it was larger: a tool that reads for long keeps it from being emptied, and it grows."""
-SYNCHRONOUS = ("full", "normal", "off")
+NEW_FILE_MODE = 0o600
+"""Messages are for those whom the server gives them to, and not for every user of the machine."""
 
 
 class Opened(NamedTuple):
@@ -48,8 +51,9 @@ def open_database(path: str, *, new_epoch: bool, synchronous: str) -> Opened:
     _check_synchronous(synchronous)
     with ExitStack() as undo:
         try:
-            lock = Lock(real)
+            lock = Lock(real, _mode(real))
             undo.callback(lock.release)
+            _make(real)
             writer = apsw.Connection(real)
             undo.callback(writer.close)
             epoch, state = _take_over(writer, real, anew=new_epoch, synchronous=synchronous)
@@ -69,6 +73,18 @@ def _check_path(real: str) -> None:
     directory = os.path.dirname(real)
     if not os.path.isdir(directory):
         raise LogUnusable(f"The directory {directory} does not exist: make it, or name another file.")
+
+
+def _mode(real: str) -> int:
+    """The permissions of the database, which the files beside it share: SQLite copies them to -wal and -shm."""
+    return stat.S_IMODE(os.stat(real).st_mode) & 0o666 if os.path.exists(real) else NEW_FILE_MODE
+
+
+def _make(real: str) -> None:
+    """Makes the file where there is none: SQLite would let everybody read it. Opened outside SQLite only while it
+    is new, since closing it drops the locks that SQLite has on it."""
+    with suppress(FileExistsError):
+        os.close(os.open(real, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, NEW_FILE_MODE))
 
 
 def _check_synchronous(synchronous: str) -> None:

@@ -1,0 +1,78 @@
+"""The file of `--config`: TOML, each option at its top level by its name."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tomllib
+from typing import Any
+
+from roomcast.model.errors import BadOption
+from roomcast.model.settings import OPTIONS, unknown
+from roomcast.model.settings.statements import line_of
+
+_MAX_BYTES = 16 * 1024 * 1024
+"""Far more than anybody writes: a path that was mistyped must not fill the memory."""
+_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+_HINTS = {
+    "Invalid value": 'text stands in quotes, and so do sizes and times with a unit, such as "5MB"',
+    "Expected newline": 'text stands in quotes, and so do sizes and times with a unit, such as "5MB"',
+    "Cannot overwrite": "the same name stands in it twice",
+}
+"""What to do about the commonest mistakes, by how the reader's message begins."""
+
+
+def load(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The options that the file gives: checked values by name, as `Settings` and `roomcast.app` take them.
+
+    Blocks. Raises `BadOption`, with the line where there is one, if the file cannot be read, is not TOML, names
+    something that is no option, or gives one a value that it cannot have."""
+    shown = os.fspath(path)
+    text = _text(shown)
+    return {name: _value(shown, text, name, given) for name, given in _parsed(shown, text).items()}
+
+
+def _text(path: str) -> str:
+    try:
+        # Only a file is opened: opening a pipe may wait for ever, and it would be empty when it is read again.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise BadOption(f"--config {path} is not a file that could be read again: name one")
+        with open(path, "rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        why = getattr(error, "strerror", None) or error
+        raise BadOption(f"--config {path} cannot be read ({why}): name a file that is there") from None
+    if len(data) > _MAX_BYTES:
+        raise BadOption(f"--config {path} is larger than {_MAX_BYTES // 1024**2} MiB: name another file")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _bad(path, data[: error.start].count(b"\n") + 1, "this is not UTF-8") from None
+
+
+def _parsed(path: str, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise BadOption(f"{path} is nested too deeply") from None
+    except ValueError as error:
+        message, place = str(error), _PLACE.search(str(error))
+        line = int(place[1]) if place and place[1] else text.rstrip().count("\n") + 1
+        what = message[: place.start()] if place else message
+        hint = next((f": {hint}" for beginning, hint in _HINTS.items() if what.startswith(beginning)), "")
+        raise _bad(path, line, f"this is not TOML ({what:.100}){hint}") from None
+
+
+def _value(path: str, text: str, name: str, given: object) -> Any:
+    if (option := OPTIONS.get(name)) is None:
+        section = "; options stand at the top of the file, in no section" if isinstance(given, dict) else ""
+        raise _bad(path, line_of(name, text), unknown(name) + section)
+    try:
+        return option.from_value(given)
+    except BadOption as error:
+        raise _bad(path, line_of(name, text), error.detail) from None
+
+
+def _bad(path: str, line: int, what: str) -> BadOption:
+    return BadOption(f"{path}, line {line}: {what}", line)

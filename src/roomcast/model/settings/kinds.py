@@ -1,0 +1,200 @@
+"""The kinds of values that options take: how each is read from text (a flag or a variable) and from a value (the
+file or a call).
+
+The error for a bad value is a `ValueError` whose text continues a sentence that begins with the option's name:
+"must be …, not …".
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from roomcast.model.settings.units import A_SIZE, A_TIME, parse_seconds, parse_size
+
+_COUNT = re.compile(r"-?[0-9]{1,18}")
+_SWITCH = {
+    **dict.fromkeys(("1", "true", "yes", "on", "t", "y"), True),
+    **dict.fromkeys(("0", "false", "no", "off", "f", "n"), False),
+}
+
+
+_SHOWN = {
+    "dict": "a table",
+    "list": "a list",
+    "tuple": "a list",
+    "NoneType": "nothing",
+    **dict.fromkeys(("date", "datetime", "time"), "a date or time"),
+}
+
+
+class Kind:
+    """What an option's value may be."""
+
+    metavar: str | None = None
+    """What stands for the value in the help."""
+
+    def parse(self, text: str) -> Any:
+        """The value that a flag or a variable gives. Raises `ValueError`."""
+        return self.check(text)
+
+    def check(self, value: object) -> Any:
+        """The value that the file or a call gives. Raises `ValueError`."""
+        raise NotImplementedError
+
+
+class Text(Kind):
+    """Text that is not empty and has no control characters, which belong in no name, path or address."""
+
+    metavar = "TEXT"
+
+    def check(self, value: object) -> str:
+        if not isinstance(value, str):
+            raise ValueError(f"must be text, not {shown(value)}{_quoted(value)}")
+        if not value:
+            raise ValueError("must not be empty")
+        if not all(ord(character) >= 32 and ord(character) != 127 for character in value):
+            raise ValueError(f"must have no control characters, as {shown(value)} has")
+        return value
+
+
+class Choice(Kind):
+    """One of some words."""
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+        self.metavar = f"[{'|'.join(words)}]"
+
+    def check(self, value: object) -> str:
+        if value not in self.words:
+            raise ValueError(f"must be {' or '.join(self.words)}, not {shown(value)}")
+        return str(value)
+
+
+class Switch(Kind):
+    """On or off."""
+
+    def parse(self, text: str) -> bool:
+        value = _SWITCH.get(text.lower())
+        if value is None:
+            raise ValueError(f"must be true or false, not {shown(text)}")
+        return value
+
+    def check(self, value: object) -> bool:
+        if not isinstance(value, bool):
+            raise ValueError(f"must be true or false, not {shown(value)}")
+        return value
+
+
+@dataclass(frozen=True)
+class Count(Kind):
+    """A whole number."""
+
+    least: int
+    most: int
+    metavar = "INTEGER"
+
+    def parse(self, text: str) -> int:
+        return self.check(int(text) if _is_number(text) else text)
+
+    def check(self, value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not self.least <= value <= self.most:
+            hint = ", which is text: write it without quotes" if _is_number(value) else ""
+            raise ValueError(f"must be a whole number from {self.least} to {self.most}, not {shown(value)}{hint}")
+        return value
+
+
+@dataclass(frozen=True)
+class Size(Kind):
+    """Bytes."""
+
+    least: int
+    most: int
+    metavar = "SIZE"
+
+    def parse(self, text: str) -> int:
+        return self._within(parse_size(text), text)
+
+    def check(self, value: object) -> int:
+        if isinstance(value, str):
+            return self.parse(value)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValueError(f"must be {A_SIZE}, not {shown(value)}")
+        return self._within(value, value)
+
+    def _within(self, size: int, given: object) -> int:
+        if not self.least <= size <= self.most:
+            raise ValueError(f"must be a size from {self.least} to {self.most} bytes, not {shown(given)}")
+        return size
+
+
+@dataclass(frozen=True)
+class Seconds(Kind):
+    """A time."""
+
+    least: float
+    most: float
+    metavar = "TIME"
+
+    def parse(self, text: str) -> float:
+        return self._within(parse_seconds(text), text)
+
+    def check(self, value: object) -> float:
+        if isinstance(value, str):
+            return self.parse(value)
+        # Python's nan lies in no range and passes every comparison that is written the other way round.
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+            raise ValueError(f"must be {A_TIME}, not {shown(value)}")
+        return self._within(float(value), value)
+
+    def _within(self, seconds: float, given: object) -> float:
+        if not self.least <= seconds <= self.most:
+            raise ValueError(f"must be a time from {self.least:g} to {self.most:g} seconds, not {shown(given)}")
+        return seconds
+
+
+class Repeated(Kind):
+    """Any number of texts: a flag given several times, words in a variable, a list in the file."""
+
+    def __init__(self, metavar: str, parse: Callable[[str], str]) -> None:
+        self.metavar = metavar
+        self._parse = parse
+
+    def parse(self, text: str) -> tuple[str, ...]:
+        return self.parse_all(text.split())
+
+    def parse_all(self, texts: Sequence[str]) -> tuple[str, ...]:
+        """The value of a flag that was given once or several times. An empty text adds nothing; alone, it means
+        none. Raises `ValueError`."""
+        return tuple(self._parse(text) for text in texts if text)
+
+    def check(self, value: object) -> tuple[str, ...]:
+        if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+            hint = f": write [{shown(value)}]" if isinstance(value, str) else ""
+            raise ValueError(f"must be a list of texts, not {shown(value)}{hint}")
+        return tuple(map(self._parse, value))
+
+
+def shown(value: object) -> str:
+    """A value in a sentence: text and numbers as they are written, whatever else by its kind."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return repr(value[:200])
+    if isinstance(value, int) and value.bit_length() > 64:
+        return "a number so large"  # nor does Python write one of 5,000 digits
+    if isinstance(value, int | float):
+        return str(value)
+    kind = type(value).__name__
+    return _SHOWN.get(kind, f"a value of type {kind}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, str) and _COUNT.fullmatch(value) is not None
+
+
+def _quoted(value: object) -> str:
+    return f': write "{shown(value)}"' if isinstance(value, int | float) else ""

@@ -1,0 +1,80 @@
+"""SIGHUP: the file is read again, and what can change while the server runs is changed, whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from roomcast.model.errors import RoomcastError
+from roomcast.model.settings import OPTIONS, Settings
+from roomcast.serve.configuration import Configuration
+
+Commit = Callable[[], None]
+
+logger = logging.getLogger("roomcast.server")
+
+
+class Reloadable(NamedTuple):
+    """Something that takes over new settings while the server runs."""
+
+    what: str
+    """Its name in the log: TLS files."""
+    options: tuple[str, ...]
+    """The options it follows; a difference in any other needs a restart."""
+    prepare: Callable[[Settings], Commit]
+    """Reads and checks all that it needs, and changes nothing yet. It runs in a thread, may block, and raises a
+    `RoomcastError` where something is wrong. What it returns makes the change, on the loop, and must not fail."""
+
+
+class Reload:
+    """Reads the configuration again at each SIGHUP, and never ends the server."""
+
+    def __init__(self, configuration: Configuration, things: Sequence[Reloadable] = ()) -> None:
+        self._configuration = configuration
+        self.things = list(things)
+        """What follows the configuration; a part of the server that opens later adds itself."""
+        self._running = configuration.settings
+        """What the server runs with now."""
+
+    async def run(self) -> None:
+        """Until it is cancelled. Signals that come while the file is read are answered by one more reading."""
+        asked, loop = asyncio.Event(), asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, asked.set)
+        try:
+            while await asked.wait():
+                asked.clear()
+                await self.reload()
+        finally:
+            loop.remove_signal_handler(signal.SIGHUP)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # its default would kill a server that is draining
+
+    async def reload(self) -> None:
+        """Reads it once, and says in one line what came of it."""
+        try:
+            settings, commits = await asyncio.to_thread(self._prepare)
+            for commit in commits:
+                commit()
+        except RoomcastError as error:
+            logger.warning("the configuration stays as it was: %s", error.detail)
+        except Exception:
+            logger.exception("the configuration could not be read again, by a mistake of roomcast")
+        else:
+            logger.info("%s", self._taken_over(settings))
+
+    def _prepare(self) -> tuple[Settings, list[Commit]]:
+        settings = self._configuration.read_again()
+        return settings, [thing.prepare(settings) for thing in self.things]
+
+    def _taken_over(self, new: Settings) -> str:
+        follows = {name for thing in self.things for name in thing.options}
+        self._running = replace(self._running, **{name: getattr(new, name) for name in follows})
+        read = [*filter(None, [self._configuration.path]), *(thing.what for thing in self.things)]
+        if not read:
+            return "SIGHUP: there is nothing to read again; a file that --config names would be"
+        waiting = [name for name in OPTIONS if getattr(self._running, name) != getattr(new, name)]
+        restart = f"; to change {', '.join(waiting)}, restart the server" if waiting else ""
+        return f"read again: {', '.join(read)}{restart}"

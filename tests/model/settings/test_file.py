@@ -1,0 +1,113 @@
+"""The configuration file: what it gives, and the one sentence, with its line, about what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from roomcast.model.errors import BadOption
+from roomcast.model.settings import OPTIONS, Settings
+from roomcast.model.settings.file import load
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "roomcast.toml"
+
+
+def test_every_option_can_stand_in_it_as_it_is_by_default(path: Path) -> None:
+    def toml(value: object) -> str:
+        return (
+            str(value).lower()
+            if isinstance(value, bool)
+            else str(list(value) if isinstance(value, tuple) else repr(value))
+        )
+
+    path.write_text("".join(f"{name} = {toml(option.default)}\n" for name, option in OPTIONS.items()))
+    assert load(path) == {name: option.default for name, option in OPTIONS.items()}
+    assert Settings(**load(path)) == Settings()
+
+
+def test_sizes_and_times_are_numbers_or_have_a_unit(path: Path) -> None:
+    path.write_text(
+        '\ufeffmax_bytes = "5MB"\nmax_body = 70\nheartbeat = "1m"\nslow_after = 2\nallow_origin = []\n'
+    )
+    assert load(path) == {
+        "max_bytes": 5_000_000,
+        "max_body": 70,
+        "heartbeat": 60.0,
+        "slow_after": 2.0,
+        "allow_origin": (),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("port = 1\n\nmax_mesages = 3\n", 3, "'max_mesages' is not an option: did you mean max_messages?"),
+        ("max-bytes = 3\n", 1, "did you mean max_bytes?"),
+        ("ROOMCAST_MAX_BYTES = 3\n", 1, "did you mean max_bytes?"),
+        ("xyz = 1\n", 1, "`roomcast serve --help` names them all"),
+        ("# one\n[serve]\nport = 1\n", 2, "options stand at the top of the file, in no section"),
+        ("[[key]]\nname = 1\n", 1, "'key' is not an option"),
+        ('port = "8080"\n', 1, "write it without quotes"),
+        ("port = 70000\n", 1, "port must be a whole number from 0 to 65535, not 70000"),
+        ("port = true\n", 1, "not true"),
+        ("port = 8.5\n", 1, "not 8.5"),
+        ("log = 5\n", 1, 'log must be text, not 5: write "5"'),
+        ("log = ''\n", 1, "log must not be empty"),
+        ('log = "memory:\\u0000"\n', 1, "no control characters"),
+        ("log = { path = 1 }\n", 1, "not a table"),
+        ("access_log = 1\n", 1, "access_log must be true or false, not 1"),
+        ('access_log = "yes"\n', 1, "access_log must be true or false"),
+        ('synchronous = "fast"\n', 1, "must be full or normal or off, not 'fast'"),
+        ("synchronous = [1]\n", 1, "not a list"),
+        ("max_bytes = 1.5\n", 1, "must be a size in bytes"),
+        ("max_bytes = false\n", 1, "must be a size in bytes"),
+        ("max_bytes = 0\n", 1, "must be a size from 1 to"),
+        (f"max_bytes = 0x{'f' * 6000}\n", 1, "not a number so large"),
+        ('max_bytes = "5M"\n', 1, "did you mean 5MB or 5MiB?"),
+        ("heartbeat = nan\n", 1, "must be a time in seconds"),
+        ("heartbeat = 07:30:00\n", 1, "not a date or time"),
+        ('heartbeat = "2h"\n', 1, "must be a time from 0.05 to 3600 seconds"),
+        ('\nallow_origin = "https://x.example"\n', 2, "write ['https://x.example']"),
+        ("allow_origin = [1]\n", 1, "must be a list of texts"),
+        ('allow_origin = [\n"x.example",\n]\n', 1, "did you mean https://x.example?"),
+        ("port = 1\nlog = memory:\n", 2, "this is not TOML (Invalid value): text stands in quotes"),
+        ("port = 1\nmax_bytes = 5MB\n", 2, "text stands in quotes"),
+        ("port = 1\nport = 2\n", 2, "the same name stands in it twice"),
+        ("port = 1\nlog = '''\n", 2, "this is not TOML"),
+        (f"port = {'9' * 6000}\n", 1, "this is not TOML"),
+    ],
+)
+def test_a_mistake_is_told_with_its_line_and_what_to_do(path: Path, text: str, line: int, words: str) -> None:
+    path.write_text(text)
+    with pytest.raises(BadOption) as raised:
+        load(path)
+    assert raised.value.line == line
+    assert raised.value.detail.startswith(f"{path}, line {line}: ")
+    assert words in raised.value.detail
+    assert len(raised.value.detail) < 400
+
+
+def test_what_is_not_utf_8_is_told_with_its_line(path: Path) -> None:
+    path.write_bytes(b'port = 1\nlog = "\xff"\n')
+    with pytest.raises(BadOption, match=r"line 2: this is not UTF-8"):
+        load(path)
+
+
+def test_brackets_without_end_are_refused(path: Path) -> None:
+    path.write_text(f"port = {'[' * 100_000}")
+    with pytest.raises(BadOption, match=r"nested too deeply|not TOML"):
+        load(path)
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
+        with pytest.raises(BadOption, match="is not a file"):
+            load(name)
+    with pytest.raises(BadOption, match="cannot be read"):
+        load(tmp_path / "missing.toml")

@@ -1,0 +1,47 @@
+"""On which line of a file a name stands, whatever stands before it."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+
+from roomcast.model.settings.statements import line_of
+
+
+@pytest.mark.parametrize(
+    ("before", "line"),
+    [
+        ("", 1),
+        ("\n# here = 1\n  ", 3),
+        ('a = """\nhere = 1\n"""\n', 4),
+        ('a = """two quotes: "" and then\nhere = 1 \\""""""\n', 3),
+        ("a = '''\nhere = 1 '\n'''''\n", 4),
+        ('a = "#" # "\n', 2),
+        ("a = 'it\\' # '\n", 2),
+        ('a = "\\"" # \'\n', 2),
+        ('a = """one quote: """"\n', 2),
+        ("# it's [\n", 2),
+        ("a = [\n  1, # ]\n  2,\n]\n", 5),
+        ('a = [\n  "]", [ "here = 1" ],\n]\n', 4),
+        ("a = { b = 1, here = 2 }\n", 2),
+        ("b.here = 1\n", 2),
+        ('"a = \\"here" = 1\n', 2),
+        ("a = 1\r\nb = 2\r\n", 3),
+        ('a = ""\nb = \'\'\nc = """"""\n', 4),
+        ("a = 1979-05-27 07:32:00\n", 2),
+    ],
+)
+@pytest.mark.parametrize(
+    "name", ["here = 3", '"here" = 3', "'here'.x = 3", "here = [\n3]", "[here]", "[[here]]\n[[here]]"]
+)
+def test_the_line_of_a_name_is_found(before: str, line: int, name: str) -> None:
+    text = f"{before}{name}"
+    assert "here" in tomllib.loads(text)
+    assert line_of("here", text) == line
+
+
+def test_a_name_in_a_section_is_not_taken_for_one_at_the_top() -> None:
+    text = "[a]\nhere = 1\n[b.here]\n[here]\n"
+    assert line_of("here", text) == 4
+    assert line_of("b", text) == 3

@@ -1,0 +1,45 @@
+"""`roomcast.app(...)`: its options are those of the settings, for type checkers and at the call."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import fields
+from typing import Any, assert_type
+
+import pytest
+
+import roomcast
+from roomcast.embed import Embedded
+from roomcast.model.errors import BadOption
+from roomcast.model.settings import Settings
+
+
+def test_a_mistyped_option_fails_under_mypy_and_at_the_call_with_the_one_that_was_meant() -> None:
+    """mypy fails where one of these comments has nothing to ignore."""
+    with pytest.raises(TypeError, match=r"'max_mesages' is not an option: did you mean max_messages\?"):
+        roomcast.app(max_mesages=3)  # type: ignore[call-arg]
+    with pytest.raises(BadOption, match="port must be a whole number from 0 to 65535"):
+        roomcast.app(port="8080")  # type: ignore[arg-type]
+
+
+def test_each_option_of_the_settings_is_a_typed_keyword() -> None:
+    live = roomcast.app(log="memory:", max_messages=3, heartbeat=5, access_log=False, allow_origin=())
+    assert_type(live, Embedded)
+    assert list(inspect.signature(roomcast.app).parameters) == [field.name for field in fields(Settings)]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"max_messages": 0}, "max_messages must be a whole number from 1"),
+        ({"heartbeat": float("nan")}, "heartbeat must be a time"),
+        ({"max_bytes": True}, "max_bytes must be a size"),
+        ({"allow_origin": "https://example.com"}, "allow_origin must be a list"),
+        ({"allow_origin": ["example.com"]}, "did you mean https://example.com"),
+        ({"log": None}, "log must be text, not nothing"),
+        ({"log": b"memory:"}, "log must be text, not a value of type bytes"),
+    ],
+)
+def test_a_value_that_an_option_cannot_have_is_refused_at_the_call(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadOption, match=words):
+        roomcast.app(**options)
