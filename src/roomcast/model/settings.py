@@ -70,6 +70,9 @@ class Settings:
         ("*",), _BROWSERS, "Origin whose pages may use the API; may be repeated. *: any.", metavar="ORIGIN"
     )
     log_format: str = _option("text", _OUTPUT, "How log lines are written.", choices=("text", "json"))
+    log_level: str = _option(
+        "info", _OUTPUT, "The least that is written.", choices=("debug", "info", "warning", "error")
+    )
     access_log: bool = _option(True, _OUTPUT, "Write a line for each request.", negatable=True)
 
     @property

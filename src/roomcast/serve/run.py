@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import uvloop
 
 from roomcast.delivery.engine import Engine
-from roomcast.http.access import log_to_stderr, say
 from roomcast.log.base import Log
 from roomcast.model.errors import CannotStart, LogUnavailable
 from roomcast.model.settings import Settings
+from roomcast.serve.lines import log_to_stderr, say
 from roomcast.serve.listen import Listening, bind, raise_file_limit, serve
 from roomcast.version import __version__
 
@@ -36,7 +36,7 @@ def run(settings: Settings, *, page_port_chosen: bool) -> None:
     listening = [bind(settings.host, settings.port, settings.slow_after, "--port")]
     if settings.page_port:
         listening += _page_port(settings, listening[0].port, page_port_chosen)
-    log_to_stderr(settings.log_format, settings.access_log)
+    log_to_stderr(settings.log_format, settings.access_log, settings.log_level)
     sys.setswitchinterval(_SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings, listening))
