@@ -34,6 +34,7 @@ class Front(asyncio.Protocol):
         "_asked",
         "_asked_for",
         "_choked",
+        "_client_address",
         "_direct",
         "_head_bytes",
         "_keep_alive",
@@ -58,6 +59,8 @@ class Front(asyncio.Protocol):
         self._outbox = outbox
         self._asked_for = (config, server_state, app_state)
         self._loop = asyncio.get_running_loop()
+        self._client_address = ""
+        """Empty until it is asked for."""
         self._received = b""
         """What was received of a request that is not complete, or behind one that is being answered."""
         self._asked: Publish | Follow | None = None
@@ -180,9 +183,11 @@ class Front(asyncio.Protocol):
             self.data_received(received)
 
     def _client(self) -> str:
-        """For the log of requests. To ask the kernel for it is a tenth of a connection's time."""
-        peer = self._transport.get_extra_info("peername")
-        return str(peer[0]) if peer else "-"
+        """For the log of requests. Asked for once: the kernel's answer takes a tenth of a connection's time."""
+        if not self._client_address:
+            peer = self._transport.get_extra_info("peername")
+            self._client_address = str(peer[0]) if peer else "-"
+        return self._client_address
 
     def _hand_over(self, received: bytes) -> None:
         """Gives the connection to uvicorn's protocol, as if it had always been there."""
