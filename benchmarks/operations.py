@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import count
@@ -23,6 +24,7 @@ from roomcast.api import query as negotiate
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.hub import Hub
 from roomcast.delivery.wire import WIRES, Wire
+from roomcast.http import access
 from roomcast.http.connection import SocketConnection
 from roomcast.http.cors import Cors
 from roomcast.http.direct import Direct, Follow, Publish
@@ -35,6 +37,7 @@ from roomcast.model.draft import parse_json
 from roomcast.model.message import Draft, Message
 from roomcast.model.retention import Retention
 from roomcast.model.settings import Settings
+from roomcast.serve.rendering import Json, Rendering, Text
 
 Call = Callable[[], object]
 
@@ -185,6 +188,18 @@ def published() -> Iterator[Call]:
             await asyncio.sleep(0)  # the tail's turn: what is not delivered is not trimmed
 
         yield lambda: loop.run_until_complete(publish())
+
+
+# Each request, with the access log on.
+
+
+@operation("each request: its line rendered for the log, as text", Text, counted=200)
+@operation("each request: its line rendered for the log, as JSON", Json, counted=200)
+def noted(rendering: Callable[[], Rendering]) -> Iterator[Call]:
+    waiting, request = deque[str](maxlen=GROUP), rendering().request
+    access.write_to(lambda *line: waiting.append(request(*line)))
+    yield lambda: access.note(CLIENT, "POST", b"/messages", 201, 0.000123)
+    access.write_to(None)
 
 
 # Each delivery.
