@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import count
@@ -23,6 +24,7 @@ from roomcast.api.query import preferred, query
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.hub import Hub
 from roomcast.delivery.wire import WIRES, Wire
+from roomcast.http import access
 from roomcast.http.connection import SocketConnection
 from roomcast.http.context import Context
 from roomcast.http.fast_path import FastPath
@@ -36,6 +38,7 @@ from roomcast.model.draft import parse_json
 from roomcast.model.message import Draft, Message
 from roomcast.model.retention import Retention
 from roomcast.model.settings import Settings
+from roomcast.serve.rendering import Json, Rendering, Text
 
 Call = Callable[[], object]
 
@@ -193,6 +196,18 @@ def published() -> Iterator[Call]:
             connection.connection_lost(None)
 
         yield lambda: loop.run_until_complete(publish())
+
+
+# Each request, with the access log on.
+
+
+@operation("each request: its line rendered for the log, as text", Text, counted=200)
+@operation("each request: its line rendered for the log, as JSON", Json, counted=200)
+def noted(rendering: Callable[[], Rendering]) -> Iterator[Call]:
+    waiting, request = deque[str](maxlen=GROUP), rendering().request
+    access.write_to(lambda *line: waiting.append(request(*line)))
+    yield lambda: access.note("127.0.0.1", "POST", b"/messages", 201, 0.000123)
+    access.write_to(None)
 
 
 # Each delivery.

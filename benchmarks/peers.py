@@ -97,9 +97,11 @@ def _under_uvicorn(app: str) -> Callable[[Place], Sequence[str]]:
     return command
 
 
-def _roomcast(log: str, *wrapper: str) -> Callable[[Place], Sequence[str]]:
+def _roomcast(log: str, *more: str, wrapper: Sequence[str] = ()) -> Callable[[Place], Sequence[str]]:
+    """As it is by default, with its access log, but for `more` options."""
+
     def command(place: Place) -> Sequence[str]:
-        options = ["--port", str(place.port), "--page-port", "0", "--log", log, "--no-access-log"]
+        options = ["--port", str(place.port), "--page-port", "0", "--log", log, *more]
         return [*wrapper, sys.executable, "-m", "roomcast", "serve", *options]
 
     return command
@@ -109,7 +111,7 @@ def _on_mongodb(url: str) -> Callable[[Place], Sequence[str]]:
     """With the tuning that the tests' database needs."""
 
     def command(place: Place) -> Sequence[str]:
-        options = ["--port", str(place.port), "--page-port", "0", "--log", url, "--no-access-log"]
+        options = ["--port", str(place.port), "--page-port", "0", "--log", url]
         return [sys.executable, "-m", "tests.mongodb.serve", "serve", *options]
 
     return command
@@ -196,6 +198,21 @@ PEERS = {
             publish="/messages",
             replay=_EVERYTHING,
         ),
+        *(
+            Peer(
+                name=f"{name}-quiet",
+                label=f"{label}, no access log",
+                durable=durable,
+                command=_roomcast(log, "--no-access-log"),
+                version=_packages("roomcast"),
+                missing=_nothing,
+                publish="/messages",
+            )
+            for name, label, durable, log in (
+                ("roomcast", "roomcast (memory)", "no, in memory", "memory:"),
+                ("roomcast-sqlite", "roomcast (SQLite)", "yes, synced", "sqlite:bench.db"),
+            )
+        ),
         Peer(
             name="roomcast-mongodb",
             label="roomcast (MongoDB)",
@@ -229,7 +246,7 @@ PEERS = {
 
 def traced(peer: Peer) -> Peer:
     """roomcast on SQLite with its syncs written down, in `strace` beside its log."""
-    command = _roomcast("sqlite:bench.db", *STRACE, "strace")
+    command = _roomcast("sqlite:bench.db", wrapper=(*STRACE, "strace"))
     return dataclasses.replace(peer, command=command, missing=_without_strace)
 
 

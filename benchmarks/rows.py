@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from benchmarks.mongodb import Across, Share
 from benchmarks.page import Storm
-from benchmarks.work import FanOut, Idle, Publish, Reconnect, Replay, Steady, Syncs, Work
+from benchmarks.work import FanOut, Idle, Publish, Reconnect, Replay, Requests, Steady, Syncs, Work
 
 FLOOR, SYNCED, NCHAN, MEMORY, SQLITE, MONGODB, STARLETTE, FASTAPI = (
     "floor",
@@ -22,6 +22,8 @@ FLOOR, SYNCED, NCHAN, MEMORY, SQLITE, MONGODB, STARLETTE, FASTAPI = (
     "sse-starlette",
     "fastapi",
 )
+QUIET, SQLITE_QUIET = "roomcast-quiet", "roomcast-sqlite-quiet"
+"""Without an access log; all others are as they are by default."""
 ROOMCAST = (MEMORY, SQLITE)
 ALL = (FLOOR, NCHAN, MEMORY, SQLITE, STARLETTE, FASTAPI)
 MAIN = (FLOOR, NCHAN, MEMORY, SQLITE)
@@ -86,6 +88,10 @@ CPU = Figure("cpu_us", "CPU µs/delivery", 2)
 DELIVERIES = Figure("deliveries_per_s", "deliveries/s", 0)
 PUBLISHES = Figure("publishes_per_s", "publishes/s", 0)
 P50, P99 = Figure("p50_ms", "p50 ms", 2), Figure("p99_ms", "p99 ms", 2)
+PUBLISH_CPU = Figure("publish_us", "CPU µs/publish")
+FOLLOW_CPU = Figure("follow_us", "CPU µs/follower coming in")
+ACK_P99 = Figure("ack_p99_ms", "answer p99 ms", 2)
+REQUEST_COSTS = (("publish_us", "CPU per publish"), ("follow_us", "CPU per follower coming in"))
 ACKED, COUNTED = Figure("acked", "publishes", 0), Figure("syncs", "syncs", 0)
 IN_PLACE = Figure("syncs_per_s", "disk's syncs/s", 0)
 GROWING = Figure("growing_syncs_per_s", "growing a file", 0)
@@ -193,7 +199,7 @@ ROWS = (
             PUBLISHES,
             Figure("cpu_us", "CPU µs/publish"),
             Figure("ack_p50_ms", "answer p50 ms", 2),
-            Figure("ack_p99_ms", "answer p99 ms", 2),
+            ACK_P99,
             IN_PLACE,
             GROWING,
         ),
@@ -214,12 +220,48 @@ ROWS = (
             PUBLISHES,
             Figure("cpu_us", "CPU µs/publish"),
             Figure("ack_p50_ms", "answer p50 ms", 2),
-            Figure("ack_p99_ms", "answer p99 ms", 2),
+            ACK_P99,
             IN_PLACE,
             GROWING,
         ),
         (at_least(0.7, "publishes_per_s", SYNCS, SELF, other="syncs_per_s", of=(SQLITE,)),),
         "the synced floor: what is left of the syncs where each waits for a request, and that for its answer",
+    ),
+    Row(
+        "access-log",
+        "with the access log on, as it is by default, and without: 32 publishers, then 10,000 followers coming in",
+        Requests(publishers=32, followers=10_000),
+        (MEMORY, QUIET, SQLITE, SQLITE_QUIET),
+        (PUBLISHES, PUBLISH_CPU, FOLLOW_CPU, ACK_P99),
+        (
+            *(
+                at_most(1.2, figure, name, quiet, of=(peer,))
+                for peer, quiet in ((MEMORY, QUIET), (SQLITE, SQLITE_QUIET))
+                for figure, name in (
+                    ("publish_us", "CPU per publish"),
+                    ("follow_us", "CPU per follower coming in"),
+                )
+            ),
+            at_most(0, "failed", "publishes refused"),
+        ),
+        "its lines go to a file, and the thread that writes them is counted in",
+    ),
+    Row(
+        "heads",
+        "with differing heads: a traceparent a publish, a cookie a follower, and without",
+        Requests(publishers=32, followers=10_000, vary=True),
+        ROOMCAST,
+        (
+            PUBLISH_CPU,
+            Figure("varied_publish_us", "differing", 1),
+            FOLLOW_CPU,
+            Figure("varied_follow_us", "differing", 1),
+        ),
+        (
+            *(at_most(1.1, f"varied_{figure}", name, SELF, other=figure) for figure, name in REQUEST_COSTS),
+            at_most(0, "varied_failed", "publishes refused"),
+        ),
+        "the two in turn on one server",
     ),
     Row(
         "syncs-1",

@@ -12,7 +12,8 @@
  *                    Last-Event-ID; ends when all are live
  *   --hold           opens the followers, prints a line, and keeps them until its standard input is closed
  *
- * Paths and the body are templates: {room} is the room's name, {text} the stamp and the padding.
+ * Paths and the body are templates: {room} is the room's name, {text} the stamp and the padding. With --vary each
+ * publish has a traceparent of its own and each follower a cookie of its own, as behind a proxy or in a browser.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -37,7 +38,7 @@ static const uint64_t MS = 1000000, SECOND = 1000000000;
 static struct {
   int port, followers, rooms, publishers, messages, padding, batch;
   int replay, behind;
-  bool hold;
+  bool hold, vary;
   double rate;            /* messages a second; 0: as fast as answers come */
   double seconds;         /* how long to publish */
   double settle, timeout; /* seconds: before publishing; for the whole, beyond `seconds` */
@@ -202,11 +203,13 @@ static void open_follower(struct socket *s, int number) {
 }
 
 static void ask_to_follow(struct socket *s) {
-  char path[512], request[1024], resume[192] = "";
+  char path[512], request[1024], resume[192] = "", cookie[96] = "";
   fill(path, sizeof path, option.follow, s->number % option.rooms, 0);
   if (resume_from[0]) snprintf(resume, sizeof resume, "Last-Event-ID: %s\r\n", resume_from);
+  if (option.vary) snprintf(cookie, sizeof cookie, "Cookie: session=%032x\r\n", s->number);
   int size = snprintf(request, sizeof request,
-                      "GET %s HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n%s\r\n", path, resume);
+                      "GET %s HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n%s%s\r\n", path, cookie,
+                      resume);
   send_all(s->fd, request, size);
   s->asked = true;
   watch(s, EPOLLIN, EPOLL_CTL_MOD);
@@ -292,14 +295,15 @@ static void open_publisher(struct socket *s) {
 
 static void publish_one(struct socket *s) {
   static char body[TEXT + 512], request[TEXT + 1024];
-  char path[512];
+  char path[512], trace[96] = "";
+  if (option.vary) snprintf(trace, sizeof trace, "traceparent: 00-%032x-%016x-01\r\n", sent + 1, s->number + 1);
   int room = sent++ % option.rooms;
   uint64_t at = now();
   fill(path, sizeof path, option.publish, room, 0);
   size_t size = fill(body, sizeof body, option.body, room, at);
   int length = snprintf(request, sizeof request,
                         "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-                        "Content-Length: %zu\r\n\r\n%s", path, size, body);
+                        "%sContent-Length: %zu\r\n\r\n%s", path, trace, size, body);
   room_sum[room] += at;
   room_sent[room]++;
   s->asked = true, s->asked_at = at, s->answer_size = 0, s->answer_left = -1;
@@ -552,7 +556,7 @@ static void read_options(int argc, char **argv) {
       {"messages", 1, 0, 'm'}, {"padding", 1, 0, 'b'},   {"batch", 1, 0, 'B'},   {"replay", 1, 0, 'R'},
       {"behind", 1, 0, 'K'},   {"hold", 0, 0, 'H'},      {"rate", 1, 0, 'r'},    {"seconds", 1, 0, 'd'},
       {"settle", 1, 0, 'w'},   {"timeout", 1, 0, 'T'},   {"follow", 1, 0, 's'},  {"publish", 1, 0, 'P'},
-      {"body", 1, 0, 't'},     {"processes", 1, 0, 'x'}, {0, 0, 0, 0}};
+      {"body", 1, 0, 't'},     {"processes", 1, 0, 'x'}, {"vary", 0, 0, 'v'},   {0, 0, 0, 0}};
   for (int c; (c = getopt_long(argc, argv, "", known, NULL)) != -1;) switch (c) {
       case 'p': option.port = atoi(optarg); break;
       case 'n': option.followers = atoi(optarg); break;
@@ -572,6 +576,7 @@ static void read_options(int argc, char **argv) {
       case 'P': option.publish = optarg; break;
       case 't': option.body = optarg; break;
       case 'x': option.processes = optarg; break;
+      case 'v': option.vary = true; break;
       default: exit(2);
     }
   if (option.padding >= TEXT || !option.port) exit(2);

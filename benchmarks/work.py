@@ -196,6 +196,46 @@ class Idle:
 
 
 @dataclass(frozen=True)
+class Requests:
+    """Publishes, and then followers of a quiet room that come in: what a request costs by itself. With `vary`,
+    both also with a head that differs in each request, in turn: what changes on the machine, changes for all."""
+
+    publishers: int
+    followers: int
+    vary: bool = False
+    turns: int = 2
+
+    def measure(self, peer: Peer, bench: Bench) -> Figures:
+        figures: Figures = {}
+        kinds = {"": {}, "varied_": {"vary": True}} if self.vary else {"": {}}
+        with running(peer, bench.server_core) as server:
+            for _ in range(self.turns):
+                for prefix, options in kinds.items():
+                    for key, value in self._once(server, bench, options).items():
+                        figures[prefix + key] = figures.get(prefix + key, 0.0) + value / self.turns
+        return figures
+
+    def _once(self, server: Server, bench: Bench, options: Mapping[str, object]) -> Figures:
+        published = bench.run(server, {"publishers": self.publishers, "seconds": bench.seconds / 2, **options})
+        followers = bench.part(self.followers)
+        newcomers = {"follow": f"{server.peer.follow}&replay=none", "timeout": 3 * bench.patience}
+        time.sleep(bench.settle)
+        before = machine.cpu_seconds(server.pids)
+        with load.held(server, bench.load_core, {"followers": followers, **newcomers, **options}) as came:
+            cpu = machine.cpu_seconds(server.pids) - before
+        time.sleep(bench.settle)  # the server sees them go: that is not the next one's
+        if came["open"] < followers:
+            raise Failed(f"only {came['open']} of {followers} came in: {came['complaint']}")
+        return {
+            "publish_us": _per(published, "acked"),
+            "follow_us": cpu * 1e6 / followers,
+            "publishes_per_s": published["publishes_per_s"],
+            "ack_p99_ms": published["ack_p99_ms"],
+            "failed": published["failed"],
+        }
+
+
+@dataclass(frozen=True)
 class Replay:
     """Newcomers who want the whole history at once. The floor writes the bytes that roomcast wrote."""
 

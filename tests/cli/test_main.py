@@ -435,7 +435,7 @@ def _closed(port: int) -> bool:
 def test_the_access_log_is_for_people_or_as_json(serve: Serve) -> None:
     text = serve()
     text.get("/healthz")
-    text.wait_until_it_says(r"^\d\d:\d\d:\d\d 127\.0\.0\.1 GET /healthz 200 \d+\.\d ms$")
+    text.wait_until_it_says(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z 127\.0\.0\.1 GET /healthz 200 \d+\.\d ms$")
     text.kill()
     lines = serve("--log-format=json", "--log=memory:")
     lines.get("/healthz?x=1")

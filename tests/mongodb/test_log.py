@@ -28,10 +28,10 @@ from roomcast.log.mongodb.opening import Store
 from roomcast.log.mongodb.reader import BATCH
 from roomcast.log.mongodb.rooms import NOTHING, Rooms
 from roomcast.log.mongodb.view import Fork, Seen, View
-from roomcast.log.redact import redact
 from roomcast.model.draft import MAX_BATCH
 from roomcast.model.errors import LogRestarted, LogUnavailable, LogUnusable, TooLarge
 from roomcast.model.message import Message
+from roomcast.model.redact import redact
 from roomcast.model.retention import Retention
 from tests.log.acting import PATIENCE, draft, key, next_batch, publish, rooms, seqs, take, trimmed, until
 from tests.mongodb.database import TUNING, compact

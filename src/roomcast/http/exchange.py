@@ -19,6 +19,7 @@ class Exchange(asyncio.Protocol):
     """One connection, until it is a follower's."""
 
     __slots__ = (
+        "_address",
         "_answering",
         "_answers",
         "_choked",
@@ -46,6 +47,7 @@ class Exchange(asyncio.Protocol):
         """What it comes to."""
         self._task: asyncio.Task[None] | None = None
         """What works on it, and ends when the client has gone."""
+        self._address: str | None = None
         self._keep_alive = True
         self._ended = False
         """Whether the client will send no more, and may still read."""
@@ -112,9 +114,11 @@ class Exchange(asyncio.Protocol):
     # Answering
 
     def address(self) -> str:
-        """The address at the other end. To ask the kernel for it is a tenth of a connection's time."""
-        peer = self._transport.get_extra_info("peername")
-        return str(peer[0]) if peer else ""
+        """The address at the other end. Asked for once: the kernel's answer takes a tenth of a connection's time."""
+        if self._address is None:
+            peer = self._transport.get_extra_info("peername")
+            self._address = str(peer[0]) if peer else ""
+        return self._address
 
     def _respond(self, outcome: Outcome) -> None:
         """Called by the handler, now or when what was asked for is done."""

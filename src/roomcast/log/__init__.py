@@ -6,8 +6,8 @@ import asyncio
 from importlib import import_module
 
 from roomcast.log.base import Log
-from roomcast.log.redact import redact
 from roomcast.model.errors import LogUnusable
+from roomcast.model.redact import redact
 from roomcast.model.retention import Retention
 
 _BACKENDS = {

@@ -11,11 +11,11 @@ import uvloop
 
 from roomcast import tasks
 from roomcast.delivery.engine import Engine
-from roomcast.http.access import log_to_stderr, say
 from roomcast.log.base import Log
 from roomcast.model.errors import CannotStart, LogUnavailable
 from roomcast.model.settings import Settings
 from roomcast.serve.configuration import Configuration
+from roomcast.serve.lines import log_to_stderr, say
 from roomcast.serve.listen import Listening, bind, raise_file_limit
 from roomcast.serve.reload import Reload
 from roomcast.serve.server import serve
@@ -40,7 +40,7 @@ def run(configuration: Configuration) -> None:
     listening = [bind(settings.host, settings.port, settings.slow_after, "--port")]
     if settings.page_port:
         listening += _page_port(settings, listening[0].port, configuration.chose("page_port"))
-    log_to_stderr(settings.log_format, settings.access_log)
+    log_to_stderr(settings.log_format, settings.access_log, settings.log_level)
     sys.setswitchinterval(_SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(configuration, listening))

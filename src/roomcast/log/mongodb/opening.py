@@ -19,8 +19,8 @@ from pymongo.errors import CollectionInvalid, InvalidURI, OperationFailure, PyMo
 from pymongo.read_concern import ReadConcern
 
 from roomcast.log.mongodb.errors import no_primary, read_only, unusable
-from roomcast.log.redact import redact
 from roomcast.model.errors import LogUnusable
+from roomcast.model.redact import redact
 from roomcast.model.retention import Retention
 
 Document = dict[str, Any]

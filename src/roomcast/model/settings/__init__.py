@@ -87,6 +87,9 @@ class Settings:
         "Origin whose pages may use the API, such as https://example.com; may be repeated. *: any.",
     )
     log_format: str = _option("text", Choice("text", "json"), _OUTPUT, "How log lines are written.")
+    log_level: str = _option(
+        "info", Choice("debug", "info", "warning", "error"), _OUTPUT, "The least that is written."
+    )
     access_log: bool = _option(True, Switch(), _OUTPUT, "Write a line for each request.", negatable=True)
 
     @classmethod

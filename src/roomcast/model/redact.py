@@ -1,0 +1,93 @@
+"""Redaction: what a line, an answer or an error shows instead of a password, a ticket or a token.
+
+Too much is redacted rather than too little: a `key=…` that was no secret costs a reader a look into the code, a
+ticket in a log file costs the room.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from urllib.parse import quote
+
+_MARK = "…"
+_MAX_TARGET = 1_000
+"""Bytes of a request's target that are shown. A target may be as long as a request's head."""
+_KNOWN = 256
+"""Targets whose text is remembered: most requests ask for what others asked for."""
+
+_NAMES = ("access_token", "authorization", "auth", "jwt", "key", "password", "secret", "ticket", "token")
+"""Query parameters that carry credentials, here or in what is mounted beside us."""
+_HEADERS = ("proxy-authorization", "authorization", "set-cookie", "cookie")
+
+
+def _spelled(name: str) -> str:
+    """A pattern for all spellings that a query's parser takes for `name`: each letter may be percent-encoded."""
+    return "".join(f"(?:{re.escape(c)}|%{ord(c):02x}|%{ord(c.upper()):02x})" for c in name)
+
+
+_FLAGS = re.IGNORECASE | re.ASCII
+_SPELLINGS = "|".join(map(_spelled, _NAMES))
+_FIRST = "".join({name[0] for name in _NAMES})
+_QUOTED = r"""b?(?:'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*")"""
+_LISTED = r"[\[(][^\])]*[\])]?"
+# `=` as %3D and its like: a whole address may be the value of another parameter. It is twice as fast for beginning
+# with one set of characters, and for the look ahead that few names pass.
+_IN_TARGET = re.compile(
+    rf"([?&;#%](?:(?<!%)|(?<=%)(?:3f|26|3b|23))(?=[%{_FIRST}])(?:{_SPELLINGS})(?:=|%3d))[^&]*", _FLAGS
+)
+# A value ends at a space, a quoted one at the first space behind its quotes: `password='a b'`, `?ticket=it's`.
+_AS_PAIR = re.compile(
+    rf"((?:(?<![a-z0-9])|(?<=%3f|%26|%3b|%23))(?:{_SPELLINGS})(?:=|%3d))(?:{_QUOTED})?[^&\s]*", _FLAGS
+)
+_AS_ITEM = re.compile(
+    rf"""((['"])(?:{"|".join((*_NAMES, *_HEADERS))})\2\s*[:,]\s*)(?:{_QUOTED}|{_LISTED}|[^\s,)}}\]]+)""", _FLAGS
+)
+# To the end of the line, also where the text is the `repr` of a request's head.
+_AS_FIELD = re.compile(rf"((?:\b|(?<=\\[rn]))(?:{'|'.join(_HEADERS)})\s*:\s*)(?:(?!\\[rn])[^\r\n])+", _FLAGS)
+_WITH_SCHEME = re.compile(r"(\b(?:bearer|basic)\s+)(?=\S*[0-9=+/])[\w.~+/-]+=*", _FLAGS)
+_OF_LOGS = re.compile(r"([?&](?:tlsCertificateKeyFilePassword|authMechanismProperties)=)[^&]*", re.IGNORECASE)
+_PATTERNS = (
+    (_AS_ITEM, ("'", '"')),
+    (_AS_FIELD, ("authorization", "cookie")),
+    (_WITH_SCHEME, ("bearer", "basic")),
+    (_AS_PAIR, ("=", "%3d")),
+)
+"""Each with what must be there for it to match: the patterns are slow, and most lines have nothing to hide."""
+
+_known: dict[bytes, str] = {}
+
+
+def redact(url: str) -> str:
+    """A log's connection string without its password and what else is secret, also one with a mistake in it."""
+    login, at, rest = url.rpartition("@")
+    kind, slashes, user = re.fullmatch(r"([^:]*:?)(/*)([^:]*).*", login, re.DOTALL).groups()  # type: ignore[union-attr]
+    return _OF_LOGS.sub(rf"\1{_MARK}", f"{kind}{slashes}{user}@{rest}" if at else url)
+
+
+def redacted(text: str) -> str:
+    """A message, an exception's text or a traceback, without the values of secret parameters and header fields."""
+    lower = text.lower()
+    for pattern, marks in _PATTERNS:
+        if any(mark in lower for mark in marks):
+            text = pattern.sub(rf"\1{_MARK}", text)
+    return text
+
+
+def redacted_target(target: bytes) -> str:
+    """A request's target as a line shows it: printable, at most 1,000 bytes of it, and without the values of
+    secret parameters, however their names are spelled."""
+    target = target[:_MAX_TARGET]
+    shown = _known.get(target)
+    return _shown(target) if shown is None else shown
+
+
+def _shown(target: bytes) -> str:
+    # All punctuation stays, or `%20` became `%2520`; anything else could write to the operator's terminal.
+    whole = quote(target, string.punctuation)
+    if _IN_TARGET.search(whole):
+        return _IN_TARGET.sub(rf"\1{_MARK}", whole)  # and not remembered
+    if len(_known) >= _KNOWN:
+        _known.clear()
+    _known[target] = whole
+    return whole
