@@ -33,6 +33,7 @@ from roomcast.log.sqlite.reader import _arms
 from roomcast.log.sqlite.state import State
 from roomcast.log.sqlite.writer import TRIM_BESIDE, Committed, Writer
 from roomcast.model.errors import LogUnavailable, LogUnusable
+from roomcast.model.message import Message
 from roomcast.model.retention import Retention
 from tests import disks
 from tests.log.acting import PATIENCE, draft, key, publish, rooms, seqs, take, trimmed, until
@@ -568,6 +569,47 @@ async def test_every_room_of_a_page_walks_its_own_index(log: SqliteLog) -> None:
     walks = [step for step in plan if "messages" in step]
     assert walks == ["SEARCH messages USING COVERING INDEX messages_room (room=? AND rowid>? AND rowid<?)"] * 3
     assert not any("TEMP B-TREE" in step for step in plan)
+
+
+@contextmanager
+def steps(connection: apsw.Connection) -> Iterator[list[int]]:
+    """The steps of SQLite's machine that each statement takes. They depend on nothing but the data."""
+    counts: list[int] = []
+
+    def note(event: Any) -> None:
+        counts.append(event["stmt_status"]["SQLITE_STMTSTATUS_VM_STEP"])
+
+    connection.trace_v2(apsw.SQLITE_TRACE_PROFILE, note)
+    yield counts
+    connection.trace_v2(0)
+
+
+@pytest.mark.parametrize("names", ["a", "abc"])
+async def test_a_page_of_large_messages_costs_the_same_whatever_its_limit(log: SqliteLog, names: str) -> None:
+    for _ in range(20):
+        await log.append([draft(room, b"x" * 60_000) for room in "abc" * 5])
+    with steps(log._reader._connection) as counts:
+        pages = [await log.read(rooms(*names), 0, limit) for limit in (5, 8, 1_000)]
+    assert len({tuple(seqs(page.messages)) for page in pages}) == 1
+    assert len(pages[0].messages) == 5
+    assert max(counts) < 1.1 * min(counts)
+
+
+async def test_thirty_followers_catch_up_at_the_cost_of_what_they_read(log: SqliteLog) -> None:
+    """Each read costs what it brings: many small messages, then few large ones, by the whole log or by room."""
+    for size, count in ((60_000, 15), (100, 1_000)):
+        await log.append([draft(body=b"x" * size)] * count)
+
+    async def page(after: int) -> Sequence[Message]:
+        return (await log.read(rooms("a"), after, 1_000)).messages
+
+    for read in (page, log._fetch):
+        with steps(log._reader._connection) as counts:
+            for _ in range(30):
+                position = 0
+                while position < 1_015:
+                    position = (await read(position))[-1].seq
+        assert sum(counts) / (30 * 1_015) < 100
 
 
 async def test_a_commit_that_trims_is_one_statement(reopen: Reopen) -> None:

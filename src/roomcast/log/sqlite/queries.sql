@@ -119,20 +119,30 @@ INSERT INTO forgettings VALUES (:count);
 SELECT newest, forgotten, forgotten_at, ({trimmed}), heads, bodies FROM state, ({page});
 
 -- page --
--- The messages that `picked` names, oldest first, until their bodies have grown to `most_bytes`
+-- The messages that `picked` names, oldest first, until their bodies have grown to `most_bytes`. It looks no
+-- further: the first part stops at the message that fills the page, and reads no body; the second reads the
+-- `chosen` up to there. `picked` gives its rows in order because its ORDER BY has a LIMIT: without one, SQLite may
+-- leave it out
+WITH reached (seq) AS MATERIALIZED (
+    SELECT coalesce((
+        SELECT seq FROM (
+            SELECT seq, sum(octet_length(body)) OVER so_far AS size, count(*) OVER so_far AS number
+            FROM ({picked}) CROSS JOIN messages USING (seq)
+            WINDOW so_far AS (ROWS UNBOUNDED PRECEDING)
+        ) WHERE size >= :most_bytes OR number >= :limit LIMIT 1
+    ), :before - 1)
+)
 SELECT
     json_group_array(json_array(seq, room, type, stored_at, prev, octet_length(body))) AS heads,
     CAST(group_concat(body, '') AS BLOB) AS bodies
 FROM (
-    SELECT
-        messages.*,
-        sum(octet_length(body)) OVER (ORDER BY seq ROWS UNBOUNDED PRECEDING) - octet_length(body) AS ahead
-    FROM ({picked}) AS picked CROSS JOIN messages USING (seq)
-) WHERE ahead < :most_bytes;
+    SELECT seq FROM messages
+    WHERE {chosen} AND seq > :after AND seq <= (SELECT seq FROM reached) ORDER BY seq LIMIT :limit
+) CROSS JOIN messages USING (seq);
 
 -- pick_range --
 -- The first messages of the whole log after a seq
-SELECT seq FROM messages WHERE seq > :after ORDER BY seq LIMIT :limit;
+SELECT seq FROM messages WHERE seq > :after AND seq < :before ORDER BY seq LIMIT :limit;
 
 -- pick_rooms --
 -- The first messages of some rooms after a seq; an arm a room, each walks its own index

@@ -48,13 +48,15 @@ class Reader:
         """The first messages of the whole log after a position."""
         return unpack(
             *self._row(
-                QUERIES["page_of_all"], {"after": after, "limit": FETCH_MESSAGES, "most_bytes": FETCH_BYTES}
+                QUERIES["page_of_all"],
+                {"after": after, "before": NO_END, "limit": FETCH_MESSAGES, "most_bytes": FETCH_BYTES},
             )
         )
 
     def get(self, seq: int) -> Message | None:
-        found = unpack(*self._row(QUERIES["page_of_all"], {"after": seq - 1, "limit": 1, "most_bytes": NO_END}))
-        return found[0] if found and found[0].seq == seq else None
+        parameters = {"after": seq - 1, "before": seq + 1, "limit": 1, "most_bytes": NO_END}
+        found = unpack(*self._row(QUERIES["page_of_all"], parameters))
+        return found[0] if found else None
 
     def seek_newest(self, rooms: frozenset[str], count: int, before: int | None) -> int:
         parameters = {"after": 0, "before": NO_END if before is None else before, "limit": count}
@@ -92,7 +94,7 @@ _SEEK_TIME = QUERIES["seek_time"].format(trimmed=QUERIES["trimmed"])
 @cache
 def _page_of_rooms(size: int) -> str:
     picked = QUERIES["pick_rooms"].format(arms=_arms(size))
-    page = QUERIES["page"].format(picked=picked)
+    page = QUERIES["page"].format(picked=picked, chosen="room IN (SELECT value FROM json_each(:rooms))")
     return QUERIES["read_page"].format(trimmed=QUERIES["trimmed"], page=page)
 
 

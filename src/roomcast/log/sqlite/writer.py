@@ -174,7 +174,12 @@ class Writer:
         return {(scope, key): Kept(bytes.fromhex(digest), *rest) for scope, key, digest, *rest in rows}
 
     def _load_messages(self, kept: Kept) -> Sequence[Message]:
-        parameters = {"after": kept.first - 1, "limit": kept.size, "most_bytes": NO_END}
+        parameters = {
+            "after": kept.first - 1,
+            "before": kept.first + kept.size,
+            "limit": kept.size,
+            "most_bytes": NO_END,
+        }
         return unpack(*self._row("page_of_all", parameters))
 
     def _run(self, name: str, parameters: dict[str, Any] | None = None) -> None:
