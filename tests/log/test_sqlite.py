@@ -24,8 +24,8 @@ import pytest
 from roomcast.log import append_queue as pending
 from roomcast.log import consumers, sequencer
 from roomcast.log.append_queue import Request
-from roomcast.log.base import Bounds, Loss
-from roomcast.log.sqlite import group_commit, opening, write_cache
+from roomcast.log.base import Bounds, Loss, RoomSort
+from roomcast.log.sqlite import group_commit, opening, reader, write_cache
 from roomcast.log.sqlite import log as sqlite
 from roomcast.log.sqlite.log import SqliteLog
 from roomcast.log.sqlite.queries import QUERIES
@@ -36,7 +36,7 @@ from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.message import Message
 from roomcast.model.retention import Retention
 from tests import disks
-from tests.log.acting import PATIENCE, draft, key, publish, rooms, seqs, take, trimmed, until
+from tests.log.acting import PATIENCE, draft, key, listed, publish, rooms, seqs, take, trimmed, until
 
 Reopen = Callable[..., Awaitable[SqliteLog]]
 
@@ -155,7 +155,7 @@ async def test_no_acknowledged_message_is_lost_by_kill_9(reopen: Reopen, path: P
     acknowledged = await killed_while_publishing(path)
     log = await reopen()
     bounds = await log.bounds()
-    assert (await log.rooms())[0].messages == bounds.newest
+    assert (await log.rooms("", "name", None, 1))[0].messages == bounds.newest
     stored = await take(log.tail(0), bounds.newest)
     assert seqs(stored) == list(range(1, bounds.newest + 1))
     bodies = {message.seq: message.body for message in stored}
@@ -610,6 +610,49 @@ async def test_thirty_followers_catch_up_at_the_cost_of_what_they_read(log: Sqli
                 while position < 1_015:
                     position = (await read(position))[-1].seq
         assert sum(counts) / (30 * 1_015) < 100
+
+
+@pytest.mark.parametrize(("prefix", "sort"), [("", "name"), ("r/", "name"), ("", "newest")])
+async def test_a_page_of_rooms_costs_the_same_however_many_there_are(
+    log: SqliteLog, prefix: str, sort: RoomSort
+) -> None:
+    costs: list[int] = []
+    for start in (0, 500, 1_500, 2_500):
+        await log.append([draft(f"r/{n}") for n in range(start, start + 1_000)])
+        with steps(log._reader._connection) as counts:
+            assert len(await log.rooms(prefix, sort, None, 10)) == 10
+        costs += counts
+    assert max(costs) == min(costs)
+
+
+async def test_few_rooms_among_many_are_looked_for_in_pieces(
+    log: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "WALK_ROOMS", 100)
+    await log.append([draft(f"r/{n}") for n in range(1_000)])
+    with steps(log._reader._connection) as counts:
+        found = await log.rooms("r/7", "newest", None, 50)
+    assert [stats.room for stats in found] == [f"r/{n}" for n in range(799, 749, -1)]
+    assert [len(counts), max(counts) < 100 * 30] == [3, True]
+    assert [stats.room for stats in await listed(log, "r/77", "newest", 7)] == [
+        *(f"r/{n}" for n in range(779, 769, -1)),
+        "r/77",
+    ]
+
+
+async def test_an_older_roomcast_and_this_one_keep_the_order_of_rooms_for_each_other(
+    reopen: Reopen, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The index that is not in the schema is made where it is missing, and is no new version of the file."""
+    await publish(await reopen(), *"abc")
+    await (await reopen()).close()
+    connection = apsw.Connection(str(path))
+    connection.execute("DROP INDEX rooms_newest")
+    assert connection.pragma("user_version") == 1
+    connection.close()
+    log = await reopen()
+    await publish(log, "a")
+    assert [stats.room for stats in await log.rooms("", "newest", None, 2)] == ["a", "c"]
 
 
 async def test_a_commit_that_trims_is_one_statement(reopen: Reopen) -> None:

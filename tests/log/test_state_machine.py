@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from itertools import islice
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -12,16 +13,17 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from roomcast.log.base import Appended, Batch, Idempotency, Log, Loss
+from roomcast.log.base import Appended, Batch, Idempotency, Log, Loss, RoomSort, RoomStats
 from roomcast.model.errors import KeyReused, TooLarge
 from roomcast.model.message import Draft, Message
 from roomcast.model.retention import Retention
-from tests.log.acting import next_batch, trimmed
+from tests.log.acting import listed, next_batch, trimmed
 from tests.log.conftest import BACKENDS
 
 T = TypeVar("T")
 
-ROOMS = ["a", "b", "c"]
+ROOMS = ["a", "ab", "c"]
+prefixes = st.sampled_from(["", "a", "ab", "d"])
 some_rooms = st.frozensets(st.sampled_from([*ROOMS, "never"]), min_size=1)
 bodies = st.binary(max_size=30)
 some_drafts = st.lists(
@@ -162,6 +164,12 @@ class LogMachine(RuleBasedStateMachine):
             if {m.room for m in self.stored} == {room} and not since:
                 assert at_most.get(room, 0) == truth
 
+    def expected_rooms(self, sort: RoomSort, prefix: str = "") -> list[RoomStats]:
+        last = {m.room: m for m in self.retained if m.room.startswith(prefix)}
+        counts = Counter(m.room for m in self.retained)
+        found = [RoomStats(room, counts[room], m.seq, m.stored_at) for room, m in last.items()]
+        return sorted(found, key=lambda stats: stats.room if sort == "name" else -stats.newest)
+
     # What can happen
 
     @rule(drafts=some_drafts, idempotency=some_keys)
@@ -190,6 +198,18 @@ class LogMachine(RuleBasedStateMachine):
         assert page.position == (page.messages[-1].seq if len(page.messages) == limit else last)
         if end is None:
             self.check_losses(page.losses, names, start)
+
+    @rule(prefix=prefixes, limit=st.integers(1, 3), after=st.sampled_from(["", *ROOMS, "a0"]))
+    def rooms_by_name(self, prefix: str, limit: int, after: str) -> None:
+        found = self.run(self.log.rooms(prefix, "name", after, limit))
+        expected = [stats for stats in self.expected_rooms("name", prefix) if stats.room > after]
+        assert found == expected[:limit]
+
+    @rule(prefix=prefixes, limit=st.integers(1, 3), after=anywhere)
+    def rooms_by_newest(self, prefix: str, limit: int, after: float) -> None:
+        found = self.run(self.log.rooms(prefix, "newest", self.place(after), limit))
+        expected = [stats for stats in self.expected_rooms("newest", prefix) if stats.newest < self.place(after)]
+        assert found == expected[:limit]
 
     @rule(names=some_rooms, count=st.integers(0, 6))
     def seek_newest(self, names: frozenset[str], count: int) -> None:
@@ -255,9 +275,8 @@ class LogMachine(RuleBasedStateMachine):
             return
         size = sum(len(m.body) for m in self.retained)
         assert self.run(self.log.bounds()) == (self.trimmed, self.newest, size)
-        for room, messages, newest, newest_at in self.run(self.log.rooms()):
-            mine = [m for m in self.retained if m.room == room]
-            assert (messages, newest, newest_at) == (len(mine), mine[-1].seq, mine[-1].stored_at)
+        assert self.run(listed(self.log)) == self.expected_rooms("name")
+        assert self.run(listed(self.log, "", "newest")) == self.expected_rooms("newest")
 
 
 class MemoryMachine(LogMachine):

@@ -13,7 +13,7 @@ from roomcast.api.follow import locate
 from roomcast.api.query import Everything, Query
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.gap import Gap, Opening, widened
-from roomcast.log.base import Page
+from roomcast.log.base import ROOMS_PAGE, Log, Page, RoomStats
 from roomcast.model.errors import Fault, Gone, Invalid, NotFound
 from roomcast.model.message import MessageId, as_json, rfc3339
 
@@ -55,13 +55,22 @@ async def rooms(engine: Engine, request: Request) -> Response:
             "newest_at": rfc3339(stats.newest_at),
             "followers": followers.pop(stats.room, 0),
         }
-        for stats in await engine.log.rooms()
+        for stats in await _all_rooms(engine.log)
     ]
     known += [
         {"room": room, "messages": 0, "newest": None, "newest_at": None, "followers": count}
         for room, count in followers.items()
     ]
     return _json(msgspec.json.encode({"rooms": sorted(known, key=lambda row: str(row["room"]))}))
+
+
+async def _all_rooms(log: Log) -> list[RoomStats]:
+    found: list[RoomStats] = []
+    after = None
+    while page := await log.rooms("", "name", after, ROOMS_PAGE):
+        found += page
+        after = page[-1].room
+    return found
 
 
 def _before(engine: Engine, query: Query) -> int | None:

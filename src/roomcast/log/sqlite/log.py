@@ -15,11 +15,12 @@ from typing import ParamSpec, TypeVar
 import apsw
 
 from roomcast.log.append_queue import Request
-from roomcast.log.base import Appended, Batch, Bounds, Idempotency, Page, RoomStats, Start
+from roomcast.log.base import Appended, Batch, Bounds, Idempotency, Page, RoomSort, RoomStats, Start
 from roomcast.log.consumers import Consumers
 from roomcast.log.sqlite.errors import unavailable
 from roomcast.log.sqlite.group_commit import GroupCommit
 from roomcast.log.sqlite.opening import Opened, open_database
+from roomcast.log.sqlite.queries import NO_END
 from roomcast.log.sqlite.reader import Reader
 from roomcast.log.sqlite.worker import Worker
 from roomcast.log.sqlite.writer import Writer
@@ -92,8 +93,17 @@ class SqliteLog:
     async def bounds(self) -> Bounds:
         return await self._read(self._reader.bounds)
 
-    async def rooms(self) -> Sequence[RoomStats]:
-        return await self._read(self._reader.rooms)
+    async def rooms(self, prefix: str, sort: RoomSort, after: str | int | None, limit: int) -> Sequence[RoomStats]:
+        if sort == "name":
+            name = None if after is None else str(after)
+            return await self._read(self._reader.rooms_by_name, prefix, name, limit)
+        found: list[RoomStats] = []
+        before = NO_END if after is None else int(after)
+        # In pieces, each short: other reads come in between where few of many rooms have the prefix.
+        while len(found) < limit and before:
+            rooms, before = await self._read(self._reader.rooms_by_newest, prefix, before, limit - len(found))
+            found += rooms
+        return found
 
     async def close(self) -> None:
         if self._closing is None:

@@ -87,6 +87,7 @@ def _take_over(connection: apsw.Connection, real: str, *, anew: bool, synchronou
     connection.wal_autocheckpoint(CHECKPOINT_PAGES)
     connection.pragma("journal_size_limit", WAL_BYTES)
     _migrate(connection, version)
+    connection.execute(QUERIES["make_rooms_newest"])
     state = _check(connection)
     epoch = _begin_life(connection, anew=anew, synchronous=synchronous)
     connection.pragma("synchronous", synchronous)

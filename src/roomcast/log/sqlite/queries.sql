@@ -171,10 +171,31 @@ SELECT (SELECT low FROM search WHERE low = high), forgotten, forgotten_at, ({tri
 SELECT json_group_array(json_array(room, trimmed, trimmed_at, lost))
 FROM rooms WHERE room IN (SELECT value FROM json_each(:rooms));
 
--- load_rooms --
--- The rooms that have messages, by name
-SELECT json_group_array(json_array(room, messages, newest, newest_at))
-FROM (SELECT room, messages, newest, newest_at FROM rooms WHERE messages > 0 ORDER BY room);
+-- make_rooms_newest --
+-- The rooms that have messages, in the order of their newest, with all that a page of them shows. Not in the schema:
+-- an older roomcast keeps it up to date without knowing of it, so it needs no version of its own
+CREATE INDEX IF NOT EXISTS rooms_newest ON rooms (newest, messages, newest_at) WHERE messages > 0;
+
+-- rooms_by_name --
+-- A page of the rooms that have messages, by name. The empty ones are stepped over: 10,000 of them take 0.4 ms
+SELECT json_group_array(json_array(room, messages, newest, newest_at)) FROM (
+    SELECT room, messages, newest, newest_at FROM rooms
+    WHERE room >= :first AND room < :end AND messages > 0 ORDER BY room LIMIT :limit
+);
+
+-- rooms_by_newest --
+-- A page of the rooms that have messages, the newest first, out of `most` of them; and where to go on, 0 at the end
+SELECT
+    coalesce((
+        SELECT newest FROM rooms WHERE messages > 0 AND newest < :before ORDER BY newest DESC LIMIT 1 OFFSET :most - 1
+    ), 0),
+    json_group_array(json_array(room, messages, newest, newest_at))
+FROM (
+    SELECT * FROM (
+        SELECT room, messages, newest, newest_at FROM rooms
+        WHERE messages > 0 AND newest < :before ORDER BY newest DESC LIMIT :most
+    ) WHERE room >= :first AND room < :end LIMIT :limit
+);
 
 -- load_identity --
 -- Whose database this is, its version, and whether there is anything in it

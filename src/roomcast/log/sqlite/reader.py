@@ -14,6 +14,7 @@ import apsw
 import msgspec
 
 from roomcast.log.base import Bounds, Page, RoomStats, Start
+from roomcast.log.room_list import prefix_end
 from roomcast.log.sqlite.queries import NO_END, QUERIES, to_json, unpack
 from roomcast.log.trimming import Trimmed, losses_between, losses_since, watermark
 from roomcast.model.message import Message
@@ -21,6 +22,8 @@ from roomcast.model.message import Message
 PAGE_BYTES = 256 * 1024
 FETCH_BYTES = 1024 * 1024
 FETCH_MESSAGES = 2_000
+WALK_ROOMS = 5_000
+"""How many rooms are looked at in one read for those with a prefix: 1 ms."""
 _ARMS = (1, 4, 16, 64, 256)
 """How many rooms a statement is made for: few sizes, so that each is compiled once."""
 
@@ -75,9 +78,17 @@ class Reader:
         newest, _, trimmed, size, _, _ = self._row(QUERIES["load_state"])
         return Bounds(trimmed, newest, size)
 
-    def rooms(self) -> Sequence[RoomStats]:
-        [rooms] = self._row(QUERIES["load_rooms"])
-        return [RoomStats(*room) for room in _rows_of_four.decode(rooms)]
+    def rooms_by_name(self, prefix: str, after: str | None, limit: int) -> Sequence[RoomStats]:
+        # In no name there is a control character, so nothing lies between.
+        first = prefix if after is None else max(prefix, f"{after}\0")
+        [rooms] = self._row(QUERIES["rooms_by_name"], {"first": first, "end": _end(prefix), "limit": limit})
+        return _stats(rooms)
+
+    def rooms_by_newest(self, prefix: str, before: int, limit: int) -> tuple[Sequence[RoomStats], int]:
+        """Also before which message to go on; 0 where there are no more."""
+        parameters = {"before": before, "limit": limit, "most": WALK_ROOMS if prefix else limit}
+        reached, rooms = self._row(QUERIES["rooms_by_newest"], parameters | {"first": prefix, "end": _end(prefix)})
+        return _stats(rooms), reached
 
     def close(self) -> None:
         self._connection.close()
@@ -116,6 +127,16 @@ def _names(rooms: frozenset[str]) -> dict[str, Any]:
     names: dict[str, Any] = dict.fromkeys((f"room{index}" for index in range(_size(rooms))), None)
     names.update((f"room{index}", room) for index, room in enumerate(rooms))
     return names | {"rooms": to_json(sorted(rooms))}
+
+
+def _end(prefix: str) -> str | bytes:
+    """Where the names with a prefix end. Every text is less than a blob."""
+    end = prefix_end(prefix)
+    return b"" if end is None else end
+
+
+def _stats(rooms: str) -> Sequence[RoomStats]:
+    return [RoomStats(*room) for room in _rows_of_four.decode(rooms)]
 
 
 def _by_room(trimmed: str) -> dict[str, Trimmed]:
