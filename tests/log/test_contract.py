@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from roomcast.log import sequencer
+from roomcast.log import clock as machine
 from roomcast.log.base import Bounds, Log, Loss, Page, RoomSort, RoomStats, Start
 from roomcast.model.errors import KeyReused, LogUnavailable, TooLarge
 from roomcast.model.message import Message
@@ -21,7 +21,7 @@ STRANGE = ['"quoted"', "Zürich\u2028", "a'; --", "🚀", "\\u0000", "%s {0}", "
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The time in ms, as its one entry."""
     time = [1_000]
-    monkeypatch.setattr(sequencer, "clock", lambda: time[0] * 1_000_000)
+    monkeypatch.setattr(machine, "clock", lambda: time[0] * 1_000_000)
     return time
 
 
@@ -78,6 +78,18 @@ async def test_times_never_fall_when_the_clock_is_set_back(log: Log, clock: list
     for clock[0] in (5_000, 3_000, 6_000):
         times += [m.stored_at for m in await publish(log, "a")]
     assert times == [5_000, 5_000, 6_000]
+
+
+async def test_a_clock_far_behind_the_newest_message_is_said_once_and_what_to_do(
+    log: Log, clock: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    said = []
+    for clock[0] in (9_000_000, 8_950_000, 8_939_000, 8_000_000, 9_000_000, 8_000_000):
+        assert (await publish(log, "a"))[0].stored_at == 9_000_000
+        said.append(sum("--new-epoch" in record.message for record in caplog.records))
+    assert said == [0, 0, 1, 1, 1, 2]
+    assert "clock says 1970-01-01T02:28:59.000Z" in caplog.text
+    assert "newest message is from 1970-01-01T02:30:00.000Z, 0:01:01 later" in caplog.text
 
 
 async def test_a_batch_larger_than_the_retention_is_refused_alone(open_log: Open) -> None:

@@ -22,7 +22,7 @@ import apsw
 import pytest
 
 from roomcast.log import append_queue as pending
-from roomcast.log import consumers, sequencer
+from roomcast.log import clock, consumers
 from roomcast.log.append_queue import Request
 from roomcast.log.base import Bounds, Loss, RoomSort
 from roomcast.log.sqlite import group_commit, opening, reader, write_cache
@@ -103,11 +103,93 @@ async def test_ids_go_on_after_everything_was_trimmed(reopen: Reopen) -> None:
 
 
 async def test_times_never_fall_across_a_restart(reopen: Reopen, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sequencer, "clock", lambda: 5_000_000_000)
+    monkeypatch.setattr(clock, "clock", lambda: 5_000_000_000)
     await publish(await reopen(), "a")
-    monkeypatch.setattr(sequencer, "clock", lambda: 3_000_000_000)
+    monkeypatch.setattr(clock, "clock", lambda: 3_000_000_000)
     [message] = await publish(await reopen(), "a")
     assert message.stored_at == 5_000
+
+
+@pytest.fixture
+def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Sets the time in ms."""
+    return lambda ms: monkeypatch.setattr(clock, "clock", lambda: ms * 1_000_000)
+
+
+async def test_times_begin_anew_when_all_of_the_future_is_trimmed(
+    reopen: Reopen, set_clock: Callable[[int], None]
+) -> None:
+    set_clock(9_000_000)
+    await publish(await reopen(), "a", "b", body=b"x" * 50)
+    set_clock(1_000)
+    await trimmed(await reopen(max_bytes=10), 2)
+    log = await reopen()
+    assert [message.stored_at for message in await publish(log, "a", "a")] == [1_000, 1_000]
+    assert await log.seek_time(rooms("a"), 1_000) == (2, [Loss("a", 1)])  # of the future is of now
+    assert await log.seek_time(rooms("a", "b", "c"), 1_001) == (4, [])
+
+
+async def test_times_go_on_while_anything_of_the_future_is_retained(
+    reopen: Reopen, set_clock: Callable[[int], None]
+) -> None:
+    set_clock(9_000_000)
+    await publish(await reopen(), "a", "b")
+    set_clock(1_000)
+    log = await reopen(max_messages=1)
+    await trimmed(log, 1)
+    assert (await publish(log, "a"))[0].stored_at == 9_000_000
+
+
+async def test_times_begin_anew_under_a_new_epoch_that_was_asked_for(
+    reopen: Reopen, set_clock: Callable[[int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    log = await reopen(max_messages=4)
+    for time, names in ((1_000, "ab"), (9_000_000, "ac"), (5_000, "c")):
+        set_clock(time)
+        await publish(log, *names)
+    await trimmed(log, 1)
+    log = await reopen(max_messages=4, new_epoch=True)
+    assert "3 messages were from the future: they are from 1970-01-01T00:00:05.000Z now" in caplog.text
+    set_clock(6_000)
+    await publish(log, "b")
+    found = (await log.read(rooms("a", "b", "c"), 0, 10)).messages
+    assert [message.stored_at for message in found] == [5_000, 5_000, 5_000, 6_000]
+    assert {(stats.room, stats.newest_at) for stats in await listed(log)} == {
+        ("a", 5_000),
+        ("b", 6_000),
+        ("c", 5_000),
+    }
+    assert (await log.seek_time(rooms("a"), 5_001)).position == 5
+
+
+async def test_no_time_changes_under_a_new_epoch_that_was_not_asked_for(
+    reopen: Reopen, path: Path, set_clock: Callable[[int], None]
+) -> None:
+    """A machine without a battery begins in 1970 after a power cut."""
+    set_clock(9_000_000)
+    log = await reopen(synchronous="off")
+    [stored] = await publish(log, "a")
+    await log.close()
+    connection = apsw.Connection(str(path))
+    connection.execute("UPDATE state SET clean = 0")
+    connection.close()
+    set_clock(1_000)
+    again = await reopen(synchronous="off")
+    assert again.epoch != log.epoch
+    assert await again.get(1) == stored
+    assert (await publish(again, "a"))[0].stored_at == 9_000_000
+
+
+async def test_a_clock_found_behind_at_the_start_is_said_then(
+    reopen: Reopen, set_clock: Callable[[int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    set_clock(9_000_000)
+    await publish(await reopen(), "a")
+    set_clock(1_000)
+    log = await reopen()
+    assert caplog.text.count("start the server once with --new-epoch") == 1
+    await publish(log, "a")
+    assert caplog.text.count("start the server once with --new-epoch") == 1
 
 
 async def test_a_lowered_cap_is_reached_without_a_publish(reopen: Reopen) -> None:

@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator, Coroutine, Sequence
 from itertools import islice
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from roomcast.log import clock
 from roomcast.log.base import Appended, Batch, Idempotency, Log, Loss, RoomSort, RoomStats
 from roomcast.model.errors import KeyReused, TooLarge
 from roomcast.model.message import Draft, Message
@@ -61,12 +63,16 @@ class LogMachine(RuleBasedStateMachine):
         """The last message the tail gave."""
         self.asked_past = 0
         """The last message the tail was asked past."""
+        self.time = 1_000
+        """What the clock says, in ms."""
+        self.clock = pytest.MonkeyPatch()
+        self.clock.setattr(clock, "clock", lambda: self.time * 1_000_000)
         self._open(retention)
 
-    def _open(self, retention: Retention) -> None:
+    def _open(self, retention: Retention, *, new_epoch: bool = False) -> None:
         path = f"{self.directory.name}/log.db"
         self.retention = retention
-        options = {"empty_rooms": self.empty_rooms, "synchronous": "off"}
+        options = {"empty_rooms": self.empty_rooms, "synchronous": "off", "new_epoch": new_epoch}
         self.log: Log = self.run(self._opened(path, retention, options))
 
     async def _opened(self, path: str, retention: Retention, options: dict[str, Any]) -> Log:
@@ -80,6 +86,7 @@ class LogMachine(RuleBasedStateMachine):
             self.run(self.log.close())
             self.runner.close()
             self.directory.cleanup()
+            self.clock.undo()
 
     # The model
 
@@ -103,6 +110,13 @@ class LogMachine(RuleBasedStateMachine):
             self.trimmed += 1
         self.keys = {k: v for k, v in self.keys.items() if v.messages[0].seq > self.trimmed}
 
+    def begin_times(self) -> None:
+        """What is from the future is from now."""
+        self.stored = [m._replace(stored_at=min(m.stored_at, self.time)) for m in self.stored]
+        for name, (digest, messages) in self.keys.items():
+            first = messages[0].seq - 1
+            self.keys[name] = KeptKey(digest, self.stored[first : first + len(messages)])
+
     def settle(self) -> None:
         """Trims the model, and waits until the log has come as far."""
         self.trim()
@@ -124,11 +138,11 @@ class LogMachine(RuleBasedStateMachine):
     def store(self, drafts: Sequence[Draft], idempotency: Idempotency | None, answer: object) -> None:
         assert isinstance(answer, Appended)
         assert not answer.repeated
+        previous = self.retained[-1].stored_at if self.retained else 0
         for draft, message in zip(drafts, answer.messages, strict=True):
-            previous = self.stored[-1].stored_at if self.stored else 0
             assert message.seq == self.newest + 1
             assert (message.room, message.type, message.body) == draft
-            assert message.stored_at >= previous
+            assert message.stored_at == max(previous, self.time)
             self.check_prev(message)
             self.stored.append(message)
         if idempotency:
@@ -181,6 +195,8 @@ class LogMachine(RuleBasedStateMachine):
         async def together() -> list[Any]:
             return await asyncio.gather(*(self.log.append(*r) for r in requests), return_exceptions=True)
 
+        if not self.retained:
+            self.begin_times()
         for (drafts, idempotency), answer in zip(requests, self.run(together()), strict=True):
             self.expect(drafts, idempotency, answer)
             if self.kind == "memory":  # Each append is a commit of its own here, and trims.
@@ -260,13 +276,19 @@ class LogMachine(RuleBasedStateMachine):
         self.tail = None
         self.settle()
 
-    @rule(retention=retentions)
-    def restart(self, retention: Retention) -> None:
+    @rule(by=st.sampled_from([-70_000, -1, 1, 2, 70_000]))
+    def set_clock(self, by: int) -> None:
+        self.time = max(0, self.time + by)
+
+    @rule(retention=retentions, new_epoch=st.booleans())
+    def restart(self, retention: Retention, new_epoch: bool) -> None:
         if self.kind == "memory":
             return
         self.run(self.log.close())
         self.tail = None
-        self._open(retention)
+        self._open(retention, new_epoch=new_epoch)
+        if new_epoch:
+            self.begin_times()
         self.settle()
 
     @invariant()

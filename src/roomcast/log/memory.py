@@ -12,9 +12,10 @@ from heapq import merge
 from itertools import islice, takewhile
 
 from roomcast.log.base import Appended, Batch, Bounds, Idempotency, Page, RoomSort, RoomStats, Start
+from roomcast.log.clock import Clock
 from roomcast.log.consumers import Consumers
 from roomcast.log.room_list import RoomList
-from roomcast.log.sequencer import Kept, Key, Sequencer, now
+from roomcast.log.sequencer import Kept, Key, Sequencer
 from roomcast.log.trimming import Trimmed, losses_between, losses_since, watermark
 from roomcast.model.errors import LogUnavailable, RoomcastError
 from roomcast.model.message import Draft, Message, new_epoch
@@ -97,6 +98,7 @@ class MemoryLog:
         """The key whose first message this seq is."""
         self._newest = 0
         self._newest_at = 0
+        self._clock = Clock()
         self._trimmed = 0
         self._bytes = 0
         self._closed = False
@@ -115,7 +117,7 @@ class MemoryLog:
         numbering = Sequencer(
             self.retention,
             self._newest,
-            now(self._newest_at),
+            self._clock.now(self._newest_at if self._messages else 0),
             self._newest_of,
             self._keys,
             self._load,

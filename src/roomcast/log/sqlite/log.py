@@ -61,7 +61,7 @@ class SqliteLog:
         self._lock = opened.lock
         self._reader = Reader(opened.reader)
         self._reader_thread = ThreadPoolExecutor(1, "roomcast-log-reader")
-        self._writer = Writer(opened.writer, opened.files, opened.state, retention, empty_rooms)
+        self._writer = Writer(opened.writer, opened.files, opened.state, opened.clock, retention, empty_rooms)
         self._worker = Worker("roomcast-log-writer")
         self._feed = Consumers(opened.state.newest, opened.state.trimmed, self._fetch, self._delivered)
         self._commits = GroupCommit(self._writer, self._worker, self._feed, opened.state, retention)

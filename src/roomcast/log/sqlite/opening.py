@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -9,13 +10,16 @@ from typing import Any, NamedTuple
 
 import apsw
 
+from roomcast.log.clock import Clock
 from roomcast.log.sqlite.errors import unusable
 from roomcast.log.sqlite.files import Files
 from roomcast.log.sqlite.lock import Lock
 from roomcast.log.sqlite.queries import QUERIES, SCHEMA
 from roomcast.log.sqlite.state import State
+from roomcast.log.sqlite.times import begin_times
 from roomcast.model.errors import LogUnusable
 from roomcast.model.message import new_epoch as fresh_epoch
+from roomcast.model.message import rfc3339
 
 APPLICATION_ID = int.from_bytes(b"room", "big")
 """What SQLite's header says of whose file it is (https://sqlite.org/pragma.html#pragma_application_id)."""
@@ -30,6 +34,9 @@ WAL_BYTES = 2 * CHECKPOINT_PAGES * 4096
 SYNCHRONOUS = ("full", "normal", "off")
 
 
+_log = logging.getLogger("roomcast.log")
+
+
 class Opened(NamedTuple):
     """A database that is ours now."""
 
@@ -39,6 +46,7 @@ class Opened(NamedTuple):
     files: Files
     epoch: str
     state: State
+    clock: Clock
 
 
 def open_database(path: str, *, new_epoch: bool, synchronous: str) -> Opened:
@@ -53,6 +61,8 @@ def open_database(path: str, *, new_epoch: bool, synchronous: str) -> Opened:
             writer = apsw.Connection(real)
             undo.callback(writer.close)
             epoch, state = _take_over(writer, real, anew=new_epoch, synchronous=synchronous)
+            clock = Clock()
+            clock.now(state.retained_at)  # which says so where it is behind
             reader = apsw.Connection(real, flags=apsw.SQLITE_OPEN_READONLY)
             undo.callback(reader.close)
             _prepare(reader)
@@ -60,7 +70,7 @@ def open_database(path: str, *, new_epoch: bool, synchronous: str) -> Opened:
         except (apsw.Error, OSError) as error:
             raise unusable(real, error) from error
         undo.pop_all()
-    return Opened(writer, reader, lock, files, epoch, state)
+    return Opened(writer, reader, lock, files, epoch, state, clock)
 
 
 def _check_path(real: str) -> None:
@@ -88,8 +98,12 @@ def _take_over(connection: apsw.Connection, real: str, *, anew: bool, synchronou
     connection.pragma("journal_size_limit", WAL_BYTES)
     _migrate(connection, version)
     connection.execute(QUERIES["make_rooms_newest"])
-    state = _check(connection)
-    epoch = _begin_life(connection, anew=anew, synchronous=synchronous)
+    _check(connection)
+    with connection:
+        if anew:
+            _take_back_times(connection)
+        epoch = _begin_life(connection, anew=anew, synchronous=synchronous)
+    state = State(*_row(connection, "load_state"))
     connection.pragma("synchronous", synchronous)
     connection.execute(f"{QUERIES['make_step']}; {QUERIES['make_forget']}")
     return epoch, state
@@ -125,16 +139,22 @@ def _migrate(connection: apsw.Connection, version: int) -> None:
         )
 
 
-def _check(connection: apsw.Connection) -> State:
-    """The log as it is, if what was written together is there together. A whole check would read every page,
-    and take a second for each 100 MB or so."""
+def _check(connection: apsw.Connection) -> None:
+    """Raises `apsw.CorruptError` where what was written together is not there together. A whole check would read
+    every page, and take a second for each 100 MB or so."""
     state = State(*_row(connection, "load_state"))
     first, last, _, _, messages, size = _row(connection, "check")
     retained = state.newest - state.trimmed
     ends = (state.trimmed + 1, state.newest) if retained else (None, None)
     if (first, last, messages, size) != (*ends, retained, state.bytes):
         raise apsw.CorruptError("its tables contradict each other")
-    return state
+
+
+def _take_back_times(connection: apsw.Connection) -> None:
+    """A new epoch is also for a log whose clock was ahead once: else messages would carry that time for ever."""
+    now = Clock().now(0)
+    if count := begin_times(connection, now):
+        _log.warning("%d messages were from the future: they are from %s now.", count, rfc3339(now))
 
 
 def _begin_life(connection: apsw.Connection, *, anew: bool, synchronous: str) -> str:

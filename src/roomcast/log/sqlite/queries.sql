@@ -16,6 +16,13 @@ SELECT epoch, synchronous, clean FROM state;
 -- A server takes the log over
 UPDATE state SET epoch = :epoch, synchronous = :synchronous, clean = 0;
 
+-- begin_times --
+-- What is from after `now` is from now. The first such message comes after `position`: times never fall
+UPDATE messages SET stored_at = :now WHERE seq > :position;
+UPDATE rooms SET newest_at = min(newest_at, :now), trimmed_at = min(trimmed_at, :now)
+WHERE newest_at > :now OR trimmed_at > :now;
+UPDATE state SET newest_at = min(newest_at, :now), forgotten_at = min(forgotten_at, :now);
+
 -- end_life --
 -- A server has come to its end
 UPDATE state SET clean = 1;
