@@ -13,6 +13,7 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 import apsw
+import msgspec
 
 from roomcast.log.append_queue import Request
 from roomcast.log.base import Appended, Batch, Bounds, Idempotency, Page, RoomSort, RoomStats, Start
@@ -142,6 +143,8 @@ class SqliteLog:
             return await self._call(read, *args, **kwargs)
         except apsw.Error as error:
             raise unavailable(error) from error
+        except (msgspec.DecodeError, ValueError) as error:  # a page of another table stands in the place of one
+            raise unavailable(apsw.CorruptError(str(error))) from error
 
     async def _call(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         loop = asyncio.get_running_loop()

@@ -17,6 +17,7 @@ from roomcast.log.sqlite.lock import Lock
 from roomcast.log.sqlite.queries import QUERIES, SCHEMA
 from roomcast.log.sqlite.state import State
 from roomcast.log.sqlite.times import begin_times
+from roomcast.log.sqlite.whole import check_database
 from roomcast.model.errors import LogUnusable
 from roomcast.model.message import new_epoch as fresh_epoch
 from roomcast.model.message import rfc3339
@@ -98,7 +99,7 @@ def _take_over(connection: apsw.Connection, real: str, *, anew: bool, synchronou
     connection.pragma("journal_size_limit", WAL_BYTES)
     _migrate(connection, version)
     connection.execute(QUERIES["make_rooms_newest"])
-    _check(connection)
+    check_database(connection)
     with connection:
         if anew:
             _take_back_times(connection)
@@ -137,17 +138,6 @@ def _migrate(connection: apsw.Connection, version: int) -> None:
             f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {APPLICATION_ID};"
             f"PRAGMA user_version = {number}; COMMIT"
         )
-
-
-def _check(connection: apsw.Connection) -> None:
-    """Raises `apsw.CorruptError` where what was written together is not there together. A whole check would read
-    every page, and take a second for each 100 MB or so."""
-    state = State(*_row(connection, "load_state"))
-    first, last, _, _, messages, size = _row(connection, "check")
-    retained = state.newest - state.trimmed
-    ends = (state.trimmed + 1, state.newest) if retained else (None, None)
-    if (first, last, messages, size) != (*ends, retained, state.bytes):
-        raise apsw.CorruptError("its tables contradict each other")
 
 
 def _take_back_times(connection: apsw.Connection) -> None:

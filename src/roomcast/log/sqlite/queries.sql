@@ -35,6 +35,25 @@ SELECT
     (SELECT octet_length(body) FROM messages ORDER BY seq DESC LIMIT 1),
     (SELECT coalesce(sum(messages), 0) FROM rooms), (SELECT coalesce(sum(bytes), 0) FROM rooms);
 
+-- is_small --
+-- Whether the database has at most so many bytes
+SELECT page_count * page_size <= :most FROM pragma_page_count, pragma_page_size;
+
+-- check_all --
+-- What SQLite itself finds wrong, in pages and indexes
+PRAGMA integrity_check(1);
+
+-- check_rooms --
+-- How many rooms' messages are not what the room says, by the index alone: 0.1 s of CPU for a million messages
+SELECT count(*) FROM (
+    SELECT room, count(*) AS messages, max(seq) AS newest FROM messages INDEXED BY messages_room GROUP BY room
+) AS found LEFT JOIN rooms USING (room)
+WHERE (found.messages, found.newest) IS NOT (rooms.messages, rooms.newest);
+
+-- count_newest --
+-- How many messages there are after a seq, by the table alone
+SELECT count(*) FROM messages NOT INDEXED WHERE seq > :after;
+
 -- load_newest --
 -- The newest message of each of some rooms
 SELECT json_group_object(room, newest) FROM rooms WHERE room IN (SELECT value FROM json_each(:rooms));
@@ -174,8 +193,8 @@ WITH RECURSIVE search (low, high) AS (
 SELECT (SELECT low FROM search WHERE low = high), forgotten, forgotten_at, ({trimmed}) FROM state;
 
 -- trimmed --
--- How far each of some rooms is trimmed
-SELECT json_group_array(json_array(room, trimmed, trimmed_at, lost))
+-- How far each of some rooms is trimmed, and its newest message
+SELECT json_group_array(json_array(room, trimmed, trimmed_at, lost, newest))
 FROM rooms WHERE room IN (SELECT value FROM json_each(:rooms));
 
 -- make_rooms_newest --
