@@ -161,7 +161,7 @@ def committed_to_sqlite(size: int) -> Iterator[Call]:
     requests = [Request([DRAFT], None)] * size
     with tempfile.TemporaryDirectory() as folder:
         opened = open_database(f"{folder}/log.db", new_epoch=False, synchronous="off")
-        writer = Writer(opened.writer, opened.files, opened.state, Retention(RETAINED), EMPTY_ROOMS)
+        writer = Writer(opened.writer, opened.files, opened.state, opened.clock, Retention(RETAINED), EMPTY_ROOMS)
         writer.commit([Request([DRAFT] * RETAINED, None)], None)
         yield lambda: writer.commit(requests, None)
         opened.reader.close()

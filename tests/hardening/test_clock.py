@@ -19,6 +19,7 @@ from tests.observer import Observer
 from tests.running import Running, wait_for
 
 HOUR = 3600
+YEAR = 365 * 24 * HOUR
 PAGE = {"accept": "application/json"}
 
 
@@ -28,13 +29,21 @@ class Clock:
     def __init__(self, serve: Serve, folder: Path) -> None:
         self._file = folder / "clock"
         self.set(0)
-        env = {
+        self._env = {
             "LD_PRELOAD": environment("faketime", "-m", "-f", "+0")["LD_PRELOAD"],
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
             "FAKETIME_NO_CACHE": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
-        self.server: Running = serve("--heartbeat", "0.5", env=env)
+        self._serve = serve
+        self.server: Running = self.start()
+
+    def start(self, *options: str) -> Running:
+        """Ends the server, where there is one, and starts it (anew)."""
+        if hasattr(self, "server"):
+            assert self.server.terminate() == 0
+        self.server = self._serve("--heartbeat", "0.5", *options, env=self._env)
+        return self.server
 
     def set(self, seconds: int) -> None:
         """So far from the machine's own. In one go: the process may read it at any moment."""
@@ -82,6 +91,23 @@ def test_times_never_fall_and_ids_go_on_when_the_clock_is_set_back(clock: Clock)
     assert times[-1] - times[-3] > timedelta(minutes=59)
     messages = server.get("/messages?room=developers", headers=PAGE).json()["messages"]
     assert [message["id"].split("-")[1] for message in messages] == [str(n) for n in range(1, 13)]
+
+
+def test_a_clock_that_was_wrong_once_is_said_and_a_new_epoch_takes_its_times_back(clock: Clock) -> None:
+    clock.set(73 * YEAR)
+    published(clock.server, "from the future")
+    clock.set(0)
+    wrong = published(clock.server, "carries its time")
+    assert wrong - datetime.now(UTC) > timedelta(days=72 * 365)
+    wait_for(lambda: "start the server once with --new-epoch" in clock.server.said(), "the warning")
+    server = clock.start("--new-epoch")
+    right = published(server, "right")
+    assert timedelta(minutes=-1) < right - datetime.now(UTC) < timedelta(minutes=1)
+    messages = server.get("/messages?room=developers", headers=PAGE).json()["messages"]
+    times = [datetime.fromisoformat(message["timestamp"]) for message in messages]
+    assert [message["text"] for message in messages] == ["from the future", "carries its time", "right"]
+    assert times == sorted(times)
+    assert texts_since(server, right.isoformat()) == ["right"]
 
 
 def test_since_looks_at_the_times_that_messages_have(clock: Clock) -> None:

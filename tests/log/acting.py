@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-from roomcast.log.base import Batch, Idempotency, Log
+from roomcast.log.base import Batch, Idempotency, Log, RoomSort, RoomStats
 from roomcast.model.message import Draft, Message
 
 PATIENCE = 10
@@ -22,6 +22,17 @@ def key(name: str, digest: bytes = b"digest", scope: str = "") -> Idempotency:
 
 def rooms(*names: str) -> frozenset[str]:
     return frozenset(names)
+
+
+async def listed(log: Log, prefix: str = "", sort: RoomSort = "name", limit: int = 1_000) -> list[RoomStats]:
+    """All rooms, page by page."""
+    found: list[RoomStats] = []
+    after: str | int | None = None
+    while page := await log.rooms(prefix, sort, after, limit):
+        assert len(page) <= limit
+        found += page
+        after = page[-1].room if sort == "name" else page[-1].newest
+    return found
 
 
 async def publish(log: Log, *names: str, body: bytes = b"{}") -> list[Message]:

@@ -7,11 +7,11 @@ from itertools import count
 
 import pytest
 
-from roomcast.log import sequencer
-from roomcast.log.base import Bounds, Log, Loss, Page, RoomStats, Start
+from roomcast.log import clock as machine
+from roomcast.log.base import Bounds, Log, Loss, Page, RoomSort, RoomStats, Start
 from roomcast.model.errors import KeyReused, LogUnavailable, TooLarge
 from roomcast.model.message import Message
-from tests.log.acting import draft, key, next_batch, publish, rooms, seqs, take, trimmed
+from tests.log.acting import draft, key, listed, next_batch, publish, rooms, seqs, take, trimmed
 from tests.log.conftest import Open
 
 STRANGE = ['"quoted"', "Zürich\u2028", "a'; --", "🚀", "\\u0000", "%s {0}", "[1]"]
@@ -21,7 +21,7 @@ STRANGE = ['"quoted"', "Zürich\u2028", "a'; --", "🚀", "\\u0000", "%s {0}", "
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The time in ms, as its one entry."""
     time = [1_000]
-    monkeypatch.setattr(sequencer, "clock", lambda: time[0] * 1_000_000)
+    monkeypatch.setattr(machine, "clock", lambda: time[0] * 1_000_000)
     return time
 
 
@@ -78,6 +78,18 @@ async def test_times_never_fall_when_the_clock_is_set_back(log: Log, clock: list
     for clock[0] in (5_000, 3_000, 6_000):
         times += [m.stored_at for m in await publish(log, "a")]
     assert times == [5_000, 5_000, 6_000]
+
+
+async def test_a_clock_far_behind_the_newest_message_is_said_once_and_what_to_do(
+    log: Log, clock: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    said = []
+    for clock[0] in (9_000_000, 8_950_000, 8_939_000, 8_000_000, 9_000_000, 8_000_000):
+        assert (await publish(log, "a"))[0].stored_at == 9_000_000
+        said.append(sum("--new-epoch" in record.message for record in caplog.records))
+    assert said == [0, 0, 1, 1, 1, 2]
+    assert "clock says 1970-01-01T02:28:59.000Z" in caplog.text
+    assert "newest message is from 1970-01-01T02:30:00.000Z, 0:01:01 later" in caplog.text
 
 
 async def test_a_batch_larger_than_the_retention_is_refused_alone(open_log: Open) -> None:
@@ -246,14 +258,60 @@ async def test_the_rooms_are_listed_by_name_while_they_have_messages(open_log: O
     for clock[0], room in zip(count(1_000), "abcba", strict=False):
         await publish(log, room)
     await trimmed(log, 2)
-    assert await log.rooms() == [
+    assert await listed(log) == [
         RoomStats("a", 1, 5, 1_004),
         RoomStats("b", 1, 4, 1_003),
         RoomStats("c", 1, 3, 1_002),
     ]
     await publish(log, "a", "a")
     await trimmed(log, 4)
-    assert [stats.room for stats in await log.rooms()] == ["a"]
+    assert [stats.room for stats in await listed(log)] == ["a"]
+
+
+NAMES = [
+    "",
+    "a",
+    "a/",
+    "a/1",
+    "a/\u2028",
+    "a/ü",
+    "a/\ud7ff",
+    "a/\ue000",
+    "a/🚀",
+    "a/\U0010ffff",
+    "a0",
+    "b",
+    "ab",
+    "A/1",
+]
+PREFIXES = ["", "a", "a/", "a/\ud7ff", "a/\U0010ffff", "\U0010ffff", "A", "zz", "a/1", "a/🚀"]
+
+
+@pytest.mark.parametrize("limit", [1, 3, 1_000])
+async def test_pages_of_rooms_have_each_room_of_a_prefix_once_in_their_order(log: Log, limit: int) -> None:
+    stored = await publish(log, *NAMES, *NAMES[3:9:2], "a")
+    newest = {message.room: message.seq for message in stored}
+    for prefix in PREFIXES:
+        names = sorted(name for name in newest if name.startswith(prefix))
+        assert [stats.room for stats in await listed(log, prefix, "name", limit)] == names
+        names.sort(key=newest.__getitem__, reverse=True)
+        assert [stats.room for stats in await listed(log, prefix, "newest", limit)] == names
+
+
+async def test_a_page_of_rooms_begins_anywhere(log: Log) -> None:
+    await publish(log, *"abcd", "b")
+
+    async def names(sort: RoomSort, after: str | int) -> list[str]:
+        return [stats.room for stats in await log.rooms("", sort, after, 2)]
+
+    assert await names("name", "") == ["a", "b"]
+    assert await names("name", "aa") == ["b", "c"]
+    assert await names("name", "d") == []
+    assert await names("newest", 99) == ["b", "d"]
+    assert await names("newest", 5) == ["d", "c"]
+    assert await names("newest", 2) == ["a"]
+    assert await names("newest", 0) == []
+    assert await log.rooms("", "newest", None, 1) == await log.rooms("b", "name", "a", 1)
 
 
 # Trimming, and what is lost by it
@@ -511,7 +569,8 @@ async def test_a_closed_log_is_unavailable_and_closes_again(log: Log) -> None:
         log.seek_newest(rooms("a"), 1),
         log.seek_time(rooms("a"), 0),
         log.bounds(),
-        log.rooms(),
+        log.rooms("", "name", None, 1),
+        log.rooms("", "newest", None, 1),
     ):
         with pytest.raises(LogUnavailable):
             await call

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import re
 import shutil
 import signal
@@ -15,6 +16,7 @@ import tempfile
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,10 @@ import apsw
 import pytest
 
 from roomcast.log import append_queue as pending
-from roomcast.log import consumers, sequencer
+from roomcast.log import clock, consumers
 from roomcast.log.append_queue import Request
-from roomcast.log.base import Bounds, Loss
-from roomcast.log.sqlite import group_commit, opening, write_cache
+from roomcast.log.base import Bounds, Loss, RoomSort
+from roomcast.log.sqlite import group_commit, opening, reader, whole, write_cache
 from roomcast.log.sqlite import log as sqlite
 from roomcast.log.sqlite.log import SqliteLog
 from roomcast.log.sqlite.queries import QUERIES
@@ -33,9 +35,10 @@ from roomcast.log.sqlite.reader import _arms
 from roomcast.log.sqlite.state import State
 from roomcast.log.sqlite.writer import TRIM_BESIDE, Committed, Writer
 from roomcast.model.errors import LogUnavailable, LogUnusable
+from roomcast.model.message import Message
 from roomcast.model.retention import Retention
 from tests import disks
-from tests.log.acting import PATIENCE, draft, key, publish, rooms, seqs, take, trimmed, until
+from tests.log.acting import PATIENCE, draft, key, listed, publish, rooms, seqs, take, trimmed, until
 
 Reopen = Callable[..., Awaitable[SqliteLog]]
 
@@ -102,11 +105,93 @@ async def test_ids_go_on_after_everything_was_trimmed(reopen: Reopen) -> None:
 
 
 async def test_times_never_fall_across_a_restart(reopen: Reopen, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sequencer, "clock", lambda: 5_000_000_000)
+    monkeypatch.setattr(clock, "clock", lambda: 5_000_000_000)
     await publish(await reopen(), "a")
-    monkeypatch.setattr(sequencer, "clock", lambda: 3_000_000_000)
+    monkeypatch.setattr(clock, "clock", lambda: 3_000_000_000)
     [message] = await publish(await reopen(), "a")
     assert message.stored_at == 5_000
+
+
+@pytest.fixture
+def set_clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Sets the time in ms."""
+    return lambda ms: monkeypatch.setattr(clock, "clock", lambda: ms * 1_000_000)
+
+
+async def test_times_begin_anew_when_all_of_the_future_is_trimmed(
+    reopen: Reopen, set_clock: Callable[[int], None]
+) -> None:
+    set_clock(9_000_000)
+    await publish(await reopen(), "a", "b", body=b"x" * 50)
+    set_clock(1_000)
+    await trimmed(await reopen(max_bytes=10), 2)
+    log = await reopen()
+    assert [message.stored_at for message in await publish(log, "a", "a")] == [1_000, 1_000]
+    assert await log.seek_time(rooms("a"), 1_000) == (2, [Loss("a", 1)])  # of the future is of now
+    assert await log.seek_time(rooms("a", "b", "c"), 1_001) == (4, [])
+
+
+async def test_times_go_on_while_anything_of_the_future_is_retained(
+    reopen: Reopen, set_clock: Callable[[int], None]
+) -> None:
+    set_clock(9_000_000)
+    await publish(await reopen(), "a", "b")
+    set_clock(1_000)
+    log = await reopen(max_messages=1)
+    await trimmed(log, 1)
+    assert (await publish(log, "a"))[0].stored_at == 9_000_000
+
+
+async def test_times_begin_anew_under_a_new_epoch_that_was_asked_for(
+    reopen: Reopen, set_clock: Callable[[int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    log = await reopen(max_messages=4)
+    for time, names in ((1_000, "ab"), (9_000_000, "ac"), (5_000, "c")):
+        set_clock(time)
+        await publish(log, *names)
+    await trimmed(log, 1)
+    log = await reopen(max_messages=4, new_epoch=True)
+    assert "3 messages were from the future: they are from 1970-01-01T00:00:05.000Z now" in caplog.text
+    set_clock(6_000)
+    await publish(log, "b")
+    found = (await log.read(rooms("a", "b", "c"), 0, 10)).messages
+    assert [message.stored_at for message in found] == [5_000, 5_000, 5_000, 6_000]
+    assert {(stats.room, stats.newest_at) for stats in await listed(log)} == {
+        ("a", 5_000),
+        ("b", 6_000),
+        ("c", 5_000),
+    }
+    assert (await log.seek_time(rooms("a"), 5_001)).position == 5
+
+
+async def test_no_time_changes_under_a_new_epoch_that_was_not_asked_for(
+    reopen: Reopen, path: Path, set_clock: Callable[[int], None]
+) -> None:
+    """A machine without a battery begins in 1970 after a power cut."""
+    set_clock(9_000_000)
+    log = await reopen(synchronous="off")
+    [stored] = await publish(log, "a")
+    await log.close()
+    connection = apsw.Connection(str(path))
+    connection.execute("UPDATE state SET clean = 0")
+    connection.close()
+    set_clock(1_000)
+    again = await reopen(synchronous="off")
+    assert again.epoch != log.epoch
+    assert await again.get(1) == stored
+    assert (await publish(again, "a"))[0].stored_at == 9_000_000
+
+
+async def test_a_clock_found_behind_at_the_start_is_said_then(
+    reopen: Reopen, set_clock: Callable[[int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    set_clock(9_000_000)
+    await publish(await reopen(), "a")
+    set_clock(1_000)
+    log = await reopen()
+    assert caplog.text.count("start the server once with --new-epoch") == 1
+    await publish(log, "a")
+    assert caplog.text.count("start the server once with --new-epoch") == 1
 
 
 async def test_a_lowered_cap_is_reached_without_a_publish(reopen: Reopen) -> None:
@@ -154,7 +239,7 @@ async def test_no_acknowledged_message_is_lost_by_kill_9(reopen: Reopen, path: P
     acknowledged = await killed_while_publishing(path)
     log = await reopen()
     bounds = await log.bounds()
-    assert (await log.rooms())[0].messages == bounds.newest
+    assert (await log.rooms("", "name", None, 1))[0].messages == bounds.newest
     stored = await take(log.tail(0), bounds.newest)
     assert seqs(stored) == list(range(1, bounds.newest + 1))
     bodies = {message.seq: message.body for message in stored}
@@ -341,15 +426,71 @@ async def test_a_database_whose_tables_contradict_each_other_is_damaged(reopen: 
         await reopen()
 
 
-async def test_a_page_found_damaged_later_makes_the_log_unavailable(reopen: Reopen, path: Path) -> None:
+async def test_a_page_found_damaged_later_makes_the_log_unavailable(
+    reopen: Reopen, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log = await reopen()
     await log.append([draft(body=b"<%d>" % n + b"x" * 500) for n in range(1_000)])
     await log.close()
     damage(path, b"<500>")
+    with pytest.raises(LogUnusable, match="is damaged"):
+        await reopen()
+    monkeypatch.setattr(whole, "CHECKED_BYTES", 0)
+    monkeypatch.setattr(whole, "CHECKED_MESSAGES", 100)
     log = await reopen()
     with pytest.raises(LogUnavailable, match="damaged"):
         await log.read(rooms("a"), 400, 1_000)
     assert len((await log.read(rooms("a"), 0, 100)).messages) == 100
+
+
+@pytest.mark.parametrize(("checked_whole", "least"), [(True, 55), (False, 25)])
+async def test_swapped_pages_of_the_database_are_never_a_silent_loss(
+    reopen: Reopen, path: Path, monkeypatch: pytest.MonkeyPatch, checked_whole: bool, least: int
+) -> None:
+    """Two of its pages, of tables and indexes. A large one is not checked whole at the start: then no read gives
+    less than there is. (A page within a body can be taken for another one's; that is the rest.)"""
+    stored = await fill_many_pages(await reopen())
+    await (await reopen()).close()
+    content = path.read_bytes()
+    monkeypatch.setattr(whole, "CHECKED_BYTES", 10**9 if checked_whole else 0)
+    monkeypatch.setattr(whole, "CHECKED_MESSAGES", 10)
+    told = 0
+    pairs = [*combinations(range(1, len(content) // 4096), 2)]
+    for first, second in random.Random(1).sample(pairs, 60):
+        path.write_bytes(swapped(content, first, second))
+        try:
+            found = await everything(await reopen())
+        except (LogUnusable, LogUnavailable) as error:
+            told += "damaged" in error.detail
+        else:
+            assert found == [[m[:5] for m in stored if room in ("", m.room)] for room in ("", "a", "b", "c")]
+    assert told >= least
+
+
+async def fill_many_pages(log: SqliteLog) -> list[Message]:
+    """Most with some messages, and a few with a part of one."""
+    for _ in range(5):
+        await log.append([draft(room, b"x" * 500) for room in "ab" * 50] + [draft("c", b"x" * 5_000)])
+    return await take(log.tail(0), 505)
+
+
+async def everything(log: SqliteLog) -> list[list[tuple[Any, ...]]]:
+    """All there is but for the bodies, as the tail gives it and as each room has it."""
+    found = [[m[:5] for m in await take(log.tail(0), 505)]]
+    for room in "abc":
+        found.append([])
+        position = 0
+        while position < 505:
+            page = await log.read(rooms(room), position, 1_000)
+            found[-1] += [m[:5] for m in page.messages]
+            position = page.position
+    return found
+
+
+def swapped(content: bytes, first: int, second: int) -> bytes:
+    pages = [content[start : start + 4096] for start in range(0, len(content), 4096)]
+    pages[first], pages[second] = pages[second], pages[first]
+    return b"".join(pages)
 
 
 def damage(path: Path, text: bytes) -> None:
@@ -600,6 +741,90 @@ async def test_every_room_of_a_page_walks_its_own_index(log: SqliteLog) -> None:
     walks = [step for step in plan if "messages" in step]
     assert walks == ["SEARCH messages USING COVERING INDEX messages_room (room=? AND rowid>? AND rowid<?)"] * 3
     assert not any("TEMP B-TREE" in step for step in plan)
+
+
+@contextmanager
+def steps(connection: apsw.Connection) -> Iterator[list[int]]:
+    """The steps of SQLite's machine that each statement takes. They depend on nothing but the data."""
+    counts: list[int] = []
+
+    def note(event: Any) -> None:
+        counts.append(event["stmt_status"]["SQLITE_STMTSTATUS_VM_STEP"])
+
+    connection.trace_v2(apsw.SQLITE_TRACE_PROFILE, note)
+    yield counts
+    connection.trace_v2(0)
+
+
+@pytest.mark.parametrize("names", ["a", "abc"])
+async def test_a_page_of_large_messages_costs_the_same_whatever_its_limit(log: SqliteLog, names: str) -> None:
+    for _ in range(20):
+        await log.append([draft(room, b"x" * 60_000) for room in "abc" * 5])
+    with steps(log._reader._connection) as counts:
+        pages = [await log.read(rooms(*names), 0, limit) for limit in (5, 8, 1_000)]
+    assert len({tuple(seqs(page.messages)) for page in pages}) == 1
+    assert len(pages[0].messages) == 5
+    assert max(counts) < 1.1 * min(counts)
+
+
+async def test_thirty_followers_catch_up_at_the_cost_of_what_they_read(log: SqliteLog) -> None:
+    """Each read costs what it brings: many small messages, then few large ones, by the whole log or by room."""
+    for size, count in ((60_000, 15), (100, 1_000)):
+        await log.append([draft(body=b"x" * size)] * count)
+
+    async def page(after: int) -> Sequence[Message]:
+        return (await log.read(rooms("a"), after, 1_000)).messages
+
+    for read in (page, log._fetch):
+        with steps(log._reader._connection) as counts:
+            for _ in range(30):
+                position = 0
+                while position < 1_015:
+                    position = (await read(position))[-1].seq
+        assert sum(counts) / (30 * 1_015) < 100
+
+
+@pytest.mark.parametrize(("prefix", "sort"), [("", "name"), ("r/", "name"), ("", "newest")])
+async def test_a_page_of_rooms_costs_the_same_however_many_there_are(
+    log: SqliteLog, prefix: str, sort: RoomSort
+) -> None:
+    costs: list[int] = []
+    for start in (0, 500, 1_500, 2_500):
+        await log.append([draft(f"r/{n}") for n in range(start, start + 1_000)])
+        with steps(log._reader._connection) as counts:
+            assert len(await log.rooms(prefix, sort, None, 10)) == 10
+        costs += counts
+    assert max(costs) == min(costs)
+
+
+async def test_few_rooms_among_many_are_looked_for_in_pieces(
+    log: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "WALK_ROOMS", 100)
+    await log.append([draft(f"r/{n}") for n in range(1_000)])
+    with steps(log._reader._connection) as counts:
+        found = await log.rooms("r/7", "newest", None, 50)
+    assert [stats.room for stats in found] == [f"r/{n}" for n in range(799, 749, -1)]
+    assert [len(counts), max(counts) < 100 * 30] == [3, True]
+    assert [stats.room for stats in await listed(log, "r/77", "newest", 7)] == [
+        *(f"r/{n}" for n in range(779, 769, -1)),
+        "r/77",
+    ]
+
+
+async def test_an_older_roomcast_and_this_one_keep_the_order_of_rooms_for_each_other(
+    reopen: Reopen, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The index that is not in the schema is made where it is missing, and is no new version of the file."""
+    await publish(await reopen(), *"abc")
+    await (await reopen()).close()
+    connection = apsw.Connection(str(path))
+    connection.execute("DROP INDEX rooms_newest")
+    assert connection.pragma("user_version") == 1
+    connection.close()
+    log = await reopen()
+    await publish(log, "a")
+    assert [stats.room for stats in await log.rooms("", "newest", None, 2)] == ["a", "c"]
 
 
 async def test_a_commit_that_trims_is_one_statement(reopen: Reopen) -> None:

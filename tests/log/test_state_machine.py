@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from itertools import islice
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from roomcast.log.base import Appended, Batch, Idempotency, Log, Loss
+from roomcast.log import clock
+from roomcast.log.base import Appended, Batch, Idempotency, Log, Loss, RoomSort, RoomStats
 from roomcast.model.errors import KeyReused, TooLarge
 from roomcast.model.message import Draft, Message
 from roomcast.model.retention import Retention
-from tests.log.acting import next_batch, trimmed
+from tests.log.acting import listed, next_batch, trimmed
 from tests.log.conftest import BACKENDS
 
 T = TypeVar("T")
 
-ROOMS = ["a", "b", "c"]
+ROOMS = ["a", "ab", "c"]
+prefixes = st.sampled_from(["", "a", "ab", "d"])
 some_rooms = st.frozensets(st.sampled_from([*ROOMS, "never"]), min_size=1)
 bodies = st.binary(max_size=30)
 some_drafts = st.lists(
@@ -59,12 +63,16 @@ class LogMachine(RuleBasedStateMachine):
         """The last message the tail gave."""
         self.asked_past = 0
         """The last message the tail was asked past."""
+        self.time = 1_000
+        """What the clock says, in ms."""
+        self.clock = pytest.MonkeyPatch()
+        self.clock.setattr(clock, "clock", lambda: self.time * 1_000_000)
         self._open(retention)
 
-    def _open(self, retention: Retention) -> None:
+    def _open(self, retention: Retention, *, new_epoch: bool = False) -> None:
         path = f"{self.directory.name}/log.db"
         self.retention = retention
-        options = {"empty_rooms": self.empty_rooms, "synchronous": "off"}
+        options = {"empty_rooms": self.empty_rooms, "synchronous": "off", "new_epoch": new_epoch}
         self.log: Log = self.run(self._opened(path, retention, options))
 
     async def _opened(self, path: str, retention: Retention, options: dict[str, Any]) -> Log:
@@ -78,6 +86,7 @@ class LogMachine(RuleBasedStateMachine):
             self.run(self.log.close())
             self.runner.close()
             self.directory.cleanup()
+            self.clock.undo()
 
     # The model
 
@@ -101,6 +110,13 @@ class LogMachine(RuleBasedStateMachine):
             self.trimmed += 1
         self.keys = {k: v for k, v in self.keys.items() if v.messages[0].seq > self.trimmed}
 
+    def begin_times(self) -> None:
+        """What is from the future is from now."""
+        self.stored = [m._replace(stored_at=min(m.stored_at, self.time)) for m in self.stored]
+        for name, (digest, messages) in self.keys.items():
+            first = messages[0].seq - 1
+            self.keys[name] = KeptKey(digest, self.stored[first : first + len(messages)])
+
     def settle(self) -> None:
         """Trims the model, and waits until the log has come as far."""
         self.trim()
@@ -122,11 +138,11 @@ class LogMachine(RuleBasedStateMachine):
     def store(self, drafts: Sequence[Draft], idempotency: Idempotency | None, answer: object) -> None:
         assert isinstance(answer, Appended)
         assert not answer.repeated
+        previous = self.retained[-1].stored_at if self.retained else 0
         for draft, message in zip(drafts, answer.messages, strict=True):
-            previous = self.stored[-1].stored_at if self.stored else 0
             assert message.seq == self.newest + 1
             assert (message.room, message.type, message.body) == draft
-            assert message.stored_at >= previous
+            assert message.stored_at == max(previous, self.time)
             self.check_prev(message)
             self.stored.append(message)
         if idempotency:
@@ -162,6 +178,12 @@ class LogMachine(RuleBasedStateMachine):
             if {m.room for m in self.stored} == {room} and not since:
                 assert at_most.get(room, 0) == truth
 
+    def expected_rooms(self, sort: RoomSort, prefix: str = "") -> list[RoomStats]:
+        last = {m.room: m for m in self.retained if m.room.startswith(prefix)}
+        counts = Counter(m.room for m in self.retained)
+        found = [RoomStats(room, counts[room], m.seq, m.stored_at) for room, m in last.items()]
+        return sorted(found, key=lambda stats: stats.room if sort == "name" else -stats.newest)
+
     # What can happen
 
     @rule(drafts=some_drafts, idempotency=some_keys)
@@ -173,6 +195,8 @@ class LogMachine(RuleBasedStateMachine):
         async def together() -> list[Any]:
             return await asyncio.gather(*(self.log.append(*r) for r in requests), return_exceptions=True)
 
+        if not self.retained:
+            self.begin_times()
         for (drafts, idempotency), answer in zip(requests, self.run(together()), strict=True):
             self.expect(drafts, idempotency, answer)
             if self.kind == "memory":  # Each append is a commit of its own here, and trims.
@@ -190,6 +214,18 @@ class LogMachine(RuleBasedStateMachine):
         assert page.position == (page.messages[-1].seq if len(page.messages) == limit else last)
         if end is None:
             self.check_losses(page.losses, names, start)
+
+    @rule(prefix=prefixes, limit=st.integers(1, 3), after=st.sampled_from(["", *ROOMS, "a0"]))
+    def rooms_by_name(self, prefix: str, limit: int, after: str) -> None:
+        found = self.run(self.log.rooms(prefix, "name", after, limit))
+        expected = [stats for stats in self.expected_rooms("name", prefix) if stats.room > after]
+        assert found == expected[:limit]
+
+    @rule(prefix=prefixes, limit=st.integers(1, 3), after=anywhere)
+    def rooms_by_newest(self, prefix: str, limit: int, after: float) -> None:
+        found = self.run(self.log.rooms(prefix, "newest", self.place(after), limit))
+        expected = [stats for stats in self.expected_rooms("newest", prefix) if stats.newest < self.place(after)]
+        assert found == expected[:limit]
 
     @rule(names=some_rooms, count=st.integers(0, 6))
     def seek_newest(self, names: frozenset[str], count: int) -> None:
@@ -240,13 +276,19 @@ class LogMachine(RuleBasedStateMachine):
         self.tail = None
         self.settle()
 
-    @rule(retention=retentions)
-    def restart(self, retention: Retention) -> None:
+    @rule(by=st.sampled_from([-70_000, -1, 1, 2, 70_000]))
+    def set_clock(self, by: int) -> None:
+        self.time = max(0, self.time + by)
+
+    @rule(retention=retentions, new_epoch=st.booleans())
+    def restart(self, retention: Retention, new_epoch: bool) -> None:
         if self.kind == "memory":
             return
         self.run(self.log.close())
         self.tail = None
-        self._open(retention)
+        self._open(retention, new_epoch=new_epoch)
+        if new_epoch:
+            self.begin_times()
         self.settle()
 
     @invariant()
@@ -255,9 +297,8 @@ class LogMachine(RuleBasedStateMachine):
             return
         size = sum(len(m.body) for m in self.retained)
         assert self.run(self.log.bounds()) == (self.trimmed, self.newest, size)
-        for room, messages, newest, newest_at in self.run(self.log.rooms()):
-            mine = [m for m in self.retained if m.room == room]
-            assert (messages, newest, newest_at) == (len(mine), mine[-1].seq, mine[-1].stored_at)
+        assert self.run(listed(self.log)) == self.expected_rooms("name")
+        assert self.run(listed(self.log, "", "newest")) == self.expected_rooms("newest")
 
 
 class MemoryMachine(LogMachine):

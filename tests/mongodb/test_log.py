@@ -16,6 +16,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import AutoReconnect
 
 from roomcast import tasks
+from roomcast.log import clock
 from roomcast.log import open_log as open_any
 from roomcast.log.base import Batch, Loss
 from roomcast.log.consumers import Consumers
@@ -198,7 +199,7 @@ async def test_the_originals_messages_are_left_alone_and_counted_in_one_warning(
     assert seqs(await publish(other, "a")) == [2]
     assert seqs(await take(tail, 2)) == [1, 2]
     assert seqs((await log.read(rooms("a"), 0, 10)).messages) == [1, 2]
-    assert [stats.messages for stats in await log.rooms()] == [2]
+    assert [stats.messages for stats in await log.rooms("", "name", None, 10)] == [2]
     assert await database.messages.count_documents({"_class": {"$exists": True}}) == 4
     warnings = [message for message in caplog.messages if "not roomcast's" in message]
     assert warnings == [
@@ -237,6 +238,25 @@ async def test_a_new_epoch_goes_on_with_the_next_number(open_log: Open) -> None:
     await restarted(log, tail)  # the first is told, too
     assert log.epoch == other.epoch
     assert (await log.read(rooms("a"), 0, 10)).messages[-1].prev == 1
+
+
+async def test_times_begin_anew_under_a_new_epoch_that_was_asked_for(
+    open_log: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = await open_log()
+    monkeypatch.setattr(clock, "clock", lambda: 9_000_000_000_000)
+    await publish(log, "a", "a")
+    monkeypatch.setattr(clock, "clock", lambda: 1_000_000_000)
+    assert (await publish(log, "a"))[0].stored_at == 9_000_000
+    tail = log.tail(0)
+    await take(tail, 3)
+    other = await open_log(new_epoch=True)
+    await restarted(log, tail)
+    assert [(await publish(one, "a"))[0].stored_at for one in (log, other)] == [1_000, 1_000]
+    assert (await other.seek_time(rooms("a"), 1_001)).position == 5
+    late = await open_log()
+    monkeypatch.setattr(clock, "clock", lambda: 500_000_000)
+    assert (await publish(late, "a"))[0].stored_at == 1_000
 
 
 async def restarted(log: MongoLog, tail: AsyncIterator[Batch]) -> None:

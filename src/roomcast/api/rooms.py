@@ -1,32 +1,123 @@
-"""`GET /rooms`: the rooms that hold messages or are followed."""
+"""`GET /rooms`: the rooms that hold messages or are followed, in pages."""
 
 from __future__ import annotations
 
-from collections import Counter
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from heapq import merge
+from itertools import islice
+from typing import NamedTuple
+from urllib.parse import quote, urlencode
 
 import msgspec
 
-from roomcast.api.request import JSON, Answer, Request
+from roomcast.api.query import Given, near_misses, parameters
+from roomcast.api.request import JSON, Answer, Field, Head, Request
 from roomcast.delivery.engine import Engine
+from roomcast.log.base import ROOMS_PAGE, RoomSort, RoomStats
+from roomcast.model.errors import Fault, Invalid
 from roomcast.model.message import MessageId, rfc3339
 
+PARAMETERS = ("prefix", "sort", "after", "limit")
+_ROWS_A_TURN = 100
+"""Rows of a page that are written before others have the loop: all of them take some 3 ms."""
 
-async def rooms(engine: Engine, request: Request, asked: None) -> Answer:
-    """Each room that has messages or followers."""
-    followers = Counter(room for stream in engine.streams.active for room in stream.rooms)
-    known = [
-        {
-            "room": stats.room,
-            "messages": stats.messages,
-            "newest": str(MessageId(engine.log.epoch, stats.newest)),
-            "newest_at": rfc3339(stats.newest_at),
-            "followers": followers.pop(stats.room, 0),
-        }
-        for stats in await engine.log.rooms()
-    ]
-    known += [
-        {"room": room, "messages": 0, "newest": None, "newest_at": None, "followers": count}
-        for room, count in followers.items()
-    ]
-    body = msgspec.json.encode({"rooms": sorted(known, key=lambda row: str(row["room"]))})
-    return Answer(200, JSON, body)
+
+class Listing(NamedTuple):
+    """What a head asks for."""
+
+    prefix: str
+    sort: RoomSort
+    after: str | None
+    """A name; with `sort=newest`, an id."""
+    limit: int
+
+
+def listing(head: Head) -> Listing:
+    """Raises `Invalid`, naming each parameter."""
+    pairs = parameters(head.query)
+    faults = near_misses(pairs, PARAMETERS)
+    given = Given(pairs, faults)
+    asked = Listing(
+        given.once("prefix", str) or "",
+        given.once("sort", _sort) or "name",
+        given.once("after", str),
+        given.once("limit", _limit) or ROOMS_PAGE,
+    )
+    given.check()
+    return asked
+
+
+async def rooms(engine: Engine, request: Request, asked: Listing) -> Answer:
+    """A page of the rooms, with the way to the next where there may be one."""
+    after = asked.after if asked.sort == "name" else _seq(engine, asked.after)
+    held = await engine.log.rooms(asked.prefix, asked.sort, after, asked.limit)
+    rows = _with_followed(engine, asked, held) if asked.sort == "name" else [(one.room, one) for one in held]
+    own = [_next(engine, request, asked, rows[-1])] if len(rows) == asked.limit else []
+    return Answer.of_pieces(200, JSON, _pieces(engine, rows), own)
+
+
+Row = tuple[str, RoomStats | None]
+"""A room, and what it holds, if anything."""
+
+
+def _with_followed(engine: Engine, asked: Listing, held: Sequence[RoomStats]) -> list[Row]:
+    """Rooms that are followed and hold nothing, between those that do."""
+    last = held[-1].room if len(held) == asked.limit else None
+    holding = {stats.room for stats in held}
+    followed = engine.streams.followed.names(asked.prefix, asked.after, last)
+    empty: list[Row] = [(room, None) for room in islice(followed, asked.limit + len(held)) if room not in holding]
+    full: list[Row] = [(stats.room, stats) for stats in held]
+    return list(islice(merge(full, empty, key=lambda row: row[0]), asked.limit))
+
+
+async def _pieces(engine: Engine, rows: Sequence[Row]) -> AsyncIterator[bytes]:
+    yield b'{"rooms":['
+    for start in range(0, len(rows), _ROWS_A_TURN):
+        part = [msgspec.json.encode(_row(engine, *row)) for row in rows[start : start + _ROWS_A_TURN]]
+        yield (b"," if start else b"") + b",".join(part)
+        await asyncio.sleep(0)
+    yield b"]}"
+
+
+def _row(engine: Engine, room: str, stats: RoomStats | None) -> Mapping[str, object]:
+    newest = newest_at = None
+    if stats is not None:
+        newest, newest_at = f"{engine.log.epoch}-{stats.newest}", rfc3339(stats.newest_at)
+    return {
+        "room": room,
+        "messages": stats.messages if stats else 0,
+        "newest": newest,
+        "newest_at": newest_at,
+        "followers": engine.streams.followed.count(room),
+    }
+
+
+def _next(engine: Engine, request: Request, asked: Listing, last: Row) -> Field:
+    room, stats = last
+    after = room if asked.sort == "name" or stats is None else str(MessageId(engine.log.epoch, stats.newest))
+    fields = {"prefix": asked.prefix, "sort": asked.sort, "after": after, "limit": str(asked.limit)}
+    query = urlencode({name: value for name, value in fields.items() if value})
+    return b"link", f'<{quote(request.head.mount)}/rooms?{query}>; rel="next"'.encode()
+
+
+def _seq(engine: Engine, after: str | None) -> int | None:
+    if after is None:
+        return None
+    id = MessageId.parse(after)
+    if id is None or id.epoch != engine.log.epoch:
+        detail = f"is not an id of this log; they look like {MessageId(engine.log.epoch, 42)}"
+        raise Invalid(f"after {detail}", [Fault("/after", detail)])
+    return id.seq
+
+
+def _sort(value: str) -> RoomSort:
+    if value == "name" or value == "newest":
+        return value
+    raise ValueError("must be name or newest")
+
+
+def _limit(value: str) -> int:
+    if not (value.isascii() and value.isdigit()) or len(value) > 9 or not 1 <= int(value) <= ROOMS_PAGE:
+        raise ValueError(f"must be a number from 1 to {ROOMS_PAGE}")
+    return int(value)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from asyncio import Future
 from collections.abc import AsyncIterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from roomcast.model.message import Draft, Message
 from roomcast.model.retention import Retention
@@ -78,13 +78,21 @@ class Batch(NamedTuple):
     trimmed: int
 
 
+RoomSort = Literal["name", "newest"]
+"""How the rooms are listed: by code points of their names, or those with the newest message first."""
+ROOMS_PAGE = 1_000
+"""The most rooms that one page of them has."""
+
+
 class RoomStats(NamedTuple):
     """A room that has messages retained."""
 
     room: str
     messages: int
     newest: int
+    """The seq of its newest message."""
     newest_at: int
+    """When that was stored, in ms."""
 
 
 class Log(Protocol):
@@ -146,8 +154,14 @@ class Log(Protocol):
         """How far the log reaches now."""
         ...
 
-    async def rooms(self) -> Sequence[RoomStats]:
-        """The rooms that have messages retained, by name."""
+    async def rooms(self, prefix: str, sort: RoomSort, after: str | int | None, limit: int) -> Sequence[RoomStats]:
+        """The first `limit` (1 to `ROOMS_PAGE`) of the rooms that have messages retained and whose names begin
+        with `prefix`; fewer only where there are no more.
+
+        By `name`, `after` is the name behind which they begin; by `newest`, a seq: they begin with the newest room
+        whose newest message is older. A room that gets messages between two pages by `newest` moves to the front,
+        and may be on neither of them. Nothing is counted for it: each page costs what it brings, and with
+        a `prefix` by `newest` what is walked over."""
         ...
 
     async def close(self) -> None:

@@ -11,9 +11,11 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from heapq import merge
 from itertools import islice, takewhile
 
-from roomcast.log.base import Appended, Batch, Bounds, Idempotency, Page, RoomStats, Start
+from roomcast.log.base import Appended, Batch, Bounds, Idempotency, Page, RoomSort, RoomStats, Start
+from roomcast.log.clock import Clock
 from roomcast.log.consumers import Consumers
-from roomcast.log.sequencer import Kept, Key, Sequencer, now
+from roomcast.log.room_list import RoomList
+from roomcast.log.sequencer import Kept, Key, Sequencer
 from roomcast.log.trimming import Trimmed, losses_between, losses_since, watermark
 from roomcast.model.errors import LogUnavailable, RoomcastError
 from roomcast.model.message import Draft, Message, new_epoch
@@ -85,6 +87,8 @@ class MemoryLog:
         self._empty_rooms = empty_rooms
         self._messages: dict[int, Message] = {}
         self._rooms: dict[str, RoomIndex] = {}
+        self._listed = RoomList()
+        """The rooms that have messages."""
         self._empty: dict[str, None] = {}
         """Rooms without messages; in order of their newest, as trimming empties them in that order."""
         self._forgotten = _NOT_TRIMMED
@@ -94,6 +98,7 @@ class MemoryLog:
         """The key whose first message this seq is."""
         self._newest = 0
         self._newest_at = 0
+        self._clock = Clock()
         self._trimmed = 0
         self._bytes = 0
         self._closed = False
@@ -112,7 +117,7 @@ class MemoryLog:
         numbering = Sequencer(
             self.retention,
             self._newest,
-            now(self._newest_at),
+            self._clock.now(self._newest_at if self._messages else 0),
             self._newest_of,
             self._keys,
             self._load,
@@ -161,14 +166,17 @@ class MemoryLog:
         self._check_open()
         return Bounds(self._trimmed, self._newest, self._bytes)
 
-    async def rooms(self) -> Sequence[RoomStats]:
+    async def rooms(self, prefix: str, sort: RoomSort, after: str | int | None, limit: int) -> Sequence[RoomStats]:
         self._check_open()
-        known = sorted(self._rooms.items())
-        return [RoomStats(room, len(index), index.newest, index.newest_at) for room, index in known if index]
+        return [self._stats(room) for room in islice(self._listed.walk(prefix, sort, after), limit)]
 
     async def close(self) -> None:
         self._closed = True
         self._feed.end()
+
+    def _stats(self, room: str) -> RoomStats:
+        index = self._rooms[room]
+        return RoomStats(room, len(index), index.newest, index.newest_at)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -181,6 +189,7 @@ class MemoryLog:
                 self._empty.pop(message.room, None)
                 index = self._rooms.setdefault(message.room, RoomIndex(self._forgotten))
             index.add(message)
+            self._listed.note(message.room, message.seq)
             self._bytes += len(message.body)
             self._messages[message.seq] = message
         self._newest, self._newest_at = message.seq, message.stored_at
@@ -200,6 +209,7 @@ class MemoryLog:
         if self._key_of and (key := self._key_of.pop(message.seq, None)):
             del self._keys[key]
         if self._rooms[message.room].trim(message):
+            self._listed.drop(message.room)
             self._empty[message.room] = None
             self._forget()
 

@@ -6,7 +6,6 @@ told stays as it was until the backend has stored the result: a failed commit le
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -14,9 +13,6 @@ from roomcast.log.base import Appended, Idempotency
 from roomcast.model.errors import KeyReused, TooLarge
 from roomcast.model.message import Draft, Message
 from roomcast.model.retention import Retention
-
-clock = time.time_ns
-"""Nanoseconds since 1970."""
 
 Key = tuple[str, str]
 """A scope and an idempotency key in it."""
@@ -123,9 +119,3 @@ def check_size(drafts: Sequence[Draft], retention: Retention) -> None:
         size += len(draft.body)
     if size > retention.max_bytes:
         raise TooLarge(f"These are {size} bytes, and the log retains {retention.max_bytes}.")
-
-
-def now(at_least: int) -> int:
-    """The time in ms, never below `at_least`: the order of times is the order of ids, also when the clock is
-    set back."""
-    return max(clock() // 1_000_000, at_least)

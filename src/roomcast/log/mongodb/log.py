@@ -17,7 +17,7 @@ from pymongo.errors import PyMongoError
 
 from roomcast import tasks
 from roomcast.log.append_queue import Request
-from roomcast.log.base import Appended, Batch, Bounds, Idempotency, Page, RoomStats, Start
+from roomcast.log.base import Appended, Batch, Bounds, Idempotency, Page, RoomSort, RoomStats, Start
 from roomcast.log.consumers import Consumers
 from roomcast.log.mongodb.errors import AWAY, unavailable
 from roomcast.log.mongodb.opening import Store, Tuning
@@ -125,8 +125,8 @@ class MongoLog:
     async def bounds(self) -> Bounds:
         return await self._ask(self._bounds)
 
-    async def rooms(self) -> Sequence[RoomStats]:
-        return await self._ask(self._rooms)
+    async def rooms(self, prefix: str, sort: RoomSort, after: str | int | None, limit: int) -> Sequence[RoomStats]:
+        return await self._ask(self._rooms, prefix, sort, after, limit)
 
     async def close(self) -> None:
         if self._closing is None:
@@ -171,10 +171,20 @@ class MongoLog:
         size = newest.bytes_before + newest.size - oldest.bytes_before
         return Bounds(oldest.first - 1, max(newest.last, view.newest), size)
 
-    async def _rooms(self) -> Sequence[RoomStats]:
+    async def _rooms(
+        self, prefix: str, sort: RoomSort, after: str | int | None, limit: int
+    ) -> Sequence[RoomStats]:
         await self._follower.catch_up()
         trimmed = await self._follower.trim()
-        return await self._reader.rooms(self._follower.view.rooms, trimmed)
+        found: list[RoomStats] = []
+        # Those that are trimmed while they are counted leave room for others.
+        while page := self._follower.view.rooms.page(prefix, sort, after, limit - len(found), trimmed):
+            found += await self._reader.count(page)
+            room, newest = next(reversed(page.items()))
+            after = room if sort == "name" else newest.seq
+            if len(found) == limit:
+                break
+        return found
 
     async def _fetch(self, after: int) -> Sequence[Message]:
         entries = await self._ask(self._reader.range, after + 1)

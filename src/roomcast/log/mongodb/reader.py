@@ -122,18 +122,21 @@ class Reader:
         query = {"_id": numbers(1), "timestamp": {"$lt": DatetimeMS(time)}}
         return await self._mark(self._messages, query, DESCENDING)
 
-    async def rooms(self, rooms: Rooms, trimmed: int) -> Sequence[RoomStats]:
+    async def count(self, rooms: Mapping[str, Trimmed]) -> Sequence[RoomStats]:
+        """How many messages of each of these rooms there are, given their newest. Only the documents of these
+        rooms are looked at, by their index."""
+        names = list(rooms)
         steps: list[Mapping[str, Any]] = [
-            {"$match": {"_id": numbers(1)}},
+            {"$match": {"_id": numbers(1), "room": {"$in": names}}},
             {"$unwind": "$room"},
+            {"$match": {"room": {"$in": names}}},
             {"$group": {"_id": "$room", "messages": {"$sum": 1}}},
         ]
-        known = rooms.with_messages(trimmed)
         self.reads += 1
         counted = {found["_id"]: found["messages"] async for found in await self._messages.aggregate(steps)}
         return [
             RoomStats(room, counted[room], newest.seq, newest.at)
-            for room, newest in sorted(known.items())
+            for room, newest in rooms.items()
             if room in counted
         ]
 

@@ -7,9 +7,11 @@ those that are empty for longest are forgotten, and a watermark stands for them.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import takewhile
+from itertools import islice, takewhile
 
+from roomcast.log.base import RoomSort
 from roomcast.log.mongodb.documents import Entry
+from roomcast.log.room_list import RoomList
 from roomcast.log.trimming import Trimmed, watermark
 
 NOTHING = Trimmed(0, 0, 0)
@@ -21,6 +23,9 @@ class Rooms:
     def __init__(self, known: Iterable[tuple[str, Trimmed]], forgotten: Trimmed, empty_rooms: int) -> None:
         self._known = dict(sorted(known, key=lambda row: row[1].seq))
         """In the order of their newest."""
+        self._listed = RoomList()
+        for room, newest in self._known.items():
+            self._listed.note(room, newest.seq)
         self._empty_rooms = empty_rooms
         self.forgotten = forgotten
         """What must be taken for a room that is not known."""
@@ -34,6 +39,7 @@ class Rooms:
         for message, before in zip(entry.messages, entry.before, strict=True):
             self._known.pop(message.room, None)
             self._known[message.room] = Trimmed(message.seq, message.stored_at, before.lost + 1)
+            self._listed.note(message.room, message.seq)
             self._changed.add(message.room)
 
     def forget(self, trimmed: int) -> bool:
@@ -41,6 +47,7 @@ class Rooms:
         empty = list(takewhile(lambda row: row[1].seq <= trimmed, self._known.items()))
         for room, newest in empty[: max(0, len(empty) - self._empty_rooms)]:
             del self._known[room]
+            self._listed.drop(room)
             self._changed.discard(room)
             self.forgotten = watermark(newest.seq, newest.at)
         return len(empty) > self._empty_rooms
@@ -48,11 +55,18 @@ class Rooms:
     def lose(self, trimmed: int, at: int) -> None:
         """All up to here is trimmed, and some of it was never seen: any room may have had a message there."""
         self._known.clear()
+        self._listed.clear()
         self._changed.clear()
         self.forgotten = watermark(trimmed, at)
 
-    def with_messages(self, trimmed: int) -> dict[str, Trimmed]:
-        return {room: newest for room, newest in self._known.items() if newest.seq > trimmed}
+    def page(
+        self, prefix: str, sort: RoomSort, after: str | int | None, limit: int, trimmed: int
+    ) -> dict[str, Trimmed]:
+        """The first of the rooms that have messages newer than `trimmed`, in that order."""
+        listed = ((room, self._known[room]) for room in self._listed.walk(prefix, sort, after))
+        if sort == "newest":
+            listed = takewhile(lambda row: row[1].seq > trimmed, listed)  # type: ignore[assignment]
+        return dict(islice((row for row in listed if row[1].seq > trimmed), limit))
 
     def changed(self) -> dict[str, Trimmed]:
         """The rooms to be written down."""

@@ -29,6 +29,8 @@ class State(NamedTuple):
     counted: int
     """Every room with a message up to here is written down, or forgotten."""
     forgotten: Trimmed
+    timed_after: int = 0
+    """Times begin anew after this message: the clock was wrong before, maybe."""
 
 
 async def load(store: Store) -> State:
@@ -46,10 +48,14 @@ async def look(store: Store) -> State:
     return await load(store) if found is None else _state(found)
 
 
-async def begin_epoch(store: Store, before: str, counted: int) -> State:
-    """A new epoch after `before`, unless another process was faster; the rooms are forgotten with the old one."""
+async def begin_epoch(store: Store, before: str, counted: int, timed_after: int) -> State:
+    """A new epoch after `before`, unless another process was faster; the rooms are forgotten with the old one.
+    Times begin anew after the message `timed_after`; with 0 they go on."""
     # A gap is told to everybody who comes with an id of the old epoch, so nothing is to be known of that.
-    fresh = {"epoch": new_epoch(), **int64({"counted": counted, "forgotten": 0, "forgotten_at": 0})}
+    fresh = {
+        "epoch": new_epoch(),
+        **int64({"counted": counted, "forgotten": 0, "forgotten_at": 0, "timed_after": timed_after}),
+    }
     await store.beside.update_one({"_id": _LOG, "epoch": before}, {"$set": fresh})
     await store.beside.delete_many({"room": {"$exists": True}, "newest": {"$gt": counted}})
     return await look(store)
@@ -83,4 +89,4 @@ def _update(room: str, newest: Trimmed) -> UpdateOne:
 
 def _state(found: Any) -> State:
     forgotten = watermark(int(found["forgotten"]), int(found["forgotten_at"]))
-    return State(found["epoch"], int(found["counted"]), forgotten)
+    return State(found["epoch"], int(found["counted"]), forgotten, int(found.get("timed_after", 0)))

@@ -108,10 +108,11 @@ class Follower:
         # Where another process has seen the fork as well, and was faster, its epoch is ours.
         forked = self._forked and state.epoch == self.epoch
         if new_epoch or forked or state.counted > (latest.last if latest else 0):
-            state = await mongodb_state.begin_epoch(self._store, state.epoch, trimmed)
+            timed_after = latest.last if new_epoch and latest else 0
+            state = await mongodb_state.begin_epoch(self._store, state.epoch, trimmed, timed_after)
             _log.warning("the log goes on under the new epoch %s", state.epoch)
         rooms = Rooms(await mongodb_state.load_rooms(self._store), state.forgotten, self._empty_rooms)
-        self._view = View(self._feed, rooms, self.mine, state.counted)
+        self._view = View(self._feed, rooms, self.mine, state.counted, state.timed_after)
         self._counted = 0
         await self.catch_up()
         self._view.trim(trimmed)

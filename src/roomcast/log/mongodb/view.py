@@ -37,16 +37,25 @@ class Fork(Exception):
 class View:
     """Where this process stands."""
 
-    def __init__(self, feed: Consumers, rooms: Rooms, mine: dict[int, Entry | None], position: int) -> None:
+    def __init__(
+        self, feed: Consumers, rooms: Rooms, mine: dict[int, Entry | None], position: int, timed_after: int = 0
+    ) -> None:
         self.rooms = rooms
         self.seen = Seen(position, position)
         self.trimmed = 0
         """How far the collection is trimmed."""
+        self.timed_after = timed_after
+        """Times began anew after this message: somebody asked for a new epoch then."""
         self.abandoned = False
         """Whether another view has taken its place."""
         self._mine = mine
         """By nonce, the writes whose fate is not known; filled in with what is found in the log."""
         self._feed = feed
+
+    @property
+    def retained_at(self) -> int:
+        """When the newest retained message was stored, as times go; 0 where they begin anew."""
+        return self.seen.stored_at if self.seen.last > max(self.trimmed, self.timed_after) else 0
 
     @property
     def newest(self) -> int:

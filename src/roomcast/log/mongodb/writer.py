@@ -24,6 +24,7 @@ from pymongo.errors import BulkWriteError, PyMongoError
 
 from roomcast.log.append_queue import Answer, Pending, Queue, Request
 from roomcast.log.base import Appended, Idempotency
+from roomcast.log.clock import Clock
 from roomcast.log.mongodb.chain import Chain, out_of_place
 from roomcast.log.mongodb.documents import Entry, key_of, nonce, to_document
 from roomcast.log.mongodb.errors import unavailable
@@ -32,7 +33,7 @@ from roomcast.log.mongodb.reader import BATCH, Reader
 from roomcast.log.mongodb.tail import Follower
 from roomcast.log.mongodb.ticket_lock import TicketLock
 from roomcast.log.mongodb.view import Fork, Seen, View
-from roomcast.log.sequencer import Kept, Sequencer, now
+from roomcast.log.sequencer import Kept, Sequencer
 from roomcast.model.errors import LogUnavailable, RoomcastError, TooLarge
 from roomcast.model.message import Draft
 
@@ -73,6 +74,7 @@ class Writer:
         self._sent: tuple[Seen, Sequence[Entry]] | None = None
         """What was written last, and after what, until it is proven that it has its place."""
         self._collisions = 0
+        self._clock = Clock()
         self.unwritable = ""
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._refuse_overdue())]
 
@@ -191,7 +193,7 @@ class Writer:
         numbering = Sequencer(
             self._follower.retention,
             view.newest,
-            now(view.seen.stored_at),
+            self._clock.now(view.retained_at),
             lambda room: view.rooms.newest_of(room).seq,
             {key: Kept(e.digest, e.first, len(e.messages)) for key, e in entries.items()},
             lambda kept: next(e.messages for e in entries.values() if e.first == kept.first),

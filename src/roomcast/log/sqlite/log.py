@@ -13,13 +13,15 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 import apsw
+import msgspec
 
 from roomcast.log.append_queue import Request
-from roomcast.log.base import Appended, Batch, Bounds, Idempotency, Page, RoomStats, Start
+from roomcast.log.base import Appended, Batch, Bounds, Idempotency, Page, RoomSort, RoomStats, Start
 from roomcast.log.consumers import Consumers
 from roomcast.log.sqlite.errors import unavailable
 from roomcast.log.sqlite.group_commit import GroupCommit
 from roomcast.log.sqlite.opening import Opened, open_database
+from roomcast.log.sqlite.queries import NO_END
 from roomcast.log.sqlite.reader import Reader
 from roomcast.log.sqlite.worker import Worker
 from roomcast.log.sqlite.writer import Writer
@@ -60,7 +62,7 @@ class SqliteLog:
         self._lock = opened.lock
         self._reader = Reader(opened.reader)
         self._reader_thread = ThreadPoolExecutor(1, "roomcast-log-reader")
-        self._writer = Writer(opened.writer, opened.files, opened.state, retention, empty_rooms)
+        self._writer = Writer(opened.writer, opened.files, opened.state, opened.clock, retention, empty_rooms)
         self._worker = Worker("roomcast-log-writer")
         self._feed = Consumers(opened.state.newest, opened.state.trimmed, self._fetch, self._delivered)
         self._commits = GroupCommit(self._writer, self._worker, self._feed, opened.state, retention)
@@ -92,8 +94,17 @@ class SqliteLog:
     async def bounds(self) -> Bounds:
         return await self._read(self._reader.bounds)
 
-    async def rooms(self) -> Sequence[RoomStats]:
-        return await self._read(self._reader.rooms)
+    async def rooms(self, prefix: str, sort: RoomSort, after: str | int | None, limit: int) -> Sequence[RoomStats]:
+        if sort == "name":
+            name = None if after is None else str(after)
+            return await self._read(self._reader.rooms_by_name, prefix, name, limit)
+        found: list[RoomStats] = []
+        before = NO_END if after is None else int(after)
+        # In pieces, each short: other reads come in between where few of many rooms have the prefix.
+        while len(found) < limit and before:
+            rooms, before = await self._read(self._reader.rooms_by_newest, prefix, before, limit - len(found))
+            found += rooms
+        return found
 
     async def close(self) -> None:
         if self._closing is None:
@@ -132,6 +143,8 @@ class SqliteLog:
             return await self._call(read, *args, **kwargs)
         except apsw.Error as error:
             raise unavailable(error) from error
+        except (msgspec.DecodeError, ValueError) as error:  # a page of another table stands in the place of one
+            raise unavailable(apsw.CorruptError(str(error))) from error
 
     async def _call(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         loop = asyncio.get_running_loop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from collections.abc import Sequence
@@ -10,13 +11,17 @@ from typing import Any, NamedTuple
 
 import apsw
 
+from roomcast.log.clock import Clock
 from roomcast.log.sqlite.errors import unusable
 from roomcast.log.sqlite.files import Files
 from roomcast.log.sqlite.lock import Lock
 from roomcast.log.sqlite.queries import QUERIES, SCHEMA
 from roomcast.log.sqlite.state import State
+from roomcast.log.sqlite.times import begin_times
+from roomcast.log.sqlite.whole import check_database
 from roomcast.model.errors import LogUnusable
 from roomcast.model.message import new_epoch as fresh_epoch
+from roomcast.model.message import rfc3339
 from roomcast.model.settings import SYNCHRONOUS
 
 APPLICATION_ID = int.from_bytes(b"room", "big")
@@ -33,6 +38,9 @@ NEW_FILE_MODE = 0o600
 """Messages are for those whom the server gives them to, and not for every user of the machine."""
 
 
+_log = logging.getLogger("roomcast.log")
+
+
 class Opened(NamedTuple):
     """A database that is ours now."""
 
@@ -42,6 +50,7 @@ class Opened(NamedTuple):
     files: Files
     epoch: str
     state: State
+    clock: Clock
 
 
 def open_database(path: str, *, new_epoch: bool, synchronous: str) -> Opened:
@@ -57,6 +66,8 @@ def open_database(path: str, *, new_epoch: bool, synchronous: str) -> Opened:
             writer = apsw.Connection(real)
             undo.callback(writer.close)
             epoch, state = _take_over(writer, real, anew=new_epoch, synchronous=synchronous)
+            clock = Clock()
+            clock.now(state.retained_at)  # which says so where it is behind
             reader = apsw.Connection(real, flags=apsw.SQLITE_OPEN_READONLY)
             undo.callback(reader.close)
             _prepare(reader)
@@ -64,7 +75,7 @@ def open_database(path: str, *, new_epoch: bool, synchronous: str) -> Opened:
         except (apsw.Error, OSError) as error:
             raise unusable(real, error) from error
         undo.pop_all()
-    return Opened(writer, reader, lock, files, epoch, state)
+    return Opened(writer, reader, lock, files, epoch, state, clock)
 
 
 def _check_path(real: str) -> None:
@@ -103,8 +114,13 @@ def _take_over(connection: apsw.Connection, real: str, *, anew: bool, synchronou
     connection.wal_autocheckpoint(CHECKPOINT_PAGES)
     connection.pragma("journal_size_limit", WAL_BYTES)
     _migrate(connection, version)
-    state = _check(connection)
-    epoch = _begin_life(connection, anew=anew, synchronous=synchronous)
+    connection.execute(QUERIES["make_rooms_newest"])
+    check_database(connection)
+    with connection:
+        if anew:
+            _take_back_times(connection)
+        epoch = _begin_life(connection, anew=anew, synchronous=synchronous)
+    state = State(*_row(connection, "load_state"))
     connection.pragma("synchronous", synchronous)
     connection.execute(f"{QUERIES['make_step']}; {QUERIES['make_forget']}")
     return epoch, state
@@ -140,16 +156,11 @@ def _migrate(connection: apsw.Connection, version: int) -> None:
         )
 
 
-def _check(connection: apsw.Connection) -> State:
-    """The log as it is, if what was written together is there together. A whole check would read every page,
-    and take a second for each 100 MB or so."""
-    state = State(*_row(connection, "load_state"))
-    first, last, _, _, messages, size = _row(connection, "check")
-    retained = state.newest - state.trimmed
-    ends = (state.trimmed + 1, state.newest) if retained else (None, None)
-    if (first, last, messages, size) != (*ends, retained, state.bytes):
-        raise apsw.CorruptError("its tables contradict each other")
-    return state
+def _take_back_times(connection: apsw.Connection) -> None:
+    """A new epoch is also for a log whose clock was ahead once: else messages would carry that time for ever."""
+    now = Clock().now(0)
+    if count := begin_times(connection, now):
+        _log.warning("%d messages were from the future: they are from %s now.", count, rfc3339(now))
 
 
 def _begin_life(connection: apsw.Connection, *, anew: bool, synchronous: str) -> str:

@@ -56,4 +56,4 @@ def unpack(heads: str, bodies: bytes | None) -> list[Message]:
 
 QUERIES = _load()
 
-QUERIES["page_of_all"] = QUERIES["page"].format(picked=QUERIES["pick_range"])
+QUERIES["page_of_all"] = QUERIES["page"].format(picked=QUERIES["pick_range"], chosen="true")

@@ -14,17 +14,23 @@ import apsw
 import msgspec
 
 from roomcast.log.base import Bounds, Page, RoomStats, Start
+from roomcast.log.room_list import prefix_end
 from roomcast.log.sqlite.queries import NO_END, QUERIES, to_json, unpack
+from roomcast.log.sqlite.state import State
+from roomcast.log.sqlite.whole import check_dense, check_rooms
 from roomcast.log.trimming import Trimmed, losses_between, losses_since, watermark
 from roomcast.model.message import Message
 
 PAGE_BYTES = 256 * 1024
 FETCH_BYTES = 1024 * 1024
 FETCH_MESSAGES = 2_000
+WALK_ROOMS = 5_000
+"""How many rooms are looked at in one read for those with a prefix: 1 ms."""
 _ARMS = (1, 4, 16, 64, 256)
 """How many rooms a statement is made for: few sizes, so that each is compiled once."""
 
-_rows_of_four = msgspec.json.Decoder(list[tuple[str, int, int, int]])
+_stats_rows = msgspec.json.Decoder(list[tuple[str, int, int, int]])
+_rooms = msgspec.json.Decoder(list[tuple[str, int, int, int, int]])
 
 
 class Reader:
@@ -41,20 +47,31 @@ class Reader:
         messages = unpack(heads, bodies)
         cut = len(messages) >= limit or len(bodies or b"") >= PAGE_BYTES
         end = newest if before is None else min(newest, max(after, before - 1))
-        losses = losses_between(rooms, _by_room(trimmed), watermark(forgotten, forgotten_at), after, before)
+        known = _rooms.decode(trimmed)
+        ends = {} if cut else {room: seq for room, *_, seq in known if seq <= end}
+        check_rooms(messages, {room: seq for room, seq, *_ in known}, ends, after)
+        losses = losses_between(rooms, _by_room(known), watermark(forgotten, forgotten_at), after, before)
         return Page(messages, messages[-1].seq if cut and messages else end, losses)
 
     def fetch(self, after: int) -> Sequence[Message]:
         """The first messages of the whole log after a position."""
-        return unpack(
-            *self._row(
-                QUERIES["page_of_all"], {"after": after, "limit": FETCH_MESSAGES, "most_bytes": FETCH_BYTES}
-            )
-        )
+        parameters = {"after": after, "before": NO_END, "limit": FETCH_MESSAGES, "most_bytes": FETCH_BYTES}
+        newest = self._state().newest
+        messages = unpack(*self._row(QUERIES["page_of_all"], parameters))
+        first = max(after, self._state().trimmed) + 1  # it may be trimmed further by now, and no less
+        if messages:
+            check_dense(messages, min(first, messages[0].seq))
+        elif first <= newest:
+            raise apsw.CorruptError(f"message {first} is missing")
+        return messages
 
     def get(self, seq: int) -> Message | None:
-        found = unpack(*self._row(QUERIES["page_of_all"], {"after": seq - 1, "limit": 1, "most_bytes": NO_END}))
-        return found[0] if found and found[0].seq == seq else None
+        parameters = {"after": seq - 1, "before": seq + 1, "limit": 1, "most_bytes": NO_END}
+        state = self._state()
+        found = unpack(*self._row(QUERIES["page_of_all"], parameters))
+        if not found and self._state().trimmed < seq <= state.newest:
+            raise apsw.CorruptError(f"message {seq} is missing")
+        return found[0] if found else None
 
     def seek_newest(self, rooms: frozenset[str], count: int, before: int | None) -> int:
         parameters = {"after": 0, "before": NO_END if before is None else before, "limit": count}
@@ -67,18 +84,29 @@ class Reader:
             _SEEK_TIME, {"since": since, "rooms": to_json(sorted(rooms))}
         )
         unknown = watermark(forgotten, forgotten_at)
-        return Start(position, losses_since(rooms, _by_room(trimmed), unknown, since))
+        return Start(position, losses_since(rooms, _by_room(_rooms.decode(trimmed)), unknown, since))
 
     def bounds(self) -> Bounds:
-        newest, _, trimmed, size, _, _ = self._row(QUERIES["load_state"])
-        return Bounds(trimmed, newest, size)
+        state = self._state()
+        return Bounds(state.trimmed, state.newest, state.bytes)
 
-    def rooms(self) -> Sequence[RoomStats]:
-        [rooms] = self._row(QUERIES["load_rooms"])
-        return [RoomStats(*room) for room in _rows_of_four.decode(rooms)]
+    def rooms_by_name(self, prefix: str, after: str | None, limit: int) -> Sequence[RoomStats]:
+        # In no name there is a control character, so nothing lies between.
+        first = prefix if after is None else max(prefix, f"{after}\0")
+        [rooms] = self._row(QUERIES["rooms_by_name"], {"first": first, "end": _end(prefix), "limit": limit})
+        return _stats(rooms)
+
+    def rooms_by_newest(self, prefix: str, before: int, limit: int) -> tuple[Sequence[RoomStats], int]:
+        """Also before which message to go on; 0 where there are no more."""
+        parameters = {"before": before, "limit": limit, "most": WALK_ROOMS if prefix else limit}
+        reached, rooms = self._row(QUERIES["rooms_by_newest"], parameters | {"first": prefix, "end": _end(prefix)})
+        return _stats(rooms), reached
 
     def close(self) -> None:
         self._connection.close()
+
+    def _state(self) -> State:
+        return State(*self._row(QUERIES["load_state"]))
 
     def _row(self, statement: str, parameters: dict[str, Any] | None = None) -> Any:
         # The list steps past the row: a statement left standing there holds its moment open.
@@ -92,7 +120,7 @@ _SEEK_TIME = QUERIES["seek_time"].format(trimmed=QUERIES["trimmed"])
 @cache
 def _page_of_rooms(size: int) -> str:
     picked = QUERIES["pick_rooms"].format(arms=_arms(size))
-    page = QUERIES["page"].format(picked=picked)
+    page = QUERIES["page"].format(picked=picked, chosen="room IN (SELECT value FROM json_each(:rooms))")
     return QUERIES["read_page"].format(trimmed=QUERIES["trimmed"], page=page)
 
 
@@ -116,5 +144,15 @@ def _names(rooms: frozenset[str]) -> dict[str, Any]:
     return names | {"rooms": to_json(sorted(rooms))}
 
 
-def _by_room(trimmed: str) -> dict[str, Trimmed]:
-    return {room: Trimmed(*fields) for room, *fields in _rows_of_four.decode(trimmed)}
+def _end(prefix: str) -> str | bytes:
+    """Where the names with a prefix end. Every text is less than a blob."""
+    end = prefix_end(prefix)
+    return b"" if end is None else end
+
+
+def _stats(rooms: str) -> Sequence[RoomStats]:
+    return [RoomStats(*room) for room in _stats_rows.decode(rooms)]
+
+
+def _by_room(known: Sequence[tuple[str, int, int, int, int]]) -> dict[str, Trimmed]:
+    return {room: Trimmed(*fields) for room, *fields, _ in known}

@@ -19,6 +19,11 @@ class State(NamedTuple):
     """No message of a room that is not remembered was newer."""
     forgotten_at: int
 
+    @property
+    def retained_at(self) -> int:
+        """When the newest retained message was stored; 0 where none is retained."""
+        return self.newest_at if self.newest > self.trimmed else 0
+
     def over(self, retention: Retention) -> bool:
         """Whether there is anything to trim."""
         return self.newest - self.trimmed > retention.max_messages or self.bytes > retention.max_bytes

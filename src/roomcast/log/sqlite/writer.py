@@ -21,10 +21,12 @@ import msgspec
 
 from roomcast.log.append_queue import Answer, Request
 from roomcast.log.base import Idempotency
-from roomcast.log.sequencer import Kept, Key, NewKey, Sequencer, now
+from roomcast.log.clock import Clock
+from roomcast.log.sequencer import Kept, Key, NewKey, Sequencer
 from roomcast.log.sqlite.files import Files
 from roomcast.log.sqlite.queries import NO_END, QUERIES, pack, to_json, unpack
 from roomcast.log.sqlite.state import State
+from roomcast.log.sqlite.times import begin_times
 from roomcast.log.sqlite.write_cache import WriteCache
 from roomcast.model.errors import LogUnavailable, RoomcastError
 from roomcast.model.message import Message
@@ -55,7 +57,13 @@ class Writer:
     """The log's one writer."""
 
     def __init__(
-        self, connection: apsw.Connection, files: Files, state: State, retention: Retention, empty_rooms: int
+        self,
+        connection: apsw.Connection,
+        files: Files,
+        state: State,
+        clock: Clock,
+        retention: Retention,
+        empty_rooms: int,
     ) -> None:
         self._connection = connection
         self._files = files
@@ -63,6 +71,7 @@ class Writer:
         """When its files are to be looked after again."""
         self._retention = retention
         self._empty_rooms = empty_rooms
+        self._clock = clock
         self._known = WriteCache(self._row, state)
         self._maybe_empty = 2 * empty_rooms + 1
         """How many rooms may be empty: as counted last (so many at first that they are counted soon), and one
@@ -72,6 +81,7 @@ class Writer:
         """Stores a group of appends, and trims, not beyond `floor`."""
         self._look()
         self._forget()
+        self._begin_times()
         before = self._known.state
         numbering = self._number(requests, before)
         answers = [_answer(numbering, request) for request in requests]
@@ -111,7 +121,7 @@ class Writer:
         return Sequencer(
             self._retention,
             state.newest,
-            now(state.newest_at),
+            self._clock.now(state.retained_at),
             lambda room: newest.get(room, state.forgotten),
             self._load_keys([request.idempotency for request in requests if request.idempotency]),
             self._load_messages,
@@ -166,6 +176,13 @@ class Writer:
                 self._maybe_empty -= count
                 self._known.forget()
 
+    def _begin_times(self) -> None:
+        """Where the clock was ahead once, and all from then is trimmed, nothing stays behind from the future."""
+        state = self._known.state
+        if state.newest == state.trimmed and state.newest_at > (now := self._clock.now(0)):
+            begin_times(self._connection, now)
+            self._known.forget()
+
     def _load_keys(self, asked: Sequence[Idempotency]) -> dict[Key, Kept]:
         if not asked:
             return {}
@@ -174,7 +191,12 @@ class Writer:
         return {(scope, key): Kept(bytes.fromhex(digest), *rest) for scope, key, digest, *rest in rows}
 
     def _load_messages(self, kept: Kept) -> Sequence[Message]:
-        parameters = {"after": kept.first - 1, "limit": kept.size, "most_bytes": NO_END}
+        parameters = {
+            "after": kept.first - 1,
+            "before": kept.first + kept.size,
+            "limit": kept.size,
+            "most_bytes": NO_END,
+        }
         return unpack(*self._row("page_of_all", parameters))
 
     def _run(self, name: str, parameters: dict[str, Any] | None = None) -> None:

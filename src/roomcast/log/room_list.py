@@ -1,0 +1,71 @@
+"""The rooms in both orders in which they are listed, for backends that know their rooms in memory. No I/O.
+
+Each note costs the same however many rooms there are; but for a new name, which moves the pointers behind it (the
+C library's memmove: 20 µs for 100,000 rooms).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterator
+from itertools import dropwhile
+from sys import maxunicode
+
+from roomcast.log.base import RoomSort
+
+
+class RoomList:
+    """Rooms with the seq of their newest message."""
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+        """Sorted by code points."""
+        self._newest: dict[str, int] = {}
+        """In the order of their newest: a room with a new message is put behind all others."""
+
+    def note(self, room: str, seq: int) -> None:
+        """The room has a new message: `seq`, newer than all before."""
+        if self._newest.pop(room, None) is None:
+            insort(self._names, room)
+        self._newest[room] = seq
+
+    def drop(self, room: str) -> None:
+        """The room is listed no longer."""
+        if self._newest.pop(room, None) is not None:
+            del self._names[bisect_left(self._names, room)]
+
+    def clear(self) -> None:
+        self._names.clear()
+        self._newest.clear()
+
+    def walk(self, prefix: str, sort: RoomSort, after: str | int | None) -> Iterator[str]:
+        """The rooms whose names begin with `prefix`: by name those behind `after`, a name; or the newest first,
+        those before `after`, a seq. Nothing may be noted meanwhile."""
+        if sort == "name":
+            return self._by_name(prefix, None if after is None else str(after))
+        return self._by_newest(prefix, None if after is None else int(after))
+
+    def _by_name(self, prefix: str, after: str | None) -> Iterator[str]:
+        start = bisect_left(self._names, prefix)
+        if after is not None:
+            start = max(start, bisect_right(self._names, after))
+        end = prefix_end(prefix)
+        stop = len(self._names) if end is None else bisect_left(self._names, end)
+        return (self._names[index] for index in range(start, stop))
+
+    def _by_newest(self, prefix: str, before: int | None) -> Iterator[str]:
+        rooms = reversed(self._newest.items())
+        if before is not None:
+            rooms = dropwhile(lambda item: item[1] >= before, rooms)
+        return (room for room, _ in rooms if room.startswith(prefix))
+
+
+def prefix_end(prefix: str) -> str | None:
+    """The first string behind all that begin with `prefix`, by code points; None where there is none."""
+    kept = prefix.rstrip(chr(maxunicode))
+    return kept[:-1] + _next(kept[-1]) if kept else None
+
+
+def _next(character: str) -> str:
+    # Surrogates are no characters of their own, and UTF-8 has none.
+    return chr(0xE000) if character == "\ud7ff" else chr(ord(character) + 1)
