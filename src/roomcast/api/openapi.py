@@ -8,7 +8,8 @@ import msgspec
 
 from roomcast.api.query import MAX_LIMIT, MAX_ROOMS
 from roomcast.http import page
-from roomcast.model.draft import MAX_BATCH, Publication, RoomName
+from roomcast.model.draft import MAX_BATCH
+from roomcast.model.fields import Publication, RoomName
 from roomcast.version import __version__
 
 Json = dict[str, Any]

@@ -13,8 +13,9 @@ from functools import lru_cache
 from typing import NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
-from roomcast.model.draft import check, near_miss
 from roomcast.model.errors import Fault, Invalid, NotAcceptable
+from roomcast.model.fields import check
+from roomcast.model.near_miss import near_miss
 
 T = TypeVar("T")
 
