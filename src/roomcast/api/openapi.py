@@ -151,7 +151,8 @@ def _follow() -> Json:
                 "schema": {"type": "array", "minItems": 1, "maxItems": MAX_ROOMS, "items": _type(RoomName)},
             },
             _header("Last-Event-ID", "Resume after this id; what a browser's EventSource sends by itself."),
-            _query("last_event_id", {"type": "string"}, "The same, for clients that cannot set headers."),
+            _query("last_event_id", {"type": "string"}, "The same, for clients that cannot set headers; "
+                   "lastEventId and Last-Event-ID, as polyfills add them, win over it."),
             _query("after", {"type": "string"}, "The same, as pages name it."),
             _query("since", {"anyOf": [_DURATION, _TIME]}, "Start with the first message stored at "
                    "or after this RFC 3339 time, or so long ago. Not together with replay."),
