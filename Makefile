@@ -2,10 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# One lock for all systems and Pythons: what is for some of them only has a marker. It names no index.
+LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url \
+	--custom-compile-command 'make lock' pyproject.toml requirements/build.in
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint soak bench micro instructions picture terminal clean
+.PHONY: help run test lint lock soak bench micro instructions picture terminal clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -23,6 +26,12 @@ lint: $(VENV)/.dev ## Check style, types and which module imports which
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# First what the tests run with; then the others, held to the same versions where they share some.
+lock: $(VENV)/.dev ## Choose anew, to the version and the hash, what run, test and bench install
+	$(LOCK) --extra dev --output-file requirements/dev.txt
+	$(LOCK) --constraints requirements/dev.txt --output-file requirements/run.txt
+	$(LOCK) --constraints requirements/dev.txt --extra bench --output-file requirements/bench.txt
 
 soak: $(VENV)/.dev ## 2,000 followers that come and go for 20 minutes; what grows is a leak. ARGS=--minutes=5
 	$(BIN)/python -m tests.hardening.soak $(ARGS)
@@ -50,14 +59,8 @@ clean: ## Remove what the other commands made
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.run: pyproject.toml $(VENV)/bin/pip
-	$(BIN)/pip install --quiet --editable .
+# The lock brings setuptools as well, so that building takes nothing that has no hash.
+$(VENV)/.run $(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: requirements/%.txt pyproject.toml $(VENV)/bin/pip
+	$(BIN)/pip install --quiet --require-hashes --requirement $<
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
-
-$(VENV)/.bench: pyproject.toml $(VENV)/bin/pip
-	$(BIN)/pip install --quiet --editable '.[bench]'
-	@touch $@ $(VENV)/.run
-
-$(VENV)/.dev: pyproject.toml $(VENV)/bin/pip
-	$(BIN)/pip install --quiet --editable '.[dev]'
-	@touch $@ $(VENV)/.run

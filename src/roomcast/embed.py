@@ -72,7 +72,9 @@ class Embedded:
             fields["data"] = data
         key = None if idempotency_key is None else checked_key(idempotency_key)
         began = time.perf_counter()
-        appending, batch = submit(engine, Envelope(draft.parse_json, b"call"), _encoded(fields), key)
+        appending, batch = submit(
+            engine, Envelope(draft.parse_json, draft.json_steps, b"call"), _encoded(fields), key
+        )
         await appending
         return dict(msgspec.json.decode(stored(engine, batch, began, appending)[2]))
 

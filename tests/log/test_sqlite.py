@@ -736,7 +736,7 @@ async def test_the_reader_cannot_write(log: SqliteLog) -> None:
 async def test_every_room_of_a_page_walks_its_own_index(log: SqliteLog) -> None:
     connection = log._reader._connection
     statement = "EXPLAIN QUERY PLAN " + QUERIES["pick_rooms"].format(arms=_arms(3))
-    names = {"after": 0, "before": 9, "limit": 5, "room0": "a", "room1": "b", "room2": "c"}
+    names: dict[str, int | str] = {"after": 0, "before": 9, "limit": 5, "room0": "a", "room1": "b", "room2": "c"}
     plan = [row[3] for row in await log._call(lambda: list(connection.execute(statement, names)))]
     walks = [step for step in plan if "messages" in step]
     assert walks == ["SEARCH messages USING COVERING INDEX messages_room (room=? AND rowid>? AND rowid<?)"] * 3

@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from typing import NamedTuple
 
 from roomcast.api import history
-from roomcast.api.query import FORMATS, PAGE, After, Query, preferred, query
+from roomcast.api.query import FORMATS, PAGE, After, Query, preferred, query, refuse_lists
 from roomcast.api.request import Answer, Fields, Head, Outcome, Request, Streaming
 from roomcast.api.start import from_window, locate
 from roomcast.delivery.engine import Engine
@@ -44,6 +44,7 @@ def follow(engine: Engine, request: Request, asked: Following) -> Outcome | Awai
     content_type, query = asked
     if last_event_id := request.values.get(b"last-event-id", b"").strip(b" \t"):
         query = query._replace(origin=After(last_event_id.decode(errors="replace")))
+    refuse_lists(query.rooms, engine.hub.holds)
     if content_type == PAGE:
         return history.page(engine, request, query)
     if request.head.method == "HEAD":

@@ -8,7 +8,9 @@ from typing import Any
 import msgspec
 
 from roomcast.api.query import MAX_LIMIT, MAX_ROOMS
-from roomcast.model.draft import MAX_BATCH, Publication, RoomName
+from roomcast.log.base import ROOMS_PAGE
+from roomcast.model.draft import MAX_BATCH
+from roomcast.model.fields import Publication, RoomName
 from roomcast.version import __version__
 
 Json = dict[str, Any]
@@ -150,7 +152,8 @@ def _follow() -> Json:
                 "schema": {"type": "array", "minItems": 1, "maxItems": MAX_ROOMS, "items": _type(RoomName)},
             },
             _header("Last-Event-ID", "Resume after this id; what a browser's EventSource sends by itself."),
-            _query("last_event_id", {"type": "string"}, "The same, for clients that cannot set headers."),
+            _query("last_event_id", {"type": "string"}, "The same, for clients that cannot set headers; "
+                   "lastEventId and Last-Event-ID, as polyfills add them, win over it."),
             _query("after", {"type": "string"}, "The same, as pages name it."),
             _query("since", {"anyOf": [_DURATION, _TIME]}, "Start with the first message stored at "
                    "or after this RFC 3339 time, or so long ago. Not together with replay."),
@@ -215,7 +218,7 @@ def _others(page_files: Sequence[str]) -> dict[str, Json]:
     text = {"type": "string"}
     not_ready = {"503": {"description": "Not now.", "content": {"application/json": {"schema": status}}}}
     return {
-        "/rooms": _get("rooms", "The rooms.", _ok("application/json", rooms), 503),
+        "/rooms": _rooms(rooms),
         "/healthz": _get("healthz", "Whether the process answers.", _ok("application/json", status)),
         "/readyz": _get("readyz", "Whether the log answers and the tail is current.",
                         {**_ok("application/json", ready), **not_ready}),
@@ -230,6 +233,26 @@ def _others(page_files: Sequence[str]) -> dict[str, Json]:
             ],
         },
     }  # fmt: skip
+
+
+def _rooms(schema: Json) -> Json:
+    page = _ok("application/json", schema)
+    page["200"]["headers"] = {"Link": {"schema": {"type": "string"}, "description": "RFC 8288: next."}}
+    return {
+        **_get("rooms", "The rooms that hold messages or are followed, in pages.", page, 422, 503),
+        "parameters": [
+            _query("prefix", {"type": "string"}, "Only rooms whose names begin so."),
+            _query(
+                "sort", {"enum": ["name", "newest"], "default": "name"}, "By code points, or the newest first."
+            ),
+            _query("after", {"type": "string"}, "Behind this name; with sort=newest, before this id."),
+            _query(
+                "limit",
+                {"type": "integer", "minimum": 1, "maximum": ROOMS_PAGE, "default": ROOMS_PAGE},
+                "How many rooms at most.",
+            ),
+        ],
+    }
 
 
 def _get(name: str, summary: str, responses: Json, *problems: int) -> Json:

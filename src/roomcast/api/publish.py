@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
 import time
 from asyncio import Future
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import NamedTuple
 from urllib.parse import quote
@@ -18,7 +19,12 @@ from roomcast.model import draft
 from roomcast.model.errors import Fault, Invalid, UnsupportedMediaType
 from roomcast.model.message import as_json
 
-_PARSERS = {"application/json": draft.parse_json, "application/x-ndjson": draft.parse_lines}
+_PARSERS = {
+    "application/json": (draft.parse_json, draft.json_steps),
+    "application/x-ndjson": (draft.parse_lines, draft.line_steps),
+}
+_BYTES_A_TURN = 32 * 1024
+"""A larger body is parsed in steps, between which others have the loop."""
 _KEY = re.compile(r"[\x21-\x7e]{1,128}")
 _FIELDS = Fields((b"content-type", b"application/json"))
 
@@ -27,6 +33,8 @@ class Envelope(NamedTuple):
     """What the head of a publish says of its body."""
 
     parse: draft.Parser
+    steps: Callable[[bytes, int], draft.Steps]
+    """The same, in steps."""
     media_type: bytes
 
 
@@ -37,18 +45,20 @@ Stored = tuple[int, bytes, bytes]
 def envelope(head: Head) -> Envelope:
     """Raises `UnsupportedMediaType`."""
     media_type = head.text(b"content-type").partition(";")[0].strip().lower()
-    parse = _PARSERS.get(media_type)
-    if parse is None:
+    parsers = _PARSERS.get(media_type)
+    if parsers is None:
         raise UnsupportedMediaType(
             f"send the header Content-Type: {' or '.join(_PARSERS)}; it was {media_type[:100] or 'missing'}"
         )
     if head.text(b"content-encoding").lower() not in ("", "identity"):
         raise UnsupportedMediaType("send the body without a Content-Encoding")
-    return Envelope(parse, media_type.encode("latin-1"))
+    return Envelope(*parsers, media_type.encode("latin-1"))
 
 
-def publish(engine: Engine, request: Request, envelope: Envelope) -> Answer | Later:
+def publish(engine: Engine, request: Request, envelope: Envelope) -> Answer | Later | Awaitable[Answer]:
     """One message or a batch."""
+    if len(request.body) > _BYTES_A_TURN:
+        return _publish_in_steps(engine, request, envelope)
     began = time.perf_counter()
     appending, batch = submit(engine, envelope, request.body, idempotency_key(request.values))
     if appending.done():
@@ -56,14 +66,38 @@ def publish(engine: Engine, request: Request, envelope: Envelope) -> Answer | La
     return Later(appending, partial(_answer, engine, request.head.mount, batch, began))
 
 
+async def _publish_in_steps(engine: Engine, request: Request, envelope: Envelope) -> Answer:
+    began = time.perf_counter()
+    steps = envelope.steps(request.body, engine.settings.max_message)
+    parsed = await _in_turns(steps)
+    key = idempotency_key(request.values)
+    appending = engine.log.append(parsed.drafts, _idempotency(envelope, request.body, key))
+    # Not cancelled with its client: what is given to the log is stored.
+    await asyncio.wait([appending])
+    return _answer(engine, request.head.mount, parsed.batch, began, appending)
+
+
+async def _in_turns(steps: draft.Steps) -> draft.Request:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            parsed: draft.Request = done.value
+            return parsed
+        await asyncio.sleep(0)
+
+
 def submit(engine: Engine, envelope: Envelope, body: bytes, key: str | None) -> tuple[Future[Appended], bool]:
     """Gives what the body says to the log: what will come of it, and whether it is a batch. Raises what is wrong
     with the body."""
     drafts, batch = envelope.parse(body, engine.settings.max_message)
-    idempotency = None
-    if key is not None:
-        idempotency = Idempotency(key, hashlib.sha256(envelope.media_type + b"\n" + body).digest())
-    return engine.log.append(drafts, idempotency), batch
+    return engine.log.append(drafts, _idempotency(envelope, body, key)), batch
+
+
+def _idempotency(envelope: Envelope, body: bytes, key: str | None) -> Idempotency | None:
+    if key is None:
+        return None
+    return Idempotency(key, hashlib.sha256(envelope.media_type + b"\n" + body).digest())
 
 
 def stored(engine: Engine, batch: bool, began: float, appending: Future[Appended]) -> Stored:

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from roomcast.api.query import Given, near_misses, parameters
+from roomcast.api.parameters import Given, parameters, whole_number
 from roomcast.api.request import JSON, Answer, Field, Head, Request
 from roomcast.delivery.engine import Engine
 from roomcast.log.base import ROOMS_PAGE, RoomSort, RoomStats
@@ -35,14 +35,12 @@ class Listing(NamedTuple):
 
 def listing(head: Head) -> Listing:
     """Raises `Invalid`, naming each parameter."""
-    pairs = parameters(head.query)
-    faults = near_misses(pairs, PARAMETERS)
-    given = Given(pairs, faults)
+    given = Given(parameters(head.query), PARAMETERS)
     asked = Listing(
         given.once("prefix", str) or "",
         given.once("sort", _sort) or "name",
         given.once("after", str),
-        given.once("limit", _limit) or ROOMS_PAGE,
+        given.once("limit", whole_number(ROOMS_PAGE)) or ROOMS_PAGE,
     )
     given.check()
     return asked
@@ -112,12 +110,8 @@ def _seq(engine: Engine, after: str | None) -> int | None:
 
 
 def _sort(value: str) -> RoomSort:
-    if value == "name" or value == "newest":
-        return value
-    raise ValueError("must be name or newest")
-
-
-def _limit(value: str) -> int:
-    if not (value.isascii() and value.isdigit()) or len(value) > 9 or not 1 <= int(value) <= ROOMS_PAGE:
-        raise ValueError(f"must be a number from 1 to {ROOMS_PAGE}")
-    return int(value)
+    if value == "newest":
+        return "newest"
+    if value != "name":
+        raise ValueError("must be name or newest")
+    return "name"

@@ -22,7 +22,7 @@ ROUTES: Routes = {
         "POST": Route(publish.publish, publish.envelope, publish.idempotency_key, takes_body=True),
     },
     "/messages/{id}": {"GET": Route(history.message, last_segment)},
-    "/rooms": {"GET": Route(rooms.rooms)},
+    "/rooms": {"GET": Route(rooms.rooms, rooms.listing)},
     "/healthz": {"GET": Route(health.healthz)},
     "/readyz": {"GET": Route(health.readyz)},
 }

@@ -6,8 +6,8 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator
 
 LISTED_ROOMS = 10_000
-"""Followed rooms that hold nothing and are listed. A stranger can follow names without end; those beyond are counted
-where they hold messages, and not listed where they do not."""
+"""Followed rooms that hold nothing and are listed. A stranger can follow names without end; of those beyond only
+such are listed that hold messages."""
 
 
 class FollowedRooms:

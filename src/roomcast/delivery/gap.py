@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from roomcast.log.base import Loss
+from roomcast.model.json_text import one_line
 from roomcast.model.message import MessageId
 
 
@@ -21,15 +22,14 @@ class Gap(NamedTuple):
 
     def data(self, resumes_at: MessageId | None) -> bytes:
         """The gap as its reader sees it."""
-        return msgspec.json.encode(
-            {
-                "after": self.after,
-                "resumes_at": None if resumes_at is None else str(resumes_at),
-                "rooms": self.rooms,
-                "lost_at_most": self.lost_at_most,
-                "reason": self.reason,
-            }
-        )
+        told = {
+            "after": self.after,
+            "resumes_at": None if resumes_at is None else str(resumes_at),
+            "rooms": self.rooms,
+            "lost_at_most": self.lost_at_most,
+            "reason": self.reason,
+        }
+        return one_line(msgspec.json.encode(told))
 
 
 def widened(gap: Gap | None, after: str | None, losses: Sequence[Loss]) -> Gap | None:

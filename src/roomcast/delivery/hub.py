@@ -176,6 +176,11 @@ class Hub:
                 self._rooms[room].audiences.remove(audience)
                 self._forget(room)
 
+    def holds(self, room: str) -> bool:
+        """Whether the window has messages of a room."""
+        found = self._rooms.get(room)
+        return found is not None and bool(found.entries)
+
     def window(self, rooms: frozenset[str], after: int) -> Piece | None:
         """The next piece of these rooms after a position; None where the window begins later."""
         if after >= self.position:

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import msgspec
 
 from roomcast.delivery.audience import Sink
+from roomcast.delivery.followed import FollowedRooms
 from roomcast.delivery.gap import Gap, Opening, widened
 from roomcast.delivery.hub import Hub, Piece
 from roomcast.delivery.replay import Replay
@@ -196,6 +197,7 @@ class Streams:
         self.hub = hub
         self.reader = Replay(log, hub)
         self.active: set[Stream] = set()
+        self.followed = FollowedRooms()
         self.behind: set[Stream] = set()
         self.opened = 0
         self.endings: dict[str, int] = {}
@@ -208,6 +210,7 @@ class Streams:
         """A stream starts, behind as all do."""
         self.opened += 1
         self.active.add(stream)
+        self.followed.add(stream.rooms)
         self.behind.add(stream)
 
     def join(self, stream: Stream, sink: Sink) -> None:
@@ -218,7 +221,9 @@ class Streams:
     def depart(self, stream: Stream, sink: Connection, reason: str) -> None:
         """A stream ends."""
         self._closing.add(sink)
-        self.active.discard(stream)
+        if stream in self.active:
+            self.active.remove(stream)
+            self.followed.drop(stream.rooms)
         self.behind.discard(stream)
         self.hub.leave(stream.rooms, stream.wire, sink)
         self.endings[reason] = self.endings.get(reason, 0) + 1

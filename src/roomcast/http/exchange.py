@@ -114,7 +114,7 @@ class Exchange(asyncio.Protocol):
     # Answering
 
     def address(self) -> str:
-        """The address at the other end. Asked for once: the kernel's answer takes a tenth of a connection's time."""
+        """The address at the other end. Asked for once: the kernel's answer takes a tenth of a follow's time."""
         if self._address is None:
             peer = self._transport.get_extra_info("peername")
             self._address = str(peer[0]) if peer else ""

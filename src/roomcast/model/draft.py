@@ -1,85 +1,47 @@
-"""What may be published: each field's rule stands here once, and nowhere else.
+"""What may be published: a body becomes the messages to store.
 
-The rules serve three readers: msgspec checks by them, `/openapi.json` publishes them, and a refusal quotes
-their descriptions. The first pass is one typed decode in C; only what it refuses is looked at a second time,
-field by field, to name everything that is wrong at once.
+Laws:
+- Limits first. A body is measured before it is decoded, and a batch is cut into its messages no further than the
+  largest batch, so that a refusal costs no more than the bytes.
+- One typed decode in C a message. Only what it refuses is looked at a second time, by `refusal`.
+- The same answer on every Python: how deep a body may be nested is ours to say, not the interpreter's stack's.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec import UNSET, Raw
 
-from roomcast.model.errors import Fault, Invalid, Malformed, TooLarge
+from roomcast.model.errors import Fault, Invalid, TooLarge
+from roomcast.model.fields import Publication
+from roomcast.model.json_text import nested_deeper, one_line, unreadable_number
 from roomcast.model.message import Draft
+from roomcast.model.refusal import MAX_FAULTS, NEITHER, UNREADABLE, invalid, malformed, refused, unreadable
 
 MAX_BATCH = 1_000
 MAX_NESTING = 100
 """Arrays and objects inside each other in `data`. What is stored once is read by everybody who follows, and
 readers give up early: Ruby and serde at some 100 levels, PHP at 512, Python and Jackson at 1,000."""
-_MAX_FAULTS = 100
-"""Against a body that is wrong in 100,000 places: naming them all would hold up the loop for seconds."""
-_MAX_NAME = 64
-"""The longest name that is compared with known ones, and quoted."""
-_UNREADABLE = (
-    "has a number that others cannot read: beyond a double's range, or an integer of more than 4,300 digits"
+STEP = 64 * 1024
+"""Bytes of messages between two pauses: a millisecond or two where they are meant to take long."""
+_TOO_DEEP = f"it is nested deeper than {MAX_NESTING} levels"
+_SHRINKS = 6
+"""How many bytes of a body become one stored byte at most: `\\u0061` is stored as `a`."""
+_WHITE_SPACE = b" \t\r\n"
+_LINE_END = re.compile(rb"\n[ \t\r\n]*")
+
+_Batch = msgspec.defstruct(
+    "_Batch", [(f"_{n}", Raw, UNSET) for n in range(MAX_BATCH)], array_like=True, forbid_unknown_fields=True
 )
-RESERVED_TYPES = ("gap", "live", "open", "error", "message")
+"""An array of at most MAX_BATCH values, undecoded. msgspec checks a list's length when it has decoded all of it;
+here it stops at the first value too many."""
 
-# `$` also matches before a final line feed in Python, hence the look-ahead behind it; JavaScript agrees.
-_NO_CONTROLS = r"[^\x00-\x1f\x7f-\x9f]{1,128}$(?!\n)"
-
-RoomName = Annotated[
-    str,
-    Meta(
-        pattern=r"^(?!\$)" + _NO_CONTROLS,
-        description="1 to 128 characters, no control characters, not starting with $",
-    ),
-]
-UserName = Annotated[
-    str, Meta(pattern="^" + _NO_CONTROLS, description="1 to 128 characters, no control characters")
-]
-EventType = Annotated[
-    str,
-    Meta(
-        # `event: error` would fire every page's onerror; the others are the stream's own words.
-        pattern=rf"^(?!(?:{'|'.join(RESERVED_TYPES)})$)(?!roomcast\.)[^\r\n\x00]{{1,64}}$(?!\n)",
-        description="1 to 64 characters without CR, LF or NUL, none of the reserved "
-        + ", ".join(RESERVED_TYPES)
-        + ", and not starting with roomcast.",
-    ),
-]
-Text = Annotated[str, Meta(min_length=1, description="a string of at least one character")]
-
-
-class Publication(Struct, forbid_unknown_fields=True):
-    """A message as its publisher writes it. `text` may be left out where `data` is there."""
-
-    room: RoomName
-    user: UserName = "anonymous"
-    text: Text | UnsetType = UNSET
-    type: EventType | UnsetType = UNSET
-    data: Raw | UnsetType = UNSET
-
-
-_RULES: dict[str, Any] = {"room": RoomName, "user": UserName, "text": Text, "type": EventType, "data": Any}
-_EXAMPLE = '{"text": "was geht ab in buxtehude?", "room": "developers"}'
-_NEITHER = "is missing: a message has text, data, or both"
-_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
-_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_SQUARE = bytes.maketrans(b"{}", b"[]")
-_LINE_ENDS = {end.encode(): b"\\u%04x" % ord(end) for end in "\x85\u2028\u2029"}
-"""Some clients end lines at these as well (Python's str.splitlines, and so httpx): never sent as they are."""
-
+_batch = msgspec.json.Decoder(_Batch)
 _one = msgspec.json.Decoder(Publication)
-_many = msgspec.json.Decoder(list[Publication])
-_any = msgspec.json.Decoder()
 _encode = msgspec.json.Encoder().encode
 
 
@@ -91,6 +53,9 @@ class Request(NamedTuple):
     """Whether it came as an array or as lines, and is answered with an array."""
 
 
+Steps = Generator[None, None, Request]
+"""Parsing that pauses after each STEP or so, for a caller that has others to serve in between. It yields None
+at a pause and returns the request."""
 Parser = Callable[[bytes, int], Request]
 """From a body, and how many bytes a stored message may have."""
 
@@ -98,151 +63,133 @@ Parser = Callable[[bytes, int], Request]
 def parse_json(body: bytes, max_message: int) -> Request:
     """One message, or an array of 1 to 1,000. Raises `Malformed`, `Invalid`, `TooLarge` (a message's stored
     body is at most `max_message` bytes)."""
-    batch = body.lstrip(b" \t\r\n")[:1] == b"["
-    try:
-        if batch:
-            return Request(_drafts(_many.decode(body), True, max_message), True)
-        return Request([draft(_one.decode(body), max_message)], False)
-    except msgspec.ValidationError:
-        value = _decoded(body)
-        _refuse(list(value) if batch else [value], batch)
-        raise
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _malformed(error) from None
+    if _is_array(body):
+        return _finished(json_steps(body, max_message))
+    _check_utf_8(body)
+    return Request([_draft(body, max_message)], False)
 
 
 def parse_lines(body: bytes, max_message: int) -> Request:
     """NDJSON: one message a line, empty lines skipped. Raises as `parse_json` does."""
-    lines = [line for line in body.split(b"\n") if line.strip()]
-    try:
-        publications = [_one.decode(line) for line in lines]
-        return Request(_drafts(publications, True, max_message), True)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        _refuse([_decoded(line, f"/{n}") for n, line in enumerate(lines)], True)
-        raise _malformed(error) from None
+    return _finished(line_steps(body, max_message))
 
 
-def draft(publication: Publication, max_message: int, at: str = "") -> Draft:
-    """The message to store. Raises `Invalid`, `Malformed`, `TooLarge`, and as JSON does for `data`."""
-    if publication.data is not UNSET:
-        publication.data = _compact(bytes(publication.data), f"{at}/data")
-    elif publication.text is UNSET:
-        raise _invalid([Fault(f"{at}/text", _NEITHER)])
-    body = _encode(publication)
-    if not body.isascii():
-        for end, escaped in _LINE_ENDS.items():
-            body = body.replace(end, escaped)
-    if len(body) > max_message:
-        detail = f"the message takes {len(body)} bytes, more than the {max_message} that one may have"
-        raise TooLarge(detail, [Fault(at, detail)])
-    return Draft(publication.room, None if publication.type is UNSET else publication.type, body)
+def json_steps(body: bytes, max_message: int) -> Steps:
+    """`parse_json` in steps: a single message is one."""
+    if not _is_array(body):
+        return parse_json(body, max_message)
+    _check_utf_8(body)
+    drafts = yield from _drafts(_elements(body), max_message)
+    return Request(drafts, True)
 
 
-def _compact(data: bytes, at: str) -> Raw:
-    """`data` as it was written, without its white space."""
-    try:
-        _any.decode(data)  # Raw was skipped over, not checked: bad UTF-8, 1e999, lone surrogates
-    except msgspec.ValidationError:
-        raise _invalid([Fault(at, _UNREADABLE)]) from None
-    if _too_deep(data):
-        detail = f"it is nested deeper than {MAX_NESTING} levels"
-        raise Malformed(f"{at} is not JSON that everybody can read: {detail}", [Fault(at, detail)])
-    return Raw(msgspec.json.format(data, indent=-1))
+def line_steps(body: bytes, max_message: int) -> Steps:
+    """`parse_lines` in steps."""
+    _check_utf_8(body)
+    text = body.strip(_WHITE_SPACE)
+    drafts = yield from _drafts(_LINE_END.split(text, MAX_BATCH) if text else [], max_message)
+    return Request(drafts, True)
 
 
-def _too_deep(data: bytes) -> bool:
-    if data.count(b"[") + data.count(b"{") <= MAX_NESTING:
-        return False
-    brackets = _STRINGS.sub(b"", data).translate(_SQUARE, _NOT_BRACKETS)
-    for _ in range(MAX_NESTING):
-        brackets = brackets.replace(b"[]", b"")  # each time the innermost level
-    return bool(brackets)
-
-
-def check(name: str, value: object) -> str | None:
-    """What is wrong with a field's value, or None."""
-    try:
-        msgspec.convert(value, _RULES[name])
-    except msgspec.ValidationError:
-        rule = msgspec.json.schema(_RULES[name])["description"]
-        return f"must be {rule}" if isinstance(value, str) else f"must be a string: {rule}"
-    return None
-
-
-def near_miss(name: str, known: Sequence[str], cutoff: float = 0.8) -> str | None:
-    """The known name that `name` was probably meant to be, or None."""
-    plain = "".join(c for c in name[:_MAX_NAME].lower() if c.isalnum())
-    folded = {k.replace("_", ""): k for k in known}
-    found = difflib.get_close_matches(plain, folded, 1, cutoff)
-    return folded[found[0]] if found else None
-
-
-def _drafts(publications: Sequence[Publication], batch: bool, max_message: int) -> list[Draft]:
-    _check_count(publications)
-    drafts: list[Draft] = []
-    faults: list[Fault] = []
-    for n, publication in enumerate(publications):
+def _finished(steps: Steps) -> Request:
+    while True:
         try:
-            drafts.append(draft(publication, max_message, f"/{n}" if batch else ""))
+            next(steps)
+        except StopIteration as done:
+            request: Request = done.value
+            return request
+
+
+def _is_array(body: bytes) -> bool:
+    return body.lstrip(_WHITE_SPACE).startswith(b"[")
+
+
+def _check_utf_8(body: bytes) -> None:
+    """msgspec skips over `data` without looking at its characters."""
+    if not body.isascii():
+        try:
+            body.decode()
+        except UnicodeDecodeError as error:
+            raise malformed(error, body) from None
+
+
+def _elements(body: bytes) -> Sequence[bytes]:
+    """The messages of an array, undecoded, and none of those beyond the first 1,001."""
+    try:
+        batch = _batch.decode(body)
+    except msgspec.ValidationError:
+        raise _wrong_count("more") from None
+    except RecursionError:
+        raise unreadable(_TOO_DEEP) from None
+    except msgspec.DecodeError as error:
+        raise malformed(error, body) from None
+    values: Sequence[Any] = msgspec.structs.astuple(batch)
+    return [bytes(value) for value in values if value is not UNSET]
+
+
+def _drafts(messages: Sequence[bytes], max_message: int) -> Generator[None, None, Sequence[Draft]]:
+    if not 1 <= len(messages) <= MAX_BATCH:
+        raise _wrong_count("more" if messages else "none")
+    drafts: list[Draft] = []
+    wrong: list[Fault] = []
+    unrested = 0
+    for n, message in enumerate(messages):
+        try:
+            drafts.append(_draft(message, max_message, f"/{n}"))
         except Invalid as error:
-            faults += error.faults
-    if faults:
-        raise _invalid(faults)
+            wrong += error.faults
+            if len(wrong) >= MAX_FAULTS:
+                break
+        unrested += len(message)
+        if unrested >= STEP:
+            unrested = 0
+            yield
+    if wrong:
+        raise invalid(wrong[:MAX_FAULTS])
     return drafts
 
 
-def _check_count(batch: Sequence[Any]) -> None:
-    if not 1 <= len(batch) <= MAX_BATCH:
-        raise _invalid([Fault("", f"must be 1 to {MAX_BATCH} messages, these are {len(batch)}")])
+def _wrong_count(these: str) -> Invalid:
+    return invalid([Fault("", f"must be 1 to {MAX_BATCH:,} messages, these are {these}")])
 
 
-def _decoded(body: bytes, at: str = "") -> Any:
+def _draft(message: bytes, max_message: int, at: str = "") -> Draft:
+    """The message to store."""
+    _check_size(message, max_message, at)
+    if nested_deeper(message, MAX_NESTING + 1):
+        raise unreadable(_TOO_DEEP, at)
+    publication = _publication(message, at)
+    if publication.data is not UNSET:
+        publication.data = Raw(msgspec.json.format(bytes(publication.data), indent=-1))
+    elif publication.text is UNSET:
+        raise invalid([Fault(f"{at}/text", NEITHER)])
+    body = one_line(_encode(publication))
+    if len(body) > max_message:
+        raise _too_large(f"{len(body)} bytes", max_message, at)
+    # After the limit: it takes longest where there is most to look at.
+    if publication.data is not UNSET and unreadable_number(bytes(publication.data)):
+        raise invalid([Fault(f"{at}/data", UNREADABLE)])
+    return Draft(publication.room, None if publication.type is UNSET else publication.type, body)
+
+
+def _publication(message: bytes, at: str) -> Publication:
     try:
-        return _any.decode(body)
+        return _one.decode(message)
     except msgspec.ValidationError:
-        raise _invalid([Fault(at, _UNREADABLE)]) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _malformed(error, at) from None
+        raise refused(message, at) from None
+    except msgspec.DecodeError as error:
+        raise malformed(error, message, at) from None
 
 
-def _refuse(values: list[Any], batch: bool) -> None:
-    _check_count(values)
-    faults = (f for n, value in enumerate(values) for f in _faults(value, f"/{n}" if batch else ""))
-    if first := list(islice(faults, _MAX_FAULTS)):
-        raise _invalid(first)
-
-
-def _faults(value: Any, at: str) -> Iterator[Fault]:
-    if not isinstance(value, dict):
-        yield Fault(at, f"must be a JSON object such as {_EXAMPLE}")
+def _check_size(message: bytes, max_message: int, at: str) -> None:
+    """Before decoding: by how little it may become, once its white space and its escapes are gone."""
+    if len(message) <= max_message * _SHRINKS:
         return
-    for name in (name for name in value if name not in _RULES):
-        hint = near_miss(name, list(_RULES), 0.6)
-        what = f"did you mean {hint}?" if hint else f"a message has {', '.join(_RULES)}"
-        yield Fault(f"{at}/{_escape(name[:_MAX_NAME])}", f"is not a field of a message: {what}")
-    for name in _RULES:
-        if name in value and (wrong := check(name, value[name])):
-            yield Fault(f"{at}/{name}", wrong)
-    if "room" not in value:
-        yield Fault(f"{at}/room", "is missing")
-    if "text" not in value and "data" not in value:
-        yield Fault(f"{at}/text", _NEITHER)
+    least = (len(message) - sum(message.count(space) for space in _WHITE_SPACE)) // _SHRINKS
+    if least > max_message:
+        raise _too_large(f"at least {least} bytes", max_message, at)
 
 
-def _escape(name: str) -> str:
-    """RFC 6901, section 3."""
-    return name.replace("~", "~0").replace("/", "~1")
-
-
-def _invalid(faults: Sequence[Fault]) -> Invalid:
-    first = faults[0]
-    more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
-    return Invalid(f"{first.pointer or 'the body'} {first.detail}{more}", faults)
-
-
-def _malformed(error: Exception, at: str = "") -> Malformed:
-    what = {
-        RecursionError: "it is nested too deeply",
-        UnicodeDecodeError: "it is not UTF-8",
-    }.get(type(error), str(error))
-    return Malformed(f"the body is not JSON that can be read: {what}", [Fault(at, what)])
+def _too_large(size: str, max_message: int, at: str) -> TooLarge:
+    detail = f"the message takes {size}, more than the {max_message} that one may have"
+    return TooLarge(detail, [Fault(at, detail)])

@@ -120,7 +120,7 @@ OPTIONS: Mapping[str, Option] = options_of(Settings)
 
 def unknown(name: str) -> str:
     """The sentence about a name that is no option, with the one that was probably meant."""
-    from roomcast.model.draft import near_miss  # late: only a mistake needs it, and it takes its time
+    from roomcast.model.near_miss import near_miss  # late: only a mistake needs it, and it takes its time
 
     meant = near_miss(name.lower().removeprefix("roomcast_"), list(OPTIONS), 0.6)
     hint = f"did you mean {meant}?" if meant else "`roomcast serve --help` names them all, here with underscores"

@@ -1,0 +1,98 @@
+"""A query string's names and values (WHATWG URL, section 5.1), in time linear in its bytes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from roomcast.model.errors import Fault, Invalid
+from roomcast.model.near_miss import near_miss
+
+T = TypeVar("T")
+
+MAX_PARAMETERS = 128
+"""64 rooms, and as many of what proxies, polyfills and trackers add. Comparing an unknown name with the known ones
+takes 15 µs."""
+
+_NO_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+
+
+def parameters(query_string: bytes) -> Sequence[tuple[str, str]]:
+    """The pairs in their order. What is not UTF-8 in a `room` stays visible (as PEP 383 has it), to be refused;
+    anywhere else it is replaced. Raises `Invalid` where there are more than MAX_PARAMETERS."""
+    if query_string.count(b"&") >= MAX_PARAMETERS:
+        raise Invalid(f"the query has more than {MAX_PARAMETERS} parameters")
+    return [_pair(part) for part in query_string.split(b"&") if part]
+
+
+class Given:
+    """The parameters of one request, read one by one. What is wrong gathers in `faults`."""
+
+    def __init__(
+        self, parameters: Sequence[tuple[str, str]], known: Sequence[str], also_known: Sequence[str] = ()
+    ) -> None:
+        """`also_known` are names that are no near misses, in lower case."""
+        self.values: dict[str, list[str]] = {}
+        for name, value in parameters:
+            self.values.setdefault(name, []).append(value)
+        self.faults = self._near_misses(known, also_known)
+
+    def once(self, name: str, read: Callable[[str], T]) -> T | None:
+        """The value of a parameter, as `read` understands it; None where it is not there or wrong."""
+        values = self.values.get(name, [])
+        if len(values) > 1:
+            self.faults.append(Fault(f"/{name}", "is given more than once"))
+        try:
+            return read(values[0]) if values else None
+        except ValueError as error:
+            self.faults.append(Fault(f"/{name}", str(error)))
+            return None
+
+    def check(self) -> None:
+        """Raises `Invalid` where anything was wrong."""
+        if self.faults:
+            raise Invalid(f"{self.faults[0].pointer[1:]} {self.faults[0].detail}", self.faults)
+
+    def _near_misses(self, known: Sequence[str], also_known: Sequence[str]) -> list[Fault]:
+        """Other names are ignored (a cache-buster, a token), a misspelt one is not: it would be silently lost."""
+        unknown = {name for name in self.values if name.lower() not in also_known}.difference(known)
+        hints = {name: near_miss(name, known) for name in unknown}
+        return [Fault(f"/{n}", f"is not known: did you mean {hint}?") for n, hint in hints.items() if hint]
+
+
+def whole_number(most: int) -> Callable[[str], int]:
+    """Reads a number from 1 to `most`."""
+
+    def read(value: str) -> int:
+        if not (value.isascii() and value.isdigit()) or len(value) > 9 or not 1 <= int(value) <= most:
+            raise ValueError(f"must be a number from 1 to {most}")
+        return int(value)
+
+    return read
+
+
+def _pair(part: bytes) -> tuple[str, str]:
+    name, _, value = part.partition(b"=")
+    plain = unquoted(name).decode(errors="replace")
+    return plain, unquoted(value).decode(errors="surrogateescape" if plain == "room" else "replace")
+
+
+def unquoted(text: bytes) -> bytes:
+    """Percent-decoded, and each `+` a space. A `%` without two hexadecimal digits behind it stays.
+
+    urllib's function takes 3.5 ms for 64 KB, as it makes an object of each escape. Python's own escapes, such as
+    `\\x41`, are decoded in C, so the text is rewritten into those.
+    """
+    text = text.replace(b"+", b" ")
+    if b"%" not in text:
+        return text
+    try:
+        return _unescaped(text)
+    except UnicodeDecodeError:
+        return _unescaped(_NO_ESCAPE.sub(b"%25", text))
+
+
+def _unescaped(text: bytes) -> bytes:
+    escaped = text.replace(b"\\", b"\\\\").replace(b"%", b"\\x")
+    return escaped.decode("unicode_escape").encode("latin-1")

@@ -1,0 +1,66 @@
+"""What a message's fields may hold: each rule stands here once, and nowhere else.
+
+The rules serve three readers: msgspec checks by them, `/openapi.json` publishes them, and a refusal quotes
+their descriptions.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+RESERVED_TYPES = ("gap", "live", "open", "error", "message")
+
+# `$` also matches before a final line feed in Python, hence the look-ahead behind it; JavaScript agrees.
+_NO_CONTROLS = r"[^\x00-\x1f\x7f-\x9f]{1,128}$(?!\n)"
+
+RoomName = Annotated[
+    str,
+    Meta(
+        pattern=r"^(?!\$)" + _NO_CONTROLS,
+        description="1 to 128 characters, no control characters, not starting with $",
+    ),
+]
+UserName = Annotated[
+    str, Meta(pattern="^" + _NO_CONTROLS, description="1 to 128 characters, no control characters")
+]
+EventType = Annotated[
+    str,
+    Meta(
+        # `event: error` would fire every page's onerror; the others are the stream's own words. A type stands on a
+        # line of its own, unescaped, and some clients end lines wherever str.splitlines does: httpx-sse 0.4.1 read
+        # an `id:` and a `data:` out of a type with a vertical tab in it.
+        pattern=rf"^(?!(?:{'|'.join(RESERVED_TYPES)})$)(?!roomcast\.)"
+        r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,64}$(?!\n)",
+        description="1 to 64 characters, no control characters and no line or paragraph separators, none of the "
+        "reserved " + ", ".join(RESERVED_TYPES) + ", and not starting with roomcast.",
+    ),
+]
+Text = Annotated[str, Meta(min_length=1, description="a string of at least one character")]
+
+
+class Publication(Struct, forbid_unknown_fields=True):
+    """A message as its publisher writes it. `text` may be left out where `data` is there."""
+
+    room: RoomName
+    user: UserName = "anonymous"
+    text: Text | UnsetType = UNSET
+    type: EventType | UnsetType = UNSET
+    data: Raw | UnsetType = UNSET
+
+
+STRINGS: dict[str, Any] = {"room": RoomName, "user": UserName, "text": Text, "type": EventType}
+"""The rules of all fields but `data`, which is any JSON value."""
+NAMES = (*STRINGS, "data")
+
+
+def check(name: str, value: object) -> str | None:
+    """What is wrong with the value of the field `name` (one of STRINGS), or None."""
+    try:
+        msgspec.convert(value, STRINGS[name])
+    except msgspec.ValidationError:
+        rule = msgspec.json.schema(STRINGS[name])["description"]
+        return f"must be {rule}" if isinstance(value, str) else f"must be a string: {rule}"
+    return None

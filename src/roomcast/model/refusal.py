@@ -1,0 +1,101 @@
+"""Why a body is refused, in words: all that is wrong with a message, named at once.
+
+A body is looked at here only when the typed decode in `draft` has refused it, and no further than 100 mistakes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+
+import msgspec
+from msgspec import Raw
+
+from roomcast.model.errors import Fault, Invalid, Malformed
+from roomcast.model.fields import NAMES, STRINGS, check
+from roomcast.model.json_text import LONGEST_INTEGER, ending, unreadable_number
+from roomcast.model.near_miss import MAX_NAME, near_miss
+
+MAX_FAULTS = 100
+"""Against a body that is wrong in 100,000 places: naming them all would hold up the loop for seconds."""
+NEITHER = "is missing: a message has text, data, or both"
+UNREADABLE = (
+    "has a number that others cannot read: beyond a double's range, or an integer of more than "
+    f"{LONGEST_INTEGER:,} digits"
+)
+
+_EXAMPLE = '{"text": "was geht ab in buxtehude?", "room": "developers"}'
+_TRUNCATED = "Input data was truncated"
+"""What msgspec says of a text that ends too early."""
+
+_fields = msgspec.json.Decoder(dict[str, Raw])
+_raw = msgspec.json.Decoder(Raw)
+_any = msgspec.json.Decoder()
+
+
+def refused(message: bytes, at: str) -> Invalid | Malformed:
+    """All that is wrong with a message that the typed decode refused; `at` is the JSON pointer to it."""
+    try:
+        _raw.decode(message)  # the typed decode stopped at the first mistake; what follows may be no JSON
+        fields = _fields.decode(message)
+    except msgspec.ValidationError:
+        return invalid([Fault(at, f"must be a JSON object such as {_EXAMPLE}")])
+    except msgspec.DecodeError as error:
+        return malformed(error, message, at)
+    return invalid(list(islice(_faults(fields, at), MAX_FAULTS)))
+
+
+def _faults(fields: Mapping[str, Raw], at: str) -> Iterator[Fault]:
+    yield from _unknown(fields, at)
+    for name in STRINGS:
+        if name in fields and (wrong := check(name, _value(fields[name]))):
+            yield Fault(f"{at}/{name}", wrong)
+    if "room" not in fields:
+        yield Fault(f"{at}/room", "is missing")
+    if "data" in fields and unreadable_number(bytes(fields["data"])):
+        yield Fault(f"{at}/data", UNREADABLE)
+    if "text" not in fields and "data" not in fields:
+        yield Fault(f"{at}/text", NEITHER)
+
+
+def invalid(faults: Sequence[Fault]) -> Invalid:
+    """The error that names these faults, the first of them in its detail."""
+    first = faults[0]
+    more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
+    return Invalid(f"{first.pointer or 'the body'} {first.detail}{more}", faults)
+
+
+def malformed(error: Exception, text: bytes, at: str = "") -> Malformed:
+    """What an error of decoding says of `text`, and where that is."""
+    return unreadable(_said(error, text), at)
+
+
+def unreadable(what: str, at: str = "") -> Malformed:
+    """The error for a body, or its part at the JSON pointer `at`, that cannot be read."""
+    place = f"the body at {at}" if at else "the body"
+    return Malformed(f"{place} is not JSON that can be read: {what}", [Fault(at, what)])
+
+
+def _said(error: Exception, text: bytes) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        if error.end == len(text) and error.reason == "unexpected end of data":
+            return f"it ends after {len(text)} bytes, in the middle of a character"
+        return f"it is not UTF-8 at byte {error.start}"
+    return ending(text) if str(error) == _TRUNCATED else str(error)
+
+
+def _unknown(fields: Mapping[str, Raw], at: str) -> Iterator[Fault]:
+    for name in (name for name in fields if name not in NAMES):
+        hint = near_miss(name, NAMES, 0.6)
+        what = f"did you mean {hint}?" if hint else f"a message has {', '.join(NAMES)}"
+        yield Fault(f"{at}/{_escape(name[:MAX_NAME])}", f"is not a field of a message: {what}")
+
+
+def _value(field: Raw) -> object:
+    """A string as it is. What is none is refused whatever it is, so it is not decoded."""
+    return _any.decode(field) if bytes(field).startswith(b'"') else None
+
+
+def _escape(name: str) -> str:
+    """RFC 6901, section 3."""
+    return name.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,74 @@
+"""What is installed: the lock and the floors of pyproject.toml say the same, and name no machine."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parent.parent
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+LOCKS = {"run": [], "dev": EXTRAS["dev"], "bench": EXTRAS["bench"]}
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+
+
+def locked(name: str) -> Iterator[tuple[Requirement, str]]:
+    """Each requirement of a lock, and the text behind it: its hashes and who brought it."""
+    text = (ROOT / "requirements" / f"{name}.txt").read_text()
+    for entry in re.split(r"\n(?=\S)", re.sub(r"(?m)^#.*\n", "", text).strip()):
+        requirement, _, rest = entry.partition(" \\\n")
+        yield Requirement(requirement), rest
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_each_locked_package_has_hashes_and_one_version(name: str) -> None:
+    for requirement, rest in locked(name):
+        assert re.fullmatch(r"==\S+", str(requirement.specifier)), requirement
+        assert "--hash=sha256:" in rest, requirement
+
+
+@pytest.mark.parametrize("name", LOCKS)
+@pytest.mark.parametrize("python", PYTHONS)
+def test_what_is_locked_is_what_the_project_asks_for(name: str, python: str) -> None:
+    """Fails where pyproject.toml was changed without `make lock`."""
+    here = {"python_version": python, "python_full_version": f"{python}.0"}
+    versions = {
+        requirement.name.lower(): str(requirement.specifier).removeprefix("==")
+        for requirement, _ in locked(name)
+        if requirement.marker is None or requirement.marker.evaluate(here)
+    }
+    asked: Sequence[str] = [
+        *PROJECT["project"]["dependencies"],
+        *LOCKS[name],
+        *PROJECT["build-system"]["requires"],
+    ]
+    for requirement in map(Requirement, asked):
+        if requirement.marker is None or requirement.marker.evaluate(here):
+            assert requirement.specifier.contains(versions[requirement.name.lower()]), requirement
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_names_no_index_and_no_path(name: str) -> None:
+    text = (ROOT / "requirements" / f"{name}.txt").read_text()
+    assert not re.search(r"://|(?m:^\s*--(?!hash))|(?<!\S)/", text)
+
+
+def test_the_locks_agree_on_what_they_share() -> None:
+    dev = {str(requirement) for requirement, _ in locked("dev")}
+    names = {Requirement(line).name for line in dev}
+    for name in ("run", "bench"):
+        for requirement, _ in locked(name):
+            same = {line for line in dev if Requirement(line).name == requirement.name}
+            assert requirement.name not in names or any(str(requirement.specifier) in line for line in same)
+
+
+def test_each_python_that_is_claimed_is_one_that_the_readme_says_was_run() -> None:
+    claimed = [c.rpartition(" ")[2] for c in PROJECT["project"]["classifiers"] if re.search(r":: 3\.\d+$", c)]
+    run = re.findall(r"3\.\d+", re.search(r"\(run on ([^)]*)\)", (ROOT / "README.md").read_text())[1])  # type: ignore[index]
+    assert claimed == run
