@@ -19,7 +19,7 @@ class Cors:
 
     def __init__(self, origins: Sequence[str]) -> None:
         self._any = "*" in origins
-        self._origins = frozenset(origin.rstrip("/") for origin in origins)
+        self._origins = frozenset(origins)
         self._anybody = _allowed("*")
 
     def headers(self, origin: str | None) -> Headers:
