@@ -40,7 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A server with small limits, for the pages of two origins."""
     limits = ["--max-messages=10", "--max-bytes=2000", "--max-body=3000", "--max-message=1000"]
-    origins = ["--allow-origin=https://a.example", "--allow-origin=https://b.example/"]
+    origins = ["--allow-origin=https://a.example", "--allow-origin=https://b.example"]
     running = start_roomcast(tmp_path_factory.mktemp("small"), *limits, *origins)
     yield running
     running.kill()

@@ -15,7 +15,7 @@ class Cors:
     """Who may read our answers."""
 
     def __init__(self, origins: Sequence[str]) -> None:
-        named = (origin.rstrip("/").encode() for origin in origins if origin != "*")
+        named = (origin.encode() for origin in origins if origin != "*")
         self._named = {origin: Fields(*_allowed(origin), _VARY) for origin in named}
         self._others = Fields(*_allowed(b"*")) if "*" in origins else Fields(_VARY)
 
