@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
+import select
 import subprocess
 import sys
+import termios
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -120,31 +124,35 @@ def test_a_stuck_terminal_holds_nobody_up_and_what_was_dropped_is_told_when_it_f
     assert 10_000 <= len(kept) < 25_000
 
 
+_MANY = "for n in range(8000): access.note('c' * 60, 'GET', b'/%d' % n, 200, 0.0)"
+
+
+def full(pipe: int) -> bool:
+    """Whether a pipe takes no more than a line or so."""
+    size = array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, size)
+    return size[0] > fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) - 2 * select.PIPE_BUF
+
+
 def test_lines_of_two_processes_on_one_pipe_do_not_mix() -> None:
     read, write = os.pipe()
-    code = "for n in range(8000): access.note(sys.stdin.name * 10, 'GET', b'/%d' % n, 200, 0.0)"
-    with (
-        process(code, "text", True, stderr=write),
-        process(code, "text", True, stderr=write),
-        os.fdopen(read) as pipe,
-    ):
+    one, other = process(_MANY, "text", True, stderr=write), process(_MANY, "text", True, stderr=write)
+    with one, other, os.fdopen(read) as pipe:
         os.close(write)
+        wait_for(lambda: full(read), "both to wait in the middle of what they write")
         lines = pipe.read().splitlines()
-    assert [
-        line for line in lines if not re.fullmatch(rf"{DATE} (<stdin>){{10}} GET /\d+ 200 0\.0 ms", line)
-    ] == []
+    whole = re.compile(rf"{DATE} c{{60}} GET /\d+ 200 0\.0 ms")
+    assert [line for line in lines if not whole.fullmatch(line)] == []
     assert len(lines) == 16_000
 
 
 def test_a_pipe_that_is_not_blocking_gets_every_line() -> None:
     read, write = os.pipe()
     os.set_blocking(write, False)
-    code = "for n in range(8000): access.note('c', 'GET', b'/%d' % n, 200, 0.0)"
-    with process(code, "text", True, stderr=write) as running, os.fdopen(read) as pipe:
+    with process(_MANY, "text", True, stderr=write), os.fdopen(read) as pipe:
         os.close(write)
-        lines = pipe.read().splitlines()
-        running.wait(PATIENCE)
-    assert len(lines) == 8000
+        wait_for(lambda: full(read), "a write that is refused")
+        assert len(pipe.read().splitlines()) == 8000
 
 
 SECRETS = "ticket=hidden&%74oken=hidden&Access_Token=hidden&authorization=hidden&auth=hidden&jwt=hidden&key=hidden"

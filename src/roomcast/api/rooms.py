@@ -15,7 +15,6 @@ from roomcast.api.parameters import Given, parameters, whole_number
 from roomcast.api.request import JSON, Answer, Field, Head, Request
 from roomcast.delivery.engine import Engine
 from roomcast.log.base import ROOMS_PAGE, RoomSort, RoomStats
-from roomcast.model.errors import Fault, Invalid
 from roomcast.model.message import MessageId, rfc3339
 
 PARAMETERS = ("prefix", "sort", "after", "limit")
@@ -36,10 +35,11 @@ class Listing(NamedTuple):
 def listing(head: Head) -> Listing:
     """Raises `Invalid`, naming each parameter."""
     given = Given(parameters(head.query), PARAMETERS)
+    sort = given.once("sort", _sort) or "name"
     asked = Listing(
         given.once("prefix", str) or "",
-        given.once("sort", _sort) or "name",
-        given.once("after", str),
+        sort,
+        given.once("after", str if sort == "name" else _is_id) or None,
         given.once("limit", whole_number(ROOMS_PAGE)) or ROOMS_PAGE,
     )
     given.check()
@@ -103,10 +103,14 @@ def _seq(engine: Engine, after: str | None) -> int | None:
     if after is None:
         return None
     id = MessageId.parse(after)
-    if id is None or id.epoch != engine.log.epoch:
-        detail = f"is not an id of this log; they look like {MessageId(engine.log.epoch, 42)}"
-        raise Invalid(f"after {detail}", [Fault("/after", detail)])
-    return id.seq
+    # Of another epoch, it says nothing of this one's order: from the newest.
+    return id.seq if id and id.epoch == engine.log.epoch else None
+
+
+def _is_id(value: str) -> str:
+    if value and MessageId.parse(value) is None:
+        raise ValueError("must be the id of a message")
+    return value
 
 
 def _sort(value: str) -> RoomSort:
