@@ -59,8 +59,8 @@ clean: ## Remove what the other commands made
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
 
-# The lock brings setuptools as well, so that building takes nothing that has no hash.
+# The lock brings setuptools as well, so that building takes nothing that has no hash. What dev installs has all of run.
 $(VENV)/.run $(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: requirements/%.txt pyproject.toml $(VENV)/bin/pip
 	$(BIN)/pip install --quiet --require-hashes --requirement $<
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
-	@touch $@
+	@touch $@ $(if $(filter %.dev,$@),$(VENV)/.run)
