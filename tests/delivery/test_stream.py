@@ -4,76 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 
 from roomcast.delivery.engine import Engine
-from roomcast.delivery.gap import Opening
 from roomcast.delivery.heartbeat import Heartbeat
 from roomcast.delivery.hub import PIECE_BYTES, Hub
 from roomcast.delivery.stream import _PIECES_A_TURN, Stream, Streams
-from roomcast.delivery.wire import WIRES
 from roomcast.log.base import Page
 from roomcast.log.memory import MemoryLog
 from roomcast.model.errors import LogUnavailable
-from roomcast.model.message import Draft, Message
+from roomcast.model.message import Draft
 from roomcast.model.retention import Retention
 from roomcast.model.settings import Settings
+from tests.delivery.fakes import FakeConnection, follow, messages, until
 from tests.running import PATIENCE
-
-RAW = WIRES[1]
-ROOM = frozenset("a")
-
-
-class Ear:
-    """A connection that notes everything, and is full after so many writes."""
-
-    def __init__(self, full_after: int = 1_000_000) -> None:
-        self.full_after = full_after
-        self.heard = b""
-        self.writable = True
-        self.open = True
-
-    def send(self, data: bytes) -> int:
-        return 0
-
-    def write(self, data: bytes) -> bool:
-        self.heard += data
-        self.full_after -= 1
-        self.writable = self.writable and self.full_after != 0
-        return self.writable
-
-    def waiting(self) -> int:
-        return 0
-
-    def close(self, last: bytes) -> None:
-        self.heard += last
-        self.abort()
-
-    def abort(self) -> None:
-        self.open = self.writable = False
-
-    def count(self, seq: int) -> int:
-        """How often a message was heard; an event of ours at that position is none."""
-        return self.heard.count(b"-%d\ndata: " % seq)
-
-
-def stream(streams: Streams, ear: Ear, position: int = 0) -> Stream:
-    begun = Stream(streams, ear, ROOM, RAW, Opening(position))
-    begun.attach(b"")
-    return begun
-
-
-def messages(first: int, last: int, size: int = 10) -> list[Message]:
-    body = b'{"room":"a","text":"%b"}' % (b"x" * size)
-    return [Message(seq, "a", None, seq, seq - 1, body) for seq in range(first, last + 1)]
-
-
-async def until(state: Callable[[], object]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not state():  # noqa: ASYNC110 - what is waited for knows of no event
-            await asyncio.sleep(0)
 
 
 @pytest.fixture
@@ -91,8 +37,8 @@ async def test_a_stream_that_is_asked_for_more_twice_writes_nothing_twice() -> N
     """Its sink was full at the last piece of its turn, and has room again before its next turn comes."""
     hub = Hub("test", 0, 0)
     hub.feed(messages(1, _PIECES_A_TURN + 1, PIECE_BYTES), 0, 0.0)
-    ear = Ear(full_after=_PIECES_A_TURN)
-    begun = stream(Streams(MemoryLog(Retention()), hub), ear)
+    ear = FakeConnection(full_after=_PIECES_A_TURN)
+    begun = follow(Streams(MemoryLog(Retention()), hub), ear)
     assert not ear.writable
     ear.writable = True
     begun.pump()
@@ -114,9 +60,9 @@ async def test_streams_whose_page_cannot_be_read_end_and_hold_up_no_later_ones(
 ) -> None:
     streams = Streams(Failing(Retention()), Hub("test", 10, 0))
     for _ in range(2):
-        one, two = Ear(), Ear()
-        stream(streams, one)
-        ended = stream(streams, two)
+        one, two = FakeConnection(), FakeConnection()
+        follow(streams, one)
+        ended = follow(streams, two)
         await until(lambda ended=ended: ended.ended)  # type: ignore[misc]
         assert [one.heard.count(b"retry: "), two.heard.count(b"retry: ")] == [2, 2]
     assert streams.endings == {"error": 4}
@@ -130,8 +76,8 @@ async def test_a_stream_that_cannot_take_its_page_leaves_those_behind_it_theirs(
     log = MemoryLog(Retention())
     await log.append([Draft("a", None, b'{"room":"a"}')])
     streams = Streams(log, Hub(log.epoch, 1, 0))
-    broken, sound = Ear(), Ear()
-    first, _ = stream(streams, broken), stream(streams, sound)
+    broken, sound = FakeConnection(), FakeConnection()
+    first, _ = follow(streams, broken), follow(streams, sound)
     told = Stream._advance
 
     def advance(self: Stream, piece: object, head: bytes = b"") -> bool:
@@ -150,22 +96,22 @@ async def test_where_delivery_fails_every_stream_ends_and_it_goes_on_afterwards(
     service: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("roomcast.delivery.engine._RESTART_SECONDS", 0)
-    ear = Ear()
-    stream(service.streams, ear)
+    ear = FakeConnection()
+    follow(service.streams, ear)
 
     def fail(*args: object) -> None:
-        monkeypatch.undo()
         raise ZeroDivisionError
 
-    monkeypatch.setattr(service.hub, "feed", fail)
-    await publish(service, b"lost?")
-    await until(lambda: not ear.open)
+    with monkeypatch.context() as failing:
+        failing.setattr(service.hub, "feed", fail)
+        await publish(service, b"lost?")
+        await until(lambda: not ear.open)
     assert "delivery failed" in caplog.text
     assert service.streams.endings == {"error": 1}
     async with asyncio.timeout(PATIENCE):
         await service.tail.reached(1)
-    again = Ear()
-    stream(service.streams, again)
+    again = FakeConnection()
+    follow(service.streams, again)
     assert again.count(1) == 1
     assert await service.ready() == ""
 
@@ -200,8 +146,8 @@ async def test_who_waits_for_a_position_hears_that_the_log_was_closed(service: E
 async def test_one_failure_does_not_end_the_heartbeats(
     service: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ear = Ear()
-    stream(service.streams, ear)
+    ear = FakeConnection()
+    follow(service.streams, ear)
 
     def fail(self: Heartbeat) -> None:
         monkeypatch.undo()

@@ -47,11 +47,12 @@ async def follow(engine: Engine, request: Request, query: Query, content_type: s
 async def locate(engine: Engine, rooms: frozenset[str], origin: Origin) -> Opening:
     """Where a stream or page starts. Raises `LogUnavailable`."""
     engine.check()
+    epoch = engine.hub.epoch
     opening = from_window(engine, rooms, origin)
     if opening is None:
         opening = await _from_log(engine, rooms, origin)
         await engine.tail.reached(opening.position)
-    return opening
+    return opening._replace(epoch=epoch)
 
 
 def from_window(engine: Engine, rooms: frozenset[str], origin: Origin) -> Opening | None:
@@ -135,8 +136,6 @@ class Subscription(Response):
 
     def _attach(self, stream: Stream, head: bytes) -> None:
         stream.attach(head)
-        if self._engine.draining:  # begun while this one was finding its start
-            stream.end("drain", retry_delay_ms())
 
 
 def stream_headers(version: str, content_type: str) -> Headers:

@@ -20,7 +20,7 @@ import msgspec
 from roomcast.delivery.audience import Sink
 from roomcast.delivery.gap import Gap, Opening, widened
 from roomcast.delivery.hub import Hub, Piece
-from roomcast.delivery.replay import Replay
+from roomcast.delivery.replay import Replay, retry_delay_ms
 from roomcast.delivery.wire import RETRY_MS, Wire
 from roomcast.log.base import Log, Loss
 from roomcast.model.message import MessageId
@@ -57,6 +57,7 @@ class Stream:
     """One subscription."""
 
     __slots__ = (
+        "_epoch",
         "_exact",
         "_gap",
         "_home",
@@ -76,6 +77,7 @@ class Stream:
         self._sink = sink
         self._gap = opening.gap
         self._exact = opening.exact
+        self._epoch = opening.epoch
         self._reading = False
         """Whether a page of the log is on its way."""
         self._replayed: int | None = 0
@@ -87,18 +89,28 @@ class Stream:
         self.ended = False
 
     def attach(self, head: bytes) -> None:
-        """Sends the head and what is there, in one write; `retry:` belongs to the first block."""
+        """Sends the head and what is there, in one write; `retry:` belongs to the first block. A stream that
+        may not begin any more is sent away instead."""
         self._home.enter(self)
+        if reason := self._home.refusal(self._epoch):
+            self._refuse(head, reason)
+            return
         head += self.wire.retry(RETRY_MS)
         if self._sink.writable:
             self.pump(head)
         else:
             self._sink.write(head)
 
+    def _refuse(self, head: bytes, reason: str) -> None:
+        if head:
+            self._sink.write(head)
+        self.end(reason, retry_delay_ms())
+
     def pump(self, head: bytes = b"") -> None:
         """Serves the follower from the window until it is caught up or has enough for now."""
         for _ in range(_PIECES_A_TURN):
-            # Asked for twice, by the sink and by itself, it may be live by now, and `position` of the past.
+            # pump() may have been scheduled twice, by the sink and by call_soon. By the second run the stream
+            # may be live and `position` stale.
             if self not in self._home.behind or self._reading or not self._sink.writable:
                 return
             piece = self._home.hub.window(self.rooms, self.position)
@@ -156,11 +168,14 @@ class Stream:
         """Writes a piece with what must be told around it; whether the sink wants more."""
         hub = self._home.hub
         parts = [head] if head else []
-        if self._gap:
+        # An empty page that ends before the hub is followed by another piece in this turn. The gap waits for
+        # it: more may be lost there, and at most one gap stands between two messages.
+        if self._gap and (piece.entries or piece.position >= hub.position):
             parts.append(self._gap_frame(self._gap, piece))
+            self._gap = None
         if piece.entries:
             parts.append(piece.frames(self.wire, hub.epoch))
-        self._gap, self._exact = None, True
+        self._exact = True
         self.position = piece.position
         if self._replayed is not None:
             self._replayed += len(piece.entries)
@@ -194,6 +209,8 @@ class Streams:
         self.reader = Replay(log, hub)
         self.active: set[Stream] = set()
         self.behind: set[Stream] = set()
+        self.draining = False
+        """Whether every stream ends, and none may begin."""
         self.opened = 0
         self.endings: dict[str, int] = {}
         self._closing: set[Connection] = set()
@@ -206,6 +223,13 @@ class Streams:
         self.opened += 1
         self.active.add(stream)
         self.behind.add(stream)
+
+    def refusal(self, epoch: str | None) -> str:
+        """Why a stream may not begin that took a while to find its start; empty where it may. `epoch` is the
+        history that its position counts in, None for the present one."""
+        if self.draining:
+            return "drain"
+        return "" if epoch in (None, self.hub.epoch) else "error"
 
     def join(self, stream: Stream, sink: Sink) -> None:
         """A stream is caught up."""
