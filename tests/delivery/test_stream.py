@@ -156,3 +156,36 @@ async def test_one_failure_does_not_end_the_heartbeats(
     monkeypatch.setattr(Heartbeat, "_watch", fail)
     await until(lambda: ear.heard.endswith(b":\n"))
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+async def test_the_end_waits_for_every_client_that_has_yet_to_take_its_last_bytes() -> None:
+    streams = Streams(MemoryLog(Retention()), Hub("test", 0, 0))
+    begun = [follow(streams, FakeConnection()) for _ in range(2)]
+    for stream in begun:
+        stream.end("drain", 2_000)
+    flushing = asyncio.create_task(streams.flushed(PATIENCE))
+    for stream in begun:
+        await asyncio.sleep(0)
+        assert not flushing.done()
+        stream.lost("client")
+    async with asyncio.timeout(PATIENCE / 2):
+        await flushing
+    assert streams.endings == {"drain": 2}
+
+
+async def test_who_left_by_itself_is_not_waited_for() -> None:
+    streams = Streams(MemoryLog(Retention()), Hub("test", 0, 0))
+    follow(streams, FakeConnection()).lost("client")
+    async with asyncio.timeout(PATIENCE / 2):
+        await streams.flushed(PATIENCE)
+    assert streams.endings == {"client": 1}
+    assert streams.active == streams.behind == set()
+
+
+async def test_who_does_not_take_its_last_bytes_in_time_is_cut() -> None:
+    streams = Streams(MemoryLog(Retention()), Hub("test", 0, 0))
+    connection = FakeConnection()
+    follow(streams, connection).end("drain", 2_000)
+    connection.open = True  # its last bytes are on their way
+    await streams.flushed(0)
+    assert not connection.open
