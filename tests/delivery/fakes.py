@@ -35,6 +35,7 @@ class FakeConnection:
         return 0
 
     def write(self, data: bytes) -> bool:
+        assert data, "an empty write is a system call, or a chunk that ends the stream"
         self.heard += data
         self.writes += 1
         self.full_after -= 1

@@ -222,3 +222,31 @@ def test_only_so_many_pieces_are_kept() -> None:
     for after in range(200):
         hub.window(frozenset("a"), after)
     assert len(hub._pieces) == _PIECES
+
+
+def test_one_who_leaves_takes_nobody_along() -> None:
+    hub = fed()
+    gone, stays = join(hub, "a", Ear()), join(hub, "a", Ear())
+    hub.leave(frozenset("a"), RAW, gone)
+    hub.leave(frozenset("a"), RAW, gone)
+    fed("a", hub=hub)
+    assert (len(gone.heard), len(stays.heard)) == (0, 1)
+    assert hub.deliveries == 1
+
+
+def test_deliveries_are_counted_by_message_and_follower() -> None:
+    hub = fed()
+    for rooms in ("a", "a", "b"):
+        join(hub, rooms, Ear())
+    fed("a", "a", "b", "c", hub=hub)
+    assert hub.deliveries == 2 * 2 + 1
+
+
+def test_a_piece_read_after_others_were_let_go_is_let_go_of_as_well() -> None:
+    hub = fed(*"a" * 100)
+    assert window(hub, "a", 50)
+    hub.feed([], 60, 0.0)
+    assert hub._pieces == {}
+    assert window(hub, "a", 70)
+    hub.feed([], 80, 0.0)
+    assert hub._pieces == {}

@@ -178,7 +178,7 @@ async def test_who_left_by_itself_is_not_waited_for() -> None:
     follow(streams, FakeConnection()).lost("client")
     async with asyncio.timeout(PATIENCE / 2):
         await streams.flushed(PATIENCE)
-    assert streams.endings == {"client": 1}
+    assert (streams.opened, streams.endings) == (1, {"client": 1})
     assert streams.active == streams.behind == set()
 
 
@@ -189,3 +189,52 @@ async def test_who_does_not_take_its_last_bytes_in_time_is_cut() -> None:
     connection.open = True  # its last bytes are on their way
     await streams.flushed(0)
     assert not connection.open
+
+
+async def test_a_client_that_takes_nothing_yet_has_its_head_and_then_the_rest() -> None:
+    hub = Hub("test", 0, 0)
+    hub.feed(messages(1, 2), 0, 0.0)
+    connection = FakeConnection()
+    connection.writable = False
+    begun = follow(Streams(MemoryLog(Retention()), hub), connection, head=b"HEAD ")
+    assert connection.heard == b"HEAD retry: 3000\n"
+    connection.writable = True
+    begun.pump()
+    assert [connection.count(seq) for seq in (1, 2)] == [1, 1]
+    assert connection.heard.count(b"retry: ") == 1
+
+
+async def test_a_head_comes_before_the_log_has_answered() -> None:
+    connection = FakeConnection()
+    follow(Streams(MemoryLog(Retention()), Hub("test", 10, 0)), connection, head=b"HEAD ")
+    assert connection.heard == b"HEAD retry: 3000\n"
+
+
+async def test_a_long_replay_goes_on_by_itself_in_turns_with_others() -> None:
+    hub = Hub("test", 0, 0)
+    last = 3 * _PIECES_A_TURN
+    hub.feed(messages(1, last, PIECE_BYTES), 0, 0.0)
+    connection = FakeConnection()
+    follow(Streams(MemoryLog(Retention()), hub), connection)
+    assert not connection.told("live")
+    await until(lambda: connection.told("live"))
+    assert [connection.count(seq) for seq in range(1, last + 1)] == [1] * last
+    assert connection.writes == last  # each with what belongs to it, head and `live` as well
+
+
+async def test_who_falls_behind_goes_on_where_it_was_and_is_live_again() -> None:
+    hub = Hub("test", 0, 0)
+    streams = Streams(MemoryLog(Retention()), hub)
+    connection = FakeConnection(full_after=2)
+    begun = follow(streams, connection)
+    assert streams.behind == set()
+    hub.feed(messages(1, 1), 0, 0.0)
+    assert streams.behind == {begun}
+    hub.feed(messages(2, 3), 0, 0.0)
+    assert connection.count(2) == 0
+    connection.writable = True
+    begun.pump()
+    assert streams.behind == set()
+    hub.feed(messages(4, 4), 0, 0.0)
+    assert [connection.count(seq) for seq in (1, 2, 3, 4)] == [1, 1, 1, 1]
+    assert connection.told("live") == [{"replayed": 0}]
