@@ -238,3 +238,15 @@ async def test_who_falls_behind_goes_on_where_it_was_and_is_live_again() -> None
     hub.feed(messages(4, 4), 0, 0.0)
     assert [connection.count(seq) for seq in (1, 2, 3, 4)] == [1, 1, 1, 1]
     assert connection.told("live") == [{"replayed": 0}]
+
+
+async def test_who_ended_while_heartbeats_are_on_their_way_is_not_behind_for_ever() -> None:
+    """Heartbeats to a large audience take several turns, and the log may begin anew between two of them."""
+    hub = Hub("test", 0, 0)
+    streams = Streams(MemoryLog(Retention()), hub)
+    begun = follow(streams, FakeConnection())
+    [audience] = hub.audiences.values()
+    hub.restart("another", 0, 0)
+    begun.end("error", 2_000)
+    audience.write(b":\n")
+    assert streams.behind == set()

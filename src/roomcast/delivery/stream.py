@@ -137,6 +137,8 @@ class Stream:
 
     def fall_behind(self, position: int) -> None:
         """Its sink could not keep up with the audience."""
+        if self.ended:  # with all others, as the log began anew while its audience's heartbeats were on their way
+            return
         self.position = position
         self._home.behind.add(self)
 
