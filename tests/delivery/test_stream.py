@@ -215,10 +215,11 @@ async def test_a_long_replay_goes_on_by_itself_in_turns_with_others() -> None:
     last = 3 * _PIECES_A_TURN
     hub.feed(messages(1, last, PIECE_BYTES), 0, 0.0)
     connection = FakeConnection()
-    follow(Streams(MemoryLog(Retention()), hub), connection)
+    follow(Streams(MemoryLog(Retention()), hub), connection, head=b"HEAD ")
     assert not connection.told("live")
     await until(lambda: connection.told("live"))
     assert [connection.count(seq) for seq in range(1, last + 1)] == [1] * last
+    assert connection.heard.count(b"HEAD retry: 3000\n") == 1
     assert connection.writes == last  # each with what belongs to it, head and `live` as well
 
 
@@ -250,3 +251,28 @@ async def test_who_ended_while_heartbeats_are_on_their_way_is_not_behind_for_eve
     begun.end("error", 2_000)
     audience.write(b":\n")
     assert streams.behind == set()
+
+
+async def test_a_stream_that_ends_is_written_no_more_and_the_log_says_why(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "roomcast.streams")
+    hub = Hub("test", 0, 0)
+    streams = Streams(MemoryLog(Retention()), hub)
+    connection = FakeConnection()
+    follow(streams, connection, rooms=frozenset("ba")).end("slow")
+    writes = connection.writes
+    hub.feed(messages(1, 1), 0, 0.0)
+    assert connection.writes == writes
+    assert hub.audiences == {}
+    [record] = caplog.records
+    assert record.getMessage() == "a stream of a, b ended: slow"
+    assert vars(record)["fields"] == {"rooms": ["a", "b"], "reason": "slow"}
+
+
+async def test_a_stream_whose_end_nobody_writes_down_ends_as_well(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "roomcast.streams")
+    streams = Streams(MemoryLog(Retention()), Hub("test", 0, 0))
+    follow(streams, FakeConnection()).end("slow")
+    assert streams.endings == {"slow": 1}
+    assert caplog.records == []

@@ -39,8 +39,8 @@ class Waiting(Protocol):
 
 _Page = tuple[Piece, Sequence[Loss]]
 _Key = tuple[str, frozenset[str], int]
-"""The epoch, the rooms and the position of a page. A read that was started before the log began anew brings another
-history, and is not for streams that began since."""
+"""The epoch, the rooms and the position of a page. With the epoch, streams that begin after the log began anew do not
+share a read of its old history."""
 
 
 class Replay:
