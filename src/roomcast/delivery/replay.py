@@ -39,8 +39,8 @@ class Waiting(Protocol):
 
 _Page = tuple[Piece, Sequence[Loss]]
 _Key = tuple[str, frozenset[str], int]
-"""The epoch, the rooms and the position of a page. With the epoch, streams that begin after the log began anew do not
-share a read of its old history."""
+"""The epoch, the rooms and the position of a page. The epoch keeps streams that begin after a restart from
+sharing a read that was started before it."""
 
 
 class Replay:
