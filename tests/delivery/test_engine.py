@@ -81,7 +81,15 @@ async def engine(log: TroubledLog) -> AsyncIterator[Engine]:
 async def test_it_is_open_when_the_tail_is_where_the_log_was(engine: Engine, log: TroubledLog) -> None:
     assert (engine.hub.epoch, engine.hub.position) == (log.epoch, 3)
     assert await engine.ready() == ""
+    assert engine.tail.announced
     engine.check()
+
+
+async def test_it_counts_from_nothing(engine: Engine) -> None:
+    assert (engine.published, engine.appends, engine.publish_seconds, engine.requests) == (0, 0, 0.0, {})
+    assert engine.settings is SETTINGS
+    assert engine.followers_limit == SETTINGS.followers_limit
+    assert not engine.draining
 
 
 async def test_only_the_newest_are_given_to_the_window(log: TroubledLog, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,13 +108,16 @@ async def test_a_log_that_was_reached_and_fails_is_refused_and_closed(log: Troub
     assert log.closed
 
 
-async def test_a_log_whose_newest_cannot_be_read_is_refused_and_closed(log: TroubledLog) -> None:
+async def test_a_log_whose_newest_cannot_be_read_is_refused_and_closed(
+    log: TroubledLog, caplog: pytest.LogCaptureFixture
+) -> None:
     await store(log, "a", 3)
     log.tail_fails = True
     before = asyncio.all_tasks()
     with pytest.raises(LogUnusable, match="A page is damaged"):
         await Engine.open(SETTINGS)
     assert log.closed
+    assert caplog.records == []  # it is the reason why it does not start, and told as that
     assert asyncio.all_tasks() == before
 
 

@@ -111,6 +111,7 @@ async def test_who_takes_nothing_is_closed_after_so_many_steps(
     await steps(heartbeat, 1)
     assert waiting[0].ended
     assert waiting[1].heard == b""
+    assert not waiting[1].open
     assert streams.endings == {"slow": 1}
 
 
