@@ -11,7 +11,7 @@ import pytest
 from roomcast.delivery import engine as engines
 from roomcast.delivery import replay
 from roomcast.delivery.engine import Engine
-from roomcast.log.base import Batch, Bounds
+from roomcast.log.base import Batch, Bounds, Page
 from roomcast.log.memory import MemoryLog
 from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.retention import Retention
@@ -27,7 +27,8 @@ class TroubledLog(MemoryLog):
     def __init__(self) -> None:
         super().__init__(Retention())
         self.away = ""
-        self.looked_at = 0
+        self.looked_at = self.asked = 0
+        self.reads: asyncio.Event | None = None
         self.tail_fails = self.hangs = self.closed = False
 
     async def bounds(self) -> Bounds:
@@ -35,6 +36,12 @@ class TroubledLog(MemoryLog):
         if self.away:
             raise LogUnavailable(self.away)
         return await super().bounds()
+
+    async def read(self, rooms: frozenset[str], after: int, limit: int, before: int | None = None) -> Page:
+        self.asked += 1
+        if self.reads:
+            await self.reads.wait()
+        return await super().read(rooms, after, limit, before)
 
     def tail(self, after: int) -> AsyncIterator[Batch]:
         if self.tail_fails:
@@ -191,6 +198,11 @@ async def test_until_the_log_that_begins_anew_is_read_the_server_says_why_it_is_
     assert await engine.ready() == ""
 
 
+async def test_a_log_that_began_anew_is_not_ready_before_the_tail_knows(engine: Engine, log: TroubledLog) -> None:
+    log.epoch = "another"
+    assert await engine.ready() == "the log is being read anew"
+
+
 async def test_a_log_that_cannot_be_asked_is_why_the_server_is_not_ready(engine: Engine, log: TroubledLog) -> None:
     log.away = "It is away."
     assert await engine.ready() == "It is away."
@@ -234,10 +246,15 @@ async def test_a_drain_sends_everybody_away_in_slices_with_the_loop_free_in_betw
 async def test_the_end_leaves_no_task_and_a_closed_log(log: TroubledLog) -> None:
     before = asyncio.all_tasks()
     engine = await Engine.open(SETTINGS)
-    connection = FakeConnection()
+    log.reads = asyncio.Event()
+    connection, waiting = FakeConnection(), FakeConnection()
     follow(engine.streams, connection)
+    engine.hub.restart(log.epoch, 1, 0)
+    follow(engine.streams, waiting)  # for a page that does not come
+    await until(lambda: log.asked)
     await engine.close()
     assert not connection.open
+    assert not waiting.open
     assert log.closed
     assert asyncio.all_tasks() == before
 

@@ -217,6 +217,15 @@ def test_what_is_evicted_is_not_held_by_who_read_it_before() -> None:
     assert hub._pieces == {}
 
 
+def test_of_several_pieces_each_is_let_go_of_with_its_beginning() -> None:
+    hub = fed(*"a" * 1_000)
+    for after in (500, 700, 900):
+        assert window(hub, "a", after)
+    hub.feed([], 600, 0.0)
+    hub.feed([], 800, 0.0)
+    assert [after for _, after in hub._pieces] == [900]
+
+
 def test_only_so_many_pieces_are_kept() -> None:
     hub = fed(*"a" * 1_000)
     for after in range(200):

@@ -91,16 +91,16 @@ async def test_who_waits_hears_of_an_outage_and_the_log_is_followed_on(
     log.brings.put_nowait(Batch(messages(1, 1), 0))
     waiting = asyncio.create_task(tail.reached(2))
     await until(lambda: hub.position)
-    for _ in range(2):
+    for _ in range(3):
         log.brings.put_nowait(LogUnavailable("It is away."))
     with pytest.raises(LogUnavailable, match="It is away"):
         await within_patience(waiting)
-    await until(lambda: len(log.asked) == 3)
+    await until(lambda: len(log.asked) == 4)
     assert tail.outage == "It is away."
     log.brings.put_nowait(Batch(messages(2, 2), 0))
     await until(lambda: hub.position == 2)
     assert tail.outage == ""
-    assert log.asked == [0, 1, 1]
+    assert log.asked == [0, 1, 1, 1]
     assert [record.getMessage() for record in caplog.records] == [
         "the log is away, followers wait: It is away.",
         "the log is back",
