@@ -115,6 +115,18 @@ async def test_a_log_that_was_reached_and_fails_is_refused_and_closed(log: Troub
     assert log.closed
 
 
+async def test_whatever_fails_while_it_opens_the_log_is_closed(
+    log: TroubledLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail() -> Bounds:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(log, "bounds", fail)
+    with pytest.raises(ZeroDivisionError):
+        await Engine.open(SETTINGS)
+    assert log.closed
+
+
 async def test_a_log_whose_newest_cannot_be_read_is_refused_and_closed(
     log: TroubledLog, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -155,6 +167,7 @@ async def test_a_log_that_is_away_at_the_start_is_served_when_it_is_there(
     assert await engine.ready() == "The database is away."
     log.away = ""
     await until(lambda: engine.hub.epoch)
+    assert engine.tail.announced
     engine.check()
     assert await engine.ready() == ""
     assert not [record for record in caplog.records if "all streams end" in record.getMessage()]

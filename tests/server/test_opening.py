@@ -222,6 +222,27 @@ async def test_an_id_that_says_nothing_here_is_one_gap_whatever_is_trimmed_while
     call.task.cancel()
 
 
+# Not in memory
+
+
+async def test_the_newest_are_found_in_the_log_where_the_window_is_short(live: Embedded) -> None:
+    ids = await publish(live, RETAINED)
+    engine = await live._engine()
+    await engine.tail.reached(RETAINED)
+    engine.hub.restart(engine.hub.epoch, RETAINED, 0)
+    call = await Asking(live, "/messages?room=orders&replay=2").live()
+    assert re.findall(rb"id: (.*)\ndata", call.body) == [id.encode() for id in ids[-2:]]
+    assert b"event: gap" not in call.body
+    call.task.cancel()
+
+
+async def test_a_follower_of_a_log_that_was_never_reached_is_sent_away(live: Embedded) -> None:
+    (await live._engine()).hub.epoch = ""
+    call = Asking(live)
+    await call.over()
+    assert re.fullmatch(SENT_AWAY, call.body)
+
+
 # Not delivered yet
 
 
