@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from roomcast.delivery.audience import Sink
@@ -217,8 +219,74 @@ def test_what_is_evicted_is_not_held_by_who_read_it_before() -> None:
     assert hub._pieces == {}
 
 
+def test_of_several_pieces_each_is_let_go_of_with_its_beginning() -> None:
+    hub = fed(*"a" * 1_000)
+    for after in (500, 700, 900):
+        assert window(hub, "a", after)
+    hub.feed([], 600, 0.0)
+    hub.feed([], 800, 0.0)
+    assert [after for _, after in hub._pieces] == [900]
+
+
 def test_only_so_many_pieces_are_kept() -> None:
     hub = fed(*"a" * 1_000)
     for after in range(200):
         hub.window(frozenset("a"), after)
     assert len(hub._pieces) == _PIECES
+
+
+def test_one_who_leaves_takes_nobody_along() -> None:
+    hub = fed()
+    gone, stays = join(hub, "a", Ear()), join(hub, "a", Ear())
+    hub.leave(frozenset("a"), RAW, gone)
+    hub.leave(frozenset("a"), RAW, gone)
+    fed("a", hub=hub)
+    assert (len(gone.heard), len(stays.heard)) == (0, 1)
+    assert hub.deliveries == 1
+
+
+def test_deliveries_are_counted_by_message_and_follower() -> None:
+    hub = fed()
+    for rooms in ("a", "a", "b"):
+        join(hub, rooms, Ear())
+    fed("a", "a", "b", "c", hub=hub)
+    assert hub.deliveries == 2 * 2 + 1
+
+
+def test_a_piece_read_after_others_were_let_go_is_let_go_of_as_well() -> None:
+    hub = fed(*"a" * 100)
+    assert window(hub, "a", 50)
+    hub.feed([], 60, 0.0)
+    assert hub._pieces == {}
+    assert window(hub, "a", 70)
+    hub.feed([], 80, 0.0)
+    assert hub._pieces == {}
+
+
+def test_a_burst_of_several_pieces_comes_once_and_in_order() -> None:
+    hub, live = fed(), Ear()
+    join(hub, "a", live)
+    body = b'{"room":"a","text":"%b"}' % (b"x" * (PIECE_BYTES // 4))
+    hub.feed([message(seq, body=body) for seq in range(1, 21)], 0, 0.0)
+    assert len(live.heard) == 5
+    heard = b"".join(live.heard)
+    assert re.findall(rb"id: test-(\d+)\n", heard) == [b"%d" % seq for seq in range(1, 21)]
+
+
+def test_a_quiet_room_is_served_from_memory_however_much_a_busy_one_evicts() -> None:
+    hub = fed(*"bbba", *"b" * 20, window_bytes=24 * 324)
+    assert window(hub, "a", 0) == [4]
+    fed("b", hub=hub)
+    assert (window(hub, "b", 0), window(hub, "a", 0), window(hub, "ab", 0)) == (None, [4], None)
+
+
+def test_the_newest_are_counted_without_those_that_were_trimmed() -> None:
+    """Else `replay=20` would begin before what is retained, and be told of a loss that was never promised."""
+    hub = fed(*"a" * 20)
+    hub.feed([], 5, 0.0)
+    rooms = frozenset("a")
+    assert [hub.seek_newest(rooms, count) for count in (1, 15, 16, 20)] == [19, 5, 5, 5]
+
+
+def test_an_empty_log_has_no_newest() -> None:
+    assert [fed().seek_newest(frozenset("a"), count) for count in (0, 1)] == [0, 0]

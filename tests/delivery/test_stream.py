@@ -4,77 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 
 from roomcast.delivery.engine import Engine
-from roomcast.delivery.gap import Opening
 from roomcast.delivery.heartbeat import Heartbeat
 from roomcast.delivery.hub import PIECE_BYTES, Hub
 from roomcast.delivery.stream import _PIECES_A_TURN, Stream, Streams
-from roomcast.delivery.wire import WIRES
 from roomcast.log.base import Page
 from roomcast.log.memory import MemoryLog
 from roomcast.model.errors import LogUnavailable
-from roomcast.model.message import Draft, Message
+from roomcast.model.message import Draft
 from roomcast.model.retention import Retention
 from roomcast.model.settings import Settings
+from tests.delivery.fakes import FakeConnection, follow, messages, until
 from tests.running import PATIENCE
-
-RAW = WIRES[1]
-ROOM = frozenset("a")
-
-
-class Ear:
-    """A connection that notes everything, and is full after so many writes."""
-
-    def __init__(self, full_after: int = 1_000_000) -> None:
-        self.stream: Stream | None = None
-        self.full_after = full_after
-        self.heard = b""
-        self.writable = True
-        self.open = True
-
-    def send(self, data: bytes) -> int:
-        return 0
-
-    def write(self, data: bytes) -> bool:
-        self.heard += data
-        self.full_after -= 1
-        self.writable = self.writable and self.full_after != 0
-        return self.writable
-
-    def waiting(self) -> int:
-        return 0
-
-    def close(self, last: bytes) -> None:
-        self.heard += last
-        self.abort()
-
-    def abort(self) -> None:
-        self.open = self.writable = False
-
-    def count(self, seq: int) -> int:
-        """How often a message was heard; an event of ours at that position is none."""
-        return self.heard.count(b"-%d\ndata: " % seq)
-
-
-def stream(streams: Streams, ear: Ear, position: int = 0) -> Stream:
-    begun = Stream(streams, ear, ROOM, RAW, Opening(position))
-    begun.attach(b"")
-    return begun
-
-
-def messages(first: int, last: int, size: int = 10) -> list[Message]:
-    body = b'{"room":"a","text":"%b"}' % (b"x" * size)
-    return [Message(seq, "a", None, seq, seq - 1, body) for seq in range(first, last + 1)]
-
-
-async def until(state: Callable[[], object]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not state():  # noqa: ASYNC110 - what is waited for knows of no event
-            await asyncio.sleep(0)
 
 
 @pytest.fixture
@@ -92,8 +37,8 @@ async def test_a_stream_that_is_asked_for_more_twice_writes_nothing_twice() -> N
     """Its sink was full at the last piece of its turn, and has room again before its next turn comes."""
     hub = Hub("test", 0, 0)
     hub.feed(messages(1, _PIECES_A_TURN + 1, PIECE_BYTES), 0, 0.0)
-    ear = Ear(full_after=_PIECES_A_TURN)
-    begun = stream(Streams(MemoryLog(Retention()), hub), ear)
+    ear = FakeConnection(full_after=_PIECES_A_TURN)
+    begun = follow(Streams(MemoryLog(Retention()), hub), ear)
     assert not ear.writable
     ear.writable = True
     begun.pump()
@@ -115,9 +60,9 @@ async def test_streams_whose_page_cannot_be_read_end_and_hold_up_no_later_ones(
 ) -> None:
     streams = Streams(Failing(Retention()), Hub("test", 10, 0))
     for _ in range(2):
-        one, two = Ear(), Ear()
-        stream(streams, one)
-        ended = stream(streams, two)
+        one, two = FakeConnection(), FakeConnection()
+        follow(streams, one)
+        ended = follow(streams, two)
         await until(lambda ended=ended: ended.ended)  # type: ignore[misc]
         assert [one.heard.count(b"retry: "), two.heard.count(b"retry: ")] == [2, 2]
     assert streams.endings == {"error": 4}
@@ -131,8 +76,8 @@ async def test_a_stream_that_cannot_take_its_page_leaves_those_behind_it_theirs(
     log = MemoryLog(Retention())
     await log.append([Draft("a", None, b'{"room":"a"}')])
     streams = Streams(log, Hub(log.epoch, 1, 0))
-    broken, sound = Ear(), Ear()
-    first, _ = stream(streams, broken), stream(streams, sound)
+    broken, sound = FakeConnection(), FakeConnection()
+    first, _ = follow(streams, broken), follow(streams, sound)
     told = Stream._advance
 
     def advance(self: Stream, piece: object, head: bytes = b"") -> bool:
@@ -151,22 +96,22 @@ async def test_where_delivery_fails_every_stream_ends_and_it_goes_on_afterwards(
     service: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("roomcast.delivery.engine._RESTART_SECONDS", 0)
-    ear = Ear()
-    stream(service.streams, ear)
+    ear = FakeConnection()
+    follow(service.streams, ear)
 
     def fail(*args: object) -> None:
-        monkeypatch.undo()
         raise ZeroDivisionError
 
-    monkeypatch.setattr(service.hub, "feed", fail)
-    await publish(service, b"lost?")
-    await until(lambda: not ear.open)
+    with monkeypatch.context() as failing:
+        failing.setattr(service.hub, "feed", fail)
+        await publish(service, b"lost?")
+        await until(lambda: not ear.open)
     assert "delivery failed" in caplog.text
     assert service.streams.endings == {"error": 1}
     async with asyncio.timeout(PATIENCE):
         await service.tail.reached(1)
-    again = Ear()
-    stream(service.streams, again)
+    again = FakeConnection()
+    follow(service.streams, again)
     assert again.count(1) == 1
     assert await service.ready() == ""
 
@@ -201,8 +146,8 @@ async def test_who_waits_for_a_position_hears_that_the_log_was_closed(service: E
 async def test_one_failure_does_not_end_the_heartbeats(
     service: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ear = Ear()
-    stream(service.streams, ear)
+    ear = FakeConnection()
+    follow(service.streams, ear)
 
     def fail(self: Heartbeat) -> None:
         monkeypatch.undo()
@@ -211,3 +156,124 @@ async def test_one_failure_does_not_end_the_heartbeats(
     monkeypatch.setattr(Heartbeat, "_watch", fail)
     await until(lambda: ear.heard.endswith(b":\n"))
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+async def test_the_end_waits_for_every_client_that_has_yet_to_take_its_last_bytes() -> None:
+    streams = Streams(MemoryLog(Retention()), Hub("test", 0, 0))
+    follow(streams, FakeConnection()).lost("client")  # long before
+    begun = [follow(streams, FakeConnection()) for _ in range(2)]
+    for stream in begun:
+        stream.end("drain", 2_000)
+    flushing = asyncio.create_task(streams.flushed(PATIENCE))
+    for stream in begun:
+        await asyncio.sleep(0)
+        assert not flushing.done()
+        stream.lost("client")
+    async with asyncio.timeout(PATIENCE / 2):
+        await flushing
+    assert streams.endings == {"client": 1, "drain": 2}
+
+
+async def test_who_left_by_itself_is_not_waited_for() -> None:
+    streams = Streams(MemoryLog(Retention()), Hub("test", 0, 0))
+    follow(streams, FakeConnection()).lost("client")
+    async with asyncio.timeout(PATIENCE / 2):
+        await streams.flushed(PATIENCE)
+    assert (streams.opened, streams.endings) == (1, {"client": 1})
+    assert streams.active == streams.behind == set()
+
+
+async def test_who_does_not_take_its_last_bytes_in_time_is_cut() -> None:
+    streams = Streams(MemoryLog(Retention()), Hub("test", 0, 0))
+    connection = FakeConnection()
+    follow(streams, connection).end("drain", 2_000)
+    connection.open = True  # its last bytes are on their way
+    await streams.flushed(0)
+    assert not connection.open
+
+
+async def test_a_client_that_takes_nothing_yet_has_its_head_and_then_the_rest() -> None:
+    hub = Hub("test", 0, 0)
+    hub.feed(messages(1, 2), 0, 0.0)
+    connection = FakeConnection()
+    connection.writable = False
+    begun = follow(Streams(MemoryLog(Retention()), hub), connection, head=b"HEAD ")
+    assert connection.heard == b"HEAD retry: 3000\n"
+    connection.writable = True
+    begun.pump()
+    assert [connection.count(seq) for seq in (1, 2)] == [1, 1]
+    assert connection.heard.count(b"retry: ") == 1
+
+
+async def test_a_head_comes_before_the_log_has_answered() -> None:
+    connection = FakeConnection()
+    follow(Streams(MemoryLog(Retention()), Hub("test", 10, 0)), connection, head=b"HEAD ")
+    assert connection.heard == b"HEAD retry: 3000\n"
+
+
+async def test_a_long_replay_goes_on_by_itself_in_turns_with_others() -> None:
+    hub = Hub("test", 0, 0)
+    last = 3 * _PIECES_A_TURN
+    hub.feed(messages(1, last, PIECE_BYTES), 0, 0.0)
+    connection = FakeConnection()
+    follow(Streams(MemoryLog(Retention()), hub), connection, head=b"HEAD ")
+    assert not connection.told("live")
+    await until(lambda: connection.told("live"))
+    assert [connection.count(seq) for seq in range(1, last + 1)] == [1] * last
+    assert connection.heard.count(b"HEAD retry: 3000\n") == 1
+    assert connection.writes == last  # each with what belongs to it, head and `live` as well
+
+
+async def test_who_falls_behind_goes_on_where_it_was_and_is_live_again() -> None:
+    hub = Hub("test", 0, 0)
+    streams = Streams(MemoryLog(Retention()), hub)
+    connection = FakeConnection(full_after=2)
+    begun = follow(streams, connection)
+    assert streams.behind == set()
+    hub.feed(messages(1, 1), 0, 0.0)
+    assert streams.behind == {begun}
+    hub.feed(messages(2, 3), 0, 0.0)
+    assert connection.count(2) == 0
+    connection.writable = True
+    begun.pump()
+    assert streams.behind == set()
+    hub.feed(messages(4, 4), 0, 0.0)
+    assert [connection.count(seq) for seq in (1, 2, 3, 4)] == [1, 1, 1, 1]
+    assert connection.told("live") == [{"replayed": 0}]
+
+
+async def test_who_ended_while_heartbeats_are_on_their_way_is_not_behind_for_ever() -> None:
+    """Heartbeats to a large audience take several turns, and the log may begin anew between two of them."""
+    hub = Hub("test", 0, 0)
+    streams = Streams(MemoryLog(Retention()), hub)
+    begun = follow(streams, FakeConnection())
+    [audience] = hub.audiences.values()
+    hub.restart("another", 0, 0)
+    begun.end("error", 2_000)
+    audience.write(b":\n")
+    assert streams.behind == set()
+
+
+async def test_a_stream_that_ends_is_written_no_more_and_the_log_says_why(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "roomcast.streams")
+    hub = Hub("test", 0, 0)
+    streams = Streams(MemoryLog(Retention()), hub)
+    connection = FakeConnection()
+    follow(streams, connection, rooms=frozenset("ba")).end("slow")
+    writes = connection.writes
+    hub.feed(messages(1, 1), 0, 0.0)
+    assert connection.writes == writes
+    assert hub.audiences == {}
+    [record] = caplog.records
+    assert record.getMessage() == "a stream of a, b ended: slow"
+    assert vars(record)["fields"] == {"rooms": ["a", "b"], "reason": "slow"}
+
+
+async def test_a_stream_whose_end_nobody_writes_down_ends_as_well(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "roomcast.streams")
+    streams = Streams(MemoryLog(Retention()), Hub("test", 0, 0))
+    follow(streams, FakeConnection()).end("slow")
+    assert streams.endings == {"slow": 1}
+    assert caplog.records == []

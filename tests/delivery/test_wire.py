@@ -69,3 +69,10 @@ def test_a_frame_is_the_same_bytes_with_or_without_a_chunk_around(chunked: Wire)
 def test_each_wire_is_found_by_its_format_and_framing() -> None:
     assert [wire(w.format.content_type, chunked=w.chunked) for w in WIRES] == list(WIRES)
     assert [w.index for w in WIRES] == list(range(4))
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+@pytest.mark.parametrize("content_type", ["text/event-stream", "application/x-ndjson"])
+def test_each_format_and_framing_has_its_wire(content_type: str, chunked: bool) -> None:
+    found = wire(content_type, chunked=chunked)
+    assert (found.format.content_type, found.chunked) == (content_type, chunked)

@@ -92,7 +92,7 @@ def test_a_cap_lowered_to_10_over_a_full_log_holds_up_nobody(serve: Serve) -> No
     [gap] = server.resume(ids[-20], "busy").gaps
     lost = len(server.record.known("busy", seq(ids[-20]), gap.before - 1))
     assert gap.at_most is not None
-    assert 8 < lost <= gap.at_most <= lost + 11  # which are those of the quiet room
+    assert 8 <= lost <= gap.at_most <= lost + 11  # which are those of the quiet room
     assert server.resume(ids[0], *ROOMS).gaps[0].rooms == set(ROOMS)
     assert server.resume(server.publish("busy")[0], *ROOMS).gaps == []
 

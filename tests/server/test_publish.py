@@ -278,10 +278,21 @@ def test_the_same_key_with_another_request_is_refused_and_stores_nothing(
     before = newest(server)
     for other in ({**message, "text": "y"}, {**message, "user": "u"}, [message], {**message, "data": None}):
         problem(keyed(server, key, other), 422)
-    headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": key}
-    problem(http.post(f"{server.url}/messages", content=json.dumps(message), headers=headers), 422)
     assert newest(server) == before
     assert keyed(server, key, message).status_code == 200
+
+
+def test_the_same_bytes_in_another_media_type_are_another_request(http: httpx.Client, server: Running) -> None:
+    """A line is answered with an array, and the same bytes as JSON with one message."""
+    body = json.dumps({"room": new(), "text": "x"})
+    headers = {"Content-Type": "application/json", "Idempotency-Key": new("key")}
+    assert http.post(f"{server.url}/messages", content=body, headers=headers).status_code == 201
+    before = newest(server)
+    headers["Content-Type"] = "application/x-ndjson"
+    problem(http.post(f"{server.url}/messages", content=body, headers=headers), 422)
+    assert newest(server) == before
+    headers["Content-Type"] = "Application/JSON; charset=utf-8"
+    assert http.post(f"{server.url}/messages", content=body, headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize("posts", [2, 50])

@@ -10,7 +10,7 @@ from roomcast.api.start import locate
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.gap import Gap, Opening, widened
 from roomcast.log.base import Page
-from roomcast.model.errors import Fault, Gone, Invalid, NotFound
+from roomcast.model.errors import Fault, Gone, Invalid, LogUnavailable, NotFound
 from roomcast.model.message import MessageId, as_json
 
 _PAGE = Fields(*JSON.pairs, (b"vary", b"Accept"))
@@ -23,6 +23,8 @@ async def page(engine: Engine, request: Request, query: Query) -> Answer:
     opening = await _opening(engine, query, before)
     found = await engine.log.read(query.rooms, opening.position, query.limit, before)
     found = await _filled(engine, query, found, before)
+    if opening.epoch not in (None, engine.log.epoch):
+        raise LogUnavailable("The log began anew meanwhile: ask again.")
     gap = opening.gap
     if opening.exact:
         gap = widened(gap, str(MessageId(engine.log.epoch, opening.position)), found.losses)

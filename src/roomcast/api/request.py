@@ -14,7 +14,6 @@ from urllib.parse import unquote
 
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.gap import Opening
-from roomcast.delivery.replay import retry_delay_ms
 from roomcast.delivery.stream import Connection, Stream
 from roomcast.delivery.wire import wire
 from roomcast.model.errors import RoomcastError
@@ -144,13 +143,15 @@ class Answer:
 class Streaming:
     """A stream that may begin: the way in gives it a sink."""
 
-    __slots__ = ("_content_type", "_engine", "_opening", "_rooms", "cors", "fields")
+    __slots__ = ("_content_type", "_engine", "_epoch", "_opening", "_rooms", "cors", "fields")
     status = 200
 
     def __init__(
         self, engine: Engine, rooms: frozenset[str], opening: Opening, content_type: str, fields: Fields
     ) -> None:
         self._engine = engine
+        self._epoch = engine.hub.epoch
+        """The history that `opening` was found in."""
         self._rooms = rooms
         self._opening = opening
         self._content_type = content_type
@@ -160,11 +161,12 @@ class Streaming:
     def begin(self, connection: Connection, head: bytes, *, chunked: bool) -> None:
         """Streams into `connection`; the first write begins with `head`."""
         over = wire(self._content_type, chunked=chunked)
-        stream = Stream(self._engine.streams, connection, self._rooms, over, self._opening)
+        opening = self._opening
+        if opening.epoch is None and self._epoch != self._engine.hub.epoch:  # while a host sent the head
+            opening = opening._replace(epoch=self._epoch)
+        stream = Stream(self._engine.streams, connection, self._rooms, over, opening)
         connection.stream = stream
         stream.attach(head)
-        if self._engine.draining:  # begun while this one was finding its start
-            stream.end("drain", retry_delay_ms())
 
 
 class Later(NamedTuple):

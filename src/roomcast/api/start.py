@@ -13,11 +13,12 @@ from roomcast.model.message import MessageId
 async def locate(engine: Engine, rooms: frozenset[str], origin: Origin) -> Opening:
     """The start, from the log where memory does not tell it. Raises `LogUnavailable`."""
     engine.check()
+    epoch = engine.hub.epoch
     opening = from_window(engine, rooms, origin)
     if opening is None:
         opening = await _from_log(engine, rooms, origin)
         await engine.tail.reached(opening.position)
-    return opening
+    return opening._replace(epoch=epoch)
 
 
 def from_window(engine: Engine, rooms: frozenset[str], origin: Origin) -> Opening | None:

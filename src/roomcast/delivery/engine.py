@@ -43,7 +43,6 @@ class Engine:
         self.tail = Tail(log, hub)
         self.streams = Streams(log, hub)
         self.followers_limit = settings.followers_limit
-        self.draining = False
         self.published = 0
         self.appends = 0
         self.publish_seconds = 0.0
@@ -77,8 +76,16 @@ class Engine:
         except LogUnavailable as error:  # such as a damaged page: it would be met again and again
             await engine.close()
             raise LogUnusable(error.detail) from error
+        except BaseException:  # a signal at the start: what is left open looks like an unclean stop
+            await engine.close()
+            raise
         engine.tail.announced = True
         return engine
+
+    @property
+    def draining(self) -> bool:
+        """Whether all streams end, and new ones are sent away."""
+        return self.streams.draining
 
     async def ready(self) -> str:
         """Why followers or publishers are not served as promised now; empty where they are."""
@@ -97,13 +104,14 @@ class Engine:
 
     async def drain(self) -> None:
         """Ends every stream so that its client comes back by itself, at a moment of its own."""
-        self.draining = True
+        self.streams.draining = True
         await self._send_away("drain")
 
     async def close(self) -> None:
         """Lets go of everything; what was acknowledged is stored."""
         await self.drain()
         await self.log.close()
+        self.tail.end()
         await self.streams.reader.close()
         await tasks.cancel(self._tasks)
 
@@ -132,7 +140,7 @@ class Engine:
             except LogUnavailable as error:
                 self.tail.outage = error.detail
                 await asyncio.sleep(_RESTART_SECONDS)
-        self.hub.restart(self.log.epoch, _beginning(bounds), bounds.trimmed)
+        self.hub.restart(self.log.epoch, _beginning(bounds), bounds.trimmed, bounds.newest)
         for stream in list(self.streams.active):
             stream.end("error", retry_delay_ms())
         self.tail.announced = True

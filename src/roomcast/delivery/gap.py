@@ -50,4 +50,7 @@ class Opening(NamedTuple):
     position: int
     gap: Gap | None = None
     exact: bool = True
-    """Whether what is lost right after `position` was promised, and is told."""
+    """Whether messages trimmed right after `position` must be reported as a gap (true for a resume, false for
+    `replay=all`)."""
+    epoch: str | None = None
+    """The history that `position` counts in; None where the stream begins in the turn in which it was found."""

@@ -24,9 +24,10 @@ class Heartbeat:
         # A beat early: this timer's own step and a busy loop come on top, and 15 s are promised.
         self._silence = heartbeat * 0.7
         self._patience = slow_after
-        self._seen: dict[Stream, tuple[int, float]] = {}
-        """For each stream that is behind: the bytes that waited, and for how long they have not fallen.
-        Counted in steps, so that a process that was stopped (SIGSTOP) does not blame its clients."""
+        self._seen: dict[Stream, tuple[int, int, float]] = {}
+        """For each stream that is behind: its position, the bytes that waited, and for how long both have been the
+        same. The bytes alone could be the same by chance, as pieces of one size follow each other. Counted in
+        steps, so that a process that was stopped (SIGSTOP) does not blame its clients."""
 
     async def run(self) -> None:
         """For ever."""
@@ -55,13 +56,13 @@ class Heartbeat:
         seen = {}
         for stream in list(self._streams.behind):
             waiting = stream.waiting()
-            before, held = self._seen.get(stream, (waiting, 0.0))
-            held = held + self._step if waiting == before else 0.0
+            *before, held = self._seen.get(stream, (stream.position, waiting, 0.0))
+            held = held + self._step if before == [stream.position, waiting] else 0.0
             if waiting and held >= self._patience:
                 stream.end("slow")
                 continue
             if not waiting and held >= self._silence:
                 held = 0.0
                 stream.beat()
-            seen[stream] = (waiting, held)
+            seen[stream] = (stream.position, waiting, held)
         self._seen = seen

@@ -117,11 +117,14 @@ class Hub:
         self.deliveries = 0
         self._window_bytes = window_bytes
 
-    def restart(self, epoch: str, position: int, trimmed: int) -> None:
-        """Forgets all that it was fed, and whom it fed: the log has another history from now on."""
+    def restart(self, epoch: str, position: int, trimmed: int, newest: int = 0) -> None:
+        """Forgets all that it was fed, and whom it fed: the log has another history from now on, and `newest` is
+        its newest message."""
         self.epoch = epoch
         self.position = position
         """Everything up to here was delivered to every audience."""
+        self._began_below = newest
+        """Until it was fed up to here, it does not know which messages are the newest."""
         self.trimmed = trimmed
         """How far the log is trimmed: what is not retained is not served from here either."""
         self.audiences: dict[tuple[frozenset[str], Wire], Audience] = {}
@@ -211,7 +214,10 @@ class Hub:
             del self._pieces[next(iter(self._pieces))]
 
     def seek_newest(self, rooms: frozenset[str], count: int) -> int | None:
-        """The position after which these rooms' newest `count` begin; None where the window is short."""
+        """The position after which these rooms' newest `count` begin; None where the window is short, or was not
+        yet fed what the log had when it began anew."""
+        if self.position < self._began_below:
+            return None
         if not count:
             return self.position
         found = [self._rooms[room].newest(count) for room in rooms if room in self._rooms]

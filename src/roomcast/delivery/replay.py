@@ -16,6 +16,7 @@ from roomcast.model.errors import LogUnavailable
 PAGE_MESSAGES = 500
 """The most that one read of the log brings into memory; its bytes are bounded by the log."""
 READS_AT_ONCE = 4
+RETRY_SECONDS = 1.0
 
 logger = logging.getLogger("roomcast.streams")
 
@@ -37,6 +38,9 @@ class Waiting(Protocol):
 
 
 _Page = tuple[Piece, Sequence[Loss]]
+_Key = tuple[str, frozenset[str], int]
+"""The epoch, the rooms and the position of a page. The epoch keeps streams that begin after a restart from
+sharing a read that was started before it."""
 
 
 class Replay:
@@ -45,47 +49,50 @@ class Replay:
     def __init__(self, log: Log, hub: Hub) -> None:
         self._log = log
         self._hub = hub
-        self._waiting: dict[tuple[frozenset[str], int], list[Waiting]] = {}
+        self._waiting: dict[_Key, list[Waiting]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._turns = asyncio.Semaphore(READS_AT_ONCE)
         self.reads = 0
 
     def read(self, stream: Waiting) -> None:
         """Calls the stream's `turn` with the page after its position."""
-        key = (stream.rooms, stream.position)
+        key = (self._hub.epoch, stream.rooms, stream.position)
         if key in self._waiting:
             self._waiting[key].append(stream)
             return
         self._waiting[key] = [stream]
-        task = asyncio.get_running_loop().create_task(self._serve(*key))
+        task = asyncio.get_running_loop().create_task(self._serve(key))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, rooms: frozenset[str], after: int) -> None:
+    async def _serve(self, key: _Key) -> None:
         async with self._turns:
-            # Who is cut and comes back again and again must not wait behind reads for those it was before.
-            if all(stream.ended for stream in self._waiting[rooms, after]):
-                del self._waiting[rooms, after]
-                return
-            page = await self._page(rooms, after)
-            for number, stream in enumerate(self._waiting.pop((rooms, after))):
+            page = await self._page(key)
+            for number, stream in enumerate(self._waiting.pop(key)):
                 _turn(stream, page)
                 if number % 50 == 49:
                     await asyncio.sleep(0)  # thousands may share a page: others have their turn, too
 
-    async def _page(self, rooms: frozenset[str], after: int) -> _Page | None:
-        while True:
+    async def _page(self, key: _Key) -> _Page | None:
+        """None where it cannot be read, or nobody waits for it any more."""
+        # A client that reconnects repeatedly must not queue behind reads started for its earlier, dead streams.
+        while not all(stream.ended for stream in self._waiting[key]):
             try:
-                # Never past the hub: what comes after is delivered live, and would come twice.
-                page = await self._log.read(rooms, after, PAGE_MESSAGES, self._hub.position + 1)
+                return await self._read(*key)
             except LogUnavailable:
-                await asyncio.sleep(1)
+                await asyncio.sleep(RETRY_SECONDS)
             except Exception:
-                logger.exception("a page of %s after %d could not be read", sorted(rooms), after)
+                logger.exception("a page of %s after %d could not be read", sorted(key[1]), key[2])
                 return None
-            else:
-                self.reads += 1
-                return Piece([Entry(m) for m in page.messages], page.position), page.losses
+        return None
+
+    async def _read(self, epoch: str, rooms: frozenset[str], after: int) -> _Page:
+        # Never past the hub: what comes after is delivered live, and would come twice.
+        page = await self._log.read(rooms, after, PAGE_MESSAGES, self._hub.position + 1)
+        self.reads += 1
+        if self._log.epoch != epoch:  # the tail will say so, too, and end all streams
+            raise LogUnavailable("The log has another history now.")
+        return Piece([Entry(m) for m in page.messages], page.position), page.losses
 
     async def close(self) -> None:
         """Ends the reads under way."""

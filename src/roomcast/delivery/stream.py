@@ -21,7 +21,7 @@ from roomcast.delivery.audience import Sink
 from roomcast.delivery.followed import FollowedRooms
 from roomcast.delivery.gap import Gap, Opening, widened
 from roomcast.delivery.hub import Hub, Piece
-from roomcast.delivery.replay import Replay
+from roomcast.delivery.replay import Replay, retry_delay_ms
 from roomcast.delivery.wire import RETRY_MS, Wire
 from roomcast.log.base import Log, Loss
 from roomcast.model.message import MessageId
@@ -61,6 +61,7 @@ class Stream:
     """One subscription."""
 
     __slots__ = (
+        "_epoch",
         "_exact",
         "_gap",
         "_home",
@@ -80,6 +81,7 @@ class Stream:
         self._sink = sink
         self._gap = opening.gap
         self._exact = opening.exact
+        self._epoch = opening.epoch
         self._reading = False
         """Whether a page of the log is on its way."""
         self._replayed: int | None = 0
@@ -91,18 +93,28 @@ class Stream:
         self.ended = False
 
     def attach(self, head: bytes) -> None:
-        """Sends the head and what is there, in one write; `retry:` belongs to the first block."""
+        """Sends the head and what is there, in one write; `retry:` belongs to the first block. A stream that
+        may not begin any more is sent away instead."""
         self._home.enter(self)
+        if reason := self._home.refusal(self._epoch):
+            self._refuse(head, reason)
+            return
         head += self.wire.retry(RETRY_MS)
         if self._sink.writable:
             self.pump(head)
         else:
             self._sink.write(head)
 
+    def _refuse(self, head: bytes, reason: str) -> None:
+        if head:
+            self._sink.write(head)
+        self.end(reason, retry_delay_ms())
+
     def pump(self, head: bytes = b"") -> None:
         """Serves the follower from the window until it is caught up or has enough for now."""
         for _ in range(_PIECES_A_TURN):
-            # Asked for twice, by the sink and by itself, it may be live by now, and `position` of the past.
+            # pump() may have been scheduled twice, by the sink and by call_soon. By the second run the stream
+            # may be live and `position` stale.
             if self not in self._home.behind or self._reading or not self._sink.writable:
                 return
             piece = self._home.hub.window(self.rooms, self.position)
@@ -129,6 +141,8 @@ class Stream:
 
     def fall_behind(self, position: int) -> None:
         """Its sink could not keep up with the audience."""
+        if self.ended:  # with all others, as the log began anew while its audience's heartbeats were on their way
+            return
         self.position = position
         self._home.behind.add(self)
 
@@ -160,11 +174,14 @@ class Stream:
         """Writes a piece with what must be told around it; whether the sink wants more."""
         hub = self._home.hub
         parts = [head] if head else []
-        if self._gap:
+        # An empty page that ends before the hub is followed by another piece in this turn. The gap waits for
+        # it: more may be lost there, and at most one gap stands between two messages.
+        if self._gap and (piece.entries or piece.position >= hub.position):
             parts.append(self._gap_frame(self._gap, piece))
+            self._gap = None
         if piece.entries:
             parts.append(piece.frames(self.wire, hub.epoch))
-        self._gap, self._exact = None, True
+        self._exact = True
         self.position = piece.position
         if self._replayed is not None:
             self._replayed += len(piece.entries)
@@ -199,6 +216,8 @@ class Streams:
         self.active: set[Stream] = set()
         self.followed = FollowedRooms()
         self.behind: set[Stream] = set()
+        self.draining = False
+        """Whether every stream ends, and none may begin."""
         self.opened = 0
         self.endings: dict[str, int] = {}
         self._closing: set[Connection] = set()
@@ -212,6 +231,13 @@ class Streams:
         self.active.add(stream)
         self.followed.add(stream.rooms)
         self.behind.add(stream)
+
+    def refusal(self, epoch: str | None) -> str:
+        """Why a stream may not begin that took a while to find its start; empty where it may. `epoch` is the
+        history that its position counts in, None for the present one."""
+        if self.draining:
+            return "drain"
+        return "" if epoch in (None, self.hub.epoch) else "error"
 
     def join(self, stream: Stream, sink: Sink) -> None:
         """A stream is caught up."""

@@ -26,6 +26,8 @@ class Tail:
         self._number = count()
         self.outage = ""
         """Why the log cannot be followed now; empty while it can."""
+        self._ended = ""
+        """Why nothing will ever be fed again; empty where it will."""
         self.announced = False
         """Whether an outage is news: while the server starts it is the reason why it does not."""
 
@@ -35,7 +37,7 @@ class Tail:
         while True:
             try:
                 await self._follow()
-                return self._give_up("The log is closed.")
+                return self.end()
             except LogUnavailable as error:
                 self._note(error.detail)
             except LogRestarted as error:
@@ -50,9 +52,16 @@ class Tail:
         """Returns when everything up to `position` was fed to the hub. Raises `LogUnavailable` where the log goes
         away or is closed before."""
         if self._hub.position < position:
+            if self._ended:
+                raise LogUnavailable(self._ended)
             future = asyncio.get_running_loop().create_future()
             heapq.heappush(self._waiting, (position, next(self._number), future))
             await future
+
+    def end(self) -> None:
+        """The log is closed: nothing is fed any more, and nobody waits for it."""
+        self._ended = "The log is closed."
+        self._give_up(self._ended)
 
     async def _follow(self) -> None:
         loop = asyncio.get_running_loop()

@@ -1,0 +1,165 @@
+"""Heartbeats for the silent, and an end for those that take nothing, without waiting for either."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from roomcast.delivery import heartbeat as heartbeats
+from roomcast.delivery.heartbeat import Heartbeat
+from roomcast.delivery.hub import Hub
+from roomcast.delivery.stream import Stream, Streams
+from roomcast.log.memory import MemoryLog
+from roomcast.model.retention import Retention
+from tests.delivery.fakes import RAW, ROOM, FakeConnection, follow, messages
+
+LONG_AGO = -1_000.0
+"""In the loop's time."""
+
+
+def live(streams: Streams, spoke_at: float) -> FakeConnection:
+    """Somebody who is caught up, and has heard nothing since then."""
+    connection = FakeConnection()
+    stream = Stream.__new__(Stream)
+    streams.hub.join(ROOM, RAW, connection, stream, spoke_at)
+    return connection
+
+
+@pytest.fixture
+def streams() -> Streams:
+    return Streams(MemoryLog(Retention()), Hub("test", 0, 0))
+
+
+@pytest.fixture
+def waiting(streams: Streams) -> tuple[Stream, FakeConnection]:
+    """A stream whose client has 100 bytes to take."""
+    connection = FakeConnection(full_after=1)
+    connection.unread = 100
+    streams.hub.feed(messages(1, 1), 0, 0.0)
+    stream = follow(streams, connection)
+    connection.heard = b""
+    return stream, connection
+
+
+async def steps(heartbeat: Heartbeat, count: int) -> None:
+    for _ in range(count):
+        await heartbeat._look()
+
+
+async def test_silence_is_filled(streams: Streams) -> None:
+    connection = live(streams, LONG_AGO)
+    heartbeat = Heartbeat(streams, heartbeat=15, slow_after=30)
+    await steps(heartbeat, 2)
+    assert connection.heard == b":\n"
+
+
+async def test_a_delivery_is_a_sign_of_life(streams: Streams) -> None:
+    connection = live(streams, LONG_AGO)
+    streams.hub.feed(messages(1, 1), 0, asyncio.get_running_loop().time())
+    await steps(Heartbeat(streams, heartbeat=15, slow_after=30), 1)
+    assert connection.writes == 1
+    assert connection.count(1) == 1
+
+
+async def test_a_delivery_to_others_is_none(streams: Streams) -> None:
+    connection = live(streams, LONG_AGO)
+    streams.hub.feed(messages(1, 1, room="b"), 0, asyncio.get_running_loop().time())
+    await steps(Heartbeat(streams, heartbeat=15, slow_after=30), 1)
+    assert connection.heard == b":\n"
+
+
+async def test_one_who_joins_others_makes_no_sound_for_them(streams: Streams) -> None:
+    connection = live(streams, LONG_AGO)
+    live(streams, asyncio.get_running_loop().time())
+    await steps(Heartbeat(streams, heartbeat=15, slow_after=30), 1)
+    assert connection.heard == b":\n"
+
+
+async def test_a_crowd_is_written_to_in_slices_and_none_twice(
+    streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeats, "_SLICE", 2)
+    crowd = [live(streams, LONG_AGO) for _ in range(5)]
+    beating = asyncio.create_task(steps(Heartbeat(streams, heartbeat=15, slow_after=30), 1))
+    await asyncio.sleep(0)
+    assert [connection.writes for connection in crowd] == [1, 1, 0, 0, 0]
+    streams.hub.leave(ROOM, RAW, crowd[2])
+    await beating
+    assert [connection.writes for connection in crowd] == [1, 1, 0, 1, 1]
+
+
+async def test_a_heartbeat_comes_before_the_silence_that_is_promised(streams: Streams) -> None:
+    now = asyncio.get_running_loop().time()
+    early, late = live(streams, now - 11), FakeConnection()
+    await steps(Heartbeat(streams, heartbeat=15, slow_after=30), 1)
+    assert (early.heard, late.heard) == (b":\n", b"")
+
+
+async def test_who_spoke_just_now_is_left_alone(streams: Streams) -> None:
+    connection = live(streams, asyncio.get_running_loop().time() - 9)
+    await steps(Heartbeat(streams, heartbeat=15, slow_after=30), 1)
+    assert connection.heard == b""
+
+
+async def test_who_takes_nothing_is_closed_after_so_many_steps(
+    streams: Streams, waiting: tuple[Stream, FakeConnection]
+) -> None:
+    heartbeat = Heartbeat(streams, heartbeat=15, slow_after=30)  # a step is a second
+    await steps(heartbeat, 29)
+    assert not waiting[0].ended
+    await steps(heartbeat, 1)
+    assert waiting[0].ended
+    assert waiting[1].heard == b""
+    assert not waiting[1].open
+    assert streams.endings == {"slow": 1}
+
+
+async def test_who_takes_a_byte_begins_anew(streams: Streams, waiting: tuple[Stream, FakeConnection]) -> None:
+    heartbeat = Heartbeat(streams, heartbeat=15, slow_after=30)
+    await steps(heartbeat, 29)
+    waiting[1].unread -= 1
+    await steps(heartbeat, 30)
+    assert not waiting[0].ended
+
+
+async def test_who_takes_pieces_of_one_size_is_not_taken_for_one_that_takes_nothing(
+    streams: Streams, waiting: tuple[Stream, FakeConnection]
+) -> None:
+    heartbeat = Heartbeat(streams, heartbeat=15, slow_after=30)
+    for _ in range(60):
+        await steps(heartbeat, 1)
+        waiting[0].position += 1
+    assert not waiting[0].ended
+
+
+async def test_who_waits_for_the_log_hears_a_sign_of_life_and_is_not_slow(streams: Streams) -> None:
+    connection = FakeConnection()
+    stream = follow(streams, connection)
+    streams.behind.add(stream)
+    connection.heard = b""
+    heartbeat = Heartbeat(streams, heartbeat=15, slow_after=30)
+    await steps(heartbeat, 10)
+    assert connection.heard == b""
+    await steps(heartbeat, 1)
+    assert connection.heard == b":\n"
+    await steps(heartbeat, 22)
+    assert not stream.ended
+    assert connection.heard == b":\n" * 3
+
+
+@pytest.mark.parametrize(("heartbeat", "step"), [(15, 1.0), (0.05, 0.01)])
+async def test_it_looks_five_times_a_heartbeat_and_once_a_second(
+    streams: Streams, monkeypatch: pytest.MonkeyPatch, heartbeat: float, step: float
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) > 1:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        await Heartbeat(streams, heartbeat, slow_after=30).run()
+    assert slept == [step, step]
