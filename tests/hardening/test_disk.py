@@ -249,6 +249,29 @@ async def test_what_would_be_gone_with_its_file_is_not_acknowledged(
     assert "Traceback" not in server.said()
 
 
+@pytest.mark.parametrize("left", [0, 0.5])
+@pytest.mark.parametrize("suffix", ["", "-wal"])
+def test_what_would_be_gone_with_a_file_that_was_cut_is_not_acknowledged(
+    serve: Serve, tmp_path: Path, suffix: str, left: float
+) -> None:
+    """A tenth of a second later, that is. And no id is used again for what is gone, though nobody says
+    --new-epoch: it ends well, and begins anew."""
+    server = serve()
+    server.publish("checkpointed")
+    assert server.terminate() == 0
+    server = serve()
+    last = [server.publish(f"{n}" * 500)["id"] for n in range(20)][-1]
+    file = tmp_path / f"test.db{suffix}"
+    os.truncate(file, int(file.stat().st_size * left))
+    wait_for(lambda: server.post({"room": "developers", "text": "x"}).status_code == 503, "it to notice")
+    refused = server.post({"room": "developers", "text": "refused"})
+    assert refused.json()["detail"].startswith(f"test.db{suffix} was emptied or cut short")
+    assert server.said().count("was emptied or cut short") == 1
+    assert server.terminate() == 0
+    if suffix:
+        assert serve().publish("afterwards")["id"].split("-")[0] != last.split("-")[0]  # type: ignore[attr-defined]
+
+
 def test_a_copy_put_in_the_place_of_an_open_log_is_not_spoilt_by_its_end(serve: Serve, tmp_path: Path) -> None:
     """The write-ahead log that is left beside it would be read with it."""
     server = serve()

@@ -608,6 +608,41 @@ async def test_a_write_ahead_log_that_somebody_kept_from_being_emptied_is_small_
     assert Path(f"{path}-wal").stat().st_size <= 100_000
 
 
+async def test_a_write_ahead_log_that_was_cut_and_has_grown_since_is_noticed(log: SqliteLog, path: Path) -> None:
+    """Between two looks of a busy writer: it goes on writing where it was."""
+    await publish(log, *"aaaa", body=b"x" * 5_000)
+    log._writer._look_at = 0.0
+    await publish(log, "a")
+    log._writer._look_at = float("inf")
+    os.truncate(f"{path}-wal", 4_096)
+    await publish(log, *"aaaa")
+    log._writer._look_at = 0.0
+    for _ in range(2):
+        with pytest.raises(LogUnavailable, match=r"log\.db-wal was emptied or cut short.*--new-epoch"):
+            await publish(log, "a")
+
+
+async def test_another_program_may_make_the_files_smaller(log: SqliteLog, path: Path) -> None:
+    """As backup programs and the hand of an operator do."""
+    await publish(log, *"aaaa", body=b"x" * 50_000)
+    other = apsw.Connection(str(path))
+    list(other.execute("SELECT * FROM state"))
+    other.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    assert Path(f"{path}-wal").stat().st_size == 0
+    log._writer._look_at = 0.0
+    await publish(log, "a")
+    size = path.stat().st_size
+    other.execute("CREATE TABLE waste AS SELECT * FROM messages; DROP TABLE waste; VACUUM")
+    other.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    await publish(log, *"aaaa", body=b"x" * 50_000)
+    other.execute("DELETE FROM messages WHERE seq < 0; VACUUM")
+    other.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    other.close()
+    log._writer._look_at = 0.0
+    assert seqs(await publish(log, "a")) == [10]
+    assert path.stat().st_size >= size
+
+
 async def test_who_holds_the_file_is_waited_for_once(
     reopen: Reopen, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,7 +71,7 @@ def open_database(path: str, *, new_epoch: bool, synchronous: str) -> Opened:
             reader = apsw.Connection(real, flags=apsw.SQLITE_OPEN_READONLY)
             undo.callback(reader.close)
             _prepare(reader)
-            files = Files(real)
+            files = Files(real, writer)
         except (apsw.Error, OSError) as error:
             raise unusable(real, error) from error
         undo.pop_all()

@@ -16,6 +16,10 @@ SELECT epoch, synchronous, clean FROM state;
 -- A server takes the log over
 UPDATE state SET epoch = :epoch, synchronous = :synchronous, clean = 0;
 
+-- end_epoch --
+-- The next server begins a new one
+UPDATE state SET epoch = '';
+
 -- begin_times --
 -- What is from after `now` is from now. The first such message comes after `position`: times never fall
 UPDATE messages SET stored_at = :now WHERE seq > :position;

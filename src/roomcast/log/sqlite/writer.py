@@ -99,6 +99,12 @@ class Writer:
 
     def close(self) -> None:
         """Empties the write-ahead log, where that can be done, and lets go of the database."""
+        if not self._files.missing():
+            with suppress(LogUnavailable):
+                self._look_into()
+        if self._files.cut:
+            self._abandon()
+            return
         with suppress(apsw.Error):
             # Only with this wait is all that a lowered `synchronous` left in the kernel on the disk for sure.
             self._connection.pragma("synchronous", "full")
@@ -106,6 +112,18 @@ class Writer:
             if not self._files.missing():  # else it would be read with the database that lies there now
                 self._run("end_life")
         self._connection.close()
+        self._files.close()
+
+    def _abandon(self) -> None:
+        """What SQLite believes to be in the write-ahead log would spoil the database. The next start begins a new
+        epoch: the ids of what is gone must not be used again."""
+        self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        self._connection.close()
+        self._files.close()
+        with suppress(apsw.Error):
+            again = apsw.Connection(self._files.database, flags=apsw.SQLITE_OPEN_READWRITE)
+            again.execute(QUERIES["end_epoch"])
+            again.close()
 
     def _look(self) -> None:
         """Raises `LogUnavailable` where what would be written now would be gone with this process."""
@@ -114,7 +132,19 @@ class Writer:
                 raise LogUnavailable(
                     f"{missing} was moved, removed or replaced: put it back, or start the server again."
                 )
+            self._look_into()
             self._look_at = now + LOOK_SECONDS
+
+    def _look_into(self) -> None:
+        """Raises `LogUnavailable` where what was written is gone."""
+        if not self._files.cut:
+            with suppress(FileNotFoundError):  # a moment ago it was there
+                self._files.look()
+        if self._files.cut:
+            raise LogUnavailable(
+                f"{self._files.cut} was emptied or cut short, and messages are gone with that: end the server, "
+                "put a copy in the place of the log where there is one, and start with --new-epoch."
+            )
 
     def _number(self, requests: Sequence[Request], state: State) -> Sequencer:
         newest = self._known.newest({draft.room for request in requests for draft in request.drafts})
