@@ -37,7 +37,7 @@ _NO_HANDSHAKE = (
     "connection string."
 )
 _WANTS_CERTIFICATE = (
-    "{name} wants a certificate of its clients: add tlsCertificateKeyFile=FILE to the connection string."
+    "{name} wants a certificate that it knows: see to tlsCertificateKeyFile=FILE in the connection string."
 )
 _NO_MONGODB = "What answers at {name} is no MongoDB ({error}): see to the host and the port."
 _WRONG_SET = (

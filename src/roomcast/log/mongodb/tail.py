@@ -192,7 +192,8 @@ class Follower:
         """One read of it; whether it reached the end."""
         seen = view.seen
         entries = await (self._reader.since(seen.first) if seen.nonce else self._reader.range(max(1, seen.last)))
-        if view.seen.nonce and not (entries and entries[0].first <= view.newest):
+        # Of what was written while we read, nothing has to be in it.
+        if seen.nonce and not (entries and entries[0].first <= view.newest):
             await self._find_missing(view, entries)
         self._missing_since = None
         for entry in entries:
