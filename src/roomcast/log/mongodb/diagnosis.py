@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from pymongo import AsyncMongoClient
 from pymongo.errors import ConfigurationError, ProtocolError, PyMongoError
@@ -77,8 +77,8 @@ def _from_server(name: str, server: ServerDescription) -> LogUnusable | None:
 
 
 async def from_probe(name: str, topology: TopologyDescription, *, tls: bool) -> LogUnusable | None:
-    """What a server that the driver could not talk to says where it is asked in another way; takes two seconds at
-    most.
+    """What a server that the driver could not talk to says where it is asked in another way; takes a few seconds
+    at most.
 
     `tls`: whether the connection string asks for TLS.
     """
@@ -125,15 +125,20 @@ async def _wants_certificate(host: str, port: int) -> bool:
 
 @asynccontextmanager
 async def _shaken_hands(host: str, port: int) -> AsyncIterator[asyncio.StreamReader]:
-    """A connection with TLS to whoever answers there. Raises `OSError`, and `TimeoutError` after a second."""
+    """A connection with TLS to whoever answers there. Raises `OSError`, and `TimeoutError` after two seconds."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing is told to it
-    async with asyncio.timeout(_PROBE_SECONDS):
-        reader, writer = await asyncio.open_connection(host, port, ssl=context)
+    async with asyncio.timeout(2 * _PROBE_SECONDS):
+        # A limit of its own: a handshake that is cancelled leaves its socket open.
+        reader, writer = await asyncio.open_connection(
+            host, port, ssl=context, ssl_handshake_timeout=_PROBE_SECONDS
+        )
         try:
             yield reader
         finally:
             writer.transport.abort()
+            with suppress(OSError):
+                await writer.wait_closed()
 
 
 async def _answers_plain(host: str, port: int) -> bool:
