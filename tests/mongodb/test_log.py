@@ -498,6 +498,28 @@ async def test_what_is_published_while_an_empty_log_is_read_is_no_loss(
     assert log._follower.newest == 1
 
 
+async def test_a_newest_that_is_trimmed_while_it_is_read_is_no_other_history(
+    open_log: Open, database: Database, mongo: MongoDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = await open_log(max_messages=1)
+    await publish(log, "a")
+    await tasks.cancel(log._tasks)
+    await publish(await open_log(max_messages=1), "a")
+    await mongo.trim(database)
+    read, view = log._reader.oldest, log._follower.view
+
+    async def and_see() -> object:
+        monkeypatch.undo()
+        found = await read()
+        [entry] = await log._reader.range(2)
+        assert view.absorb(entry)  # as from the cursor
+        return found
+
+    monkeypatch.setattr(log._reader, "oldest", and_see)
+    await log._follower.catch_up()
+    assert view.newest == 2
+
+
 async def test_a_wrong_password_is_refused_in_a_sentence_that_does_not_repeat_it(ferretdb: MongoDB) -> None:
     url = ferretdb.server.replace("://", "://somebody:hunter2@") + "/x"
     with pytest.raises(LogUnusable, match="refuses the user or the password") as refused:

@@ -26,7 +26,7 @@ from roomcast.log.mongodb.errors import is_away, unavailable
 from roomcast.log.mongodb.opening import Store, Tuning
 from roomcast.log.mongodb.reader import RANGE_DOCUMENTS, Reader, numbers, ours
 from roomcast.log.mongodb.rooms import Rooms
-from roomcast.log.mongodb.view import Fork, View
+from roomcast.log.mongodb.view import Fork, Seen, View
 from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.retention import Retention
 
@@ -192,19 +192,19 @@ class Follower:
         """One read of it; whether it reached the end."""
         seen = view.seen
         entries = await (self._reader.since(seen.first) if seen.nonce else self._reader.range(max(1, seen.last)))
-        # Of what was written while we read, nothing has to be in it.
-        if seen.nonce and not (entries and entries[0].first <= view.newest):
-            await self._find_missing(view, entries)
+        # Of what others and our own writer add to the view while we read, nothing has to be in it.
+        if seen.nonce and not (entries and entries[0].first <= seen.last):
+            await self._find_missing(seen, entries)
         self._missing_since = None
         for entry in entries:
             if not view.absorb(entry):
                 await self._bridge(view, entry)
         return len(entries) < RANGE_DOCUMENTS
 
-    async def _find_missing(self, view: View, entries: Sequence[Entry]) -> None:
-        """The newest that was seen is not there: trimmed, not there yet on a new primary, or gone."""
+    async def _find_missing(self, seen: Seen, entries: Sequence[Entry]) -> None:
+        """The newest before `entries` were read is not there: trimmed, not there yet on a new primary, or gone."""
         oldest = await self._reader.oldest()
-        if oldest and oldest.first > view.newest:
+        if oldest and oldest.first > seen.last:
             return
         now = asyncio.get_running_loop().time()
         self._missing_since = self._missing_since or now
