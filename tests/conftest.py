@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.mongodb.database import REAL, FerretDB, require_ferretdb
+from tests.mongodb.database import (
+    REAL,
+    SERVERS,
+    FerretDB,
+    MongoDB,
+    SecantusDB,
+    require_ferretdb,
+    require_secantusdb,
+)
 from tests.running import Running, start_roomcast
 
 Serve = Callable[..., Running]
@@ -42,16 +50,34 @@ def server(serve: Serve) -> Running:
 
 
 @pytest.fixture(scope="session")
-def mongodb_url() -> Iterator[str]:
-    """A MongoDB server, without a database: FerretDB, or the one that ROOMCAST_TEST_MONGODB names."""
-    if REAL:
-        yield REAL
-        return
+def mongodb() -> MongoDB:
+    """The server that ROOMCAST_TEST_MONGODB names."""
+    return MongoDB("mongodb", REAL)
+
+
+@pytest.fixture(scope="session")
+def ferretdb() -> Iterator[MongoDB]:
     require_ferretdb()
     server = FerretDB()
     server.start()
-    yield server.url
+    yield server.shared
     server.remove()
+
+
+@pytest.fixture(scope="session")
+def secantusdb() -> Iterator[MongoDB]:
+    require_secantusdb()
+    server = SecantusDB()
+    server.start()
+    yield server.shared
+    server.remove()
+
+
+@pytest.fixture
+def mongo(request: pytest.FixtureRequest) -> MongoDB:
+    """A server that speaks MongoDB's protocol: the first of `SERVERS`, or where `mongo` is parametrized each."""
+    found: MongoDB = request.getfixturevalue(getattr(request, "param", SERVERS[0]))
+    return found
 
 
 def require(program: str) -> str:

@@ -18,11 +18,15 @@ from roomcast.log.base import Log
 from roomcast.log.mongodb import log as mongodb
 from roomcast.log.sqlite import log as sqlite
 from roomcast.model.retention import Retention
-from tests.mongodb.database import REAL, TUNING, fresh_name
+from tests.mongodb.database import SERVERS, MongoDB
 
 Open = Callable[..., Awaitable[Log]]
 
-BACKENDS: dict[str, Open] = {"memory": memory.open_log, "sqlite": sqlite.open_log, "mongodb": mongodb.open_log}
+BACKENDS: dict[str, Open] = {
+    "memory": memory.open_log,
+    "sqlite": sqlite.open_log,
+    **dict.fromkeys(SERVERS, mongodb.open_log),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -37,22 +41,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Each test on each backend, but for a promise that a backend keeps in a way of its own and tests itself."""
     if "kind" in metafunc.fixturenames:
         own = metafunc.definition.get_closest_marker("not_on")
-        metafunc.parametrize("kind", [name for name in BACKENDS if own is None or name not in own.args])
+        others = own.args if own else ()
+        left_out = {*others, *(SERVERS if "mongodb" in others else ())}
+        metafunc.parametrize("kind", [name for name in BACKENDS if name not in left_out])
 
 
 @pytest.fixture
 async def open_log(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Open]:
     """Opens a log of this kind, with `max_messages`, `max_bytes`, `empty_rooms`; all are closed with the test."""
     logs: list[Log] = []
-    server = request.getfixturevalue("mongodb_url") if kind == "mongodb" else ""
+    server: MongoDB | None = request.getfixturevalue(kind) if kind in SERVERS else None
     trimming: list[asyncio.Task[None]] = []
 
     async def open_one(max_messages: int = 10_000, max_bytes: int = 5_000_000, **options: object) -> Log:
         retention = Retention(max_messages, max_bytes)
-        if kind == "mongodb":
-            url = f"{server}/{fresh_name()}"
-            logs.append(await BACKENDS[kind](url, "", retention=retention, tuning=TUNING, **options))
-            if max_messages < 10_000 and not REAL:
+        if server:
+            url = server.url()
+            logs.append(await BACKENDS[kind](url, "", retention=retention, tuning=server.tuning, **options))
+            if max_messages < 10_000 and not server.trims:
                 trimming.append(asyncio.create_task(keep_trimmed(url)))
         else:
             path = str(tmp_path / f"{len(logs)}.db")

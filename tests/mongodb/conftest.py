@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mongodb.database import REAL, FerretDB, fresh_name, require_ferretdb
+from tests.mongodb.database import REAL, SERVERS, FerretDB, MongoDB, require_ferretdb
 from tests.running import Running
 
 ROOT = Path(__file__).parents[2]
@@ -28,9 +28,9 @@ def database() -> Iterator[FerretDB]:
 
 
 @pytest.fixture
-def url(mongodb_url: str) -> str:
+def url(mongo: MongoDB) -> str:
     """A database that nobody has used, on the server that the tests share."""
-    return f"{mongodb_url}/{fresh_name()}"
+    return mongo.url()
 
 
 @pytest.fixture
@@ -38,10 +38,14 @@ def serve_on(tmp_path: Path) -> Iterator[Serve]:
     """Starts a server on a connection string; every server is ended with the test."""
     running: list[Running] = []
 
-    def start(url: str, *options: str, patience: float = 10) -> Running:
+    def start(url: str, *options: str, patience: float = 10, kind: str = SERVERS[0]) -> Running:
         command = [sys.executable, "-m", "tests.mongodb.serve", "serve", "--port", "0", "--page-port", "0"]
         # From the repository's root: the tests' own module is run.
-        env = {"PYTHONPATH": f"{ROOT}/src:{ROOT}", "ROOMCAST_TEST_PATIENCE": str(patience)}
+        env = {
+            "PYTHONPATH": f"{ROOT}/src:{ROOT}",
+            "ROOMCAST_TEST_PATIENCE": str(patience),
+            "ROOMCAST_TEST_SERVER": kind,
+        }
         server = Running([*command, "--log", url, *options], tmp_path, env)
         running.append(server)
         match = server.wait_until_it_says(r"follow +http://\S+?:(\d+)/messages")

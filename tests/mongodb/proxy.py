@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import struct
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -84,8 +85,10 @@ def error(code: int, name: str, **more: Any) -> Document:
 class Proxy:
     """One proxy, on a free port."""
 
-    def __init__(self, upstream: int) -> None:
+    def __init__(self, upstream: tuple[str, int], tls: ssl.SSLContext | None = None) -> None:
+        """`upstream`: the database's host and port; `tls`: what it shows to a driver."""
         self._upstream = upstream
+        self._tls = tls
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self.faults: list[Fault] = []
@@ -94,7 +97,7 @@ class Proxy:
         self.port = 0
 
     async def __aenter__(self) -> Proxy:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -105,8 +108,8 @@ class Proxy:
         await asyncio.gather(*self._connections, return_exceptions=True)
 
     @property
-    def url(self) -> str:
-        return f"mongodb://127.0.0.1:{self.port}"
+    def address(self) -> tuple[str, int]:
+        return "127.0.0.1", self.port
 
     def inject(self, *args: Any, **kwargs: Any) -> Fault:
         self.faults.append(Fault(*args, **kwargs))
@@ -124,7 +127,7 @@ class Proxy:
         try:
             async with contextlib.AsyncExitStack() as stack:
                 stack.callback(writer.close)
-                up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._upstream)
+                up_reader, up_writer = await asyncio.open_connection(*self._upstream)
                 stack.callback(up_writer.close)
                 while await self._exchange(reader, writer, up_reader, up_writer):
                     pass

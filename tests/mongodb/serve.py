@@ -7,11 +7,11 @@ import os
 from roomcast.cli.main import main
 from roomcast.log.mongodb import log as mongodb
 from roomcast.log.mongodb.opening import Tuning
-from tests.mongodb.database import TUNING
+from tests.mongodb.database import SERVERS, TUNINGS
 
 if __name__ == "__main__":
-    mongodb.TUNING = TUNING._replace(
-        patience=float(os.environ.get("ROOMCAST_TEST_PATIENCE", TUNING.patience)),
+    mongodb.TUNING = TUNINGS[os.environ.get("ROOMCAST_TEST_SERVER", SERVERS[0])]._replace(
+        patience=float(os.environ.get("ROOMCAST_TEST_PATIENCE", Tuning().patience)),
         look_seconds=Tuning().look_seconds,
     )
     main()

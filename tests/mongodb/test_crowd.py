@@ -19,7 +19,7 @@ from roomcast.log.mongodb.opening import Tuning
 from roomcast.model.retention import Retention
 from tests.log.acting import draft, seqs
 from tests.mongodb.conftest import Serve
-from tests.mongodb.database import TUNING, FerretDB, fresh_name
+from tests.mongodb.database import FerretDB, MongoDB, fresh_name
 from tests.mongodb.proxy import Proxy
 
 FOLLOWERS = 200
@@ -135,10 +135,10 @@ async def reached(state: object, seconds: float = 60) -> None:
 
 
 @pytest.mark.parametrize("writers", [2, 4])
-async def test_writers_flat_out_share_one_dense_order_and_none_is_starved(mongodb_url: str, writers: int) -> None:
+async def test_writers_flat_out_share_one_dense_order_and_none_is_starved(mongo: MongoDB, writers: int) -> None:
     """All in this process: what they share is the database. Counted without the first turns, in which one writes
     alone until it hears of the others, and the last, which is cut short."""
-    url, tuning = f"{mongodb_url}/{fresh_name()}", TUNING._replace(look_seconds=Tuning().look_seconds)
+    url, tuning = mongo.url(), mongo.tuning._replace(look_seconds=Tuning().look_seconds)
     logs = [await mongodb.open_log(url, "", retention=Retention(), tuning=tuning) for _ in range(writers)]
     owner: dict[int, int] = {}
 
@@ -165,10 +165,10 @@ async def test_writers_flat_out_share_one_dense_order_and_none_is_starved(mongod
 
 @pytest.mark.parametrize("behind", [False, True], ids=["where they were", "from the beginning"])
 async def test_two_thousand_followers_that_reconnect_at_once_cost_the_database_a_few_reads(
-    serve_on: Serve, mongodb_url: str, behind: bool
+    serve_on: Serve, mongo: MongoDB, behind: bool
 ) -> None:
-    async with Proxy(int(mongodb_url.rpartition(":")[2])) as proxy:
-        server = await asyncio.to_thread(serve_on, f"{proxy.url}/{fresh_name()}")
+    async with Proxy(mongo.address) as proxy:
+        server = await asyncio.to_thread(serve_on, mongo.url(address=proxy.address))
         async with httpx.AsyncClient() as client:
             url = f"http://127.0.0.1:{server.port}/messages"
             answers = [await client.post(url, json={"room": "a", "text": str(n)}) for n in range(20)]

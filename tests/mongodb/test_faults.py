@@ -4,36 +4,40 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 
 from roomcast import tasks
 from roomcast.log.mongodb import log as mongodb
 from roomcast.log.mongodb.log import MongoLog
-from roomcast.model.errors import LogUnavailable, LogUnusable
+from roomcast.model.errors import LogUnavailable, LogUnusable, TooLarge
 from roomcast.model.retention import Retention
 from tests.log.acting import PATIENCE, draft, key, publish, rooms, seqs, take, until
-from tests.mongodb.database import TUNING, compact, fresh_name
+from tests.mongodb.database import SERVERS, MongoDB, fresh_name
 from tests.mongodb.proxy import Proxy, error
 
 Open = Callable[..., Awaitable[MongoLog]]
 
+pytestmark = pytest.mark.parametrize("mongo", SERVERS, indirect=True)
+
 
 @pytest.fixture
-async def proxy(mongodb_url: str) -> AsyncIterator[Proxy]:
-    async with Proxy(int(mongodb_url.rpartition(":")[2])) as proxy:
+async def proxy(mongo: MongoDB) -> AsyncIterator[Proxy]:
+    async with Proxy(mongo.address) as proxy:
         yield proxy
 
 
 @pytest.fixture
-async def open_log(proxy: Proxy) -> AsyncIterator[Open]:
+async def open_log(proxy: Proxy, mongo: MongoDB) -> AsyncIterator[Open]:
     """Opens logs on one database, through the proxy unless told otherwise."""
     logs: list[MongoLog] = []
     name = fresh_name()
 
-    async def open_one(server: str = "", max_messages: int = 10_000, **tuning: object) -> MongoLog:
-        url = f"{server or proxy.url}/{name}?serverSelectionTimeoutMS=500"
-        patient = TUNING._replace(**{"retry_seconds": 0.02, **tuning})  # type: ignore[arg-type]
+    async def open_one(direct: bool = False, max_messages: int = 10_000, **tuning: object) -> MongoLog:
+        """`direct`: not by way of the proxy."""
+        url = mongo.url(name, "serverSelectionTimeoutMS=500", None if direct else proxy.address)
+        patient = mongo.tuning._replace(**{"retry_seconds": 0.02, **tuning})  # type: ignore[arg-type]
         logs.append(await mongodb.open_log(url, "", retention=Retention(max_messages), tuning=patient))
         return logs[-1]
 
@@ -87,22 +91,26 @@ async def test_a_write_whose_answer_was_lost_is_found_and_not_repeated(log: Mong
 
 
 async def test_a_write_whose_answer_was_lost_is_found_behind_what_others_wrote_meanwhile(
-    log: MongoLog, open_log: Open, proxy: Proxy, mongodb_url: str
+    log: MongoLog, open_log: Open, proxy: Proxy
 ) -> None:
-    other = await open_log(mongodb_url)
+    other = await open_log(direct=True)
     proxy.inject("insert", lose=True)
-    held = proxy.inject("find", 20, delay=0.05)
+    proxy.inject("find", 20, delay=0.05)
     writing = log.append([draft()])
-    await asyncio.wait_for(held.met.wait(), PATIENCE)
+
+    async def written() -> bool:
+        return (await other.bounds()).newest == 2
+
+    await until(written)
     await publish(other, "a", "a")
     assert seqs((await writing).messages) == [2]
     assert await everything(log) == [1, 2, 3, 4]
 
 
 async def test_a_write_that_another_process_was_faster_than_takes_the_next_number(
-    log: MongoLog, open_log: Open, proxy: Proxy, mongodb_url: str
+    log: MongoLog, open_log: Open, proxy: Proxy
 ) -> None:
-    other = await open_log(mongodb_url)
+    other = await open_log(direct=True)
     slow = proxy.inject("insert", delay=0.3)
     writing = log.append([draft(), draft()])
     await asyncio.wait_for(slow.met.wait(), PATIENCE)
@@ -115,9 +123,9 @@ async def test_a_write_that_another_process_was_faster_than_takes_the_next_numbe
 
 @pytest.mark.parametrize("answered", [True, False])
 async def test_a_write_that_comes_when_its_number_is_trimmed_is_taken_back_and_written_again(
-    open_log: Open, proxy: Proxy, mongodb_url: str, answered: bool
+    open_log: Open, proxy: Proxy, mongo: MongoDB, answered: bool
 ) -> None:
-    other = await open_log(mongodb_url, max_messages=3)
+    other = await open_log(direct=True, max_messages=3)
     log = await open_log(max_messages=3)
     await publish(log, "a")
     await tasks.cancel(log._tasks)  # it only writes
@@ -125,7 +133,7 @@ async def test_a_write_that_comes_when_its_number_is_trimmed_is_taken_back_and_w
     writing = log.append([draft(), draft()])
     await asyncio.wait_for(slow.met.wait(), PATIENCE)
     await publish(other, *"aaaaa")
-    await compact(other._store.database)
+    await mongo.trim(other._store.database)
     appended = await asyncio.wait_for(writing, PATIENCE)
     assert [(message.seq, message.prev) for message in appended.messages] == [(7, 6), (8, 7)]
     assert seqs(await publish(other, "a")) == [9]
@@ -133,9 +141,9 @@ async def test_a_write_that_comes_when_its_number_is_trimmed_is_taken_back_and_w
 
 
 async def test_one_key_in_two_processes_at_one_moment_stores_one(
-    log: MongoLog, open_log: Open, proxy: Proxy, mongodb_url: str
+    log: MongoLog, open_log: Open, proxy: Proxy
 ) -> None:
-    other = await open_log(mongodb_url)
+    other = await open_log(direct=True)
     slow = proxy.inject("insert", delay=0.3)
     writing = log.append([draft()], key("k"))
     await asyncio.wait_for(slow.met.wait(), PATIENCE)
@@ -197,11 +205,10 @@ ENDINGS: list[dict[str, object]] = [
 async def test_a_cursor_that_ends_in_any_way_loses_nothing(
     open_log: Open,
     proxy: Proxy,
-    mongodb_url: str,
     ending: dict[str, object],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    writer, reader = await open_log(mongodb_url), await open_log(look_seconds=60)
+    writer, reader = await open_log(direct=True), await open_log(look_seconds=60)
     await publish(writer, "a")
     tail = reader.tail(0)
     assert seqs(await take(tail, 1)) == [1]
@@ -215,10 +222,8 @@ async def test_a_cursor_that_ends_in_any_way_loses_nothing(
     assert ("the log is away" in caplog.text) <= ("cut" in ending or "lose" in ending or ending == MOVED)
 
 
-async def test_a_cursor_that_brings_nothing_is_overtaken_by_a_look(
-    open_log: Open, proxy: Proxy, mongodb_url: str
-) -> None:
-    writer, reader = await open_log(mongodb_url), await open_log()
+async def test_a_cursor_that_brings_nothing_is_overtaken_by_a_look(open_log: Open, proxy: Proxy) -> None:
+    writer, reader = await open_log(direct=True), await open_log()
     await publish(writer, "a")
     tail = reader.tail(0)
     await take(tail, 1)
@@ -229,10 +234,8 @@ async def test_a_cursor_that_brings_nothing_is_overtaken_by_a_look(
     assert seqs(await take(tail, 2)) == [2, 3]
 
 
-async def test_a_cursor_that_repeats_and_skips_is_no_more_believed(
-    open_log: Open, proxy: Proxy, mongodb_url: str
-) -> None:
-    writer, reader = await open_log(mongodb_url), await open_log(look_seconds=60)
+async def test_a_cursor_that_repeats_and_skips_is_no_more_believed(open_log: Open, proxy: Proxy) -> None:
+    writer, reader = await open_log(direct=True), await open_log(look_seconds=60)
     await publish(writer, "a")
     tail = reader.tail(0)
     await take(tail, 1)
@@ -267,7 +270,91 @@ async def test_an_outage_is_told_and_over_by_itself(log: MongoLog, proxy: Proxy)
     assert seqs(await publish(log, "a")) == [2]
 
 
+# Caps that somebody changes
+
+
+@pytest.mark.parametrize("sign", ["the time", "another cursor", "a log that shrinks"])
+async def test_caps_that_somebody_changes_are_seen(
+    open_log: Open, proxy: Proxy, sign: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = await open_log(look_seconds=0.05, caps_seconds=0.05 if sign == "the time" else 3_600)
+    caps = log._follower._caps
+    await publish(log, *"aaa")
+
+    async def looked() -> bool:
+        return caps._held == 3 and caps._read_at > 0
+
+    await until(looked)
+    assert log.retention == Retention(10_000, 5_000_000)
+    proxy.inject("listCollections", 10_000, collection="*", change=with_caps(size=512_000, max=2))
+    if sign == "another cursor":
+        proxy.inject("getMore", change=dead)
+        await publish(log, "a")
+    elif sign == "a log that shrinks":
+        await log._store.messages.delete_many({"_id": {"$lte": 2}})
+
+    async def seen() -> bool:
+        return log.retention == Retention(2, 512_000)
+
+    await until(seen)
+    assert "the collection's own cap is in force: max_messages 2, not --max-messages 10000" in caplog.messages
+    with pytest.raises(TooLarge, match="the log retains 2"):
+        await log.append([draft()] * 3)
+
+
+async def test_caps_are_not_read_with_each_look(open_log: Open, proxy: Proxy) -> None:
+    log = await open_log(look_seconds=0.01)
+    await publish(log, "a")
+
+    async def looked() -> bool:
+        return proxy.commands["find", "roomcast"] > 6
+
+    await until(looked)
+    # Twice where the collection is made, and once for each of the first cursors.
+    assert proxy.commands["listCollections", "1"] <= 4
+
+
+def with_caps(**caps: int) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """As a server answers after `collMod`, which neither of those in the tests does right."""
+
+    def change(answer: dict[str, Any]) -> dict[str, Any]:
+        for found in answer["cursor"]["firstBatch"]:
+            found["options"] |= caps
+        return answer
+
+    return change
+
+
 # What cannot be opened
+
+
+async def test_a_publish_while_the_database_was_away_since_the_start_is_refused_and_later_stored(
+    open_log: Open, proxy: Proxy, caplog: pytest.LogCaptureFixture
+) -> None:
+    away = proxy.inject("listCollections", 10_000, collection="*", cut=True)
+    log = await open_log(patience=0.5)
+    assert not log.epoch
+    with pytest.raises(LogUnavailable, match="cannot be reached"):
+        await log.append([draft()], key("k"))
+    assert not [record for record in caplog.records if record.exc_info]
+    away.times = 0
+
+    async def back() -> bool:
+        return bool(log.epoch)
+
+    await until(back)
+    assert seqs(await publish(log, "a")) == [1]
+
+
+@pytest.mark.parametrize(
+    "answer", [error(115, "CommandNotSupported"), error(238, "NotImplemented")], ids=lambda a: str(a["codeName"])
+)
+async def test_a_server_without_capped_collections_is_refused_in_a_sentence(
+    open_log: Open, proxy: Proxy, answer: dict[str, object]
+) -> None:
+    proxy.inject("create", answer=answer)
+    with pytest.raises(LogUnusable, match=r"keeps no capped collections .*: use MongoDB itself"):
+        await open_log()
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ from roomcast.model.message import Message
 from roomcast.model.redact import redact
 from roomcast.model.retention import Retention
 from tests.log.acting import PATIENCE, draft, key, next_batch, publish, rooms, seqs, take, trimmed, until
-from tests.mongodb.database import TUNING, compact
+from tests.mongodb.database import MongoDB
 
 Open = Callable[..., Awaitable[MongoLog]]
 Database = AsyncDatabase[dict[str, Any]]
@@ -49,11 +49,11 @@ async def database(url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def open_log(url: str) -> AsyncIterator[Open]:
+async def open_log(url: str, mongo: MongoDB) -> AsyncIterator[Open]:
     logs: list[MongoLog] = []
 
     async def open_one(max_messages: int = 10_000, max_bytes: int = 5_000_000, **options: Any) -> MongoLog:
-        tuning = TUNING._replace(**options.pop("tuning", {}))
+        tuning = mongo.tuning._replace(**options.pop("tuning", {}))
         retention = Retention(max_messages, max_bytes)
         logs.append(await mongodb.open_log(url, "", retention=retention, tuning=tuning, **options))
         return logs[-1]
@@ -357,7 +357,7 @@ def entry(seq: int, nonce: int, after: int) -> Entry:
 
 
 async def test_a_process_that_was_away_for_longer_than_the_retention_tells_a_gap(
-    open_log: Open, database: Database
+    open_log: Open, database: Database, mongo: MongoDB
 ) -> None:
     writer = await open_log(max_messages=3)
     await publish(writer, "a", "b")
@@ -366,7 +366,7 @@ async def test_a_process_that_was_away_for_longer_than_the_retention_tells_a_gap
     await take(tail, 2)
     await tasks.cancel(late._tasks)  # it hears and sees nothing from now on
     await publish(writer, *"bbbbb")
-    await compact(database)
+    await mongo.trim(database)
     await trimmed(writer, 4)
     page = await late.read(rooms("a", "b"), 2, 100)
     assert seqs(page.messages) == [5, 6, 7]
@@ -375,14 +375,14 @@ async def test_a_process_that_was_away_for_longer_than_the_retention_tells_a_gap
 
 
 async def test_a_process_that_was_away_for_longer_than_the_retention_takes_no_number_again(
-    open_log: Open, database: Database
+    open_log: Open, database: Database, mongo: MongoDB
 ) -> None:
     writer = await open_log(max_messages=3)
     await publish(writer, "a", "b")
     late = await open_log(max_messages=3)
     await tasks.cancel(late._tasks)
     await publish(writer, *"bbbbb")
-    await compact(database)
+    await mongo.trim(database)
     assert [(m.seq, m.prev) for m in await publish(late, "b", "b")] == [(8, 7), (9, 8)]
     assert seqs(await publish(writer, "b")) == [10]
 
@@ -399,10 +399,12 @@ def test_a_write_is_out_of_its_place_where_others_have_been_there_before() -> No
         assert out_of_place(Seen(), [three], [three, other])
 
 
-async def test_what_is_known_of_empty_rooms_survives_a_restart(open_log: Open, database: Database) -> None:
+async def test_what_is_known_of_empty_rooms_survives_a_restart(
+    open_log: Open, database: Database, mongo: MongoDB
+) -> None:
     log = await open_log(max_messages=2)
     await publish(log, *"aabb")
-    await compact(database)
+    await mongo.trim(database)
     await trimmed(log, 2)
 
     await until_counted(database, 4)
@@ -415,24 +417,24 @@ async def test_what_is_known_of_empty_rooms_survives_a_restart(open_log: Open, d
 
 
 async def test_rooms_that_nobody_wrote_down_may_alarm_falsely_but_are_never_silent(
-    open_log: Open, database: Database
+    open_log: Open, database: Database, mongo: MongoDB
 ) -> None:
     log = await open_log(max_messages=2, tuning={"look_seconds": 3_600})
     await publish(log, *"aabb")
     await log.close()
-    await compact(database)
+    await mongo.trim(database)
     again = await open_log(max_messages=2)
     assert (await again.read(rooms("a"), 0, 10)).losses == [Loss("a", 2)]
     assert (await publish(again, "a"))[0].prev == 2
 
 
-async def test_a_key_goes_with_its_document(open_log: Open, database: Database) -> None:
+async def test_a_key_goes_with_its_document(open_log: Open, database: Database, mongo: MongoDB) -> None:
     log = await open_log(max_messages=3)
     await log.append([draft(), draft()], key("k"))
     await publish(log, "a", "a")
     assert (await log.append([draft(), draft()], key("k"))).repeated
     await publish(log, "a")
-    await compact(database)
+    await mongo.trim(database)
     await trimmed(log, 2)
     fresh = await log.append([draft()], key("k", b"another"))
     assert (seqs(fresh.messages), fresh.repeated) == ([6], False)
@@ -466,12 +468,84 @@ async def test_a_bad_connection_string_is_refused_in_a_sentence(url: str, says: 
     assert "\n" not in str(refused.value)
 
 
-async def test_a_wrong_password_is_refused_in_a_sentence_that_does_not_repeat_it(mongodb_url: str) -> None:
-    url = mongodb_url.replace("://", "://somebody:hunter2@") + "/x"
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("maxPoolSize=1", "maxPoolSize=1 is not enough, .* use 2 or more"),
+        ("timeoutMS=1999", "timeoutMS=1999 cuts off the wait for news, .* use 2000 or more"),
+        ("socketTimeoutMS=500", "socketTimeoutMS=500 cuts off the wait for news, .* use 2000 or more"),
+        ("maxPoolSize=0&timeoutMS=0&socketTimeoutMS=0", ""),
+        ("maxPoolSize=2&timeoutMS=2000&socketTimeoutMS=2000", ""),
+    ],
+)
+@pytest.mark.parametrize("kind", ["mongodb", "mongodb+srv"])
+def test_limits_with_which_no_news_would_come_are_refused(kind: str, options: str, says: str) -> None:
+    url = f"{kind}://somewhere.example.org/x?{options}"
+    if not says:
+        Store(url)
+        return
+    with pytest.raises(LogUnusable, match=says):
+        Store(url)
+
+
+async def test_a_log_with_two_connections_and_short_limits_works(mongo: MongoDB) -> None:
+    least = 2 * mongo.tuning.await_ms
+    url = mongo.url(options=f"maxPoolSize=2&timeoutMS={least}&socketTimeoutMS={least}")
+    log = await mongodb.open_log(url, "", retention=Retention(), tuning=mongo.tuning)
+    try:
+        tail = log.tail(0)
+        await asyncio.gather(*(log.append([draft()]) for _ in range(20)))
+        assert seqs(await take(tail, 20)) == list(range(1, 21))
+    finally:
+        await log.close()
+
+
+async def test_what_is_published_while_an_empty_log_is_read_is_no_loss(
+    open_log: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = await open_log(max_messages=10**6, max_bytes=10**9)  # or the publish would want to read first
+    await tasks.cancel(log._tasks)
+    read = log._reader.range
+
+    async def and_publish(seq: int) -> list[Entry]:
+        found = await read(seq)
+        assert not found
+        await publish(log, "a")
+        return found
+
+    monkeypatch.setattr(log._reader, "range", and_publish)
+    await log._follower.catch_up()
+    assert log._follower.newest == 1
+
+
+async def test_a_newest_that_is_trimmed_while_it_is_read_is_no_other_history(
+    open_log: Open, database: Database, mongo: MongoDB, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = await open_log(max_messages=1)
+    await publish(log, "a")
+    await tasks.cancel(log._tasks)
+    await publish(await open_log(max_messages=1), "a")
+    await mongo.trim(database)
+    read, view = log._reader.oldest, log._follower.view
+
+    async def and_see() -> object:
+        monkeypatch.undo()
+        found = await read()
+        [entry] = await log._reader.range(2)
+        assert view.absorb(entry)  # as from the cursor
+        return found
+
+    monkeypatch.setattr(log._reader, "oldest", and_see)
+    await log._follower.catch_up()
+    assert view.newest == 2
+
+
+async def test_a_wrong_password_is_refused_in_a_sentence_that_does_not_repeat_it(ferretdb: MongoDB) -> None:
+    url = ferretdb.server.replace("://", "://somebody:hunter2@") + "/x"
     with pytest.raises(LogUnusable, match="refuses the user or the password") as refused:
         await open_any(url, retention=Retention())
     assert "hunter2" not in str(refused.value)
-    assert redact(url) == mongodb_url.replace("://", "://somebody@") + "/x"
+    assert redact(url) == ferretdb.server.replace("://", "://somebody@") + "/x"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dns.exception import Timeout as NamesTimeout
+from dns.resolver import NoNameservers
 from pymongo.errors import (
     ConfigurationError,
     ConnectionFailure,
@@ -10,7 +12,6 @@ from pymongo.errors import (
     NotPrimaryError,
     OperationFailure,
     PyMongoError,
-    ServerSelectionTimeoutError,
     WriteConcernError,
     WTimeoutError,
 )
@@ -19,6 +20,8 @@ from roomcast.model.errors import LogUnavailable, LogUnusable
 
 _LOGIN = "{name} refuses the user or the password: see to both, and to authSource in the connection string."
 _NO_RIGHT = "This user may not write {name}: give it the role readWrite on that database."
+_NO_USER = "{name} wants a user and a password: use mongodb://USER:PASSWORD@HOST/DATABASE?authSource=admin."
+_TOO_FEW = "{name} cannot keep the write concern that is asked for ({error}): see to w in the connection string."
 _READ_ONLY = (
     "{name} cannot be written on this server, which is no primary: name all members of the replica set, "
     "with replicaSet=NAME, and leave out directConnection."
@@ -29,34 +32,52 @@ _UNUSABLE: dict[int, str] = {
     13: _NO_RIGHT,  # Unauthorized
     33: _LOGIN,  # KeyNotFound
     20: "{name} cannot be written ({error}): see to the server.",  # IllegalOperation
+    79: _TOO_FEW,  # UnknownReplWriteConcern
+    100: _TOO_FEW,  # UnsatisfiableWriteConcern: the set has no such members, whether they are up or not
     73: "{name} is no name of a database ({error}): use mongodb://HOST/serversentevents.",  # InvalidNamespace
     166: "{name} is a view: name another database.",  # CommandNotSupportedOnView
 }
 _MOVING = frozenset({10107, 13435, 11602, 189, 91, 11600, 13436})
 """The server is no primary, or stops being one: https://github.com/mongodb/specifications,
 server-discovery-and-monitoring, "Not writable primary and node is recovering"."""
-AWAY = (ConnectionFailure, ExecutionTimeout)
-"""What passes by itself, or when somebody brings the database back."""
+
+
+def is_away(error: PyMongoError) -> bool:
+    """Whether it passes by itself, or when somebody brings the database, or the name server, back."""
+    return isinstance(error, ConnectionFailure | ExecutionTimeout) or _no_name_server(error)
+
+
+def _no_name_server(error: PyMongoError) -> bool:
+    """Whether nobody answered for the name of mongodb+srv://. That there is no such name is another answer; the
+    driver raises a `ConfigurationError` for both."""
+    return isinstance(error.__cause__, NamesTimeout | NoNameservers)
 
 
 def unusable(name: str, error: PyMongoError) -> LogUnusable | None:
     """Why a log cannot be opened and waiting does not help; None where it may."""
+    if _no_name_server(error):
+        return None
     if isinstance(error, InvalidURI):
-        return LogUnusable(
-            f"{name} is no connection string ({_said(error)}): use mongodb://HOST/serversentevents."
-        )
+        return LogUnusable(f"{name} is no connection string ({said(error)}): use mongodb://HOST/serversentevents.")
     if isinstance(error, ConfigurationError):
         if "wire version" in str(error):
-            return LogUnusable(f"{name} is too old a MongoDB server: use version 4.4 or newer ({_said(error)}).")
-        return LogUnusable(f"{name} cannot be used as it is written ({_said(error)}): see to its options.")
+            return LogUnusable(f"{name} is too old a MongoDB server: use version 4.4 or newer ({said(error)}).")
+        return LogUnusable(f"{name} cannot be used as it is written ({said(error)}): see to its host and options.")
+    if isinstance(error, OperationFailure) and "requires authentication" in str(error):
+        return LogUnusable(_NO_USER.format(name=name))
     if isinstance(error, OperationFailure) and error.code in _UNUSABLE:
-        return LogUnusable(_UNUSABLE[error.code].format(name=name, error=_said(error)))
+        return LogUnusable(_UNUSABLE[error.code].format(name=name, error=said(error)))
     return None
 
 
 def read_only(name: str) -> LogUnusable:
     """The server is reached, and takes no writes: alone, a secondary, or its replica set has no majority."""
     return LogUnusable(_READ_ONLY.format(name=name))
+
+
+def no_caps(name: str, why: str) -> str:
+    """What is said of a server that keeps no capped collection."""
+    return f"{name} keeps no capped collections ({why}): use MongoDB itself, not a server that is only compatible."
 
 
 def no_primary(error: PyMongoError) -> bool:
@@ -70,16 +91,16 @@ def unavailable(error: PyMongoError) -> LogUnavailable:
     """Why an open log does not answer."""
     if no_primary(error):
         return LogUnavailable("The database has no primary now; everything goes on as soon as there is one.")
-    if isinstance(error, ServerSelectionTimeoutError | ConnectionFailure):
-        return LogUnavailable(f"The database cannot be reached ({_said(error)}); everything goes on when it can.")
+    if is_away(error):
+        return LogUnavailable(f"The database cannot be reached ({said(error)}); everything goes on when it can.")
     if isinstance(error, WriteConcernError | WTimeoutError):
-        return LogUnavailable(f"The database cannot keep its write concern ({_said(error)}).")
+        return LogUnavailable(f"The database cannot keep its write concern ({said(error)}).")
     if isinstance(error, OperationFailure) and error.code == 13:
         return LogUnavailable("The database's user may not do this any more: give it the role readWrite.")
-    return LogUnavailable(f"The database does not answer as it should ({_said(error)}).")
+    return LogUnavailable(f"The database does not answer as it should ({said(error)}).")
 
 
-def _said(error: PyMongoError) -> str:
+def said(error: PyMongoError) -> str:
     """The server's own word, without the topology and the options that the driver adds to it."""
     text = (
         str(error).partition(", Timeout:")[0].partition(", full error:")[0].partition(" (configured timeouts")[0]

@@ -19,7 +19,7 @@ from roomcast import tasks
 from roomcast.log.append_queue import Request
 from roomcast.log.base import Appended, Batch, Bounds, Idempotency, Page, RoomSort, RoomStats, Start
 from roomcast.log.consumers import Consumers
-from roomcast.log.mongodb.errors import AWAY, unavailable
+from roomcast.log.mongodb.errors import is_away, unavailable
 from roomcast.log.mongodb.opening import Store, Tuning
 from roomcast.log.mongodb.reader import Reader
 from roomcast.log.mongodb.tail import Follower
@@ -52,8 +52,10 @@ async def open_log(
 
     Opens also while the database is away, with an `epoch` that is empty until then. Raises `LogUnusable`.
     """
-    store = await asyncio.to_thread(Store, url)  # the driver looks into files for what machine this is
-    log = MongoLog(store, retention, empty_rooms, tuning or TUNING)
+    tuning = tuning or TUNING
+    # The driver looks into files for what machine this is.
+    store = await asyncio.to_thread(Store, url, tuning.await_ms)
+    log = MongoLog(store, retention, empty_rooms, tuning)
     try:
         await log.begin(new_epoch=new_epoch)
     except BaseException:
@@ -92,9 +94,9 @@ class MongoLog:
         try:
             await self._follower.begin(new_epoch=new_epoch)
         except PyMongoError as error:
-            if refusal := self._store.refusal(error):
+            if refusal := await self._store.diagnose(error):
                 raise refusal from error
-            if new_epoch or not isinstance(error, AWAY):
+            if new_epoch or not is_away(error):
                 raise LogUnusable(f"{self.name} cannot be opened: {unavailable(error).detail}") from error
             self._follower.away(unavailable(error))
         except LogUnavailable as error:  # it is reached, and cannot be used
@@ -197,7 +199,7 @@ class MongoLog:
         try:
             return await read(*args, **kwargs)
         except PyMongoError as error:
-            if isinstance(error, AWAY):
+            if is_away(error):
                 self._follower.away(unavailable(error))
             raise unavailable(error) from error
         except Fork:

@@ -15,10 +15,18 @@ from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import CollectionInvalid, InvalidURI, OperationFailure, PyMongoError
+from pymongo.client_options import ClientOptions
+from pymongo.errors import (
+    CollectionInvalid,
+    InvalidURI,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+)
 from pymongo.read_concern import ReadConcern
 
-from roomcast.log.mongodb.errors import no_primary, read_only, unusable
+from roomcast.log.mongodb.diagnosis import from_probe, from_topology
+from roomcast.log.mongodb.errors import no_caps, no_primary, read_only, said, unusable
 from roomcast.model.errors import LogUnusable
 from roomcast.model.redact import redact
 from roomcast.model.retention import Retention
@@ -30,6 +38,9 @@ MESSAGES = "messages"
 BESIDE = "roomcast"
 """The small collection beside it: the epoch, and what is known of each room."""
 _NO_CAP = 10**12
+_NOT_SUPPORTED = frozenset({59, 72, 115, 238, 303, 40415})
+"""How servers that only speak MongoDB's protocol refuse what they do not have: CommandNotFound, InvalidOptions,
+CommandNotSupported, NotImplemented, FeatureNotSupported, an unknown field."""
 _FORM = "mongodb://HOST[:PORT]/serversentevents"
 
 _log = logging.getLogger("roomcast.log")
@@ -49,6 +60,8 @@ class Tuning(NamedTuple):
     """How many documents the cursor brings at first; 0: as many as the server likes."""
     opened: Callable[[AsyncCursor[Document]], None] | None = None
     """Called with each cursor that has brought its first batch."""
+    caps_seconds: float = 60.0
+    """Between two looks at the collection's caps, where nothing suggests that somebody has changed them."""
     stale_seconds: float = 5.0
     """How long a new primary may not know yet what the last one confirmed, before it counts as lost."""
 
@@ -68,10 +81,12 @@ _DEFAULTS = {
 class Store:
     """The collections of one log, with how they are to be read and written."""
 
-    def __init__(self, url: str) -> None:
-        """Raises `LogUnusable` for a string that says nothing."""
+    def __init__(self, url: str, await_ms: int = Tuning().await_ms) -> None:
+        """Raises `LogUnusable` for a string that says nothing, or cannot work with an await of `await_ms`."""
         self.name = redact(url)
         self.client = _client(url, self.name)
+        self._tls = _uses_tls(url)
+        _check_limits(self.client.options, await_ms)
         database = _database(self.client, url, self.name)
         concern, level = _concerns(database)
         codec: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
@@ -85,22 +100,39 @@ class Store:
     async def prepare(self, retention: Retention) -> Retention:
         """Makes what is missing, and gives the caps that are in force. Raises `LogUnusable`, and `PyMongoError`
         where the database is away."""
-        options = await self._options()
-        if options is None:
+        caps = await self.caps()
+        if caps is None:
             await self._create(retention)
-            options = await self._options() or {}
-        caps = self._caps(options)
+            caps = await self.caps()
+        if caps is None:
+            raise LogUnusable(no_caps(self.name, f"it does not list the collection {MESSAGES}"))
         await self.messages.create_index([("room", 1), ("_id", 1)])
         await self.messages.create_index("roomcast.key", sparse=True)
         await self._count_foreign()
         return caps
 
+    async def caps(self) -> Retention | None:
+        """The caps that are in force now; None where the collection is gone. Raises as `prepare`."""
+        options = await self._options()
+        return None if options is None else self._caps(options)
+
     def refusal(self, error: PyMongoError) -> LogUnusable | None:
         """Why this log cannot be opened and waiting does not help; None where it may."""
+        topology = self.client.topology_description
         # Of a set it is an election, which passes; a server that was named alone stays what it is.
-        if no_primary(error) and self.client.topology_description.topology_type_name == "Single":
+        if no_primary(error) and topology.topology_type_name == "Single":
             return read_only(self.name)
+        if isinstance(error, ServerSelectionTimeoutError):
+            return from_topology(self.name, topology)
         return unusable(self.name, error)
+
+    async def diagnose(self, error: PyMongoError) -> LogUnusable | None:
+        """As `refusal`, and asks the servers themselves where the driver could talk to none; takes about a second
+        longer then."""
+        found = self.refusal(error)
+        if found or not isinstance(error, ServerSelectionTimeoutError):
+            return found
+        return await from_probe(self.name, self.client.topology_description, tls=self._tls)
 
     async def close(self) -> None:
         await self.client.close()
@@ -118,6 +150,8 @@ class Store:
         except CollectionInvalid:
             return
         except OperationFailure as error:
+            if error.code in _NOT_SUPPORTED:
+                raise LogUnusable(no_caps(self.name, said(error))) from error
             if error.code != 48:  # NamespaceExists: another process was faster
                 raise
 
@@ -140,19 +174,10 @@ class Store:
             )
 
 
-def warn_of_caps(caps: Retention, asked: Retention) -> None:
-    """The collection's caps win; a person who asked for others should know."""
-    for (name, capped), wanted in zip(caps._asdict().items(), asked, strict=True):
-        # The server rounds a size up to a multiple of 256.
-        if not wanted <= capped < wanted + 256:
-            option = name.replace("_", "-")
-            _log.warning("the collection's own cap is in force: %s %d, not --%s %d", name, capped, option, wanted)
-
-
 def _client(url: str, name: str) -> AsyncMongoClient[Document]:
     if any(map(str.isspace, url)):  # the driver would look for a host of that name, for ever
         raise LogUnusable(f"{name} is no connection string (there is a space in it): use {_FORM}.")
-    given = {key.lower() for key, _ in parse_qsl(url.partition("?")[2], keep_blank_values=True)}
+    given = _options(url)
     defaults: dict[str, Any] = dict(pair for key, pair in _DEFAULTS.items() if key not in given)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
@@ -169,6 +194,33 @@ def _client(url: str, name: str) -> AsyncMongoClient[Document]:
             "readPreference is not used: a secondary may not have yet what a publisher was told is stored"
         )
     return client
+
+
+def _options(url: str) -> dict[str, str]:
+    """The connection string's options, by their names in small letters."""
+    return {key.lower(): value for key, value in parse_qsl(url.partition("?")[2], keep_blank_values=True)}
+
+
+def _uses_tls(url: str) -> bool:
+    given = _options(url)
+    return given.get("tls", given.get("ssl", str(url.startswith("mongodb+srv:")))).lower() == "true"
+
+
+def _check_limits(options: ClientOptions, await_ms: int) -> None:
+    """Raises `LogUnusable` for what the log would never work with."""
+    pool = options.pool_options
+    if pool.max_pool_size == 1:
+        raise LogUnusable(
+            "maxPoolSize=1 is not enough, as one connection always waits for news: use 2 or more, or leave it out."
+        )
+    least = 2 * await_ms
+    # In seconds; None and 0 are no limit.
+    for option, limit in (("timeoutMS", options.timeout), ("socketTimeoutMS", pool.socket_timeout)):
+        if limit and limit * 1000 < least:
+            raise LogUnusable(
+                f"{option}={limit * 1000:.0f} cuts off the wait for news, which takes {await_ms} ms: "
+                f"use {least} or more, or leave it out."
+            )
 
 
 def _database(client: AsyncMongoClient[Document], url: str, name: str) -> AsyncDatabase[Document]:

@@ -20,12 +20,13 @@ from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 
 from roomcast.log.consumers import Consumers
 from roomcast.log.mongodb import state as mongodb_state
+from roomcast.log.mongodb.caps import Caps
 from roomcast.log.mongodb.documents import Entry, Mark, from_document
-from roomcast.log.mongodb.errors import AWAY, unavailable
-from roomcast.log.mongodb.opening import Store, Tuning, warn_of_caps
+from roomcast.log.mongodb.errors import is_away, unavailable
+from roomcast.log.mongodb.opening import Store, Tuning
 from roomcast.log.mongodb.reader import RANGE_DOCUMENTS, Reader, numbers, ours
 from roomcast.log.mongodb.rooms import Rooms
-from roomcast.log.mongodb.view import Fork, View
+from roomcast.log.mongodb.view import Fork, Seen, View
 from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.retention import Retention
 
@@ -47,13 +48,12 @@ class Follower:
     ) -> None:
         self.epoch = ""
         """Empty until the database was reached."""
-        self.retention = asked
         self.mine: dict[int, Entry | None] = {}
         """By nonce, the writes of this process whose fate is not known; see `View`."""
         self._store = store
         self._reader = reader
         self._feed = feed
-        self._asked = asked
+        self._caps = Caps(store, asked, tuning.caps_seconds)
         self._tuning = tuning
         self._empty_rooms = empty_rooms
         self._view: View | None = None
@@ -66,6 +66,11 @@ class Follower:
         """How far the log reached at the last look."""
         self._counted = 0
         self._proven = (0.0, 0.0)
+
+    @property
+    def retention(self) -> Retention:
+        """The collection's caps, as they were read last."""
+        return self._caps.retention
 
     @property
     def fresh(self) -> bool:
@@ -101,7 +106,7 @@ class Follower:
             self._view.abandoned = True
             self._outage = LogUnavailable(_ANEW)
             self._feed.restart(0, 0)
-        await self._prepare()
+        self._caps.take(await self._store.prepare(self._caps.asked))
         state = await mongodb_state.load(self._store)
         latest, oldest = await self._reader.latest(), await self._reader.oldest()
         trimmed = oldest.first - 1 if oldest else 0
@@ -139,10 +144,9 @@ class Follower:
 
     async def catch_up(self) -> None:
         """Takes in everything since the newest that was seen. Raises `Fork`, `LogUnavailable`, `PyMongoError`."""
-        assert self._view
         async with self._lock:
             began = _clocks()
-            while not await self._take_range(self._view):
+            while not await self._take_range(self._view or self.view):
                 began = _clocks()
             self._proven = began
 
@@ -151,20 +155,16 @@ class Follower:
         await self._look_at_ends(self.view)
         return self.view.trimmed
 
-    async def _prepare(self) -> None:
-        before, self.retention = self.retention, await self._store.prepare(self._asked)
-        if self.retention != before:
-            warn_of_caps(self.retention, self._asked)
-
     async def _follow(self) -> None:
         if self._view is None or self._forked:
             await self.begin()
         await self.catch_up()
         self._back()
+        self._caps.suspect()  # whatever ended the last cursor may have changed them
         try:
             await self._follow_cursor()
         except OperationFailure as error:
-            if isinstance(error, AWAY):
+            if is_away(error):
                 raise
             # A cursor's own end is no outage: whatever its reason, the log is read on, and another one is opened.
             _log.info("the cursor has ended, and another is opened: %s", unavailable(error).detail)
@@ -193,18 +193,19 @@ class Follower:
         """One read of it; whether it reached the end."""
         seen = view.seen
         entries = await (self._reader.since(seen.first) if seen.nonce else self._reader.range(max(1, seen.last)))
-        if view.seen.nonce and not (entries and entries[0].first <= view.newest):
-            await self._find_missing(view, entries)
+        # Of what others and our own writer add to the view while we read, nothing has to be in it.
+        if seen.nonce and not (entries and entries[0].first <= seen.last):
+            await self._find_missing(seen, entries)
         self._missing_since = None
         for entry in entries:
             if not view.absorb(entry):
                 await self._bridge(view, entry)
         return len(entries) < RANGE_DOCUMENTS
 
-    async def _find_missing(self, view: View, entries: Sequence[Entry]) -> None:
-        """The newest that was seen is not there: trimmed, not there yet on a new primary, or gone."""
+    async def _find_missing(self, seen: Seen, entries: Sequence[Entry]) -> None:
+        """The newest before `entries` were read is not there: trimmed, not there yet on a new primary, or gone."""
         oldest = await self._reader.oldest()
-        if oldest and oldest.first > view.newest:
+        if oldest and oldest.first > seen.last:
             return
         now = asyncio.get_running_loop().time()
         self._missing_since = self._missing_since or now
@@ -235,6 +236,7 @@ class Follower:
             await self.begin()
             return
         await self._look_at_ends(view)
+        await self._caps.look()
         self._back()
         if view.newest > self._counted:
             await self._write_down(view)
@@ -246,6 +248,7 @@ class Follower:
             await self.catch_up()
         if oldest:
             view.trim(min(oldest.first - 1, view.newest))
+            self._caps.note_held(view.newest - view.trimmed)
         self._ahead = newest.last if newest else 0
         if view.seen.nonce and (self._ahead < view.newest or (newest and self._other(newest, view))):
             await self.catch_up()  # which finds out whether it is gone

@@ -1,0 +1,155 @@
+"""Why the driver found no server, where that is a mistake in the set-up that waiting does not mend.
+
+The driver's own error says only that it found none in time. What each server did is in its topology; a server
+that speaks TLS and a client that does not (or the reverse) only hang up on each other, and are asked once more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+
+from pymongo import AsyncMongoClient
+from pymongo.errors import ConfigurationError, ProtocolError, PyMongoError
+from pymongo.server_description import ServerDescription
+from pymongo.server_type import SERVER_TYPE
+from pymongo.topology_description import TopologyDescription
+
+from roomcast.log.mongodb.errors import said
+from roomcast.model.errors import LogUnusable
+
+_PROBE_SECONDS = 1.0
+_TLS_TRANSIENT = ("EOF", "timed out")
+"""A handshake that ended so was cut, as by a server that just stops."""
+_SPEAKS_TLS = (
+    "{name} speaks TLS only: add tls=true to the connection string, and tlsCAFile=FILE where the authority is "
+    "your own."
+)
+_NO_TLS = "{name} does not speak TLS: leave tls=true out of the connection string, or set up TLS on the server."
+_NOT_TRUSTED = (
+    "{name} does not prove who it is ({error}): name its authority with tlsCAFile=FILE, and the server by a name "
+    "that its certificate has."
+)
+_NO_HANDSHAKE = (
+    "{name} and roomcast do not agree on TLS ({error}): see to tlsCAFile and tlsCertificateKeyFile in the "
+    "connection string."
+)
+_WANTS_CERTIFICATE = (
+    "{name} wants a certificate that it knows: see to tlsCertificateKeyFile=FILE in the connection string."
+)
+_NO_MONGODB = "What answers at {name} is no MongoDB ({error}): see to the host and the port."
+_WRONG_SET = (
+    "{name} names no member of a set called {set}: see to replicaSet in the connection string, and leave it out "
+    "for a single server."
+)
+
+
+def from_topology(name: str, topology: TopologyDescription) -> LogUnusable | None:
+    """What the driver found out about the servers; None where waiting may help.
+
+    `name`: the log's name, as a person may see it.
+    """
+    # The driver strikes off who is no member of the set. A set that only has no primary keeps its members.
+    if not topology.server_descriptions() and topology.replica_set_name:
+        return LogUnusable(_WRONG_SET.format(name=name, set=topology.replica_set_name))
+    if topology.known_servers:
+        return None
+    refusals = (_from_server(name, server) for server in topology.server_descriptions().values())
+    return next((refusal for refusal in refusals if refusal), None)
+
+
+def _from_server(name: str, server: ServerDescription) -> LogUnusable | None:
+    error = server.error
+    if not isinstance(error, PyMongoError):
+        return None
+    text = said(error)
+    if isinstance(error, ProtocolError):
+        return LogUnusable(_NO_MONGODB.format(name=name, error=text))
+    if isinstance(error, ConfigurationError):
+        return LogUnusable(f"{name} cannot be used as it is written ({text}): see to its options.")
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return LogUnusable(_NOT_TRUSTED.format(name=name, error=text))
+    if "[SSL: " in text and not any(word in text for word in _TLS_TRANSIENT):
+        return LogUnusable(_NO_HANDSHAKE.format(name=name, error=text))
+    return None
+
+
+async def from_probe(name: str, topology: TopologyDescription, *, tls: bool) -> LogUnusable | None:
+    """What a server that the driver could not talk to says where it is asked in another way; takes a few seconds
+    at most.
+
+    `tls`: whether the connection string asks for TLS.
+    """
+    if topology.known_servers:
+        return None
+    addresses = _addresses(topology.server_descriptions().values())
+    probes: tuple[tuple[str, Callable[[str, int], Awaitable[bool]]], ...] = (
+        ((_NO_TLS, _answers_plain), (_WANTS_CERTIFICATE, _wants_certificate))
+        if tls
+        else ((_SPEAKS_TLS, _answers_tls),)
+    )
+    for sentence, probe in probes:
+        if any(await asyncio.gather(*(probe(host, port) for host, port in addresses))):
+            return LogUnusable(sentence.format(name=name))
+    return None
+
+
+def _addresses(servers: Iterable[ServerDescription]) -> list[tuple[str, int]]:
+    """Those that can be asked. A socket file has no port, and a name that is not looked up yet neither."""
+    found = (server.address for server in servers if server.server_type == SERVER_TYPE.Unknown)
+    return [(host, port) for host, port in found if port is not None]
+
+
+async def _answers_tls(host: str, port: int) -> bool:
+    try:
+        async with _shaken_hands(host, port):
+            return True
+    except (OSError, TimeoutError):
+        return False
+
+
+async def _wants_certificate(host: str, port: int) -> bool:
+    """With TLS 1.3 the server says so only after the handshake, and the driver may have written by then, which
+    loses what it says."""
+    try:
+        async with _shaken_hands(host, port) as reader:
+            await reader.read(1)
+    except ssl.SSLError as error:
+        return "CERTIFICATE_REQUIRED" in (error.reason or "")
+    except (OSError, TimeoutError):
+        pass
+    return False
+
+
+@asynccontextmanager
+async def _shaken_hands(host: str, port: int) -> AsyncIterator[asyncio.StreamReader]:
+    """A connection with TLS to whoever answers there. Raises `OSError`, and `TimeoutError` after two seconds."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing is told to it
+    async with asyncio.timeout(2 * _PROBE_SECONDS):
+        # A limit of its own: a handshake that is cancelled leaves its socket open.
+        reader, writer = await asyncio.open_connection(
+            host, port, ssl=context, ssl_handshake_timeout=_PROBE_SECONDS
+        )
+        try:
+            yield reader
+        finally:
+            writer.transport.abort()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+
+async def _answers_plain(host: str, port: int) -> bool:
+    milliseconds = int(_PROBE_SECONDS * 1000)
+    client: AsyncMongoClient[dict[str, object]] = AsyncMongoClient(
+        host, port, directConnection=True, serverSelectionTimeoutMS=milliseconds, connectTimeoutMS=milliseconds
+    )
+    try:
+        await client.admin.command("hello")
+    except PyMongoError:
+        return False
+    finally:
+        await client.close()
+    return True
