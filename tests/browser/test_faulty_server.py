@@ -99,7 +99,6 @@ def somewhere(page: Page, elsewhere: str) -> Page:
     return page
 
 
-@pytest.mark.parametrize("share", [True, False], ids=["shared", "its own"])
 @pytest.mark.parametrize(
     "piece",
     [
@@ -112,10 +111,10 @@ def somewhere(page: Page, elsewhere: str) -> Page:
     ids=["a line", "a field", "a block", "a block of empty lines", "an id"],
 )
 def test_a_stream_without_an_end_of_its_block_is_given_up(
-    somewhere: Page, server: Running, faulty: Faulty, piece: bytes, share: bool
+    somewhere: Page, server: Running, faulty: Faulty, piece: bytes
 ) -> None:
     faulty.stream = lambda answer: answer.send_without_end(piece)
-    tab = Tab(somewhere, server, server=faulty.url, share=share)
+    tab = Tab(somewhere, server, server=faulty.url)
     tab.until("following.state.until")
     assert tab.state["why"] == FOREIGN
     eventually(somewhere, lambda: faulty.refused, "it to hang up")

@@ -6,6 +6,7 @@ import json
 import re
 
 import httpx
+import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser.acting import eventually, open_room, post, texts
@@ -97,6 +98,7 @@ def test_the_end_stays_in_view_when_the_line_above_grows_and_shrinks(page: Page,
     expect(texts(page).last).to_be_in_viewport()
 
 
+@pytest.mark.only_in("chromium", because="it takes long, and nothing in it depends on the browser")
 def test_ten_thousand_messages_and_a_storm_leave_the_document_small(page: Page, server: Running) -> None:
     for start in range(0, 9_000, 1000):
         post(server, *(f"{n} {'x' * (n % 80)}" for n in range(start, start + 1000)))
@@ -190,6 +192,7 @@ def test_data_is_shown_with_the_digits_that_were_sent(page: Page, server: Runnin
     expect(data).to_have_text(["\n".join(lines)], use_inner_text=True)
 
 
+@pytest.mark.only_in("chromium", because="it takes long, and nothing in it depends on the browser")
 def test_a_room_keeps_no_more_text_than_a_browser_can_hold(page: Page, serve: Serve) -> None:
     """20,000 rows of 64 KB would be 1.3 GB."""
     server = serve("--max-bytes", "100000000")
@@ -274,6 +277,7 @@ def test_reading_older_messages_up_to_the_first_moves_nothing_by_itself(page: Pa
         assert abs(now["y"] - before) < 1
 
 
+@pytest.mark.only_in("chromium", because="it takes long, and nothing in it depends on the browser")
 def test_who_reads_further_up_keeps_the_place_however_much_comes(page: Page, serve: Serve) -> None:
     server = serve("--max-messages", "60000", "--max-bytes", "50000000")
     post(server, *(f"before {n}" for n in range(90)))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.acting import open_room, post, texts
+from tests.browser.conftest import Started
 from tests.browser.test_module import FOLLOW, Tab
 from tests.running import Running
 
 _REFUSED = "new DOMException('Access is denied', 'SecurityError')"
-_LOCKS = "LockManager.prototype"
+_LOCKS = "(globalThis.LockManager ?? class {}).prototype"  # about:blank has none
 
 FACILITIES = {
     "locks": f"for (const name of ['request', 'query']) {_LOCKS}[name] = () => Promise.reject({_REFUSED});",
@@ -82,3 +85,28 @@ def test_the_module_works_in_a_frame_that_may_run_scripts_and_nothing_else(
     frame.wait_for_function("following.state.name === 'live'")
     frame.evaluate("roomcast.publish({ room: 'developers', text: 'from the frame' })")
     frame.wait_for_function("seen.messages.includes('from the frame')")
+
+
+def test_the_module_and_the_page_work_where_the_user_has_blocked_cookies(
+    started: Started, elsewhere: str, server: Running, tmp_path: Path
+) -> None:
+    profile = tmp_path / "profile"
+    profile.mkdir()
+    context = started.without_cookies(profile)
+    try:
+        page = context.new_page()
+        page.goto(elsewhere)
+        storage = "() => { try { return localStorage && 'granted'; } catch ({ name }) { return name; } }"
+        assert page.evaluate(storage) == "SecurityError"
+        tab = Tab(page, server)
+        tab.until_live()
+        page.evaluate("roomcast.publish({ room: 'developers', text: 'from the module' })")
+        tab.until_heard("from the module")
+        open_room(page, server)
+        page.locator("#text").fill("from the page")
+        page.keyboard.press("Enter")
+        expect(texts(page)).to_have_text(["from the module", "from the page"])
+    finally:
+        context.close()
+        if context.browser:
+            context.browser.close()

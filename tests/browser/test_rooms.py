@@ -7,6 +7,7 @@ import re
 from contextlib import suppress
 
 import httpx
+import pytest
 from playwright.sync_api import BrowserContext, Error, Locator, Page, expect
 
 from tests.browser.acting import eventually, open_room, post, state, texts
@@ -162,6 +163,7 @@ def test_on_a_phone_the_rooms_come_over_the_list_and_go_again(page: Page, server
     expect(texts(page)).to_have_text(["there"])
 
 
+@pytest.mark.only_in("chromium", because="the module's tests open as many in Firefox")
 def test_ten_windows_share_one_stream(page: Page, context: BrowserContext, server: Running) -> None:
     pages = [page, *(context.new_page() for _ in range(9))]
     for one in pages:
@@ -283,6 +285,7 @@ def test_rooms_that_strangers_follow_are_not_listed_and_those_that_are_gone_are_
     expect(page.locator("#more-rooms")).to_be_hidden()
 
 
+@pytest.mark.only_in("chromium", because="Firefox does not tell of long tasks")
 def test_forty_thousand_rooms_hold_up_nothing(page: Page, server: Running) -> None:
     page.add_init_script(
         """globalThis.longest = 0;
@@ -340,6 +343,7 @@ def holder(page: Page) -> str:
     return next((str(lock["clientId"]) for lock in held if "[" not in lock["name"]), "")
 
 
+@pytest.mark.only_in("chromium", because="there is no such address in Firefox")
 def test_a_window_that_crashes_with_the_stream_in_it_loses_nothing_for_the_others(
     context: BrowserContext, server: Running
 ) -> None:
