@@ -1,19 +1,31 @@
-"""A real Chromium, and another origin. Playwright's synchronous side, ended with each module: as long as it
-runs, no test of another module could run a loop of its own."""
+"""A real Chromium, a real Firefox, and another origin. Playwright's synchronous side is ended with each module:
+while it runs, no test of another module could run a loop of its own."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread, Timer
+from typing import NamedTuple, NoReturn
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Error,
+    Page,
+    Playwright,
+    expect,
+    sync_playwright,
+)
 
+from tests.browser import firefox
 from tests.running import PATIENCE
 
 # A drained stream comes back after up to ten seconds.
@@ -25,22 +37,75 @@ LONGEST = 180.0
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+class Started(NamedTuple):
+    """A running browser."""
+
+    browser: Browser
+    end: Callable[[], None]
+    """Ends it, whatever its pages do."""
+    without_cookies: Callable[[Path], BrowserContext]
+    """Starts another of its kind, over this folder, in which the user has blocked all cookies."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what a test's mark says that a browser cannot do."""
+    left_out = [item for item in items if _is_left_out(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def _is_left_out(item: pytest.Item) -> bool:
+    mark = item.get_closest_marker("only_in")
+    callspec = getattr(item, "callspec", None)
+    return bool(mark and callspec and callspec.params.get("started", *mark.args) not in mark.args)
+
+
+@pytest.fixture(scope="module", params=["chromium", "firefox"])
+def started(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
+    """The tests that use it, or what comes of it, run in each browser."""
     with sync_playwright() as playwright:
-        path = _chromium(playwright)
-        # Its sandbox needs what a container, where tests usually run as root, does not have.
-        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield started
-        started.close()
+        start = _start_chromium if request.param == "chromium" else _start_firefox
+        running = start(playwright, tmp_path_factory.mktemp("browser"))
+        yield running
+        running.browser.close()
 
 
 @pytest.fixture(scope="module")
-def process(browser: Browser) -> int:
-    """The browser's."""
+def browser(started: Started) -> Browser:
+    return started.browser
+
+
+def _start_chromium(playwright: Playwright, folder: Path) -> Started:
+    path = _chromium(playwright)
+    # Its sandbox needs what a container, where tests usually run as root, does not have.
+    browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
     told = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")
     [pid] = [process["id"] for process in told["processInfo"] if process["type"] == "browser"]
-    return int(pid)
+
+    def without_cookies(profile: Path) -> BrowserContext:
+        (profile / "Default").mkdir()
+        blocked = {"profile": {"default_content_setting_values": {"cookies": 2}}}
+        (profile / "Default/Preferences").write_text(json.dumps(blocked))
+        return playwright.chromium.launch_persistent_context(profile, executable_path=path, args=["--no-sandbox"])
+
+    return Started(browser, lambda: os.kill(int(pid), signal.SIGKILL), without_cookies)
+
+
+def _start_firefox(playwright: Playwright, folder: Path) -> Started:
+    path = firefox.executable(folder)
+    if path is None:
+        _missing(f"no Firefox: looked for {firefox.PROGRAM}")
+    browser = playwright.firefox.launch(executable_path=path, channel="moz-firefox")
+    pid = int((folder / "pid").read_text())
+
+    def without_cookies(profile: Path) -> BrowserContext:
+        blocked: dict[str, str | float | bool] = {"network.cookie.cookieBehavior": 2}
+        return playwright.firefox.launch(
+            executable_path=firefox.executable(profile), channel="moz-firefox", firefox_user_prefs=blocked
+        ).new_context()
+
+    return Started(browser, lambda: os.killpg(pid, signal.SIGKILL), without_cookies)
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +114,7 @@ def _ended(request: pytest.FixtureRequest) -> Iterator[None]:
     if "browser" not in request.fixturenames:
         yield
         return
-    end = Timer(LONGEST, os.kill, (request.getfixturevalue("process"), signal.SIGKILL))
+    end = Timer(LONGEST, request.getfixturevalue("started").end)
     end.daemon = True
     end.start()
     yield
@@ -72,8 +137,13 @@ def page(context: BrowserContext) -> Iterator[Page]:
         if "Content Security Policy" in line.text or "Trusted" in line.text:
             wrong.append(line.text)
 
+    def fail(error: Error) -> None:
+        # Firefox reports a connection that fails so, which is what many tests are about.
+        if "CORS request did not succeed" not in str(error):
+            wrong.append(str(error))
+
     page = context.new_page()
-    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("pageerror", fail)
     page.on("console", listen)
     yield page
     assert wrong == []
@@ -105,7 +175,12 @@ def _chromium(playwright: Playwright) -> str:
     own = playwright.chromium.executable_path
     found = next(filter(None, map(shutil.which, _NAMES)), own if Path(own).exists() else None)
     if found is None:
-        reason = f"no Chromium: looked for {', '.join(_NAMES)} and Playwright's own (playwright install chromium)"
-        # Where it must not be missing, a skipped test would look like a passed one.
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+        _missing(f"no Chromium: looked for {', '.join(_NAMES)} and Playwright's own (playwright install chromium)")
     return found
+
+
+def _missing(reason: str) -> NoReturn:
+    # Where it must not be missing, a skipped test would look like a passed one.
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)

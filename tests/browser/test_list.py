@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 
+import httpx
+import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.browser.acting import open_room, post, texts
+from tests.browser.acting import eventually, open_room, post, texts
 from tests.conftest import Serve
 from tests.running import Running, wait_for
 
@@ -96,6 +98,7 @@ def test_the_end_stays_in_view_when_the_line_above_grows_and_shrinks(page: Page,
     expect(texts(page).last).to_be_in_viewport()
 
 
+@pytest.mark.only_in("chromium", because="it takes long, and nothing in it depends on the browser")
 def test_ten_thousand_messages_and_a_storm_leave_the_document_small(page: Page, server: Running) -> None:
     for start in range(0, 9_000, 1000):
         post(server, *(f"{n} {'x' * (n % 80)}" for n in range(start, start + 1000)))
@@ -155,6 +158,73 @@ def test_data_is_folded_beside_a_text_and_open_alone(page: Page, server: Running
     expect(page.locator("details[open] pre")).to_have_count(2)
 
 
+def test_data_is_shown_with_the_digits_that_were_sent(page: Page, server: Running) -> None:
+    """And all else of it: JavaScript has no such numbers, merges keys and sorts those that look like numbers."""
+    sent = '{"2": 12345678901234567890, "1": [1.0, -0, 1E2, 0.1234567890123456789], "text, }": {"data": {}}}'
+    lines = [
+        "{",
+        '  "2": 12345678901234567890,',
+        '  "1": [',
+        "    1.0,",
+        "    -0,",
+        "    1E2,",
+        "    0.1234567890123456789",
+        "  ],",
+        '  "text, }": {',
+        '    "data": {}',
+        "  }",
+        "}",
+    ]
+
+    def send(room: str = "developers") -> None:
+        body = f'{{"room": "{room}", "data": {sent}}}'
+        answer = httpx.post(f"{server.url}/messages", content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 201
+
+    send()
+    send("kitchen")
+    open_room(page, server)
+    data = page.locator("details pre")
+    expect(data).to_have_text(["\n".join(lines)], use_inner_text=True)
+    send()
+    expect(data).to_have_text(["\n".join(lines)] * 2, use_inner_text=True)
+    page.locator("#rooms a[data-room=kitchen]").click()
+    expect(data).to_have_text(["\n".join(lines)], use_inner_text=True)
+
+
+@pytest.mark.only_in("chromium", because="it takes long, and nothing in it depends on the browser")
+def test_a_room_keeps_no_more_text_than_a_browser_can_hold(page: Page, serve: Serve) -> None:
+    """20,000 rows of 64 KB would be 1.3 GB."""
+    server = serve("--max-bytes", "100000000")
+    post(server, {"text": "first", "room": "kitchen"})
+    open_room(page, server)
+    for n in range(20):
+        post(
+            server,
+            *(
+                {"text": f"{n} " + "x" * 60_000, "room": room}
+                for room in ("developers", "kitchen")
+                for _ in range(8)
+            ),
+        )
+        post(server, *({"text": f"{n} " + "x" * 60_000} for _ in range(14)))
+    post(server, "last")
+    expect(texts(page).last).to_have_text("last")
+    size = "document.querySelector('#lines > li:last-child').ariaSetSize"
+    # 441 messages were sent: 26 MB, of which 16 stay.
+    eventually(page, lambda: 200 < int(page.evaluate(size)) < 300, "the oldest to go")
+    page.locator("#rooms a[data-room=kitchen]").click()
+    expect(texts(page).last).to_contain_text("19 x")
+    page.locator("#messages").focus()
+
+    def at_the_beginning() -> bool:
+        page.keyboard.press("Home")
+        page.wait_for_timeout(20)
+        return texts(page).first.text_content() == "first"
+
+    wait_for(at_the_beginning, "what went to be read again")
+
+
 def test_a_long_text_is_folded_until_it_is_wanted(page: Page, server: Running) -> None:
     long = "word " * 2_000
     post(server, long)
@@ -207,6 +277,7 @@ def test_reading_older_messages_up_to_the_first_moves_nothing_by_itself(page: Pa
         assert abs(now["y"] - before) < 1
 
 
+@pytest.mark.only_in("chromium", because="it takes long, and nothing in it depends on the browser")
 def test_who_reads_further_up_keeps_the_place_however_much_comes(page: Page, serve: Serve) -> None:
     server = serve("--max-messages", "60000", "--max-bytes", "50000000")
     post(server, *(f"before {n}" for n in range(90)))

@@ -5,10 +5,12 @@ import { reaches } from "../roomcast.js";
 import { kept, recall, remember } from "./storage.js";
 
 const SAVE_MS = 300;
+/** Rooms remembered, those that were read last: storage is small, and a stranger may have made 40,000. */
+const MOST = 1000;
 
 export class Bookmarks {
-  /** @type {Record<string, string>} */
-  #ids = recall(kept, "read", {});
+  /** Those read last are at the end. @type {Map<string, string>} */
+  #ids = new Map(stored().slice(-MOST));
   #timer = 0;
   #moved;
 
@@ -23,7 +25,7 @@ export class Bookmarks {
    * @param {string} name
    */
   of(name) {
-    return this.#ids[name] ?? "";
+    return this.#ids.get(name) ?? "";
   }
 
   /**
@@ -31,8 +33,21 @@ export class Bookmarks {
    * @param {string} id
    */
   put(name, id) {
-    this.#ids[name] = id;
+    this.#set(name, id);
     this.#save();
+  }
+
+  /**
+   * @param {string} name
+   * @param {string} id
+   */
+  #set(name, id) {
+    this.#ids.delete(name);
+    this.#ids.set(name, id);
+    for (const oldest of this.#ids.keys()) {
+      if (this.#ids.size <= MOST) break;
+      this.#ids.delete(oldest);
+    }
   }
 
   /** Soon: a storm is read a message at a time. */
@@ -40,23 +55,28 @@ export class Bookmarks {
     this.#timer ||= setTimeout(() => {
       this.#timer = 0;
       this.#merge();
-      remember(kept, "read", this.#ids);
+      remember(kept, "read", Object.fromEntries(this.#ids));
     }, SAVE_MS);
   }
 
   /** Takes over what was read further elsewhere; gives whether something was read further here. */
   #merge() {
     let further = false;
-    for (const [name, id] of Object.entries(recall(kept, "read", /** @type {Record<string, string>} */ ({})))) {
+    for (const [name, id] of stored()) {
       const own = this.of(name);
       if (own === id) continue;
       if (own && !reaches(id, own)) {
         further ||= reaches(own, id);
         continue;
       }
-      this.#ids[name] = id;
+      // One that is new here must not push out what was read here.
+      if (own || this.#ids.size < MOST) this.#set(name, id);
       this.#moved(name, id);
     }
     return further;
   }
+}
+
+function stored() {
+  return Object.entries(recall(kept, "read", /** @type {Record<string, string>} */ ({})));
 }

@@ -23,6 +23,7 @@ export const words = {
   javascript: "Follow and publish with the server’s module",
   message: "Message",
   messages: "Messages",
+  moreRooms: "There are more rooms. Open one by its name.",
   name: "Name",
   noOlder: "What is retained begins here.",
   open: "Open",

@@ -22,6 +22,7 @@ export const words = {
   javascript: "Mit dem Modul des Servers mitlesen und senden",
   message: "Nachricht",
   messages: "Nachrichten",
+  moreRooms: "Es gibt mehr Räume. Öffne einen mit seinem Namen.",
   name: "Name",
   noOlder: "Hier beginnt, was noch aufgehoben ist.",
   open: "Öffnen",

@@ -1,6 +1,7 @@
 // A row of the list: a message, one that is on its way, a gap, or a new day.
 
 import { make } from "./dom.js";
+import { pretty } from "./exact.js";
 import { language } from "./language.js";
 import { paragraph, visible } from "./text.js";
 import { words } from "./words.js";
@@ -65,7 +66,7 @@ function messageRow(item, { id, user, timestamp, text, type, data }) {
   row.dataset.id = id;
   row.style.setProperty("--hue", String(hue(user)));
   if (text !== undefined) row.append(...paragraph(text, item));
-  if (data !== undefined) row.append(details(data, item));
+  if (data !== undefined) row.append(details(String(data), item));
   return row;
 }
 
@@ -149,16 +150,16 @@ function dayName(timestamp) {
 
 /**
  * Made only when it is unfolded: it may be 64 KiB.
- * @param {unknown} data
+ * @param {string} data as JSON
  * @param {Item} item
  */
 function details(data, item) {
   const made = make("details", "data", make("summary", "", words.data));
   const fill = () => {
     if (!made.open || made.querySelector("pre")) return;
-    const pretty = make("pre", "", JSON.stringify(data, null, 2));
-    pretty.tabIndex = 0; // long data scrolls, with the keyboard too
-    made.append(pretty);
+    const shown = make("pre", "", pretty(data));
+    shown.tabIndex = 0; // long data scrolls, with the keyboard too
+    made.append(shown);
   };
   made.open = item.open;
   fill();

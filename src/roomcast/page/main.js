@@ -57,7 +57,7 @@ const rooms = new Rooms({
   },
 });
 
-const sidebar = new Sidebar(rooms.all, go);
+const sidebar = new Sidebar(rooms, go);
 
 const list = new List(
   {
@@ -103,8 +103,8 @@ element("room-form", HTMLFormElement).addEventListener("submit", (event) => {
   go(field.value);
 });
 element("use-open", HTMLButtonElement).addEventListener("click", async () => {
-  const { show } = await import("./use.js");
-  show(current?.name ?? "");
+  const use = await import("./use.js");
+  use.show(current?.name ?? "");
 });
 element("theme", HTMLButtonElement).addEventListener("click", () => {
   const { theme = "" } = document.documentElement.dataset;
@@ -124,14 +124,30 @@ document.addEventListener("visibilitychange", () => {
 function go(name) {
   field.value = "";
   if (name === current?.name && !current.refused) return sidebar.choose(name);
-  if (name !== current?.name) history.pushState(null, "", `?${new URLSearchParams({ room: name })}`);
-  enter();
+  if (name !== current?.name) address(name, "pushState");
+  show(name);
 }
 
 /** Shows the room in the address. */
 function enter() {
   const name = new URLSearchParams(location.search).get("room") ?? recall(kept, "room", "developers");
-  if (!location.search) history.replaceState(null, "", `?${new URLSearchParams({ room: name })}`);
+  if (!location.search) address(name, "replaceState");
+  show(name);
+}
+
+/**
+ * Browsers refuse a new address where there were a hundred in 30 s: the room is shown all the same.
+ * @param {string} name
+ * @param {"pushState" | "replaceState"} how
+ */
+function address(name, how) {
+  try {
+    history[how](null, "", `?${new URLSearchParams({ room: name })}`);
+  } catch {}
+}
+
+/** @param {string} name */
+function show(name) {
   current = rooms.open(name);
   list.show(current.items);
   sidebar.choose(name);

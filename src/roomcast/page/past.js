@@ -1,6 +1,7 @@
 // What a room had before it was followed: read page by page, as it is wanted.
 
 import { Refused, history } from "../roomcast.js";
+import { parse } from "./exact.js";
 
 /** @import { Room } from "./room.js" */
 
@@ -18,7 +19,7 @@ export async function older(room) {
   const { start } = room;
   room.loading = true;
   try {
-    const { messages } = await history([room.name], { before: start, limit: String(PAGE) });
+    const { messages } = await history([room.name], { before: start, limit: String(PAGE) }, { parse });
     if (room.start !== start) return true; // left, and entered elsewhere
     room.prepend(messages);
     if (messages.length < PAGE) room.complete();

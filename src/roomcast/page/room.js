@@ -12,11 +12,13 @@ import { reaches } from "../roomcast.js";
  *   {kind: "day", timestamp: string} | {kind: "start"} | {kind: "pending", entry: Entry})} Item
  */
 
-/** Rows kept; the oldest go, and are read again by who scrolls up. */
-const KEPT = 20_000;
-const DROPPED = 2_000;
-/** Rows kept under somebody who reads further up, for whom nothing may go. */
-const HELD = 100_000;
+/**
+ * Rows kept, and characters in them: a message may have 64 KB. The oldest go, and are read again when the reader
+ * scrolls up. Fewer in rooms that are not open; more under somebody who reads further up, for whom nothing may go.
+ */
+const CLOSED = { rows: 2_000, characters: 2 ** 20 };
+const OPEN = { rows: 20_000, characters: 2 ** 24 };
+const HELD = { rows: 100_000, characters: 2 ** 26 };
 
 export class Room {
   name;
@@ -27,6 +29,8 @@ export class Room {
   /** Whether there is nothing older to read. */
   isComplete = false;
   loading = false;
+  /** Whether it is the one that is open. */
+  shown = false;
   /** Whether somebody reads further up in it. */
   held = false;
   /** @type {Message | undefined} */
@@ -38,6 +42,8 @@ export class Room {
   followers = 0;
   /** Why the server refuses this room. */
   refused = "";
+  /** Characters in its rows. */
+  #characters = 0;
   /** Rows at the end that are on their way to the server. */
   #pending = 0;
 
@@ -59,17 +65,18 @@ export class Room {
   /** Is not followed any more: what is known will not reach to where it is followed again. */
   leave() {
     this.start = "";
-    this.items.splice(0, this.items.length - this.#pending);
-    this.isComplete = false;
+    this.#remove(this.items.length - this.#pending);
   }
 
   /** @param {Message} message */
   append(message) {
     this.start ||= message.id;
     this.#add(message.timestamp, { kind: "message", message, height: 0, open: message.text === undefined });
+    this.#characters += characters(message);
     this.newest = message;
     if (!this.read || !reaches(this.read, message.id)) this.unread += 1;
-    if (this.items.length > (this.held ? HELD : KEPT)) this.#drop();
+    const most = this.held ? HELD : this.shown ? OPEN : CLOSED;
+    while (this.items.length > most.rows || this.#characters > most.characters) if (!this.#drop()) break;
   }
 
   /** @param {Gap} gap */
@@ -105,6 +112,7 @@ export class Room {
     for (const [index, message] of messages.entries()) {
       if (day(message.timestamp) !== day(messages[index - 1]?.timestamp)) items.push(dayItem(message.timestamp));
       items.push({ kind: "message", message, height: 0, open: message.text === undefined });
+      this.#characters += characters(message);
     }
     const next = this.items[0];
     if (next?.kind === "day" && day(next.timestamp) === day(messages.at(-1)?.timestamp)) this.items.shift();
@@ -145,12 +153,28 @@ export class Room {
     this.items.splice(this.items.length - this.#pending, 0, item);
   }
 
+  /** The oldest tenth goes; gives whether there was anything to go. */
   #drop() {
-    this.items.splice(0, DROPPED);
-    this.isComplete = false;
+    const many = Math.min(Math.ceil(this.items.length / 10), this.items.length - this.#pending - 1);
+    if (many < 1) return false;
+    this.#remove(many);
     const first = this.items.find((item) => item.kind === "message");
     if (first) this.start = first.message.id;
+    return true;
   }
+
+  /** @param {number} many of the oldest rows */
+  #remove(many) {
+    for (const item of this.items.splice(0, many)) {
+      if (item.kind === "message") this.#characters -= characters(item.message);
+    }
+    this.isComplete = false;
+  }
+}
+
+/** @param {Message} message */
+function characters({ text = "", data = "" }) {
+  return text.length + String(data).length;
 }
 
 /** @param {string} timestamp @returns {Item} */

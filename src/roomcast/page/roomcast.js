@@ -9,7 +9,8 @@
 // The tabs of a browser share one stream, since HTTP/1.1 has six connections to an origin and no more. A Web Lock
 // says whose turn it is and goes with its tab, however that ends; a BroadcastChannel carries what is heard. Not a
 // SharedWorker: it must come from the page's own origin, needs a second file and a place in the page's policy, and
-// phones were late to have it. Web Locks need a secure context (https, localhost): elsewhere each tab has its stream.
+// phones were late to have it. Web Locks need a secure context (https, localhost), and a browser may refuse them as it
+// may refuse the channel (cookies blocked, `<iframe sandbox>`): there each tab has its own stream.
 //
 // Nothing depends on a handover being clean. Each batch says which stretch of ids it covers, `from` to `to`; a tab
 // whose position is not within reach of it reads the pages in between, and drops what it has.
@@ -57,9 +58,14 @@
  * @property {string} [lastEventId] resume here, in place of both
  * @property {string} [server] its URL; by default, where this module is from
  * @property {boolean} [share] whether the tabs share a stream; true by default
+ * @property {Parse} [parse] reads JSON; `JSON.parse` by default, which rounds numbers of more than 15 digits
  */
 
-/** @typedef {{from: string | null, to: string, rooms: string[], messages: Message[], state?: State}} Batch */
+/** @typedef {(json: string) => any} Parse */
+/**
+ * What the stream brought between two ids. The messages are still JSON: each tab reads them in its own way.
+ * @typedef {{from: string | null, to: string, rooms: string[], lines: string[], state?: State}} Batch
+ */
 /** @typedef {{event: string, data: string, id: string}} Block */
 
 const HOME = new URL(".", import.meta.url).href;
@@ -68,7 +74,17 @@ const PAGE = 1000;
 /** The server breaks a silence every 15 s; after this many ms the connection counts as dead. */
 const SILENCE = 45_000;
 const LONGEST_WAIT = 30_000;
+/** What a server may ask for, in ms: `retry: 0` would never rest, and a timer takes 2^31 ms for none at all. */
+const SHORTEST_ASKED = 1000;
+const LONGEST_ASKED = 600_000;
+/** Characters of a block, and bytes of any other answer: a line without end must not fill the memory. */
+const LONGEST_BLOCK = 2 ** 24;
+const LONGEST_ANSWER = 2 ** 26;
+const CUT = "the connection was cut";
 const FOREIGN = "something other than roomcast answered";
+
+/** Told of each publish that was answered: the network is back for streams, too. @type {Set<(url: string) => void>} */
+const answered = new Set();
 
 /** Why the server did not do what it was asked. */
 export class Refused extends Error {
@@ -96,9 +112,10 @@ export class Decoder {
   #event = "";
   /** @type {string[]} */
   #data = [];
+  #size = 0;
 
   /**
-   * The blocks that these bytes complete.
+   * The blocks that these bytes complete. Throws `Refused` where one has more than 16 Mi characters.
    * @param {BufferSource} bytes
    */
   push(bytes) {
@@ -115,14 +132,17 @@ export class Decoder {
       if (line) this.#field(line);
       else this.#dispatch(blocks);
     }
+    if (this.#size + this.#line.length > LONGEST_BLOCK) throw new Refused(FOREIGN);
     return blocks;
   }
 
   /** @param {string} line */
   #field(line) {
     const [, name, value = ""] = /^([^:]*)(?:: ?(.*))?$/su.exec(line) ?? [];
-    if (name === "data") this.#data.push(value);
-    else if (name === "event") this.#event = value;
+    if (name === "data") {
+      this.#data.push(value);
+      this.#size += value.length + 8; // an empty one takes memory, too
+    } else if (name === "event") this.#event = value;
     else if (name === "id" && !value.includes("\0")) this.#nextId = value;
     else if (name === "retry" && /^[0-9]+$/.test(value)) this.retry = Number(value);
   }
@@ -133,6 +153,7 @@ export class Decoder {
     if (this.#data.length) blocks.push({ event: this.#event || "message", data: this.#data.join("\n"), id: this.id });
     this.#event = "";
     this.#data = [];
+    this.#size = 0;
   }
 }
 
@@ -159,13 +180,15 @@ export function follow(options) {
 export async function publish(message, { server = HOME, key = randomKey(), signal, onRetry } = {}) {
   const body = typeof message === "string" ? message : JSON.stringify(message);
   const headers = { "Content-Type": "application/json", "Idempotency-Key": key };
+  const url = new URL("messages", server);
   for (let failures = 0; ; failures += 1) {
     try {
-      const answer = await request(new URL("messages", server), { method: "POST", headers, body }, signal);
-      return await json(answer);
+      const stored = await json(await request(url, { method: "POST", headers, body }, signal), signal);
+      for (const tell of answered) tell(url.href);
+      return stored;
     } catch (failure) {
       if (!(failure instanceof Refused) || !failure.passing) throw failure;
-      const wait = failure.retryAfter ? failure.retryAfter * 1000 : backoff(1000, failures);
+      const wait = delay(failure, 1000, failures);
       onRetry?.(failure, Date.now() + wait);
       await pause(wait, signal);
       signal?.throwIfAborted();
@@ -177,12 +200,23 @@ export async function publish(message, { server = HOME, key = randomKey(), signa
  * A page of what is retained, as `GET /messages` with `Accept: application/json` gives it.
  * @param {string[]} rooms
  * @param {Record<string, string>} parameters such as `replay`, `after`, `before`, `limit`
- * @param {{server?: string, signal?: AbortSignal}} [options]
+ * @param {{server?: string, signal?: AbortSignal, parse?: Parse}} [options]
  * @returns {Promise<{messages: Message[], position: string, gap: Gap | null}>}
  */
-export async function history(rooms, parameters, { server = HOME, signal } = {}) {
-  const url = address(server, rooms, parameters);
-  return json(await request(url, { headers: { Accept: "application/json" }, cache: "no-store" }, signal));
+export async function history(rooms, parameters, { server = HOME, signal, parse } = {}) {
+  const page = await get(address(server, rooms, parameters), { signal, parse });
+  if (!Array.isArray(page?.messages) || typeof page.position !== "string") throw new Refused(FOREIGN);
+  return page;
+}
+
+/**
+ * What the server answers at an address, read as JSON: within 30 s, and no more than 64 MiB.
+ * @param {URL} url
+ * @param {{signal?: AbortSignal, parse?: Parse}} [options]
+ * @returns {Promise<any>}
+ */
+export async function get(url, { signal, parse } = {}) {
+  return json(await request(url, { headers: { Accept: "application/json" }, cache: "no-store" }, signal), signal, parse);
 }
 
 /**
@@ -211,15 +245,24 @@ export class Following {
   #position;
   /** What comes while pages are read. @type {Batch[] | undefined} */
   #queue;
+  /** Characters in it. */
+  #queued = 0;
   /** Where the shared stream stands. @type {State | undefined} */
   #shared;
   #covered = false;
   /** @type {State} */
   #state = { name: "connecting" };
+  /** Messages told since it was live last. */
   #heard = 0;
   #stop = new AbortController();
-  #wake = () => {};
+  #rest = new Rest();
   #share;
+  /** @param {string} url */
+  #answered = (url) => {
+    if (url !== address(this.#server, [], {}).href) return;
+    this.#rest.endSoon();
+    this.#share.retry("soon");
+  };
 
   /** @param {Options} options */
   constructor(options) {
@@ -227,6 +270,7 @@ export class Following {
     this.#server = new URL(options.server ?? HOME, HOME).href;
     this.#rooms = [options.rooms].flat();
     this.#position = options.lastEventId;
+    answered.add(this.#answered);
     this.#share = new Share(this.#server, options.share !== false, () => this.#position ?? "", (batch) => this.#take(batch));
     queueMicrotask(() => {
       this.#tell(this.#state);
@@ -261,11 +305,12 @@ export class Following {
 
   /** Tries at once, if it is waiting. */
   retry() {
-    this.#wake();
-    this.#share.retry();
+    this.#rest.end();
+    this.#share.retry("retry");
   }
 
   close() {
+    answered.delete(this.#answered);
     this.#stop.abort();
     this.#share.close();
   }
@@ -274,14 +319,18 @@ export class Following {
   #take(batch) {
     if (this.#stop.signal.aborted) return;
     if (this.#queue) {
-      if (this.#queue.push(batch) > PAGE) this.#queue.shift(); // the pages have it
+      this.#queued += size(batch);
+      this.#queue.push(batch);
+      // The pages have what goes.
+      while (this.#queue.length > PAGE || this.#queued > LONGEST_BLOCK) this.#queued -= size(this.#queue.shift());
       return;
     }
     this.#covered = this.#rooms.every((room) => batch.rooms.includes(room));
     if (batch.state) this.#shared = batch.state;
     const position = this.#position ?? "";
     if (batch.from !== null && this.#covered && reaches(position, batch.from)) {
-      for (const message of batch.messages) {
+      for (const line of batch.lines) {
+        const message = parsed(line, this.#options.parse);
         if (this.#rooms.includes(message.room) && !reaches(position, message.id)) this.#message(message);
       }
       if (!reaches(position, batch.to)) this.#position = batch.to;
@@ -294,15 +343,16 @@ export class Following {
   async #readPages() {
     if (this.#queue) return;
     this.#queue = [];
+    this.#queued = 0;
     for (let failures = 0; ; ) {
       try {
         if (!(await this.#readPage())) break;
         failures = 0;
       } catch (error) {
         if (this.#stop.signal.aborted) return;
-        if (!(error instanceof Refused)) throw error;
-        if (!error.passing) return this.#refused(error);
-        await this.#wait(error, failures++);
+        const refused = error instanceof Refused ? error : new Refused(FOREIGN);
+        if (!refused.passing) return this.#refused(refused);
+        await this.#wait(refused, failures++);
       }
     }
     const queue = this.#queue;
@@ -314,23 +364,27 @@ export class Following {
 
   /** Whether there is more to read. */
   async #readPage() {
-    const { replay = "all", since } = this.#options;
+    const { replay = "all", since, parse } = this.#options;
     /** @type {Record<string, string>} */
     const start = this.#position ? { after: this.#position } : since ? { since } : { replay: String(replay) };
     const rooms = this.#rooms;
-    const page = await history(rooms, { ...start, limit: String(PAGE) }, { server: this.#server, signal: this.#stop.signal });
-    this.#stop.signal.throwIfAborted();
+    const { signal } = this.#stop;
+    this.#rest.tried();
+    const page = await history(rooms, { ...start, limit: String(PAGE) }, { server: this.#server, signal, parse });
+    signal.throwIfAborted();
     if (rooms !== this.#rooms) return true; // set anew meanwhile: the page says nothing of the new ones
     if (page.messages.length && this.#state.name !== "live") this.#catchingUp(page.messages.length);
     if (page.gap) call(this.#options.onGap, page.gap);
+    const more = page.messages.length >= PAGE;
+    if (more && page.position === this.#position) throw new Refused(FOREIGN); // or it would be read for ever
     this.#position = page.position;
     for (const message of page.messages) this.#message(message);
-    return page.messages.length === PAGE;
+    return more;
   }
 
   /** @param {Message} message */
   #message(message) {
-    this.#heard += 1;
+    if (this.#state.name !== "live") this.#heard += 1;
     call(this.#options.onMessage, message);
   }
 
@@ -344,12 +398,11 @@ export class Following {
    * @param {number} failures
    */
   async #wait(error, failures) {
-    const wait = error.retryAfter ? error.retryAfter * 1000 : backoff(2000, failures);
-    this.#tell({ name: online() ? "reconnecting" : "offline", why: error.message, until: Date.now() + wait });
-    const woken = new AbortController();
-    this.#wake = () => woken.abort();
-    const unlisten = on({ online: this.#wake });
-    await pause(wait, AbortSignal.any([woken.signal, this.#stop.signal]));
+    const until = Date.now() + delay(error, 2000, failures);
+    const unlisten = on({ online: () => this.#rest.end() });
+    const rested = this.#rest.until(until, this.#stop.signal);
+    this.#tell({ name: online() ? "reconnecting" : "offline", why: error.message, until });
+    await rested;
     unlisten();
     this.#tell({ name: "reconnecting" });
   }
@@ -361,9 +414,11 @@ export class Following {
   }
 
   #tellShared() {
-    const state = this.#shared;
+    let state = this.#shared;
     if (this.#queue || !state) return;
     if (state.name === "stopped") this.close();
+    // The stream has other tabs' messages, too.
+    if (state.name === "catching-up") state = { name: state.name, messages: this.#heard };
     if (state.name === "live" ? this.#covered : state.name !== "connecting") this.#tell(state);
   }
 
@@ -409,11 +464,16 @@ class Share {
    */
   constructor(server, shared, position, tell) {
     this.#server = server;
-    this.#name = `roomcast ${server}`;
+    // The number: of what is passed on. Tabs from before and after a server's update hear only their own kind.
+    this.#name = `roomcast 2 ${server}`;
     this.#position = position;
     this.#tell = tell;
-    if (!shared || !globalThis.navigator?.locks || !globalThis.BroadcastChannel) return;
-    this.#channel = new BroadcastChannel(this.#name);
+    try {
+      if (!shared || !navigator.locks) return;
+      this.#channel = new BroadcastChannel(this.#name);
+    } catch {
+      return; // not there, or refused
+    }
     this.#channel.onmessage = ({ data }) => this.#hear(data);
     // A frozen tab hears nothing, and a page in the back/forward cache must hold no lock.
     const away = () => this.#stepBack();
@@ -428,7 +488,7 @@ class Share {
   async join(rooms) {
     if (this.#rooms === rooms) return;
     this.#rooms = rooms;
-    if (this.#channel) await this.#want(rooms);
+    if (this.#channel) await this.#want(rooms).catch(() => this.#leaveOthers());
     if (this.#leave.signal.aborted) return;
     this.#channel?.postMessage("hello");
     if (this.owner) this.#open();
@@ -440,39 +500,48 @@ class Share {
     this.#channel?.postMessage("hello"); // and learn what was missed
   }
 
-  retry() {
-    this.#source?.retry();
-    this.#channel?.postMessage("retry");
+  /** @param {"retry" | "soon"} when */
+  retry(when) {
+    this.#source?.retry(when);
+    this.#channel?.postMessage(when);
   }
 
   close() {
     this.#rooms = [];
     this.#stepBack();
-    this.#interest.abort();
     this.#unlisten();
+    this.#leaveOthers();
+  }
+
+  /** From here on this tab is by itself. */
+  #leaveOthers() {
+    this.#interest.abort();
     this.#channel?.close();
+    this.#channel = undefined;
   }
 
   /**
    * A lock's name says what this tab wants: the owner reads the names, and they go with their tabs.
+   * Fails where locks are refused.
    * @param {string[]} rooms
    */
   #want(rooms) {
     const before = this.#interest;
     const { signal } = (this.#interest = new AbortController());
-    return new Promise((held) => {
+    return new Promise((held, refused) => {
       const name = `${this.#name} ${randomKey()} ${JSON.stringify(rooms)}`;
-      navigator.locks.request(name, () => {
+      const hold = () => {
         before.abort();
         held(undefined);
         return signal.aborted ? undefined : new Promise((release) => signal.addEventListener("abort", release));
-      });
+      };
+      navigator.locks.request(name, hold).catch(refused);
     });
   }
 
   async #wanted() {
     if (!this.#channel) return this.#rooms;
-    const { held = [] } = await navigator.locks.query();
+    const { held = [] } = await navigator.locks.query().catch(() => ({ held: undefined }));
     const names = held.flatMap(({ name = "" }) => (name.startsWith(`${this.#name} `) ? [name] : []));
     const others = names.flatMap((name) => JSON.parse(name.slice(this.#name.length + 34)));
     return [...new Set([...this.#rooms, ...others])].slice(0, MAX_ROOMS);
@@ -487,8 +556,9 @@ class Share {
     this.#listen();
     try {
       await navigator.locks.request(this.#name, steal ? { steal } : { signal }, lead);
-    } catch {
-      // Given up, or taken by a tab that heard nothing from this one.
+    } catch (error) {
+      // Given up, or taken by a tab that heard nothing from this one; else locks are refused.
+      if (!(error instanceof DOMException && error.name === "AbortError")) this.#leaveOthers();
     }
     if (signal.aborted) return;
     this.#close();
@@ -530,11 +600,11 @@ class Share {
     });
   }
 
-  /** @param {Batch | "hello" | "retry"} said */
+  /** @param {Batch | "hello" | "retry" | "soon"} said */
   #hear(said) {
     if (said === "hello") {
       if (this.owner) this.#open();
-    } else if (said === "retry") this.#source?.retry();
+    } else if (said === "retry" || said === "soon") this.#source?.retry(said);
     else if (!this.owner) {
       this.#listen();
       this.#tell(said);
@@ -545,9 +615,7 @@ class Share {
 
   #part() {
     this.#stepBack();
-    this.#interest.abort();
-    this.#channel?.close();
-    this.#channel = undefined;
+    this.#leaveOthers();
     this.#run();
   }
 
@@ -575,7 +643,7 @@ class Source {
   #failures = 0;
   #stop = new AbortController();
   #cut = new AbortController();
-  #wake = new AbortController();
+  #rest = new Rest();
   #unlisten;
 
   /**
@@ -590,7 +658,7 @@ class Source {
     this.#server = server;
     this.#tell = tell;
     // The network is gone, and the connection with it, though TCP may take minutes to find out.
-    this.#unlisten = on({ offline: () => this.#cut.abort(), online: () => this.retry() });
+    this.#unlisten = on({ offline: () => this.#cut.abort(), online: () => this.retry("retry") });
     this.#run();
   }
 
@@ -599,8 +667,10 @@ class Source {
     this.#say(this.#state);
   }
 
-  retry() {
-    this.#wake.abort();
+  /** @param {"retry" | "soon"} when */
+  retry(when) {
+    if (when === "soon") this.#rest.endSoon();
+    else this.#rest.end();
   }
 
   close() {
@@ -610,12 +680,13 @@ class Source {
 
   async #run() {
     while (!this.#stop.signal.aborted) {
-      this.#wake = new AbortController();
+      this.#rest.tried();
       const state = await this.#connect();
       if (this.#stop.signal.aborted) return;
+      const rested = state.until && this.#rest.until(state.until, this.#stop.signal);
       this.#say(state);
-      if (!state.until) return;
-      await pause(state.until - Date.now(), AbortSignal.any([this.#wake.signal, this.#stop.signal]));
+      if (!rested) return;
+      await rested;
     }
   }
 
@@ -629,10 +700,11 @@ class Source {
       const name = blocks ? "reconnecting" : "overloaded";
       return { name, until: Date.now() + this.#retry };
     } catch (error) {
-      const { message: why, passing, retryAfter } = error instanceof Refused ? error : new Refused("the connection was cut");
-      if (!passing) return { name: "stopped", why };
-      const wait = retryAfter ? retryAfter * 1000 : backoff(this.#retry, this.#failures++);
-      return { name: online() ? "reconnecting" : "offline", why, until: Date.now() + wait };
+      const refused = error instanceof Refused ? error : new Refused(CUT);
+      const why = refused.message;
+      if (!refused.passing) return { name: "stopped", why };
+      const until = Date.now() + delay(refused, this.#retry, this.#failures++);
+      return { name: online() ? "reconnecting" : "offline", why, until };
     }
   }
 
@@ -657,40 +729,78 @@ class Source {
         clearTimeout(timer);
         timer = setTimeout(() => this.#cut.abort(), SILENCE);
         const blocks = decoder.push(value);
-        this.#retry = decoder.retry ?? this.#retry;
+        this.#retry = within(decoder.retry ?? this.#retry);
         count += blocks.length;
         this.#hear(blocks);
       }
     } finally {
       clearTimeout(timer);
+      this.#cut.abort(); // what it could make no sense of is read no further
     }
   }
 
   /**
-   * What one read brought, as one batch; of none, a sign of life.
+   * What one read brought, as one batch; of none, a sign of life. What comes after `live` is a batch of its own: it was
+   * not missed.
    * @param {Block[]} blocks
    */
   #hear(blocks) {
     /** @type {string | null} */
     let from = this.position;
-    const messages = [];
+    /** @type {string[]} */
+    let lines = [];
     for (const { event, data, id } of blocks) {
       this.position = id;
       if (event === "gap") from = null; // each tab asks what it means for its own rooms
-      else if (event === "live") this.#state = { name: "live" };
-      else messages.push(JSON.parse(data));
+      else if (event !== "live") lines.push(data);
+      else {
+        this.#say({ name: "live" }, from, lines);
+        [from, lines] = [id, []];
+      }
     }
     if (blocks.length) this.#failures = 0;
-    if (messages.length && this.#state.name !== "live") {
-      this.#state = { name: "catching-up", messages: (this.#state.messages ?? 0) + messages.length };
-    }
-    this.#tell({ from, to: this.position, rooms: this.rooms, messages, state: this.#state });
+    const caughtUp = !lines.length || this.#state.name === "live";
+    this.#say(caughtUp ? this.#state : { name: "catching-up" }, from, lines);
   }
 
-  /** @param {State} state */
-  #say(state) {
+  /**
+   * @param {State} state
+   * @param {string | null} from
+   * @param {string[]} lines
+   */
+  #say(state, from = this.position, lines = []) {
     this.#state = state;
-    this.#tell({ from: this.position, to: this.position, rooms: this.rooms, messages: [], state });
+    this.#tell({ from, to: this.position, rooms: this.rooms, lines, state });
+  }
+}
+
+/** The wait before the next try, which others may end. */
+class Rest {
+  #ended = new AbortController();
+  #tried = 0;
+
+  /** It is tried now. */
+  tried() {
+    this.#tried = Date.now();
+  }
+
+  /**
+   * @param {number} time in ms since 1970
+   * @param {AbortSignal} signal
+   */
+  until(time, signal) {
+    this.#ended = new AbortController();
+    return pause(time - Date.now(), AbortSignal.any([this.#ended.signal, signal]));
+  }
+
+  end() {
+    this.#ended.abort();
+  }
+
+  /** Not within a second of the last try: a page may publish a hundred times in it. */
+  endSoon() {
+    const ended = this.#ended;
+    setTimeout(() => ended.abort(), this.#tried + SHORTEST_ASKED - Date.now());
   }
 }
 
@@ -731,22 +841,74 @@ async function request(url, options, signal, patience = 30_000) {
  */
 async function refusal(response) {
   const { status, statusText, headers } = response;
-  const { title, detail, errors } = await response.json().catch(() => ({}));
+  const { title, detail, errors } = (await json(response).catch(() => null)) ?? {};
   // What the server could not do is in the title; what the request did wrong is all in the detail.
   const said = [...new Set(status >= 500 ? [title, detail] : [detail ?? title])].filter(Boolean).join(": ");
   return Object.assign(new Refused(said || `the server answered ${status} ${statusText}`.trimEnd()), {
     status,
     passing: status >= 500 || [408, 425, 429].includes(status),
     retryAfter: Number.parseInt(headers.get("Retry-After") ?? "", 10) || undefined,
-    errors: errors ?? [],
+    errors: Array.isArray(errors) ? errors : [],
   });
 }
 
-/** @param {Response} response */
-async function json(response) {
-  return response.json().catch(() => {
+/**
+ * @param {Response} response
+ * @param {AbortSignal} [signal]
+ * @param {Parse} [parse]
+ */
+async function json(response, signal, parse) {
+  let text = "";
+  let size = 0;
+  const decoder = new TextDecoder();
+  const reader = response.body?.getReader();
+  for (;;) {
+    const { done = true, value } = (await reader?.read().catch(() => failed(signal))) ?? {};
+    text += decoder.decode(value, { stream: !done });
+    if (done) return parsed(text, parse);
+    size += value?.length ?? 0;
+    if (size <= LONGEST_ANSWER) continue;
+    reader?.cancel().catch(() => {});
     throw new Refused(FOREIGN);
-  });
+  }
+}
+
+/** @param {AbortSignal} [signal] @returns {never} */
+function failed(signal) {
+  signal?.throwIfAborted();
+  throw new Refused(CUT);
+}
+
+/**
+ * @param {string} text
+ * @param {Parse} [parse]
+ */
+function parsed(text, parse = JSON.parse) {
+  try {
+    return parse(text);
+  } catch {
+    throw new Refused(FOREIGN);
+  }
+}
+
+/**
+ * How long to wait, in ms: as the server asks, or longer with each failure.
+ * @param {Refused} refused
+ * @param {number} first ms
+ * @param {number} failures
+ */
+function delay({ retryAfter }, first, failures) {
+  return retryAfter ? within(retryAfter * 1000) : backoff(first, failures);
+}
+
+/** @param {number} asked ms */
+function within(asked) {
+  return Math.min(Math.max(asked, SHORTEST_ASKED), LONGEST_ASKED);
+}
+
+/** @param {Batch} [batch] */
+function size(batch) {
+  return batch?.lines.reduce((sum, line) => sum + line.length, 0) ?? 0;
 }
 
 /**

@@ -1,7 +1,8 @@
 // All rooms of this window, followed over one connection: the open one, those opened before, and the server's others.
 
-import { Refused, follow, history, reaches } from "../roomcast.js";
+import { Refused, follow, get, history, reaches } from "../roomcast.js";
 import { Bookmarks } from "./bookmarks.js";
+import { parse } from "./exact.js";
 import { PAGE, look, older } from "./past.js";
 import { Room } from "./room.js";
 import { kept, recall, remember } from "./storage.js";
@@ -9,7 +10,11 @@ import { kept, recall, remember } from "./storage.js";
 /** @import { Following, Gap, Message, State } from "../roomcast.js" */
 
 const MAX_FOLLOWED = 64;
+/** Rooms kept and shown, those with the newest messages. A stranger can make 40,000. */
+const MAX_LISTED = 200;
 const REFRESH_MS = 15_000;
+
+/** @typedef {{room: string, newest: string | null, followers: number}} Listed */
 
 /**
  * @typedef {object} Audience
@@ -22,6 +27,8 @@ const REFRESH_MS = 15_000;
 export class Rooms {
   /** @type {Map<string, Room>} */
   all = new Map();
+  /** Whether the server has rooms that are not here. */
+  more = false;
   #audience;
   /** @type {Following | undefined} */
   #following;
@@ -31,6 +38,7 @@ export class Rooms {
   /** @type {string[]} */
   #opened = recall(kept, "rooms", []);
   #current = "";
+  #refreshing = false;
 
   /** @param {Audience} audience */
   constructor(audience) {
@@ -44,8 +52,11 @@ export class Rooms {
    * @param {string} name
    */
   open(name) {
+    const left = this.all.get(this.#current);
+    if (left) left.shown = false;
     this.#current = name;
     const room = this.known(name);
+    room.shown = true;
     remember(kept, "room", name);
     if (this.#following) this.#follow(room);
     else this.#start(room);
@@ -81,20 +92,47 @@ export class Rooms {
 
   /** What the server knows of its rooms. */
   async refresh() {
-    const answer = await fetch(new URL("rooms", document.baseURI), { cache: "no-store" }).catch(() => undefined);
-    if (!answer?.ok) return;
-    /** @type {{rooms: {room: string, newest: string | null, followers: number}[]}} */
-    const { rooms } = await answer.json();
+    if (this.#refreshing) return;
+    this.#refreshing = true;
+    try {
+      const url = new URL("rooms?sort=newest&limit=1000", document.baseURI);
+      /** @type {{rooms: Listed[]}} */
+      const { rooms } = await get(url);
+      this.#list(rooms);
+      if (this.live) this.#followAll();
+      this.#audience.listed();
+    } catch {
+      // It is asked again with the next refresh.
+    } finally {
+      this.#refreshing = false;
+    }
+  }
+
+  /**
+   * Takes over what is listed, and forgets what is gone. A room that holds nothing is here only while it is the
+   * reader's: this very page would keep it alive by following it.
+   * @param {Listed[]} rooms
+   */
+  #list(rooms) {
+    const filled = rooms.filter(({ newest }) => newest).sort((a, b) => number(b.newest) - number(a.newest));
+    this.more = filled.length > MAX_LISTED;
+    const listed = new Set(filled.slice(0, MAX_LISTED).map(({ room }) => room));
+    for (const name of this.all.keys()) if (!listed.has(name) && !this.#isOwn(name)) this.all.delete(name);
+    for (const name of listed) this.known(name);
     for (const { room: name, newest, followers } of rooms) {
-      const room = this.known(name);
+      const room = this.all.get(name);
+      if (!room) continue;
       room.followers = followers;
       // At first sight nothing counts as unread.
       if (room.read || !newest) continue;
       room.read = newest;
       this.#bookmarks.put(name, newest);
     }
-    if (this.live) this.#followAll();
-    this.#audience.listed();
+  }
+
+  /** @param {string} name */
+  #isOwn(name) {
+    return name === this.#current || this.#opened.includes(name);
   }
 
   /**
@@ -126,6 +164,7 @@ export class Rooms {
     this.#following = follow({
       rooms: room.name,
       replay: PAGE,
+      parse,
       onMessage: (message) => this.#message(message),
       onGap: (gap) => this.#gap(gap),
       onState: (state) => this.#stateOf(room, state),
@@ -134,14 +173,17 @@ export class Rooms {
 
   /** @param {Message} message */
   #message(message) {
-    const room = this.known(message.room);
+    const room = this.all.get(message.room);
+    if (!room) return; // forgotten, and about to be followed no more
     room.append(message);
     this.#audience.message(room, message, this.live);
   }
 
   /** @param {Gap} gap */
   #gap(gap) {
-    for (const room of gap.rooms.map((name) => this.known(name))) {
+    for (const name of gap.rooms) {
+      const room = this.all.get(name);
+      if (!room) continue;
       room.appendGap(gap);
       this.#audience.changed(room);
     }
@@ -204,11 +246,12 @@ export class Rooms {
   #add(names) {
     const following = this.#following;
     if (!following?.position) return;
-    const rooms = [...new Set([this.#current, ...names, ...following.rooms])].slice(0, MAX_FOLLOWED);
+    const present = following.rooms.filter((name) => this.all.has(name));
+    const rooms = [...new Set([this.#current, ...names, ...present])].slice(0, MAX_FOLLOWED);
     const added = rooms.filter((name) => !following.rooms.includes(name));
-    if (!added.length) return;
+    if (!added.length && present.length === following.rooms.length) return;
     // From here on the stream has them; what was before is read as it is needed.
-    for (const name of following.rooms) if (!rooms.includes(name)) this.known(name).leave();
+    for (const name of present) if (!rooms.includes(name)) this.known(name).leave();
     for (const name of added) this.known(name).enter(next(following.position));
     following.rooms = rooms;
   }
@@ -233,6 +276,14 @@ export class Rooms {
     this.#audience.listed();
     if (room.name === this.#current) this.#fill(room);
   }
+}
+
+/**
+ * Where an id is in its log, well enough to sort by.
+ * @param {string | null} id
+ */
+function number(id) {
+  return Number(id?.split("-")[1] ?? 0);
 }
 
 /**

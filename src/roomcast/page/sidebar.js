@@ -8,7 +8,10 @@ import { visible } from "./text.js";
 import { words } from "./words.js";
 
 /** @import { Room } from "./room.js" */
+/** @import { Rooms } from "./rooms.js" */
 
+/** Made once: `localeCompare` with a language makes one for each two names. */
+const ORDER = new Intl.Collator(language);
 /** How much of a newest line is put into the document; the rest is out of sight anyway. */
 const LINE = 120;
 
@@ -21,6 +24,7 @@ const LINE = 120;
 
 export class Sidebar {
   #list = element("rooms", HTMLUListElement);
+  #more = element("more-rooms", HTMLElement);
   #menu = element("menu", HTMLButtonElement);
   #aside = element("sidebar", HTMLElement);
   #shade = element("shade", HTMLElement);
@@ -28,16 +32,16 @@ export class Sidebar {
   /** @type {Map<string, Row>} */
   #rows = new Map();
   #due = false;
-  #all;
+  #rooms;
   #open;
   #current = "";
 
   /**
-   * @param {Map<string, Room>} all
+   * @param {Rooms} rooms
    * @param {(name: string) => void} open
    */
-  constructor(all, open) {
-    this.#all = all;
+  constructor(rooms, open) {
+    this.#rooms = rooms;
     this.#open = open;
     this.#list.addEventListener("click", (event) => this.#clicked(event));
     this.#menu.addEventListener("click", () => this.#slide(true));
@@ -63,17 +67,31 @@ export class Sidebar {
   }
 
   #draw() {
-    const names = [...this.#all.keys()].sort((a, b) => a.localeCompare(b, language));
+    const { all, more } = this.#rooms;
+    this.#forget(all);
+    const names = [...all.keys()].sort(ORDER.compare);
     let next = this.#list.firstElementChild;
     for (const name of names) {
       const { link } = this.#row(name);
       const item = /** @type {HTMLElement} */ (link.parentElement);
       if (item === next) next = next.nextElementSibling;
       else this.#list.insertBefore(item, next);
-      this.#fill(/** @type {Room} */ (this.#all.get(name)));
+      this.#fill(/** @type {Room} */ (all.get(name)));
     }
-    const unread = [...this.#all.values()].reduce((sum, room) => sum + room.unread, 0);
+    this.#more.hidden = !more;
+    const unread = [...all.values()].reduce((sum, room) => sum + room.unread, 0);
     document.title = `${unread ? `(${unread}) ` : ""}${visible(this.#current).replaceAll(/\p{C}/gu, "")} · roomcast`;
+  }
+
+  /** @param {Map<string, Room>} all what is still there */
+  #forget(all) {
+    for (const [name, { link }] of this.#rows) {
+      if (all.has(name)) continue;
+      // Where the focus was on it, it goes on in the list.
+      if (link === document.activeElement) element("messages", HTMLElement).focus();
+      link.parentElement?.remove();
+      this.#rows.delete(name);
+    }
   }
 
   /** @param {string} name */

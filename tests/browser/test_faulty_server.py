@@ -1,0 +1,216 @@
+"""`/roomcast.js` against a faulty or hostile server: it reads no more than it should, and rests between tries."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
+from threading import Thread
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.acting import eventually
+from tests.browser.test_module import Tab
+from tests.running import PATIENCE, Running
+
+MIB = 2**20
+FOREIGN = "something other than roomcast answered"
+EMPTY_PAGE: dict[str, object] = {"messages": [], "position": "abcd-0", "gap": None}
+
+Act = Callable[["_Scripted"], None]
+
+
+class Faulty(ThreadingHTTPServer):
+    """Answers as it is told to, and remembers when it was asked for a stream and how much was taken from it."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Scripted)
+        self.stream: Act = lambda answer: answer.send(200, b"")
+        self.page: Act = lambda answer: answer.send(200, json.dumps(EMPTY_PAGE).encode(), "application/json")
+        self.asked_at: list[float] = []
+        self.taken = 0
+        self.refused = False
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Scripted(BaseHTTPRequestHandler):
+    server: Faulty
+
+    def do_GET(self) -> None:
+        if "event-stream" not in self.headers["Accept"]:
+            return self.server.page(self)
+        self.server.asked_at.append(time.monotonic())
+        return self.server.stream(self)
+
+    def do_POST(self) -> None:
+        self.server.page(self)
+
+    def do_OPTIONS(self) -> None:
+        self.begin(204, Access_Control_Allow_Headers="*")
+
+    def begin(self, status: int, kind: str = "text/event-stream", **headers: str) -> None:
+        self.send_response(status)
+        self.send_header("Access-Control-Allow-Origin", "*")
+        self.send_header("Access-Control-Expose-Headers", "Retry-After")
+        self.send_header("Content-Type", kind)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+
+    def send(self, status: int, body: bytes, kind: str = "text/event-stream", **headers: str) -> None:
+        self.begin(status, kind, **headers)
+        self.wfile.write(body)
+
+    def send_without_end(self, piece: bytes, kind: str = "text/event-stream", status: int = 200) -> None:
+        """Until the client takes no more: the attack is over when it hangs up."""
+        self.begin(status, kind)
+        try:
+            while self.server.taken < 512 * MIB:
+                self.wfile.write(piece)
+                self.server.taken += len(piece)
+        except OSError:
+            self.server.refused = True
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def faulty() -> Iterator[Faulty]:
+    with Faulty() as server:
+        thread = Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join(PATIENCE)
+
+
+@pytest.fixture
+def somewhere(page: Page, elsewhere: str) -> Page:
+    page.goto(elsewhere)
+    return page
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b"x" * 65536,
+        b"data:" + b"x" * 65531,
+        b"data: " + b"x" * 65529 + b"\n",
+        b"data\n" * 13_000,
+        b"id: " + b"1" * 65532,
+    ],
+    ids=["a line", "a field", "a block", "a block of empty lines", "an id"],
+)
+def test_a_stream_without_an_end_of_its_block_is_given_up(
+    somewhere: Page, server: Running, faulty: Faulty, piece: bytes
+) -> None:
+    faulty.stream = lambda answer: answer.send_without_end(piece)
+    tab = Tab(somewhere, server, server=faulty.url)
+    tab.until("following.state.until")
+    assert tab.state["why"] == FOREIGN
+    eventually(somewhere, lambda: faulty.refused, "it to hang up")
+    assert faulty.taken < 64 * MIB
+
+
+def test_a_page_without_end_is_given_up(somewhere: Page, server: Running, faulty: Faulty) -> None:
+    faulty.page = lambda answer: answer.send_without_end(b" " * 65536, "application/json")
+    tab = Tab(somewhere, server, server=faulty.url)
+    tab.until("following.state.until")
+    assert tab.state["why"] == FOREIGN
+    eventually(somewhere, lambda: faulty.refused, "it to hang up")
+    assert faulty.taken < 128 * MIB
+
+
+@pytest.mark.parametrize("status", [200, 422, 500])
+def test_an_answer_to_a_publish_without_end_is_given_up(
+    somewhere: Page, server: Running, faulty: Faulty, status: int
+) -> None:
+    faulty.page = lambda answer: answer.send_without_end(b" " * 65536, "application/json", status)
+    told = somewhere.evaluate(
+        """async ([module, server]) => {
+          const { publish } = await import(module);
+          const stop = new AbortController();
+          return new Promise((resolve) => publish('{"room": "r", "text": "t"}', {
+            server,
+            signal: stop.signal,
+            onRetry: ({ message }) => (stop.abort(), resolve(message)),
+          }).catch(({ message }) => resolve(message)));
+        }""",
+        [f"{server.url}/roomcast.js", faulty.url],
+    )
+    assert told == (FOREIGN if status == 200 else f"the server answered {status} {_phrase(status)}")
+    eventually(somewhere, lambda: faulty.refused, "it to hang up")
+    assert faulty.taken < 128 * MIB
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda answer: answer.send(200, b"retry: 0\n"),
+        lambda answer: answer.send(200, b"retry: 0\nid: abcd-1\ndata: 1\n\n"),
+        lambda answer: answer.send(200, b"retry: 99999999999\n"),
+        lambda answer: answer.send(503, b"{}", Retry_After="-5"),
+        lambda answer: answer.send(503, b"{}", Retry_After="99999999999"),
+        lambda answer: answer.send(200, b"retry: 0\ndata: {\n\n"),
+    ],
+    ids=["retry: 0", "0 after a block", "too much for a timer", "Retry-After below 0", "and too much", "no JSON"],
+)
+def test_there_is_a_rest_between_two_tries(somewhere: Page, server: Running, faulty: Faulty, act: Act) -> None:
+    faulty.stream = act
+    tab = Tab(somewhere, server, server=faulty.url)
+    tab.until("following.state.until")
+    assert 0 < tab.state["until"] - somewhere.evaluate("Date.now()") <= 600_000
+    until = time.monotonic() + 2.5
+    eventually(
+        somewhere,
+        lambda: len(faulty.asked_at) > 3 or time.monotonic() > until,
+        "a few tries, or the time for them",
+    )
+    assert all(later - earlier > 0.4 for earlier, later in pairwise(faulty.asked_at))
+
+
+@pytest.mark.parametrize("body", ["null", "{}", '{"messages": {}, "position": 1}', "[]", "<h1>Sign in</h1>"])
+def test_a_page_that_is_none_is_told_and_tried_again(
+    somewhere: Page, server: Running, faulty: Faulty, body: str
+) -> None:
+    faulty.page = lambda answer: answer.send(200, body.encode(), "application/json")
+    tab = Tab(somewhere, server, server=faulty.url)
+    tab.until("following.state.until")
+    assert tab.state["why"] == FOREIGN
+    del faulty.page
+    faulty.page = lambda answer: answer.send(200, json.dumps(EMPTY_PAGE).encode(), "application/json")
+    somewhere.evaluate("following.retry()")
+    eventually(somewhere, lambda: faulty.asked_at, "the stream")
+
+
+def test_pages_that_never_get_further_are_not_read_for_ever(
+    somewhere: Page, server: Running, faulty: Faulty
+) -> None:
+    message = {"id": "abcd-1", "room": "developers", "user": "a", "text": "t", "timestamp": "2026-01-01T00:00:00Z"}
+    full = json.dumps({**EMPTY_PAGE, "messages": [message] * 1000}).encode()
+    faulty.page = lambda answer: answer.send(200, full, "application/json")
+    tab = Tab(somewhere, server, server=faulty.url)
+    tab.until("following.state.until")
+    assert tab.state["why"] == FOREIGN
+
+
+def test_a_refusal_that_is_no_object_is_told_as_its_status(
+    somewhere: Page, server: Running, faulty: Faulty
+) -> None:
+    faulty.page = lambda answer: answer.send(422, b"null", "application/problem+json")
+    tab = Tab(somewhere, server, server=faulty.url)
+    tab.until("following.state.name === 'stopped'")
+    assert tab.state["why"].startswith("the server answered 422")
+
+
+def _phrase(status: int) -> str:
+    return BaseHTTPRequestHandler.responses[status][0]
