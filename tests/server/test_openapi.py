@@ -45,7 +45,7 @@ def test_the_document_is_valid_openapi_3_1(document: dict[str, Any]) -> None:
 
 
 def test_every_route_and_method_is_in_the_document_and_no_other(document: dict[str, Any]) -> None:
-    served = {path: {*handlers, "HEAD"} for path, handlers in ROUTES.items()}
+    served = {path: {*handlers, *(["HEAD"] if "GET" in handlers else [])} for path, handlers in ROUTES.items()}
     described = {path: {method.upper() for method in item} for path, item in document["paths"].items()}
     assert described == served
 
@@ -101,5 +101,5 @@ def test_the_server_does_what_the_document_says(server: Running, tmp_path: Path)
         timeout=FUZZING_SECONDS,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "20 selected / 20 total" in done.stdout
+    assert "21 selected / 21 total" in done.stdout
     assert "Traceback" not in server.said()

@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from typing import NamedTuple
 
 from roomcast.api import history
-from roomcast.api.query import FORMATS, PAGE, After, Query, preferred, query, refuse_lists
+from roomcast.api.query import FORMATS, PAGE, STREAM, After, Query, preferred, query, refuse_lists
 from roomcast.api.request import Answer, Fields, Head, Outcome, Request, Streaming
 from roomcast.api.start import from_window, locate
 from roomcast.delivery.engine import Engine
@@ -17,8 +17,10 @@ from roomcast.model.errors import LogUnavailable
 
 _STREAM_FIELDS = {
     content_type: Fields(
-        (b"content-type", content_type.encode()),
-        (b"cache-control", b"no-store"),
+        # Without a charset, a browser's navigation and clients built on requests read Latin-1.
+        (b"content-type", content_type.encode() + (b"; charset=utf-8" if content_type == STREAM else b"")),
+        # Proxies that compress what they may transform, such as express' compression, hold a stream back for ever.
+        (b"cache-control", b"no-store, no-transform"),
         (b"x-accel-buffering", b"no"),
         (b"vary", b"Accept"),
     )

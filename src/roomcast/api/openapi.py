@@ -10,7 +10,7 @@ import msgspec
 from roomcast.api.query import MAX_LIMIT, MAX_ROOMS
 from roomcast.log.base import ROOMS_PAGE
 from roomcast.model.draft import MAX_BATCH
-from roomcast.model.fields import Publication, RoomName
+from roomcast.model.fields import EventType, Publication, RoomName, UserName
 from roomcast.version import __version__
 
 Json = dict[str, Any]
@@ -38,6 +38,7 @@ def document(root_path: str, page_files: Sequence[str]) -> Json:
         "paths": {
             "/messages": {"get": _follow(), "head": _head(_follow()), "post": _publish()},
             "/messages/{id}": {"get": _message(), "head": _head(_message())},
+            "/rooms/{room}": {"post": _post()},
             **{path: {"get": get, "head": _head(get)} for path, get in _others(page_files).items()},
         },
         "components": {"schemas": _schemas(), "responses": _problem_responses()},
@@ -132,6 +133,27 @@ def _publish() -> Json:
             "201": {"description": "Stored, durably.", **answer},
             "200": {"description": "Stored before, under the same Idempotency-Key.", **answer},
             **_problems(400, 408, 413, 415, 422, 503),
+        },
+    }
+
+
+def _post() -> Json:
+    return {
+        **_publish(),
+        "operationId": "post",
+        "summary": "Post any text, or any JSON as a message's data: for shells and webhooks.",
+        "parameters": [
+            {"name": "room", "in": "path", "required": True, "schema": _type(RoomName)},
+            _query("user", _type(UserName), "Who says it."),
+            _query("type", _type(EventType), "The type of the event."),
+            *_publish()["parameters"],
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": {}, "example": {"status": "done"}},
+                "text/plain": {"schema": {"type": "string", "minLength": 1}},
+            },
         },
     }
 

@@ -33,9 +33,10 @@ class Envelope(NamedTuple):
     """What the head of a publish says of its body."""
 
     parse: draft.Parser
-    steps: Callable[[bytes, int], draft.Steps]
-    """The same, in steps."""
-    media_type: bytes
+    steps: Callable[[bytes, int], draft.Steps] | None
+    """The same in steps, for a body that may be a batch."""
+    same: bytes
+    """What must be the same beside the body where a request is repeated."""
 
 
 Stored = tuple[int, bytes, bytes]
@@ -44,21 +45,31 @@ Stored = tuple[int, bytes, bytes]
 
 def envelope(head: Head) -> Envelope:
     """Raises `UnsupportedMediaType`."""
-    media_type = head.text(b"content-type").partition(";")[0].strip().lower()
+    media_type = media_type_of(head)
     parsers = _PARSERS.get(media_type)
     if parsers is None:
         raise UnsupportedMediaType(
             f"send the header Content-Type: {' or '.join(_PARSERS)}; it was {media_type[:100] or 'missing'}"
         )
+    checked_encoding(head)
+    return Envelope(*parsers, media_type.encode("latin-1"))
+
+
+def media_type_of(head: Head) -> str:
+    """The body's media type, in lower case; empty where none is said."""
+    return head.text(b"content-type").partition(";")[0].strip().lower()
+
+
+def checked_encoding(head: Head) -> None:
+    """Raises `UnsupportedMediaType` where the body is encoded."""
     if head.text(b"content-encoding").lower() not in ("", "identity"):
         raise UnsupportedMediaType("send the body without a Content-Encoding")
-    return Envelope(*parsers, media_type.encode("latin-1"))
 
 
 def publish(engine: Engine, request: Request, envelope: Envelope) -> Answer | Later | Awaitable[Answer]:
     """One message or a batch."""
-    if len(request.body) > _BYTES_A_TURN:
-        return _publish_in_steps(engine, request, envelope)
+    if len(request.body) > _BYTES_A_TURN and envelope.steps:
+        return _publish_in_steps(engine, request, envelope, envelope.steps)
     began = time.perf_counter()
     appending, batch = submit(engine, envelope, request.body, idempotency_key(request.values))
     if appending.done():
@@ -66,10 +77,11 @@ def publish(engine: Engine, request: Request, envelope: Envelope) -> Answer | La
     return Later(appending, partial(_answer, engine, request.head.mount, batch, began))
 
 
-async def _publish_in_steps(engine: Engine, request: Request, envelope: Envelope) -> Answer:
+async def _publish_in_steps(
+    engine: Engine, request: Request, envelope: Envelope, steps: Callable[[bytes, int], draft.Steps]
+) -> Answer:
     began = time.perf_counter()
-    steps = envelope.steps(request.body, engine.settings.max_message)
-    parsed = await _in_turns(steps)
+    parsed = await _in_turns(steps(request.body, engine.settings.max_message))
     key = idempotency_key(request.values)
     appending = engine.log.append(parsed.drafts, _idempotency(envelope, request.body, key))
     # Not cancelled with its client: what is given to the log is stored.
@@ -97,7 +109,7 @@ def submit(engine: Engine, envelope: Envelope, body: bytes, key: str | None) -> 
 def _idempotency(envelope: Envelope, body: bytes, key: str | None) -> Idempotency | None:
     if key is None:
         return None
-    return Idempotency(key, hashlib.sha256(envelope.media_type + b"\n" + body).digest())
+    return Idempotency(key, hashlib.sha256(envelope.same + b"\n" + body).digest())
 
 
 def stored(engine: Engine, batch: bool, began: float, appending: Future[Appended]) -> Stored:

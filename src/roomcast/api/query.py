@@ -171,7 +171,7 @@ class _Given(Given):
             self.faults.append(Fault("/room", "is missing: name what to follow, as in ?room=developers"))
         if len(rooms) > MAX_ROOMS:
             self.faults.append(Fault("/room", f"is given {len(rooms)} times: follow at most {MAX_ROOMS} rooms"))
-        self.faults += [Fault("/room", wrong) for room in rooms[:MAX_ROOMS] if (wrong := _room_fault(room))]
+        self.faults += [Fault("/room", wrong) for room in rooms[:MAX_ROOMS] if (wrong := room_fault(room))]
         return frozenset(rooms)
 
     def origin(self) -> Origin:
@@ -190,7 +190,8 @@ class _Given(Given):
         return given[-1] if given else None
 
 
-def _room_fault(room: str) -> str | None:
+def room_fault(room: str) -> str | None:
+    """What is wrong with a room's name as it stood in a URL, or None."""
     try:
         room.encode()
     except UnicodeEncodeError:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from roomcast.api import follow, health, history, publish, rooms
+from roomcast.api import follow, health, history, post, publish, rooms
 from roomcast.api.request import Head, Route
 
 Routes = Mapping[str, Mapping[str, Route]]
-"""By path, where `{name}` at the end stands for one segment; then by method. A `GET` serves `HEAD` as well."""
+"""By path, where `{name}` at the end stands for one segment, and `{room}` for all that is left; then by method. A
+`GET` serves `HEAD` as well."""
+ALIASES = {"/messages/": "/messages"}
+"""What clients of the original example may ask for."""
 
 
 def last_segment(head: Head) -> str:
@@ -23,6 +26,7 @@ ROUTES: Routes = {
     },
     "/messages/{id}": {"GET": Route(history.message, last_segment)},
     "/rooms": {"GET": Route(rooms.rooms, rooms.listing)},
+    "/rooms/{room}": {"POST": Route(publish.publish, post.envelope, publish.idempotency_key, takes_body=True)},
     "/healthz": {"GET": Route(health.healthz)},
     "/readyz": {"GET": Route(health.readyz)},
 }

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from roomcast.api.request import Field, Fields
 
 _EXPOSED = (b"access-control-expose-headers", b"Location, Link, Retry-After")
-_ALLOWED = b"content-type, idempotency-key, last-event-id, authorization"
+_CREDENTIALS = (b"access-control-allow-credentials", b"true")
+_METHODS = b"GET, HEAD, POST, DELETE"
+_USUAL = b"content-type, idempotency-key, last-event-id, authorization"
+_ASKED = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z, \t]{1,2000}")
 _VARY = (b"vary", b"Origin")
 
 
@@ -16,21 +20,21 @@ class Cors:
 
     def __init__(self, origins: Sequence[str]) -> None:
         named = (origin.encode() for origin in origins if origin != "*")
-        self._named = {origin: Fields(*_allowed(origin), _VARY) for origin in named}
-        self._others = Fields(*_allowed(b"*")) if "*" in origins else Fields(_VARY)
+        self._named = {origin: Fields(*_allowed(origin), _CREDENTIALS, _VARY) for origin in named}
+        self._others = Fields(*_allowed(b"*"), _VARY) if "*" in origins else Fields(_VARY)
 
     def fields(self, origin: bytes | None) -> Fields:
         """What every answer carries, an error as well. `origin` is the request's."""
         return self._named.get(origin, self._others) if origin is not None else self._others
 
 
-def preflight(methods: Sequence[str]) -> Fields:
-    """What a browser asks before it sends a request that a form could not; beside `Cors.fields`."""
-    listed = ", ".join(methods).encode()
+def preflight(methods: Sequence[str], asked: bytes) -> Fields:
+    """What a browser asks before it sends a request that a form could not; beside `Cors.fields`. Whatever header
+    it asks for may be sent: tracing libraries add theirs to every request of a page."""
     return Fields(
-        (b"allow", listed),
-        (b"access-control-allow-methods", listed),
-        (b"access-control-allow-headers", _ALLOWED),
+        (b"allow", ", ".join(methods).encode()),
+        (b"access-control-allow-methods", _METHODS),
+        (b"access-control-allow-headers", asked if _ASKED.fullmatch(asked) else _USUAL),
         (b"access-control-max-age", b"86400"),
     )
 

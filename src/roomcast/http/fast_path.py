@@ -41,7 +41,7 @@ class FastPath(Exchange):
             self._head_bytes = received.find(END) + len(END)
             # Where it has no end yet: of three bytes, nothing is known.
             found = self._context.heads.find(received[: self._head_bytes])
-            if found is None or found[2] > self._context.held_body:
+            if found is None or found[2] > self._context.held_body or self._head_bytes > limits.HEAD_BYTES:
                 self._hand_over(received)
                 return
             self._found = found

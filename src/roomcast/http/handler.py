@@ -11,7 +11,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
+from roomcast.api import post
 from roomcast.api.request import NO_VALUES, Answer, Head, Later, Outcome, Peer, Prepared, Request, Route, Streaming
+from roomcast.api.routes import ALIASES
 from roomcast.delivery.engine import Engine
 from roomcast.http import access
 from roomcast.http.cors import Cors, preflight
@@ -82,7 +84,8 @@ class Handler:
         """What the head alone decides: an error, or a preflight's answer."""
         if request.prepared.refused is not None:
             return _problem(request.head, request.prepared.refused)
-        return Answer(204, preflight(_methods(request.head.path)))
+        asked = request.values.get(b"access-control-request-headers", b"")
+        return Answer(204, preflight(_methods(request.head.path), asked))
 
     def _resolve(self, request: Request, respond: Respond, later: Later, future: Future[Any]) -> None:
         try:
@@ -115,7 +118,8 @@ def _route(head: Head) -> Route | None:
     """None for a preflight. Raises `NotFound` and `MethodNotAllowed`."""
     handlers = _handlers(head.path)
     if not handlers:
-        raise NotFound(f"this server has {', '.join(ROUTES)}")
+        hint = "; a message for a room goes to /rooms/ROOM" if head.method == "POST" else ""
+        raise NotFound(f"this server has {', '.join(ROUTES)}{hint}")
     if head.method == "OPTIONS":
         return None
     route = handlers.get("GET" if head.method == "HEAD" else head.method)
@@ -126,9 +130,13 @@ def _route(head: Head) -> Route | None:
 
 
 def _handlers(path: str) -> Mapping[str, Route]:
-    found = ROUTES.get(path) if "{" not in path else None
+    path = ALIASES.get(path, path)
+    if "{" not in path and path in ROUTES:
+        return ROUTES[path]
+    if path.startswith(post.PREFIX) and path != post.PREFIX:
+        return ROUTES["/rooms/{room}"]
     parent, _, name = path.rpartition("/")
-    return found or (_BY_PARENT.get(parent, {}) if name else {})
+    return _BY_PARENT.get(parent, {}) if name else {}
 
 
 def _methods(path: str) -> list[str]:

@@ -32,7 +32,8 @@ DECIDES: Final = frozenset({
 })  # fmt: skip
 """Fields that many requests share, and that decide what is asked for."""
 OWN: Final = frozenset({
-    b"authorization", b"content-length", b"cookie", b"forwarded", b"idempotency-key", b"if-none-match",
+    b"access-control-request-headers", b"authorization", b"content-length", b"cookie", b"forwarded",
+    b"idempotency-key", b"if-none-match",
     b"last-event-id", b"x-forwarded-for", b"x-forwarded-proto",
 })  # fmt: skip
 """Fields that are a request's own."""

@@ -58,6 +58,8 @@ Steps = Generator[None, None, Request]
 at a pause and returns the request."""
 Parser = Callable[[bytes, int], Request]
 """From a body, and how many bytes a stored message may have."""
+OfBody = Callable[[bytes, str, str, str | None, int], Request]
+"""From a body that is a message's data or text, its room, user and type, and how many bytes it may have."""
 
 
 def parse_json(body: bytes, max_message: int) -> Request:
@@ -153,16 +155,43 @@ def _wrong_count(these: str) -> Invalid:
     return invalid([Fault("", f"must be 1 to {MAX_BATCH:,} messages, these are {these}")])
 
 
+def json_data(body: bytes, room: str, user: str, type: str | None, max_message: int) -> Request:
+    """One message, whose `data` is the body. The other fields are checked already. Raises as `parse_json` does."""
+    _check_utf_8(body)
+    _check_size(body, max_message, "")
+    if nested_deeper(body, MAX_NESTING):
+        raise unreadable(_TOO_DEEP)
+    try:
+        data = msgspec.json.decode(body, type=Raw)
+    except msgspec.DecodeError as error:
+        raise malformed(error, body) from None
+    publication = Publication(room, user, type=UNSET if type is None else type, data=data)
+    return Request([_stored(publication, max_message)], False)
+
+
+def plain_text(body: bytes, room: str, user: str, type: str | None, max_message: int) -> Request:
+    """One message, whose `text` is the body. Raises as `parse_json` does."""
+    _check_utf_8(body)
+    if not body:
+        raise invalid([Fault("/text", "is missing: the body is the message")])
+    publication = Publication(room, user, body.decode(), UNSET if type is None else type)
+    return Request([_stored(publication, max_message)], False)
+
+
 def _draft(message: bytes, max_message: int, at: str = "") -> Draft:
     """The message to store."""
     _check_size(message, max_message, at)
     if nested_deeper(message, MAX_NESTING + 1):
         raise unreadable(_TOO_DEEP, at)
     publication = _publication(message, at)
+    if publication.data is UNSET and publication.text is UNSET:
+        raise invalid([Fault(f"{at}/text", NEITHER)])
+    return _stored(publication, max_message, at)
+
+
+def _stored(publication: Publication, max_message: int, at: str = "") -> Draft:
     if publication.data is not UNSET:
         publication.data = Raw(msgspec.json.format(bytes(publication.data), indent=-1))
-    elif publication.text is UNSET:
-        raise invalid([Fault(f"{at}/text", NEITHER)])
     body = one_line(_encode(publication))
     if len(body) > max_message:
         raise _too_large(f"{len(body)} bytes", max_message, at)
