@@ -227,8 +227,8 @@ async def test_a_start_that_was_found_in_another_history_is_sent_away(engine: En
     connection = FakeConnection()
     late = Stream(engine.streams, connection, ROOM, RAW, Opening(1, epoch=engine.hub.epoch))
     engine.hub.restart("another", 3, 0)
-    late.attach(b"HEAD ")
-    assert connection.heard.startswith(b"HEAD retry: ")
+    late.attach(b"")
+    assert connection.heard.startswith(b"retry: ")
     assert connection.told("live") == []
     assert engine.streams.endings == {"error": 1}
 
