@@ -68,8 +68,8 @@ def way(start: Callable[..., Way]) -> Way:
 def test_the_head_and_the_first_block_come_at_once(way: Way) -> None:
     with way.follow() as follower:
         assert follower.status == 200
-        assert follower.headers["content-type"] == "text/event-stream"
-        assert follower.headers["cache-control"] == "no-store"
+        assert follower.headers["content-type"] == "text/event-stream; charset=utf-8"
+        assert follower.headers["cache-control"] == "no-store, no-transform"
         assert follower.headers["x-accel-buffering"] == "no"
         assert follower.headers["connection"] == "close"
         assert follower.headers["access-control-allow-origin"] == "*"
@@ -262,7 +262,7 @@ def test_overload_is_an_answer_that_an_eventsource_survives(start: Callable[...,
         first.until_live()
         with way.follow() as second:
             assert second.status == 200
-            assert second.headers["content-type"] == "text/event-stream"
+            assert second.headers["content-type"] == "text/event-stream; charset=utf-8"
             assert second.next_or_end() is None
             assert second.leftover == [f"retry: {second.retry}"]
             assert second.clean_end

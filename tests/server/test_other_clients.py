@@ -8,7 +8,7 @@ import pytest
 
 from tests.observer import Observer
 from tests.raw import ask, post, request
-from tests.running import Running, start_roomcast
+from tests.running import Running, start_roomcast, wait_for
 
 NAMED = "https://a.example"
 
@@ -92,7 +92,7 @@ def test_what_is_not_http_is_answered_counted_and_logged(server: Running) -> Non
     assert (answer.status, answer.headers["content-type"]) == (400, "application/problem+json")
     assert "percent-encode" in answer.json["detail"]
     assert server.metric('roomcast_requests_total{method="other",status="400"}') == before + 1
-    assert "gr%C3%B6%C3%9Fe" in server.said() or "gr%c3%b6%c3%9fe" in server.said()
+    wait_for(lambda: "gr%c3%b6%c3%9fe" in server.said().lower(), "its line in the access log")
     ask(server.port, request("BREW", "/messages"))
     assert 'method="BREW"' not in server.get("/metrics").text
 

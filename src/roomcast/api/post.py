@@ -1,5 +1,4 @@
-"""`POST /rooms/{room}`: the shell's and the webhook's way. Any body is a message: JSON is its data, anything else is
-its text."""
+"""`POST /rooms/{room}`: the way of shells and webhooks. JSON is a message's data, any other body its text."""
 
 from __future__ import annotations
 

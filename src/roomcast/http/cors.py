@@ -21,22 +21,24 @@ class Cors:
     def __init__(self, origins: Sequence[str]) -> None:
         named = (origin.encode() for origin in origins if origin != "*")
         self._named = {origin: Fields(*_allowed(origin), _CREDENTIALS, _VARY) for origin in named}
-        self._others = Fields(*_allowed(b"*"), _VARY) if "*" in origins else Fields(_VARY)
+        self._vary = [_VARY] if "*" in origins else []
+        """What a preflight's answer has beside: each caches it for its own origin."""
+        self._others = Fields(*_allowed(b"*")) if "*" in origins else Fields(_VARY)
 
     def fields(self, origin: bytes | None) -> Fields:
         """What every answer carries, an error as well. `origin` is the request's."""
         return self._named.get(origin, self._others) if origin is not None else self._others
 
-
-def preflight(methods: Sequence[str], asked: bytes) -> Fields:
-    """What a browser asks before it sends a request that a form could not; beside `Cors.fields`. Whatever header
-    it asks for may be sent: tracing libraries add theirs to every request of a page."""
-    return Fields(
-        (b"allow", ", ".join(methods).encode()),
-        (b"access-control-allow-methods", _METHODS),
-        (b"access-control-allow-headers", asked if _ASKED.fullmatch(asked) else _USUAL),
-        (b"access-control-max-age", b"86400"),
-    )
+    def preflight(self, methods: Sequence[str], asked: bytes) -> Fields:
+        """What a browser asks before it sends a request that a form could not; beside `fields`. Whatever header
+        it asks for may be sent: tracing libraries add theirs to every request of a page."""
+        return Fields(
+            (b"allow", ", ".join(methods).encode()),
+            (b"access-control-allow-methods", _METHODS),
+            (b"access-control-allow-headers", asked if _ASKED.fullmatch(asked) else _USUAL),
+            (b"access-control-max-age", b"86400"),
+            *self._vary,
+        )
 
 
 def _allowed(origin: bytes) -> Sequence[Field]:

@@ -16,7 +16,7 @@ from roomcast.api.request import NO_VALUES, Answer, Head, Later, Outcome, Peer, 
 from roomcast.api.routes import ALIASES
 from roomcast.delivery.engine import Engine
 from roomcast.http import access
-from roomcast.http.cors import Cors, preflight
+from roomcast.http.cors import Cors
 from roomcast.http.problem import problem
 from roomcast.http.site import ROUTES
 from roomcast.model.errors import MethodNotAllowed, NotFound, RoomcastError
@@ -85,7 +85,7 @@ class Handler:
         if request.prepared.refused is not None:
             return _problem(request.head, request.prepared.refused)
         asked = request.values.get(b"access-control-request-headers", b"")
-        return Answer(204, preflight(_methods(request.head.path), asked))
+        return Answer(204, self._cors.preflight(_methods(request.head.path), asked))
 
     def _resolve(self, request: Request, respond: Respond, later: Later, future: Future[Any]) -> None:
         try:
