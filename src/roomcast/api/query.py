@@ -33,8 +33,9 @@ _RESUMES = ("last_event_id", "lasteventid", "last-event-id", "evs_last_event_id"
 event-source-polyfill (its users set the name to Mercure's or the header's), and amvtek's eventsource-polyfill."""
 
 _DURATION = re.compile(r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?", re.ASCII)
+_HOUR = r"(?:[01]\d|2[0-3])"  # Python 3.14 takes 24:00 as well, RFC 3339 and older ones do not
 _TIME = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:(?:[0-5]\d|60)(?:\.\d+)?(?:[Zz]|[+-](?:[01]\d|2[0-3]):[0-5]\d)", re.ASCII
+    rf"\d{{4}}-\d\d-\d\d[Tt ]{_HOUR}:\d\d:(?:[0-5]\d|60)(?:\.\d+)?(?:[Zz]|[+-]{_HOUR}:[0-5]\d)", re.ASCII
 )
 _COUNT = re.compile(r"[0-9]{1,9}")
 _QUALITY = re.compile(r"0?\.[0-9]+|0\.?|1(\.0*)?")  # Java's HttpURLConnection sends q=.2
