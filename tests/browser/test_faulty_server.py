@@ -118,7 +118,7 @@ def test_a_stream_without_an_end_of_its_block_is_given_up(
     tab.until("following.state.until")
     assert tab.state["why"] == FOREIGN
     eventually(somewhere, lambda: faulty.refused, "it to hang up")
-    assert faulty.taken < 64 * MIB
+    assert faulty.taken < 256 * MIB  # of the 512 that were offered: Firefox reads far ahead of its scripts
 
 
 def test_a_page_without_end_is_given_up(somewhere: Page, server: Running, faulty: Faulty) -> None:

@@ -131,7 +131,7 @@ def test_a_small_window_has_a_list_to_read_and_nothing_beside_it(
     box = page.locator("#messages").bounding_box()
     assert box
     assert box["height"] > 120
-    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.evaluate("document.documentElement.scrollWidth") <= width  # Firefox's scroll bar takes some of it
     page.locator("#text").fill("a line")
     page.get_by_role("button", name="Send").click()
     expect(texts(page).last).to_have_text("a line")

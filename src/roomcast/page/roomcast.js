@@ -132,7 +132,7 @@ export class Decoder {
       if (line) this.#field(line);
       else this.#dispatch(blocks);
     }
-    if (this.#size + this.#line.length > LONGEST_BLOCK) throw new Refused(FOREIGN);
+    this.#bound(this.#line.length);
     return blocks;
   }
 
@@ -142,9 +142,15 @@ export class Decoder {
     if (name === "data") {
       this.#data.push(value);
       this.#size += value.length + 8; // an empty one takes memory, too
+      this.#bound();
     } else if (name === "event") this.#event = value;
     else if (name === "id" && !value.includes("\0")) this.#nextId = value;
     else if (name === "retry" && /^[0-9]+$/.test(value)) this.retry = Number(value);
+  }
+
+  /** @param {number} [more] characters */
+  #bound(more = 0) {
+    if (this.#size + more > LONGEST_BLOCK) throw new Refused(FOREIGN);
   }
 
   /** @param {Block[]} blocks */
