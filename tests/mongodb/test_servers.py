@@ -53,7 +53,7 @@ def test_followers_stay_through_an_outage_and_get_everything_after_it(serve_on: 
 
 def test_the_server_starts_while_the_database_is_away_and_says_so(serve_on: Serve, database: FerretDB) -> None:
     database.kill()
-    server = serve_on(f"{database.url}/{fresh_name()}?serverSelectionTimeoutMS=300")
+    server = serve_on(f"{database.url}/{fresh_name()}?serverSelectionTimeoutMS=300", patience=1)
     server.wait_until_it_says(r"^  log +mongodb://\S+, away: The database cannot be reached")
     assert server.get("/healthz").status_code == 200
     assert server.get("/readyz").status_code == 503
@@ -62,6 +62,10 @@ def test_the_server_starts_while_the_database_is_away_and_says_so(serve_on: Serv
         assert observer.next_or_end() is None
         assert observer.retry
         assert 2_000 <= observer.retry <= 10_000
+    answer = server.post({"room": "developers", "text": "lost"})
+    assert (answer.status_code, bool(answer.headers["retry-after"])) == (503, True)
+    assert "The database cannot be reached" in answer.json()["detail"]
+    assert "Traceback" not in server.said()
     database.start()
     wait_for(lambda: ready(server), "the server to find it")
     assert server.publish("hello")["text"] == "hello"
