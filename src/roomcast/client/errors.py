@@ -54,6 +54,12 @@ class Refused(RoomcastError):
         """The answer's status; 0 where there is none, as for a redirection that leads nowhere."""
 
 
+class TooMuch(Refused):
+    """The answer is longer than the client takes."""
+
+    kind = "too-much"
+
+
 class Closed(RuntimeError):
     """The client was closed, before or meanwhile."""
 
