@@ -48,8 +48,8 @@ def publish(base: str, body: Mapping[str, Any] | Sequence[Mapping[str, Any]], ke
         ("Content-Type", "application/json"),
         ("Idempotency-Key", secrets.token_hex(16) if key is None else key),
     ]
-    encoded = _encoded(body)
-    return Ask("POST", f"{base}/messages", encoded, headers, READ_SECONDS, len(encoded) * _ANSWERED + _MORE)
+    written = encoded(body)
+    return Ask("POST", f"{base}/messages", written, headers, READ_SECONDS, len(written) * _ANSWERED + _MORE)
 
 
 def publication(room: str, **fields: Any) -> dict[str, Any]:
@@ -107,7 +107,8 @@ def _written(value: Any) -> str:
     return str(value)
 
 
-def _encoded(body: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> bytes:
+def encoded(body: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> bytes:
+    """One message, or several, as JSON. Raises `Invalid`."""
     if isinstance(body, Mapping):
         return _object(body)
     return b"[" + b",".join([_object(one) if isinstance(one, Mapping) else _json_of(one) for one in body]) + b"]"
