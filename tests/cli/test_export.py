@@ -12,7 +12,7 @@ import pytest
 from tests.cli.shell import Program, run
 from tests.cli.test_publish import history
 from tests.conftest import Serve
-from tests.running import Running
+from tests.running import Running, wait_for
 
 VARIED = [
     {"room": "developers", "text": "grüße", "user": "anna"},
@@ -119,13 +119,69 @@ def test_a_gap_in_an_export_is_told(serve: Serve, tmp_path: Path) -> None:
     assert len(file.read_text().splitlines()) > 5
 
 
+@pytest.mark.parametrize(
+    ("room", "words"),
+    [
+        ("nosuch", "there is no room nosuch"),
+        ("develop", "there is no room develop: did you mean developers?"),
+        ("*", "there is no room *: --all exports every room"),
+    ],
+)
+def test_a_room_that_does_not_exist_is_an_error_and_the_others_are_written(
+    server: Running, room: str, words: str
+) -> None:
+    server.post(VARIED)
+    alone = run("export", room, url=server.url)
+    assert (alone.returncode, alone.stdout, alone.stderr) == (1, "", f"roomcast: {words}\n")
+    with_another = run("export", room, "other", url=server.url)
+    assert (with_another.returncode, with_another.stderr) == (1, f"roomcast: {words}\n")
+    assert len(with_another.stdout.splitlines()) == 1
+
+
+def test_a_room_is_no_error_where_all_that_the_file_has_of_it_is_trimmed(serve: Serve, tmp_path: Path) -> None:
+    server = serve("--max-messages=1")
+    file = tmp_path / "x.ndjson"
+    server.publish("x")
+    run("export", "developers", f"--output={file}", url=server.url)
+    for _ in range(8):
+        server.post([{"room": "busy", "text": "x"}])
+    wait_for(lambda: "developers" not in server.get("/rooms").text, "the room's end")
+    assert run("export", "developers", f"--output={file}", url=server.url).returncode == 0
+
+
+def test_all_rooms_are_exported_in_the_order_of_the_log_and_gone_on_with(server: Running, tmp_path: Path) -> None:
+    """More rooms, and longer names, than one request can have."""
+    rooms = [f"raum {n} {'入' * (n % 50)}" for n in range(150)]
+    for batch in range(3):
+        server.post([{"room": room, "text": str(batch)} for room in rooms])
+    file = tmp_path / "all.ndjson"
+    export = ("export", "--all", f"--output={file}")
+    done = run(*export, url=server.url)
+    assert (done.returncode, done.stderr) == (0, "")
+    server.post([{"room": "new", "text": "x"}, {"room": rooms[-1], "text": "x"}])
+    assert run(*export, url=server.url).returncode == 0
+    ids = [json.loads(line)["id"] for line in file.read_text().splitlines()]
+    assert [int(id.split("-")[1]) for id in ids] == [*range(1, 453)]
+
+
+@pytest.mark.parametrize("arguments", [[], ["developers", "--all"]])
+def test_an_export_needs_rooms_or_all(arguments: list[str]) -> None:
+    done = run("export", *arguments)
+    assert (done.returncode, "name the rooms, or give --all" in done.stderr) == (2, True)
+
+
+def test_all_of_an_empty_server_is_nothing(server: Running) -> None:
+    done = run("export", "--all", url=server.url)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_what_was_exported_is_imported_as_it_was(serve: Serve, server: Running, tmp_path: Path) -> None:
     server.post(VARIED)
     file = tmp_path / "x.ndjson"
     run("export", "developers", "other", f"--output={file}", url=server.url)
     target = serve("--log=memory:")
     done = run("import", str(file), url=target.url)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "roomcast: 3 messages are stored\n")
     again = run("export", "developers", "other", url=target.url).stdout
     assert [_plain(line) for line in again.splitlines()] == [
         _plain(line) for line in file.read_text().splitlines()
@@ -151,8 +207,9 @@ def test_an_import_that_was_interrupted_doubles_nothing_when_it_runs_again(
         "1,000 messages are stored\n"
     )
     file.write_text("".join(lines))
-    for _ in range(2):
-        assert run("import", str(file), url=server.url).returncode == 0
+    for said in ("700 messages are stored, 1,000 were", "0 messages are stored, 1,700 were"):
+        done = run("import", str(file), url=server.url)
+        assert (done.returncode, done.stderr) == (0, f"roomcast: {said} stored before\n")
         assert server.get("/rooms").json()["rooms"][0]["messages"] == 1700
 
 
@@ -168,6 +225,7 @@ def test_a_server_that_is_not_there_is_one_sentence() -> None:
     done = run("rooms", url="http://127.0.0.1:9")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert done.stderr.startswith("roomcast: http://127.0.0.1:9/rooms cannot be reached: ")
+    assert done.stderr.endswith(": is a server running there? Another is named with --url, or ROOMCAST_URL\n")
 
 
 def test_an_answer_of_something_else_is_one_sentence(server: Running) -> None:

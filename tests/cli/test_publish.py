@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.shell import Program, run
+from roomcast.cli.batches import Line, Unstopped
+from roomcast.cli.lines import Read
+from roomcast.cli.texts import Texts
+from roomcast.client import Stored, Unreachable
+from roomcast.client.request import encoded
+from roomcast.model.draft import parse_json
+from tests.cli.shell import ROOMCAST, TO_THE_END, Program, environment, run
 from tests.conftest import Serve
 from tests.running import PATIENCE, Running, wait_for
 
@@ -122,8 +130,10 @@ def test_objects_keep_their_fields_and_take_the_rest_from_the_options(server: Ru
         (f'{{"text": "{"x" * 70000}"}}', "line 703 is refused: the message takes 7"),
         ("[1]", "line 703 is no JSON object"),
         ("{", "line 703 is not JSON"),
-        ('{"data": NaN}', "line 703 is not what JSON can say"),
-        ('{"text": "\\ud800"}', "line 703 is not what JSON can say"),
+        ('{"data": NaN}', "line 703 is not JSON: NaN is no JSON"),
+        ('{"text": "\\ud800"}', "line 703 is not JSON: half of a surrogate pair stands alone in it"),
+        ('{"text": "\\ud83d"', "line 703 is not JSON: Expecting ',' delimiter: line 1 column 18"),
+        ('{"data": 1e400}', "line 703 is refused: data has a number that others cannot read"),
     ],
 )
 def test_a_refused_line_is_named_and_all_before_it_are_stored(server: Running, bad: str, words: str) -> None:
@@ -136,17 +146,126 @@ def test_a_refused_line_is_named_and_all_before_it_are_stored(server: Running, b
     assert server.get("/rooms").json()["rooms"][0]["messages"] == 701
 
 
-def test_a_line_that_does_not_end_is_named(server: Running) -> None:
-    done = run("publish", "developers", url=server.url, input=b"good\n\n" + b"x" * (9 * 1024 * 1024))
+def test_a_line_of_objects_that_does_not_end_is_named(server: Running) -> None:
+    input = b'{"text": "good"}\n\n{"text": "' + b"x" * (9 * 1024 * 1024)
+    done = run("publish", "developers", "--ndjson", url=server.url, input=input)
     assert done.returncode == 1
     assert done.stderr == "roomcast: line 3 has more than 8,388,608 bytes; 1 message is stored\n"
 
 
-def test_what_is_not_utf_8_is_named(server: Running) -> None:
-    done = run("publish", "developers", url=server.url, input=b"good\nb\xe4d\n")
+def test_what_a_build_says_is_stored_whatever_its_bytes_and_the_build_is_not_killed(server: Running) -> None:
+    build = (
+        r"printf 'good\nb\344d\n'; head -c 70000 /dev/zero | tr '\0' x; printf '\n'; "
+        r"head -c 9000000 /dev/zero | tr '\0' '\1'; printf '\nlast\n'"
+    )
+    roomcast = " ".join(ROOMCAST)
+    done = subprocess.run(
+        ["bash", "-c", f"({build}) | {roomcast} publish builds; echo ${{PIPESTATUS[*]}}"],
+        env=environment(ROOMCAST_URL=server.url),
+        capture_output=True,
+        text=True,
+        timeout=TO_THE_END,
+        check=False,
+    )
+    assert done.stdout == "0 0\n"
+    changed = "1 line was not UTF-8: what could not be read is stored as \ufffd; 2 lines were too long, and cut"
+    assert done.stderr == f"roomcast: {changed}\n"
+    good, bad, long, longer, last = (message["text"] for message in history(server, "builds"))
+    assert (good, bad, last) == ("good", "b\ufffdd", "last")
+    assert re.fullmatch(r"x{63000,63999} … \[cut: the line has 70,000 bytes\]", long)
+    assert re.fullmatch(r"\x01{10000,11000} … \[cut: the line has 9,000,000 bytes\]", longer)
+
+
+@pytest.mark.parametrize("text", ["x", "ä", "入", "😀", '"', "\x1b", "\u2028", "x入\x85"])
+def test_a_line_is_cut_to_what_a_server_takes_whatever_its_letters(text: str) -> None:
+    cutting = Texts({"room": "builds"})
+    content = (text * 80_000).encode()
+    line = cutting.line(1, Read(content, len(content)))
+    request = parse_json(encoded(line.message), 64_000)
+    assert 63_900 < len(request.drafts[0].body) <= 64_000
+    assert cutting.cut == 1
+
+
+def test_a_server_that_takes_less_of_a_line_gets_less(serve: Serve) -> None:
+    server = serve("--max-message=5000")
+    done = run("publish", "developers", url=server.url, input=("x" * 20_000 + "\nshort\n") * 100)
+    assert (done.returncode, done.stderr) == (0, "roomcast: 100 lines were too long, and cut\n")
+    stored = texts(server)
+    assert stored[1::2] == ["short"] * 100
+    mark = " … [cut: the line has 20,000 bytes]"
+    assert all(2000 < len(text) < 5000 and text.endswith(mark) for text in stored[::2])
+
+
+def test_a_pipe_is_read_to_its_end_where_nothing_of_it_can_be_stored(server: Running) -> None:
+    done = run("publish", "$builds", url=server.url, input="x\n" * 20_000)
     assert done.returncode == 1
-    assert done.stderr.startswith("roomcast: line 2 is not UTF-8")
-    assert texts(server) == ["good"]
+    first, last = done.stderr.splitlines()
+    assert first.startswith("roomcast: line 1 is refused: room must be")
+    assert first.endswith("; 0 messages are stored; reading on")
+    assert last == "roomcast: 20,000 messages are not stored, or not for certain; 0 messages are stored"
+
+
+class Flaky:
+    """A client of a server that is away now and then."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.asked = 0
+        self.stored: list[str] = []
+
+    def publish_batch(self, messages: list[dict[str, Any]], idempotency_key: str | None = None) -> Stored:
+        self.asked += 1
+        if self.away:
+            raise Unreachable("the server is away")
+        self.stored += [message["text"] for message in messages]
+        return Stored()
+
+
+def test_a_pipe_outlives_a_server_that_is_away_for_long() -> None:
+    patient, impatient = Flaky(), Flaky()
+    said: list[str] = []
+    sender = Unstopped(patient, impatient, said.append, lambda batch, place: False)  # type: ignore[arg-type]
+
+    def send(number: int) -> None:
+        sender.send([Line.of(number, {"text": str(number)})])
+
+    send(1)
+    patient.away = impatient.away = True
+    for number in range(2, 5):
+        send(number)
+    assert (patient.asked, impatient.asked) == (2, 2)
+    patient.away = impatient.away = False
+    send(5)
+    send(6)
+    assert (patient.stored, impatient.stored) == (["1", "6"], ["5"])
+    assert (sender.stored, sender.lost) == (3, 3)
+    [told] = said
+    assert told.startswith("the server is away; 1 message is stored")
+
+
+def test_a_file_is_stored_up_to_a_line_that_is_refused(server: Running, tmp_path: Path) -> None:
+    file = tmp_path / "lines"
+    file.write_text("x\n" * 1000)
+    with file.open() as input, Program("publish", "$x", url=server.url, input=input.fileno()) as publish:
+        assert publish.wait() == 1
+    assert publish.err.count("\n") == 1
+    assert publish.err.endswith("; 0 messages are stored\n")
+
+
+NUMBERS = ["12345678901234567.89", "-0", "1e-400", "12345678901234567890", "0.10", "1E5", '[{"a":1,"a":2}]']
+
+
+def test_data_is_stored_to_the_letter(server: Running, tmp_path: Path) -> None:
+    data = f'{{"numbers":[{",".join(NUMBERS)}],"a":1,"a":2}}'
+    exported = (
+        f'{{"id":"abcd-1","room":"developers","user":"a","data":{data},"timestamp":"2026-11-26T00:00:00.000Z"}}'
+    )
+    (tmp_path / "x").write_text(f"{exported}\n")
+    assert run("publish", "developers", f"--data={data}", url=server.url).returncode == 0
+    assert run("publish", "developers", "--ndjson", url=server.url, input=f'{{"data": {data} }}').returncode == 0
+    assert run("import", str(tmp_path / "x"), url=server.url).returncode == 0
+    lines = run("export", "developers", url=server.url).stdout.splitlines()
+    assert [line.partition('"data":')[2].rpartition(',"timestamp"')[0] for line in lines] == [data] * 3
 
 
 def test_in_a_terminal_the_end_says_how_many(server: Running, tmp_path: Path) -> None:

@@ -125,6 +125,8 @@ class Honest:
             query = parse_qs(target.query)
             if first.startswith("POST"):
                 await self._publish(writer, json.loads(body), fields.get("idempotency-key", ""))
+            elif first.startswith("DELETE") or target.path == "/metrics":
+                _answer(writer, 404, {})
             elif target.path == "/rooms":
                 _answer(writer, 200, {"rooms": [{"room": "all", "messages": len(self.stored)}]})
             elif fields["accept"] == "application/json":

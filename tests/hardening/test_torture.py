@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import roomcast.torture
-from roomcast.torture import target
+from roomcast.torture import space, target
 from roomcast.torture.attack import Attack, Plan
 from roomcast.torture.heard import Heard
 from roomcast.torture.publisher import Publisher
@@ -129,6 +129,69 @@ async def test_roomcast_passes_a_short_attack(serve: Serve, log: str, retained: 
     assert attack.record.violations == [], attack.plan
     assert bool(attack.record.counts["gaps"]) == (retained == 10)
     assert "Traceback" not in server.said()
+
+
+async def test_an_attack_that_would_trim_what_others_have_does_nothing(serve: Serve) -> None:
+    server = serve("--max-messages=10000")
+    stored = server.publish("precious")
+    attack = Attack(Target.parse(server.url), Plan())
+    with pytest.raises(Unusable, match=r"10,000 messages .* the 1 messages that are there would go\. .*--yes"):
+        await attack.run()
+    assert not attack.begun
+    assert server.get(f"/messages/{stored['id']}").status_code == 200
+    assert len(server.get("/rooms").json()["rooms"]) == 1
+
+
+async def test_an_attack_that_may_trim_what_others_have_or_does_not_goes_on(serve: Serve) -> None:
+    server = serve("--max-messages=10")
+    server.publish("x")
+    allowed = Attack(Target.parse(server.url), plan(overrun=True, patience=PATIENCE))
+    await allowed.run()
+    assert allowed.record.counts["acknowledged"] > 0
+    large = serve("--max-messages=1000000", "--max-bytes=1000000000", "--log=memory:")
+    large.publish("x")
+    small = Attack(Target.parse(large.url), plan(patience=PATIENCE))
+    await small.run()
+    assert small.record.counts["acknowledged"] <= space.most_messages(0.6, 3, 0.004)
+    assert small.record.violations == []
+
+
+@pytest.mark.parametrize(("messages", "allowed"), [(8, True), (10, False)])
+async def test_what_is_held_and_what_may_be_is_added_up(messages: int, allowed: bool) -> None:
+    counts = {"messages": 2, "messages_limit": 11, "bytes": 10, "bytes_limit": 10_000}
+    metrics = "".join(f"roomcast_log_{name} {float(value)}\n" for name, value in counts.items())
+    answers = {"/rooms": b'{"rooms":[{"messages":2}]}', "/metrics": metrics.encode()}
+    await _checked(answers, messages, allowed)
+
+
+async def test_a_server_that_does_not_say_what_it_keeps_is_attacked_only_where_it_is_empty() -> None:
+    await _checked({"/rooms": b'{"rooms":[]}', "/metrics": b""}, 10**9, True)
+    await _checked({"/rooms": b'{"rooms":[{"messages":2}]}', "/metrics": b"Not Found"}, 1, False)
+
+
+async def _checked(answers: dict[str, bytes], messages: int, allowed: bool) -> None:
+    class Fake:
+        async def get(self, path: str, accept: str = "") -> Answer:
+            return Answer(200, answers[path])
+
+    checking = space.check_space(Fake(), messages)  # type: ignore[arg-type]
+    if allowed:
+        await checking
+    else:
+        with pytest.raises(Unusable, match="--yes"):
+            await checking
+
+
+async def test_the_rooms_of_an_attack_are_removed_where_the_server_lets_it() -> None:
+    asked: list[tuple[str, str]] = []
+
+    class Fake:
+        async def ask(self, method: str, path: str, accept: str = "") -> Answer:
+            asked.append((method, path))
+            return Answer(204 if len(asked) < 3 else 501, b"")
+
+    await space.remove_rooms(Fake(), ["a b", "c/d", "e", "f"])  # type: ignore[arg-type]
+    assert asked == [("DELETE", "/rooms/a%20b"), ("DELETE", "/rooms/c%2Fd"), ("DELETE", "/rooms/e")]
 
 
 async def rise(attack: Attack, name: str, by: int) -> None:
@@ -254,7 +317,7 @@ def test_the_command_refuses_what_it_cannot_use_in_one_sentence(server: Running)
 
 def test_the_first_interrupt_ends_with_the_verdict_and_the_second_at_once(server: Running) -> None:
     for interrupts, status, words in [(1, 0, "No promise broke.\n"), (2, 130, "before the last message")]:
-        arguments = [*COMMAND, "--minutes=9", server.url]
+        arguments = [*COMMAND, "--minutes=9", "--yes", server.url]
         with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             try:
                 before = server.metric("roomcast_messages_published_total")

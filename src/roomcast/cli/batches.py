@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator
-from operator import itemgetter
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from roomcast.cli.lines import BadLine
+from roomcast.cli.lines import BadLine, Read
 from roomcast.cli.progress import Progress
 from roomcast.client import Client
+from roomcast.client.request import encoded
 from roomcast.model.errors import Fault, Invalid, Malformed, RoomcastError, TooLarge
 
 MAX_MESSAGES = 500
@@ -24,6 +23,11 @@ class Stopped(RoomcastError):
 
     kind = "stopped"
 
+    def __init__(self, detail: str, bad: Collection[int] | None = None) -> None:
+        super().__init__(detail)
+        self.bad = bad
+        """Numbers of the lines that are refused; None where the batch is lost as a whole."""
+
 
 class Line(NamedTuple):
     """A message from the input."""
@@ -33,26 +37,16 @@ class Line(NamedTuple):
     message: dict[str, Any]
     size: int
     """Bytes as JSON."""
+    read: Read | None = None
+    """The line itself, where it is text, which may be cut."""
 
     @classmethod
-    def of(cls, number: int, message: dict[str, Any]) -> Line:
+    def of(cls, number: int, message: dict[str, Any], read: Read | None = None) -> Line:
         """Raises `BadLine` where it is more than JSON can say."""
         try:
-            encoded = json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-        except (ValueError, RecursionError) as error:
-            raise BadLine(f"line {number} is not what JSON can say: {error}") from None
-        return cls(number, message, len(encoded) + 1)
-
-
-def parsed(number: int, line: bytes) -> dict[str, Any]:
-    """The JSON object that a line is. Raises `BadLine`."""
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise BadLine(f"line {number} is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise BadLine(f"line {number} is no JSON object")
-    return found
+            return cls(number, message, len(encoded(message)) + 1, read)
+        except Invalid as error:
+            raise BadLine(f"line {number}: {error.detail}") from None
 
 
 def batches(lines: Iterable[Line | None]) -> Iterator[list[Line]]:
@@ -78,11 +72,20 @@ def batches(lines: Iterable[Line | None]) -> Iterator[list[Line]]:
             size += line.size
 
 
+Shorten = Callable[[list[Line], int], bool]
+"""Makes a line of a batch shorter that is too large for the server, and all others that are; whether it could."""
+
+
 class Sender:
     """Publishes batches, and knows how far it came."""
 
     def __init__(
-        self, client: Client, *, key: Callable[[list[Line]], str] | None = None, up_to_the_bad_line: bool = False
+        self,
+        client: Client,
+        *,
+        key: Callable[[list[Line]], str] | None = None,
+        up_to_the_bad_line: bool = False,
+        shorten: Shorten | None = None,
     ) -> None:
         self._client = client
         self._key = key
@@ -90,40 +93,56 @@ class Sender:
         self._up_to_the_bad_line = up_to_the_bad_line
         """Whether of a refused batch the lines before the bad one are stored. Not where batches must be the same
         another time."""
+        self._shorten = shorten
         self.stored = 0
+        self.known = 0
+        """Messages that the server had stored before, under the same key."""
+        self.lost = 0
+        """Messages that are not stored, or of which that is not known, where that is no reason to stop."""
 
     def send(self, batch: list[Line]) -> None:
         """Raises what the server says, in words about lines, and about what is stored."""
         try:
-            self._client.publish_batch(
+            stored = self._client.publish_batch(
                 [line.message for line in batch], idempotency_key=self._key(batch) if self._key else None
             )
         except (Invalid, Malformed, TooLarge) as error:
             self._refused(batch, error)
         except RoomcastError as error:
             unknown = f"of the {len(batch)} from line {batch[0].number} on it is not known"
-            raise Stopped(f"{error.detail}; {said(self.stored)}, {unknown}") from None
+            raise Stopped(f"{error.detail}; {self.said()}, {unknown}") from error
         else:
-            self.stored += len(batch)
+            self.known += len(batch) * stored.known
+            self.stored += len(batch) * (not stored.known)
 
     def _refused(self, batch: list[Line], error: RoomcastError) -> None:
-        places = [place for fault in error.faults if (place := _place(fault)) is not None]
-        if places:
-            bad, what = min(places, key=itemgetter(0))
+        places = dict([place for fault in reversed(error.faults) if (place := _place(fault)) is not None])
+        too_large = isinstance(error, TooLarge)
+        alone = places or len(batch) == 1
+        if too_large and alone and self._shorten and self._shorten(batch, min(places, default=0)):
+            self.send(batch)
+        elif places:
+            bad = min(places)
             if bad and self._up_to_the_bad_line:
                 self.send(batch[:bad])
-            raise self.stopped(f"line {batch[bad].number} is refused: {what}")
-        if isinstance(error, TooLarge) and len(batch) > 1:  # a server that takes less at once
+            numbers = {batch[place].number for place in places}
+            raise self.stopped(f"line {batch[bad].number} is refused: {places[bad]}", numbers)
+        elif too_large and len(batch) > 1:  # a server that takes less at once
             self.send(batch[: len(batch) // 2])
             self.send(batch[len(batch) // 2 :])
-            return
-        first, last = batch[0].number, batch[-1].number
-        which = f"line {first} is" if first == last else f"lines {first} to {last} are"
-        raise self.stopped(f"{which} refused: {error.detail}")
+        else:
+            first, last = batch[0].number, batch[-1].number
+            which = f"line {first} is" if first == last else f"lines {first} to {last} are"
+            raise self.stopped(f"{which} refused: {error.detail}")
 
-    def stopped(self, why: str) -> Stopped:
+    def said(self) -> str:
+        """How much is stored, in words."""
+        before = f", {self.known:,} {'was' if self.known == 1 else 'were'} stored before" if self.known else ""
+        return f"{said(self.stored)}{before}"
+
+    def stopped(self, why: str, bad: Collection[int] | None = None) -> Stopped:
         """The error that says also what is stored."""
-        return Stopped(f"{why}; {said(self.stored)}")
+        return Stopped(f"{why}; {self.said()}", bad)
 
     def send_all(self, lines: Iterable[Line | None], progress: Progress) -> None:
         """Raises `Stopped`."""
@@ -135,6 +154,38 @@ class Sender:
             raise self.stopped(error.detail) from None
         finally:
             progress.done()
+
+
+class Unstopped(Sender):
+    """A sender that never stops: what cannot be stored is counted, and what comes after it is tried."""
+
+    def __init__(self, client: Client, impatient: Client, tell: Callable[[str], None], shorten: Shorten) -> None:
+        super().__init__(client, shorten=shorten)
+        self._patient, self._impatient = client, impatient
+        """The client for when all is well, and the one for when the server is known to be away: a pipe that is not
+        read holds up the program that writes it."""
+        self._tell = tell
+        """Says what went wrong, the first time of several in a row."""
+
+    def send(self, batch: list[Line]) -> None:
+        """Raises nothing that a later batch may not meet."""
+        while batch:
+            try:
+                super().send(batch)
+            except Stopped as error:  # of this batch nothing is stored: parts of it come here by themselves
+                self._told(error)
+                rest = [line for line in batch if line.number not in error.bad] if error.bad else []
+                self.lost += len(batch) - len(rest)
+                batch = rest
+            else:
+                self._client = self._patient
+                return
+
+    def _told(self, error: Stopped) -> None:
+        if not self.lost or (error.bad is None and self._client is self._patient):
+            self._tell(f"{error.detail}; reading on")
+        if error.bad is None:
+            self._client = self._impatient
 
 
 def said(stored: int) -> str:

@@ -9,18 +9,17 @@ import signal
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import click
 import httpx
 
 from roomcast.cli import URL_VARIABLE, headers
 from roomcast.cli.formatting import say
-from roomcast.client import Client
-from roomcast.client.errors import shown
+from roomcast.client import Client, address
+from roomcast.client.errors import bad_tls, shown
 from roomcast.model.errors import RoomcastError
 
-DEFAULT_URL = "http://localhost:8080"
+DEFAULT_URL = address.EXAMPLE
 
 CLOSED_PIPE = 128 + signal.SIGPIPE
 """The status of a program that is ended by its reader's going, as shells give it."""
@@ -46,13 +45,22 @@ class Command(click.Command):
         except KeyboardInterrupt:
             sys.exit(128 + signal.SIGINT)
         except RoomcastError as error:
-            say(error.detail)
+            say(error.detail + advice(error.__cause__))
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             say(str(error) or type(error).__name__)
         except OSError as error:
             say(str(error) or type(error).__name__)
             _forget_output()
         sys.exit(1)
+
+
+def advice(error: BaseException | None) -> str:
+    """What to do about a server that does not answer; empty where something else is wrong."""
+    while error is not None and not isinstance(error, httpx.ConnectError):
+        error = error.__cause__
+    if error is None or bad_tls(error):
+        return ""
+    return f": is a server running there? Another is named with --url, or {URL_VARIABLE}"
 
 
 def _forget_output() -> None:
@@ -69,18 +77,10 @@ def nobody_reads() -> None:
 def checked_url(ctx: click.Context, param: click.Parameter, url: str) -> str:
     """Raises `click.BadParameter` where it cannot be a server's."""
     try:
-        parts = urlsplit(url)
-        good = (
-            parts.scheme in ("http", "https")
-            and parts.hostname
-            and parts.hostname.encode("idna")  # what a resolver asks for: raises where that is no name
-            and parts.port != 0
-            and url.isprintable()
-            and url.isascii()
-        )
-    except ValueError:
-        good = False
-    if not good or parts.query or parts.fragment:
+        address.server(url)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    if not url.isascii():
         raise click.BadParameter(f"{shown(url)!r} is no server's: write it as {DEFAULT_URL}")
     trusted = os.environ.get("SSL_CERT_FILE")
     if trusted and not os.path.isfile(trusted):

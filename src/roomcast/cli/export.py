@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import fcntl
 import os
 import stat
@@ -14,16 +15,15 @@ from typing import BinaryIO
 import click
 import msgspec
 
-from roomcast.cli import formatting
 from roomcast.cli.batches import PATIENCE
 from roomcast.cli.command import Command, Server, to_server
 from roomcast.cli.completing import room_names
 from roomcast.cli.progress import Progress
+from roomcast.cli.reading import messages
 from roomcast.client import Client, Message
 from roomcast.client.messages import message as parsed
 from roomcast.model.errors import RoomcastError
 
-_PAGE = 1000
 _BEGINNING = b'{"id":"'
 """Of each line of an export."""
 _TAIL = 1024 * 1024
@@ -37,25 +37,56 @@ class NoExport(RoomcastError):
 
 
 @click.command("export", cls=Command)
-@click.argument("rooms", nargs=-1, required=True, metavar="ROOM...", shell_complete=room_names)
+@click.argument("rooms", nargs=-1, metavar="[ROOM]...", shell_complete=room_names)
 @to_server
+@click.option("--all", "every", is_flag=True, help="Every room there is.")
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Instead of stdout."
 )
-def command(server: Server, rooms: tuple[str, ...], output: Path | None) -> None:
+def command(server: Server, rooms: tuple[str, ...], every: bool, output: Path | None) -> None:
     """Write what is retained of rooms, as lines of JSON.
 
     The oldest comes first. A FILE that exists is gone on with behind its last whole line: after an interruption,
-    or every night. What is no longer retained by then is told as a gap, on stderr."""
+    or every night. What is no longer retained by then is told as a gap, on stderr. A room that does not exist is
+    an error, with status 1; the others are written all the same."""
+    if every == bool(rooms):
+        raise click.UsageError("name the rooms, or give --all for every one: one of the two")
     if output is None:
         with server.client() as client:
-            _write(client, rooms, None, sys.stdout.buffer)
+            _export(client, rooms, None, sys.stdout.buffer)
         return
     with _opened(output) as file, server.client(PATIENCE) as client:
         last = _last(file, output)
-        if last is not None and last.room not in rooms:
+        if last is not None and rooms and last.room not in rooms:
             raise NoExport(f"{output} ends with a message of {last.room}: name that room, too, or another file")
-        _write(client, rooms, last.id if last else None, file)
+        _export(client, rooms, last, file)
+
+
+def _export(client: Client, rooms: tuple[str, ...], last: Message | None, file: BinaryIO) -> None:
+    """Writes the rooms, or all where none is named, from behind `last`. Raises `NoExport` at the end where one of
+    them does not exist."""
+    there, end = _rooms_and_end(client, last)
+    wanted = [*dict.fromkeys(rooms)] or there
+    known = {*there, *([last.room] if last else [])}  # all that a room had may be trimmed since
+    missing = [room for room in wanted if room not in known]
+    write(file, messages(client, [room for room in wanted if room in known], last.id if last else None, end))
+    if missing:
+        raise NoExport(" ".join(_no_room(room, there) for room in missing))
+
+
+def _rooms_and_end(client: Client, last: Message | None) -> tuple[list[str], str]:
+    """The rooms there are, and a position up to which there are no others."""
+    named = [last.room] if last else [room.room for room in client.rooms()]
+    if not named:
+        return [], ""
+    end = client.history(named[0], replay="none").position
+    return [room.room for room in client.rooms()], end
+
+
+def _no_room(room: str, there: list[str]) -> str:
+    near = difflib.get_close_matches(room, there, 1)
+    hint = "--all exports every room" if room == "*" else f"did you mean {near[0]}?" if near else ""
+    return f"there is no room {room}" + (f": {hint}" if hint else "")
 
 
 @contextmanager
@@ -88,21 +119,13 @@ def _last(file: BinaryIO, path: Path) -> Message | None:
     return last
 
 
-def _write(client: Client, rooms: tuple[str, ...], after: str | None, file: BinaryIO) -> None:
+def write(file: BinaryIO, found: Iterator[Message]) -> None:
+    """Each as a line, with a word about how far it came."""
     progress = Progress("messages exported")
-    count = 0
     try:
-        while True:
-            page = client.history(*rooms, after=after, limit=_PAGE)
-            if page.gap:
-                progress.done()
-                formatting.say(formatting.gap(page.gap))
-            file.write(b"".join([message.json.encode() + b"\n" for message in page.messages]))
-            file.flush()
-            count += len(page.messages)
+        for count, message in enumerate(found, 1):
+            file.write(message.json.encode() + b"\n")
             progress.show(count)
-            if len(page.messages) < _PAGE:
-                return
-            after = page.position
+        file.flush()
     finally:
         progress.done()

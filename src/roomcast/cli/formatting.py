@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import unicodedata
@@ -10,11 +9,13 @@ import zlib
 from datetime import datetime
 
 import click
+import msgspec
 
 from roomcast.client import Gap, Message
 
 _DANGEROUS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """What moves a cursor, sets a title, ends a line or turns the direction of what stands behind it."""
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _COLORS = ("green", "cyan", "magenta", "blue", "yellow", "bright_red")
 """Of users: each always has the same one."""
@@ -63,11 +64,11 @@ def line(message: Message) -> str:
 
 
 def _data(written: str) -> str | None:
-    """The message's data as JSON, also where it is null; None where it has none."""
-    fields = json.loads(written)
+    """The message's data as it was written, also where it is null; None where it has none."""
+    fields = _fields.decode(written)
     if "data" not in fields:
         return None
-    return printable(json.dumps(fields["data"], ensure_ascii=False, separators=(", ", ": ")))
+    return printable(msgspec.json.format(bytes(fields["data"]).decode(), indent=0))
 
 
 def local(time: datetime) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from roomcast.model.errors import RoomcastError
 
 MAX_LINE = 8 * 1024 * 1024
-"""Bytes: far more than a message may have, so that an endless line does not fill the memory."""
+"""Bytes that are kept of a line: far more than a message may have. An endless one must not fill the memory."""
 _PIECE = 64 * 1024
 
 
@@ -19,23 +20,29 @@ class BadLine(RoomcastError):
     kind = "bad-line"
 
 
-def lines(descriptor: int) -> Iterator[bytes | None]:
-    """Each line without its end, and None wherever the next one is not there yet. Raises `BadLine`."""
-    rest = bytearray()
-    number = 1
+class Read(NamedTuple):
+    """A line without its end."""
+
+    content: bytes
+    """Its first `MAX_LINE` bytes."""
+    size: int
+    """Bytes that it has."""
+
+
+def lines(descriptor: int) -> Iterator[Read | None]:
+    """Each line, and None wherever the next one is not there yet."""
+    rest, size = bytearray(), 0
     while True:
         if not select.select([descriptor], [], [], 0)[0]:
             yield None
         data = os.read(descriptor, _PIECE)
         first, *more = data.split(b"\n")
-        rest += first
+        rest += first[: MAX_LINE - len(rest)]
+        size += len(first)
         for line in more:
-            yield bytes(rest)
-            rest = bytearray(line)
-        number += len(more)
-        if len(rest) > MAX_LINE:
-            raise BadLine(f"line {number} has more than {MAX_LINE:,} bytes")
+            yield Read(bytes(rest), size)
+            rest, size = bytearray(line), len(line)
         if not data:
             break
     if rest:
-        yield bytes(rest)
+        yield Read(bytes(rest), size)

@@ -135,6 +135,7 @@ def _take_signals() -> None:
 @click.option("--rooms", default=8, show_default=True, type=click.IntRange(1, 1_000), help="Its own, new ones.")
 @given.option
 @click.option("--seed", type=int, help="Repeat the choices of an earlier attack; they are taken at random.")
+@click.option("--yes", is_flag=True, help="Go on where messages of others may be trimmed by it.")
 def torture(
     url: str,
     minutes: float,
@@ -143,20 +144,23 @@ def torture(
     rooms: int,
     headers: dict[str, str],
     seed: int | None,
+    yes: bool,
 ) -> None:
     """Attack the server at URL from outside, and see whether a promise breaks.
 
-    Publishes, follows, cuts its own connections and resumes, in rooms of its own; what it publishes takes its
-    place in the log's retention. Restart the server meanwhile, or kill it: it must lose nothing. Ctrl-C ends the
-    attack early, and a second one the wait for the verdict.
+    Publishes, follows, cuts its own connections and resumes, in rooms of its own, which it removes afterwards
+    where the server lets it. What it publishes takes its place in the log's retention: where that would trim
+    messages of others, it does nothing without --yes. Restart the server meanwhile, or kill it: it must lose
+    nothing. Ctrl-C ends the attack early, and a second one the wait for the verdict.
 
     Exits with 1 where something acknowledged was lost, doubled or reordered, or a gap was told wrongly; with 2
-    where there is no such server."""
+    where there is no such server, or no room for the attack in its log."""
     from roomcast.torture import show
     from roomcast.torture.attack import Attack, Plan
     from roomcast.torture.target import Target, Unusable
 
-    plan = Plan(60 * minutes, followers, publishers, rooms, **({} if seed is None else {"seed": seed}))
+    chosen = {} if seed is None else {"seed": seed}
+    plan = Plan(60 * minutes, followers, publishers, rooms, overrun=yes, **chosen)
     table = show.Table()
     try:
         attack = Attack(Target.parse(url, tuple(headers.items())), plan)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import os
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,11 +11,13 @@ from typing import Any
 import click
 
 from roomcast.cli import formatting
-from roomcast.cli.batches import PATIENCE, Line, Sender, parsed, said
+from roomcast.cli.batches import PATIENCE, Line, Sender, Unstopped
 from roomcast.cli.command import Command, Server, to_server
 from roomcast.cli.completing import room_names
-from roomcast.cli.lines import BadLine, lines
+from roomcast.cli.lines import Read, lines
+from roomcast.cli.objects import parsed, raw
 from roomcast.cli.progress import Progress
+from roomcast.cli.texts import Texts
 
 
 def _json(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
@@ -22,7 +25,7 @@ def _json(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
     if value is None:
         return ()
     try:
-        return (json.loads(value),)
+        return (raw(value),)
     except (ValueError, RecursionError) as error:
         raise click.BadParameter(f"this is not JSON: {error}") from None
 
@@ -49,14 +52,18 @@ def command(
     """Publish a message to a room, or each line of the input.
 
     Prints the id of a single message. Lines go in batches, each as large as what is there: `tail -f log | roomcast
-    publish logs` is prompt, and a long file is quick. Empty lines are left out. Where a line is refused, those
-    before it are stored, and those after it are not. With --ndjson a line's fields go before the options."""
+    publish logs` is prompt, and a long file is quick. Empty lines are left out. Bytes that are no UTF-8 are
+    replaced, and a line that is too long is cut and marked; both are counted on stderr.
+
+    A pipe is read to its end, whatever happens, so that `make | roomcast publish builds` never ends the build;
+    what could not be stored is said, and the status is 1. Of a file, and with --ndjson, nothing is stored behind
+    a line that is refused, so that it can be gone on with. With --ndjson a line's fields go before the options."""
     given = {"room": room, "user": user, "type": type}
     common = {name: value for name, value in given.items() if value is not None}
     if text is None and not data:
         if key is not None:
             raise click.UsageError("--key is for a single message: give its TEXT")
-        _publish_lines(server, _objects(common) if ndjson else _texts(common))
+        (_publish_objects if ndjson else _publish_texts)(server, common)
         return
     if ndjson:
         raise click.UsageError("--ndjson reads the standard input: leave TEXT and --data out")
@@ -65,37 +72,53 @@ def command(
         click.echo(client.publish(**common, text=text, idempotency_key=key, **more).id)
 
 
-def _texts(common: dict[str, Any]) -> Callable[[int, bytes], dict[str, Any]]:
-    def read(number: int, line: bytes) -> dict[str, Any]:
+def _publish_texts(server: Server, common: dict[str, str]) -> None:
+    descriptor = _input()
+    texts = Texts(common)
+    with server.client(PATIENCE) as client, server.client(0) as impatient:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            sender = Sender(client, up_to_the_bad_line=True, shorten=texts.shorten)
+        else:
+            sender = Unstopped(client, impatient, formatting.say, texts.shorten)
         try:
-            return {**common, "text": line.decode()}
-        except UnicodeDecodeError as error:
-            raise BadLine(f"line {number} is not UTF-8: {error.reason} at byte {error.start + 1}") from None
-
-    return read
-
-
-def _objects(common: dict[str, Any]) -> Callable[[int, bytes], dict[str, Any]]:
-    return lambda number, line: {**common, **parsed(number, line)}
+            sender.send_all(_numbered(descriptor, texts.line), Progress("messages stored", descriptor))
+        finally:
+            if changed := texts.said():
+                formatting.say(changed)
+    if lost := sender.lost:
+        raise sender.stopped(f"{lost:,} message{' is' if lost == 1 else 's are'} not stored, or not for certain")
+    _say_in_terminal(sender)
 
 
-def _publish_lines(server: Server, read: Callable[[int, bytes], dict[str, Any]]) -> None:
-    if sys.stdin is None:
-        raise click.UsageError("there is no TEXT, and no standard input")
-    descriptor = sys.stdin.fileno()
+def _publish_objects(server: Server, common: dict[str, str]) -> None:
+    descriptor = _input()
+
+    def line(number: int, read: Read) -> Line:
+        return Line.of(number, {**common, **parsed(number, read)})
+
     with server.client(PATIENCE) as client:
         sender = Sender(client, up_to_the_bad_line=True)
-        sender.send_all(_numbered(descriptor, read), Progress("messages stored", descriptor))
+        sender.send_all(_numbered(descriptor, line), Progress("messages stored", descriptor))
+    _say_in_terminal(sender)
+
+
+def _input() -> int:
+    if sys.stdin is None:
+        raise click.UsageError("there is no TEXT, and no standard input")
+    return sys.stdin.fileno()
+
+
+def _say_in_terminal(sender: Sender) -> None:
     if formatting.in_terminal(err=True):
-        formatting.say(said(sender.stored))
+        formatting.say(sender.said())
 
 
-def _numbered(descriptor: int, read: Callable[[int, bytes], dict[str, Any]]) -> Iterator[Line | None]:
+def _numbered(descriptor: int, line: Callable[[int, Read], Line]) -> Iterator[Line | None]:
     number = 0
-    for line in lines(descriptor):
-        if line is None:
+    for read in lines(descriptor):
+        if read is None:
             yield None
             continue
         number += 1
-        if line := line.removesuffix(b"\r"):
-            yield Line.of(number, read(number, line))
+        if content := read.content.removesuffix(b"\r"):
+            yield line(number, read._replace(content=content, size=read.size - len(read.content) + len(content)))

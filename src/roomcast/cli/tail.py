@@ -13,7 +13,7 @@ import click
 import httpx
 
 from roomcast.cli import formatting
-from roomcast.cli.command import CLOSED_PIPE, Command, Server, to_server
+from roomcast.cli.command import CLOSED_PIPE, Command, Server, advice, to_server
 from roomcast.cli.completing import room_names
 from roomcast.client import Follower, Gap, Message, Pause, Unreachable
 from roomcast.client.errors import bad_tls
@@ -111,7 +111,8 @@ class _Connection:
         if not self._been and (why := bad_tls(pause.error)):
             raise Unreachable(f"the server cannot be reached: {why}")
         if formatting.in_terminal(err=True) or not (self._been or self._pausing):
-            formatting.say(f"{_why(pause)}; next attempt in {pause.seconds:.1f} s")
+            where = "" if self._been else advice(pause.error)
+            formatting.say(f"{_why(pause)}{where}; next attempt in {pause.seconds:.1f} s")
         self._pausing = True
 
 

@@ -10,8 +10,8 @@ Nothing of the server is imported here.
 
 from roomcast.client.awaiting import AsyncClient, AsyncFollower
 from roomcast.client.blocking import Client, Follower
-from roomcast.client.errors import Refused, Unreachable
-from roomcast.client.messages import Gap, Live, Message, Page, Publication, Room
+from roomcast.client.errors import Refused, TooMuch, Unreachable
+from roomcast.client.messages import Gap, Live, Message, Page, Publication, Room, Stored
 from roomcast.client.source import Pause
 
 __all__ = [
@@ -27,5 +27,7 @@ __all__ = [
     "Publication",
     "Refused",
     "Room",
+    "Stored",
+    "TooMuch",
     "Unreachable",
 ]

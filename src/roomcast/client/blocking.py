@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import httpx
 
-from roomcast.client import messages, request
-from roomcast.client.call import AGAIN_ON, Call
+from roomcast.client import address, body, messages, request
+from roomcast.client.body import MAX_ANSWER
+from roomcast.client.call import AGAIN_ON, Answer, Call
 from roomcast.client.decode import Event
 from roomcast.client.driver import OnOpen, OnPause
 from roomcast.client.http import Ask, Auth, Given, Headers, Http, Options, Proxy
-from roomcast.client.messages import Gap, Live, Message, Page, Publication, Room
+from roomcast.client.messages import Gap, Live, Message, Page, Publication, Room, Stored
+from roomcast.client.options import BlockingOptions
 from roomcast.client.request import UNSET, Replay, Since
 from roomcast.client.source import Source
 from roomcast.client.sse import EventSource
@@ -57,8 +60,11 @@ class Client:
     `headers`, `auth` (a bearer token, a user and a password, or what httpx takes) and `proxy` may be functions,
     called for each request. `heartbeat` is the server's, in seconds: a stream that says nothing for 2.5 of them
     is dead; by default it is 15, until a server turns out to be slower. `patience`: seconds in which a request is
-    tried again where the server is away. `max_delay`: seconds between two connections of a stream at most. `more`
-    goes to httpx's client, such as `verify`.
+    tried again where the server is away. `max_delay`: seconds between two connections of a stream at most.
+    `max_answer`: bytes that an answer may have (64 MiB); more raises `TooMuch`. `more` goes to httpx's client,
+    such as `verify`.
+
+    Raises `ValueError` where `url` is no server's address, and `TypeError` where an option is none.
 
     Requests raise the server's own errors (`roomcast.model.errors`: `Invalid`, `TooLarge`, `KeyReused`, …),
     `Unreachable` where there was no answer in time, and `Refused` where it is none of roomcast's."""
@@ -73,13 +79,15 @@ class Client:
         heartbeat: float | None = None,
         patience: float = 30.0,
         max_delay: float = 60.0,
-        **more: Any,
+        max_answer: int = MAX_ANSWER,
+        **more: Unpack[BlockingOptions],
     ) -> None:
-        self.url = url.rstrip("/")
-        self._http = Http(Options(headers, auth, proxy, more))
+        self.url = address.server(url)
+        self._http = Http(Options(headers, auth, proxy, more, _OPTIONS))
         self._heartbeat = heartbeat
         self._patience = patience
         self._max_delay = max_delay
+        self._max_answer = max_answer
 
     def follow(
         self,
@@ -116,14 +124,18 @@ class Client:
         idempotency_key: str | None = None,
     ) -> Message:
         """Stores a message durably, once, however often it must be tried. `data` is anything that JSON can say."""
-        body = request.publication(room, text=text, data=data, type=type, user=user)
-        return messages.messages(self._ask(request.publish(self.url, body, idempotency_key)))[0]
+        message = request.publication(room, text=text, data=data, type=type, user=user)
+        return messages.messages((self._ask(request.publish(self.url, message, idempotency_key))).body)[0]
 
     def publish_batch(
         self, publications: Iterable[Publication | Mapping[str, Any]], *, idempotency_key: str | None = None
-    ) -> list[Message]:
-        """Stores 1 to 1,000 messages, all or none, with consecutive ids."""
-        return messages.messages(self._ask(request.publish(self.url, [*publications], idempotency_key)))
+    ) -> Stored:
+        """Stores 1 to 1,000 messages, all or none, with consecutive ids. The list's `known` says whether they had
+        been stored before, under the same `idempotency_key`."""
+        answer = self._ask(request.publish(self.url, [*publications], idempotency_key))
+        stored = Stored(messages.messages(answer.body))
+        stored.known = answer.known
+        return stored
 
     def history(
         self,
@@ -136,15 +148,23 @@ class Client:
     ) -> Page:
         """A page of at most `limit` (100) messages, of which a page has at most 1,000."""
         ask = request.history(self.url, rooms, after=after, before=before, since=since, replay=replay, limit=limit)
-        return messages.page(self._ask(ask))
+        return messages.page((self._ask(ask)).body)
 
     def message(self, id: str) -> Message:
         """One message. Raises `NotFound`, `Gone`."""
-        return messages.messages(self._ask(request.message(self.url, id)))[0]
+        return messages.messages((self._ask(request.message(self.url, id))).body)[0]
 
     def rooms(self) -> list[Room]:
         """Those that have messages or followers."""
-        return messages.rooms(self._ask(request.rooms(self.url)))
+        found: list[Room] = []
+        left, page = self._max_answer, ""
+        while True:
+            answer = self._ask(dataclasses.replace(request.rooms(self.url, page), most=left))
+            found += messages.rooms(answer.body)
+            left -= len(answer.body)
+            if not answer.next or answer.next == page:
+                return found
+            page = answer.next
 
     def close(self) -> None:
         """Ends every stream, and requests with `RuntimeError`, in whatever threads they wait: at once, but for
@@ -159,19 +179,23 @@ class Client:
     ) -> None:
         self.close()
 
-    def _ask(self, ask: Ask) -> bytes:
-        call = Call(ask, self._patience)
+    def _ask(self, ask: Ask) -> Answer:
+        call = Call(ask, self._patience, self._max_answer)
         while True:
             try:
                 response = self._http.send(ask)
                 try:
-                    body = response.read()
+                    said = body.read(response, call.bound(response))
                 finally:
                     response.close()
             except httpx.TransportError as error:
                 pause = call.failed(error)
             else:
-                if (wanted := call.answered(response)) is None:
-                    return body
-                pause = wanted
+                answer = call.answered(response, said)
+                if isinstance(answer, Answer):
+                    return answer
+                pause = answer
             self._http.closing.wait(pause)
+
+
+_OPTIONS = ("url", *(Client.__init__.__kwdefaults__ or ()))

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import random
 import time
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import httpx
 
-from roomcast.client.errors import Unreachable, bad_tls, refusal, retry_after, shown
+from roomcast.client.body import Body
+from roomcast.client.errors import MAX_EXPLANATION, Unreachable, bad_tls, refusal, retry_after, shown
 from roomcast.client.http import Ask
 from roomcast.client.source import is_final
 
@@ -21,11 +24,22 @@ _FIRST, _LONGEST = 0.1, 5.0
 """Seconds between two attempts: doubled each time."""
 
 
+class Answer(NamedTuple):
+    """What a request was answered with."""
+
+    body: bytes
+    known: bool = False
+    """The server had stored this request's messages before this call began."""
+    next: str | None = None
+    """The query of the page that follows."""
+
+
 class Call:
     """One request and its attempts."""
 
-    def __init__(self, ask: Ask, patience: float) -> None:
+    def __init__(self, ask: Ask, patience: float, max_answer: int) -> None:
         self.ask = ask
+        self._most = max_answer if ask.most is None else ask.most
         self._until = time.monotonic() + patience
         self._attempts = 0
 
@@ -36,13 +50,21 @@ class Call:
         if why := bad_tls(error):
             raise Unreachable(f"{shown(self.ask.url)} cannot be reached: {why}")
         said = str(error) or type(error).__name__
-        return self._again(Unreachable(f"{shown(self.ask.url)} cannot be reached: {said}"), 0)
+        unreachable = Unreachable(f"{shown(self.ask.url)} cannot be reached: {said}")
+        unreachable.__cause__ = error
+        return self._again(unreachable, 0)
 
-    def answered(self, response: httpx.Response) -> float | None:
-        """None where this is the answer, else seconds until the next attempt. Raises what is wrong."""
+    def bound(self, response: httpx.Response) -> int:
+        """Bytes that are read of this response at most."""
+        return self._most if response.is_success else MAX_EXPLANATION
+
+    def answered(self, response: httpx.Response, body: Body) -> Answer | float:
+        """The answer, or seconds until the next attempt. Raises what is wrong."""
         if response.is_success:
-            return None
-        error = refusal(response, response.content)
+            # Behind a lost answer, 200 means this call's own first attempt as well.
+            known = response.status_code == 200 and not self._attempts
+            return Answer(body.whole(), known, _next(response))
+        error = refusal(response, body.content)
         if response.status_code not in AGAIN_ON:
             raise error
         return self._again(error, retry_after(response))
@@ -54,3 +76,9 @@ class Call:
         if time.monotonic() + pause > self._until:
             raise error
         return pause
+
+
+def _next(response: httpx.Response) -> str | None:
+    """Of where the next page is only the query is taken: the client's headers go to no other server."""
+    url = response.links.get("next", {}).get("url")
+    return urlsplit(url).query if url else None

@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 import httpx
 
+from roomcast.client import body
 from roomcast.client.decode import Comment, Event
 from roomcast.client.errors import MAX_EXPLANATION, Busy, Closed
 from roomcast.client.http import Ask, AsyncHttp, Http, shut_down
@@ -101,7 +102,7 @@ class Driver(_Driver):
                     if response.status_code == 204:
                         return
                     if not self.source.accepts(response):
-                        self.source.refuse(response, _beginning(response))
+                        self.source.refuse(response, body.read(response, MAX_EXPLANATION).content)
                     self._opened(response)
                     for data in response.iter_bytes():
                         for item in self.source.feed(data):
@@ -153,7 +154,7 @@ class AsyncDriver(_Driver):
                     if response.status_code == 204:
                         return
                     if not self.source.accepts(response):
-                        self.source.refuse(response, await _abeginning(response))
+                        self.source.refuse(response, (await body.aread(response, MAX_EXPLANATION)).content)
                     self._opened(response)
                     async for data in response.aiter_bytes():
                         for item in self.source.feed(data):
@@ -171,21 +172,3 @@ class AsyncDriver(_Driver):
             if seconds := self._ended(error):
                 with anyio.move_on_after(seconds):
                     await self._awake.wait()
-
-
-def _beginning(response: httpx.Response) -> bytes:
-    body = b""
-    for data in response.iter_bytes():
-        body += data
-        if len(body) > MAX_EXPLANATION:
-            break
-    return body
-
-
-async def _abeginning(response: httpx.Response) -> bytes:
-    body = b""
-    async for data in response.aiter_bytes():
-        body += data
-        if len(body) > MAX_EXPLANATION:
-            break
-    return body

@@ -54,6 +54,12 @@ class Refused(RoomcastError):
         """The answer's status; 0 where there is none, as for a redirection that leads nowhere."""
 
 
+class TooMuch(Refused):
+    """The answer is longer than the client takes."""
+
+    kind = "too-much"
+
+
 class Closed(RuntimeError):
     """The client was closed, before or meanwhile."""
 
@@ -77,7 +83,7 @@ def refusal(response: httpx.Response, body: bytes) -> RoomcastError:
     kind = _KINDS.get(str(problem.get("type")).removeprefix(_TYPE))
     detail = problem.get("detail")
     if kind and isinstance(detail, str):
-        return kind(detail, [*_faults(problem.get("errors"))])
+        return kind(_unescaped(detail), [*_faults(problem.get("errors"))])
     said = f": {detail}" if isinstance(detail, str) else ""
     content = content_type(response) or "no content type"
     answered = f"{response.status_code} {response.reason_phrase} ({content})"
@@ -124,6 +130,12 @@ def _problem(response: httpx.Response, body: bytes) -> dict[str, Any]:
 
 def _faults(listed: Any) -> list[Fault]:
     try:
-        return [Fault(str(one["pointer"]), str(one["detail"])) for one in listed]
+        return [Fault(str(one["pointer"]), _unescaped(str(one["detail"]))) for one in listed]
     except (KeyError, TypeError):
         return []
+
+
+def _unescaped(detail: str) -> str:
+    """Without the advice for those who write a URL by hand: the client encodes it, and a %2B would be taken as it
+    is."""
+    return detail.replace(" (with + written as %2B)", " or 2026-11-22T08:27:00+02:00")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import inspect
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -15,7 +15,10 @@ from weakref import WeakSet
 import httpx
 from anyio.lowlevel import current_token
 
+from roomcast.client.body import check_encoding
 from roomcast.client.errors import Closed, Refused, shown
+from roomcast.client.options import check_names
+from roomcast.client.proxies import AsyncRouted, Routed
 
 T = TypeVar("T")
 Given: TypeAlias = T | Callable[[], T]
@@ -32,6 +35,8 @@ Extra = Sequence[tuple[str, str | bytes]]
 Trace = Callable[[str, dict[str, Any]], Any]
 
 CONNECT_SECONDS = 10.0
+_OF_TRANSPORT = ("verify", "cert", "trust_env", "http1", "http2", "limits")
+"""Options that httpx's transport takes, which its client gives to its own."""
 _CONNECTED = ("connect_tcp.complete", "connect_unix_socket.complete", "start_tls.complete")
 
 
@@ -54,6 +59,8 @@ class Ask:
     headers: list[tuple[str, str | bytes]] = field(default_factory=list)
     read_timeout: float | None = None
     """Seconds without a byte after which the connection is dead; None: never."""
+    most: int | None = None
+    """Bytes that its answer may have; None: as many as the client takes of any."""
 
 
 @dataclass(frozen=True)
@@ -66,28 +73,47 @@ class Options:
     more: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of httpx's client, such as `verify` or `transport`."""
 
-    def __post_init__(self) -> None:
-        if "timeout" in self.more:  # httpx's own would have no effect: each request has one that fits it
-            raise TypeError(
-                "there is no timeout for all: heartbeat, patience and read_timeout say what is too long"
-            )
+    own: Iterable[str] = ()
+    """Names that the caller takes itself: near misses of these are hinted at."""
 
-    def for_httpx(self, proxy: Proxy, hook: Callable[..., Any], for_streams: bool) -> dict[str, Any]:
+    def __post_init__(self) -> None:
+        check_names(self.more, self.own)
+
+    def blocking(self, proxy: Proxy, for_streams: bool) -> httpx.Client:
+        """A client for requests, or for streams, through this proxy."""
+        given = self._for_httpx(check_response, for_streams)
+        if self._reads_environment(proxy):
+            own = self._for_transport(given)
+            given["transport"] = Routed(lambda proxy: httpx.HTTPTransport(proxy=proxy, **own))
+        return httpx.Client(proxy=proxy, **given)
+
+    def awaiting(self, proxy: Proxy, for_streams: bool) -> httpx.AsyncClient:
+        """`blocking` for an event loop."""
+        given = self._for_httpx(_check_response, for_streams)
+        if self._reads_environment(proxy):
+            own = self._for_transport(given)
+            given["transport"] = AsyncRouted(lambda proxy: httpx.AsyncHTTPTransport(proxy=proxy, **own))
+        return httpx.AsyncClient(proxy=proxy, **given)
+
+    def _for_httpx(self, hook: Callable[..., Any], for_streams: bool) -> dict[str, Any]:
         """The arguments of an httpx client. Streams may be many, so its connections are not counted; and none has
         a connection that another request had: of a new one alone httpcore tells, so that it can be hung up."""
         limits = self.more.get("limits", httpx.Limits(max_connections=None, max_keepalive_connections=20))
         if for_streams:
             limits = httpx.Limits(max_connections=limits.max_connections, max_keepalive_connections=0)
+        hooks = self.more.get("event_hooks", {})
         return {
             "follow_redirects": True,
             **self.more,
-            **({} if proxy is None else {"proxy": proxy}),
             "limits": limits,
-            "event_hooks": {
-                **(hooks := self.more.get("event_hooks", {})),
-                "response": [*hooks.get("response", ()), hook],
-            },
+            "event_hooks": {**hooks, "response": [*hooks.get("response", ()), hook]},
         }
+
+    def _reads_environment(self, proxy: Proxy) -> bool:
+        return proxy is None and self.more.get("transport") is None and bool(self.more.get("trust_env", True))
+
+    def _for_transport(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: given[name] for name in _OF_TRANSPORT if name in given}
 
 
 class Http:
@@ -118,7 +144,7 @@ class Http:
             if self.closing.is_set():
                 raise Closed
             if kind not in self._clients:
-                self._clients[kind] = httpx.Client(**options.for_httpx(proxy, check_location, kind[1]))
+                self._clients[kind] = options.blocking(proxy, kind[1])
             client = self._clients[kind]
 
         def trace(name: str, info: dict[str, Any]) -> None:
@@ -188,7 +214,7 @@ class AsyncHttp:
         if self.closing:
             raise Closed
         if kind not in self._clients:
-            self._clients[kind] = httpx.AsyncClient(**options.for_httpx(proxy, _check_location, kind[1]))
+            self._clients[kind] = options.awaiting(proxy, kind[1])
         client = self._clients[kind]
 
         async def trace(name: str, info: dict[str, Any]) -> None:
@@ -224,24 +250,35 @@ def shut_down(network: Any) -> None:
         socket.socket.shutdown(network.get_extra_info("socket"), socket.SHUT_RDWR)
 
 
+def check_response(response: httpx.Response) -> None:
+    """Before httpx reads any of an answer's body. Raises `Refused`."""
+    check_encoding(response)
+    if response.has_redirect_location:
+        check_location(response)
+        response.stream.close()  # type: ignore[union-attr]
+        response.stream = httpx.ByteStream(b"")
+
+
+async def _check_response(response: httpx.Response) -> None:
+    check_encoding(response)
+    if response.has_redirect_location:
+        check_location(response)
+        await response.stream.aclose()  # type: ignore[union-attr]
+        response.stream = httpx.ByteStream(b"")
+
+
 def check_location(response: httpx.Response) -> None:
     """httpx follows an empty `Location` to where it is, and gives a bad one the class of a cut connection."""
-    if response.has_redirect_location:
-        location = response.headers["location"].strip()
-        try:
-            url = httpx.URL(location)
-            leads = bool(url.host) if url.scheme in ("http", "https") else bool(location and not url.scheme)
-        except (httpx.InvalidURL, ValueError):
-            leads = False
-        if not leads:
-            status = response.status_code
-            raise Refused(
-                f"{shown(response.url)} answered {status} and leads to {location[:200]!r}: nowhere", status
-            )
-
-
-async def _check_location(response: httpx.Response) -> None:
-    check_location(response)
+    location = response.headers["location"].strip()
+    try:
+        url = httpx.URL(location)
+        host = bool(url.host) and (url.port or 1) in range(1, 65536)
+        leads = host if url.scheme in ("http", "https") else bool(location and not url.scheme)
+    except (httpx.InvalidURL, ValueError):
+        leads = False
+    if not leads:
+        status = response.status_code
+        raise Refused(f"{shown(response.url)} answered {status} and leads to {location[:200]!r}: nowhere", status)
 
 
 def _now(value: Any) -> Any:
@@ -267,9 +304,8 @@ def _built(
     trace: Trace,
 ) -> httpx.Request:
     """The caller's headers win over ours."""
-    merged: dict[str, tuple[str, str | bytes]] = {
-        name.lower(): (name, value) for name, value in (*extra, *ask.headers)
-    }
+    ours = (("Accept-Encoding", "identity"), *extra, *ask.headers)
+    merged: dict[str, tuple[str, str | bytes]] = {name.lower(): (name, value) for name, value in ours}
     merged |= {name.lower(): (name, value) for name, value in (headers or {}).items()}
     if isinstance(auth, str):
         merged["authorization"] = ("Authorization", f"Bearer {auth}")

@@ -39,6 +39,13 @@ class Message(Struct, frozen=True):
     """All of it as the server sent it: one line."""
 
 
+class Stored(list[Message]):
+    """The messages of a batch, as they are stored."""
+
+    known = False
+    """An earlier request with the same idempotency key had stored them."""
+
+
 class Gap(Struct, frozen=True):
     """Messages that may be lost: they came after `after` and before `resumes_at`."""
 
@@ -50,7 +57,7 @@ class Gap(Struct, frozen=True):
     lost_at_most: int | None
     """None where it cannot be known."""
     reason: str
-    """`trimmed`, `epoch`, `future` or `malformed`."""
+    """`trimmed`, `deleted`, `epoch`, `future` or `malformed`."""
     id: str = ""
     """The position just before `resumes_at`."""
 

@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from msgspec import Raw
+
 from roomcast.client.http import Ask
 from roomcast.model.errors import Fault, Invalid
 
@@ -23,6 +25,10 @@ _HEARTBEAT = 15.0
 """Seconds: the server's, unless it is told otherwise."""
 _SILENCE = 2.5
 """Heartbeats that may fail to come before a stream is dead: one is late with every hiccup of a network."""
+
+
+_ANSWERED, _MORE = 8, 64 * 1024
+"""A message of 23 bytes comes back with its id, user and time as one of some 120."""
 
 
 class Unset:
@@ -42,7 +48,8 @@ def publish(base: str, body: Mapping[str, Any] | Sequence[Mapping[str, Any]], ke
         ("Content-Type", "application/json"),
         ("Idempotency-Key", secrets.token_hex(16) if key is None else key),
     ]
-    return Ask("POST", f"{base}/messages", _encoded(body), headers, READ_SECONDS)
+    written = encoded(body)
+    return Ask("POST", f"{base}/messages", written, headers, READ_SECONDS, len(written) * _ANSWERED + _MORE)
 
 
 def publication(room: str, **fields: Any) -> dict[str, Any]:
@@ -71,9 +78,9 @@ def message(base: str, id: str) -> Ask:
     return _json(f"{base}/messages/{quote(id, safe='')}")
 
 
-def rooms(base: str) -> Ask:
-    """The rooms there are."""
-    return _json(f"{base}/rooms")
+def rooms(base: str, page: str = "") -> Ask:
+    """The rooms there are; `page` is the query of a further page."""
+    return _json(f"{base}/rooms" + (f"?{page}" if page else ""))
 
 
 def _json(url: str) -> Ask:
@@ -100,10 +107,24 @@ def _written(value: Any) -> str:
     return str(value)
 
 
-def _encoded(body: Any) -> bytes:
-    """Not msgspec's encoder: it turns NaN into null, and what JSON lacks must be refused, not changed."""
+def encoded(body: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> bytes:
+    """One message, or several, as JSON. Raises `Invalid`."""
+    if isinstance(body, Mapping):
+        return _object(body)
+    return b"[" + b",".join([_object(one) if isinstance(one, Mapping) else _json_of(one) for one in body]) + b"]"
+
+
+def _object(fields: Mapping[str, Any]) -> bytes:
+    return b"{" + b",".join([_json_of(str(n)) + b":" + _json_of(value) for n, value in fields.items()]) + b"}"
+
+
+def _json_of(value: Any) -> bytes:
+    """Not by msgspec's encoder: it turns NaN into null, and what JSON lacks must be refused, not changed. A `Raw`
+    is JSON already, and goes as it is written."""
+    if isinstance(value, Raw):
+        return bytes(value)
     try:
-        return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError) as error:
         detail = f"is not what JSON can say: {error}"
         raise Invalid(f"the message {detail}", [Fault("", detail)]) from None

@@ -22,6 +22,9 @@ _LEAST = 0.1
 """Seconds that the first pause after an error is spread over at least, where the server wants none."""
 _MOST = 60.0
 """Seconds that a pause is spread over at most."""
+_FLOOR, _CALLERS_FLOOR = 0.1, 0.01
+"""Seconds that every pause lasts at least, and where the caller's `max_delay` is less. A server that says
+`retry: 0` and ends each stream must not keep a core busy, ours or its own."""
 _MOST_DOUBLINGS = 20
 _LONGEST_SILENCE = 600.0
 """Seconds that are learned at most: a connection that is dead is not waited for any longer."""
@@ -70,7 +73,6 @@ class Source:
         """Those that every connection has; the id as UTF-8, which is more than HTTP's text may hold."""
         headers: list[tuple[str, str | bytes]] = [
             ("Accept", "text/event-stream"),
-            ("Accept-Encoding", "identity"),  # what compresses holds back
             ("Cache-Control", "no-cache"),
         ]
         if id := self.last_event_id.encode().strip(b" \t"):
@@ -118,11 +120,14 @@ class Source:
             wanted, error = max(wanted, error.seconds), error.error
         if error is None:
             self._failures = 0
-            return Pause(min(wanted, self._max_delay), None, 0)
+            return Pause(self._bounded(wanted), None, 0)
         spread = max(self.retry, _LEAST) * 2 ** min(self._failures, _MOST_DOUBLINGS)
         self._failures += 1
         seconds = wanted + random.random() * min(spread, _MOST)
-        return Pause(min(seconds, self._max_delay), error, self._failures)
+        return Pause(self._bounded(seconds), error, self._failures)
+
+    def _bounded(self, seconds: float) -> float:
+        return max(min(max(seconds, _FLOOR), self._max_delay), _CALLERS_FLOOR)
 
 
 def is_final(error: Exception) -> bool:

@@ -12,20 +12,24 @@ ahead.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Generator
+from collections.abc import AsyncGenerator, Collection, Generator, Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Generic, Literal, Self, TypeVar, overload
+from typing import Any, Generic, Literal, Self, TypedDict, TypeVar, Unpack, overload
 
-from roomcast.client.decode import MAX_BLOCK, Comment, Endless, Event
+from roomcast.client import address
+from roomcast.client.decode import Comment, Endless, Event
 from roomcast.client.driver import AsyncDriver, Driver, OnOpen, OnPause
 from roomcast.client.errors import Refused
 from roomcast.client.http import Ask, AsyncGiven, AsyncHttp, Auth, Given, Headers, Http, Options, Proxy
+from roomcast.client.options import AwaitingOptions, BlockingOptions
 from roomcast.client.source import Pause, Source
 
 __all__ = [
+    "AsyncConnectOptions",
     "AsyncEventSource",
     "Comment",
+    "ConnectOptions",
     "Endless",
     "Event",
     "EventSource",
@@ -39,131 +43,97 @@ Item = TypeVar("Item", bound=Event | Comment, covariant=True)
 """What comes: events, and comments where they are asked for."""
 
 
+class _Connect(TypedDict, total=False):
+    method: str
+    """`GET` by default."""
+    body: bytes | str | None
+    last_event_id: str
+    retry: float
+    """Seconds until the server names a pause; 3 by default."""
+    max_delay: float
+    """Seconds that a pause lasts at most; 3,600 by default."""
+    read_timeout: float | None
+    """Seconds of silence after which a connection is dead; None for never, as the standard has it."""
+    max_block: int
+    """Bytes of a line or block; a longer one raises `Endless`. 8 MiB by default."""
+    again_on: Collection[int]
+    """Statuses that are taken for a failed connection, such as 502 and 503; by the standard all are final."""
+    on_open: OnOpen | None
+    """Called with each stream's response; what it raises ends the stream."""
+    on_pause: OnPause | None
+    """Called before each pause; what it raises ends the stream."""
+
+
+class ConnectOptions(_Connect, BlockingOptions, total=False):
+    """What `connect` takes: its own options, and httpx's. `headers`, `auth` (a bearer token, a pair, or what httpx
+    takes) and `proxy` may be functions, called for each connection."""
+
+    headers: Given[Headers | None]
+    auth: Given[Auth]
+    proxy: Given[Proxy]
+
+
+class AsyncConnectOptions(_Connect, AwaitingOptions, total=False):
+    """What `aconnect` takes: as `ConnectOptions`, and the functions may be coroutines."""
+
+    headers: AsyncGiven[Headers | None]
+    auth: AsyncGiven[Auth]
+    proxy: AsyncGiven[Proxy]
+
+
 @overload
 def connect(
-    url: str,
-    *,
-    method: str = "GET",
-    headers: Given[Headers | None] = None,
-    body: bytes | str | None = None,
-    auth: Given[Auth] = None,
-    proxy: Given[Proxy] = None,
-    last_event_id: str = "",
-    retry: float = 3.0,
-    max_delay: float = 3600.0,
-    read_timeout: float | None = None,
-    max_block: int = MAX_BLOCK,
-    again_on: Collection[int] = (),
-    comments: Literal[False] = False,
-    on_open: OnOpen | None = None,
-    on_pause: OnPause | None = None,
-    **more: Any,
+    url: str, *, comments: Literal[False] = False, **options: Unpack[ConnectOptions]
 ) -> EventSource[Event]: ...
 
 
 @overload
-def connect(url: str, *, comments: bool, **options: Any) -> EventSource[Event | Comment]: ...
+def connect(url: str, *, comments: bool, **options: Unpack[ConnectOptions]) -> EventSource[Event | Comment]: ...
 
 
-def connect(
-    url: str,
-    *,
-    method: str = "GET",
-    headers: Given[Headers | None] = None,
-    body: bytes | str | None = None,
-    auth: Given[Auth] = None,
-    proxy: Given[Proxy] = None,
-    last_event_id: str = "",
-    retry: float = 3.0,
-    max_delay: float = 3600.0,
-    read_timeout: float | None = None,
-    max_block: int = MAX_BLOCK,
-    again_on: Collection[int] = (),
-    comments: bool = False,
-    on_open: OnOpen | None = None,
-    on_pause: OnPause | None = None,
-    **more: Any,
-) -> EventSource[Any]:
-    """Follows an event stream.
+def connect(url: str, *, comments: bool = False, **options: Unpack[ConnectOptions]) -> EventSource[Any]:
+    """Follows an event stream. The options are those of `ConnectOptions`; with `comments` those come as well.
 
-    `headers`, `auth` (a bearer token, a pair, or what httpx takes) and `proxy` may be functions, called for each
-    connection. `retry` is the pause in seconds until the server names one; no pause is longer than `max_delay`.
-    `read_timeout`: seconds of silence after which a connection is dead; None for never, as the standard has it. A
-    line or block of more than `max_block` bytes raises `Endless`. `again_on`: statuses, such as 502 and 503, that
-    are taken for a failed connection; by the standard all are final. `comments`: give those as well. `on_open` is
-    called with each stream's response, `on_pause` before each pause; what they raise ends the stream. `more` goes
-    to httpx's client."""
-    source = Source(
-        last_event_id=last_event_id,
-        retry=retry,
-        max_delay=max_delay,
-        max_block=max_block,
-        again_on=again_on,
-        read_timeout=read_timeout,
-    )
-    ask = Ask(method, url, body.encode() if isinstance(body, str) else body)
-    http = Http(Options(headers, auth, proxy, more))
-    return EventSource(http, ask, source, comments=comments, on_open=on_open, on_pause=on_pause, owner=True)
+    Raises `ValueError` where `url` is no address, and `TypeError` where an option is none. Iterating raises
+    `Refused` where the answer is no event stream, and `Endless`."""
+    http, ask, source, calls = _prepared(url, options)
+    return EventSource(Http(http), ask, source, comments=comments, owner=True, **calls)
 
 
 @overload
 def aconnect(
-    url: str,
-    *,
-    method: str = "GET",
-    headers: AsyncGiven[Headers | None] = None,
-    body: bytes | str | None = None,
-    auth: AsyncGiven[Auth] = None,
-    proxy: AsyncGiven[Proxy] = None,
-    last_event_id: str = "",
-    retry: float = 3.0,
-    max_delay: float = 3600.0,
-    read_timeout: float | None = None,
-    max_block: int = MAX_BLOCK,
-    again_on: Collection[int] = (),
-    comments: Literal[False] = False,
-    on_open: OnOpen | None = None,
-    on_pause: OnPause | None = None,
-    **more: Any,
+    url: str, *, comments: Literal[False] = False, **options: Unpack[AsyncConnectOptions]
 ) -> AsyncEventSource[Event]: ...
 
 
 @overload
-def aconnect(url: str, *, comments: bool, **options: Any) -> AsyncEventSource[Event | Comment]: ...
-
-
 def aconnect(
-    url: str,
-    *,
-    method: str = "GET",
-    headers: AsyncGiven[Headers | None] = None,
-    body: bytes | str | None = None,
-    auth: AsyncGiven[Auth] = None,
-    proxy: AsyncGiven[Proxy] = None,
-    last_event_id: str = "",
-    retry: float = 3.0,
-    max_delay: float = 3600.0,
-    read_timeout: float | None = None,
-    max_block: int = MAX_BLOCK,
-    again_on: Collection[int] = (),
-    comments: bool = False,
-    on_open: OnOpen | None = None,
-    on_pause: OnPause | None = None,
-    **more: Any,
-) -> AsyncEventSource[Any]:
+    url: str, *, comments: bool, **options: Unpack[AsyncConnectOptions]
+) -> AsyncEventSource[Event | Comment]: ...
+
+
+def aconnect(url: str, *, comments: bool = False, **options: Unpack[AsyncConnectOptions]) -> AsyncEventSource[Any]:
     """`connect` for an event loop: `async with`, `async for`. The functions for `headers`, `auth` and `proxy` may
     be coroutines."""
-    source = Source(
-        last_event_id=last_event_id,
-        retry=retry,
-        max_delay=max_delay,
-        max_block=max_block,
-        again_on=again_on,
-        read_timeout=read_timeout,
-    )
-    ask = Ask(method, url, body.encode() if isinstance(body, str) else body)
-    http = AsyncHttp(Options(headers, auth, proxy, more))
-    return AsyncEventSource(http, ask, source, comments=comments, on_open=on_open, on_pause=on_pause, owner=True)
+    http, ask, source, calls = _prepared(url, options)
+    return AsyncEventSource(AsyncHttp(http), ask, source, comments=comments, owner=True, **calls)
+
+
+_OF_SOURCE = ("last_event_id", "retry", "max_delay", "max_block", "again_on", "read_timeout")
+_OF_CALLS = ("on_open", "on_pause")
+_OF_ASK = ("method", "body", "headers", "auth", "proxy")
+_OWN = (*_OF_SOURCE, *_OF_CALLS, *_OF_ASK, "comments")
+
+
+def _prepared(url: str, given: Mapping[str, Any]) -> tuple[Options, Ask, Source, dict[str, Any]]:
+    """The parts that an event source is made of. Raises `ValueError`, `TypeError`."""
+    more = {name: value for name, value in given.items() if name not in _OWN}
+    http = Options(given.get("headers"), given.get("auth"), given.get("proxy"), more, _OWN)
+    body = given.get("body")
+    body = body.encode() if isinstance(body, str) else body
+    ask = Ask(given.get("method", "GET"), address.checked(url), body)
+    source = Source(**{name: given[name] for name in _OF_SOURCE if name in given})
+    return http, ask, source, {name: given[name] for name in _OF_CALLS if name in given}
 
 
 class EventSource(Generic[Item]):

@@ -13,6 +13,7 @@ from roomcast.api.request import Answer, Fields, Request
 from roomcast.delivery.engine import Engine
 from roomcast.log.base import Bounds
 from roomcast.model.errors import LogUnavailable
+from roomcast.model.retention import Retention
 
 ENDINGS = ("client", "slow", "drain", "overload", "error")
 GAPS = ("trimmed", "epoch", "future", "malformed")
@@ -22,7 +23,7 @@ _FIELDS = Fields((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"),
 async def metrics(engine: Engine, request: Request, asked: None) -> Answer:
     """In Prometheus's text format."""
     try:
-        held = list(_held(await engine.log.bounds()))
+        held = list(_held(await engine.log.bounds(), engine.log.retention))
     except LogUnavailable:  # what the process itself counts is of most use just then
         held = []
     counts = [*_counts(engine), *held]
@@ -48,9 +49,11 @@ class _Counts:
         return self._counts
 
 
-def _held(bounds: Bounds) -> Iterable[Metric]:
+def _held(bounds: Bounds, retention: Retention) -> Iterable[Metric]:
     yield _gauge("log_messages", "Messages retained.", bounds.newest - bounds.trimmed)
     yield _gauge("log_bytes", "Bytes retained.", bounds.bytes)
+    yield _gauge("log_messages_limit", "Messages retained at most.", retention.max_messages)
+    yield _gauge("log_bytes_limit", "Bytes retained at most.", retention.max_bytes)
     yield _gauge("log_newest", "The newest message's number.", bounds.newest)
 
 

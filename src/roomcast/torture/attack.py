@@ -13,6 +13,7 @@ from roomcast.torture.follower import Follower
 from roomcast.torture.history import History
 from roomcast.torture.publisher import Publisher
 from roomcast.torture.record import Record
+from roomcast.torture.space import check_space, most_messages, remove_rooms
 from roomcast.torture.target import Target, Unusable
 
 
@@ -30,6 +31,8 @@ class Plan:
     """Seconds between two cuts of a follower, on average."""
     patience: float = 60
     """Seconds that the last message may take to reach everybody, and a publish that is tried again."""
+    overrun: bool = False
+    """Whether messages of others may be trimmed by it."""
     seed: int = field(default_factory=lambda: secrets.randbits(32))
 
 
@@ -73,6 +76,12 @@ class Attack:
         """From the first connection to the verdict. Raises `Unusable` where there is no such server."""
         await self._look()
         self.begun = True
+        try:
+            await self._attack()
+        finally:
+            await remove_rooms(self._target, self._rooms)
+
+    async def _attack(self) -> None:
         until = asyncio.get_running_loop().time() + self.plan.seconds
         sent_at: dict[str, float] = {}
         for publisher in self.publishers:
@@ -99,6 +108,10 @@ class Attack:
         where = f"{self._target.host}:{self._target.port}"
         try:
             self._begin = await self._history_of.position(self._rooms[0])
+            if not self.plan.overrun:
+                await check_space(
+                    self._target, most_messages(self.plan.seconds, self.plan.publishers, self.plan.pause)
+                )
         except ssl.SSLCertVerificationError as error:
             raise Unusable(
                 f"the certificate of {where} is not trusted ({error.verify_message}): name its issuer's file in "

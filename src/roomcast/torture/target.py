@@ -69,10 +69,14 @@ class Target(NamedTuple):
             return Connection(self, *await asyncio.open_connection(self.host, self.port, ssl=context))
 
     async def get(self, path: str, accept: str = "application/json") -> Answer:
+        """`ask`, to read."""
+        return await self.ask("GET", path, accept)
+
+    async def ask(self, method: str, path: str, accept: str = "application/json") -> Answer:
         """Over a connection of its own. Raises `OSError`."""
         connection = await self.connect()
         try:
-            await connection.send("GET", path, {"Accept": accept, "Connection": "close"})
+            await connection.send(method, path, {"Accept": accept, "Connection": "close"})
             return await connection.answer()
         finally:
             connection.cut()

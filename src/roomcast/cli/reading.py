@@ -1,0 +1,70 @@
+"""The history of any number of rooms, in the order of the log.
+
+A request names 64 rooms, and its line has a bound as well. Where there are more, groups of rooms are read side by
+side and merged, up to one position that is taken first: what is published meanwhile belongs to the next export,
+which goes on behind the newest message of this one.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from urllib.parse import quote
+
+from roomcast.cli import formatting
+from roomcast.client import Client, Message, TooMuch
+
+_PAGE = 1000
+_MOST_ROOMS, _MOST_BYTES = 64, 6000
+"""Of one request: what the server takes, and what nginx does (8 KB a line) with something to spare."""
+
+
+def messages(client: Client, rooms: Sequence[str], after: str | None, end: str) -> Iterator[Message]:
+    """All that is retained of these rooms behind the id `after`, up to the id `end`, the oldest first. Gaps are
+    told on stderr."""
+    if not rooms:
+        return iter(())
+    groups = [*grouped(rooms)]
+    page = max(1, _PAGE // len(groups))
+    return heapq.merge(
+        *(_group(client, group, after, seq(end), page) for group in groups), key=lambda one: seq(one.id)
+    )
+
+
+def grouped(rooms: Sequence[str]) -> Iterator[list[str]]:
+    """As many rooms as one request can name."""
+    group: list[str] = []
+    size = 0
+    for room in rooms:
+        written = len(quote(room, safe="")) + len("&room=")
+        if group and (len(group) == _MOST_ROOMS or size + written > _MOST_BYTES):
+            yield group
+            group, size = [], 0
+        group.append(room)
+        size += written
+    yield group
+
+
+def seq(id: str) -> int:
+    """An id's place in the log."""
+    return int(id.rpartition("-")[2])
+
+
+def _group(client: Client, rooms: list[str], after: str | None, end: int, limit: int) -> Iterator[Message]:
+    while True:
+        try:
+            page = client.history(*rooms, after=after, limit=limit)
+        except TooMuch:
+            if limit == 1:
+                raise
+            limit //= 2
+            continue
+        if page.gap:
+            formatting.say(formatting.gap(page.gap))
+        for message in page.messages:
+            if seq(message.id) > end:
+                return
+            yield message
+        after = page.position
+        if not page.messages or seq(after) >= end:
+            return

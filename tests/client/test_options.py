@@ -1,0 +1,117 @@
+"""What is given to a client is checked when it is given: by a type checker, and at the call."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roomcast.client import AsyncClient, Client
+from roomcast.client.sse import aconnect, connect
+from tests.running import PATIENCE
+
+MAKERS: list[Any] = [Client, AsyncClient, connect, aconnect]
+BY_MAKER = pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
+URL = "http://localhost:8080"
+MISSPELT = """
+from roomcast.client import AsyncClient, Client
+from roomcast.client.sse import aconnect, connect
+
+Client("http://h", hearbeat=5)
+AsyncClient("http://h", hearbeat=5)
+Client("http://h", max_dealy="5")
+Client("http://h", patience="5")
+Client("http://h", trust_env="no")
+connect("http://h", read_timout=5)
+connect("http://h", comments=True, read_timout=5)
+aconnect("http://h", retyr=5)
+connect("http://h", retry="5")
+with Client("http://h") as client:
+    client.follow("r", sinse="10m")
+    client.publish("r", txt="x")
+"""
+
+
+@BY_MAKER
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://host:99999",
+        "http://host:0",
+        "http://host:x",
+        "http://:8080",
+        "http://",
+        "host:8080",
+        "localhost",
+        "ftp://host",
+        "http://[::1",
+        "http://ho st",
+        "http://host\n",
+        f"http://{'x' * 70}",
+        "",
+    ],
+)
+def test_what_is_no_address_is_refused_at_once(make: Any, url: str) -> None:
+    with pytest.raises(ValueError, match="write it as http://localhost:8080"):
+        make(url)
+
+
+@pytest.mark.parametrize(
+    "url", [URL, "https://h.example/live/", "http://[::1]:1", "http://bücher.example", "http://u:p@h"]
+)
+@BY_MAKER
+def test_what_is_an_address_is_taken(make: Any, url: str) -> None:
+    assert make(url)
+
+
+@pytest.mark.parametrize("make", MAKERS[:2])
+@pytest.mark.parametrize("url", [f"{URL}/?room=a", f"{URL}#x"])
+def test_the_address_of_a_server_has_no_query(make: Any, url: str) -> None:
+    with pytest.raises(ValueError, match="leave out"):
+        make(url)
+
+
+def test_an_address_that_is_refused_shows_no_password() -> None:
+    with pytest.raises(ValueError, match="no server's address") as raised:
+        Client("http://me:secret@host:99999")
+    assert "secret" not in str(raised.value)
+
+
+@BY_MAKER
+@pytest.mark.parametrize(
+    ("name", "meant"), [("trustenv", "trust_env"), ("verfiy", "verify"), ("max_dealy", "max_delay")]
+)
+def test_a_misspelt_option_is_named_with_what_was_meant(make: Any, name: str, meant: str) -> None:
+    with pytest.raises(TypeError, match=f"{name} is not an option: did you mean {meant}\\?"):
+        make(URL, **{name: 5})
+
+
+def test_a_misspelt_heartbeat_is_named_with_what_was_meant() -> None:
+    with pytest.raises(TypeError, match="hearbeat is not an option: did you mean heartbeat\\?"):
+        Client(URL, hearbeat=5)  # type: ignore[call-arg]
+
+
+@BY_MAKER
+def test_an_option_that_is_like_no_other_is_refused(make: Any) -> None:
+    with pytest.raises(TypeError, match=r"^qwertz is not an option$"):
+        make(URL, qwertz=5)
+
+
+def test_a_type_checker_finds_each_of_them(tmp_path: Path) -> None:
+    program = tmp_path / "misspelt.py"
+    program.write_text(MISSPELT)
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={tmp_path}", str(program)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=6 * PATIENCE,
+    )
+    wrong = {int(line.split(":")[1]) for line in checked.stdout.splitlines() if ": error: " in line}
+    calls = {
+        n for n, line in enumerate(MISSPELT.splitlines(), 1) if '"http://h", ' in line or "    client." in line
+    }
+    assert wrong == calls, checked.stdout
