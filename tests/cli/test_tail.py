@@ -185,7 +185,7 @@ def test_an_output_that_takes_nothing_is_no_accident(server: Running, closed: st
         (
             ["developers", "--since=yesterday"],
             1,
-            "time such as 2026-11-22T06:27:00Z or 2026-11-22T08:27:00+02:00 or a duration",
+            "time such as 2026-11-22T06:27:00Z, or a duration",
         ),
         (["developers", "--header=nonsense"], 2, "NAME:VALUE"),
         (["developers", "--url=localhost:8080"], 2, "http://localhost:8080"),

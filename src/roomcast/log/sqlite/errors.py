@@ -44,7 +44,8 @@ _UNAVAILABLE: dict[type[apsw.Error], str] = {
 
 def unusable(file: str, error: apsw.Error | OSError) -> LogUnusable:
     """Why `file` cannot be opened."""
-    return LogUnusable(_sentence(error).format(file=file, error=str(error).rstrip(".")))
+    said = " ".join(str(error).split()).rstrip(".")  # SQLite's check of a database says it in lines
+    return LogUnusable(_sentence(error).format(file=file, error=said))
 
 
 def unavailable(error: apsw.Error) -> LogUnavailable:
