@@ -11,7 +11,7 @@ from msgspec.structs import fields
 from roomcast.api.openapi import document
 from roomcast.client import Gap, Message, Page, Publication, Room
 
-DOCUMENT: dict[str, Any] = document()
+DOCUMENT: dict[str, Any] = document("", [])
 SCHEMAS = DOCUMENT["components"]["schemas"]
 ROOMS = DOCUMENT["paths"]["/rooms"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
 ROOM = ROOMS["properties"]["rooms"]["items"]

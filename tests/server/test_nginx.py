@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import socket
-import subprocess
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -16,95 +15,53 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.conftest import Serve, require
 from tests.observer import Observer
+from tests.proxies import Proxy, certificate, free_port, lines, run_nginx, swap
 from tests.running import PATIENCE, Running, wait_for
 
-DOCS = Path(__file__).parents[2] / "docs/nginx.md"
-LINES, TLS = re.findall(r"^```nginx\n(.*?)^```$", DOCS.read_text(), re.MULTILINE | re.DOTALL)
-CONFIG = """
-{user}
-daemon off;
-pid {folder}/pid;
-error_log {folder}/error.log;
-events {{ worker_connections 256; }}
-http {{
-    access_log {folder}/access.log;
-    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-    {lines}
-}}
-"""
+LINES, TLS, LOGIN, LOGIN_CHECK, LIMITS, LIMITED = lines("nginx.md", "nginx")
+LAST_OF_LOCATION = "        error_page 500 502 503 504 = $away;\n    }\n"
 STREAM = {"accept": "text/event-stream"}
+ROWS = {"accept": "application/x-ndjson"}
+FOLLOW = "/messages?room=developers"
 
 
-class Nginx:
-    """nginx as a process, with these lines in its http block."""
+class Front:
+    """Starts nginx in front of a port of roomcast's, with the lines of the docs but for ports and files."""
 
-    def __init__(self, folder: Path, port: int, lines: str) -> None:
-        program = require("nginx")
-        self.port = port
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        user = "user root;" if os.geteuid() == 0 else ""  # a worker of another user cannot read pytest's folders
-        (folder / "nginx.conf").write_text(CONFIG.format(folder=folder, lines=lines, user=user))
-        # Not on our own stdout: whoever reads that to its end would wait for what we leave behind.
-        self._process = subprocess.Popen(
-            [program, "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "e"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        wait_for(self._listens, "nginx to listen")
+        self._started: list[Proxy] = []
 
-    def _listens(self) -> bool:
-        assert self._process.poll() is None, (self._folder / "e").read_text()
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+    def __call__(self, behind: int, *, http_1_0: bool = False, tls: bool = False, text: str = LINES) -> Proxy:
+        port = free_port()
+        text = swap(text, {"127.0.0.1:8080": f"127.0.0.1:{behind}"})
+        if http_1_0:
+            text = re.sub("proxy_http_version .*;|proxy_set_header Connection .*;|keepalive .*;", "", text)
+        if tls:
+            text = swap(text, {"    listen 80;\n": self._with_certificate(TLS)})
+        text, count = re.subn(r"^ +listen (80|443)", f"listen 127.0.0.1:{port}", text, flags=re.MULTILINE)
+        assert count == 1
+        self._started.append(run_nginx(self._folder, port, text))
+        return self._started[-1]
+
+    def _with_certificate(self, lines: str) -> str:
+        cert, key = certificate(self._folder)
+        lines = re.sub(r"(ssl_certificate) .*;", rf"\1 {cert};", lines)
+        return re.sub(r"(ssl_certificate_key) .*;", rf"\1 {key};", lines)
 
     def accesses(self) -> str:
         return (self._folder / "access.log").read_text()
 
     def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait(PATIENCE)
-
-
-Front = Callable[..., Nginx]
+        for nginx in self._started:
+            nginx.stop()
 
 
 @pytest.fixture
 def front(tmp_path: Path) -> Iterator[Front]:
-    """Starts nginx in front of a port of roomcast's, with the lines of the docs but for ports and files."""
-    started: list[Nginx] = []
-
-    def start(behind: int, *, http_1_0: bool = False, tls: bool = False) -> Nginx:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        lines = LINES.replace("127.0.0.1:8080", f"127.0.0.1:{behind}")
-        if http_1_0:
-            lines = re.sub("(proxy_http_version|proxy_set_header) .*;|keepalive .*;", "", lines)
-        if tls:
-            lines = lines.replace("    listen 80;\n", _with_certificate(TLS, tmp_path))
-        lines, count = re.subn(r"^ +listen (80|443)", f"listen 127.0.0.1:{port}", lines, flags=re.MULTILINE)
-        assert count == 1
-        started.append(Nginx(tmp_path, port, lines))
-        return started[-1]
-
-    yield start
-    for nginx in started:
-        nginx.stop()
-
-
-def _with_certificate(lines: str, folder: Path) -> str:
-    """The lines with a certificate that exists."""
-    new = [require("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
-    subprocess.run(
-        [*new, "-keyout", folder / "k.pem", "-out", folder / "c.pem"],
-        check=True,
-        capture_output=True,
-        timeout=PATIENCE,
-    )
-    lines = re.sub(r"(ssl_certificate) .*;", rf"\1 {folder}/c.pem;", lines)
-    return re.sub(r"(ssl_certificate_key) .*;", rf"\1 {folder}/k.pem;", lines)
+    front = Front(tmp_path)
+    yield front
+    front.stop()
 
 
 def restart(serve: Serve, gone: Running) -> Running:
@@ -138,18 +95,6 @@ def test_a_follower_passes_a_restart_with_each_message_once(serve: Serve, front:
         assert follower.clean_end
         assert 2_000 <= (follower.retry or 0) <= 10_000
 
-    with Observer(nginx.port, "/messages?room=developers", headers=STREAM) as away:
-        assert away.status == 200
-        assert away.headers["content-type"] == "text/event-stream"
-        assert away.headers["cache-control"] == "no-store"
-        assert away.headers["access-control-allow-origin"] == "*"
-        assert away.next_or_end() is None
-        assert away.leftover == [f"retry: {away.retry}"]
-        assert 2_000 <= (away.retry or 0) <= 10_000
-    url = f"http://127.0.0.1:{nginx.port}/messages"
-    assert httpx.post(url, json={"room": "developers", "text": "lost?"}, headers=STREAM).status_code == 503
-    assert httpx.get(f"{url}?room=developers", headers={"accept": "application/json"}).status_code == 503
-
     restart(serve, server)
     publish(nginx.port, "three")
     resumed = {**STREAM, "Last-Event-ID": follower.last_id}
@@ -163,6 +108,80 @@ def test_a_body_over_the_limit_is_refused_in_roomcasts_own_words(serve: Serve, f
     answer = httpx.post(f"http://127.0.0.1:{nginx.port}/messages", json=body)
     assert answer.status_code == 413
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+class Login(ThreadingHTTPServer):
+    """Somebody's program: whoever has the cookie may follow room `developers`."""
+
+    def __init__(self, port: int) -> None:
+        self.asked: list[tuple[str | None, str | None]] = []
+        super().__init__(("127.0.0.1", port), _Checks)
+
+
+class _Checks(BaseHTTPRequestHandler):
+    server: Login
+
+    def do_GET(self) -> None:
+        self.server.asked.append((self.headers["X-Original-Method"], self.headers["X-Original-URI"]))
+        known = self.headers["Cookie"] == "user=ana"
+        may = known and self.headers["X-Original-URI"] == FOLLOW and self.path == "/may-follow"
+        self.send_response(204 if may else 403 if known else 401)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_program_that_knows_who_is_logged_in_decides_who_follows(server: Running, front: Front) -> None:
+    text = swap(
+        LINES, {LAST_OF_LOCATION: LAST_OF_LOCATION.replace("}\n", LOGIN.lstrip() + "    }\n\n" + LOGIN_CHECK)}
+    )
+    behind = free_port()
+    nginx = front(server.port, text=swap(text, {"127.0.0.1:8000": f"127.0.0.1:{behind}"}))
+    known = {**STREAM, "Cookie": "user=ana"}
+    with Login(behind) as login:
+        thread = threading.Thread(target=login.serve_forever, args=(0.01,))
+        thread.start()
+        with Observer(nginx.port, FOLLOW, headers=known) as follower:
+            assert follower.next().name == "live"
+        assert _answer(nginx, FOLLOW, STREAM).status_code == 401
+        assert _answer(nginx, "/messages?room=secret", known).status_code == 403
+        post = httpx.post(f"http://127.0.0.1:{nginx.port}/messages", json={"room": "r", "text": "t"})
+        assert post.status_code == 401
+        assert login.asked == [("GET", FOLLOW)] * 2 + [("GET", "/messages?room=secret"), ("POST", "/messages")]
+        assert _answer(nginx, "/login-check", known).status_code == 404
+        login.shutdown()
+        thread.join(PATIENCE)
+    away = _answer(nginx, FOLLOW, known)
+    assert (away.status_code, away.text[:7]) == (200, "retry: ")
+    assert _answer(nginx, "/rooms", {}).status_code == 503
+
+
+def test_an_address_that_asks_for_too_much_is_asked_to_come_back(server: Running, front: Front) -> None:
+    limited = LIMITED.replace(" 50;", " 2;").replace("burst=40", "burst=1")
+    text = LIMITS + swap(LINES, {LAST_OF_LOCATION: LAST_OF_LOCATION.replace("    }\n", limited + "    }\n")})
+    nginx = front(server.port, text=text)
+    with (
+        Observer(nginx.port, FOLLOW, headers=STREAM) as first,
+        Observer(nginx.port, FOLLOW, headers=ROWS) as second,
+    ):
+        assert first.next().name == "live"
+        assert [second.next_row()["event"] for _ in range(2)] == ["retry", "live"]
+        assert _answer(nginx, FOLLOW, STREAM).text[:7] == "retry: "
+        assert _answer(nginx, FOLLOW, ROWS).json()["event"] == "retry"  # and no more than that
+        assert _answer(nginx, "/rooms", {}).status_code == 503
+    wait_for(lambda: _answer(nginx, "/rooms", {}).status_code == 200, "nginx to notice that they have gone")
+    answers = {_post(nginx) for _ in range(30)}
+    assert answers == {(201, None), (503, "2")}
+
+
+def _answer(nginx: Proxy, target: str, headers: dict[str, str]) -> httpx.Response:
+    return httpx.get(f"http://127.0.0.1:{nginx.port}{target}", headers=headers)
+
+
+def _post(nginx: Proxy) -> tuple[int, str | None]:
+    answer = httpx.post(f"http://127.0.0.1:{nginx.port}/messages", json={"room": "developers", "text": "t"})
+    return answer.status_code, answer.headers.get("retry-after")
 
 
 @pytest.mark.parametrize(
@@ -197,7 +216,7 @@ def test_a_page_in_chromium_passes_a_restart_without_a_reload(
             server.process.kill()
             server.process.wait(PATIENCE)
             # The browser's own reconnections, and not only those of roomcast's page, have met nginx alone.
-            wait_for(lambda: nginx.accesses().count("GET /messages?room=developers HTTP") >= 2, "a reconnection")
+            wait_for(lambda: front.accesses().count("GET /messages?room=developers HTTP") >= 2, "a reconnection")
         wait_for(lambda: page.evaluate("source.readyState") == 0, "the browser to notice")
         again = restart(serve, server)
         publish(again.port, "three")
