@@ -26,7 +26,7 @@ class Counting:
     def kept(self) -> str:
         """All that is kept of what was sent, the values of `find` among it."""
         known = self.heads
-        return repr([known._whole, known._shared, known._lines, known._names])
+        return repr([known._whole, known._shared, known._lines, known._names, known._templates])
 
 
 @pytest.fixture
@@ -102,6 +102,37 @@ def test_what_is_not_plain_is_nothing(counting: Counting, data: bytes) -> None:
 def test_a_field_that_leaves_something_to_be_decided_is_nothing(counting: Counting, field: str) -> None:
     assert counting.heads.find(_with(field)) is None
     assert counting.heads.find(_with(field)) is None
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "traceparent: 00-{n:032x}-01",
+        "Cookie: a={n}",
+        "Idempotency-Key:  {n} ",
+        "Content-Length: {n}",
+        "X-Request-Id: {n}",
+    ],
+)
+def test_a_head_that_differs_in_one_value_says_what_it_says_by_itself(counting: Counting, field: str) -> None:
+    head = HEAD.replace(b"Content-Length: 2\r\n", b"") if field.startswith("Content-Length") else HEAD
+    by_themselves = [Counting().heads.find(_with(field.format(n=n), head=head)) for n in range(20)]
+    found = [counting.heads.find(_with(field.format(n=n), head=head)) for n in range(20)]
+    assert [one and one[1:] for one in found] == [one and one[1:] for one in by_themselves]
+    assert len(counting.read) == 1
+
+
+@pytest.mark.parametrize("value", ["a\r\nHost: b", "a\0", "a\nX: b", "a\r\n b", "a\r\nTransfer-Encoding: chunked"])
+def test_a_value_that_is_more_than_a_value_is_not_taken_for_one(counting: Counting, value: str) -> None:
+    for n in range(3):
+        assert counting.heads.find(_with(f"traceparent: {n}"))
+    assert counting.heads.find(_with(f"traceparent: {value}")) is None
+
+
+def test_of_a_field_that_differs_only_the_name_is_kept(counting: Counting) -> None:
+    for n in range(3):
+        assert counting.heads.find(_with(f"Authorization: Bearer s3cr3t{n}", "X-Request-Id: 7"))
+    assert "s3cr3t" not in counting.kept()
 
 
 def test_heads_that_differ_in_what_nobody_asks_for_are_read_once(counting: Counting) -> None:

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable, Mapping
-from typing import Final, TypeVar
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple, TypeVar
 
 from roomcast.api.request import Head, Prepared
 
@@ -46,6 +47,8 @@ _SECRET = re.compile(rb"(?i)(?:ticket|token|auth|jwt|key|password|secret|%)[^&=]
 """What a query may have in it that must not be kept: by name, or by a name that is written so that it hides."""
 _SECRET_FIELD = re.compile(rb"auth|token|key|secret|cookie|session|password")
 """Fields of others' that may be credentials, by name."""
+_TEMPLATES = 4
+"""How many are kept: each is tried in turn."""
 _LONGEST_LENGTH = 12
 """Digits of a body's length."""
 
@@ -84,10 +87,19 @@ class Heads:
         """Lines that came before."""
         self._names: dict[bytes, Kind] = {}
         """Names of fields that came before, as they were written."""
+        self._templates: deque[Template] = deque(maxlen=_TEMPLATES)
+        """The newest first."""
 
     def find(self, data: bytes) -> Found | None:
         """What a head says, from the request line up to and with the blank line. None where it is for h11."""
-        return self._whole.get(data) or self._read(data)
+        found = self._whole.get(data)
+        if found is not None:
+            return found
+        for template in self._templates:
+            found = template.match(data)
+            if found is not None:
+                return found
+        return self._read(data)
 
     def _read(self, data: bytes) -> Found | None:
         lines = data.split(b"\r\n")
@@ -95,29 +107,31 @@ class Heads:
             return None
         decides = [lines[0]]
         values: dict[bytes, bytes] = {}
-        kinds, known = self._lines, True
-        for line in lines[1:-2]:
+        new: list[int] = []
+        kinds = self._lines
+        for number in range(1, len(lines) - 2):
+            line = lines[number]
             kind = kinds.get(line)
             if kind is None:
-                kind, known = self._kind(line), False
+                kind = self._kind(line)
+                new.append(number)
             if kind is _DECIDES:
                 decides.append(line)
             elif kind is _WRONG or (kind is not _IGNORED and not _add(values, line)):
                 return None
-        return self._found(data, b"\r\n".join(decides), values, known)
-
-    def _found(self, data: bytes, key: bytes, values: Mapping[bytes, bytes], known: bool) -> Found | None:
-        if key in self._shared:
-            prepared = self._shared[key]
-        else:
-            prepared, known = self._prepared(key), False
-        length = values.get(b"content-length", b"0")
-        if prepared is None or not length.isdigit() or len(length) > _LONGEST_LENGTH:
-            return None
-        found = (prepared, values, int(length))
-        if known:
-            _keep(self._whole, data, found)
+        key = b"\r\n".join(decides)
+        came_before = key in self._shared
+        found = _found(self._shared[key] if came_before else self._prepared(key), values)
+        if found is not None and came_before and len(new) <= 1:
+            self._keep(data, lines, new, found)
         return found
+
+    def _keep(self, data: bytes, lines: Sequence[bytes], new: Sequence[int], found: Found) -> None:
+        """Keeps a head of which at most one line is new; of that one, only its name."""
+        if not new:
+            _keep(self._whole, data, found)
+        elif len(data) <= _KNOWN_BYTES and lines[new[0]].partition(b":")[0].lower() not in DECIDES:
+            self._templates.appendleft(Template.of(lines, new[0], found))
 
     def _kind(self, line: bytes) -> Kind:
         name, colon, value = line.partition(b":")
@@ -145,6 +159,46 @@ class Heads:
 
 
 _BLANK = [b"", b""]
+
+
+def _found(prepared: Prepared | None, values: Mapping[bytes, bytes]) -> Found | None:
+    length = _length(values.get(b"content-length", b"0"))
+    return None if prepared is None or length is None else (prepared, values, length)
+
+
+def _length(value: bytes) -> int | None:
+    return int(value) if value.isdigit() and len(value) <= _LONGEST_LENGTH else None
+
+
+class Template(NamedTuple):
+    """A head but for the value of one field, as a client sends it with a trace, a cookie or a key of its own each
+    time: two comparisons tell that it is the same otherwise."""
+
+    before: bytes
+    after: bytes
+    name: bytes
+    """Of the field, in lower case; empty where nobody asks for it."""
+    found: Found
+
+    @classmethod
+    def of(cls, lines: Sequence[bytes], number: int, found: Found) -> Template:
+        """From a head's lines, of which that with this number differs."""
+        written = lines[number].partition(b":")[0]
+        name = written.lower() if written.lower() in OWN else b""
+        prepared, values, length = found
+        others = {other: value for other, value in values.items() if other != name}
+        before = b"\r\n".join([*lines[:number], written + b":"])
+        return cls(before, b"\r\n".join([b"", *lines[number + 1 :]]), name, (prepared, others, length))
+
+    def match(self, data: bytes) -> Found | None:
+        """What a head says that is the same otherwise; None where it is not."""
+        before, after, name, found = self
+        if not (data.startswith(before) and data.endswith(after)):
+            return None
+        value = data[len(before) : -len(after)]
+        if len(data) < len(before) + len(after) or value.translate(None, _VALUE):
+            return None
+        return _found(found[0], {**found[1], name: value.strip(b" \t")}) if name else found
 
 
 def _add(values: dict[bytes, bytes], line: bytes) -> bool:
