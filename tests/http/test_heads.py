@@ -21,7 +21,7 @@ class Counting:
 
     def _prepare(self, head: Head) -> Prepared:
         self.read.append(head)
-        return Prepared(head, None, None, None, Fields())
+        return Prepared(head, None, None, None, Fields(), "GET")
 
     def kept(self) -> str:
         """All that is kept of what was sent, the values of `find` among it."""

@@ -71,7 +71,8 @@ def publish(engine: Engine, request: Request, envelope: Envelope) -> Answer | La
     if len(request.body) > _BYTES_A_TURN and envelope.steps:
         return _publish_in_steps(engine, request, envelope, envelope.steps)
     began = time.perf_counter()
-    appending, batch = submit(engine, envelope, request.body, idempotency_key(request.values))
+    key = idempotency_key(request.values) if b"idempotency-key" in request.values else None
+    appending, batch = submit(engine, envelope, request.body, key)
     if appending.done():
         return _answer(engine, request.head.mount, batch, began, appending)
     return Later(appending, partial(_answer, engine, request.head.mount, batch, began))
@@ -83,7 +84,8 @@ async def _publish_in_steps(
     began = time.perf_counter()
     parsed = await _in_turns(steps(request.body, engine.settings.max_message))
     key = idempotency_key(request.values)
-    appending = engine.log.append(parsed.drafts, _idempotency(envelope, request.body, key))
+    idempotency = None if key is None else _idempotency(envelope, request.body, key)
+    appending = engine.log.append(parsed.drafts, idempotency)
     # Not cancelled with its client: what is given to the log is stored.
     await asyncio.wait([appending])
     return _answer(engine, request.head.mount, parsed.batch, began, appending)
@@ -103,12 +105,11 @@ def submit(engine: Engine, envelope: Envelope, body: bytes, key: str | None) -> 
     """Gives what the body says to the log: what will come of it, and whether it is a batch. Raises what is wrong
     with the body."""
     drafts, batch = envelope.parse(body, engine.settings.max_message)
-    return engine.log.append(drafts, _idempotency(envelope, body, key)), batch
+    idempotency = None if key is None else _idempotency(envelope, body, key)
+    return engine.log.append(drafts, idempotency), batch
 
 
-def _idempotency(envelope: Envelope, body: bytes, key: str | None) -> Idempotency | None:
-    if key is None:
-        return None
+def _idempotency(envelope: Envelope, body: bytes, key: str) -> Idempotency:
     return Idempotency(key, hashlib.sha256(envelope.same + b"\n" + body).digest())
 
 

@@ -79,6 +79,8 @@ class Prepared(NamedTuple):
     refused: RoomcastError | None
     cors: Fields
     """What every answer to it carries."""
+    label: str
+    """The method, as it is counted."""
 
 
 class Peer(Protocol):

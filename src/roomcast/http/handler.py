@@ -45,11 +45,12 @@ class Handler:
     def prepare(self, head: Head) -> Prepared:
         """What the head asks for. Never raises: what is wrong with it is `refused`."""
         cors = self._cors.fields(head.fields.get(b"origin"))
+        label = head.method if head.method in _COUNTED else OTHER
         try:
             route = _route(head)
-            return Prepared(head, route, route and route.asks(head), None, cors)
+            return Prepared(head, route, route and route.asks(head), None, cors, label)
         except RoomcastError as error:
-            return Prepared(head, None, None, error.with_traceback(None), cors)
+            return Prepared(head, None, None, error.with_traceback(None), cors, label)
 
     def handle(self, request: Request, respond: Respond) -> asyncio.Task[None] | None:
         """Does what is asked for. Returns what may be cancelled when the client has gone; None where there is
@@ -77,7 +78,7 @@ class Handler:
     def unreadable(self, target: bytes, error: RoomcastError, peer: Peer, respond: Respond) -> None:
         """Answers what was not HTTP; `target` is as much of it as is worth a line in the log."""
         head = Head(OTHER, target, "", b"")
-        prepared = Prepared(head, None, None, error, self._cors.fields(None))
+        prepared = Prepared(head, None, None, error, self._cors.fields(None), OTHER)
         respond(self._finished(Request(prepared, NO_VALUES, b"", peer), problem(error).last()))
 
     def _known(self, request: Request) -> Outcome | Later | Awaitable[Outcome]:
@@ -103,11 +104,10 @@ class Handler:
 
     def _finished(self, request: Request, outcome: Outcome) -> Outcome:
         head = request.head
-        method = head.method if head.method in _COUNTED else OTHER
         outcome.cors = request.prepared.cors
         if head.method == "HEAD" and isinstance(outcome, Answer):
             outcome.body, outcome.pieces = b"", None  # its length is told all the same (RFC 9110, section 9.3.2)
-        self._engine.requests[method, outcome.status] += 1
+        self._engine.requests[request.prepared.label, outcome.status] += 1
         if self._notes:
             seconds = 0.0 if isinstance(outcome, Streaming) else time.perf_counter() - request.began
             access.note(request.peer.address() or "-", head.method, head.target, outcome.status, seconds)

@@ -19,11 +19,8 @@ _CHUNKED = b"transfer-encoding: chunked\r\n"
 
 def whole(answer: Answer, *, close: bool) -> bytes:
     """An answer whose body is there."""
-    lines = _lines(answer)
-    if answer.length is not None:
-        lines.append(b"content-length: %d\r\n" % answer.length)
-    lines += (_CLOSE_AND_BLANK if close else b"\r\n", answer.body)
-    return b"".join(lines)
+    length = b"" if answer.length is None else b"content-length: %d\r\n" % answer.length
+    return b"".join((*_lines(answer), length, _CLOSE_AND_BLANK if close else b"\r\n", answer.body))
 
 
 def answer_head(answer: Answer, *, close: bool, chunked: bool) -> bytes:
