@@ -1,5 +1,5 @@
-"""The stream, from outside, over every way there is to serve it: the socket itself and plain ASGI, HTTP/1.1 and
-1.0."""
+"""The stream, from outside, over every way there is to serve it: the socket itself, TLS and plain ASGI, over
+HTTP/1.1 and 1.0."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.certificate import Certificate
 from tests.observer import Observer
 from tests.running import Running, start_roomcast, start_uvicorn, wait_for
 
-WAYS = ["socket 1.1", "socket 1.0", "asgi 1.1", "asgi 1.0"]
+WAYS = ["socket 1.1", "socket 1.0", "tls 1.1", "tls 1.0", "asgi 1.1", "asgi 1.0"]
 
 
 class Way:
@@ -38,17 +39,19 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[.
     started: list[Running] = []
 
     def begin(**options: object) -> Way:
-        started.append(_socket(tmp_path, options) if kind == "socket" else _asgi(tmp_path, options))
+        certificate = Certificate(tmp_path) if kind == "tls" else None
+        started.append(_asgi(tmp_path, options) if kind == "asgi" else _socket(tmp_path, options, certificate))
         return Way(started[-1], version)
 
     yield begin
     for running in started:
+        assert "Traceback" not in running.said()
         running.kill()
 
 
-def _socket(folder: Path, options: dict[str, object]) -> Running:
+def _socket(folder: Path, options: dict[str, object], certificate: Certificate | None) -> Running:
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
-    return start_roomcast(folder, *flags)
+    return start_roomcast(folder, *flags, certificate=certificate)
 
 
 def _asgi(folder: Path, options: dict[str, object]) -> Running:
@@ -274,7 +277,7 @@ def test_overload_is_an_answer_that_an_eventsource_survives(start: Callable[...,
         assert third.next().name == "live"
 
 
-@pytest.mark.parametrize("start", ["socket 1.1", "socket 1.0"], indirect=True)
+@pytest.mark.parametrize("start", ["socket 1.1", "socket 1.0", "tls 1.1", "tls 1.0"], indirect=True)
 def test_a_stop_ends_every_stream_with_a_time_to_come_back(start: Callable[..., Way]) -> None:
     way = start()
     followers = [way.follow() for _ in range(20)]

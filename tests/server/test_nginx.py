@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,8 @@ from tests.running import PATIENCE, Running, wait_for
 
 DOCS = Path(__file__).parents[2] / "docs/nginx.md"
 LINES, TLS = re.findall(r"^```nginx\n(.*?)^```$", DOCS.read_text(), re.MULTILINE | re.DOTALL)
+CLIENT, SOCKET_FILE = re.findall(r"^```text\n(.*?)^```$", DOCS.read_text(), re.MULTILINE | re.DOTALL)
+"""What goes beside `proxy_http_version`, and in place of the upstream's server."""
 CONFIG = """
 {user}
 daemon off;
@@ -75,11 +78,11 @@ def front(tmp_path: Path) -> Iterator[Front]:
     """Starts nginx in front of a port of roomcast's, with the lines of the docs but for ports and files."""
     started: list[Nginx] = []
 
-    def start(behind: int, *, http_1_0: bool = False, tls: bool = False) -> Nginx:
+    def start(behind: int = 0, *, http_1_0: bool = False, tls: bool = False, own: str = LINES) -> Nginx:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        lines = LINES.replace("127.0.0.1:8080", f"127.0.0.1:{behind}")
+        lines = own.replace("127.0.0.1:8080", f"127.0.0.1:{behind}")
         if http_1_0:
             lines = re.sub("(proxy_http_version|proxy_set_header) .*;|keepalive .*;", "", lines)
         if tls:
@@ -155,6 +158,31 @@ def test_a_follower_passes_a_restart_with_each_message_once(serve: Serve, front:
     resumed = {**STREAM, "Last-Event-ID": follower.last_id}
     with Observer(nginx.port, "/messages?room=developers", headers=resumed) as follower:
         assert [event.json["text"] for event in follower.until_live()[:-1]] == ["three"]
+
+
+def test_over_a_socket_file_the_access_log_names_the_client_whatever_that_says_of_itself(
+    serve: Serve, front: Front, tmp_path: Path
+) -> None:
+    path = tmp_path / "roomcast.sock"
+    options = ["--log=memory:", "--trusted-proxy=10.0.0.0/8"]  # nginx's client is on loopback here, and no proxy
+    server = Running([sys.executable, "-m", "roomcast", "serve", f"--host=unix:{path}", *options], tmp_path)
+    try:
+        server.wait_until_it_says("^  log ")
+        at_file = re.sub("unix:.*?;", f"unix:{path};", SOCKET_FILE)
+        lines = re.sub(r"^ +server 127.0.0.1:8080;.*\n", at_file, LINES, flags=re.MULTILINE)
+        version = "        proxy_http_version 1.1;\n"
+        nginx = front(own=lines.replace(version, version + CLIENT))
+        with Observer(nginx.port, "/messages?room=developers&replay=none") as follower:
+            assert follower.next().name == "live"
+            publish(nginx.port, "one")
+            assert follower.texts(1) == ["one"]
+        claimed = {"X-Forwarded-For": "6.6.6.6", "Forwarded": "for=6.6.6.6"}
+        assert httpx.get(f"http://127.0.0.1:{nginx.port}/healthz", headers=claimed).status_code == 200
+        server.wait_until_it_says(r"^\S+ 127\.0\.0\.1 GET /healthz 200 ")
+        assert server.terminate() == 0
+        assert not path.exists()
+    finally:
+        server.kill()
 
 
 def test_a_body_over_the_limit_is_refused_in_roomcasts_own_words(serve: Serve, front: Front) -> None:

@@ -15,6 +15,7 @@ from roomcast.api.request import NO_VALUES, Answer, Head, Later, Outcome, Peer, 
 from roomcast.delivery.engine import Engine
 from roomcast.http import access
 from roomcast.http.cors import Cors, preflight
+from roomcast.http.forwarded import Forwarded
 from roomcast.http.problem import problem
 from roomcast.http.site import ROUTES
 from roomcast.model.errors import MethodNotAllowed, NotFound, RoomcastError
@@ -36,6 +37,7 @@ class Handler:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._cors = Cors(engine.settings.allow_origin)
+        self._forwarded = Forwarded(engine.settings.trusted_proxy, engine.settings.forwarded_header)
         self._notes = access.noted()
         self.max_body = engine.settings.max_body
         """Bytes of a body that may be received."""
@@ -107,7 +109,8 @@ class Handler:
         self._engine.requests[method, outcome.status] += 1
         if self._notes:
             seconds = 0.0 if isinstance(outcome, Streaming) else time.perf_counter() - request.began
-            access.note(request.peer.address() or "-", head.method, head.target, outcome.status, seconds)
+            client = self._forwarded.client_of(request.peer.address(), request.values) or "-"
+            access.note(client, head.method, head.target, outcome.status, seconds)
         return outcome
 
 
