@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.certificate import Certificate
 from tests.mongodb.database import (
     REAL,
     SERVERS,
@@ -34,8 +35,10 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     """Starts `roomcast serve` with options; every server is ended with the test."""
     running: list[Running] = []
 
-    def start(*options: str, env: Mapping[str, str] | None = None) -> Running:
-        running.append(start_roomcast(tmp_path, *options, env=env))
+    def start(
+        *options: str, env: Mapping[str, str] | None = None, certificate: Certificate | None = None
+    ) -> Running:
+        running.append(start_roomcast(tmp_path, *options, env=env, certificate=certificate))
         return running[-1]
 
     yield start

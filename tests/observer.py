@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import socket
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from tests.certificate import connect
 from tests.running import PATIENCE
 
 
@@ -36,11 +36,8 @@ class Observer:
         receive_buffer: int | None = None,
         method: str = "GET",
     ) -> None:
-        self.socket = socket.socket()
-        if receive_buffer:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket = connect(port, receive_buffer)
         self._be_patient()
-        self.socket.connect(("127.0.0.1", port))
         lines = [f"{method} {target} HTTP/{version}", "Host: localhost"]
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         self.socket.sendall("\r\n".join([*lines, "", ""]).encode())

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from tests.certificate import connect
 from tests.running import PATIENCE
 
 
@@ -28,7 +29,7 @@ class Raw:
     """One connection."""
 
     def __init__(self, port: int, data: bytes = b"") -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        self.socket = connect(port)
         self._received = b""
         self._be_patient()
         self.send(data)
@@ -38,8 +39,8 @@ class Raw:
         self.socket.sendall(data)
 
     def end(self) -> None:
-        """Half-closes: nothing more is sent, and still is read."""
-        self.socket.shutdown(socket.SHUT_WR)
+        """Half-closes: nothing more is sent, and still is read. Past TLS, which would be off from then on."""
+        socket.socket.shutdown(self.socket, socket.SHUT_WR)
 
     def answer(self, *, to_head: bool = False) -> Answer:
         """The next response; a stream's is its head only."""

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import httpx
 
+from tests.certificate import Certificate, TlsPort
+
 PATIENCE = 20.0
 """Seconds that a state may take to come about on a busy machine."""
 
@@ -33,8 +35,10 @@ class Running:
         command: list[str],
         folder: Path,
         env: Mapping[str, str] | None = None,
+        certificate: Certificate | None = None,
     ) -> None:
         self.folder = folder
+        self._certificate = certificate
         self.output = folder / f"server-{time.monotonic_ns()}.txt"
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("ROOMCAST_")}
         with self.output.open("wb") as output:
@@ -48,7 +52,7 @@ class Running:
             )
         self.port = 0
         self.page_port = 0
-        self._client = httpx.Client(timeout=PATIENCE)
+        self._client = httpx.Client(timeout=PATIENCE, verify=certificate.context if certificate else True)
 
     def said(self) -> str:
         return self.output.read_text(errors="replace")
@@ -67,7 +71,7 @@ class Running:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._certificate else 'http'}://127.0.0.1:{self.port}"
 
     def get(self, path: str, **kwargs: object) -> httpx.Response:
         return self._client.get(self.url + path, **kwargs)  # type: ignore[arg-type]
@@ -104,18 +108,23 @@ def start_roomcast(
     env: Mapping[str, str] | None = None,
     files: int | None = None,
     program: Sequence[str] = ("-m", "roomcast"),
+    certificate: Certificate | None = None,
 ) -> Running:
     """`roomcast serve` on a free port, without a second one, over SQLite in `folder`, unless told otherwise; where
-    `files` is given, with so many open files at most. `program` is what Python is to run."""
+    `files` is given, with so many open files at most. `program` is what Python is to run. With a `certificate`
+    it serves TLS."""
     defaults = {"--port": "0", "--page-port": "0", "--log": "sqlite:test.db"}
     for name, value in defaults.items():
         if not any(option.split("=")[0] == name for option in options):
             options = (*options, name, value)
     # A shell sets the limit: Python code between fork and exec can lock up for ever where there are threads.
     limited = [] if files is None else ["sh", "-c", f'ulimit -n {files} && exec "$@"', "sh"]
-    running = Running([*limited, sys.executable, *program, "serve", *options], folder, env)
-    match = running.wait_until_it_says(r"follow +http://\S+?:(\d+)/messages[^\n]*\n +look +http://\S+?:(\d+)/")
-    running.port, running.page_port = int(match[1]), int(match[2])
+    if certificate:
+        options = (*options, *certificate.options)
+    running = Running([*limited, sys.executable, *program, "serve", *options], folder, env, certificate)
+    match = running.wait_until_it_says(r"follow +https?://\S+?:(\d+)/messages[^\n]*\n +look +https?://\S+?:(\d+)/")
+    ports = int(match[1]), int(match[2])
+    running.port, running.page_port = (TlsPort.of(p, certificate) if certificate else p for p in ports)
     return running
 
 

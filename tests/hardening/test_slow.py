@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from ctypes import addressof, create_string_buffer
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from roomcast.cli.main import main
+from tests.certificate import Certificate, connect
 from tests.conftest import Serve
 from tests.hardening.process import resident_bytes, tcp_bytes
 from tests.hardening.sink import build_sink, run_sink
@@ -63,9 +65,32 @@ def test_who_does_not_read_takes_little_memory_harms_nobody_and_is_let_go(serve:
             assert run_sink(sink, server.port, **_LOAD)["p99_ms"] <= max(_FACTOR * alone, _FLOOR_MS)
 
 
-def test_who_stops_reading_is_let_go_also_where_only_the_kernel_holds_its_bytes(serve: Serve) -> None:
+def test_over_tls_who_does_not_read_takes_little_memory_harms_nobody_and_is_let_go(
+    serve: Serve, tmp_path: Path
+) -> None:
+    server = serve("--slow-after=3", "--no-access-log", "--max-bytes=2000000", certificate=Certificate(tmp_path))
+    with contextlib.ExitStack() as stack:
+        mute = [stack.enter_context(_mute(server, "flood")) for _ in range(_DEAD + _TRICKLING)]
+        reading = stack.enter_context(Observer(server.port, "/messages?room=flood&replay=none"))
+        assert reading.next().name == "live"
+        wait_for(lambda: server.metric("roomcast_followers") == len(mute) + 1, "all to come in")
+        stack.enter_context(_trickling(mute[:_TRICKLING]))
+        before = resident_bytes(server.process.pid)
+        for _ in range(_FLOODS):
+            assert server.post(_FLOOD).status_code == 201
+            assert [len(text) for text in reading.texts(len(_FLOOD))] == [60_000] * len(_FLOOD)
+        assert resident_bytes(server.process.pid) - before < _BOUND
+        wait_for(lambda: server.metric(_SLOW) >= _DEAD, "the end of those who never read")
+        assert "Traceback" not in server.said()
+
+
+@pytest.mark.parametrize("over", ["plain", "TLS"])
+def test_who_stops_reading_is_let_go_also_where_only_the_kernel_holds_its_bytes(
+    serve: Serve, tmp_path: Path, over: str
+) -> None:
     """To the server such a follower seems caught up: nothing of it waits in the process, and the room is quiet."""
-    server = serve("--slow-after=2", "--heartbeat=1")
+    certificate = Certificate(tmp_path) if over == "TLS" else None
+    server = serve("--slow-after=2", "--heartbeat=1", certificate=certificate)
     with contextlib.ExitStack() as stack:
         for _ in range(5):
             stack.enter_context(_mute(server, "quiet"))
@@ -80,9 +105,13 @@ def test_who_stops_reading_is_let_go_also_where_only_the_kernel_holds_its_bytes(
         _goes_on(server, reading)
 
 
-def test_heartbeats_find_out_who_has_vanished_from_a_room_where_nothing_is_said(serve: Serve) -> None:
+@pytest.mark.parametrize("over", ["plain", "TLS"])
+def test_heartbeats_find_out_who_has_vanished_from_a_room_where_nothing_is_said(
+    serve: Serve, tmp_path: Path, over: str
+) -> None:
     """As behind a router that was switched off: no packet comes back, not even one that refuses."""
-    server = serve("--slow-after=2", "--heartbeat=1")
+    certificate = Certificate(tmp_path) if over == "TLS" else None
+    server = serve("--slow-after=2", "--heartbeat=1", certificate=certificate)
     with contextlib.ExitStack() as stack:
         for _ in range(5):
             follower = stack.enter_context(Observer(server.port, "/messages?room=silent"))
@@ -96,7 +125,7 @@ def test_heartbeats_find_out_who_has_vanished_from_a_room_where_nothing_is_said(
 
 def test_who_takes_nothing_is_let_go_after_30_seconds_unless_told_otherwise() -> None:
     said = CliRunner().invoke(main, ["serve", "--help"]).output
-    assert re.search(r"--slow-after\b.*?\[default: 30(\.0)?;", said, re.DOTALL)
+    assert re.search(r"--slow-after\b.*?\[default:\s+30(\.0)?[];]", said, re.DOTALL)
 
 
 def _goes_on(server: Running, reading: Observer) -> None:
@@ -109,23 +138,21 @@ def _goes_on(server: Running, reading: Observer) -> None:
 @contextlib.contextmanager
 def _mute(server: Running, room: str) -> Iterator[socket.socket]:
     """A follower that asks, and never reads. It takes some 2 KB without."""
-    with socket.socket() as mute:
-        mute.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-        mute.connect(("127.0.0.1", server.port))
+    with connect(server.port, receive_buffer=2048) as mute:
         mute.sendall(f"GET /messages?room={room}&replay=none HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         yield mute
 
 
 @contextlib.contextmanager
 def _trickling(sockets: list[socket.socket]) -> Iterator[None]:
-    """Meanwhile a byte a second is read from each."""
+    """Meanwhile a byte a second is read from each, past TLS."""
     over = threading.Event()
 
     def read() -> None:
         while not over.wait(1):
             for one in sockets:
                 with contextlib.suppress(OSError):
-                    one.recv(1, socket.MSG_DONTWAIT)
+                    socket.socket.recv(one, 1, socket.MSG_DONTWAIT)
 
     thread = threading.Thread(target=read)
     thread.start()

@@ -1,9 +1,10 @@
-"""The stream, from outside, over every way there is to serve it: the socket itself and plain ASGI, HTTP/1.1 and
-1.0."""
+"""The stream, from outside, over every way there is to serve it: the socket itself, TLS and plain ASGI, over
+HTTP/1.1 and 1.0."""
 
 from __future__ import annotations
 
 import json
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,10 +13,11 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.certificate import Certificate
 from tests.observer import Observer
-from tests.running import Running, start_roomcast, start_uvicorn, wait_for
+from tests.running import PATIENCE, Running, start_roomcast, start_uvicorn, wait_for
 
-WAYS = ["socket 1.1", "socket 1.0", "asgi 1.1", "asgi 1.0"]
+WAYS = ["socket 1.1", "socket 1.0", "tls 1.1", "tls 1.0", "asgi 1.1", "asgi 1.0"]
 
 
 class Way:
@@ -38,17 +40,19 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[.
     started: list[Running] = []
 
     def begin(**options: object) -> Way:
-        started.append(_socket(tmp_path, options) if kind == "socket" else _asgi(tmp_path, options))
+        certificate = Certificate(tmp_path) if kind == "tls" else None
+        started.append(_asgi(tmp_path, options) if kind == "asgi" else _socket(tmp_path, options, certificate))
         return Way(started[-1], version)
 
     yield begin
     for running in started:
+        assert "Traceback" not in running.said()
         running.kill()
 
 
-def _socket(folder: Path, options: dict[str, object]) -> Running:
+def _socket(folder: Path, options: dict[str, object], certificate: Certificate | None) -> Running:
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
-    return start_roomcast(folder, *flags)
+    return start_roomcast(folder, *flags, certificate=certificate)
 
 
 def _asgi(folder: Path, options: dict[str, object]) -> Running:
@@ -274,7 +278,7 @@ def test_overload_is_an_answer_that_an_eventsource_survives(start: Callable[...,
         assert third.next().name == "live"
 
 
-@pytest.mark.parametrize("start", ["socket 1.1", "socket 1.0"], indirect=True)
+@pytest.mark.parametrize("start", ["socket 1.1", "socket 1.0", "tls 1.1", "tls 1.0"], indirect=True)
 def test_a_stop_ends_every_stream_with_a_time_to_come_back(start: Callable[..., Way]) -> None:
     way = start()
     followers = [way.follow() for _ in range(20)]
@@ -292,6 +296,25 @@ def test_a_stop_ends_every_stream_with_a_time_to_come_back(start: Callable[..., 
         follower.cut()
     assert len(retries) > 10
     assert all(2_000 <= retry <= 10_000 for retry in retries if retry)
+
+
+@pytest.mark.parametrize("start", ["socket 1.1", "socket 1.0", "tls 1.1", "tls 1.0"], indirect=True)
+def test_a_stop_reaches_a_follower_behind_all_that_waits_for_it(start: Callable[..., Way]) -> None:
+    way = start()
+    with way.follow(receive_buffer=4096) as slow:
+        slow.until_live()
+        batch = [{"room": "developers", "text": f"{n} {'x' * 60_000}"} for n in range(15)]
+        ids = [message["id"] for message in way.running.post(batch).json()]
+        wait_for(lambda: way.running.metric("roomcast_followers_behind") == 1, "the follower to be behind")
+        way.running.process.send_signal(signal.SIGTERM)
+        heard = []
+        while event := slow.next_or_end():
+            heard.append(event.id)
+        assert heard
+        assert heard == ids[: len(heard)]
+        assert slow.clean_end
+        assert slow.leftover == [f"retry: {slow.retry}"]
+    assert way.running.process.wait(PATIENCE) == 0
 
 
 def test_the_stream_as_lines(way: Way) -> None:

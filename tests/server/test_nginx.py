@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -34,7 +35,8 @@ class Front:
 
     def __call__(self, behind: int, *, http_1_0: bool = False, tls: bool = False, text: str = LINES) -> Proxy:
         port = free_port()
-        text = swap(text, {"127.0.0.1:8080": f"127.0.0.1:{behind}"})
+        if behind:
+            text = swap(text, {"127.0.0.1:8080": f"127.0.0.1:{behind}"})
         if http_1_0:
             text = re.sub("proxy_http_version .*;|proxy_set_header Connection .*;|keepalive .*;", "", text)
         if tls:
@@ -232,3 +234,29 @@ def test_a_page_in_chromium_passes_a_restart_without_a_reload(
 def _expect_texts(page: Page, texts: list[str]) -> None:
     wait_for(lambda: page.evaluate("heard") == texts, f"the page to hear {texts}")
     expect(page.locator("#messages li.message .text")).to_have_text(texts, timeout=30_000)
+
+
+def test_over_a_socket_file_the_access_log_names_the_client_whatever_that_says_of_itself(
+    front: Front, tmp_path: Path
+) -> None:
+    path = tmp_path / "roomcast.sock"
+    options = ["--log=memory:", "--trusted-proxy=10.0.0.0/8"]  # nginx's client is on loopback here, and no proxy
+    server = Running([sys.executable, "-m", "roomcast", "serve", f"--host=unix:{path}", *options], tmp_path)
+    try:
+        server.wait_until_it_says("^  log ")
+        [file] = lines("nginx.md", "text")
+        at_file = re.sub("unix:.*?;", f"unix:{path};", file)
+        nginx = front(
+            0, text=re.sub(r"^ +server 127.0.0.1:8080.*\n", lambda _: at_file, LINES, flags=re.MULTILINE)
+        )
+        with Observer(nginx.port, "/messages?room=developers&replay=none") as follower:
+            assert follower.next().name == "live"
+            publish(nginx.port, "one")
+            assert follower.texts(1) == ["one"]
+        claimed = {"X-Forwarded-For": "6.6.6.6", "Forwarded": "for=6.6.6.6"}
+        assert httpx.get(f"http://127.0.0.1:{nginx.port}/healthz", headers=claimed).status_code == 200
+        server.wait_until_it_says(r"^\S+ 127\.0\.0\.1 GET /healthz 200 ")
+        assert server.terminate() == 0
+        assert not path.exists()
+    finally:
+        server.kill()

@@ -21,6 +21,8 @@ from roomcast.model.errors import RoomcastError
 Field = tuple[bytes, bytes]
 """A header field: its name in lower case, and its value."""
 
+UNIX_PEER = "unix"
+"""The address of whoever is connected to a socket file: there are no others."""
 _WITHOUT_BODY = (204, 304)
 NO_VALUES: Mapping[bytes, bytes] = {}
 
@@ -87,7 +89,7 @@ class Peer(Protocol):
     """Who is at the other end of a connection."""
 
     def address(self) -> str:
-        """Its address; empty where there is none."""
+        """Its address; `UNIX_PEER` at a socket file, empty where it is not known."""
         ...
 
 

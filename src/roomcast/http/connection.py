@@ -1,8 +1,8 @@
 """A follower's connection: the socket, and nothing of the request it came with.
 
 Once a follow is accepted, its transport is given this protocol. Writes go straight to the socket while nothing
-waits in the transport, and through the transport otherwise; over TLS always through the transport, or a message
-would go into the connection in plain text.
+waits in the transport, and through the transport otherwise. Over TLS a message would go into the connection in
+plain text that way: `tls_connection` is for those.
 """
 
 from __future__ import annotations
@@ -21,33 +21,64 @@ from roomcast.delivery.stream import Stream
 _SIOCOUTQ = termios.TIOCOUTQ
 
 
-class SocketConnection(asyncio.Protocol):
-    """A sink that is a socket."""
+class FollowerConnection(asyncio.Protocol):
+    """What both kinds of connection do alike: belong to a follower, and end."""
 
-    __slots__ = ("_direct", "_fd", "_fresh", "_ours", "_transport", "_writable", "send", "stream")
+    __slots__ = ("_ours", "_transport", "_writable", "stream")
 
     def __init__(self) -> None:
         self._transport = cast(asyncio.Transport, None)
         self._ours = False
-        self._fd = -1
-        """The socket's descriptor, once asked for and as long as it is certain to be ours."""
-        self._direct = False
-        """Whether the socket may be written to past the transport."""
+        """Whether it may be written to."""
         self._writable = False
         """Whether nothing waits in the transport."""
-        self._fresh = True
-        """Whether nothing was written yet. What is first goes through the transport: uvloop makes a socket object
-        for whoever asks for the descriptor, which takes an eighth of a follower's coming in."""
-        self.send: Callable[[bytes], int] = _nothing
         self.stream: Stream | None = None
 
     def take(self, transport: asyncio.Transport) -> None:
         """The transport is ours from here on."""
         self._transport = transport
         self._ours = True
-        self._direct = transport.get_extra_info("sslcontext") is None
         transport.set_protocol(self)
         self._writable = transport.get_write_buffer_size() == 0
+
+    def abort(self) -> None:
+        """Ends at once."""
+        self._let_go()
+        self._transport.abort()
+
+    def _let_go(self) -> None:
+        self._ours = False
+        self._writable = False
+
+    # asyncio.Protocol. What the client sends after its request is dropped: a follower has nothing to say.
+
+    def pause_writing(self) -> None:
+        self._writable = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._let_go()
+        if self.stream:
+            # TCP_USER_TIMEOUT: the kernel found that the client takes nothing before we did.
+            self.stream.lost("slow" if isinstance(exc, TimeoutError) else "client")
+            self.stream = None
+
+
+class SocketConnection(FollowerConnection):
+    """A sink that is a socket."""
+
+    __slots__ = ("_fd", "_fresh", "send")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._fd = -1
+        """The socket's descriptor, once asked for and as long as it is certain to be ours."""
+        self._fresh = True
+        """Whether nothing was written yet. What is first goes through the transport: uvloop makes a socket object
+        for whoever asks for the descriptor, which takes an eighth of a follower's coming in."""
+        self.send: Callable[[bytes], int] = _nothing
+
+    def take(self, transport: asyncio.Transport) -> None:
+        super().take(transport)
         transport.set_write_buffer_limits(high=0)  # hear of the first byte that waits, and of the last
 
     @property
@@ -58,7 +89,7 @@ class SocketConnection(asyncio.Protocol):
         if not self._ours:
             return False
         sent = 0
-        if self._direct and self._writable and not self._fresh:
+        if self._writable and not self._fresh:
             try:
                 sent = os.write(self._descriptor(), data)
             except BlockingIOError:
@@ -75,34 +106,23 @@ class SocketConnection(asyncio.Protocol):
     def _descriptor(self) -> int:
         if self._fd < 0:
             self._fd = self._transport.get_extra_info("socket").fileno()
-            if self._direct:
-                self.send = partial(os.write, self._fd)
+            self.send = partial(os.write, self._fd)
         return self._fd
 
     def waiting(self) -> int:
         if not self._ours:
             return 0
-        return self._transport.get_write_buffer_size() + _in_kernel(self._descriptor())
+        return self._transport.get_write_buffer_size() + in_kernel(self._descriptor())
 
     def close(self, last: bytes) -> None:
         self.write(last)
         self._let_go()
         self._transport.close()
 
-    def abort(self) -> None:
-        self._let_go()
-        self._transport.abort()
-
     def _let_go(self) -> None:
-        self._ours = False
+        super()._let_go()
         self.send = _nothing
         self._fd = -1
-        self._writable = False
-
-    # asyncio.Protocol. What the client sends after its request is dropped: a follower has nothing to say.
-
-    def pause_writing(self) -> None:
-        self._writable = False
 
     def resume_writing(self) -> None:
         if self._ours:
@@ -110,20 +130,13 @@ class SocketConnection(asyncio.Protocol):
             if self.stream:
                 self.stream.pump()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._let_go()
-        if self.stream:
-            # TCP_USER_TIMEOUT: the kernel found that the client takes nothing before we did.
-            self.stream.lost("slow" if isinstance(exc, TimeoutError) else "client")
-            self.stream = None
-
 
 def _nothing(data: bytes) -> int:
     """How much a connection takes that is no more ours."""
     return 0
 
 
-def _in_kernel(fd: int) -> int:
+def in_kernel(fd: int) -> int:
     """Bytes the kernel holds for the client; 0 where it does not say, as macOS does not of a socket."""
     try:
         queued = fcntl.ioctl(fd, _SIOCOUTQ, b"\0\0\0\0")

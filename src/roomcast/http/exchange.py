@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from roomcast.api.request import Answer, Outcome, Streaming
+from roomcast.api.request import UNIX_PEER, Answer, Outcome, Streaming
 from roomcast.http import context as limits
 from roomcast.http.connection import SocketConnection
 from roomcast.http.context import Context
 from roomcast.http.render import LAST_CHUNK, answer_head, chunk, stream_head, whole
+from roomcast.http.tls_connection import TlsConnection
 
 
 class Exchange(asyncio.Protocol):
@@ -99,6 +100,14 @@ class Exchange(asyncio.Protocol):
             self._transport.resume_reading()
             self._go_on()
 
+    def _over_tls(self) -> bool:
+        return self._transport.get_extra_info("sslcontext") is not None
+
+    def _outlives_end(self) -> bool:
+        """Whether a client that sends no more is still answered. Not over TLS: the loop closes the connection as
+        soon as the client has ended its side."""
+        return not self._over_tls()
+
     # What the server asks of each connection.
 
     def shutdown(self) -> None:
@@ -116,8 +125,9 @@ class Exchange(asyncio.Protocol):
     def address(self) -> str:
         """The address at the other end. Asked for once: the kernel's answer takes a tenth of a follow's time."""
         if self._address is None:
+            # None where the connection is gone, and text where it is one of a socket file.
             peer = self._transport.get_extra_info("peername")
-            self._address = str(peer[0]) if peer else ""
+            self._address = str(peer[0]) if isinstance(peer, tuple) else "" if peer is None else UNIX_PEER
         return self._address
 
     def _respond(self, outcome: Outcome) -> None:
@@ -179,7 +189,7 @@ class Exchange(asyncio.Protocol):
         if self._ended:  # gone, as far as a stream can tell
             self._transport.close()
             return
-        connection = SocketConnection()
+        connection = TlsConnection() if self._over_tls() else SocketConnection()
         connection.take(self._transport)
         self._transport.resume_reading()
         streaming.begin(connection, stream_head(streaming, chunked=self._chunked), chunked=self._chunked)

@@ -57,7 +57,7 @@ class FastPath(Exchange):
         """A client such as `nc -N` ends its side after its request, and reads on: it is answered, then closed."""
         self._ended = True
         self._keep_alive = False
-        return self._answering
+        return self._answering and self._outlives_end()
 
     def expire(self) -> None:
         """Ends an idle connection. Slow ones are `Http1`'s matter."""

@@ -17,6 +17,7 @@ from roomcast.api.routes import ALIASES
 from roomcast.delivery.engine import Engine
 from roomcast.http import access
 from roomcast.http.cors import Cors
+from roomcast.http.forwarded import Forwarded
 from roomcast.http.problem import problem
 from roomcast.http.site import ROUTES
 from roomcast.model.errors import MethodNotAllowed, NotFound, RoomcastError
@@ -38,6 +39,7 @@ class Handler:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._cors = Cors(engine.settings.allow_origin)
+        self._forwarded = Forwarded(engine.settings.trusted_proxy, engine.settings.forwarded_header)
         self._notes = access.noted()
         self.max_body = engine.settings.max_body
         """Bytes of a body that may be received."""
@@ -110,7 +112,8 @@ class Handler:
         self._engine.requests[request.prepared.label, outcome.status] += 1
         if self._notes:
             seconds = 0.0 if isinstance(outcome, Streaming) else time.perf_counter() - request.began
-            access.note(request.peer.address() or "-", head.method, head.target, outcome.status, seconds)
+            client = self._forwarded.client_of(request.peer.address(), request.values) or "-"
+            access.note(client, head.method, head.target, outcome.status, seconds)
         return outcome
 
 

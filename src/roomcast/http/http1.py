@@ -90,7 +90,7 @@ class Http1(Exchange):
             self._keep_alive = self._keep_alive and self._left > 0
         elif not self._scheduled:
             self._advance()
-        return not self._transport.is_closing()
+        return not self._transport.is_closing() and self._outlives_end()
 
     def expire(self) -> None:
         """Ends what takes too long: a head, a body, an answer, or what comes behind one."""

@@ -1,11 +1,14 @@
-"""Sockets, signals and the HTTP server around a engine: `roomcast serve`."""
+"""The sockets that `roomcast serve` listens on."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 import resource
 import socket
-from collections.abc import Sequence
+import stat
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from roomcast.model.errors import CannotStart
@@ -18,11 +21,27 @@ _FEWEST_FILES = 64
 """With some 20 it begins to start, and then fails anywhere."""
 
 
+UNIX = "unix:"
+"""How a `--host` begins that is the path of a socket file."""
+_UNIX_UMASK = 0o117
+"""Mode 0660: whoever may write to the file may use the API."""
+
+
 class Listening(NamedTuple):
-    """The sockets of one port."""
+    """The sockets of one port, or the one of a file."""
 
     sockets: Sequence[socket.socket]
     port: int
+    path: str = ""
+    """The socket file; empty where there is none."""
+    inode: int = 0
+    """Of that file."""
+
+    def remove(self) -> None:
+        """Removes the file, if it is still this one. Whoever connects is refused from then on."""
+        with contextlib.suppress(OSError):
+            if self.path and os.lstat(self.path).st_ino == self.inode:
+                os.unlink(self.path)
 
 
 def raise_file_limit() -> None:
@@ -95,3 +114,59 @@ def _why(error: OSError, host: str, port: int, option: str) -> str:
     if error.errno == errno.EACCES:
         return f"port {port} may not be used by this user: choose one from 1024 on with {option}"
     return f"cannot listen on {host} port {port} ({error.strerror}): use localhost or 0.0.0.0"
+
+
+def bind_unix(path: str) -> Listening:
+    """Listens on a socket file, in the place of one that a server has left behind. Raises `CannotStart`."""
+    try:
+        _make_room(path)
+        listener = _bound_file(path)
+        return Listening([listener], 0, path, os.lstat(path).st_ino)
+    except OSError as error:
+        raise CannotStart(_why_no_file(error, path)) from None
+
+
+def _make_room(path: str) -> None:
+    """Removes what a server that was killed has left. Raises `CannotStart` where anything else is there."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise CannotStart(f"{path} is there and no socket: name another path in --host unix:PATH")
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)  # where a server is too busy to take connections, this would wait for it
+        found = probe.connect_ex(path)
+    if found == errno.ECONNREFUSED:
+        os.unlink(path)
+    elif found not in (0, errno.EAGAIN):
+        raise OSError(found, os.strerror(found))
+    else:
+        raise CannotStart(f"another program listens on {path}: stop it, or name another path in --host unix:PATH")
+
+
+def _bound_file(path: str) -> socket.socket:
+    bound = socket.socket(socket.AF_UNIX)
+    try:
+        with _umask(_UNIX_UMASK):
+            bound.bind(path)
+        bound.listen(BACKLOG)
+        bound.setblocking(False)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+@contextlib.contextmanager
+def _umask(mask: int) -> Iterator[None]:
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def _why_no_file(error: OSError, path: str) -> str:
+    why = error.strerror or str(error)  # a path that is too long has no error of the kernel's
+    return f"cannot listen on unix:{path} ({why}): name a path in a folder that this user may write to"

@@ -6,12 +6,14 @@ import asyncio
 import gc
 import os
 import signal
+import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from socket import socket
+from socket import AF_UNIX, socket
 from typing import Any
 
 from roomcast import tasks
 from roomcast.delivery.engine import DRAIN_SECONDS, Engine
+from roomcast.http import context as limits
 from roomcast.http.context import Context
 from roomcast.http.fast_path import FastPath
 from roomcast.http.handler import Handler
@@ -25,7 +27,9 @@ _ANSWER_SECONDS = 3.0
 Started = Callable[[Engine], Awaitable[None]]
 
 
-async def serve(settings: Settings, listening: Sequence[Listening], started: Started) -> None:
+async def serve(
+    settings: Settings, listening: Sequence[Listening], started: Started, tls: ssl.SSLContext | None = None
+) -> None:
     """Runs until a signal; `started` is awaited when requests are answered. Raises `CannotStart`."""
     stop = _signalled()
     opening = asyncio.create_task(Engine.open(settings))
@@ -36,20 +40,24 @@ async def serve(settings: Settings, listening: Sequence[Listening], started: Sta
         return
     engine = opening.result()
     try:
-        await _serve(engine, listening, started, stop)
+        await _serve(engine, listening, started, stop, tls)
     finally:
         await engine.close()
 
 
 async def _serve(
-    engine: Engine, listening: Sequence[Listening], started: Started, stop: asyncio.Future[None]
+    engine: Engine,
+    listening: Sequence[Listening],
+    started: Started,
+    stop: asyncio.Future[None],
+    tls: ssl.SSLContext | None,
 ) -> None:
     context = Context(Handler(engine))
     watching = asyncio.create_task(context.watch())
     servers: list[asyncio.Server] = []
     try:
         for listener in (one for port in listening for one in port.sockets):
-            servers.append(await _accept(context, listener))
+            servers.append(await _accept(context, listener, tls))
         # What is there now stays for good: it need not be looked at whenever garbage is collected.
         gc.freeze()
         await started(engine)
@@ -64,10 +72,20 @@ async def _serve(
         await tasks.cancel([watching])
 
 
-async def _accept(context: Context, listener: socket) -> asyncio.Server:
+async def _accept(context: Context, listener: socket, tls: ssl.SSLContext | None) -> asyncio.Server:
     loop = asyncio.get_running_loop()
+    create = loop.create_unix_server if listener.family == AF_UNIX else loop.create_server
+    # A handshake may take as long as a request's head, and the end of a connection as long as taking an answer.
+    handshake, shutdown = (limits.HEAD_SECONDS, limits.IDLE_SECONDS) if tls else (None, None)
     try:
-        return await loop.create_server(lambda: FastPath(context), sock=listener, backlog=BACKLOG)
+        return await create(
+            lambda: FastPath(context),
+            sock=listener,
+            backlog=BACKLOG,
+            ssl=tls,
+            ssl_handshake_timeout=handshake,
+            ssl_shutdown_timeout=shutdown,
+        )
     except OSError as error:
         raise CannotStart(
             f"connections cannot be taken ({error.strerror}): see to that, and start again"

@@ -9,9 +9,12 @@ from typing import Any
 
 from roomcast.model.retention import Retention
 from roomcast.model.settings.kinds import Choice, Count, Kind, Repeated, Seconds, Size, Switch, Text
+from roomcast.model.settings.network import parse_network
 from roomcast.model.settings.option import Option, options_of
 from roomcast.model.settings.origin import parse_origin
 
+X_FORWARDED_FOR, FORWARDED = "x-forwarded-for", "forwarded"
+"""Headers in which a proxy gives its client's address: the usual one, and that of RFC 7239."""
 SYNCHRONOUS = ("full", "normal", "off")
 """The ways in which SQLite may wait for the disk (https://sqlite.org/pragma.html#pragma_synchronous)."""
 _OTHER_FILES = 64
@@ -31,11 +34,30 @@ class Settings:
     """What a server is run with. Sizes are bytes and times are seconds."""
 
     host: str = _option(
-        "localhost", Text(), _LISTEN, "Address or name to listen on; localhost is 127.0.0.1 and, if there, ::1."
+        "localhost",
+        Text(),
+        _LISTEN,
+        "Address or name to listen on; localhost is 127.0.0.1 and, if there, ::1. unix:PATH is a socket file.",
     )
     port: int = _option(8080, Count(0, 65535), _LISTEN, "Port of the API and the page; 0 takes a free one.")
     page_port: int = _option(
         3000, Count(0, 65535), _LISTEN, "A second port with the same routes, for the page; 0: none."
+    )
+    tls_cert: str | None = _option(
+        None, Text(), _LISTEN, "File of the certificate and its chain (PEM), to serve TLS; read again at SIGHUP."
+    )
+    tls_key: str | None = _option(None, Text(), _LISTEN, "File of the certificate's private key (PEM).")
+    trusted_proxy: tuple[str, ...] = _option(
+        ("127.0.0.0/8", "::1"),
+        Repeated("ADDRESS|NETWORK", parse_network),
+        _LISTEN,
+        "Proxy whose word on the client's address is taken; may be repeated. Peers of a socket file always are.",
+    )
+    forwarded_header: str = _option(
+        X_FORWARDED_FOR,
+        Choice(X_FORWARDED_FOR, FORWARDED),
+        _LISTEN,
+        "The header in which trusted proxies give the client's address; the other one is never read.",
     )
     log: str = _option(
         "sqlite:roomcast.db",

@@ -1,0 +1,95 @@
+"""The certificate that the server shows, and how a renewed one takes its place."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import stat
+
+from roomcast.model.errors import CannotStart
+from roomcast.model.settings import Settings
+from roomcast.serve.reload import Commit, Reloadable
+
+_UNLIKE = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+"""What OpenSSL says of a key that is not the certificate's; the last, where one is RSA and the other ECDSA."""
+
+
+class Tls:
+    """The context of all TLS connections."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Reads the files. Blocks. Raises `CannotStart`."""
+        self.context = _load(*_files(settings))
+        self.reloadable = Reloadable("the TLS files", ("tls_cert", "tls_key"), self._prepare)
+
+    def _prepare(self, settings: Settings) -> Commit:
+        renewed = _load(*_files(settings))
+
+        def swap(connection: ssl.SSLObject, name: str, context: ssl.SSLContext) -> None:
+            connection.context = renewed
+
+        def commit() -> None:
+            # OpenSSL calls it in each handshake, also where the client names no host. If the new files were loaded
+            # into the old context, an old RSA certificate would stay beside a new one for ECDSA.
+            self.context.sni_callback = swap
+
+        return commit
+
+
+def tls_of(settings: Settings) -> Tls | None:
+    """None where the server is to serve without TLS. Raises `CannotStart`."""
+    return Tls(settings) if settings.tls_cert or settings.tls_key else None
+
+
+def _files(settings: Settings) -> tuple[str, str]:
+    if settings.tls_cert and settings.tls_key:
+        return settings.tls_cert, settings.tls_key
+    if settings.tls_cert or settings.tls_key:
+        given, missing = ("--tls-cert", "--tls-key") if settings.tls_cert else ("--tls-key", "--tls-cert")
+        raise CannotStart(f"{given} is given without {missing}: a certificate needs its key, so give both")
+    raise CannotStart("--tls-cert and --tls-key are gone: give both, or restart the server to serve without TLS")
+
+
+def _load(cert: str, key: str) -> ssl.SSLContext:
+    """A context of its own, so that bad files harm no other."""
+    for option, path in (("--tls-cert", cert), ("--tls-key", key)):
+        _check_file(option, path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_alpn_protocols(["http/1.1"])
+    context.options |= ssl.OP_NO_RENEGOTIATION  # a client could have handshakes made without end
+    try:
+        context.load_cert_chain(cert, key, password=_refuse_password)
+    except _Encrypted:
+        raise CannotStart(f"--tls-key {key} is encrypted: name one that needs no password") from None
+    except (ssl.SSLError, OSError, ValueError) as error:
+        raise CannotStart(_why(error, cert, key)) from None
+    return context
+
+
+class _Encrypted(Exception):
+    """A key that needs a password. OpenSSL would ask for it at the terminal, and wait."""
+
+
+def _refuse_password() -> str:
+    raise _Encrypted
+
+
+def _check_file(option: str, path: str) -> None:
+    """Raises `CannotStart` with the reason, which OpenSSL's errors leave out, or do not name the file of."""
+    try:
+        # A pipe is not opened: it would be empty when it is read again.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise CannotStart(f"{option} {path} is not a file that could be read again: name one")
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        what_to_do = "name a file that this user may read"
+        raise CannotStart(f"{option} {path} cannot be read ({error.strerror}): {what_to_do}") from None
+
+
+def _why(error: Exception, cert: str, key: str) -> str:
+    reason = getattr(error, "reason", None) or ""
+    if reason in _UNLIKE:
+        return f"--tls-key {key} is not the key of --tls-cert {cert}: name two files that belong together"
+    said = reason.replace("_", " ").lower() or str(error)
+    return f"--tls-cert {cert} and --tls-key {key} cannot be used ({said:.100}): both must be PEM files"

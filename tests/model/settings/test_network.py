@@ -1,0 +1,31 @@
+"""Which addresses and networks are taken, and what is said of the others."""
+
+from __future__ import annotations
+
+import pytest
+
+from roomcast.model.settings.network import parse_network
+
+
+@pytest.mark.parametrize("text", ["10.0.0.7", "10.0.0.0/8", "10.0.0.0/255.0.0.0", "::1", "2001:db8::/32", "::/0"])
+def test_an_address_or_a_network_is_taken(text: str) -> None:
+    assert parse_network(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("10.0.0.7/8", ": did you mean 10.0.0.0/8?"),
+        ("2001:db8::1/32", ": did you mean 2001:db8::/32?"),
+        ("localhost", ""),
+        ("10.0.0", ""),
+        ("10.0.0.7:8080", ""),
+        ("10.0.0.0/33", ""),
+        ("*", ""),
+        ("7", ""),
+    ],
+)
+def test_anything_else_is_refused_with_what_was_meant(text: str, hint: str) -> None:
+    with pytest.raises(ValueError, match="must be an address or network such as") as raised:
+        parse_network(text)
+    assert str(raised.value).endswith(f"not {text!r}{hint}")
