@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from asyncio import Future
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote
 
@@ -18,6 +18,8 @@ from roomcast.delivery.stream import Connection, Stream
 from roomcast.delivery.wire import wire
 from roomcast.model.errors import RoomcastError
 
+Pieces = AsyncGenerator[bytes, None]
+"""Makes a body as its client takes it. No piece is empty."""
 Field = tuple[bytes, bytes]
 """A header field: its name in lower case, and its value."""
 
@@ -122,7 +124,7 @@ class Answer:
         """Header fields of this answer alone."""
         self.length = None if status in _WITHOUT_BODY else len(body)
         """Bytes of the body, as the client is told; None where it is told nothing."""
-        self.pieces: AsyncIterator[bytes] | None = None
+        self.pieces: Pieces | None = None
         """Makes a body whose length is not known, as the client takes it."""
         self.closing = False
         """Whether the connection is of no further use."""
@@ -130,9 +132,7 @@ class Answer:
         """What says which pages may read it; for the handler to say."""
 
     @classmethod
-    def of_pieces(
-        cls, status: int, fields: Fields, pieces: AsyncIterator[bytes], own: Sequence[Field] = ()
-    ) -> Answer:
+    def of_pieces(cls, status: int, fields: Fields, pieces: Pieces, own: Sequence[Field] = ()) -> Answer:
         """One whose body is made as the client takes it."""
         answer = cls(status, fields, b"", own)
         answer.pieces, answer.length = pieces, None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from heapq import merge
 from itertools import islice
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from roomcast.api.parameters import Given, parameters, whole_number
-from roomcast.api.request import JSON, Answer, Field, Head, Request
+from roomcast.api.request import JSON, Answer, Field, Head, Pieces, Request
 from roomcast.delivery.engine import Engine
 from roomcast.log.base import ROOMS_PAGE, RoomSort, RoomStats
 from roomcast.model.message import MessageId, rfc3339
@@ -69,7 +69,7 @@ def _with_followed(engine: Engine, asked: Listing, held: Sequence[RoomStats]) ->
     return list(islice(merge(full, empty, key=lambda row: row[0]), asked.limit))
 
 
-async def _pieces(engine: Engine, rows: Sequence[Row]) -> AsyncIterator[bytes]:
+async def _pieces(engine: Engine, rows: Sequence[Row]) -> Pieces:
     yield b'{"rooms":['
     for start in range(0, len(rows), _ROWS_A_TURN):
         part = [msgspec.json.encode(_row(engine, *row)) for row in rows[start : start + _ROWS_A_TURN]]

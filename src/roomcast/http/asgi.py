@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, MutableMapping
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 from urllib.parse import quote
@@ -128,8 +129,9 @@ async def _answer(answer: Answer, receive: Receive, send: Send) -> None:
     if answer.pieces is None:
         await send({"type": "http.response.body", "body": answer.body})
         return
-    async for piece in answer.pieces:
-        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    async with aclosing(answer.pieces):
+        async for piece in answer.pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 
 

@@ -6,14 +6,17 @@ What is read, and how, is for those built on it: `fast_path` and `http1`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import logging
+from contextlib import aclosing
 
-from roomcast.api.request import UNIX_PEER, Answer, Outcome, Streaming
+from roomcast.api.request import UNIX_PEER, Answer, Outcome, Pieces, Streaming
 from roomcast.http import context as limits
 from roomcast.http.connection import SocketConnection
 from roomcast.http.context import Context
 from roomcast.http.render import LAST_CHUNK, answer_head, chunk, stream_head, whole
 from roomcast.http.tls_connection import TlsConnection
+
+logger = logging.getLogger("roomcast.server")
 
 
 class Exchange(asyncio.Protocol):
@@ -152,15 +155,19 @@ class Exchange(asyncio.Protocol):
             self._transport.write(whole(answer, close=not self._keep_alive))
             self._finish()
 
-    async def _write_pieces(self, answer: Answer, pieces: AsyncIterator[bytes]) -> None:
+    async def _write_pieces(self, answer: Answer, pieces: Pieces) -> None:
         self._keep_alive = self._keep_alive and self._chunked
         self._transport.write(answer_head(answer, close=not self._keep_alive, chunked=self._chunked))
-        async for piece in pieces:
-            if piece:
-                self._transport.write(chunk(piece) if self._chunked else piece)
-            await self._drained()
-        if self._chunked:
-            self._transport.write(LAST_CHUNK)
+        try:
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    self._transport.write(chunk(piece) if self._chunked else piece)
+                    await self._drained()
+        except Exception:  # what was begun cannot become another answer: its client must see that it was cut
+            logger.exception("an answer could not be made to its end")
+            self._transport.abort()
+            return
+        self._transport.write(LAST_CHUNK if self._chunked else b"")
         self._task = None
         self._finish()
 

@@ -1,0 +1,111 @@
+"""Answers in pieces: made as the client takes them, and cut where they cannot be made."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+import pytest
+
+from roomcast.api.request import Answer, Fields, Pieces
+from roomcast.http.context import Context
+from roomcast.http.exchange import Exchange
+from tests.delivery.fakes import until
+
+
+class Transport(asyncio.Transport):
+    """Keeps what is written to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.closed = self.aborted = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += bytes(data)
+
+    def is_closing(self) -> bool:
+        return self.closed or self.aborted
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+class Connections:
+    """As much of a context as a connection asks for."""
+
+    def __init__(self) -> None:
+        self.connections: set[object] = set()
+
+    def leave(self, connection: object) -> None:
+        self.connections.discard(connection)
+
+
+class One(Exchange):
+    """A connection with one answer."""
+
+    def _go_on(self) -> None: ...
+
+    def expire(self) -> None: ...
+
+
+async def begun(pieces: Pieces) -> tuple[One, Transport]:
+    connection, transport = One(cast(Context, Connections())), Transport()
+    connection.connection_made(transport)
+    connection._respond(Answer.of_pieces(200, Fields(), pieces))
+    return connection, transport
+
+
+async def test_a_piece_is_made_when_the_client_has_taken_the_one_before() -> None:
+    made: list[int] = []
+
+    async def pieces() -> Pieces:
+        for number in range(3):
+            made.append(number)
+            yield b"%d" % number
+
+    connection, transport = await begun(pieces())
+    connection.pause_writing()
+    await until(lambda: made == [0])
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert made == [0]
+    connection.resume_writing()
+    await until(lambda: transport.written.endswith(b"1\r\n0\r\n1\r\n1\r\n1\r\n2\r\n0\r\n\r\n"))
+    assert not transport.closed
+
+
+async def test_an_answer_that_cannot_be_made_is_cut_and_not_ended(caplog: pytest.LogCaptureFixture) -> None:
+    async def pieces() -> Pieces:
+        yield b"one"
+        raise RuntimeError("the log is away")
+
+    _, transport = await begun(pieces())
+    await until(lambda: transport.aborted)
+    assert not transport.written.endswith(b"0\r\n\r\n")
+    assert "could not be made" in caplog.text
+
+
+async def test_nothing_more_is_made_for_a_client_that_has_gone() -> None:
+    ended = asyncio.Event()
+
+    async def pieces() -> Pieces:
+        try:
+            while True:
+                yield b"more"
+        finally:
+            ended.set()
+
+    connection, transport = await begun(pieces())
+    connection.pause_writing()
+    await until(lambda: b"more" in transport.written)
+    transport.closed = True
+    connection.connection_lost(None)
+    await asyncio.wait_for(ended.wait(), 5)
