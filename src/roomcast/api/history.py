@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from urllib.parse import quote, urlencode
 
 from roomcast.api.query import Everything, Query
-from roomcast.api.request import JSON, Answer, Field, Fields, Request
+from roomcast.api.request import JSON, Answer, Field, Fields, Pieces, Request
 from roomcast.api.start import locate
+from roomcast.delivery.budget import Reservation
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.gap import Gap, Opening, widened
+from roomcast.delivery.hub import PIECE_BYTES
 from roomcast.log.base import Page
 from roomcast.model.errors import Fault, Gone, Invalid, LogUnavailable, NotFound
-from roomcast.model.message import MessageId, as_json
+from roomcast.model.message import Message, MessageId, as_json
 
+_MESSAGE_BYTES = 300
+"""What a message weighs beside its body, as measured."""
 _PAGE = Fields(*JSON.pairs, (b"vary", b"Accept"))
 
 
 async def page(engine: Engine, request: Request, query: Query) -> Answer:
     """The first `limit` messages of what the stream would give; with `before` and no start, the last ones
     before it."""
+    held = engine.answers.reserve()
+    try:
+        return await _page(engine, request, query, held)
+    except BaseException:  # its client may have gone: what was read goes as well
+        held.release()
+        raise
+
+
+async def _page(engine: Engine, request: Request, query: Query, held: Reservation) -> Answer:
     before = _before(engine, query)
     opening = await _opening(engine, query, before)
-    found = await engine.log.read(query.rooms, opening.position, query.limit, before)
-    found = await _filled(engine, query, found, before)
+    found = await _read(engine, query, opening.position, before, held)
     if opening.epoch not in (None, engine.log.epoch):
         raise LogUnavailable("The log began anew meanwhile: ask again.")
     gap = opening.gap
     if opening.exact:
         gap = widened(gap, str(MessageId(engine.log.epoch, opening.position)), found.losses)
-    return _answer(engine, request, query, found, gap)
+    return _answer(engine, request, query, found, gap, held)
 
 
 async def message(engine: Engine, request: Request, text: str) -> Answer:
@@ -59,27 +73,53 @@ async def _opening(engine: Engine, query: Query, before: int | None) -> Opening:
     return Opening(await engine.log.seek_newest(query.rooms, query.limit, before), exact=False)
 
 
-async def _filled(engine: Engine, query: Query, found: Page, before: int | None) -> Page:
+async def _read(engine: Engine, query: Query, position: int, before: int | None, held: Reservation) -> Page:
     """One read brings no more than should be in memory at once; a page is what was asked for."""
+    found = await _read_once(engine, query, position, query.limit, before, held)
     while len(found.messages) < query.limit:
-        more = await engine.log.read(query.rooms, found.position, query.limit - len(found.messages), before)
+        left = query.limit - len(found.messages)
+        more = await _read_once(engine, query, found.position, left, before, held)
         if not more.messages:
             return found._replace(position=more.position)
         found = Page([*found.messages, *more.messages], more.position, found.losses)
     return found
 
 
-def _answer(engine: Engine, request: Request, query: Query, found: Page, gap: Gap | None) -> Answer:
+async def _read_once(
+    engine: Engine, query: Query, position: int, limit: int, before: int | None, held: Reservation
+) -> Page:
+    async with engine.pages:
+        page = await engine.log.read(query.rooms, position, limit, before)
+    held.add(sum([len(message.body) + _MESSAGE_BYTES for message in page.messages]))
+    return page
+
+
+def _answer(
+    engine: Engine, request: Request, query: Query, found: Page, gap: Gap | None, held: Reservation
+) -> Answer:
     epoch = engine.log.epoch
     first = MessageId(epoch, found.messages[0].seq) if found.messages else None
-    body = b'{"messages":[%b],"position":"%b","gap":%b}' % (
-        b",".join([as_json(epoch, m) for m in found.messages]),
-        str(MessageId(epoch, found.position)).encode(),
-        b"null" if gap is None else gap.data(first),
-    )
+    position = str(MessageId(epoch, found.position)).encode()
+    end = b'],"position":"%b","gap":%b}' % (position, b"null" if gap is None else gap.data(first))
     links = _links(engine, request, query, found)
     own: list[Field] = [(b"link", ", ".join(links).encode())] if links else []
-    return Answer(200, _PAGE, body, own)
+    return Answer.of_pieces(200, _PAGE, _pieces(epoch, found.messages, end, held), own)
+
+
+async def _pieces(epoch: str, messages: Sequence[Message], end: bytes, held: Reservation) -> Pieces:
+    """The page's body, as its client takes it."""
+    piece, size = [b'{"messages":['], 0
+    try:
+        for number, message in enumerate(messages):
+            piece.append((b"," if number else b"") + as_json(epoch, message))
+            size += len(piece[-1])
+            if size >= PIECE_BYTES:
+                yield b"".join(piece)
+                piece, size = [], 0
+                await asyncio.sleep(0)
+        yield b"".join([*piece, end])
+    finally:
+        held.release()
 
 
 def _links(engine: Engine, request: Request, query: Query, found: Page) -> list[str]:

@@ -12,6 +12,7 @@ from collections import Counter
 from itertools import islice
 
 from roomcast import tasks
+from roomcast.delivery.budget import Budget
 from roomcast.delivery.heartbeat import Heartbeat
 from roomcast.delivery.hub import Hub
 from roomcast.delivery.replay import retry_delay_ms
@@ -25,6 +26,7 @@ from roomcast.model.settings import Settings
 _WINDOW_MESSAGES = 10_000
 """How many of the newest messages the hub is given at the start, so that a crowd that comes back after a
 restart is served from memory."""
+_PAGES_AT_ONCE = 2
 DRAIN_SECONDS = 3.0
 """How long a client may take to read the end of its stream before it is cut."""
 _DRAIN_SLICE = 200
@@ -43,6 +45,10 @@ class Engine:
         self.tail = Tail(log, hub)
         self.streams = Streams(log, hub)
         self.followers_limit = settings.followers_limit
+        self.answers = Budget(settings.answer_memory)
+        """What all answers hold that are larger than a write."""
+        self.pages = asyncio.Semaphore(_PAGES_AT_ONCE)
+        """Reads of the log for pages: resumes and readiness must not queue behind all of them."""
         self.published = 0
         self.appends = 0
         self.publish_seconds = 0.0

@@ -88,6 +88,7 @@ class Exchange(asyncio.Protocol):
         self._context.leave(self)
         if self._task:
             self._task.cancel()
+            self._task = None  # they know each other
 
     def pause_writing(self) -> None:
         """A client that does not read the answers is not read from: they would be held without a bound."""

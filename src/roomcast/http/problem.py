@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from roomcast.api.request import Answer, Field, Fields
-from roomcast.model.errors import LogUnavailable, MethodNotAllowed, RoomcastError
+from roomcast.model.errors import LogUnavailable, MethodNotAllowed, Overloaded, RoomcastError
 
 _FIELDS = Fields((b"content-type", b"application/problem+json"), (b"cache-control", b"no-store"))
 
@@ -23,7 +23,7 @@ def problem(error: RoomcastError) -> Answer:
 
 
 def _own(error: RoomcastError) -> list[Field]:
-    if isinstance(error, LogUnavailable):
+    if isinstance(error, LogUnavailable | Overloaded):
         return [(b"retry-after", b"%d" % error.retry_after)]
     if isinstance(error, MethodNotAllowed):
         return [(b"allow", ", ".join(error.allowed).encode())]

@@ -65,6 +65,15 @@ class LogUnavailable(RoomcastError):
     """Seconds after which a client may try again."""
 
 
+class Overloaded(RoomcastError):
+    """The server has too much to do now."""
+
+    status = 503
+    kind = "overloaded"
+    retry_after: ClassVar[int] = 2
+    """Seconds after which a client may try again."""
+
+
 class LogRestarted(RoomcastError):
     """The log goes on under another epoch, or after a hole: what was read of it no longer leads on."""
 

@@ -98,6 +98,12 @@ class Settings:
     max_followers: int = _option(
         0, Count(0, 10**7), _STREAMS, "Streams at once; 0: 90 % of the process's file limit."
     )
+    answer_memory: int = _option(
+        64 * 1024 * 1024,
+        Size(1, 2**40),
+        _STREAMS,
+        "Memory for all large answers together, being built or on their way; beyond it: 503.",
+    )
     heartbeat: float = _option(15.0, Seconds(0.05, 3600), _STREAMS, "Time of silence on a stream at most.")
     slow_after: float = _option(
         30.0, Seconds(0.05, 3600), _STREAMS, "Time after which a follower that takes nothing is closed."
