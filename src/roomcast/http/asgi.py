@@ -14,7 +14,7 @@ from roomcast.http import context as limits
 from roomcast.http.asgi_sink import AsgiSink, Receive, Send
 from roomcast.http.body import Body, too_slow
 from roomcast.http.handler import Handler
-from roomcast.http.heads import DECIDES, OWN
+from roomcast.http.heads import divided
 from roomcast.model.errors import RoomcastError
 
 Scope = MutableMapping[str, Any]
@@ -103,12 +103,7 @@ async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
 
 
 def _head(scope: Scope) -> tuple[Head, dict[bytes, bytes]]:
-    fields: dict[bytes, bytes] = {}
-    for name, value in scope["headers"]:
-        if name in DECIDES or name in OWN:
-            fields[name] = fields[name] + b", " + value if name in fields else value
-    decides = {name: value for name, value in fields.items() if name in DECIDES}
-    own = {name: value for name, value in fields.items() if name in OWN}
+    decides, own = divided(scope["headers"])
     mount, path, query = scope.get("root_path", ""), scope["path"], scope.get("query_string", b"")
     target = scope.get("raw_path") or quote(path).encode()
     if query:

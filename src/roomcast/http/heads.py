@@ -14,7 +14,7 @@ from __future__ import annotations
 import enum
 import re
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeVar
 
 from roomcast.api.request import Head, Prepared
@@ -220,6 +220,18 @@ def parse(lines: bytes) -> Head | None:
     fields = {name.lower(): value.strip(b" \t") for name, _, value in parts}
     plain = len(fields) == len(rest) and b"host" in fields and fields.keys().isdisjoint(_UNUSUAL)
     return Head.of(request[1].decode(), request[2], fields) if request and plain else None
+
+
+def divided(pairs: Iterable[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
+    """Header fields by name in lower case: those that decide, and a request's own. One that is given several times
+    is joined by commas (RFC 9110, section 5.3); what nobody asks for is left out."""
+    decides: dict[bytes, bytes] = {}
+    own: dict[bytes, bytes] = {}
+    for name, value in pairs:
+        fields = decides if name in DECIDES else own if name in OWN else None
+        if fields is not None:
+            fields[name] = fields[name] + b", " + value if name in fields else value
+    return decides, own
 
 
 def _keep(known: dict[bytes, T], key: bytes, value: T) -> None:

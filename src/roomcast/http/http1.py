@@ -7,6 +7,8 @@ and how much is parsed in a turn of the loop.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import h11
 
 from roomcast.api.request import NO_VALUES, Head, Prepared, Request
@@ -14,7 +16,7 @@ from roomcast.http import context as limits
 from roomcast.http.body import Body, too_slow
 from roomcast.http.context import Context
 from roomcast.http.exchange import Exchange
-from roomcast.http.heads import DECIDES, OWN
+from roomcast.http.heads import divided
 from roomcast.http.render import CONTINUE
 from roomcast.model.errors import HeadTooLarge, NotHttp, RoomcastError, TooLarge, UnknownCoding
 
@@ -65,7 +67,7 @@ class Http1(Exchange):
         self._first = b""
         """How its head begins."""
         self._prepared: Prepared | None = None
-        self._values = NO_VALUES
+        self._values: Mapping[bytes, bytes] = NO_VALUES
         self._body: Body | None = None
         """A body that is asked for; None where what comes of it is dropped."""
         self._whole = False
@@ -197,15 +199,10 @@ class Http1(Exchange):
     def _take_head(self, event: h11.Request) -> None:
         if not event.http_version.startswith(b"1."):
             raise h11.RemoteProtocolError("this is HTTP/1.1, without TLS or HTTP/2")
-        fields: dict[bytes, bytes] = {}
-        for name, value in event.headers:
-            if name in DECIDES or name in OWN:
-                fields[name] = fields[name] + b", " + value if name in fields else value
-        if b"transfer-encoding" in fields and b"content-length" in fields:
+        decides, self._values = divided(event.headers)
+        if b"transfer-encoding" in decides and b"content-length" in self._values:
             # RFC 9112, section 6.1: what stands before us may have gone by the other one.
             raise h11.RemoteProtocolError("a body has a length or is chunked, not both")
-        self._values = {name: value for name, value in fields.items() if name in OWN}
-        decides = {name: value for name, value in fields.items() if name in DECIDES}
         head = Head.of(event.method.decode(), event.target, decides)
         self._prepared = prepared = self._context.handler.prepare(head)
         self._chunked = event.http_version != b"1.0"
