@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.interop.clients import go
+from tests.interop.clients import go, java, rust
 from tests.running import Running, start_roomcast
 
 HERE = Path(__file__).parent
@@ -74,7 +74,7 @@ CLIENTS = [
     node("@microsoft/fetch-event-source", "@microsoft/fetch-event-source, onclose throws"),
     node("eventsource-parser"),
     node("eventsource-client"),
-    *(Client(name, name, command) for name, command in go.COMMANDS.items()),
+    *(Client(name, name, command) for name, command in (go.COMMANDS | java.COMMANDS | rust.COMMANDS).items()),
 ]
 
 
