@@ -119,6 +119,7 @@ class Publisher:
         """The answer; None where there is none. Whether it may be stored all the same, the request knows."""
         try:
             if self._connection is None or not self._connection.kept:
+                self.close()
                 self._connection = await self._target.connect()
             request.unanswered += 1
             await self._connection.send("POST", "/messages", request.headers, request.body)
