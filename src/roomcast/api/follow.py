@@ -33,25 +33,29 @@ class Following(NamedTuple):
 
     content_type: str
     query: Query
+    may_be_list: bool
+    """Whether a room has a comma in its name: several may have been meant."""
 
 
 def following(head: Head) -> Following:
     """Raises `NotAcceptable` and `Invalid`."""
-    return Following(preferred(head.text(b"accept")), query(head.query, ""))
+    asked = query(head.query, "")
+    return Following(preferred(head.text(b"accept")), asked, any("," in room for room in asked.rooms))
 
 
 def follow(engine: Engine, request: Request, asked: Following) -> Outcome | Awaitable[Outcome]:
     """The stream or page; for a client that cannot be served now the word to come back: an EventSource gives up
     for good on anything but 200."""
-    content_type, query = asked
+    content_type, query = asked.content_type, asked.query
     if last_event_id := request.values.get(b"last-event-id", b"").strip(b" \t"):
         query = query._replace(origin=After(last_event_id.decode(errors="replace")))
-    refuse_lists(query.rooms, engine.hub.holds)
+    if asked.may_be_list:
+        refuse_lists(query.rooms, engine.hub.holds)
     if content_type == PAGE:
         return history.page(engine, request, query)
     if request.head.method == "HEAD":
         return _headers_of_a_stream(content_type)
-    if engine.draining:
+    if engine.streams.draining:
         return _away(engine, content_type, "drain")
     opening = from_window(engine, query.rooms, query.origin) if engine.hub.epoch else None
     if opening is None:
