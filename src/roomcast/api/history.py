@@ -103,6 +103,10 @@ def _answer(
     end = b'],"position":"%b","gap":%b}' % (position, b"null" if gap is None else gap.data(first))
     links = _links(engine, request, query, found)
     own: list[Field] = [(b"link", ", ".join(links).encode())] if links else []
+    if held.size <= PIECE_BYTES:
+        body = b'{"messages":[%b%b' % (b",".join([as_json(epoch, message) for message in found.messages]), end)
+        held.release()
+        return Answer(200, _PAGE, body, own)
     return Answer.of_pieces(200, _PAGE, _pieces(epoch, found.messages, end, held), own)
 
 

@@ -36,17 +36,18 @@ class Reservation:
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
-        self._size = 0
+        self.size = 0
+        """Bytes that are held."""
 
     def add(self, size: int) -> None:
         """So many bytes more. Raises `Overloaded`."""
         self._budget.take(size)
-        self._size += size
+        self.size += size
 
     def release(self) -> None:
         """Gives it back; a second time is fine."""
-        self._budget.free(self._size)
-        self._size = 0
+        self._budget.free(self.size)
+        self.size = 0
 
     def __del__(self) -> None:
         self.release()
