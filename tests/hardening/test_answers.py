@@ -55,6 +55,13 @@ def test_who_is_refused_for_it_is_told_when_to_come_back(serve: Serve, tmp_path:
         assert answer.headers["content-type"] == "application/problem+json"
 
 
+def test_a_connection_is_kept_behind_a_page_that_its_client_took_slowly(serve: Serve) -> None:
+    server = filled(serve)
+    for _ in range(3):
+        assert ask_page(server) == 1000
+        assert server.get("/healthz").status_code == 200
+
+
 def test_pages_whose_clients_hang_up_at_once_leave_nothing(serve: Serve) -> None:
     server = filled(serve)
     for _ in range(300):

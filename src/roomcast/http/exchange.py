@@ -100,8 +100,9 @@ class Exchange(asyncio.Protocol):
         self._choked = False
         if self._writable:
             self._writable.set()
+        # Also while an answer is under way: nobody else would, and the next request would never be read.
+        self._transport.resume_reading()
         if not self._answering:
-            self._transport.resume_reading()
             self._go_on()
 
     def _over_tls(self) -> bool:
