@@ -29,7 +29,7 @@ _STREAM_FIELDS = {
 
 
 class Following(NamedTuple):
-    """What a head asks for, but for its `Last-Event-ID`."""
+    """The stream or page that a head asks for, without its `Last-Event-ID`."""
 
     content_type: str
     query: Query

@@ -1,4 +1,4 @@
-"""What is retained, as JSON: pages and single messages."""
+"""Retained messages as JSON: pages and single messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from roomcast.model.errors import Fault, Gone, Invalid, LogUnavailable, NotFound
 from roomcast.model.message import Message, MessageId, as_json
 
 _MESSAGE_BYTES = 300
-"""What a message weighs beside its body, as measured."""
+"""Bytes that a message takes beside its body, as measured."""
 _PAGE = Fields(*JSON.pairs, (b"vary", b"Accept"))
 
 
