@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote
 
+from roomcast.auth.principal import EVERYBODY
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.gap import Opening
 from roomcast.delivery.stream import Connection, Stream
@@ -98,7 +99,7 @@ class Peer(Protocol):
 class Request:
     """One request, as a whole."""
 
-    __slots__ = ("began", "body", "head", "peer", "prepared", "values")
+    __slots__ = ("admitted", "began", "body", "head", "peer", "prepared", "principal", "values")
 
     def __init__(self, prepared: Prepared, values: Mapping[bytes, bytes], body: bytes, peer: Peer) -> None:
         self.prepared = prepared
@@ -107,6 +108,10 @@ class Request:
         """Its own header fields, by name in lower case."""
         self.body = body
         self.peer = peer
+        self.admitted = False
+        """Whether it was decided, from its head, that it is served."""
+        self.principal = EVERYBODY
+        """Who asks; once it is admitted."""
         self.began = time.perf_counter()
 
 

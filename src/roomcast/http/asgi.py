@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from roomcast.api.request import Answer, Field, Head, Outcome, Prepared, Request, Route, Streaming
+from roomcast.api.request import Answer, Field, Head, Outcome, Prepared, Request, Streaming
 from roomcast.http import context as limits
 from roomcast.http.asgi_sink import AsgiSink, Receive, Send
 from roomcast.http.body import Body, too_slow
@@ -54,15 +54,13 @@ class AsgiApp:
             await _answer(outcome, receive, send)
 
     async def _outcome(self, scope: Scope, prepared: Prepared, values: Values, receive: Receive) -> Outcome:
-        peer = _Client(scope)
+        request = Request(prepared, values, b"", _Client(scope))
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         try:
-            body = await self._body(prepared.route, values, receive)
+            request.body = await self._body(request, receive)
         except RoomcastError as error:
-            request = Request(prepared, values, b"", peer)
             self._handler.refuse(request, error, future.set_result)
             return await future
-        request = Request(prepared, values, body, peer)
         task = self._handler.handle(request, partial(_resolve, future))
         try:
             return await future
@@ -70,14 +68,15 @@ class AsgiApp:
             if task:
                 task.cancel()
 
-    async def _body(self, route: Route | None, values: Values, receive: Receive) -> bytes:
+    async def _body(self, request: Request, receive: Receive) -> bytes:
         """Raises `TooLarge` before `receive`, where a client that sent `Expect: 100-continue` has not sent the
         body yet, or while it arrives."""
+        route = request.prepared.route
         if route is None or not route.takes_body:
             return b""
-        route.admits(values)
+        self._handler.admit(request)
         body = Body(self._handler.max_body)
-        body.expect(values.get(b"content-length", b""))
+        body.expect(request.values.get(b"content-length", b""))
         try:
             async with asyncio.timeout(limits.BODY_SECONDS):
                 async for chunk in _chunks(receive):

@@ -54,11 +54,19 @@ class Handler:
         except RoomcastError as error:
             return Prepared(head, None, None, error.with_traceback(None), cors, label)
 
+    def admit(self, request: Request) -> None:
+        """Decides what can be decided before the body is read. Raises `RoomcastError`."""
+        if request.prepared.route is not None:
+            request.prepared.route.admits(request.values)
+        request.admitted = True
+
     def handle(self, request: Request, respond: Respond) -> asyncio.Task[None] | None:
         """Does what is asked for. Returns what may be cancelled when the client has gone; None where there is
         nothing: what is published is published."""
         prepared = request.prepared
         try:
+            if not request.admitted:
+                self.admit(request)
             if prepared.route is None:
                 outcome = self._known(request)
             else:

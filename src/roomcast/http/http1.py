@@ -7,11 +7,9 @@ and how much is parsed in a turn of the loop.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import h11
 
-from roomcast.api.request import NO_VALUES, Head, Prepared, Request
+from roomcast.api.request import Head, Request
 from roomcast.http import context as limits
 from roomcast.http.body import Body, too_slow
 from roomcast.http.context import Context
@@ -41,10 +39,9 @@ class Http1(Exchange):
         "_fed",
         "_first",
         "_parser",
-        "_prepared",
         "_received",
+        "_request",
         "_scheduled",
-        "_values",
         "_whole",
     )
 
@@ -66,8 +63,8 @@ class Http1(Exchange):
         """Bytes given to h11 for this request, up to the end of its head."""
         self._first = b""
         """How its head begins."""
-        self._prepared: Prepared | None = None
-        self._values: Mapping[bytes, bytes] = NO_VALUES
+        self._request: Request | None = None
+        """Once its head is read."""
         self._body: Body | None = None
         """A body that is asked for; None where what comes of it is dropped."""
         self._whole = False
@@ -99,11 +96,11 @@ class Http1(Exchange):
         took = self._loop.time() - self._begun
         if self._choked:
             self._expire_answer()
-        elif self._prepared is None:
+        elif self._request is None:
             self._expire_head(took)
         elif self._body is not None and took > limits.BODY_SECONDS:
             self._keep_alive = False
-            self._refuse(too_slow())
+            self._refuse(self._request, too_slow())
         elif self._answered and self._waited(limits.LINGER_SECONDS):
             self._transport.close()
 
@@ -179,7 +176,7 @@ class Http1(Exchange):
             if not self._ended:
                 return False
             self._eof = True
-        if self._prepared is None:
+        if self._request is None:
             self._count_head(data)
         self._parser.receive_data(data)
         return True
@@ -199,27 +196,28 @@ class Http1(Exchange):
     def _take_head(self, event: h11.Request) -> None:
         if not event.http_version.startswith(b"1."):
             raise h11.RemoteProtocolError("this is HTTP/1.1, without TLS or HTTP/2")
-        decides, self._values = divided(event.headers)
-        if b"transfer-encoding" in decides and b"content-length" in self._values:
+        decides, values = divided(event.headers)
+        if b"transfer-encoding" in decides and b"content-length" in values:
             # RFC 9112, section 6.1: what stands before us may have gone by the other one.
             raise h11.RemoteProtocolError("a body has a length or is chunked, not both")
         head = Head.of(event.method.decode(), event.target, decides)
-        self._prepared = prepared = self._context.handler.prepare(head)
+        self._request = request = Request(self._context.handler.prepare(head), values, b"", self)
         self._chunked = event.http_version != b"1.0"
         self._keep_alive = self._keep_alive and self._chunked and head.keep_alive
-        self._expect(prepared)
+        self._expect(request)
 
-    def _expect(self, prepared: Prepared) -> None:
+    def _expect(self, request: Request) -> None:
         """Asks for the body where one is wanted, else answers at once."""
-        if prepared.route is None or not prepared.route.takes_body:
-            self._handle(b"")
+        route = request.prepared.route
+        if route is None or not route.takes_body:
+            self._handle(request)
             return
         self._body = Body(self._context.handler.max_body)
         try:
-            prepared.route.admits(self._values)
-            self._body.expect(self._values.get(b"content-length", b""))
+            self._context.handler.admit(request)
+            self._body.expect(request.values.get(b"content-length", b""))
         except RoomcastError as error:
-            self._refuse(error)
+            self._refuse(request, error)
             return
         if self._parser.they_are_waiting_for_100_continue:
             self._transport.write(CONTINUE)
@@ -227,36 +225,34 @@ class Http1(Exchange):
     def _take_body(self, data: bytes) -> None:
         if self._body is None:
             return
+        assert self._request
         try:
             self._body.add(data)
         except TooLarge as error:
-            self._refuse(error)
+            self._refuse(self._request, error)
 
     def _take_end(self) -> None:
         self._whole = True
         if self._body is not None:
-            body, self._body = self._body.whole(), None
-            self._handle(body)
+            assert self._request
+            self._request.body, self._body = self._body.whole(), None
+            self._handle(self._request)
 
     # Answering
 
-    def _handle(self, body: bytes) -> None:
+    def _handle(self, request: Request) -> None:
         self._answering = True
-        self._task = self._context.handler.handle(self._request(body), self._respond)
+        self._task = self._context.handler.handle(request, self._respond)
 
     def _finish(self) -> None:
         self._answered = True
         super()._finish()
 
-    def _request(self, body: bytes) -> Request:
-        assert self._prepared
-        return Request(self._prepared, self._values, body, self)
-
-    def _refuse(self, error: RoomcastError) -> None:
+    def _refuse(self, request: Request, error: RoomcastError) -> None:
         """Answers a request whose body is not read to its end."""
         self._body = None
         self._answering = True
-        self._context.handler.refuse(self._request(b""), error, self._respond)
+        self._context.handler.refuse(request, error, self._respond)
 
     def _malformed(self, error: h11.RemoteProtocolError) -> None:
         """Answers what is no HTTP, where nothing was answered yet, and ends the connection."""

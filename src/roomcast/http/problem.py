@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from roomcast.api.request import Answer, Field, Fields
-from roomcast.model.errors import LogUnavailable, MethodNotAllowed, Overloaded, RoomcastError
+from roomcast.model.errors import LogUnavailable, MethodNotAllowed, Overloaded, RoomcastError, TooMany
 
 _FIELDS = Fields((b"content-type", b"application/problem+json"), (b"cache-control", b"no-store"))
 
@@ -23,7 +23,10 @@ def problem(error: RoomcastError) -> Answer:
 
 
 def _own(error: RoomcastError) -> list[Field]:
-    if isinstance(error, LogUnavailable | Overloaded):
+    if error.challenge is not None:
+        challenge = ", ".join(filter(None, ['Bearer realm="roomcast"', error.challenge]))
+        return [(b"www-authenticate", challenge.encode())]
+    if isinstance(error, LogUnavailable | Overloaded | TooMany):
         return [(b"retry-after", b"%d" % error.retry_after)]
     if isinstance(error, MethodNotAllowed):
         return [(b"allow", ", ".join(error.allowed).encode())]
