@@ -18,6 +18,7 @@ import msgspec
 from msgspec import UNSET
 
 from roomcast.api.publish import Envelope, checked_key, stored, submit
+from roomcast.auth.principal import EVERYBODY as HOST
 from roomcast.delivery.engine import DRAIN_SECONDS, Engine
 from roomcast.http.asgi import AsgiApp, Scope
 from roomcast.http.asgi_sink import Receive, Send
@@ -73,7 +74,7 @@ class Embedded:
         key = None if idempotency_key is None else checked_key(idempotency_key)
         began = time.perf_counter()
         appending, batch = submit(
-            engine, Envelope(draft.parse_json, draft.json_steps, b"call"), _encoded(fields), key
+            engine, Envelope(draft.parse_json, draft.json_steps, b"call"), HOST, _encoded(fields), key
         )
         await appending
         return dict(msgspec.json.decode(stored(engine, batch, began, appending)[2]))

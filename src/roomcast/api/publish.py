@@ -13,6 +13,9 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from roomcast.api.request import Answer, Fields, Head, Later, Request
+from roomcast.auth.grants import EVERYTHING
+from roomcast.auth.permit import permit
+from roomcast.auth.principal import Principal
 from roomcast.delivery.engine import Engine
 from roomcast.log.base import Appended, Idempotency
 from roomcast.model import draft
@@ -33,7 +36,7 @@ class Envelope(NamedTuple):
     """What the head of a publish says of its body."""
 
     parse: draft.Parser
-    steps: Callable[[bytes, int], draft.Steps] | None
+    steps: Callable[[bytes, int, str | None], draft.Steps] | None
     """The same in steps, for a body that may be a batch."""
     same: bytes
     """What must be the same beside the body where a request is repeated."""
@@ -72,19 +75,21 @@ def publish(engine: Engine, request: Request, envelope: Envelope) -> Answer | La
         return _publish_in_steps(engine, request, envelope, envelope.steps)
     began = time.perf_counter()
     key = idempotency_key(request.values) if b"idempotency-key" in request.values else None
-    appending, batch = submit(engine, envelope, request.body, key)
+    appending, batch = submit(engine, envelope, request.principal, request.body, key)
     if appending.done():
         return _answer(engine, request.head.mount, batch, began, appending)
     return Later(appending, partial(_answer, engine, request.head.mount, batch, began))
 
 
 async def _publish_in_steps(
-    engine: Engine, request: Request, envelope: Envelope, steps: Callable[[bytes, int], draft.Steps]
+    engine: Engine, request: Request, envelope: Envelope, steps: Callable[[bytes, int, str | None], draft.Steps]
 ) -> Answer:
     began = time.perf_counter()
-    parsed = await _in_turns(steps(request.body, engine.settings.max_message))
+    principal = request.principal
+    parsed = await _in_turns(steps(request.body, engine.settings.max_message, principal.user))
+    _permit(principal, parsed)
     key = idempotency_key(request.values)
-    idempotency = None if key is None else _idempotency(envelope, request.body, key)
+    idempotency = None if key is None else _idempotency(envelope, principal, request.body, key)
     appending = engine.log.append(parsed.drafts, idempotency)
     # Not cancelled with its client: what is given to the log is stored.
     await asyncio.wait([appending])
@@ -101,16 +106,25 @@ async def _in_turns(steps: draft.Steps) -> draft.Request:
         await asyncio.sleep(0)
 
 
-def submit(engine: Engine, envelope: Envelope, body: bytes, key: str | None) -> tuple[Future[Appended], bool]:
+def submit(
+    engine: Engine, envelope: Envelope, principal: Principal, body: bytes, key: str | None
+) -> tuple[Future[Appended], bool]:
     """Gives what the body says to the log: what will come of it, and whether it is a batch. Raises what is wrong
-    with the body."""
-    drafts, batch = envelope.parse(body, engine.settings.max_message)
-    idempotency = None if key is None else _idempotency(envelope, body, key)
-    return engine.log.append(drafts, idempotency), batch
+    with the body, and `Forbidden`."""
+    parsed = envelope.parse(body, engine.settings.max_message, principal.user)
+    _permit(principal, parsed)
+    idempotency = None if key is None else _idempotency(envelope, principal, body, key)
+    return engine.log.append(parsed.drafts, idempotency), parsed.batch
 
 
-def _idempotency(envelope: Envelope, body: bytes, key: str) -> Idempotency:
-    return Idempotency(key, hashlib.sha256(envelope.same + b"\n" + body).digest())
+def _permit(principal: Principal, parsed: draft.Request) -> None:
+    if principal.publish is not EVERYTHING:
+        rooms = [one.room for one in parsed.drafts]
+        permit(principal, "publish", rooms, "/{}/room" if parsed.batch else "/room")
+
+
+def _idempotency(envelope: Envelope, principal: Principal, body: bytes, key: str) -> Idempotency:
+    return Idempotency(key, hashlib.sha256(envelope.same + b"\n" + body).digest(), principal.scope)
 
 
 def stored(engine: Engine, batch: bool, began: float, appending: Future[Appended]) -> Stored:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import time
 from asyncio import Future
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import unquote
 
-from roomcast.auth.principal import EVERYBODY
+from roomcast.auth.guard import NOBODY_ASKED
+from roomcast.auth.principal import EVERYBODY, Verb
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.gap import Opening
 from roomcast.delivery.stream import Connection, Stream
+from roomcast.delivery.tenure import Holder
 from roomcast.delivery.wire import wire
 from roomcast.model.errors import RoomcastError
 
@@ -27,6 +29,8 @@ Field = tuple[bytes, bytes]
 UNIX_PEER = "unix"
 """The address of whoever is connected to a socket file: there are no others."""
 _WITHOUT_BODY = (204, 304)
+TICKET: Final = b"?ticket"
+"""The name among a request's own fields of the ticket in its query, which is cut out of the target."""
 NO_VALUES: Mapping[bytes, bytes] = {}
 
 
@@ -99,7 +103,7 @@ class Peer(Protocol):
 class Request:
     """One request, as a whole."""
 
-    __slots__ = ("admitted", "began", "body", "head", "peer", "prepared", "principal", "values")
+    __slots__ = ("admitted", "began", "body", "guard", "head", "peer", "prepared", "principal", "values")
 
     def __init__(self, prepared: Prepared, values: Mapping[bytes, bytes], body: bytes, peer: Peer) -> None:
         self.prepared = prepared
@@ -110,6 +114,8 @@ class Request:
         self.peer = peer
         self.admitted = False
         """Whether it was decided, from its head, that it is served."""
+        self.guard = NOBODY_ASKED
+        """By whom the principal was found."""
         self.principal = EVERYBODY
         """Who asks; once it is admitted."""
         self.began = time.perf_counter()
@@ -152,13 +158,24 @@ class Answer:
 class Streaming:
     """A stream that may begin: the way in gives it a sink."""
 
-    __slots__ = ("_content_type", "_engine", "_epoch", "_opening", "_rooms", "cors", "fields")
+    __slots__ = ("_content_type", "_engine", "_epoch", "_holder", "_opening", "_replaces", "_rooms", "cors", "fields")
     status = 200
 
     def __init__(
-        self, engine: Engine, rooms: frozenset[str], opening: Opening, content_type: str, fields: Fields
+        self,
+        engine: Engine,
+        rooms: frozenset[str],
+        opening: Opening,
+        content_type: str,
+        fields: Fields,
+        holder: Holder | None = None,
+        *,
+        replaces: bool = False,
     ) -> None:
+        """`holder` is whose right it goes on by; with `replaces`, their older stream ends."""
         self._engine = engine
+        self._holder = holder
+        self._replaces = replaces
         self._epoch = engine.hub.epoch
         """The history that `opening` was found in."""
         self._rooms = rooms
@@ -173,9 +190,9 @@ class Streaming:
         opening = self._opening
         if opening.epoch is None and self._epoch != self._engine.hub.epoch:  # while a host sent the head
             opening = opening._replace(epoch=self._epoch)
-        stream = Stream(self._engine.streams, connection, self._rooms, over, opening)
+        stream = Stream(self._engine.streams, connection, self._rooms, over, opening, self._holder)
         connection.stream = stream
-        stream.attach(head)
+        stream.attach(head, replaces=self._replaces)
 
 
 class Later(NamedTuple):
@@ -201,6 +218,12 @@ class Route(NamedTuple):
     admits: Callable[[Mapping[bytes, bytes]], object] = lambda values: None
     """Raises `RoomcastError` where a request's own fields are wrong, before its body is read."""
     takes_body: bool = False
+    needs: Verb | None = None
+    """The right that is needed for anything of it."""
+    asks_who: bool = True
+    """Whether it matters who asks. Where it does not, a credential is not looked at."""
+    takes_ticket: bool = False
+    """Whether a ticket in the query is a credential."""
 
 
 JSON = Fields((b"content-type", b"application/json"), (b"cache-control", b"no-store"))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 from roomcast.auth.grants import EVERYTHING, Grants
+from roomcast.model.fields import ANONYMOUS
 
 Kind = Literal["anonymous", "key", "token", "ticket", "host"]
 Verb = Literal["read", "publish", "metrics", "admin"]
 """What a request does: `read` follows and reads messages, `admin` deletes and revokes."""
-
-ANONYMOUS: Final = "anonymous"
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

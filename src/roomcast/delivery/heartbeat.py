@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from itertools import islice
 
 from roomcast.delivery.audience import Audience
@@ -11,6 +12,7 @@ from roomcast.delivery.stream import Stream, Streams
 
 _SLICE = 500
 """Followers written to before others have the loop: 15,000 heartbeats in one go would hold up a message."""
+_ENDED_A_TURN = 200
 
 logger = logging.getLogger("roomcast.streams")
 
@@ -40,11 +42,20 @@ class Heartbeat:
 
     async def _look(self) -> None:
         self._watch()
+        await self._end_tenures()
         now = asyncio.get_running_loop().time()
         for audience in list(self._streams.hub.audiences.values()):
             if now - audience.spoke_at >= self._silence:
                 audience.spoke_at = now
                 await self._beat(audience)
+
+    async def _end_tenures(self) -> None:
+        """Ends the streams whose right has ended; 5,000 may be of one second."""
+        ended = self._streams.tenures.ended(time.time())
+        while part := list(islice(ended, _ENDED_A_TURN)):
+            for stream in part:
+                stream.withdraw("expired")
+            await asyncio.sleep(0)
 
     async def _beat(self, audience: Audience) -> None:
         sinks = iter(list(audience.live))

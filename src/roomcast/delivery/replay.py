@@ -111,6 +111,6 @@ def _turn(stream: Waiting, page: _Page | None) -> None:
         stream.end("error", retry_delay_ms())
 
 
-def retry_delay_ms() -> int:
+def retry_delay_ms(least: int = 2_000, most: int = 10_000) -> int:
     """When a client that is sent away may come back: spread, so that not all come at once."""
-    return random.randint(2_000, 10_000)
+    return random.randint(least, most)
