@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from roomcast.model.fields import check
-
-ANY = "*"
-"""Ends a grant of all rooms whose names begin with what stands before it."""
+from roomcast.model.settings.grant import ANY, parse_grant
 
 
 class Grants:
@@ -23,8 +20,8 @@ class Grants:
     def parse(cls, texts: Iterable[str]) -> Grants:
         """From grants as they are written: the name of a room, or a prefix that ends in `*`.
 
-        Raises `ValueError`, which says what is wrong with the first that is none."""
-        given = [_checked(text) for text in texts]
+        Raises `ValueError` with the end of a sentence that begins with where they stand."""
+        given = [parse_grant(text) for text in texts]
         prefixes = [text[:-1] for text in given if text.endswith(ANY)]
         return cls([text for text in given if not text.endswith(ANY)], prefixes)
 
@@ -50,11 +47,3 @@ class Grants:
 
 EVERYTHING = Grants(prefixes=[""])
 NOTHING = Grants()
-
-
-def _checked(text: str) -> str:
-    if text == ANY:
-        return text
-    if wrong := check("room", text):
-        raise ValueError(f"{text!r:.140} is no grant: a room {wrong}; a prefix ends in *")
-    return text
