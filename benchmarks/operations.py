@@ -21,6 +21,7 @@ from itertools import count
 from typing import Any, NamedTuple, cast
 
 from roomcast.api.query import preferred, query
+from roomcast.auth.guard import NOBODY_ASKED
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.hub import Hub
 from roomcast.delivery.wire import WIRES, Wire
@@ -363,7 +364,7 @@ def _context(runner: asyncio.Runner | None = None) -> Iterator[Context]:
     settings = Settings(log="memory:", max_messages=RETAINED, heartbeat=3600)
     engine = runner.run(Engine.open(settings))
     runner.run(_filled(engine))
-    yield Context(Handler(engine))
+    yield Context(Handler(engine, NOBODY_ASKED))
     runner.run(engine.close())
 
 

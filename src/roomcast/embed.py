@@ -18,7 +18,9 @@ import msgspec
 from msgspec import UNSET
 
 from roomcast.api.publish import Envelope, checked_key, stored, submit
+from roomcast.auth.guard import Guard, Mode
 from roomcast.auth.principal import EVERYBODY as HOST
+from roomcast.auth.rights import Rights
 from roomcast.delivery.engine import DRAIN_SECONDS, Engine
 from roomcast.http.asgi import AsgiApp, Scope
 from roomcast.http.asgi_sink import Receive, Send
@@ -146,7 +148,7 @@ class Embedded:
         except BaseException:
             self._opening = None
             raise
-        self._app = AsgiApp(Handler(engine))
+        self._app = AsgiApp(Handler(engine, Guard(Mode.OPEN, Rights())))
         self._take_signals()
         return engine
 

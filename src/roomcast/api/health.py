@@ -19,10 +19,10 @@ async def readyz(engine: Engine, request: Request, asked: None) -> Answer:
     send followers away, so that is only said: a full disk would be an outage for them, too."""
     why_not = await engine.ready()
     if why_not:
-        return _json(503, status="unavailable", detail=why_not)
+        return _json(503, status="unavailable", **({"detail": why_not} if request.principal.metrics else {}))
     unwritable = engine.log.unwritable
     position = f"{engine.log.epoch}-{engine.hub.position}"
-    detail = {"detail": unwritable} if unwritable else {}
+    detail = {"detail": unwritable} if unwritable and request.principal.metrics else {}
     return _json(200, status="ok", position=position, writable=not unwritable, **detail)
 
 

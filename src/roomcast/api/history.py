@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 from roomcast.api.query import Everything, Query
 from roomcast.api.request import JSON, Answer, Field, Fields, Pieces, Request
 from roomcast.api.start import locate
+from roomcast.auth.principal import Principal
 from roomcast.delivery.budget import Reservation
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.gap import Gap, Opening, widened
@@ -47,14 +48,23 @@ async def _page(engine: Engine, request: Request, query: Query, held: Reservatio
 
 async def message(engine: Engine, request: Request, text: str) -> Answer:
     """One message by its id."""
+    never = NotFound(f"this log has no message {text[:100]!r}, and under its present epoch never had")
     id = MessageId.parse(text)
     bounds = await engine.log.bounds()
     if id is None or id.epoch != engine.log.epoch or not 0 < id.seq <= bounds.newest:
-        raise NotFound(f"this log has no message {text[:100]!r}, and under its present epoch never had")
+        raise never
     found = await engine.log.get(id.seq)
+    # Of a room that may not be read nothing is said, not even that it is there.
+    if not _readable(request.principal, found):
+        raise never
     if found is None:
         raise Gone(f"message {id} was stored, and is no longer retained")
     return Answer(200, JSON, as_json(engine.log.epoch, found))
+
+
+def _readable(principal: Principal, message: Message | None) -> bool:
+    """Whether a message may be read; one that is gone may have been of any room."""
+    return principal.read.covers_prefix("") if message is None else message.room in principal.read
 
 
 def _before(engine: Engine, query: Query) -> int | None:

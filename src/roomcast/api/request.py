@@ -120,6 +120,11 @@ class Request:
         """Who asks; once it is admitted."""
         self.began = time.perf_counter()
 
+    @property
+    def is_by_ticket(self) -> bool:
+        """Whether the ticket in its query is the credential that decides."""
+        return TICKET in self.values and b"authorization" not in self.values and self.guard.looks
+
 
 class Answer:
     """A response that ends."""
@@ -158,7 +163,17 @@ class Answer:
 class Streaming:
     """A stream that may begin: the way in gives it a sink."""
 
-    __slots__ = ("_content_type", "_engine", "_epoch", "_holder", "_opening", "_replaces", "_rooms", "cors", "fields")
+    __slots__ = (
+        "_content_type",
+        "_engine",
+        "_epoch",
+        "_holder",
+        "_opening",
+        "_replaces",
+        "_rooms",
+        "cors",
+        "fields",
+    )
     status = 200
 
     def __init__(

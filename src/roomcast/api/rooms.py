@@ -13,6 +13,7 @@ import msgspec
 
 from roomcast.api.parameters import Given, parameters, whole_number
 from roomcast.api.request import JSON, Answer, Field, Head, Pieces, Request
+from roomcast.auth.grants import Grants
 from roomcast.delivery.engine import Engine
 from roomcast.log.base import ROOMS_PAGE, RoomSort, RoomStats
 from roomcast.model.message import MessageId, rfc3339
@@ -20,6 +21,10 @@ from roomcast.model.message import MessageId, rfc3339
 PARAMETERS = ("prefix", "sort", "after", "limit")
 _ROWS_A_TURN = 100
 """Rows of a page that are written before others have the loop: all of them take some 3 ms."""
+
+_PAGES = 10
+"""Pages of the log that are looked through for rooms that may be read. Where it takes more, the answer is short,
+and has a way on."""
 
 
 class Listing(NamedTuple):
@@ -47,16 +52,45 @@ def listing(head: Head) -> Listing:
 
 
 async def rooms(engine: Engine, request: Request, asked: Listing) -> Answer:
-    """A page of the rooms, with the way to the next where there may be one."""
-    after = asked.after if asked.sort == "name" else _seq(engine, asked.after)
-    held = await engine.log.rooms(asked.prefix, asked.sort, after, asked.limit)
-    rows = _with_followed(engine, asked, held) if asked.sort == "name" else [(one.room, one) for one in held]
-    own = [_next(engine, request, asked, rows[-1])] if len(rows) == asked.limit else []
+    """A page of those rooms that whoever asks may read, with the way to the next where there may be one."""
+    rows, last = await _rows(engine, asked, request.principal.read)
+    own = [] if last is None else [_next(engine, request, asked, last)]
     return Answer.of_pieces(200, JSON, _pieces(engine, rows), own)
 
 
 Row = tuple[str, RoomStats | None]
 """A room, and what it holds, if anything."""
+
+
+async def _rows(engine: Engine, asked: Listing, readable: Grants) -> tuple[list[Row], Row | None]:
+    """Those that are readable, and the row to go on behind; None where there are no more."""
+    rows: list[Row] = []
+    listing = _narrowed(asked, readable)
+    for _ in range(_PAGES):
+        page = [] if listing is None else await _page(engine, listing)
+        rows += [row for row in page if row[0] in readable]
+        if listing is None or len(page) < asked.limit:
+            break
+        if len(rows) >= asked.limit:
+            return rows[: asked.limit], rows[asked.limit - 1]
+        listing = listing._replace(after=_after(engine, asked, page[-1]))
+    else:
+        return rows, page[-1]
+    return rows[: asked.limit], rows[asked.limit - 1] if len(rows) > asked.limit else None
+
+
+def _narrowed(asked: Listing, readable: Grants) -> Listing | None:
+    """Only what can be readable of it; None where nothing can."""
+    begin = readable.begin()
+    if asked.prefix.startswith(begin):
+        return asked
+    return asked._replace(prefix=begin) if begin.startswith(asked.prefix) else None
+
+
+async def _page(engine: Engine, asked: Listing) -> Sequence[Row]:
+    after = asked.after if asked.sort == "name" else _seq(engine, asked.after)
+    held = await engine.log.rooms(asked.prefix, asked.sort, after, asked.limit)
+    return _with_followed(engine, asked, held) if asked.sort == "name" else [(one.room, one) for one in held]
 
 
 def _with_followed(engine: Engine, asked: Listing, held: Sequence[RoomStats]) -> list[Row]:
@@ -92,11 +126,19 @@ def _row(engine: Engine, room: str, stats: RoomStats | None) -> Mapping[str, obj
 
 
 def _next(engine: Engine, request: Request, asked: Listing, last: Row) -> Field:
-    room, stats = last
-    after = room if asked.sort == "name" or stats is None else str(MessageId(engine.log.epoch, stats.newest))
-    fields = {"prefix": asked.prefix, "sort": asked.sort, "after": after, "limit": str(asked.limit)}
+    fields = {
+        "prefix": asked.prefix,
+        "sort": asked.sort,
+        "after": _after(engine, asked, last),
+        "limit": str(asked.limit),
+    }
     query = urlencode({name: value for name, value in fields.items() if value})
     return b"link", f'<{quote(request.head.mount)}/rooms?{query}>; rel="next"'.encode()
+
+
+def _after(engine: Engine, asked: Listing, last: Row) -> str:
+    room, stats = last
+    return room if asked.sort == "name" or stats is None else str(MessageId(engine.log.epoch, stats.newest))
 
 
 def _seq(engine: Engine, after: str | None) -> int | None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 
-from roomcast.model.fields import check
-
-ANY = "*"
-"""Ends a grant of all rooms whose names begin with what stands before it."""
+from roomcast.model.settings.grant import ANY, parse_grant
 
 
 class Grants:
@@ -23,8 +21,8 @@ class Grants:
     def parse(cls, texts: Iterable[str]) -> Grants:
         """From grants as they are written: the name of a room, or a prefix that ends in `*`.
 
-        Raises `ValueError`, which says what is wrong with the first that is none."""
-        given = [_checked(text) for text in texts]
+        Raises `ValueError` with the end of a sentence that begins with where they stand."""
+        given = [parse_grant(text) for text in texts]
         prefixes = [text[:-1] for text in given if text.endswith(ANY)]
         return cls([text for text in given if not text.endswith(ANY)], prefixes)
 
@@ -43,6 +41,13 @@ class Grants:
         """Whether one grant covers every room whose name begins with `prefix`."""
         return prefix.startswith(self._prefixes)
 
+    def begin(self) -> str:
+        """What the names of all its rooms begin with."""
+        names = [*self._rooms, *self._prefixes]
+        first, last = min(names, default=""), max(names, default="")  # all others lie between
+        same = takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+        return "".join(character for character, _ in same)
+
     def texts(self) -> list[str]:
         """Its grants as they are written, in order."""
         return sorted([*self._rooms, *(prefix + ANY for prefix in self._prefixes)])
@@ -50,11 +55,3 @@ class Grants:
 
 EVERYTHING = Grants(prefixes=[""])
 NOTHING = Grants()
-
-
-def _checked(text: str) -> str:
-    if text == ANY:
-        return text
-    if wrong := check("room", text):
-        raise ValueError(f"{text!r:.140} is no grant: a room {wrong}; a prefix ends in *")
-    return text

@@ -13,7 +13,7 @@ from roomcast.auth.principal import EVERYBODY, Principal
 from roomcast.auth.rights import NOT_VALID, TICKET_EXPIRED, Rights
 from roomcast.model.errors import Fault, Invalid, InvalidToken, RoomcastError
 
-_IN_URL = frozenset({"token", "access_token", "authorization", "auth", "jwt", "key"})
+_IN_URL = frozenset({"token", "access_token", "authorization", "auth", "jwt", "key", "ticket"})
 """Names of credentials in a query. URLs end up in logs, histories and `Referer`."""
 _OPEN = replace(EVERYBODY, admin=False)
 """Everybody in open mode: deleting takes a key."""
@@ -51,9 +51,11 @@ class Guard:
             return self.rights.anonymous
         return _OPEN if self.mode is Mode.OPEN else EVERYBODY
 
-    def identify(self, authorization: bytes | None, ticket: bytes | None = None, *, resumes: bool = False) -> Principal:
-        """Whose credential it is. The header decides where it is there, and then the ticket of a query, which opens
-        streams for a minute and after that only `resumes` them.
+    def identify(
+        self, authorization: bytes | None, ticket: bytes | None = None, *, resumes: bool = False
+    ) -> Principal:
+        """Whose credential it is. The header decides where it is there, and then the ticket of a query, which
+        opens streams for a minute and after that only `resumes` them.
 
         Raises `BadCredential` and `InvalidToken`: a bad credential is never a stranger's."""
         if (authorization is None and ticket is None) or not self.looks:
@@ -69,17 +71,17 @@ class Guard:
             raise InvalidToken(TICKET_EXPIRED, reason="the ticket in the URL opens no stream any more")
         return found
 
-    def check_url(self, names: Sequence[str], *, takes_ticket: bool) -> None:
-        """Raises `Invalid` where a query of these names has a credential in it."""
-        if self.mode is Mode.RIGHTS:
-            wrong = [name for name in names if name.lower() in _IN_URL or (name == "ticket" and not takes_ticket)]
-            if wrong:
-                raise _in_url(wrong)
+    def check_url(self, names: Sequence[str]) -> None:
+        """Raises `Invalid` where a query of these names has a credential in it, apart from a ticket where one is
+        taken."""
+        if self.mode is Mode.RIGHTS and (wrong := [name for name in names if name.lower() in _IN_URL]):
+            raise in_url(wrong)
 
 
 NOBODY_ASKED: Final = Guard(Mode.LOCAL, Rights())
 
 
-def _in_url(names: Sequence[str]) -> RoomcastError:
+def in_url(names: Sequence[str]) -> RoomcastError:
+    """The error for credentials in a query, by their names."""
     hint = "is no place for a credential: send `Authorization: Bearer …`, or follow with a ticket"
     return Invalid(f"the query's {names[0]} {hint}", [Fault(f"/{name}", hint) for name in names])

@@ -16,16 +16,26 @@ _UNSEEN = "has characters that nobody sees, so that it can be taken for another 
 
 
 def permit(
-    principal: Principal, verb: Verb, rooms: Sequence[str], place: str = "/room", prefixes: Sequence[str] = ()
+    principal: Principal,
+    verb: Verb,
+    rooms: Sequence[str],
+    place: str = "/room",
+    prefixes: Sequence[str] = (),
+    prefix_place: str = "/prefix",
 ) -> None:
     """Raises what refuses the request as a whole, naming each room that is not granted: `Unauthenticated` for a
     stranger, `Forbidden` for others, `Invalid` for a room to publish to that looks like another.
 
-    `place` is the JSON pointer to a room in the request; `{}` in it stands for the room's number."""
+    `place` is the JSON pointer to a room in the request, and `prefix_place` to a prefix; `{}` in it stands for its
+    number."""
     granted = principal.read if verb == "read" else principal.publish
     faults = [
         *(Fault(place.format(n), _refused(room, verb)) for n, room in enumerate(rooms) if room not in granted),
-        *(Fault("/prefix", _refused(f"{prefix}*", verb)) for prefix in prefixes if not granted.covers_prefix(prefix)),
+        *(
+            Fault(prefix_place.format(n), _refused(f"{prefix}*", verb))
+            for n, prefix in enumerate(prefixes)
+            if not granted.covers_prefix(prefix)
+        ),
     ]
     if faults:
         raise refusal(principal, faults[0].detail, faults[:_NAMED])

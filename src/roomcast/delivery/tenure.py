@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from typing import Protocol
 
 REPLACEMENTS = 10
-"""How often a ticket's stream may be replaced by another within `REPLACED_SECONDS`. An EventSource comes back once in
-some seconds; two that have one ticket throw each other out for ever."""
+"""How often a ticket's stream may be replaced by another within `REPLACED_SECONDS`. An EventSource comes back once
+in some seconds; two that have one ticket throw each other out for ever."""
 REPLACED_SECONDS = 60.0
 _WATCHED = 10_000
 """Tickets whose replacements are counted, and of those that are refused for them."""

@@ -9,12 +9,12 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
-from roomcast.api.request import Answer, Field, Head, Outcome, Prepared, Request, Streaming
+from roomcast.api.request import TICKET, Answer, Field, Head, Outcome, Prepared, Request, Streaming
 from roomcast.http import context as limits
 from roomcast.http.asgi_sink import AsgiSink, Receive, Send
 from roomcast.http.body import Body, too_slow
 from roomcast.http.handler import Handler
-from roomcast.http.heads import divided
+from roomcast.http.heads import cut_ticket, divided
 from roomcast.model.errors import RoomcastError
 
 Scope = MutableMapping[str, Any]
@@ -106,7 +106,10 @@ def _head(scope: Scope) -> tuple[Head, dict[bytes, bytes]]:
     mount, path, query = scope.get("root_path", ""), scope["path"], scope.get("query_string", b"")
     target = scope.get("raw_path") or quote(path).encode()
     if query:
-        target += b"?" + query
+        query, ticket = cut_ticket(b"?" + query)
+        target, query = target + query, query[1:]
+        if ticket is not None:
+            own[TICKET] = ticket
     return Head(scope["method"], target, _below(mount, path), query, decides, mount), own
 
 

@@ -1,8 +1,8 @@
 """Which hosts, pages and proxies are served at all, before anybody asks who they are.
 
 Where nobody has said who may read, only this machine may (local mode). A browser on it can be made to ask by any
-page: `Origin` tells which page asks, and `Host` tells a page whose name was pointed at this machine (DNS rebinding).
-A proxy that lets others in says so in the headers that name its client.
+page: `Origin` tells which page asks, and `Host` tells a page whose name was pointed at this machine (DNS
+rebinding). A proxy that lets others in says so in the headers that name its client.
 """
 
 from __future__ import annotations
@@ -22,9 +22,7 @@ _ORIGIN = re.compile(r"(https?)://([^/]+)")
 _TARGET = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _ADDRESSES = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
-_WAYS_OUT = (
-    "say who may read and publish: --config with rights, or --secret-file, or --open if everybody may"
-)
+_WAYS_OUT = "say who may read and publish: --config with rights, or --secret-file, or --open if everybody may"
 
 
 class Gate:
@@ -44,7 +42,9 @@ class Gate:
             _check_host(head)
         origin = head.fields.get(b"origin")
         if origin is not None and head.method != "OPTIONS" and not self.admits(origin.decode("latin-1"), head):
-            raise NotServed(f"pages of the origin {origin.decode('latin-1')!r:.200} may not: name it in --allow-origin")
+            raise NotServed(
+                f"pages of the origin {origin.decode('latin-1')!r:.200} may not: name it in --allow-origin"
+            )
 
     def check_forwarded(self, head: Head, values: Mapping[bytes, bytes]) -> None:
         """By the clients that proxies name; `values` are the request's own fields. Raises `NotServed`."""

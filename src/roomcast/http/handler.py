@@ -12,12 +12,28 @@ from functools import partial
 from typing import Any
 
 from roomcast.api import post
-from roomcast.api.request import NO_VALUES, Answer, Head, Later, Outcome, Peer, Prepared, Request, Route, Streaming
+from roomcast.api.parameters import parameters
+from roomcast.api.request import (
+    NO_VALUES,
+    TICKET,
+    Answer,
+    Head,
+    Later,
+    Outcome,
+    Peer,
+    Prepared,
+    Request,
+    Route,
+    Streaming,
+)
 from roomcast.api.routes import ALIASES
+from roomcast.auth.guard import Guard
+from roomcast.auth.permit import require
 from roomcast.delivery.engine import Engine
 from roomcast.http import access
 from roomcast.http.cors import Cors
 from roomcast.http.forwarded import Forwarded
+from roomcast.http.gate import Gate
 from roomcast.http.problem import problem
 from roomcast.http.site import ROUTES
 from roomcast.model.errors import MethodNotAllowed, NotFound, RoomcastError
@@ -36,9 +52,11 @@ logger = logging.getLogger("roomcast.server")
 class Handler:
     """From a request to what it comes to."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, guard: Guard) -> None:
         self._engine = engine
-        self._cors = Cors(engine.settings.allow_origin)
+        self._guard = guard
+        self._gate = Gate(guard.mode, engine.settings.allow_origin)
+        self._cors = Cors(self._gate)
         self._forwarded = Forwarded(engine.settings.trusted_proxy, engine.settings.forwarded_header)
         self._notes = access.noted()
         self.max_body = engine.settings.max_body
@@ -49,16 +67,34 @@ class Handler:
         cors = self._cors.fields(head.fields.get(b"origin"))
         label = head.method if head.method in _COUNTED else OTHER
         try:
+            self._gate.check(head)
             route = _route(head)
+            if route and route.asks_who:
+                self._guard.check_url([name for name, _ in parameters(head.query)])
             return Prepared(head, route, route and route.asks(head), None, cors, label)
         except RoomcastError as error:
             return Prepared(head, None, None, error.with_traceback(None), cors, label)
 
     def admit(self, request: Request) -> None:
         """Decides what can be decided before the body is read. Raises `RoomcastError`."""
-        if request.prepared.route is not None:
-            request.prepared.route.admits(request.values)
+        route, values = request.prepared.route, request.values
+        if route is not None:
+            self._gate.check_forwarded(request.head, values)
+            if route.asks_who:
+                self._identify(request, route)
+            route.admits(values)
         request.admitted = True
+
+    def _identify(self, request: Request, route: Route) -> None:
+        request.guard, values = self._guard, request.values
+        ticket = values.get(TICKET)
+        if ticket is not None and not route.takes_ticket:
+            self._guard.check_url(["ticket"])
+            ticket = None
+        authorization = values.get(b"authorization")
+        request.principal = self._guard.identify(authorization, ticket, resumes=b"last-event-id" in values)
+        if route.needs is not None:
+            require(request.principal, route.needs)
 
     def handle(self, request: Request, respond: Respond) -> asyncio.Task[None] | None:
         """Does what is asked for. Returns what may be cancelled when the client has gone; None where there is
@@ -121,7 +157,7 @@ class Handler:
         if self._notes:
             seconds = 0.0 if isinstance(outcome, Streaming) else time.perf_counter() - request.began
             client = self._forwarded.client_of(request.peer.address(), request.values) or "-"
-            access.note(client, head.method, head.target, outcome.status, seconds)
+            access.note(client, head.method, head.target, outcome.status, seconds, request.principal.name)
         return outcome
 
 

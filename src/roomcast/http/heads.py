@@ -16,8 +16,9 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeVar
+from urllib.parse import unquote_to_bytes
 
-from roomcast.api.request import Head, Prepared
+from roomcast.api.request import TICKET, Head, Prepared
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ DECIDES: Final = frozenset({
 OWN: Final = frozenset({
     b"access-control-request-headers", b"authorization", b"content-length", b"cookie", b"forwarded",
     b"idempotency-key", b"if-none-match",
-    b"last-event-id", b"x-forwarded-for", b"x-forwarded-proto",
+    b"last-event-id", b"sec-fetch-mode", b"sec-fetch-site", b"x-forwarded-for", b"x-forwarded-proto", b"x-real-ip",
 })  # fmt: skip
 """Fields that are a request's own."""
 
@@ -45,6 +46,7 @@ _REQUEST_LINE = re.compile(rb"([A-Z]{3,20}) (/[\x21-\x7e]*) HTTP/1\.1")
 _UNUSUAL = (b"expect", b"transfer-encoding", b"upgrade")
 _SECRET = re.compile(rb"(?i)(?:ticket|token|auth|jwt|key|password|secret|%)[^&=]*=")
 """What a query may have in it that must not be kept: by name, or by a name that is written so that it hides."""
+_TICKET = re.compile(rb"(?<=[?&])ticket=([^&# ]*)&?")
 _SECRET_FIELD = re.compile(rb"auth|token|key|secret|cookie|session|password")
 """Fields of others' that may be credentials, by name."""
 _TEMPLATES = 4
@@ -105,8 +107,9 @@ class Heads:
         lines = data.split(b"\r\n")
         if lines[-2:] != _BLANK:
             return None
-        decides = [lines[0]]
-        values: dict[bytes, bytes] = {}
+        line, ticket = cut_ticket(lines[0])
+        decides = [line]
+        values: dict[bytes, bytes] = {} if ticket is None else {TICKET: ticket}
         new: list[int] = []
         kinds = self._lines
         for number in range(1, len(lines) - 2):
@@ -122,7 +125,7 @@ class Heads:
         key = b"\r\n".join(decides)
         came_before = key in self._shared
         found = _found(self._shared[key] if came_before else self._prepared(key), values)
-        if found is not None and came_before and len(new) <= 1:
+        if found is not None and ticket is None and came_before and len(new) <= 1:
             self._keep(data, lines, new, found)
         return found
 
@@ -220,6 +223,15 @@ def parse(lines: bytes) -> Head | None:
     fields = {name.lower(): value.strip(b" \t") for name, _, value in parts}
     plain = len(fields) == len(rest) and b"host" in fields and fields.keys().isdisjoint(_UNUSUAL)
     return Head.of(request[1].decode(), request[2], fields) if request and plain else None
+
+
+def cut_ticket(target: bytes) -> tuple[bytes, bytes | None]:
+    """A request's target without the ticket in its query, and the ticket, percent-decoded; several are joined by
+    commas, as fields are. So nothing that is kept, logged or answered has a ticket in it."""
+    if b"ticket=" not in target:
+        return target, None
+    tickets = [unquote_to_bytes(found[1]) for found in _TICKET.finditer(target)]
+    return _TICKET.sub(b"", target), b", ".join(tickets) if tickets else None
 
 
 def divided(pairs: Iterable[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import h11
 
-from roomcast.api.request import Head, Request
+from roomcast.api.request import TICKET, Head, Request
 from roomcast.http import context as limits
 from roomcast.http.body import Body, too_slow
 from roomcast.http.context import Context
 from roomcast.http.exchange import Exchange
-from roomcast.http.heads import divided
+from roomcast.http.heads import cut_ticket, divided
 from roomcast.http.render import CONTINUE
 from roomcast.model.errors import HeadTooLarge, NotHttp, RoomcastError, TooLarge, UnknownCoding
 
@@ -200,7 +200,10 @@ class Http1(Exchange):
         if b"transfer-encoding" in decides and b"content-length" in values:
             # RFC 9112, section 6.1: what stands before us may have gone by the other one.
             raise h11.RemoteProtocolError("a body has a length or is chunked, not both")
-        head = Head.of(event.method.decode(), event.target, decides)
+        target, ticket = cut_ticket(event.target)
+        if ticket is not None:
+            values[TICKET] = ticket
+        head = Head.of(event.method.decode(), target, decides)
         self._request = request = Request(self._context.handler.prepare(head), values, b"", self)
         self._chunked = event.http_version != b"1.0"
         self._keep_alive = self._keep_alive and self._chunked and head.keep_alive

@@ -15,7 +15,7 @@ from roomcast.log.base import Bounds
 from roomcast.model.errors import LogUnavailable
 from roomcast.model.retention import Retention
 
-ENDINGS = ("client", "slow", "drain", "overload", "error")
+ENDINGS = ("client", "slow", "drain", "overload", "error", "expired", "revoked", "replaced")
 GAPS = ("trimmed", "epoch", "future", "malformed")
 _FIELDS = Fields((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"), (b"cache-control", b"no-store"))
 

@@ -56,14 +56,6 @@ class Request(NamedTuple):
 Steps = Generator[None, None, Request]
 """Parsing that pauses after each STEP or so, for a caller that has others to serve in between. It yields None
 at a pause and returns the request."""
-class Parser(Protocol):
-    """From a body, how many bytes a stored message may have, and the only user that its messages may have."""
-
-    def __call__(self, body: bytes, max_message: int, only: str | None = None, /) -> Request: ...
-
-
-OfBody = Callable[[bytes, Fields, int, str | None], Request]
-"""From a body that is a message's data or text, and the other fields."""
 
 
 class Fields(NamedTuple):
@@ -72,6 +64,16 @@ class Fields(NamedTuple):
     room: str
     user: str | None
     type: str | None
+
+
+class Parser(Protocol):
+    """From a body, how many bytes a stored message may have, and the only user that its messages may have."""
+
+    def __call__(self, body: bytes, max_message: int, only: str | None = None, /) -> Request: ...
+
+
+OfBody = Callable[[bytes, Fields, int, str | None], Request]
+"""From a body that is a message's data or text, and the other fields."""
 
 
 def parse_json(body: bytes, max_message: int, only: str | None = None) -> Request:

@@ -104,6 +104,11 @@ class InvalidToken(Unauthenticated):
 
     challenge = 'error="invalid_token"'
 
+    def __init__(self, detail: str = "", faults: Sequence[Fault] = (), *, reason: str = "") -> None:
+        super().__init__(detail, faults)
+        self.reason = reason
+        """Which check failed: for the audit. The answer does not say it."""
+
 
 class Forbidden(RoomcastError):
     """The credential does not give this right."""

@@ -12,6 +12,8 @@ from socket import AF_UNIX, socket
 from typing import Any
 
 from roomcast import tasks
+from roomcast.auth.guard import Guard, Mode
+from roomcast.auth.rights import Rights
 from roomcast.delivery.engine import DRAIN_SECONDS, Engine
 from roomcast.http import context as limits
 from roomcast.http.context import Context
@@ -52,7 +54,7 @@ async def _serve(
     stop: asyncio.Future[None],
     tls: ssl.SSLContext | None,
 ) -> None:
-    context = Context(Handler(engine))
+    context = Context(Handler(engine, Guard(Mode.LOCAL, Rights())))
     watching = asyncio.create_task(context.watch())
     servers: list[asyncio.Server] = []
     try:

@@ -61,6 +61,20 @@ class Text(Kind):
         return value
 
 
+class Checked(Kind):
+    """Text that has a check of its own."""
+
+    metavar = "TEXT"
+
+    def __init__(self, parse: Callable[[str], str]) -> None:
+        self._parse = parse
+
+    def check(self, value: object) -> str:
+        if not isinstance(value, str):
+            raise ValueError(f"must be text, not {shown(value)}{_quoted(value)}")
+        return self._parse(value)
+
+
 class Choice(Kind):
     """One of some words."""
 
