@@ -38,7 +38,7 @@ class Handler:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._cors = Cors(engine.settings.allow_origin)
+        self._cors = Cors(("*",) if engine.settings.allow_origin is None else engine.settings.allow_origin)
         self._forwarded = Forwarded(engine.settings.trusted_proxy, engine.settings.forwarded_header)
         self._notes = access.noted()
         self.max_body = engine.settings.max_body
