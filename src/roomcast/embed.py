@@ -20,7 +20,6 @@ from msgspec import UNSET
 from roomcast.api.publish import Envelope, checked_key, stored, submit
 from roomcast.auth.guard import Guard, Mode
 from roomcast.auth.principal import EVERYBODY as HOST
-from roomcast.auth.rights import Rights
 from roomcast.delivery.engine import DRAIN_SECONDS, Engine
 from roomcast.http.asgi import AsgiApp, Scope
 from roomcast.http.asgi_sink import Receive, Send
@@ -144,11 +143,12 @@ class Embedded:
 
     async def _open(self) -> Engine:
         try:
+            guard = await asyncio.to_thread(Guard.of, self._settings, Mode.OPEN)
             engine = await Engine.open(self._settings)
         except BaseException:
             self._opening = None
             raise
-        self._app = AsgiApp(Handler(engine, Guard(Mode.OPEN, Rights())))
+        self._app = AsgiApp(Handler(engine, guard))
         self._take_signals()
         return engine
 

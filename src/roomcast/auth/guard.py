@@ -12,6 +12,7 @@ from roomcast.auth import credentials
 from roomcast.auth.principal import EVERYBODY, Principal
 from roomcast.auth.rights import NOT_VALID, TICKET_EXPIRED, Rights
 from roomcast.model.errors import Fault, Invalid, InvalidToken, RoomcastError
+from roomcast.model.settings import Settings
 
 _IN_URL = frozenset({"token", "access_token", "authorization", "auth", "jwt", "key", "ticket"})
 """Names of credentials in a query. URLs end up in logs, histories and `Referer`."""
@@ -37,6 +38,19 @@ class Guard:
         self.mode = mode
         self.rights = rights
         """Replaced as a whole where the configuration is read again."""
+
+    @classmethod
+    def of(cls, settings: Settings, unsaid: Mode = Mode.LOCAL) -> Guard:
+        """That of a server; `unsaid` is its mode where nothing is configured. Blocks, since it reads the secrets'
+        files. Raises `CannotStart`."""
+        rights = Rights.of(settings)
+        if settings.open:
+            return cls(Mode.OPEN, rights)
+        return cls(Mode.RIGHTS if rights.configured else unsaid, rights)
+
+    def take(self, rights: Rights) -> None:
+        """From now on these count, in the mode that the server was started in."""
+        self.rights = rights
 
     @property
     def looks(self) -> bool:

@@ -48,6 +48,10 @@ class Keys:
         """Whether there is any."""
         return bool(self._principals)
 
+    def names(self) -> list[str]:
+        """The names in them, each once."""
+        return sorted({by.name for by in self._known if by})
+
     def holder(self, sha256: str) -> Principal | None:
         """Whose key has this hash."""
         return self._principals.get(sha256)

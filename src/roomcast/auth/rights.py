@@ -18,8 +18,10 @@ from roomcast.auth.keys import Keys
 from roomcast.auth.principal import Principal
 from roomcast.auth.secrets import Secrets
 from roomcast.auth.tickets import BadTicket, TicketEnded
-from roomcast.model.errors import InvalidToken
+from roomcast.model.errors import BadOption, InvalidToken
 from roomcast.model.fields import ANONYMOUS
+from roomcast.model.settings import Settings
+from roomcast.model.settings.anonymous import granted
 
 CACHED: Final = 10_000
 """Principals that are kept. What they hold is some 10 MB; the least recently used one goes first."""
@@ -53,6 +55,16 @@ class Rights:
         self._cache: OrderedDict[str, Principal] = OrderedDict()
         """Holders of tickets, by the hash of the ticket; only of good ones, so that nobody can fill it who has
         none."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> Rights:
+        """Those that the settings give. Blocks, since it reads the secrets' files. Raises `CannotStart`."""
+        return cls(
+            keys=Keys(settings.keys),
+            secrets=_secrets(settings),
+            read=Grants.parse(granted("read", settings.anonymous)),
+            publish=Grants.parse(granted("publish", settings.anonymous)),
+        )
 
     @property
     def configured(self) -> bool:
@@ -100,6 +112,16 @@ class Rights:
         if len(self._cache) > CACHED:
             self._cache.popitem(last=False)
         return principal
+
+
+def _secrets(settings: Settings) -> Secrets:
+    if settings.secret is None:
+        return Secrets.read(settings.secret_files)
+    if settings.secret_files:
+        raise BadOption(
+            "a secret is given twice, as text and as a file: take ROOMCAST_SECRET or --secret-file away"
+        )
+    return Secrets.of_text(settings.secret, "the secret in ROOMCAST_SECRET")
 
 
 def _refused(reason: str) -> InvalidToken:

@@ -54,7 +54,10 @@ class GroupedOption(click.Option):
 
 
 def _options(command: click.Command) -> click.Command:
-    command.params[:0] = [_config_option(), *map(_option, OPTIONS.values())]
+    command.params[:0] = [
+        _config_option(),
+        *(_option(option) for option in OPTIONS.values() if not option.private),
+    ]
     return command
 
 

@@ -31,6 +31,7 @@ from roomcast.auth.guard import Guard
 from roomcast.auth.permit import require
 from roomcast.delivery.engine import Engine
 from roomcast.http import access
+from roomcast.http.audit import Audit
 from roomcast.http.cors import Cors
 from roomcast.http.forwarded import Forwarded
 from roomcast.http.gate import Gate
@@ -43,6 +44,8 @@ Respond = Callable[[Outcome], None]
 
 _COUNTED = frozenset({"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"})
 """Methods with a label of their own in the metrics: a client must not be able to make new ones."""
+_AUDITED = (400, 401, 403)
+"""Statuses of errors that may be refusals by rights."""
 OTHER = "other"
 """The label of all other methods, and of what could not be read."""
 
@@ -59,6 +62,7 @@ class Handler:
         self._cors = Cors(self._gate)
         self._forwarded = Forwarded(engine.settings.trusted_proxy, engine.settings.forwarded_header)
         self._notes = access.noted()
+        self._audit = Audit()
         self.max_body = engine.settings.max_body
         """Bytes of a body that may be received."""
 
@@ -108,7 +112,7 @@ class Handler:
             else:
                 outcome = prepared.route.perform(self._engine, request, prepared.asked)
         except Exception as error:
-            outcome = _failed(request, error)
+            outcome = self._failed(request, error)
         if isinstance(outcome, (Answer, Streaming)):
             respond(self._finished(request, outcome))
         elif isinstance(outcome, Later):
@@ -119,7 +123,7 @@ class Handler:
 
     def refuse(self, request: Request, error: RoomcastError, respond: Respond) -> None:
         """Answers a request whose body is not read to its end."""
-        respond(self._finished(request, _problem(request.head, error)))
+        respond(self._finished(request, self._problem(request, error)))
 
     def unreadable(self, target: bytes, error: RoomcastError, peer: Peer, respond: Respond) -> None:
         """Answers what was not HTTP; `target` is as much of it as is worth a line in the log."""
@@ -130,7 +134,7 @@ class Handler:
     def _known(self, request: Request) -> Outcome | Later | Awaitable[Outcome]:
         """What the head alone decides: an error, or a preflight's answer."""
         if request.prepared.refused is not None:
-            return _problem(request.head, request.prepared.refused)
+            return self._problem(request, request.prepared.refused)
         asked = request.values.get(b"access-control-request-headers", b"")
         return Answer(204, self._cors.preflight(_methods(request.head.path), asked))
 
@@ -138,15 +142,31 @@ class Handler:
         try:
             outcome = later.answer(future)
         except Exception as error:
-            outcome = _failed(request, error)
+            outcome = self._failed(request, error)
         respond(self._finished(request, outcome))
 
     async def _await(self, request: Request, respond: Respond, outcome: Awaitable[Outcome]) -> None:
         try:
             result = await outcome
         except Exception as error:
-            result = _failed(request, error)
+            result = self._failed(request, error)
         respond(self._finished(request, result))
+
+    def _problem(self, request: Request, error: RoomcastError) -> Answer:
+        # RFC 9110, section 10.1.1: whether an expected body still comes is open, so the connection ends here.
+        answer = self._failed(request, error)
+        return answer.last() if b"expect" in request.head.fields else answer
+
+    def _failed(self, request: Request, error: Exception) -> Answer:
+        if not isinstance(error, RoomcastError):
+            logger.error("%s %r failed", request.head.method, request.head.path, exc_info=error)
+            error = RoomcastError("see the server's log")
+        elif error.status in _AUDITED:
+            self._audit.note(request, error, self._client_of(request))
+        return problem(error)
+
+    def _client_of(self, request: Request) -> str:
+        return self._forwarded.client_of(request.peer.address(), request.values) or "-"
 
     def _finished(self, request: Request, outcome: Outcome) -> Outcome:
         head = request.head
@@ -156,8 +176,9 @@ class Handler:
         self._engine.requests[request.prepared.label, outcome.status] += 1
         if self._notes:
             seconds = 0.0 if isinstance(outcome, Streaming) else time.perf_counter() - request.began
-            client = self._forwarded.client_of(request.peer.address(), request.values) or "-"
-            access.note(client, head.method, head.target, outcome.status, seconds, request.principal.name)
+            access.note(
+                self._client_of(request), head.method, head.target, outcome.status, seconds, request.principal.name
+            )
         return outcome
 
 
@@ -189,18 +210,6 @@ def _handlers(path: str) -> Mapping[str, Route]:
 def _methods(path: str) -> list[str]:
     own = [*_handlers(path)]
     return [*own, *(["HEAD"] if "GET" in own else []), "OPTIONS"]
-
-
-def _problem(head: Head, error: RoomcastError) -> Answer:
-    # RFC 9110, section 10.1.1: whether an expected body still comes is open, so the connection ends here.
-    return problem(error).last() if b"expect" in head.fields else problem(error)
-
-
-def _failed(request: Request, error: Exception) -> Answer:
-    if not isinstance(error, RoomcastError):
-        logger.error("%s %r failed", request.head.method, request.head.path, exc_info=error)
-        error = RoomcastError("see the server's log")
-    return problem(error)
 
 
 _BY_PARENT = {path.rpartition("/")[0]: handlers for path, handlers in ROUTES.items() if path.endswith("}")}

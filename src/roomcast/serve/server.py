@@ -12,8 +12,7 @@ from socket import AF_UNIX, socket
 from typing import Any
 
 from roomcast import tasks
-from roomcast.auth.guard import Guard, Mode
-from roomcast.auth.rights import Rights
+from roomcast.auth.guard import Guard
 from roomcast.delivery.engine import DRAIN_SECONDS, Engine
 from roomcast.http import context as limits
 from roomcast.http.context import Context
@@ -30,7 +29,11 @@ Started = Callable[[Engine], Awaitable[None]]
 
 
 async def serve(
-    settings: Settings, listening: Sequence[Listening], started: Started, tls: ssl.SSLContext | None = None
+    settings: Settings,
+    listening: Sequence[Listening],
+    guard: Guard,
+    started: Started,
+    tls: ssl.SSLContext | None = None,
 ) -> None:
     """Runs until a signal; `started` is awaited when requests are answered. Raises `CannotStart`."""
     stop = _signalled()
@@ -42,19 +45,19 @@ async def serve(
         return
     engine = opening.result()
     try:
-        await _serve(engine, listening, started, stop, tls)
+        await _serve(Context(Handler(engine, guard)), engine, listening, started, stop, tls)
     finally:
         await engine.close()
 
 
 async def _serve(
+    context: Context,
     engine: Engine,
     listening: Sequence[Listening],
     started: Started,
     stop: asyncio.Future[None],
     tls: ssl.SSLContext | None,
 ) -> None:
-    context = Context(Handler(engine, Guard(Mode.LOCAL, Rights())))
     watching = asyncio.create_task(context.watch())
     servers: list[asyncio.Server] = []
     try:

@@ -8,10 +8,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from roomcast.model.retention import Retention
-from roomcast.model.settings.kinds import Choice, Count, Kind, Repeated, Seconds, Size, Switch, Text
+from roomcast.model.settings import key
+from roomcast.model.settings.anonymous import AnonymousGrants
+from roomcast.model.settings.key import Key
+from roomcast.model.settings.kinds import (
+    Checked,
+    Choice,
+    Count,
+    Kind,
+    Paths,
+    Repeated,
+    Seconds,
+    Size,
+    Switch,
+    Text,
+)
 from roomcast.model.settings.network import parse_network
 from roomcast.model.settings.option import Option, options_of
 from roomcast.model.settings.origin import parse_origin
+from roomcast.model.settings.section import Section, sections_of
 
 X_FORWARDED_FOR, FORWARDED = "x-forwarded-for", "forwarded"
 """Headers in which a proxy gives its client's address: the usual one, and that of RFC 7239."""
@@ -26,7 +41,13 @@ def _option(default: Any, kind: Kind, group: str, help: str, **extra: Any) -> An
     return field(default=default, metadata={"kind": kind, "group": group, "help": help, **extra})
 
 
-_LISTEN, _LOG, _STREAMS, _BROWSERS, _OUTPUT = "Listening", "Log", "Limits and streams", "Browsers", "Output"
+def _section(name: str, row: type, **extra: Any) -> Any:
+    """Rows that the file has as `[[name]]`, and that neither a flag nor a variable gives."""
+    return field(default=(), metadata={"section": {"name": name, "row": row, **extra}})
+
+
+_LISTEN, _LOG, _STREAMS, _RIGHTS = "Listening", "Log", "Limits and streams", "Rights"
+_BROWSERS, _OUTPUT = "Browsers", "Output"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +129,36 @@ class Settings:
     slow_after: float = _option(
         30.0, Seconds(0.05, 3600), _STREAMS, "Time after which a follower that takes nothing is closed."
     )
-    allow_origin: tuple[str, ...] = _option(
-        ("*",),
+    open: bool = _option(
+        False, Switch(), _RIGHTS, "Whoever reaches the server may read and publish in every room."
+    )
+    anonymous: tuple[str, ...] = _option(
+        (),
+        AnonymousGrants(),
+        _RIGHTS,
+        "What requests without a credential may do, such as read:public/*; may be repeated.",
+    )
+    secret_files: tuple[str, ...] = _option(
+        (),
+        Paths(),
+        _RIGHTS,
+        "File of the secret that tickets and HS256 tokens are signed with; may be repeated: the first signs, all "
+        "verify. ROOMCAST_SECRET is one as text.",
+        one="secret_file",
+    )
+    secret: str | None = field(
+        default=None,
+        repr=False,
+        metadata={
+            "kind": Checked(str),  # which shows nothing of it
+            "group": _RIGHTS,
+            "help": "The secret that tickets and HS256 tokens are signed with, in place of a file.",
+            "private": True,
+        },
+    )
+    keys: tuple[Key, ...] = _section("key", Key, together=key.apart)
+    allow_origin: tuple[str, ...] | None = _option(
+        None,
         Repeated("ORIGIN", parse_origin),
         _BROWSERS,
         "Origin whose pages may use the API, such as https://example.com; may be repeated. *: any.",
@@ -125,9 +174,10 @@ class Settings:
         """The settings that a call gives by name. Raises `TypeError` for a name that is no option, and `BadOption`
         for a value that one cannot have."""
         for name in values:
-            if name not in OPTIONS:
+            if name not in _BY_FIELD:
                 raise TypeError(unknown(name))
-        return cls(**{name: OPTIONS[name].from_value(value) for name, value in values.items()})
+        checked: dict[str, Any] = {name: _BY_FIELD[name].from_value(value) for name, value in values.items()}
+        return cls(**checked)
 
     @property
     def retention(self) -> Retention:
@@ -143,13 +193,20 @@ class Settings:
 
 
 OPTIONS: Mapping[str, Option] = options_of(Settings)
-"""The rows of the settings, by name."""
+"""The options, by name."""
+SECTIONS: Mapping[str, Section] = sections_of(Settings)
+"""The sections of the file, by the name that stands in its headers."""
+_BY_FIELD: Mapping[str, Option | Section] = {**OPTIONS, **{each.field: each for each in SECTIONS.values()}}
+WRITTEN: Mapping[str, str] = {name: name for name in OPTIONS} | {
+    each.field: f"[[{each.name}]]" for each in SECTIONS.values()
+}
+"""How each field of the settings is written in the file."""
 
 
 def unknown(name: str) -> str:
     """The sentence about a name that is no option, with the one that was probably meant."""
     from roomcast.model.near_miss import near_miss  # late: only a mistake needs it, and it takes its time
 
-    meant = near_miss(name.lower().removeprefix("roomcast_"), list(OPTIONS), 0.6)
+    meant = near_miss(name.lower().removeprefix("roomcast_"), [*OPTIONS, *SECTIONS], 0.6)
     hint = f"did you mean {meant}?" if meant else "`roomcast serve --help` names them all, here with underscores"
     return f"{name!r:.100} is not an option: {hint}"

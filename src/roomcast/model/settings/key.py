@@ -59,7 +59,7 @@ class Key:
             raise ValueError('may do nothing: give it read or publish, such as read = ["*"]')
 
 
-def unlike(rows: tuple[Any, ...]) -> None:
+def apart(rows: tuple[Any, ...]) -> None:
     """Raises `ValueError` where a key stands twice: whose it is would depend on the order."""
     seen = set()
     for row in rows:

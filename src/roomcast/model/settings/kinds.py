@@ -192,6 +192,16 @@ class Repeated(Kind):
         return tuple(map(self._parse, value))
 
 
+class Paths(Repeated):
+    """Files: a variable names one, whose path may have spaces."""
+
+    def __init__(self) -> None:
+        super().__init__("FILE", Text().check)
+
+    def parse(self, text: str) -> tuple[str, ...]:
+        return self.parse_all([text])
+
+
 def shown(value: object) -> str:
     """A value in a sentence: text and numbers as they are written, whatever else by its kind."""
     if isinstance(value, bool):

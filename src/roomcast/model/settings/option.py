@@ -23,14 +23,19 @@ class Option:
     help: str
     negatable: bool = False
     """Whether the flag has a twin that begins with --no-."""
+    one: str = ""
+    """What one of several is called, where flag and variable give one and the file gives a list."""
+    private: bool = False
+    """Whether only its variable and a call give it: everybody on the machine sees flags, and files are copied."""
 
     @property
     def flag(self) -> str:
-        return f"--{self.name.replace('_', '-')}"
+        """Of one that has none, its variable."""
+        return self.variable if self.private else f"--{(self.one or self.name).replace('_', '-')}"
 
     @property
     def variable(self) -> str:
-        return f"ROOMCAST_{self.name.upper()}"
+        return f"ROOMCAST_{(self.one or self.name).upper()}"
 
     def from_flag(self, given: str | bool | Sequence[str]) -> Any:
         """The value that the command line gives. Raises `BadOption`."""
@@ -66,4 +71,5 @@ def options_of(settings: type) -> dict[str, Option]:
     return {
         field.name: Option(name=field.name, default=field.default, **field.metadata)
         for field in dataclasses.fields(settings)
+        if "kind" in field.metadata
     }
