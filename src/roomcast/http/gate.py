@@ -43,7 +43,7 @@ class Gate:
         origin = head.fields.get(b"origin")
         if origin is not None and head.method != "OPTIONS" and not self.admits(origin.decode("latin-1"), head):
             raise NotServed(
-                f"pages of the origin {origin.decode('latin-1')!r:.200} may not: name it in --allow-origin"
+                f"pages of the origin {origin.decode('latin-1')!r:.200} are not served: name it in --allow-origin"
             )
 
     def check_forwarded(self, head: Head, values: Mapping[bytes, bytes]) -> None:
