@@ -51,7 +51,7 @@ def check(config: str | None, credential: str | None, read: str | None, publish:
         credential = sys.stdin.read().strip()
     try:
         settings = Configuration({}, os.environ, config or None).settings
-        rights, places = Rights.of(settings), Places(config or None, settings)
+        rights, places = Rights.of(settings), Places(config or None, settings, os.environ)
     except CannotStart as error:
         click.echo(f"roomcast: {error.detail}", err=True)
         sys.exit(_WRONG)
