@@ -35,7 +35,16 @@ def start(tmp_path: Path, path: Path) -> Iterator[Start]:
     started: list[Running] = []
 
     def begin(*options: str) -> Running:
-        command = [sys.executable, "-m", "roomcast", "serve", f"--host=unix:{path}", "--open", "--log=memory:", *options]
+        command = [
+            sys.executable,
+            "-m",
+            "roomcast",
+            "serve",
+            f"--host=unix:{path}",
+            "--open",
+            "--log=memory:",
+            *options,
+        ]
         started.append(Running(command, tmp_path))
         started[-1].wait_until_it_says(r"^  log ")
         return started[-1]
