@@ -363,7 +363,7 @@ def _context(runner: asyncio.Runner | None = None) -> Iterator[Context]:
     settings = Settings(log="memory:", max_messages=RETAINED, heartbeat=3600)
     engine = runner.run(Engine.open(settings))
     runner.run(_filled(engine))
-    yield Context(Handler(engine))
+    yield Context(Handler(engine), engine)
     runner.run(engine.close())
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Callable
 from itertools import islice
 
 from roomcast import tasks
@@ -54,6 +55,10 @@ class Engine:
         self.publish_seconds = 0.0
         self.requests: Counter[tuple[str, int]] = Counter()
         """Answers by method and status."""
+        self.closed: Counter[str] = Counter()
+        """Connections that the server closed by itself, by reason."""
+        self.connected: Callable[[], dict[str, int]] = dict
+        """How many connections that are no streams there are, by state; none in somebody else's server."""
         pulse = Heartbeat(self.streams, settings.heartbeat, settings.slow_after)
         self._tasks = [asyncio.create_task(self._deliver()), asyncio.create_task(pulse.run())]
 

@@ -21,12 +21,18 @@ from roomcast.delivery.stream import Stream
 _SIOCOUTQ = termios.TIOCOUTQ
 
 
+def unnoticed() -> None:
+    """Nobody counts this connection."""
+
+
 class FollowerConnection(asyncio.Protocol):
     """What both kinds of connection do alike: belong to a follower, and end."""
 
-    __slots__ = ("_ours", "_transport", "_writable", "stream")
+    __slots__ = ("_left", "_ours", "_transport", "_writable", "stream")
 
-    def __init__(self) -> None:
+    def __init__(self, left: Callable[[], None] = unnoticed) -> None:
+        """`left` is called when the connection is gone."""
+        self._left = left
         self._transport = cast(asyncio.Transport, None)
         self._ours = False
         """Whether it may be written to."""
@@ -56,6 +62,7 @@ class FollowerConnection(asyncio.Protocol):
         self._writable = False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._left()
         self._let_go()
         if self.stream:
             # TCP_USER_TIMEOUT: the kernel found that the client takes nothing before we did.
@@ -68,8 +75,8 @@ class SocketConnection(FollowerConnection):
 
     __slots__ = ("_fd", "_fresh", "send")
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, left: Callable[[], None] = unnoticed) -> None:
+        super().__init__(left)
         self._fd = -1
         """The socket's descriptor, once asked for and as long as it is certain to be ours."""
         self._fresh = True

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from contextlib import aclosing
 
-from roomcast.api.request import UNIX_PEER, Answer, Outcome, Pieces, Streaming
+from roomcast.api.request import UNIX_PEER, Answer, Outcome, Pieces, Request, Streaming
 from roomcast.http import context as limits
 from roomcast.http.connection import SocketConnection
 from roomcast.http.context import Context
@@ -78,14 +78,19 @@ class Exchange(asyncio.Protocol):
         """Ends what has taken too long. Called every few seconds."""
         raise NotImplementedError
 
+    def shed(self) -> None:
+        """Lets go of what was received: it is the slowest sender, and others need the memory."""
+        raise NotImplementedError
+
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
-        self._context.connections.add(self)
+        self._context.connections.enter(transport, self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._context.leave(self)
+        self._context.connections.leave(self._transport)
+        self._context.intake.hold(self, 0)
         if self._task:
             self._task.cancel()
             self._task = None  # they know each other
@@ -94,6 +99,7 @@ class Exchange(asyncio.Protocol):
         """A client that does not read the answers is not read from: they would be held without a bound."""
         self._choked = True
         self._since = self._loop.time()
+        self._context.connections.waits(self._transport)
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
@@ -125,7 +131,23 @@ class Exchange(asyncio.Protocol):
         """Whether so long has gone by since anything was answered."""
         return self._loop.time() - self._since > seconds
 
+    def _close(self, reason: str) -> None:
+        """Ends a connection whose client is not done with it; the reason is counted."""
+        self._context.connections.count(reason)
+        self._transport.close()
+
     # Answering
+
+    def _begin_answering(self) -> None:
+        self._answering = True
+        self._context.connections.works(self._transport)
+
+    def _handle(self, request: Request) -> None:
+        self._begin_answering()
+        task = self._context.handler.handle(request, self._respond)
+        if task:  # a read: 1,000 of them, each waiting for the log, must not lock out a publisher
+            self._task = task
+            self._context.connections.waits(self._transport)
 
     def address(self) -> str:
         """The address at the other end. Asked for once: the kernel's answer takes a tenth of a follow's time."""
@@ -184,6 +206,7 @@ class Exchange(asyncio.Protocol):
         self._answering = False
         self._used = True
         self._since = self._loop.time()
+        self._context.connections.waits(self._transport)
         if not self._keep_alive:
             self._transport.close()
         elif not self._choked:
@@ -192,22 +215,21 @@ class Exchange(asyncio.Protocol):
     def _stream(self, streaming: Streaming) -> None:
         """The connection is a follower's from now on. What was sent behind its request is dropped, as our
         `Connection: close` says (RFC 9112, section 9.6)."""
-        self._detach()
+        self._detached = True
+        self._context.intake.hold(self, 0)
         if self._transport.is_closing():
             return
         if self._ended:  # gone, as far as a stream can tell
             self._transport.close()
             return
-        connection = TlsConnection() if self._over_tls() else SocketConnection()
+        left = self._context.connections.follow(self._transport)
+        connection = TlsConnection(left) if self._over_tls() else SocketConnection(left)
         connection.take(self._transport)
         self._transport.resume_reading()
         streaming.begin(connection, stream_head(streaming, chunked=self._chunked), chunked=self._chunked)
 
-    def _detach(self) -> None:
-        self._detached = True
-        self._context.leave(self)
-
     def _expire_answer(self) -> None:
         """Ends a client that takes nothing."""
         if self._choked and self._waited(limits.IDLE_SECONDS):
+            self._context.connections.count("answer")
             self._transport.abort()

@@ -18,6 +18,7 @@ from roomcast.delivery.engine import Engine
 from roomcast.http import access
 from roomcast.http.cors import Cors
 from roomcast.http.forwarded import Forwarded
+from roomcast.http.intake import Intake
 from roomcast.http.problem import problem
 from roomcast.http.site import ROUTES
 from roomcast.model.errors import MethodNotAllowed, NotFound, RoomcastError
@@ -43,6 +44,8 @@ class Handler:
         self._notes = access.noted()
         self.max_body = engine.settings.max_body
         """Bytes of a body that may be received."""
+        self.intake = Intake(engine.settings.body_memory, engine.closed)
+        """What all requests hold that are being received."""
 
     def prepare(self, head: Head) -> Prepared:
         """What the head asks for. Never raises: what is wrong with it is `refused`."""

@@ -16,6 +16,9 @@ from roomcast.model.errors import LogUnavailable
 from roomcast.model.retention import Retention
 
 ENDINGS = ("client", "slow", "drain", "overload", "error")
+CLOSED = ("files", "address", "memory", "head", "body", "answer", "idle")
+"""Why the server closes a connection that its client was not done with."""
+STATES = ("silent", "waiting", "answering")
 GAPS = ("trimmed", "epoch", "future", "malformed")
 _FIELDS = Fields((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"), (b"cache-control", b"no-store"))
 
@@ -73,6 +76,13 @@ def _counts(engine: Engine) -> Iterable[Metric]:
     yield _counter("log_reads", "Pages read from the log for streams.", streams.reader.reads)
     yield _gauge("log_writable", "Whether the last write to the log succeeded.", not engine.log.unwritable)
     yield _gauge("tail_position", "The newest message's number that was delivered.", engine.hub.position)
+    yield _labelled(
+        "connections_closed", "Connections closed.", "reason", dict.fromkeys(CLOSED, 0) | engine.closed
+    )
+    connections = GaugeMetricFamily("roomcast_connections", "Connections that are no streams.", labels=["state"])
+    for state, number in (dict.fromkeys(STATES, 0) | engine.connected()).items():
+        connections.add_metric([state], number)
+    yield connections
     requests = CounterMetricFamily("roomcast_requests", "Requests answered.", labels=["method", "status"])
     for (method, status), count in sorted(engine.requests.items()):
         requests.add_metric([method, str(status)], count)

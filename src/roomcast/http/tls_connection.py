@@ -8,8 +8,9 @@ transport is given only what the client takes, and the rest waits as it is, shar
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
-from roomcast.http.connection import FollowerConnection, in_kernel
+from roomcast.http.connection import FollowerConnection, in_kernel, unnoticed
 
 _SLICE = 16 * 1024
 """Bytes given to the transport at once: a TLS record (RFC 8446, section 5.1). It takes some until the socket has
@@ -21,8 +22,8 @@ class TlsConnection(FollowerConnection):
 
     __slots__ = ("_ending", "_rest")
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, left: Callable[[], None] = unnoticed) -> None:
+        super().__init__(left)
         self._rest: list[memoryview] = []
         """What the transport was not given yet."""
         self._ending = False
