@@ -138,14 +138,23 @@ def test_point_4_followers_cannot_take_the_files_of_publishers(start: Callable[.
         assert server.metric('roomcast_streams_ended_total{reason="overload"}') == 250 - 136
 
 
-def test_point_4_a_file_limit_that_is_lowered_under_way_is_kept_to(start: Callable[..., Running]) -> None:
-    server = start()
-    pid = server.process.pid
-    with crowd(server.port, b"", 800):
+@pytest.mark.parametrize("over", ["plain", "TLS"])
+def test_point_4_where_there_is_no_file_at_all_it_neither_spins_nor_stays_so(
+    start: Callable[..., Running], tmp_path: Path, over: str
+) -> None:
+    """The file limit is lowered under way, so that connections cannot be taken until the next look at all."""
+    server = start(certificate=Certificate(tmp_path) if over == "TLS" else None)
+    pid, port = server.process.pid, int(server.port)
+    with crowd(port, b"", 800), contextlib.ExitStack() as stack:
         wait_for(lambda: open_files(pid) > 800, "all of them")
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (300, FILES))
+        cpu = cpu_seconds(pid)
+        for _ in range(50):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE))
         wait_for(lambda: open_files(pid) < 300, "some to be closed")
+        assert cpu_seconds(pid) - cpu < 0.5
         assert [ask(server.port, HEALTHZ).status for _ in range(20)] == [200] * 20
+        server.wait_until_it_says("warning: closed [0-9]+ connections that had waited longest")
 
 
 def test_point_4_an_address_has_so_many_connections_and_no_more(start: Callable[..., Running]) -> None:
@@ -199,15 +208,6 @@ def test_point_5_bodies_without_their_last_byte_share_a_memory(start: Callable[.
     assert server.metric('roomcast_requests_total{method="POST",status="503"}') > 0
 
 
-def test_point_5_a_body_in_chunks_of_two_bytes_takes_no_more_than_its_bytes(start: Callable[..., Running]) -> None:
-    server = start()
-    head = request("POST", "/messages", JSON, "Transfer-Encoding: chunked")
-    before = resident_bytes(server.process.pid)
-    with crowd(server.port, head + b"2\r\n  \r\n" * 100_000, 20):
-        assert ask(server.port, HEALTHZ).status == 200
-        assert resident_bytes(server.process.pid) - before < 40 * MEGABYTE
-
-
 def test_point_5_what_is_sent_behind_an_answer_that_is_not_read_shares_it_too(
     start: Callable[..., Running],
 ) -> None:
@@ -215,14 +215,14 @@ def test_point_5_what_is_sent_behind_an_answer_that_is_not_read_shares_it_too(
     for _ in range(4):
         assert server.post([{"room": "large", "text": "x" * 9_000}] * 100).status_code == 201
     page = request("GET", "/messages?room=large&limit=1000", "Accept: application/json")
-    with crowd(server.port, page, 100) as readers:
+    with crowd(server.port, page, 300) as readers:
         before = resident_bytes(server.process.pid)
         for reader in readers:
             reader.setblocking(False)
             with contextlib.suppress(BlockingIOError, ConnectionError):
                 reader.sendall(HEALTHZ * 8_000)
-        assert ask(server.port, HEALTHZ).status == 200
-        assert resident_bytes(server.process.pid) - before < 24 * MEGABYTE
+        wait_for(lambda: closed(server, "memory") > 100, "the slowest to be closed")
+        assert resident_bytes(server.process.pid) - before < 48 * MEGABYTE
 
 
 FIELDS = b"a:\r\n"

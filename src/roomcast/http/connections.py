@@ -208,6 +208,7 @@ class Connections:
             "(--max-connections-per-address)",
             MEMORY: "closed {} connections, the slowest senders: requests that are being received hold "
             f"{self._settings.body_memory} bytes together (--body-memory)",
+            "handshake": "closed {} connections that did not do their TLS handshake in time",
             "head": "closed {} connections that did not send a request's head in time",
             "body": "closed {} connections that did not send a request's body in time",
             "answer": "closed {} connections whose clients did not take their answers",

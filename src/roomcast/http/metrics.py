@@ -16,7 +16,7 @@ from roomcast.model.errors import LogUnavailable
 from roomcast.model.retention import Retention
 
 ENDINGS = ("client", "slow", "drain", "overload", "error")
-CLOSED = ("files", "address", "memory", "head", "body", "answer", "idle")
+CLOSED = ("files", "address", "memory", "handshake", "head", "body", "answer", "idle")
 """Why the server closes a connection that its client was not done with."""
 STATES = ("silent", "waiting", "answering")
 GAPS = ("trimmed", "epoch", "future", "malformed")

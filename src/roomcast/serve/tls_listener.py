@@ -95,8 +95,11 @@ class Handshake:
 
     def _end(self, making: asyncio.Task[None]) -> None:
         self._context.connections.leave(self)
-        if not making.cancelled():
-            making.exception()  # a client that speaks no TLS, or has gone
+        if making.cancelled():
+            return
+        # Other errors are a client's that speaks no TLS, or has gone.
+        if isinstance(making.exception(), ConnectionAbortedError):
+            self._context.connections.count("handshake")
 
 
 class _Secured(asyncio.Protocol):
