@@ -195,17 +195,25 @@ def test_point_5_bodies_without_their_last_byte_share_a_memory(start: Callable[.
     """400 of 1 MiB took 433 MB."""
     server = start("--body-memory=16MiB", files=4096)
     half = post(b" " * size)[:-1]
+    server.publish("x")
     before = resident_bytes(server.process.pid)
+    for _ in range(3):
+        with crowd(server.port, half, 20 * MEGABYTE // size):
+            wait_for(lambda: ask(server.port, HEALTHZ).status == 200, "an answer")
     with crowd(server.port, half, 100 * MEGABYTE // size) as senders:
         assert ask(server.port, HEALTHZ).status == 200
         assert resident_bytes(server.process.pid) - before < 48 * MEGABYTE
         # No body that is on its way now is in danger of those that are stuck.
         assert ask(server.port, post(BODY + b" " * 900_000)).status == 201
         count = closed(server, "memory")
-        assert len(senders) - 16 * MEGABYTE // size - 2 <= count <= len(senders)
+        assert count >= len(senders) - 16 * MEGABYTE // size - 2
         assert senders[0].recv(100).startswith(b"HTTP/1.1 503")
         server.wait_until_it_says("the slowest senders: .* \\(--body-memory\\)")
     assert server.metric('roomcast_requests_total{method="POST",status="503"}') > 0
+    wait_for(lambda: server.metric('roomcast_connections{state="silent"}') == 0, "their end")
+    # Blocks of 60 KB stay with the C library, and are used again.
+    left = 10 * MEGABYTE if size > MEGABYTE / 2 else 24 * MEGABYTE
+    assert resident_bytes(server.process.pid) - before < left, "it did not give back what it no longer needs"
 
 
 def test_point_5_what_is_sent_behind_an_answer_that_is_not_read_shares_it_too(

@@ -18,6 +18,7 @@ from roomcast.model.settings import OPTIONS, Settings
 from roomcast.serve.configuration import Configuration
 from roomcast.serve.lines import log_to_stderr, say
 from roomcast.serve.listen import UNIX, Listening, bind, bind_unix, raise_file_limit
+from roomcast.serve.memory import return_what_is_freed
 from roomcast.serve.reload import Reload
 from roomcast.serve.server import serve
 from roomcast.serve.tls import Tls, tls_of
@@ -34,6 +35,7 @@ def run(configuration: Configuration) -> None:
     """Serves until a signal. Raises `CannotStart`, with one sentence that says what to do."""
     settings = configuration.settings
     _open_standard_files()
+    return_what_is_freed()
     raise_file_limit()
     tls = tls_of(settings)
     listening = _listen(configuration)
