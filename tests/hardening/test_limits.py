@@ -49,7 +49,7 @@ def test_more_connections_than_files_make_room_for_each_other_and_hold_up_nobody
         assert cpu_seconds(pid) - cpu < 1, "it was busy with connections that it cannot have"
         assert _closed(idle) < len(idle), "those that it could have were closed as well"
         assert _closed(idle[-50:]) == 0, "the newest were closed"
-        assert "connections that had waited longest" in limited.said()
+        limited.wait_until_it_says("connections that had waited longest")
     wait_for(lambda: open_files(pid) < _FILES // 2, "them to leave")
     with Observer(limited.port, "/messages?room=developers") as again:
         assert len(again.until_live()) == limited.metric("roomcast_log_newest") + 1

@@ -6,9 +6,9 @@ import ctypes
 
 _M_MMAP_THRESHOLD = -3
 """Of glibc's mallopt(3)."""
-_LARGE = 512 * 1024
-"""Bytes from which on a block is the kernel's again as soon as it is freed: larger than what is read of a socket
-at once, so that only bodies and pages pay for it."""
+_LARGE = 256 * 1024
+"""Bytes from which on a block is the kernel's again as soon as it is freed. Not more: the loop gives each TLS
+connection a buffer of this size, of which it touches little."""
 
 
 def return_what_is_freed() -> None:
