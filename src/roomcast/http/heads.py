@@ -179,7 +179,9 @@ def _length(value: bytes) -> int | None:
 
 def _with(found: Found, name: bytes, value: bytes) -> Found | None:
     """The same with one field more."""
-    return _found(found[0], {**found[1], name: value})
+    prepared, others, length = found
+    values = {**others, name: value}
+    return _found(prepared, values) if name == b"content-length" else (prepared, values, length)
 
 
 def _template(lines: Sequence[bytes], number: int, found: Found) -> Template:
