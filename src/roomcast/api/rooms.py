@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from heapq import merge
 from itertools import islice
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from roomcast.api.request import JSON, Answer, Field, Head, Pieces, Request
 from roomcast.delivery.engine import Engine
 from roomcast.log.base import ROOMS_PAGE, RoomSort, RoomStats
 from roomcast.model.message import MessageId, rfc3339
+from roomcast.model.shapes import Room
 
 PARAMETERS = ("prefix", "sort", "after", "limit")
 _ROWS_A_TURN = 100
@@ -78,17 +79,12 @@ async def _pieces(engine: Engine, rows: Sequence[Row]) -> Pieces:
     yield b"]}"
 
 
-def _row(engine: Engine, room: str, stats: RoomStats | None) -> Mapping[str, object]:
-    newest = newest_at = None
-    if stats is not None:
-        newest, newest_at = f"{engine.log.epoch}-{stats.newest}", rfc3339(stats.newest_at)
-    return {
-        "room": room,
-        "messages": stats.messages if stats else 0,
-        "newest": newest,
-        "newest_at": newest_at,
-        "followers": engine.streams.followed.count(room),
-    }
+def _row(engine: Engine, room: str, stats: RoomStats | None) -> Room[str]:
+    followers = engine.streams.followed.count(room)
+    if stats is None:
+        return Room(room, 0, None, None, followers)
+    newest = str(MessageId(engine.log.epoch, stats.newest))
+    return Room(room, stats.messages, newest, rfc3339(stats.newest_at), followers)
 
 
 def _next(engine: Engine, request: Request, asked: Listing, last: Row) -> Field:

@@ -25,6 +25,7 @@ from roomcast.delivery.replay import Replay, retry_delay_ms
 from roomcast.delivery.wire import RETRY_MS, Wire
 from roomcast.log.base import Log, Loss
 from roomcast.model.message import MessageId
+from roomcast.model.shapes import Live
 
 _PIECES_A_TURN = 8
 """After so many a stream lets others have the loop: a fast client replaying much is no reason to wait."""
@@ -204,7 +205,7 @@ class Stream:
 @lru_cache(64)
 def _live_frame(wire: Wire, epoch: str, position: int, replayed: int) -> bytes:
     """A crowd that comes at once is told the same."""
-    return wire.event("live", MessageId(epoch, position), msgspec.json.encode({"replayed": replayed}))
+    return wire.event("live", MessageId(epoch, position), msgspec.json.encode(Live(replayed)))
 
 
 class Streams:

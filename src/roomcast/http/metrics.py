@@ -14,12 +14,12 @@ from roomcast.delivery.engine import Engine
 from roomcast.log.base import Bounds
 from roomcast.model.errors import LogUnavailable
 from roomcast.model.retention import Retention
+from roomcast.model.shapes import GAP_REASONS
 
 ENDINGS = ("client", "slow", "drain", "overload", "error")
 CLOSED = ("files", "address", "memory", "handshake", "head", "body", "answer", "idle")
 """Why the server closes a connection that its client was not done with."""
 STATES = ("silent", "waiting", "answering")
-GAPS = ("trimmed", "epoch", "future", "malformed")
 _FIELDS = Fields((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"), (b"cache-control", b"no-store"))
 
 
@@ -72,7 +72,7 @@ def _counts(engine: Engine) -> Iterable[Metric]:
     yield _gauge("followers_limit", "Streams this process takes.", engine.followers_limit)
     yield _counter("streams_opened", "Streams begun.", streams.opened)
     yield _labelled("streams_ended", "Streams ended.", "reason", dict.fromkeys(ENDINGS, 0) | streams.endings)
-    yield _labelled("gaps", "Gaps told.", "reason", dict.fromkeys(GAPS, 0) | streams.gaps)
+    yield _labelled("gaps", "Gaps told.", "reason", dict.fromkeys(GAP_REASONS, 0) | streams.gaps)
     yield _counter("log_reads", "Pages read from the log for streams.", streams.reader.reads)
     yield _gauge("log_writable", "Whether the last write to the log succeeded.", not engine.log.unwritable)
     yield _gauge("tail_position", "The newest message's number that was delivered.", engine.hub.position)
