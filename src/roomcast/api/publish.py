@@ -7,7 +7,7 @@ import hashlib
 import re
 import time
 from asyncio import Future
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 from urllib.parse import quote
@@ -17,7 +17,7 @@ from roomcast.delivery.engine import Engine
 from roomcast.log.base import Appended, Idempotency
 from roomcast.model import draft
 from roomcast.model.errors import Fault, Invalid, UnsupportedMediaType
-from roomcast.model.message import as_json
+from roomcast.model.message import Draft, as_json
 
 _PARSERS = {
     "application/json": (draft.parse_json, draft.json_steps),
@@ -27,6 +27,10 @@ _BYTES_A_TURN = 32 * 1024
 """A larger body is parsed in steps, between which others have the loop."""
 _KEY = re.compile(r"[\x21-\x7e]{1,128}")
 _FIELDS = Fields((b"content-type", b"application/json"))
+
+
+TakeMore = Callable[[int], None] | None
+"""Takes so many of what a client may publish; None where there is no limit."""
 
 
 class Envelope(NamedTuple):
@@ -72,7 +76,7 @@ def publish(engine: Engine, request: Request, envelope: Envelope) -> Answer | La
         return _publish_in_steps(engine, request, envelope, envelope.steps)
     began = time.perf_counter()
     key = idempotency_key(request.values) if b"idempotency-key" in request.values else None
-    appending, batch = submit(engine, envelope, request.body, key)
+    appending, batch = submit(engine, envelope, request.body, key, request.take_more)
     if appending.done():
         return _answer(engine, request.head.mount, batch, began, appending)
     return Later(appending, partial(_answer, engine, request.head.mount, batch, began))
@@ -83,6 +87,7 @@ async def _publish_in_steps(
 ) -> Answer:
     began = time.perf_counter()
     parsed = await _in_turns(steps(request.body, engine.settings.max_message))
+    _take_others(parsed.drafts, request.take_more)
     key = idempotency_key(request.values)
     idempotency = None if key is None else _idempotency(envelope, request.body, key)
     appending = engine.log.append(parsed.drafts, idempotency)
@@ -101,12 +106,22 @@ async def _in_turns(steps: draft.Steps) -> draft.Request:
         await asyncio.sleep(0)
 
 
-def submit(engine: Engine, envelope: Envelope, body: bytes, key: str | None) -> tuple[Future[Appended], bool]:
+def submit(
+    engine: Engine, envelope: Envelope, body: bytes, key: str | None, take_more: TakeMore = None
+) -> tuple[Future[Appended], bool]:
     """Gives what the body says to the log: what will come of it, and whether it is a batch. Raises what is wrong
-    with the body."""
+    with the body, and `TooMany`."""
     drafts, batch = envelope.parse(body, engine.settings.max_message)
+    if take_more:
+        _take_others(drafts, take_more)
     idempotency = None if key is None else _idempotency(envelope, body, key)
     return engine.log.append(drafts, idempotency), batch
+
+
+def _take_others(drafts: Sequence[Draft], take_more: TakeMore) -> None:
+    """All but the first, which was taken before the body was read."""
+    if take_more and len(drafts) > 1:
+        take_more(len(drafts) - 1)
 
 
 def _idempotency(envelope: Envelope, body: bytes, key: str) -> Idempotency:

@@ -99,7 +99,7 @@ class Peer(Protocol):
 class Request:
     """One request, as a whole."""
 
-    __slots__ = ("admitted", "began", "body", "head", "peer", "prepared", "principal", "values")
+    __slots__ = ("admitted", "began", "body", "head", "peer", "prepared", "principal", "take_more", "values")
 
     def __init__(self, prepared: Prepared, values: Mapping[bytes, bytes], body: bytes, peer: Peer) -> None:
         self.prepared = prepared
@@ -112,6 +112,8 @@ class Request:
         """Whether it was decided, from its head, that it is served."""
         self.principal = EVERYBODY
         """Who asks; once it is admitted."""
+        self.take_more: Callable[[int], None] | None = None
+        """Takes so many more of what its client may publish. Raises `TooMany`. None where there is no limit."""
         self.began = time.perf_counter()
 
 

@@ -14,6 +14,7 @@ class Budget:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self.held = 0
+        self.refused = 0
 
     def reserve(self) -> Reservation:
         """Nothing yet, to be added to."""
@@ -22,6 +23,7 @@ class Budget:
     def take(self, size: int) -> None:
         """Raises `Overloaded` where too much is held already. One answer alone is always built."""
         if self.held and self.held + size > self._limit:
+            self.refused += 1
             raise Overloaded("too many large answers are on their way: ask again, or for a smaller page")
         self.held += size
 

@@ -12,6 +12,7 @@ from collections import Counter
 from itertools import islice
 
 from roomcast import tasks
+from roomcast.auth.limits import Limits
 from roomcast.delivery.budget import Budget
 from roomcast.delivery.heartbeat import Heartbeat
 from roomcast.delivery.hub import Hub
@@ -47,6 +48,9 @@ class Engine:
         self.followers_limit = settings.followers_limit
         self.answers = Budget(settings.answer_memory)
         """What all answers hold that are larger than a write."""
+        rate = settings.publish_rate
+        self.publish_limits = None if rate is None else Limits(rate, settings.publish_burst)
+        """What each client may publish; None: as much as it likes."""
         self.pages = asyncio.Semaphore(_PAGES_AT_ONCE)
         """Reads of the log for pages: resumes and readiness must not queue behind all of them."""
         self.published = 0

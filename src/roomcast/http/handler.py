@@ -12,8 +12,10 @@ from functools import partial
 from typing import Any
 
 from roomcast.api import post
+from roomcast.api.publish import publish
 from roomcast.api.request import NO_VALUES, Answer, Head, Later, Outcome, Peer, Prepared, Request, Route, Streaming
 from roomcast.api.routes import ALIASES
+from roomcast.auth.limits import client_name
 from roomcast.delivery.engine import Engine
 from roomcast.http import access
 from roomcast.http.cors import Cors
@@ -56,8 +58,10 @@ class Handler:
 
     def admit(self, request: Request) -> None:
         """Decides what can be decided before the body is read. Raises `RoomcastError`."""
-        if request.prepared.route is not None:
-            request.prepared.route.admits(request.values)
+        route = request.prepared.route
+        if route is not None:
+            self._limit(request, route)
+            route.admits(request.values)
         request.admitted = True
 
     def handle(self, request: Request, respond: Respond) -> asyncio.Task[None] | None:
@@ -80,6 +84,14 @@ class Handler:
         else:
             return asyncio.get_running_loop().create_task(self._await(request, respond, outcome))
         return None
+
+    def _limit(self, request: Request, route: Route) -> None:
+        """Takes one message of the client's rate; `api/publish` takes the others of a batch. Raises `TooMany`."""
+        limits = self._engine.publish_limits
+        if limits is not None and route.perform is publish:
+            name = client_name(self._forwarded.client_of(request.peer.address(), request.values))
+            limits.take(name)
+            request.take_more = partial(limits.take_more, name)
 
     def refuse(self, request: Request, error: RoomcastError, respond: Respond) -> None:
         """Answers a request whose body is not read to its end."""
