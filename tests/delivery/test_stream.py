@@ -221,7 +221,7 @@ async def test_a_long_replay_goes_on_by_itself_in_turns_with_others() -> None:
     await until(lambda: connection.told("live"))
     assert [connection.count(seq) for seq in range(1, last + 1)] == [1] * last
     assert connection.heard.count(b"HEAD retry: 3000\n") == 1
-    assert connection.writes == last  # each with what belongs to it, head and `live` as well
+    assert connection.writes == last + 2  # the head and `live`, beside pieces that others hold as well
 
 
 async def test_who_falls_behind_goes_on_where_it_was_and_is_live_again() -> None:

@@ -13,6 +13,7 @@ import contextlib
 import logging
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import groupby
 from typing import Any, Protocol
 
 import msgspec
@@ -26,6 +27,8 @@ from roomcast.delivery.wire import RETRY_MS, Wire
 from roomcast.log.base import Log, Loss
 from roomcast.model.message import MessageId
 
+_JOINED_BYTES = 16 * 1024
+"""Parts of a write that are larger go out by themselves."""
 _PIECES_A_TURN = 8
 """After so many a stream lets others have the loop: a fast client replaying much is no reason to wait."""
 
@@ -188,9 +191,16 @@ class Stream:
             if self.position >= hub.position:
                 parts.append(_live_frame(self.wire, hub.epoch, self.position, self._replayed))
                 self._replayed = None
-        if not parts:
-            return self._sink.writable
-        return self._sink.write(parts[0] if len(parts) == 1 else b"".join(parts))
+        return self._write(parts) if parts else self._sink.writable
+
+    def _write(self, parts: Sequence[bytes]) -> bool:
+        """In one write, but for large parts. These are the same bytes for all who replay: joined with others,
+        each slow follower would hold a copy."""
+        wants_more = True
+        for large, some in groupby(parts, lambda part: len(part) > _JOINED_BYTES):
+            for data in some if large else [b"".join(some)]:
+                wants_more = self._sink.write(data)
+        return wants_more
 
     def _gap_frame(self, gap: Gap, piece: Piece) -> bytes:
         epoch = self._home.hub.epoch

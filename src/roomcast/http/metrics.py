@@ -73,6 +73,8 @@ def _counts(engine: Engine) -> Iterable[Metric]:
     yield _counter("log_reads", "Pages read from the log for streams.", streams.reader.reads)
     yield _gauge("log_writable", "Whether the last write to the log succeeded.", not engine.log.unwritable)
     yield _gauge("tail_position", "The newest message's number that was delivered.", engine.hub.position)
+    yield _gauge("answer_bytes", "Memory of answers that are made, or wait to be taken.", engine.answers.held)
+    yield _gauge("answer_bytes_limit", "Memory that answers may take at most.", engine.answers.limit)
     limits = engine.publish_limits
     refused = {"memory": engine.answers.refused, "rate": limits.refused if limits else 0}
     yield _labelled("refusals", "Requests refused to keep within a bound.", "reason", refused)
