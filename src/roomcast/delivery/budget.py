@@ -9,8 +9,8 @@ from __future__ import annotations
 from roomcast.model.errors import Overloaded
 
 SMALL_BYTES = 16 * 1024
-"""An answer of this size is counted only when its client does not take it. So health, readiness and the metrics are
-answered when there is no memory left for others."""
+"""An answer of this size is counted only when its client does not take it. So health, readiness and the metrics
+are answered when there is no memory left for others."""
 READERS_SHARE = 0.75
 """How much of the budget answers to readers may take. The rest is for publishers and followers, so that pages that
 nobody takes do not shut them out."""
