@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from roomcast import tasks
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.heartbeat import Heartbeat
 from roomcast.delivery.hub import PIECE_BYTES, Hub
@@ -149,7 +150,7 @@ async def test_one_failure_does_not_end_the_heartbeats(
     ear = FakeConnection()
     follow(service.streams, ear)
 
-    def fail(self: Heartbeat) -> None:
+    def fail(self: Heartbeat, turns: tasks.Turns) -> None:
         monkeypatch.undo()
         raise ZeroDivisionError
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from itertools import groupby
 from typing import Any, Protocol
 
 import msgspec
 
+from roomcast import tasks
 from roomcast.delivery.audience import Sink
 from roomcast.delivery.followed import FollowedRooms
 from roomcast.delivery.gap import Gap, Opening, widened
@@ -135,7 +136,7 @@ class Stream:
     def turn(self, piece: Piece, losses: Sequence[Loss]) -> None:
         """A page of the log that `pump` asked for."""
         self._reading = False
-        if self.ended:
+        if self not in self._home.active:
             return
         if self._exact:
             self._gap = widened(self._gap, str(MessageId(self._home.hub.epoch, self.position)), losses)
@@ -144,7 +145,7 @@ class Stream:
 
     def fall_behind(self, position: int) -> None:
         """Its sink could not keep up with the audience."""
-        if self.ended:  # with all others, as the log began anew while its audience's heartbeats were on their way
+        if self not in self._home.active:  # the log began anew while its audience's heartbeats were on their way
             return
         self.position = position
         self._home.behind.add(self)
@@ -242,6 +243,11 @@ class Streams:
         self.followed.add(stream.rooms)
         self.behind.add(stream)
 
+    def abandon(self) -> Collection[Stream]:
+        """All streams, none of which is served any more: each is to be ended."""
+        abandoned, self.active, self.behind = self.active, set(), set()
+        return abandoned
+
     def refusal(self, epoch: str | None) -> str:
         """Why a stream may not begin that took a while to find its start; empty where it may. `epoch` is the
         history that its position counts in, None for the present one."""
@@ -257,9 +263,8 @@ class Streams:
     def depart(self, stream: Stream, sink: Connection, reason: str) -> None:
         """A stream ends."""
         self._closing.add(sink)
-        if stream in self.active:
-            self.active.remove(stream)
-            self.followed.drop(stream.rooms)
+        self.active.discard(stream)
+        self.followed.drop(stream.rooms)
         self.behind.discard(stream)
         self.hub.leave(stream.rooms, stream.wire, sink)
         self.endings[reason] = self.endings.get(reason, 0) + 1
@@ -280,5 +285,7 @@ class Streams:
                 while self._closing:
                     self._closed.clear()
                     await self._closed.wait()
+        turns = tasks.Turns()
         for sink in list(self._closing):
             sink.abort()
+            await turns.next()

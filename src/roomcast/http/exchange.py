@@ -87,8 +87,8 @@ class Exchange(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
-        # Hear of the first byte that waits, and of the last. Over TLS, 0 bytes are reached when nothing waits.
-        transport.set_write_buffer_limits(high=1 if self._over_tls() else 0)
+        if not self._over_tls():  # hear of the first byte that waits, and of the last
+            transport.set_write_buffer_limits(high=0)
         self._context.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -24,6 +24,8 @@ from roomcast.model.retention import Retention
 PAGE_BYTES = 256 * 1024
 EMPTY_ROOMS = 10_000
 _FETCH_MESSAGES = 1_000
+_TRIMMED_A_TURN = 1_000
+"""A large message may take the place of 10,000 small ones."""
 _NOT_TRIMMED = Trimmed(0, 0, 0)
 
 
@@ -200,7 +202,11 @@ class MemoryLog:
         end = self._newest if floor is None else min(floor, self._newest)
         most_messages, most_bytes = self.retention
         messages = self._messages
+        last = self._trimmed + _TRIMMED_A_TURN
         while (len(messages) > most_messages or self._bytes > most_bytes) and self._trimmed < end:
+            if self._trimmed == last:
+                asyncio.get_running_loop().call_soon(self._trim_and_tell)
+                return
             self._trim_one(messages.pop(self._trimmed + 1))
 
     def _trim_one(self, message: Message) -> None:
