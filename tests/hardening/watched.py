@@ -3,12 +3,13 @@
 Under asyncio's own loop, where each callback goes through `Handle._run`; uvloop's are out of reach. A turn is the
 CPU time that the loop's thread takes for one callback, so that a busy machine changes nothing. Looking for garbage
 is left out, and so is accepting a crowd of connections, which asyncio does in one callback and uvloop does not. At
-SIGUSR1 the longest turns since the last such signal are written to FILE.
+SIGUSR1, and at the end, the longest turns since the last such signal are written to FILE.
 """
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import gc
 import json
 import os
@@ -50,6 +51,7 @@ class Watch:
         asyncio.Handle._run = watched  # type: ignore[assignment, method-assign]
         gc.callbacks.append(self._garbage)
         signal.signal(signal.SIGUSR1, self._write)
+        atexit.register(self._write)
 
     def _garbage(self, phase: str, info: dict[str, int]) -> None:
         if phase == "start":

@@ -100,8 +100,10 @@ async def _in_turns(steps: draft.Steps) -> draft.Request:
             next(steps)
         except StopIteration as done:
             parsed: draft.Request = done.value
-            return parsed
+            break
         await asyncio.sleep(0)
+    await asyncio.sleep(0)  # a batch is given to the log in a turn of its own
+    return parsed
 
 
 def submit(engine: Engine, envelope: Envelope, body: bytes, key: str | None) -> tuple[Future[Appended], bool]:

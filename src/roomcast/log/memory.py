@@ -24,7 +24,7 @@ from roomcast.model.retention import Retention
 PAGE_BYTES = 256 * 1024
 EMPTY_ROOMS = 10_000
 _FETCH_MESSAGES = 1_000
-_TRIMMED_A_TURN = 1_000
+_TRIMMED_A_TURN = 500
 """A large message may take the place of 10,000 small ones."""
 _NOT_TRIMMED = Trimmed(0, 0, 0)
 

@@ -30,6 +30,8 @@ STEP = 64 * 1024
 """Bytes of messages between two pauses: a millisecond or two where they are meant to take long."""
 _MESSAGE_STEP = 512
 """What a message costs however small it is, as bytes."""
+_FAULT_STEP = 4 * 1024
+"""The same, of saying what is wrong with one."""
 _TOO_DEEP = f"it is nested deeper than {MAX_NESTING} levels"
 _SHRINKS = 6
 """How many bytes of a body become one stored byte at most: `\\u0061` is stored as `a`."""
@@ -150,6 +152,7 @@ def _drafts(messages: Sequence[bytes], max_message: int) -> Generator[None, None
             wrong += error.faults
             if len(wrong) >= MAX_FAULTS:
                 break
+            unrested += _FAULT_STEP
         unrested += len(message) + _MESSAGE_STEP
         if unrested >= STEP:
             unrested = 0
