@@ -14,6 +14,7 @@ import os
 import resource
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -275,6 +276,19 @@ async def test_a_log_that_begins_anew_abandons_all_streams_at_once_and_ends_them
     assert streams.endings == {"error": 3}
     assert streams.followed.count("a") == 0
     assert follow(streams, FakeConnection(), Opening(0)) in streams.active
+
+
+async def test_the_place_of_the_newest_million_is_searched_and_not_walked() -> None:
+    log = MemoryLog(Retention(max_messages=1_000_000, max_bytes=10**9))
+    for number in range(100):
+        log.append([Draft("ab"[number % 2], None, b"x")] * 1_000)
+    began = time.thread_time()
+    assert await log.seek_newest(frozenset("ab"), 1_000_000) == 0
+    assert await log.seek_newest(frozenset("b"), 1) == 99_999
+    assert await log.seek_newest(frozenset("a"), 1_500) == 96_500
+    assert await log.seek_newest(frozenset("a"), 1, 98_000) == 96_999
+    assert await log.seek_newest(frozenset("c"), 5) == 100_000
+    assert time.thread_time() - began < TURN
 
 
 async def test_a_large_message_in_the_place_of_thousands_takes_turns() -> None:
