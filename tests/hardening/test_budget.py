@@ -102,6 +102,21 @@ def test_answers_to_a_pipeline_that_are_not_taken_are_counted_and_bounded(serve:
     wait_for(lambda: held(server) < 5000, "what was held to be given back")
 
 
+def test_lists_of_rooms_that_are_not_taken_are_counted(serve: Serve) -> None:
+    server = serve("--answer-memory=2MiB", "--no-access-log")
+    for first in range(0, 2000, 1000):
+        rooms = [f"{first + number:04}" + "x" * 120 for number in range(1000)]
+        assert server.post([{"room": room, "text": "x"} for room in rooms]).status_code == 201
+    with ExitStack() as stack:
+        listing = request("GET", "/rooms")
+        lists = [stack.enter_context(Unread(server.port, listing)) for _ in range(10)]
+        statuses = [one.answer(to_head=True).status for one in lists]
+        assert statuses.count(200) == 2
+        assert statuses.count(503) == 8
+        server.publish("still here")
+    wait_for(lambda: ask(server.port, request("GET", "/rooms?limit=1")).status == 200, "a list")
+
+
 def test_answers_to_batches_that_are_not_taken_are_counted_before_anything_is_stored(serve: Serve) -> None:
     server = serve("--answer-memory=4MiB", "--max-bytes=100MB", "--no-access-log")
     with ExitStack() as stack:

@@ -93,7 +93,7 @@ class Exchange(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._context.leave(self)
-        self._held = None
+        self._answers = self._held = None
         if self._task:
             self._task.cancel()
             self._task = None  # they know each other
