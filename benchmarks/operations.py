@@ -21,6 +21,7 @@ from itertools import count
 from typing import Any, NamedTuple, cast
 
 from roomcast.api.query import preferred, query
+from roomcast.delivery.budget import Budget
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.hub import Hub
 from roomcast.delivery.wire import WIRES, Wire
@@ -219,7 +220,7 @@ class Ear:
     def send(self, data: bytes) -> int:
         return len(data)
 
-    def write(self, data: bytes) -> bool:
+    def write(self, data: bytes, start: int = 0) -> bool:
         raise AssertionError("it takes everything")
 
     def fall_behind(self, position: int) -> None:
@@ -267,7 +268,7 @@ class Unused:
 def written_to_a_socket() -> Iterator[Call]:
     frame = WIRES[0].message(EPOCH, _message(12_345))
     with _loopback() as (near, far):
-        connection = SocketConnection()
+        connection = SocketConnection(Budget(2**26))
         connection.take(cast(asyncio.Transport, Unused(near)))
         connection.write(frame)
         connection.write(frame)

@@ -11,6 +11,7 @@ from roomcast.api.request import Answer, Fields, Head, Outcome, Request, Streami
 from roomcast.api.start import from_window, locate
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.gap import Opening
+from roomcast.delivery.hub import PIECE_BYTES
 from roomcast.delivery.replay import retry_delay_ms
 from roomcast.delivery.wire import wire
 from roomcast.model.errors import LogUnavailable
@@ -72,7 +73,7 @@ async def _from_log(engine: Engine, query: Query, content_type: str) -> Outcome:
 
 
 def _begin(engine: Engine, query: Query, content_type: str, opening: Opening) -> Outcome:
-    if len(engine.streams.active) >= engine.followers_limit:
+    if len(engine.streams.active) >= engine.followers_limit or not engine.answers.has(PIECE_BYTES):
         return _away(engine, content_type, "overload")
     return Streaming(engine, query.rooms, opening, content_type, _STREAM_FIELDS[content_type])
 

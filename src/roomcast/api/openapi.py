@@ -103,7 +103,7 @@ def _publish() -> Json:
         "responses": {
             "201": {"description": "Stored, durably.", **answer},
             "200": {"description": "Stored before, under the same Idempotency-Key.", **answer},
-            **_problems(400, 408, 413, 415, 422, 503),
+            **_problems(400, 408, 413, 415, 422, 429, 503),
         },
     }
 
@@ -236,7 +236,7 @@ def _head(get: Json) -> Json:
 
 
 def _problems(*statuses: int) -> Json:
-    names = {503: "Unavailable"}
+    names = {429: "TooMany", 503: "Unavailable"}
     return {str(status): {"$ref": f"#/components/responses/{names.get(status, 'Problem')}"} for status in statuses}
 
 
@@ -246,7 +246,12 @@ def _problem_responses() -> Json:
     return {
         "Problem": {"description": "What is wrong and what to do.", "content": content},
         "Unavailable": {
-            "description": "The log does not answer now.",
+            "description": "The log does not answer now, or answers hold too much memory.",
+            "headers": {"Retry-After": retry_after},
+            "content": content,
+        },
+        "TooMany": {
+            "description": "The client has used up the rate at which it may publish.",
             "headers": {"Retry-After": retry_after},
             "content": content,
         },

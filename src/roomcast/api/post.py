@@ -24,7 +24,11 @@ def envelope(head: Head) -> Envelope:
     room, user, type = _fields(head)
     of_body = draft.json_data if media_type == "application/json" else draft.plain_text
     same = "\n".join([media_type, room, user, type or ""]).encode()
-    return Envelope(lambda body, most: of_body(body, room, user, type, most), None, same)
+
+    def steps(body: bytes, most: int) -> draft.Steps:
+        return of_body(body, room, user, type, most)
+
+    return Envelope(lambda body, most: draft.finished(steps(body, most)), steps, same)
 
 
 def _fields(head: Head) -> tuple[str, str, str | None]:

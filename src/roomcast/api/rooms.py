@@ -13,6 +13,7 @@ import msgspec
 
 from roomcast.api.parameters import Given, parameters, whole_number
 from roomcast.api.request import JSON, Answer, Field, Head, Pieces, Request
+from roomcast.delivery.budget import READERS_SHARE, Reservation
 from roomcast.delivery.engine import Engine
 from roomcast.log.base import ROOMS_PAGE, RoomSort, RoomStats
 from roomcast.model.message import MessageId, rfc3339
@@ -21,6 +22,10 @@ from roomcast.model.shapes import Room
 PARAMETERS = ("prefix", "sort", "after", "limit")
 _ROWS_A_TURN = 100
 """Rows of a page that are written before others have the loop: all of them take some 3 ms."""
+
+
+_ROW_BYTES = 500
+"""Bytes that a row takes beside its name, as it is held and as it is written."""
 
 
 class Listing(NamedTuple):
@@ -52,8 +57,10 @@ async def rooms(engine: Engine, request: Request, asked: Listing) -> Answer:
     after = asked.after if asked.sort == "name" else _seq(engine, asked.after)
     held = await engine.log.rooms(asked.prefix, asked.sort, after, asked.limit)
     rows = _with_followed(engine, asked, held) if asked.sort == "name" else [(one.room, one) for one in held]
+    size = sum([len(room) + _ROW_BYTES for room, _ in rows])
+    reserved = engine.answers.reserve(size, READERS_SHARE)
     own = [_next(engine, request, asked, rows[-1])] if len(rows) == asked.limit else []
-    return Answer.of_pieces(200, JSON, _pieces(engine, rows), own)
+    return Answer.of_pieces(200, JSON, _pieces(engine, rows, reserved), own)
 
 
 Row = tuple[str, RoomStats | None]
@@ -70,13 +77,16 @@ def _with_followed(engine: Engine, asked: Listing, held: Sequence[RoomStats]) ->
     return list(islice(merge(full, empty, key=lambda row: row[0]), asked.limit))
 
 
-async def _pieces(engine: Engine, rows: Sequence[Row]) -> Pieces:
-    yield b'{"rooms":['
-    for start in range(0, len(rows), _ROWS_A_TURN):
-        part = [msgspec.json.encode(_row(engine, *row)) for row in rows[start : start + _ROWS_A_TURN]]
-        yield (b"," if start else b"") + b",".join(part)
-        await asyncio.sleep(0)
-    yield b"]}"
+async def _pieces(engine: Engine, rows: Sequence[Row], held: Reservation) -> Pieces:
+    try:
+        yield b'{"rooms":['
+        for start in range(0, len(rows), _ROWS_A_TURN):
+            part = [msgspec.json.encode(_row(engine, *row)) for row in rows[start : start + _ROWS_A_TURN]]
+            yield (b"," if start else b"") + b",".join(part)
+            await asyncio.sleep(0)
+        yield b"]}"
+    finally:
+        held.release()
 
 
 def _row(engine: Engine, room: str, stats: RoomStats | None) -> Room[str]:

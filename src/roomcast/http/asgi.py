@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from roomcast.api.request import Answer, Field, Head, Outcome, Prepared, Request, Streaming
+from roomcast.delivery.budget import Budget
 from roomcast.http import context as limits
 from roomcast.http.asgi_sink import AsgiSink, Receive, Send
 from roomcast.http.body import Body, too_many, too_slow
@@ -53,7 +54,7 @@ class AsgiApp:
         except ClientGone:
             return
         if isinstance(outcome, Streaming):
-            await _stream(scope, outcome, receive, send)
+            await _stream(scope, outcome, self._handler.answers, receive, send)
         else:
             await _answer(outcome, receive, send)
 
@@ -150,11 +151,11 @@ async def _answer(answer: Answer, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _stream(scope: Scope, streaming: Streaming, receive: Receive, send: Send) -> None:
+async def _stream(scope: Scope, streaming: Streaming, answers: Budget, receive: Receive, send: Send) -> None:
     fields = [*streaming.fields.pairs, *streaming.cors.pairs]
     if scope.get("http_version", "1.1") in ("1.0", "1.1"):
         fields.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": 200, "headers": fields})
-    sink = AsgiSink()
+    sink = AsgiSink(answers)
     streaming.begin(sink, b"", chunked=False)
     await sink.run(receive, send)

@@ -10,11 +10,13 @@ import logging
 from contextlib import aclosing
 
 from roomcast.api.request import UNIX_PEER, Answer, Outcome, Pieces, Request, Streaming
+from roomcast.delivery.budget import Reservation
 from roomcast.http import context as limits
 from roomcast.http.connection import SocketConnection
 from roomcast.http.context import Context
 from roomcast.http.render import LAST_CHUNK, answer_head, chunk, stream_head, whole
 from roomcast.http.tls_connection import TlsConnection
+from roomcast.model.errors import Overloaded
 
 logger = logging.getLogger("roomcast.server")
 
@@ -31,6 +33,7 @@ class Exchange(asyncio.Protocol):
         "_context",
         "_detached",
         "_ended",
+        "_held",
         "_keep_alive",
         "_loop",
         "_since",
@@ -63,6 +66,8 @@ class Exchange(asyncio.Protocol):
         """Whether a request was answered."""
         self._choked = False
         """Whether the client does not take what was written."""
+        self._held: Reservation | None = None
+        """The memory of an answer that the client has yet to take."""
         self._writable: asyncio.Event | None = None
         """For who writes an answer in pieces."""
         self._since = self._loop.time()
@@ -86,11 +91,14 @@ class Exchange(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
+        if not self._over_tls():  # hear of the first byte that waits, and of the last
+            transport.set_write_buffer_limits(high=0)
         self._context.connections.enter(transport, self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._context.connections.leave(self._transport)
         self._context.intake.hold(self, 0)
+        self._answers = self._held = None
         if self._task:
             self._task.cancel()
             self._task = None  # they know each other
@@ -104,6 +112,7 @@ class Exchange(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._choked = False
+        self._held = None
         if self._writable:
             self._writable.set()
         # Also while an answer is under way: nobody else would, and the next request would never be read.
@@ -177,21 +186,33 @@ class Exchange(asyncio.Protocol):
         if answer is not None and not self._transport.is_closing():
             self._answers = None
             self._transport.write(whole(answer, close=not self._keep_alive))
+            if self._choked:
+                self._hold(answer)
             self._finish()
+
+    def _hold(self, answer: Answer) -> None:
+        """Counts what waits until it is taken. Where there is no memory for it, the connection ends: its client,
+        which does not read, cannot be told either."""
+        try:
+            waiting = self._transport.get_write_buffer_size()
+            self._held = answer.held or self._context.handler.answers.reserve(waiting)
+        except Overloaded:
+            self._transport.abort()
 
     async def _write_pieces(self, answer: Answer, pieces: Pieces) -> None:
         self._keep_alive = self._keep_alive and self._chunked
-        self._transport.write(answer_head(answer, close=not self._keep_alive, chunked=self._chunked))
+        head = answer_head(answer, close=not self._keep_alive, chunked=self._chunked)
         try:
             async with aclosing(pieces):
                 async for piece in pieces:
-                    self._transport.write(chunk(piece) if self._chunked else piece)
+                    self._transport.write(head + (chunk(piece) if self._chunked else piece))
+                    head = b""
                     await self._drained()
         except Exception:  # what was begun cannot become another answer: its client must see that it was cut
             logger.exception("an answer could not be made to its end")
             self._transport.abort()
             return
-        self._transport.write(LAST_CHUNK if self._chunked else b"")
+        self._transport.write(head + (LAST_CHUNK if self._chunked else b""))
         self._task = None
         self._finish()
 
@@ -222,8 +243,8 @@ class Exchange(asyncio.Protocol):
         if self._ended:  # gone, as far as a stream can tell
             self._transport.close()
             return
-        left = self._context.connections.follow(self._transport)
-        connection = TlsConnection(left) if self._over_tls() else SocketConnection(left)
+        left, answers = self._context.connections.follow(self._transport), self._context.handler.answers
+        connection = TlsConnection(answers, left) if self._over_tls() else SocketConnection(answers, left)
         connection.take(self._transport)
         self._transport.resume_reading()
         streaming.begin(connection, stream_head(streaming, chunked=self._chunked), chunked=self._chunked)

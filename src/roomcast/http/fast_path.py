@@ -35,7 +35,7 @@ class FastPath(Exchange):
     def data_received(self, data: bytes) -> None:
         received = self._received + data if self._received else data
         if self._answering:
-            self._hold(received)
+            self._keep(received)
             self._transport.pause_reading()
             return
         if self._found is None:
@@ -52,7 +52,7 @@ class FastPath(Exchange):
         elif len(received) < self._size:
             if not self._received:
                 self._context.connections.waits(self._transport)  # for this request, since now
-            self._hold(received)
+            self._keep(received)
         else:
             self._serve(received)
 
@@ -84,13 +84,13 @@ class FastPath(Exchange):
         request = Request(found[0], found[1], b"", self)
         self._context.handler.refuse(request, too_many(), self._respond)
 
-    def _hold(self, received: bytes) -> None:
+    def _keep(self, received: bytes) -> None:
         self._received = received
         self._context.intake.hold(self, len(received))
 
     def _let_go(self) -> None:
         if self._received:
-            self._hold(b"")
+            self._keep(b"")
 
     def _serve(self, received: bytes) -> None:
         assert self._found

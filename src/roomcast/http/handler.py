@@ -12,8 +12,11 @@ from functools import partial
 from typing import Any
 
 from roomcast.api import post
+from roomcast.api.publish import publish
 from roomcast.api.request import NO_VALUES, Answer, Head, Later, Outcome, Peer, Prepared, Request, Route, Streaming
 from roomcast.api.routes import ALIASES
+from roomcast.auth.limits import client_name
+from roomcast.delivery.budget import READERS_SHARE, SMALL_BYTES
 from roomcast.delivery.engine import Engine
 from roomcast.http import access
 from roomcast.http.cors import Cors
@@ -21,7 +24,7 @@ from roomcast.http.forwarded import Forwarded
 from roomcast.http.intake import Intake
 from roomcast.http.problem import problem
 from roomcast.http.site import ROUTES
-from roomcast.model.errors import MethodNotAllowed, NotFound, RoomcastError
+from roomcast.model.errors import MethodNotAllowed, NotFound, Overloaded, RoomcastError
 
 Respond = Callable[[Outcome], None]
 """Takes what a request has come to. Called once, at once or later, but for a request that was cancelled."""
@@ -42,6 +45,8 @@ class Handler:
         self._cors = Cors(engine.settings.allow_origin)
         self._forwarded = Forwarded(engine.settings.trusted_proxy, engine.settings.forwarded_header)
         self._notes = access.noted()
+        self.answers = engine.answers
+        """The memory that answers share."""
         self.max_body = engine.settings.max_body
         """Bytes of a body that may be received."""
         self.intake = Intake(engine.settings.body_memory, engine.closed)
@@ -59,8 +64,10 @@ class Handler:
 
     def admit(self, request: Request) -> None:
         """Decides what can be decided before the body is read. Raises `RoomcastError`."""
-        if request.prepared.route is not None:
-            request.prepared.route.admits(request.values)
+        route = request.prepared.route
+        if route is not None:
+            self._limit(request, route)
+            route.admits(request.values)
         request.admitted = True
 
     def handle(self, request: Request, respond: Respond) -> asyncio.Task[None] | None:
@@ -83,6 +90,14 @@ class Handler:
         else:
             return asyncio.get_running_loop().create_task(self._await(request, respond, outcome))
         return None
+
+    def _limit(self, request: Request, route: Route) -> None:
+        """Takes one message of the client's rate; `api/publish` takes the others of a batch. Raises `TooMany`."""
+        limits = self._engine.publish_limits
+        if limits is not None and route.perform is publish:
+            name = client_name(self._forwarded.client_of(request.peer.address(), request.values))
+            limits.take(name)
+            request.take_more = partial(limits.take_more, name)
 
     def refuse(self, request: Request, error: RoomcastError, respond: Respond) -> None:
         """Answers a request whose body is not read to its end."""
@@ -117,6 +132,8 @@ class Handler:
 
     def _finished(self, request: Request, outcome: Outcome) -> Outcome:
         head = request.head
+        if isinstance(outcome, Answer) and len(outcome.body) > SMALL_BYTES and outcome.held is None:
+            outcome = self._held(head, outcome)
         outcome.cors = request.prepared.cors
         if head.method == "HEAD" and isinstance(outcome, Answer):
             outcome.body, outcome.pieces = b"", None  # its length is told all the same (RFC 9110, section 9.3.2)
@@ -126,6 +143,14 @@ class Handler:
             client = self._forwarded.client_of(request.peer.address(), request.values) or "-"
             access.note(client, head.method, head.target, outcome.status, seconds)
         return outcome
+
+    def _held(self, head: Head, answer: Answer) -> Answer:
+        """The answer, counted; or that there is no memory for it."""
+        try:
+            answer.held = self.answers.reserve(len(answer.body), READERS_SHARE)
+        except Overloaded as error:
+            return _problem(head, error)
+        return answer
 
 
 def _route(head: Head) -> Route | None:

@@ -48,8 +48,8 @@ _PLAIN = bytes(n if n == 0x09 or 0x20 <= n != 0x7F else 0x20 for n in range(0x10
 whether something is left, took three times as long."""
 _REQUEST_LINE = re.compile(rb"([A-Z]{3,20}) (/[\x21-\x7e]*) HTTP/1\.1")
 _UNUSUAL = (b"expect", b"transfer-encoding", b"upgrade")
-_SECRET = re.compile(rb"(?i)(?:ticket|token|auth|jwt|key|password|secret|%)[^&=]*=")
-"""What a query may have in it that must not be kept: by name, or by a name that is written so that it hides."""
+_SECRET = re.compile(rb"(?i)ticket|token|auth|jwt|key|password|secret|%")
+"""What is in the names of a query that must not be kept: what it is, or that it is written so that it hides."""
 _SECRET_FIELD = re.compile(rb"auth|token|key|secret|cookie|session|password")
 """Fields of others' that may be credentials, by name."""
 _TEMPLATES = 4
@@ -166,7 +166,7 @@ class Heads:
     def _prepared(self, key: bytes) -> Prepared | None:
         head = parse(key)
         prepared = None if head is None else self._prepare(head)
-        if head is None or not _SECRET.search(head.query):
+        if len(key) <= _KNOWN_BYTES and (head is None or not _has_secret(head.query)):
             _keep(self._shared, key, prepared)
         return prepared
 
@@ -177,6 +177,11 @@ _BLANK = [b"", b""]
 def _found(prepared: Prepared | None, values: Mapping[bytes, bytes]) -> Found | None:
     length = _length(values.get(b"content-length", b"0"))
     return None if prepared is None or length is None else (prepared, values, length)
+
+
+def _has_secret(query: bytes) -> bool:
+    """In time linear in its bytes: as one pattern for name and `=` it took 9 s for 15,000 escapes without one."""
+    return any(_SECRET.search(part.rpartition(b"=")[0]) for part in query.split(b"&"))
 
 
 def _length(value: bytes) -> int | None:

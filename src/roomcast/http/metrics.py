@@ -83,6 +83,11 @@ def _counts(engine: Engine) -> Iterable[Metric]:
     for state, number in (dict.fromkeys(STATES, 0) | engine.connected()).items():
         connections.add_metric([state], number)
     yield connections
+    yield _gauge("answer_bytes", "Memory of answers that are made, or wait to be taken.", engine.answers.held)
+    yield _gauge("answer_bytes_limit", "Memory that answers may take at most.", engine.answers.limit)
+    limits = engine.publish_limits
+    refused = {"memory": engine.answers.refused, "rate": limits.refused if limits else 0}
+    yield _labelled("refusals", "Requests refused to keep within a bound.", "reason", refused)
     requests = CounterMetricFamily("roomcast_requests", "Requests answered.", labels=["method", "status"])
     for (method, status), count in sorted(engine.requests.items()):
         requests.add_metric([method, str(status)], count)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from roomcast.model.retention import Retention
-from roomcast.model.settings.kinds import Choice, Count, Kind, Repeated, Seconds, Size, Switch, Text
+from roomcast.model.settings.kinds import Choice, Count, Kind, Rate, Repeated, Seconds, Size, Switch, Text
 from roomcast.model.settings.network import parse_network
 from roomcast.model.settings.option import Option, options_of
 from roomcast.model.settings.origin import parse_origin
@@ -118,6 +118,15 @@ class Settings:
         Size(1, 2**40),
         _STREAMS,
         "Memory for all large answers together, being built or on their way; beyond it: 503.",
+    )
+    publish_rate: float | None = _option(
+        None,
+        Rate(1e6),
+        _STREAMS,
+        "Messages that each client's address may publish, such as 20/s or 100/m; beyond it: 429. Default: any.",
+    )
+    publish_burst: int = _option(
+        0, Count(0, 10**9), _STREAMS, "Of these, how many may come at once; 0: as many as in ten seconds."
     )
     heartbeat: float = _option(15.0, Seconds(0.05, 3600), _STREAMS, "Time of silence on a stream at most.")
     slow_after: float = _option(
