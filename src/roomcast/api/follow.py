@@ -16,6 +16,7 @@ from roomcast.auth.principal import Principal
 from roomcast.auth.rights import NOT_VALID
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.gap import Opening
+from roomcast.delivery.hub import PIECE_BYTES
 from roomcast.delivery.replay import retry_delay_ms
 from roomcast.delivery.wire import wire
 from roomcast.model.errors import InvalidToken, LogUnavailable
@@ -90,7 +91,7 @@ async def _from_log(engine: Engine, request: Request, query: Query, content_type
 
 
 def _begin(engine: Engine, request: Request, query: Query, content_type: str, opening: Opening) -> Outcome:
-    if len(engine.streams.active) >= engine.followers_limit:
+    if len(engine.streams.active) >= engine.followers_limit or not engine.answers.has(PIECE_BYTES):
         return _away(engine, content_type, "overload")
     holder = None if request.principal.until is None else request.principal
     return Streaming(

@@ -10,7 +10,7 @@ from roomcast.api.query import Everything, Query
 from roomcast.api.request import JSON, Answer, Field, Fields, Pieces, Request
 from roomcast.api.start import locate
 from roomcast.auth.principal import Principal
-from roomcast.delivery.budget import Reservation
+from roomcast.delivery.budget import READERS_SHARE, Reservation
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.gap import Gap, Opening, widened
 from roomcast.delivery.hub import PIECE_BYTES
@@ -26,7 +26,7 @@ _PAGE = Fields(*JSON.pairs, (b"vary", b"Accept"))
 async def page(engine: Engine, request: Request, query: Query) -> Answer:
     """The first `limit` messages of what the stream would give; with `before` and no start, the last ones
     before it."""
-    held = engine.answers.reserve()
+    held = engine.answers.reserve(PIECE_BYTES, READERS_SHARE)
     try:
         return await _page(engine, request, query, held)
     except BaseException:  # its client may have gone: what was read goes as well
@@ -113,10 +113,11 @@ def _answer(
     end = b'],"position":"%b","gap":%b}' % (position, b"null" if gap is None else gap.data(first))
     links = _links(engine, request, query, found)
     own: list[Field] = [(b"link", ", ".join(links).encode())] if links else []
-    if held.size <= PIECE_BYTES:
+    if held.size <= 2 * PIECE_BYTES:  # the piece that is made is counted, too
         body = b'{"messages":[%b%b' % (b",".join([as_json(epoch, message) for message in found.messages]), end)
-        held.release()
-        return Answer(200, _PAGE, body, own)
+        answer = Answer(200, _PAGE, body, own)
+        answer.held = held
+        return answer
     return Answer.of_pieces(200, _PAGE, _pieces(epoch, found.messages, end, held), own)
 
 

@@ -25,7 +25,11 @@ def envelope(head: Head) -> Envelope:
     room, user, type = fields
     of_body = draft.json_data if media_type == "application/json" else draft.plain_text
     same = "\n".join([media_type, room, user or ANONYMOUS, type or ""]).encode()
-    return Envelope(lambda body, most, only=None: of_body(body, fields, most, only), None, same)
+
+    def steps(body: bytes, most: int, only: str | None) -> draft.Steps:
+        return of_body(body, fields, most, only)
+
+    return Envelope(lambda body, most, only=None: draft.finished(steps(body, most, only)), steps, same)
 
 
 def _fields(head: Head) -> draft.Fields:

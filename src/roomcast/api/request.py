@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 from roomcast.auth.guard import NOBODY_ASKED
 from roomcast.auth.principal import EVERYBODY, Verb
+from roomcast.delivery.budget import Reservation
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.gap import Opening
 from roomcast.delivery.stream import Connection, Stream
@@ -103,7 +104,10 @@ class Peer(Protocol):
 class Request:
     """One request, as a whole."""
 
-    __slots__ = ("admitted", "began", "body", "guard", "head", "peer", "prepared", "principal", "values")
+    __slots__ = (
+        *("admitted", "began", "body", "guard", "head", "peer", "prepared", "principal", "take_more"),
+        "values",
+    )
 
     def __init__(self, prepared: Prepared, values: Mapping[bytes, bytes], body: bytes, peer: Peer) -> None:
         self.prepared = prepared
@@ -118,6 +122,8 @@ class Request:
         """By whom the principal was found."""
         self.principal = EVERYBODY
         """Who asks; once it is admitted."""
+        self.take_more: Callable[[int], None] | None = None
+        """Takes so many more of what its client may publish. Raises `TooMany`. None where there is no limit."""
         self.began = time.perf_counter()
 
     @property
@@ -129,7 +135,7 @@ class Request:
 class Answer:
     """A response that ends."""
 
-    __slots__ = ("body", "closing", "cors", "fields", "length", "own", "pieces", "status")
+    __slots__ = ("body", "closing", "cors", "fields", "held", "length", "own", "pieces", "status")
 
     def __init__(self, status: int, fields: Fields, body: bytes = b"", own: Sequence[Field] = ()) -> None:
         self.status = status
@@ -144,6 +150,8 @@ class Answer:
         """Makes a body whose length is not known, as the client takes it."""
         self.closing = False
         """Whether the connection is of no further use."""
+        self.held: Reservation | None = None
+        """The memory that its body is counted with, until its client has taken it."""
         self.cors = NO_FIELDS
         """What says which pages may read it; for the handler to say."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from heapq import merge
 from itertools import islice
 from typing import NamedTuple
@@ -14,9 +14,11 @@ import msgspec
 from roomcast.api.parameters import Given, parameters, whole_number
 from roomcast.api.request import JSON, Answer, Field, Head, Pieces, Request
 from roomcast.auth.grants import Grants
+from roomcast.delivery.budget import READERS_SHARE, Reservation
 from roomcast.delivery.engine import Engine
 from roomcast.log.base import ROOMS_PAGE, RoomSort, RoomStats
 from roomcast.model.message import MessageId, rfc3339
+from roomcast.model.shapes import Room
 
 PARAMETERS = ("prefix", "sort", "after", "limit")
 _ROWS_A_TURN = 100
@@ -25,6 +27,10 @@ _ROWS_A_TURN = 100
 _PAGES = 10
 """Pages of the log that are looked through for rooms that may be read. Where it takes more, the answer is short,
 and has a way on."""
+
+
+_ROW_BYTES = 500
+"""Bytes that a row takes beside its name, as it is held and as it is written."""
 
 
 class Listing(NamedTuple):
@@ -54,8 +60,9 @@ def listing(head: Head) -> Listing:
 async def rooms(engine: Engine, request: Request, asked: Listing) -> Answer:
     """A page of those rooms that whoever asks may read, with the way to the next where there may be one."""
     rows, last = await _rows(engine, asked, request.principal.read)
+    reserved = engine.answers.reserve(sum([len(room) + _ROW_BYTES for room, _ in rows]), READERS_SHARE)
     own = [] if last is None else [_next(engine, request, asked, last)]
-    return Answer.of_pieces(200, JSON, _pieces(engine, rows), own)
+    return Answer.of_pieces(200, JSON, _pieces(engine, rows, reserved), own)
 
 
 Row = tuple[str, RoomStats | None]
@@ -103,26 +110,24 @@ def _with_followed(engine: Engine, asked: Listing, held: Sequence[RoomStats]) ->
     return list(islice(merge(full, empty, key=lambda row: row[0]), asked.limit))
 
 
-async def _pieces(engine: Engine, rows: Sequence[Row]) -> Pieces:
-    yield b'{"rooms":['
-    for start in range(0, len(rows), _ROWS_A_TURN):
-        part = [msgspec.json.encode(_row(engine, *row)) for row in rows[start : start + _ROWS_A_TURN]]
-        yield (b"," if start else b"") + b",".join(part)
-        await asyncio.sleep(0)
-    yield b"]}"
+async def _pieces(engine: Engine, rows: Sequence[Row], held: Reservation) -> Pieces:
+    try:
+        yield b'{"rooms":['
+        for start in range(0, len(rows), _ROWS_A_TURN):
+            part = [msgspec.json.encode(_row(engine, *row)) for row in rows[start : start + _ROWS_A_TURN]]
+            yield (b"," if start else b"") + b",".join(part)
+            await asyncio.sleep(0)
+        yield b"]}"
+    finally:
+        held.release()
 
 
-def _row(engine: Engine, room: str, stats: RoomStats | None) -> Mapping[str, object]:
-    newest = newest_at = None
-    if stats is not None:
-        newest, newest_at = f"{engine.log.epoch}-{stats.newest}", rfc3339(stats.newest_at)
-    return {
-        "room": room,
-        "messages": stats.messages if stats else 0,
-        "newest": newest,
-        "newest_at": newest_at,
-        "followers": engine.streams.followed.count(room),
-    }
+def _row(engine: Engine, room: str, stats: RoomStats | None) -> Room[str]:
+    followers = engine.streams.followed.count(room)
+    if stats is None:
+        return Room(room, 0, None, None, followers)
+    newest = str(MessageId(engine.log.epoch, stats.newest))
+    return Room(room, stats.messages, newest, rfc3339(stats.newest_at), followers)
 
 
 def _next(engine: Engine, request: Request, asked: Listing, last: Row) -> Field:

@@ -13,12 +13,15 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
+from itertools import groupby
 from typing import Any, Protocol
 
 import msgspec
+from msgspec import UNSET
 
+from roomcast import tasks
 from roomcast.delivery.audience import Sink
 from roomcast.delivery.followed import FollowedRooms
 from roomcast.delivery.gap import Gap, Opening, widened
@@ -28,7 +31,10 @@ from roomcast.delivery.tenure import Holder, Tenures
 from roomcast.delivery.wire import END, RETRY_MS, Wire
 from roomcast.log.base import Log, Loss
 from roomcast.model.message import MessageId
+from roomcast.model.shapes import Live
 
+_JOINED_BYTES = 16 * 1024
+"""Parts of a write that are larger go out by themselves."""
 _PIECES_A_TURN = 8
 """After so many a stream lets others have the loop: a fast client replaying much is no reason to wait."""
 
@@ -147,7 +153,7 @@ class Stream:
     def turn(self, piece: Piece, losses: Sequence[Loss]) -> None:
         """A page of the log that `pump` asked for."""
         self._reading = False
-        if self.ended:
+        if self not in self._home.active:
             return
         if self._exact:
             self._gap = widened(self._gap, str(MessageId(self._home.hub.epoch, self.position)), losses)
@@ -156,7 +162,7 @@ class Stream:
 
     def fall_behind(self, position: int) -> None:
         """Its sink could not keep up with the audience."""
-        if self.ended:  # with all others, as the log began anew while its audience's heartbeats were on their way
+        if self not in self._home.active:  # the log began anew while its audience's heartbeats were on their way
             return
         self.position = position
         self._home.behind.add(self)
@@ -212,9 +218,16 @@ class Stream:
             if self.position >= hub.position:
                 parts.append(_live_frame(self.wire, hub.epoch, self.position, self._replayed, self._expires_in()))
                 self._replayed = None
-        if not parts:
-            return self._sink.writable
-        return self._sink.write(parts[0] if len(parts) == 1 else b"".join(parts))
+        return self._write(parts) if parts else self._sink.writable
+
+    def _write(self, parts: Sequence[bytes]) -> bool:
+        """In one write, but for large parts. These are the same bytes for all who replay: joined with others,
+        each slow follower would hold a copy."""
+        wants_more = True
+        for large, some in groupby(parts, lambda part: len(part) > _JOINED_BYTES):
+            for data in some if large else [b"".join(some)]:
+                wants_more = self._sink.write(data)
+        return wants_more
 
     def _expires_in(self) -> int | None:
         """Whole seconds until its right ends: a duration, as its client's clock may be wrong."""
@@ -233,8 +246,8 @@ class Stream:
 @lru_cache(64)
 def _live_frame(wire: Wire, epoch: str, position: int, replayed: int, expires_in: int | None) -> bytes:
     """A crowd that comes at once is told the same."""
-    told = {"replayed": replayed} if expires_in is None else {"replayed": replayed, "expires_in": expires_in}
-    return wire.event("live", MessageId(epoch, position), msgspec.json.encode(told))
+    live = Live(replayed, UNSET if expires_in is None else expires_in)
+    return wire.event("live", MessageId(epoch, position), msgspec.json.encode(live))
 
 
 class Streams:
@@ -264,6 +277,11 @@ class Streams:
         self.behind.add(stream)
         self.tenures.enter(stream, replaces=replaces, now=time.time())
 
+    def abandon(self) -> Collection[Stream]:
+        """All streams, none of which is served any more: each is to be ended."""
+        abandoned, self.active, self.behind = self.active, set(), set()
+        return abandoned
+
     def refusal(self, epoch: str | None) -> str:
         """Why a stream may not begin that took a while to find its start; empty where it may. `epoch` is the
         history that its position counts in, None for the present one."""
@@ -279,10 +297,9 @@ class Streams:
     def depart(self, stream: Stream, sink: Connection, reason: str) -> None:
         """A stream ends."""
         self._closing.add(sink)
-        if stream in self.active:
-            self.active.remove(stream)
-            self.followed.drop(stream.rooms)
-            self.tenures.leave(stream)
+        self.active.discard(stream)
+        self.followed.drop(stream.rooms)
+        self.tenures.leave(stream)
         self.behind.discard(stream)
         self.hub.leave(stream.rooms, stream.wire, sink)
         self.endings[reason] = self.endings.get(reason, 0) + 1
@@ -303,5 +320,7 @@ class Streams:
                 while self._closing:
                     self._closed.clear()
                     await self._closed.wait()
+        turns = tasks.Turns()
         for sink in list(self._closing):
             sink.abort()
+            await turns.next()

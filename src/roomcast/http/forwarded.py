@@ -64,18 +64,19 @@ class Forwarded:
         if self._in_forwarded:
             return self._client(peer, _end(values.get(self._header, b""))).scheme
         told = values.get(b"x-forwarded-proto", b"").decode("latin-1").rpartition(",")[2].strip().lower()
-        return told if told in _SCHEMES and self._trusts(peer) else None
+        return told if told in _SCHEMES and self.trusts(peer) else None
 
     def _find(self, peer: str, told: bytes) -> Hop:
         """The hop of the client itself."""
         found = Hop(peer)
         for hop in self._hops(told.decode("latin-1")):
-            if not self._trusts(found.address):
+            if not self.trusts(found.address):
                 break
             found = hop
         return found
 
-    def _trusts(self, address: str) -> bool:
+    def trusts(self, address: str) -> bool:
+        """Whether it is a trusted proxy's. All peers of a socket file are."""
         parsed = _address(address.partition("%")[0])  # without the interface of a link-local address
         return address == UNIX_PEER or (parsed is not None and any(parsed in one for one in self._networks))
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from roomcast.api import post
 from roomcast.api.parameters import parameters
+from roomcast.api.publish import publish
 from roomcast.api.request import (
     NO_VALUES,
     TICKET,
@@ -28,16 +29,19 @@ from roomcast.api.request import (
 )
 from roomcast.api.routes import ALIASES
 from roomcast.auth.guard import Guard
+from roomcast.auth.limits import client_name
 from roomcast.auth.permit import require
+from roomcast.delivery.budget import READERS_SHARE, SMALL_BYTES
 from roomcast.delivery.engine import Engine
 from roomcast.http import access
 from roomcast.http.audit import Audit
 from roomcast.http.cors import Cors
 from roomcast.http.forwarded import Forwarded
 from roomcast.http.gate import Gate
+from roomcast.http.intake import Intake
 from roomcast.http.problem import problem
 from roomcast.http.site import ROUTES
-from roomcast.model.errors import MethodNotAllowed, NotFound, RoomcastError
+from roomcast.model.errors import MethodNotAllowed, NotFound, Overloaded, RoomcastError
 
 Respond = Callable[[Outcome], None]
 """Takes what a request has come to. Called once, at once or later, but for a request that was cancelled."""
@@ -63,8 +67,12 @@ class Handler:
         self._forwarded = Forwarded(engine.settings.trusted_proxy, engine.settings.forwarded_header)
         self._notes = access.noted()
         self._audit = Audit()
+        self.answers = engine.answers
+        """The memory that answers share."""
         self.max_body = engine.settings.max_body
         """Bytes of a body that may be received."""
+        self.intake = Intake(engine.settings.body_memory, engine.closed)
+        """What all requests hold that are being received."""
 
     def prepare(self, head: Head) -> Prepared:
         """What the head asks for. Never raises: what is wrong with it is `refused`."""
@@ -86,6 +94,7 @@ class Handler:
             self._gate.check_forwarded(request.head, values)
             if route.asks_who:
                 self._identify(request, route)
+            self._limit(request, route)
             route.admits(values)
         request.admitted = True
 
@@ -120,6 +129,14 @@ class Handler:
         else:
             return asyncio.get_running_loop().create_task(self._await(request, respond, outcome))
         return None
+
+    def _limit(self, request: Request, route: Route) -> None:
+        """Takes one message of the client's rate; `api/publish` takes the others of a batch. Raises `TooMany`."""
+        limits = self._engine.publish_limits
+        if limits is not None and route.perform is publish:
+            name = client_name(self._forwarded.client_of(request.peer.address(), request.values))
+            limits.take(name)
+            request.take_more = partial(limits.take_more, name)
 
     def refuse(self, request: Request, error: RoomcastError, respond: Respond) -> None:
         """Answers a request whose body is not read to its end."""
@@ -170,6 +187,8 @@ class Handler:
 
     def _finished(self, request: Request, outcome: Outcome) -> Outcome:
         head = request.head
+        if isinstance(outcome, Answer) and len(outcome.body) > SMALL_BYTES and outcome.held is None:
+            outcome = self._held(request, outcome)
         outcome.cors = request.prepared.cors
         if head.method == "HEAD" and isinstance(outcome, Answer):
             outcome.body, outcome.pieces = b"", None  # its length is told all the same (RFC 9110, section 9.3.2)
@@ -180,6 +199,14 @@ class Handler:
                 self._client_of(request), head.method, head.target, outcome.status, seconds, request.principal.name
             )
         return outcome
+
+    def _held(self, request: Request, answer: Answer) -> Answer:
+        """The answer, counted; or that there is no memory for it."""
+        try:
+            answer.held = self.answers.reserve(len(answer.body), READERS_SHARE)
+        except Overloaded as error:
+            return self._problem(request, error)
+        return answer
 
 
 def _route(head: Head) -> Route | None:

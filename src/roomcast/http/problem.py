@@ -6,19 +6,14 @@ import msgspec
 
 from roomcast.api.request import Answer, Field, Fields
 from roomcast.model.errors import LogUnavailable, MethodNotAllowed, Overloaded, RoomcastError, TooMany
+from roomcast.model.shapes import PROBLEM_TYPE, Problem
 
 _FIELDS = Fields((b"content-type", b"application/problem+json"), (b"cache-control", b"no-store"))
 
 
 def problem(error: RoomcastError) -> Answer:
     """The error as a client sees it."""
-    body = {
-        "type": f"urn:problem-type:roomcast:{error.kind}",
-        "title": error.title,
-        "status": error.status,
-        "detail": error.detail,
-        "errors": [fault._asdict() for fault in error.faults],
-    }
+    body = Problem(PROBLEM_TYPE + error.kind, error.title, error.status, error.detail, error.faults)
     return Answer(error.status, _FIELDS, msgspec.json.encode(body), _own(error))
 
 

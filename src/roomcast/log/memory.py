@@ -24,6 +24,8 @@ from roomcast.model.retention import Retention
 PAGE_BYTES = 256 * 1024
 EMPTY_ROOMS = 10_000
 _FETCH_MESSAGES = 1_000
+_TRIMMED_A_TURN = 500
+"""A large message may take the place of 10,000 small ones."""
 _NOT_TRIMMED = Trimmed(0, 0, 0)
 
 
@@ -71,9 +73,9 @@ class RoomIndex:
     def ascending(self, after: int) -> Iterable[int]:
         return islice(self._seqs, bisect_right(self._seqs, after, lo=self._start), None)
 
-    def descending(self, before: int) -> Iterable[int]:
-        end = bisect_left(self._seqs, before, lo=self._start)
-        return (self._seqs[index] for index in range(end - 1, self._start - 1, -1))
+    def count(self, first: int, last: int) -> int:
+        """How many of its messages lie between, both ends included."""
+        return bisect_right(self._seqs, last, lo=self._start) - bisect_left(self._seqs, first, lo=self._start)
 
 
 class MemoryLog:
@@ -148,9 +150,15 @@ class MemoryLog:
     async def seek_newest(self, rooms: frozenset[str], count: int, before: int | None = None) -> int:
         self._check_open()
         end = self._newest if before is None else min(self._newest, before - 1)
-        descending = merge(*(index.descending(end + 1) for index in self._known(rooms)), reverse=True)
-        newest = list(islice(descending, count))
-        return newest[-1] - 1 if newest else max(end, 0)
+        indexes = self._known(rooms)
+
+        def held_from(seq: int) -> int:
+            return sum(index.count(seq, end) for index in indexes)
+
+        wanted = min(count, held_from(1))
+        # Searched and not walked: a replay of the newest million must not take longer than one of the newest ten.
+        first_too_few = bisect_left(range(1, end + 1), True, key=lambda seq: held_from(seq) < wanted)
+        return first_too_few - 1 if wanted else max(end, 0)
 
     async def seek_time(self, rooms: frozenset[str], since: int) -> Start:
         self._check_open()
@@ -200,7 +208,11 @@ class MemoryLog:
         end = self._newest if floor is None else min(floor, self._newest)
         most_messages, most_bytes = self.retention
         messages = self._messages
+        last = self._trimmed + _TRIMMED_A_TURN
         while (len(messages) > most_messages or self._bytes > most_bytes) and self._trimmed < end:
+            if self._trimmed == last:
+                asyncio.get_running_loop().call_soon(self._trim_and_tell)
+                return
             self._trim_one(messages.pop(self._trimmed + 1))
 
     def _trim_one(self, message: Message) -> None:

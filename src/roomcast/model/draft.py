@@ -28,6 +28,10 @@ MAX_NESTING = 100
 readers give up early: Ruby and serde at some 100 levels, PHP at 512, Python and Jackson at 1,000."""
 STEP = 64 * 1024
 """Bytes of messages between two pauses: a millisecond or two where they are meant to take long."""
+_MESSAGE_STEP = 512
+"""What a message costs however small it is, as bytes."""
+_FAULT_STEP = 4 * 1024
+"""The same, of saying what is wrong with one."""
 _TOO_DEEP = f"it is nested deeper than {MAX_NESTING} levels"
 _SHRINKS = 6
 """How many bytes of a body become one stored byte at most: `\\u0061` is stored as `a`."""
@@ -72,7 +76,7 @@ class Parser(Protocol):
     def __call__(self, body: bytes, max_message: int, only: str | None = None, /) -> Request: ...
 
 
-OfBody = Callable[[bytes, Fields, int, str | None], Request]
+OfBody = Callable[[bytes, Fields, int, str | None], Steps]
 """From a body that is a message's data or text, and the other fields."""
 
 
@@ -80,7 +84,7 @@ def parse_json(body: bytes, max_message: int, only: str | None = None) -> Reques
     """One message, or an array of 1 to 1,000. Raises `Malformed`, `Invalid`, `TooLarge` (a message's stored
     body is at most `max_message` bytes), and `Forbidden` where a user is named who is not `only`."""
     if not body.startswith(b"{") and _is_array(body):  # what is most common is looked at first
-        return _finished(json_steps(body, max_message, only))
+        return finished(json_steps(body, max_message, only))
     if not body.isascii():
         _check_utf_8(body)
     return Request([_draft(body, max_message, only)], False)
@@ -88,13 +92,17 @@ def parse_json(body: bytes, max_message: int, only: str | None = None) -> Reques
 
 def parse_lines(body: bytes, max_message: int, only: str | None = None) -> Request:
     """NDJSON: one message a line, empty lines skipped. Raises as `parse_json` does."""
-    return _finished(line_steps(body, max_message, only))
+    return finished(line_steps(body, max_message, only))
 
 
 def json_steps(body: bytes, max_message: int, only: str | None = None) -> Steps:
-    """`parse_json` in steps: a single message is one."""
+    """`parse_json` in steps."""
     if not _is_array(body):
-        return parse_json(body, max_message, only)
+        if len(body) <= STEP:
+            return parse_json(body, max_message, only)
+        _check_utf_8(body)
+        draft = yield from _large_draft(body, max_message, only)
+        return Request([draft], False)
     _check_utf_8(body)
     drafts = yield from _drafts(_elements(body), max_message, only)
     return Request(drafts, True)
@@ -108,7 +116,8 @@ def line_steps(body: bytes, max_message: int, only: str | None = None) -> Steps:
     return Request(drafts, True)
 
 
-def _finished(steps: Steps) -> Request:
+def finished(steps: Steps) -> Request:
+    """What comes of them, without a pause."""
     while True:
         try:
             next(steps)
@@ -162,7 +171,8 @@ def _drafts(
             wrong += error.faults
             if len(wrong) >= MAX_FAULTS:
                 break
-        unrested += len(message)
+            unrested += _FAULT_STEP
+        unrested += len(message) + _MESSAGE_STEP
         if unrested >= STEP:
             unrested = 0
             yield
@@ -177,13 +187,16 @@ def _wrong_count(these: str) -> Invalid:
     return invalid([Fault("", f"must be 1 to {MAX_BATCH:,} messages, these are {these}")])
 
 
-def json_data(body: bytes, fields: Fields, max_message: int, only: str | None = None) -> Request:
+def json_data(body: bytes, fields: Fields, max_message: int, only: str | None = None) -> Steps:
     """One message, whose `data` is the body. Raises as `parse_json` does."""
     _check_utf_8(body)
     if len(body) > max_message * _SHRINKS:
         _check_size(body, max_message, "")
+        yield
     if nested_deeper(body, MAX_NESTING):
         raise unreadable(_TOO_DEEP)
+    if len(body) > STEP:
+        yield
     try:
         data = msgspec.json.decode(body, type=Raw)
     except msgspec.DecodeError as error:
@@ -193,8 +206,11 @@ def json_data(body: bytes, fields: Fields, max_message: int, only: str | None = 
     return Request([_stored(publication, max_message, only)], False)
 
 
-def plain_text(body: bytes, fields: Fields, max_message: int, only: str | None = None) -> Request:
+def plain_text(body: bytes, fields: Fields, max_message: int, only: str | None = None) -> Steps:
     """One message, whose `text` is the body. Raises as `parse_json` does."""
+    if len(body) > max_message:  # no text is shorter as JSON
+        raise _too_large(f"at least {len(body)} bytes", max_message, "")
+    yield from ()
     _check_utf_8(body)
     if not body:
         raise invalid([Fault("/text", "is missing: the body is the message")])
@@ -210,11 +226,27 @@ def _with(fields: Fields) -> Publication:
 
 def _draft(message: bytes, max_message: int, only: str | None, at: str = "") -> Draft:
     """The message to store."""
+    _check_bounds(message, max_message, at)
+    return _decoded(message, max_message, only, at)
+
+
+def _large_draft(message: bytes, max_message: int, only: str | None) -> Generator[None, None, Draft]:
+    """The same in steps."""
+    yield
+    _check_bounds(message, max_message, "")
+    yield
+    return _decoded(message, max_message, only, "")
+
+
+def _check_bounds(message: bytes, max_message: int, at: str) -> None:
     if len(message) > max_message * _SHRINKS:
         _check_size(message, max_message, at)
     # A shorter one has not as many brackets.
     if len(message) > 2 * MAX_NESTING and nested_deeper(message, MAX_NESTING + 1):
         raise unreadable(_TOO_DEEP, at)
+
+
+def _decoded(message: bytes, max_message: int, only: str | None, at: str) -> Draft:
     publication = _publication(message, at)
     if publication.data is UNSET and publication.text is UNSET:
         raise invalid([Fault(f"{at}/text", NEITHER)])
@@ -251,7 +283,7 @@ def _publication(message: bytes, at: str) -> Publication:
 
 def _check_size(message: bytes, max_message: int, at: str) -> None:
     """Before decoding: by how little it may become, once its white space and its escapes are gone."""
-    least = (len(message) - sum(message.count(space) for space in _WHITE_SPACE)) // _SHRINKS
+    least = len(message.translate(None, _WHITE_SPACE)) // _SHRINKS
     if least > max_message:
         raise _too_large(f"at least {least} bytes", max_message, at)
 

@@ -7,10 +7,12 @@ to do. Nothing here knows HTTP beyond a status number: `http/app` turns an error
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar
 
 
-class Fault(NamedTuple):
+@dataclass(frozen=True)
+class Fault:
     """One place in a request that is wrong: a JSON pointer (RFC 6901) into it, and what is wrong there."""
 
     pointer: str

@@ -18,6 +18,7 @@ from roomcast.serve.banner import banner, held
 from roomcast.serve.configuration import Configuration
 from roomcast.serve.lines import log_to_stderr, say
 from roomcast.serve.listen import UNIX, Listening, bind, bind_unix, check_unreachable, raise_file_limit
+from roomcast.serve.memory import return_what_is_freed
 from roomcast.serve.reload import Reload
 from roomcast.serve.rights import reloadable
 from roomcast.serve.server import serve
@@ -32,6 +33,7 @@ def run(configuration: Configuration) -> None:
     """Serves until a signal. Raises `CannotStart`, with one sentence that says what to do."""
     settings = configuration.settings
     _open_standard_files()
+    return_what_is_freed()
     raise_file_limit()
     tls = tls_of(settings)
     guard = Guard.of(settings)

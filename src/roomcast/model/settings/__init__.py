@@ -17,6 +17,7 @@ from roomcast.model.settings.kinds import (
     Count,
     Kind,
     Paths,
+    Rate,
     Repeated,
     Seconds,
     Size,
@@ -32,6 +33,9 @@ X_FORWARDED_FOR, FORWARDED = "x-forwarded-for", "forwarded"
 """Headers in which a proxy gives its client's address: the usual one, and that of RFC 7239."""
 SYNCHRONOUS = ("full", "normal", "off")
 """The ways in which SQLite may wait for the disk (https://sqlite.org/pragma.html#pragma_synchronous)."""
+_OWN_FILES = 48
+"""At least so many are not for connections at all, and 5 % of a higher limit: the log, the listeners, and the
+connections that were closed in this turn of the loop and are files until the next."""
 _OTHER_FILES = 64
 """At least so many are not for followers, where the limit is low: the server has some 20 open itself, and
 publishers need theirs."""
@@ -117,13 +121,34 @@ class Settings:
         "Bytes of a stored message.",
     )
     max_followers: int = _option(
-        0, Count(0, 10**7), _STREAMS, "Streams at once; 0: 90 % of the process's file limit."
+        0, Count(0, 10**7), _STREAMS, "Streams at once; 0: 90 % of the process's file limit, which is the most."
+    )
+    max_connections_per_address: int = _option(
+        0,
+        Count(0, 10**7),
+        _STREAMS,
+        "Connections of one address (of one /64 for IPv6), streams too; 0: any. Trusted proxies are not counted.",
+    )
+    body_memory: int = _option(
+        64 * 1024 * 1024,
+        Size(1, 2**40),
+        _STREAMS,
+        "Memory for all requests together that are being received; beyond it the slowest sender is closed.",
     )
     answer_memory: int = _option(
         64 * 1024 * 1024,
         Size(1, 2**40),
         _STREAMS,
         "Memory for all large answers together, being built or on their way; beyond it: 503.",
+    )
+    publish_rate: float | None = _option(
+        None,
+        Rate(1e6),
+        _STREAMS,
+        "Messages that each client's address may publish, such as 20/s or 100/m; beyond it: 429. Default: any.",
+    )
+    publish_burst: int = _option(
+        0, Count(0, 10**9), _STREAMS, "Of these, how many may come at once; 0: as many as in ten seconds."
     )
     heartbeat: float = _option(15.0, Seconds(0.05, 3600), _STREAMS, "Time of silence on a stream at most.")
     slow_after: float = _option(
@@ -185,11 +210,16 @@ class Settings:
 
     @property
     def followers_limit(self) -> int:
-        """How many streams at once."""
-        import resource  # late: where there is none, as on Windows, a client can still be imported
+        """How many streams at once: never so many that publishers and health checks find no file left."""
+        files = _file_limit()
+        most = max(1, min(files * 9 // 10, files - _OTHER_FILES))
+        return min(self.max_followers or most, most)
 
-        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        return self.max_followers or max(1, min(files * 9 // 10, files - _OTHER_FILES))
+    @property
+    def connections_limit(self) -> int:
+        """How many connections at once, streams included: beyond it those that wait longest are closed."""
+        files = _file_limit()
+        return max(8, files - max(_OWN_FILES, files // 20))
 
 
 OPTIONS: Mapping[str, Option] = options_of(Settings)
@@ -201,6 +231,14 @@ WRITTEN: Mapping[str, str] = {name: name for name in OPTIONS} | {
     each.field: f"[[{each.name}]]" for each in SECTIONS.values()
 }
 """How each field of the settings is written in the file."""
+
+
+def _file_limit() -> int:
+    """How many files this process may have open."""
+    import resource  # late: where there is none, as on Windows, a client can still be imported
+
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return files if files >= 0 else 10**7  # -1 is no limit
 
 
 def unknown(name: str) -> str:

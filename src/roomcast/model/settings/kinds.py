@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from roomcast.model.settings.units import A_SIZE, A_TIME, parse_seconds, parse_size
+from roomcast.model.settings.units import A_RATE, A_SIZE, A_TIME, parse_rate, parse_seconds, parse_size
 
 _COUNT = re.compile(r"-?[0-9]{1,18}")
 _SWITCH = {
@@ -168,6 +168,29 @@ class Seconds(Kind):
         if not self.least <= seconds <= self.most:
             raise ValueError(f"must be a time from {self.least:g} to {self.most:g} seconds, not {shown(given)}")
         return seconds
+
+
+@dataclass(frozen=True)
+class Rate(Kind):
+    """How often: a number of times in a second, a minute, an hour or a day. The value is times a second."""
+
+    most: float
+    metavar = "RATE"
+
+    def parse(self, text: str) -> float:
+        return self._within(parse_rate(text), text)
+
+    def check(self, value: object) -> float:
+        if isinstance(value, str):
+            return self.parse(value)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+            raise ValueError(f"must be {A_RATE}, not {shown(value)}")
+        return self._within(float(value), value)
+
+    def _within(self, rate: float, given: object) -> float:
+        if not 0 < rate <= self.most:
+            raise ValueError(f"must be a rate above 0 and up to {self.most:g} a second, not {shown(given)}")
+        return rate
 
 
 class Repeated(Kind):
