@@ -65,7 +65,7 @@ def test_a_follow_from_now_on_or_from_an_id(server: Running, client: MakeClient)
     stored = [one.publish("developers", text=str(n)) for n in range(2)]
     assert next(iter(one.follow("developers", replay="none"))) == Live(0, id=stored[1].id)
     assert next(iter(one.follow("developers", since=datetime.now(UTC) + timedelta(days=1)))) == Live(
-        0, stored[1].id
+        0, id=stored[1].id
     )
     assert next(iter(one.follow("developers", last_event_id=stored[0].id))) == stored[1]
 
