@@ -296,8 +296,9 @@ def test_sizes_and_times_take_units_in_flags_and_variables(serve: Serve) -> None
 @pytest.mark.parametrize(
     ("options", "variable", "allowed"),
     [
-        ([], None, "*"),
-        ([], "", None),
+        ([], None, None),
+        (["--open"], None, "*"),
+        (["--open"], "", None),
         ([], "https://a.example https://b.example", "https://b.example"),
         (["--allow-origin="], "https://b.example", None),
         (["--allow-origin=https://a.example", "--allow-origin=https://b.example"], "", "https://b.example"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from roomcast.auth.grants import Grants
@@ -48,9 +48,9 @@ class Keys:
         """Whether there is any."""
         return bool(self._principals)
 
-    def names(self) -> list[str]:
-        """The names in them, each once."""
-        return sorted({by.name for by in self._known if by})
+    def __iter__(self) -> Iterator[Principal]:
+        """Their holders, in the order of the configuration."""
+        return iter(self._principals.values())
 
     def holder(self, sha256: str) -> Principal | None:
         """Whose key has this hash."""
@@ -61,8 +61,13 @@ class Keys:
         return by in self._known
 
 
+def answers_for(row: Key) -> By:
+    """How tickets name this key."""
+    return By(row.name, row.sha256[:_DIGEST_LENGTH])
+
+
 def _principal(row: Key) -> Principal:
-    by = By(row.name, row.sha256[:_DIGEST_LENGTH])
+    by = answers_for(row)
     return Principal(
         kind="key",
         name=row.name,

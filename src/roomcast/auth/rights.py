@@ -24,7 +24,7 @@ from roomcast.model.settings import Settings
 from roomcast.model.settings.anonymous import granted
 
 CACHED: Final = 10_000
-"""Principals that are kept. What they hold is some 10 MB; the least recently used one goes first."""
+"""Principals that are kept. With tickets for two rooms that is 17 MB; the least recently used one goes first."""
 NOT_VALID, TICKET_EXPIRED, EXPIRED = "not valid", "ticket-expired", "expired"
 """All that the holder of a credential is told about it."""
 

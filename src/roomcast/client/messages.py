@@ -46,6 +46,19 @@ class Stored(list[Message]):
     """An earlier request with the same idempotency key had stored them."""
 
 
+class IssuedTicket(Struct, frozen=True):
+    """A ticket, and how it is used."""
+
+    ticket: str
+    """As a bearer it is good for all that was asked for."""
+    opens_in: float
+    """Seconds in which streams may be opened at `url`; later they can only be resumed."""
+    ends_in: float
+    """Seconds after which it is refused."""
+    url: str | None = None
+    """The path of a stream of its rooms; None where it names none to read."""
+
+
 class Gap(Struct, frozen=True):
     """Messages that may be lost: they came after `after` and before `resumes_at`."""
 
@@ -107,6 +120,7 @@ _gap = msgspec.json.Decoder(Gap)
 _live = msgspec.json.Decoder(Live)
 _page = msgspec.json.Decoder(_Page)
 _rooms = msgspec.json.Decoder(_Rooms)
+_ticket = msgspec.json.Decoder(IssuedTicket)
 _list = msgspec.json.Decoder(list[Raw])
 _BAD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _RESERVED = ("open", "error")
@@ -158,6 +172,14 @@ def rooms(body: bytes) -> list[Room]:
         return _rooms.decode(body).rooms
     except _BAD as error:
         raise _foreign(body, error) from None
+
+
+def ticket(body: bytes) -> IssuedTicket:
+    """Raises `Refused`, which shows nothing of it."""
+    try:
+        return _ticket.decode(body)
+    except _BAD:
+        raise Refused("this is not what roomcast says of a ticket") from None
 
 
 def _foreign(said: str | bytes, error: Exception) -> Refused:

@@ -69,7 +69,7 @@ def _listed(grants: Grants) -> str:
 
 
 def _holders(rights: Rights) -> str:
-    keys = f"keys of {', '.join(rights.keys.names())}" if rights.keys else "no keys"
+    keys = f"keys of {', '.join(sorted({key.name for key in rights.keys}))}" if rights.keys else "no keys"
     return f"{keys}; {'tickets' if rights.secrets else 'no secret for tickets'}"
 
 
