@@ -171,6 +171,8 @@ def _user(value: object) -> str | None:
 
 
 def _seconds(value: object) -> int:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # JSON has one kind of number: 3600.0 is what some encoders write for 3600
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LONGEST:
         raise ValueError(f"must be a whole number from 1 to {LONGEST}")
     return value
