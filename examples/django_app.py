@@ -1,4 +1,5 @@
 """roomcast in a Django project: streams at /live/messages?room=orders, the page at /live/?room=orders.
+Everybody who reaches it reads and publishes every room; in django_login.py a login decides.
 
 It needs:      pip install . uvicorn django starlette
 Run it:        uvicorn --app-dir examples --timeout-graceful-shutdown 5 django_app:app

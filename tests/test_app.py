@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import MutableMapping
 from dataclasses import fields
 from typing import Any, assert_type
 
 import pytest
 
 import roomcast
+from roomcast.app_settings import AppSettings
 from roomcast.embed import Embedded
 from roomcast.model.errors import BadOption
 from roomcast.model.settings import Settings
@@ -25,7 +27,19 @@ def test_a_mistyped_option_fails_under_mypy_and_at_the_call_with_the_one_that_wa
 def test_each_option_of_the_settings_is_a_typed_keyword() -> None:
     live = roomcast.app(log="memory:", max_messages=3, heartbeat=5, access_log=False, allow_origin=())
     assert_type(live, Embedded)
-    assert list(inspect.signature(roomcast.app).parameters) == [field.name for field in fields(Settings)]
+    assert list(inspect.signature(roomcast.app).parameters) == [field.name for field in fields(AppSettings)]
+
+
+def test_a_programs_own_options_are_typed_as_well() -> None:
+    async def who(scope: MutableMapping[str, Any]) -> roomcast.Rights | None:
+        return roomcast.Rights("anna", read=["news"])
+
+    assert_type(roomcast.app(log="memory:", rights=who, routes=("follow", "publish")), Embedded)
+    with pytest.raises(TypeError, match=r"'rigths' is not an option: did you mean rights\?"):
+        roomcast.app(rigths=who)  # type: ignore[call-arg]
+    with pytest.raises(BadOption, match="'folow' is no group of routes: did you mean follow"):
+        roomcast.app(routes=("folow",))  # type: ignore[arg-type]
+    roomcast.app(rights=lambda scope: None)  # type: ignore[arg-type,return-value]
 
 
 def test_rights_are_given_at_the_call_as_well() -> None:

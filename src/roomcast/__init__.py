@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from roomcast.model.settings import Settings
+from roomcast.app_settings import AppSettings
+from roomcast.auth.host import Rights
 from roomcast.model.settings.key import Key
 from roomcast.version import __version__
 
@@ -29,16 +30,21 @@ def _with_options_of(
     return typed
 
 
-@_with_options_of(Settings)
+@_with_options_of(AppSettings)
 def app(**options: Any) -> Embedded:
     """The server as an ASGI application, to run or to mount in another one.
 
     The options are those of `roomcast serve` by their names with underscores, such as `max_messages=1000`; sizes
     are bytes and times are seconds. Raises `TypeError` for an unknown name, with the one that was probably meant,
-    and `roomcast.model.errors.BadOption` for a value that an option cannot have."""
+    and `roomcast.model.errors.BadOption` for a value that an option cannot have.
+
+    Two more options are a program's own. `rights` is an `async def` that is given the ASGI scope of a request and
+    returns the `Rights` of whoever sent it, or None for a stranger, who may do what `anonymous` says. Without it,
+    and without keys, secrets and `anonymous`, everybody may do everything. `routes` names the groups of routes
+    that are served, such as `("follow",)` for followers alone."""
     from roomcast.embed import Embedded  # late: `roomcast --help` needs none of it
 
-    return Embedded(Settings.of(options))
+    return Embedded(AppSettings.of(options))
 
 
-__all__ = ["Key", "__version__", "app"]
+__all__ = ["Key", "Rights", "__version__", "app"]

@@ -18,15 +18,17 @@ import msgspec
 from msgspec import UNSET
 
 from roomcast.api.publish import Envelope, checked_key, stored, submit
+from roomcast.app_settings import AppSettings
 from roomcast.auth.guard import Guard, Mode
 from roomcast.auth.principal import EVERYBODY as HOST
 from roomcast.delivery.engine import DRAIN_SECONDS, Engine
 from roomcast.http.asgi import AsgiApp, Scope
 from roomcast.http.asgi_sink import Receive, Send
 from roomcast.http.handler import Handler
+from roomcast.http.host import Host
+from roomcast.http.site import ROUTES, chosen
 from roomcast.model import draft
 from roomcast.model.errors import Fault, Invalid
-from roomcast.model.settings import Settings
 
 _ELSEWHERE = (
     "this roomcast belongs to another event loop: call it there, from a thread by "
@@ -40,8 +42,9 @@ class Embedded:
     """A server without sockets. It is open inside `async with live:`, or from its first use on, and belongs to
     the event loop it was opened in: another one's calls raise `RuntimeError`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: AppSettings) -> None:
         self._settings = settings
+        self._routes = ROUTES if settings.routes is None else chosen(settings.routes)
         self._loop: asyncio.AbstractEventLoop | None = None
         """The one it was opened in."""
         self._opening: asyncio.Task[Engine] | None = None
@@ -143,12 +146,15 @@ class Embedded:
 
     async def _open(self) -> Engine:
         try:
-            guard = await asyncio.to_thread(Guard.of, self._settings, Mode.OPEN)
+            unsaid = Mode.OPEN if self._settings.rights is None else Mode.RIGHTS
+            guard = await asyncio.to_thread(Guard.of, self._settings, unsaid)
             engine = await Engine.open(self._settings)
         except BaseException:
             self._opening = None
             raise
-        self._app = AsgiApp(Handler(engine, guard))
+        rights = self._settings.rights
+        host = Host(rights, self._settings.allow_origin or ()) if rights else None
+        self._app = AsgiApp(Handler(engine, guard, self._routes), host)
         self._take_signals()
         return engine
 

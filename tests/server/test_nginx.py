@@ -159,6 +159,18 @@ def test_a_program_that_knows_who_is_logged_in_decides_who_follows(server: Runni
     assert _answer(nginx, "/rooms", {}).status_code == 503
 
 
+def test_what_nginx_forwards_for_others_is_refused_until_somebody_says_who_may(serve: Serve, front: Front) -> None:
+    outside = {**STREAM, "Host": "live.example.org"}
+    refused = _answer(front(serve().port), FOLLOW, outside)
+    assert refused.status_code == 403
+    assert all(way in refused.json()["detail"] for way in ("--config", "--secret-file", "--open"))
+    nginx = front(serve("--open", "--log=memory:").port)
+    with httpx.stream("GET", f"http://127.0.0.1:{nginx.port}{FOLLOW}", headers=outside) as stream:
+        assert stream.status_code == 200
+    from_elsewhere = swap(LINES, {"X-Forwarded-For $remote_addr": "X-Forwarded-For 203.0.113.9"})
+    assert _answer(front(serve("--log=memory:").port, text=from_elsewhere), FOLLOW, STREAM).status_code == 403
+
+
 def test_an_address_that_asks_for_too_much_is_asked_to_come_back(server: Running, front: Front) -> None:
     limited = swap(LIMITED, {"connections 50;": "connections 2;", "burst=40": "burst=1"})
     text = swap(LIMITS, {"rate=20r/s": "rate=1r/m"}) + swap(

@@ -106,6 +106,13 @@ def _headers_of_a_stream(content_type: str) -> Answer:
     return answer.last()
 
 
+def away(engine: Engine, request: Request, asked: Following) -> Answer | None:
+    """The word to come back for a stream of whom nobody can say now who they are; None for what is no stream."""
+    if asked.content_type == PAGE or request.head.method == "HEAD":
+        return None
+    return _away(engine, asked.content_type, "error")
+
+
 def _away(engine: Engine, content_type: str, reason: str) -> Answer:
     endings = engine.streams.endings
     endings[reason] = endings.get(reason, 0) + 1

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from roomcast.api.query import MAX_LIMIT, MAX_ROOMS
+from roomcast.api.tickets import LONGEST
 from roomcast.log.base import ROOMS_PAGE
 from roomcast.model.draft import MAX_BATCH
 from roomcast.model.fields import EventType, Publication, RoomName, UserName
@@ -37,6 +38,16 @@ _SHAPES = (
     NotReady,
     Problem,
 )
+_SECURITY_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A key, a ticket or a token."},
+    "basic": {"type": "http", "scheme": "basic", "description": "A key or a ticket as the password."},
+    "ticket": {
+        "type": "apiKey",
+        "in": "query",
+        "name": "ticket",
+        "description": "For an EventSource, which sends no headers: opens streams for a minute, then resumes.",
+    },
+}
 
 
 def document(root_path: str, page_files: Sequence[str]) -> Json:
@@ -54,9 +65,16 @@ def document(root_path: str, page_files: Sequence[str]) -> Json:
             "/messages": {"get": _follow(), "head": _head(_follow()), "post": _publish()},
             "/messages/{id}": {"get": _message(), "head": _head(_message())},
             "/rooms/{room}": {"post": _post()},
+            "/me": {"get": _me(), "head": _head(_me())},
+            "/tickets": {"post": _ticket()},
             **{path: {"get": get, "head": _head(get)} for path, get in _others(page_files).items()},
         },
-        "components": {"schemas": _schemas(), "responses": _problem_responses()},
+        "components": {
+            "schemas": _schemas(),
+            "responses": _problem_responses(),
+            "securitySchemes": _SECURITY_SCHEMES,
+        },
+        "security": [{}, {"bearer": []}, {"basic": []}],
     }
 
 
@@ -103,7 +121,7 @@ def _publish() -> Json:
         "responses": {
             "201": {"description": "Stored, durably.", **answer},
             "200": {"description": "Stored before, under the same Idempotency-Key.", **answer},
-            **_problems(400, 408, 413, 415, 422, 429, 503),
+            **_problems(400, 401, 403, 408, 413, 415, 422, 429, 503),
         },
     }
 
@@ -130,10 +148,11 @@ def _post() -> Json:
 
 
 def _follow() -> Json:
-    stream = {"schema": {"type": "string", "description": "Messages and the events gap and live."}}
+    stream = {"schema": {"type": "string", "description": "Messages and the events gap, live and roomcast.end."}}
     return {
         "operationId": "follow",
         "summary": "Follow rooms: what is retained, then what comes; or a page of it as JSON.",
+        "security": [{}, {"bearer": []}, {"basic": []}, {"ticket": []}],
         "parameters": [
             {
                 "name": "room",
@@ -166,7 +185,7 @@ def _follow() -> Json:
                     "application/json": {"schema": _ref("Page")},
                 },
             },
-            **_problems(406, 422, 503),
+            **_problems(400, 401, 403, 406, 422, 503),
         },
     }  # fmt: skip
 
@@ -176,8 +195,63 @@ def _message() -> Json:
         "operationId": "message",
         "summary": "One message.",
         "parameters": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}],
-        "responses": {**_ok("application/json", _ref("Message")), **_problems(404, 410, 503)},
+        "responses": {**_ok("application/json", _ref("Message")), **_problems(400, 401, 403, 404, 410, 422, 503)},
     }
+
+
+def _me() -> Json:
+    grants = {"type": "array", "items": {"type": "string"}, "description": "Rooms, and prefixes that end in *."}
+    properties = {
+        "kind": {"enum": ["anonymous", "key", "ticket", "token", "host"]},
+        "name": {"type": "string", "description": "As the access log has it."},
+        "user": {"type": ["string", "null"], "description": "The user of what is published; null: any."},
+        "read": grants,
+        "publish": grants,
+        "metrics": {"type": "boolean"},
+        "admin": {"type": "boolean"},
+        "expires_in": {"type": ["integer", "null"], "minimum": 0, "description": "Seconds; null: no end."},
+    }
+    told = {"type": "object", "required": list(properties), "properties": properties}
+    return _get("me", "What whoever asks may do.", _ok("application/json", told), 400, 401, 403, 422, 503)
+
+
+def _ticket() -> Json:
+    rooms = {"type": "array", "items": _type(RoomName), "default": []}
+    name = {"anyOf": [_type(UserName), {"type": "null"}]}
+    wanted = {
+        "rooms": {**rooms, "description": "May be read."},
+        "prefixes": {
+            "type": "array",
+            "items": {"type": "string"},
+            "default": [],
+            "description": "So may rooms whose names begin so.",
+        },
+        "publish": {**rooms, "description": "May be published to; needs sub."},
+        "sub": {**name, "description": "Whom it is for, as the application names them."},
+        "user": {**name, "description": "The user of what is published; anonymous by default."},
+        "seconds": {"type": "integer", "minimum": 1, "maximum": LONGEST, "default": 3600},
+    }
+    issued = {
+        "ticket": {"type": "string"},
+        "url": {"type": "string", "description": "The path of the stream that it opens, where it reads anything."},
+        "opens_in": {"type": "integer", "description": "Seconds in which url opens a stream."},
+        "ends_in": {"type": "integer", "description": "Seconds after which the ticket is over."},
+    }
+    answer = {"type": "object", "required": ["ticket", "opens_in", "ends_in"], "properties": issued}
+    body = {"type": "object", "additionalProperties": False, "properties": wanted}
+    return {
+        "operationId": "ticket",
+        "summary": "A ticket for some rooms: for somebody who is given no key, such as a page.",
+        "security": [{"bearer": []}, {"basic": []}],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": body, "example": {"rooms": ["user/42"], "seconds": 3600}}},
+        },
+        "responses": {
+            "201": {"description": "Signed.", "content": {"application/json": {"schema": answer}}},
+            **_problems(400, 401, 403, 408, 413, 415, 422, 501, 503),
+        },
+    }  # fmt: skip
 
 
 def _others(page_files: Sequence[str]) -> dict[str, Json]:
@@ -185,15 +259,15 @@ def _others(page_files: Sequence[str]) -> dict[str, Json]:
     not_ready = {"503": {"description": "Not now.", "content": {"application/json": {"schema": _ref("NotReady")}}}}
     return {
         "/rooms": _rooms(_ref("Rooms")),
-        "/healthz": _get("healthz", "Whether the process answers.", _ok("application/json", _ref("Health"))),
+        "/healthz": _free("healthz", "Whether the process answers.", _ok("application/json", _ref("Health"))),
         "/readyz": _get("readyz", "Whether the log answers and the tail is current.",
-                        {**_ok("application/json", _ref("Ready")), **not_ready}),
-        "/metrics": _get("metrics", "Prometheus metrics.", _ok("text/plain", text), 503),
-        "/openapi.json": _get("describe", "This document.", _ok("application/json", {"type": "object"})),
-        "/": _get("page", "The page.", _ok("text/html", text)),
-        "/roomcast.js": _get("module", "Follows and publishes, for any page.", _ok("text/javascript", text)),
+                        {**_ok("application/json", _ref("Ready")), **not_ready}, 400, 401, 422),
+        "/metrics": _get("metrics", "Prometheus metrics.", _ok("text/plain", text), 400, 401, 403, 422, 503),
+        "/openapi.json": _free("describe", "This document.", _ok("application/json", {"type": "object"}), 403),
+        "/": _free("page", "The page.", _ok("text/html", text), 403),
+        "/roomcast.js": _free("module", "Follows and publishes, for any page.", _ok("text/javascript", text), 403),
         "/page/{name}": {
-            **_get("asset", "A file of the page.", {"200": {"description": "The file."}}, 404),
+            **_free("asset", "A file of the page.", {"200": {"description": "The file."}}, 403, 404),
             "parameters": [
                 {"name": "name", "in": "path", "required": True, "schema": {"enum": sorted(page_files)}}
             ],
@@ -205,7 +279,7 @@ def _rooms(schema: Json) -> Json:
     page = _ok("application/json", schema)
     page["200"]["headers"] = {"Link": {"schema": {"type": "string"}, "description": "RFC 8288: next."}}
     return {
-        **_get("rooms", "The rooms that hold messages or are followed, in pages.", page, 422, 503),
+        **_get("rooms", "The rooms that hold messages or are followed, in pages.", page, 400, 401, 403, 422, 503),
         "parameters": [
             _query("prefix", {"type": "string"}, "Only rooms whose names begin so."),
             _query(
@@ -225,6 +299,11 @@ def _get(name: str, summary: str, responses: Json, *problems: int) -> Json:
     return {"operationId": name, "summary": summary, "responses": {**responses, **_problems(*problems)}}
 
 
+def _free(name: str, summary: str, responses: Json, *problems: int) -> Json:
+    """What nobody needs a right for."""
+    return {**_get(name, summary, responses, *problems), "security": []}
+
+
 def _ok(media_type: str, schema: Json) -> Json:
     return {"200": {"description": "As asked.", "content": {media_type: {"schema": schema}}}}
 
@@ -236,7 +315,7 @@ def _head(get: Json) -> Json:
 
 
 def _problems(*statuses: int) -> Json:
-    names = {429: "TooMany", 503: "Unavailable"}
+    names = {401: "Unauthenticated", 429: "TooMany", 503: "Unavailable"}
     return {str(status): {"$ref": f"#/components/responses/{names.get(status, 'Problem')}"} for status in statuses}
 
 
@@ -245,6 +324,11 @@ def _problem_responses() -> Json:
     retry_after = {"schema": {"type": "integer"}, "description": "Seconds after which to try again."}
     return {
         "Problem": {"description": "What is wrong and what to do.", "content": content},
+        "Unauthenticated": {
+            "description": "A credential is needed, or the one that was sent is not good.",
+            "headers": {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "RFC 6750."}},
+            "content": content,
+        },
         "Unavailable": {
             "description": "The log does not answer now, or answers hold too much memory.",
             "headers": {"Retry-After": retry_after},

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import unquote
 
 from roomcast.auth.guard import NOBODY_ASKED
-from roomcast.auth.principal import EVERYBODY, Verb
+from roomcast.auth.principal import EVERYBODY, Principal, Verb
 from roomcast.delivery.budget import Reservation
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.gap import Opening
@@ -105,7 +105,7 @@ class Request:
     """One request, as a whole."""
 
     __slots__ = (
-        *("admitted", "began", "body", "guard", "head", "peer", "prepared", "principal", "take_more"),
+        *("admitted", "began", "body", "guard", "head", "host", "peer", "prepared", "principal", "take_more"),
         "values",
     )
 
@@ -124,6 +124,8 @@ class Request:
         """Who asks; once it is admitted."""
         self.take_more: Callable[[int], None] | None = None
         """Takes so many more of what its client may publish. Raises `TooMany`. None where there is no limit."""
+        self.host: Principal | None = None
+        """Who asks, where the program around us knows them."""
         self.began = time.perf_counter()
 
     @property
@@ -247,6 +249,10 @@ class Route(NamedTuple):
     """Whether it matters who asks. Where it does not, a credential is not looked at."""
     takes_ticket: bool = False
     """Whether a ticket in the query is a credential."""
+    by_key_only: bool = False
+    """Whether only a key can give a right to it, so that nobody else's login is asked."""
+    away: Callable[[Engine, Request, Any], Answer | None] | None = None
+    """The answer that asks a client to come back, where nobody can say now who it is; None: it is an error."""
 
 
 JSON = Fields((b"content-type", b"application/json"), (b"cache-control", b"no-store"))

@@ -23,7 +23,7 @@ _PUBLISH = Route(publish.publish, admits=publish.idempotency_key, takes_body=Tru
 
 ROUTES: Routes = {
     "/messages": {
-        "GET": Route(follow.follow, follow.following, needs="read", takes_ticket=True),
+        "GET": Route(follow.follow, follow.following, needs="read", takes_ticket=True, away=follow.away),
         "POST": _PUBLISH._replace(asks=publish.envelope),
     },
     "/messages/{id}": {"GET": Route(history.message, last_segment)},
@@ -32,5 +32,5 @@ ROUTES: Routes = {
     "/me": {"GET": Route(me.me)},
     "/tickets": {"POST": Route(tickets.issue, tickets.envelope, takes_body=True)},
     "/healthz": {"GET": Route(health.healthz, asks_who=False)},
-    "/readyz": {"GET": Route(health.readyz)},
+    "/readyz": {"GET": Route(health.readyz, by_key_only=True)},
 }

@@ -25,7 +25,7 @@ from roomcast.model.settings.grant import ANY
 
 LONGEST = 24 * 3600
 """Seconds that a ticket is good at most."""
-_NO_SECRET = "tickets are signed with a secret: start the server with --secret-file FILE"
+_NO_SECRET = "tickets are signed with a secret: give the server one with --secret-file FILE, in a program with secret_files="
 _EXAMPLE = '{"rooms": ["user/42"], "seconds": 3600}'
 
 logger = logging.getLogger("roomcast.audit")
@@ -53,7 +53,7 @@ def issue(engine: Engine, request: Request, asked: None) -> Answer:
     """A ticket for less than the asker may do, or as much."""
     principal, secrets = request.principal, request.guard.rights.secrets
     if request.guard.looks and principal.by is None:
-        raise rights.refusal(principal, "no tickets are given to who asks so")
+        raise rights.refusal(principal, "a login of the program around gives no tickets: ask with a key")
     if principal.ticket is not None:
         raise Forbidden("a ticket gives no tickets: ask with the key")
     if not secrets or principal.by is None:
@@ -171,6 +171,8 @@ def _user(value: object) -> str | None:
 
 
 def _seconds(value: object) -> int:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # JSON has one kind of number: 3600.0 is what some encoders write for 3600
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LONGEST:
         raise ValueError(f"must be a whole number from 1 to {LONGEST}")
     return value

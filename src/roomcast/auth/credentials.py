@@ -53,6 +53,14 @@ def checked(text: str) -> str:
     return text
 
 
+def is_ours(value: bytes) -> bool:
+    """Whether the value of an `Authorization` has a key or a ticket of ours in it, and is not somebody else's."""
+    try:
+        return kind_of(of_authorization(value)) != "token"
+    except BadCredential:
+        return False
+
+
 def kind_of(credential: str) -> CredentialKind:
     """Which kind it is, or claims to be."""
     if credential.startswith(KEY):

@@ -53,7 +53,7 @@ def require(principal: Principal, verb: Verb) -> None:
 def refusal(principal: Principal, detail: str, faults: Sequence[Fault] = ()) -> RoomcastError:
     """The error for one who lacks a right. A stranger may have it with a credential."""
     if principal.kind == ANONYMOUS:
-        return Unauthenticated("send a key, a ticket or a token as `Authorization: Bearer …`", faults)
+        return Unauthenticated("send a key, a ticket or a token as a bearer, in the header Authorization", faults)
     return Forbidden(detail, faults)
 
 

@@ -17,6 +17,7 @@ from roomcast.http.asgi_sink import AsgiSink, Receive, Send
 from roomcast.http.body import Body, too_many, too_slow
 from roomcast.http.handler import Handler
 from roomcast.http.heads import MOST_FIELDS, cut_ticket, divided, too_many_fields
+from roomcast.http.host import Host
 from roomcast.model.errors import RoomcastError
 
 Scope = MutableMapping[str, Any]
@@ -40,8 +41,10 @@ class _Client:
 class AsgiApp:
     """A handler, as an ASGI application for HTTP."""
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, host: Host | None = None) -> None:
+        """`host` is the login of the program around us; None where it has not said who may do what."""
         self._handler = handler
+        self._host = host
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         fields = list(islice(scope["headers"], MOST_FIELDS + 1))
@@ -62,6 +65,9 @@ class AsgiApp:
         request = Request(prepared, values, b"", _Client(scope))
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         try:
+            route = prepared.route
+            if self._host and route and self._host.knows(route, values):
+                request.host = await self._host.identify(scope, prepared.head, values)
             request.body = await self._body(request, receive)
         except RoomcastError as error:
             self._handler.refuse(request, error, future.set_result)

@@ -14,13 +14,13 @@ from ipaddress import ip_address
 from roomcast.api.request import Head
 from roomcast.auth.guard import Mode
 from roomcast.http.forwarded import elements, node, parameters_of
+from roomcast.http.same_site import is_own
 from roomcast.model.errors import NotServed
 
 _ALWAYS = ("/healthz", "/readyz")
 _AUTHORITY = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[^\[\]:]{1,255})(?::[0-9]{0,5})?")
 _ORIGIN = re.compile(r"(https?)://([^/]+)")
 _TARGET = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
-_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 _ADDRESSES = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
 _WAYS_OUT = "say who may read and publish: --config with rights, or --secret-file, or --open if everybody may"
 
@@ -55,9 +55,9 @@ class Gate:
                     raise NotServed(f"a proxy forwards this for another machine; {_WAYS_OUT}")
 
     def admits(self, origin: str, head: Head) -> bool:
-        """Whether pages of this origin are served."""
+        """Whether pages of this origin are served; this server's own are, also where a proxy ends TLS."""
         named = "*" in self.origins or origin in self.origins
-        return named or self.is_local(origin) or _is_own(origin, head)
+        return named or self.is_local(origin) or is_own(origin, head.text(b"host"))
 
     def is_local(self, origin: str) -> bool:
         """Whether it is served for being a page of this machine."""
@@ -83,16 +83,6 @@ def _is_loopback(address: str) -> bool:
         return ip_address(address).is_loopback
     except ValueError:
         return False
-
-
-def _is_own(origin: str, head: Head) -> bool:
-    """Whether it is the page that this server serves. A proxy that ends TLS changes the scheme, so it does not
-    count."""
-    parts = _ORIGIN.fullmatch(origin)
-    if not parts:
-        return False
-    own = head.text(b"host").lower()
-    return parts[2].lower() in (own, own.removesuffix(_DEFAULT_PORTS[parts[1]]))
 
 
 def _addresses(name: bytes, told: bytes) -> Iterator[str]:

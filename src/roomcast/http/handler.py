@@ -7,11 +7,10 @@ import asyncio
 import logging
 import time
 from asyncio import Future
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from roomcast.api import post
 from roomcast.api.parameters import parameters
 from roomcast.api.publish import publish
 from roomcast.api.request import (
@@ -27,7 +26,7 @@ from roomcast.api.request import (
     Route,
     Streaming,
 )
-from roomcast.api.routes import ALIASES
+from roomcast.api.routes import Routes
 from roomcast.auth.guard import Guard
 from roomcast.auth.limits import client_name
 from roomcast.auth.permit import require
@@ -40,8 +39,9 @@ from roomcast.http.forwarded import Forwarded
 from roomcast.http.gate import Gate
 from roomcast.http.intake import Intake
 from roomcast.http.problem import problem
+from roomcast.http.router import Router
 from roomcast.http.site import ROUTES
-from roomcast.model.errors import MethodNotAllowed, NotFound, Overloaded, RoomcastError
+from roomcast.model.errors import Overloaded, RightsUnavailable, RoomcastError
 
 Respond = Callable[[Outcome], None]
 """Takes what a request has come to. Called once, at once or later, but for a request that was cancelled."""
@@ -59,8 +59,9 @@ logger = logging.getLogger("roomcast.server")
 class Handler:
     """From a request to what it comes to."""
 
-    def __init__(self, engine: Engine, guard: Guard) -> None:
+    def __init__(self, engine: Engine, guard: Guard, routes: Routes = ROUTES) -> None:
         self._engine = engine
+        self._router = Router(routes)
         self._guard = guard
         self._gate = Gate(guard.mode, engine.settings.allow_origin)
         self._cors = Cors(self._gate)
@@ -80,7 +81,7 @@ class Handler:
         label = head.method if head.method in _COUNTED else OTHER
         try:
             self._gate.check(head)
-            route = _route(head)
+            route = self._router.route(head)
             if route and route.asks_who:
                 self._guard.check_url([name for name, _ in parameters(head.query)])
             return Prepared(head, route, route and route.asks(head), None, cors, label)
@@ -104,8 +105,11 @@ class Handler:
         if ticket is not None and not route.takes_ticket:
             self._guard.check_url(["ticket"])
             ticket = None
-        authorization = values.get(b"authorization")
-        request.principal = self._guard.identify(authorization, ticket, resumes=b"last-event-id" in values)
+        if request.host is not None:
+            request.principal = request.host
+        else:
+            authorization, resumes = values.get(b"authorization"), b"last-event-id" in values
+            request.principal = self._guard.identify(authorization, ticket, resumes=resumes)
         if route.needs is not None:
             require(request.principal, route.needs)
 
@@ -153,7 +157,7 @@ class Handler:
         if request.prepared.refused is not None:
             return self._problem(request, request.prepared.refused)
         asked = request.values.get(b"access-control-request-headers", b"")
-        return Answer(204, self._cors.preflight(_methods(request.head.path), asked))
+        return Answer(204, self._cors.preflight(self._router.methods(request.head.path), asked))
 
     def _resolve(self, request: Request, respond: Respond, later: Later, future: Future[Any]) -> None:
         try:
@@ -178,9 +182,16 @@ class Handler:
         if not isinstance(error, RoomcastError):
             logger.error("%s %r failed", request.head.method, request.head.path, exc_info=error)
             error = RoomcastError("see the server's log")
+        elif isinstance(error, RightsUnavailable) and (away := self._away(request)):
+            return away
         elif error.status in _AUDITED:
             self._audit.note(request, error, self._client_of(request))
         return problem(error)
+
+    def _away(self, request: Request) -> Answer | None:
+        """The word to come back, of a route that gives one."""
+        route = request.prepared.route
+        return route.away(self._engine, request, request.prepared.asked) if route and route.away else None
 
     def _client_of(self, request: Request) -> str:
         return self._forwarded.client_of(request.peer.address(), request.values) or "-"
@@ -207,36 +218,3 @@ class Handler:
         except Overloaded as error:
             return self._problem(request, error)
         return answer
-
-
-def _route(head: Head) -> Route | None:
-    """None for a preflight. Raises `NotFound` and `MethodNotAllowed`."""
-    handlers = _handlers(head.path)
-    if not handlers:
-        hint = "; a message for a room goes to /rooms/ROOM" if head.method == "POST" else ""
-        raise NotFound(f"this server has {', '.join(ROUTES)}{hint}")
-    if head.method == "OPTIONS":
-        return None
-    route = handlers.get("GET" if head.method == "HEAD" else head.method)
-    if route is None:
-        methods = _methods(head.path)
-        raise MethodNotAllowed(f"use {', '.join(methods)}", methods)
-    return route
-
-
-def _handlers(path: str) -> Mapping[str, Route]:
-    path = ALIASES.get(path, path)
-    if "{" not in path and path in ROUTES:
-        return ROUTES[path]
-    if path.startswith(post.PREFIX) and path != post.PREFIX:
-        return ROUTES["/rooms/{room}"]
-    parent, _, name = path.rpartition("/")
-    return _BY_PARENT.get(parent, {}) if name else {}
-
-
-def _methods(path: str) -> list[str]:
-    own = [*_handlers(path)]
-    return [*own, *(["HEAD"] if "GET" in own else []), "OPTIONS"]
-
-
-_BY_PARENT = {path.rpartition("/")[0]: handlers for path, handlers in ROUTES.items() if path.endswith("}")}

@@ -5,7 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from roomcast.api.request import Answer, Field, Fields
-from roomcast.model.errors import LogUnavailable, MethodNotAllowed, Overloaded, RoomcastError, TooMany
+from roomcast.model.errors import (
+    LogUnavailable,
+    MethodNotAllowed,
+    Overloaded,
+    RightsUnavailable,
+    RoomcastError,
+    TooMany,
+)
 from roomcast.model.shapes import PROBLEM_TYPE, Problem
 
 _FIELDS = Fields((b"content-type", b"application/problem+json"), (b"cache-control", b"no-store"))
@@ -21,7 +28,7 @@ def _own(error: RoomcastError) -> list[Field]:
     if error.challenge is not None:
         challenge = ", ".join(filter(None, ['Bearer realm="roomcast"', error.challenge]))
         return [(b"www-authenticate", challenge.encode())]
-    if isinstance(error, LogUnavailable | Overloaded | TooMany):
+    if isinstance(error, LogUnavailable | Overloaded | RightsUnavailable | TooMany):
         return [(b"retry-after", b"%d" % error.retry_after)]
     if isinstance(error, MethodNotAllowed):
         return [(b"allow", ", ".join(error.allowed).encode())]

@@ -1,7 +1,10 @@
-"""All routes: the API's, and what is served beside it."""
+"""All routes: the API's, and what is served beside it; and the groups of them that a program may choose."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Literal, get_args
 from urllib.parse import quote
 
 import msgspec
@@ -13,19 +16,76 @@ from roomcast.api.routes import Routes
 from roomcast.delivery.engine import Engine
 from roomcast.http import page
 from roomcast.http.metrics import metrics
+from roomcast.model.errors import BadOption
+from roomcast.model.near_miss import near_miss
+
+Group = Literal[
+    "follow", "history", "publish", "rooms", "me", "tickets", "health", "metrics", "openapi", "page", "module"
+]
+"""Routes that are chosen together."""
 
 
-def describe(engine: Engine, request: Request, asked: None) -> Answer:
-    """What this API takes and gives, as OpenAPI 3.1."""
+def describe(engine: Engine, request: Request, asked: None, served: Routes | None = None) -> Answer:
+    """What this API takes and gives, as OpenAPI 3.1; of the routes `served`, where not all are."""
     document = openapi.document(quote(request.head.mount), list(page.names()))
+    if served is not None:
+        document["paths"] = {path: _of(document["paths"][path], served[path]) for path in served}
     return Answer(200, JSON, msgspec.json.encode(document))
+
+
+def _of(item: Mapping[str, object], served: Mapping[str, Route]) -> Mapping[str, object]:
+    """The methods in a path's description that are served."""
+    return {method: told for method, told in item.items() if method.upper().replace("HEAD", "GET") in served}
 
 
 ROUTES: Routes = {
     **API,
-    "/metrics": {"GET": Route(metrics, needs="metrics")},
+    "/metrics": {"GET": Route(metrics, needs="metrics", by_key_only=True)},
     "/openapi.json": {"GET": Route(describe, asks_who=False)},
     "/": {"GET": Route(page.serve, page.index, asks_who=False)},
     "/roomcast.js": {"GET": Route(page.serve, page.module, asks_who=False)},
     "/page/{name}": {"GET": Route(page.serve, page.asset, asks_who=False)},
 }
+GROUPS: Mapping[Group, Sequence[tuple[str, str]]] = {
+    "follow": [("GET", "/messages")],
+    "history": [("GET", "/messages/{id}")],
+    "publish": [("POST", "/messages"), ("POST", "/rooms/{room}")],
+    "rooms": [("GET", "/rooms")],
+    "me": [("GET", "/me")],
+    "tickets": [("POST", "/tickets")],
+    "health": [("GET", "/healthz"), ("GET", "/readyz")],
+    "metrics": [("GET", "/metrics")],
+    "openapi": [("GET", "/openapi.json")],
+    "page": [("GET", "/"), ("GET", "/page/{name}")],
+    "module": [("GET", "/roomcast.js")],
+}
+
+
+def chosen(groups: Sequence[Group]) -> Routes:
+    """The routes of these groups. Raises `BadOption` for a name that is none, with the one that was probably
+    meant."""
+    if isinstance(groups, str) or not groups:
+        raise BadOption("routes must be a list with the name of at least one group, such as ('follow',)")
+    for group in groups:
+        if group not in GROUPS:
+            raise BadOption(_unknown(group))
+    served = {pair for group in groups for pair in GROUPS[group]}
+    routes = {
+        path: {method: route for method, route in handlers.items() if (method, path) in served}
+        for path, handlers in ROUTES.items()
+    }
+    return _described({path: handlers for path, handlers in routes.items() if handlers})
+
+
+def _described(routes: dict[str, dict[str, Route]]) -> Routes:
+    """With a description of these routes alone."""
+    if "/openapi.json" in routes:
+        route = ROUTES["/openapi.json"]["GET"]
+        routes["/openapi.json"] = {"GET": route._replace(perform=partial(describe, served=routes))}
+    return routes
+
+
+def _unknown(group: object) -> str:
+    meant = near_miss(str(group), get_args(Group), 0.6)
+    hint = f"did you mean {meant}?" if meant else f"there are {', '.join(GROUPS)}"
+    return f"{group!r:.100} is no group of routes: {hint}"

@@ -78,6 +78,15 @@ class Overloaded(RoomcastError):
     """Seconds after which a client may try again."""
 
 
+class RightsUnavailable(RoomcastError):
+    """The rights of whoever asks cannot be found out now."""
+
+    status = 503
+    kind = "rights-unavailable"
+    retry_after: ClassVar[int] = 2
+    """Seconds after which a client may try again."""
+
+
 class LogRestarted(RoomcastError):
     """The log goes on under another epoch, or after a hole: what was read of it no longer leads on."""
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -241,10 +241,11 @@ def _file_limit() -> int:
     return files if files >= 0 else 10**7  # -1 is no limit
 
 
-def unknown(name: str) -> str:
-    """The sentence about a name that is no option, with the one that was probably meant."""
+def unknown(name: str, others: Sequence[str] = ()) -> str:
+    """The sentence about a name that is no option, with the one that was probably meant. `others` are options
+    where it was given, beside the server's."""
     from roomcast.model.near_miss import near_miss  # late: only a mistake needs it, and it takes its time
 
-    meant = near_miss(name.lower().removeprefix("roomcast_"), [*OPTIONS, *SECTIONS], 0.6)
+    meant = near_miss(name.lower().removeprefix("roomcast_"), [*others, *OPTIONS, *SECTIONS], 0.6)
     hint = f"did you mean {meant}?" if meant else "`roomcast serve --help` names them all, here with underscores"
     return f"{name!r:.100} is not an option: {hint}"

@@ -1,0 +1,50 @@
+"""The options of `roomcast.app`: those of a server, and what only a program around it can give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from roomcast.auth.host import Ask
+from roomcast.model.errors import BadOption
+from roomcast.model.settings import Settings, unknown
+
+if TYPE_CHECKING:
+    from roomcast.http.site import Group
+
+_OWN = ("rights", "routes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppSettings(Settings):
+    """What an embedded server is run with."""
+
+    rights: Ask | None = None
+    """Who may do what, by the program's own login; None: by the configuration, and everybody without one."""
+    routes: Sequence[Group] | None = None
+    """The groups of routes that are served; None: all."""
+
+    @classmethod
+    def of(cls, values: Mapping[str, object]) -> AppSettings:
+        """As `Settings.of`, which is told nothing of `rights` and `routes`."""
+        own: dict[str, Any] = {name: value for name, value in values.items() if name in _OWN}
+        others = {name: value for name, value in values.items() if name not in _OWN}
+        known = {field.name for field in fields(cls)}
+        for name in others:
+            if name not in known:
+                raise TypeError(unknown(name, _OWN))
+        given = Settings.of(others)
+        settings = cls(**{field.name: getattr(given, field.name) for field in fields(given)}, **own)
+        settings._check()
+        return settings
+
+    def _check(self) -> None:
+        if self.rights is None:
+            return
+        if not callable(self.rights):
+            raise BadOption(
+                "rights must be an `async def` that is given the ASGI scope and returns roomcast.Rights or None"
+            )
+        if self.open:
+            raise BadOption("open=True lets everybody in, and rights= does not: leave one of them out")
