@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from roomcast.api.request import Fields, Head, Prepared
-from roomcast.http.heads import END, Heads
+from roomcast.http.heads import END, Heads, cut_ticket
 from tests.raw import post, request
 
 HEAD = post(b"{}")[:-2]
@@ -173,3 +173,22 @@ def test_what_is_kept_is_bounded(counting: Counting) -> None:
     for _ in range(3):
         assert counting.heads.find(long)
     assert "x" * 10_000 not in counting.kept()
+
+
+@pytest.mark.parametrize(
+    ("target", "rest", "ticket"),
+    [
+        (b"/m?room=a&ticket=x", b"/m?room=a", b"x"),
+        (b"/m?ticket=x&room=a", b"/m?room=a", b"x"),
+        (b"/m?ticket=x", b"/m?", b"x"),
+        (b"/m?ticket=x&ticket=y&ticket=z", b"/m?", b"x, y, z"),
+        (b"/m?room=a&ticket=x&b=1&ticket=y", b"/m?room=a&b=1", b"x, y"),
+        (b"/m?a&ticket=%41b#f", b"/m?a#f", b"Ab"),
+        (b"/m?ticket=&a", b"/m?a", b""),
+        (b"/m?tickets=1&xticket=2", b"/m?tickets=1&xticket=2", None),
+    ],
+)
+def test_a_ticket_is_cut_out_of_the_target_however_often_it_is_there(
+    target: bytes, rest: bytes, ticket: bytes | None
+) -> None:
+    assert cut_ticket(target) == (rest, ticket)

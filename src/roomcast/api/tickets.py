@@ -25,7 +25,7 @@ from roomcast.model.settings.grant import ANY
 
 LONGEST = 24 * 3600
 """Seconds that a ticket is good at most."""
-_NO_SECRET = "tickets are signed with a secret: give the server one with --secret-file FILE, in a program with secret_files="
+_NO_SECRET = "tickets are signed with a secret: give one with --secret-file FILE, or in a program as secret_files"
 _EXAMPLE = '{"rooms": ["user/42"], "seconds": 3600}'
 
 logger = logging.getLogger("roomcast.audit")

@@ -97,5 +97,7 @@ NOBODY_ASKED: Final = Guard(Mode.LOCAL, Rights())
 
 def in_url(names: Sequence[str]) -> RoomcastError:
     """The error for credentials in a query, by their names."""
-    hint = "is no place for a credential: send `Authorization: Bearer …`, or follow with a ticket"
+    hint = (
+        "is no place for a credential: send it as a bearer, in the header Authorization, or follow with a ticket"
+    )
     return Invalid(f"the query's {names[0]} {hint}", [Fault(f"/{name}", hint) for name in names])

@@ -51,7 +51,7 @@ _REQUEST_LINE = re.compile(rb"([A-Z]{3,20}) (/[\x21-\x7e]*) HTTP/1\.1")
 _UNUSUAL = (b"expect", b"transfer-encoding", b"upgrade")
 _SECRET = re.compile(rb"(?i)ticket|token|auth|jwt|key|password|secret|%")
 """What is in the names of a query that must not be kept: what it is, or that it is written so that it hides."""
-_TICKET = re.compile(rb"(?<=[?&])ticket=([^&# ]*)&?")
+_TICKET = re.compile(rb"&ticket=([^&# ]*)(?![^&# ])|(?<=\?)ticket=([^&# ]*)(?:&(?!ticket=))?")
 _SECRET_FIELD = re.compile(rb"auth|token|key|secret|cookie|session|password")
 """Fields of others' that may be credentials, by name."""
 _TEMPLATES = 4
@@ -234,7 +234,7 @@ def cut_ticket(target: bytes) -> tuple[bytes, bytes | None]:
     commas, as fields are. So nothing that is kept, logged or answered has a ticket in it."""
     if b"ticket=" not in target:
         return target, None
-    tickets = [unquote_to_bytes(found[1]) for found in _TICKET.finditer(target)]
+    tickets = [unquote_to_bytes(found[found.lastindex or 0]) for found in _TICKET.finditer(target)]
     return _TICKET.sub(b"", target), b", ".join(tickets) if tickets else None
 
 
