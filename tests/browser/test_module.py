@@ -215,7 +215,7 @@ def test_a_refusal_is_told_in_the_servers_words_and_final(somewhere: Page, serve
     tab = Tab(somewhere, server, "$no")
     tab.until("following.state.name === 'stopped'")
     answer = server.get("/messages", params={"room": "$no"}, headers={"Accept": "application/json"})
-    assert tab.state == {"name": "stopped", "why": answer.json()["detail"]}
+    assert tab.state == {"name": "stopped", "why": answer.json()["detail"], "status": answer.status_code}
 
 
 def test_a_full_server_is_told_and_waited_for(somewhere: Page, serve: Serve) -> None:
