@@ -991,7 +991,7 @@ async function given(give, name, signal) {
     throw new Refused(`${name}() gave nothing within 30 s`);
   });
   try {
-    const value = String((await Promise.race([give(), late])) ?? "");
+    const value = String((await Promise.race([late, (async () => give())()])) ?? "");
     // Never less than was meant: a request without a credential would be a stranger's.
     if (!value) throw Object.assign(new Refused(`${name}() gave nothing`), { passing: false });
     return value;
