@@ -34,7 +34,7 @@ class Backend:
         self._set_up(folder)
 
     def serve(self, *options: str, port: int = 0, folder: Path | None = None) -> Running:
-        """A server on this backend's rights and log; `folder` has a copy of the files, as another machine would."""
+        """A server with these rights and this log; `folder` gets a copy of the files, as another machine would."""
         if folder:
             self._set_up(folder)
         given = ("--config", "rights.toml", "--allow-origin", self._origin, "--port", str(port))

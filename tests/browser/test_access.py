@@ -1,4 +1,4 @@
-"""`/roomcast.js` with a credential: a function for each connection, renewed, refused in words, never in an address."""
+"""`/roomcast.js` with a credential: asked for anew each time, refused in words, never in an address."""
 
 from __future__ import annotations
 
@@ -178,7 +178,9 @@ def test_a_function_that_throws_is_asked_again_and_one_that_gives_nothing_makes_
     assert tab.texts == []
 
 
-def test_a_publish_asks_for_another_token_once(page: Page, elsewhere: str, backend: Backend, keyed: Running) -> None:
+def test_a_publish_asks_for_another_token_once(
+    page: Page, elsewhere: str, backend: Backend, keyed: Running
+) -> None:
     good = ticket_of(backend.ticket(keyed, "user/42", publish=["chat"], sub="42", user="ada"))
     tab = Tab(page, elsewhere, keyed, iter(["rct1_bad", good, "rct1_bad", "rct1_worse", "unasked"]))
     publish = """async (module) => {

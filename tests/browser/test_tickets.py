@@ -81,7 +81,9 @@ def test_a_ticket_resumes_after_kill_9(
     assert ["error", 2] not in _seen(somewhere)["told"]
 
 
-def test_a_ticket_that_is_not_renewed_ends_the_stream_for_good_and_says_so(somewhere: Page, backend: Backend) -> None:
+def test_a_ticket_that_is_not_renewed_ends_the_stream_for_good_and_says_so(
+    somewhere: Page, backend: Backend
+) -> None:
     """Case 33."""
     server = backend.serve()
     somewhere.evaluate(LISTEN, backend.ticket(server, "user/42", seconds=3))
