@@ -11,11 +11,14 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 
 from tests.browser.acting import eventually
 from tests.browser.rights import LEEWAY, Backend, ticket_of
 from tests.running import Running, wait_for
+from tests.test_docs import blocks
+
+ROOT = Path(__file__).parents[2]
 
 LISTEN = """(url) => {
   globalThis.seen = { texts: [], told: [] };
@@ -115,6 +118,34 @@ def test_a_new_ticket_goes_on_where_the_old_one_ended(somewhere: Page, backend: 
     expected = publisher.texts
     eventually(somewhere, lambda: expected[-1] in _seen(somewhere)["texts"], "the last message")
     assert _seen(somewhere)["texts"] == expected
+
+
+def test_the_documented_lines_go_on_with_another_ticket(somewhere: Page, elsewhere: str, backend: Backend) -> None:
+    server = backend.serve()
+    [script] = [
+        block for block in blocks((ROOT / "docs/browser.md").read_text(), "js") if "function listen" in block
+    ]
+    given: list[str] = []
+    heard: list[str] = []
+
+    def give(route: Route) -> None:
+        given.append(backend.ticket(server, "user/42", seconds=1))
+        route.fulfill(status=200 if len(given) != 2 else 503, body=given[-1])
+
+    somewhere.route("**/live-url", give)
+    somewhere.on("console", lambda line: heard.append(line.text) if line.type == "log" else None)
+    backend.publish(server, "0")
+    somewhere.add_script_tag(content=script, type="module")
+    sent = ["0"]
+
+    def publish() -> bool:
+        sent.append(str(len(sent)))
+        backend.publish(server, sent[-1])
+        return len(given) >= 3
+
+    eventually(somewhere, publish, "another ticket, after one that was not given")
+    eventually(somewhere, lambda: sent[-1] in heard, "the last message")
+    assert heard == sent
 
 
 def test_a_second_stream_with_the_ticket_replaces_the_first(somewhere: Page, backend: Backend) -> None:

@@ -117,7 +117,7 @@ element("room-form", HTMLFormElement).addEventListener("submit", (event) => {
 });
 element("use-open", HTMLButtonElement).addEventListener("click", async () => {
   const use = await import("./use.js");
-  use.show(current?.name ?? "");
+  use.show(current?.name ?? "", access.counts);
 });
 element("theme", HTMLButtonElement).addEventListener("click", () => {
   const { theme = "" } = document.documentElement.dataset;
@@ -137,6 +137,7 @@ document.addEventListener("visibilitychange", () => {
 function granted() {
   rooms.granted();
   composer.allow();
+  describe();
   const [named] = access.named;
   // The room was nobody's choice: another one is shown where that may be read.
   if (named && current && !chosen && !access.reads(current.name)) go(named);
@@ -181,7 +182,6 @@ function show(name) {
   const [before = "", , after = ""] = words.empty(name);
   room.textContent = visible(name);
   element("empty-title", HTMLElement).replaceChildren(before, room, after);
-  element("curl", HTMLElement).textContent = curlPost(name);
   describe();
 }
 
@@ -191,6 +191,7 @@ function describe() {
   element("room-title", HTMLElement).textContent = visible(name);
   log.ariaLabel = `${words.messages}: ${name}`;
   element("followers", HTMLElement).textContent = followers ? words.followers(followers) : "";
+  element("curl", HTMLElement).textContent = curlPost(name, access.counts);
   empty.hidden = items.length > 0 || !isComplete;
 }
 
