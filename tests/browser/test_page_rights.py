@@ -107,6 +107,18 @@ def test_a_bad_token_is_told_in_the_readers_language(
         expect(page.locator("#state-text")).to_have_text("Kein Zugang")
 
 
+def test_the_lines_for_elsewhere_take_a_token_and_never_this_one(
+    page: Page, backend: Backend, keyed: Running
+) -> None:
+    page.goto(f"{keyed.url}/?room=chat")
+    token = ticket(backend, keyed, "chat")
+    give(page, token)
+    expect(page.locator("#curl")).to_contain_text('-H "Authorization: Bearer $ROOMCAST_TOKEN"')
+    page.locator("#use-open").click()
+    expect(page.locator("#snippets")).to_contain_text('-H "Authorization: Bearer $ROOMCAST_TOKEN"')
+    assert token not in page.content()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 320])
 def test_axe_finds_nothing_where_a_token_is_asked_for(

@@ -102,6 +102,8 @@ const RENEW_WITHIN = 60_000;
 /** What is left of one below this, in ms, is not worth a renewal: the end is near. */
 const TOO_LATE = 2000;
 const LONGEST_TIMER = 2 ** 31 - 1;
+/** What a header can carry as one word, and what may be an address. */
+const GIVEN = { token: /^[\x21-\x7e]+$/, url: /^\S+$/ };
 const CUT = "the connection was cut";
 const REPLACED = "another connection uses this ticket: give each tab its own";
 const FOREIGN = "something other than roomcast answered";
@@ -981,7 +983,7 @@ async function granted({ token, url }, server, signal) {
 
 /**
  * @param {() => string | URL | Promise<string | URL>} give
- * @param {string} name
+ * @param {keyof typeof GIVEN} name
  * @param {AbortSignal} [signal]
  */
 async function given(give, name, signal) {
@@ -994,6 +996,8 @@ async function given(give, name, signal) {
     const value = String((await Promise.race([late, (async () => give())()])) ?? "");
     // Never less than was meant: a request without a credential would be a stranger's.
     if (!value) throw Object.assign(new Refused(`${name}() gave nothing`), { passing: false });
+    // An error page, say: its own text is told to nobody.
+    if (!GIVEN[name].test(value)) throw new Refused(`${name}() gave something other than a ${name}`);
     return value;
   } catch (error) {
     signal?.throwIfAborted();
