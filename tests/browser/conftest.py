@@ -34,6 +34,11 @@ expect.set_options(timeout=30_000)
 LONGEST = 180.0
 """Seconds that a test may take, far more than it does. Playwright bounds its waits, but for scripts in a page."""
 
+_CONNECTION_FAILED = (
+    "CORS request did not succeed",
+    "can’t establish a connection to the server",
+    "was interrupted while the page was loading",
+)
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
@@ -139,7 +144,7 @@ def page(context: BrowserContext) -> Iterator[Page]:
 
     def fail(error: Error) -> None:
         # Firefox reports a connection that fails so, which is what many tests are about.
-        if "CORS request did not succeed" not in str(error):
+        if not any(text in str(error) for text in _CONNECTION_FAILED):
             wrong.append(str(error))
 
     page = context.new_page()

@@ -215,7 +215,7 @@ def test_a_refusal_is_told_in_the_servers_words_and_final(somewhere: Page, serve
     tab = Tab(somewhere, server, "$no")
     tab.until("following.state.name === 'stopped'")
     answer = server.get("/messages", params={"room": "$no"}, headers={"Accept": "application/json"})
-    assert tab.state == {"name": "stopped", "why": answer.json()["detail"]}
+    assert tab.state == {"name": "stopped", "why": answer.json()["detail"], "status": answer.status_code}
 
 
 def test_a_full_server_is_told_and_waited_for(somewhere: Page, serve: Serve) -> None:
@@ -589,9 +589,11 @@ def test_the_decoder_reads_a_stream_however_it_is_cut(tmp_path: Path) -> None:
 
 
 def test_the_module_is_small_and_is_fetched_once(server: Running) -> None:
-    answer = server.get("/roomcast.js")
+    elsewhere = "http://localhost:5173"
+    answer = server.get("/roomcast.js", headers={"Origin": elsewhere})
     assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
-    assert len(gzip.compress(answer.content)) < 6 * 1024
+    assert answer.headers["access-control-allow-origin"] == elsewhere
+    assert len(gzip.compress(answer.content)) < 7 * 1024
     unchanged = server.get("/roomcast.js", headers={"If-None-Match": answer.headers["etag"]})
     assert unchanged.status_code == 304
 

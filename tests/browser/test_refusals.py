@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.acting import open_room, post, texts
 from tests.browser.conftest import Started
 from tests.browser.test_module import FOLLOW, Tab
+from tests.conftest import Serve
 from tests.running import Running
 
 _REFUSED = "new DOMException('Access is denied', 'SecurityError')"
@@ -65,9 +66,10 @@ def test_the_page_works_whatever_the_browser_refuses(page: Page, server: Running
 
 
 def test_the_module_works_in_a_frame_that_may_run_scripts_and_nothing_else(
-    page: Page, elsewhere: str, server: Running
+    page: Page, elsewhere: str, serve: Serve
 ) -> None:
     """Its origin is opaque: locks, channels and storage are there, and refuse."""
+    server = serve("--open")  # nobody else lets in pages of no origin
     page.goto(elsewhere)
     page.evaluate(
         """(address) => new Promise((loaded) => {

@@ -5,6 +5,7 @@ import { kept, recall, remember, tab } from "./storage.js";
 import { visible } from "./text.js";
 import { words } from "./words.js";
 
+/** @import { Access } from "./access.js" */
 /** @import { Entry } from "./outbox.js" */
 
 const EXAMPLE = "was geht ab in buxtehude?";
@@ -14,11 +15,17 @@ export class Composer {
   #text = element("text", HTMLTextAreaElement);
   #user = element("user", HTMLInputElement);
   #error = element("send-error", HTMLElement);
+  #submit = element("submit", HTMLButtonElement);
   #room = "";
+  #access;
   #send;
 
-  /** @param {(room: string, user: string, text: string) => void} send */
-  constructor(send) {
+  /**
+   * @param {Access} access
+   * @param {(room: string, user: string, text: string) => void} send
+   */
+  constructor(access, send) {
+    this.#access = access;
     this.#send = send;
     this.#user.value = recall(kept, "user", "");
     this.#form.addEventListener("submit", (event) => this.#submitted(event));
@@ -30,9 +37,22 @@ export class Composer {
   open(room) {
     this.#room = room;
     this.#say("");
-    this.#text.placeholder = words.writeTo(visible(room));
     // The example is for who has never sent anything from here.
-    this.#text.value = recall(tab, `draft.${room}`, recall(kept, "sent", false) ? "" : EXAMPLE);
+    const example = recall(kept, "sent", false) || !this.#access.publishes(room) ? "" : EXAMPLE;
+    this.#text.value = recall(tab, `draft.${room}`, example);
+    this.allow();
+  }
+
+  /** Lets write what the server would take. */
+  allow() {
+    const may = this.#access.publishes(this.#room);
+    const { user } = this.#access;
+    this.#text.placeholder = (may ? words.writeTo : words.readOnly)(visible(this.#room));
+    if (!may && this.#text.value === EXAMPLE) this.#text.value = "";
+    this.#text.readOnly = !may;
+    this.#submit.disabled = !may;
+    this.#user.readOnly = Boolean(user);
+    if (user) this.#user.value = user;
   }
 
   focus() {
@@ -46,7 +66,7 @@ export class Composer {
   restore({ room, text, body, refused }) {
     if (room !== this.#room || this.#text.value.trim()) return false;
     this.#text.value = text;
-    this.#user.value = JSON.parse(body).user ?? "";
+    this.#user.value = this.#access.user || (JSON.parse(body).user ?? "");
     this.#saveDraft();
     this.#say(refused ? words.refused(refused.message) : "");
     const atFault = refused?.errors[0]?.pointer === "/user" ? this.#user : this.#text;
@@ -66,13 +86,13 @@ export class Composer {
   /** @param {SubmitEvent} event */
   #submitted(event) {
     event.preventDefault();
-    if (!this.#text.value) return;
+    if (!this.#text.value || this.#submit.disabled) return;
     const user = this.#user.value.trim();
     const text = this.#text.value;
     this.#text.value = "";
     this.#typed();
     remember(kept, "sent", true);
-    remember(kept, "user", user);
+    if (!this.#user.readOnly) remember(kept, "user", user);
     this.#text.focus();
     this.#send(this.#room, user, text);
   }

@@ -26,14 +26,16 @@ export class Connection {
   }
 
   /** @param {State} state */
-  show({ name, why, until, messages }) {
+  show({ name, why, until, messages, status }) {
     clearInterval(this.#timer);
     // While it tries again, why it must is still true: a line that comes and goes with each try would move the list.
     const again = name === "reconnecting" && !until;
     if (again) why ??= this.#why;
     this.#why = why;
     this.#state.dataset.state = name;
-    const state = name === "catching-up" ? words.catchingUp(messages ?? 0) : words[name];
+    const denied = status === 401 || status === 403;
+    if (denied) why = undefined; // it is said beside the field that helps
+    const state = denied ? words.noAccess : name === "catching-up" ? words.catchingUp(messages ?? 0) : words[name];
     this.#say(why ? words.because(state, why) : state);
     this.#line.classList.toggle("explained", Boolean(why));
     const waits = Boolean(until || (again && why));

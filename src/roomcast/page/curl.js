@@ -2,10 +2,24 @@
 
 const EXAMPLE = "was geht ab in buxtehude?";
 
-/** @param {string} room */
-export function curlPost(room) {
+/** The token of a shell, where one is needed; never that of this page. */
+const BEARER = `-H "Authorization: Bearer $ROOMCAST_TOKEN" `;
+
+/**
+ * @param {string} room
+ * @param {boolean} withToken
+ */
+export function curlPost(room, withToken) {
   const body = `{"text": ${JSON.stringify(EXAMPLE)}, "room": ${JSON.stringify(room)}}`;
-  return `curl -X POST -H 'Content-Type: application/json' -d ${quoted(body)} ${url("messages")}`;
+  return `curl -X POST ${withToken ? BEARER : ""}-H 'Content-Type: application/json' -d ${quoted(body)} ${url("messages")}`;
+}
+
+/**
+ * @param {string} stream its address
+ * @param {boolean} withToken
+ */
+export function curlFollow(stream, withToken) {
+  return `curl -N ${withToken ? BEARER : ""}${quoted(stream)}`;
 }
 
 /** @param {string} path below where the page is, which need not be the root */
@@ -17,6 +31,6 @@ export function url(path) {
  * One word for a shell, whatever is in it.
  * @param {string} text
  */
-export function quoted(text) {
+function quoted(text) {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }

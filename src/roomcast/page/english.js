@@ -37,7 +37,21 @@ export const words = {
   themeDark: "Theme: dark",
   themeLight: "Theme: light",
   themeSystem: "Theme: as the system’s",
+  ticketHint: "your server asks POST /tickets for this address",
   today: "Today",
+  token: "Key, token or ticket",
+  tokenExpired: "Your token has expired. Enter a new one.",
+  tokenForget: "Forget the token",
+  tokenForm: "Access with a token",
+  tokenFunction: "your server gives the page its token",
+  tokenHint: "It stays in this tab and is forgotten when the tab is closed.",
+  tokenInvalid: "The server does not accept this token.",
+  tokenLacks: "Your token does not give you access here. Enter another one, or open another room.",
+  tokenNeeded: "You need a token here.",
+  tokenOpen: "Token…",
+  tokenUse: "Continue",
+  noToken: "Without a token",
+  noAccess: "No access",
   use: "Use this room",
   yesterday: "Yesterday",
 
@@ -64,6 +78,8 @@ export const words = {
   newer: (n) => `${number(n)} new`,
   /** @param {number} n @param {string} room */
   announced: (n, room) => `${number(n)} new messages in ${room}`,
+  /** @param {string} room */
+  readOnly: (room) => `You cannot write to ${room}`,
   /** @param {string} room */
   writeTo: (room) => `Write to ${room}`,
   /** @param {number} n */

@@ -1,5 +1,6 @@
 // The page: the room in its address, its rows in the list, the others beside it, and what is sent.
 
+import { Access } from "./access.js";
 import { Announcer } from "./announcer.js";
 import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
@@ -26,11 +27,14 @@ const empty = element("empty", HTMLElement);
 const announcer = new Announcer();
 const pulse = new Pulse();
 const connection = new Connection(() => rooms.retry());
+const access = new Access(granted, () => (chosen ? location.reload() : location.assign(location.pathname)));
 
 /** @type {Room | undefined} */
 let current;
+/** Whether the reader chose the room, by its address or from here. */
+let chosen = false;
 
-const rooms = new Rooms({
+const rooms = new Rooms(access, {
   message(room, message, live) {
     outbox.arrived(message, live);
     sidebar.changed();
@@ -50,9 +54,13 @@ const rooms = new Rooms({
   },
   state(state) {
     connection.show(state);
+    access.offer(state.name === "stopped" ? { status: state.status, message: state.why ?? "" } : undefined);
     // While busy, no room is called empty.
     log.ariaBusy = String(state.name !== "live");
-    if (state.name === "live") outbox.retry();
+    if (state.name === "live") {
+      outbox.retry();
+      access.ask();
+    }
     describe();
   },
 });
@@ -77,7 +85,7 @@ const list = new List(
   },
 );
 
-const composer = new Composer((room, user, text) => {
+const composer = new Composer(access, (room, user, text) => {
   outbox.add(room, user, text);
   list.toEnd();
 });
@@ -87,6 +95,11 @@ const outbox = new Outbox({
   changed: (entry) => shown(entry),
   removed: (entry) => shown(entry, (room) => room.removePending(entry)),
   refused(entry) {
+    const { refused } = entry;
+    if (refused) {
+      access.offer(refused);
+      refused.message = access.explain(refused);
+    }
     if (composer.restore(entry)) outbox.discard(entry);
     else shown(entry);
   },
@@ -104,7 +117,7 @@ element("room-form", HTMLFormElement).addEventListener("submit", (event) => {
 });
 element("use-open", HTMLButtonElement).addEventListener("click", async () => {
   const use = await import("./use.js");
-  use.show(current?.name ?? "");
+  use.show(current?.name ?? "", access.counts);
 });
 element("theme", HTMLButtonElement).addEventListener("click", () => {
   const { theme = "" } = document.documentElement.dataset;
@@ -120,9 +133,20 @@ document.addEventListener("visibilitychange", () => {
   rooms.refresh();
 });
 
+/** It is known what may be done here. */
+function granted() {
+  rooms.granted();
+  composer.allow();
+  describe();
+  const [named] = access.named;
+  // The room was nobody's choice: another one is shown where that may be read.
+  if (named && current && !chosen && !access.reads(current.name)) go(named);
+}
+
 /** @param {string} name */
 function go(name) {
   field.value = "";
+  chosen = true;
   if (name === current?.name && !current.refused) return sidebar.choose(name);
   if (name !== current?.name) address(name, "pushState");
   show(name);
@@ -130,7 +154,9 @@ function go(name) {
 
 /** Shows the room in the address. */
 function enter() {
-  const name = new URLSearchParams(location.search).get("room") ?? recall(kept, "room", "developers");
+  const asked = new URLSearchParams(location.search).get("room");
+  chosen = asked !== null;
+  const name = asked ?? recall(kept, "room", "developers");
   if (!location.search) address(name, "replaceState");
   show(name);
 }
@@ -156,7 +182,6 @@ function show(name) {
   const [before = "", , after = ""] = words.empty(name);
   room.textContent = visible(name);
   element("empty-title", HTMLElement).replaceChildren(before, room, after);
-  element("curl", HTMLElement).textContent = curlPost(name);
   describe();
 }
 
@@ -166,6 +191,7 @@ function describe() {
   element("room-title", HTMLElement).textContent = visible(name);
   log.ariaLabel = `${words.messages}: ${name}`;
   element("followers", HTMLElement).textContent = followers ? words.followers(followers) : "";
+  element("curl", HTMLElement).textContent = curlPost(name, access.counts);
   empty.hidden = items.length > 0 || !isComplete;
 }
 

@@ -2,6 +2,7 @@
 // answer. It survives a reload, and is stored once.
 
 import { Refused, publish, randomKey } from "../roomcast.js";
+import { credential } from "./access.js";
 import { recall, remember, tab } from "./storage.js";
 
 /** @import { Message } from "../roomcast.js" */
@@ -119,6 +120,7 @@ export class Outbox {
     entry.until = undefined;
     try {
       const stored = await publish(entry.body, {
+        ...credential,
         key: entry.key,
         signal: this.#stop.signal,
         onRetry: ({ message }, until) => {

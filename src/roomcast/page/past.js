@@ -1,6 +1,7 @@
 // What a room had before it was followed: read page by page, as it is wanted.
 
 import { Refused, history } from "../roomcast.js";
+import { credential } from "./access.js";
 import { parse } from "./exact.js";
 
 /** @import { Room } from "./room.js" */
@@ -19,7 +20,7 @@ export async function older(room) {
   const { start } = room;
   room.loading = true;
   try {
-    const { messages } = await history([room.name], { before: start, limit: String(PAGE) }, { parse });
+    const { messages } = await history([room.name], { before: start, limit: String(PAGE) }, { parse, ...credential });
     if (room.start !== start) return true; // left, and entered elsewhere
     room.prepend(messages);
     if (messages.length < PAGE) room.complete();
@@ -43,8 +44,9 @@ export async function look(room) {
   const limit = String(MANY_UNREAD);
   room.loading = true;
   try {
-    const { messages } = await history([room.name], { before: start, limit: "1" });
-    const missed = read && messages.length ? await history([room.name], { after: read, before: start, limit }) : null;
+    const { messages } = await history([room.name], { before: start, limit: "1" }, credential);
+    const unread = { after: read, before: start, limit };
+    const missed = read && messages.length ? await history([room.name], unread, credential) : null;
     if (room.start !== start) return false;
     room.newest ??= messages[0];
     room.unread += missed?.messages.length ?? 0;

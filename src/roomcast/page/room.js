@@ -2,7 +2,7 @@
 
 import { reaches } from "../roomcast.js";
 
-/** @import { Gap, Message } from "../roomcast.js" */
+/** @import { Gap, Message, State } from "../roomcast.js" */
 /** @import { Entry } from "./outbox.js" */
 
 /**
@@ -40,8 +40,8 @@ export class Room {
   unread = 0;
   /** Of this server's process. */
   followers = 0;
-  /** Why the server refuses this room. */
-  refused = "";
+  /** How the server refuses this room. @type {State | undefined} */
+  refused;
   /** Characters in its rows. */
   #characters = 0;
   /** Rows at the end that are on their way to the server. */

@@ -10,7 +10,8 @@
 // says whose turn it is and goes with its tab, however that ends; a BroadcastChannel carries what is heard. Not a
 // SharedWorker: it must come from the page's own origin, needs a second file and a place in the page's policy, and
 // phones were late to have it. Web Locks need a secure context (https, localhost), and a browser may refuse them as it
-// may refuse the channel (cookies blocked, `<iframe sandbox>`): there each tab has its own stream.
+// may refuse the channel (cookies blocked, `<iframe sandbox>`): there each tab has its own stream. Tabs share by the
+// identity that `as` names: a stream of one user must not feed the tab in which another has logged in.
 //
 // Nothing depends on a handover being clean. Each batch says which stretch of ids it covers, `from` to `to`; a tab
 // whose position is not within reach of it reads the pages in between, and drops what it has.
@@ -37,18 +38,28 @@
  */
 
 /**
+ * Who asks. Either function is called for each request and connection, and once more where the server answers 401;
+ * what it gives is never kept. A function that throws is called again later.
+ * @typedef {object} Access
+ * @property {() => string | Promise<string>} [token] a key, a token or a ticket: sent as `Authorization: Bearer …`
+ * @property {() => string | URL | Promise<string | URL>} [url] the `url` that `POST /tickets` gave your backend: its
+ *   ticket is sent in the header, too, so that no log has it, and its rooms are followed where `rooms` is left out
+ */
+
+/**
  * Where a follow stands. `overloaded`: the server asks to come back, as it is full, restarts, or has no log;
  * `stopped`: it refuses, and will again.
  * @typedef {object} State
  * @property {"connecting" | "catching-up" | "live" | "reconnecting" | "offline" | "overloaded" | "stopped"} name
  * @property {string} [why] the server's own words where it has some
+ * @property {number} [status] why it stopped, as an HTTP status: 401 without a valid credential, 403 without the right
  * @property {number} [until] when it is tried again, in ms since 1970
  * @property {number} [messages] while catching up: how many came
  */
 
 /**
- * @typedef {object} Options
- * @property {string | string[]} rooms up to 64
+ * @typedef {object} FollowOptions
+ * @property {string | string[]} [rooms] up to 64
  * @property {(message: Message) => void} [onMessage] each once, in order, whatever its type
  * @property {(gap: Gap) => void} [onGap]
  * @property {(end: {replayed: number}) => void} [onLive] what was retained, or missed, has been heard
@@ -58,10 +69,14 @@
  * @property {string} [lastEventId] resume here, in place of both
  * @property {string} [server] its URL; by default, where this module is from
  * @property {boolean} [share] whether the tabs share a stream; true by default
+ * @property {string | number} [as] the user: only tabs with the same one share. With `token` or `url`, and without `as`,
+ *   this tab has a stream of its own. Give it, too, where a cookie says who the user is
  * @property {Parse} [parse] reads JSON; `JSON.parse` by default, which rounds numbers of more than 15 digits
  */
 
+/** @typedef {FollowOptions & Access} Options */
 /** @typedef {(json: string) => any} Parse */
+/** Where to ask and with what: all of it for one request. @typedef {{base: URL, rooms: string[], credential?: string}} Grant */
 /**
  * What the stream brought between two ids. The messages are still JSON: each tab reads them in its own way.
  * @typedef {{from: string | null, to: string, rooms: string[], lines: string[], state?: State}} Batch
@@ -80,8 +95,20 @@ const LONGEST_ASKED = 600_000;
 /** Characters of a block, and bytes of any other answer: a line without end must not fill the memory. */
 const LONGEST_BLOCK = 2 ** 24;
 const LONGEST_ANSWER = 2 ** 26;
+/** The block with which the server ends a stream as its right has ended, or another took its place. */
+const END = "roomcast.end";
+/** Credentials are renewed within so many ms before they end, at most a quarter of their life. */
+const RENEW_WITHIN = 60_000;
+/** What is left of one below this, in ms, is not worth a renewal: the end is near. */
+const TOO_LATE = 2000;
+const LONGEST_TIMER = 2 ** 31 - 1;
+/** What a header can carry as one word, and what may be an address. */
+const GIVEN = { token: /^[\x21-\x7e]+$/, url: /^\S+$/ };
 const CUT = "the connection was cut";
+const REPLACED = "another connection uses this ticket: give each tab its own";
 const FOREIGN = "something other than roomcast answered";
+/** @type {RequestInit} */
+const PAGES = { headers: { Accept: "application/json" }, cache: "no-store" };
 
 /** Told of each publish that was answered: the network is back for streams, too. @type {Set<(url: string) => void>} */
 const answered = new Set();
@@ -178,19 +205,21 @@ export function follow(options) {
  * @param {T | string} message a message, a list of them, or either as JSON
  * @param {object} [options]
  * @param {string} [options.server]
+ * @param {Access["token"]} [options.token] who publishes
  * @param {string} [options.key] for a request that may have been sent before
  * @param {AbortSignal} [options.signal] gives up
  * @param {(failure: Refused, until: number) => void} [options.onRetry]
  * @returns {Promise<T extends readonly unknown[] ? Message[] : Message>}
  */
-export async function publish(message, { server = HOME, key = randomKey(), signal, onRetry } = {}) {
+export async function publish(message, { server = HOME, token, key = randomKey(), signal, onRetry } = {}) {
   const body = typeof message === "string" ? message : JSON.stringify(message);
   const headers = { "Content-Type": "application/json", "Idempotency-Key": key };
-  const url = new URL("messages", server);
+  const sent = { method: "POST", headers, body };
   for (let failures = 0; ; failures += 1) {
     try {
-      const stored = await json(await request(url, { method: "POST", headers, body }, signal), signal);
-      for (const tell of answered) tell(url.href);
+      const response = await asked({ token }, server, (grant) => request(grant.base, grant, sent, signal), signal);
+      const stored = await json(response, signal);
+      for (const tell of answered) tell(home(server).href);
       return stored;
     } catch (failure) {
       if (!(failure instanceof Refused) || !failure.passing) throw failure;
@@ -206,23 +235,31 @@ export async function publish(message, { server = HOME, key = randomKey(), signa
  * A page of what is retained, as `GET /messages` with `Accept: application/json` gives it.
  * @param {string[]} rooms
  * @param {Record<string, string>} parameters such as `replay`, `after`, `before`, `limit`
- * @param {{server?: string, signal?: AbortSignal, parse?: Parse}} [options]
- * @returns {Promise<{messages: Message[], position: string, gap: Gap | null}>}
+ * @param {{server?: string, signal?: AbortSignal, parse?: Parse} & Access} [options]
+ * @returns {Promise<{messages: Message[], position: string, gap: Gap | null, rooms: string[]}>} `rooms`: those asked for
  */
-export async function history(rooms, parameters, { server = HOME, signal, parse } = {}) {
-  const page = await get(address(server, rooms, parameters), { signal, parse });
-  if (!Array.isArray(page?.messages) || typeof page.position !== "string") throw new Refused(FOREIGN);
-  return page;
+export function history(rooms, parameters, { server = HOME, signal, parse, ...access } = {}) {
+  return asked(
+    access,
+    server,
+    async (grant) => {
+      const page = await json(await request(address(grant, rooms, parameters), grant, PAGES, signal), signal, parse);
+      if (!Array.isArray(page?.messages) || typeof page.position !== "string") throw new Refused(FOREIGN);
+      return { ...page, rooms: rooms.length ? rooms : grant.rooms };
+    },
+    signal,
+  );
 }
 
 /**
  * What the server answers at an address, read as JSON: within 30 s, and no more than 64 MiB.
  * @param {URL} url
- * @param {{signal?: AbortSignal, parse?: Parse}} [options]
+ * @param {{signal?: AbortSignal, parse?: Parse, token?: Access["token"]}} [options]
  * @returns {Promise<any>}
  */
-export async function get(url, { signal, parse } = {}) {
-  return json(await request(url, { headers: { Accept: "application/json" }, cache: "no-store" }, signal), signal, parse);
+export function get(url, { signal, parse, token } = {}) {
+  const read = async (/** @type {Grant} */ grant) => json(await request(url, grant, PAGES, signal), signal, parse);
+  return asked({ token }, HOME, read, signal);
 }
 
 /**
@@ -265,7 +302,7 @@ export class Following {
   #share;
   /** @param {string} url */
   #answered = (url) => {
-    if (url !== address(this.#server, [], {}).href) return;
+    if (url !== home(this.#server).href) return;
     this.#rest.endSoon();
     this.#share.retry("soon");
   };
@@ -274,10 +311,10 @@ export class Following {
   constructor(options) {
     this.#options = options;
     this.#server = new URL(options.server ?? HOME, HOME).href;
-    this.#rooms = [options.rooms].flat();
+    this.#rooms = [options.rooms ?? []].flat();
     this.#position = options.lastEventId;
     answered.add(this.#answered);
-    this.#share = new Share(this.#server, options.share !== false, () => this.#position ?? "", (batch) => this.#take(batch));
+    this.#share = new Share(options, this.#server, () => this.#position ?? "", (batch) => this.#take(batch));
     queueMicrotask(() => {
       this.#tell(this.#state);
       this.#readPages();
@@ -370,15 +407,17 @@ export class Following {
 
   /** Whether there is more to read. */
   async #readPage() {
-    const { replay = "all", since, parse } = this.#options;
+    const { replay = "all", since, parse, token, url } = this.#options;
     /** @type {Record<string, string>} */
     const start = this.#position ? { after: this.#position } : since ? { since } : { replay: String(replay) };
     const rooms = this.#rooms;
     const { signal } = this.#stop;
     this.#rest.tried();
-    const page = await history(rooms, { ...start, limit: String(PAGE) }, { server: this.#server, signal, parse });
+    const options = { server: this.#server, signal, parse, token, url };
+    const page = await history(rooms, { ...start, limit: String(PAGE) }, options);
     signal.throwIfAborted();
     if (rooms !== this.#rooms) return true; // set anew meanwhile: the page says nothing of the new ones
+    this.#rooms = page.rooms;
     if (page.messages.length && this.#state.name !== "live") this.#catchingUp(page.messages.length);
     if (page.gap) call(this.#options.onGap, page.gap);
     const more = page.messages.length >= PAGE;
@@ -416,7 +455,7 @@ export class Following {
   /** @param {Refused} error */
   #refused(error) {
     this.close();
-    this.#tell({ name: "stopped", why: error.message });
+    this.#tell(stopped(error));
   }
 
   #tellShared() {
@@ -444,6 +483,7 @@ export class Following {
 class Share {
   /** Whether this tab holds the stream. */
   owner = false;
+  #access;
   #server;
   #name;
   #position;
@@ -463,19 +503,21 @@ class Share {
   #silence;
 
   /**
+   * @param {Options} options
    * @param {string} server
-   * @param {boolean} shared
    * @param {() => string} position where to start, should it be this tab's turn
    * @param {(batch: Batch) => void} tell
    */
-  constructor(server, shared, position, tell) {
+  constructor({ token, url, as = "", share = true }, server, position, tell) {
+    this.#access = { token, url };
     this.#server = server;
-    // The number: of what is passed on. Tabs from before and after a server's update hear only their own kind.
-    this.#name = `roomcast 2 ${server}`;
+    // The number: of what is passed on. Tabs from before and after a server's update hear only their own kind. The user
+    // comes before the server: no name must begin with another's.
+    this.#name = `roomcast 3 ${encodeURIComponent(as)} ${server}`;
     this.#position = position;
     this.#tell = tell;
     try {
-      if (!shared || !navigator.locks) return;
+      if (!share || !navigator.locks || (renews(this.#access) && as === "")) return;
       this.#channel = new BroadcastChannel(this.#name);
     } catch {
       return; // not there, or refused
@@ -600,9 +642,10 @@ class Share {
     const { position = this.#position(), rooms: present = [] } = this.#source ?? {};
     if (this.#source && rooms.every((room) => present.includes(room))) return this.#source.again();
     this.#source?.close();
-    this.#source = new Source(this.#server, rooms, position, (batch) => {
+    this.#source = new Source(this.#access, this.#server, rooms, position, (batch) => {
       this.#channel?.postMessage(batch);
-      this.#tell(batch);
+      if (isStopped(batch) && batch.rooms.some((room) => !this.#rooms.includes(room))) this.#part();
+      else this.#tell(batch);
     });
   }
 
@@ -611,7 +654,9 @@ class Share {
     if (said === "hello") {
       if (this.owner) this.#open();
     } else if (said === "retry" || said === "soon") this.#source?.retry(said);
-    else if (!this.owner) {
+    else if (isStopped(said)) {
+      if (!this.owner && this.#running) this.#part();
+    } else if (!this.owner) {
       this.#listen();
       this.#tell(said);
       // More rooms than one stream may have: this tab has its own, then.
@@ -619,6 +664,7 @@ class Share {
     }
   }
 
+  /** A stream of its own. What was refused to others, for their rooms or their credential, may be granted to this tab. */
   #part() {
     this.#stepBack();
     this.#leaveOthers();
@@ -641,10 +687,19 @@ class Share {
 class Source {
   rooms;
   position;
+  #access;
   #server;
   #tell;
   /** @type {State} */
   #state = { name: "connecting" };
+  /** What the present connection was let in with. @type {Grant | undefined} */
+  #grant;
+  /** What the next one is let in with, where that was asked for ahead. @type {Grant | undefined} */
+  #next;
+  /** Why the server ended the last one. */
+  #end = "";
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #renewal;
   #retry = 3000;
   #failures = 0;
   #stop = new AbortController();
@@ -653,12 +708,14 @@ class Source {
   #unlisten;
 
   /**
+   * @param {Access} access
    * @param {string} server
    * @param {string[]} rooms
    * @param {string} position
    * @param {(batch: Batch) => void} tell
    */
-  constructor(server, rooms, position, tell) {
+  constructor(access, server, rooms, position, tell) {
+    this.#access = access;
     this.rooms = rooms;
     this.position = position;
     this.#server = server;
@@ -685,10 +742,13 @@ class Source {
   }
 
   async #run() {
-    while (!this.#stop.signal.aborted) {
+    for (let quiet = false; !this.#stop.signal.aborted; ) {
       this.#rest.tried();
+      if (!quiet) this.#say({ name: this.#state.name === "connecting" ? "connecting" : "reconnecting" });
       const state = await this.#connect();
       if (this.#stop.signal.aborted) return;
+      quiet = !state;
+      if (!state) continue;
       const rested = state.until && this.#rest.until(state.until, this.#stop.signal);
       this.#say(state);
       if (!rested) return;
@@ -696,21 +756,23 @@ class Source {
     }
   }
 
-  /** One connection, and how it ended. @returns {Promise<State>} */
+  /** One connection, and how it ended; nothing where it goes on at once. @returns {Promise<State | undefined>} */
   async #connect() {
-    this.#say({ name: this.#state.name === "connecting" ? "connecting" : "reconnecting" });
+    const began = Date.now();
     this.#cut = new AbortController();
     const signal = AbortSignal.any([this.#cut.signal, this.#stop.signal]);
     try {
       const blocks = await this.#read(signal);
+      // One that ends as soon as it has begun would else be opened without a pause.
+      if (/^(expired|revoked)$/.test(this.#end) && Date.now() - began > SHORTEST_ASKED) return undefined;
       const name = blocks ? "reconnecting" : "overloaded";
       return { name, until: Date.now() + this.#retry };
     } catch (error) {
+      if (this.#next) return undefined;
       const refused = error instanceof Refused ? error : new Refused(CUT);
-      const why = refused.message;
-      if (!refused.passing) return { name: "stopped", why };
+      if (!refused.passing) return stopped(refused);
       const until = Date.now() + delay(refused, this.#retry, this.#failures++);
-      return { name: online() ? "reconnecting" : "offline", why, until };
+      return { name: online() ? "reconnecting" : "offline", why: refused.message, until };
     }
   }
 
@@ -719,16 +781,17 @@ class Source {
    * @param {AbortSignal} signal
    */
   async #read(signal) {
-    // In the query: the header would cost another origin a preflight.
-    const url = address(this.#server, this.rooms, { last_event_id: this.position });
+    const ahead = this.#next;
+    this.#next = undefined;
     let timer = setTimeout(() => this.#cut.abort(), SILENCE);
     try {
-      const response = await request(url, { headers: { Accept: "text/event-stream" }, cache: "no-store" }, signal, 0);
+      const response = await asked(this.#access, this.#server, (grant) => this.#open(grant, signal), signal, ahead);
       if (!/^text\/event-stream\b/i.test(response.headers.get("Content-Type") ?? "")) {
         throw new Refused(FOREIGN);
       }
       const reader = /** @type {ReadableStream<Uint8Array<ArrayBuffer>>} */ (response.body).getReader();
       const decoder = new Decoder();
+      this.#end = "";
       for (let count = 0; ; ) {
         const { done, value } = await reader.read();
         if (done || signal.aborted) return count;
@@ -738,11 +801,49 @@ class Source {
         this.#retry = within(decoder.retry ?? this.#retry);
         count += blocks.length;
         this.#hear(blocks);
+        if (this.#end) return count;
       }
     } finally {
       clearTimeout(timer);
+      clearTimeout(this.#renewal);
       this.#cut.abort(); // what it could make no sense of is read no further
     }
+  }
+
+  /**
+   * @param {Grant} grant
+   * @param {AbortSignal} signal
+   */
+  #open(grant, signal) {
+    // Two tabs that are given the same ticket would throw each other out for ever.
+    if (this.#end === "replaced" && same(grant, this.#grant)) throw Object.assign(new Refused(REPLACED), { passing: false });
+    this.#grant = grant;
+    // In the query: the header would cost another origin a preflight.
+    const url = address(grant, this.rooms, { last_event_id: this.position });
+    return request(url, grant, { headers: { Accept: "text/event-stream" }, cache: "no-store" }, signal, 0);
+  }
+
+  /**
+   * Before its right ends, the stream goes on with another; at random within a while, as many may end in one second.
+   * @param {number} ms until the end
+   */
+  #renewBefore(ms) {
+    clearTimeout(this.#renewal);
+    if (!(ms > TOO_LATE) || !renews(this.#access)) return;
+    const ahead = Math.min(RENEW_WITHIN, ms / 4) * (0.5 + Math.random() / 2);
+    const ends = Date.now() + ms;
+    this.#renewal = setTimeout(() => this.#renew(ends), Math.min(ms - ahead, LONGEST_TIMER));
+  }
+
+  /** @param {number} ends in ms since 1970, by this clock */
+  async #renew(ends) {
+    const { signal } = this.#cut;
+    /** @type {Grant | undefined} */
+    const next = await granted(this.#access, this.#server, signal).catch(() => undefined);
+    if (signal.aborted || this.#stop.signal.aborted) return;
+    if (!next || same(next, this.#grant)) return this.#renewBefore(ends - Date.now());
+    this.#next = next;
+    this.#cut.abort();
   }
 
   /**
@@ -756,10 +857,13 @@ class Source {
     /** @type {string[]} */
     let lines = [];
     for (const { event, data, id } of blocks) {
+      if (this.#end) break;
       this.position = id;
       if (event === "gap") from = null; // each tab asks what it means for its own rooms
+      else if (event === END) this.#end = String(parsed(data).reason);
       else if (event !== "live") lines.push(data);
       else {
+        this.#renewBefore(parsed(data).expires_in * 1000);
         this.#say({ name: "live" }, from, lines);
         [from, lines] = [id, []];
       }
@@ -810,35 +914,134 @@ class Rest {
   }
 }
 
+/** @param {string} server */
+function home(server) {
+  return new URL("messages", server);
+}
+
 /**
- * @param {string} server
- * @param {string[]} rooms
+ * @param {Grant} grant
+ * @param {string[]} rooms those of the grant where there are none
  * @param {Record<string, string>} parameters
  */
-function address(server, rooms, parameters) {
-  const url = new URL("messages", server);
-  url.search = String(new URLSearchParams([...rooms.map((room) => ["room", room]), ...Object.entries(parameters)]));
+function address(grant, rooms, parameters) {
+  const url = new URL(grant.base);
+  for (const room of rooms.length ? rooms : grant.rooms) url.searchParams.append("room", room);
+  for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value);
   return url;
+}
+
+/** Whether there is a function that gives another credential. @param {Access} access */
+function renews({ token, url }) {
+  return Boolean(token ?? url);
+}
+
+/**
+ * Whether both let in as the same.
+ * @param {Grant} grant
+ * @param {Grant} [other]
+ */
+function same(grant, other) {
+  return grant.credential === other?.credential && grant.base.href === other?.base.href;
+}
+
+/**
+ * Does `send` with a grant, and once more with another where the server knows the first no more (401).
+ * @template T
+ * @param {Access} access
+ * @param {string} server
+ * @param {(grant: Grant) => Promise<T>} send
+ * @param {AbortSignal} [signal]
+ * @param {Grant} [grant] the first, where it is there
+ */
+async function asked(access, server, send, signal, grant) {
+  try {
+    return await send(grant ?? (await granted(access, server, signal)));
+  } catch (error) {
+    if (!(error instanceof Refused) || error.status !== 401 || !renews(access)) throw error;
+    return send(await granted(access, server, signal));
+  }
+}
+
+/**
+ * What the page's function gives now. Throws `Refused`, or what `signal` was aborted with.
+ * @param {Access} access
+ * @param {string} server
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<Grant>}
+ */
+async function granted({ token, url }, server, signal) {
+  const base = home(server);
+  if (token) return { base, rooms: [], credential: await given(token, "token", signal) };
+  if (!url) return { base, rooms: [] };
+  const ticketed = new URL(await given(url, "url", signal), server);
+  const rooms = ticketed.searchParams.getAll("room");
+  const credential = ticketed.searchParams.get("ticket") ?? undefined;
+  for (const name of ["room", "ticket"]) ticketed.searchParams.delete(name);
+  return { base: ticketed, rooms, credential };
+}
+
+/**
+ * @param {() => string | URL | Promise<string | URL>} give
+ * @param {keyof typeof GIVEN} name
+ * @param {AbortSignal} [signal]
+ */
+async function given(give, name, signal) {
+  const done = new AbortController();
+  // Its own request may wait behind six streams of this page (HTTP/1.1), and for ever.
+  const late = pause(30_000, AbortSignal.any([done.signal, ...(signal ? [signal] : [])])).then(() => {
+    throw new Refused(`${name}() gave nothing within 30 s`);
+  });
+  try {
+    const value = String((await Promise.race([late, (async () => give())()])) ?? "");
+    // Never less than was meant: a request without a credential would be a stranger's.
+    if (!value) throw Object.assign(new Refused(`${name}() gave nothing`), { passing: false });
+    // An error page, say: its own text is told to nobody.
+    if (!GIVEN[name].test(value)) throw new Refused(`${name}() gave something other than a ${name}`);
+    return value;
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw error instanceof Refused ? error : new Refused(`${name}() failed: ${error instanceof Error ? error.message : error}`);
+  } finally {
+    done.abort();
+  }
+}
+
+/** @param {Refused} refused @returns {State} */
+function stopped({ message, status }) {
+  return { name: "stopped", why: message, ...(status && { status }) };
+}
+
+/** @param {Batch} batch */
+function isStopped(batch) {
+  return batch.state?.name === "stopped";
 }
 
 /**
  * A response that is `ok`; else throws `Refused`, or what `signal` was aborted with.
  * @param {URL} url
+ * @param {Grant} grant
  * @param {RequestInit} options
  * @param {AbortSignal} [signal]
  * @param {number} [patience] ms; 0: for ever
  */
-async function request(url, options, signal, patience = 30_000) {
+async function request(url, { credential }, options, signal, patience = 30_000) {
   const signals = [signal, patience ? AbortSignal.timeout(patience) : undefined].flatMap((one) => one ?? []);
+  const headers = { .../** @type {Record<string, string>} */ (options.headers), ...bearer(credential) };
   let response;
   try {
-    response = await fetch(url, { ...options, signal: AbortSignal.any(signals) });
+    response = await fetch(url, { ...options, headers, signal: AbortSignal.any(signals) });
   } catch {
     signal?.throwIfAborted();
     throw new Refused("the server cannot be reached");
   }
   if (!response.ok) throw await refusal(response);
   return response;
+}
+
+/** @param {string} [credential] */
+function bearer(credential) {
+  return credential && { Authorization: `Bearer ${credential}` };
 }
 
 /**

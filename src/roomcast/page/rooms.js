@@ -1,6 +1,7 @@
 // All rooms of this window, followed over one connection: the open one, those opened before, and the server's others.
 
 import { Refused, follow, get, history, reaches } from "../roomcast.js";
+import { credential } from "./access.js";
 import { Bookmarks } from "./bookmarks.js";
 import { parse } from "./exact.js";
 import { PAGE, look, older } from "./past.js";
@@ -8,6 +9,7 @@ import { Room } from "./room.js";
 import { kept, recall, remember } from "./storage.js";
 
 /** @import { Following, Gap, Message, State } from "../roomcast.js" */
+/** @import { Access } from "./access.js" */
 
 const MAX_FOLLOWED = 64;
 /** Rooms kept and shown, those with the newest messages. A stranger can make 40,000. */
@@ -39,9 +41,14 @@ export class Rooms {
   #opened = recall(kept, "rooms", []);
   #current = "";
   #refreshing = false;
+  #access;
 
-  /** @param {Audience} audience */
-  constructor(audience) {
+  /**
+   * @param {Access} access
+   * @param {Audience} audience
+   */
+  constructor(access, audience) {
+    this.#access = access;
     this.#audience = audience;
     for (const name of this.#opened) this.known(name);
     setInterval(() => !document.hidden && this.refresh(), REFRESH_MS);
@@ -90,14 +97,21 @@ export class Rooms {
     this.#audience.listed();
   }
 
+  /** It is known what may be read: those rooms that are named are listed. */
+  granted() {
+    for (const name of this.#access.named) this.known(name);
+    this.#audience.listed();
+    if (this.live) this.#followAll();
+  }
+
   /** What the server knows of its rooms. */
   async refresh() {
-    if (this.#refreshing) return;
+    if (this.#refreshing || this.#state.status) return; // whoever may read nothing here may not ask for the rooms
     this.#refreshing = true;
     try {
       const url = new URL("rooms?sort=newest&limit=1000", document.baseURI);
       /** @type {{rooms: Listed[]}} */
-      const { rooms } = await get(url);
+      const { rooms } = await get(url, credential);
       this.#list(rooms);
       if (this.live) this.#followAll();
       this.#audience.listed();
@@ -132,7 +146,7 @@ export class Rooms {
 
   /** @param {string} name */
   #isOwn(name) {
-    return name === this.#current || this.#opened.includes(name);
+    return name === this.#current || this.#opened.includes(name) || this.#access.named.includes(name);
   }
 
   /**
@@ -160,8 +174,11 @@ export class Rooms {
 
   /** @param {Room} room the first one, with its newest messages */
   #start(room) {
-    room.refused = "";
+    room.refused = undefined;
+    // What rooms had from an earlier stream is read again: the replay would have it twice.
+    for (const one of this.all.values()) one.leave();
     this.#following = follow({
+      ...credential,
       rooms: room.name,
       replay: PAGE,
       parse,
@@ -196,8 +213,11 @@ export class Rooms {
   #stateOf(first, state) {
     this.#state = state;
     if (state.name === "stopped") {
-      first.refused = state.why ?? "";
+      first.refused = state;
       this.#following = undefined;
+      const current = this.known(this.#current);
+      // Opened meanwhile: it need not be refused, too.
+      if (!current.refused) return this.#start(current);
       return this.#tell();
     }
     if (state.name === "live") this.#becameLive(first);
@@ -215,7 +235,7 @@ export class Rooms {
 
   #tell() {
     const refused = this.all.get(this.#current)?.refused;
-    this.#audience.state(refused ? { name: "stopped", why: refused } : this.#state);
+    this.#audience.state(refused ?? this.#state);
   }
 
   /**
@@ -225,13 +245,14 @@ export class Rooms {
   async #follow(room) {
     if (this.#following?.rooms.includes(room.name)) return this.#fill(room);
     try {
-      await history([room.name], { replay: "none" });
-      room.refused = "";
+      await history([room.name], { replay: "none" }, credential);
+      room.refused = undefined;
       this.#remember(room.name);
       this.#add([room.name]);
       this.#fill(room);
     } catch (error) {
-      if (error instanceof Refused && !error.passing) room.refused = error.message;
+      if (!(error instanceof Refused) || error.passing) return;
+      room.refused = { name: "stopped", why: error.message, status: error.status };
     }
     this.#tell();
   }
@@ -257,7 +278,8 @@ export class Rooms {
   }
 
   #followAll() {
-    const known = [...this.all.values()].filter((room) => !room.refused);
+    // One room that may not be read would have them all refused.
+    const known = [...this.all.values()].filter((room) => !room.refused && this.#access.reads(room.name));
     this.#add(known.map((room) => room.name));
     for (const room of known) if (!room.newest) this.#look(room);
   }

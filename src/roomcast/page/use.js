@@ -1,23 +1,26 @@
 // "Use this room": the lines that follow this very room, and publish to it, from elsewhere. Fetched when it is asked for.
 
-import { curlPost, quoted, url } from "./curl.js";
+import { curlFollow, curlPost, url } from "./curl.js";
 import { element, make } from "./dom.js";
 import { words } from "./words.js";
 
 /**
  * A title, and the lines; not one text over several, as scripts are served without their indentation.
  * @param {string} room
+ * @param {boolean} withToken
  */
-function snippets(room) {
+function snippets(room, withToken) {
   const stream = `${url("messages")}?${new URLSearchParams({ room })}`;
   const name = JSON.stringify(room);
   return [
     [words.address, stream],
-    [words.curlPost, curlPost(room)],
-    [words.curlFollow, `curl -N ${quoted(stream)}`],
+    [words.curlPost, curlPost(room, withToken)],
+    [words.curlFollow, curlFollow(stream, withToken)],
     [
       words.eventSource,
-      `const stream = new EventSource(${JSON.stringify(stream)});`,
+      ...(withToken
+        ? [`// ${words.ticketHint}`, 'const stream = new EventSource(await (await fetch("/ticket")).text());']
+        : [`const stream = new EventSource(${JSON.stringify(stream)});`]),
       'stream.addEventListener("message", (event) => {',
       "  const { text, user, timestamp } = JSON.parse(event.data);",
       "  console.log(timestamp, user, text);",
@@ -27,14 +30,16 @@ function snippets(room) {
       words.javascript,
       `import { follow, publish } from "${url("roomcast.js")}";`,
       "",
-      `follow({ rooms: ${name}, onMessage: ({ user, text }) => console.log(user, text) });`,
-      `await publish({ room: ${name}, text: "moin" });`,
+      ...(withToken ? [`// ${words.tokenFunction}`, 'const token = async () => (await fetch("/token")).text();'] : []),
+      `follow({ rooms: ${name}, ${withToken ? "token, " : ""}onMessage: ({ user, text }) => console.log(user, text) });`,
+      `await publish({ room: ${name}, text: "moin" }${withToken ? ", { token }" : ""});`,
     ],
     [
       words.python,
+      ...(withToken ? ["import os", ""] : []),
       "from roomcast.client import Client, Message",
       "",
-      `with Client(${JSON.stringify(url(""))}) as client:`,
+      `with Client(${JSON.stringify(url(""))}${withToken ? ', auth=os.environ["ROOMCAST_TOKEN"]' : ""}) as client:`,
       `    client.publish(${name}, text="moin")`,
       `    for item in client.follow(${name}):`,
       "        if isinstance(item, Message):",
@@ -46,9 +51,10 @@ function snippets(room) {
 /**
  * Opens the panel.
  * @param {string} room
+ * @param {boolean} withToken whether a token is needed
  */
-export function show(room) {
-  const made = snippets(room).map(([title = "", ...lines]) => snippet(title, lines.join("\n")));
+export function show(room, withToken) {
+  const made = snippets(room, withToken).map(([title = "", ...lines]) => snippet(title, lines.join("\n")));
   list.replaceChildren(...made);
   dialog.showModal();
 }

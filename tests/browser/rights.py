@@ -1,0 +1,82 @@
+"""Servers that ask for a credential, a key for them, and the tickets that it gets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+
+from roomcast.auth.keys import new_key, sha256
+from tests.running import Running, start_roomcast
+
+LEEWAY = 1
+OPENS = 5
+PROGRAM = f"""
+import roomcast.auth.leeway as leeway
+leeway.LEEWAY_SECONDS = {LEEWAY}
+import roomcast.auth.tickets as tickets
+tickets.OPENS_SECONDS = {OPENS}
+from roomcast.cli.main import main
+main(prog_name="roomcast")
+"""
+"""`roomcast`, but in seconds rather than minutes."""
+
+
+class Backend:
+    """An application that has a key, and gives its pages tickets."""
+
+    def __init__(self, folder: Path, origin: str) -> None:
+        self.key = new_key("shop")
+        self._folder = folder
+        self._origin = origin
+        self._servers: list[Running] = []
+        self._secret = new_key("secret")
+        self._set_up(folder)
+
+    def serve(self, *options: str, port: int = 0, folder: Path | None = None) -> Running:
+        """A server with these rights and this log; `folder` gets a copy of the files, as another machine would."""
+        if folder:
+            self._set_up(folder)
+        given = ("--config", "rights.toml", "--allow-origin", self._origin, "--port", str(port))
+        log = ("--log", f"sqlite:{self._folder / 'test.db'}")
+        program = ("-c", PROGRAM)
+        server = start_roomcast(folder or self._folder, *given, *log, *options, program=program)
+        self._servers.append(server)
+        return server
+
+    def ticket(self, server: Running, *rooms: str, seconds: int = 3600, **fields: object) -> str:
+        """The address of a stream."""
+        asked = {"rooms": rooms, "seconds": seconds, **fields}
+        answer = httpx.post(f"{server.url}/tickets", json=asked, headers=self.headers)
+        assert answer.status_code == 201, answer.text
+        url = answer.json()["url"]
+        assert isinstance(url, str)
+        return server.url + url
+
+    def publish(self, server: Running, text: str, room: str = "user/42") -> str:
+        answer = server.post({"room": room, "text": text}, headers=self.headers)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    def metrics(self, server: Running) -> str:
+        return server.get("/metrics", headers=self.headers).text
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}"}
+
+    def close(self) -> None:
+        for server in self._servers:
+            server.kill()
+
+    def _set_up(self, folder: Path) -> None:
+        (folder / "secret").write_text(self._secret)
+        (folder / "rights.toml").write_text(
+            'secret_files = ["secret"]\nanonymous = { read = ["public/*"] }\n\n[[key]]\nname = "shop"\n'
+            f'sha256 = "{sha256(self.key)}"\nread = ["*"]\npublish = ["*"]\nmetrics = true\n'
+        )
+
+
+def ticket_of(url: str) -> str:
+    """The ticket alone, for a header."""
+    return httpx.URL(url).params["ticket"]

@@ -1,0 +1,204 @@
+"""A browser's own EventSource over a ticket: it resumes, it ends, and nobody misses or hears twice a thing."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Page, Route
+
+from tests.browser.acting import eventually
+from tests.browser.rights import LEEWAY, Backend, ticket_of
+from tests.running import Running, wait_for
+from tests.test_docs import blocks
+
+ROOT = Path(__file__).parents[2]
+
+LISTEN = """(url) => {
+  globalThis.seen = { texts: [], told: [] };
+  globalThis.follow = (url) => {
+    const source = new EventSource(url);
+    globalThis.source = source;
+    source.onopen = () => seen.told.push("open");
+    source.onmessage = ({ data, lastEventId }) => {
+      seen.texts.push(JSON.parse(data).text);
+      seen.told.push("message");
+      seen.last = lastEventId;
+    };
+    source.addEventListener("live", ({ data }) => seen.told.push(["live", JSON.parse(data).expires_in]));
+    source.addEventListener("roomcast.end", ({ data, lastEventId }) => {
+      seen.told.push(["end", JSON.parse(data).reason]);
+      seen.last = lastEventId;
+    });
+    source.onerror = async () => {
+      seen.told.push(["error", source.readyState]);
+      if (source.readyState === EventSource.CLOSED && globalThis.another) {
+        follow(`${await another()}&last_event_id=${seen.last}`);
+      }
+    };
+  };
+  follow(url);
+}"""
+
+
+@pytest.fixture
+def backend(tmp_path: Path, elsewhere: str) -> Iterator[Backend]:
+    backend = Backend(tmp_path, elsewhere)
+    yield backend
+    backend.close()
+
+
+@pytest.fixture
+def somewhere(page: Page, elsewhere: str) -> Page:
+    page.goto(elsewhere)
+    return page
+
+
+@pytest.mark.parametrize("second", [False, True], ids=["restarted", "a second server"])
+def test_a_ticket_resumes_after_kill_9(
+    somewhere: Page, backend: Backend, tmp_path_factory: pytest.TempPathFactory, second: bool
+) -> None:
+    """Long after it could be opened: by the id alone that the browser sends."""
+    server = backend.serve()
+    url = backend.ticket(server, "user/42")
+    somewhere.evaluate(LISTEN, url)
+    _until(somewhere, "seen.told.some(([what]) => what === 'live')")
+    backend.publish(server, "before")
+    _until(somewhere, "seen.texts.length === 1")
+    wait_for(lambda: httpx.head(url).status_code == 401, "the ticket to open nothing any more")
+    server.process.send_signal(signal.SIGKILL)
+    server.process.wait()
+    again = backend.serve(port=server.port, folder=tmp_path_factory.mktemp("second") if second else None)
+    for n in range(20):
+        backend.publish(again, f"after {n}")
+    _until(somewhere, "seen.texts.length >= 21")
+    backend.publish(again, "the last")
+    _until(somewhere, "seen.texts.includes('the last')")
+    assert _seen(somewhere)["texts"] == ["before", *(f"after {n}" for n in range(20)), "the last"]
+    assert ["error", 2] not in _seen(somewhere)["told"]
+
+
+def test_a_ticket_that_is_not_renewed_ends_the_stream_for_good_and_says_so(
+    somewhere: Page, backend: Backend
+) -> None:
+    """Case 33."""
+    server = backend.serve()
+    somewhere.evaluate(LISTEN, backend.ticket(server, "user/42", seconds=3))
+    _until(somewhere, "seen.told.some(([what]) => what === 'live')")
+    backend.publish(server, "in time")
+    _until(somewhere, "source.readyState === 2")
+    backend.publish(server, "too late")
+    told = _seen(somewhere)["told"]
+    [[_, expires_in]] = [entry for entry in told if entry[0] == "live"]
+    assert 0 < expires_in <= 3 + LEEWAY
+    rest = [entry for entry in told if entry[0] != "live"]
+    assert rest == ["open", "message", ["end", "expired"], ["error", 0], ["error", 2]]
+    assert _seen(somewhere)["texts"] == ["in time"]
+    metrics = backend.metrics(server)
+    assert 'roomcast_streams_ended_total{reason="expired"} 1' in metrics
+    refused = [line for line in metrics.splitlines() if "requests_total" in line and 'status="401"' in line]
+    assert refused
+
+
+def test_a_new_ticket_goes_on_where_the_old_one_ended(somewhere: Page, backend: Backend) -> None:
+    """Case 34 with tickets: under a publisher at 100 a second, over some expiries."""
+    server = backend.serve()
+    somewhere.expose_function("another", lambda: backend.ticket(server, "user/42", seconds=1))
+    somewhere.evaluate(LISTEN, backend.ticket(server, "user/42", seconds=1))
+    _until(somewhere, "seen.told.some(([what]) => what === 'live')")
+    with _Publisher(backend, server) as publisher:
+        ends = "seen.told.filter(([what]) => what === 'end').length"
+        eventually(somewhere, lambda: somewhere.evaluate(ends) >= 3, "three expiries")
+    expected = publisher.texts
+    eventually(somewhere, lambda: expected[-1] in _seen(somewhere)["texts"], "the last message")
+    assert _seen(somewhere)["texts"] == expected
+
+
+def test_the_documented_lines_go_on_with_another_ticket(somewhere: Page, elsewhere: str, backend: Backend) -> None:
+    server = backend.serve()
+    [script] = [
+        block for block in blocks((ROOT / "docs/browser.md").read_text(), "js") if "function listen" in block
+    ]
+    given: list[str] = []
+    heard: list[str] = []
+
+    def give(route: Route) -> None:
+        given.append(backend.ticket(server, "user/42", seconds=1))
+        route.fulfill(status=200 if len(given) != 2 else 503, body=given[-1])
+
+    somewhere.route("**/live-url", give)
+    somewhere.on("console", lambda line: heard.append(line.text) if line.type == "log" else None)
+    backend.publish(server, "0")
+    somewhere.add_script_tag(content=script, type="module")
+    sent = ["0"]
+
+    def publish() -> bool:
+        sent.append(str(len(sent)))
+        backend.publish(server, sent[-1])
+        return len(given) >= 3
+
+    eventually(somewhere, publish, "another ticket, after one that was not given")
+    eventually(somewhere, lambda: sent[-1] in heard, "the last message")
+    assert heard == sent
+
+
+def test_a_second_stream_with_the_ticket_replaces_the_first(somewhere: Page, backend: Backend) -> None:
+    server = backend.serve()
+    url = backend.ticket(server, "user/42")
+    somewhere.evaluate(LISTEN, url)
+    _until(somewhere, "seen.told.some(([what]) => what === 'live')")
+    with httpx.stream("GET", url) as other:
+        assert other.status_code == 200
+        _until(somewhere, "seen.told.some((entry) => String(entry) === 'end,replaced')")
+        somewhere.evaluate("source.close()")
+
+
+def test_a_ticket_opens_no_page_of_history(backend: Backend) -> None:
+    server = backend.serve()
+    url = backend.ticket(server, "user/42")
+    assert httpx.get(url, headers={"Accept": "application/json"}).status_code == 422
+    bare = f"{server.url}/messages?room=user/42"
+    bearer = {"Accept": "application/json", "Authorization": f"Bearer {ticket_of(url)}"}
+    assert httpx.get(bare, headers=bearer).status_code == 200
+
+
+class _Publisher:
+    """Publishes a hundred messages a second."""
+
+    def __init__(self, backend: Backend, server: Running) -> None:
+        self.texts: list[str] = []
+        self._backend = backend
+        self._server = server
+        self._stop = Event()
+        self._thread = Thread(target=self._run)
+
+    def __enter__(self) -> _Publisher:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        with httpx.Client(headers=self._backend.headers) as client:
+            began = time.monotonic()
+            while not self._stop.wait(max(0.0, began + len(self.texts) / 100 - time.monotonic())):
+                text = str(len(self.texts))
+                answer = client.post(f"{self._server.url}/messages", json={"room": "user/42", "text": text})
+                assert answer.status_code == 201
+                self.texts.append(text)
+
+
+def _until(page: Page, condition: str) -> None:
+    page.wait_for_function(condition, polling=50)
+
+
+def _seen(page: Page) -> Any:
+    return page.evaluate("seen")
