@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec
 
+from roomcast.model.errors import Forbidden, Unauthenticated
 from roomcast.model.settings import Settings
 from roomcast.model.settings.key import Key
 from roomcast.version import __version__
@@ -41,4 +42,4 @@ def app(**options: Any) -> Embedded:
     return Embedded(Settings.of(options))
 
 
-__all__ = ["Key", "__version__", "app"]
+__all__ = ["Forbidden", "Key", "Unauthenticated", "__version__", "app"]

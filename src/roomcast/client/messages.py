@@ -82,6 +82,8 @@ class Live(Struct, frozen=True):
     """How many messages this connection replayed."""
     id: str = ""
     """The position reached."""
+    expires_in: float | None = None
+    """Seconds until the server ends the stream because the credential is over; None where it does not."""
 
 
 class Page(Struct, frozen=True):
