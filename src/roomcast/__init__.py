@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from roomcast.app_settings import AppSettings
 from roomcast.auth.host import Rights
+from roomcast.model.errors import Forbidden, Unauthenticated
 from roomcast.model.settings.key import Key
 from roomcast.version import __version__
 
@@ -47,4 +48,4 @@ def app(**options: Any) -> Embedded:
     return Embedded(AppSettings.of(options))
 
 
-__all__ = ["Key", "Rights", "__version__", "app"]
+__all__ = ["Forbidden", "Key", "Rights", "Unauthenticated", "__version__", "app"]

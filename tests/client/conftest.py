@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from roomcast.auth.keys import sha256
+from tests import hasty
 from tests.client.scene import CLIENTS, Ears, Scene
+from tests.running import Running, start_roomcast
 
 Listen = Callable[..., Ears]
 MakeClient = Callable[..., Any]
+KEY = "rck_shop_" + 43 * "k"
 
 
 @pytest.fixture
@@ -52,3 +57,18 @@ def client(kind: str) -> Iterator[MakeClient]:
     yield make
     for one in made:
         one.close()
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[Running]:
+    """A server on which a ticket is good for just as long as it says."""
+    (tmp_path / "secret").write_text("0123456789abcdefghijklmnopqrstuvwxyz")
+    (tmp_path / "roomcast.toml").write_text(
+        f'secret_files = ["{tmp_path / "secret"}"]\n[[key]]\nname = "shop"\nsha256 = "{sha256(KEY)}"\n'
+        'read = ["*"]\npublish = ["orders", "news"]\n'
+    )
+    server = start_roomcast(
+        tmp_path, "--config", str(tmp_path / "roomcast.toml"), "--log", "memory:", program=hasty.PROGRAM
+    )
+    yield server
+    server.kill()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.client.conftest import KEY
 from tests.client.scene import aside
 from tests.running import PATIENCE, Running
 from tests.test_docs import ROOT, blocks
@@ -16,20 +17,24 @@ from tests.test_docs import ROOT, blocks
 EXAMPLES = blocks((ROOT / "docs/client.md").read_text(), "python")
 
 
-SAID = ["was geht ab in buxtehude?", "order.paid {'order': 7}", "developers", "message"]
+SAID = ["was geht ab in buxtehude?", "order.paid {'order': 7}", "developers", "Live(", "message"]
 
 
 @pytest.mark.parametrize(
     ("example", "said"),
     [*zip(EXAMPLES, SAID, strict=True)],
-    ids=["async", "sync", "auth", "sse"],
+    ids=["async", "sync", "auth", "ticket", "sse"],
 )
 async def test_an_example_runs(
-    server: Running, example: str, said: str, capsys: pytest.CaptureFixture[str]
+    server: Running, guarded: Running, example: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server.publish("x")
     names: dict[str, Any] = {}
     exec(example, names)
+    if "key: str" in example:
+        await names["main"](guarded.url, KEY)
+        assert said in capsys.readouterr().out
+        return
     url = server.url if "client.sse" not in example else f"{server.url}/messages?room=developers"
     async with asyncio.timeout(PATIENCE):
         if inspect.iscoroutinefunction(names["main"]):

@@ -9,13 +9,25 @@ from roomcast.cli.lines import BadLine, Read
 from roomcast.cli.progress import Progress
 from roomcast.client import Client
 from roomcast.client.request import encoded
-from roomcast.model.errors import Fault, Invalid, Malformed, RoomcastError, TooLarge
+from roomcast.model.errors import (
+    Fault,
+    Forbidden,
+    Invalid,
+    Malformed,
+    RoomcastError,
+    TooLarge,
+    Unauthenticated,
+)
 
 MAX_MESSAGES = 500
 PATIENCE = 30.0
 """Seconds that a server may be away while much is published."""
 MAX_BYTES = 512 * 1024
 """Half of what a server, and nginx before it, takes by default."""
+
+
+_NOTHING_STORED = (Forbidden, Invalid, Malformed, TooLarge, Unauthenticated)
+"""A batch that is answered so is not stored, and no part of it."""
 
 
 class Stopped(RoomcastError):
@@ -106,7 +118,7 @@ class Sender:
             stored = self._client.publish_batch(
                 [line.message for line in batch], idempotency_key=self._key(batch) if self._key else None
             )
-        except (Invalid, Malformed, TooLarge) as error:
+        except _NOTHING_STORED as error:
             self._refused(batch, error)
         except RoomcastError as error:
             unknown = f"of the {len(batch)} from line {batch[0].number} on it is not known"
@@ -126,14 +138,14 @@ class Sender:
             if bad and self._up_to_the_bad_line:
                 self.send(batch[:bad])
             numbers = {batch[place].number for place in places}
-            raise self.stopped(f"line {batch[bad].number} is refused: {places[bad]}", numbers)
+            raise self.stopped(f"line {batch[bad].number} is refused: {places[bad]}", numbers) from error
         elif too_large and len(batch) > 1:  # a server that takes less at once
             self.send(batch[: len(batch) // 2])
             self.send(batch[len(batch) // 2 :])
         else:
             first, last = batch[0].number, batch[-1].number
             which = f"line {first} is" if first == last else f"lines {first} to {last} are"
-            raise self.stopped(f"{which} refused: {error.detail}")
+            raise self.stopped(f"{which} refused: {error.detail}") from error
 
     def said(self) -> str:
         """How much is stored, in words."""

@@ -15,9 +15,10 @@ import httpx
 
 from roomcast.cli import URL_VARIABLE, headers
 from roomcast.cli.formatting import say
+from roomcast.cli.headers import TOKEN_VARIABLE
 from roomcast.client import Client, address
 from roomcast.client.errors import bad_tls, shown
-from roomcast.model.errors import RoomcastError
+from roomcast.model.errors import RoomcastError, Unauthenticated
 
 DEFAULT_URL = address.EXAMPLE
 
@@ -45,7 +46,7 @@ class Command(click.Command):
         except KeyboardInterrupt:
             sys.exit(128 + signal.SIGINT)
         except RoomcastError as error:
-            say(error.detail + advice(error.__cause__))
+            say(error.detail + advice(error))
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             say(str(error) or type(error).__name__)
         except OSError as error:
@@ -55,9 +56,12 @@ class Command(click.Command):
 
 
 def advice(error: BaseException | None) -> str:
-    """What to do about a server that does not answer; empty where something else is wrong."""
-    while error is not None and not isinstance(error, httpx.ConnectError):
+    """What to do about a server that does not answer, or lets nobody in without a credential; empty where
+    something else is wrong."""
+    while error is not None and not isinstance(error, (httpx.ConnectError, Unauthenticated)):
         error = error.__cause__
+    if isinstance(error, Unauthenticated):
+        return f" ({TOKEN_VARIABLE} holds the key, ticket or token that is sent)"
     if error is None or bad_tls(error):
         return ""
     return f": is a server running there? Another is named with --url, or {URL_VARIABLE}"

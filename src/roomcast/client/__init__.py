@@ -13,12 +13,14 @@ from roomcast.client.blocking import Client, Follower
 from roomcast.client.errors import Refused, TooMuch, Unreachable
 from roomcast.client.messages import Gap, IssuedTicket, Live, Message, Page, Publication, Room, Stored
 from roomcast.client.source import Pause
+from roomcast.model.errors import Forbidden, Unauthenticated
 
 __all__ = [
     "AsyncClient",
     "AsyncFollower",
     "Client",
     "Follower",
+    "Forbidden",
     "Gap",
     "IssuedTicket",
     "Live",
@@ -30,5 +32,6 @@ __all__ = [
     "Room",
     "Stored",
     "TooMuch",
+    "Unauthenticated",
     "Unreachable",
 ]

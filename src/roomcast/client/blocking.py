@@ -66,8 +66,10 @@ class Client:
 
     Raises `ValueError` where `url` is no server's address, and `TypeError` where an option is none.
 
-    Requests raise the server's own errors (`roomcast.model.errors`: `Invalid`, `TooLarge`, `KeyReused`, …),
-    `Unreachable` where there was no answer in time, and `Refused` where it is none of roomcast's."""
+    Requests raise the server's own errors (`roomcast.model.errors`: `Invalid`, `TooLarge`, `KeyReused`, …):
+    `Unauthenticated` where the credential is not taken, nor the fresh one where `auth` or `headers` is a function;
+    `Forbidden` where it lacks a right. They raise `Unreachable` where there was no answer in time, and `Refused`
+    where it is none of roomcast's."""
 
     def __init__(
         self,
@@ -102,13 +104,16 @@ class Client:
 
         It starts at `last_event_id`, else `since`, else `replay` (`all` by default), and connects when it is
         first iterated. `on_open` is called with each stream's response, `on_pause` before each pause; what they
-        raise ends it. Raises `Invalid`, and `Refused`."""
+        raise ends it. Where the credential ends, it goes on at once with the one that `auth` gives then. Raises
+        `Invalid`, `Unauthenticated`, `Forbidden`, and `Refused`."""
         source = Source(
             last_event_id=last_event_id or "",
             max_delay=self._max_delay,
             again_on=AGAIN_ON,
             read_timeout=request.silence(self._heartbeat),
             learns=self._heartbeat is None,
+            heeds_end=True,
+            renews=self._http.renews,
         )
         ask = request.follow(self.url, rooms, since, replay)
         return Follower(EventSource(self._http, ask, source, on_open=on_open, on_pause=on_pause))
@@ -204,7 +209,7 @@ class Client:
         self.close()
 
     def _ask(self, ask: Ask) -> Answer:
-        call = Call(ask, self._patience, self._max_answer)
+        call = Call(ask, self._patience, self._max_answer, renews=self._http.renews)
         while True:
             try:
                 response = self._http.send(ask)

@@ -16,7 +16,7 @@ import httpx
 from roomcast.client.body import Body
 from roomcast.client.errors import MAX_EXPLANATION, Unreachable, bad_tls, refusal, retry_after, shown
 from roomcast.client.http import Ask
-from roomcast.client.source import is_final
+from roomcast.client.source import UNAUTHENTICATED, is_final
 
 AGAIN_ON = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses of a server that restarts or has too much to do, or of the proxy before it."""
@@ -37,8 +37,10 @@ class Answer(NamedTuple):
 class Call:
     """One request and its attempts."""
 
-    def __init__(self, ask: Ask, patience: float, max_answer: int) -> None:
+    def __init__(self, ask: Ask, patience: float, max_answer: int, *, renews: bool = False) -> None:
         self.ask = ask
+        self._renews = renews
+        """Whether the next attempt may have another credential, where this one's was not taken."""
         self._most = max_answer if ask.most is None else ask.most
         self._until = time.monotonic() + patience
         self._attempts = 0
@@ -65,6 +67,9 @@ class Call:
             known = response.status_code == 200 and not self._attempts
             return Answer(body.whole(), known, _next(response))
         error = refusal(response, body.content)
+        if response.status_code == UNAUTHENTICATED and self._renews:
+            self._renews = False
+            return 0.0  # no attempt that counts: it stored nothing
         if response.status_code not in AGAIN_ON:
             raise error
         return self._again(error, retry_after(response))

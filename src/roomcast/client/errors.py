@@ -24,6 +24,8 @@ _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LO
 _KINDS: dict[str, type[RoomcastError]] = {
     kind.kind: kind
     for kind in (
+        errors.BadCredential,
+        errors.Forbidden,
         errors.Gone,
         errors.Invalid,
         errors.KeyReused,
@@ -31,7 +33,11 @@ _KINDS: dict[str, type[RoomcastError]] = {
         errors.Malformed,
         errors.NotAcceptable,
         errors.NotFound,
+        errors.NotOffered,
+        errors.NotServed,
+        errors.Overloaded,
         errors.TooLarge,
+        errors.Unauthenticated,
         errors.UnsupportedMediaType,
     )
 }
@@ -77,11 +83,21 @@ class Busy(Exception):  # inside the client only: becomes a pause, or what it is
         """The server's `Retry-After`; 0 where it names none."""
 
 
+class Stale(Busy):
+    """The credential was not taken; a fresh one may be, at once."""
+
+    def __init__(self, error: RoomcastError) -> None:
+        super().__init__(error, 0.0)
+
+
 def refusal(response: httpx.Response, body: bytes) -> RoomcastError:
     """What an answer says that is not the one asked for."""
     problem = _problem(response, body)
-    kind = _KINDS.get(str(problem.get("type")).removeprefix(PROBLEM_TYPE))
+    name = str(problem.get("type")).removeprefix(PROBLEM_TYPE)
+    kind = _KINDS.get(name)
     detail = problem.get("detail")
+    if name == errors.TooMany.kind and isinstance(detail, str):
+        return errors.TooMany(detail, round(retry_after(response)))
     if kind and isinstance(detail, str):
         return kind(_unescaped(detail), [*_faults(problem.get("errors"))])
     said = f": {detail}" if isinstance(detail, str) else ""

@@ -79,6 +79,11 @@ class Options:
     def __post_init__(self) -> None:
         check_names(self.more, self.own)
 
+    @property
+    def renews(self) -> bool:
+        """Whether another request may have another credential."""
+        return callable(self.auth) or callable(self.headers)
+
     def blocking(self, proxy: Proxy, for_streams: bool) -> httpx.Client:
         """A client for requests, or for streams, through this proxy."""
         given = self._for_httpx(check_response, for_streams)
@@ -128,6 +133,11 @@ class Http:
         """httpcore's ends of the connections there are."""
         self._streams: WeakSet[Stream] = WeakSet()
         self.closing = threading.Event()
+
+    @property
+    def renews(self) -> bool:
+        """Whether another request may have another credential."""
+        return self._options.renews
 
     def keep(self, stream: Stream) -> None:
         """It ends with this."""
@@ -196,6 +206,11 @@ class AsyncHttp:
         self._loop: object = None
         """The event loop that its connections belong to: the first that it was used in."""
         self.closing = False
+
+    @property
+    def renews(self) -> bool:
+        """Whether another request may have another credential."""
+        return self._options.renews
 
     def keep(self, stream: Stream) -> None:
         """It ends with this."""

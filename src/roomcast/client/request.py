@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -73,9 +74,11 @@ def history(base: str, rooms: Sequence[str], **parameters: Any) -> Ask:
     return _json(_messages(base, rooms, **parameters))
 
 
-def ticket(base: str, **content: Any) -> Ask:
+def ticket(base: str, *, seconds: float | None, **content: Any) -> Ask:
     """A ticket for what is given and not empty. Asking again for it is harmless: the server keeps none."""
-    given = {name: value for name, value in content.items() if value or value == 0}
+    given = {name: value for name, value in content.items() if value}
+    if seconds is not None:
+        given["seconds"] = math.ceil(seconds)  # the server takes whole ones
     headers: list[tuple[str, str | bytes]] = [("Accept", "application/json"), ("Content-Type", "application/json")]
     return Ask("POST", f"{base}/tickets", encoded(given), headers, READ_SECONDS, _MORE)
 

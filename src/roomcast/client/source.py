@@ -9,14 +9,18 @@ that comes back meets its clients one by one.
 
 from __future__ import annotations
 
+import math
 import random
+import time
+from collections import deque
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import httpx
 
 from roomcast.client.decode import MAX_BLOCK, Comment, Decoder, Event, Item, Retry
-from roomcast.client.errors import Busy, content_type, refusal, retry_after
+from roomcast.client.errors import Busy, Stale, content_type, refusal, retry_after
+from roomcast.model.errors import Unauthenticated
 
 _LEAST = 0.1
 """Seconds that the first pause after an error is spread over at least, where the server wants none."""
@@ -28,6 +32,15 @@ _FLOOR, _CALLERS_FLOOR = 0.1, 0.01
 _MOST_DOUBLINGS = 20
 _LONGEST_SILENCE = 600.0
 """Seconds that are learned at most: a connection that is dead is not waited for any longer."""
+
+
+UNAUTHENTICATED = 401
+_END = "roomcast.end"
+_SOON = 5.0
+"""Seconds: a credential that is over sooner than this after the last one was is not renewed at once."""
+_MOST_REPLACED, _REPLACED_SECONDS = 3, 60.0
+"""So many times in so many seconds another stream may take the place of this one, before it gives up: one of two
+goes on, where the server would refuse the ticket to both at the tenth."""
 
 
 class Pause(NamedTuple):
@@ -53,7 +66,11 @@ class Source:
         again_on: Collection[int] = (),
         read_timeout: float | None = None,
         learns: bool = False,
+        heeds_end: bool = False,
+        renews: bool = False,
     ) -> None:
+        """`heeds_end`: the server is roomcast, which says by an event why it ends a stream. `renews`: another
+        connection may have another credential, where that of one is not taken."""
         self.last_event_id = last_event_id
         """Of the last event that was taken; after the end of a connection, of its last block."""
         self.retry = retry
@@ -62,6 +79,15 @@ class Source:
         """Seconds of silence after which a connection is dead; None: never."""
         self._learns = learns
         """Whether a stream on which nothing comes may be that of a server with slower heartbeats."""
+        self._heeds_end = heeds_end
+        self._renews = renews
+        self._refused = False
+        """Whether the last credential was not taken: another such answer is final."""
+        self._end: str | None = None
+        """What the server said of why it ends the stream."""
+        self._renewed_at = -math.inf
+        self._replaced: deque[float] = deque(maxlen=_MOST_REPLACED)
+        """When streams of this source were ended because another one had the same ticket."""
         self._streaming = False
         self._max_delay = max_delay
         self._max_block = max_block
@@ -86,6 +112,9 @@ class Source:
     def refuse(self, response: httpx.Response, body: bytes) -> None:
         """Raises what an answer that is no stream means: `Busy` to come again, `RoomcastError` for good."""
         error = refusal(response, body)
+        if response.status_code == UNAUTHENTICATED and self._renews and not self._refused:
+            self._refused = True
+            raise Stale(error)
         if response.status_code in self._again_on:
             raise Busy(error, retry_after(response))
         raise error
@@ -93,6 +122,8 @@ class Source:
     def opened(self) -> None:
         """A stream begins."""
         self._streaming = True
+        self._refused = False
+        self._end = None
         self._decoder = Decoder(self.last_event_id, self._max_block)
 
     def feed(self, data: bytes) -> Sequence[Item]:
@@ -104,18 +135,27 @@ class Source:
         if isinstance(item, Event):
             self.last_event_id = item.id
             self._failures = 0
+            if item.type == _END and self._heeds_end:
+                self._end = item.data
         elif isinstance(item, Retry):
             self.retry = item.ms / 1000
         elif isinstance(item, Comment):
             self._learns = False  # a heartbeat that came in time: who falls silent now is dead
 
     def ended(self, error: Exception | None) -> Pause:
-        """A connection, or the attempt to make one, ended."""
+        """A connection, or the attempt to make one, ended. Raises `Unauthenticated` where another stream takes the
+        place of this one again and again."""
         self.last_event_id = self._decoder.last_event_id
         if self._learns and self._streaming and self.read_timeout and isinstance(error, httpx.ReadTimeout):
             self.read_timeout = min(2 * self.read_timeout, max(self.read_timeout, _LONGEST_SILENCE))
         self._streaming = False
         wanted = self.retry
+        end, self._end = self._end, None
+        if isinstance(error, Stale):
+            return Pause(self._bounded(0.0), error.error, self._failures)
+        if end is not None:
+            self._failures = 0
+            return Pause(self._bounded(self._until_renewal(end)), None, 0)
         if isinstance(error, Busy):
             wanted, error = max(wanted, error.seconds), error.error
         if error is None:
@@ -125,6 +165,20 @@ class Source:
         self._failures += 1
         seconds = wanted + random.random() * min(spread, _MOST)
         return Pause(self._bounded(seconds), error, self._failures)
+
+    def _until_renewal(self, end: str) -> float:
+        """Seconds until a stream goes on that the server ended for its credential, in these words: none, but for
+        two cases. Two clients with one ticket would throw each other out for ever, and where a fresh credential is
+        over as soon, the server's delay counts."""
+        now = time.monotonic()
+        if '"replaced"' in end:
+            self._replaced.append(now)
+            if len(self._replaced) == _MOST_REPLACED and now - self._replaced[0] < _REPLACED_SECONDS:
+                raise Unauthenticated("another stream uses the same ticket: each needs one of its own")
+            return self.retry
+        soon = now - self._renewed_at < _SOON
+        self._renewed_at = now
+        return self.retry if soon else 0.0
 
     def _bounded(self, seconds: float) -> float:
         return max(min(max(seconds, _FLOOR), self._max_delay), _CALLERS_FLOOR)

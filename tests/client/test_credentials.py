@@ -1,0 +1,286 @@
+"""Both clients where somebody must be let in: a credential for each connection, and what its end does."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+import time
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import roomcast
+from roomcast.auth.keys import sha256
+from roomcast.client import Client, Live, Message
+from roomcast.client.source import Source
+from roomcast.model import errors
+from roomcast.model.errors import Forbidden, NotOffered, RoomcastError, TooMany, Unauthenticated
+from tests.client.conftest import KEY, MakeClient
+from tests.client.scene import Connection, Scene, aside
+from tests.running import PATIENCE, Running, start_roomcast
+
+PROBLEM = "Content-Type: application/problem+json"
+
+
+class Tickets:
+    """Gives a new one each time that it is asked, and counts."""
+
+    def __init__(self, url: str, seconds: float) -> None:
+        self._url = url
+        self._seconds = seconds
+        self.given = 0
+
+    def __call__(self) -> str:
+        self.given += 1
+        with Client(self._url, auth=KEY) as shop:
+            return shop.ticket("orders", seconds=self._seconds).ticket
+
+
+def problem(kind: str, detail: str) -> bytes:
+    return json.dumps({"type": f"urn:problem-type:roomcast:{kind}", "detail": detail}).encode()
+
+
+def refuse(connection: Connection, detail: str = "expired") -> None:
+    connection.answer("401 Unauthorized", PROBLEM, body=problem("unauthenticated", detail))
+
+
+def numbered(kind: str) -> Callable[[], Any]:
+    """`first`, `second`, … as a function or a coroutine function: what a client may be given."""
+    names = iter(["first", "second", "third", "fourth", "fifth"])
+
+    async def soon() -> str:
+        return next(names)
+
+    return soon if kind == "async" else lambda: next(names)
+
+
+def stored(seq: int, room: str = "a") -> str:
+    told = {"id": f"x-{seq}", "room": room, "user": "u", "text": "t", "timestamp": "2026-11-22T06:27:00Z"}
+    return f"id: x-{seq}\ndata: {json.dumps(told)}\n\n"
+
+
+def end(seq: int, reason: str, retry: int = 60_000) -> str:
+    return f'id: x-{seq}\nevent: roomcast.end\ndata: {{"reason": "{reason}"}}\n\nretry: {retry}\n'
+
+
+def base(scene: Scene) -> str:
+    return scene.url.removesuffix("/events")
+
+
+def test_what_is_raised_is_roomcasts_own() -> None:
+    assert roomcast.Unauthenticated is errors.Unauthenticated
+    assert roomcast.Forbidden is errors.Forbidden
+
+
+def test_a_stream_outlives_its_tickets_without_a_gap(guarded: Running, client: MakeClient) -> None:
+    tickets = Tickets(guarded.url, seconds=1)
+    enough = threading.Event()
+
+    def publish() -> int:
+        with Client(guarded.url, auth=KEY) as shop:
+            for n in itertools.count():
+                shop.publish("orders", text=str(n))
+                if enough.wait(0.01):
+                    return n + 1
+        raise AssertionError
+
+    publishing = aside(publish)
+    heard: list[str | None] = []
+    lives: list[Live] = []
+    for item in client(guarded.url, auth=tickets).follow("orders"):
+        if isinstance(item, Message):
+            heard.append(item.text)
+        elif isinstance(item, Live):
+            lives.append(item)
+        if len(lives) == 3:
+            enough.set()
+        if publishing.done() and len(heard) == publishing.result():
+            break
+    assert heard == [str(n) for n in range(len(heard))]
+    assert tickets.given == len(lives)
+    assert all(live.expires_in is not None and 0 <= live.expires_in <= 2 for live in lives)
+
+
+def test_a_credential_that_is_over_and_stays_so_raises_the_servers_word(
+    guarded: Running, client: MakeClient
+) -> None:
+    ticket = Tickets(guarded.url, seconds=1)()
+    one = client(guarded.url, auth=ticket)
+    stream = one.follow("orders")
+    assert isinstance(next(stream), Live)
+    with pytest.raises(Unauthenticated, match="ticket-expired"):
+        next(stream)
+    with pytest.raises(Unauthenticated, match="ticket-expired"):
+        one.publish("orders", text="x")
+    with pytest.raises(Unauthenticated, match="ticket-expired"):
+        one.history("orders")
+    with pytest.raises(Unauthenticated, match="ticket-expired"):
+        one.rooms()
+
+
+def test_a_right_that_is_not_granted_raises_at_once_and_names_the_room(
+    guarded: Running, client: MakeClient
+) -> None:
+    tickets = Tickets(guarded.url, seconds=60)
+    one = client(guarded.url, auth=tickets)
+    calls: list[Callable[[], Any]] = [
+        lambda: next(one.follow("orders", "news")),
+        lambda: one.history("orders", "news"),
+        lambda: one.publish("news", text="x"),
+    ]
+    for call in calls:
+        before = tickets.given
+        with pytest.raises(Forbidden) as caught:
+            call()
+        assert tickets.given == before + 1
+        assert "news" in str(caught.value) or "publish" in str(caught.value)
+
+
+def test_a_server_without_a_secret_says_what_it_lacks(tmp_path: Path, client: MakeClient) -> None:
+    (tmp_path / "roomcast.toml").write_text(
+        f'[[key]]\nname = "shop"\nsha256 = "{sha256(KEY)}"\nread = ["*"]\npublish = ["*"]\n'
+    )
+    server = start_roomcast(tmp_path, "--config", str(tmp_path / "roomcast.toml"))
+    try:
+        with pytest.raises(NotOffered, match="--secret-file"):
+            client(server.url, auth=KEY).ticket("orders")
+    finally:
+        server.kill()
+
+
+@pytest.mark.parametrize("reason", ["expired", "revoked"])
+def test_a_stream_that_ends_by_rights_goes_on_at_once_with_a_fresh_credential(
+    scene: Scene, client: MakeClient, kind: str, reason: str
+) -> None:
+    stream = client(base(scene), auth=numbered(kind)).follow("a")
+    first = aside(next, stream)
+    connection = scene.next()
+    assert connection.headers["authorization"] == "Bearer first"
+    connection.begin().end(stored(1), end(5, reason))
+    assert first.result(PATIENCE).id == "x-1"
+    second = aside(next, stream)  # where it waited for the minute that the server says, this would fail
+    connection = scene.next()
+    assert connection.headers["authorization"] == "Bearer second"
+    assert connection.headers["last-event-id"] == "x-5"
+    connection.begin().send(stored(6))
+    assert second.result(PATIENCE).id == "x-6"
+
+
+def test_a_fresh_credential_is_asked_for_once_and_then_the_servers_word_is_raised(
+    scene: Scene, client: MakeClient, kind: str
+) -> None:
+    stream = client(base(scene), auth=numbered(kind)).follow("a")
+    first = aside(next, stream)
+    refuse(scene.next(), "not valid")
+    connection = scene.next()
+    assert connection.headers["authorization"] == "Bearer second"
+    connection.begin().end(stored(1), end(1, "expired"))
+    assert first.result(PATIENCE).id == "x-1"
+    second = aside(next, stream)
+    for name, detail in (("third", "expired"), ("fourth", "not valid")):  # a stream that came counts anew
+        connection = scene.next()
+        assert connection.headers["authorization"] == f"Bearer {name}"
+        refuse(connection, detail)
+    with pytest.raises(Unauthenticated, match="not valid"):
+        second.result(PATIENCE)
+    assert scene.is_quiet(0.3)
+
+
+def test_a_publish_asks_once_for_a_fresh_credential_too(scene: Scene, client: MakeClient, kind: str) -> None:
+    one = client(base(scene), auth=numbered(kind), patience=0)
+    publishing = aside(one.publish, "a", text="t")
+    refused = scene.next()
+    refuse(refused)
+    connection = scene.next()
+    assert connection.headers["authorization"] == "Bearer second"
+    assert connection.headers["idempotency-key"] == refused.headers["idempotency-key"]
+    connection.answer("201 Created", "Content-Type: application/json", body=stored(1).split("data: ")[1].encode())
+    assert publishing.result(PATIENCE).id == "x-1"
+    publishing = aside(one.publish, "a", text="t")
+    for _ in range(2):
+        refuse(scene.next())
+    with pytest.raises(Unauthenticated, match="expired"):
+        publishing.result(PATIENCE)
+
+
+def test_a_credential_that_is_no_function_is_not_tried_twice(scene: Scene, client: MakeClient) -> None:
+    one = client(base(scene), auth="always the same")
+    for call in (lambda: next(one.follow("a")), lambda: one.publish("a", text="t")):
+        calling = aside(call)
+        refuse(scene.next())
+        with pytest.raises(Unauthenticated, match="expired"):
+            calling.result(PATIENCE)
+    assert scene.is_quiet(0.3)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind_of_problem", "error"),
+    [
+        ("403 Forbidden", "forbidden", Forbidden),
+        ("403 Forbidden", "not-served", errors.NotServed),
+        ("400 Bad Request", "bad-credential", errors.BadCredential),
+        ("501 Not Implemented", "not-offered", NotOffered),
+    ],
+)
+def test_what_no_credential_mends_is_raised_at_once(
+    scene: Scene, client: MakeClient, status: str, kind_of_problem: str, error: type[RoomcastError]
+) -> None:
+    one = client(base(scene), auth=lambda: "token")
+    for call in (lambda: next(one.follow("a")), lambda: one.history("a")):
+        calling = aside(call)
+        scene.next().answer(status, PROBLEM, body=problem(kind_of_problem, "its words"))
+        with pytest.raises(error, match="its words"):
+            calling.result(PATIENCE)
+    assert scene.is_quiet(0.3)
+
+
+def test_too_many_publishes_are_tried_again_when_the_server_says(scene: Scene, client: MakeClient) -> None:
+    publishing = aside(client(base(scene)).publish, "a", text="t")
+    began = time.monotonic()
+    scene.next().answer("429 Too Many Requests", PROBLEM, "Retry-After: 1", body=problem("too-many", "slower"))
+    connection = scene.next()
+    assert time.monotonic() - began >= 1
+    connection.answer("201 Created", "Content-Type: application/json", body=stored(1).split("data: ")[1].encode())
+    assert publishing.result(PATIENCE).id == "x-1"
+    publishing = aside(client(base(scene), patience=0).publish, "a", text="t")
+    scene.next().answer("429 Too Many Requests", PROBLEM, "Retry-After: 7", body=problem("too-many", "slower"))
+    with pytest.raises(TooMany, match="slower") as caught:
+        publishing.result(PATIENCE)
+    assert caught.value.retry_after == 7
+
+
+def test_two_clients_with_one_ticket_do_not_throw_each_other_out_for_ever(
+    scene: Scene, client: MakeClient
+) -> None:
+    stream = client(base(scene), auth="the same").follow("a")
+    hearing = aside(lambda: [*islice(stream, 9)])
+    for _ in range(3):
+        scene.next().begin().end(end(1, "replaced", retry=20))
+    with pytest.raises(Unauthenticated, match="another stream uses the same ticket"):
+        hearing.result(PATIENCE)
+
+
+def ended(source: Source, reason: str, retry: int = 2_000) -> float:
+    """Seconds until the next connection of one that ended so."""
+    source.opened()
+    for item in source.feed(end(1, reason, retry).encode()):
+        source.take(item)
+    return source.ended(None).seconds
+
+
+def test_a_fresh_credential_that_is_over_at_once_does_not_make_a_client_spin() -> None:
+    source = Source(heeds_end=True)
+    assert ended(source, "expired") < 0.5
+    assert ended(source, "expired") == 2
+
+
+def test_one_that_was_replaced_comes_back_when_the_server_says() -> None:
+    assert ended(Source(heeds_end=True), "replaced") == 2
+
+
+def test_a_server_of_another_kind_may_have_an_event_of_that_name() -> None:
+    assert ended(Source(), "expired") == 2

@@ -1,0 +1,22 @@
+"""roomcast with tickets that are over soon. The real leeway of 30 s, and the minute in which a ticket opens
+streams, are more than a test can wait for."""
+
+from __future__ import annotations
+
+import os
+
+PROGRAM = ("-P", __file__)
+"""What Python runs for it: `-P`, so that tests/http is not taken for the library's http."""
+LEEWAY, OPENS = "ROOMCAST_TEST_LEEWAY", "ROOMCAST_TEST_OPENS"
+"""Variables that change the two, in seconds; without them they are 0 and 60."""
+
+if __name__ == "__main__":
+    from roomcast.auth import leeway
+
+    leeway.LEEWAY_SECONDS = int(os.environ.get(LEEWAY, "0"))
+    from roomcast.auth import tickets
+
+    tickets.OPENS_SECONDS = int(os.environ.get(OPENS, "60"))
+    from roomcast.cli.main import main
+
+    main(prog_name="roomcast")
