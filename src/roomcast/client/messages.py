@@ -63,8 +63,6 @@ class Live(shapes.Live, frozen=True):
 
     id: str = ""
     """The position reached."""
-    expires_in: float | None = None
-    """Seconds until the server ends the stream because the credential is over; None where it does not."""
 
 
 class Page(shapes.Page[Message], frozen=True):

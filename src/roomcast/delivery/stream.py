@@ -19,7 +19,6 @@ from itertools import groupby
 from typing import Any, Protocol
 
 import msgspec
-from msgspec import UNSET
 
 from roomcast import tasks
 from roomcast.delivery.audience import Sink
@@ -246,7 +245,7 @@ class Stream:
 @lru_cache(64)
 def _live_frame(wire: Wire, epoch: str, position: int, replayed: int, expires_in: int | None) -> bytes:
     """A crowd that comes at once is told the same."""
-    live = Live(replayed, UNSET if expires_in is None else expires_in)
+    live = Live(replayed, expires_in)
     return wire.event("live", MessageId(epoch, position), msgspec.json.encode(live))
 
 

@@ -58,13 +58,14 @@ class Gap(Struct, frozen=True):
     reason: _Reason
 
 
-class Live(Struct, frozen=True):
+class Live(Struct, frozen=True, omit_defaults=True):
     """The replay is over: what comes from here on is new."""
 
     replayed: Annotated[int, Meta(description="How many messages this connection replayed.")]
     expires_in: Annotated[
-        int | UnsetType, Meta(description="Seconds until the credential ends, and the stream with it.")
-    ] = UNSET
+        int | None,
+        Meta(description="Seconds until the credential ends, and the stream with it; left out if never."),
+    ] = None
 
 
 class Page(Struct, Generic[Item], frozen=True):
