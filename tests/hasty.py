@@ -9,6 +9,8 @@ PROGRAM = ("-P", __file__)
 """What Python runs for it: `-P`, so that tests/http is not taken for the library's http."""
 LEEWAY, OPENS = "ROOMCAST_TEST_LEEWAY", "ROOMCAST_TEST_OPENS"
 """Variables that change the two, in seconds; without them they are 0 and 60."""
+BROKEN = "ROOMCAST_TEST_BROKEN"
+"""A variable that names one check which is left out: what an attack must find."""
 
 if __name__ == "__main__":
     from roomcast.auth import leeway
@@ -17,6 +19,17 @@ if __name__ == "__main__":
     from roomcast.auth import tickets
 
     tickets.OPENS_SECONDS = int(os.environ.get(OPENS, "60"))
+    match os.environ.get(BROKEN):
+        case "signature":
+            tickets.hmac.compare_digest = lambda a, b: True  # type: ignore[attr-defined]
+        case "opens":
+            setattr(tickets.Ticket, "may_open", lambda self, now: True)  # noqa: B010
+        case "ends":
+            setattr(tickets.Ticket, "until", property(lambda self: self.ends + 1_000))  # noqa: B010
+        case "rooms":
+            from roomcast.auth import permit
+
+            permit.permit = lambda *args, **kwargs: None
     from roomcast.cli.main import main
 
     main(prog_name="roomcast")

@@ -134,6 +134,13 @@ def _take_signals() -> None:
 @click.option("--followers", default=100, show_default=True, type=click.IntRange(1, 15_000))
 @click.option("--publishers", default=4, show_default=True, type=click.IntRange(1, 1_000))
 @click.option("--rooms", default=8, show_default=True, type=click.IntRange(1, 1_000), help="Its own, new ones.")
+@click.option(
+    "--principals",
+    default=0,
+    type=click.IntRange(0, 15_000),
+    help="So many follow, each with tickets for its own rooms, while others try to get in. Needs a key in "
+    "ROOMCAST_TOKEN that may read and publish every room, and read the metrics.",
+)
 @given.option
 @click.option("--seed", type=int, help="Repeat the choices of an earlier attack; they are taken at random.")
 @click.option("--yes", is_flag=True, help="Go on where messages of others may be trimmed by it.")
@@ -143,6 +150,7 @@ def torture(
     followers: int,
     publishers: int,
     rooms: int,
+    principals: int,
     headers: dict[str, str],
     seed: int | None,
     yes: bool,
@@ -154,14 +162,14 @@ def torture(
     messages of others, it does nothing without --yes. Restart the server meanwhile, or kill it: it must lose
     nothing. Ctrl-C ends the attack early, and a second one the wait for the verdict.
 
-    Exits with 1 where something acknowledged was lost, doubled or reordered, or a gap was told wrongly; with 2
-    where there is no such server, or no room for the attack in its log."""
+    Exits with 1 where something acknowledged was lost, doubled or reordered, a gap was told wrongly, or somebody
+    was let in without a right; with 2 where there is no such server, or no room for the attack in its log."""
     from roomcast.torture import show
     from roomcast.torture.attack import Attack, Plan
     from roomcast.torture.target import Target, Unusable
 
-    chosen = {} if seed is None else {"seed": seed}
-    plan = Plan(60 * minutes, followers, publishers, rooms, overrun=yes, **chosen)
+    chosen: dict[str, Any] = {} if seed is None else {"seed": seed}
+    plan = Plan(60 * minutes, followers, publishers, rooms, overrun=yes, principals=principals, **chosen)
     table = show.Table()
     try:
         attack = Attack(Target.parse(url, tuple(headers.items())), plan)

@@ -11,10 +11,14 @@ from random import Random
 
 from roomcast.torture.follower import Follower
 from roomcast.torture.history import History
+from roomcast.torture.intruder import Intruder
 from roomcast.torture.publisher import Publisher
 from roomcast.torture.record import Record
 from roomcast.torture.space import check_space, most_messages, remove_rooms
 from roomcast.torture.target import Target, Unusable
+from roomcast.torture.tickets import Holder, Lives, Office
+
+_INTRUDERS = 4
 
 
 @dataclass
@@ -33,6 +37,10 @@ class Plan:
     """Seconds that the last message may take to reach everybody, and a publish that is tried again."""
     overrun: bool = False
     """Whether messages of others may be trimmed by it."""
+    principals: int = 0
+    """How many the followers are, each with tickets of its own; 0: all have the credential of the attack."""
+    lives: Lives = field(default_factory=Lives)
+    """How long their tickets are good."""
     seed: int = field(default_factory=lambda: secrets.randbits(32))
 
 
@@ -59,11 +67,20 @@ class Attack:
             Publisher(target, self.record, [*self._busy, self._rooms[-1]], f"{run}-p{n}", Random(random.random()))
             for n in range(plan.publishers)
         ]
+        self._office = Office(target, self.record, plan.lives)
+        self._run = run
         self.followers = [self._follower(n, Random(random.random())) for n in range(plan.followers)]
+        self.intruders = [
+            Intruder(target, self.record, self._office, self._rooms, Random(random.random()))
+            for _ in range(min(plan.principals, _INTRUDERS))
+        ]
 
     def _follower(self, n: int, random: Random) -> Follower:
         rooms = random.sample(self._rooms, min(len(self._rooms), random.choice((1, 1, 2, 3))))
-        return Follower(self._target, self.record, f"follower {n}", rooms, random)
+        holder = None
+        if principals := self.plan.principals:
+            holder = Holder(self._office, f"{self._run}-{n % principals}", rooms, random)
+        return Follower(self._target, self.record, f"follower {n}", rooms, random, holder)
 
     def stop(self) -> None:
         """Publishes and cuts no more: what is left is to wait for the last message, and the verdict."""
@@ -89,15 +106,17 @@ class Attack:
         following = [
             asyncio.create_task(follower.run(until, self.plan.life, sent_at)) for follower in self.followers
         ]
+        intruding = [asyncio.create_task(intruder.run(until)) for intruder in self.intruders]
         try:
             await self._came_in(following)
             await asyncio.gather(*(publisher.run(until, self.plan.pause) for publisher in self.publishers))
             self.stop()
             await self._finish(following)
+            self._raise_from(intruding)
         finally:
-            for task in following:
+            for task in (*following, *intruding):
                 task.cancel()
-            await asyncio.gather(*following, return_exceptions=True)
+            await asyncio.gather(*following, *intruding, return_exceptions=True)
             for publisher in self.publishers:
                 publisher.close()
         for follower in self.followers:
@@ -108,6 +127,8 @@ class Attack:
         where = f"{self._target.host}:{self._target.port}"
         try:
             self._begin = await self._history_of.position(self._rooms[0])
+            if self.plan.principals:
+                await self._office.check(self._rooms[0])
             if not self.plan.overrun:
                 await check_space(
                     self._target, most_messages(self.plan.seconds, self.plan.publishers, self.plan.pause)

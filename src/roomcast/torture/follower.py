@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from random import Random
 from urllib.parse import urlencode
 
-from roomcast.torture.heard import Heard
-from roomcast.torture.reader import Silent, Stream
+from roomcast.torture.heard import END, Heard
+from roomcast.torture.reader import Event, Silent, Stream
 from roomcast.torture.record import Record
 from roomcast.torture.target import Connection, Target
+from roomcast.torture.tickets import Holder
 
 _SLOW = 0.1
 """How many followers read slowly."""
@@ -20,12 +21,22 @@ _STEADY = 0.2
 _FORGETS = 0.1
 """How often one comes back without an id, and reads everything from the beginning."""
 _MOST_DELAYS = 1_000
+_LATE = 5.0
+"""Seconds within which a stream must end whose ticket is over."""
 
 
 class Follower:
     """One of many."""
 
-    def __init__(self, target: Target, record: Record, name: str, rooms: Sequence[str], random: Random) -> None:
+    def __init__(
+        self,
+        target: Target,
+        record: Record,
+        name: str,
+        rooms: Sequence[str],
+        random: Random,
+        holder: Holder | None = None,
+    ) -> None:
         self.heard = Heard(record, name, rooms)
         """Its story since it began, or began anew."""
         self.stories = [self.heard]
@@ -37,7 +48,9 @@ class Follower:
         """Once set it cuts its connection no more, and does not rest."""
         self.turned_away = False
         """Whether the server asked it to come back later, with nothing else said."""
-        self._target = target
+        self._target = target.without_credential() if holder else target
+        self._holder = holder
+        """Its ticket, where it does not follow with the credential of the attack."""
         self._record = record
         self._name = name
         self._random = random
@@ -115,6 +128,7 @@ class Follower:
             async for event in stream.events():
                 heard = True
                 self.heard.hear(event)
+                self._judge_right(event)
                 if event.name == "live":
                     self._live = True
                 elif event.name == "message" and self._live and not self._pace:
@@ -134,14 +148,40 @@ class Follower:
             self._record.counts["resumes"] += 1
         elif len(self.stories) == 1:
             query.append(("replay", "none"))
+        if self._holder:
+            more, authorization = await self._holder.credential(resumes=bool(self.heard.last_id))
+            query += more
+            headers |= authorization
         await connection.send("GET", f"/messages?{urlencode(query)}", headers)
         status, fields = await connection.head()
+        if status == 401 and self._holder and not self._holder.is_taken(resumes=bool(self.heard.last_id)):
+            self._holder.ticket = None
+            return None
         if status == 200 and fields.get("content-type", "").startswith("text/event-stream"):
             return Stream(connection, fields, self._wait)
         if status < 500 and status != 429:
             kind = fields.get("content-type")
             self._record.violate(f"{self.heard.name} was answered with {status}, {kind}, and no event stream")
         return None
+
+    def _judge_right(self, event: Event) -> None:
+        """Whether this may come, and whether the stream may end now, by its ticket."""
+        if self._holder is None:
+            if event.name == END:
+                self._record.violate(f"{self.heard.name} was sent away for its rights: {event.data['reason']}")
+            return
+        ticket, now = self._holder.ticket, time.monotonic()
+        if ticket is None:
+            self._record.violate(f"{self.heard.name} heard {event.name} {event.id} behind the end of its right")
+        elif event.name == END:
+            self._record.counts["renewals"] += 1
+            self._holder.ticket = None
+            if event.data["reason"] != "expired" or not ticket.may_end(now):
+                self._record.violate(
+                    f"{self.heard.name} was sent away as {event.data['reason']} with a good ticket"
+                )
+        elif not self._pace and ticket.is_over(now - _LATE):
+            self._record.violate(f"{self.heard.name} heard {event.id} when its ticket was over")
 
     def _time(self, sent_at: float | None) -> None:
         """Keeps each with the same probability."""

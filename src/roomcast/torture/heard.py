@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 from roomcast.torture.reader import Event
 from roomcast.torture.record import Position, Record
 
+END = "roomcast.end"
+"""The last event of a stream that the server ends for its reader's rights."""
+
 
 class Gap(NamedTuple):
     """What was told to be lost: of these rooms, between these two."""
@@ -58,6 +61,10 @@ class Heard:
         """One event, as it came."""
         position = Position.parse(event.id)
         if not self._record.same_epoch(position):
+            return
+        if event.name == END:
+            self._move(event.id, position.seq, strictly=False)
+            self.last_id = event.id
             return
         if self._resumes_at not in (None, event.id):
             self._violate(f"heard {event.id} behind a gap that ends at {self._resumes_at}")

@@ -32,7 +32,7 @@ class History:
         except (ValueError, KeyError, TypeError):
             raise Unusable(
                 f"/messages is answered with {answer.status} and no page of history: this is no roomcast, the URL "
-                "is not the server's own, or a --header is missing"
+                "is not the server's own, or ROOMCAST_TOKEN or a --header is missing"
             ) from None
         return position
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from typing import TextIO
 
 from roomcast.torture.attack import Attack
@@ -24,6 +25,11 @@ _ROWS = (
     ("gaps", "gaps told"),
     ("lost at most", "messages named in them"),
     ("violations", "promises broken"),
+)
+_ROWS_OF_PRINCIPALS = (
+    ("tickets", "tickets given"),
+    ("renewals", "streams that ended with their ticket, and went on with another"),
+    ("kept out", "break-ins refused"),
 )
 _EVERY_TERMINAL, _EVERY_ELSEWHERE = 0.5, 10.0
 """Seconds between two looks."""
@@ -86,7 +92,7 @@ def table(attack: Attack, seconds: float) -> list[str]:
         f"{seconds:.0f} of {plan.seconds:.0f} s, {plan.followers} followers, {plan.publishers} publishers, "
         f"{plan.rooms} rooms, seed {plan.seed}"
     ]
-    lines += [f"{counts[name]:>12,}  {name:<13} {what}" for name, what in _ROWS]
+    lines += [f"{counts[name]:>12,}  {name:<13} {what}" for name, what in _rows(attack)]
     p50, p99 = delays(attack)
     lines.append(f"{p50 * 1000:>9.1f} ms  p50, {p99 * 1000:.1f} ms p99, from a publish to a live follower")
     return lines
@@ -117,5 +123,9 @@ def delays(attack: Attack) -> tuple[float, float]:
 
 def _line(attack: Attack, seconds: float) -> str:
     counts = attack.record.counts
-    said = ", ".join(f"{counts[name]:,} {name}" for name, _ in _ROWS if counts[name])
+    said = ", ".join(f"{counts[name]:,} {name}" for name, _ in _rows(attack) if counts[name])
     return f"{seconds:.0f} s: {said or 'nothing yet'}"
+
+
+def _rows(attack: Attack) -> Sequence[tuple[str, str]]:
+    return (*_ROWS, *(_ROWS_OF_PRINCIPALS if attack.plan.principals else ()))

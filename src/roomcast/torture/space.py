@@ -65,7 +65,9 @@ async def _held(target: Target) -> int:
     try:
         return sum(int(room["messages"]) for room in answer.json["rooms"])
     except (ValueError, KeyError, TypeError):
-        raise Unusable(f"/rooms is answered with {answer.status} and no rooms: is a --header missing?") from None
+        raise Unusable(
+            f"/rooms is answered with {answer.status} and no rooms: is ROOMCAST_TOKEN or a --header missing?"
+        ) from None
 
 
 async def _retained(target: Target) -> dict[str, Retained]:

@@ -62,6 +62,10 @@ class Target(NamedTuple):
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
+    def without_credential(self) -> Target:
+        """The same for somebody who has none."""
+        return self._replace(headers=tuple(one for one in self.headers if one[0].lower() != "authorization"))
+
     async def connect(self) -> Connection:
         """A new connection. Raises `OSError`."""
         async with asyncio.timeout(PATIENCE):
@@ -72,11 +76,24 @@ class Target(NamedTuple):
         """`ask`, to read."""
         return await self.ask("GET", path, accept)
 
-    async def ask(self, method: str, path: str, accept: str = "application/json") -> Answer:
-        """Over a connection of its own. Raises `OSError`."""
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        accept: str = "application/json",
+        *,
+        headers: Mapping[str, str] = {},
+        body: bytes = b"",
+    ) -> Answer:
+        """Over a connection of its own; a body is JSON. Raises `OSError`."""
         connection = await self.connect()
         try:
-            await connection.send(method, path, {"Accept": accept, "Connection": "close"})
+            ours = {
+                "Accept": accept,
+                "Connection": "close",
+                **({"Content-Type": "application/json"} if body else {}),
+            }
+            await connection.send(method, path, {**ours, **headers}, body)
             return await connection.answer()
         finally:
             connection.cut()

@@ -1,0 +1,136 @@
+"""Tickets that the attack asks for: who holds which, and how long the server must take it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Sequence
+from random import Random
+from typing import NamedTuple
+
+from roomcast.torture.record import Record
+from roomcast.torture.target import Answer, Target, Unusable
+
+_KEPT = 1_000
+"""Tickets that are remembered, for those who try old ones."""
+_OPENINGS = 8
+"""Streams that are opened with one ticket in the URL: the server refuses it after ten replacements a minute, and a
+stream that was cut may be replaced."""
+_ROUNDED = 1.0
+"""Seconds that the server's times are rounded by."""
+
+
+class Lives(NamedTuple):
+    """Seconds that tickets are good: some are short and end under way, some outlive their opening."""
+
+    short: int = 5
+    long: int = 300
+    leeway: float = 30.0
+    """What the server adds to each end."""
+
+
+class Ticket(NamedTuple):
+    """One that was issued. Between `asked` and `given`, of the monotonic clock, the server made it."""
+
+    text: str
+    rooms: tuple[str, ...]
+    asked: float
+    given: float
+    opens_in: float
+    ends_in: float
+    leeway: float
+
+    def opens(self, now: float) -> bool:
+        """Whether it must open a stream that is no resume."""
+        return now < self.asked + self.opens_in - _ROUNDED
+
+    def is_good(self, now: float) -> bool:
+        """Whether the server must take it."""
+        return now < self.asked + self.ends_in
+
+    def opens_no_more(self, now: float) -> bool:
+        """Whether it must open no stream that is no resume."""
+        return now > self.given + self.opens_in + self.leeway + _ROUNDED
+
+    def is_over(self, now: float) -> bool:
+        """Whether the server must refuse it."""
+        return now > self.given + self.ends_in + self.leeway + _ROUNDED
+
+    def may_end(self, now: float) -> bool:
+        """Whether the server may end a stream for it."""
+        return now > self.asked + self.ends_in + self.leeway - _ROUNDED
+
+
+class Office:
+    """Asks the server for tickets, with the key that the attack was given."""
+
+    def __init__(self, target: Target, record: Record, lives: Lives) -> None:
+        self.lives = lives
+        self.issued: deque[Ticket] = deque(maxlen=_KEPT)
+        self._target = target
+        self._record = record
+
+    async def issue(self, rooms: Sequence[str], sub: str, seconds: int) -> Ticket:
+        """Raises `OSError` where there is none now."""
+        asked = time.monotonic()
+        answer = await self._ask(rooms, sub, seconds)
+        if answer.status != 201:
+            if answer.status < 500 and answer.status != 429:
+                self._record.violate(f"a ticket was refused with {answer.status}: {answer.body[:200]!r}")
+            raise ConnectionError("no ticket")
+        told = answer.json
+        times = float(told["opens_in"]), float(told["ends_in"])
+        ticket = Ticket(str(told["ticket"]), tuple(rooms), asked, time.monotonic(), *times, self.lives.leeway)
+        self._record.counts["tickets"] += 1
+        self.issued.append(ticket)
+        return ticket
+
+    async def check(self, room: str) -> None:
+        """Whether there are tickets here, and strangers are kept out. Raises `OSError`, and `Unusable`."""
+        answer = await self._ask([room], "torture", 1)
+        if answer.status != 201:
+            said = answer.body[:200].decode(errors="replace")
+            raise Unusable(
+                f"POST /tickets is answered with {answer.status}: for --principals the server needs --secret-file "
+                f"and ROOMCAST_TOKEN a key that may read and publish every room ({said})"
+            )
+        answer = await self._target.without_credential().get(f"/messages?room={room}&limit=1")
+        if answer.status != 401:
+            raise Unusable(
+                f"somebody without a credential is answered with {answer.status}: where strangers may read every "
+                "room, nobody can be kept out"
+            )
+
+    async def _ask(self, rooms: Sequence[str], sub: str, seconds: int) -> Answer:
+        body = json.dumps({"rooms": [*rooms], "sub": sub, "seconds": seconds}).encode()
+        return await self._target.ask("POST", "/tickets", body=body)
+
+
+class Holder:
+    """Has one ticket at a time, for the rooms that it may read: in the URL, or as a bearer."""
+
+    def __init__(self, office: Office, sub: str, rooms: Sequence[str], random: Random) -> None:
+        self.ticket: Ticket | None = None
+        self._office = office
+        self._sub = sub
+        self._rooms = rooms
+        self._in_url = random.random() < 0.5
+        self._seconds = random.choice((office.lives.short, office.lives.long))
+        self._opened = 0
+
+    async def credential(self, *, resumes: bool) -> tuple[list[tuple[str, str]], dict[str, str]]:
+        """What to add to a query and to a header, for a stream that begins now. Raises `OSError`."""
+        if self.ticket is None or not self.is_taken(resumes=resumes) or self._opened == _OPENINGS:
+            self.ticket = await self._office.issue(self._rooms, self._sub, self._seconds)
+            self._opened = 0
+        self._opened += self._in_url
+        if self._in_url:
+            return [("ticket", self.ticket.text)], {}
+        return [], {"Authorization": f"Bearer {self.ticket.text}"}
+
+    def is_taken(self, *, resumes: bool) -> bool:
+        """Whether the server must take its ticket now."""
+        now = time.monotonic()
+        ticket = self.ticket
+        return ticket is not None and ticket.is_good(now) and (resumes or not self._in_url or ticket.opens(now))
