@@ -13,11 +13,9 @@ BROKEN = "ROOMCAST_TEST_BROKEN"
 """A variable that names one check which is left out: what an attack must find."""
 
 if __name__ == "__main__":
-    from roomcast.auth import leeway
-
-    leeway.LEEWAY_SECONDS = int(os.environ.get(LEEWAY, "0"))
     from roomcast.auth import tickets
 
+    tickets.LEEWAY_SECONDS = int(os.environ.get(LEEWAY, "0"))
     tickets.OPENS_SECONDS = int(os.environ.get(OPENS, "60"))
     match os.environ.get(BROKEN):
         case "signature":

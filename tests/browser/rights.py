@@ -12,9 +12,8 @@ from tests.running import Running, start_roomcast
 LEEWAY = 1
 OPENS = 5
 PROGRAM = f"""
-import roomcast.auth.leeway as leeway
-leeway.LEEWAY_SECONDS = {LEEWAY}
 import roomcast.auth.tickets as tickets
+tickets.LEEWAY_SECONDS = {LEEWAY}
 tickets.OPENS_SECONDS = {OPENS}
 from roomcast.cli.main import main
 main(prog_name="roomcast")
