@@ -7,7 +7,7 @@ import hashlib
 import re
 import time
 from asyncio import Future
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import NamedTuple
 from urllib.parse import quote
@@ -20,6 +20,7 @@ from roomcast.delivery.engine import Engine
 from roomcast.log.base import Appended, Idempotency
 from roomcast.model import draft
 from roomcast.model.errors import Fault, Invalid, UnsupportedMediaType
+from roomcast.model.fields import ANONYMOUS
 from roomcast.model.message import as_json
 
 _PARSERS = {
@@ -74,7 +75,7 @@ def publish(engine: Engine, request: Request, envelope: Envelope) -> Answer | La
     if len(request.body) > _BYTES_A_TURN and envelope.steps:
         return _publish_in_steps(engine, request, envelope, envelope.steps)
     began = time.perf_counter()
-    key = idempotency_key(request.values) if b"idempotency-key" in request.values else None
+    key = idempotency_key(request) if b"idempotency-key" in request.values else None
     appending, batch = submit(engine, envelope, request.principal, request.body, key)
     if appending.done():
         return _answer(engine, request.head.mount, batch, began, appending)
@@ -88,7 +89,7 @@ async def _publish_in_steps(
     principal = request.principal
     parsed = await _in_turns(steps(request.body, engine.settings.max_message, principal.user))
     _permit(principal, parsed)
-    key = idempotency_key(request.values)
+    key = idempotency_key(request)
     idempotency = None if key is None else _idempotency(envelope, principal, request.body, key)
     appending = engine.log.append(parsed.drafts, idempotency)
     # Not cancelled with its client: what is given to the log is stored.
@@ -124,7 +125,10 @@ def _permit(principal: Principal, parsed: draft.Request) -> None:
 
 
 def _idempotency(envelope: Envelope, principal: Principal, body: bytes, key: str) -> Idempotency:
-    return Idempotency(key, hashlib.sha256(envelope.same + b"\n" + body).digest(), principal.scope)
+    # The user that is filled in is stored, too, and two tickets of one scope may differ in it.
+    only = principal.user
+    user = [] if only is None or only == ANONYMOUS else [only.encode()]
+    return Idempotency(key, hashlib.sha256(b"\n".join([envelope.same, *user, body])).digest(), principal.scope)
 
 
 def stored(engine: Engine, batch: bool, began: float, appending: Future[Appended]) -> Stored:
@@ -140,9 +144,9 @@ def stored(engine: Engine, batch: bool, began: float, appending: Future[Appended
     return 200 if repeated else 201, id, b"[%b]" % content if batch else content
 
 
-def idempotency_key(values: Mapping[bytes, bytes]) -> str | None:
+def idempotency_key(request: Request) -> str | None:
     """A request's key. Raises `Invalid`."""
-    key = values.get(b"idempotency-key")
+    key = request.values.get(b"idempotency-key")
     return None if key is None else checked_key(key.decode("latin-1"))
 
 

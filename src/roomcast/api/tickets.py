@@ -49,15 +49,21 @@ def envelope(head: Head) -> None:
     checked_encoding(head)
 
 
+def check_asker(request: Request) -> None:
+    """Raises `Unauthenticated`, `Forbidden` and `NotOffered` for those who are given no ticket at all."""
+    principal = request.principal
+    if request.guard.looks and principal.by is None:
+        raise rights.refusal(principal, "tickets are given to keys")
+    if principal.ticket is not None:
+        raise Forbidden("a ticket gives no tickets: ask with the key")
+    if principal.by is None or not request.guard.rights.secrets:
+        raise NotOffered(_NO_SECRET)
+
+
 def issue(engine: Engine, request: Request, asked: None) -> Answer:
     """A ticket for less than the asker may do, or as much."""
     principal, secrets = request.principal, request.guard.rights.secrets
-    if request.guard.looks and principal.by is None:
-        raise rights.refusal(principal, "no tickets are given to who asks so")
-    if principal.ticket is not None:
-        raise Forbidden("a ticket gives no tickets: ask with the key")
-    if not secrets or principal.by is None:
-        raise NotOffered(_NO_SECRET)
+    assert principal.by is not None, "check_asker has let nobody else in"
     wanted = _wanted(request.body)
     user = _permitted(principal, wanted)
     now = time.time()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from roomcast.auth.grants import EVERYTHING, Grants
+from roomcast.auth.grants import EVERYTHING, NOTHING, Grants
 from roomcast.auth.tickets import By, Ticket
 from roomcast.model.fields import ANONYMOUS
 
@@ -74,3 +74,5 @@ EVERYBODY = Principal(
     kind=ANONYMOUS, name="", user=None, read=EVERYTHING, publish=EVERYTHING, metrics=True, admin=True
 )
 """Whoever asks where nobody has said who may: in local mode."""
+NOBODY = Principal(kind=ANONYMOUS, name="", user=ANONYMOUS, read=NOTHING, publish=NOTHING)
+"""Whoever asks before it is found out who that is: a route that forgets to ask gives nothing away."""

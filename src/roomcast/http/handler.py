@@ -86,7 +86,7 @@ class Handler:
             self._gate.check_forwarded(request.head, values)
             if route.asks_who:
                 self._identify(request, route)
-            route.admits(values)
+            route.admits(request)
         request.admitted = True
 
     def _identify(self, request: Request, route: Route) -> None:
@@ -96,7 +96,8 @@ class Handler:
             self._guard.check_url(["ticket"])
             ticket = None
         authorization = values.get(b"authorization")
-        request.principal = self._guard.identify(authorization, ticket, resumes=b"last-event-id" in values)
+        resumes = bool(values.get(b"last-event-id"))  # an empty one is that of a client that has no id
+        request.principal = self._guard.identify(authorization, ticket, resumes=resumes)
         if route.needs is not None:
             require(request.principal, route.needs)
 

@@ -46,8 +46,8 @@ _REQUEST_LINE = re.compile(rb"([A-Z]{3,20}) (/[\x21-\x7e]*) HTTP/1\.1")
 _UNUSUAL = (b"expect", b"transfer-encoding", b"upgrade")
 _SECRET = re.compile(rb"(?i)(?:ticket|token|auth|jwt|key|password|secret|%)[^&=]*=")
 """What a query may have in it that must not be kept: by name, or by a name that is written so that it hides."""
-_TICKET = re.compile(rb"(?<=[?&])ticket=([^&# ]*)&?")
-_SECRET_FIELD = re.compile(rb"auth|token|key|secret|cookie|session|password")
+_TICKET = re.compile(rb"(?<![^&])ticket=([^&# ]*)&?")
+_SECRET_FIELD = re.compile(rb"auth|token|jwt|key|secret|cookie|session|password")
 """Fields of others' that may be credentials, by name."""
 _TEMPLATES = 4
 """How many are kept: each is tried in turn."""
@@ -156,7 +156,8 @@ class Heads:
     def _prepared(self, key: bytes) -> Prepared | None:
         head = parse(key)
         prepared = None if head is None else self._prepare(head)
-        if head is None or not _SECRET.search(head.query):
+        query = key.partition(b"\r\n")[0].partition(b"?")[2] if head is None else head.query
+        if not _SECRET.search(query):
             _keep(self._shared, key, prepared)
         return prepared
 
@@ -230,8 +231,11 @@ def cut_ticket(target: bytes) -> tuple[bytes, bytes | None]:
     commas, as fields are. So nothing that is kept, logged or answered has a ticket in it."""
     if b"ticket=" not in target:
         return target, None
-    tickets = [unquote_to_bytes(found[1]) for found in _TICKET.finditer(target)]
-    return _TICKET.sub(b"", target), b", ".join(tickets) if tickets else None
+    path, mark, query = target.partition(b"?")
+    tickets = _TICKET.findall(query)
+    if not tickets:
+        return target, None
+    return path + mark + _TICKET.sub(b"", query), b", ".join(map(unquote_to_bytes, tickets))
 
 
 def divided(pairs: Iterable[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
