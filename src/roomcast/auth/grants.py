@@ -49,7 +49,7 @@ class Grants:
         return "".join(character for character, _ in same)
 
     def ranges(self) -> list[tuple[str, bool]]:
-        """Its rooms in order, none of them twice: the name of a room and False, or what names begin with and True."""
+        """Its rooms in order, none of them twice: a room and False, or what their names begin with and True."""
         prefixes: list[str] = []
         for prefix in self._prefixes:  # they are sorted: one that lies in another comes right behind it
             if not prefix.startswith(tuple(prefixes[-1:])):

@@ -46,7 +46,6 @@ _REQUEST_LINE = re.compile(rb"([A-Z]{3,20}) (/[\x21-\x7e]*) HTTP/1\.1")
 _UNUSUAL = (b"expect", b"transfer-encoding", b"upgrade")
 _SECRET = re.compile(rb"(?i)(?:ticket|token|auth|jwt|key|password|secret|%)[^&=]*=")
 """What a query may have in it that must not be kept: by name, or by a name that is written so that it hides."""
-_TICKET = re.compile(rb"(?<![^&])ticket=([^&# ]*)&?")
 _SECRET_FIELD = re.compile(rb"auth|token|jwt|key|secret|cookie|session|password")
 """Fields of others' that may be credentials, by name."""
 _TEMPLATES = 4
@@ -107,7 +106,11 @@ class Heads:
         lines = data.split(b"\r\n")
         if lines[-2:] != _BLANK:
             return None
-        line, ticket = cut_ticket(lines[0])
+        line, ticket = lines[0], None
+        if b"ticket=" in line:
+            target, space, version = line.rpartition(b" ")
+            target, ticket = cut_ticket(target)
+            line = target + space + version
         decides = [line]
         values: dict[bytes, bytes] = {} if ticket is None else {TICKET: ticket}
         new: list[int] = []
@@ -202,7 +205,11 @@ class Template(NamedTuple):
         value = data[len(before) : -len(after)]
         if len(data) < len(before) + len(after) or value.translate(None, _VALUE):
             return None
-        return _found(found[0], {**found[1], name: value.strip(b" \t")}) if name else found
+        if not name:
+            return found
+        prepared, values, length = found
+        values = {**values, name: value.strip(b" \t")}
+        return _found(prepared, values) if name == b"content-length" else (prepared, values, length)
 
 
 def _add(values: dict[bytes, bytes], line: bytes) -> bool:
@@ -232,10 +239,12 @@ def cut_ticket(target: bytes) -> tuple[bytes, bytes | None]:
     if b"ticket=" not in target:
         return target, None
     path, mark, query = target.partition(b"?")
-    tickets = _TICKET.findall(query)
+    pairs = query.partition(b"#")[0].split(b"&")
+    tickets = [unquote_to_bytes(pair[7:]) for pair in pairs if pair.startswith(b"ticket=")]
     if not tickets:
         return target, None
-    return path + mark + _TICKET.sub(b"", query), b", ".join(map(unquote_to_bytes, tickets))
+    others = b"&".join([pair for pair in pairs if not pair.startswith(b"ticket=")])
+    return path + mark + others, b", ".join(tickets)
 
 
 def divided(pairs: Iterable[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
