@@ -6,8 +6,9 @@ import enum
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from roomcast.auth import credentials
 from roomcast.auth.principal import EVERYBODY, Principal

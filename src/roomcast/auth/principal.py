@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from roomcast.auth.grants import EVERYTHING, NOTHING, Grants
 from roomcast.auth.tickets import By, Ticket
@@ -14,8 +15,7 @@ Verb = Literal["read", "publish", "metrics", "admin"]
 """What a request does: `read` follows and reads messages, `admin` deletes and revokes."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Principal:
+class Principal(Struct, frozen=True, eq=False, kw_only=True):
     """What somebody may do, and what their messages carry."""
 
     kind: Kind

@@ -79,13 +79,14 @@ class Rights:
         return self._cached(hashed, now) or self._keep(hashed, self._holder(credential, now))
 
     def _holder(self, credential: str, now: float) -> Principal:
+        kind = kind_of(credential)
+        if kind == "ticket":
+            return self._holder_of_ticket(credential, now)
         if found := self.keys.holder(keys.sha256(credential)):
             return found
-        match kind_of(credential):
+        match kind:
             case "key":
                 raise _refused("unknown key")
-            case "ticket":
-                return self._holder_of_ticket(credential, now)
             case "token" if _JWT.fullmatch(credential):
                 raise _refused("tokens are not installed here")
             case "token":

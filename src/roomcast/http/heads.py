@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import enum
 import re
+import string
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, TypeVar
@@ -46,6 +47,8 @@ _REQUEST_LINE = re.compile(rb"([A-Z]{3,20}) (/[\x21-\x7e]*) HTTP/1\.1")
 _UNUSUAL = (b"expect", b"transfer-encoding", b"upgrade")
 _SECRET = re.compile(rb"(?i)(?:ticket|token|auth|jwt|key|password|secret|%)[^&=]*=")
 """What a query may have in it that must not be kept: by name, or by a name that is written so that it hides."""
+_TICKET = string.ascii_letters.encode() + string.digits.encode() + b"-_"
+"""What one is made of."""
 _SECRET_FIELD = re.compile(rb"auth|token|jwt|key|secret|cookie|session|password")
 """Fields of others' that may be credentials, by name."""
 _TEMPLATES = 4
@@ -238,6 +241,9 @@ def cut_ticket(target: bytes) -> tuple[bytes, bytes | None]:
     commas, as fields are. So nothing that is kept, logged or answered has a ticket in it."""
     if b"ticket=" not in target:
         return target, None
+    before, _, ticket = target.partition(b"ticket=")
+    if before.endswith((b"&", b"?")) and b"?" in before and not ticket.translate(None, _TICKET):
+        return before, ticket  # one, at the end, where ours are
     path, mark, query = target.partition(b"?")
     pairs = query.partition(b"#")[0].split(b"&")
     tickets = [unquote_to_bytes(pair[7:]) for pair in pairs if pair.startswith(b"ticket=")]
