@@ -19,8 +19,8 @@ from roomcast.auth.tickets import OPENS_SECONDS, seal
 from roomcast.delivery.engine import Engine
 from roomcast.model.errors import Fault, Forbidden, Invalid, NotOffered, UnsupportedMediaType
 from roomcast.model.fields import ANONYMOUS, check
-from roomcast.model.near_miss import near_miss
-from roomcast.model.refusal import invalid, malformed
+from roomcast.model.near_miss import MAX_NAME, near_miss
+from roomcast.model.refusal import escaped, invalid, malformed
 from roomcast.model.settings.grant import ANY
 
 LONGEST = 24 * 3600
@@ -144,7 +144,8 @@ def _missing(wanted: Wanted) -> list[Fault]:
 def _unknown(name: str) -> Fault:
     hint = near_miss(name, list(_READ), 0.6)
     return Fault(
-        f"/{name:.100}", f"is not known: {f'did you mean {hint}?' if hint else 'a ticket has ' + ', '.join(_READ)}"
+        f"/{escaped(name[:MAX_NAME])}",
+        f"is not known: {f'did you mean {hint}?' if hint else 'a ticket has ' + ', '.join(_READ)}",
     )
 
 

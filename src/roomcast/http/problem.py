@@ -6,6 +6,7 @@ import msgspec
 
 from roomcast.api.request import Answer, Field, Fields
 from roomcast.model.errors import LogUnavailable, MethodNotAllowed, Overloaded, RoomcastError, TooMany
+from roomcast.model.redact import without_ours
 
 _FIELDS = Fields((b"content-type", b"application/problem+json"), (b"cache-control", b"no-store"))
 
@@ -16,8 +17,8 @@ def problem(error: RoomcastError) -> Answer:
         "type": f"urn:problem-type:roomcast:{error.kind}",
         "title": error.title,
         "status": error.status,
-        "detail": error.detail,
-        "errors": [fault._asdict() for fault in error.faults],
+        "detail": without_ours(error.detail),
+        "errors": [{"pointer": fault.pointer, "detail": without_ours(fault.detail)} for fault in error.faults],
     }
     return Answer(error.status, _FIELDS, msgspec.json.encode(body), _own(error))
 
