@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from roomcast.api.request import Fields, Head, Prepared
-from roomcast.http.heads import END, Heads
+from roomcast.http.heads import END, Heads, cut_ticket
 from tests.raw import post, request
 
 HEAD = post(b"{}")[:-2]
@@ -173,3 +173,37 @@ def test_what_is_kept_is_bounded(counting: Counting) -> None:
     for _ in range(3):
         assert counting.heads.find(long)
     assert "x" * 10_000 not in counting.kept()
+
+
+CUTS = (
+    (b"/messages?room=a", b"/messages?room=a", None),
+    (b"/messages?room=a&ticket=rct1_x", b"/messages?room=a&", b"rct1_x"),
+    (b"/messages?ticket=rct1_x", b"/messages?", b"rct1_x"),
+    (b"/messages?ticket=rct1_x&room=a", b"/messages?room=a", b"rct1_x"),
+    (b"/messages?room=a&ticket=x&room=b", b"/messages?room=a&room=b", b"x"),
+    (b"/messages?room=a&ticket=x%5F&ticket=y", b"/messages?room=a", b"x_, y"),
+    (b"/messages?room=a&ticket=", b"/messages?room=a&", b""),
+    (b"/messages?room=a&ticket=x#y", b"/messages?room=a", b"x"),
+    (b"/messages?room=a&myticket=x", b"/messages?room=a&myticket=x", None),
+    (b"/messages?room=a;ticket=x", b"/messages?room=a;ticket=x", None),
+    (b"/messages?room=ticket=x", b"/messages?room=ticket=x", None),
+    (b"/messages?room=a#&ticket=x", b"/messages?room=a#&ticket=x", None),
+    (b"/rooms/a&ticket=x", b"/rooms/a&ticket=x", None),
+    (b"/rooms/a&ticket=x?ticket=y", b"/rooms/a&ticket=x?", b"y"),
+    (b"/rooms/ticket=?x&ticket=y", b"/rooms/ticket=?x", b"y"),
+)
+
+
+@pytest.mark.parametrize(("target", "rest", "ticket"), CUTS)
+def test_a_ticket_is_cut_out_of_the_query_and_out_of_nothing_else(
+    target: bytes, rest: bytes, ticket: bytes | None
+) -> None:
+    assert cut_ticket(target) == (rest, ticket)
+
+
+def test_what_is_kept_for_h11_has_no_credential_in_it(counting: Counting) -> None:
+    for secret in ("token=hunter2", "%74icket=hunter2", "ticket=hunter2"):
+        head = request("GET", f"/messages?room=a&{secret}", "Expect: 100-continue")
+        assert counting.heads.find(head) is None
+        counting.heads.find(request("GET", f"/messages?room=a&{secret}", "X-Jwt-Assertion: hunter2"))
+    assert "hunter2" not in counting.kept()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.rights.serving import ALL, FORMATS, PAGE, SSE, Way, bearer, configure
 OWN, EVIL = "https://app.example", "https://evil.example"
 MESSAGE = {"room": "a", "text": "x"}
 
-LOCAL = (
+LOCAL: tuple[tuple[str, dict[str, Any], tuple[str, ...], int], ...] = (
     ("nothing said", {}, (), 200),
     ("49 a page of elsewhere", {}, (f"Origin: {EVIL}",), 403),
     ("49 a page of nowhere", {}, ("Origin: null",), 403),
@@ -67,7 +68,7 @@ LOCAL = (
 @pytest.mark.parametrize(("what", "more", "fields", "status"), LOCAL, ids=[row[0] for row in LOCAL])
 @pytest.mark.parametrize("form", ["sse", "page", "post", "form", "head"])
 def test_where_nothing_is_configured_this_machine_alone_is_served(
-    local: Way, what: str, more: dict[str, str], fields: tuple[str, ...], status: int, form: str
+    local: Way, what: str, more: dict[str, Any], fields: tuple[str, ...], status: int, form: str
 ) -> None:
     match form:
         case "sse":

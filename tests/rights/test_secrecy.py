@@ -1,4 +1,4 @@
-"""Never a byte of a credential: not in a log, an answer, a header, the metrics, or what Python prints of an object."""
+"""Never a byte of a credential: not in a log, an answer, a header, the metrics, or what Python prints."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def test_a_ticket_to_publish_alone_has_no_url(way: Way) -> None:
     assert _ask(way, {"publish": ["chat/7"], "sub": "42"}, bearer(NARROW)).status == 201
 
 
-ASKERS = (
+ASKERS: tuple[tuple[str, object, tuple[str, ...], int, list[str]], ...] = (
     ("a stranger", {"rooms": ["public/a"]}, (), 401, []),
     ("a bad credential", {"rooms": ["public/a"]}, (bearer("x"),), 401, []),
     ("a ticket", {"rooms": ["user/42"]}, (bearer(ticket("user/42", seconds=80_000)),), 403, []),

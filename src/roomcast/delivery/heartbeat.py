@@ -54,7 +54,10 @@ class Heartbeat:
         ended = self._streams.tenures.ended(time.time())
         while part := list(islice(ended, _ENDED_A_TURN)):
             for stream in part:
-                stream.withdraw("expired")
+                try:
+                    stream.withdraw("expired")
+                except Exception:  # a defect, and no reason to leave all others of this second without an end
+                    logger.exception("a stream cannot be told that its right has ended")
             await asyncio.sleep(0)
 
     async def _beat(self, audience: Audience) -> None:

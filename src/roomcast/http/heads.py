@@ -242,7 +242,8 @@ def cut_ticket(target: bytes) -> tuple[bytes, bytes | None]:
     if b"ticket=" not in target:
         return target, None
     before, _, ticket = target.partition(b"ticket=")
-    if before.endswith((b"&", b"?")) and b"?" in before and not ticket.translate(None, _TICKET):
+    plain = b"?" in before and b"#" not in before and not ticket.translate(None, _TICKET)
+    if plain and before.endswith((b"&", b"?")):
         return before, ticket  # one, at the end, where ours are
     path, mark, query = target.partition(b"?")
     pairs = query.partition(b"#")[0].split(b"&")
