@@ -15,7 +15,7 @@ Verb = Literal["read", "publish", "metrics", "admin"]
 """What a request does: `read` follows and reads messages, `admin` deletes and revokes."""
 
 
-class Principal(Struct, frozen=True, eq=False, kw_only=True):
+class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
     """What somebody may do, and what their messages carry."""
 
     kind: Kind

@@ -33,7 +33,7 @@ _ID_BYTES, _MAC_BYTES = ID_LENGTH * 3 // 4, 32
 _MAX_TEXT = len(PREFIX) + math.ceil((_ID_BYTES + _MAC_BYTES + MAX_CONTENT) * 4 / 3)
 
 
-class By(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class By(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """Who answers for somebody: a key of the configuration, or an issuer of tokens."""
 
     name: str
@@ -42,7 +42,7 @@ class By(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Tells the keys of one name apart: the first half of its SHA-256. Empty for an issuer."""
 
 
-class Ticket(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Ticket(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """What one says. Times are seconds since 1970, without leeway."""
 
     by: By
