@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from roomcast.api.request import Fields, Head, Prepared
+from roomcast.api.request import TICKET, Fields, Head, Prepared
 from roomcast.http.heads import END, Heads, cut_ticket
 from tests.raw import post, request
 
@@ -207,3 +207,18 @@ def test_what_is_kept_for_h11_has_no_credential_in_it(counting: Counting) -> Non
         assert counting.heads.find(head) is None
         counting.heads.find(request("GET", f"/messages?room=a&{secret}", "X-Jwt-Assertion: hunter2"))
     assert "hunter2" not in counting.kept()
+
+
+def test_a_ticket_in_the_url_is_no_reason_to_read_a_head_again_and_is_not_kept(counting: Counting) -> None:
+    for n in range(5):
+        found = counting.heads.find(request("GET", f"/messages?room=a&ticket=rct1_hunter{n}"))
+        assert found
+        prepared, values, _ = found
+        assert values == {TICKET: f"rct1_hunter{n}".encode()}
+        assert prepared.head.target == b"/messages?room=a&"
+    assert len(counting.read) == 1
+    assert len(counting.heads._whole) == 1
+    assert "hunter" not in counting.kept()
+    for wrong in (b"GET /?ticket=hunter2\r\nA: HTTP/1.1\r\n\r\n", b"ticket=hunter2?ticket=hunter2"):
+        assert counting.heads.find(wrong) is None
+    assert "hunter" not in counting.kept()

@@ -96,6 +96,19 @@ class Heads:
 
     def find(self, data: bytes) -> Found | None:
         """What a head says, from the request line up to and with the blank line. None where it is for h11."""
+        found = self._recall(data)
+        if found is not None:
+            return found
+        line, version, fields = data.partition(b" HTTP/")
+        target, ticket = cut_ticket(line)
+        if ticket is None:
+            return self._read(data)
+        # Without its ticket it is a head like any other, that came before or is kept from now on.
+        data = target + version + fields
+        found = self._recall(data) or self._read(data)
+        return found and (found[0], {**found[1], TICKET: ticket}, found[2])
+
+    def _recall(self, data: bytes) -> Found | None:
         found = self._whole.get(data)
         if found is not None:
             return found
@@ -103,19 +116,14 @@ class Heads:
             found = template.match(data)
             if found is not None:
                 return found
-        return self._read(data)
+        return None
 
     def _read(self, data: bytes) -> Found | None:
         lines = data.split(b"\r\n")
         if lines[-2:] != _BLANK:
             return None
-        line, ticket = lines[0], None
-        if b"ticket=" in line:
-            target, space, version = line.rpartition(b" ")
-            target, ticket = cut_ticket(target)
-            line = target + space + version
-        decides = [line]
-        values: dict[bytes, bytes] = {} if ticket is None else {TICKET: ticket}
+        decides = [lines[0]]
+        values: dict[bytes, bytes] = {}
         new: list[int] = []
         kinds = self._lines
         for number in range(1, len(lines) - 2):
@@ -131,7 +139,7 @@ class Heads:
         key = b"\r\n".join(decides)
         came_before = key in self._shared
         found = _found(self._shared[key] if came_before else self._prepared(key), values)
-        if found is not None and ticket is None and came_before and len(new) <= 1:
+        if found is not None and came_before and len(new) <= 1:
             self._keep(data, lines, new, found)
         return found
 
