@@ -96,7 +96,10 @@ class Heads:
 
     def find(self, data: bytes) -> Found | None:
         """What a head says, from the request line up to and with the blank line. None where it is for h11."""
-        found = self._recall(data)
+        found = self._whole.get(data)
+        if found is not None:
+            return found
+        found = self._by_template(data)
         if found is not None:
             return found
         line, version, fields = data.partition(b" HTTP/")
@@ -105,13 +108,10 @@ class Heads:
             return self._read(data)
         # Without its ticket it is a head like any other, that came before or is kept from now on.
         data = target + version + fields
-        found = self._recall(data) or self._read(data)
+        found = self._whole.get(data) or self._by_template(data) or self._read(data)
         return found and (found[0], {**found[1], TICKET: ticket}, found[2])
 
-    def _recall(self, data: bytes) -> Found | None:
-        found = self._whole.get(data)
-        if found is not None:
-            return found
+    def _by_template(self, data: bytes) -> Found | None:
         for template in self._templates:
             found = template.match(data)
             if found is not None:
