@@ -14,14 +14,19 @@ from __future__ import annotations
 import asyncio
 import socket
 import tempfile
+import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from itertools import count
+from itertools import count, cycle, islice, repeat
 from typing import Any, NamedTuple, cast
 
 from roomcast.api.query import preferred, query
-from roomcast.auth.guard import NOBODY_ASKED
+from roomcast.auth.guard import NOBODY_ASKED, Guard, Mode
+from roomcast.auth.keys import Keys, answers_for, sha256
+from roomcast.auth.rights import Rights
+from roomcast.auth.secrets import Secrets
+from roomcast.auth.tickets import seal
 from roomcast.delivery.budget import Budget
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.hub import Hub
@@ -40,6 +45,7 @@ from roomcast.model.draft import parse_json
 from roomcast.model.message import Draft, Message
 from roomcast.model.retention import Retention
 from roomcast.model.settings import Settings
+from roomcast.model.settings.key import Key
 from roomcast.serve.rendering import Json, Rendering, Text
 
 Call = Callable[[], object]
@@ -60,6 +66,8 @@ FOLLOWERS = 1_000
 REPLAYED = 10_000
 GROUP = 32
 WRITES = 100
+HOLDERS = 16
+"""Keys, and tickets that came before, of which each request has another."""
 RETAINED = 500
 """Messages that a log holds here: each append trims as much as it adds, as in a server that has run a while."""
 
@@ -184,16 +192,64 @@ def through_the_writers_thread(size: int) -> Iterator[Call]:
         runner.run(log.close())
 
 
-@operation("each publish: from its bytes to its answer's, on memory", units=GROUP, counted=20)
-def published() -> Iterator[Call]:
-    with asyncio.Runner() as runner, _context(runner) as context:
+def _keys() -> Sequence[str]:
+    return [f"rck_bench-{n}_{n:043}" for n in range(HOLDERS)]
+
+
+SECRETS = Secrets.of_text("0123456789abcdefghijklmnopqrstuvwxyz", "the secret")
+ROWS = [Key(name=f"bench-{n}", sha256=sha256(key), read=("*",), publish=("*",)) for n, key in enumerate(_keys())]
+
+
+def _tickets() -> Iterator[str]:
+    """Each another one, as if it came for the first time."""
+    for row in cycle(ROWS):
+        yield seal(
+            SECRETS,
+            answers_for(row),
+            rooms=[*ROOMS],
+            publish=[*ROOMS],
+            sub="42",
+            user="anonymous",
+            now=time.time(),
+            seconds=3600,
+        )
+
+
+def _sent(head: bytes, credential: str) -> bytes:
+    return head.replace(b"\r\n\r\n", b"\r\nAuthorization: Bearer %b\r\n\r\n" % credential.encode())
+
+
+def _in_url(head: bytes, ticket: str) -> bytes:
+    return head.replace(QUERY, b"%b&ticket=%b" % (QUERY, ticket.encode()))
+
+
+PLAIN, KEYED, TICKETED, NEW = "as everybody", "each with a key", "each with a ticket", "each with a new ticket"
+URL_TICKETED, NEW_URL = "each with a ticket in its URL", "each with a new ticket in its URL"
+
+
+def _heads(head: bytes, kind: str) -> Iterator[bytes]:
+    """A head with a credential of its own each time. All of them are there before: making one is not counted."""
+    if kind == PLAIN:
+        return repeat(head)
+    add = _in_url if kind in (URL_TICKETED, NEW_URL) else _sent
+    given = _keys() if kind == KEYED else list(islice(_tickets(), 2_000 if kind in (NEW, NEW_URL) else HOLDERS))
+    return cycle([add(head, credential) for credential in given])
+
+
+@operation("each publish: from its bytes to its answer's, on memory", PLAIN, units=GROUP, counted=20)
+@operation("each publish: from its bytes to its answer's, each with a key", KEYED, units=GROUP, counted=20)
+@operation("each publish: from its bytes to its answer's, each with a ticket", TICKETED, units=GROUP, counted=20)
+@operation("each publish: from its bytes to its answer's, each with a new ticket", NEW, units=GROUP, counted=20)
+def published(kind: str) -> Iterator[Call]:
+    with asyncio.Runner() as runner, _context(runner, kind) as context:
         loop = runner.get_loop()
+        heads = _heads(PUBLISH, kind)
 
         async def publish() -> None:
             connection = FastPath(context)
             connection.connection_made(cast(asyncio.Transport, Unread()))
             for _ in range(GROUP):
-                connection.data_received(PUBLISH + BODY)
+                connection.data_received(next(heads) + BODY)
                 await asyncio.sleep(0)  # the tail's turn: what is not delivered is not trimmed
             connection.connection_lost(None)
 
@@ -316,14 +372,19 @@ def asked_first() -> Iterator[Call]:
     yield lambda: (preferred(accept), query(asked, f"{EPOCH}-12345"))
 
 
-@operation("each follow: from its bytes to its first", counted=200)
-def followed() -> Iterator[Call]:
-    with asyncio.Runner() as runner, _context(runner) as context:
+@operation("each follow: from its bytes to its first", PLAIN, counted=200)
+@operation("each follow: from its bytes to its first, each with a key", KEYED, counted=200)
+@operation("each follow: from its bytes to its first, each with a ticket", TICKETED, counted=200)
+@operation("each follow: from its bytes to its first, each with a ticket in its URL", URL_TICKETED, counted=200)
+@operation("each follow: from its bytes to its first, each with a new ticket in its URL", NEW_URL, counted=200)
+def followed(kind: str) -> Iterator[Call]:
+    with asyncio.Runner() as runner, _context(runner, kind) as context:
+        heads = _heads(FOLLOW, kind)
 
         async def follow() -> None:
             connection = FastPath(context)
             connection.connection_made(cast(asyncio.Transport, transport := Unread()))
-            connection.data_received(FOLLOW)
+            connection.data_received(next(heads))
             transport.protocol.connection_lost(None)
 
         yield lambda: runner.get_loop().run_until_complete(follow())
@@ -356,7 +417,7 @@ class Unread:
 
 
 @contextmanager
-def _context(runner: asyncio.Runner | None = None) -> Iterator[Context]:
+def _context(runner: asyncio.Runner | None = None, kind: str = PLAIN) -> Iterator[Context]:
     """What the connections of a server in memory share, with some messages in it."""
     if runner is None:
         with asyncio.Runner() as runner, _context(runner) as context:
@@ -365,7 +426,8 @@ def _context(runner: asyncio.Runner | None = None) -> Iterator[Context]:
     settings = Settings(log="memory:", max_messages=RETAINED, heartbeat=3600)
     engine = runner.run(Engine.open(settings))
     runner.run(_filled(engine))
-    yield Context(Handler(engine, NOBODY_ASKED), engine)
+    rights = Rights(keys=Keys(ROWS), secrets=SECRETS)
+    yield Context(Handler(engine, NOBODY_ASKED if kind == PLAIN else Guard(Mode.RIGHTS, rights)), engine)
     runner.run(engine.close())
 
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import load, machine
+from benchmarks import holders, load, machine
 from tests.mongodb.database import BINARY, REAL
 
 SERVERS = Path(__file__).parent / "servers"
@@ -103,6 +103,15 @@ def _roomcast(log: str, *more: str, wrapper: Sequence[str] = ()) -> Callable[[Pl
     def command(place: Place) -> Sequence[str]:
         options = ["--port", str(place.port), "--page-port", "0", "--log", log, *more]
         return [*wrapper, sys.executable, "-m", "roomcast", "serve", *options]
+
+    return command
+
+
+def _by_rights(log: str) -> Callable[[Place], Sequence[str]]:
+    """With keys and a secret, and all the same open to those who send no credential."""
+
+    def command(place: Place) -> Sequence[str]:
+        return _roomcast(log, "--config", str(holders.configured(place.folder)))(place)
 
     return command
 
@@ -212,6 +221,15 @@ PEERS = {
                 ("roomcast", "roomcast (memory)", "no, in memory", "memory:"),
                 ("roomcast-sqlite", "roomcast (SQLite)", "yes, synced", "sqlite:bench.db"),
             )
+        ),
+        Peer(
+            name="roomcast-rights",
+            label="roomcast with rights (memory)",
+            durable="no, in memory",
+            command=_by_rights("memory:"),
+            version=_packages("roomcast"),
+            missing=_nothing,
+            publish="/messages",
         ),
         Peer(
             name="roomcast-mongodb",

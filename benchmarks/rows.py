@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from benchmarks.mongodb import Across, Share
 from benchmarks.page import Storm
-from benchmarks.work import FanOut, Idle, Publish, Reconnect, Replay, Requests, Steady, Syncs, Work
+from benchmarks.work import Credentialed, FanOut, Idle, Publish, Reconnect, Replay, Requests, Steady, Syncs, Work
 
 FLOOR, SYNCED, NCHAN, MEMORY, SQLITE, MONGODB, STARLETTE, FASTAPI = (
     "floor",
@@ -22,6 +22,9 @@ FLOOR, SYNCED, NCHAN, MEMORY, SQLITE, MONGODB, STARLETTE, FASTAPI = (
     "sse-starlette",
     "fastapi",
 )
+RIGHTS = "roomcast-rights"
+"""With keys and a secret."""
+CREDENTIALS = (("keyed", "key"), ("ticketed", "ticket"), ("url", "ticket in the URL"))
 QUIET, SQLITE_QUIET = "roomcast-quiet", "roomcast-sqlite-quiet"
 """Without an access log; all others are as they are by default."""
 ROOMCAST = (MEMORY, SQLITE)
@@ -262,6 +265,31 @@ ROWS = (
             at_most(0, "varied_failed", "publishes refused"),
         ),
         "the two in turn on one server",
+    ),
+    Row(
+        "rights",
+        "with rights: without a credential, with a key of its own each, with a ticket, with a new one in the URL",
+        Credentialed(publishers=32, followers=10_000),
+        (RIGHTS,),
+        (
+            PUBLISH_CPU,
+            *(Figure(f"{kind}_publish_us", name) for kind, name in (("keyed", "key"), ("ticketed", "ticket"))),
+            FOLLOW_CPU,
+            *(Figure(f"{kind}_follow_us", name) for kind, name in CREDENTIALS),
+        ),
+        (
+            *(
+                at_most(1.15, f"{kind}_follow_us", REQUEST_COSTS[1][1], SELF, other="follow_us", of=(RIGHTS,))
+                for kind, _ in CREDENTIALS
+            ),
+            *(
+                at_most(1.15, f"{kind}_publish_us", REQUEST_COSTS[0][1], SELF, other="publish_us", of=(RIGHTS,))
+                for kind in ("keyed", "ticketed")
+            ),
+            at_most(0, "keyed_failed", "publishes refused", of=(RIGHTS,)),
+            at_most(0, "ticketed_failed", "publishes refused", of=(RIGHTS,)),
+        ),
+        "the four in turn on one server",
     ),
     Row(
         "syncs-1",

@@ -14,6 +14,8 @@
  *
  * Paths and the body are templates: {room} is the room's name, {text} the stamp and the padding. With --vary each
  * publish has a traceparent of its own and each follower a cookie of its own, as behind a proxy or in a browser.
+ * With --bearers FILE each request has the next of its lines as its credential; with --tickets FILE followers have
+ * the next line in their URL.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -38,7 +40,7 @@ static const uint64_t MS = 1000000, SECOND = 1000000000;
 static struct {
   int port, followers, rooms, publishers, messages, padding, batch;
   int replay, behind;
-  bool hold, vary;
+  bool hold, vary, in_url;
   double rate;            /* messages a second; 0: as fast as answers come */
   double seconds;         /* how long to publish */
   double settle, timeout; /* seconds: before publishing; for the whole, beyond `seconds` */
@@ -69,6 +71,8 @@ struct times { /* a log-linear histogram: 64 steps to each power of two */
   uint64_t count, longest;
 };
 
+static char credentials[64 * 1024 * 1024], **credential; /* the lines of a file */
+static int credential_count;
 static struct socket *followers, *publishers;
 static struct socket **idle; /* publishers with nothing to wait for */
 static int idle_count;
@@ -202,11 +206,34 @@ static void open_follower(struct socket *s, int number) {
   watch(s, EPOLLIN | EPOLLOUT, EPOLL_CTL_ADD);
 }
 
+static const char *next_credential(int number) {
+  return credential_count ? credential[number % credential_count] : "";
+}
+
+static void read_credentials(const char *file) {
+  FILE *from = fopen(file, "r");
+  if (!from) exit(2);
+  credentials[fread(credentials, 1, sizeof credentials - 1, from)] = 0;
+  fclose(from);
+  credential = calloc(sizeof credentials / 32, sizeof *credential);
+  for (char *line = strtok(credentials, "\n"); line; line = strtok(NULL, "\n")) credential[credential_count++] = line;
+}
+
+static void add_bearer(char *field, size_t size, int number) {
+  if (credential_count && !option.in_url)
+    snprintf(field, size, "Authorization: Bearer %s\r\n", next_credential(number));
+}
+
 static void ask_to_follow(struct socket *s) {
-  char path[512], request[1024], resume[192] = "", cookie[96] = "";
+  char path[4096], request[8192], resume[192] = "", cookie[2048] = "";
   fill(path, sizeof path, option.follow, s->number % option.rooms, 0);
   if (resume_from[0]) snprintf(resume, sizeof resume, "Last-Event-ID: %s\r\n", resume_from);
   if (option.vary) snprintf(cookie, sizeof cookie, "Cookie: session=%032x\r\n", s->number);
+  add_bearer(cookie, sizeof cookie, s->number);
+  if (option.in_url) {
+    size_t length = strlen(path);
+    snprintf(path + length, sizeof path - length, "&ticket=%s", next_credential(s->number));
+  }
   int size = snprintf(request, sizeof request,
                       "GET %s HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n%s%s\r\n", path, cookie,
                       resume);
@@ -294,9 +321,10 @@ static void open_publisher(struct socket *s) {
 }
 
 static void publish_one(struct socket *s) {
-  static char body[TEXT + 512], request[TEXT + 1024];
-  char path[512], trace[96] = "";
+  static char body[TEXT + 512], request[TEXT + 4096];
+  char path[512], trace[2048] = "";
   if (option.vary) snprintf(trace, sizeof trace, "traceparent: 00-%032x-%016x-01\r\n", sent + 1, s->number + 1);
+  add_bearer(trace, sizeof trace, sent);
   int room = sent++ % option.rooms;
   uint64_t at = now();
   fill(path, sizeof path, option.publish, room, 0);
@@ -556,7 +584,8 @@ static void read_options(int argc, char **argv) {
       {"messages", 1, 0, 'm'}, {"padding", 1, 0, 'b'},   {"batch", 1, 0, 'B'},   {"replay", 1, 0, 'R'},
       {"behind", 1, 0, 'K'},   {"hold", 0, 0, 'H'},      {"rate", 1, 0, 'r'},    {"seconds", 1, 0, 'd'},
       {"settle", 1, 0, 'w'},   {"timeout", 1, 0, 'T'},   {"follow", 1, 0, 's'},  {"publish", 1, 0, 'P'},
-      {"body", 1, 0, 't'},     {"processes", 1, 0, 'x'}, {"vary", 0, 0, 'v'},   {0, 0, 0, 0}};
+      {"body", 1, 0, 't'},     {"processes", 1, 0, 'x'}, {"vary", 0, 0, 'v'},     {"bearers", 1, 0, 'a'},
+      {"tickets", 1, 0, 'u'},  {0, 0, 0, 0}};
   for (int c; (c = getopt_long(argc, argv, "", known, NULL)) != -1;) switch (c) {
       case 'p': option.port = atoi(optarg); break;
       case 'n': option.followers = atoi(optarg); break;
@@ -577,6 +606,8 @@ static void read_options(int argc, char **argv) {
       case 't': option.body = optarg; break;
       case 'x': option.processes = optarg; break;
       case 'v': option.vary = true; break;
+      case 'a': read_credentials(optarg); break;
+      case 'u': read_credentials(optarg), option.in_url = true; break;
       default: exit(2);
     }
   if (option.padding >= TEXT || !option.port) exit(2);

@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Protocol
 
-from benchmarks import load, machine
+from benchmarks import holders, load, machine
 from benchmarks.load import Failed, Figures
 from benchmarks.peers import PEERS, Peer, Server, running, traced
 
@@ -211,12 +211,21 @@ class Requests:
         with running(peer, bench.server_core) as server:
             for _ in range(self.turns):
                 for prefix, options in kinds.items():
-                    for key, value in self._once(server, bench, options).items():
-                        figures[prefix + key] = figures.get(prefix + key, 0.0) + value / self.turns
+                    _add(figures, prefix, self._once(server, bench, options), self.turns)
         return figures
 
     def _once(self, server: Server, bench: Bench, options: Mapping[str, object]) -> Figures:
         published = bench.run(server, {"publishers": self.publishers, "seconds": bench.seconds / 2, **options})
+        return {
+            "publish_us": _per(published, "acked"),
+            "follow_us": self._follow(server, bench, options),
+            "publishes_per_s": published["publishes_per_s"],
+            "ack_p99_ms": published["ack_p99_ms"],
+            "failed": published["failed"],
+        }
+
+    def _follow(self, server: Server, bench: Bench, options: Mapping[str, object]) -> float:
+        """Microseconds of the server's for each follower that comes in."""
         followers = bench.part(self.followers)
         newcomers = {"follow": f"{server.peer.follow}&replay=none", "timeout": 3 * bench.patience}
         time.sleep(bench.settle)
@@ -226,13 +235,38 @@ class Requests:
         time.sleep(bench.settle)  # the server sees them go: that is not the next one's
         if came["open"] < followers:
             raise Failed(f"only {came['open']} of {followers} came in: {came['complaint']}")
-        return {
-            "publish_us": _per(published, "acked"),
-            "follow_us": cpu * 1e6 / followers,
-            "publishes_per_s": published["publishes_per_s"],
-            "ack_p99_ms": published["ack_p99_ms"],
-            "failed": published["failed"],
-        }
+        return cpu * 1e6 / followers
+
+
+_KNOWN = 5_000
+"""Tickets that come again and again: fewer than the server remembers."""
+
+
+@dataclass(frozen=True)
+class Credentialed(Requests):
+    """The same without a credential, with a key of its own for each request, with tickets that came before, and
+    for followers with new tickets in their URLs, in turn on one server."""
+
+    def measure(self, peer: Peer, bench: Bench) -> Figures:
+        figures: Figures = {}
+        with running(peer, bench.server_core) as server:
+            folder, followers = server.place.folder, bench.part(self.followers)
+            for _ in range(self.turns):
+                kinds: dict[str, Mapping[str, object]] = {
+                    "": {},
+                    "keyed_": {"bearers": holders.keys(folder)},
+                    "ticketed_": {"bearers": holders.tickets(folder, _KNOWN)},
+                }
+                for prefix, options in kinds.items():
+                    _add(figures, prefix, self._once(server, bench, options), self.turns)
+                in_url = {"tickets": holders.tickets(folder, followers)}
+                _add(figures, "url_", {"follow_us": self._follow(server, bench, in_url)}, self.turns)
+        return figures
+
+
+def _add(figures: Figures, prefix: str, more: Figures, turns: int) -> None:
+    for key, value in more.items():
+        figures[prefix + key] = figures.get(prefix + key, 0.0) + value / turns
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ BROKEN = "ROOMCAST_TEST_BROKEN"
 if __name__ == "__main__":
     from roomcast.auth import tickets
 
-    tickets.LEEWAY_SECONDS = int(os.environ.get(LEEWAY, "0"))
+    setattr(tickets, "LEEWAY_SECONDS", int(os.environ.get(LEEWAY, "0")))  # noqa: B010
     tickets.OPENS_SECONDS = int(os.environ.get(OPENS, "60"))
     match os.environ.get(BROKEN):
         case "signature":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from roomcast.api.request import Fields, Head, Prepared
+from roomcast.api.request import TICKET, Fields, Head, Prepared
 from roomcast.http.heads import END, Heads, cut_ticket
 from tests.raw import post, request
 
@@ -175,20 +175,51 @@ def test_what_is_kept_is_bounded(counting: Counting) -> None:
     assert "x" * 10_000 not in counting.kept()
 
 
-@pytest.mark.parametrize(
-    ("target", "rest", "ticket"),
-    [
-        (b"/m?room=a&ticket=x", b"/m?room=a", b"x"),
-        (b"/m?ticket=x&room=a", b"/m?room=a", b"x"),
-        (b"/m?ticket=x", b"/m?", b"x"),
-        (b"/m?ticket=x&ticket=y&ticket=z", b"/m?", b"x, y, z"),
-        (b"/m?room=a&ticket=x&b=1&ticket=y", b"/m?room=a&b=1", b"x, y"),
-        (b"/m?a&ticket=%41b#f", b"/m?a#f", b"Ab"),
-        (b"/m?ticket=&a", b"/m?a", b""),
-        (b"/m?tickets=1&xticket=2", b"/m?tickets=1&xticket=2", None),
-    ],
+CUTS = (
+    (b"/messages?room=a", b"/messages?room=a", None),
+    (b"/messages?room=a&ticket=rct1_x", b"/messages?room=a", b"rct1_x"),
+    (b"/messages?ticket=rct1_x", b"/messages?", b"rct1_x"),
+    (b"/messages?ticket=rct1_x&room=a", b"/messages?room=a", b"rct1_x"),
+    (b"/messages?room=a&ticket=x&room=b", b"/messages?room=a&room=b", b"x"),
+    (b"/messages?room=a&ticket=x%5F&ticket=y", b"/messages?room=a", b"x_, y"),
+    (b"/messages?room=a&ticket=", b"/messages?room=a", b""),
+    (b"/messages?room=a&ticket=x#y", b"/messages?room=a", b"x"),
+    (b"/messages?room=a&myticket=x", b"/messages?room=a&myticket=x", None),
+    (b"/messages?room=a;ticket=x", b"/messages?room=a;ticket=x", None),
+    (b"/messages?room=ticket=x", b"/messages?room=ticket=x", None),
+    (b"/messages?ticket=x&ticket=y&ticket=z", b"/messages?", b"x, y, z"),
+    (b"/messages?room=a#&ticket=x", b"/messages?room=a#&ticket=x", None),
+    (b"/rooms/a&ticket=x", b"/rooms/a&ticket=x", None),
+    (b"/rooms/a&ticket=x?ticket=y", b"/rooms/a&ticket=x?", b"y"),
+    (b"/rooms/ticket=?x&ticket=y", b"/rooms/ticket=?x", b"y"),
 )
-def test_a_ticket_is_cut_out_of_the_target_however_often_it_is_there(
+
+
+@pytest.mark.parametrize(("target", "rest", "ticket"), CUTS)
+def test_a_ticket_is_cut_out_of_the_query_and_out_of_nothing_else(
     target: bytes, rest: bytes, ticket: bytes | None
 ) -> None:
     assert cut_ticket(target) == (rest, ticket)
+
+
+def test_what_is_kept_for_h11_has_no_credential_in_it(counting: Counting) -> None:
+    for secret in ("token=hunter2", "%74icket=hunter2", "ticket=hunter2"):
+        head = request("GET", f"/messages?room=a&{secret}", "Expect: 100-continue")
+        assert counting.heads.find(head) is None
+        counting.heads.find(request("GET", f"/messages?room=a&{secret}", "X-Jwt-Assertion: hunter2"))
+    assert "hunter2" not in counting.kept()
+
+
+def test_a_ticket_in_the_url_is_no_reason_to_read_a_head_again_and_is_not_kept(counting: Counting) -> None:
+    for n in range(5):
+        found = counting.heads.find(request("GET", f"/messages?room=a&ticket=rct1_hunter{n}"))
+        assert found
+        prepared, values, _ = found
+        assert values == {TICKET: f"rct1_hunter{n}".encode()}
+        assert prepared.head.target == b"/messages?room=a"
+    assert len(counting.read) == 1
+    assert len(counting.heads._whole) == 1
+    assert "hunter" not in counting.kept()
+    for wrong in (b"GET /?ticket=hunter2\r\nA: HTTP/1.1\r\n\r\n", b"ticket=hunter2?ticket=hunter2"):
+        assert counting.heads.find(wrong) is None
+    assert "hunter" not in counting.kept()

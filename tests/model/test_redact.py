@@ -77,3 +77,20 @@ def test_a_text_shows_no_secret(text: str, shown: str) -> None:
 )
 def test_a_text_without_secrets_stays(text: str) -> None:
     assert redacted(text) == text
+
+
+KEY = "rck_shop_" + "A" * 43
+
+
+def test_our_credentials_are_hidden_under_any_name_and_without_one() -> None:
+    token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MiJ9.c2lnbmF0dXJl"
+    for secret in (KEY, "rct1_" + "A" * 99, "rct1%5F" + "A" * 99, token):
+        for shown in (
+            redacted_target(f"/messages?room=a&tickets={secret}&limit=1".encode()),
+            redacted_target(f"/messages/{secret}?limit=1".encode()),
+            redacted(f"illegal header line: b'X-Live: {secret}'"),
+            redacted(f"{{'x': '{secret}', 'y': 1}}"),
+        ):
+            assert "AAA" not in shown
+            assert "eyJ" not in shown
+            assert "…" in shown

@@ -55,13 +55,14 @@ def follow(engine: Engine, request: Request, asked: Following) -> Outcome | Awai
     content_type, query = asked.content_type, asked.query
     if last_event_id := request.values.get(b"last-event-id", b"").strip(b" \t"):
         query = query._replace(origin=After(last_event_id.decode(errors="replace")))
-    if asked.may_be_list:
-        refuse_lists(query.rooms, engine.hub.holds)
-    principal, in_url = request.principal, request.is_by_ticket
+    principal = request.principal
     if principal.read is not EVERYTHING:
         permit(principal, "read", sorted(query.rooms))
-        if in_url:
+        if request.is_by_ticket:
             _check_ticket(engine, principal, content_type)
+    if asked.may_be_list:
+        # Only of rooms that may be read: else it would tell which others there are.
+        refuse_lists(query.rooms, lambda room: room in principal.read and engine.hub.holds(room))
     if content_type == PAGE:
         return history.page(engine, request, query)
     if request.head.method == "HEAD":

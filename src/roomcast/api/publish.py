@@ -7,7 +7,7 @@ import hashlib
 import re
 import time
 from asyncio import Future
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import NamedTuple
 from urllib.parse import quote
@@ -21,6 +21,7 @@ from roomcast.delivery.engine import Engine
 from roomcast.log.base import Appended, Idempotency
 from roomcast.model import draft
 from roomcast.model.errors import Fault, Invalid, UnsupportedMediaType
+from roomcast.model.fields import ANONYMOUS
 from roomcast.model.message import as_json
 
 _PARSERS = {
@@ -77,7 +78,7 @@ def publish(engine: Engine, request: Request, envelope: Envelope) -> Answer | La
     if len(request.body) > _BYTES_A_TURN:
         return _publish_in_steps(engine, request, envelope)
     began = time.perf_counter()
-    key = idempotency_key(request.values) if b"idempotency-key" in request.values else None
+    key = idempotency_key(request) if b"idempotency-key" in request.values else None
     parsed = envelope.parse(request.body, engine.settings.max_message, request.principal.user)
     held = _admit(engine, request, parsed)
     drafts, batch = parsed
@@ -91,7 +92,7 @@ async def _publish_in_steps(engine: Engine, request: Request, envelope: Envelope
     began, principal = time.perf_counter(), request.principal
     parsed = await _in_turns(envelope.steps(request.body, engine.settings.max_message, principal.user))
     held = _admit(engine, request, parsed)
-    idempotency = _idempotency(envelope, principal, request.body, idempotency_key(request.values))
+    idempotency = _idempotency(envelope, principal, request.body, idempotency_key(request))
     appending = engine.log.append(parsed.drafts, idempotency)
     # Not cancelled with its client: what is given to the log is stored.
     await asyncio.wait([appending])
@@ -142,7 +143,10 @@ def _permit(principal: Principal, parsed: draft.Request) -> None:
 def _idempotency(envelope: Envelope, principal: Principal, body: bytes, key: str | None) -> Idempotency | None:
     if key is None:
         return None
-    return Idempotency(key, hashlib.sha256(envelope.same + b"\n" + body).digest(), principal.scope)
+    # The user that is filled in is stored, too, and two tickets of one scope may differ in it.
+    only = principal.user
+    user = [] if only is None or only == ANONYMOUS else [only.encode()]
+    return Idempotency(key, hashlib.sha256(b"\n".join([envelope.same, *user, body])).digest(), principal.scope)
 
 
 def stored(engine: Engine, batch: bool, began: float, appending: Future[Appended]) -> Stored:
@@ -158,9 +162,9 @@ def stored(engine: Engine, batch: bool, began: float, appending: Future[Appended
     return 200 if repeated else 201, id, b"[%b]" % content if batch else content
 
 
-def idempotency_key(values: Mapping[bytes, bytes]) -> str | None:
+def idempotency_key(request: Request) -> str | None:
     """A request's key. Raises `Invalid`."""
-    key = values.get(b"idempotency-key")
+    key = request.values.get(b"idempotency-key")
     return None if key is None else checked_key(key.decode("latin-1"))
 
 

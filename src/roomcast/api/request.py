@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import unquote
 
 from roomcast.auth.guard import NOBODY_ASKED
-from roomcast.auth.principal import EVERYBODY, Principal, Verb
+from roomcast.auth.principal import NOBODY, Principal, Verb
 from roomcast.delivery.budget import Reservation
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.gap import Opening
@@ -120,7 +120,7 @@ class Request:
         """Whether it was decided, from its head, that it is served."""
         self.guard = NOBODY_ASKED
         """By whom the principal was found."""
-        self.principal = EVERYBODY
+        self.principal = NOBODY
         """Who asks; once it is admitted."""
         self.take_more: Callable[[int], None] | None = None
         """Takes so many more of what its client may publish. Raises `TooMany`. None where there is no limit."""
@@ -240,8 +240,9 @@ class Route(NamedTuple):
     """Does it: given the request, and what its head asks for."""
     asks: Callable[[Head], Any] = lambda head: None
     """What a head asks for. Pure, so that what it says is kept with the head. Raises `RoomcastError`."""
-    admits: Callable[[Mapping[bytes, bytes]], object] = lambda values: None
-    """Raises `RoomcastError` where a request's own fields are wrong, before its body is read."""
+    admits: Callable[[Request], object] = lambda request: None
+    """Raises `RoomcastError` where a request's own fields, or who asks, already refuse it: before its body is
+    read."""
     takes_body: bool = False
     needs: Verb | None = None
     """The right that is needed for anything of it."""

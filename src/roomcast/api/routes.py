@@ -30,7 +30,7 @@ ROUTES: Routes = {
     "/rooms": {"GET": Route(rooms.rooms, rooms.listing, needs="read")},
     "/rooms/{room}": {"POST": _PUBLISH._replace(asks=post.envelope)},
     "/me": {"GET": Route(me.me)},
-    "/tickets": {"POST": Route(tickets.issue, tickets.envelope, takes_body=True)},
+    "/tickets": {"POST": Route(tickets.issue, tickets.envelope, tickets.check_asker, takes_body=True)},
     "/healthz": {"GET": Route(health.healthz, asks_who=False)},
     "/readyz": {"GET": Route(health.readyz, by_key_only=True)},
 }

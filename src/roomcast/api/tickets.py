@@ -19,8 +19,8 @@ from roomcast.auth.tickets import OPENS_SECONDS, seal
 from roomcast.delivery.engine import Engine
 from roomcast.model.errors import Fault, Forbidden, Invalid, NotOffered, UnsupportedMediaType
 from roomcast.model.fields import ANONYMOUS, check
-from roomcast.model.near_miss import near_miss
-from roomcast.model.refusal import invalid, malformed
+from roomcast.model.near_miss import MAX_NAME, near_miss
+from roomcast.model.refusal import escaped, invalid, malformed
 from roomcast.model.settings.grant import ANY
 
 LONGEST = 24 * 3600
@@ -49,15 +49,21 @@ def envelope(head: Head) -> None:
     checked_encoding(head)
 
 
+def check_asker(request: Request) -> None:
+    """Raises `Unauthenticated`, `Forbidden` and `NotOffered` for those who are given no ticket at all."""
+    principal = request.principal
+    if request.guard.looks and principal.by is None:
+        raise rights.refusal(principal, "tickets are given to keys")
+    if principal.ticket is not None:
+        raise Forbidden("a ticket gives no tickets: ask with the key")
+    if principal.by is None or not request.guard.rights.secrets:
+        raise NotOffered(_NO_SECRET)
+
+
 def issue(engine: Engine, request: Request, asked: None) -> Answer:
     """A ticket for less than the asker may do, or as much."""
     principal, secrets = request.principal, request.guard.rights.secrets
-    if request.guard.looks and principal.by is None:
-        raise rights.refusal(principal, "a login of the program around gives no tickets: ask with a key")
-    if principal.ticket is not None:
-        raise Forbidden("a ticket gives no tickets: ask with the key")
-    if not secrets or principal.by is None:
-        raise NotOffered(_NO_SECRET)
+    assert principal.by is not None, "check_asker has let nobody else in"
     wanted = _wanted(request.body)
     user = _permitted(principal, wanted)
     now = time.time()
@@ -138,7 +144,8 @@ def _missing(wanted: Wanted) -> list[Fault]:
 def _unknown(name: str) -> Fault:
     hint = near_miss(name, list(_READ), 0.6)
     return Fault(
-        f"/{name:.100}", f"is not known: {f'did you mean {hint}?' if hint else 'a ticket has ' + ', '.join(_READ)}"
+        f"/{escaped(name[:MAX_NAME])}",
+        f"is not known: {f'did you mean {hint}?' if hint else 'a ticket has ' + ', '.join(_READ)}",
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
+import string
 from typing import Literal
 
 from roomcast.auth.keys import PREFIX as KEY
@@ -21,6 +22,7 @@ CredentialKind = Literal["key", "ticket", "token"]
 _FIELD = re.compile(rb"([A-Za-z][A-Za-z0-9!#$%&'*+.^_`|~-]*) +([^ ]+)", re.ASCII)
 """A scheme, spaces, and one word (RFC 9110, section 11.4)."""
 _TOKEN68 = re.compile(rb"[A-Za-z0-9._~+/-]+=*", re.ASCII)
+_PLAIN = (string.ascii_letters + string.digits + "._~+/-").encode()
 _SEND = "send `Authorization: Bearer CREDENTIAL`, or Basic with a key as its password"
 
 
@@ -31,6 +33,9 @@ def of_authorization(value: bytes) -> str:
     Raises `BadCredential` where it is too long, malformed, of another scheme, or given twice."""
     if len(value) > MAX_BYTES:
         raise BadCredential(f"a credential has at most {MAX_BYTES // 1024} KiB")
+    word = value.removeprefix(b"Bearer ")
+    if word and len(word) < len(value) and not word.translate(None, _PLAIN):  # as nearly all send it
+        return word.decode()
     value = value.strip(b" \t")
     if b"," in value:  # fields of one name are one list (RFC 9110, section 5.3); no credential has a comma
         raise BadCredential("Authorization is given twice: send one")

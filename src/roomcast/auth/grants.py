@@ -48,6 +48,15 @@ class Grants:
         same = takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
         return "".join(character for character, _ in same)
 
+    def ranges(self) -> list[tuple[str, bool]]:
+        """Its rooms in order, none of them twice: a room and False, or what their names begin with and True."""
+        prefixes: list[str] = []
+        for prefix in self._prefixes:  # they are sorted: one that lies in another comes right behind it
+            if not prefix.startswith(tuple(prefixes[-1:])):
+                prefixes.append(prefix)
+        names = [(room, False) for room in self._rooms if not room.startswith(tuple(prefixes))]
+        return sorted([*names, *((prefix, True) for prefix in prefixes)])
+
     def texts(self) -> list[str]:
         """Its grants as they are written, in order."""
         return sorted([*self._rooms, *(prefix + ANY for prefix in self._prefixes)])

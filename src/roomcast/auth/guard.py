@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import enum
+import re
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from roomcast.auth import credentials
 from roomcast.auth.principal import EVERYBODY, Principal
@@ -14,8 +16,10 @@ from roomcast.auth.rights import NOT_VALID, TICKET_EXPIRED, Rights
 from roomcast.model.errors import Fault, Invalid, InvalidToken, RoomcastError
 from roomcast.model.settings import Settings
 
-_IN_URL = frozenset({"token", "access_token", "authorization", "auth", "jwt", "key", "ticket"})
-"""Names of credentials in a query. URLs end up in logs, histories and `Referer`."""
+_IN_URL = re.compile(r".*(?:ticket|token|jwt|secret|password|api.?key).*|auth|authorization|key", re.I | re.S)
+"""Names of credentials in a query, and what is near them: a `tickets=` would be a ticket that nobody looks at.
+URLs end up in logs, histories and `Referer`."""
+_LONGEST_NAME = 32
 _OPEN = replace(EVERYBODY, admin=False)
 """Everybody in open mode: deleting takes a key."""
 
@@ -88,7 +92,7 @@ class Guard:
     def check_url(self, names: Sequence[str]) -> None:
         """Raises `Invalid` where a query of these names has a credential in it, apart from a ticket where one is
         taken."""
-        if self.mode is Mode.RIGHTS and (wrong := [name for name in names if name.lower() in _IN_URL]):
+        if self.mode is Mode.RIGHTS and (wrong := [name for name in names if _IN_URL.fullmatch(name)]):
             raise in_url(wrong)
 
 
@@ -100,4 +104,6 @@ def in_url(names: Sequence[str]) -> RoomcastError:
     hint = (
         "is no place for a credential: send it as a bearer, in the header Authorization, or follow with a ticket"
     )
-    return Invalid(f"the query's {names[0]} {hint}", [Fault(f"/{name}", hint) for name in names])
+    # A long name may be a credential itself.
+    shown = [name if len(name) <= _LONGEST_NAME else f"{name[:3]}…" for name in names]
+    return Invalid(f"the query's {shown[0]} {hint}", [Fault(f"/{name}", hint) for name in shown])

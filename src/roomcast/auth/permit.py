@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from roomcast.auth.grants import Grants
 from roomcast.auth.principal import Principal, Verb
 from roomcast.model.errors import Fault, Forbidden, Invalid, RoomcastError, Unauthenticated
 from roomcast.model.fields import ANONYMOUS
@@ -29,6 +30,21 @@ def permit(
     `place` is the JSON pointer to a room in the request, and `prefix_place` to a prefix; `{}` in it stands for its
     number."""
     granted = principal.read if verb == "read" else principal.publish
+    if prefixes or not all(map(granted.__contains__, rooms)):
+        _check_granted(principal, granted, verb, rooms, place, prefixes, prefix_place)
+    if verb == "publish" and not all(map(str.isascii, rooms)):
+        _check_seen(rooms, place)
+
+
+def _check_granted(
+    principal: Principal,
+    granted: Grants,
+    verb: Verb,
+    rooms: Sequence[str],
+    place: str,
+    prefixes: Sequence[str],
+    prefix_place: str,
+) -> None:
     faults = [
         *(Fault(place.format(n), _refused(room, verb)) for n, room in enumerate(rooms) if room not in granted),
         *(
@@ -39,8 +55,6 @@ def permit(
     ]
     if faults:
         raise refusal(principal, faults[0].detail, faults[:_NAMED])
-    if verb == "publish":
-        _check_seen(rooms, place)
 
 
 def require(principal: Principal, verb: Verb) -> None:
@@ -68,4 +82,4 @@ def _check_seen(rooms: Iterable[str], place: str) -> None:
 
 
 def _has_unseen(room: str) -> bool:
-    return not room.isascii() and any(unicodedata.category(character) == "Cf" for character in room)
+    return any(unicodedata.category(character) == "Cf" for character in room)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
-from roomcast.auth.grants import EVERYTHING, Grants
+from msgspec import Struct
+
+from roomcast.auth.grants import EVERYTHING, NOTHING, Grants
 from roomcast.auth.tickets import By, Ticket
 from roomcast.model.fields import ANONYMOUS
 
@@ -14,8 +15,7 @@ Verb = Literal["read", "publish", "metrics", "admin"]
 """What a request does: `read` follows and reads messages, `admin` deletes and revokes."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Principal:
+class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
     """What somebody may do, and what their messages carry."""
 
     kind: Kind
@@ -74,3 +74,5 @@ EVERYBODY = Principal(
     kind=ANONYMOUS, name="", user=None, read=EVERYTHING, publish=EVERYTHING, metrics=True, admin=True
 )
 """Whoever asks where nobody has said who may: in local mode."""
+NOBODY = Principal(kind=ANONYMOUS, name="", user=ANONYMOUS, read=NOTHING, publish=NOTHING)
+"""Whoever asks before it is found out who that is: a route that forgets to ask gives nothing away."""

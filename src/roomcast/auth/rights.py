@@ -6,6 +6,7 @@ takes the place of this one as a whole.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import re
 from collections import OrderedDict
@@ -52,8 +53,8 @@ class Rights:
             kind=ANONYMOUS, name="", user=ANONYMOUS, read=read or Grants(), publish=publish or Grants()
         )
         """Whoever sends no credential."""
-        self._cache: OrderedDict[str, Principal] = OrderedDict()
-        """Holders of tickets, by the hash of the ticket; only of good ones, so that nobody can fill it who has
+        self._cache: OrderedDict[bytes, Principal] = OrderedDict()
+        """Holders of credentials, by the credential's hash; only of good ones, so that nobody can fill it who has
         none."""
 
     @classmethod
@@ -74,14 +75,18 @@ class Rights:
     def identify(self, credential: str, now: float) -> Principal:
         """Whose this is; `now` is seconds since 1970. Raises `InvalidToken`: never is anybody, whose credential is
         not good, somebody without one."""
-        hashed = keys.sha256(credential)
-        if found := self.keys.holder(hashed) or self._cached(hashed, now):
+        hashed = fingerprint(credential)
+        return self._cached(hashed, now) or self._keep(hashed, self._holder(credential, now))
+
+    def _holder(self, credential: str, now: float) -> Principal:
+        kind = kind_of(credential)
+        if kind == "ticket":
+            return self._holder_of_ticket(credential, now)
+        if found := self.keys.holder(keys.sha256(credential)):
             return found
-        match kind_of(credential):
+        match kind:
             case "key":
                 raise _refused("unknown key")
-            case "ticket":
-                return self._keep(hashed, self._holder_of_ticket(credential, now))
             case "token" if _JWT.fullmatch(credential):
                 raise _refused("tokens are not installed here")
             case "token":
@@ -98,7 +103,7 @@ class Rights:
             raise _refused(f"the ticket is of the key {ticket.by.name!r}, which is not configured any more")
         return Principal.of_ticket(ticket)
 
-    def _cached(self, hashed: str, now: float) -> Principal | None:
+    def _cached(self, hashed: bytes, now: float) -> Principal | None:
         if (found := self._cache.get(hashed)) is None:
             return None
         if found.until is not None and now >= found.until:
@@ -107,11 +112,17 @@ class Rights:
         self._cache.move_to_end(hashed)
         return found
 
-    def _keep(self, hashed: str, principal: Principal) -> Principal:
+    def _keep(self, hashed: bytes, principal: Principal) -> Principal:
         self._cache[hashed] = principal
         if len(self._cache) > CACHED:
             self._cache.popitem(last=False)
         return principal
+
+
+def fingerprint(credential: str) -> bytes:
+    """What a credential is remembered by. No other has the same, and nothing of it can be told from it. It takes
+    half of the time of SHA-256."""
+    return hashlib.blake2b(credential.encode("utf-8", "surrogatepass"), digest_size=32).digest()
 
 
 def _secrets(settings: Settings) -> Secrets:

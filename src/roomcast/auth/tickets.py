@@ -11,6 +11,7 @@ import base64
 import hmac
 import math
 import os
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
 from typing import Final
 
@@ -26,11 +27,13 @@ OPENS_SECONDS = 60
 """How long a stream may be opened with a ticket in its URL, before it can only be resumed."""
 MAX_CONTENT = 2048
 """Bytes of the content: with the rooms named a second time, an address must still be one that proxies take."""
+_STANDARD = bytes.maketrans(b"-_+/", b"+/??")
+"""From base64url to base64, where other spellings of the same letters are none."""
 _ID_BYTES, _MAC_BYTES = ID_LENGTH * 3 // 4, 32
 _MAX_TEXT = len(PREFIX) + math.ceil((_ID_BYTES + _MAC_BYTES + MAX_CONTENT) * 4 / 3)
 
 
-class By(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class By(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """Who answers for somebody: a key of the configuration, or an issuer of tokens."""
 
     name: str
@@ -39,7 +42,7 @@ class By(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Tells the keys of one name apart: the first half of its SHA-256. Empty for an issuer."""
 
 
-class Ticket(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Ticket(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """What one says. Times are seconds since 1970, without leeway."""
 
     by: By
@@ -149,10 +152,11 @@ def _raw(text: str) -> bytes:
     if len(text) > _MAX_TEXT or coded == text:
         raise BadTicket("malformed")
     try:
-        raw = base64.urlsafe_b64decode(coded + "=" * (-len(coded) % 4))
+        standard = coded.encode().translate(_STANDARD)
+        raw = a2b_base64(standard + b"=" * (-len(standard) % 4))
     except ValueError:
         raise BadTicket("malformed") from None
-    if _text(raw) != text:
+    if b2a_base64(raw, newline=False).rstrip(b"=") != standard:
         raise BadTicket("malformed")
     return raw
 

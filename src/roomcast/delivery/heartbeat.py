@@ -54,7 +54,10 @@ class Heartbeat:
     async def _end_tenures(self, turns: tasks.Turns) -> None:
         """Ends the streams whose right has ended; 5,000 may be of one second."""
         for stream in self._streams.tenures.ended(time.time()):
-            stream.withdraw("expired")
+            try:
+                stream.withdraw("expired")
+            except Exception:  # a defect, and no reason to leave all others of this second without an end
+                logger.exception("a stream cannot be told that its right has ended")
             await turns.next()
 
     async def _beat(self, audience: Audience, turns: tasks.Turns) -> None:

@@ -182,8 +182,11 @@ class Stream:
         """Ends as its right has ended. Its client is told why, and resumes exactly if it comes with another."""
         hub = self._home.hub
         position = self.position if self in self._home.behind else hub.position
-        data = msgspec.json.encode({"reason": reason})
-        told = self.wire.event(END, MessageId(hub.epoch, position), data)
+        id = MessageId(hub.epoch, position)
+        told = self.wire.event(END, id, msgspec.json.encode({"reason": reason}))
+        if self._gap:  # its client resumes behind it, and would never be told
+            self._home.count_gap(self._gap)
+            told = self.wire.event("gap", id, self._gap.data(None)) + told
         self.end(reason, retry_delay_ms(*_RENEWAL_MS), told)
 
     def lost(self, reason: str) -> None:
@@ -235,7 +238,7 @@ class Stream:
 
     def _gap_frame(self, gap: Gap, piece: Piece) -> bytes:
         epoch = self._home.hub.epoch
-        self._home.gaps[gap.reason] = self._home.gaps.get(gap.reason, 0) + 1
+        self._home.count_gap(gap)
         if not piece.entries:
             return self.wire.event("gap", MessageId(epoch, piece.position), gap.data(None))
         first = piece.entries[0].message.seq
@@ -305,6 +308,10 @@ class Streams:
         if logger.isEnabledFor(logging.INFO):
             fields: dict[str, Any] = {"rooms": sorted(stream.rooms), "reason": reason}
             logger.info("a stream of %s ended: %s", ", ".join(fields["rooms"]), reason, extra={"fields": fields})
+
+    def count_gap(self, gap: Gap) -> None:
+        """A client was told of a gap."""
+        self.gaps[gap.reason] = self.gaps.get(gap.reason, 0) + 1
 
     def closed(self, sink: Connection) -> None:
         """A connection is gone."""

@@ -42,7 +42,7 @@ class Audit:
             "target": redacted_target(request.head.target),
             "status": error.status,
             "principal": request.principal.name or request.principal.kind,
-            "reason": error.reason if isinstance(error, InvalidToken) and error.reason else error.detail,
+            "reason": _reason(error),
             "credential": _fingerprint(request),
         }
         text = "refused: {client} {method} {target} {status} {principal}: {reason}{credential}"
@@ -57,6 +57,12 @@ class Audit:
             return False
         self._left -= 1
         return True
+
+
+def _reason(error: RoomcastError) -> str:
+    if isinstance(error, InvalidToken):
+        return error.reason or error.detail
+    return "no credential was sent" if isinstance(error, Unauthenticated) else error.detail
 
 
 def _fingerprint(request: Request) -> str:

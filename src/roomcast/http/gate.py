@@ -18,7 +18,7 @@ from roomcast.http.same_site import is_own
 from roomcast.model.errors import NotServed
 
 _ALWAYS = ("/healthz", "/readyz")
-_AUTHORITY = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[^\[\]:]{1,255})(?::[0-9]{0,5})?")
+_AUTHORITY = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{1,255})(?::[0-9]{0,5})?")
 _ORIGIN = re.compile(r"(https?)://([^/]+)")
 _TARGET = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
 _ADDRESSES = (b"x-forwarded-for", b"forwarded", b"x-real-ip")

@@ -96,7 +96,7 @@ class Handler:
             if route.asks_who:
                 self._identify(request, route)
             self._limit(request, route)
-            route.admits(values)
+            route.admits(request)
         request.admitted = True
 
     def _identify(self, request: Request, route: Route) -> None:
@@ -108,7 +108,8 @@ class Handler:
         if request.host is not None:
             request.principal = request.host
         else:
-            authorization, resumes = values.get(b"authorization"), b"last-event-id" in values
+            # An empty Last-Event-ID is that of a client that has no id.
+            authorization, resumes = values.get(b"authorization"), bool(values.get(b"last-event-id"))
             request.principal = self._guard.identify(authorization, ticket, resumes=resumes)
         if route.needs is not None:
             require(request.principal, route.needs)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import enum
 import re
+import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 from urllib.parse import unquote_to_bytes
@@ -51,8 +52,9 @@ _REQUEST_LINE = re.compile(rb"([A-Z]{3,20}) (/[\x21-\x7e]*) HTTP/1\.1")
 _UNUSUAL = (b"expect", b"transfer-encoding", b"upgrade")
 _SECRET = re.compile(rb"(?i)ticket|token|auth|jwt|key|password|secret|%")
 """What is in the names of a query that must not be kept: what it is, or that it is written so that it hides."""
-_TICKET = re.compile(rb"&ticket=([^&# ]*)(?![^&# ])|(?<=\?)ticket=([^&# ]*)(?:&(?!ticket=))?")
-_SECRET_FIELD = re.compile(rb"auth|token|key|secret|cookie|session|password")
+_TICKET = string.ascii_letters.encode() + string.digits.encode() + b"-_"
+"""What one is made of."""
+_SECRET_FIELD = re.compile(rb"auth|token|jwt|key|secret|cookie|session|password")
 """Fields of others' that may be credentials, by name."""
 _TEMPLATES = 4
 """How many are kept: each is tried in turn."""
@@ -106,13 +108,26 @@ class Heads:
         found = self._whole.get(data)
         if found is not None:
             return found
+        found = self._by_template(data)
+        if found is not None:
+            return found
+        line, version, fields = data.partition(b" HTTP/")
+        target, ticket = cut_ticket(line)
+        if ticket is None:
+            return self._read(data)
+        # Without its ticket it is a head like any other, that came before or is kept from now on.
+        data = target + version + fields
+        found = self._whole.get(data) or self._by_template(data) or self._read(data)
+        return found and (found[0], {**found[1], TICKET: ticket}, found[2])
+
+    def _by_template(self, data: bytes) -> Found | None:
         for before, after, name, found in self._templates:
             # Two comparisons tell that a head is the same otherwise.
             if data.startswith(before) and data.endswith(after) and len(data) >= len(before) + len(after):
                 value = data[len(before) : -len(after)]
                 if value.translate(_PLAIN) == value:
                     return _with(found, name, value.strip(b" \t")) if name else found
-        return self._read(data)
+        return None
 
     def _read(self, data: bytes) -> Found | None:
         if data.count(b"\r\n") > MOST_FIELDS + 2:  # with the request line and the blank one
@@ -120,9 +135,8 @@ class Heads:
         lines = data.split(b"\r\n")
         if lines[-2:] != _BLANK:
             return None
-        line, ticket = cut_ticket(lines[0])
-        decides = [line]
-        values: dict[bytes, bytes] = {} if ticket is None else {TICKET: ticket}
+        decides = [lines[0]]
+        values: dict[bytes, bytes] = {}
         new: list[int] = []
         kinds = self._lines
         for number in range(1, len(lines) - 2):
@@ -138,7 +152,7 @@ class Heads:
         key = b"\r\n".join(decides)
         came_before = key in self._shared
         found = _found(self._shared[key] if came_before else self._prepared(key), values)
-        if found is not None and ticket is None and came_before and len(new) <= 1:
+        if found is not None and came_before and len(new) <= 1:
             self._keep(data, lines, new, found)
         return found
 
@@ -169,7 +183,8 @@ class Heads:
     def _prepared(self, key: bytes) -> Prepared | None:
         head = parse(key)
         prepared = None if head is None else self._prepare(head)
-        if len(key) <= _KNOWN_BYTES and (head is None or not _has_secret(head.query)):
+        query = key.partition(b"\r\n")[0].partition(b"?")[2] if head is None else head.query
+        if len(key) <= _KNOWN_BYTES and not _has_secret(query):
             _keep(self._shared, key, prepared)
         return prepared
 
@@ -234,8 +249,17 @@ def cut_ticket(target: bytes) -> tuple[bytes, bytes | None]:
     commas, as fields are. So nothing that is kept, logged or answered has a ticket in it."""
     if b"ticket=" not in target:
         return target, None
-    tickets = [unquote_to_bytes(found[found.lastindex or 0]) for found in _TICKET.finditer(target)]
-    return _TICKET.sub(b"", target), b", ".join(tickets) if tickets else None
+    before, _, ticket = target.partition(b"ticket=")
+    plain = b"?" in before and b"#" not in before and not ticket.translate(None, _TICKET)
+    if plain and before.endswith((b"&", b"?")):
+        return before.removesuffix(b"&"), ticket  # one, at the end, where ours are
+    path, mark, query = target.partition(b"?")
+    pairs = query.partition(b"#")[0].split(b"&")
+    tickets = [unquote_to_bytes(pair[7:]) for pair in pairs if pair.startswith(b"ticket=")]
+    if not tickets:
+        return target, None
+    others = b"&".join([pair for pair in pairs if not pair.startswith(b"ticket=")])
+    return path + mark + others, b", ".join(tickets)
 
 
 def divided(pairs: Iterable[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:

@@ -20,6 +20,7 @@ from roomcast.http.exchange import Exchange
 from roomcast.http.heads import MOST_FIELDS, cut_ticket, divided, too_many_fields
 from roomcast.http.render import CONTINUE
 from roomcast.model.errors import HeadTooLarge, NotHttp, RoomcastError, TooLarge, UnknownCoding
+from roomcast.model.redact import redacted
 
 SLICE = 8 * 1024
 """Bytes of a body with a length that are given to h11 at once."""
@@ -370,4 +371,4 @@ def _unreadable(error: h11.RemoteProtocolError, line: bytes) -> RoomcastError:
         return NotHttp(
             "its first line has bytes that are not ASCII: percent-encode them, as in room=gr%C3%B6%C3%9Fe"
         )
-    return NotHttp(str(error)[:200])
+    return NotHttp(redacted(str(error))[:200])  # it quotes lines of the head

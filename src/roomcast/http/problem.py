@@ -6,6 +6,7 @@ import msgspec
 
 from roomcast.api.request import Answer, Field, Fields
 from roomcast.model.errors import (
+    Fault,
     LogUnavailable,
     MethodNotAllowed,
     Overloaded,
@@ -13,6 +14,7 @@ from roomcast.model.errors import (
     RoomcastError,
     TooMany,
 )
+from roomcast.model.redact import without_ours
 from roomcast.model.shapes import PROBLEM_TYPE, Problem
 
 _FIELDS = Fields((b"content-type", b"application/problem+json"), (b"cache-control", b"no-store"))
@@ -20,7 +22,8 @@ _FIELDS = Fields((b"content-type", b"application/problem+json"), (b"cache-contro
 
 def problem(error: RoomcastError) -> Answer:
     """The error as a client sees it."""
-    body = Problem(PROBLEM_TYPE + error.kind, error.title, error.status, error.detail, error.faults)
+    faults = [Fault(fault.pointer, without_ours(fault.detail)) for fault in error.faults]
+    body = Problem(PROBLEM_TYPE + error.kind, error.title, error.status, without_ours(error.detail), faults)
     return Answer(error.status, _FIELDS, msgspec.json.encode(body), _own(error))
 
 

@@ -46,12 +46,17 @@ _AS_ITEM = re.compile(
 # To the end of the line, also where the text is the `repr` of a request's head.
 _AS_FIELD = re.compile(rf"((?:\b|(?<=\\[rn]))(?:{'|'.join(_HEADERS)})\s*:\s*)(?:(?!\\[rn])[^\r\n])+", _FLAGS)
 _WITH_SCHEME = re.compile(r"(\b(?:bearer|basic)\s+)(?=\S*[0-9=+/])[\w.~+/-]+=*", _FLAGS)
+_OURS = re.compile(
+    r"""()(?:(?:rck(?:_|%5f)[a-z0-9-]{1,32}|rct[0-9])(?:_|%5f)[^\s&'",;]*|eyJ[\w-]+\.[\w-]+\.[\w-]*)""", _FLAGS
+)
+"""Keys, tickets and tokens wherever they stand: under a misspelled name, in a path, as a room."""
 _OF_LOGS = re.compile(r"([?&](?:tlsCertificateKeyFilePassword|authMechanismProperties)=)[^&]*", re.IGNORECASE)
 _PATTERNS = (
     (_AS_ITEM, ("'", '"')),
     (_AS_FIELD, ("authorization", "cookie")),
     (_WITH_SCHEME, ("bearer", "basic")),
     (_AS_PAIR, ("=", "%3d")),
+    (_OURS, ("rck", "rct", "eyj")),
 )
 """Each with what must be there for it to match: the patterns are slow, and most lines have nothing to hide."""
 
@@ -74,6 +79,12 @@ def redacted(text: str) -> str:
     return text
 
 
+def without_ours(text: str) -> str:
+    """What an answer says back to its client, without keys, tickets and tokens: they were sent as the name of
+    a room or as an id, and answers are shown and logged by others."""
+    return _OURS.sub(_MARK, text) if "rck" in text or "rct" in text or "eyJ" in text else text
+
+
 def redacted_target(target: bytes) -> str:
     """A request's target as a line shows it: printable, at most 1,000 bytes of it, and without the values of
     secret parameters, however their names are spelled."""
@@ -85,8 +96,8 @@ def redacted_target(target: bytes) -> str:
 def _shown(target: bytes) -> str:
     # All punctuation stays, or `%20` became `%2520`; anything else could write to the operator's terminal.
     whole = quote(target, string.punctuation)
-    if _IN_TARGET.search(whole):
-        return _IN_TARGET.sub(rf"\1{_MARK}", whole)  # and not remembered
+    if _IN_TARGET.search(whole) or _OURS.search(whole):
+        return _OURS.sub(_MARK, _IN_TARGET.sub(rf"\1{_MARK}", whole))  # and not remembered
     if len(_known) >= _KNOWN:
         _known.clear()
     _known[target] = whole

@@ -88,7 +88,7 @@ def _unknown(fields: Mapping[str, Raw], at: str) -> Iterator[Fault]:
     for name in (name for name in fields if name not in NAMES):
         hint = near_miss(name, NAMES, 0.6)
         what = f"did you mean {hint}?" if hint else f"a message has {', '.join(NAMES)}"
-        yield Fault(f"{at}/{_escape(name[:MAX_NAME])}", f"is not a field of a message: {what}")
+        yield Fault(f"{at}/{escaped(name[:MAX_NAME])}", f"is not a field of a message: {what}")
 
 
 def _value(field: Raw) -> object:
@@ -96,6 +96,6 @@ def _value(field: Raw) -> object:
     return _any.decode(field) if bytes(field).startswith(b'"') else None
 
 
-def _escape(name: str) -> str:
-    """RFC 6901, section 3."""
+def escaped(name: str) -> str:
+    """A name as a JSON pointer has it (RFC 6901, section 3)."""
     return name.replace("~", "~0").replace("/", "~1")

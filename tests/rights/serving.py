@@ -1,0 +1,199 @@
+"""Servers for the tests of rights, each reached in the three ways: the fast path, h11, and ASGI in a program of
+somebody else's. The first two are two ports of one server."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from roomcast.auth.keys import answers_for, sha256
+from roomcast.auth.secrets import Secrets
+from roomcast.auth.tickets import seal
+from roomcast.model.settings.key import Key
+from tests.raw import JSON, Answer, Raw
+from tests.running import Running, start_uvicorn
+
+SECRET = "0123456789abcdefghijklmnopqrstuvwxyz"
+SECRETS = Secrets.of_text(SECRET, "the secret")
+OTHER_SECRETS = Secrets.of_text(SECRET[::-1], "the other secret")
+_TWO_WAYS = """
+from roomcast.cli.main import main
+from roomcast.http.fast_path import FastPath
+from roomcast.http.http1 import Http1
+from roomcast.serve import run, server
+
+listen, h11 = run._listen, []
+
+def listening(configuration):
+    ports = listen(configuration)
+    h11.append(ports[-1].port)
+    return ports
+
+class Chosen(FastPath):
+    # The second port's connections are h11's from their first byte on.
+    def connection_made(self, transport):
+        super().connection_made(transport)
+        if transport.get_extra_info("sockname")[1] in h11:
+            self._hand_over(b"")
+
+run._listen, server.FastPath = listening, Chosen
+main()
+"""
+
+
+def _key(name: str) -> str:
+    return f"rck_{name}_{base64.urlsafe_b64encode(name.encode() * 32)[:43].decode()}"
+
+
+ALL, NARROW, FOUR, WRITER, READER = map(_key, ("all", "narrow", "four", "writer", "reader"))
+KEYS = (
+    Key(name="all", sha256=sha256(ALL), read=("*",), publish=("*",), metrics=True, admin=True),
+    Key(
+        name="narrow",
+        sha256=sha256(NARROW),
+        read=("user/42", "team/7/*"),
+        publish=("user/42", "chat/7"),
+        user="user-42",
+    ),
+    Key(name="four", sha256=sha256(FOUR), read=("user/4*",)),
+    Key(name="writer", sha256=sha256(WRITER), publish=("*",)),
+    Key(name="reader", sha256=sha256(READER), read=("*",)),
+)
+ANONYMOUS = ("read:public/*", "publish:inbox/*")
+BY_NAME = {key.name: answers_for(key) for key in KEYS}
+
+
+def ticket(
+    *rooms: str,
+    age: float = 0,
+    seconds: float = 3600,
+    by: str = "all",
+    secrets: Secrets = SECRETS,
+    **more: Any,
+) -> str:
+    """One that was issued `age` seconds ago, for `seconds`."""
+    return seal(secrets, BY_NAME[by], rooms=rooms, now=time.time() - age, seconds=seconds, **more)
+
+
+class Way(NamedTuple):
+    """One way into a server."""
+
+    name: str
+    port: int
+    running: Running
+
+    def open(self, data: bytes) -> Raw:
+        """A stream, from its head on."""
+        connection = Raw(self.port, data)
+        assert connection.answer(to_head=True).status == 200
+        return connection
+
+    def ask_whole(self, data: bytes) -> tuple[Any, str]:
+        """The JSON of an answer without a length, and its Link. The request asks for the connection to end."""
+        with Raw(self.port, data) as connection:
+            answer = connection.answer(to_head=True)
+            body = connection.rest()
+        assert answer.status == 200, body
+        if answer.headers.get("transfer-encoding") == "chunked":
+            body = b"".join(body.split(b"\r\n")[1::2])
+        return json.loads(body), answer.headers.get("link", "")
+
+    def ask(self, data: bytes, *, to_head: bool = False) -> Answer:
+        """One request's answer; a stream's is its head."""
+        with Raw(self.port, data) as connection:
+            return connection.answer(to_head=to_head or data.startswith(b"HEAD"))
+
+
+@contextmanager
+def two_ways(folder: Path, *options: str, log: str = "memory:") -> Iterator[Sequence[Way]]:
+    """A server of our own."""
+    ports = ("--port=0", f"--page-port={_free_port()}")  # 0 would be none
+    command = [sys.executable, "-c", _TWO_WAYS, "serve", *ports, f"--log={log}", *options]
+    running = Running(command, folder)
+    try:
+        found = running.wait_until_it_says(r"follow +http://\S+?:(\d+)/\S+\n +look +http://\S+?:(\d+)/")
+        running.port, running.page_port = int(found[1]), int(found[2])
+        yield Way("fast", running.port, running), Way("h11", running.page_port, running)
+        assert "Traceback" not in running.said(), running.said()
+    finally:
+        running.kill()
+
+
+@contextmanager
+def over_asgi(folder: Path, options: dict[str, Any]) -> Iterator[Way]:
+    """Somebody else's server, with ours in it."""
+    root = str(Path(__file__).parents[2])
+    python_path = f"{root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    env = {"ROOMCAST_TEST_OPTIONS": json.dumps(options), "PYTHONPATH": python_path}
+    running = start_uvicorn(
+        folder, "tests.rights.hosted:app", "--http=h11", "--no-server-header", "--log-level=info", env=env
+    )
+    try:
+        yield Way("asgi", running.port, running)
+        assert "Traceback" not in running.said(), running.said()
+    finally:
+        running.kill()
+
+
+def configured(folder: Path) -> Path:
+    """A file of `--config` with all of the keys."""
+    rows = [
+        f'[[key]]\nname = "{key.name}"\nsha256 = "{key.sha256}"\nread = {json.dumps(key.read)}\n'
+        f"publish = {json.dumps(key.publish)}\n"
+        + (f'user = "{key.user}"\n' if key.user else "")
+        + f"metrics = {json.dumps(key.metrics)}\nadmin = {json.dumps(key.admin)}\n"
+        for key in KEYS
+    ]
+    (folder / "secret").write_text(f"{SECRET}\n")
+    file = folder / "roomcast.toml"
+    file.write_text(f'secret_files = ["{folder / "secret"}"]\n' + "".join(rows))
+    return file
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+# Requests
+
+SSE, NDJSON, PAGE = "Accept: text/event-stream", "Accept: application/x-ndjson", "Accept: application/json"
+FORMATS = (SSE, NDJSON, PAGE)
+
+
+def bearer(credential: str) -> str:
+    """The header field of a credential."""
+    return f"Authorization: Bearer {credential}"
+
+
+def request(
+    method: str,
+    target: str,
+    *fields: str,
+    body: bytes | None = None,
+    host: str = "localhost",
+    version: str = "1.1",
+) -> bytes:
+    """A request's bytes."""
+    length = [] if body is None else [f"Content-Length: {len(body)}"]
+    own = [f"Host: {host}"] if host else []
+    lines = [f"{method} {target} HTTP/{version}", *own, *length, *fields, "", ""]
+    return "\r\n".join(lines).encode("latin-1") + (body or b"")
+
+
+def get(target: str, *fields: str, **more: Any) -> bytes:
+    return request("GET", target, *fields, **more)
+
+
+def publish(body: object, *fields: str, target: str = "/messages") -> bytes:
+    """A message or a batch, or bytes as they are."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return request("POST", target, JSON, *fields, body=data)
