@@ -135,7 +135,7 @@ def traced() -> Iterator[Call]:
 
 @operation("each request: its head sent for the first time", counted=100)
 def understood() -> Iterator[Call]:
-    origins = (PUBLISH.replace(b"\r\n\r\n", b"\r\nOrigin: http://%04d\r\n\r\n" % n) for n in count())
+    origins = (PUBLISH.replace(b"\r\n\r\n", b"\r\nOrigin: http://localhost:%04d\r\n\r\n" % n) for n in count())
     with _context() as context:
         yield lambda: context.heads.find(next(origins))
 

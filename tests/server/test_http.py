@@ -66,7 +66,7 @@ def follows(server: Running, connection: Raw) -> None:
         b"POST /messages HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
         b"POST /messages HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"POST /messages HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
-        b"POST /messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"POST /messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n",
     ],
 )
@@ -135,7 +135,8 @@ def test_a_request_that_does_not_name_one_host_is_refused(server: Running, begin
     ("target", "status"),
     [
         ("http://elsewhere:1/healthz", 200),
-        ("http://elsewhere/messages?room=a&replay=none", 200),
+        ("http://localhost/messages?room=a&replay=none", 200),
+        ("http://elsewhere/messages?room=a&replay=none", 403),
         ("//healthz", 404),
         ("/healthz/", 404),
         ("/healthz?", 200),

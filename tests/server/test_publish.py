@@ -20,7 +20,7 @@ ID = re.compile(r"[a-z0-9]{4,12}-[1-9][0-9]*")
 EXAMPLE = {"text": "was geht ab in buxtehude?", "room": "developers"}
 BODY = b'{"room":"a","text":"x"}'
 PAGE = {"Accept": "application/json"}
-HEAD_ONLY = f"POST /messages HTTP/1.1\r\nHost: x\r\n{JSON}\r\n".encode()
+HEAD_ONLY = f"POST /messages HTTP/1.1\r\nHost: localhost\r\n{JSON}\r\n".encode()
 _numbers = count()
 
 
@@ -391,7 +391,7 @@ def test_who_asks_is_told_to_go_on_before_the_body(server: Running) -> None:
 def test_who_asks_in_vain_is_refused_without_the_body_and_the_connection_ends(
     server: Running, fields: str, status: int
 ) -> None:
-    head = f"POST /messages HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n{fields}\r\n\r\n".encode()
+    head = f"POST /messages HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n{fields}\r\n\r\n".encode()
     with Raw(server.port, head) as connection:
         answer = connection.answer()
         assert (answer.status, answer.headers["connection"]) == (status, "close")
