@@ -83,7 +83,7 @@ def test_no_more_than_ten_thousand_are_remembered_and_the_least_used_goes_first(
     assert len(one._cache) == CACHED
     assert one.identify(kept, NOW) is first
     assert one.identify(rest[0], NOW) is gone
-    assert fingerprint(rest[1]) not in one._cache
+    assert fingerprint(rest[1].encode()) not in one._cache
 
 
 def test_bad_credentials_are_not_remembered() -> None:

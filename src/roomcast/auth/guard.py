@@ -40,8 +40,7 @@ class Guard:
 
     def __init__(self, mode: Mode, rights: Rights) -> None:
         self.mode = mode
-        self.rights = rights
-        """Replaced as a whole where the configuration is read again."""
+        self.take(rights)
 
     @classmethod
     def of(cls, settings: Settings, unsaid: Mode = Mode.LOCAL) -> Guard:
@@ -55,19 +54,12 @@ class Guard:
     def take(self, rights: Rights) -> None:
         """From now on these count, in the mode that the server was started in."""
         self.rights = rights
-
-    @property
-    def looks(self) -> bool:
+        self.looks = self.mode is Mode.RIGHTS or (self.mode is Mode.OPEN and rights.configured)
         """Whether credentials are looked at. Where nothing is configured they are somebody else's: nginx's
         `auth_basic` passes its own on."""
-        return self.mode is Mode.RIGHTS or (self.mode is Mode.OPEN and self.rights.configured)
-
-    @property
-    def stranger(self) -> Principal:
+        by_mode = {Mode.LOCAL: EVERYBODY, Mode.OPEN: _OPEN, Mode.RIGHTS: rights.anonymous}
+        self.stranger = by_mode[self.mode]
         """Whoever sends no credential."""
-        if self.mode is Mode.RIGHTS:
-            return self.rights.anonymous
-        return _OPEN if self.mode is Mode.OPEN else EVERYBODY
 
     def identify(
         self, authorization: bytes | None, ticket: bytes | None = None, *, resumes: bool = False
@@ -78,11 +70,13 @@ class Guard:
         Raises `BadCredential` and `InvalidToken`: a bad credential is never a stranger's."""
         if (authorization is None and ticket is None) or not self.looks:
             return self.stranger
-        now = time.time()
+        rights, now = self.rights, time.time()
         if authorization is not None:
-            return self.rights.identify(credentials.of_authorization(authorization), now)
+            found = rights.recalled(authorization, now)
+            return found or rights.identify(credentials.of_authorization(authorization), now, authorization)
         assert ticket is not None
-        found = self.rights.identify(credentials.checked(ticket.decode("latin-1")), now)
+        found = rights.recalled(ticket, now)
+        found = found or rights.identify(credentials.checked(ticket.decode("latin-1")), now, ticket)
         if found.ticket is None:
             raise InvalidToken(NOT_VALID, reason="what the URL gives as a ticket is none")
         if not resumes and not found.ticket.may_open(now):

@@ -72,11 +72,24 @@ class Rights:
         """Whether anybody has said who may do what."""
         return bool(self.keys or self.secrets or self.anonymous.read or self.anonymous.publish)
 
-    def identify(self, credential: str, now: float) -> Principal:
-        """Whose this is; `now` is seconds since 1970. Raises `InvalidToken`: never is anybody, whose credential is
-        not good, somebody without one."""
-        hashed = fingerprint(credential)
-        return self._cached(hashed, now) or self._keep(hashed, self._holder(credential, now))
+    def identify(self, credential: str, now: float, sent: bytes = b"") -> Principal:
+        """Whose this is; `now` is seconds since 1970. It is remembered as it was `sent`, where that is given.
+
+        Raises `InvalidToken`: never is anybody, whose credential is not good, somebody without one."""
+        sent = sent or credential.encode("utf-8", "surrogatepass")
+        return self.recalled(sent, now) or self._keep(fingerprint(sent), self._holder(credential, now))
+
+    def recalled(self, sent: bytes, now: float) -> Principal | None:
+        """Whose this is, where it was sent in the same bytes before."""
+        hashed = fingerprint(sent)
+        found = self._cache.get(hashed)
+        if found is None:
+            return None
+        if found.until is not None and now >= found.until:
+            del self._cache[hashed]
+            return None
+        self._cache.move_to_end(hashed)
+        return found
 
     def _holder(self, credential: str, now: float) -> Principal:
         kind = kind_of(credential)
@@ -103,15 +116,6 @@ class Rights:
             raise _refused(f"the ticket is of the key {ticket.by.name!r}, which is not configured any more")
         return Principal.of_ticket(ticket)
 
-    def _cached(self, hashed: bytes, now: float) -> Principal | None:
-        if (found := self._cache.get(hashed)) is None:
-            return None
-        if found.until is not None and now >= found.until:
-            del self._cache[hashed]
-            return None
-        self._cache.move_to_end(hashed)
-        return found
-
     def _keep(self, hashed: bytes, principal: Principal) -> Principal:
         self._cache[hashed] = principal
         if len(self._cache) > CACHED:
@@ -119,10 +123,10 @@ class Rights:
         return principal
 
 
-def fingerprint(credential: str) -> bytes:
+def fingerprint(sent: bytes) -> bytes:
     """What a credential is remembered by. No other has the same, and nothing of it can be told from it. It takes
     half of the time of SHA-256."""
-    return hashlib.blake2b(credential.encode("utf-8", "surrogatepass"), digest_size=32).digest()
+    return hashlib.blake2b(sent, digest_size=32).digest()
 
 
 def _secrets(settings: Settings) -> Secrets:
