@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from roomcast.auth.rights import Rights
+from roomcast.auth.guard import Guard
 from roomcast.model.errors import InvalidToken
 from roomcast.serve.configuration import Configuration
 from roomcast.serve.reload import Reload
@@ -33,12 +33,13 @@ async def test_keys_strangers_and_secrets_are_read_again_whole_or_not_at_all(
     caplog.set_level(logging.INFO, "roomcast.server")
     path = tmp_path / "c.toml"
     path.write_text(f"anonymous = {{ read = ['news'] }}\n{_ROW.format(sha256(KEY))}")
-    taken: list[Rights] = []
-    reload = Reload(Configuration({}, {}, str(path)), [reloadable(taken.append)])
+    configuration = Configuration({}, {}, str(path))
+    guard = Guard.of(configuration.settings)
+    reload = Reload(configuration, [reloadable(guard)])
 
     path.write_text(f"secret_files = ['{secret}']\n{_ROW.format('0' * 64)}")
     await reload.reload()
-    [after] = taken
+    after = guard.rights
     assert after.secrets
     assert not after.anonymous.read
     with pytest.raises(InvalidToken):
@@ -52,7 +53,7 @@ async def test_keys_strangers_and_secrets_are_read_again_whole_or_not_at_all(
     secret.write_text("too short")
     path.write_text(f"secret_files = ['{secret}']\n")
     await reload.reload()
-    assert taken == [after]
+    assert guard.rights is after
     first, *others = caplog.messages
     assert first == f"read again: {path}, rights"
     assert all(line.startswith("the configuration stays as it was: ") for line in others)
@@ -70,3 +71,16 @@ async def test_without_anything_that_follows_them_they_need_a_restart(
     path.write_text(f"open = true\n{_ROW.format('0' * 64)}")
     await reload.reload()
     assert caplog.messages == [f"read again: {path}; to change open, [[key]], restart the server"]
+
+
+async def test_a_server_that_was_started_without_rights_stays_so_and_says_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text("")
+    configuration = Configuration({}, {}, str(path))
+    guard = Guard.of(configuration.settings)
+    path.write_text(_ROW.format("0" * 64))
+    await Reload(configuration, [reloadable(guard)]).reload()
+    assert not guard.looks
+    assert "needs a restart" in caplog.text

@@ -88,7 +88,7 @@ async def _serve(
     async def started(engine: Engine) -> None:
         await asyncio.to_thread(say, banner(settings, listening, guard, await held(engine.log)))
 
-    reload = Reload(configuration, [*([tls.reloadable] if tls else []), reloadable(guard.take)])
+    reload = Reload(configuration, [*([tls.reloadable] if tls else []), reloadable(guard)])
     reloading = asyncio.create_task(reload.run())
     try:
         await serve(settings, listening, guard, started, tls.context if tls else None)
