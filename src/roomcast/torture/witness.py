@@ -13,7 +13,7 @@ from typing import NamedTuple
 from roomcast.torture.follower import Follower
 from roomcast.torture.publisher import Publisher
 from roomcast.torture.record import Record
-from roomcast.torture.target import PATIENCE, Target
+from roomcast.torture.target import PATIENCE, Answer, Target
 
 PAUSE = 0.05
 """Seconds between two of its messages."""
@@ -86,19 +86,24 @@ class Witness:
 
     async def memory(self) -> float | None:
         """Bytes, where /metrics says it."""
-        try:
-            answer = await self._target.get("/metrics", accept="text/plain")
-        except (OSError, TimeoutError, ValueError):
-            return None
-        found = _MEMORY.search(answer.body.decode(errors="replace"))
+        answer = await self._ask("/metrics")
+        found = answer and _MEMORY.search(answer.body.decode(errors="replace"))
         return float(found[1]) if found else None
 
     async def serves(self) -> bool:
-        """Whether the server answers a request within 10 s."""
-        try:
-            return (await self._target.get("/healthz")).status < 500
-        except (OSError, TimeoutError, ValueError):
-            return False
+        """Whether the server answers a newcomer within 10 s."""
+        answer = await self._ask("/healthz")
+        return answer is not None and answer.status < 500
+
+    async def _ask(self, path: str) -> Answer | None:
+        """The answer. A newcomer whose connection is closed to make room tries again, for 10 s."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            try:
+                return await self._target.get(path, accept="text/plain")
+            except (OSError, TimeoutError, ValueError):
+                await asyncio.sleep(PAUSE)
+        return None
 
     async def _lost(self) -> int:
         """How many that were acknowledged have not come."""
