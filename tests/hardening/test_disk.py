@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -13,13 +15,12 @@ from typing import NamedTuple
 
 import pytest
 
-from roomcast.log.sqlite.writer import LOOK_SECONDS
 from tests.conftest import Serve
 from tests.disks import small_disk
 from tests.hardening.preloaded import environment
 from tests.hardening.siege import Siege
 from tests.observer import Observer
-from tests.running import Running, wait_for
+from tests.running import PATIENCE, Running, wait_for
 
 HEARTBEAT = ("--heartbeat", "0.5")
 CYCLES = 3
@@ -251,29 +252,73 @@ async def test_what_would_be_gone_with_its_file_is_not_acknowledged(
     assert "Traceback" not in server.said()
 
 
-@pytest.mark.parametrize(("suffix", "left"), [("", 0), ("", 0.5), ("-wal", 0)])
+@pytest.mark.parametrize(("suffix", "left"), [("", 0), ("", 0.5), ("-wal", 0), ("-wal", 0.5), ("-wal", 0.97)])
 def test_what_would_be_gone_with_a_file_that_was_cut_is_not_acknowledged(
     serve: Serve, tmp_path: Path, suffix: str, left: float
 ) -> None:
-    """A tenth of a second later, that is. And no id is used again for what is gone, though nobody says
-    --new-epoch: it ends well, and begins anew."""
+    """Not one message where it is the write-ahead log, and a tenth of a second later where it is the database. And
+    no id is used again for what is gone, though nobody says --new-epoch: it ends well, and begins anew."""
     server = serve()
     server.publish("checkpointed")
     assert server.terminate() == 0
     server = serve()
-    looked = time.monotonic() + 3 * LOOK_SECONDS  # what was written since it looked last cannot be missed
     last = [server.publish(f"{n}" * 500)["id"] for n in range(20)][-1]
-    while time.monotonic() < looked:
-        last = server.publish("x" * 500)["id"]
     file = tmp_path / f"test.db{suffix}"
     os.truncate(file, int(file.stat().st_size * left))
-    wait_for(lambda: server.post({"room": "developers", "text": "x"}).status_code == 503, "it to notice")
-    refused = server.post({"room": "developers", "text": "refused"})
+    refused = server.post({"room": "developers", "text": "x"})
+    if not suffix:
+        wait_for(lambda: server.post({"room": "developers", "text": "x"}).status_code == 503, "it to notice")
+        refused = server.post({"room": "developers", "text": "refused"})
+    assert refused.status_code == 503
     assert refused.json()["detail"].startswith(f"test.db{suffix} was emptied or cut short")
-    assert server.said().count("was emptied or cut short") == 1
     assert server.terminate() == 0
+    assert server.said().count("was emptied or cut short") == 1
     if suffix:
         assert serve().publish("afterwards")["id"].split("-")[0] != last.split("-")[0]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("left", [0, 0.5])
+def test_a_write_ahead_log_that_is_cut_while_messages_are_published_takes_none_that_is_acknowledged_after(
+    serve: Serve, tmp_path: Path, left: float
+) -> None:
+    """Whichever moment it is: what is in the log after a kill is all that was acknowledged before the cut at most,
+    and so nothing may be acknowledged after it."""
+    server = serve("--no-access-log")
+    file = tmp_path / "test.db-wal"
+    statuses: list[tuple[float, int]] = []
+
+    def publish() -> None:
+        while len(statuses) < 3 or statuses[-1][1] == 201:
+            began = time.monotonic()
+            statuses.append((began, server.post({"room": "developers", "text": "x" * 500}).status_code))
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    wait_for(lambda: len(statuses) > 50, "messages")
+    os.truncate(file, int(file.stat().st_size * left))
+    cut = time.monotonic()
+    thread.join(PATIENCE)
+    assert [status for began, status in statuses if began > cut and status == 201] == []
+    assert statuses[-1][1] == 503
+
+
+def test_another_program_that_empties_the_write_ahead_log_into_the_database_is_no_cut(
+    serve: Serve, tmp_path: Path
+) -> None:
+    server = serve()
+    for mode in ("PASSIVE", "FULL", "RESTART", "TRUNCATE"):
+        for _ in range(3):
+            for n in range(5):
+                server.publish(f"{n}" * 500)
+            other = sqlite3.connect(tmp_path / "test.db")
+            other.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+            other.close()
+    other = sqlite3.connect(tmp_path / "test.db")
+    other.execute("VACUUM")
+    other.close()
+    server.publish("still written")
+    assert server.terminate() == 0
+    assert "cut short" not in server.said()
 
 
 def test_a_copy_put_in_the_place_of_an_open_log_is_not_spoilt_by_its_end(serve: Serve, tmp_path: Path) -> None:

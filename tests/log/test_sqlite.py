@@ -608,18 +608,34 @@ async def test_a_write_ahead_log_that_somebody_kept_from_being_emptied_is_small_
     assert Path(f"{path}-wal").stat().st_size <= 100_000
 
 
-async def test_a_write_ahead_log_that_was_cut_and_has_grown_since_is_noticed(log: SqliteLog, path: Path) -> None:
-    """Between two looks of a busy writer: it goes on writing where it was."""
-    await publish(log, *"aaaa", body=b"x" * 5_000)
-    log._writer._look_at = 0.0
-    await publish(log, "a")
-    log._writer._look_at = float("inf")
-    os.truncate(f"{path}-wal", 4_096)
-    await publish(log, *"aaaa")
-    log._writer._look_at = 0.0
+@pytest.mark.parametrize("left", [0, 31, 32, 0.01, 0.5, 0.9, -10_000, -4_000])
+@pytest.mark.parametrize("anew", [False, True])
+async def test_a_write_ahead_log_that_was_cut_is_noticed_by_the_next_commit_wherever_it_was_cut(
+    reopen: Reopen, path: Path, monkeypatch: pytest.MonkeyPatch, left: float, anew: bool
+) -> None:
+    """SQLite itself goes on behind the hole. `anew`: it has begun the log once more from its first page."""
+    monkeypatch.setattr(opening, "CHECKPOINT_PAGES", 30 if anew else 10_000)
+    log = await reopen()
+    await publish(log, *"aaa", body=b"x" * 50_000)
+    await publish(log, *"aaa", body=b"x" * 5_000)
+    log._writer._look_at = float("inf")  # it is not found by looking now and then
+    frames, emptied = log._writer._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+    assert (frames < 30, emptied) == (anew, 0)
+    end = 32 + frames * (24 + 4_096)
+    os.truncate(f"{path}-wal", int(end * left) if 0 < left < 1 else int(end + left) if left < 0 else int(left))
     for _ in range(2):
         with pytest.raises(LogUnavailable, match=r"log\.db-wal was emptied or cut short.*--new-epoch"):
             await publish(log, "a")
+
+
+async def test_a_write_ahead_log_that_is_begun_anew_again_and_again_is_no_cut(
+    reopen: Reopen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "CHECKPOINT_PAGES", 20)
+    log = await reopen()
+    for size in (10, 5_000, 400_000, 10) * 8:
+        await publish(log, "a", body=b"x" * size)
+        await log.append([draft("b", b"x" * 100)] * 30)
 
 
 async def test_another_program_may_make_the_files_smaller(log: SqliteLog, path: Path) -> None:

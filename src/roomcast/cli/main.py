@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -144,6 +144,7 @@ def _take_signals() -> None:
 @given.option
 @click.option("--seed", type=int, help="Repeat the choices of an earlier attack; they are taken at random.")
 @click.option("--yes", is_flag=True, help="Go on where messages of others may be trimmed by it.")
+@click.option("--rude", is_flag=True, help="Do what a stranger would, and see whether the server still serves.")
 def torture(
     url: str,
     minutes: float,
@@ -154,6 +155,7 @@ def torture(
     headers: dict[str, str],
     seed: int | None,
     yes: bool,
+    rude: bool,
 ) -> None:
     """Attack the server at URL from outside, and see whether a promise breaks.
 
@@ -162,8 +164,16 @@ def torture(
     messages of others, it does nothing without --yes. Restart the server meanwhile, or kill it: it must lose
     nothing. Ctrl-C ends the attack early, and a second one the wait for the verdict.
 
+    With --rude it takes the server's connections, memory and time instead, in ways that cost a stranger little,
+    while a quiet publisher and a follower find out what is left for them: silent connections, halves of heads and
+    bodies, unread answers, pages hung up on, nested bodies, endless heads, floods of rooms. Only on this machine,
+    or with --yes.
+
     Exits with 1 where something acknowledged was lost, doubled or reordered, a gap was told wrongly, or somebody
-    was let in without a right; with 2 where there is no such server, or no room for the attack in its log."""
+    was let in without a right, or with --rude where a publish took more than a second at the 99th percentile; with
+    2 where there is no such server, or no room for the attack in its log."""
+    if rude:
+        _attack_rudely(url, 60 * minutes, headers, allowed=yes)
     from roomcast.torture import show
     from roomcast.torture.attack import Attack, Plan
     from roomcast.torture.target import Target, Unusable
@@ -179,6 +189,23 @@ def torture(
         sys.exit(2)
     click.echo("\n".join([*show.table(attack, time.monotonic() - table.began), "", *show.verdict(attack)]))
     sys.exit(1 if attack.record.counts["violations"] else 130 if attack.cut_short else 0)
+
+
+def _attack_rudely(url: str, seconds: float, headers: dict[str, str], *, allowed: bool) -> NoReturn:
+    from roomcast.torture import rude
+    from roomcast.torture.target import Target, Unusable
+
+    interrupted = False
+    try:
+        attack = rude.Rude(Target.parse(url, tuple(headers.items())), seconds, allowed=allowed)
+        asyncio.run(attack.run())
+    except Unusable as error:
+        click.echo(f"roomcast: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        interrupted = True
+    click.echo("\n".join([*rude.table(attack.findings), "", *rude.verdict(attack)]))
+    sys.exit(1 if attack.faulty else 130 if interrupted else 0)
 
 
 def unknown_variables() -> list[str]:

@@ -66,6 +66,14 @@ class Target(NamedTuple):
         """The same for somebody who has none."""
         return self._replace(headers=tuple(one for one in self.headers if one[0].lower() != "authorization"))
 
+    def head(self, method: str, path: str, headers: Mapping[str, str]) -> bytes:
+        """A request's head, with what goes with each request."""
+        fields = [*self.headers, *headers.items()]
+        if not any(name.lower() == "host" for name, _ in fields):
+            fields.insert(0, ("Host", self.authority))
+        lines = [f"{method} {self.prefix}{path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields)]
+        return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
     async def connect(self) -> Connection:
         """A new connection. Raises `OSError`."""
         async with asyncio.timeout(PATIENCE):
@@ -116,14 +124,8 @@ class Connection:
 
     async def send(self, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> None:
         """A request. Raises `OSError`."""
-        target = self._target
-        fields = [*target.headers, *headers.items()]
-        if not any(name.lower() == "host" for name, _ in fields):
-            fields.insert(0, ("Host", target.authority))
-        if method == "POST":
-            fields.append(("Content-Length", str(len(body))))
-        lines = [f"{method} {target.prefix}{path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields)]
-        self.writer.write("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+        length = {"Content-Length": str(len(body))} if method == "POST" else {}
+        self.writer.write(self._target.head(method, path, headers | length) + body)
         async with asyncio.timeout(PATIENCE):
             await self.writer.drain()
 

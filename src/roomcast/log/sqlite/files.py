@@ -11,10 +11,12 @@ from roomcast.log.sqlite.queries import QUERIES
 
 _SUFFIXES = ("", "-wal", "-shm", ".lock")
 """Without its lock, a database may be another server's as well."""
-_WAL_HEAD = 32
-_FRAME_HEAD = 24
-"""What stands before each page in the write-ahead log, and begins with its number, which is never 0
-(https://sqlite.org/fileformat2.html#walformat)."""
+_WAL_HEAD, _WAL_SALT = 32, slice(16, 24)
+_FRAME_HEAD, _FRAME_SALT = 24, slice(8, 16)
+"""A frame is a page of the write-ahead log and what stands before it. All have the salt of the log's head. When
+SQLite begins the log anew it chooses another (https://sqlite.org/fileformat2.html#walformat)."""
+_MOST_FRAMES = 64
+"""So many are read at once."""
 
 _Inode = tuple[int, int]
 
@@ -34,8 +36,14 @@ class Files:
         gone."""
         # To be read while it is open elsewhere: SQLite has no locks on it, so closing it drops none.
         self._frames = os.open(f"{database}-wal", os.O_RDONLY | os.O_CLOEXEC)
-        self._sizes = self._look_at_sizes()
-        """Of the database and of its write-ahead log, when they were looked at last."""
+        self._frame = _FRAME_HEAD + self._page
+        self._count = 0
+        """How many frames the write-ahead log had, when it was looked at last."""
+        self._last = b""
+        """The last of them."""
+        self._size = os.stat(database).st_size
+        """Of the database, when it was looked at last."""
+        self.look()
 
     def close(self) -> None:
         os.close(self._frames)
@@ -46,35 +54,61 @@ class Files:
 
     def look(self) -> None:
         """Finds out whether one was emptied or cut short. Raises `OSError` where one is missing."""
-        before, self._sizes = self._sizes, self._look_at_sizes()
-        size, wal_size = self._sizes
-        if size < before[0] and size < self._least_size():
+        before, self._size = self._size, os.stat(self.database).st_size
+        if self._size < before and self._size < self._least_size():
             self.cut = os.path.basename(self.database)
-        elif (wal_size < before[1] and wal_size < self._least_wal_size()) or not self._has_frame(before[1]):
-            self.cut = f"{os.path.basename(self.database)}-wal"
+            return
+        with suppress(apsw.Error):  # another program may have emptied it into the database: SQLite looks again
+            list(self._connection.execute(QUERIES["load_state"]))
+        self.look_behind()
 
-    def _look_at_sizes(self) -> tuple[int, int]:
-        return os.stat(self.database).st_size, os.fstat(self._frames).st_size
+    def look_behind(self) -> None:
+        """Finds out, right after a commit, whether the write-ahead log has all that SQLite knows in it: the last
+        frame from before as it was, and each that the commit has added. Where the file was cut in between, SQLite
+        wrote behind a hole."""
+        with suppress(OSError):  # a disk that cannot be read for a moment does not say that anything is gone
+            frames, _ = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+            if frames < 1:
+                self._count, self._last = 0, b""
+            elif not self._goes_on(frames) and not self._began_anew(frames):
+                self.cut = f"{os.path.basename(self.database)}-wal"
 
     def _least_size(self) -> int:
         """What a database has that another program has made smaller: VACUUM does."""
         return self._page * int(self._connection.pragma("page_count"))
 
-    def _least_wal_size(self) -> int:
-        """It is made smaller when it was emptied into the database, by SQLite itself or by another program."""
-        with suppress(apsw.Error):  # it looks at its index again
-            list(self._connection.execute(QUERIES["load_state"]))
-        frames, _ = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
-        return self._offset(frames) if frames else 0
+    def _goes_on(self, frames: int) -> bool:
+        if not 0 < self._count <= frames:
+            return False
+        before = self._count - 1
+        first = self._read(before, min(frames, before + _MOST_FRAMES))
+        return first[: self._frame] == self._last and self._has_all(first, before, frames)
 
-    def _has_frame(self, size: int) -> bool:
-        """Whether the last page that it had at that size is still one: where it was cut and has grown since, there
-        is a hole."""
-        frames = (min(size, self._sizes[1]) - _WAL_HEAD) // (_FRAME_HEAD + self._page)
-        return frames < 1 or any(os.pread(self._frames, 4, self._offset(frames - 1)))
+    def _began_anew(self, frames: int) -> bool:
+        """Whether SQLite has begun the log anew: it then has another salt. What came before is in the database."""
+        head = os.pread(self._frames, _WAL_HEAD, 0)
+        first = self._read(0, min(frames, _MOST_FRAMES))
+        is_other = any(head[_WAL_SALT]) and head[_WAL_SALT] != self._last[_FRAME_SALT]
+        return is_other and head[_WAL_SALT] == first[_FRAME_SALT] and self._has_all(first, 0, frames)
 
-    def _offset(self, frames: int) -> int:
-        return _WAL_HEAD + frames * (_FRAME_HEAD + self._page)
+    def _has_all(self, data: bytes, at: int, frames: int) -> bool:
+        """Whether all frames from `at` on, of which `data` are the first, are of one log."""
+        salt = data[_FRAME_SALT]
+        while True:
+            count = min(frames - at, _MOST_FRAMES)
+            if len(data) < count * self._frame:
+                return False
+            heads = range(0, count * self._frame, self._frame)
+            if any(data[head + 8 : head + 16] != salt for head in heads):
+                return False
+            at += count
+            if at == frames:
+                self._count, self._last = frames, data[-self._frame :]
+                return True
+            data = self._read(at, min(frames, at + _MOST_FRAMES))
+
+    def _read(self, first: int, end: int) -> bytes:
+        return os.pread(self._frames, (end - first) * self._frame, _WAL_HEAD + first * self._frame)
 
 
 def _inode(name: str) -> _Inode | None:

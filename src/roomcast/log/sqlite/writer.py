@@ -127,6 +127,7 @@ class Writer:
 
     def _look(self) -> None:
         """Raises `LogUnavailable` where what would be written now would be gone with this process."""
+        self._check_whole()
         if (now := monotonic()) >= self._look_at:
             if missing := self._files.missing():
                 raise LogUnavailable(
@@ -140,6 +141,14 @@ class Writer:
         if not self._files.cut:
             with suppress(FileNotFoundError):  # a moment ago it was there
                 self._files.look()
+        self._check_whole()
+
+    def _look_behind(self) -> None:
+        """Raises `LogUnavailable` where what was just committed, or what was before it, is gone already."""
+        self._files.look_behind()
+        self._check_whole()
+
+    def _check_whole(self) -> None:
         if self._files.cut:
             raise LogUnavailable(
                 f"{self._files.cut} was emptied or cut short, and messages are gone with that: end the server, "
@@ -184,6 +193,7 @@ class Writer:
             if not isinstance(error, apsw.BusyError):  # it was waited for in vain, and nothing written
                 self._take_back()
             raise
+        self._look_behind()
         self._maybe_empty += after.trimmed - before.trimmed
         self._known.learn(after, messages)
         return after

@@ -1,0 +1,145 @@
+"""What strangers do to a server that they wish no good: each a crowd of connections that goes on until it is
+cancelled. All of it is small: a megabyte a second or so is what a server must stand from anybody."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from itertools import count
+from urllib.parse import urlencode
+
+from roomcast.torture.target import Connection, Target
+
+_JSON = {"Accept": "application/json"}
+_POST = {"Content-Type": "application/json"}
+_FIELDS = b"a:\r\n" * 1_000
+_AGAIN = 0.1
+"""Seconds before somebody who was closed is back."""
+_NESTED = (b"[" * 65_536, b'{"room":"a","data":' + b"[" * 900_000, b"[" * 500 + b"0," * 400_000)
+
+One = Callable[[Connection], Awaitable[None]]
+"""What one of a crowd does with a connection."""
+
+
+async def stay_silent(target: Target, room: str) -> None:
+    """Says nothing."""
+    await _crowd(target, 1_000, lambda connection: _hold(connection, b""))
+
+
+async def send_half_a_head(target: Target, room: str) -> None:
+    await _crowd(target, 1_000, lambda connection: _hold(connection, target.head("GET", "/healthz", {})[:-2]))
+
+
+async def send_half_a_body(target: Target, room: str) -> None:
+    """All but the last byte of 900 KB."""
+    head = target.head("POST", "/messages", _POST | {"Content-Length": "900000"})
+    await _crowd(target, 100, lambda connection: _hold(connection, head + b" " * 899_999))
+
+
+async def leave_answers_unread(target: Target, room: str) -> None:
+    """Asks for pages on each connection, and reads none."""
+    asked = target.head("GET", f"/messages?{urlencode({'room': room, 'limit': 1000})}", _JSON) * 200
+
+    async def one(connection: Connection) -> None:
+        connection.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        connection.writer.write(asked)
+        await asyncio.sleep(3_600)
+
+    await _crowd(target, 200, one)
+
+
+async def hang_up(target: Target, room: str) -> None:
+    """Asks for a page, and is gone."""
+    asked = target.head("GET", f"/messages?{urlencode({'room': room, 'limit': 1000})}", _JSON)
+
+    async def one(connection: Connection) -> None:
+        connection.writer.write(asked)
+        await asyncio.sleep(0.01)
+
+    await _crowd(target, 20, one)
+
+
+async def nest(target: Target, room: str) -> None:
+    """Bodies of arrays in arrays."""
+    bodies = count()
+
+    async def one(connection: Connection) -> None:
+        await connection.send("POST", "/messages", _POST, _NESTED[next(bodies) % len(_NESTED)])
+        await connection.answer()
+
+    await _crowd(target, 4, one)
+
+
+async def never_end_a_head(target: Target, room: str) -> None:
+    async def one(connection: Connection) -> None:
+        connection.writer.write(target.head("GET", "/healthz", {})[:-2])
+        while not connection.reader.at_eof():
+            connection.writer.write(_FIELDS)
+            await connection.writer.drain()
+            await asyncio.sleep(0.01)
+
+    await _crowd(target, 20, one)
+
+
+async def send_many_fields(target: Target, room: str) -> None:
+    head = target.head("GET", "/healthz", {})[:-2] + _FIELDS * 15 + b"\r\n"
+    await _crowd(target, 10, lambda connection: _hold(connection, head))
+
+
+async def flood_with_rooms(target: Target, room: str) -> None:
+    """Follows 64 rooms that are new on each connection, and asks for the list of all rooms."""
+
+    async def follow(connection: Connection) -> None:
+        rooms = [("room", f"{room}-{secrets.token_hex(40)}") for _ in range(64)]
+        path = f"/messages?{urlencode([*rooms, ('replay', 'none')])}"
+        await _hold(connection, target.head("GET", path, {"Accept": "text/event-stream"}))
+
+    async def ask(connection: Connection) -> None:
+        await connection.send("GET", "/rooms", _JSON)
+        await connection.answer()
+
+    async with asyncio.TaskGroup() as both:
+        both.create_task(_crowd(target, 300, follow))
+        both.create_task(_crowd(target, 4, ask))
+
+
+CROWDS: dict[str, Callable[[Target, str], Awaitable[None]]] = {
+    "1,000 connections that say nothing": stay_silent,
+    "1,000 halves of a head": send_half_a_head,
+    "100 bodies without their last byte": send_half_a_body,
+    "200 pipelines of pages, none read": leave_answers_unread,
+    "pages hung up on at once": hang_up,
+    "bodies nested 65,536 deep and deeper": nest,
+    "heads without an end": never_end_a_head,
+    "heads of 15,000 fields": send_many_fields,
+    "300 followers of 64 new rooms each": flood_with_rooms,
+}
+
+
+async def _crowd(target: Target, size: int, one: One) -> None:
+    """So many, each on a connection of its own, again and again. Raises nothing but its cancellation."""
+    async with asyncio.TaskGroup() as all_of_them:
+        for number in range(size):
+            all_of_them.create_task(_again_and_again(target, one))
+            if number % 20 == 0:  # the loop also has a witness to serve
+                await asyncio.sleep(0.002)
+
+
+async def _again_and_again(target: Target, one: One) -> None:
+    while True:
+        with suppress(OSError, TimeoutError, ValueError):
+            connection = await target.connect()
+            try:
+                await one(connection)
+            finally:
+                connection.cut()
+        await asyncio.sleep(_AGAIN)
+
+
+async def _hold(connection: Connection, data: bytes) -> None:
+    """Sends it, and stays until the server closes; what it says is not looked at."""
+    connection.writer.write(data)
+    while await connection.reader.read(65_536):
+        pass

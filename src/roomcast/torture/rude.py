@@ -1,0 +1,166 @@
+"""`torture --rude`: attacks that cost their sender little, one by one, and whether the server still serves."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import secrets
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import NamedTuple
+
+from roomcast.torture.crowds import CROWDS
+from roomcast.torture.space import check_space, remove_rooms
+from roomcast.torture.target import Target, Unusable
+from roomcast.torture.witness import PAUSE, Seen, Witness
+
+BOUND = 1.0
+"""Seconds that a publish may take under attack, at the 99th percentile."""
+_PAGE_MESSAGES, _PAGE_BYTES = 100, 2_000
+"""What the pages have that are asked for."""
+
+
+class Finding(NamedTuple):
+    """What came of one attack."""
+
+    name: str
+    seen: Seen
+    serves: bool
+    """Whether a newcomer was answered behind it."""
+    memory: float | None
+    """Bytes of the server under attack, where it says so."""
+    afterwards: float | None
+    """When the crowd had left."""
+
+    @property
+    def faults(self) -> list[str]:
+        """Why the server did not stand it; empty where it did."""
+        seen = self.seen
+        found = [] if self.serves else ["nobody was answered"]
+        if not seen.publish_p99 <= BOUND:
+            found.append(f"a publish took longer than {BOUND:.0f} s, or failed, more than once in a hundred times")
+        if seen.lost:
+            found.append(f"{seen.lost} acknowledged messages did not come")
+        return found
+
+
+class Rude:
+    """All attacks, each for the same time."""
+
+    def __init__(self, target: Target, seconds: float, *, allowed: bool) -> None:
+        """`seconds` is for all of them together; `allowed` is the user's word that the server is their own, and
+        that messages of others may be trimmed."""
+        self.findings: list[Finding] = []
+        self.violations: Sequence[str] = ()
+        self._target = target
+        self._each = seconds / (len(CROWDS) + 1)
+        self._allowed = allowed
+        self._room = f"torture-{secrets.token_hex(4)}"
+
+    async def run(self) -> None:
+        """Raises `Unusable`, before anything is done."""
+        if not self._allowed:
+            await self._check()
+        witness = Witness(self._target, self._room)
+        try:
+            await self._fill()
+            async with witness:
+                await self._attack(witness)
+        finally:
+            self.violations = witness.judge()
+            await remove_rooms(self._target, [self._room, self._page])
+
+    @property
+    def faulty(self) -> bool:
+        """Whether the server failed to stand one of them."""
+        return bool(self.violations) or any(finding.faults for finding in self.findings)
+
+    @property
+    def _page(self) -> str:
+        return f"{self._room}-page"
+
+    async def _check(self) -> None:
+        if not _is_here(self._target.host):
+            raise Unusable(
+                f"{self._target.host} is not this machine, and others may lose their service: attack a server of "
+                "your own, and say so with --yes"
+            )
+        try:
+            messages = round(self._each * (len(CROWDS) + 1) / PAUSE) + _PAGE_MESSAGES * _PAGE_BYTES // 150
+            await check_space(self._target, messages)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise Unusable(f"nothing answers there ({error or 'timed out'}): is the server running?") from None
+
+    async def _fill(self) -> None:
+        """Makes a room with a page to ask for."""
+        text = "x" * _PAGE_BYTES
+        body = ",".join([f'{{"room":"{self._page}","text":"{text}"}}'] * _PAGE_MESSAGES)
+        try:
+            connection = await self._target.connect()
+            try:
+                fields = {"Content-Type": "application/json"}
+                await connection.send("POST", "/messages", fields, f"[{body}]".encode())
+                answer = await connection.answer()
+            finally:
+                connection.cut()
+        except (OSError, TimeoutError, ValueError) as error:
+            raise Unusable(f"nothing answers there ({error or 'timed out'}): is the server running?") from None
+        if answer.status != 201:
+            raise Unusable(f"a publish is answered with {answer.status}: is a --header missing?")
+
+    async def _attack(self, witness: Witness) -> None:
+        memory = await witness.memory()
+        self.findings.append(
+            Finding("nobody else", await witness.watch(self._each), await witness.serves(), memory, memory)
+        )
+        for name, crowd in CROWDS.items():
+            attacking = asyncio.ensure_future(crowd(self._target, self._page))
+            try:
+                seen = await witness.watch(self._each)
+                serves, memory = await witness.serves(), await witness.memory()
+            finally:
+                attacking.cancel()
+                await asyncio.gather(attacking, return_exceptions=True)
+            self.findings.append(Finding(name, seen, serves, memory, await witness.memory()))
+            if not serves and not await witness.serves():
+                return  # there is nothing left to attack
+
+
+def _is_here(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def table(findings: Sequence[Finding]) -> list[str]:
+    """What was found, a line an attack."""
+    lines = [
+        f"{'attacked by':<38}{'publish p99':>13}{'delivery p99':>14}{'failed':>8}{'lost':>6}{'MB':>7}{'after':>7}"
+    ]
+    for finding in findings:
+        seen = finding.seen
+        lines.append(
+            f"{finding.name:<38}{_ms(seen.publish_p99):>13}{_ms(seen.delivery_p99):>14}{seen.failed:>8}{seen.lost:>6}"
+            f"{_mb(finding.memory):>7}{_mb(finding.afterwards):>7}"
+        )
+    return lines
+
+
+def verdict(rude: Rude) -> list[str]:
+    """Whether the server stood it, and what it did not stand."""
+    failed = [f"  {finding.name}: {fault}" for finding in rude.findings for fault in finding.faults]
+    broken = [f"  {what}" for what in rude.violations]
+    if not failed and not broken:
+        return [f"It served throughout: 99 of 100 publishes took less than {BOUND:.0f} s, and nothing was lost."]
+    return ["It did not stand:", *failed, *broken]
+
+
+def _ms(seconds: float) -> str:
+    return "-" if math.isinf(seconds) else f"{seconds * 1000:.1f} ms"
+
+
+def _mb(size: float | None) -> str:
+    return "-" if size is None else f"{size / 1e6:.0f}"

@@ -1,0 +1,129 @@
+"""Two who behave while others do not: a quiet publisher, and a follower of its room. They know whether the server
+still serves."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import time
+from random import Random
+from typing import NamedTuple
+
+from roomcast.torture.follower import Follower
+from roomcast.torture.publisher import Publisher
+from roomcast.torture.record import Record
+from roomcast.torture.target import PATIENCE, Answer, Target
+
+PAUSE = 0.05
+"""Seconds between two of its messages."""
+_MEMORY = re.compile(r"^process_resident_memory_bytes (\S+)$", re.MULTILINE)
+
+
+class Steady(Random):
+    """Chance that never has a follower cut its connection, read slowly or forget its id."""
+
+    def random(self) -> float:
+        return 0.999
+
+
+class Seen(NamedTuple):
+    """What the two saw of a while."""
+
+    published: int
+    failed: int
+    """Publishes that were refused, or not answered for 10 s."""
+    publish_p99: float
+    """Seconds; infinite where more than one in a hundred failed."""
+    delivery_p99: float
+    """Seconds from the sending of a message to its coming to the follower; infinite where none came."""
+    lost: int
+    """Acknowledged messages that did not come within 10 s."""
+
+
+class Witness:
+    """The two. Use it in `async with`."""
+
+    def __init__(self, target: Target, room: str) -> None:
+        self.record = Record()
+        self.room = room
+        self._target = target
+        self._publisher = Publisher(target, self.record, [room], room, Steady())
+        self._follower = Follower(target, self.record, "the follower", [room], Steady())
+        self._follower.calm.set()
+
+    async def __aenter__(self) -> Witness:
+        """Returns when the follower is live, or after 10 s."""
+        self._following = asyncio.create_task(self._follower.run(0, 1, self._publisher.sent_at))
+        end = time.monotonic() + PATIENCE
+        while not (self._follower.heard.last_id or self._following.done()) and time.monotonic() < end:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        if self._following.done():
+            self._following.result()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._following.cancel()
+        await asyncio.gather(self._following, return_exceptions=True)
+        self._publisher.close()
+
+    async def watch(self, seconds: float) -> Seen:
+        """Publishes and listens for so long, and until all of it has come."""
+        took: list[float] = []
+        failed = 0
+        self._follower.delays.clear()
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            began = time.monotonic()
+            if await self._publisher.publish(self.room, keyed=False, patience=PATIENCE):
+                took.append(time.monotonic() - began)
+            else:
+                failed += 1
+            await asyncio.sleep(PAUSE)
+        lost = await self._lost()
+        times = [*took, *[math.inf] * failed]
+        return Seen(len(took), failed, p99(times), p99(self._follower.delays), lost)
+
+    async def memory(self) -> float | None:
+        """Bytes, where /metrics says it."""
+        answer = await self._ask("/metrics")
+        found = answer and _MEMORY.search(answer.body.decode(errors="replace"))
+        return float(found[1]) if found else None
+
+    async def serves(self) -> bool:
+        """Whether the server answers a newcomer within 10 s."""
+        answer = await self._ask("/healthz")
+        return answer is not None and answer.status < 500
+
+    async def _ask(self, path: str) -> Answer | None:
+        """The answer. A newcomer whose connection is closed to make room tries again, for 10 s."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            try:
+                return await self._target.get(path, accept="text/plain")
+            except (OSError, TimeoutError, ValueError):
+                await asyncio.sleep(PAUSE)
+        return None
+
+    async def _lost(self) -> int:
+        """How many that were acknowledged have not come."""
+        newest = self.record.newest(self.room)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self._follower.reach(newest)
+        except TimeoutError:
+            last = self._follower.heard.last_id
+            after = int(last.rpartition("-")[2]) if last else 0
+            return len(self.record.known(self.room, after, newest))
+        return 0
+
+    def judge(self) -> list[str]:
+        """Promises that broke."""
+        self._follower.judge()
+        return self.record.violations
+
+
+def p99(times: list[float]) -> float:
+    """The 99th percentile of seconds."""
+    ordered = sorted(times)
+    return ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)] if ordered else math.inf

@@ -1,0 +1,87 @@
+"""`roomcast torture --rude`: it finds a server that does not stand it, and believes one that does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from roomcast.torture import witness
+from roomcast.torture.crowds import CROWDS
+from roomcast.torture.rude import BOUND, Finding, Rude
+from roomcast.torture.target import Target, Unusable
+from roomcast.torture.witness import Seen
+from tests.conftest import Serve
+from tests.hardening import liar
+from tests.running import start_roomcast
+
+
+def rude(url: str, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "roomcast", "torture", "--rude", "--minutes=0.12", *options, url]
+    return subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
+
+
+def test_a_server_stands_all_of_it_and_is_left_as_it_was(tmp_path: Path) -> None:
+    """With fewer files than the connections that say nothing, and 16 MiB for bodies and answers each."""
+    server = start_roomcast(tmp_path, "--no-access-log", "--body-memory=16MiB", "--answer-memory=16MiB", files=400)
+    try:
+        done = rude(server.url)
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+        assert all(f"\n{name} " in done.stdout for name in CROWDS)
+        assert "\nIt served throughout" in done.stdout
+        assert server.metric('roomcast_connections_closed_total{reason="files"}') > 0
+        assert server.metric('roomcast_connections_closed_total{reason="memory"}') > 0
+        assert 'status="431"' in server.get("/metrics").text
+        assert "Traceback" not in server.said()
+    finally:
+        server.kill()
+
+
+@pytest.mark.parametrize(
+    ("server", "lies"), [(liar.Honest, False), (liar.LosesAcknowledged, True), (liar.Stalls, True)]
+)
+async def test_those_who_behave_notice_what_does_not_come(
+    monkeypatch: pytest.MonkeyPatch, server: type[liar.Honest], lies: bool
+) -> None:
+    monkeypatch.setattr(witness, "PATIENCE", 2.0)
+    monkeypatch.setattr(witness, "PAUSE", 0.002)
+    async with server().serve() as url:
+        witnesses = witness.Witness(Target.parse(url), "a")
+        async with witnesses:
+            seen = await witnesses.watch(2)
+    assert seen.published > 5
+    assert seen.failed == 0
+    assert seen.delivery_p99 < 2
+    assert (bool(seen.lost) or witnesses.judge() != []) == lies
+
+
+@pytest.mark.parametrize(
+    ("seen", "serves", "faults"),
+    [
+        (Seen(100, 0, BOUND, 0.1, 0), True, []),
+        (Seen(100, 0, BOUND + 0.1, 0.1, 0), True, ["a publish took longer"]),
+        (Seen(0, 0, float("inf"), 0.1, 0), True, ["a publish took longer"]),
+        (Seen(100, 0, 0.1, 0.1, 3), True, ["3 acknowledged messages did not come"]),
+        (Seen(100, 0, 0.1, 0.1, 0), False, ["nobody was answered"]),
+    ],
+)
+def test_what_a_server_did_not_stand_is_named(seen: Seen, serves: bool, faults: list[str]) -> None:
+    found = Finding("x", seen, serves, None, None).faults
+    assert len(found) == len(faults)
+    assert all(one.startswith(words) for one, words in zip(found, faults, strict=True))
+
+
+def test_a_server_elsewhere_is_left_alone_without_the_users_word() -> None:
+    done = rude("http://192.0.2.1:8080")
+    assert done.returncode == 2
+    assert "attack a server of your own, and say so with --yes" in done.stderr
+
+
+async def test_messages_of_others_are_not_trimmed_without_the_users_word(serve: Serve) -> None:
+    server = serve("--max-messages=10")
+    server.publish("precious")
+    with pytest.raises(Unusable, match="--yes"):
+        await Rude(Target.parse(server.url), 1, allowed=False).run()
+    assert server.metric("roomcast_log_newest") == 1
