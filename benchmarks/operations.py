@@ -139,7 +139,7 @@ def understood() -> Iterator[Call]:
 )
 def appended_to_memory(size: int) -> Iterator[Call]:
     log = MemoryLog(Retention(RETAINED))
-    tail = log.tail(0)
+    tail = log.consumer("test", 0)
     drafts = [DRAFT] * size
 
     async def append() -> None:

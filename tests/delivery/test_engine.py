@@ -11,7 +11,8 @@ import pytest
 from roomcast.delivery import engine as engines
 from roomcast.delivery import replay
 from roomcast.delivery.engine import Engine
-from roomcast.log.base import Batch, Bounds, Page
+from roomcast.log.base import Bounds, Page
+from roomcast.log.consumers import Consumer
 from roomcast.log.memory import MemoryLog
 from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.retention import Retention
@@ -43,10 +44,10 @@ class TroubledLog(MemoryLog):
             await self.reads.wait()
         return await super().read(rooms, after, limit, before)
 
-    def tail(self, after: int) -> AsyncIterator[Batch]:
+    def consumer(self, name: str, after: int, *, holds: bool = True) -> Consumer:
         if self.tail_fails:
             raise LogUnavailable("A page is damaged.")
-        return super().tail(self._newest if self.hangs else after)
+        return super().consumer(name, self._newest if self.hangs else after)
 
     async def close(self) -> None:
         self.closed = True

@@ -165,7 +165,7 @@ async def test_two_losses_without_a_message_between_them_are_one_gap() -> None:
     log.answers.set()
     await until(lambda: connection.told("live"))
     [gap] = connection.told("gap")
-    assert (gap["after"], gap["resumes_at"], gap["lost_at_most"]) == (log.id(1), log.id(10), 3 + 3)
+    assert (gap["after"], gap["resumes_at"], gap["lost_at_most"]) == (log.id(1), log.id(10), 3 + 2)
     assert connection.ids("gap") == [log.id(9)]
 
 

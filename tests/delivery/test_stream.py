@@ -80,10 +80,10 @@ async def test_a_stream_that_cannot_take_its_page_leaves_those_behind_it_theirs(
     first, _ = follow(streams, broken), follow(streams, sound)
     told = Stream._advance
 
-    def advance(self: Stream, piece: object, head: bytes = b"") -> bool:
+    def advance(self: Stream, piece: object, head: bytes = b"", missing: object = ()) -> bool:
         if self is first:
             raise ZeroDivisionError
-        return told(self, piece, head)  # type: ignore[arg-type]
+        return told(self, piece, head, missing)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Stream, "_advance", advance)
     await until(lambda: not broken.open)

@@ -6,7 +6,7 @@ import time
 
 from roomcast.api.query import After, Ago, Everything, Newest, Origin, Since
 from roomcast.delivery.engine import Engine
-from roomcast.delivery.gap import Gap, Opening, widened
+from roomcast.delivery.gap import Gap, Opening
 from roomcast.model.message import MessageId
 
 
@@ -43,8 +43,7 @@ def from_window(engine: Engine, rooms: frozenset[str], origin: Origin) -> Openin
 async def _from_log(engine: Engine, rooms: frozenset[str], origin: Origin) -> Opening:
     match origin:
         case Since(moment):
-            start = await engine.log.seek_time(rooms, moment)
-            return Opening(start.position, widened(None, None, start.losses))
+            return Opening(await engine.log.seek_time(rooms, moment), named=False)
         case Ago(duration):
             return await _from_log(engine, rooms, Since(max(0, time.time_ns() // 1_000_000 - duration)))
         case Newest(limit):

@@ -17,7 +17,7 @@ from heapq import merge
 
 from roomcast.delivery.audience import Audience, Follower, Sink
 from roomcast.delivery.wire import WIRES, Wire
-from roomcast.model.message import Message
+from roomcast.model.message import Cut, Message
 
 WINDOW_BYTES = 16 * 1024 * 1024
 """How much of the recent past is kept at hand: with the default retention, all of it."""
@@ -47,6 +47,9 @@ class Entry:
         return frame
 
 
+_SILENT_ROOMS = 20_000
+"""Rooms that are known only because they lost something of late."""
+
 _EVICTED = Entry(Message(0, "", None, 0, 0, b""))
 """In an evicted one's place: 32 a room, and their bodies, would be many times the window where rooms are many."""
 
@@ -74,11 +77,13 @@ class Piece:
 class _Room:
     """One room's part of the window, oldest first; what lies before `start` was evicted."""
 
-    __slots__ = ("audiences", "entries", "floor", "seqs", "start")
+    __slots__ = ("audiences", "entries", "floor", "gone", "seqs", "start")
 
     def __init__(self, floor: int) -> None:
         self.floor = floor
-        """Every message of this room above it is in the window."""
+        """Every message of this room above it is in the window, and none is lost there."""
+        self.gone = 0
+        """How many left it before their turn: their places in the window's order are passed over."""
         self.seqs: list[int] = []
         self.entries: list[Entry] = []
         self.start = 0
@@ -103,6 +108,15 @@ class _Room:
             del self.seqs[: self.start], self.entries[: self.start]
             self.start = 0
         return entry
+
+    def cut(self, upto: int) -> int:
+        """What of it comes up to there must be looked for in the log. Gives the bytes that leave."""
+        size = 0
+        while self.start < len(self.seqs) and self.seqs[self.start] <= upto:
+            size += 2 * len(self.evict().message.body) + _ENTRY_BYTES
+            self.gone += 1
+        self.floor = max(self.floor, upto)
+        return size
 
     @property
     def idle(self) -> bool:
@@ -132,14 +146,24 @@ class Hub:
         """Every message above it is in the window."""
         self._rooms: dict[str, _Room] = {}
         self._order: deque[_Room] = deque()
+        self._silent: dict[str, None] = {}
+        """Rooms without messages or followers that lost some which the window would else seem to reach."""
         self._pieces: dict[tuple[frozenset[str], int], Piece] = {}
         """The last pieces read, by where they were asked for."""
         self._pieces_from = position
         """No piece begins before it."""
         self._bytes = 0
 
-    def feed(self, messages: Sequence[Message], trimmed: int, now: float) -> None:
-        """What the tail brought: keeps it, gives it to everybody who is caught up, and evicts the oldest."""
+    def feed(
+        self,
+        messages: Sequence[Message],
+        trimmed: int,
+        now: float,
+        position: int = 0,
+        cuts: Sequence[Cut] = (),
+    ) -> None:
+        """What the tail brought: keeps it, gives it to everybody who is caught up, and evicts the oldest.
+        `position`: how far that reaches, where no message comes at its end."""
         heard: dict[Audience, list[Entry]] = {}
         for message in messages:
             entry = Entry(message)
@@ -151,10 +175,15 @@ class Hub:
                 heard.setdefault(audience, []).append(entry)
         if messages:
             self.position = messages[-1].seq
+        self.position = max(self.position, position)
         for audience, entries in heard.items():
             self._deliver(audience, entries, now)
         self.trimmed = trimmed
+        for cut in cuts:
+            self._cut_room(cut)
         self._evict()
+        if len(self._silent) > _SILENT_ROOMS:
+            self._look_after_silent()
 
     def join(self, rooms: frozenset[str], wire: Wire, sink: Sink, follower: Follower, now: float) -> None:
         """From now on the sink is written what comes; it has everything up to `position`."""
@@ -220,6 +249,8 @@ class Hub:
             return None
         if not count:
             return self.position
+        if any(self._reach(room) > self._floor for room in rooms):
+            return None  # something in the middle of the window went
         found = [self._rooms[room].newest(count) for room in rooms if room in self._rooms]
         seqs = sorted(seq for part in found for seq in part)
         if len(seqs) >= count:
@@ -234,15 +265,51 @@ class Hub:
             audience.write(b"".join([entry.frame(audience.wire, self.epoch) for entry in piece]))
 
     def _evict(self) -> None:
-        while self._order and (self._bytes > self._window_bytes or self._floor < self.trimmed):
-            room = self._order.popleft()
+        order = self._order
+        while order:
+            room = order[0]
+            if room.gone:
+                room.gone -= 1
+                order.popleft()
+                continue
+            if self._bytes <= self._window_bytes and room.seqs[room.start] > self.trimmed:
+                break
+            order.popleft()
             message = room.evict().message
             self._floor = message.seq
             self._bytes -= 2 * len(message.body) + _ENTRY_BYTES
             if room.start == 0:  # as it is where all of it went
                 self._forget(message.room)
+        if self._floor < self.trimmed:
+            self._floor = self.trimmed
         if self._pieces_from < self._floor:
             self._drop_pieces()
+
+    def _cut_room(self, cut: Cut) -> None:
+        if cut.upto <= self._floor:
+            return
+        # Its floor says so also where the window has none of it.
+        room = self._rooms.get(cut.room) or self._room(cut.room)
+        self._bytes -= room.cut(cut.upto)
+        self._pieces = {key: piece for key, piece in self._pieces.items() if cut.room not in key[0]}
+        self._forget(cut.room)
+
+    def _look_after_silent(self) -> None:
+        """Lets go of rooms that are known only for what they lost, where the window no longer reaches there."""
+        if not self._all_passed():
+            self._floor = self.position  # all of them at once, and the window with them
+            for room in self._rooms.values():
+                room.cut(self._floor)
+            self._order.clear()
+            self._bytes = 0
+            self._drop_pieces()
+            self._all_passed()
+
+    def _all_passed(self) -> bool:
+        """Whether there is space again."""
+        for name in list(self._silent):
+            self._forget(name)
+        return len(self._silent) <= _SILENT_ROOMS // 2
 
     def _drop_pieces(self) -> None:
         """Those that began with what is evicted: nobody is served them any more, and they hold it in memory."""
@@ -256,8 +323,14 @@ class Hub:
         return room
 
     def _forget(self, name: str) -> None:
-        if self._rooms[name].idle:
+        room = self._rooms[name]
+        if room.idle and room.floor > self._floor:
+            self._silent[name] = None
+            return
+        if room.idle:
             del self._rooms[name]
+        if self._silent:
+            self._silent.pop(name, None)
 
     def _reach(self, name: str) -> int:
         room = self._rooms.get(name)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
 from typing import Protocol
 
 from roomcast import tasks
 from roomcast.delivery.hub import Entry, Hub, Piece
-from roomcast.log.base import Log, Loss
+from roomcast.log.base import Log, Page
 from roomcast.model.errors import LogUnavailable
 
 PAGE_MESSAGES = 500
@@ -28,8 +27,8 @@ class Waiting(Protocol):
     position: int
     ended: bool
 
-    def turn(self, piece: Piece, losses: Sequence[Loss]) -> None:
-        """The page."""
+    def turn(self, piece: Piece, page: Page) -> None:
+        """The page, and what is missing in it."""
         ...
 
     def end(self, reason: str, retry_ms: int | None = None) -> None:
@@ -37,7 +36,7 @@ class Waiting(Protocol):
         ...
 
 
-_Page = tuple[Piece, Sequence[Loss]]
+_Page = tuple[Piece, Page]
 _Key = tuple[str, frozenset[str], int]
 """The epoch, the rooms and the position of a page. The epoch keeps streams that begin after a restart from
 sharing a read that was started before it."""
@@ -92,7 +91,7 @@ class Replay:
         self.reads += 1
         if self._log.epoch != epoch:  # the tail will say so, too, and end all streams
             raise LogUnavailable("The log has another history now.")
-        return Piece([Entry(m) for m in page.messages], page.position), page.losses
+        return Piece([Entry(m) for m in page.messages], page.position), page
 
     async def close(self) -> None:
         """Ends the reads under way."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -19,11 +19,11 @@ import msgspec
 
 from roomcast.delivery.audience import Sink
 from roomcast.delivery.followed import FollowedRooms
-from roomcast.delivery.gap import Gap, Opening, widened
+from roomcast.delivery.gap import Gap, Missing, Opening, Owed, widened
 from roomcast.delivery.hub import Hub, Piece
 from roomcast.delivery.replay import Replay, retry_delay_ms
 from roomcast.delivery.wire import RETRY_MS, Wire
-from roomcast.log.base import Log, Loss
+from roomcast.log.base import Log, Page
 from roomcast.model.message import MessageId
 
 _PIECES_A_TURN = 8
@@ -62,9 +62,9 @@ class Stream:
 
     __slots__ = (
         "_epoch",
-        "_exact",
         "_gap",
         "_home",
+        "_owed",
         "_reading",
         "_replayed",
         "_sink",
@@ -80,7 +80,8 @@ class Stream:
         self._home = home
         self._sink = sink
         self._gap = opening.gap
-        self._exact = opening.exact
+        """What is to be told before the next message."""
+        self._owed = Owed(opening.position, exact=opening.exact, named=opening.named)
         self._epoch = opening.epoch
         self._reading = False
         """Whether a page of the log is on its way."""
@@ -129,14 +130,12 @@ class Stream:
             head = b""
         asyncio.get_running_loop().call_soon(self.pump)
 
-    def turn(self, piece: Piece, losses: Sequence[Loss]) -> None:
+    def turn(self, piece: Piece, page: Page) -> None:
         """A page of the log that `pump` asked for."""
         self._reading = False
         if self.ended:
             return
-        if self._exact:
-            self._gap = widened(self._gap, str(MessageId(self._home.hub.epoch, self.position)), losses)
-        self._advance(piece)
+        self._advance(piece, missing=self._owed.missing(page))
         self.pump()
 
     def fall_behind(self, position: int) -> None:
@@ -144,6 +143,7 @@ class Stream:
         if self.ended:  # with all others, as the log began anew while its audience's heartbeats were on their way
             return
         self.position = position
+        self._owed.reach(position)
         self._home.behind.add(self)
 
     def end(self, reason: str, retry_ms: int | None = None) -> None:
@@ -170,18 +170,15 @@ class Stream:
         """A sign of life while it waits for the log."""
         self._sink.write(self.wire.heartbeat)
 
-    def _advance(self, piece: Piece, head: bytes = b"") -> bool:
+    def _advance(self, piece: Piece, head: bytes = b"", missing: Sequence[Missing] = ()) -> bool:
         """Writes a piece with what must be told around it; whether the sink wants more."""
         hub = self._home.hub
         parts = [head] if head else []
-        # An empty page that ends before the hub is followed by another piece in this turn. The gap waits for
-        # it: more may be lost there, and at most one gap stands between two messages.
-        if self._gap and (piece.entries or piece.position >= hub.position):
-            parts.append(self._gap_frame(self._gap, piece))
-            self._gap = None
-        if piece.entries:
+        if missing or self._gap:
+            parts += self._with_gaps(piece, missing)
+        elif piece.entries:
             parts.append(piece.frames(self.wire, hub.epoch))
-        self._exact = True
+        self._owed.reach(piece.position)
         self.position = piece.position
         if self._replayed is not None:
             self._replayed += len(piece.entries)
@@ -192,13 +189,45 @@ class Stream:
             return self._sink.writable
         return self._sink.write(parts[0] if len(parts) == 1 else b"".join(parts))
 
-    def _gap_frame(self, gap: Gap, piece: Piece) -> bytes:
+    def _with_gaps(self, piece: Piece, missing: Sequence[Missing]) -> Iterator[bytes]:
+        """The piece, and each loss before the first message that comes behind it."""
+        epoch, entries, start, told = self._home.hub.epoch, piece.entries, 0, 0
+        for number, entry in enumerate(entries):
+            seq = entry.message.seq
+            due = told
+            while due < len(missing) and missing[due].last < seq:
+                due += 1
+            if due > told or self._gap:
+                yield from self._frames(piece, start, number)
+                yield self._gap_frame(missing[told:due], seq)
+                start, told = number, due
+        yield from self._frames(piece, start, len(entries))
+        # What is missing behind the last message of a page waits for the next piece: more may be lost before its
+        # first message, and at most one gap stands between two messages.
+        self._gap = widened(self._gap, epoch, missing[told:])
+        if self._gap and piece.position >= self._home.hub.position:
+            data = self._count(self._gap).data(None)
+            self._gap = None
+            yield self.wire.event("gap", MessageId(epoch, piece.position), data)
+
+    def _frames(self, piece: Piece, start: int, end: int) -> Iterator[bytes]:
         epoch = self._home.hub.epoch
+        if end - start == len(piece.entries) > 0:
+            yield piece.frames(self.wire, epoch)
+        elif start < end:
+            yield b"".join([entry.frame(self.wire, epoch) for entry in piece.entries[start:end]])
+
+    def _gap_frame(self, missing: Sequence[Missing], seq: int) -> bytes:
+        """The gap before a message."""
+        epoch = self._home.hub.epoch
+        gap = widened(self._gap, epoch, missing)
+        assert gap
+        self._gap = None
+        return self.wire.event("gap", MessageId(epoch, seq - 1), self._count(gap).data(MessageId(epoch, seq)))
+
+    def _count(self, gap: Gap) -> Gap:
         self._home.gaps[gap.reason] = self._home.gaps.get(gap.reason, 0) + 1
-        if not piece.entries:
-            return self.wire.event("gap", MessageId(epoch, piece.position), gap.data(None))
-        first = piece.entries[0].message.seq
-        return self.wire.event("gap", MessageId(epoch, first - 1), gap.data(MessageId(epoch, first)))
+        return gap
 
 
 @lru_cache(64)

@@ -50,7 +50,7 @@ class _Counts:
 
 
 def _held(bounds: Bounds, retention: Retention) -> Iterable[Metric]:
-    yield _gauge("log_messages", "Messages retained.", bounds.newest - bounds.trimmed)
+    yield _gauge("log_messages", "Messages retained.", bounds.messages)
     yield _gauge("log_bytes", "Bytes retained.", bounds.bytes)
     yield _gauge("log_messages_limit", "Messages retained at most.", retention.max_messages)
     yield _gauge("log_bytes_limit", "Bytes retained at most.", retention.max_bytes)

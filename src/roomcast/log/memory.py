@@ -6,23 +6,31 @@ It keeps every promise of `base` but the one about kill -9. Nothing here awaits,
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left, bisect_right
-from collections.abc import AsyncIterator, Iterable, Sequence
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from heapq import merge
 from itertools import islice, takewhile
 
-from roomcast.log.base import Appended, Batch, Bounds, Idempotency, Page, RoomSort, RoomStats, Start
+from roomcast.log import clock as machine
+from roomcast.log.base import Appended, Bounds, Idempotency, Loss, Page, RoomSort, RoomStats
 from roomcast.log.clock import Clock
-from roomcast.log.consumers import Consumers
+from roomcast.log.consumers import Consumer, Consumers
+from roomcast.log.room_index import RoomIndex
 from roomcast.log.room_list import RoomList
-from roomcast.log.sequencer import Kept, Key, Sequencer
-from roomcast.log.trimming import Trimmed, losses_between, losses_since, watermark
+from roomcast.log.sequencer import GONE_KEYS, KEY_MS, Kept, Key, Sequencer
+from roomcast.log.sweep import Sweep
+from roomcast.log.trimming import Trimmed, in_order, losses_between, position_before, watermark
 from roomcast.model.errors import LogUnavailable, RoomcastError
-from roomcast.model.message import Draft, Message, new_epoch
-from roomcast.model.retention import Retention
+from roomcast.model.message import Cut, Draft, Message, new_epoch
+from roomcast.model.retention import Retention, RoomRule, RoomRules
 
 PAGE_BYTES = 256 * 1024
 EMPTY_ROOMS = 10_000
+TRIM_STEP = 2_000
+"""What one turn trims: a cap that is lowered is reached in steps. More than the largest batch."""
+SWEEP_ROOMS = 500
+"""Rooms that one step of a walk looks at."""
 _FETCH_MESSAGES = 1_000
 _NOT_TRIMMED = Trimmed(0, 0, 0)
 
@@ -34,48 +42,6 @@ async def open_log(
     return MemoryLog(retention, name=url, empty_rooms=empty_rooms)
 
 
-class RoomIndex:
-    """One room: the seqs of its retained messages, oldest first, and how far it is trimmed."""
-
-    __slots__ = ("_lost", "_seqs", "_start", "_trimmed", "_trimmed_at", "newest", "newest_at")
-
-    def __init__(self, trimmed: Trimmed) -> None:
-        self.newest, self.newest_at, _ = trimmed
-        self._trimmed, self._trimmed_at, self._lost = trimmed
-        self._seqs: list[int] = []
-        self._start = 0
-        """Where the retained ones begin in `_seqs`: cutting the front off one by one would move all others."""
-
-    @property
-    def trimmed(self) -> Trimmed:
-        return Trimmed(self._trimmed, self._trimmed_at, self._lost)
-
-    def __len__(self) -> int:
-        return len(self._seqs) - self._start
-
-    def add(self, message: Message) -> None:
-        self._seqs.append(message.seq)
-        self.newest, self.newest_at = message.seq, message.stored_at
-
-    def trim(self, message: Message) -> bool:
-        """Takes its oldest message off; whether it was the last one."""
-        self._trimmed, self._trimmed_at = message.seq, message.stored_at
-        self._lost += 1
-        self._start += 1
-        retained = len(self._seqs) - self._start
-        if self._start > retained:
-            del self._seqs[: self._start]
-            self._start = 0
-        return not retained
-
-    def ascending(self, after: int) -> Iterable[int]:
-        return islice(self._seqs, bisect_right(self._seqs, after, lo=self._start), None)
-
-    def descending(self, before: int) -> Iterable[int]:
-        end = bisect_left(self._seqs, before, lo=self._start)
-        return (self._seqs[index] for index in range(end - 1, self._start - 1, -1))
-
-
 class MemoryLog:
     """The messages by seq, and an index of each room."""
 
@@ -84,25 +50,36 @@ class MemoryLog:
         self.epoch = new_epoch()
         self.retention = retention
         self.unwritable = ""
+        self._rules = RoomRules(retention.rooms)
         self._empty_rooms = empty_rooms
-        self._messages: dict[int, Message] = {}
+        self._messages: OrderedDict[int, Message] = OrderedDict()
+        """In order. Not a dict: looking for its first key walks over all that were taken off before."""
         self._rooms: dict[str, RoomIndex] = {}
         self._listed = RoomList()
         """The rooms that have messages."""
         self._empty: dict[str, None] = {}
-        """Rooms without messages; in order of their newest, as trimming empties them in that order."""
+        """Rooms without messages, those that are empty for longest in front."""
         self._forgotten = _NOT_TRIMMED
         """What must be taken for the trimming of a room not in `_rooms`."""
+        self._over: dict[str, None] = {}
+        """Rooms that have more than their rules leave them."""
         self._keys: dict[Key, Kept] = {}
         self._key_of: dict[int, Key] = {}
         """The key whose first message this seq is."""
+        self._gone_keys: OrderedDict[Key, None] = OrderedDict()
+        """Those whose first message is gone."""
         self._newest = 0
         self._newest_at = 0
         self._clock = Clock()
         self._trimmed = 0
         self._bytes = 0
+        self._deletions = 0
         self._closed = False
         self._feed = Consumers(0, 0, self._fetch, self._trim_and_tell)
+        self._sweep: Sweep | None = None
+        """Begun with the first message: the log may be made before there is a loop."""
+        self._later: asyncio.Handle | None = None
+        """Set while more is to be trimmed in another turn."""
 
     def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None = None) -> asyncio.Future[Appended]:
         answer: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
@@ -114,36 +91,35 @@ class MemoryLog:
 
     def _append(self, drafts: Sequence[Draft], idempotency: Idempotency | None) -> Appended:
         self._check_open()
-        numbering = Sequencer(
-            self.retention,
-            self._newest,
-            self._clock.now(self._newest_at if self._messages else 0),
-            self._newest_of,
-            self._keys,
-            self._load,
-        )
+        now = self._clock.now(self._newest_at if self._messages else 0)
+        if self._gone_keys:
+            self._expire_keys(now)
+        numbering = Sequencer(self.retention, self._newest, now, self._newest_of, self._keys, self._rules)
         appended = numbering.append(drafts, idempotency)
         if numbering.messages:
             self._store(numbering.messages)
             for new in numbering.new_keys:
                 self._key_of[new.kept.first] = (new.scope, new.key)
-            self._trim()
-            self._feed.push(numbering.messages, self._trimmed)
+            cuts = self._trim()
+            self._feed.push(numbering.messages, self._trimmed, cuts)
+            if self._sweep is None and (self._rules or self.retention.ages):
+                self.keep(self.retention)
         return appended
-
-    def _load(self, kept: Kept) -> Sequence[Message]:
-        return [self._messages[seq] for seq in range(kept.first, kept.first + kept.size)]
 
     async def read(self, rooms: frozenset[str], after: int, limit: int, before: int | None = None) -> Page:
         self._check_open()
         end = self._newest if before is None else min(self._newest, max(after, before - 1))
         messages, cut = self._page(rooms, after, limit, end)
         losses = losses_between(rooms, self._trimmings(rooms), self._forgotten, after, before)
-        return Page(messages, messages[-1].seq if cut else end, losses)
+        losses += self._deleted(rooms, after, end)
+        oldest = self._oldest(rooms) if losses else 0
+        position = messages[-1].seq if cut else end
+        return Page(messages, position, sorted(losses, key=in_order), oldest, self._deletions)
 
     async def get(self, seq: int) -> Message | None:
         self._check_open()
-        return self._messages.get(seq)
+        message = self._messages.get(seq)
+        return None if message is None or seq in self._rooms[message.room].deleted else message
 
     async def seek_newest(self, rooms: frozenset[str], count: int, before: int | None = None) -> int:
         self._check_open()
@@ -152,31 +128,76 @@ class MemoryLog:
         newest = list(islice(descending, count))
         return newest[-1] - 1 if newest else max(end, 0)
 
-    async def seek_time(self, rooms: frozenset[str], since: int) -> Start:
+    async def seek_time(self, rooms: frozenset[str], since: int) -> int:
         self._check_open()
-        retained = range(self._trimmed + 1, self._newest + 1)
-        early = bisect_left(retained, since, key=lambda seq: self._messages[seq].stored_at)
-        losses = losses_since(rooms, self._trimmings(rooms), self._forgotten, since)
-        return Start(self._trimmed + early, losses)
+        position = position_before(rooms, self._trimmings(rooms), self._forgotten, since)
+        for index in self._known(rooms):
+            seqs = index.all()
+            early = bisect_left(seqs, since, key=lambda seq: self._messages[seq].stored_at)
+            position = max(position, seqs[early - 1] if early else 0)
+        return position
 
-    def tail(self, after: int) -> AsyncIterator[Batch]:
-        return self._feed.open(after)
+    def consumer(self, name: str, after: int, *, holds: bool = True) -> Consumer:
+        return self._feed.open(name, after, holds=holds)
 
     async def bounds(self) -> Bounds:
         self._check_open()
-        return Bounds(self._trimmed, self._newest, self._bytes)
+        oldest = next(iter(self._messages.values()), None)
+        return Bounds(
+            self._trimmed, self._newest, self._bytes, len(self._messages), oldest.stored_at if oldest else 0
+        )
 
     async def rooms(self, prefix: str, sort: RoomSort, after: str | int | None, limit: int) -> Sequence[RoomStats]:
         self._check_open()
         return [self._stats(room) for room in islice(self._listed.walk(prefix, sort, after), limit)]
 
+    async def delete(self, seq: int) -> bool:
+        message = await self.get(seq)
+        if message is None:
+            return False
+        self._deletions += 1
+        index = self._rooms[message.room]
+        index.deleted[seq] = self._deletions
+        index.bytes -= len(message.body)
+        self._bytes -= len(message.body)
+        self._messages[seq] = message._replace(type=None, body=b"")
+        self._feed.push((), self._trimmed, [Cut(message.room, seq, 1)])
+        return True
+
+    async def delete_room(self, room: str) -> None:
+        self._check_open()
+        index = self._rooms.get(room)
+        if not index:
+            return
+        count, newest = len(index), index.newest
+        for seq in index.all():
+            del self._messages[seq]
+            self._drop_key(seq)
+        self._bytes -= index.bytes
+        index.clear()
+        self._note_empty(room)
+        self._feed.push((), self._trimmed, [Cut(room, newest, count)])
+
+    def keep(self, retention: Retention) -> None:
+        self.retention = self.retention._replace(rooms=retention.rooms, max_age=retention.max_age)
+        self._rules = RoomRules(retention.rooms)
+        if self._sweep is None:
+            self._sweep = Sweep(self._walk)
+        self._sweep.least_age = self.retention.least_age
+        self._sweep.begin()
+
     async def close(self) -> None:
         self._closed = True
+        if self._sweep:
+            self._sweep.stop()
+        if self._later:
+            self._later.cancel()
         self._feed.end()
 
     def _stats(self, room: str) -> RoomStats:
         index = self._rooms[room]
-        return RoomStats(room, len(index), index.newest, index.newest_at)
+        oldest_at = self._messages[index.oldest].stored_at if self._rules else 0
+        return RoomStats(room, len(index), index.newest, index.newest_at, oldest_at)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -192,26 +213,80 @@ class MemoryLog:
             self._listed.note(message.room, message.seq)
             self._bytes += len(message.body)
             self._messages[message.seq] = message
+            if self._rules and (rule := self._rules.of(message.room)) and _is_over(index, rule):
+                self._over[message.room] = None
         self._newest, self._newest_at = message.seq, message.stored_at
 
-    def _trim(self) -> None:
-        """The oldest first, down to the cap; never what the tail was not yet asked past."""
+    def _trim(self) -> list[Cut]:
+        """The oldest first, down to the caps; never what is still held for a consumer. Gives what went of rooms by
+        their rules."""
         floor = self._feed.floor
         end = self._newest if floor is None else min(floor, self._newest)
-        most_messages, most_bytes = self.retention
+        cuts = self._trim_rooms(end) if self._over else []
+        most_messages, most_bytes, *_ = self.retention
         messages = self._messages
-        while (len(messages) > most_messages or self._bytes > most_bytes) and self._trimmed < end:
-            self._trim_one(messages.pop(self._trimmed + 1))
+        left = TRIM_STEP
+        while (len(messages) > most_messages or self._bytes > most_bytes) and next(iter(messages)) <= end:
+            if not left:
+                self._trim_later()
+                break
+            left -= 1
+            self._trim_oldest()
+        return cuts
 
-    def _trim_one(self, message: Message) -> None:
-        self._trimmed = message.seq
+    def _trim_oldest(self) -> None:
+        seq, message = self._messages.popitem(last=False)
+        self._trimmed = seq
+        self._gone(message)
+
+    def _trim_rooms(self, end: int) -> list[Cut]:
+        cuts: list[Cut] = []
+        for room in list(self._over):
+            index, rule = self._rooms.get(room), self._rules.of(room)
+            cut = self._trim_room(room, end) if index else None
+            if cut:
+                cuts.append(cut)
+            if not index or rule is None or not _is_over(index, rule):
+                del self._over[room]
+            elif cut:
+                self._trim_later()
+        return cuts
+
+    def _trim_room(self, room: str, end: int) -> Cut | None:
+        """What of it goes by its rule, at most a step; None where nothing does."""
+        index, rule = self._rooms[room], self._rules.of(room)
+        oldest_at = _before(rule.max_age) if rule else 0
+        gone = 0
+        while rule and index and gone < TRIM_STEP and index.oldest <= end:
+            message = self._messages[index.oldest]
+            if not (_is_over(index, rule) or message.stored_at < oldest_at):
+                break
+            del self._messages[message.seq]
+            self._gone(message)
+            gone += 1
+        return Cut(room, index.trimmed.seq, gone) if gone else None
+
+    def _gone(self, message: Message) -> None:
         self._bytes -= len(message.body)
-        if self._key_of and (key := self._key_of.pop(message.seq, None)):
-            del self._keys[key]
+        self._drop_key(message.seq)
         if self._rooms[message.room].trim(message):
-            self._listed.drop(message.room)
-            self._empty[message.room] = None
-            self._forget()
+            self._note_empty(message.room)
+
+    def _note_empty(self, room: str) -> None:
+        self._listed.drop(room)
+        self._empty[room] = None
+        self._forget()
+
+    def _drop_key(self, seq: int) -> None:
+        if self._key_of and (key := self._key_of.pop(seq, None)):
+            self._gone_keys[key] = None
+
+    def _expire_keys(self, now: int) -> None:
+        while self._gone_keys:
+            key = next(iter(self._gone_keys))
+            if self._keys[key].stored_at > now - KEY_MS and len(self._gone_keys) <= GONE_KEYS:
+                return
+            del self._gone_keys[key], self._keys[key]
 
     def _forget(self) -> None:
         """Without a bound, every room ever used would be remembered: the longest empty ones go."""
@@ -219,17 +294,61 @@ class MemoryLog:
             room = next(iter(self._empty))
             del self._empty[room]
             index = self._rooms.pop(room)
-            self._forgotten = watermark(index.newest, index.newest_at)
+            if index.newest > self._forgotten.seq:
+                self._forgotten = watermark(index.newest, index.newest_at)
+
+    def _walk(self, after: str) -> None:
+        """A step of a walk over all rooms: what is too old, or too much by rules that are new."""
+        asyncio.get_running_loop().call_soon(self._walk_on, after)
+
+    def _walk_on(self, after: str) -> None:
+        if self._closed or self._sweep is None:
+            return
+        floor = self._feed.floor
+        end = self._newest if floor is None else min(floor, self._newest)
+        if not after and self.retention.max_age is not None:
+            self._trim_by_age(end, _before(self.retention.max_age))
+        cuts: list[Cut] = []
+        reached = None
+        for room in list(islice(self._listed.walk("", "name", after), SWEEP_ROOMS)):
+            reached = room
+            if cut := self._trim_room(room, end):
+                cuts.append(cut)
+            if sum(cut.gone for cut in cuts) >= TRIM_STEP:
+                break
+        self._feed.push((), self._trimmed, cuts)
+        self._sweep.stepped(reached)
+
+    def _trim_by_age(self, end: int, oldest_at: int) -> None:
+        for _ in range(TRIM_STEP):
+            oldest = next(iter(self._messages.values()), None)
+            if oldest is None or oldest.seq > end or oldest.stored_at >= oldest_at:
+                return
+            self._trim_oldest()
+        self._trim_later()
+
+    def _trim_later(self) -> None:
+        if self._later is None:
+            self._later = asyncio.get_running_loop().call_soon(self._trim_on)
+
+    def _trim_on(self) -> None:
+        self._later = None
+        if not self._closed:
+            self._trim_and_tell()
 
     def _trim_and_tell(self) -> None:
         before = self._trimmed
-        self._trim()
-        if self._trimmed > before:
-            self._feed.push((), self._trimmed)
+        cuts = self._trim()
+        if self._trimmed > before or cuts:
+            self._feed.push((), self._trimmed, cuts)
 
     def _page(self, rooms: frozenset[str], after: int, limit: int, end: int) -> tuple[list[Message], bool]:
         """The messages, and whether there may be more."""
-        seqs = merge(*(index.ascending(after) for index in self._known(rooms)))
+        known = self._known(rooms)
+        seqs: Iterable[int] = merge(*(index.ascending(after) for index in known))
+        if any(index.deleted for index in known):
+            deleted = {seq for index in known for seq in index.deleted}
+            seqs = (seq for seq in seqs if seq not in deleted)
         messages: list[Message] = []
         size = 0
         for seq in takewhile(lambda seq: seq <= end, seqs):
@@ -239,9 +358,27 @@ class MemoryLog:
                 return messages, True
         return messages, False
 
+    def _deleted(self, rooms: frozenset[str], after: int, end: int) -> list[Loss]:
+        return [
+            Loss(room, seq, 1, 0, number)
+            for room in rooms
+            if room in self._rooms
+            for seq, number in self._rooms[room].deleted.items()
+            if after < seq <= end
+        ]
+
+    def _oldest(self, rooms: frozenset[str]) -> int:
+        return min((index.oldest for index in self._known(rooms) if index), default=self._newest + 1)
+
     async def _fetch(self, after: int) -> Sequence[Message]:
-        end = min(self._newest, after + _FETCH_MESSAGES)
-        return [self._messages[seq] for seq in range(after + 1, end + 1)]
+        found: list[Message] = []
+        for seq in range(after + 1, self._newest + 1):
+            message = self._messages.get(seq)
+            if message and seq not in self._rooms[message.room].deleted:
+                found.append(message)
+                if len(found) == _FETCH_MESSAGES:
+                    break
+        return found
 
     def _known(self, rooms: frozenset[str]) -> list[RoomIndex]:
         return [self._rooms[room] for room in rooms if room in self._rooms]
@@ -252,3 +389,15 @@ class MemoryLog:
 
     def _trimmings(self, rooms: frozenset[str]) -> dict[str, Trimmed]:
         return {room: self._rooms[room].trimmed for room in rooms if room in self._rooms}
+
+
+def _is_over(index: RoomIndex, rule: RoomRule) -> bool:
+    """Whether it has more than its rule leaves it, but for what is too old."""
+    return (rule.max_messages is not None and len(index) > rule.max_messages) or (
+        rule.max_bytes is not None and index.bytes > rule.max_bytes
+    )
+
+
+def _before(age: float | None) -> int:
+    """What was stored before this time (ms) is older than that."""
+    return 0 if age is None else machine.clock() // 1_000_000 - int(age * 1000)

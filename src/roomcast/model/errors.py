@@ -174,3 +174,10 @@ class UnknownCoding(RoomcastError):
 
     status = 501
     kind = "unknown-coding"
+
+
+class NotOffered(RoomcastError):
+    """This log cannot do that."""
+
+    status = 501
+    kind = "not-offered"
