@@ -339,7 +339,7 @@ class LogMachine(RuleBasedStateMachine):
         self.settle()
 
     async def _kept(self, retention: Retention) -> None:
-        self.log.keep(retention)
+        self.log.keep(retention)()
 
     @rule(part=anywhere)
     def open_tail(self, part: float) -> None:

@@ -492,7 +492,7 @@ def test_head_gives_the_headers_of_get_and_ends(server: Running, target: str, ac
     ("method", "target", "allowed"),
     [
         ("DELETE", "/messages", "GET, POST, HEAD, OPTIONS"),
-        ("PUT", "/messages/abcd-1", "GET, HEAD, OPTIONS"),
+        ("PUT", "/messages/abcd-1", "GET, DELETE, HEAD, OPTIONS"),
         ("POST", "/rooms", "GET, HEAD, OPTIONS"),
         ("PATCH", "/metrics", "GET, HEAD, OPTIONS"),
         ("POST", "/", "GET, HEAD, OPTIONS"),

@@ -46,14 +46,20 @@ async def _page(engine: Engine, request: Request, query: Query, held: Reservatio
 
 async def message(engine: Engine, request: Request, text: str) -> Answer:
     """One message by its id."""
-    id = MessageId.parse(text)
-    bounds = await engine.log.bounds()
-    if id is None or id.epoch != engine.log.epoch or not 0 < id.seq <= bounds.newest:
-        raise NotFound(f"this log has no message {text[:100]!r}, and under its present epoch never had")
+    id = await known_id(engine, text)
     found = await engine.log.get(id.seq)
     if found is None:
         raise Gone(f"message {id} was stored, and is no longer retained")
     return Answer(200, JSON, as_json(engine.log.epoch, found))
+
+
+async def known_id(engine: Engine, text: str) -> MessageId:
+    """The id of a message that there is, or was. Raises `NotFound`."""
+    id = MessageId.parse(text)
+    bounds = await engine.log.bounds()
+    if id is None or id.epoch != engine.log.epoch or not 0 < id.seq <= bounds.newest:
+        raise NotFound(f"this log has no message {text[:100]!r}, and under its present epoch never had")
+    return id
 
 
 def _before(engine: Engine, query: Query) -> int | None:

@@ -37,8 +37,8 @@ def document(root_path: str, page_files: Sequence[str]) -> Json:
         "servers": [{"url": root_path or "/"}],
         "paths": {
             "/messages": {"get": _follow(), "head": _head(_follow()), "post": _publish()},
-            "/messages/{id}": {"get": _message(), "head": _head(_message())},
-            "/rooms/{room}": {"post": _post()},
+            "/messages/{id}": {"get": _message(), "head": _head(_message()), "delete": _delete_message()},
+            "/rooms/{room}": {"post": _post(), "delete": _delete_room()},
             **{path: {"get": get, "head": _head(get)} for path, get in _others(page_files).items()},
         },
         "components": {"schemas": _schemas(), "responses": _problem_responses()},
@@ -67,7 +67,7 @@ def _schemas() -> Json:
                 "resumes_at": {"type": ["string", "null"]},
                 "rooms": {"type": "array", "items": {"type": "string"}},
                 "lost_at_most": {"type": ["integer", "null"], "minimum": 1},
-                "reason": {"enum": ["trimmed", "epoch", "future", "malformed"]},
+                "reason": {"enum": ["trimmed", "deleted", "epoch", "future", "malformed"]},
             },
         },
         "Page": {
@@ -209,6 +209,24 @@ def _message() -> Json:
     }
 
 
+def _delete_message() -> Json:
+    return {
+        "operationId": "deleteMessage",
+        "summary": "Delete a message, durably. Followers that have it keep it.",
+        "parameters": _message()["parameters"],
+        "responses": {"204": {"description": "It is deleted."}, **_problems(404, 410, 501, 503)},
+    }
+
+
+def _delete_room() -> Json:
+    return {
+        "operationId": "deleteRoom",
+        "summary": "Delete all messages that a room has now, durably.",
+        "parameters": [{"name": "room", "in": "path", "required": True, "schema": _type(RoomName)}],
+        "responses": {"204": {"description": "They are deleted."}, **_problems(422, 501, 503)},
+    }
+
+
 def _others(page_files: Sequence[str]) -> dict[str, Json]:
     room = {
         "type": "object",
@@ -219,6 +237,10 @@ def _others(page_files: Sequence[str]) -> dict[str, Json]:
             "newest": {"type": ["string", "null"]},
             "newest_at": {"type": ["string", "null"], "format": "date-time"},
             "followers": {"type": "integer", "description": "Streams of this process."},
+            "oldest_at": {"type": "string", "format": "date-time", "description": "Where it has a rule."},
+            "max_messages": {"type": ["integer", "null"], "description": "By its rule."},
+            "max_bytes": {"type": ["integer", "null"]},
+            "max_age": {"type": ["number", "null"], "description": "Seconds."},
         },
     }
     rooms = {

@@ -88,7 +88,17 @@ def _row(engine: Engine, room: str, stats: RoomStats | None) -> Mapping[str, obj
         "newest": newest,
         "newest_at": newest_at,
         "followers": engine.streams.followed.count(room),
+        **_rule(engine, room, stats),
     }
+
+
+def _rule(engine: Engine, room: str, stats: RoomStats | None) -> Mapping[str, object]:
+    """What holds for a room with a rule, and how old its oldest is."""
+    rule = next((rule for rule in engine.log.retention.rooms if rule.matches(room)), None)
+    if rule is None:
+        return {}
+    oldest_at = {"oldest_at": rfc3339(stats.oldest_at)} if stats else {}
+    return {**oldest_at, **{name: cap for name, cap in rule._asdict().items() if name != "match"}}
 
 
 def _next(engine: Engine, request: Request, asked: Listing, last: Row) -> Field:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from roomcast.api import follow, health, history, post, publish, rooms
+from roomcast.api import delete, follow, health, history, post, publish, rooms
 from roomcast.api.request import Head, Route
 
 Routes = Mapping[str, Mapping[str, Route]]
@@ -24,9 +24,15 @@ ROUTES: Routes = {
         "GET": Route(follow.follow, follow.following),
         "POST": Route(publish.publish, publish.envelope, publish.idempotency_key, takes_body=True),
     },
-    "/messages/{id}": {"GET": Route(history.message, last_segment)},
+    "/messages/{id}": {
+        "GET": Route(history.message, last_segment),
+        "DELETE": Route(delete.message, last_segment),
+    },
     "/rooms": {"GET": Route(rooms.rooms, rooms.listing)},
-    "/rooms/{room}": {"POST": Route(publish.publish, post.envelope, publish.idempotency_key, takes_body=True)},
+    "/rooms/{room}": {
+        "POST": Route(publish.publish, post.envelope, publish.idempotency_key, takes_body=True),
+        "DELETE": Route(delete.whole_room, delete.room),
+    },
     "/healthz": {"GET": Route(health.healthz)},
     "/readyz": {"GET": Route(health.readyz)},
 }

@@ -82,6 +82,7 @@ def gap(found: Gap) -> str:
     lost = "an unknown number of" if found.lost_at_most is None else f"at most {found.lost_at_most:,}"
     why = {
         "trimmed": "no longer retained",
+        "deleted": "deleted",
         "epoch": "the log is a new one",
         "future": "the log has lost its end",
         "malformed": "the last id is none of this server's",

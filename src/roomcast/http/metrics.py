@@ -16,7 +16,7 @@ from roomcast.model.errors import LogUnavailable
 from roomcast.model.retention import Retention
 
 ENDINGS = ("client", "slow", "drain", "overload", "error")
-GAPS = ("trimmed", "epoch", "future", "malformed")
+GAPS = ("trimmed", "deleted", "epoch", "future", "malformed")
 _FIELDS = Fields((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"), (b"cache-control", b"no-store"))
 
 
@@ -55,6 +55,27 @@ def _held(bounds: Bounds, retention: Retention) -> Iterable[Metric]:
     yield _gauge("log_messages_limit", "Messages retained at most.", retention.max_messages)
     yield _gauge("log_bytes_limit", "Bytes retained at most.", retention.max_bytes)
     yield _gauge("log_newest", "The newest message's number.", bounds.newest)
+    yield _gauge("log_oldest_timestamp_seconds", "When the oldest message was stored.", bounds.oldest_at / 1000)
+    if retention.max_age is not None:
+        yield _gauge("log_max_age_seconds", "Age of a message at most.", retention.max_age)
+    yield from _rules(retention)
+
+
+def _rules(retention: Retention) -> Iterable[Metric]:
+    """The rules in force for rooms."""
+    for name, cap, help in (
+        ("room_messages_limit", "max_messages", "Messages retained of each room at most."),
+        ("room_bytes_limit", "max_bytes", "Bytes retained of each room at most."),
+        ("room_max_age_seconds", "max_age", "Age of a room's message at most."),
+    ):
+        family = GaugeMetricFamily(f"roomcast_{name}", help, labels=["match"])
+        # Of two rows with one name the first counts.
+        caps = {rule.match: getattr(rule, cap) for rule in reversed(retention.rooms)}
+        for match, value in caps.items():
+            if value is not None:
+                family.add_metric([match], value)
+        if retention.rooms:
+            yield family
 
 
 def _counts(engine: Engine) -> Iterable[Metric]:

@@ -15,7 +15,7 @@ Every method raises `LogUnavailable` where the storage does not answer; nothing 
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from roomcast.model.message import Cut, Draft, Message
@@ -197,8 +197,9 @@ class Log(Protocol):
         """Deletes all messages of a room that are stored now, durably. Raises `NotOffered`."""
         ...
 
-    def keep(self, retention: Retention) -> None:
-        """Other rules for rooms from now on; they are reached in steps. The caps of the whole log stay."""
+    def keep(self, retention: Retention) -> Callable[[], None]:
+        """Other rules for rooms and another age, from when the result is called on the loop; they are reached in
+        steps. The caps of the whole log stay. Raises `NotOffered`; what it gives does not fail."""
         ...
 
     async def bounds(self) -> Bounds:

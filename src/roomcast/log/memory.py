@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from heapq import merge
 from itertools import islice, takewhile
 
@@ -103,7 +103,7 @@ class MemoryLog:
             cuts = self._trim()
             self._feed.push(numbering.messages, self._trimmed, cuts)
             if self._sweep is None and (self._rules or self.retention.ages):
-                self.keep(self.retention)
+                self._keep(self.retention)
         return appended
 
     async def read(self, rooms: frozenset[str], after: int, limit: int, before: int | None = None) -> Page:
@@ -178,7 +178,10 @@ class MemoryLog:
         self._note_empty(room)
         self._feed.push((), self._trimmed, [Cut(room, newest, count)])
 
-    def keep(self, retention: Retention) -> None:
+    def keep(self, retention: Retention) -> Callable[[], None]:
+        return lambda: self._keep(retention)
+
+    def _keep(self, retention: Retention) -> None:
         self.retention = self.retention._replace(rooms=retention.rooms, max_age=retention.max_age)
         self._rules = RoomRules(retention.rooms)
         if self._sweep is None:

@@ -33,7 +33,7 @@
  * @property {string | null} resumes_at
  * @property {string[]} rooms
  * @property {number | null} lost_at_most null where it cannot be known
- * @property {"trimmed" | "epoch" | "future" | "malformed"} reason
+ * @property {"trimmed" | "deleted" | "epoch" | "future" | "malformed"} reason
  */
 
 /**

@@ -19,6 +19,7 @@ from roomcast.serve.configuration import Configuration
 from roomcast.serve.lines import log_to_stderr, say
 from roomcast.serve.listen import UNIX, Listening, bind, bind_unix, raise_file_limit
 from roomcast.serve.reload import Reload
+from roomcast.serve.rules import rules_of
 from roomcast.serve.server import serve
 from roomcast.serve.tls import Tls, tls_of
 from roomcast.version import __version__
@@ -81,6 +82,8 @@ async def _serve(configuration: Configuration, listening: Sequence[Listening], t
     settings = configuration.settings
 
     async def started(engine: Engine) -> None:
+        if configuration.path:
+            reload.things.append(rules_of(engine.log))
         await asyncio.to_thread(say, banner(settings, listening, await _held(engine.log)))
 
     reload = Reload(configuration, [tls.reloadable] if tls else [])

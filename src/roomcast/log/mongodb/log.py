@@ -137,9 +137,10 @@ class MongoLog:
     async def delete_room(self, room: str) -> None:
         raise NotOffered(_NO_DELETING)
 
-    def keep(self, retention: Retention) -> None:
+    def keep(self, retention: Retention) -> Callable[[], None]:
         if retention.rooms or retention.ages:
             raise NotOffered(_NO_RULES)
+        return lambda: None
 
     async def bounds(self) -> Bounds:
         return await self._ask(self._bounds)

@@ -119,7 +119,10 @@ class SqliteLog:
     async def delete_room(self, room: str) -> None:
         await self._commits.do(lambda floor: self._writer.delete_room(room))
 
-    def keep(self, retention: Retention) -> None:
+    def keep(self, retention: Retention) -> Callable[[], None]:
+        return lambda: self._keep(retention)
+
+    def _keep(self, retention: Retention) -> None:
         self.retention = kept = self.retention._replace(rooms=retention.rooms, max_age=retention.max_age)
         self._commits.do(lambda floor: self._writer.keep(kept))
         self._begin_sweep()

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from roomcast.model.retention import Retention
+from roomcast.model.retention import MANY_BYTES, MANY_MESSAGES, Retention, RoomRule
 from roomcast.model.settings.kinds import Choice, Count, Kind, Repeated, Seconds, Size, Switch, Text
 from roomcast.model.settings.network import parse_network
 from roomcast.model.settings.option import Option, options_of
 from roomcast.model.settings.origin import parse_origin
+from roomcast.model.settings.rules import MAX_AGE, Rules
 
 X_FORWARDED_FOR, FORWARDED = "x-forwarded-for", "forwarded"
 """Headers in which a proxy gives its client's address: the usual one, and that of RFC 7239."""
@@ -69,13 +70,19 @@ class Settings:
         Retention().max_messages,
         Count(1, 10**12),
         _LOG,
-        "Messages retained in all rooms together; the oldest go first.",
+        "Messages retained in all rooms together; the oldest go first. 1,000,000 where [[room]] rows are.",
     )
     max_bytes: int = _option(
         Retention().max_bytes,
         Size(1, 10**15),
         _LOG,
-        "Bytes retained, the sum of the stored bodies; the oldest go first.",
+        "Bytes retained, the sum of the stored bodies; the oldest go first. 1 GB where [[room]] rows are.",
+    )
+    max_age: float | None = _option(
+        None, MAX_AGE, _LOG, "Time after which a message goes, such as 7d; none: it may become as old as it likes."
+    )
+    room: tuple[RoomRule, ...] = _option(
+        (), Rules(), _LOG, "Caps that hold for each matching room by itself.", section=True
     )
     synchronous: str = _option(
         "full",
@@ -125,13 +132,13 @@ class Settings:
         """The settings that a call gives by name. Raises `TypeError` for a name that is no option, and `BadOption`
         for a value that one cannot have."""
         for name in values:
-            if name not in OPTIONS:
+            if name not in KNOWN:
                 raise TypeError(unknown(name))
-        return cls(**{name: OPTIONS[name].from_value(value) for name, value in values.items()})
+        return cls(**with_caps({name: KNOWN[name].from_value(value) for name, value in values.items()}))
 
     @property
     def retention(self) -> Retention:
-        return Retention(self.max_messages, self.max_bytes)
+        return Retention(self.max_messages, self.max_bytes, self.max_age, self.room)
 
     @property
     def followers_limit(self) -> int:
@@ -144,6 +151,15 @@ class Settings:
 
 OPTIONS: Mapping[str, Option] = options_of(Settings)
 """The rows of the settings, by name."""
+SECTIONS: Mapping[str, Option] = options_of(Settings, sections=True)
+"""Those that are tables in the file of `--config`, and neither a flag nor a variable."""
+KNOWN: Mapping[str, Option] = {**OPTIONS, **SECTIONS}
+
+
+def with_caps(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Where rooms have rules, the whole log has caps that leave space for them, unless some are given."""
+    many = {"max_messages": MANY_MESSAGES, "max_bytes": MANY_BYTES} if values.get("room") else {}
+    return {**many, **values}
 
 
 def unknown(name: str) -> str:

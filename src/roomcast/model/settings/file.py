@@ -1,4 +1,4 @@
-"""The file of `--config`: TOML, each option at its top level by its name."""
+"""The file of `--config`: TOML, each option at its top level by its name, and sections."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import tomllib
 from typing import Any
 
 from roomcast.model.errors import BadOption
-from roomcast.model.settings import OPTIONS, unknown
+from roomcast.model.settings import KNOWN, unknown
+from roomcast.model.settings.option import BadRow
 from roomcast.model.settings.statements import line_of
 
 _MAX_BYTES = 16 * 1024 * 1024
@@ -65,11 +66,13 @@ def _parsed(path: str, text: str) -> dict[str, Any]:
 
 
 def _value(path: str, text: str, name: str, given: object) -> Any:
-    if (option := OPTIONS.get(name)) is None:
+    if (option := KNOWN.get(name)) is None:
         section = "; options stand at the top of the file, in no section" if isinstance(given, dict) else ""
         raise _bad(path, line_of(name, text), unknown(name) + section)
     try:
         return option.from_value(given)
+    except BadRow as error:
+        raise _bad(path, line_of(name, text, error.row), error.detail) from None
     except BadOption as error:
         raise _bad(path, line_of(name, text), error.detail) from None
 

@@ -178,6 +178,15 @@ class Repeated(Kind):
         return tuple(map(self._parse, value))
 
 
+class RowError(ValueError):
+    """A mistake in one of several tables."""
+
+    def __init__(self, row: int, what: str) -> None:
+        super().__init__(f"number {row}: {what}")
+        self.row = row
+        """Which one, counted from 1."""
+
+
 def shown(value: object) -> str:
     """A value in a sentence: text and numbers as they are written, whatever else by its kind."""
     if isinstance(value, bool):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from roomcast.model.errors import BadOption
-from roomcast.model.settings.kinds import Kind, Repeated
+from roomcast.model.settings.kinds import Kind, Repeated, RowError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,8 @@ class Option:
     group: str
     """The heading above it in the help."""
     help: str
+    section: bool = False
+    """Whether it can only be given by tables in the file, or by a call."""
     negatable: bool = False
     """Whether the flag has a twin that begins with --no-."""
 
@@ -52,6 +54,8 @@ class Option:
         """The value that a file or a call gives. Raises `BadOption`."""
         try:
             return self.kind.check(value)
+        except RowError as error:
+            raise BadRow(f"{self.name} {error}", error.row) from None
         except ValueError as error:
             raise BadOption(f"{self.name} {error}") from None
 
@@ -61,9 +65,18 @@ class Option:
         return isinstance(self.kind, Repeated)
 
 
-def options_of(settings: type) -> dict[str, Option]:
-    """The rows of the class, by name."""
-    return {
-        field.name: Option(name=field.name, default=field.default, **field.metadata)
-        for field in dataclasses.fields(settings)
-    }
+class BadRow(BadOption):
+    """A mistake in one of several tables of the file."""
+
+    def __init__(self, detail: str, row: int) -> None:
+        super().__init__(detail)
+        self.row = row
+        """Which one, counted from 1."""
+
+
+def options_of(settings: type, *, sections: bool = False) -> dict[str, Option]:
+    """The rows of the class, by name: those that are sections of the file, or all others."""
+    rows = (
+        Option(name=field.name, default=field.default, **field.metadata) for field in dataclasses.fields(settings)
+    )
+    return {row.name: row for row in rows if row.section == sections}

@@ -24,14 +24,20 @@ _TOKEN = re.compile(
 _DEEPER = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
-def line_of(name: str, text: str) -> int:
-    """The line, counted from 1, of the first statement that gives `name` at the top level of a valid file."""
+def line_of(name: str, text: str, number: int = 1) -> int:
+    """The line, counted from 1, of the first statement that gives `name` at the top level of a valid file. Of
+    several tables of that name it is the header of the one with this number."""
     in_section = False
+    lines = []
     for line, statement in _statements(text):
         is_header = statement.startswith("[")
         if (is_header or not in_section) and name in tomllib.loads(statement):
-            return line
+            lines.append(line)
+            if len(lines) == number:
+                return line
         in_section |= is_header
+    if lines:  # a list of tables in one statement
+        return lines[0]
     raise ValueError(f"{name!r} is not in the text")
 
 
