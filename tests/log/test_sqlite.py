@@ -32,7 +32,6 @@ from roomcast.log.sqlite import log as sqlite
 from roomcast.log.sqlite.log import SqliteLog
 from roomcast.log.sqlite.queries import QUERIES
 from roomcast.log.sqlite.reader import _arms
-from roomcast.log.sqlite.state import State
 from roomcast.log.sqlite.writer import TRIM_BESIDE, Committed, Writer
 from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.message import Message
@@ -718,10 +717,10 @@ async def test_what_was_appended_before_the_end_is_stored(
     held, begun = threading.Event(), threading.Event()
     step = log._writer._step
 
-    def holding(*arguments: Any) -> State:
+    def holding(*arguments: Any) -> None:
         begun.set()
         assert held.wait(PATIENCE)
-        return step(*arguments)
+        step(*arguments)
 
     monkeypatch.setattr(log._writer, "_step", holding)
     first = log.append([draft()])

@@ -146,6 +146,8 @@ class Hub:
         """Every message above it is in the window."""
         self._rooms: dict[str, _Room] = {}
         self._order: deque[_Room] = deque()
+        self._last_cut = 0
+        """No room was cut behind it."""
         self._silent: dict[str, None] = {}
         """Rooms without messages or followers that lost some which the window would else seem to reach."""
         self._pieces: dict[tuple[frozenset[str], int], Piece] = {}
@@ -249,7 +251,7 @@ class Hub:
             return None
         if not count:
             return self.position
-        if any(self._reach(room) > self._floor for room in rooms):
+        if self._last_cut > self._floor and any(self._reach(room) > self._floor for room in rooms):
             return None  # something in the middle of the window went
         found = [self._rooms[room].newest(count) for room in rooms if room in self._rooms]
         seqs = sorted(seq for part in found for seq in part)
@@ -288,6 +290,7 @@ class Hub:
     def _cut_room(self, cut: Cut) -> None:
         if cut.upto <= self._floor:
             return
+        self._last_cut = max(self._last_cut, cut.upto)
         # Its floor says so also where the window has none of it.
         room = self._rooms.get(cut.room) or self._room(cut.room)
         self._bytes -= room.cut(cut.upto)

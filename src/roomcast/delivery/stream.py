@@ -64,6 +64,7 @@ class Stream:
         "_epoch",
         "_gap",
         "_home",
+        "_opening",
         "_owed",
         "_reading",
         "_replayed",
@@ -81,7 +82,10 @@ class Stream:
         self._sink = sink
         self._gap = opening.gap
         """What is to be told before the next message."""
-        self._owed = Owed(opening.position, exact=opening.exact, named=opening.named)
+        self._opening: Opening | None = opening
+        """Where it began; None once it went on from there."""
+        self._owed: Owed | None = None
+        """Set once a page of the log was read."""
         self._epoch = opening.epoch
         self._reading = False
         """Whether a page of the log is on its way."""
@@ -135,6 +139,9 @@ class Stream:
         self._reading = False
         if self.ended:
             return
+        if self._owed is None:
+            began = self._opening or Opening(self.position)
+            self._owed = Owed(self.position, exact=began.exact, named=began.named)
         self._advance(piece, missing=self._owed.missing(page))
         self.pump()
 
@@ -143,7 +150,8 @@ class Stream:
         if self.ended:  # with all others, as the log began anew while its audience's heartbeats were on their way
             return
         self.position = position
-        self._owed.reach(position)
+        if self._owed:
+            self._owed.reach(position)
         self._home.behind.add(self)
 
     def end(self, reason: str, retry_ms: int | None = None) -> None:
@@ -178,7 +186,9 @@ class Stream:
             parts += self._with_gaps(piece, missing)
         elif piece.entries:
             parts.append(piece.frames(self.wire, hub.epoch))
-        self._owed.reach(piece.position)
+        if self._owed:
+            self._owed.reach(piece.position)
+        self._opening = None
         self.position = piece.position
         if self._replayed is not None:
             self._replayed += len(piece.entries)

@@ -56,8 +56,10 @@ def _held(bounds: Bounds, retention: Retention) -> Iterable[Metric]:
     yield _gauge("log_bytes_limit", "Bytes retained at most.", retention.max_bytes)
     yield _gauge("log_newest", "The newest message's number.", bounds.newest)
     yield _gauge("log_oldest_timestamp_seconds", "When the oldest message was stored.", bounds.oldest_at / 1000)
+    age = GaugeMetricFamily("roomcast_log_max_age_seconds", "Age of a message at most.")
     if retention.max_age is not None:
-        yield _gauge("log_max_age_seconds", "Age of a message at most.", retention.max_age)
+        age.add_metric([], retention.max_age)
+    yield age
     yield from _rules(retention)
 
 
@@ -74,8 +76,7 @@ def _rules(retention: Retention) -> Iterable[Metric]:
         for match, value in caps.items():
             if value is not None:
                 family.add_metric([match], value)
-        if retention.rooms:
-            yield family
+        yield family
 
 
 def _counts(engine: Engine) -> Iterable[Metric]:

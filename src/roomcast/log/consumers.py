@@ -97,7 +97,7 @@ class Consumers:
             for consumer in self._all:
                 if cuts:
                     consumer.cut(cuts)
-                consumer.wake()
+                consumer.changed.set()
             if self._look is None:
                 self._look = asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look_around)
 
@@ -149,12 +149,22 @@ class Consumers:
 
     def _drop(self) -> None:
         """Lets go of what all were given."""
-        least = min([consumer.given for consumer in self._all], default=self.newest)
+        if not self._recent:
+            return
+        least = self.newest
+        for consumer in self._all:
+            if consumer.given < least:
+                least = consumer.given
+        if least >= self.newest:
+            self._recent.clear()
+            self._recent_bytes = 0
         while self._recent and self._recent[0][0][-1].seq <= least:
             self._recent_bytes -= self._recent.popleft()[1]
 
     def _take(self, position: int) -> Sequence[Message]:
         """All that is held: what came in one turn goes out as one batch, and so as one write per follower."""
+        if len(self._recent) == 1 and self._recent[0][0][0].seq == position + 1:
+            return self._recent[0][0]
         commits: list[Sequence[Message]] = []
         for messages, _ in reversed(self._recent):  # from the end: others may be far behind
             if messages[-1].seq <= position:
@@ -162,8 +172,6 @@ class Consumers:
             commits.append(messages)
         if not commits:
             return ()
-        if len(commits) == 1 and commits[0][0].seq == position + 1:
-            return commits[0]
         commits.reverse()
         return [message for message in chain(*commits) if message.seq > position]
 
@@ -205,7 +213,8 @@ class Consumer:
         """What is gone since its last batch, by room."""
         self.missed = 0
         """How many messages that it was not given are gone, at most."""
-        self._changed = asyncio.Event()
+        self.changed = asyncio.Event()
+        """Set where there may be something for it."""
 
     def __aiter__(self) -> Consumer:
         return self
@@ -213,19 +222,25 @@ class Consumer:
     async def __anext__(self) -> Batch:
         self._acknowledge()
         while self._home.feeds(self):
-            self._changed.clear()
+            self.changed.clear()
             messages = await self._home.after(self)
-            moved = self.given > self.position or self._home.trimmed > self._trimmed_told
-            news = messages or moved or self._cuts or self.missed
-            if self._home.feeds(self) and news:
+            if (messages or self._has_news()) and self._home.feeds(self):
                 return self._give(messages)
-            await self._changed.wait()
+            await self.changed.wait()
         if self.restarted:
             raise LogRestarted
         raise StopAsyncIteration
 
+    def _has_news(self) -> bool:
+        return (
+            self._home.trimmed > self._trimmed_told
+            or self.given > self.position
+            or bool(self._cuts)
+            or self.missed > 0
+        )
+
     def wake(self) -> None:
-        self._changed.set()
+        self.changed.set()
 
     async def aclose(self) -> None:
         """Ends it, and with it what it holds back."""
@@ -262,9 +277,11 @@ class Consumer:
     def _give(self, messages: Sequence[Message]) -> Batch:
         if self._home.dense and messages:
             self.missed = max(self.missed, messages[0].seq - self.given - 1)
-        missed, cuts = self.missed, tuple(self._cuts.values())
-        self.missed, self._cuts = 0, {}
-        self._trimmed_told = self._home.trimmed
+        self._trimmed_told = trimmed = self._home.trimmed
         if messages:
             self.given = messages[-1].seq
-        return Batch(messages, self._trimmed_told, self.given, cuts, missed)
+        if not self._cuts and not self.missed:
+            return Batch(messages, trimmed, self.given)
+        missed, cuts = self.missed, tuple(self._cuts.values())
+        self.missed, self._cuts = 0, {}
+        return Batch(messages, trimmed, self.given, cuts, missed)

@@ -27,11 +27,12 @@ from roomcast.model.retention import Retention, RoomRule, RoomRules
 
 PAGE_BYTES = 256 * 1024
 EMPTY_ROOMS = 10_000
-TRIM_STEP = 2_000
-"""What one turn trims: a cap that is lowered is reached in steps. More than the largest batch."""
+TRIM_STEP = 5_000
+"""How far one turn trims, holes and all: a lowered cap is reached in steps. More than the largest batch."""
 SWEEP_ROOMS = 500
 """Rooms that one step of a walk looks at."""
 _FETCH_MESSAGES = 1_000
+NOTHING_CUT: Sequence[Cut] = ()
 _NOT_TRIMMED = Trimmed(0, 0, 0)
 
 
@@ -51,9 +52,10 @@ class MemoryLog:
         self.retention = retention
         self.unwritable = ""
         self._rules = RoomRules(retention.rooms)
+        self._sweeps = bool(retention.rooms) or retention.ages
+        """Whether anything may go without a publish."""
         self._empty_rooms = empty_rooms
-        self._messages: OrderedDict[int, Message] = OrderedDict()
-        """In order. Not a dict: looking for its first key walks over all that were taken off before."""
+        self._messages: dict[int, Message] = {}
         self._rooms: dict[str, RoomIndex] = {}
         self._listed = RoomList()
         """The rooms that have messages."""
@@ -94,6 +96,8 @@ class MemoryLog:
         now = self._clock.now(self._newest_at if self._messages else 0)
         if self._gone_keys:
             self._expire_keys(now)
+            if idempotency:
+                self._expire_key((idempotency.scope, idempotency.key), now)
         numbering = Sequencer(self.retention, self._newest, now, self._newest_of, self._keys, self._rules)
         appended = numbering.append(drafts, idempotency)
         if numbering.messages:
@@ -102,7 +106,7 @@ class MemoryLog:
                 self._key_of[new.kept.first] = (new.scope, new.key)
             cuts = self._trim()
             self._feed.push(numbering.messages, self._trimmed, cuts)
-            if self._sweep is None and (self._rules or self.retention.ages):
+            if self._sweep is None and self._sweeps:
                 self._keep(self.retention)
         return appended
 
@@ -207,6 +211,7 @@ class MemoryLog:
             raise LogUnavailable("The log is closed.")
 
     def _store(self, messages: Sequence[Message]) -> None:
+        ruled = bool(self._rules.rules)
         for message in messages:
             index = self._rooms.get(message.room)
             if not index:  # no messages, or not even known
@@ -216,31 +221,31 @@ class MemoryLog:
             self._listed.note(message.room, message.seq)
             self._bytes += len(message.body)
             self._messages[message.seq] = message
-            if self._rules and (rule := self._rules.of(message.room)) and _is_over(index, rule):
+            if ruled and (rule := self._rules.of(message.room)) and _is_over(index, rule):
                 self._over[message.room] = None
         self._newest, self._newest_at = message.seq, message.stored_at
 
-    def _trim(self) -> list[Cut]:
+    def _trim(self) -> Sequence[Cut]:
         """The oldest first, down to the caps; never what is still held for a consumer. Gives what went of rooms by
         their rules."""
         floor = self._feed.floor
         end = self._newest if floor is None else min(floor, self._newest)
-        cuts = self._trim_rooms(end) if self._over else []
+        cuts = self._trim_rooms(end) if self._over else NOTHING_CUT
         most_messages, most_bytes, *_ = self.retention
         messages = self._messages
+        if len(messages) <= most_messages and self._bytes <= most_bytes:
+            return cuts
         left = TRIM_STEP
-        while (len(messages) > most_messages or self._bytes > most_bytes) and next(iter(messages)) <= end:
+        while (len(messages) > most_messages or self._bytes > most_bytes) and self._trimmed < end:
             if not left:
                 self._trim_later()
                 break
             left -= 1
-            self._trim_oldest()
+            message = messages.pop(self._trimmed + 1, None)
+            self._trimmed += 1
+            if message is not None:
+                self._gone(message)
         return cuts
-
-    def _trim_oldest(self) -> None:
-        seq, message = self._messages.popitem(last=False)
-        self._trimmed = seq
-        self._gone(message)
 
     def _trim_rooms(self, end: int) -> list[Cut]:
         cuts: list[Cut] = []
@@ -271,7 +276,8 @@ class MemoryLog:
 
     def _gone(self, message: Message) -> None:
         self._bytes -= len(message.body)
-        self._drop_key(message.seq)
+        if self._key_of:
+            self._drop_key(message.seq)
         if self._rooms[message.room].trim(message):
             self._note_empty(message.room)
 
@@ -281,8 +287,12 @@ class MemoryLog:
         self._forget()
 
     def _drop_key(self, seq: int) -> None:
-        if self._key_of and (key := self._key_of.pop(seq, None)):
+        if key := self._key_of.pop(seq, None):
             self._gone_keys[key] = None
+
+    def _expire_key(self, key: Key, now: int) -> None:
+        if key in self._gone_keys and self._keys[key].stored_at <= now - KEY_MS:
+            del self._gone_keys[key], self._keys[key]
 
     def _expire_keys(self, now: int) -> None:
         while self._gone_keys:
@@ -309,7 +319,7 @@ class MemoryLog:
             return
         floor = self._feed.floor
         end = self._newest if floor is None else min(floor, self._newest)
-        if not after and self.retention.max_age is not None:
+        if self.retention.max_age is not None:
             self._trim_by_age(end, _before(self.retention.max_age))
         cuts: list[Cut] = []
         reached = None
@@ -323,12 +333,14 @@ class MemoryLog:
         self._sweep.stepped(reached)
 
     def _trim_by_age(self, end: int, oldest_at: int) -> None:
-        for _ in range(TRIM_STEP):
-            oldest = next(iter(self._messages.values()), None)
-            if oldest is None or oldest.seq > end or oldest.stored_at >= oldest_at:
-                return
-            self._trim_oldest()
-        self._trim_later()
+        for seq in range(self._trimmed + 1, min(end, self._trimmed + TRIM_STEP) + 1):
+            message = self._messages.get(seq)
+            if message is not None:
+                if message.stored_at >= oldest_at:
+                    return
+                del self._messages[seq]
+                self._gone(message)
+            self._trimmed = seq
 
     def _trim_later(self) -> None:
         if self._later is None:
@@ -340,6 +352,9 @@ class MemoryLog:
             self._trim_and_tell()
 
     def _trim_and_tell(self) -> None:
+        most_messages, most_bytes, *_ = self.retention
+        if len(self._messages) <= most_messages and self._bytes <= most_bytes and not self._over:
+            return
         before = self._trimmed
         cuts = self._trim()
         if self._trimmed > before or cuts:

@@ -81,14 +81,14 @@ class Sequencer:
         self._newest: dict[str, int] = {}
         """The newest of each room in this group."""
         self._keys = keys
-        self._rules = rules
+        self._rules = rules if rules.rules else None
 
     def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None) -> Appended:
         """Numbers `drafts`, or finds what the same request stored before. Raises `KeyReused`, `TooLarge`."""
         if idempotency and (kept := self._keys.get((idempotency.scope, idempotency.key))):
             return _repeat(kept, drafts, idempotency)
         check_size(drafts, self._retention)
-        if self._rules:
+        if self._rules is not None:
             check_rooms(drafts, self._rules)
         first = seq = self._after + len(self.messages) + 1
         newest, messages = self._newest, []

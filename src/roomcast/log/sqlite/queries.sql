@@ -267,6 +267,12 @@ INSERT INTO room_deletions VALUES (:room);
 -- How many messages a room has, and its newest
 SELECT json_group_array(json_array(messages, newest)) FROM rooms WHERE room = :room AND messages > 0;
 
+-- load_sizes --
+-- The bytes of the bodies of the first messages after a seq
+SELECT json_group_array(octet_length(body)) FROM (
+    SELECT body FROM messages WHERE seq > :after ORDER BY seq LIMIT :limit
+);
+
 -- load_oldest --
 -- The first messages after a seq: their sizes, their rooms, and when they were stored. -1 for the size of one that is
 -- there no longer

@@ -112,13 +112,12 @@ class Writer:
         messages = numbering.messages
         if not messages:
             return Committed(before, (), answers)
-        if self._caps:
+        if self._caps.rules.rules:
             self._caps.make_space()
             self._caps.load({message.room for message in messages})
             self._caps.learn(messages)
-        return self._trim(_grown(before, messages), 2 * len(messages) + TRIM_BESIDE, floor, numbering)._replace(
-            answers=answers
-        )
+        most = 2 * len(messages) + TRIM_BESIDE
+        return self._trim(_grown(before, messages), most, floor, numbering, answers)
 
     def trim(self, floor: int | None) -> Committed:
         """One step of trimming, not beyond `floor`."""
@@ -130,7 +129,7 @@ class Writer:
         """One step of a walk over all rooms, from the one behind `after`: finds what goes without a publish, and
         trims. The answer is how far it came; None at the end."""
         rows: Sequence[tuple[str, int, int, int]] = ()
-        if self._caps:
+        if self._caps.rules.rules:
             rows = _walked.decode(self._value("walk_rooms", {"after": after, "limit": WALK_ROOMS}))
             self._caps.note(rows, _now())
         return self.trim(floor)._replace(answers=(rows[-1][0] if rows else None,))
@@ -139,6 +138,7 @@ class Writer:
         """Other rules from now on."""
         self._retention = retention
         self._caps = RoomCaps(RoomRules(retention.rooms), self._row)
+        self._known.forget_oldest()
         return Committed(self._known.state, (), (None,))
 
     def delete(self, seq: int) -> Committed:
@@ -233,60 +233,72 @@ class Writer:
             self._caps.rules,
         )
 
-    def _trim(self, state: State, most: int, floor: int | None, numbering: Sequencer | None = None) -> Committed:
+    def _trim(
+        self,
+        state: State,
+        most: int,
+        floor: int | None,
+        numbering: Sequencer | None = None,
+        answers: Sequence[Any] = (),
+    ) -> Committed:
         """Brings the log to `state`, and takes off what is beyond its caps: at most `most` messages, and only what
         is stored already."""
-        stored = self._known.state.newest
-        end = stored if floor is None else min(floor, stored)
+        before = self._known.state
+        end = before.newest if floor is None or floor > before.newest else floor
         cuts: Sequence[Cut] = ()
         gone: list[int] = []
         if self._caps.over:
             cuts, gone, size = self._caps.cut(most, end, _now())
             state = state._replace(messages=state.messages - len(gone), bytes=state.bytes - size)
             self._known.note_cut(gone)
-        state = self._trim_oldest(state, most - len(gone), end)
+        self._unfinished = False
+        if end > state.trimmed and (self._retention.max_age is not None or state.over(self._retention)):
+            state = self._trim_oldest(state, most - len(gone), end)
         if self._holes.purging:
             gone += _seqs.decode(self._value("load_purged", {"limit": most}))
-        changes = numbering or gone or state != self._known.state
-        after = self._step(state, gone, numbering) if changes else state
+        if numbering or gone or state != before:
+            self._step(state, gone, numbering)
         if self._holes.purging:
             self._holes.purging = self._value("load_purges") != "{}"
-        more = after.over(self._retention) or bool(self._caps.over) or self._unfinished or self._holes.purging
-        return Committed(after, numbering.messages if numbering else (), (), cuts, more)
+        more = state.over(self._retention) or bool(self._caps.over) or self._unfinished or self._holes.purging
+        return Committed(state, numbering.messages if numbering else (), answers, cuts, more)
 
     def _trim_oldest(self, state: State, most: int, end: int) -> State:
         """The oldest of the whole log, down to its caps."""
-        retention = self._retention
-        self._unfinished = False
-        too_old = -1 if retention.max_age is None else _now() - int(retention.max_age * 1000)
-        if end <= state.trimmed or not (too_old > 0 or state.over(retention)):
-            return state
-        trimmed, messages, size = state.trimmed, state.messages, state.bytes
-        for seq, length, room, stored_at in self._known.oldest(trimmed, end):
-            over = messages > retention.max_messages or size > retention.max_bytes
-            if not (over or stored_at < too_old):
+        most_messages, most_bytes, max_age, _ = self._retention
+        too_old = -1 if max_age is None else _now() - int(max_age * 1000)
+        newest, newest_at, trimmed, size, forgotten, forgotten_at, messages, deletions = state
+        cut = self._known.cut
+        before = self._known.state
+        full = bool(self._caps.rules.rules) or max_age is not None or not before.dense or self._holes.purging
+        for seq, length, room, stored_at in self._known.oldest(trimmed, end, full=full):
+            if seq > end or not (messages > most_messages or size > most_bytes or stored_at < too_old):
                 break
             if not most:
                 self._unfinished = True
                 break
             most -= 1
             trimmed = seq
-            if length >= 0:
+            if length >= 0 and not (cut and seq in cut):
                 messages -= 1
                 size -= length
-                if self._caps:
+                if self._caps.rules.rules:
                     self._caps.note_trimmed(room, seq)
-        return state._replace(trimmed=trimmed, messages=messages, bytes=size)
+        return State(newest, newest_at, trimmed, size, forgotten, forgotten_at, messages, deletions)
 
-    def _step(self, after: State, gone: Sequence[int], numbering: Sequencer | None) -> State:
+    def _step(self, after: State, gone: Sequence[int], numbering: Sequencer | None) -> None:
         """Brings the log from the known state to the one `after`, or leaves it as it is."""
         before = self._known.state
-        keys = [_key_row(new) for new in numbering.new_keys] if numbering else []
         messages = numbering.messages if numbering else ()
-        step = pack(messages) | after._asdict() | {"keys": to_json(keys)}
+        keys = [_key_row(new) for new in numbering.new_keys] if numbering and numbering.new_keys else ()
+        step: dict[str, Any] = pack(messages)
+        step["keys"] = to_json(keys) if keys else "[]"
+        step["newest"], step["newest_at"], step["trimmed"], step["bytes"] = after[:4]
+        step["messages"] = after.messages
         try:
-            if gone or self._holes:
-                self._run("cutting", step | {"gone": to_json(gone)})
+            if gone or self._holes.deleted or self._holes.purging:
+                step["gone"] = to_json(gone)
+                self._run("cutting", step)
             else:
                 self._run("step", step)
         except apsw.Error as error:
@@ -296,7 +308,6 @@ class Writer:
         self._maybe_empty += trimmed
         self._maybe_gone += trimmed
         self._known.learn(after, messages)
-        return after
 
     def _give_up(self, error: apsw.Error) -> None:
         """A write failed: what is known is read again."""
@@ -362,12 +373,11 @@ class Writer:
 
 
 def _grown(state: State, messages: Sequence[Message]) -> State:
-    return state._replace(
-        newest=messages[-1].seq,
-        newest_at=messages[-1].stored_at,
-        messages=state.messages + len(messages),
-        bytes=state.bytes + sum(len(message.body) for message in messages),
-    )
+    _, _, trimmed, size, forgotten, forgotten_at, count, deletions = state
+    for message in messages:
+        size += len(message.body)
+    count += len(messages)
+    return State(message.seq, message.stored_at, trimmed, size, forgotten, forgotten_at, count, deletions)
 
 
 def _answer(numbering: Sequencer, request: Request) -> Answer:
