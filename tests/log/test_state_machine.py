@@ -34,7 +34,7 @@ some_drafts = st.lists(
 some_keys = st.none() | st.builds(
     Idempotency, st.sampled_from("kl"), st.sampled_from([b"1", b"2"]), st.sampled_from(["", "s"])
 )
-caps = st.builds(Retention, st.integers(1, 12), st.integers(30, 200))
+caps = st.builds(Retention, st.integers(1, 12), st.integers(30, 200), st.none(), st.just(()))
 ages = st.none() | st.integers(1, 60)
 
 

@@ -151,13 +151,14 @@ class Consumers:
         """Lets go of what all were given."""
         if not self._recent:
             return
+        if len(self._all) == 1 and self._all[0].given == self.newest:
+            self._recent.clear()
+            self._recent_bytes = 0
+            return
         least = self.newest
         for consumer in self._all:
             if consumer.given < least:
                 least = consumer.given
-        if least >= self.newest:
-            self._recent.clear()
-            self._recent_bytes = 0
         while self._recent and self._recent[0][0][-1].seq <= least:
             self._recent_bytes -= self._recent.popleft()[1]
 

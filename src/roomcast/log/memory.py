@@ -52,6 +52,8 @@ class MemoryLog:
         self.retention = retention
         self.unwritable = ""
         self._rules = RoomRules(retention.rooms)
+        self._ruled = bool(retention.rooms)
+        """Whether rooms have rules, and their bytes are known."""
         self._sweeps = bool(retention.rooms) or retention.ages
         """Whether anything may go without a publish."""
         self._empty_rooms = empty_rooms
@@ -162,7 +164,8 @@ class MemoryLog:
         self._deletions += 1
         index = self._rooms[message.room]
         index.deleted[seq] = self._deletions
-        index.bytes -= len(message.body)
+        if self._ruled:
+            index.bytes -= len(message.body)
         self._bytes -= len(message.body)
         self._messages[seq] = message._replace(type=None, body=b"")
         self._feed.push((), self._trimmed, [Cut(message.room, seq, 1)])
@@ -175,9 +178,8 @@ class MemoryLog:
             return
         count, newest = len(index), index.newest
         for seq in index.all():
-            del self._messages[seq]
+            self._bytes -= len(self._messages.pop(seq).body)
             self._drop_key(seq)
-        self._bytes -= index.bytes
         index.clear()
         self._note_empty(room)
         self._feed.push((), self._trimmed, [Cut(room, newest, count)])
@@ -188,6 +190,10 @@ class MemoryLog:
     def _keep(self, retention: Retention) -> None:
         self.retention = self.retention._replace(rooms=retention.rooms, max_age=retention.max_age)
         self._rules = RoomRules(retention.rooms)
+        if retention.rooms and not self._ruled:
+            self._ruled = True
+            for index in self._rooms.values():
+                index.bytes = sum(len(self._messages[seq].body) for seq in index.all())
         if self._sweep is None:
             self._sweep = Sweep(self._walk)
         self._sweep.least_age = self.retention.least_age
@@ -211,7 +217,7 @@ class MemoryLog:
             raise LogUnavailable("The log is closed.")
 
     def _store(self, messages: Sequence[Message]) -> None:
-        ruled = bool(self._rules.rules)
+        ruled = self._ruled
         for message in messages:
             index = self._rooms.get(message.room)
             if not index:  # no messages, or not even known
@@ -221,9 +227,15 @@ class MemoryLog:
             self._listed.note(message.room, message.seq)
             self._bytes += len(message.body)
             self._messages[message.seq] = message
-            if ruled and (rule := self._rules.of(message.room)) and _is_over(index, rule):
-                self._over[message.room] = None
+            if ruled:
+                index.bytes += len(message.body)
+                self._note_over(message.room, index)
         self._newest, self._newest_at = message.seq, message.stored_at
+
+    def _note_over(self, room: str, index: RoomIndex) -> None:
+        rule = self._rules.of(room)
+        if rule and _is_over(index, rule):
+            self._over[room] = None
 
     def _trim(self) -> Sequence[Cut]:
         """The oldest first, down to the caps; never what is still held for a consumer. Gives what went of rooms by
@@ -235,16 +247,16 @@ class MemoryLog:
         messages = self._messages
         if len(messages) <= most_messages and self._bytes <= most_bytes:
             return cuts
-        left = TRIM_STEP
-        while (len(messages) > most_messages or self._bytes > most_bytes) and self._trimmed < end:
-            if not left:
-                self._trim_later()
-                break
-            left -= 1
-            message = messages.pop(self._trimmed + 1, None)
-            self._trimmed += 1
+        # Holes are stepped over.
+        for seq in range(self._trimmed + 1, min(end, self._trimmed + TRIM_STEP) + 1):
+            self._trimmed = seq
+            message = messages.pop(seq, None)
             if message is not None:
                 self._gone(message)
+                if len(messages) <= most_messages and self._bytes <= most_bytes:
+                    return cuts
+        if self._trimmed < end:
+            self._trim_later()
         return cuts
 
     def _trim_rooms(self, end: int) -> list[Cut]:
@@ -275,10 +287,14 @@ class MemoryLog:
         return Cut(room, index.trimmed.seq, gone) if gone else None
 
     def _gone(self, message: Message) -> None:
-        self._bytes -= len(message.body)
+        size = len(message.body)
+        self._bytes -= size
         if self._key_of:
             self._drop_key(message.seq)
-        if self._rooms[message.room].trim(message):
+        index = self._rooms[message.room]
+        if self._ruled:
+            index.bytes -= size
+        if index.trim(message):
             self._note_empty(message.room)
 
     def _note_empty(self, room: str) -> None:

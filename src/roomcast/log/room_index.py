@@ -32,6 +32,7 @@ class RoomIndex:
         self.capped = self.newest
         """Its last message that a cap took."""
         self.bytes = 0
+        """The sum of its bodies; kept by the log, where rooms have rules."""
         self.deleted: dict[int, int] = {}
         """The number of its deletion for each message that was deleted and is not trimmed yet."""
         self._seqs: list[int] = []
@@ -52,7 +53,6 @@ class RoomIndex:
 
     def add(self, message: Message) -> None:
         self._seqs.append(message.seq)
-        self.bytes += len(message.body)
         self.newest, self.newest_at = message.seq, message.stored_at
 
     def trim(self, message: Message) -> bool:
@@ -60,7 +60,6 @@ class RoomIndex:
         self._trimmed, self._trimmed_at = message.seq, message.stored_at
         if not self.deleted or self.deleted.pop(message.seq, None) is None:
             self.capped = message.seq
-        self.bytes -= len(message.body)
         self._lost += 1
         self._start += 1
         retained = len(self._seqs) - self._start
