@@ -21,6 +21,8 @@ from itertools import count
 from typing import Any, NamedTuple, cast
 
 from roomcast.api.query import preferred, query
+from roomcast.auth.guard import NOBODY_ASKED
+from roomcast.delivery.budget import Budget
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.hub import Hub
 from roomcast.delivery.wire import WIRES, Wire
@@ -219,7 +221,7 @@ class Ear:
     def send(self, data: bytes) -> int:
         return len(data)
 
-    def write(self, data: bytes) -> bool:
+    def write(self, data: bytes, start: int = 0) -> bool:
         raise AssertionError("it takes everything")
 
     def fall_behind(self, position: int) -> None:
@@ -267,7 +269,7 @@ class Unused:
 def written_to_a_socket() -> Iterator[Call]:
     frame = WIRES[0].message(EPOCH, _message(12_345))
     with _loopback() as (near, far):
-        connection = SocketConnection()
+        connection = SocketConnection(Budget(2**26))
         connection.take(cast(asyncio.Transport, Unused(near)))
         connection.write(frame)
         connection.write(frame)
@@ -363,7 +365,7 @@ def _context(runner: asyncio.Runner | None = None) -> Iterator[Context]:
     settings = Settings(log="memory:", max_messages=RETAINED, heartbeat=3600)
     engine = runner.run(Engine.open(settings))
     runner.run(_filled(engine))
-    yield Context(Handler(engine))
+    yield Context(Handler(engine, NOBODY_ASKED), engine)
     runner.run(engine.close())
 
 

@@ -28,6 +28,13 @@ def test_each_option_of_the_settings_is_a_typed_keyword() -> None:
     assert list(inspect.signature(roomcast.app).parameters) == [field.name for field in fields(Settings)]
 
 
+def test_rights_are_given_at_the_call_as_well() -> None:
+    key = roomcast.Key(name="shop", sha256="0" * 64, read=("*",))
+    live = roomcast.app(log="memory:", keys=(key,), anonymous=("read:public/*",), secret="x" * 40)
+    assert_type(live, Embedded)
+    assert Settings.of({"keys": [{"name": "shop", "sha256": "0" * 64, "read": ["*"]}]}).keys == (key,)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -36,6 +43,10 @@ def test_each_option_of_the_settings_is_a_typed_keyword() -> None:
         ({"max_bytes": True}, "max_bytes must be a size"),
         ({"allow_origin": "https://example.com"}, "allow_origin must be a list"),
         ({"allow_origin": ["example.com"]}, "did you mean https://example.com"),
+        ({"keys": "shop"}, "key must be rows: write"),
+        ({"keys": [{"name": "shop"}]}, "needs sha256"),
+        ({"keys": [roomcast.Key(name="Shop", sha256="0" * 64, read=("*",))]}, "name must be 1 to 32 of"),
+        ({"anonymous": ["read"]}, "anonymous must be read:GRANT or publish:GRANT"),
         ({"log": None}, "log must be text, not nothing"),
         ({"log": b"memory:"}, "log must be text, not a value of type bytes"),
     ],

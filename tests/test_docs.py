@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from roomcast.http.metrics import ENDINGS, GAPS
+from roomcast.http.metrics import ENDINGS
 from roomcast.http.site import ROUTES
 from roomcast.model.settings import OPTIONS
 from roomcast.model.settings.option import Option
+from roomcast.model.shapes import GAP_REASONS
 from tests.conftest import Serve
 from tests.running import PATIENCE, Running
 
@@ -50,7 +51,7 @@ def test_every_metric_is_in_the_docs(server: Running) -> None:
     names = set(re.findall(r"^# TYPE (roomcast_\w+)", server.get("/metrics").text, re.MULTILINE))
     assert names
     assert {name for name in names if name not in API} == set()
-    assert all(f"`{word}`" in API for word in (*ENDINGS, *GAPS))
+    assert all(f"`{word}`" in API for word in (*ENDINGS, *GAP_REASONS))
 
 
 def test_every_test_that_the_guarantees_name_exists() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from roomcast.model.settings import Settings
+from roomcast.model.settings.key import Key
 from roomcast.version import __version__
 
 if TYPE_CHECKING:
@@ -40,4 +41,4 @@ def app(**options: Any) -> Embedded:
     return Embedded(Settings.of(options))
 
 
-__all__ = ["__version__", "app"]
+__all__ = ["Key", "__version__", "app"]

@@ -18,6 +18,8 @@ import msgspec
 from msgspec import UNSET
 
 from roomcast.api.publish import Envelope, checked_key, stored, submit
+from roomcast.auth.guard import Guard, Mode
+from roomcast.auth.principal import EVERYBODY as HOST
 from roomcast.delivery.engine import DRAIN_SECONDS, Engine
 from roomcast.http.asgi import AsgiApp, Scope
 from roomcast.http.asgi_sink import Receive, Send
@@ -73,7 +75,7 @@ class Embedded:
         key = None if idempotency_key is None else checked_key(idempotency_key)
         began = time.perf_counter()
         appending, batch = submit(
-            engine, Envelope(draft.parse_json, draft.json_steps, b"call"), _encoded(fields), key
+            engine, Envelope(draft.parse_json, draft.json_steps, b"call"), HOST, _encoded(fields), key
         )
         await appending
         return dict(msgspec.json.decode(stored(engine, batch, began, appending)[2]))
@@ -141,11 +143,12 @@ class Embedded:
 
     async def _open(self) -> Engine:
         try:
+            guard = await asyncio.to_thread(Guard.of, self._settings, Mode.OPEN)
             engine = await Engine.open(self._settings)
         except BaseException:
             self._opening = None
             raise
-        self._app = AsgiApp(Handler(engine))
+        self._app = AsgiApp(Handler(engine, guard))
         self._take_signals()
         return engine
 

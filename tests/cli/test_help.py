@@ -20,7 +20,7 @@ EXAMPLES = [
     *(
         command
         for block in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-        for command in re.findall(r"roomcast [^|<\n]+", block)
+        for command in re.findall(r"roomcast (?:(?! 2?>)[^|<\n])+", block)
     ),
 ]
 

@@ -16,8 +16,10 @@ from pathlib import Path
 import pytest
 
 from roomcast.model.settings import OPTIONS
+from tests.certificate import connect
 from tests.conftest import Serve
 from tests.observer import Observer
+from tests.raw import request
 from tests.running import PATIENCE, Running, wait_for
 
 ROOMCAST = [sys.executable, "-m", "roomcast"]
@@ -296,8 +298,9 @@ def test_sizes_and_times_take_units_in_flags_and_variables(serve: Serve) -> None
 @pytest.mark.parametrize(
     ("options", "variable", "allowed"),
     [
-        ([], None, "*"),
-        ([], "", None),
+        ([], None, None),
+        (["--open"], None, "*"),
+        (["--open"], "", None),
         ([], "https://a.example https://b.example", "https://b.example"),
         (["--allow-origin="], "https://b.example", None),
         (["--allow-origin=https://a.example", "--allow-origin=https://b.example"], "", "https://b.example"),
@@ -320,7 +323,7 @@ def test_a_hangup_reads_the_file_again_and_never_ends_the_server(serve: Serve, t
         config.write_text("heartbeat = 6\n")
         server.process.send_signal(signal.SIGHUP)
         server.wait_until_it_says(
-            r"read again: roomcast\.toml, the room rules; to change heartbeat, restart the server$"
+            r"read again: roomcast\.toml, rights, the room rules; to change heartbeat, restart the server$"
         )
         config.write_text("heartbeat = 6\nhartbeat = 6\n")
         server.process.send_signal(signal.SIGHUP)
@@ -413,13 +416,13 @@ def test_a_hangup_at_the_start_does_not_end_it(tmp_path: Path, module: str) -> N
 
 
 def test_a_second_signal_ends_at_once(serve: Serve) -> None:
-    """The first drain waits for a request whose body never ends; the second signal does not."""
-    server = serve()
-    with socket.create_connection(("127.0.0.1", server.port)) as half:
-        half.sendall(
-            b"POST /messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
-        )
-        wait_for(lambda: server.get("/readyz").status_code == 200, "an answer")
+    """The first drain waits for an answer that its client does not take; the second signal does not."""
+    server = serve("--max-bytes=30MB")
+    for _ in range(20):
+        server.post([{"room": "large", "text": "x" * 60_000}] * 15)
+    with connect(server.port, receive_buffer=4096) as lazy:
+        lazy.sendall(request("GET", "/messages?room=large&limit=1000", "Accept: application/json"))
+        assert lazy.recv(1)
         server.process.send_signal(signal.SIGTERM)
         wait_for(lambda: _closed(server.port), "the listener's end")
         server.process.send_signal(signal.SIGTERM)

@@ -56,6 +56,16 @@ def test_headers_may_come_from_where_nobody_sees_them(scene: Scene, command: lis
     assert done.stderr.count("\n") == 1, done.stderr
 
 
+@BY_NAME
+def test_each_command_sends_the_token_of_the_environment(scene: Scene, command: list[str]) -> None:
+    running = aside(run, *at(scene.url.removesuffix("/events"), command), input=LINE, ROOMCAST_TOKEN="rck_a_b")
+    asked = scene.next()
+    assert asked.headers["authorization"] == "Bearer rck_a_b"
+    asked.answer("403 Forbidden")
+    scene.close()
+    assert running.result(TO_THE_END + PATIENCE).returncode in (1, 2)
+
+
 def test_a_header_in_the_environment_that_is_none_is_not_repeated() -> None:
     done = run("rooms", ROOMCAST_HEADER="X-A: b\nsecret")
     assert done.returncode == 2

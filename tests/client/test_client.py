@@ -36,7 +36,7 @@ def test_what_is_published_is_what_is_followed(server: Running, client: MakeClie
     ]
     heard = [*islice(one.follow("developers", "news"), 5)]
     assert heard[:4] == sent
-    assert heard[4] == Live(4, sent[-1].id)
+    assert heard[4] == Live(4, id=sent[-1].id)
     assert sent[1] == Message(
         sent[1].id, "developers", "till", sent[1].timestamp, None, "order.paid", {"order": [7, None]}, sent[1].json
     )
@@ -57,15 +57,15 @@ def test_none_is_a_value_for_data(server: Running, client: MakeClient) -> None:
 def test_where_a_follow_starts(server: Running, client: MakeClient, where: dict[str, Any]) -> None:
     one = client(server.url)
     stored = [one.publish("developers", text=str(n)) for n in range(2)]
-    assert [*islice(one.follow("developers", **where), 3)] == [*stored, Live(2, stored[1].id)]
+    assert [*islice(one.follow("developers", **where), 3)] == [*stored, Live(2, id=stored[1].id)]
 
 
 def test_a_follow_from_now_on_or_from_an_id(server: Running, client: MakeClient) -> None:
     one = client(server.url)
     stored = [one.publish("developers", text=str(n)) for n in range(2)]
-    assert next(iter(one.follow("developers", replay="none"))) == Live(0, stored[1].id)
+    assert next(iter(one.follow("developers", replay="none"))) == Live(0, id=stored[1].id)
     assert next(iter(one.follow("developers", since=datetime.now(UTC) + timedelta(days=1)))) == Live(
-        0, stored[1].id
+        0, id=stored[1].id
     )
     assert next(iter(one.follow("developers", last_event_id=stored[0].id))) == stored[1]
 
@@ -253,7 +253,7 @@ def test_a_follow_outlives_what_a_proxy_answers_while_its_server_restarts(
     assert asked.target == "/messages?room=r&replay=none"
     asked.answer("204 No Content")
     thread.join(PATIENCE)
-    assert heard == [Live(0, "abcd-0")]
+    assert heard == [Live(0, id="abcd-0")]
 
 
 def test_events_that_only_later_servers_know_are_passed_over(scene: Scene, client: MakeClient) -> None:
@@ -265,7 +265,7 @@ def test_events_that_only_later_servers_know_are_passed_over(scene: Scene, clien
         'id: abcd-1\nevent: roomcast.presence\ndata: {}\n\nid: abcd-1\nevent: live\ndata: {"replayed":0}\n\n'
     )
     thread.join(PATIENCE)
-    assert heard == [Live(0, "abcd-1")]
+    assert heard == [Live(0, id="abcd-1")]
 
 
 def test_a_stream_is_dead_after_two_and_a_half_heartbeats(scene: Scene, client: MakeClient) -> None:

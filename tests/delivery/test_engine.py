@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from roomcast import tasks
 from roomcast.delivery import engine as engines
 from roomcast.delivery import replay
 from roomcast.delivery.engine import Engine
@@ -235,10 +236,10 @@ async def test_a_tail_that_does_not_come_is_why_the_server_is_not_ready(
 # Ending
 
 
-async def test_a_drain_sends_everybody_away_in_slices_with_the_loop_free_in_between(
+async def test_a_drain_sends_everybody_away_in_turns_with_others(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "_DRAIN_SLICE", 2)
+    monkeypatch.setattr(tasks, "_TURN_SECONDS", 0)
     crowd = [FakeConnection() for _ in range(5)]
     for connection in crowd:
         follow(engine.streams, connection)
@@ -251,7 +252,7 @@ async def test_a_drain_sends_everybody_away_in_slices_with_the_loop_free_in_betw
 
     await until(all_left)
     await draining
-    assert left == {5, 3, 1, 0}
+    assert left == {5, 4, 3, 2, 1, 0}
     assert engine.draining
     assert await engine.ready() == "the server is draining"
     assert engine.streams.endings == {"drain": 5}

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from roomcast import tasks
 from roomcast.delivery import heartbeat as heartbeats
 from roomcast.delivery.heartbeat import Heartbeat
 from roomcast.delivery.hub import Hub
@@ -80,6 +81,7 @@ async def test_a_crowd_is_written_to_in_slices_and_none_twice(
     streams: Streams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heartbeats, "_SLICE", 2)
+    monkeypatch.setattr(tasks, "_TURN_SECONDS", 0)
     crowd = [live(streams, LONG_AGO) for _ in range(5)]
     beating = asyncio.create_task(steps(Heartbeat(streams, heartbeat=15, slow_after=30), 1))
     await asyncio.sleep(0)

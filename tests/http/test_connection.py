@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from roomcast.delivery.budget import Budget
 from roomcast.delivery.stream import Stream
 from roomcast.http.connection import SocketConnection
 
@@ -76,7 +77,7 @@ def transport(ends: tuple[socket.socket, socket.socket]) -> FakeTransport:
 @pytest.fixture
 def connection(transport: FakeTransport) -> SocketConnection:
     """One that writes straight to its socket, as after its first write."""
-    taken = SocketConnection()
+    taken = SocketConnection(Budget(1_000_000))
     taken.stream = FakeStream()
     taken.take(transport)
     taken.write(b"head")
@@ -208,7 +209,7 @@ def test_a_transport_in_which_something_waits_is_not_bypassed(
     transport: FakeTransport, ends: tuple[socket.socket, socket.socket]
 ) -> None:
     transport.waits = 10
-    connection = SocketConnection()
+    connection = SocketConnection(Budget(1_000_000))
     connection.take(transport)
     assert not connection.writable
     assert connection.write(b"head") is False

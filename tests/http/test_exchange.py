@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import cast
 
 import pytest
 
 from roomcast.api.request import Answer, Fields, Pieces
+from roomcast.http.connections import Connections
 from roomcast.http.context import Context
 from roomcast.http.exchange import Exchange
+from roomcast.http.intake import Intake
+from roomcast.model.settings import Settings
 from tests.delivery.fakes import until
 
 
@@ -23,6 +27,8 @@ class Transport(asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += bytes(data)
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
 
     def is_closing(self) -> bool:
         return self.closed or self.aborted
@@ -38,14 +44,12 @@ class Transport(asyncio.Transport):
         self.aborted = True
 
 
-class Connections:
+class Shared:
     """As much of a context as a connection asks for."""
 
     def __init__(self) -> None:
-        self.connections: set[object] = set()
-
-    def leave(self, connection: object) -> None:
-        self.connections.discard(connection)
+        self.connections = Connections(Settings(), Counter())
+        self.intake = Intake(1, Counter())
 
 
 class One(Exchange):
@@ -55,9 +59,11 @@ class One(Exchange):
 
     def expire(self) -> None: ...
 
+    def shed(self) -> None: ...
+
 
 async def begun(pieces: Pieces) -> tuple[One, Transport]:
-    connection, transport = One(cast(Context, Connections())), Transport()
+    connection, transport = One(cast(Context, Shared())), Transport()
     connection.connection_made(transport)
     connection._respond(Answer.of_pieces(200, Fields(), pieces))
     return connection, transport

@@ -457,7 +457,7 @@ def test_a_body_costs_no_more_than_its_bytes(parser: draft.Parser, made: Callabl
     16 times where time grows with the square. The unit is to decode a string of a mebibyte: 0.4 ms."""
     large, small = made(MEBIBYTE).encode(), made(MEBIBYTE // 4).encode()
     plain = json.dumps("x" * MEBIBYTE).encode()
-    unit = max(_cpu(lambda body, _: msgspec.json.decode(body), plain) for _ in range(3))
+    unit = max(_cpu(lambda body, _most, _only=None: msgspec.json.decode(body), plain) for _ in range(3))
     assert cpu(parser, large) < 8 * cpu(parser, small) + 2 * unit
     assert cpu(parser, large) < 100 * unit
 
@@ -482,7 +482,9 @@ def test_a_large_batch_is_parsed_in_steps_that_the_caller_can_pause_between() ->
     ):
         pauses, request = taken(steps)
         assert len(request.drafts) == 1_000
-        assert pauses == 1_000 * len(one) // (draft.STEP + len(one))
+        assert 10 <= pauses <= 40
+    small = b"[%b]" % b",".join([b'{"room":"a","text":"x"}'] * 1_000)
+    assert taken(draft.json_steps(small, MAX_MESSAGE))[0] >= 5
     assert taken(draft.json_steps(one.encode(), MAX_MESSAGE)) == (0, parse(one))
 
 

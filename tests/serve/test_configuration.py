@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from roomcast.auth.rights import Rights
 from roomcast.model.errors import BadOption
 from roomcast.model.settings import Settings
 from roomcast.serve.configuration import Configuration
@@ -35,3 +39,40 @@ def test_a_variable_that_is_neither_is_refused() -> None:
 
 def test_a_bad_variable_does_no_harm_beside_a_flag() -> None:
     assert Configuration({"port": "0"}, {"ROOMCAST_PORT": "http"}, None).settings.port == 0
+
+
+def test_what_strangers_may_do_is_words_in_a_variable_and_a_flag_given_several_times() -> None:
+    given = Configuration({}, {"ROOMCAST_ANONYMOUS": "read:public/* publish:a"}, None)
+    assert given.settings.anonymous == ("read:public/*", "publish:a")
+    given = Configuration({"anonymous": ("read:b", "read:c")}, {"ROOMCAST_ANONYMOUS": "read:*"}, None)
+    assert given.settings.anonymous == ("read:b", "read:c")
+    with pytest.raises(BadOption, match=r"--anonymous must be read:GRANT or publish:GRANT, .* not 'public/\*'"):
+        Configuration({"anonymous": ("public/*",)}, {}, None)
+
+
+def test_a_variable_names_one_secret_file_whose_path_may_have_spaces() -> None:
+    given = Configuration({}, {"ROOMCAST_SECRET_FILE": "/my secrets/s"}, None)
+    assert given.settings.secret_files == ("/my secrets/s",)
+
+
+def test_a_secret_as_text_and_one_in_a_file_stand_for_each_other(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text("secret_files = ['a', 'b']\n")
+    path, text = str(tmp_path / "c.toml"), {"ROOMCAST_SECRET": "hunter2\x01"}
+
+    def secrets(flags: dict[str, Any], variables: dict[str, str], path: str | None = None) -> tuple[object, ...]:
+        settings = Configuration(flags, variables, path).settings
+        assert "hunter2" not in repr(settings)
+        return settings.secret, settings.secret_files
+
+    assert secrets({}, {}, path) == (None, ("a", "b"))
+    assert secrets({}, text, path) == ("hunter2\x01", ())
+    assert secrets({"secret_files": ("f",)}, text, path) == (None, ("f",))
+    assert secrets({}, {"ROOMCAST_SECRET_FILE": "v"}, path) == (None, ("v",))
+    both = Configuration({}, {**text, "ROOMCAST_SECRET_FILE": "v"}, None).settings
+    with pytest.raises(BadOption, match="a secret is given twice"):
+        Rights.of(both)
+
+
+def test_origins_that_are_not_given_are_another_thing_than_none() -> None:
+    assert Configuration({}, {}, None).settings.allow_origin is None
+    assert Configuration({}, {"ROOMCAST_ALLOW_ORIGIN": ""}, None).settings.allow_origin == ()

@@ -76,7 +76,6 @@ def test_the_head_and_the_first_block_come_at_once(way: Way) -> None:
         assert follower.headers["cache-control"] == "no-store, no-transform"
         assert follower.headers["x-accel-buffering"] == "no"
         assert follower.headers["connection"] == "close"
-        assert follower.headers["access-control-allow-origin"] == "*"
         assert ("transfer-encoding" in follower.headers) == (way.version == "1.1")
         live = follower.next()
         assert (live.name, live.json) == ("live", {"replayed": 0})

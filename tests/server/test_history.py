@@ -42,7 +42,7 @@ def ask(server: Running, target: str, **headers: str) -> httpx.Response:
     answer = server.get(target, headers={**PAGE, **headers})
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "application/json"
-    assert answer.headers["vary"] == "Accept"
+    assert answer.headers["vary"] == "Accept, Origin"
     assert list(answer.json()) == ["messages", "position", "gap"]
     return answer
 

@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from roomcast.auth.guard import NOBODY_ASKED
 from roomcast.delivery.engine import Engine
 from roomcast.log.memory import MemoryLog
 from roomcast.model.errors import CannotStart, LogUnavailable, LogUnusable
@@ -29,7 +30,7 @@ async def test_a_server_that_can_take_no_connections_says_so_and_ends() -> None:
     before = asyncio.all_tasks()
     async with asyncio.timeout(PATIENCE):
         with pytest.raises(CannotStart, match="connections cannot be taken"):
-            await serve(SETTINGS, [Listening([closed], 1)], started)
+            await serve(SETTINGS, [Listening([closed], 1)], NOBODY_ASKED, started)
     assert asyncio.all_tasks() - before == set()
 
 

@@ -240,7 +240,11 @@ def test_over_a_socket_file_the_access_log_names_the_client_whatever_that_says_o
     front: Front, tmp_path: Path
 ) -> None:
     path = tmp_path / "roomcast.sock"
-    options = ["--log=memory:", "--trusted-proxy=10.0.0.0/8"]  # nginx's client is on loopback here, and no proxy
+    options = [
+        "--open",
+        "--log=memory:",
+        "--trusted-proxy=10.0.0.0/8",
+    ]  # nginx's client is on loopback here, and no proxy
     server = Running([sys.executable, "-m", "roomcast", "serve", f"--host=unix:{path}", *options], tmp_path)
     try:
         server.wait_until_it_says("^  log ")

@@ -63,7 +63,7 @@ def test_a_named_origin_may_send_credentials_and_any_origin_may_not(
 ) -> None:
     answer = ask(server.port, request("GET", "/healthz", f"Origin: {NAMED}"))
     assert answer.headers["access-control-allow-credentials"] == "true"
-    anybody = start_roomcast(tmp_path_factory.mktemp("anybody"))
+    anybody = start_roomcast(tmp_path_factory.mktemp("anybody"), "--open")
     try:
         answer = ask(anybody.port, request("GET", "/healthz", f"Origin: {NAMED}"))
         assert answer.headers["access-control-allow-origin"] == "*"

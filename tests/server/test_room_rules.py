@@ -172,7 +172,7 @@ def test_rules_are_read_again_whole_or_not_at_all(configured: Configured, tmp_pa
     file = tmp_path / "roomcast.toml"
     file.write_text('[[room]]\nmatch = "a"\nmax_messages = 5\n[[room]]\nmatch = "b"\nmax_messages = 0\n')
     server.process.send_signal(signal.SIGHUP)
-    server.wait_until_it_says(r"stays as it was: roomcast.toml, line 4: room number 2: max_messages must be")
+    server.wait_until_it_says(r"stays as it was: roomcast.toml, line 6: \[\[room\]\] max_messages must be")
     assert held(server) == {"a": 40}
     file.write_text('[[room]]\nmatch = "a"\nmax_messages = 5\n')
     server.process.send_signal(signal.SIGHUP)
@@ -189,11 +189,11 @@ def test_a_batch_larger_than_its_room_is_refused(configured: Configured) -> None
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[[room]]\nmax_messages = 1\n", "line 1: room number 1: match is missing"),
-        ('[[room]]\nmatch = "a"\n', "line 1: room number 1: has no cap"),
+        ("[[room]]\nmax_messages = 1\n", "line 1: [[room]] needs match"),
+        ('[[room]]\nmatch = "a"\n', "line 1: [[room]] has no cap"),
         ('[[room]]\nmatch = "a*b"\nmax_age = 1\n', "must have * at its end only"),
-        ('[[room]]\nmatch = "a"\nmax_mesages = 1\n', "'max_mesages' is none of match, max_messages"),
-        ('room = "a"\n', "room must be tables, each under [[room]]"),
+        ('[[room]]\nmatch = "a"\nmax_mesages = 1\n', "'max_mesages' is nothing that [[room]] has: did you mean max_messages?"),
+        ('room = "a"\n', "room must be rows: write [[room]] above each"),
         ('[[room]]\nmatch = "a"\nmax_age = 0.5\n', "max_age must be a time from 1 to"),
     ],
 )

@@ -35,7 +35,16 @@ def start(tmp_path: Path, path: Path) -> Iterator[Start]:
     started: list[Running] = []
 
     def begin(*options: str) -> Running:
-        command = [sys.executable, "-m", "roomcast", "serve", f"--host=unix:{path}", "--log=memory:", *options]
+        command = [
+            sys.executable,
+            "-m",
+            "roomcast",
+            "serve",
+            f"--host=unix:{path}",
+            "--open",
+            "--log=memory:",
+            *options,
+        ]
         started.append(Running(command, tmp_path))
         started[-1].wait_until_it_says(r"^  log ")
         return started[-1]
@@ -53,7 +62,7 @@ def ask(path: Path, target: str = "/healthz", **fields: str) -> httpx.Response:
 
 def _fails(folder: Path, *options: str) -> str:
     """What a server says that does not start."""
-    command = [sys.executable, "-m", "roomcast", "serve", "--log=memory:", *options]
+    command = [sys.executable, "-m", "roomcast", "serve", "--open", "--log=memory:", *options]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 1, done.stderr
     [line] = done.stderr.splitlines()

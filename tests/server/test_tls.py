@@ -264,6 +264,9 @@ def test_a_handshake_that_does_not_end_is_ended(impatient: Running, sent: bytes)
         slow.sendall(sent)
         with contextlib.suppress(ConnectionError):
             assert slow.recv(4096) == b""
+    counted = 'roomcast_connections_closed_total{reason="handshake"}'
+    wait_for(lambda: impatient.metric(counted) == 1, "it to be counted")
+    impatient.wait_until_it_says("warning: closed 1 connections that did not do their TLS handshake")
 
 
 def test_a_client_that_does_not_answer_the_end_of_a_connection_is_let_go(

@@ -9,11 +9,17 @@ from roomcast.api import history
 from roomcast.api.query import FORMATS, PAGE, STREAM, After, Query, preferred, query, refuse_lists
 from roomcast.api.request import Answer, Fields, Head, Outcome, Request, Streaming
 from roomcast.api.start import from_window, locate
+from roomcast.auth.grants import EVERYTHING
+from roomcast.auth.guard import in_url
+from roomcast.auth.permit import permit
+from roomcast.auth.principal import Principal
+from roomcast.auth.rights import NOT_VALID
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.gap import Opening
+from roomcast.delivery.hub import PIECE_BYTES
 from roomcast.delivery.replay import retry_delay_ms
 from roomcast.delivery.wire import wire
-from roomcast.model.errors import LogUnavailable
+from roomcast.model.errors import InvalidToken, LogUnavailable
 
 _STREAM_FIELDS = {
     content_type: Fields(
@@ -51,6 +57,11 @@ def follow(engine: Engine, request: Request, asked: Following) -> Outcome | Awai
         query = query._replace(origin=After(last_event_id.decode(errors="replace")))
     if asked.may_be_list:
         refuse_lists(query.rooms, engine.hub.holds)
+    principal, in_url = request.principal, request.is_by_ticket
+    if principal.read is not EVERYTHING:
+        permit(principal, "read", sorted(query.rooms))
+        if in_url:
+            _check_ticket(engine, principal, content_type)
     if content_type == PAGE:
         return history.page(engine, request, query)
     if request.head.method == "HEAD":
@@ -59,22 +70,34 @@ def follow(engine: Engine, request: Request, asked: Following) -> Outcome | Awai
         return _away(engine, content_type, "drain")
     opening = from_window(engine, query.rooms, query.origin) if engine.hub.epoch else None
     if opening is None:
-        return _from_log(engine, query, content_type)
-    return _begin(engine, query, content_type, opening)
+        return _from_log(engine, request, query, content_type)
+    return _begin(engine, request, query, content_type, opening)
 
 
-async def _from_log(engine: Engine, query: Query, content_type: str) -> Outcome:
+def _check_ticket(engine: Engine, principal: Principal, content_type: str) -> None:
+    """In a URL it opens streams alone, and not when two have it. Raises `Invalid` and `InvalidToken`."""
+    if content_type == PAGE:
+        raise in_url(["ticket"])
+    if engine.streams.tenures.refuses(principal.single):
+        raise InvalidToken(NOT_VALID, reason="the ticket's stream was replaced too often")
+
+
+async def _from_log(engine: Engine, request: Request, query: Query, content_type: str) -> Outcome:
     try:
         opening = await locate(engine, query.rooms, query.origin)
     except LogUnavailable:
         return _away(engine, content_type, "error")
-    return _begin(engine, query, content_type, opening)
+    return _begin(engine, request, query, content_type, opening)
 
 
-def _begin(engine: Engine, query: Query, content_type: str, opening: Opening) -> Outcome:
-    if len(engine.streams.active) >= engine.followers_limit:
+def _begin(engine: Engine, request: Request, query: Query, content_type: str, opening: Opening) -> Outcome:
+    if len(engine.streams.active) >= engine.followers_limit or not engine.answers.has(PIECE_BYTES):
         return _away(engine, content_type, "overload")
-    return Streaming(engine, query.rooms, opening, content_type, _STREAM_FIELDS[content_type])
+    holder = None if request.principal.until is None else request.principal
+    return Streaming(
+        *(engine, query.rooms, opening, content_type, _STREAM_FIELDS[content_type], holder),
+        replaces=request.is_by_ticket,
+    )
 
 
 def _headers_of_a_stream(content_type: str) -> Answer:

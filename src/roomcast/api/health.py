@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import msgspec
+from msgspec import UNSET
 
 from roomcast.api.request import JSON, Answer, Request
 from roomcast.delivery.engine import Engine
+from roomcast.model.shapes import Health, NotReady, Ready
 from roomcast.version import __version__
 
 
 def healthz(engine: Engine, request: Request, asked: None) -> Answer:
     """The process answers."""
-    return _json(200, status="ok", version=__version__)
+    return _json(200, Health("ok", __version__))
 
 
 async def readyz(engine: Engine, request: Request, asked: None) -> Answer:
@@ -19,12 +21,12 @@ async def readyz(engine: Engine, request: Request, asked: None) -> Answer:
     send followers away, so that is only said: a full disk would be an outage for them, too."""
     why_not = await engine.ready()
     if why_not:
-        return _json(503, status="unavailable", detail=why_not)
+        return _json(503, NotReady("unavailable", why_not if request.principal.metrics else UNSET))
     unwritable = engine.log.unwritable
     position = f"{engine.log.epoch}-{engine.hub.position}"
-    detail = {"detail": unwritable} if unwritable else {}
-    return _json(200, status="ok", position=position, writable=not unwritable, **detail)
+    detail = unwritable if unwritable and request.principal.metrics else UNSET
+    return _json(200, Ready("ok", position, not unwritable, detail))
 
 
-def _json(code: int, /, **fields: object) -> Answer:
-    return Answer(code, JSON, msgspec.json.encode(fields))
+def _json(code: int, said: Health | Ready | NotReady) -> Answer:
+    return Answer(code, JSON, msgspec.json.encode(said))

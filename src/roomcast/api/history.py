@@ -10,7 +10,8 @@ from urllib.parse import quote, urlencode
 from roomcast.api.query import Everything, Query
 from roomcast.api.request import JSON, Answer, Field, Fields, Pieces, Request
 from roomcast.api.start import locate
-from roomcast.delivery.budget import Reservation
+from roomcast.auth.principal import Principal
+from roomcast.delivery.budget import READERS_SHARE, Reservation
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.gap import Gap, Missing, Opening, Owed, widened
 from roomcast.delivery.hub import PIECE_BYTES
@@ -26,7 +27,7 @@ _PAGE = Fields(*JSON.pairs, (b"vary", b"Accept"))
 async def page(engine: Engine, request: Request, query: Query) -> Answer:
     """The first `limit` messages of what the stream would give; with `before` and no start, the last ones
     before it."""
-    held = engine.answers.reserve()
+    held = engine.answers.reserve(PIECE_BYTES, READERS_SHARE)
     try:
         return await _page(engine, request, query, held)
     except BaseException:  # its client may have gone: what was read goes as well
@@ -48,6 +49,9 @@ async def message(engine: Engine, request: Request, text: str) -> Answer:
     """One message by its id."""
     id = await known_id(engine, text)
     found = await engine.log.get(id.seq)
+    # Of a room that may not be read nothing is said, not even that it is there.
+    if not _readable(request.principal, found):
+        raise never(text)
     if found is None:
         raise Gone(f"message {id} was stored, and is no longer retained")
     return Answer(200, JSON, as_json(engine.log.epoch, found))
@@ -58,8 +62,18 @@ async def known_id(engine: Engine, text: str) -> MessageId:
     id = MessageId.parse(text)
     bounds = await engine.log.bounds()
     if id is None or id.epoch != engine.log.epoch or not 0 < id.seq <= bounds.newest:
-        raise NotFound(f"this log has no message {text[:100]!r}, and under its present epoch never had")
+        raise never(text)
     return id
+
+
+def never(text: str) -> NotFound:
+    """The error for an id that no message ever had."""
+    return NotFound(f"this log has no message {text[:100]!r}, and under its present epoch never had")
+
+
+def _readable(principal: Principal, message: Message | None) -> bool:
+    """Whether a message may be read; one that is gone may have been of any room."""
+    return principal.read.covers_prefix("") if message is None else message.room in principal.read
 
 
 def _before(engine: Engine, query: Query) -> int | None:
@@ -144,10 +158,11 @@ def _answer(engine: Engine, request: Request, query: Query, found: _Told, held: 
     end = b'],"position":"%b","gap":%b}' % (position, gap)
     links = _links(engine, request, query, found)
     own: list[Field] = [(b"link", ", ".join(links).encode())] if links else []
-    if held.size <= PIECE_BYTES:
+    if held.size <= 2 * PIECE_BYTES:  # the piece that is made is counted, too
         body = b'{"messages":[%b%b' % (b",".join([as_json(epoch, message) for message in found.messages]), end)
-        held.release()
-        return Answer(200, _PAGE, body, own)
+        answer = Answer(200, _PAGE, body, own)
+        answer.held = held
+        return answer
     return Answer.of_pieces(200, _PAGE, _pieces(epoch, found.messages, end, held), own)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,17 +12,31 @@ from roomcast.api.query import MAX_LIMIT, MAX_ROOMS
 from roomcast.log.base import ROOMS_PAGE
 from roomcast.model.draft import MAX_BATCH
 from roomcast.model.fields import EventType, Publication, RoomName, UserName
+from roomcast.model.shapes import Gap, Health, Id, Live, Message, NotReady, Page, Problem, Ready, Room, Rooms
 from roomcast.version import __version__
 
 Json = dict[str, Any]
 
-_ID = {"type": "string", "pattern": "^[a-z0-9]{4,12}-(0|[1-9][0-9]{0,17})$", "examples": ["k3v9qa-1042"]}
 _DURATION = {
     "type": "string",
     "pattern": "^(?=.)([0-9]{1,9}d)?([0-9]{1,9}h)?([0-9]{1,9}m)?([0-9]{1,9}s)?$",
     "examples": ["10m"],
 }
 _TIME = {"type": "string", "format": "date-time"}
+_ARGUMENTS = re.compile(rb'("(?:#/components/schemas/)?[A-Z][A-Za-z]*)_[^"]*')
+"""msgspec names `Message[Any]` Message_Any_, and here it is Message."""
+_SHAPES = (
+    Publication,
+    Message[Any],
+    Gap,
+    Live,
+    Page[Message[Any]],
+    Rooms[Room[Any]],
+    Health,
+    Ready,
+    NotReady,
+    Problem,
+)
 
 
 def document(root_path: str, page_files: Sequence[str]) -> Json:
@@ -46,59 +61,15 @@ def document(root_path: str, page_files: Sequence[str]) -> Json:
 
 
 def _schemas() -> Json:
-    _, components = msgspec.json.schema_components([Publication], ref_template="#/components/schemas/{name}")
-    publication = components["Publication"]
-    publication["description"] = "A message as its publisher writes it."
+    """The server's shapes by their names. The fields of a message that a publisher wrote keep to the publisher's
+    rules, and are left out where they were not given."""
+    _, found = msgspec.json.schema_components(_SHAPES, ref_template="#/components/schemas/{name}")
+    named = msgspec.json.decode(_ARGUMENTS.sub(rb"\1", msgspec.json.encode(found)))
+    schemas: Json = {name: {**schema, "title": name} for name, schema in named.items()}
+    publication, message = schemas["Publication"], schemas["Message"]
     publication["anyOf"] = [{"required": ["text"]}, {"required": ["data"]}]
-    fields = publication["properties"]
-    return {
-        "Publication": publication,
-        "Message": {
-            "type": "object",
-            "required": ["id", "room", "user", "timestamp"],
-            "properties": {"id": _ID, **{n: _plain(f) for n, f in fields.items()}, "timestamp": _TIME},
-        },
-        "Gap": {
-            "type": "object",
-            "description": "Messages of `rooms` after `after` that are, or may be, no longer retained.",
-            "required": ["after", "resumes_at", "rooms", "lost_at_most", "reason"],
-            "properties": {
-                "after": {"type": ["string", "null"]},
-                "resumes_at": {"type": ["string", "null"]},
-                "rooms": {"type": "array", "items": {"type": "string"}},
-                "lost_at_most": {"type": ["integer", "null"], "minimum": 1},
-                "reason": {"enum": ["trimmed", "deleted", "epoch", "future", "malformed"]},
-            },
-        },
-        "Page": {
-            "type": "object",
-            "required": ["messages", "position", "gap"],
-            "properties": {
-                "messages": {"type": "array", "items": _ref("Message")},
-                "position": _ID,
-                "gap": {"anyOf": [_ref("Gap"), {"type": "null"}]},
-            },
-        },
-        "Problem": {
-            "type": "object",
-            "description": "RFC 9457.",
-            "required": ["type", "title", "status", "detail", "errors"],
-            "properties": {
-                "type": {"type": "string"},
-                "title": {"type": "string"},
-                "status": {"type": "integer"},
-                "detail": {"type": "string"},
-                "errors": {
-                    "type": "array",
-                    "items": {
-                        "type": "object",
-                        "required": ["pointer", "detail"],
-                        "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
-                    },
-                },
-            },
-        },
-    }
+    message["properties"] |= {name: _plain(field) for name, field in publication["properties"].items()}
+    return schemas
 
 
 def _publish() -> Json:
@@ -132,7 +103,7 @@ def _publish() -> Json:
         "responses": {
             "201": {"description": "Stored, durably.", **answer},
             "200": {"description": "Stored before, under the same Idempotency-Key.", **answer},
-            **_problems(400, 408, 413, 415, 422, 503),
+            **_problems(400, 408, 413, 415, 422, 429, 503),
         },
     }
 
@@ -181,7 +152,7 @@ def _follow() -> Json:
                    "or after this RFC 3339 time, or so long ago. Not together with replay."),
             _query("replay", {"type": "string", "pattern": "^(all|none|[0-9]{1,9})$", "default": "all"},
                    "Start with all that is retained, with nothing, or with the newest N."),
-            _query("before", _ID, "Pages only: end before this id."),
+            _query("before", _type(Id), "Pages only: end before this id."),
             _query("limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": 100},
                    "Pages only: how many messages at most."),
         ],
@@ -228,44 +199,13 @@ def _delete_room() -> Json:
 
 
 def _others(page_files: Sequence[str]) -> dict[str, Json]:
-    room = {
-        "type": "object",
-        "required": ["room", "messages", "newest", "newest_at", "followers"],
-        "properties": {
-            "room": {"type": "string"},
-            "messages": {"type": "integer", "description": "Retained."},
-            "newest": {"type": ["string", "null"]},
-            "newest_at": {"type": ["string", "null"], "format": "date-time"},
-            "followers": {"type": "integer", "description": "Streams of this process."},
-            "oldest_at": {"type": "string", "format": "date-time", "description": "Where it has a rule."},
-            "max_messages": {"type": ["integer", "null"], "description": "By its rule."},
-            "max_bytes": {"type": ["integer", "null"]},
-            "max_age": {"type": ["number", "null"], "description": "Seconds."},
-        },
-    }
-    rooms = {
-        "type": "object",
-        "required": ["rooms"],
-        "properties": {"rooms": {"type": "array", "items": room}},
-    }
-    status = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
-    ready = {
-        "type": "object",
-        "required": ["status", "position", "writable"],
-        "properties": {
-            "status": {"const": "ok"},
-            "position": {"type": "string", "description": "The id of the newest message delivered."},
-            "writable": {"type": "boolean", "description": "Whether the last write to the log succeeded."},
-            "detail": {"type": "string", "description": "Why it did not."},
-        },
-    }
     text = {"type": "string"}
-    not_ready = {"503": {"description": "Not now.", "content": {"application/json": {"schema": status}}}}
+    not_ready = {"503": {"description": "Not now.", "content": {"application/json": {"schema": _ref("NotReady")}}}}
     return {
-        "/rooms": _rooms(rooms),
-        "/healthz": _get("healthz", "Whether the process answers.", _ok("application/json", status)),
+        "/rooms": _rooms(_ref("Rooms")),
+        "/healthz": _get("healthz", "Whether the process answers.", _ok("application/json", _ref("Health"))),
         "/readyz": _get("readyz", "Whether the log answers and the tail is current.",
-                        {**_ok("application/json", ready), **not_ready}),
+                        {**_ok("application/json", _ref("Ready")), **not_ready}),
         "/metrics": _get("metrics", "Prometheus metrics.", _ok("text/plain", text), 503),
         "/openapi.json": _get("describe", "This document.", _ok("application/json", {"type": "object"})),
         "/": _get("page", "The page.", _ok("text/html", text)),
@@ -314,7 +254,7 @@ def _head(get: Json) -> Json:
 
 
 def _problems(*statuses: int) -> Json:
-    names = {503: "Unavailable"}
+    names = {429: "TooMany", 503: "Unavailable"}
     return {str(status): {"$ref": f"#/components/responses/{names.get(status, 'Problem')}"} for status in statuses}
 
 
@@ -324,7 +264,12 @@ def _problem_responses() -> Json:
     return {
         "Problem": {"description": "What is wrong and what to do.", "content": content},
         "Unavailable": {
-            "description": "The log does not answer now.",
+            "description": "The log does not answer now, or answers hold too much memory.",
+            "headers": {"Retry-After": retry_after},
+            "content": content,
+        },
+        "TooMany": {
+            "description": "The client has used up the rate at which it may publish.",
             "headers": {"Retry-After": retry_after},
             "content": content,
         },

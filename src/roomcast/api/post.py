@@ -10,7 +10,7 @@ from roomcast.api.query import room_fault
 from roomcast.api.request import Head
 from roomcast.model import draft
 from roomcast.model.errors import Fault, UnsupportedMediaType
-from roomcast.model.fields import check
+from roomcast.model.fields import ANONYMOUS, check
 
 PREFIX = "/rooms/"
 
@@ -21,20 +21,25 @@ def envelope(head: Head) -> Envelope:
     if media_type.startswith("multipart/"):
         raise UnsupportedMediaType("send the message as the body itself: with curl, -d or --data-binary, not -F")
     checked_encoding(head)
-    room, user, type = _fields(head)
+    fields = _fields(head)
+    room, user, type = fields
     of_body = draft.json_data if media_type == "application/json" else draft.plain_text
-    same = "\n".join([media_type, room, user, type or ""]).encode()
-    return Envelope(lambda body, most: of_body(body, room, user, type, most), None, same)
+    same = "\n".join([media_type, room, user or ANONYMOUS, type or ""]).encode()
+
+    def steps(body: bytes, most: int, only: str | None) -> draft.Steps:
+        return of_body(body, fields, most, only)
+
+    return Envelope(lambda body, most, only=None: draft.finished(steps(body, most, only)), steps, same)
 
 
-def _fields(head: Head) -> tuple[str, str, str | None]:
+def _fields(head: Head) -> draft.Fields:
     room = head.path.removeprefix(PREFIX)
     given = Given(parameters(head.query), ("user", "type"))
     if wrong := room_fault(room):
         given.faults.append(Fault("/room", wrong))
     user, type = given.once("user", partial(_checked, "user")), given.once("type", partial(_checked, "type"))
     given.check()
-    return room, user or "anonymous", type
+    return draft.Fields(room, user, type)
 
 
 def _checked(name: str, value: str) -> str:

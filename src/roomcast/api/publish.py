@@ -13,6 +13,10 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from roomcast.api.request import Answer, Fields, Head, Later, Request
+from roomcast.auth.grants import EVERYTHING
+from roomcast.auth.permit import permit
+from roomcast.auth.principal import Principal
+from roomcast.delivery.budget import SMALL_BYTES, Reservation
 from roomcast.delivery.engine import Engine
 from roomcast.log.base import Appended, Idempotency
 from roomcast.model import draft
@@ -23,8 +27,10 @@ _PARSERS = {
     "application/json": (draft.parse_json, draft.json_steps),
     "application/x-ndjson": (draft.parse_lines, draft.line_steps),
 }
-_BYTES_A_TURN = 32 * 1024
-"""A larger body is parsed in steps, between which others have the loop."""
+_BYTES_A_TURN = 8 * 1024
+"""A larger body is parsed in steps, between which others have the loop: one of 26 KB has 1,000 messages in it."""
+_STAMP_BYTES = 80
+"""Of a stored message in an answer, what it has beside its body: id and timestamp."""
 _KEY = re.compile(r"[\x21-\x7e]{1,128}")
 _FIELDS = Fields((b"content-type", b"application/json"))
 
@@ -33,8 +39,8 @@ class Envelope(NamedTuple):
     """What the head of a publish says of its body."""
 
     parse: draft.Parser
-    steps: Callable[[bytes, int], draft.Steps] | None
-    """The same in steps, for a body that may be a batch."""
+    steps: Callable[[bytes, int, str | None], draft.Steps]
+    """The same in steps, for a large body."""
     same: bytes
     """What must be the same beside the body where a request is repeated."""
 
@@ -68,27 +74,28 @@ def checked_encoding(head: Head) -> None:
 
 def publish(engine: Engine, request: Request, envelope: Envelope) -> Answer | Later | Awaitable[Answer]:
     """One message or a batch."""
-    if len(request.body) > _BYTES_A_TURN and envelope.steps:
-        return _publish_in_steps(engine, request, envelope, envelope.steps)
+    if len(request.body) > _BYTES_A_TURN:
+        return _publish_in_steps(engine, request, envelope)
     began = time.perf_counter()
     key = idempotency_key(request.values) if b"idempotency-key" in request.values else None
-    appending, batch = submit(engine, envelope, request.body, key)
+    parsed = envelope.parse(request.body, engine.settings.max_message, request.principal.user)
+    held = _admit(engine, request, parsed)
+    drafts, batch = parsed
+    appending = engine.log.append(drafts, _idempotency(envelope, request.principal, request.body, key))
     if appending.done():
-        return _answer(engine, request.head.mount, batch, began, appending)
-    return Later(appending, partial(_answer, engine, request.head.mount, batch, began))
+        return _answer(engine, request.head.mount, batch, began, held, appending)
+    return Later(appending, partial(_answer, engine, request.head.mount, batch, began, held))
 
 
-async def _publish_in_steps(
-    engine: Engine, request: Request, envelope: Envelope, steps: Callable[[bytes, int], draft.Steps]
-) -> Answer:
-    began = time.perf_counter()
-    parsed = await _in_turns(steps(request.body, engine.settings.max_message))
-    key = idempotency_key(request.values)
-    idempotency = None if key is None else _idempotency(envelope, request.body, key)
+async def _publish_in_steps(engine: Engine, request: Request, envelope: Envelope) -> Answer:
+    began, principal = time.perf_counter(), request.principal
+    parsed = await _in_turns(envelope.steps(request.body, engine.settings.max_message, principal.user))
+    held = _admit(engine, request, parsed)
+    idempotency = _idempotency(envelope, principal, request.body, idempotency_key(request.values))
     appending = engine.log.append(parsed.drafts, idempotency)
     # Not cancelled with its client: what is given to the log is stored.
     await asyncio.wait([appending])
-    return _answer(engine, request.head.mount, parsed.batch, began, appending)
+    return _answer(engine, request.head.mount, parsed.batch, began, held, appending)
 
 
 async def _in_turns(steps: draft.Steps) -> draft.Request:
@@ -97,20 +104,45 @@ async def _in_turns(steps: draft.Steps) -> draft.Request:
             next(steps)
         except StopIteration as done:
             parsed: draft.Request = done.value
-            return parsed
+            break
         await asyncio.sleep(0)
+    await asyncio.sleep(0)  # a batch is given to the log in a turn of its own
+    return parsed
 
 
-def submit(engine: Engine, envelope: Envelope, body: bytes, key: str | None) -> tuple[Future[Appended], bool]:
+def submit(
+    engine: Engine, envelope: Envelope, principal: Principal, body: bytes, key: str | None
+) -> tuple[Future[Appended], bool]:
     """Gives what the body says to the log: what will come of it, and whether it is a batch. Raises what is wrong
-    with the body."""
-    drafts, batch = envelope.parse(body, engine.settings.max_message)
-    idempotency = None if key is None else _idempotency(envelope, body, key)
-    return engine.log.append(drafts, idempotency), batch
+    with the body, and `Forbidden`."""
+    parsed = envelope.parse(body, engine.settings.max_message, principal.user)
+    _permit(principal, parsed)
+    return engine.log.append(parsed.drafts, _idempotency(envelope, principal, body, key)), parsed.batch
 
 
-def _idempotency(envelope: Envelope, body: bytes, key: str) -> Idempotency:
-    return Idempotency(key, hashlib.sha256(envelope.same + b"\n" + body).digest())
+def _admit(engine: Engine, request: Request, parsed: draft.Request) -> Reservation | None:
+    """Decides what could not be decided before the body was read: the rooms, the client's rate, whose first
+    message is taken already, and the memory of the answer. Not later, since what is stored is no longer refused.
+    Raises `Forbidden`, `TooMany` and `Overloaded`."""
+    _permit(request.principal, parsed)
+    drafts = parsed.drafts
+    if request.take_more and len(drafts) > 1:
+        request.take_more(len(drafts) - 1)
+    if len(drafts) == 1 and len(request.body) <= SMALL_BYTES:
+        return None
+    return engine.answers.reserve(sum([len(draft.body) + _STAMP_BYTES for draft in drafts]))
+
+
+def _permit(principal: Principal, parsed: draft.Request) -> None:
+    if principal.publish is not EVERYTHING:
+        rooms = [one.room for one in parsed.drafts]
+        permit(principal, "publish", rooms, "/{}/room" if parsed.batch else "/room")
+
+
+def _idempotency(envelope: Envelope, principal: Principal, body: bytes, key: str | None) -> Idempotency | None:
+    if key is None:
+        return None
+    return Idempotency(key, hashlib.sha256(envelope.same + b"\n" + body).digest(), principal.scope)
 
 
 def stored(engine: Engine, batch: bool, began: float, appending: Future[Appended]) -> Stored:
@@ -140,7 +172,11 @@ def checked_key(key: str) -> str:
     return key
 
 
-def _answer(engine: Engine, mount: str, batch: bool, began: float, appending: Future[Appended]) -> Answer:
+def _answer(
+    engine: Engine, mount: str, batch: bool, began: float, held: Reservation | None, appending: Future[Appended]
+) -> Answer:
     status, id, content = stored(engine, batch, began, appending)
     prefix = quote(mount).encode() if mount else b""
-    return Answer(status, _FIELDS, content, ((b"location", b"%b/messages/%b" % (prefix, id)),))
+    answer = Answer(status, _FIELDS, content, ((b"location", b"%b/messages/%b" % (prefix, id)),))
+    answer.held = held
+    return answer

@@ -9,12 +9,16 @@ from __future__ import annotations
 import time
 from asyncio import Future
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import unquote
 
+from roomcast.auth.guard import NOBODY_ASKED
+from roomcast.auth.principal import EVERYBODY, Verb
+from roomcast.delivery.budget import Reservation
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.gap import Opening
 from roomcast.delivery.stream import Connection, Stream
+from roomcast.delivery.tenure import Holder
 from roomcast.delivery.wire import wire
 from roomcast.model.errors import RoomcastError
 
@@ -26,6 +30,8 @@ Field = tuple[bytes, bytes]
 UNIX_PEER = "unix"
 """The address of whoever is connected to a socket file: there are no others."""
 _WITHOUT_BODY = (204, 304)
+TICKET: Final = b"?ticket"
+"""The name among a request's own fields of the ticket in its query, which is cut out of the target."""
 NO_VALUES: Mapping[bytes, bytes] = {}
 
 
@@ -98,7 +104,10 @@ class Peer(Protocol):
 class Request:
     """One request, as a whole."""
 
-    __slots__ = ("began", "body", "head", "peer", "prepared", "values")
+    __slots__ = (
+        *("admitted", "began", "body", "guard", "head", "peer", "prepared", "principal", "take_more"),
+        "values",
+    )
 
     def __init__(self, prepared: Prepared, values: Mapping[bytes, bytes], body: bytes, peer: Peer) -> None:
         self.prepared = prepared
@@ -107,13 +116,26 @@ class Request:
         """Its own header fields, by name in lower case."""
         self.body = body
         self.peer = peer
+        self.admitted = False
+        """Whether it was decided, from its head, that it is served."""
+        self.guard = NOBODY_ASKED
+        """By whom the principal was found."""
+        self.principal = EVERYBODY
+        """Who asks; once it is admitted."""
+        self.take_more: Callable[[int], None] | None = None
+        """Takes so many more of what its client may publish. Raises `TooMany`. None where there is no limit."""
         self.began = time.perf_counter()
+
+    @property
+    def is_by_ticket(self) -> bool:
+        """Whether the ticket in its query is the credential that decides."""
+        return TICKET in self.values and b"authorization" not in self.values and self.guard.looks
 
 
 class Answer:
     """A response that ends."""
 
-    __slots__ = ("body", "closing", "cors", "fields", "length", "own", "pieces", "status")
+    __slots__ = ("body", "closing", "cors", "fields", "held", "length", "own", "pieces", "status")
 
     def __init__(self, status: int, fields: Fields, body: bytes = b"", own: Sequence[Field] = ()) -> None:
         self.status = status
@@ -128,6 +150,8 @@ class Answer:
         """Makes a body whose length is not known, as the client takes it."""
         self.closing = False
         """Whether the connection is of no further use."""
+        self.held: Reservation | None = None
+        """The memory that its body is counted with, until its client has taken it."""
         self.cors = NO_FIELDS
         """What says which pages may read it; for the handler to say."""
 
@@ -147,13 +171,34 @@ class Answer:
 class Streaming:
     """A stream that may begin: the way in gives it a sink."""
 
-    __slots__ = ("_content_type", "_engine", "_epoch", "_opening", "_rooms", "cors", "fields")
+    __slots__ = (
+        "_content_type",
+        "_engine",
+        "_epoch",
+        "_holder",
+        "_opening",
+        "_replaces",
+        "_rooms",
+        "cors",
+        "fields",
+    )
     status = 200
 
     def __init__(
-        self, engine: Engine, rooms: frozenset[str], opening: Opening, content_type: str, fields: Fields
+        self,
+        engine: Engine,
+        rooms: frozenset[str],
+        opening: Opening,
+        content_type: str,
+        fields: Fields,
+        holder: Holder | None = None,
+        *,
+        replaces: bool = False,
     ) -> None:
+        """`holder` is whose right it goes on by; with `replaces`, their older stream ends."""
         self._engine = engine
+        self._holder = holder
+        self._replaces = replaces
         self._epoch = engine.hub.epoch
         """The history that `opening` was found in."""
         self._rooms = rooms
@@ -168,9 +213,9 @@ class Streaming:
         opening = self._opening
         if opening.epoch is None and self._epoch != self._engine.hub.epoch:  # while a host sent the head
             opening = opening._replace(epoch=self._epoch)
-        stream = Stream(self._engine.streams, connection, self._rooms, over, opening)
+        stream = Stream(self._engine.streams, connection, self._rooms, over, opening, self._holder)
         connection.stream = stream
-        stream.attach(head)
+        stream.attach(head, replaces=self._replaces)
 
 
 class Later(NamedTuple):
@@ -196,6 +241,12 @@ class Route(NamedTuple):
     admits: Callable[[Mapping[bytes, bytes]], object] = lambda values: None
     """Raises `RoomcastError` where a request's own fields are wrong, before its body is read."""
     takes_body: bool = False
+    needs: Verb | None = None
+    """The right that is needed for anything of it."""
+    asks_who: bool = True
+    """Whether it matters who asks. Where it does not, a credential is not looked at."""
+    takes_ticket: bool = False
+    """Whether a ticket in the query is a credential."""
 
 
 JSON = Fields((b"content-type", b"application/json"), (b"cache-control", b"no-store"))

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from heapq import merge
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 import msgspec
 
 from roomcast.api.parameters import Given, parameters, whole_number
 from roomcast.api.request import JSON, Answer, Field, Head, Pieces, Request
+from roomcast.auth.grants import Grants
+from roomcast.delivery.budget import READERS_SHARE, Reservation
 from roomcast.delivery.engine import Engine
 from roomcast.log.base import ROOMS_PAGE, RoomSort, RoomStats
 from roomcast.model.message import MessageId, rfc3339
+from roomcast.model.shapes import Room
 
 PARAMETERS = ("prefix", "sort", "after", "limit")
 _ROWS_A_TURN = 100
 """Rows of a page that are written before others have the loop: all of them take some 3 ms."""
+
+_PAGES = 10
+"""Pages of the log that are looked through for rooms that may be read. Where it takes more, the answer is short,
+and has a way on."""
+
+
+_ROW_BYTES = 500
+"""Bytes that a row takes beside its name, as it is held and as it is written."""
 
 
 class Listing(NamedTuple):
@@ -47,16 +58,46 @@ def listing(head: Head) -> Listing:
 
 
 async def rooms(engine: Engine, request: Request, asked: Listing) -> Answer:
-    """A page of the rooms, with the way to the next where there may be one."""
-    after = asked.after if asked.sort == "name" else _seq(engine, asked.after)
-    held = await engine.log.rooms(asked.prefix, asked.sort, after, asked.limit)
-    rows = _with_followed(engine, asked, held) if asked.sort == "name" else [(one.room, one) for one in held]
-    own = [_next(engine, request, asked, rows[-1])] if len(rows) == asked.limit else []
-    return Answer.of_pieces(200, JSON, _pieces(engine, rows), own)
+    """A page of those rooms that whoever asks may read, with the way to the next where there may be one."""
+    rows, last = await _rows(engine, asked, request.principal.read)
+    reserved = engine.answers.reserve(sum([len(room) + _ROW_BYTES for room, _ in rows]), READERS_SHARE)
+    own = [] if last is None else [_next(engine, request, asked, last)]
+    return Answer.of_pieces(200, JSON, _pieces(engine, rows, reserved), own)
 
 
 Row = tuple[str, RoomStats | None]
 """A room, and what it holds, if anything."""
+
+
+async def _rows(engine: Engine, asked: Listing, readable: Grants) -> tuple[list[Row], Row | None]:
+    """Those that are readable, and the row to go on behind; None where there are no more."""
+    rows: list[Row] = []
+    listing = _narrowed(asked, readable)
+    for _ in range(_PAGES):
+        page = [] if listing is None else await _page(engine, listing)
+        rows += [row for row in page if row[0] in readable]
+        if listing is None or len(page) < asked.limit:
+            break
+        if len(rows) >= asked.limit:
+            return rows[: asked.limit], rows[asked.limit - 1]
+        listing = listing._replace(after=_after(engine, asked, page[-1]))
+    else:
+        return rows, page[-1]
+    return rows[: asked.limit], rows[asked.limit - 1] if len(rows) > asked.limit else None
+
+
+def _narrowed(asked: Listing, readable: Grants) -> Listing | None:
+    """Only what can be readable of it; None where nothing can."""
+    begin = readable.begin()
+    if asked.prefix.startswith(begin):
+        return asked
+    return asked._replace(prefix=begin) if begin.startswith(asked.prefix) else None
+
+
+async def _page(engine: Engine, asked: Listing) -> Sequence[Row]:
+    after = asked.after if asked.sort == "name" else _seq(engine, asked.after)
+    held = await engine.log.rooms(asked.prefix, asked.sort, after, asked.limit)
+    return _with_followed(engine, asked, held) if asked.sort == "name" else [(one.room, one) for one in held]
 
 
 def _with_followed(engine: Engine, asked: Listing, held: Sequence[RoomStats]) -> list[Row]:
@@ -69,30 +110,28 @@ def _with_followed(engine: Engine, asked: Listing, held: Sequence[RoomStats]) ->
     return list(islice(merge(full, empty, key=lambda row: row[0]), asked.limit))
 
 
-async def _pieces(engine: Engine, rows: Sequence[Row]) -> Pieces:
-    yield b'{"rooms":['
-    for start in range(0, len(rows), _ROWS_A_TURN):
-        part = [msgspec.json.encode(_row(engine, *row)) for row in rows[start : start + _ROWS_A_TURN]]
-        yield (b"," if start else b"") + b",".join(part)
-        await asyncio.sleep(0)
-    yield b"]}"
+async def _pieces(engine: Engine, rows: Sequence[Row], held: Reservation) -> Pieces:
+    try:
+        yield b'{"rooms":['
+        for start in range(0, len(rows), _ROWS_A_TURN):
+            part = [msgspec.json.encode(_row(engine, *row)) for row in rows[start : start + _ROWS_A_TURN]]
+            yield (b"," if start else b"") + b",".join(part)
+            await asyncio.sleep(0)
+        yield b"]}"
+    finally:
+        held.release()
 
 
-def _row(engine: Engine, room: str, stats: RoomStats | None) -> Mapping[str, object]:
-    newest = newest_at = None
-    if stats is not None:
-        newest, newest_at = f"{engine.log.epoch}-{stats.newest}", rfc3339(stats.newest_at)
-    return {
-        "room": room,
-        "messages": stats.messages if stats else 0,
-        "newest": newest,
-        "newest_at": newest_at,
-        "followers": engine.streams.followed.count(room),
-        **_rule(engine, room, stats),
-    }
+def _row(engine: Engine, room: str, stats: RoomStats | None) -> Room[str]:
+    followers = engine.streams.followed.count(room)
+    rule = _rule(engine, room, stats)
+    if stats is None:
+        return Room(room, 0, None, None, followers, **rule)
+    newest = str(MessageId(engine.log.epoch, stats.newest))
+    return Room(room, stats.messages, newest, rfc3339(stats.newest_at), followers, **rule)
 
 
-def _rule(engine: Engine, room: str, stats: RoomStats | None) -> Mapping[str, object]:
+def _rule(engine: Engine, room: str, stats: RoomStats | None) -> dict[str, Any]:
     """What holds for a room with a rule, and how old its oldest is."""
     rule = next((rule for rule in engine.log.retention.rooms if rule.matches(room)), None)
     if rule is None:
@@ -102,11 +141,19 @@ def _rule(engine: Engine, room: str, stats: RoomStats | None) -> Mapping[str, ob
 
 
 def _next(engine: Engine, request: Request, asked: Listing, last: Row) -> Field:
-    room, stats = last
-    after = room if asked.sort == "name" or stats is None else str(MessageId(engine.log.epoch, stats.newest))
-    fields = {"prefix": asked.prefix, "sort": asked.sort, "after": after, "limit": str(asked.limit)}
+    fields = {
+        "prefix": asked.prefix,
+        "sort": asked.sort,
+        "after": _after(engine, asked, last),
+        "limit": str(asked.limit),
+    }
     query = urlencode({name: value for name, value in fields.items() if value})
     return b"link", f'<{quote(request.head.mount)}/rooms?{query}>; rel="next"'.encode()
+
+
+def _after(engine: Engine, asked: Listing, last: Row) -> str:
+    room, stats = last
+    return room if asked.sort == "name" or stats is None else str(MessageId(engine.log.epoch, stats.newest))
 
 
 def _seq(engine: Engine, after: str | None) -> int | None:

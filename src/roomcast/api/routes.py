@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from roomcast.api import delete, follow, health, history, post, publish, rooms
+from roomcast.api import delete, follow, health, history, me, post, publish, rooms, tickets
 from roomcast.api.request import Head, Route
 
 Routes = Mapping[str, Mapping[str, Route]]
@@ -19,20 +19,24 @@ def last_segment(head: Head) -> str:
     return head.path.rpartition("/")[2]
 
 
+_PUBLISH = Route(publish.publish, admits=publish.idempotency_key, takes_body=True, needs="publish")
+
 ROUTES: Routes = {
     "/messages": {
-        "GET": Route(follow.follow, follow.following),
-        "POST": Route(publish.publish, publish.envelope, publish.idempotency_key, takes_body=True),
+        "GET": Route(follow.follow, follow.following, needs="read", takes_ticket=True),
+        "POST": _PUBLISH._replace(asks=publish.envelope),
     },
     "/messages/{id}": {
         "GET": Route(history.message, last_segment),
-        "DELETE": Route(delete.message, last_segment),
+        "DELETE": Route(delete.message, last_segment, needs="admin"),
     },
-    "/rooms": {"GET": Route(rooms.rooms, rooms.listing)},
+    "/rooms": {"GET": Route(rooms.rooms, rooms.listing, needs="read")},
     "/rooms/{room}": {
-        "POST": Route(publish.publish, post.envelope, publish.idempotency_key, takes_body=True),
-        "DELETE": Route(delete.whole_room, delete.room),
+        "POST": _PUBLISH._replace(asks=post.envelope),
+        "DELETE": Route(delete.whole_room, delete.room, needs="admin"),
     },
-    "/healthz": {"GET": Route(health.healthz)},
+    "/me": {"GET": Route(me.me)},
+    "/tickets": {"POST": Route(tickets.issue, tickets.envelope, takes_body=True)},
+    "/healthz": {"GET": Route(health.healthz, asks_who=False)},
     "/readyz": {"GET": Route(health.readyz)},
 }

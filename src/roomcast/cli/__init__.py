@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+CONFIG_VARIABLE = "ROOMCAST_CONFIG"
+"""The server's file, where `--config` names none."""
 URL_VARIABLE = "ROOMCAST_URL"
 """Where all of them look for the server that `--url` does not name."""
 
@@ -42,5 +44,8 @@ COMMANDS = (
     Later("export", "export", "Write what is retained of rooms, as lines of JSON."),
     Later("import", "importing", "Publish the messages of a file that `export` wrote."),
     Later("bench", "bench", "Measure the server at URL."),
+    Later("key", "key", "Make a key, and the rows of the configuration that know it."),
+    Later("ticket", "ticket", "Ask the server for a ticket: some rooms, for a while."),
+    Later("rights", "rights", "Look at who may read and publish."),
     Later("completion", "completion", "Print the script for completion in a shell."),
 )

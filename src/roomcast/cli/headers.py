@@ -9,10 +9,13 @@ import click
 
 VARIABLE = "ROOMCAST_HEADER"
 """A header a line. What is an option instead, everybody on the machine sees in the list of processes."""
+TOKEN_VARIABLE = "ROOMCAST_TOKEN"
+"""A key, a ticket or a token, sent as a bearer where no header has the name `Authorization`."""
 
 
 def headers(given: Iterable[str]) -> dict[str, str]:
-    """Those of the options and of the environment; of the same name the option's. Raises `click.BadParameter`."""
+    """Those of the options and of the environment, with its token; of the same name the option's. Raises
+    `click.BadParameter`."""
     chosen = dict(_pair(text) for text in given)
     names = {name.lower() for name in chosen}
     lines = os.environ.get(VARIABLE, "").splitlines()
@@ -22,7 +25,15 @@ def headers(given: Iterable[str]) -> dict[str, str]:
         raise click.BadParameter(
             "a line of it is no header: write it as NAME:VALUE", param_hint=VARIABLE
         ) from None
-    return {**{name: value for name, value in kept.items() if name.lower() not in names}, **chosen}
+    both = {**{name: value for name, value in kept.items() if name.lower() not in names}, **chosen}
+    token = os.environ.get(TOKEN_VARIABLE, "").strip()
+    return both if not token or "authorization" in map(str.lower, both) else {**_bearer(token), **both}
+
+
+def _bearer(token: str) -> dict[str, str]:
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise click.BadParameter("it is no credential: a key, a ticket or a token", param_hint=TOKEN_VARIABLE)
+    return {"Authorization": f"Bearer {token}"}
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -38,6 +49,6 @@ option = click.option(
     multiple=True,
     metavar="NAME:VALUE",
     callback=lambda ctx, param, values: headers(values),
-    help=f"Sent with each request; may be repeated. Secrets go into {VARIABLE}, a header a line: options are seen "
-    "by others.",
+    help=f"Sent with each request; may be repeated. Secrets go into {TOKEN_VARIABLE} or {VARIABLE}, a header a "
+    "line: options are seen by others.",
 )

@@ -12,15 +12,13 @@ from typing import Any
 import click
 
 from roomcast import __version__
-from roomcast.cli import COMMANDS, URL_VARIABLE
+from roomcast.cli import COMMANDS, CONFIG_VARIABLE, URL_VARIABLE
 from roomcast.cli import headers as given
 from roomcast.cli.finite import FiniteRange
 from roomcast.model.errors import BadOption, CannotStart
 from roomcast.model.settings import OPTIONS
 from roomcast.model.settings.kinds import Choice, Repeated, Switch
 from roomcast.model.settings.option import Option
-
-CONFIG_VARIABLE = "ROOMCAST_CONFIG"
 
 _EPILOG = (
     "Each option is also an environment variable, and a name in the file of --config: --max-bytes is "
@@ -54,7 +52,10 @@ class GroupedOption(click.Option):
 
 
 def _options(command: click.Command) -> click.Command:
-    command.params[:0] = [_config_option(), *map(_option, OPTIONS.values())]
+    command.params[:0] = [
+        _config_option(),
+        *(_option(option) for option in OPTIONS.values() if not option.private),
+    ]
     return command
 
 
@@ -178,6 +179,7 @@ def unknown_variables() -> list[str]:
         URL_VARIABLE,
         CONFIG_VARIABLE,
         given.VARIABLE,
+        given.TOKEN_VARIABLE,
         *(option.variable for option in OPTIONS.values()),
     }
     return sorted(

@@ -11,7 +11,7 @@ Nothing of the server is imported here.
 from roomcast.client.awaiting import AsyncClient, AsyncFollower
 from roomcast.client.blocking import Client, Follower
 from roomcast.client.errors import Refused, TooMuch, Unreachable
-from roomcast.client.messages import Gap, Live, Message, Page, Publication, Room, Stored
+from roomcast.client.messages import Gap, IssuedTicket, Live, Message, Page, Publication, Room, Stored
 from roomcast.client.source import Pause
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Client",
     "Follower",
     "Gap",
+    "IssuedTicket",
     "Live",
     "Message",
     "Page",

@@ -16,7 +16,7 @@ from roomcast.client.call import AGAIN_ON, Answer, Call
 from roomcast.client.decode import Event
 from roomcast.client.driver import OnOpen, OnPause
 from roomcast.client.http import Ask, AsyncGiven, AsyncHttp, Auth, Headers, Options, Proxy
-from roomcast.client.messages import Gap, Live, Message, Page, Publication, Room, Stored
+from roomcast.client.messages import Gap, IssuedTicket, Live, Message, Page, Publication, Room, Stored
 from roomcast.client.options import AwaitingOptions
 from roomcast.client.request import UNSET, Replay, Since
 from roomcast.client.source import Source
@@ -150,6 +150,30 @@ class AsyncClient:
         """A page of at most `limit` (100) messages, of which a page has at most 1,000."""
         ask = request.history(self.url, rooms, after=after, before=before, since=since, replay=replay, limit=limit)
         return messages.page((await self._ask(ask)).body)
+
+    async def ticket(
+        self,
+        *rooms: str,
+        prefixes: Iterable[str] = (),
+        publish: Iterable[str] = (),
+        sub: str | None = None,
+        user: str | None = None,
+        seconds: float | None = None,
+    ) -> IssuedTicket:
+        """A credential for these rooms, for rooms whose names begin with `prefixes`, and for publishing to
+        those of `publish`, which needs `sub`: whom it is for. It is good for `seconds`, by default an hour.
+
+        The client's own credential must have these rights."""
+        ask = request.ticket(
+            self.url,
+            rooms=rooms,
+            prefixes=[*prefixes],
+            publish=[*publish],
+            sub=sub,
+            user=user,
+            seconds=seconds,
+        )
+        return messages.ticket((await self._ask(ask)).body)
 
     async def message(self, id: str) -> Message:
         """One message. Raises `NotFound`, `Gone`."""

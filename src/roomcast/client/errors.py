@@ -15,10 +15,10 @@ import msgspec
 
 from roomcast.model import errors
 from roomcast.model.errors import Fault, RoomcastError
+from roomcast.model.shapes import PROBLEM_TYPE
 
 MAX_EXPLANATION = 64 * 1024
 """Bytes of a refusal that are read."""
-_TYPE = "urn:problem-type:roomcast:"
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
 """What different OpenSSLs say to an answer in plain HTTP."""
 _KINDS: dict[str, type[RoomcastError]] = {
@@ -80,7 +80,7 @@ class Busy(Exception):  # inside the client only: becomes a pause, or what it is
 def refusal(response: httpx.Response, body: bytes) -> RoomcastError:
     """What an answer says that is not the one asked for."""
     problem = _problem(response, body)
-    kind = _KINDS.get(str(problem.get("type")).removeprefix(_TYPE))
+    kind = _KINDS.get(str(problem.get("type")).removeprefix(PROBLEM_TYPE))
     detail = problem.get("detail")
     if kind and isinstance(detail, str):
         return kind(_unescaped(detail), [*_faults(problem.get("errors"))])

@@ -11,6 +11,7 @@ from msgspec import Raw, Struct
 
 from roomcast.client.decode import Event
 from roomcast.client.errors import Refused
+from roomcast.model import shapes
 
 
 class Publication(TypedDict):
@@ -23,18 +24,9 @@ class Publication(TypedDict):
     user: NotRequired[str]
 
 
-class Message(Struct, frozen=True):
-    """A stored message."""
+class Message(shapes.Message[datetime], frozen=True):
+    """A stored message. `data` is None as well where it has none: `json` tells the difference."""
 
-    id: str
-    room: str
-    user: str
-    timestamp: datetime
-    """When it was stored, in UTC; never earlier than the message before it."""
-    text: str | None = None
-    type: str | None = None
-    data: Any = None
-    """None as well where it has none: `json` tells the difference."""
     json: str = ""
     """All of it as the server sent it: one line."""
 
@@ -46,67 +38,53 @@ class Stored(list[Message]):
     """An earlier request with the same idempotency key had stored them."""
 
 
-class Gap(Struct, frozen=True):
+class IssuedTicket(Struct, frozen=True):
+    """A ticket, and how it is used."""
+
+    ticket: str
+    """As a bearer it is good for all that was asked for."""
+    opens_in: float
+    """Seconds in which streams may be opened at `url`; later they can only be resumed."""
+    ends_in: float
+    """Seconds after which it is refused."""
+    url: str | None = None
+    """The path of a stream of its rooms; None where it names none to read."""
+
+
+class Gap(shapes.Gap, frozen=True):
     """Messages that may be lost: they came after `after` and before `resumes_at`."""
 
-    after: str | None
-    """The id that was resumed from; None for a `since`."""
-    resumes_at: str | None
-    """The id of the message that comes next; None where there is none yet."""
-    rooms: tuple[str, ...]
-    lost_at_most: int | None
-    """None where it cannot be known."""
-    reason: str
-    """`trimmed`, `deleted`, `epoch`, `future` or `malformed`."""
     id: str = ""
     """The position just before `resumes_at`."""
 
 
-class Live(Struct, frozen=True):
+class Live(shapes.Live, frozen=True):
     """The replay is over: what comes from here on is new."""
 
-    replayed: int
-    """How many messages this connection replayed."""
     id: str = ""
     """The position reached."""
 
 
-class Page(Struct, frozen=True):
-    """A page of history."""
+class Page(shapes.Page[Message], frozen=True):
+    """A page of history: a `follow(..., last_event_id=page.position)` goes on without a seam."""
 
-    messages: Sequence[Message]
-    """Oldest first."""
-    position: str
-    """Where a `follow(..., last_event_id=position)` goes on without a seam, also from an empty page."""
     gap: Gap | None
 
 
-class Room(Struct, frozen=True):
+class Room(shapes.Room[datetime], frozen=True):
     """A room that has messages or followers."""
 
-    room: str
-    messages: int
-    """Retained now."""
-    newest: str | None
-    newest_at: datetime | None
-    followers: int
 
-
-class _Page(Struct):
-    messages: list[Raw]
-    position: str
+class _Page(shapes.Page[Raw], frozen=True):
     gap: Gap | None = None
-
-
-class _Rooms(Struct):
-    rooms: list[Room]
 
 
 _message = msgspec.json.Decoder(Message)
 _gap = msgspec.json.Decoder(Gap)
 _live = msgspec.json.Decoder(Live)
 _page = msgspec.json.Decoder(_Page)
-_rooms = msgspec.json.Decoder(_Rooms)
+_rooms = msgspec.json.Decoder(shapes.Rooms[Room])
+_ticket = msgspec.json.Decoder(IssuedTicket)
 _list = msgspec.json.Decoder(list[Raw])
 _BAD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _RESERVED = ("open", "error")
@@ -152,12 +130,20 @@ def messages(body: bytes) -> list[Message]:
         raise _foreign(body, error) from None
 
 
-def rooms(body: bytes) -> list[Room]:
+def rooms(body: bytes) -> Sequence[Room]:
     """Raises `Refused`."""
     try:
         return _rooms.decode(body).rooms
     except _BAD as error:
         raise _foreign(body, error) from None
+
+
+def ticket(body: bytes) -> IssuedTicket:
+    """Raises `Refused`, which shows nothing of it."""
+    try:
+        return _ticket.decode(body)
+    except _BAD:
+        raise Refused("this is not what roomcast says of a ticket") from None
 
 
 def _foreign(said: str | bytes, error: Exception) -> Refused:

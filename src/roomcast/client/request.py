@@ -73,6 +73,13 @@ def history(base: str, rooms: Sequence[str], **parameters: Any) -> Ask:
     return _json(_messages(base, rooms, **parameters))
 
 
+def ticket(base: str, **content: Any) -> Ask:
+    """A ticket for what is given and not empty. Asking again for it is harmless: the server keeps none."""
+    given = {name: value for name, value in content.items() if value or value == 0}
+    headers: list[tuple[str, str | bytes]] = [("Accept", "application/json"), ("Content-Type", "application/json")]
+    return Ask("POST", f"{base}/tickets", encoded(given), headers, READ_SECONDS, _MORE)
+
+
 def message(base: str, id: str) -> Ask:
     """One message."""
     return _json(f"{base}/messages/{quote(id, safe='')}")

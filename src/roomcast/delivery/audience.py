@@ -21,8 +21,9 @@ class Sink(Protocol):
         Python function around it was a twentieth of a delivery."""
         ...
 
-    def write(self, data: bytes) -> bool:
-        """Takes all of `data`; False where it wants no more until it says so. Never raises."""
+    def write(self, data: bytes, start: int = 0) -> bool:
+        """Takes all of `data` from `start` on; False where it wants no more until it says so. Never raises. Not a
+        part of it: what waits for many slow followers is the same bytes in memory, and counted once."""
         ...
 
 
@@ -57,7 +58,7 @@ class Audience:
                 sent = sink.send(data)
             except OSError:
                 sent = 0
-            if sent != size and not sink.write(data[sent:]):
+            if sent != size and not sink.write(data, sent):
                 behind.append(sink)
         for sink in behind:
             self.live.pop(sink).fall_behind(self.position)

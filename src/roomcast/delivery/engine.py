@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from itertools import islice
+from collections.abc import Callable
 
 from roomcast import tasks
+from roomcast.auth.limits import Limits
 from roomcast.delivery.budget import Budget
 from roomcast.delivery.heartbeat import Heartbeat
 from roomcast.delivery.hub import Hub
@@ -29,7 +30,6 @@ restart is served from memory."""
 _PAGES_AT_ONCE = 2
 DRAIN_SECONDS = 3.0
 """How long a client may take to read the end of its stream before it is cut."""
-_DRAIN_SLICE = 200
 _RESTART_SECONDS = 1.0
 
 logger = logging.getLogger("roomcast.server")
@@ -47,6 +47,9 @@ class Engine:
         self.followers_limit = settings.followers_limit
         self.answers = Budget(settings.answer_memory)
         """What all answers hold that are larger than a write."""
+        rate = settings.publish_rate
+        self.publish_limits = None if rate is None else Limits(rate, settings.publish_burst)
+        """What each client may publish; None: as much as it likes."""
         self.pages = asyncio.Semaphore(_PAGES_AT_ONCE)
         """Reads of the log for pages: resumes and readiness must not queue behind all of them."""
         self.published = 0
@@ -54,6 +57,10 @@ class Engine:
         self.publish_seconds = 0.0
         self.requests: Counter[tuple[str, int]] = Counter()
         """Answers by method and status."""
+        self.closed: Counter[str] = Counter()
+        """Connections that the server closed by itself, by reason."""
+        self.connected: Callable[[], dict[str, int]] = dict
+        """How many connections that are no streams there are, by state; none in somebody else's server."""
         pulse = Heartbeat(self.streams, settings.heartbeat, settings.slow_after)
         self._tasks = [asyncio.create_task(self._deliver()), asyncio.create_task(pulse.run())]
 
@@ -138,7 +145,8 @@ class Engine:
             await asyncio.sleep(_RESTART_SECONDS)
 
     async def _restart(self) -> None:
-        """Begins anew where the log is now. In one turn: a stream that lived on would be served from both."""
+        """Begins anew where the log is now. All streams are abandoned in the same turn: one that lived on would be
+        served from both. They end in turns with others."""
         while True:
             try:
                 bounds = await self.log.bounds()
@@ -147,9 +155,12 @@ class Engine:
                 self.tail.outage = error.detail
                 await asyncio.sleep(_RESTART_SECONDS)
         self.hub.restart(self.log.epoch, _beginning(bounds), bounds.trimmed, bounds.newest)
-        for stream in list(self.streams.active):
-            stream.end("error", retry_delay_ms())
+        abandoned = self.streams.abandon()
         self.tail.announced = True
+        turns = tasks.Turns()
+        for stream in abandoned:
+            stream.end("error", retry_delay_ms())
+            await turns.next()
 
     def check(self) -> None:
         """Raises `LogUnavailable` where the log was never reached, so that no id can be told from another."""
@@ -157,11 +168,10 @@ class Engine:
             raise LogUnavailable("The log was not reached yet; everything goes on when it is there.")
 
     async def _send_away(self, reason: str) -> None:
-        streams = iter(list(self.streams.active))
-        while part := list(islice(streams, _DRAIN_SLICE)):
-            for stream in part:
-                stream.end(reason, retry_delay_ms())
-            await asyncio.sleep(0)
+        turns = tasks.Turns()
+        for stream in list(self.streams.active):
+            stream.end(reason, retry_delay_ms())
+            await turns.next()
 
 
 def _beginning(bounds: Bounds) -> int:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from roomcast.log.base import Loss, Page
+from roomcast.model import shapes
 from roomcast.model.json_text import one_line
 from roomcast.model.message import MessageId
 
@@ -22,13 +23,8 @@ class Gap(NamedTuple):
 
     def data(self, resumes_at: MessageId | None) -> bytes:
         """The gap as its reader sees it."""
-        told = {
-            "after": self.after,
-            "resumes_at": None if resumes_at is None else str(resumes_at),
-            "rooms": self.rooms,
-            "lost_at_most": self.lost_at_most,
-            "reason": self.reason,
-        }
+        next_id = None if resumes_at is None else str(resumes_at)
+        told = shapes.Gap(self.after, next_id, tuple(self.rooms), self.lost_at_most, self.reason)
         return one_line(msgspec.json.encode(told))
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from itertools import islice
+import time
 
+from roomcast import tasks
 from roomcast.delivery.audience import Audience
 from roomcast.delivery.stream import Stream, Streams
 
-_SLICE = 500
-"""Followers written to before others have the loop: 15,000 heartbeats in one go would hold up a message."""
+_SLICE = 50
+"""Followers written to at once. Others have the loop in between: 15,000 heartbeats in one go would hold up a
+message."""
 
 logger = logging.getLogger("roomcast.streams")
 
@@ -39,22 +41,35 @@ class Heartbeat:
                 logger.exception("the look at all streams failed")
 
     async def _look(self) -> None:
-        self._watch()
+        turns = tasks.Turns()
+        await self._watch(turns)
+        await self._end_tenures(turns)
         now = asyncio.get_running_loop().time()
         for audience in list(self._streams.hub.audiences.values()):
             if now - audience.spoke_at >= self._silence:
                 audience.spoke_at = now
-                await self._beat(audience)
+                await self._beat(audience, turns)
+            await turns.next()
 
-    async def _beat(self, audience: Audience) -> None:
-        sinks = iter(list(audience.live))
-        while part := list(islice(sinks, _SLICE)):
-            audience.write(audience.wire.heartbeat, [sink for sink in part if sink in audience.live])
-            await asyncio.sleep(0)
+    async def _end_tenures(self, turns: tasks.Turns) -> None:
+        """Ends the streams whose right has ended; 5,000 may be of one second."""
+        for stream in self._streams.tenures.ended(time.time()):
+            stream.withdraw("expired")
+            await turns.next()
 
-    def _watch(self) -> None:
-        seen = {}
+    async def _beat(self, audience: Audience, turns: tasks.Turns) -> None:
+        sinks = list(audience.live)
+        for start in range(0, len(sinks), _SLICE):
+            part = [sink for sink in sinks[start : start + _SLICE] if sink in audience.live]
+            audience.write(audience.wire.heartbeat, part)
+            await turns.next()
+
+    async def _watch(self, turns: tasks.Turns) -> None:
+        seen: dict[Stream, tuple[int, int, float]] = {}
         for stream in list(self._streams.behind):
+            await turns.next()
+            if stream not in self._streams.behind:  # caught up, or gone, meanwhile
+                continue
             waiting = stream.waiting()
             *before, held = self._seen.get(stream, (stream.position, waiting, 0.0))
             held = held + self._step if before == [stream.position, waiting] else 0.0

@@ -87,7 +87,8 @@ class _Room:
         self.seqs: list[int] = []
         self.entries: list[Entry] = []
         self.start = 0
-        self.audiences: list[Audience] = []
+        self.audiences: dict[Audience, None] = {}
+        """Not a list: thousands may follow a room beside others of their own, and each leaves by itself."""
 
     def add(self, entry: Entry) -> None:
         self.seqs.append(entry.message.seq)
@@ -194,7 +195,7 @@ class Hub:
             audience = self.audiences[rooms, wire] = Audience(rooms, wire)
             audience.spoke_at = now
             for room in rooms:
-                self._room(room).audiences.append(audience)
+                self._room(room).audiences[audience] = None
         audience.position = self.position
         audience.live[sink] = follower
 
@@ -207,7 +208,7 @@ class Hub:
         if not audience.live:
             del self.audiences[rooms, wire]
             for room in rooms:
-                self._rooms[room].audiences.remove(audience)
+                del self._rooms[room].audiences[audience]
                 self._forget(room)
 
     def holds(self, room: str) -> bool:

@@ -67,10 +67,10 @@ class Replay:
     async def _serve(self, key: _Key) -> None:
         async with self._turns:
             page = await self._page(key)
-            for number, stream in enumerate(self._waiting.pop(key)):
+            turns = tasks.Turns()
+            for stream in self._waiting.pop(key):  # thousands may share a page
                 _turn(stream, page)
-                if number % 50 == 49:
-                    await asyncio.sleep(0)  # thousands may share a page: others have their turn, too
+                await turns.next()
 
     async def _page(self, key: _Key) -> _Page | None:
         """None where it cannot be read, or nobody waits for it any more."""
@@ -110,6 +110,6 @@ def _turn(stream: Waiting, page: _Page | None) -> None:
         stream.end("error", retry_delay_ms())
 
 
-def retry_delay_ms() -> int:
+def retry_delay_ms(least: int = 2_000, most: int = 10_000) -> int:
     """When a client that is sent away may come back: spread, so that not all come at once."""
-    return random.randint(2_000, 10_000)
+    return random.randint(least, most)

@@ -11,24 +11,36 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+import math
+import time
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
+from itertools import groupby
 from typing import Any, Protocol
 
 import msgspec
+from msgspec import UNSET
 
+from roomcast import tasks
 from roomcast.delivery.audience import Sink
 from roomcast.delivery.followed import FollowedRooms
 from roomcast.delivery.gap import Gap, Missing, Opening, Owed, widened
 from roomcast.delivery.hub import Hub, Piece
 from roomcast.delivery.replay import Replay, retry_delay_ms
-from roomcast.delivery.wire import RETRY_MS, Wire
+from roomcast.delivery.tenure import Holder, Tenures
+from roomcast.delivery.wire import END, RETRY_MS, Wire
 from roomcast.log.base import Log, Page
 from roomcast.model.message import MessageId
+from roomcast.model.shapes import Live
 
+_JOINED_BYTES = 16 * 1024
+"""Parts of a write that are larger go out by themselves."""
 _PIECES_A_TURN = 8
 """After so many a stream lets others have the loop: a fast client replaying much is no reason to wait."""
 
+
+_RENEWAL_MS = (500, 5_000)
+"""How long the client of a stream whose right has ended waits before it comes with another: not all at once."""
 
 logger = logging.getLogger("roomcast.streams")
 
@@ -70,13 +82,20 @@ class Stream:
         "_replayed",
         "_sink",
         "ended",
+        "holder",
         "position",
         "rooms",
         "wire",
     )
 
     def __init__(
-        self, home: Streams, sink: Connection, rooms: frozenset[str], wire: Wire, opening: Opening
+        self,
+        home: Streams,
+        sink: Connection,
+        rooms: frozenset[str],
+        wire: Wire,
+        opening: Opening,
+        holder: Holder | None = None,
     ) -> None:
         self._home = home
         self._sink = sink
@@ -92,15 +111,17 @@ class Stream:
         self._replayed: int | None = 0
         """Messages sent so far; None once `live` was told."""
         self.rooms = rooms
+        self.holder = holder
+        """Whose right it goes on by; None where there is nothing to end it."""
         self.wire = wire
         self.position = opening.position
         """Everything up to here was written or named in a gap; while live, the audience's counts."""
         self.ended = False
 
-    def attach(self, head: bytes) -> None:
+    def attach(self, head: bytes, *, replaces: bool = False) -> None:
         """Sends the head and what is there, in one write; `retry:` belongs to the first block. A stream that
-        may not begin any more is sent away instead."""
-        self._home.enter(self)
+        may not begin any more is sent away instead. With `replaces`, its holder's older stream ends."""
+        self._home.enter(self, replaces=replaces)
         if reason := self._home.refusal(self._epoch):
             self._refuse(head, reason)
             return
@@ -137,7 +158,7 @@ class Stream:
     def turn(self, piece: Piece, page: Page) -> None:
         """A page of the log that `pump` asked for."""
         self._reading = False
-        if self.ended:
+        if self not in self._home.active:
             return
         if self._owed is None:
             began = self._opening or Opening(self.position)
@@ -147,15 +168,16 @@ class Stream:
 
     def fall_behind(self, position: int) -> None:
         """Its sink could not keep up with the audience."""
-        if self.ended:  # with all others, as the log began anew while its audience's heartbeats were on their way
+        if self not in self._home.active:  # the log began anew while its audience's heartbeats were on their way
             return
         self.position = position
         if self._owed:
             self._owed.reach(position)
         self._home.behind.add(self)
 
-    def end(self, reason: str, retry_ms: int | None = None) -> None:
-        """Lets go. `reason` is for the metrics; `retry_ms` tells the client to come back then."""
+    def end(self, reason: str, retry_ms: int | None = None, told: bytes = b"") -> None:
+        """Lets go. `reason` is for the metrics; `retry_ms` tells the client to come back then, and `told` is what
+        it is told before."""
         if self.ended:
             return
         self.ended = True
@@ -163,7 +185,15 @@ class Stream:
         if retry_ms is None:
             self._sink.abort()
         else:
-            self._sink.close(self.wire.retry(retry_ms) + self.wire.end)
+            self._sink.close(told + self.wire.retry(retry_ms) + self.wire.end)
+
+    def withdraw(self, reason: str) -> None:
+        """Ends as its right has ended. Its client is told why, and resumes exactly if it comes with another."""
+        hub = self._home.hub
+        position = self.position if self in self._home.behind else hub.position
+        data = msgspec.json.encode({"reason": reason})
+        told = self.wire.event(END, MessageId(hub.epoch, position), data)
+        self.end(reason, retry_delay_ms(*_RENEWAL_MS), told)
 
     def lost(self, reason: str) -> None:
         """Its connection is no more, whoever ended it."""
@@ -193,11 +223,23 @@ class Stream:
         if self._replayed is not None:
             self._replayed += len(piece.entries)
             if self.position >= hub.position:
-                parts.append(_live_frame(self.wire, hub.epoch, self.position, self._replayed))
+                parts.append(_live_frame(self.wire, hub.epoch, self.position, self._replayed, self._expires_in()))
                 self._replayed = None
-        if not parts:
-            return self._sink.writable
-        return self._sink.write(parts[0] if len(parts) == 1 else b"".join(parts))
+        return self._write(parts) if parts else self._sink.writable
+
+    def _write(self, parts: Sequence[bytes]) -> bool:
+        """In one write, but for large parts. These are the same bytes for all who replay: joined with others,
+        each slow follower would hold a copy."""
+        wants_more = True
+        for large, some in groupby(parts, lambda part: len(part) > _JOINED_BYTES):
+            for data in some if large else [b"".join(some)]:
+                wants_more = self._sink.write(data)
+        return wants_more
+
+    def _expires_in(self) -> int | None:
+        """Whole seconds until its right ends: a duration, as its client's clock may be wrong."""
+        until = None if self.holder is None else self.holder.until
+        return None if until is None else max(0, math.floor(until - time.time()))
 
     def _with_gaps(self, piece: Piece, missing: Sequence[Missing]) -> Iterator[bytes]:
         """The piece, and each loss before the first message that comes behind it."""
@@ -241,9 +283,10 @@ class Stream:
 
 
 @lru_cache(64)
-def _live_frame(wire: Wire, epoch: str, position: int, replayed: int) -> bytes:
+def _live_frame(wire: Wire, epoch: str, position: int, replayed: int, expires_in: int | None) -> bytes:
     """A crowd that comes at once is told the same."""
-    return wire.event("live", MessageId(epoch, position), msgspec.json.encode({"replayed": replayed}))
+    live = Live(replayed, UNSET if expires_in is None else expires_in)
+    return wire.event("live", MessageId(epoch, position), msgspec.json.encode(live))
 
 
 class Streams:
@@ -254,6 +297,7 @@ class Streams:
         self.reader = Replay(log, hub)
         self.active: set[Stream] = set()
         self.followed = FollowedRooms()
+        self.tenures = Tenures()
         self.behind: set[Stream] = set()
         self.draining = False
         """Whether every stream ends, and none may begin."""
@@ -264,12 +308,18 @@ class Streams:
         self._closed = asyncio.Event()
         self.gaps: dict[str, int] = {}
 
-    def enter(self, stream: Stream) -> None:
+    def enter(self, stream: Stream, *, replaces: bool) -> None:
         """A stream starts, behind as all do."""
         self.opened += 1
         self.active.add(stream)
         self.followed.add(stream.rooms)
         self.behind.add(stream)
+        self.tenures.enter(stream, replaces=replaces, now=time.time())
+
+    def abandon(self) -> Collection[Stream]:
+        """All streams, none of which is served any more: each is to be ended."""
+        abandoned, self.active, self.behind = self.active, set(), set()
+        return abandoned
 
     def refusal(self, epoch: str | None) -> str:
         """Why a stream may not begin that took a while to find its start; empty where it may. `epoch` is the
@@ -286,9 +336,9 @@ class Streams:
     def depart(self, stream: Stream, sink: Connection, reason: str) -> None:
         """A stream ends."""
         self._closing.add(sink)
-        if stream in self.active:
-            self.active.remove(stream)
-            self.followed.drop(stream.rooms)
+        self.active.discard(stream)
+        self.followed.drop(stream.rooms)
+        self.tenures.leave(stream)
         self.behind.discard(stream)
         self.hub.leave(stream.rooms, stream.wire, sink)
         self.endings[reason] = self.endings.get(reason, 0) + 1
@@ -309,5 +359,7 @@ class Streams:
                 while self._closing:
                     self._closed.clear()
                     await self._closed.wait()
+        turns = tasks.Turns()
         for sink in list(self._closing):
             sink.abort()
+            await turns.next()

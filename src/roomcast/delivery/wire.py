@@ -13,6 +13,10 @@ RETRY_MS = 3_000
 """What a client is told to wait before it reconnects."""
 
 
+END = "roomcast.end"
+"""Tells why a stream ends, where coming back as before would be of no use."""
+
+
 class EventStream:
     """`text/event-stream`."""
 
@@ -46,6 +50,7 @@ class Lines:
 
     @staticmethod
     def event(name: str, position: MessageId, data: bytes) -> bytes:
+        name = name.removeprefix("roomcast.")  # its lines have names of their own: no message's type is one
         return b'{"event":"%b","id":"%b","data":%b}\n' % (name.encode(), str(position).encode(), data)
 
     @staticmethod

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Iterable, Mapping, MutableMapping
 from contextlib import aclosing
 from functools import partial
+from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
-from roomcast.api.request import Answer, Field, Head, Outcome, Prepared, Request, Route, Streaming
+from roomcast.api.request import TICKET, Answer, Field, Head, Outcome, Prepared, Request, Streaming
+from roomcast.delivery.budget import Budget
 from roomcast.http import context as limits
 from roomcast.http.asgi_sink import AsgiSink, Receive, Send
-from roomcast.http.body import Body, too_slow
+from roomcast.http.body import Body, too_many, too_slow
 from roomcast.http.handler import Handler
-from roomcast.http.heads import divided
+from roomcast.http.heads import MOST_FIELDS, cut_ticket, divided, too_many_fields
 from roomcast.model.errors import RoomcastError
 
 Scope = MutableMapping[str, Any]
@@ -42,27 +44,28 @@ class AsgiApp:
         self._handler = handler
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        head, values = _head(scope)
+        fields = list(islice(scope["headers"], MOST_FIELDS + 1))
+        head, values = _head(scope, fields)
         prepared = self._handler.prepare(head)
+        if len(fields) > MOST_FIELDS:
+            prepared = prepared._replace(route=None, refused=too_many_fields())
         try:
             outcome = await self._outcome(scope, prepared, values, receive)
         except ClientGone:
             return
         if isinstance(outcome, Streaming):
-            await _stream(scope, outcome, receive, send)
+            await _stream(scope, outcome, self._handler.answers, receive, send)
         else:
             await _answer(outcome, receive, send)
 
     async def _outcome(self, scope: Scope, prepared: Prepared, values: Values, receive: Receive) -> Outcome:
-        peer = _Client(scope)
+        request = Request(prepared, values, b"", _Client(scope))
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         try:
-            body = await self._body(prepared.route, values, receive)
+            request.body = await self._body(request, receive)
         except RoomcastError as error:
-            request = Request(prepared, values, b"", peer)
             self._handler.refuse(request, error, future.set_result)
             return await future
-        request = Request(prepared, values, body, peer)
         task = self._handler.handle(request, partial(_resolve, future))
         try:
             return await future
@@ -70,21 +73,39 @@ class AsgiApp:
             if task:
                 task.cancel()
 
-    async def _body(self, route: Route | None, values: Values, receive: Receive) -> bytes:
+    async def _body(self, request: Request, receive: Receive) -> bytes:
         """Raises `TooLarge` before `receive`, where a client that sent `Expect: 100-continue` has not sent the
         body yet, or while it arrives."""
+        route = request.prepared.route
         if route is None or not route.takes_body:
             return b""
-        route.admits(values)
+        self._handler.admit(request)
         body = Body(self._handler.max_body)
-        body.expect(values.get(b"content-length", b""))
+        body.expect(request.values.get(b"content-length", b""))
+        sender = _Sender()
         try:
-            async with asyncio.timeout(limits.BODY_SECONDS):
+            async with asyncio.timeout(limits.BODY_SECONDS) as sender.patience:
                 async for chunk in _chunks(receive):
                     body.add(chunk)
+                    self._handler.intake.hold(sender, body.held)
         except TimeoutError:
-            raise too_slow() from None
+            raise too_many() if sender.is_shed else too_slow() from None
+        finally:
+            self._handler.intake.hold(sender, 0)
         return body.whole()
+
+
+class _Sender:
+    """A body that is being received."""
+
+    patience: asyncio.Timeout
+
+    def __init__(self) -> None:
+        self.is_shed = False
+
+    def shed(self) -> None:
+        self.is_shed = True
+        self.patience.reschedule(asyncio.get_running_loop().time())
 
 
 def _resolve(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
@@ -102,12 +123,15 @@ async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
         more = message.get("more_body", False)
 
 
-def _head(scope: Scope) -> tuple[Head, dict[bytes, bytes]]:
-    decides, own = divided(scope["headers"])
+def _head(scope: Scope, fields: Iterable[Field]) -> tuple[Head, dict[bytes, bytes]]:
+    decides, own = divided(fields)
     mount, path, query = scope.get("root_path", ""), scope["path"], scope.get("query_string", b"")
     target = scope.get("raw_path") or quote(path).encode()
     if query:
-        target += b"?" + query
+        query, ticket = cut_ticket(b"?" + query)
+        target, query = target + query, query[1:]
+        if ticket is not None:
+            own[TICKET] = ticket
     return Head(scope["method"], target, _below(mount, path), query, decides, mount), own
 
 
@@ -130,11 +154,11 @@ async def _answer(answer: Answer, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _stream(scope: Scope, streaming: Streaming, receive: Receive, send: Send) -> None:
+async def _stream(scope: Scope, streaming: Streaming, answers: Budget, receive: Receive, send: Send) -> None:
     fields = [*streaming.fields.pairs, *streaming.cors.pairs]
     if scope.get("http_version", "1.1") in ("1.0", "1.1"):
         fields.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": 200, "headers": fields})
-    sink = AsgiSink()
+    sink = AsgiSink(answers)
     streaming.begin(sink, b"", chunked=False)
     await sink.run(receive, send)

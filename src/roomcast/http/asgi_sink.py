@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
+from roomcast.delivery.budget import Budget
 from roomcast.delivery.hub import PIECE_BYTES
 from roomcast.delivery.stream import Stream
+from roomcast.model.errors import Overloaded
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -16,7 +18,10 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 class AsgiSink:
     """A sink that is an ASGI response; `run` is its life."""
 
-    def __init__(self) -> None:
+    def __init__(self, answers: Budget) -> None:
+        self._answers = answers
+        self._reason = "client"
+        """Why it ends, where it does."""
         self.stream: Stream | None = None
         self._pending: list[bytes] = []
         self._size = 0
@@ -32,8 +37,14 @@ class AsgiSink:
     def send(self, data: bytes) -> int:
         return 0  # it has no faster way than `write`
 
-    def write(self, data: bytes) -> bool:
+    def write(self, data: bytes, start: int = 0) -> bool:  # from the start: `send` takes nothing
         if self._ended:
+            return False
+        try:
+            self._answers.hold(data)
+        except Overloaded:
+            self._reason = "overload"
+            self.abort()
             return False
         self._pending.append(data)
         self._size += len(data)
@@ -49,7 +60,8 @@ class AsgiSink:
 
     def abort(self) -> None:
         self._ended = True
-        self._pending.clear()
+        self._drop(self._pending)
+        self._pending = []
         if self._sending:
             self._sending.cancel()
 
@@ -65,21 +77,30 @@ class AsgiSink:
             self._sending.cancel()
             gone.cancel()
             if self.stream:
-                self.stream.lost("client")
+                self.stream.lost(self._reason)
             await asyncio.gather(self._sending, gone, return_exceptions=True)
+            self._drop(self._pending)
+            self._pending = []
 
     async def _send(self, send: Send) -> None:
         while self._pending or not self._ended:
             await self._wake.wait()
             self._wake.clear()
-            data = b"".join(self._pending)
-            self._pending.clear()
-            await send({"type": "http.response.body", "body": data, "more_body": True})
+            sending, self._pending = self._pending, []
+            data = b"".join(sending)
+            try:
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+            finally:
+                self._drop(sending)
             was_writable, self._size = self.writable, self._size - len(data)
             if self.stream and self.writable and not was_writable:
                 # Not here: what is wrong in there must not look like a client that is gone.
                 asyncio.get_running_loop().call_soon(self.stream.pump)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _drop(self, taken: Sequence[bytes]) -> None:
+        for data in taken:
+            self._answers.drop(data)
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -16,17 +16,30 @@ from collections.abc import Callable
 from functools import partial
 from typing import cast
 
+from roomcast.delivery.budget import Budget
 from roomcast.delivery.stream import Stream
+from roomcast.model.errors import Overloaded
 
 _SIOCOUTQ = termios.TIOCOUTQ
+
+
+def unnoticed() -> None:
+    """Nobody counts this connection."""
 
 
 class FollowerConnection(asyncio.Protocol):
     """What both kinds of connection do alike: belong to a follower, and end."""
 
-    __slots__ = ("_ours", "_transport", "_writable", "stream")
+    __slots__ = ("_answers", "_held", "_left", "_ours", "_reason", "_transport", "_writable", "stream")
 
-    def __init__(self) -> None:
+    def __init__(self, answers: Budget, left: Callable[[], None] = unnoticed) -> None:
+        """`left` is called when the connection is gone."""
+        self._left = left
+        self._answers = answers
+        self._held: list[bytes] | None = None
+        """What its client has yet to take, as it is counted."""
+        self._reason = "client"
+        """Why it ends, where it does."""
         self._transport = cast(asyncio.Transport, None)
         self._ours = False
         """Whether it may be written to."""
@@ -50,16 +63,34 @@ class FollowerConnection(asyncio.Protocol):
         self._ours = False
         self._writable = False
 
+    def _hold(self, data: bytes) -> None:
+        """Counts what waits. Where there is no memory for it, the client is cut, and resumes."""
+        try:
+            self._answers.hold(data)
+        except Overloaded:
+            self._reason = "overload"
+            self.abort()
+        else:
+            self._held = [*(self._held or ()), data]
+
+    def _taken(self) -> None:
+        """Nothing waits any more."""
+        held, self._held = self._held, None
+        for data in held or ():
+            self._answers.drop(data)
+
     # asyncio.Protocol. What the client sends after its request is dropped: a follower has nothing to say.
 
     def pause_writing(self) -> None:
         self._writable = False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._left()
         self._let_go()
+        self._taken()
         if self.stream:
             # TCP_USER_TIMEOUT: the kernel found that the client takes nothing before we did.
-            self.stream.lost("slow" if isinstance(exc, TimeoutError) else "client")
+            self.stream.lost("slow" if isinstance(exc, TimeoutError) else self._reason)
             self.stream = None
 
 
@@ -68,8 +99,8 @@ class SocketConnection(FollowerConnection):
 
     __slots__ = ("_fd", "_fresh", "send")
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, answers: Budget, left: Callable[[], None] = unnoticed) -> None:
+        super().__init__(answers, left)
         self._fd = -1
         """The socket's descriptor, once asked for and as long as it is certain to be ours."""
         self._fresh = True
@@ -85,22 +116,24 @@ class SocketConnection(FollowerConnection):
     def writable(self) -> bool:
         return self._writable
 
-    def write(self, data: bytes) -> bool:
+    def write(self, data: bytes, start: int = 0) -> bool:
         if not self._ours:
             return False
-        sent = 0
+        rest = memoryview(data)[start:]
         if self._writable and not self._fresh:
             try:
-                sent = os.write(self._descriptor(), data)
+                rest = rest[os.write(self._descriptor(), rest) :]
             except BlockingIOError:
                 pass
             except OSError:
                 self.abort()
                 return False
-            if sent == len(data):
+            if not rest:
                 return True
         self._fresh = False
-        self._transport.write(memoryview(data)[sent:])
+        self._transport.write(rest)
+        if not self._writable:
+            self._hold(data)
         return self._writable
 
     def _descriptor(self) -> int:
@@ -125,6 +158,7 @@ class SocketConnection(FollowerConnection):
         self._fd = -1
 
     def resume_writing(self) -> None:
+        self._taken()
         if self._ours:
             self._writable = True
             if self.stream:

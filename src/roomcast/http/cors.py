@@ -1,4 +1,7 @@
-"""Cross-origin access (Fetch, section 3.2): pages of other origins may use the API, all of them by default."""
+"""Cross-origin access (Fetch, section 3.2): which pages of other origins may read our answers.
+
+Which of them are served at all is the gate's to say.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import re
 from collections.abc import Sequence
 
 from roomcast.api.request import Field, Fields
+from roomcast.http.gate import Gate
 
 _EXPOSED = (b"access-control-expose-headers", b"Location, Link, Retry-After")
 _CREDENTIALS = (b"access-control-allow-credentials", b"true")
@@ -16,18 +20,21 @@ _VARY = (b"vary", b"Origin")
 
 
 class Cors:
-    """Who may read our answers."""
+    """What answers say of it."""
 
-    def __init__(self, origins: Sequence[str]) -> None:
-        named = (origin.encode() for origin in origins if origin != "*")
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        named = (origin.encode() for origin in gate.origins if origin != "*")
         self._named = {origin: Fields(*_allowed(origin), _CREDENTIALS, _VARY) for origin in named}
-        self._vary = [_VARY] if "*" in origins else []
-        """What a preflight's answer has beside: each caches it for its own origin."""
-        self._others = Fields(*_allowed(b"*")) if "*" in origins else Fields(_VARY)
+        self._others = Fields(*_allowed(b"*")) if "*" in gate.origins else Fields(_VARY)
 
     def fields(self, origin: bytes | None) -> Fields:
         """What every answer carries, an error as well. `origin` is the request's."""
-        return self._named.get(origin, self._others) if origin is not None else self._others
+        if origin is None:
+            return self._others
+        if origin not in self._named and self._gate.is_local(origin.decode("latin-1")):
+            return Fields(*_allowed(origin), _VARY)
+        return self._named.get(origin, self._others)
 
     def preflight(self, methods: Sequence[str], asked: bytes) -> Fields:
         """What a browser asks before it sends a request that a form could not; beside `fields`. Whatever header
@@ -37,7 +44,7 @@ class Cors:
             (b"access-control-allow-methods", _METHODS),
             (b"access-control-allow-headers", asked if _ASKED.fullmatch(asked) else _USUAL),
             (b"access-control-max-age", b"86400"),
-            *self._vary,
+            *([] if _VARY in self._others.pairs else [_VARY]),
         )
 
 

@@ -9,12 +9,14 @@ import asyncio
 import logging
 from contextlib import aclosing
 
-from roomcast.api.request import UNIX_PEER, Answer, Outcome, Pieces, Streaming
+from roomcast.api.request import UNIX_PEER, Answer, Outcome, Pieces, Request, Streaming
+from roomcast.delivery.budget import Reservation
 from roomcast.http import context as limits
 from roomcast.http.connection import SocketConnection
 from roomcast.http.context import Context
 from roomcast.http.render import LAST_CHUNK, answer_head, chunk, stream_head, whole
 from roomcast.http.tls_connection import TlsConnection
+from roomcast.model.errors import Overloaded
 
 logger = logging.getLogger("roomcast.server")
 
@@ -31,6 +33,7 @@ class Exchange(asyncio.Protocol):
         "_context",
         "_detached",
         "_ended",
+        "_held",
         "_keep_alive",
         "_loop",
         "_since",
@@ -63,6 +66,8 @@ class Exchange(asyncio.Protocol):
         """Whether a request was answered."""
         self._choked = False
         """Whether the client does not take what was written."""
+        self._held: Reservation | None = None
+        """The memory of an answer that the client has yet to take."""
         self._writable: asyncio.Event | None = None
         """For who writes an answer in pieces."""
         self._since = self._loop.time()
@@ -78,14 +83,22 @@ class Exchange(asyncio.Protocol):
         """Ends what has taken too long. Called every few seconds."""
         raise NotImplementedError
 
+    def shed(self) -> None:
+        """Lets go of what was received: it is the slowest sender, and others need the memory."""
+        raise NotImplementedError
+
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
-        self._context.connections.add(self)
+        if not self._over_tls():  # hear of the first byte that waits, and of the last
+            transport.set_write_buffer_limits(high=0)
+        self._context.connections.enter(transport, self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._context.leave(self)
+        self._context.connections.leave(self._transport)
+        self._context.intake.hold(self, 0)
+        self._answers = self._held = None
         if self._task:
             self._task.cancel()
             self._task = None  # they know each other
@@ -94,10 +107,12 @@ class Exchange(asyncio.Protocol):
         """A client that does not read the answers is not read from: they would be held without a bound."""
         self._choked = True
         self._since = self._loop.time()
+        self._context.connections.waits(self._transport)
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         self._choked = False
+        self._held = None
         if self._writable:
             self._writable.set()
         # Also while an answer is under way: nobody else would, and the next request would never be read.
@@ -125,7 +140,23 @@ class Exchange(asyncio.Protocol):
         """Whether so long has gone by since anything was answered."""
         return self._loop.time() - self._since > seconds
 
+    def _close(self, reason: str) -> None:
+        """Ends a connection whose client is not done with it; the reason is counted."""
+        self._context.connections.count(reason)
+        self._transport.close()
+
     # Answering
+
+    def _begin_answering(self) -> None:
+        self._answering = True
+        self._context.connections.works(self._transport)
+
+    def _handle(self, request: Request) -> None:
+        self._begin_answering()
+        task = self._context.handler.handle(request, self._respond)
+        if task:  # a read: 1,000 of them, each waiting for the log, must not lock out a publisher
+            self._task = task
+            self._context.connections.waits(self._transport)
 
     def address(self) -> str:
         """The address at the other end. Asked for once: the kernel's answer takes a tenth of a follow's time."""
@@ -155,21 +186,33 @@ class Exchange(asyncio.Protocol):
         if answer is not None and not self._transport.is_closing():
             self._answers = None
             self._transport.write(whole(answer, close=not self._keep_alive))
+            if self._choked:
+                self._hold(answer)
             self._finish()
+
+    def _hold(self, answer: Answer) -> None:
+        """Counts what waits until it is taken. Where there is no memory for it, the connection ends: its client,
+        which does not read, cannot be told either."""
+        try:
+            waiting = self._transport.get_write_buffer_size()
+            self._held = answer.held or self._context.handler.answers.reserve(waiting)
+        except Overloaded:
+            self._transport.abort()
 
     async def _write_pieces(self, answer: Answer, pieces: Pieces) -> None:
         self._keep_alive = self._keep_alive and self._chunked
-        self._transport.write(answer_head(answer, close=not self._keep_alive, chunked=self._chunked))
+        head = answer_head(answer, close=not self._keep_alive, chunked=self._chunked)
         try:
             async with aclosing(pieces):
                 async for piece in pieces:
-                    self._transport.write(chunk(piece) if self._chunked else piece)
+                    self._transport.write(head + (chunk(piece) if self._chunked else piece))
+                    head = b""
                     await self._drained()
         except Exception:  # what was begun cannot become another answer: its client must see that it was cut
             logger.exception("an answer could not be made to its end")
             self._transport.abort()
             return
-        self._transport.write(LAST_CHUNK if self._chunked else b"")
+        self._transport.write(head + (LAST_CHUNK if self._chunked else b""))
         self._task = None
         self._finish()
 
@@ -184,6 +227,7 @@ class Exchange(asyncio.Protocol):
         self._answering = False
         self._used = True
         self._since = self._loop.time()
+        self._context.connections.waits(self._transport)
         if not self._keep_alive:
             self._transport.close()
         elif not self._choked:
@@ -192,22 +236,21 @@ class Exchange(asyncio.Protocol):
     def _stream(self, streaming: Streaming) -> None:
         """The connection is a follower's from now on. What was sent behind its request is dropped, as our
         `Connection: close` says (RFC 9112, section 9.6)."""
-        self._detach()
+        self._detached = True
+        self._context.intake.hold(self, 0)
         if self._transport.is_closing():
             return
         if self._ended:  # gone, as far as a stream can tell
             self._transport.close()
             return
-        connection = TlsConnection() if self._over_tls() else SocketConnection()
+        left, answers = self._context.connections.follow(self._transport), self._context.handler.answers
+        connection = TlsConnection(answers, left) if self._over_tls() else SocketConnection(answers, left)
         connection.take(self._transport)
         self._transport.resume_reading()
         streaming.begin(connection, stream_head(streaming, chunked=self._chunked), chunked=self._chunked)
 
-    def _detach(self) -> None:
-        self._detached = True
-        self._context.leave(self)
-
     def _expire_answer(self) -> None:
         """Ends a client that takes nothing."""
         if self._choked and self._waited(limits.IDLE_SECONDS):
+            self._context.connections.count("answer")
             self._transport.abort()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from roomcast.api.request import Request
 from roomcast.http import context as limits
+from roomcast.http.body import too_many
 from roomcast.http.context import Context
 from roomcast.http.exchange import Exchange
 from roomcast.http.heads import END, Found
@@ -34,7 +35,7 @@ class FastPath(Exchange):
     def data_received(self, data: bytes) -> None:
         received = self._received + data if self._received else data
         if self._answering:
-            self._received = received
+            self._keep(received)
             self._transport.pause_reading()
             return
         if self._found is None:
@@ -49,7 +50,9 @@ class FastPath(Exchange):
         if len(received) > self._size:
             self._hand_over(received)
         elif len(received) < self._size:
-            self._received = received
+            if not self._received:
+                self._context.connections.waits(self._transport)  # for this request, since now
+            self._keep(received)
         else:
             self._serve(received)
 
@@ -65,33 +68,51 @@ class FastPath(Exchange):
             self._expire_answer()
         elif self._answering:
             return
-        elif self._received or not self._used:
+        elif self._received:
             self._hand_over(self._received)
-        elif self._waited(limits.IDLE_SECONDS):
-            self._transport.close()
+        elif self._waited(limits.IDLE_SECONDS if self._used else limits.HEAD_SECONDS):
+            self._close("idle" if self._used else "head")
+
+    def shed(self) -> None:
+        """Refuses a request whose body is on its way; cuts a client that sends on and does not take its answer."""
+        found, self._found, self._received = self._found, None, b""
+        if self._answering or found is None:
+            self._transport.abort()
+            return
+        self._keep_alive = False
+        self._begin_answering()
+        request = Request(found[0], found[1], b"", self)
+        self._context.handler.refuse(request, too_many(), self._respond)
+
+    def _keep(self, received: bytes) -> None:
+        self._received = received
+        self._context.intake.hold(self, len(received))
+
+    def _let_go(self) -> None:
+        if self._received:
+            self._keep(b"")
 
     def _serve(self, received: bytes) -> None:
         assert self._found
         prepared, values, _ = self._found
         self._found = None
-        self._received = b""
-        self._answering = True
+        self._let_go()
         if not prepared.head.keep_alive:
             self._keep_alive = False
-        request = Request(prepared, values, received[self._head_bytes :], self)
-        self._task = self._context.handler.handle(request, self._respond)
+        self._handle(Request(prepared, values, received[self._head_bytes :], self))
 
     def _go_on(self) -> None:
         if received := self._received:
-            self._received = b""
+            self._let_go()
             self._transport.resume_reading()
             self.data_received(received)
 
     def _hand_over(self, received: bytes) -> None:
         """Gives the connection to `Http1`, as if it had always been there."""
-        self._detach()
+        self._detached = True
+        self._let_go()
         protocol = Http1(self._context)
         self._transport.set_protocol(protocol)
-        protocol.connection_made(self._transport)
+        protocol.take_over(self._transport)
         if received:
             protocol.data_received(received)

@@ -64,18 +64,19 @@ class Forwarded:
         if self._in_forwarded:
             return self._client(peer, _end(values.get(self._header, b""))).scheme
         told = values.get(b"x-forwarded-proto", b"").decode("latin-1").rpartition(",")[2].strip().lower()
-        return told if told in _SCHEMES and self._trusts(peer) else None
+        return told if told in _SCHEMES and self.trusts(peer) else None
 
     def _find(self, peer: str, told: bytes) -> Hop:
         """The hop of the client itself."""
         found = Hop(peer)
         for hop in self._hops(told.decode("latin-1")):
-            if not self._trusts(found.address):
+            if not self.trusts(found.address):
                 break
             found = hop
         return found
 
-    def _trusts(self, address: str) -> bool:
+    def trusts(self, address: str) -> bool:
+        """Whether it is a trusted proxy's. All peers of a socket file are."""
         parsed = _address(address.partition("%")[0])  # without the interface of a link-local address
         return address == UNIX_PEER or (parsed is not None and any(parsed in one for one in self._networks))
 
@@ -85,7 +86,7 @@ def _end(told: bytes) -> bytes:
     return told if len(told) <= _BYTES else told[-_BYTES:].partition(b",")[2]
 
 
-def _elements(told: str) -> Iterator[str]:
+def elements(told: str) -> Iterator[str]:
     """The elements of a list, the last one first. Commas in quotes count, too: a quote that the client left open
     must not swallow what the proxy wrote after it."""
     return (one for one in (element.strip(" \t") for element in reversed(told.split(","))) if one)
@@ -93,23 +94,23 @@ def _elements(told: str) -> Iterator[str]:
 
 def _x_forwarded_for(told: str) -> Iterator[Hop]:
     """From the last hop on, up to one that cannot be read."""
-    for element in _elements(told):
-        if (address := _node(element)) is None:
+    for element in elements(told):
+        if (address := node(element)) is None:
             return
         yield Hop(address)
 
 
 def _forwarded(told: str) -> Iterator[Hop]:
     """RFC 7239, from the last hop on, up to one that cannot be read."""
-    for element in _elements(told):
-        parameters = _parameters(element)
-        if (address := _node(parameters.get("for", ""))) is None:
+    for element in elements(told):
+        told_of = parameters_of(element)
+        if (address := node(told_of.get("for", ""))) is None:
             return
-        scheme = parameters.get("proto", "").lower()
+        scheme = told_of.get("proto", "").lower()
         yield Hop(address, scheme if scheme in _SCHEMES else None)
 
 
-def _parameters(element: str) -> dict[str, str]:
+def parameters_of(element: str) -> dict[str, str]:
     """By name; none of them where one cannot be read or is there twice."""
     found: dict[str, str] = {}
     for text in filter(None, (part.strip(" \t") for part in element.split(";"))):
@@ -120,10 +121,10 @@ def _parameters(element: str) -> dict[str, str]:
     return found
 
 
-def _node(text: str) -> str | None:
+def node(text: str) -> str | None:
     """The address in it, written as Python writes it; None where it is none, such as `unknown` or `_hidden`."""
-    node = _NODE.fullmatch(text)
-    address = _address(node[1] or node[2] or node[3]) if node else None
+    parts = _NODE.fullmatch(text)
+    address = _address(parts[1] or parts[2] or parts[3]) if parts else None
     return None if address is None else str(address)
 
 

@@ -12,21 +12,44 @@ from functools import partial
 from typing import Any
 
 from roomcast.api import post
-from roomcast.api.request import NO_VALUES, Answer, Head, Later, Outcome, Peer, Prepared, Request, Route, Streaming
+from roomcast.api.parameters import parameters
+from roomcast.api.publish import publish
+from roomcast.api.request import (
+    NO_VALUES,
+    TICKET,
+    Answer,
+    Head,
+    Later,
+    Outcome,
+    Peer,
+    Prepared,
+    Request,
+    Route,
+    Streaming,
+)
 from roomcast.api.routes import ALIASES
+from roomcast.auth.guard import Guard
+from roomcast.auth.limits import client_name
+from roomcast.auth.permit import require
+from roomcast.delivery.budget import READERS_SHARE, SMALL_BYTES
 from roomcast.delivery.engine import Engine
 from roomcast.http import access
+from roomcast.http.audit import Audit
 from roomcast.http.cors import Cors
 from roomcast.http.forwarded import Forwarded
+from roomcast.http.gate import Gate
+from roomcast.http.intake import Intake
 from roomcast.http.problem import problem
 from roomcast.http.site import ROUTES
-from roomcast.model.errors import MethodNotAllowed, NotFound, RoomcastError
+from roomcast.model.errors import MethodNotAllowed, NotFound, Overloaded, RoomcastError
 
 Respond = Callable[[Outcome], None]
 """Takes what a request has come to. Called once, at once or later, but for a request that was cancelled."""
 
 _COUNTED = frozenset({"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"})
 """Methods with a label of their own in the metrics: a client must not be able to make new ones."""
+_AUDITED = (400, 401, 403)
+"""Statuses of errors that may be refusals by rights."""
 OTHER = "other"
 """The label of all other methods, and of what could not be read."""
 
@@ -36,35 +59,69 @@ logger = logging.getLogger("roomcast.server")
 class Handler:
     """From a request to what it comes to."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, guard: Guard) -> None:
         self._engine = engine
-        self._cors = Cors(engine.settings.allow_origin)
+        self._guard = guard
+        self._gate = Gate(guard.mode, engine.settings.allow_origin)
+        self._cors = Cors(self._gate)
         self._forwarded = Forwarded(engine.settings.trusted_proxy, engine.settings.forwarded_header)
         self._notes = access.noted()
+        self._audit = Audit()
+        self.answers = engine.answers
+        """The memory that answers share."""
         self.max_body = engine.settings.max_body
         """Bytes of a body that may be received."""
+        self.intake = Intake(engine.settings.body_memory, engine.closed)
+        """What all requests hold that are being received."""
 
     def prepare(self, head: Head) -> Prepared:
         """What the head asks for. Never raises: what is wrong with it is `refused`."""
         cors = self._cors.fields(head.fields.get(b"origin"))
         label = head.method if head.method in _COUNTED else OTHER
         try:
+            self._gate.check(head)
             route = _route(head)
+            if route and route.asks_who:
+                self._guard.check_url([name for name, _ in parameters(head.query)])
             return Prepared(head, route, route and route.asks(head), None, cors, label)
         except RoomcastError as error:
             return Prepared(head, None, None, error.with_traceback(None), cors, label)
+
+    def admit(self, request: Request) -> None:
+        """Decides what can be decided before the body is read. Raises `RoomcastError`."""
+        route, values = request.prepared.route, request.values
+        if route is not None:
+            self._gate.check_forwarded(request.head, values)
+            if route.asks_who:
+                self._identify(request, route)
+            self._limit(request, route)
+            route.admits(values)
+        request.admitted = True
+
+    def _identify(self, request: Request, route: Route) -> None:
+        request.guard, values = self._guard, request.values
+        ticket = values.get(TICKET)
+        if ticket is not None and not route.takes_ticket:
+            self._guard.check_url(["ticket"])
+            ticket = None
+        authorization = values.get(b"authorization")
+        request.principal = self._guard.identify(authorization, ticket, resumes=b"last-event-id" in values)
+        if route.needs is not None:
+            require(request.principal, route.needs)
 
     def handle(self, request: Request, respond: Respond) -> asyncio.Task[None] | None:
         """Does what is asked for. Returns what may be cancelled when the client has gone; None where there is
         nothing: what is published is published."""
         prepared = request.prepared
         try:
+            if not request.admitted:
+                self.admit(request)
             if prepared.route is None:
                 outcome = self._known(request)
             else:
                 outcome = prepared.route.perform(self._engine, request, prepared.asked)
         except Exception as error:
-            outcome = _failed(request, error)
+            outcome = self._failed(request, error)
         if isinstance(outcome, (Answer, Streaming)):
             respond(self._finished(request, outcome))
         elif isinstance(outcome, Later):
@@ -73,9 +130,17 @@ class Handler:
             return asyncio.get_running_loop().create_task(self._await(request, respond, outcome))
         return None
 
+    def _limit(self, request: Request, route: Route) -> None:
+        """Takes one message of the client's rate; `api/publish` takes the others of a batch. Raises `TooMany`."""
+        limits = self._engine.publish_limits
+        if limits is not None and route.perform is publish:
+            name = client_name(self._forwarded.client_of(request.peer.address(), request.values))
+            limits.take(name)
+            request.take_more = partial(limits.take_more, name)
+
     def refuse(self, request: Request, error: RoomcastError, respond: Respond) -> None:
         """Answers a request whose body is not read to its end."""
-        respond(self._finished(request, _problem(request.head, error)))
+        respond(self._finished(request, self._problem(request, error)))
 
     def unreadable(self, target: bytes, error: RoomcastError, peer: Peer, respond: Respond) -> None:
         """Answers what was not HTTP; `target` is as much of it as is worth a line in the log."""
@@ -86,7 +151,7 @@ class Handler:
     def _known(self, request: Request) -> Outcome | Later | Awaitable[Outcome]:
         """What the head alone decides: an error, or a preflight's answer."""
         if request.prepared.refused is not None:
-            return _problem(request.head, request.prepared.refused)
+            return self._problem(request, request.prepared.refused)
         asked = request.values.get(b"access-control-request-headers", b"")
         return Answer(204, self._cors.preflight(_methods(request.head.path), asked))
 
@@ -94,27 +159,54 @@ class Handler:
         try:
             outcome = later.answer(future)
         except Exception as error:
-            outcome = _failed(request, error)
+            outcome = self._failed(request, error)
         respond(self._finished(request, outcome))
 
     async def _await(self, request: Request, respond: Respond, outcome: Awaitable[Outcome]) -> None:
         try:
             result = await outcome
         except Exception as error:
-            result = _failed(request, error)
+            result = self._failed(request, error)
         respond(self._finished(request, result))
+
+    def _problem(self, request: Request, error: RoomcastError) -> Answer:
+        # RFC 9110, section 10.1.1: whether an expected body still comes is open, so the connection ends here.
+        answer = self._failed(request, error)
+        return answer.last() if b"expect" in request.head.fields else answer
+
+    def _failed(self, request: Request, error: Exception) -> Answer:
+        if not isinstance(error, RoomcastError):
+            logger.error("%s %r failed", request.head.method, request.head.path, exc_info=error)
+            error = RoomcastError("see the server's log")
+        elif error.status in _AUDITED:
+            self._audit.note(request, error, self._client_of(request))
+        return problem(error)
+
+    def _client_of(self, request: Request) -> str:
+        return self._forwarded.client_of(request.peer.address(), request.values) or "-"
 
     def _finished(self, request: Request, outcome: Outcome) -> Outcome:
         head = request.head
+        if isinstance(outcome, Answer) and len(outcome.body) > SMALL_BYTES and outcome.held is None:
+            outcome = self._held(request, outcome)
         outcome.cors = request.prepared.cors
         if head.method == "HEAD" and isinstance(outcome, Answer):
             outcome.body, outcome.pieces = b"", None  # its length is told all the same (RFC 9110, section 9.3.2)
         self._engine.requests[request.prepared.label, outcome.status] += 1
         if self._notes:
             seconds = 0.0 if isinstance(outcome, Streaming) else time.perf_counter() - request.began
-            client = self._forwarded.client_of(request.peer.address(), request.values) or "-"
-            access.note(client, head.method, head.target, outcome.status, seconds)
+            access.note(
+                self._client_of(request), head.method, head.target, outcome.status, seconds, request.principal.name
+            )
         return outcome
+
+    def _held(self, request: Request, answer: Answer) -> Answer:
+        """The answer, counted; or that there is no memory for it."""
+        try:
+            answer.held = self.answers.reserve(len(answer.body), READERS_SHARE)
+        except Overloaded as error:
+            return self._problem(request, error)
+        return answer
 
 
 def _route(head: Head) -> Route | None:
@@ -145,18 +237,6 @@ def _handlers(path: str) -> Mapping[str, Route]:
 def _methods(path: str) -> list[str]:
     own = [*_handlers(path)]
     return [*own, *(["HEAD"] if "GET" in own else []), "OPTIONS"]
-
-
-def _problem(head: Head, error: RoomcastError) -> Answer:
-    # RFC 9110, section 10.1.1: whether an expected body still comes is open, so the connection ends here.
-    return problem(error).last() if b"expect" in head.fields else problem(error)
-
-
-def _failed(request: Request, error: Exception) -> Answer:
-    if not isinstance(error, RoomcastError):
-        logger.error("%s %r failed", request.head.method, request.head.path, exc_info=error)
-        error = RoomcastError("see the server's log")
-    return problem(error)
 
 
 _BY_PARENT = {path.rpartition("/")[0]: handlers for path, handlers in ROUTES.items() if path.endswith("}")}

@@ -14,9 +14,12 @@ from roomcast.delivery.engine import Engine
 from roomcast.log.base import Bounds
 from roomcast.model.errors import LogUnavailable
 from roomcast.model.retention import Retention
+from roomcast.model.shapes import GAP_REASONS
 
-ENDINGS = ("client", "slow", "drain", "overload", "error")
-GAPS = ("trimmed", "deleted", "epoch", "future", "malformed")
+ENDINGS = ("client", "slow", "drain", "overload", "error", "expired", "revoked", "replaced")
+CLOSED = ("files", "address", "memory", "handshake", "head", "body", "answer", "idle")
+"""Why the server closes a connection that its client was not done with."""
+STATES = ("silent", "waiting", "answering")
 _FIELDS = Fields((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"), (b"cache-control", b"no-store"))
 
 
@@ -91,10 +94,22 @@ def _counts(engine: Engine) -> Iterable[Metric]:
     yield _gauge("followers_limit", "Streams this process takes.", engine.followers_limit)
     yield _counter("streams_opened", "Streams begun.", streams.opened)
     yield _labelled("streams_ended", "Streams ended.", "reason", dict.fromkeys(ENDINGS, 0) | streams.endings)
-    yield _labelled("gaps", "Gaps told.", "reason", dict.fromkeys(GAPS, 0) | streams.gaps)
+    yield _labelled("gaps", "Gaps told.", "reason", dict.fromkeys(GAP_REASONS, 0) | streams.gaps)
     yield _counter("log_reads", "Pages read from the log for streams.", streams.reader.reads)
     yield _gauge("log_writable", "Whether the last write to the log succeeded.", not engine.log.unwritable)
     yield _gauge("tail_position", "The newest message's number that was delivered.", engine.hub.position)
+    yield _labelled(
+        "connections_closed", "Connections closed.", "reason", dict.fromkeys(CLOSED, 0) | engine.closed
+    )
+    connections = GaugeMetricFamily("roomcast_connections", "Connections that are no streams.", labels=["state"])
+    for state, number in (dict.fromkeys(STATES, 0) | engine.connected()).items():
+        connections.add_metric([state], number)
+    yield connections
+    yield _gauge("answer_bytes", "Memory of answers that are made, or wait to be taken.", engine.answers.held)
+    yield _gauge("answer_bytes_limit", "Memory that answers may take at most.", engine.answers.limit)
+    limits = engine.publish_limits
+    refused = {"memory": engine.answers.refused, "rate": limits.refused if limits else 0}
+    yield _labelled("refusals", "Requests refused to keep within a bound.", "reason", refused)
     requests = CounterMetricFamily("roomcast_requests", "Requests answered.", labels=["method", "status"])
     for (method, status), count in sorted(engine.requests.items()):
         requests.add_metric([method, str(status)], count)

@@ -19,8 +19,11 @@ _CHUNKED = b"transfer-encoding: chunked\r\n"
 
 def whole(answer: Answer, *, close: bool) -> bytes:
     """An answer whose body is there."""
-    length = b"" if answer.length is None else b"content-length: %d\r\n" % answer.length
-    return b"".join((*_lines(answer), length, _CLOSE_AND_BLANK if close else b"\r\n", answer.body))
+    lines = _lines(answer)
+    if answer.length is not None:
+        lines.append(b"content-length: %d\r\n" % answer.length)
+    lines += (_CLOSE_AND_BLANK if close else b"\r\n", answer.body)
+    return b"".join(lines)
 
 
 def answer_head(answer: Answer, *, close: bool, chunked: bool) -> bytes:
@@ -32,10 +35,16 @@ def answer_head(answer: Answer, *, close: bool, chunked: bool) -> bytes:
 
 
 def _lines(answer: Answer) -> list[bytes]:
-    lines = [_STATUS[answer.status], _date(int(time.time())), answer.fields.lines, answer.cors.lines]
+    lines = [_shared_lines(answer.status, answer.fields, answer.cors, int(time.time()))]
     for name, value in answer.own:
         lines += (name, b": ", value, b"\r\n")
     return lines
+
+
+@lru_cache(64)
+def _shared_lines(status: int, fields: Fields, cors: Fields, now: int) -> bytes:
+    """What the answers of a second have in common."""
+    return b"%b%b%b%b" % (_STATUS[status], _date(now), fields.lines, cors.lines)
 
 
 def stream_head(streaming: Streaming, *, chunked: bool) -> bytes:
@@ -46,7 +55,7 @@ def stream_head(streaming: Streaming, *, chunked: bool) -> bytes:
 @lru_cache(64)
 def _stream_head(fields: Fields, cors: Fields, chunked: bool, now: int) -> bytes:
     end = _CLOSE + (_CHUNKED if chunked else b"")
-    return b"%b%b%b%b%b\r\n" % (_STATUS[200], _date(now), fields.lines, cors.lines, end)
+    return _shared_lines(200, fields, cors, now) + end + b"\r\n"
 
 
 def chunk(data: bytes) -> bytes:

@@ -23,9 +23,9 @@ def describe(engine: Engine, request: Request, asked: None) -> Answer:
 
 ROUTES: Routes = {
     **API,
-    "/metrics": {"GET": Route(metrics)},
-    "/openapi.json": {"GET": Route(describe)},
-    "/": {"GET": Route(page.serve, page.index)},
-    "/roomcast.js": {"GET": Route(page.serve, page.module)},
-    "/page/{name}": {"GET": Route(page.serve, page.asset)},
+    "/metrics": {"GET": Route(metrics, needs="metrics")},
+    "/openapi.json": {"GET": Route(describe, asks_who=False)},
+    "/": {"GET": Route(page.serve, page.index, asks_who=False)},
+    "/roomcast.js": {"GET": Route(page.serve, page.module, asks_who=False)},
+    "/page/{name}": {"GET": Route(page.serve, page.asset, asks_who=False)},
 }

@@ -8,8 +8,10 @@ transport is given only what the client takes, and the rest waits as it is, shar
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
-from roomcast.http.connection import FollowerConnection, in_kernel
+from roomcast.delivery.budget import Budget
+from roomcast.http.connection import FollowerConnection, in_kernel, unnoticed
 
 _SLICE = 16 * 1024
 """Bytes given to the transport at once: a TLS record (RFC 8446, section 5.1). It takes some until the socket has
@@ -21,8 +23,8 @@ class TlsConnection(FollowerConnection):
 
     __slots__ = ("_ending", "_rest")
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, answers: Budget, left: Callable[[], None] = unnoticed) -> None:
+        super().__init__(answers, left)
         self._rest: list[memoryview] = []
         """What the transport was not given yet."""
         self._ending = False
@@ -42,12 +44,14 @@ class TlsConnection(FollowerConnection):
         """Takes nothing: see `write`."""
         return 0
 
-    def write(self, data: bytes) -> bool:
-        """Takes all of `data`; False where it wants no more until it says so."""
+    def write(self, data: bytes, start: int = 0) -> bool:
+        """Takes all of `data` from `start` on; False where it wants no more until it says so."""
         if not self._ours:
             return False
-        self._rest.append(memoryview(data))
-        return self._feed()
+        self._rest.append(memoryview(data)[start:])
+        if not self._feed() and self._ours:
+            self._hold(data)
+        return self.writable
 
     def _feed(self) -> bool:
         """Gives the transport what it takes; whether that was all, and it would take more."""
@@ -87,7 +91,10 @@ class TlsConnection(FollowerConnection):
 
     def resume_writing(self) -> None:
         self._writable = self._ours or self._ending
-        if self._feed() and self._ours and self.stream:
+        all_taken = self._feed()
+        if all_taken:
+            self._taken()
+        if all_taken and self._ours and self.stream:
             self.stream.pump()
         elif self._ending:
             self._end_if_sent()

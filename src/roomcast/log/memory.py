@@ -130,9 +130,15 @@ class MemoryLog:
     async def seek_newest(self, rooms: frozenset[str], count: int, before: int | None = None) -> int:
         self._check_open()
         end = self._newest if before is None else min(self._newest, before - 1)
-        descending = merge(*(index.descending(end + 1) for index in self._known(rooms)), reverse=True)
-        newest = list(islice(descending, count))
-        return newest[-1] - 1 if newest else max(end, 0)
+        indexes = self._known(rooms)
+
+        def held_from(seq: int) -> int:
+            return sum(index.count(seq, end) for index in indexes)
+
+        wanted = min(count, held_from(1))
+        # Searched and not walked: a replay of the newest million must not take longer than one of the newest ten.
+        first_too_few = bisect_left(range(1, end + 1), True, key=lambda seq: held_from(seq) < wanted)
+        return first_too_few - 1 if wanted else max(end, 0)
 
     async def seek_time(self, rooms: frozenset[str], since: int) -> int:
         self._check_open()

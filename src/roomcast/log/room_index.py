@@ -77,10 +77,11 @@ class RoomIndex:
     def ascending(self, after: int) -> Iterable[int]:
         return islice(self._seqs, bisect_right(self._seqs, after, lo=self._start), None)
 
-    def descending(self, before: int) -> Iterable[int]:
-        end = bisect_left(self._seqs, before, lo=self._start)
-        seqs = (self._seqs[index] for index in range(end - 1, self._start - 1, -1))
-        return (seq for seq in seqs if seq not in self.deleted) if self.deleted else seqs
+    def count(self, first: int, last: int) -> int:
+        """How many of its messages lie between, both ends included, but for what was deleted."""
+        seqs, start = self._seqs, self._start
+        held = bisect_right(seqs, last, lo=start) - bisect_left(seqs, first, lo=start)
+        return held - sum(first <= seq <= last for seq in self.deleted)
 
     def all(self) -> list[int]:
         return self._seqs[self._start :]

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Generator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from msgspec import UNSET, Raw
 
-from roomcast.model.errors import Fault, Invalid, TooLarge
-from roomcast.model.fields import Publication
+from roomcast.model.errors import Fault, Forbidden, Invalid, TooLarge
+from roomcast.model.fields import ANONYMOUS, Publication
 from roomcast.model.json_text import nested_deeper, one_line, unreadable_number
 from roomcast.model.message import Draft
 from roomcast.model.refusal import MAX_FAULTS, NEITHER, UNREADABLE, invalid, malformed, refused, unreadable
@@ -28,6 +28,10 @@ MAX_NESTING = 100
 readers give up early: Ruby and serde at some 100 levels, PHP at 512, Python and Jackson at 1,000."""
 STEP = 64 * 1024
 """Bytes of messages between two pauses: a millisecond or two where they are meant to take long."""
+_MESSAGE_STEP = 512
+"""What a message costs however small it is, as bytes."""
+_FAULT_STEP = 4 * 1024
+"""The same, of saying what is wrong with one."""
 _TOO_DEEP = f"it is nested deeper than {MAX_NESTING} levels"
 _SHRINKS = 6
 """How many bytes of a body become one stored byte at most: `\\u0061` is stored as `a`."""
@@ -56,45 +60,64 @@ class Request(NamedTuple):
 Steps = Generator[None, None, Request]
 """Parsing that pauses after each STEP or so, for a caller that has others to serve in between. It yields None
 at a pause and returns the request."""
-Parser = Callable[[bytes, int], Request]
-"""From a body, and how many bytes a stored message may have."""
-OfBody = Callable[[bytes, str, str, str | None, int], Request]
-"""From a body that is a message's data or text, its room, user and type, and how many bytes it may have."""
 
 
-def parse_json(body: bytes, max_message: int) -> Request:
+class Fields(NamedTuple):
+    """A message's fields that do not stand in its body, checked already."""
+
+    room: str
+    user: str | None
+    type: str | None
+
+
+class Parser(Protocol):
+    """From a body, how many bytes a stored message may have, and the only user that its messages may have."""
+
+    def __call__(self, body: bytes, max_message: int, only: str | None = None, /) -> Request: ...
+
+
+OfBody = Callable[[bytes, Fields, int, str | None], Steps]
+"""From a body that is a message's data or text, and the other fields."""
+
+
+def parse_json(body: bytes, max_message: int, only: str | None = None) -> Request:
     """One message, or an array of 1 to 1,000. Raises `Malformed`, `Invalid`, `TooLarge` (a message's stored
-    body is at most `max_message` bytes)."""
+    body is at most `max_message` bytes), and `Forbidden` where a user is named who is not `only`."""
     if not body.startswith(b"{") and _is_array(body):  # what is most common is looked at first
-        return _finished(json_steps(body, max_message))
+        return finished(json_steps(body, max_message, only))
     if not body.isascii():
         _check_utf_8(body)
-    return Request([_draft(body, max_message)], False)
+    return Request([_draft(body, max_message, only)], False)
 
 
-def parse_lines(body: bytes, max_message: int) -> Request:
+def parse_lines(body: bytes, max_message: int, only: str | None = None) -> Request:
     """NDJSON: one message a line, empty lines skipped. Raises as `parse_json` does."""
-    return _finished(line_steps(body, max_message))
+    return finished(line_steps(body, max_message, only))
 
 
-def json_steps(body: bytes, max_message: int) -> Steps:
-    """`parse_json` in steps: a single message is one."""
+def json_steps(body: bytes, max_message: int, only: str | None = None) -> Steps:
+    """`parse_json` in steps."""
     if not _is_array(body):
-        return parse_json(body, max_message)
+        if len(body) <= STEP:
+            return parse_json(body, max_message, only)
+        _check_utf_8(body)
+        draft = yield from _large_draft(body, max_message, only)
+        return Request([draft], False)
     _check_utf_8(body)
-    drafts = yield from _drafts(_elements(body), max_message)
+    drafts = yield from _drafts(_elements(body), max_message, only)
     return Request(drafts, True)
 
 
-def line_steps(body: bytes, max_message: int) -> Steps:
+def line_steps(body: bytes, max_message: int, only: str | None = None) -> Steps:
     """`parse_lines` in steps."""
     _check_utf_8(body)
     text = body.strip(_WHITE_SPACE)
-    drafts = yield from _drafts(_LINE_END.split(text, MAX_BATCH) if text else [], max_message)
+    drafts = yield from _drafts(_LINE_END.split(text, MAX_BATCH) if text else [], max_message, only)
     return Request(drafts, True)
 
 
-def _finished(steps: Steps) -> Request:
+def finished(steps: Steps) -> Request:
+    """What comes of them, without a pause."""
     while True:
         try:
             next(steps)
@@ -130,25 +153,33 @@ def _elements(body: bytes) -> Sequence[bytes]:
     return [bytes(value) for value in values if value is not UNSET]
 
 
-def _drafts(messages: Sequence[bytes], max_message: int) -> Generator[None, None, Sequence[Draft]]:
+def _drafts(
+    messages: Sequence[bytes], max_message: int, only: str | None
+) -> Generator[None, None, Sequence[Draft]]:
     if not 1 <= len(messages) <= MAX_BATCH:
         raise _wrong_count("more" if messages else "none")
     drafts: list[Draft] = []
     wrong: list[Fault] = []
+    others: list[Fault] = []
     unrested = 0
     for n, message in enumerate(messages):
         try:
-            drafts.append(_draft(message, max_message, f"/{n}"))
+            drafts.append(_draft(message, max_message, only, f"/{n}"))
+        except Forbidden as error:
+            others += error.faults
         except Invalid as error:
             wrong += error.faults
             if len(wrong) >= MAX_FAULTS:
                 break
-        unrested += len(message)
+            unrested += _FAULT_STEP
+        unrested += len(message) + _MESSAGE_STEP
         if unrested >= STEP:
             unrested = 0
             yield
     if wrong:
         raise invalid(wrong[:MAX_FAULTS])
+    if others:
+        raise Forbidden(others[0].detail, others[:MAX_FAULTS])
     return drafts
 
 
@@ -156,44 +187,78 @@ def _wrong_count(these: str) -> Invalid:
     return invalid([Fault("", f"must be 1 to {MAX_BATCH:,} messages, these are {these}")])
 
 
-def json_data(body: bytes, room: str, user: str, type: str | None, max_message: int) -> Request:
-    """One message, whose `data` is the body. The other fields are checked already. Raises as `parse_json` does."""
+def json_data(body: bytes, fields: Fields, max_message: int, only: str | None = None) -> Steps:
+    """One message, whose `data` is the body. Raises as `parse_json` does."""
     _check_utf_8(body)
     if len(body) > max_message * _SHRINKS:
         _check_size(body, max_message, "")
+        yield
     if nested_deeper(body, MAX_NESTING):
         raise unreadable(_TOO_DEEP)
+    if len(body) > STEP:
+        yield
     try:
         data = msgspec.json.decode(body, type=Raw)
     except msgspec.DecodeError as error:
         raise malformed(error, body) from None
-    publication = Publication(room, user, type=UNSET if type is None else type, data=data)
-    return Request([_stored(publication, max_message)], False)
+    publication = _with(fields)
+    publication.data = data
+    return Request([_stored(publication, max_message, only)], False)
 
 
-def plain_text(body: bytes, room: str, user: str, type: str | None, max_message: int) -> Request:
+def plain_text(body: bytes, fields: Fields, max_message: int, only: str | None = None) -> Steps:
     """One message, whose `text` is the body. Raises as `parse_json` does."""
+    if len(body) > max_message:  # no text is shorter as JSON
+        raise _too_large(f"at least {len(body)} bytes", max_message, "")
+    yield from ()
     _check_utf_8(body)
     if not body:
         raise invalid([Fault("/text", "is missing: the body is the message")])
-    publication = Publication(room, user, body.decode(), UNSET if type is None else type)
-    return Request([_stored(publication, max_message)], False)
+    publication = _with(fields)
+    publication.text = body.decode()
+    return Request([_stored(publication, max_message, only)], False)
 
 
-def _draft(message: bytes, max_message: int, at: str = "") -> Draft:
+def _with(fields: Fields) -> Publication:
+    user, type = (UNSET if given is None else given for given in (fields.user, fields.type))
+    return Publication(fields.room, user, type=type)
+
+
+def _draft(message: bytes, max_message: int, only: str | None, at: str = "") -> Draft:
     """The message to store."""
+    _check_bounds(message, max_message, at)
+    return _decoded(message, max_message, only, at)
+
+
+def _large_draft(message: bytes, max_message: int, only: str | None) -> Generator[None, None, Draft]:
+    """The same in steps."""
+    yield
+    _check_bounds(message, max_message, "")
+    yield
+    return _decoded(message, max_message, only, "")
+
+
+def _check_bounds(message: bytes, max_message: int, at: str) -> None:
     if len(message) > max_message * _SHRINKS:
         _check_size(message, max_message, at)
     # A shorter one has not as many brackets.
     if len(message) > 2 * MAX_NESTING and nested_deeper(message, MAX_NESTING + 1):
         raise unreadable(_TOO_DEEP, at)
+
+
+def _decoded(message: bytes, max_message: int, only: str | None, at: str) -> Draft:
     publication = _publication(message, at)
     if publication.data is UNSET and publication.text is UNSET:
         raise invalid([Fault(f"{at}/text", NEITHER)])
-    return _stored(publication, max_message, at)
+    return _stored(publication, max_message, only, at)
 
 
-def _stored(publication: Publication, max_message: int, at: str = "") -> Draft:
+def _stored(publication: Publication, max_message: int, only: str | None, at: str = "") -> Draft:
+    if publication.user is UNSET:
+        publication.user = ANONYMOUS if only is None else only
+    elif only is not None and publication.user != only:
+        detail = f"must be {only}, or left out: this credential publishes as {only}"
+        raise Forbidden(f"user {detail}", [Fault(f"{at}/user", detail)])
     if publication.data is not UNSET:
         publication.data = Raw(msgspec.json.format(bytes(publication.data), indent=-1))
     body = _encode(publication)
@@ -218,7 +283,7 @@ def _publication(message: bytes, at: str) -> Publication:
 
 def _check_size(message: bytes, max_message: int, at: str) -> None:
     """Before decoding: by how little it may become, once its white space and its escapes are gone."""
-    least = (len(message) - sum(message.count(space) for space in _WHITE_SPACE)) // _SHRINKS
+    least = len(message.translate(None, _WHITE_SPACE)) // _SHRINKS
     if least > max_message:
         raise _too_large(f"at least {least} bytes", max_message, at)
 

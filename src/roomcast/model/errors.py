@@ -7,10 +7,12 @@ to do. Nothing here knows HTTP beyond a status number: `http/app` turns an error
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar
 
 
-class Fault(NamedTuple):
+@dataclass(frozen=True)
+class Fault:
     """One place in a request that is wrong: a JSON pointer (RFC 6901) into it, and what is wrong there."""
 
     pointer: str
@@ -22,6 +24,8 @@ class RoomcastError(Exception):
 
     status: ClassVar[int] = 500
     kind: ClassVar[str] = "internal"
+    challenge: ClassVar[str | None] = None
+    """What the answer's `WWW-Authenticate` says behind the realm (RFC 6750, section 3); None: there is none."""
 
     def __init__(self, detail: str = "", faults: Sequence[Fault] = ()) -> None:
         super().__init__(detail or self.title)
@@ -79,6 +83,48 @@ class LogRestarted(RoomcastError):
 
     status = 503
     kind = "log-restarted"
+
+
+class BadCredential(RoomcastError):
+    """The credential cannot be read."""
+
+    status = 400
+    kind = "bad-credential"
+    challenge = 'error="invalid_request"'
+
+
+class Unauthenticated(RoomcastError):
+    """This needs a credential."""
+
+    status = 401
+    kind = "unauthenticated"
+    challenge = ""
+
+
+class InvalidToken(Unauthenticated):
+    """The credential is not good any more, or never was."""
+
+    challenge = 'error="invalid_token"'
+
+    def __init__(self, detail: str = "", faults: Sequence[Fault] = (), *, reason: str = "") -> None:
+        super().__init__(detail, faults)
+        self.reason = reason
+        """Which check failed: for the audit. The answer does not say it."""
+
+
+class Forbidden(RoomcastError):
+    """The credential does not give this right."""
+
+    status = 403
+    kind = "forbidden"
+    challenge = 'error="insufficient_scope"'
+
+
+class NotServed(RoomcastError):
+    """Requests of this host, or of pages of this origin, are not served."""
+
+    status = 403
+    kind = "not-served"
 
 
 class Malformed(RoomcastError):
@@ -162,6 +208,18 @@ class KeyReused(RoomcastError):
     kind = "key-reused"
 
 
+class TooMany(RoomcastError):
+    """These are more requests than are taken from one client."""
+
+    status = 429
+    kind = "too-many"
+
+    def __init__(self, detail: str, retry_after: int) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+        """Seconds after which a client may try again."""
+
+
 class HeadTooLarge(RoomcastError):
     """The request's head is too large."""
 
@@ -169,15 +227,15 @@ class HeadTooLarge(RoomcastError):
     kind = "head-too-large"
 
 
+class NotOffered(RoomcastError):
+    """This server is not set up for this, or its log cannot do it."""
+
+    status = 501
+    kind = "not-offered"
+
+
 class UnknownCoding(RoomcastError):
     """This Transfer-Encoding is not taken."""
 
     status = 501
     kind = "unknown-coding"
-
-
-class NotOffered(RoomcastError):
-    """This log cannot do that."""
-
-    status = 501
-    kind = "not-offered"

@@ -6,11 +6,13 @@ their descriptions.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+ANONYMOUS: Final = "anonymous"
+"""The user of a message that names none."""
 RESERVED_TYPES = ("gap", "live", "open", "error", "message")
 
 # `$` also matches before a final line feed in Python, hence the look-ahead behind it; JavaScript agrees.
@@ -45,7 +47,7 @@ class Publication(Struct, forbid_unknown_fields=True):
     """A message as its publisher writes it. `text` may be left out where `data` is there."""
 
     room: RoomName
-    user: UserName = "anonymous"
+    user: Annotated[UserName, Meta(extra_json_schema={"default": ANONYMOUS})] | UnsetType = UNSET
     text: Text | UnsetType = UNSET
     type: EventType | UnsetType = UNSET
     data: Raw | UnsetType = UNSET

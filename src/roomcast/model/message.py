@@ -12,7 +12,9 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple
 
-_ID = re.compile(r"([a-z0-9]{4,12})-(0|[1-9][0-9]{0,17})")
+from roomcast.model.shapes import ID_PATTERN
+
+_ID = re.compile(ID_PATTERN)
 _EPOCH_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
 
 

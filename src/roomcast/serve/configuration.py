@@ -9,6 +9,9 @@ from roomcast.model.settings import OPTIONS, Settings, with_caps
 from roomcast.model.settings.file import load
 from roomcast.model.settings.option import Option
 
+_INSTEAD = {"secret": "secret_files", "secret_files": "secret"}
+"""Options of which one stands for the other: whichever is given first leaves no place for it."""
+
 
 class Configuration:
     """The options of a server. Flags and variables are what they were at its start; the file can be read again."""
@@ -33,17 +36,25 @@ class Configuration:
         return Settings(**self._values())
 
     def _values(self) -> dict[str, Any]:
-        return with_caps({**(load(self.path) if self.path else {}), **self._given})
+        return with_caps(_over(load(self.path) if self.path else {}, self._given))
 
 
 def _given(flags: Mapping[str, Any], variables: Mapping[str, str]) -> dict[str, Any]:
-    given = {}
-    for name, option in OPTIONS.items():
-        if name in flags:
-            given[name] = option.from_flag(flags[name])
-        elif (text := _variable(option, variables)) is not None:
-            given[name] = option.from_variable(text)
-    return given
+    on_line = {name: OPTIONS[name].from_flag(given) for name, given in flags.items()}
+    set_too = {
+        name: option.from_variable(text)
+        for name, option in OPTIONS.items()
+        if not _covered(name, on_line) and (text := _variable(option, variables)) is not None
+    }
+    return _over(set_too, on_line)
+
+
+def _over(lower: Mapping[str, Any], higher: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in lower.items() if not _covered(name, higher)} | dict(higher)
+
+
+def _covered(name: str, higher: Mapping[str, Any]) -> bool:
+    return name in higher or _INSTEAD.get(name) in higher
 
 
 def _variable(option: Option, variables: Mapping[str, str]) -> str | None:

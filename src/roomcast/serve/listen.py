@@ -9,6 +9,7 @@ import resource
 import socket
 import stat
 from collections.abc import Iterator, Sequence
+from ipaddress import ip_address
 from typing import NamedTuple
 
 from roomcast.model.errors import CannotStart
@@ -55,10 +56,9 @@ def raise_file_limit() -> None:
 def bind(host: str, port: int, slow_after: float, option: str) -> Listening:
     """Listens on all addresses that `host` names, on one port number. Raises `CannotStart`, with the `option` that
     changes the port."""
-    addresses = _addresses(host)
     sockets: list[socket.socket] = []
     try:
-        for family, address in addresses:
+        for family, address in addresses(host):
             sockets.append(_bound(family, address, port, slow_after))
             port = sockets[-1].getsockname()[1]
     except OSError as error:
@@ -68,8 +68,24 @@ def bind(host: str, port: int, slow_after: float, option: str) -> Listening:
     return Listening(sockets, port)
 
 
-def _addresses(host: str) -> Sequence[tuple[int, str]]:
-    """Not the hosts file's word for localhost: on many machines it knows only one of the two."""
+def check_unreachable(host: str) -> None:
+    """Raises `CannotStart` where others than the programs of this machine could connect; also for a socket file,
+    which a proxy may pass on to them."""
+    if host.startswith(UNIX) or not all(_is_loopback(address) for _, address in addresses(host)):
+        raise CannotStart(
+            f"{host} can be reached by others, and nobody has said who may read and publish: give --config with "
+            "rights, or --secret-file, or --open if everybody may"
+        )
+
+
+def _is_loopback(address: str) -> bool:
+    return ip_address(address.partition("%")[0]).is_loopback
+
+
+def addresses(host: str) -> Sequence[tuple[int, str]]:
+    """The families and addresses that a host names. Raises `CannotStart`.
+
+    Not the hosts file's word for localhost: on many machines it knows only one of the two."""
     if host == "localhost":
         return [(socket.AF_INET, "127.0.0.1"), *([(socket.AF_INET6, "::1")] if _has_ipv6() else [])]
     try:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from roomcast.model.errors import RoomcastError
-from roomcast.model.settings import OPTIONS, Settings
+from roomcast.model.settings import WRITTEN, Settings
 from roomcast.serve.configuration import Configuration
 
 Commit = Callable[[], None]
@@ -75,6 +75,6 @@ class Reload:
         read = [*filter(None, [self._configuration.path]), *(thing.what for thing in self.things)]
         if not read:
             return "SIGHUP: there is nothing to read again; a file that --config names would be"
-        waiting = [name for name in OPTIONS if getattr(self._running, name) != getattr(new, name)]
+        waiting = [shown for name, shown in WRITTEN.items() if getattr(self._running, name) != getattr(new, name)]
         restart = f"; to change {', '.join(waiting)}, restart the server" if waiting else ""
         return f"read again: {', '.join(read)}{restart}"

@@ -8,4 +8,4 @@ from roomcast.serve.reload import Reloadable
 
 def rules_of(log: Log) -> Reloadable:
     """What makes a log follow the `[[room]]` rows and `max_age` of the configuration."""
-    return Reloadable("the room rules", ("room", "max_age"), lambda settings: log.keep(settings.retention))
+    return Reloadable("the room rules", ("room_rules", "max_age"), lambda settings: log.keep(settings.retention))

@@ -4,53 +4,56 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 
 import uvloop
 
 from roomcast import tasks
+from roomcast.auth.guard import Guard, Mode
 from roomcast.delivery.engine import Engine
-from roomcast.log.base import Log
-from roomcast.model.errors import CannotStart, LogUnavailable
+from roomcast.model.errors import CannotStart
 from roomcast.model.settings import OPTIONS, Settings
+from roomcast.serve.banner import banner, held
 from roomcast.serve.configuration import Configuration
 from roomcast.serve.lines import log_to_stderr, say
-from roomcast.serve.listen import UNIX, Listening, bind, bind_unix, raise_file_limit
+from roomcast.serve.listen import UNIX, Listening, bind, bind_unix, check_unreachable, raise_file_limit
+from roomcast.serve.memory import return_what_is_freed
 from roomcast.serve.reload import Reload
+from roomcast.serve.rights import reloadable
 from roomcast.serve.rules import rules_of
 from roomcast.serve.server import serve
 from roomcast.serve.tls import Tls, tls_of
-from roomcast.version import __version__
 
 _SWITCH_SECONDS = 0.0005
 """How long a thread may keep the interpreter's lock from another. Beside a saturated loop, with Python's 5 ms, the
 log's writer waited up to seconds for it (p99 of an append 65 to 377 ms); with 1 ms it was 14 ms."""
-
-_EXAMPLE = '{"text": "was geht ab in buxtehude?", "room": "developers"}'
 
 
 def run(configuration: Configuration) -> None:
     """Serves until a signal. Raises `CannotStart`, with one sentence that says what to do."""
     settings = configuration.settings
     _open_standard_files()
+    return_what_is_freed()
     raise_file_limit()
     tls = tls_of(settings)
+    guard = Guard.of(settings)
+    if guard.mode is Mode.LOCAL:
+        check_unreachable(settings.host)
     listening = _listen(configuration)
     try:
-        _run(configuration, listening, tls)
+        _run(configuration, listening, guard, tls)
     finally:
         for port in listening:
             port.remove()
 
 
-def _run(configuration: Configuration, listening: Sequence[Listening], tls: Tls | None) -> None:
+def _run(configuration: Configuration, listening: Sequence[Listening], guard: Guard, tls: Tls | None) -> None:
     settings = configuration.settings
     log_to_stderr(settings.log_format, settings.access_log, settings.log_level)
     sys.setswitchinterval(_SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(configuration, listening, tls))
+        runner.run(_serve(configuration, listening, guard, tls))
 
 
 def _listen(configuration: Configuration) -> list[Listening]:
@@ -78,18 +81,20 @@ def _open_standard_files() -> None:
     os.close(number)
 
 
-async def _serve(configuration: Configuration, listening: Sequence[Listening], tls: Tls | None) -> None:
+async def _serve(
+    configuration: Configuration, listening: Sequence[Listening], guard: Guard, tls: Tls | None
+) -> None:
     settings = configuration.settings
 
     async def started(engine: Engine) -> None:
         if configuration.path:
             reload.things.append(rules_of(engine.log))
-        await asyncio.to_thread(say, banner(settings, listening, await _held(engine.log)))
+        await asyncio.to_thread(say, banner(settings, listening, guard, await held(engine.log)))
 
-    reload = Reload(configuration, [tls.reloadable] if tls else [])
+    reload = Reload(configuration, [*([tls.reloadable] if tls else []), reloadable(guard.take)])
     reloading = asyncio.create_task(reload.run())
     try:
-        await serve(settings, listening, started, tls.context if tls else None)
+        await serve(settings, listening, guard, started, tls.context if tls else None)
     finally:
         await tasks.cancel([reloading])
 
@@ -102,38 +107,3 @@ def _page_port(settings: Settings, port: int, chosen: bool) -> list[Listening]:
             raise
         say(f"roomcast: {error.detail}. Here the page is at / of port {port}")
         return []
-
-
-async def _held(log: Log) -> str:
-    try:
-        bounds = await log.bounds()
-    except LogUnavailable as error:
-        return f"{log.name}, away: {error.detail}"
-    most = log.retention
-    held = f"{bounds.messages} of {most.max_messages} messages"
-    return f"{log.name}, {held}, {bounds.bytes} of {most.max_bytes} bytes"
-
-
-def banner(settings: Settings, listening: Sequence[Listening], log: str) -> str:
-    """What runs, where to post, follow and look, and what the log holds: a line each. There is nothing to look at
-    with a browser at a socket file."""
-    api, page = (_address(settings, port) for port in (listening[0], listening[-1]))
-    path = listening[0].path
-    curl = f"curl --unix-socket {shlex.quote(path)}" if path else "curl"
-    follow = f"{api}/messages?room=developers"
-    lines = [
-        f"roomcast {__version__}",
-        f"  post    {curl} -X POST -H 'Content-Type: application/json' -d '{_EXAMPLE}' {api}/messages",
-        f"  follow  {curl} -N '{follow}'" if path else f"  follow  {follow}",
-        "" if path else f"  look    {page}/?room=developers",
-        f"  log     {log}",
-    ]
-    return "\n".join(filter(None, lines))
-
-
-def _address(settings: Settings, port: Listening) -> str:
-    scheme = "https" if settings.tls_cert else "http"
-    if port.path:
-        return f"{scheme}://localhost"
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"{scheme}://{host}:{port.port}"

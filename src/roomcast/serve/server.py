@@ -12,14 +12,15 @@ from socket import AF_UNIX, socket
 from typing import Any
 
 from roomcast import tasks
+from roomcast.auth.guard import Guard
 from roomcast.delivery.engine import DRAIN_SECONDS, Engine
-from roomcast.http import context as limits
 from roomcast.http.context import Context
 from roomcast.http.fast_path import FastPath
 from roomcast.http.handler import Handler
 from roomcast.model.errors import CannotStart
 from roomcast.model.settings import Settings
 from roomcast.serve.listen import BACKLOG, Listening
+from roomcast.serve.tls_listener import TlsListener
 
 _ANSWER_SECONDS = 3.0
 """How long a request that is under way at the end may take."""
@@ -28,7 +29,11 @@ Started = Callable[[Engine], Awaitable[None]]
 
 
 async def serve(
-    settings: Settings, listening: Sequence[Listening], started: Started, tls: ssl.SSLContext | None = None
+    settings: Settings,
+    listening: Sequence[Listening],
+    guard: Guard,
+    started: Started,
+    tls: ssl.SSLContext | None = None,
 ) -> None:
     """Runs until a signal; `started` is awaited when requests are answered. Raises `CannotStart`."""
     stop = _signalled()
@@ -40,21 +45,21 @@ async def serve(
         return
     engine = opening.result()
     try:
-        await _serve(engine, listening, started, stop, tls)
+        await _serve(Context(Handler(engine, guard), engine), engine, listening, started, stop, tls)
     finally:
         await engine.close()
 
 
 async def _serve(
+    context: Context,
     engine: Engine,
     listening: Sequence[Listening],
     started: Started,
     stop: asyncio.Future[None],
     tls: ssl.SSLContext | None,
 ) -> None:
-    context = Context(Handler(engine))
     watching = asyncio.create_task(context.watch())
-    servers: list[asyncio.Server] = []
+    servers: list[asyncio.Server | TlsListener] = []
     try:
         for listener in (one for port in listening for one in port.sockets):
             servers.append(await _accept(context, listener, tls))
@@ -72,20 +77,13 @@ async def _serve(
         await tasks.cancel([watching])
 
 
-async def _accept(context: Context, listener: socket, tls: ssl.SSLContext | None) -> asyncio.Server:
+async def _accept(context: Context, listener: socket, tls: ssl.SSLContext | None) -> asyncio.Server | TlsListener:
     loop = asyncio.get_running_loop()
     create = loop.create_unix_server if listener.family == AF_UNIX else loop.create_server
-    # A handshake may take as long as a request's head, and the end of a connection as long as taking an answer.
-    handshake, shutdown = (limits.HEAD_SECONDS, limits.IDLE_SECONDS) if tls else (None, None)
     try:
-        return await create(
-            lambda: FastPath(context),
-            sock=listener,
-            backlog=BACKLOG,
-            ssl=tls,
-            ssl_handshake_timeout=handshake,
-            ssl_shutdown_timeout=shutdown,
-        )
+        if tls:
+            return TlsListener(context, listener, tls)
+        return await create(lambda: FastPath(context), sock=listener, backlog=BACKLOG)
     except OSError as error:
         raise CannotStart(
             f"connections cannot be taken ({error.strerror}): see to that, and start again"

@@ -10,6 +10,9 @@ import pytest
 from roomcast.model.errors import BadOption
 from roomcast.model.settings import OPTIONS, Settings
 from roomcast.model.settings.file import load
+from roomcast.model.settings.key import Key
+
+KEY = f"[[key]]\nname = 'a'\nsha256 = '{'aa' * 32}'\nread = ['*']\n"
 
 
 @pytest.fixture
@@ -52,7 +55,33 @@ def test_sizes_and_times_are_numbers_or_have_a_unit(path: Path) -> None:
         ("ROOMCAST_MAX_BYTES = 3\n", 1, "did you mean max_bytes?"),
         ("xyz = 1\n", 1, "`roomcast serve --help` names them all"),
         ("# one\n[serve]\nport = 1\n", 2, "options stand at the top of the file, in no section"),
-        ("[[key]]\nname = 1\n", 1, "'key' is not an option"),
+        ("[[keey]]\nname = 1\n", 1, "'keey' is not an option: did you mean key?"),
+        ("port = 1\n[[key]]\nname = 1\n", 3, '[[key]] name must be text, not 1: write "1"'),
+        ("[[key]]\n", 1, "[[key]] needs name"),
+        ("key = 5\n", 1, "key must be rows: write [[key]] above each, not 5"),
+        ("[key]\nname = 'a'\n", 1, "write [[key]] above each, not a table"),
+        ("\nkey = [1]\n", 2, "[[key]] must be a table, not 1"),
+        ("key = [\n{ name = 'A' }]\n", 1, "[[key]] name must be 1 to 32 of a-z, 0-9 and -, not 'A'"),
+        (f"{KEY}{KEY.replace('aa', 'bb')}naem = 3\n", 9, "'naem' is nothing that [[key]] has: did you mean name?"),
+        (f"{KEY}{KEY.replace('aa', 'bb')}[key.user]\nx = 1\n", 9, "[[key]] user must be text, not a table"),
+        (f"{KEY}user = ''\n", 5, "[[key]] user must be 1 to 128 characters"),
+        (f"{KEY}publish = 'a'\n", 5, "[[key]] publish must be a list of texts, not 'a': write ['a']"),
+        (f"{KEY}publish = [\n'a', '$b']\n", 5, "[[key]] publish must be a room, or a prefix that ends in *"),
+        (f"{KEY}metrics = 'yes'\n", 5, "[[key]] metrics must be true or false"),
+        (f"{KEY}xyz = 1\n", 5, "it has name, sha256, read, publish, user, metrics, admin"),
+        (f"{KEY}port = 1\n", 5, "'port' is nothing that [[key]] has"),
+        (f"{KEY}\n{KEY}", 6, "'a' has the sha256 of another [[key]]"),
+        (KEY.replace("['*']", "[]"), 1, "[[key]] may do nothing: give it read or publish"),
+        (KEY.replace("aa", "rck_a_"), 3, "[[key]] sha256 must be 64 digits of lower-case hex"),
+        (KEY.replace("aa", "AA"), 3, "[[key]] sha256 must be 64 digits of lower-case hex"),
+        ("anonymous = 'read:*'\n", 1, "anonymous must be a list of texts, not 'read:*': write ['read:*']"),
+        ("anonymous = { reed = [] }\n", 1, "anonymous may have read and publish, not 'reed'"),
+        ("anonymous = { read = '*' }\n", 1, "anonymous read must be a list of texts, not '*': write ['*']"),
+        ("\n[anonymous]\nread = ['']\n", 2, "anonymous read must be a room, or a prefix that ends in *"),
+        ("anonymous = ['*']\n", 1, "must be read:GRANT or publish:GRANT, such as read:public/*, not '*'"),
+        ("secret = 'x'\n", 1, "set ROOMCAST_SECRET, or name a file in secret_files"),
+        ("secret_file = 'x'\n", 1, "did you mean secret_files?"),
+        ("secret_files = 'x'\n", 1, "write ['x']"),
         ('port = "8080"\n', 1, "write it without quotes"),
         ("port = 70000\n", 1, "port must be a whole number from 0 to 65535, not 70000"),
         ("port = true\n", 1, "not true"),
@@ -91,6 +120,23 @@ def test_a_mistake_is_told_with_its_line_and_what_to_do(path: Path, text: str, l
     assert raised.value.detail.startswith(f"{path}, line {line}: ")
     assert words in raised.value.detail
     assert len(raised.value.detail) < 400
+    assert "rck_" not in raised.value.detail  # a key that was pasted into the wrong line
+
+
+def test_keys_are_rows_and_anonymous_grants_a_table(path: Path) -> None:
+    path.write_text(
+        "anonymous = { read = ['public/*', 'news'], publish = ['guests'] }\nsecret_files = ['new', 'o ld']\n"
+        f"{KEY}[[key]]\nname = 'a'\nsha256 = '{'0' * 64}'\n"
+        "publish = ['b']\nuser = 'bot'\nmetrics = true\nadmin = true\n"
+    )
+    assert load(path) == {
+        "anonymous": ("read:public/*", "read:news", "publish:guests"),
+        "secret_files": ("new", "o ld"),
+        "keys": (
+            Key(name="a", sha256="aa" * 32, read=("*",)),
+            Key(name="a", sha256="0" * 64, publish=("b",), user="bot", metrics=True, admin=True),
+        ),
+    }
 
 
 def test_what_is_not_utf_8_is_told_with_its_line(path: Path) -> None:

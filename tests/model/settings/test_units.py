@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from roomcast.model.settings.units import parse_seconds, parse_size
+from roomcast.model.settings.kinds import Rate
+from roomcast.model.settings.units import parse_rate, parse_seconds, parse_size
 
 
 @pytest.mark.parametrize(
@@ -95,3 +96,23 @@ def test_a_bad_time_is_answered_with_what_one_looks_like(text: str, hint: str) -
         parse_seconds(text)
     assert hint in str(raised.value)
     assert len(str(raised.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [("20/s", 20.0), ("20", 20.0), ("1.5/s", 1.5), ("90/m", 1.5), ("3600/h", 1.0), ("43200/d", 0.5)],
+)
+def test_a_rate_is_times_a_second(text: str, rate: float) -> None:
+    assert parse_rate(text) == rate
+
+
+@pytest.mark.parametrize("text", ["", "much", "-1/s", "20/S", "20/ms", "20 /s", "/s", "1e3/s", "20/s\n"])
+def test_a_bad_rate_is_answered_with_what_one_looks_like(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^must be a rate, such as 20 or 20/s"):
+        parse_rate(text)
+
+
+@pytest.mark.parametrize("value", ["0/s", 0, -1, float("nan"), True, [1], "2000000/s"])
+def test_a_rate_that_no_option_has_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match=r"^must be a rate"):
+        Rate(1e6).check(value)

@@ -25,6 +25,12 @@ BATCH = 1_000
 """The longest batch: a message may be in a document whose `_id` is so much lower, and no more."""
 RANGE_DOCUMENTS = 1_000
 PAGE_BYTES = 256 * 1024
+_FIRST_DOCUMENTS = 4
+_GROWTH = 8
+"""A page is read in parts, each at most so many times as long as the one before: how large documents are is known
+only when they are there, and 1,000 of the largest are a gigabyte."""
+_DOCUMENTS_AT_ONCE = 64
+"""Of a part, what the database sends at once."""
 _NO_END = 2**62
 
 
@@ -72,12 +78,36 @@ class Reader:
             newest = await self.newest(session)
             end = newest.last if newest else 0
             end = end if before is None else min(end, max(after, before - 1))
-            query = _holding(after + 1, end) | {"room": {"$in": sorted(rooms)}}
-            entries = await self._find(self._messages, query, ASCENDING, limit + 1, session)
-        wanted = (m for entry in entries for m in entry.messages if after < m.seq <= end and m.room in rooms)
-        messages, cut = _cut(wanted, limit)
-        more = cut or len(entries) > limit
-        return Page(messages, messages[-1].seq if more and messages else end, [])
+            of_rooms = {"room": {"$in": sorted(rooms)}}
+            query = _holding(after + 1, end) | of_rooms
+            entries: list[Entry] = []
+            count = min(_FIRST_DOCUMENTS, limit + 1)
+            while True:
+                part, whole = await self._part(query, count, session)
+                entries += part
+                wanted = (m for e in entries for m in e.messages if after < m.seq <= end and m.room in rooms)
+                messages, cut = _cut(wanted, limit)
+                more = cut or len(entries) > limit
+                if more or whole:
+                    return Page(messages, messages[-1].seq if more and messages else end, [])
+                query = {"_id": numbers(part[-1].last + 1, end)} | of_rooms
+                count = min(_next_count(count, entries), limit + 1 - len(entries))
+
+    async def _part(
+        self, query: Mapping[str, Any], count: int, session: AsyncClientSession
+    ) -> tuple[list[Entry], bool]:
+        """The first documents, as many as fill a page at most; and whether there are no more."""
+        self.reads += 1
+        found = self._messages.find(query, session=session).sort("_id", ASCENDING).limit(count)
+        entries: list[Entry] = []
+        size = 0
+        async with found.batch_size(_DOCUMENTS_AT_ONCE) as cursor:
+            async for document in cursor:
+                entries.append(ours(from_document, document))
+                size += entries[-1].size
+                if size >= PAGE_BYTES:
+                    return entries, False
+        return entries, len(entries) < count
 
     async def losses(
         self, page: Page, names: frozenset[str], rooms: Rooms, trimmed: int, after: int, before: int | None
@@ -187,6 +217,13 @@ def _holding(seq: int, last: int = _NO_END) -> dict[str, Any]:
 
 def _one(entries: Sequence[Entry]) -> Entry | None:
     return entries[0] if entries else None
+
+
+def _next_count(count: int, entries: Sequence[Entry]) -> int:
+    """How many documents to read next for a page: as many as fill it where they are as large as those before."""
+    size = sum(entry.size for entry in entries) + 1
+    fitting = (PAGE_BYTES - size) * len(entries) // size
+    return max(1, min(_GROWTH * count, fitting + 1))
 
 
 def _cut(wanted: Iterable[Message], limit: int) -> tuple[list[Message], bool]:

@@ -7,17 +7,36 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from roomcast.model.retention import MANY_BYTES, MANY_MESSAGES, Retention, RoomRule
-from roomcast.model.settings.kinds import Choice, Count, Kind, Repeated, Seconds, Size, Switch, Text
+from roomcast.model.retention import MANY_BYTES, MANY_MESSAGES, Retention
+from roomcast.model.settings import key
+from roomcast.model.settings.anonymous import AnonymousGrants
+from roomcast.model.settings.key import Key
+from roomcast.model.settings.kinds import (
+    Checked,
+    Choice,
+    Count,
+    Kind,
+    Paths,
+    Rate,
+    Repeated,
+    Seconds,
+    Size,
+    Switch,
+    Text,
+)
 from roomcast.model.settings.network import parse_network
 from roomcast.model.settings.option import Option, options_of
 from roomcast.model.settings.origin import parse_origin
-from roomcast.model.settings.rules import MAX_AGE, Rules
+from roomcast.model.settings.room import MAX_AGE, RoomRow
+from roomcast.model.settings.section import Section, sections_of
 
 X_FORWARDED_FOR, FORWARDED = "x-forwarded-for", "forwarded"
 """Headers in which a proxy gives its client's address: the usual one, and that of RFC 7239."""
 SYNCHRONOUS = ("full", "normal", "off")
 """The ways in which SQLite may wait for the disk (https://sqlite.org/pragma.html#pragma_synchronous)."""
+_OWN_FILES = 48
+"""At least so many are not for connections at all, and 5 % of a higher limit: the log, the listeners, and the
+connections that were closed in this turn of the loop and are files until the next."""
 _OTHER_FILES = 64
 """At least so many are not for followers, where the limit is low: the server has some 20 open itself, and
 publishers need theirs."""
@@ -27,7 +46,13 @@ def _option(default: Any, kind: Kind, group: str, help: str, **extra: Any) -> An
     return field(default=default, metadata={"kind": kind, "group": group, "help": help, **extra})
 
 
-_LISTEN, _LOG, _STREAMS, _BROWSERS, _OUTPUT = "Listening", "Log", "Limits and streams", "Browsers", "Output"
+def _section(name: str, row: type, **extra: Any) -> Any:
+    """Rows that the file has as `[[name]]`, and that neither a flag nor a variable gives."""
+    return field(default=(), metadata={"section": {"name": name, "row": row, **extra}})
+
+
+_LISTEN, _LOG, _STREAMS, _RIGHTS = "Listening", "Log", "Limits and streams", "Rights"
+_BROWSERS, _OUTPUT = "Browsers", "Output"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +106,6 @@ class Settings:
     max_age: float | None = _option(
         None, MAX_AGE, _LOG, "Time after which a message goes, such as 7d; none: it may become as old as it likes."
     )
-    room: tuple[RoomRule, ...] = _option(
-        (), Rules(), _LOG, "Caps that hold for each matching room by itself.", section=True
-    )
     synchronous: str = _option(
         "full",
         Choice(*SYNCHRONOUS),
@@ -103,7 +125,19 @@ class Settings:
         "Bytes of a stored message.",
     )
     max_followers: int = _option(
-        0, Count(0, 10**7), _STREAMS, "Streams at once; 0: 90 % of the process's file limit."
+        0, Count(0, 10**7), _STREAMS, "Streams at once; 0: 90 % of the process's file limit, which is the most."
+    )
+    max_connections_per_address: int = _option(
+        0,
+        Count(0, 10**7),
+        _STREAMS,
+        "Connections of one address (of one /64 for IPv6), streams too; 0: any. Trusted proxies are not counted.",
+    )
+    body_memory: int = _option(
+        64 * 1024 * 1024,
+        Size(1, 2**40),
+        _STREAMS,
+        "Memory for all requests together that are being received; beyond it the slowest sender is closed.",
     )
     answer_memory: int = _option(
         64 * 1024 * 1024,
@@ -111,12 +145,50 @@ class Settings:
         _STREAMS,
         "Memory for all large answers together, being built or on their way; beyond it: 503.",
     )
+    publish_rate: float | None = _option(
+        None,
+        Rate(1e6),
+        _STREAMS,
+        "Messages that each client's address may publish, such as 20/s or 100/m; beyond it: 429. Default: any.",
+    )
+    publish_burst: int = _option(
+        0, Count(0, 10**9), _STREAMS, "Of these, how many may come at once; 0: as many as in ten seconds."
+    )
     heartbeat: float = _option(15.0, Seconds(0.05, 3600), _STREAMS, "Time of silence on a stream at most.")
     slow_after: float = _option(
         30.0, Seconds(0.05, 3600), _STREAMS, "Time after which a follower that takes nothing is closed."
     )
-    allow_origin: tuple[str, ...] = _option(
-        ("*",),
+    open: bool = _option(
+        False, Switch(), _RIGHTS, "Whoever reaches the server may read and publish in every room."
+    )
+    anonymous: tuple[str, ...] = _option(
+        (),
+        AnonymousGrants(),
+        _RIGHTS,
+        "What requests without a credential may do, such as read:public/*; may be repeated.",
+    )
+    secret_files: tuple[str, ...] = _option(
+        (),
+        Paths(),
+        _RIGHTS,
+        "File of the secret that tickets and HS256 tokens are signed with; may be repeated: the first signs, all "
+        "verify. ROOMCAST_SECRET is one as text.",
+        one="secret_file",
+    )
+    secret: str | None = field(
+        default=None,
+        repr=False,
+        metadata={
+            "kind": Checked(str),  # which shows nothing of it
+            "group": _RIGHTS,
+            "help": "The secret that tickets and HS256 tokens are signed with, in place of a file.",
+            "private": True,
+        },
+    )
+    keys: tuple[Key, ...] = _section("key", Key, together=key.apart)
+    room_rules: tuple[RoomRow, ...] = _section("room", RoomRow)
+    allow_origin: tuple[str, ...] | None = _option(
+        None,
         Repeated("ORIGIN", parse_origin),
         _BROWSERS,
         "Origin whose pages may use the API, such as https://example.com; may be repeated. *: any.",
@@ -132,40 +204,59 @@ class Settings:
         """The settings that a call gives by name. Raises `TypeError` for a name that is no option, and `BadOption`
         for a value that one cannot have."""
         for name in values:
-            if name not in KNOWN:
+            if name not in _BY_FIELD:
                 raise TypeError(unknown(name))
-        return cls(**with_caps({name: KNOWN[name].from_value(value) for name, value in values.items()}))
+        checked: dict[str, Any] = {name: _BY_FIELD[name].from_value(value) for name, value in values.items()}
+        return cls(**with_caps(checked))
 
     @property
     def retention(self) -> Retention:
-        return Retention(self.max_messages, self.max_bytes, self.max_age, self.room)
+        rules = tuple(row.rule() for row in self.room_rules)
+        return Retention(self.max_messages, self.max_bytes, self.max_age, rules)
 
     @property
     def followers_limit(self) -> int:
-        """How many streams at once."""
-        import resource  # late: where there is none, as on Windows, a client can still be imported
+        """How many streams at once: never so many that publishers and health checks find no file left."""
+        files = _file_limit()
+        most = max(1, min(files * 9 // 10, files - _OTHER_FILES))
+        return min(self.max_followers or most, most)
 
-        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        return self.max_followers or max(1, min(files * 9 // 10, files - _OTHER_FILES))
+    @property
+    def connections_limit(self) -> int:
+        """How many connections at once, streams included: beyond it those that wait longest are closed."""
+        files = _file_limit()
+        return max(8, files - max(_OWN_FILES, files // 20))
 
 
 OPTIONS: Mapping[str, Option] = options_of(Settings)
-"""The rows of the settings, by name."""
-SECTIONS: Mapping[str, Option] = options_of(Settings, sections=True)
-"""Those that are tables in the file of `--config`, and neither a flag nor a variable."""
-KNOWN: Mapping[str, Option] = {**OPTIONS, **SECTIONS}
+"""The options, by name."""
+SECTIONS: Mapping[str, Section] = sections_of(Settings)
+"""The sections of the file, by the name that stands in its headers."""
+_BY_FIELD: Mapping[str, Option | Section] = {**OPTIONS, **{each.field: each for each in SECTIONS.values()}}
+WRITTEN: Mapping[str, str] = {name: name for name in OPTIONS} | {
+    each.field: f"[[{each.name}]]" for each in SECTIONS.values()
+}
+"""How each field of the settings is written in the file."""
 
 
 def with_caps(values: Mapping[str, Any]) -> dict[str, Any]:
     """Where rooms have rules, the whole log has caps that leave space for them, unless some are given."""
-    many = {"max_messages": MANY_MESSAGES, "max_bytes": MANY_BYTES} if values.get("room") else {}
+    many = {"max_messages": MANY_MESSAGES, "max_bytes": MANY_BYTES} if values.get("room_rules") else {}
     return {**many, **values}
+
+
+def _file_limit() -> int:
+    """How many files this process may have open."""
+    import resource  # late: where there is none, as on Windows, a client can still be imported
+
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return files if files >= 0 else 10**7  # -1 is no limit
 
 
 def unknown(name: str) -> str:
     """The sentence about a name that is no option, with the one that was probably meant."""
     from roomcast.model.near_miss import near_miss  # late: only a mistake needs it, and it takes its time
 
-    meant = near_miss(name.lower().removeprefix("roomcast_"), list(OPTIONS), 0.6)
+    meant = near_miss(name.lower().removeprefix("roomcast_"), [*OPTIONS, *SECTIONS], 0.6)
     hint = f"did you mean {meant}?" if meant else "`roomcast serve --help` names them all, here with underscores"
     return f"{name!r:.100} is not an option: {hint}"

@@ -1,4 +1,4 @@
-"""The file of `--config`: TOML, each option at its top level by its name, and sections."""
+"""The file of `--config`: TOML, each option at its top level by its name, each section as `[[name]]`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import tomllib
 from typing import Any
 
 from roomcast.model.errors import BadOption
-from roomcast.model.settings import KNOWN, unknown
-from roomcast.model.settings.option import BadRow
-from roomcast.model.settings.statements import line_of
+from roomcast.model.settings import OPTIONS, SECTIONS, unknown
+from roomcast.model.settings.option import Option
+from roomcast.model.settings.section import BadRow
+from roomcast.model.settings.statements import line_in_row, line_of
 
 _MAX_BYTES = 16 * 1024 * 1024
 """Far more than anybody writes: a path that was mistyped must not fill the memory."""
@@ -25,16 +26,17 @@ _HINTS = {
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The options that the file gives: checked values by name, as `Settings` and `roomcast.app` take them.
+    """What the file gives: checked values by name, as `Settings` and `roomcast.app` take them.
 
     Blocks. Raises `BadOption`, with the line where there is one, if the file cannot be read, is not TOML, names
     something that is no option, or gives one a value that it cannot have."""
     shown = os.fspath(path)
-    text = _text(shown)
-    return {name: _value(shown, text, name, given) for name, given in _parsed(shown, text).items()}
+    text = read(shown)
+    return dict(_field(shown, text, name, given) for name, given in _parsed(shown, text).items())
 
 
-def _text(path: str) -> str:
+def read(path: str) -> str:
+    """The file's text. Blocks. Raises `BadOption`."""
     try:
         # Only a file is opened: opening a pipe may wait for ever, and it would be empty when it is read again.
         if not stat.S_ISREG(os.stat(path).st_mode):
@@ -65,16 +67,28 @@ def _parsed(path: str, text: str) -> dict[str, Any]:
         raise _bad(path, line, f"this is not TOML ({what:.100}){hint}") from None
 
 
-def _value(path: str, text: str, name: str, given: object) -> Any:
-    if (option := KNOWN.get(name)) is None:
-        section = "; options stand at the top of the file, in no section" if isinstance(given, dict) else ""
-        raise _bad(path, line_of(name, text), unknown(name) + section)
+def _field(path: str, text: str, name: str, given: object) -> tuple[str, Any]:
+    """A field of the settings, and its value."""
     try:
-        return option.from_value(given)
+        if section := SECTIONS.get(name):
+            return section.field, section.from_value(given)
+        return name, _option(name, given).from_value(given)
     except BadRow as error:
-        raise _bad(path, line_of(name, text, error.row), error.detail) from None
+        raise _bad(path, line_in_row(name, error.index, error.name, text), error.detail) from None
     except BadOption as error:
         raise _bad(path, line_of(name, text), error.detail) from None
+
+
+def _option(name: str, given: object) -> Option:
+    """Raises `BadOption` where the file has no such option."""
+    if (option := OPTIONS.get(name)) is None:
+        section = "; options stand at the top of the file, in no section" if isinstance(given, dict) else ""
+        raise BadOption(unknown(name) + section)
+    if option.private:
+        raise BadOption(
+            f"{name} does not stand in the file: set {option.variable}, or name a file in {name}_files"
+        )
+    return option
 
 
 def _bad(path: str, line: int, what: str) -> BadOption:

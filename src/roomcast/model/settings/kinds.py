@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from roomcast.model.settings.units import A_SIZE, A_TIME, parse_seconds, parse_size
+from roomcast.model.settings.units import A_RATE, A_SIZE, A_TIME, parse_rate, parse_seconds, parse_size
 
 _COUNT = re.compile(r"-?[0-9]{1,18}")
 _SWITCH = {
@@ -59,6 +59,20 @@ class Text(Kind):
         if not all(ord(character) >= 32 and ord(character) != 127 for character in value):
             raise ValueError(f"must have no control characters, as {shown(value)} has")
         return value
+
+
+class Checked(Kind):
+    """Text that has a check of its own."""
+
+    metavar = "TEXT"
+
+    def __init__(self, parse: Callable[[str], str]) -> None:
+        self._parse = parse
+
+    def check(self, value: object) -> str:
+        if not isinstance(value, str):
+            raise ValueError(f"must be text, not {shown(value)}{_quoted(value)}")
+        return self._parse(value)
 
 
 class Choice(Kind):
@@ -156,6 +170,29 @@ class Seconds(Kind):
         return seconds
 
 
+@dataclass(frozen=True)
+class Rate(Kind):
+    """How often: a number of times in a second, a minute, an hour or a day. The value is times a second."""
+
+    most: float
+    metavar = "RATE"
+
+    def parse(self, text: str) -> float:
+        return self._within(parse_rate(text), text)
+
+    def check(self, value: object) -> float:
+        if isinstance(value, str):
+            return self.parse(value)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+            raise ValueError(f"must be {A_RATE}, not {shown(value)}")
+        return self._within(float(value), value)
+
+    def _within(self, rate: float, given: object) -> float:
+        if not 0 < rate <= self.most:
+            raise ValueError(f"must be a rate above 0 and up to {self.most:g} a second, not {shown(given)}")
+        return rate
+
+
 class Repeated(Kind):
     """Any number of texts: a flag given several times, words in a variable, a list in the file."""
 
@@ -178,13 +215,14 @@ class Repeated(Kind):
         return tuple(map(self._parse, value))
 
 
-class RowError(ValueError):
-    """A mistake in one of several tables."""
+class Paths(Repeated):
+    """Files: a variable names one, whose path may have spaces."""
 
-    def __init__(self, row: int, what: str) -> None:
-        super().__init__(f"number {row}: {what}")
-        self.row = row
-        """Which one, counted from 1."""
+    def __init__(self) -> None:
+        super().__init__("FILE", Text().check)
+
+    def parse(self, text: str) -> tuple[str, ...]:
+        return self.parse_all([text])
 
 
 def shown(value: object) -> str:

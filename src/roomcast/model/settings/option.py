@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from roomcast.model.errors import BadOption
-from roomcast.model.settings.kinds import Kind, Repeated, RowError
+from roomcast.model.settings.kinds import Kind, Repeated
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,18 +21,21 @@ class Option:
     group: str
     """The heading above it in the help."""
     help: str
-    section: bool = False
-    """Whether it can only be given by tables in the file, or by a call."""
     negatable: bool = False
     """Whether the flag has a twin that begins with --no-."""
+    one: str = ""
+    """What one of several is called, where flag and variable give one and the file gives a list."""
+    private: bool = False
+    """Whether only its variable and a call give it: everybody on the machine sees flags, and files are copied."""
 
     @property
     def flag(self) -> str:
-        return f"--{self.name.replace('_', '-')}"
+        """Of one that has none, its variable."""
+        return self.variable if self.private else f"--{(self.one or self.name).replace('_', '-')}"
 
     @property
     def variable(self) -> str:
-        return f"ROOMCAST_{self.name.upper()}"
+        return f"ROOMCAST_{(self.one or self.name).upper()}"
 
     def from_flag(self, given: str | bool | Sequence[str]) -> Any:
         """The value that the command line gives. Raises `BadOption`."""
@@ -54,8 +57,6 @@ class Option:
         """The value that a file or a call gives. Raises `BadOption`."""
         try:
             return self.kind.check(value)
-        except RowError as error:
-            raise BadRow(f"{self.name} {error}", error.row) from None
         except ValueError as error:
             raise BadOption(f"{self.name} {error}") from None
 
@@ -65,18 +66,10 @@ class Option:
         return isinstance(self.kind, Repeated)
 
 
-class BadRow(BadOption):
-    """A mistake in one of several tables of the file."""
-
-    def __init__(self, detail: str, row: int) -> None:
-        super().__init__(detail)
-        self.row = row
-        """Which one, counted from 1."""
-
-
-def options_of(settings: type, *, sections: bool = False) -> dict[str, Option]:
-    """The rows of the class, by name: those that are sections of the file, or all others."""
-    rows = (
-        Option(name=field.name, default=field.default, **field.metadata) for field in dataclasses.fields(settings)
-    )
-    return {row.name: row for row in rows if row.section == sections}
+def options_of(settings: type) -> dict[str, Option]:
+    """The rows of the class, by name."""
+    return {
+        field.name: Option(name=field.name, default=field.default, **field.metadata)
+        for field in dataclasses.fields(settings)
+        if "kind" in field.metadata
+    }

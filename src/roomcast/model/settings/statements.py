@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator
+from typing import Any
 
 _TOKEN = re.compile(
     r'"""(?:\\.|[^\\])*?"{3,5}'  # up to two quotes may stand before the three that end it
@@ -24,21 +25,37 @@ _TOKEN = re.compile(
 _DEEPER = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
-def line_of(name: str, text: str, number: int = 1) -> int:
-    """The line, counted from 1, of the first statement that gives `name` at the top level of a valid file. Of
-    several tables of that name it is the header of the one with this number."""
+def line_of(name: str, text: str) -> int:
+    """The line, counted from 1, of the first statement that gives `name` at the top level of a valid file."""
     in_section = False
-    lines = []
     for line, statement in _statements(text):
         is_header = statement.startswith("[")
         if (is_header or not in_section) and name in tomllib.loads(statement):
-            lines.append(line)
-            if len(lines) == number:
-                return line
+            return line
         in_section |= is_header
-    if lines:  # a list of tables in one statement
-        return lines[0]
     raise ValueError(f"{name!r} is not in the text")
+
+
+def line_in_row(section: str, index: int, name: str | None, text: str) -> int:
+    """The line, counted from 1, of what gives `name` in the row of a valid file that is number `index`, from 0,
+    under `[[section]]`: of the row's header without a name, or where it stands in a value of its own."""
+    row, begun = -1, 0
+    for line, statement in _statements(text):
+        given = tomllib.loads(statement)
+        if statement.startswith("["):
+            row += statement.startswith("[[") and isinstance(given.get(section), list)
+            inside = row == index and section in given
+            begun = begun or (line if inside else 0)
+            # `[key.name]` gives the name to the row that was begun last.
+            if inside and name is not None and name in _last(given[section]):
+                return line
+        elif begun and inside and name in given:
+            return line
+    return begun or line_of(section, text)
+
+
+def _last(given: Any) -> Any:
+    return given[-1] if isinstance(given, list) else given
 
 
 def _statements(text: str) -> Iterator[tuple[int, str]]:

@@ -1,4 +1,5 @@
-"""Sizes and times as people write them: `5MB`, `64KiB`, `1h30m`, `500ms`. Plain numbers are bytes and seconds."""
+"""Sizes and times as people write them: `5MB`, `64KiB`, `1h30m`, `500ms`, and rates, `20/s`. Plain
+numbers are bytes, seconds, and times a second."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import re
 
 A_SIZE = "a size in bytes, such as 5000000, 5MB or 64KiB"
 A_TIME = "a time in seconds, such as 15, 500ms, 10m, 1h30m or 7d"
+A_RATE = "a rate, such as 20 or 20/s, 100/m or 1000/h"
 
 _BYTES: dict[str, int] = {"": 1, "B": 1} | {
     f"{letter}{binary}B": (1024 if binary else 1000) ** power
@@ -19,6 +21,8 @@ _MILLISECONDS = (86_400_000, 3_600_000, 60_000, 1_000, 1)
 _NUMBER = r"[0-9]{1,18}(?:\.[0-9]{1,9})?"
 _SIZE = re.compile(rf"({_NUMBER}) ?([A-Za-z]*)")
 _PLAIN = re.compile(_NUMBER)
+_RATE = re.compile(rf"({_NUMBER})(?:/([smhd]))?")
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _TIME = re.compile("".join(rf"(?:({_NUMBER}){unit})?" for unit in ("d", "h", "m", "s", "ms")))
 
 
@@ -45,6 +49,14 @@ def parse_seconds(text: str) -> float:
         hint = f": did you mean {plain}?" if _milliseconds(plain) is not None else ""
         raise ValueError(f"must be {A_TIME}, not {text!r:.100}{hint}")
     return milliseconds / 1000
+
+
+def parse_rate(text: str) -> float:
+    """How many a second. Raises `ValueError` with the end of a sentence that begins with the option."""
+    found = _RATE.fullmatch(text)
+    if not found:
+        raise ValueError(f"must be {A_RATE}, not {text!r:.100}")
+    return float(found[1]) / _SECONDS[found[2] or "s"]
 
 
 def _milliseconds(text: str) -> float | None:

@@ -1,0 +1,187 @@
+"""`POST /tickets`: a ticket for somebody who is given no key, such as a page."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from roomcast.api.publish import checked_encoding, media_type_of
+from roomcast.api.query import MAX_ROOMS
+from roomcast.api.request import JSON, Answer, Head, Request
+from roomcast.auth import permit as rights
+from roomcast.auth.principal import Principal
+from roomcast.auth.tickets import OPENS_SECONDS, seal
+from roomcast.delivery.engine import Engine
+from roomcast.model.errors import Fault, Forbidden, Invalid, NotOffered, UnsupportedMediaType
+from roomcast.model.fields import ANONYMOUS, check
+from roomcast.model.near_miss import near_miss
+from roomcast.model.refusal import invalid, malformed
+from roomcast.model.settings.grant import ANY
+
+LONGEST = 24 * 3600
+"""Seconds that a ticket is good at most."""
+_NO_SECRET = "tickets are signed with a secret: start the server with --secret-file FILE"
+_EXAMPLE = '{"rooms": ["user/42"], "seconds": 3600}'
+
+logger = logging.getLogger("roomcast.audit")
+
+
+class Wanted(NamedTuple):
+    """The ticket that a body asks for."""
+
+    rooms: list[str]
+    prefixes: list[str]
+    publish: list[str]
+    sub: str | None
+    user: str | None
+    seconds: int
+
+
+def envelope(head: Head) -> None:
+    """Raises `UnsupportedMediaType`."""
+    if media_type_of(head) != "application/json":
+        raise UnsupportedMediaType(f"send the header Content-Type: application/json and a body such as {_EXAMPLE}")
+    checked_encoding(head)
+
+
+def issue(engine: Engine, request: Request, asked: None) -> Answer:
+    """A ticket for less than the asker may do, or as much."""
+    principal, secrets = request.principal, request.guard.rights.secrets
+    if request.guard.looks and principal.by is None:
+        raise rights.refusal(principal, "no tickets are given to who asks so")
+    if principal.ticket is not None:
+        raise Forbidden("a ticket gives no tickets: ask with the key")
+    if not secrets or principal.by is None:
+        raise NotOffered(_NO_SECRET)
+    wanted = _wanted(request.body)
+    user = _permitted(principal, wanted)
+    now = time.time()
+    try:
+        ticket = seal(secrets, principal.by, **wanted._asdict() | {"user": user, "now": now})
+    except ValueError as error:
+        raise Invalid(str(error), [Fault("/rooms", str(error))]) from None
+    _note(principal, wanted)
+    return _answer(request, wanted, ticket)
+
+
+def _permitted(principal: Principal, wanted: Wanted) -> str:
+    """The user of what is published with it. Raises `Forbidden`."""
+    rights.permit(principal, "read", wanted.rooms, "/rooms/{}", wanted.prefixes, "/prefixes/{}")
+    rights.permit(principal, "publish", wanted.publish, "/publish/{}")
+    if principal.user is None or wanted.user in (None, principal.user):
+        return wanted.user or principal.user or ANONYMOUS
+    detail = f"must be {principal.user}, or left out"
+    raise Forbidden(f"user {detail}", [Fault("/user", detail)])
+
+
+def _answer(request: Request, wanted: Wanted, ticket: str) -> Answer:
+    told = {"ticket": ticket, "opens_in": OPENS_SECONDS, "ends_in": wanted.seconds}
+    rooms = [("room", room) for room in wanted.rooms] + [("prefix", prefix) for prefix in wanted.prefixes]
+    if rooms:
+        query = urlencode([*rooms, ("ticket", ticket)])
+        told["url"] = f"{quote(request.head.mount)}/messages?{query}"
+    return Answer(201, JSON, msgspec.json.encode(told))
+
+
+def _note(principal: Principal, wanted: Wanted) -> None:
+    rooms = [*wanted.rooms, *(prefix + ANY for prefix in wanted.prefixes)]
+    fields = {"by": principal.name, "sub": wanted.sub, "read": rooms, "publish": wanted.publish}
+    text = f"a ticket for {', '.join([*rooms, *wanted.publish])}, by {principal.name}"
+    logger.info("%s", text, extra={"fields": fields})
+
+
+# The body
+
+
+def _wanted(body: bytes) -> Wanted:
+    """Raises `Malformed`, and `Invalid` naming each field that is wrong."""
+    given = _fields(body)
+    faults = [_unknown(name) for name in given if name not in _READ]
+    values: dict[str, Any] = {}
+    for name, (read, default) in _READ.items():
+        try:
+            values[name] = read(given[name]) if name in given else default
+        except ValueError as error:
+            faults.append(Fault(f"/{name}", str(error)))
+    if not faults:
+        faults = _missing(Wanted(**values))
+    if faults:
+        raise invalid(faults)
+    return Wanted(**values)
+
+
+def _fields(body: bytes) -> Mapping[str, Any]:
+    try:
+        given = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise malformed(error, body) from None
+    if not isinstance(given, dict):
+        raise invalid([Fault("", f"must be a JSON object such as {_EXAMPLE}")])
+    return given
+
+
+def _missing(wanted: Wanted) -> list[Fault]:
+    if not (wanted.rooms or wanted.prefixes or wanted.publish):
+        return [Fault("/rooms", f"is missing: name what may be read, as in {_EXAMPLE}")]
+    if wanted.publish and wanted.sub is None:
+        return [Fault("/sub", "is missing: say for whom the ticket is, where it may publish")]
+    if len(wanted.rooms) + len(wanted.prefixes) > MAX_ROOMS:
+        return [Fault("/rooms", f"are more than {MAX_ROOMS} with the prefixes, which is what a stream may follow")]
+    return []
+
+
+def _unknown(name: str) -> Fault:
+    hint = near_miss(name, list(_READ), 0.6)
+    return Fault(
+        f"/{name:.100}", f"is not known: {f'did you mean {hint}?' if hint else 'a ticket has ' + ', '.join(_READ)}"
+    )
+
+
+def _names(kind: str) -> Callable[[object], list[str]]:
+    def read(value: object) -> list[str]:
+        if not isinstance(value, list) or len(value) > 1_000:
+            raise ValueError("must be a list of at most 1,000 names")
+        for name in value:
+            _check_name(name, kind)
+        return list(dict.fromkeys(value))
+
+    return read
+
+
+def _check_name(name: object, kind: str) -> None:
+    if kind == "prefix" and name == "":
+        return
+    if wrong := check("room", name):
+        raise ValueError(f"must hold names of rooms: {name!r:.140} {wrong}")
+    if isinstance(name, str) and name.endswith(ANY):
+        raise ValueError(
+            f"must hold names as they are, without a * at the end; {name!r:.140} may be meant for prefixes"
+        )
+
+
+def _user(value: object) -> str | None:
+    if value is not None and (wrong := check("user", value)):
+        raise ValueError(wrong)
+    return value if isinstance(value, str) else None
+
+
+def _seconds(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LONGEST:
+        raise ValueError(f"must be a whole number from 1 to {LONGEST}")
+    return value
+
+
+_READ: Mapping[str, tuple[Callable[[object], Any], Any]] = {
+    "rooms": (_names("room"), []),
+    "prefixes": (_names("prefix"), []),
+    "publish": (_names("room"), []),
+    "sub": (_user, None),
+    "user": (_user, None),
+    "seconds": (_seconds, 3600),
+}
+"""How each field is read, and its default."""

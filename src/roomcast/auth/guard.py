@@ -1,0 +1,101 @@
+"""Who asks: which credential of a request decides, and the principal it stands for."""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from roomcast.auth import credentials
+from roomcast.auth.principal import EVERYBODY, Principal
+from roomcast.auth.rights import NOT_VALID, TICKET_EXPIRED, Rights
+from roomcast.model.errors import Fault, Invalid, InvalidToken, RoomcastError
+from roomcast.model.settings import Settings
+
+_IN_URL = frozenset({"token", "access_token", "authorization", "auth", "jwt", "key", "ticket"})
+"""Names of credentials in a query. URLs end up in logs, histories and `Referer`."""
+_OPEN = replace(EVERYBODY, admin=False)
+"""Everybody in open mode: deleting takes a key."""
+
+
+class Mode(enum.Enum):
+    """Who is served where no credential says so."""
+
+    LOCAL = "local"
+    """Everybody on this machine, and nobody else: nothing is configured."""
+    OPEN = "open"
+    """Everybody."""
+    RIGHTS = "rights"
+    """Each by what is granted to them."""
+
+
+class Guard:
+    """Finds the principal of each request."""
+
+    def __init__(self, mode: Mode, rights: Rights) -> None:
+        self.mode = mode
+        self.rights = rights
+        """Replaced as a whole where the configuration is read again."""
+
+    @classmethod
+    def of(cls, settings: Settings, unsaid: Mode = Mode.LOCAL) -> Guard:
+        """That of a server; `unsaid` is its mode where nothing is configured. Blocks, since it reads the secrets'
+        files. Raises `CannotStart`."""
+        rights = Rights.of(settings)
+        if settings.open:
+            return cls(Mode.OPEN, rights)
+        return cls(Mode.RIGHTS if rights.configured else unsaid, rights)
+
+    def take(self, rights: Rights) -> None:
+        """From now on these count, in the mode that the server was started in."""
+        self.rights = rights
+
+    @property
+    def looks(self) -> bool:
+        """Whether credentials are looked at. Where nothing is configured they are somebody else's: nginx's
+        `auth_basic` passes its own on."""
+        return self.mode is Mode.RIGHTS or (self.mode is Mode.OPEN and self.rights.configured)
+
+    @property
+    def stranger(self) -> Principal:
+        """Whoever sends no credential."""
+        if self.mode is Mode.RIGHTS:
+            return self.rights.anonymous
+        return _OPEN if self.mode is Mode.OPEN else EVERYBODY
+
+    def identify(
+        self, authorization: bytes | None, ticket: bytes | None = None, *, resumes: bool = False
+    ) -> Principal:
+        """Whose credential it is. The header decides where it is there, and then the ticket of a query, which
+        opens streams for a minute and after that only `resumes` them.
+
+        Raises `BadCredential` and `InvalidToken`: a bad credential is never a stranger's."""
+        if (authorization is None and ticket is None) or not self.looks:
+            return self.stranger
+        now = time.time()
+        if authorization is not None:
+            return self.rights.identify(credentials.of_authorization(authorization), now)
+        assert ticket is not None
+        found = self.rights.identify(credentials.checked(ticket.decode("latin-1")), now)
+        if found.ticket is None:
+            raise InvalidToken(NOT_VALID, reason="what the URL gives as a ticket is none")
+        if not resumes and not found.ticket.may_open(now):
+            raise InvalidToken(TICKET_EXPIRED, reason="the ticket in the URL opens no stream any more")
+        return found
+
+    def check_url(self, names: Sequence[str]) -> None:
+        """Raises `Invalid` where a query of these names has a credential in it, apart from a ticket where one is
+        taken."""
+        if self.mode is Mode.RIGHTS and (wrong := [name for name in names if name.lower() in _IN_URL]):
+            raise in_url(wrong)
+
+
+NOBODY_ASKED: Final = Guard(Mode.LOCAL, Rights())
+
+
+def in_url(names: Sequence[str]) -> RoomcastError:
+    """The error for credentials in a query, by their names."""
+    hint = "is no place for a credential: send `Authorization: Bearer …`, or follow with a ticket"
+    return Invalid(f"the query's {names[0]} {hint}", [Fault(f"/{name}", hint) for name in names])

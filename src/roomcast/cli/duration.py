@@ -1,0 +1,22 @@
+"""Times as options: those of the server's own options, `15m`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from roomcast.model.settings.units import parse_seconds
+
+
+class Duration(click.ParamType[float]):
+    """Seconds, of a text such as 90, 15m or 1h30m."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Raises `click.BadParameter` where it is none."""
+        try:
+            return parse_seconds(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)

@@ -1,0 +1,113 @@
+"""`roomcast rights`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+import click
+
+from roomcast.auth.grants import Grants
+from roomcast.auth.principal import Principal
+from roomcast.auth.rights import Rights
+from roomcast.cli import CONFIG_VARIABLE
+from roomcast.cli.places import Places
+from roomcast.model.errors import CannotStart, InvalidToken
+from roomcast.model.fields import check as check_field
+from roomcast.model.settings import Settings
+from roomcast.serve.configuration import Configuration
+
+_REFUSED, _WRONG = 1, 2
+"""Exit statuses: it may not, and the configuration is wrong."""
+
+
+@click.group("rights")
+def command() -> None:
+    """Look at who may read and publish."""
+
+
+def _room(ctx: click.Context, param: click.Parameter, room: str | None) -> str | None:
+    if room is not None and (wrong := check_field("room", room)):
+        raise click.BadParameter(wrong)
+    return room
+
+
+@command.command("check", short_help="Say what a configuration allows, and by which line.")
+@click.option("--config", envvar=CONFIG_VARIABLE, show_envvar=True, metavar="FILE", help="The server's file.")
+@click.option("--as", "credential", metavar="CREDENTIAL", help="Whose rights; -: read from the input.")
+@click.option("--read", metavar="ROOM", callback=_room, help="May they read this room?")
+@click.option("--publish", metavar="ROOM", callback=_room, help="May they publish to this room?")
+def check(config: str | None, credential: str | None, read: str | None, publish: str | None) -> None:
+    """Say what a server with this configuration would allow, and by which line.
+
+    Its file and the variables ROOMCAST_... are those of the server. Without --as somebody is asked about who sends
+    no credential, and without a room everybody's rights are listed.
+
+    Exits with 0 where it is allowed, with 1 where it is refused, and with 2 where the configuration is wrong."""
+    if read is not None and publish is not None:
+        raise click.UsageError("ask for one: --read or --publish")
+    if credential == "-":
+        credential = sys.stdin.read().strip()
+    try:
+        settings = Configuration({}, os.environ, config or None).settings
+        rights, places = Rights.of(settings), Places(config or None, settings, os.environ)
+    except CannotStart as error:
+        click.echo(f"roomcast: {error.detail}", err=True)
+        sys.exit(_WRONG)
+    verb, room = ("read", read) if read is not None else ("publish", publish)
+    if room is None and credential is None:
+        click.echo("\n".join(_listed(settings, rights, places)))
+    else:
+        sys.exit(_judge(settings, rights, places, credential, verb, room))
+
+
+def _judge(
+    settings: Settings, rights: Rights, places: Places, credential: str | None, verb: str, room: str | None
+) -> int:
+    """Says it. Returns the exit status."""
+    if why := _everybody(settings, rights, credential):
+        click.echo(f"allowed: {why}")
+        return 0
+    try:
+        asking = rights.anonymous if credential is None else rights.identify(credential, time.time())
+    except InvalidToken as error:
+        click.echo(f"refused: {error.detail}: {error.reason}")
+        return _REFUSED
+    if room is None:
+        click.echo(_described(asking, places))
+        return 0
+    grants = asking.read if verb == "read" else asking.publish
+    allowed = room in grants
+    by = _granting(asking, grants, room) if allowed else ", ".join(map(repr, grants.texts())) or "nothing"
+    click.echo(f"{'allowed' if allowed else 'refused'}: {places.of(asking, verb)} may {verb} {by}")
+    return 0 if allowed else _REFUSED
+
+
+def _everybody(settings: Settings, rights: Rights, credential: str | None) -> str | None:
+    """Why everybody may; None where they may not."""
+    if settings.open and (credential is None or not rights.configured):
+        return "the server is open (--open): everybody may"
+    if not rights.configured:
+        return "no rights are configured: everybody on the server's machine may, and nobody else is served"
+    return None
+
+
+def _listed(settings: Settings, rights: Rights, places: Places) -> list[str]:
+    strangers = _everybody(settings, rights, None) or _described(rights.anonymous, places)
+    count = len([*rights.secrets])
+    secrets = f"{count} secret{'' if count == 1 else 's'}" if count else "no secret, so there are no tickets"
+    return [strangers, *(_described(holder, places) for holder in rights.keys), secrets]
+
+
+def _described(asking: Principal, places: Places) -> str:
+    read, publish = (", ".join(map(repr, grants.texts())) or "nothing" for grants in (asking.read, asking.publish))
+    more = "".join(f", {verb}" for verb in ("metrics", "admin") if getattr(asking, verb))
+    return f"{places.of(asking, None)} may read {read}; publish {publish}{more}"
+
+
+def _granting(asking: Principal, grants: Grants, room: str) -> str:
+    """The grant that lets them."""
+    if asking.ticket:
+        return repr(room)
+    return next(repr(text) for text in grants.texts() if room in Grants.parse([text]))

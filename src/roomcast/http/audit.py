@@ -1,0 +1,66 @@
+"""`roomcast.audit`: a line for each refusal by rights, with what its holder is not told.
+
+A credential is shown as eight digits of its hash: enough to find two lines of one, and of no other use.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+
+from roomcast.api.request import TICKET, Request
+from roomcast.model.errors import BadCredential, Forbidden, InvalidToken, NotServed, RoomcastError, Unauthenticated
+from roomcast.model.redact import redacted_target
+
+_REFUSALS = (BadCredential, Forbidden, NotServed, Unauthenticated)
+_A_SECOND = 50
+"""Lines on average. Whoever tries keys must not fill the disk with them."""
+_BURST = 200
+
+logger = logging.getLogger("roomcast.audit")
+
+
+class Audit:
+    """Writes the lines, and drops those that are too many."""
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        self._left = float(_BURST)
+        self._at = time.monotonic()
+
+    def note(self, request: Request, error: RoomcastError, client: str) -> None:
+        """A request that was refused; `client` is its address. Other errors are no matter of rights."""
+        if not isinstance(error, _REFUSALS) or not logger.isEnabledFor(logging.WARNING):
+            return
+        if not self._may():
+            self.dropped += 1
+            return
+        fields = {
+            "client": client,
+            "method": request.head.method,
+            "target": redacted_target(request.head.target),
+            "status": error.status,
+            "principal": request.principal.name or request.principal.kind,
+            "reason": error.reason if isinstance(error, InvalidToken) and error.reason else error.detail,
+            "credential": _fingerprint(request),
+        }
+        text = "refused: {client} {method} {target} {status} {principal}: {reason}{credential}"
+        shown = fields | {"credential": f" (credential {fields['credential']})" if fields["credential"] else ""}
+        logger.warning("%s", text.format(**shown), extra={"fields": fields})
+
+    def _may(self) -> bool:
+        now = time.monotonic()
+        self._left = min(float(_BURST), self._left + (now - self._at) * _A_SECOND)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+def _fingerprint(request: Request) -> str:
+    sent = request.values.get(b"authorization") or request.values.get(TICKET)
+    if sent is None:
+        return ""
+    return hashlib.sha256(sent.rpartition(b" ")[2]).hexdigest()[:8]

@@ -1,0 +1,102 @@
+"""Which hosts, pages and proxies are served at all, before anybody asks who they are.
+
+Where nobody has said who may read, only this machine may (local mode). A browser on it can be made to ask by any
+page: `Origin` tells which page asks, and `Host` tells a page whose name was pointed at this machine (DNS
+rebinding). A proxy that lets others in says so in the headers that name its client.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import ip_address
+
+from roomcast.api.request import Head
+from roomcast.auth.guard import Mode
+from roomcast.http.forwarded import elements, node, parameters_of
+from roomcast.model.errors import NotServed
+
+_ALWAYS = ("/healthz", "/readyz")
+_AUTHORITY = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[^\[\]:]{1,255})(?::[0-9]{0,5})?")
+_ORIGIN = re.compile(r"(https?)://([^/]+)")
+_TARGET = re.compile(rb"https?://([^/?#]*)", re.IGNORECASE)
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+_ADDRESSES = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
+_WAYS_OUT = "say who may read and publish: --config with rights, or --secret-file, or --open if everybody may"
+
+
+class Gate:
+    """Refuses requests for where they come from."""
+
+    def __init__(self, mode: Mode, origins: Sequence[str] | None) -> None:
+        """`origins` are those that `--allow-origin` names; None where it was not given."""
+        self._mode = mode
+        self.origins = origins if origins is not None else ("*",) if mode is Mode.OPEN else ()
+        """Those whose pages may read every answer; `*` among them is any."""
+
+    def check(self, head: Head) -> None:
+        """By what the head says. Raises `NotServed`."""
+        if head.path in _ALWAYS:
+            return
+        if self._mode is Mode.LOCAL:
+            _check_host(head)
+        origin = head.fields.get(b"origin")
+        if origin is not None and head.method != "OPTIONS" and not self.admits(origin.decode("latin-1"), head):
+            raise NotServed(
+                f"pages of the origin {origin.decode('latin-1')!r:.200} are not served: name it in --allow-origin"
+            )
+
+    def check_forwarded(self, head: Head, values: Mapping[bytes, bytes]) -> None:
+        """By the clients that proxies name; `values` are the request's own fields. Raises `NotServed`."""
+        if self._mode is Mode.LOCAL and head.path not in _ALWAYS:
+            for name in _ADDRESSES:
+                told = values.get(name)
+                if told and not all(_is_loopback(address) for address in _addresses(name, told)):
+                    raise NotServed(f"a proxy forwards this for another machine; {_WAYS_OUT}")
+
+    def admits(self, origin: str, head: Head) -> bool:
+        """Whether pages of this origin are served."""
+        named = "*" in self.origins or origin in self.origins
+        return named or self.is_local(origin) or _is_own(origin, head)
+
+    def is_local(self, origin: str) -> bool:
+        """Whether it is served for being a page of this machine."""
+        parts = _ORIGIN.fullmatch(origin)
+        return self._mode is Mode.LOCAL and parts is not None and _is_loopback_host(parts[2])
+
+
+def _check_host(head: Head) -> None:
+    target = _TARGET.match(head.target)  # RFC 9112, section 3.2.2: it counts instead of Host
+    for host in filter(None, [head.fields.get(b"host"), target and target[1]]):
+        if not _is_loopback_host(host.decode("latin-1")):
+            raise NotServed(f"the host {host.decode('latin-1')!r:.200} is not this machine; {_WAYS_OUT}")
+
+
+def _is_loopback_host(authority: str) -> bool:
+    parts = _AUTHORITY.fullmatch(authority.lower())
+    name = parts[1].strip("[]").removesuffix(".") if parts else ""
+    return name == "localhost" or name.endswith(".localhost") or _is_loopback(name)
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_own(origin: str, head: Head) -> bool:
+    """Whether it is the page that this server serves. A proxy that ends TLS changes the scheme, so it does not
+    count."""
+    parts = _ORIGIN.fullmatch(origin)
+    if not parts:
+        return False
+    own = head.text(b"host").lower()
+    return parts[2].lower() in (own, own.removesuffix(_DEFAULT_PORTS[parts[1]]))
+
+
+def _addresses(name: bytes, told: bytes) -> Iterator[str]:
+    """All addresses in a header; one that cannot be read is empty."""
+    for element in elements(told.decode("latin-1")):
+        text = parameters_of(element).get("for", "") if name == b"forwarded" else element
+        yield node(text) or ""

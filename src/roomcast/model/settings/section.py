@@ -1,0 +1,103 @@
+"""Sections of the configuration: rows of one shape, each `[[name]]` in the file, and their columns.
+
+A row is a frozen dataclass whose fields are columns. `Settings` has a field for each section.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from roomcast.model.errors import BadOption
+from roomcast.model.settings.kinds import Kind, shown
+
+Row = Any
+"""A dataclass of columns."""
+
+
+def column(kind: Kind, default: Any = dataclasses.MISSING) -> Any:
+    """A field of a row. Without a default it must be given."""
+    return dataclasses.field(default=default, metadata={"kind": kind})
+
+
+class BadRow(BadOption):
+    """A row of a section cannot be as it is."""
+
+    def __init__(self, detail: str, index: int = 0, name: str | None = None) -> None:
+        super().__init__(detail)
+        self.index = index
+        """Which row of its section, counted from 0."""
+        self.name = name
+        """The column that is wrong; None where it is the row as a whole."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Section:
+    """What rows there may be under one name."""
+
+    field: str
+    """Its name in `Settings`, and its keyword: keys."""
+    name: str
+    """Its name in the file: key, for `[[key]]`."""
+    row: type
+    """The dataclass of a row."""
+    together: Callable[[tuple[Any, ...]], None] | None = None
+    """Raises `ValueError` where the last of some rows, each of which is right, does not go with the others."""
+
+    def from_value(self, value: object) -> tuple[Row, ...]:
+        """The rows that a file or a call gives: tables, or rows. Raises `BadRow`, which says which one is wrong,
+        and `BadOption` where these are no rows."""
+        if not isinstance(value, list | tuple):
+            raise BadOption(f"{self.name} must be rows: write [[{self.name}]] above each, not {shown(value)}")
+        rows: list[Row] = []
+        for index, given in enumerate(value):
+            rows.append(self._row(index, given))
+            self._check_together(index, rows)
+        return tuple(rows)
+
+    def _row(self, index: int, given: object) -> Row:
+        if isinstance(given, self.row):
+            given = {each.name: getattr(given, each.name) for each in dataclasses.fields(self.row)}
+            given = {name: value for name, value in given.items() if value is not None}
+        if not isinstance(given, Mapping):
+            raise BadRow(f"[[{self.name}]] must be a table, not {shown(given)}", index)
+        values = {name: self._value(index, str(name), value) for name, value in given.items()}
+        columns = {each.name: each for each in dataclasses.fields(self.row)}
+        for name, each in columns.items():
+            if each.default is dataclasses.MISSING and name not in values:
+                raise BadRow(f"[[{self.name}]] needs {name}", index)
+        try:
+            return self.row(**values)
+        except ValueError as error:
+            raise BadRow(f"[[{self.name}]] {error}", index) from None
+
+    def _value(self, index: int, name: str, value: object) -> Any:
+        columns = {each.name: each.metadata["kind"] for each in dataclasses.fields(self.row)}
+        if name not in columns:
+            from roomcast.model.near_miss import near_miss  # late: only a mistake needs it
+
+            meant = near_miss(name, list(columns), 0.6)
+            hint = f"did you mean {meant}?" if meant else f"it has {', '.join(columns)}"
+            raise BadRow(f"{name!r:.100} is nothing that [[{self.name}]] has: {hint}", index, name)
+        try:
+            return columns[name].check(value)
+        except ValueError as error:
+            raise BadRow(f"[[{self.name}]] {name} {error}", index, name) from None
+
+    def _check_together(self, index: int, rows: list[Row]) -> None:
+        try:
+            if self.together:
+                self.together(tuple(rows))
+        except ValueError as error:
+            raise BadRow(f"[[{self.name}]] {error}", index) from None
+
+
+def sections_of(settings: type) -> dict[str, Section]:
+    """The sections of the class, by their names in the file."""
+    found = [
+        Section(field=field.name, **field.metadata["section"])
+        for field in dataclasses.fields(settings)
+        if "section" in field.metadata
+    ]
+    return {section.name: section for section in found}

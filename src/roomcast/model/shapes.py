@@ -1,0 +1,130 @@
+"""What the server says, as its clients read it: each shape of JSON stands here once.
+
+The server writes by them, `/openapi.json` describes them, and the client reads them and adds what is its own. So
+nothing is checked here but kinds: a client must be able to read what a later version says. What a publisher may
+write is checked, by `fields`.
+
+`Time` is what the two sides hold differently: text where it is written, a `datetime` where it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Generic, TypeVar
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from roomcast.model.errors import Fault
+
+ID_PATTERN = "([a-z0-9]{4,12})-(0|[1-9][0-9]{0,17})"
+GAP_REASONS = ("trimmed", "deleted", "epoch", "future", "malformed")
+PROBLEM_TYPE = "urn:problem-type:roomcast:"
+"""What the kind of an error is appended to."""
+
+Time = TypeVar("Time")
+Item = TypeVar("Item")
+
+Id = Annotated[str, Meta(extra_json_schema={"pattern": f"^{ID_PATTERN}$", "examples": ["k3v9qa-1042"]})]
+_Time = Annotated[Time, Meta(extra_json_schema={"type": "string", "format": "date-time"})]
+_AtLeastOne = Annotated[int, Meta(extra_json_schema={"minimum": 1})]
+# Described and not checked: a reason that a later version adds must not end a client's stream.
+_Reason = Annotated[str, Meta(extra_json_schema={"enum": GAP_REASONS})]
+
+
+class Message(Struct, Generic[Time], frozen=True):
+    """A stored message."""
+
+    id: Id
+    room: str
+    user: str
+    timestamp: Annotated[
+        _Time[Time],
+        Meta(description="When it was stored, in UTC; never earlier than the message before it."),
+    ]
+    text: str | None = None
+    type: str | None = None
+    data: Any = None
+
+
+class Gap(Struct, frozen=True):
+    """Messages of `rooms` after `after` that are, or may be, no longer retained."""
+
+    after: Annotated[str | None, Meta(description="The id that was resumed from; null for a `since`.")]
+    resumes_at: Annotated[
+        str | None, Meta(description="The id of the message that comes next; null where there is none yet.")
+    ]
+    rooms: tuple[str, ...]
+    lost_at_most: Annotated[_AtLeastOne | None, Meta(description="Null where it cannot be known.")]
+    reason: _Reason
+
+
+class Live(Struct, frozen=True):
+    """The replay is over: what comes from here on is new."""
+
+    replayed: Annotated[int, Meta(description="How many messages this connection replayed.")]
+    expires_in: Annotated[
+        int | UnsetType, Meta(description="Seconds until the credential ends, and the stream with it.")
+    ] = UNSET
+
+
+class Page(Struct, Generic[Item], frozen=True):
+    """A page of history."""
+
+    messages: Annotated[Sequence[Item], Meta(description="Oldest first.")]
+    position: Annotated[Id, Meta(description="Where a follow goes on without a seam, also from an empty page.")]
+    gap: Gap | None
+
+
+class Room(Struct, Generic[Time], frozen=True):
+    """A room that has messages or followers."""
+
+    room: str
+    messages: Annotated[int, Meta(description="Retained now.")]
+    newest: Annotated[str | None, Meta(description="The id of its newest message.")]
+    newest_at: Annotated[_Time[Time] | None, Meta(description="When that was stored.")]
+    followers: Annotated[int, Meta(description="Streams of this process.")]
+    oldest_at: Annotated[
+        _Time[Time] | UnsetType, Meta(description="When its oldest message was stored; where it has a rule.")
+    ] = UNSET
+    max_messages: Annotated[int | UnsetType | None, Meta(description="By its rule, if it has one.")] = UNSET
+    max_bytes: Annotated[int | UnsetType | None, Meta(description="By its rule.")] = UNSET
+    max_age: Annotated[float | UnsetType | None, Meta(description="By its rule, in seconds.")] = UNSET
+
+
+class Rooms(Struct, Generic[Item], frozen=True):
+    """A page of the rooms."""
+
+    rooms: Sequence[Item]
+
+
+class Health(Struct, frozen=True):
+    """The process answers."""
+
+    status: str
+    version: str
+
+
+class Ready(Struct, frozen=True):
+    """The log answers, and the tail is current."""
+
+    status: str
+    position: Annotated[str, Meta(description="The id of the newest message delivered.")]
+    writable: Annotated[bool, Meta(description="Whether the last write to the log succeeded.")]
+    detail: Annotated[str | UnsetType, Meta(description="Why it did not.")] = UNSET
+
+
+class NotReady(Struct, frozen=True):
+    """The log does not answer, or the tail is behind."""
+
+    status: str
+    detail: Annotated[str | UnsetType, Meta(description="Why; for those who may read the metrics.")] = UNSET
+
+
+class Problem(Struct, frozen=True):
+    """Why a request was refused: RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: Annotated[str, Meta(description="What is wrong, and what to do.")]
+    errors: Sequence[Fault]

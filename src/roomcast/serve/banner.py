@@ -1,0 +1,81 @@
+"""The lines that a server says when it has started."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from roomcast.auth.grants import Grants
+from roomcast.auth.guard import Guard, Mode
+from roomcast.auth.rights import Rights
+from roomcast.log.base import Log
+from roomcast.model.errors import LogUnavailable
+from roomcast.model.settings import Settings
+from roomcast.serve.listen import Listening
+from roomcast.version import __version__
+
+_SHOWN = 5
+"""Grants that are named."""
+_EXAMPLE = '{"text": "was geht ab in buxtehude?", "room": "developers"}'
+
+
+async def held(log: Log) -> str:
+    """How much is in it, in words."""
+    try:
+        bounds = await log.bounds()
+    except LogUnavailable as error:
+        return f"{log.name}, away: {error.detail}"
+    most = log.retention
+    held = f"{bounds.messages} of {most.max_messages} messages"
+    return f"{log.name}, {held}, {bounds.bytes} of {most.max_bytes} bytes"
+
+
+def banner(settings: Settings, listening: Sequence[Listening], guard: Guard, log: str) -> str:
+    """What runs, where to post, follow and look, who may, and what the log holds: a line each. There is nothing to
+    look at with a browser at a socket file."""
+    api, page = (_address(settings, port) for port in (listening[0], listening[-1]))
+    path = listening[0].path
+    curl = f"curl --unix-socket {shlex.quote(path)}" if path else "curl"
+    follow = f"{api}/messages?room=developers"
+    lines = [
+        f"roomcast {__version__}",
+        f"  post    {curl} -X POST -H 'Content-Type: application/json' -d '{_EXAMPLE}' {api}/messages",
+        f"  follow  {curl} -N '{follow}'" if path else f"  follow  {follow}",
+        "" if path else f"  look    {page}/?room=developers",
+        f"  rights  {_rights(guard)}",
+        f"  log     {log}",
+    ]
+    return "\n".join(filter(None, lines))
+
+
+def _rights(guard: Guard) -> str:
+    rights = guard.rights
+    if guard.mode is Mode.LOCAL:
+        return "this machine alone reads and publishes, every room"
+    if guard.mode is Mode.OPEN:
+        return "everybody reads and publishes, every room"
+    strangers = [f"{verb} {_listed(grants)}" for verb, grants in _of_strangers(rights)]
+    return f"strangers {' and '.join(strangers)}; {_holders(rights)}"
+
+
+def _of_strangers(rights: Rights) -> Sequence[tuple[str, Grants]]:
+    return [("read", rights.anonymous.read), ("publish to", rights.anonymous.publish)]
+
+
+def _listed(grants: Grants) -> str:
+    texts = grants.texts()
+    more = [f"{len(texts) - _SHOWN} more"] if len(texts) > _SHOWN else []
+    return ", ".join([*texts[:_SHOWN], *more]) or "nothing"
+
+
+def _holders(rights: Rights) -> str:
+    keys = f"keys of {', '.join(sorted({key.name for key in rights.keys}))}" if rights.keys else "no keys"
+    return f"{keys}; {'tickets' if rights.secrets else 'no secret for tickets'}"
+
+
+def _address(settings: Settings, port: Listening) -> str:
+    scheme = "https" if settings.tls_cert else "http"
+    if port.path:
+        return f"{scheme}://localhost"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{scheme}://{host}:{port.port}"

@@ -1,0 +1,80 @@
+"""A credential out of a header."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from roomcast.auth.credentials import checked, kind_of, of_authorization
+from roomcast.model.errors import BadCredential
+
+
+def basic(pair: str | bytes) -> bytes:
+    return b"Basic " + base64.b64encode(pair.encode() if isinstance(pair, str) else pair)
+
+
+@pytest.mark.parametrize(
+    ("value", "credential"),
+    [
+        (b"Bearer rck_shop_abc", "rck_shop_abc"),
+        (b"bearer x", "x"),
+        (b"BEARER   x ", "x"),
+        (b"Bearer eyJ.eyJ.sig-_", "eyJ.eyJ.sig-_"),
+        (b"Bearer abc==", "abc=="),
+        (basic("anybody:rck_shop_abc"), "rck_shop_abc"),
+        (basic(":rck_shop_abc"), "rck_shop_abc"),
+        (basic("a:b:c"), "b:c"),
+        (basic("ü:pässwort"), "pässwort"),
+        (b"bAsIc  " + base64.b64encode(b"a:b"), "b"),
+        (b"Bearer " + b"x" * 8185, "x" * 8185),
+    ],
+)
+def test_a_bearer_or_the_password_of_basic_is_the_credential(value: bytes, credential: str) -> None:
+    assert of_authorization(value) == credential
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (b"", "cannot be read"),
+        (b"Bearer", "cannot be read"),
+        (b"Bearer ", "cannot be read"),
+        (b"rck_shop_SECRET", "cannot be read"),
+        (b"Bearer a SECRET", "cannot be read"),
+        (b"Bearer\tSECRET", "cannot be read"),
+        (b"Bearer S\xc3\xa9CRET", "cannot be read"),
+        (b"Bearer =SECRET", "cannot be read"),
+        (b'Bearer "SECRET"', "cannot be read"),
+        (b"Bearer SECRET\x00", "cannot be read"),
+        (b"Bearer SECRET, Bearer SECRET", "given twice"),
+        (b"Bearer SECRET,", "given twice"),
+        (b"Digest SECRET", "this scheme"),
+        (b"Negotiate SECRET", "this scheme"),
+        (b"Basic SECRET!", "cannot be read"),
+        (b"Basic SECRE", "base64 of USER:PASSWORD"),
+        (basic(b"a:\xff"), "in UTF-8"),
+        (basic("SECRET"), "has a key as its password"),
+        (basic("SECRET:"), "has a key as its password"),
+        (b"Bearer " + b"x" * 8186, "at most 8 KiB"),
+    ],
+)
+def test_what_cannot_be_read_is_said_and_not_shown(value: bytes, words: str) -> None:
+    with pytest.raises(BadCredential) as raised:
+        of_authorization(value)
+    assert words in raised.value.detail
+    assert "SECRE" not in raised.value.detail
+
+
+def test_its_first_letters_say_which_kind_it_is() -> None:
+    assert kind_of("rck_shop_x") == "key"
+    assert kind_of("rct1_x") == "ticket"
+    assert kind_of("rct2_x") == "ticket"
+    assert kind_of("eyJ.a.b") == "token"
+    assert kind_of("") == "token"
+
+
+def test_one_from_elsewhere_has_the_same_bound() -> None:
+    assert checked("x" * 8192)
+    with pytest.raises(BadCredential):
+        checked("x" * 8193)

@@ -1,0 +1,62 @@
+"""Keys: how they are made, and whose they are."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import pytest
+
+from roomcast.auth.keys import Keys, new_key, sha256
+from roomcast.auth.tickets import By
+from roomcast.model.settings.key import Key
+
+
+def row(key: str, name: str = "shop", **more: object) -> Key:
+    return Key(name=name, sha256=sha256(key), **{"read": ("*",), **more})  # type: ignore[arg-type]
+
+
+def test_a_key_has_a_prefix_for_scanners_its_name_and_256_random_bits() -> None:
+    key = new_key("my-shop-2")
+    assert re.fullmatch(r"rck_my-shop-2_[A-Za-z0-9_-]{43}", key)
+    assert new_key("my-shop-2") != key
+    assert sha256(key) == hashlib.sha256(key.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("name", ["", "Shop", "a" * 33, "a_b", "a b", "é", "shop\n"])
+def test_a_name_that_is_none_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="must be 1 to 32 of a-z, 0-9 and -"):
+        new_key(name)
+
+
+def test_a_key_is_found_by_the_hash_of_all_of_it() -> None:
+    key = new_key("shop")
+    holder = Keys([row(key, publish=("chat/*",), metrics=True, user="bot")]).holder(sha256(key))
+    assert holder
+    assert (holder.kind, holder.name, holder.scope, holder.user) == ("key", "shop", "key:shop", "bot")
+    assert (holder.metrics, holder.admin, holder.until) == (True, False, None)
+    assert "anything" in holder.read
+    assert "chat/7" in holder.publish
+    assert "news" not in holder.publish
+    for other in (key[:-1], key + "=", key.upper(), key.removeprefix("rck_"), ""):
+        assert Keys([row(key)]).holder(sha256(other)) is None
+
+
+def test_two_keys_of_one_name_have_their_own_grants_and_one_scope() -> None:
+    old, new = new_key("shop"), new_key("shop")
+    keys = Keys([row(old), row(new, read=("news",))])
+    first, second = keys.holder(sha256(old)), keys.holder(sha256(new))
+    assert first
+    assert second
+    assert (first.scope, first.name) == (second.scope, second.name)
+    assert "other" in first.read
+    assert "other" not in second.read
+    assert first.by != second.by
+
+
+def test_a_key_answers_for_its_tickets_and_another_of_its_name_does_not() -> None:
+    key = new_key("shop")
+    keys = Keys([row(key)])
+    assert keys.answers(By("shop", sha256(key)[:32]))
+    assert not keys.answers(By("shop", sha256(new_key("shop"))[:32]))
+    assert not keys.answers(By("shop"))

@@ -1,0 +1,117 @@
+"""Whose a credential is."""
+
+from __future__ import annotations
+
+import pytest
+
+from roomcast.auth.grants import Grants
+from roomcast.auth.keys import Keys, new_key, sha256
+from roomcast.auth.rights import CACHED, Rights
+from roomcast.auth.secrets import Secret, Secrets
+from roomcast.auth.tickets import By, seal
+from roomcast.model.errors import InvalidToken
+from roomcast.model.settings.key import Key
+
+NOW = 1_795_690_180.0
+KEY = new_key("shop")
+BY = By("shop", sha256(KEY)[:32])
+SECRETS = Secrets([Secret(b"0123456789abcdefghijklmnopqrstuvwxyz")])
+
+
+def rights(*keys: str, secrets: Secrets = SECRETS) -> Rights:
+    rows = [Key(name="shop", sha256=sha256(key), read=("*",)) for key in keys or (KEY,)]
+    return Rights(keys=Keys(rows), secrets=secrets)
+
+
+def ticket(**given: object) -> str:
+    return seal(SECRETS, BY, **{"rooms": ["a"], "now": NOW, "seconds": 60, **given})  # type: ignore[arg-type]
+
+
+def refused(rights: Rights, credential: str, now: float = NOW) -> tuple[str, str]:
+    with pytest.raises(InvalidToken) as raised:
+        rights.identify(credential, now)
+    return raised.value.detail, raised.value.reason
+
+
+def test_all_requests_of_one_credential_share_a_principal() -> None:
+    one = rights()
+    assert one.identify(KEY, NOW) is one.identify(KEY, NOW + 10**9)
+    text = ticket()
+    assert one.identify(text, NOW) is one.identify(text, NOW + 80)
+    assert one.identify(text, NOW).name == "shop"
+
+
+def test_a_bad_credential_is_never_anonymous_and_its_holder_is_told_no_more_than_that() -> None:
+    open_to_all = Rights(keys=Keys(), secrets=SECRETS, read=Grants.parse(["*"]))
+    assert refused(open_to_all, new_key("shop")) == ("not valid", "unknown key")
+    assert refused(rights(), ticket()[:-1])[0] == "not valid"
+    assert refused(rights(), ticket(), NOW + 91) == ("ticket-expired", "the ticket has expired")
+    assert refused(rights(), "eyJhbGciOiJub25lIn0.e30.") == ("not valid", "tokens are not installed here")
+    assert refused(rights(), "eyJh.e30.c2ln") == ("not valid", "tokens are not installed here")
+    assert refused(rights(), "hunter2") == ("not valid", "neither a key nor a ticket nor a token")
+    assert refused(rights(), "") == ("not valid", "neither a key nor a ticket nor a token")
+    assert refused(rights(), "\ud800")[0] == "not valid"
+
+
+def test_a_ticket_that_is_remembered_expires_like_any_other() -> None:
+    one, text = rights(), ticket()
+    one.identify(text, NOW)
+    assert one.identify(text, NOW + 89.9)
+    assert refused(one, text, NOW + 90) == ("ticket-expired", "the ticket has expired")
+    assert refused(one, text, NOW + 91) == ("ticket-expired", "the ticket has expired")
+
+
+def test_a_ticket_is_good_only_while_its_key_is_configured() -> None:
+    text, other = ticket(), new_key("shop")
+    assert rights(other, KEY).identify(text, NOW)
+    assert refused(rights(other), text) == (
+        "not valid",
+        "the ticket is of the key 'shop', which is not configured any more",
+    )
+    assert refused(rights(secrets=Secrets()), text) == ("not valid", "bad ticket: no secret is configured here")
+
+
+def test_no_more_than_ten_thousand_are_remembered_and_the_least_used_goes_first() -> None:
+    one = rights()
+    kept, *rest = [ticket() for _ in range(CACHED + 1)]
+    first = one.identify(kept, NOW)
+    for text in rest[:-1]:
+        one.identify(text, NOW)
+    gone = one.identify(rest[0], NOW)
+    assert one.identify(kept, NOW) is first
+    one.identify(rest[-1], NOW)
+    assert len(one._cache) == CACHED
+    assert one.identify(kept, NOW) is first
+    assert one.identify(rest[0], NOW) is gone
+    assert sha256(rest[1]) not in one._cache
+
+
+def test_bad_credentials_are_not_remembered() -> None:
+    one = rights()
+    for number in range(100):
+        refused(one, f"rct1_{number}")
+    assert not one._cache
+
+
+def test_rights_that_are_read_again_remember_nothing_and_have_a_greater_generation() -> None:
+    before, text = rights(), ticket()
+    before.identify(text, NOW)
+    after = rights()
+    assert after.generation > before.generation
+    assert after.identify(text, NOW) is not before.identify(text, NOW)
+
+
+def test_who_sends_no_credential_is_anonymous_with_what_was_granted() -> None:
+    stranger = Rights(read=Grants.parse(["public/*"])).anonymous
+    assert (stranger.kind, stranger.user) == ("anonymous", "anonymous")
+    assert "public/a" in stranger.read
+    assert "a" not in stranger.read
+    assert not stranger.publish
+    assert not stranger.metrics
+
+
+def test_rights_are_configured_where_anybody_said_something() -> None:
+    assert not Rights().configured
+    assert rights().configured
+    assert Rights(secrets=SECRETS).configured
+    assert Rights(publish=Grants.parse(["a"])).configured

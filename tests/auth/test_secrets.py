@@ -1,0 +1,114 @@
+"""Which secrets are taken, and what is said of the others."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from roomcast.auth.secrets import Secrets, derived, secret
+from roomcast.model.errors import CannotStart
+
+GOOD = b"3q2+7wQkYt1mXr8vZs5uLp0aHcJdNfBe9gKi"
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+def test_one_line_end_is_no_part_of_it(end: bytes) -> None:
+    assert secret(GOOD + end, "it").text == GOOD
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b" ", b"\r", b"\r\n\r\n", b"\t\n"])
+def test_whatever_else_is_in_the_file_belongs_to_it(end: bytes) -> None:
+    assert secret(GOOD + end, "it").text in (GOOD + end.removesuffix(b"\n").removesuffix(b"\r"), GOOD + end)
+    assert secret(GOOD + end, "it").text != GOOD
+
+
+def test_it_is_not_decoded() -> None:
+    coded = b"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+    assert secret(coded, "it").text == coded
+
+
+def test_bytes_that_are_no_text_are_taken_as_they_are(tmp_path: Path) -> None:
+    data = bytes(range(224, 256))
+    (tmp_path / "s").write_bytes(data)
+    assert Secrets.read([str(tmp_path / "s")]).signing.text == data
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "has 0 bytes, and at least 32 are needed"),
+        (GOOD[:31], "has 31 bytes"),
+        (GOOD[:31] + b"\n", "has 31 bytes"),
+        (GOOD[:31] + b"\r\n", "has 31 bytes"),
+        (b"!ChangeMe!", "is an example's"),
+        (b"!ChangeThisMercureHubJWTSecretKey!\n", "is an example's"),
+        (b"!ChangeMe!" * 4, "is an example's"),
+        (b"secret", "is an example's"),
+        (b"SECRET" * 8, "is an example's"),
+        (b"secret" + b"=" * 40, "is an example's"),
+        (b"0" * 40 + b"secret", "is an example's"),
+        (b"secret" + b"\0" * 40, "is an example's"),
+        (b"  !ChangeThisMercureHubJWTSecretKey!  ", "is an example's"),
+        (b"!ChangeThisMercureHubJWTSecretKey!!!!!!", "is an example's"),
+        (b"your-256-bit-secret" * 2, "is an example's"),
+        (b"django-insecure-2n8q0v!x5s_9k3h7j1l6p4r@t0y", "is an example's"),
+        (b"0" * 64, "is a short text repeated"),
+        (bytes(64), "is a short text repeated"),
+        (b"hunter2" * 6, "is a short text repeated"),
+        (b"-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----\n", "is a key in PEM"),
+        (b"\n-----BEGIN RSA PRIVATE KEY-----\nMIIB\n", "is a key in PEM"),
+        (b'{"kty":"RSA","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78"}', "is a JWK"),
+    ],
+)
+def test_one_that_others_know_or_can_guess_is_refused(tmp_path: Path, data: bytes, words: str) -> None:
+    (tmp_path / "s").write_bytes(data)
+    with pytest.raises(CannotStart) as raised:
+        Secrets.read([str(tmp_path / "s")])
+    assert raised.value.detail.startswith(f"the secret in {tmp_path / 's'} ")
+    assert words in raised.value.detail
+    assert "openssl rand" in raised.value.detail
+    assert len(data) < 10 or data.decode().strip() not in raised.value.detail
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large").write_bytes(os.urandom(70_000))
+    for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
+        with pytest.raises(CannotStart, match="is not a file"):
+            Secrets.read([str(path)])
+    for name, words in ((tmp_path / "none", "No such file"), (Path("a\0b"), "null byte")):
+        with pytest.raises(CannotStart, match=f"cannot be read .*{words}"):
+            Secrets.read([str(name)])
+    with pytest.raises(CannotStart, match="more than 64 KiB"):
+        Secrets.read([str(tmp_path / "large")])
+
+
+def test_the_first_signs_and_each_is_found_by_its_id(tmp_path: Path) -> None:
+    for name in ("new", "old"):
+        (tmp_path / name).write_bytes(name.encode() + GOOD)
+    both = Secrets.read([str(tmp_path / "new"), str(tmp_path / "old")])
+    new, old = both
+    assert both.signing is new
+    assert both.named(new.id) is new
+    assert both.named(old.id) is old
+    assert both.named("00000000") is None
+    assert new.id != old.id
+
+
+def test_without_any_there_is_none_to_sign_with() -> None:
+    assert not Secrets()
+    with pytest.raises(LookupError):
+        _ = Secrets().signing
+
+
+def test_nothing_that_prints_one_shows_it() -> None:
+    given = Secrets.of_text(GOOD.decode(), "ROOMCAST_SECRET")
+    assert GOOD.decode() not in repr(given) + repr(given.signing) + str(given.signing) + given.signing.id
+
+
+def test_the_derivation_is_hkdf() -> None:
+    """RFC 5869, test case 3: neither salt nor label; the first block."""
+    expected = "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d"
+    assert derived(b"\x0b" * 22, b"").hex() == expected

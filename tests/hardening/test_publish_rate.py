@@ -1,0 +1,221 @@
+"""How much one client may publish: decided from its request's head, on all three ways in, for less than a post."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+import roomcast
+from roomcast.auth.limits import BUCKETS, Limits, client_name
+from roomcast.model.errors import TooMany
+from tests.conftest import Serve
+from tests.hardening.process import cpu_seconds
+from tests.raw import Raw, ask, post, request
+from tests.running import PATIENCE, Running
+
+BODY = b'{"room":"a","text":"x"}'
+CHUNKED = ("Content-Type: application/json", "Transfer-Encoding: chunked")
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def taken(limits: Limits, name: str = "a", tries: int = 100) -> int:
+    """How many are given of `tries`."""
+    given = 0
+    for _ in range(tries):
+        try:
+            limits.take(name)
+        except TooMany:
+            continue
+        given += 1
+    return given
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_a_burst_is_given_at_once_and_then_the_rate(clock: Clock) -> None:
+    limits = Limits(2, 5, clock)
+    assert taken(limits) == 5
+    for _ in range(50):
+        clock.now += 0.5
+        assert taken(limits) == 1
+    clock.now += 3600
+    assert taken(limits) == 5
+
+
+def test_each_has_a_bucket_of_its_own(clock: Clock) -> None:
+    limits = Limits(1, 1, clock)
+    assert [taken(limits, name) for name in "abca"] == [1, 1, 1, 0]
+
+
+def test_the_burst_is_that_of_ten_seconds_where_none_is_given(clock: Clock) -> None:
+    assert taken(Limits(2, 0, clock)) == 20
+    assert taken(Limits(1 / 3600, 0, clock)) == 1
+
+
+def test_a_large_batch_is_a_debt_that_is_paid_before_anything_else_is_given(clock: Clock) -> None:
+    limits = Limits(10, 5, clock)
+    limits.take("a")
+    limits.take_more("a", 999)
+    with pytest.raises(TooMany) as refused:
+        limits.take("a")
+    assert refused.value.retry_after == 100
+    with pytest.raises(TooMany):
+        limits.take_more("a", 1)
+    clock.now += refused.value.retry_after - 1
+    assert taken(limits) == 0
+    clock.now += 1
+    assert taken(limits) >= 1
+
+
+def test_a_client_that_waits_as_it_is_told_is_served(clock: Clock) -> None:
+    limits = Limits(1 / 7, 3, clock)
+    taken(limits)
+    for _ in range(20):
+        with pytest.raises(TooMany) as refused:
+            limits.take("a")
+        clock.now += refused.value.retry_after
+        limits.take("a")
+
+
+def test_no_more_buckets_are_kept_than_a_few_megabytes_hold(clock: Clock) -> None:
+    limits = Limits(1, 1, clock)
+    for number in range(BUCKETS + 100):
+        limits.take(str(number))
+    assert len(limits) == BUCKETS
+    assert taken(limits, str(BUCKETS + 99)) == 0
+    assert taken(limits, "0") == 1
+
+
+def test_a_client_of_ipv6_is_its_network_whichever_of_its_addresses_it_takes() -> None:
+    first, *others = map(client_name, ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", "2001:db8:1:2::1%eth0"))
+    assert others == [first, first]
+    assert client_name("2001:db8:1:2::1") != client_name("2001:db8:1:3::1")
+    assert client_name("::ffff:192.0.2.1") == client_name("192.0.2.1") == "192.0.2.1"
+    assert client_name("192.0.2.1") != client_name("192.0.2.2")
+    assert client_name("unix") == "unix"
+
+
+@pytest.mark.parametrize(
+    "large",
+    [
+        request("POST", "/messages", *CHUNKED) + b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY),
+        post(BODY),
+        request("POST", "/rooms/a", body=b"x"),
+    ],
+    ids=["h11", "fast", "post"],
+)
+def test_beyond_the_rate_each_way_answers_429_and_when_to_come_back(serve: Serve, large: bytes) -> None:
+    server = serve("--publish-rate=2/m", "--publish-burst=3", "--log=memory:")
+    assert [ask(server.port, large).status for _ in range(5)] == [201, 201, 201, 429, 429]
+    answer = ask(server.port, large)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert 1 <= int(answer.headers["retry-after"]) <= 30
+    assert answer.json["type"].endswith(":too-many")
+    assert server.metric('roomcast_refusals_total{reason="rate"}') == 3
+    assert server.metric("roomcast_messages_published_total") == 3
+    assert server.get("/healthz").status_code == 200
+
+
+def test_beyond_the_rate_a_mounted_one_answers_429() -> None:
+    async def publish() -> list[int]:
+        live = roomcast.app(log="memory:", publish_rate=1 / 30, publish_burst=2)
+        transport = httpx.ASGITransport(app=live, client=("192.0.2.7", 1))
+        async with live, httpx.AsyncClient(transport=transport, base_url="http://a") as client:
+            await live.publish("a", text="the host's own are not counted")
+            await live.publish("a", text="the host's own are not counted")
+            return [(await client.post("/rooms/a", content=b"x")).status_code for _ in range(4)]
+
+    assert asyncio.run(publish()) == [201, 201, 429, 429]
+
+
+def test_a_body_is_not_waited_for_where_the_rate_is_used_up(serve: Serve) -> None:
+    server = serve("--publish-rate=1/h", "--log=memory:")
+    assert ask(server.port, post(BODY)).status == 201
+    head = request("POST", "/messages", "Content-Type: application/json", "Content-Length: 1000000")
+    with Raw(server.port, head) as connection:
+        assert connection.answer().status == 429
+
+
+def test_a_batch_counts_as_its_messages(serve: Serve) -> None:
+    server = serve("--publish-rate=10/s", "--publish-burst=10", "--log=memory:")
+    assert server.post([{"room": "a", "text": "x"}] * 1000).status_code == 201
+    refused = server.post({"room": "a", "text": "x"})
+    assert refused.status_code == 429
+    assert 90 <= int(refused.headers["retry-after"]) <= 100
+
+
+def test_large_batches_that_were_admitted_together_are_not_all_stored(serve: Serve) -> None:
+    server = serve("--publish-rate=10/s", "--publish-burst=10", "--log=memory:")
+    batch = b"[" + b",".join([b'{"room":"a","text":"%b"}' % (b"x" * 100)] * 1000) + b"]"
+    connections = [Raw(server.port, post(batch)[:-1]) for _ in range(5)]
+    for connection in connections:
+        connection.send(batch[-1:])
+    statuses = sorted(connection.answer().status for connection in connections)
+    assert statuses == [201, 429, 429, 429, 429]
+    for connection in connections:
+        connection.socket.close()
+
+
+def test_behind_a_trusted_proxy_each_of_its_clients_has_a_rate(serve: Serve) -> None:
+    server = serve("--publish-rate=1/h", "--log=memory:")
+    clients = ["192.0.2.1", "192.0.2.2", "192.0.2.1", "2001:db8::1", "2001:db8::2"]
+    statuses = [ask(server.port, post(BODY, f"X-Forwarded-For: {client}")).status for client in clients]
+    assert statuses == [201, 201, 429, 201, 429]
+
+
+def test_peers_of_a_socket_file_are_one_client(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    options = [f"--host=unix:{path}", "--log=memory:", "--publish-rate=1/h"]
+    server = Running([sys.executable, "-m", "roomcast", "serve", *options], tmp_path)
+    try:
+        server.wait_until_it_says("follow +")
+        assert [_status_at(path) for _ in range(2)] == [201, 429]
+    finally:
+        server.kill()
+
+
+def _status_at(path: Path) -> int:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(PATIENCE)
+        connection.connect(str(path))
+        connection.sendall(post(BODY))
+        return int(connection.recv(65536).split()[1])
+
+
+def test_without_the_option_nothing_is_limited(serve: Serve) -> None:
+    server = serve("--log=memory:")
+    assert all(server.post({"room": "a", "text": "x"}).status_code == 201 for _ in range(200))
+
+
+def test_a_refusal_costs_less_than_what_it_refuses(serve: Serve) -> None:
+    server = serve("--publish-rate=1/h", "--no-access-log")
+    free = serve("--no-access-log", "--log=sqlite:free.db")
+    assert ask(server.port, post(BODY)).status == 201
+    assert _cpu_of(server.port, server.process.pid, 429) < _cpu_of(free.port, free.process.pid, 201)
+
+
+def _cpu_of(port: int, pid: int, status: int) -> float:
+    """Seconds that the server works for 3,000 posts."""
+    before = cpu_seconds(pid)
+    with Raw(port) as connection:
+        for _ in range(3_000):
+            connection.send(post(BODY))
+            assert connection.answer().status == status
+    return cpu_seconds(pid) - before

@@ -1,0 +1,74 @@
+"""The bounds of a request that comes through somebody else's server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from roomcast.auth.guard import NOBODY_ASKED
+from roomcast.delivery.engine import Engine
+from roomcast.http.asgi import AsgiApp
+from roomcast.http.handler import Handler
+from roomcast.model.settings import Settings
+from tests.delivery.fakes import until
+
+SCOPE = {"type": "http", "method": "POST", "path": "/messages", "client": ("127.0.0.1", 1)}
+JSON = (b"content-type", b"application/json")
+
+
+class Host:
+    """Somebody else's server, with a request whose body comes as the test says."""
+
+    def __init__(self, app: AsgiApp, *fields: tuple[bytes, bytes]) -> None:
+        self.sent: list[Any] = []
+        self._pieces: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        scope = {**SCOPE, "headers": [JSON, *fields]}
+        receive: Callable[[], Awaitable[dict[str, Any]]] = self._pieces.get
+        self.serving = asyncio.create_task(app(scope, receive, self._send))
+
+    async def _send(self, message: Any) -> None:
+        self.sent.append(message)
+
+    def body(self, piece: bytes, *, more: bool = True) -> None:
+        self._pieces.put_nowait({"type": "http.request", "body": piece, "more_body": more})
+
+    @property
+    def status(self) -> int | None:
+        return self.sent[0]["status"] if self.sent else None
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[Engine]:
+    engine = await Engine.open(Settings(log="memory:", body_memory=100_000))
+    yield engine
+    await engine.close()
+
+
+async def test_point_5_the_slowest_body_is_refused_where_all_hold_too_much(engine: Engine) -> None:
+    handler = Handler(engine, NOBODY_ASKED)
+    app = AsgiApp(handler)
+    slow, fast = Host(app), Host(app)
+    slow.body(b" " * 60_000)
+    await until(lambda: handler.intake.held > 60_000)
+    fast.body(b'{"room": "a", "text": "x"}' + b" " * 60_000)
+    await until(lambda: slow.status)
+    assert (slow.status, fast.status) == (503, None)
+    fast.body(b"", more=False)
+    await until(lambda: fast.status)
+    assert fast.status == 201
+    assert (handler.intake.held, engine.closed["memory"]) == (0, 1)
+    await asyncio.gather(slow.serving, fast.serving)
+
+
+async def test_point_2_more_fields_than_are_read_are_refused(engine: Engine) -> None:
+    app = AsgiApp(Handler(engine, NOBODY_ASKED))
+    most = [(b"x-%d" % number, b"") for number in range(127)]
+    for fields, status in ((most, 422), ([*most, (b"x", b"")], 431)):
+        host = Host(app, *fields)
+        host.body(b'{"room": "a"}', more=False)
+        await until(lambda host=host: host.status)  # type: ignore[misc]
+        assert host.status == status
+        await host.serving

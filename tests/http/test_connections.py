@@ -1,0 +1,147 @@
+"""How many connections there may be, and which of them go."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from roomcast.http.connections import ADDRESS, FILES, Connections, network_of
+from roomcast.model.settings import Settings
+
+
+class Connection:
+    """A socket, and what carries its requests."""
+
+    def __init__(self, peer: object = "") -> None:
+        self.aborted = False
+        self._peer = peer
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        assert name == "peername"
+        return self._peer
+
+    def expire(self) -> None: ...
+
+    def shutdown(self) -> None: ...
+
+
+class Limited(Settings):
+    """Takes four connections."""
+
+    connections_limit = 4
+
+
+def entered(connections: Connections, *peers: object) -> list[Connection]:
+    made = [Connection(peer) for peer in peers]
+    for one in made:
+        connections.enter(one, one)
+    return made
+
+
+@pytest.fixture
+def closed() -> Counter[str]:
+    return Counter()
+
+
+@pytest.fixture
+def connections(closed: Counter[str]) -> Connections:
+    return Connections(Limited(), closed)
+
+
+def aborted(connections: list[Connection]) -> list[int]:
+    return [number for number, one in enumerate(connections) if one.aborted]
+
+
+def test_the_one_that_was_silent_longest_makes_room(connections: Connections, closed: Counter[str]) -> None:
+    made = entered(connections, *range(6))
+    assert aborted(made) == [0, 1]
+    assert (connections.open, closed[FILES]) == (4, 2)
+
+
+def test_while_most_are_silent_one_of_these_goes_and_then_the_longest_idle(connections: Connections) -> None:
+    made = entered(connections, *range(4))
+    for number in (1, 0):
+        connections.works(made[number])
+        connections.waits(made[number])
+    made += entered(connections, 4)
+    assert aborted(made) == [2]
+    connections.works(made[3])
+    connections.waits(made[3])
+    made += entered(connections, 5)
+    assert aborted(made) == [1, 2]
+
+
+def test_one_that_is_being_served_is_not_closed_for_others(connections: Connections) -> None:
+    made = entered(connections, *range(4))
+    for one in made:
+        connections.works(one)
+    made += entered(connections, 4)
+    assert aborted(made) == [4]
+
+
+def test_a_stream_counts_and_is_not_closed_for_others(connections: Connections) -> None:
+    made = entered(connections, *range(4))
+    ends = [connections.follow(one) for one in made]
+    made += entered(connections, 4)
+    assert aborted(made) == [4]
+    ends[0]()
+    made += entered(connections, 5)
+    assert aborted(made) == [4]
+
+
+def test_one_that_was_closed_for_others_comes_back_in_no_way(connections: Connections) -> None:
+    made = entered(connections, *range(5))
+    connections.waits(made[0])
+    connections.hand_over(made[0], made[0])
+    connections.follow(made[0])()
+    connections.leave(made[0])
+    assert connections.open == 4
+    assert len(connections.everyone()) == 4
+
+
+def test_what_is_closed_is_said_once_a_minute(connections: Connections, caplog: pytest.LogCaptureFixture) -> None:
+    entered(connections, *range(5))
+    for second in range(0, 200, 5):
+        connections.look(float(second))
+        if second < 100:
+            entered(connections, 1)
+    said = [record.getMessage() for record in caplog.records]
+    assert [text.split()[1] for text in said] == ["1", "12", "8"]
+    assert all("4 are for connections" in text for text in said)
+
+
+def test_an_address_is_counted_also_while_it_follows(closed: Counter[str]) -> None:
+    connections = Connections(Settings(max_connections_per_address=2, trusted_proxy=("192.0.2.1",)), closed)
+    made = entered(connections, ("10.0.0.1", 1), ("10.0.0.1", 2), ("10.0.0.1", 3), ("10.0.0.2", 1))
+    assert (aborted(made), closed[ADDRESS]) == ([2], 1)
+    end = connections.follow(made[0])
+    assert aborted(entered(connections, ("10.0.0.1", 4))) == [0]
+    end()
+    assert aborted(entered(connections, ("10.0.0.1", 5), ("10.0.0.1", 6))) == [1]
+    connections.leave(made[1])
+    assert aborted(entered(connections, ("10.0.0.1", 7))) == []
+
+
+def test_neither_a_trusted_proxy_nor_a_socket_file_is_counted(closed: Counter[str]) -> None:
+    connections = Connections(Settings(max_connections_per_address=1, trusted_proxy=("192.0.2.0/24",)), closed)
+    assert aborted(entered(connections, *[("192.0.2.7", number) for number in range(5)])) == []
+    assert aborted(entered(connections, *[""] * 5)) == []
+    assert aborted(entered(connections, *[None] * 5)) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8::1", "2001:db8::2:3:4:5", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("fe80::1%eth0", "fe80::2%eth1", True),
+        ("10.0.0.1", "10.0.0.2", False),
+    ],
+)
+def test_of_ipv6_the_network_that_one_client_is_given_is_one_address(one: str, other: str, same: bool) -> None:
+    assert (network_of(one) == network_of(other)) is same

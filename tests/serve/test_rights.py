@@ -1,0 +1,72 @@
+"""What a SIGHUP does to the rights."""
+
+# ruff: noqa: ASYNC240 -- the tests themselves may touch a file on the loop
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from roomcast.auth.rights import Rights
+from roomcast.model.errors import InvalidToken
+from roomcast.serve.configuration import Configuration
+from roomcast.serve.reload import Reload
+from roomcast.serve.rights import reloadable
+
+_ROW = "[[key]]\nname = 'shop'\nsha256 = '{}'\nread = ['*']\n"
+KEY = "rck_shop_x"
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    (tmp_path / "s").write_text("0123456789abcdefghijklmnopqrstuvwxyz\n")
+    return tmp_path / "s"
+
+
+async def test_keys_strangers_and_secrets_are_read_again_whole_or_not_at_all(
+    tmp_path: Path, secret: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from roomcast.auth.keys import sha256
+
+    caplog.set_level(logging.INFO, "roomcast.server")
+    path = tmp_path / "c.toml"
+    path.write_text(f"anonymous = {{ read = ['news'] }}\n{_ROW.format(sha256(KEY))}")
+    taken: list[Rights] = []
+    reload = Reload(Configuration({}, {}, str(path)), [reloadable(taken.append)])
+
+    path.write_text(f"secret_files = ['{secret}']\n{_ROW.format('0' * 64)}")
+    await reload.reload()
+    [after] = taken
+    assert after.secrets
+    assert not after.anonymous.read
+    with pytest.raises(InvalidToken):
+        after.identify(KEY, 0)
+
+    for mistake in ("metrics = 1\n", "sha = 1\n"):
+        path.write_text(path.read_text() + mistake)
+        await reload.reload()
+    path.write_text(f"secret_files = ['{secret}', '{tmp_path / 'gone'}']\n")
+    await reload.reload()
+    secret.write_text("too short")
+    path.write_text(f"secret_files = ['{secret}']\n")
+    await reload.reload()
+    assert taken == [after]
+    first, *others = caplog.messages
+    assert first == f"read again: {path}, rights"
+    assert all(line.startswith("the configuration stays as it was: ") for line in others)
+    assert "has 9 bytes" in others[-1]
+    assert "too short" not in others[-1]
+
+
+async def test_without_anything_that_follows_them_they_need_a_restart(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "roomcast.server")
+    path = tmp_path / "c.toml"
+    path.write_text("")
+    reload = Reload(Configuration({}, {}, str(path)))
+    path.write_text(f"open = true\n{_ROW.format('0' * 64)}")
+    await reload.reload()
+    assert caplog.messages == [f"read again: {path}; to change open, [[key]], restart the server"]
