@@ -39,6 +39,7 @@ from roomcast.log.sqlite.writer import Writer
 from roomcast.model.draft import parse_json
 from roomcast.model.message import Draft, Message
 from roomcast.model.retention import Retention
+from roomcast.model.rooms import Selection
 from roomcast.model.settings import Settings
 from roomcast.serve.rendering import Json, Rendering, Text
 
@@ -47,7 +48,7 @@ Call = Callable[[], object]
 EPOCH = "k7w2m9x4qa"
 BODY = b'{"room":"developers","user":"anonymous","text":"%b"}' % (b"was geht ab in buxtehude? " * 4)
 DRAFT = Draft("developers", None, BODY)
-ROOMS = frozenset({"developers"})
+ROOMS = Selection.of({"developers"})
 QUERY = b"room=developers&replay=10"
 ACCEPT = "text/event-stream"
 PUBLISH = (

@@ -17,6 +17,7 @@ from roomcast.log.consumers import Consumer
 from roomcast.log.memory import MemoryLog
 from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.retention import Retention
+from roomcast.model.rooms import Selection
 from roomcast.model.settings import Settings
 from tests.delivery.fakes import FakeConnection, follow, store, until
 
@@ -39,7 +40,7 @@ class TroubledLog(MemoryLog):
             raise LogUnavailable(self.away)
         return await super().bounds()
 
-    async def read(self, rooms: frozenset[str], after: int, limit: int, before: int | None = None) -> Page:
+    async def read(self, rooms: Selection, after: int, limit: int, before: int | None = None) -> Page:
         self.asked += 1
         if self.reads:
             await self.reads.wait()
@@ -105,7 +106,7 @@ async def test_only_the_newest_are_given_to_the_window(log: TroubledLog, monkeyp
     monkeypatch.setattr(engines, "_WINDOW_MESSAGES", 3)
     await store(log, "a", 10)
     engine = await Engine.open(SETTINGS)
-    rooms = frozenset("a")
+    rooms = Selection.of("a")
     assert [engine.hub.window(rooms, after) is None for after in (6, 7)] == [True, False]
     await engine.close()
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from roomcast.delivery.gap import Owed
 from roomcast.log.base import Batch, Consuming, Idempotency, Log, Page, RoomSort, RoomStats
 from roomcast.model.message import Draft, Message
+from roomcast.model.rooms import Selection
 
 PATIENCE = 10
 """Seconds after which a state that does not come has failed the test."""
@@ -21,8 +22,8 @@ def key(name: str, digest: bytes = b"digest", scope: str = "") -> Idempotency:
     return Idempotency(name, digest, scope)
 
 
-def rooms(*names: str) -> frozenset[str]:
-    return frozenset(names)
+def rooms(*names: str) -> Selection:
+    return Selection.of(names)
 
 
 async def listed(log: Log, prefix: str = "", sort: RoomSort = "name", limit: int = 1_000) -> list[RoomStats]:

@@ -12,6 +12,7 @@ from roomcast.log import consumers as feeding
 from roomcast.log.base import Log, Page, RoomSort, RoomStats
 from roomcast.model.errors import KeyReused, LogUnavailable, TooLarge
 from roomcast.model.message import Message
+from roomcast.model.rooms import Selection
 from tests.log.acting import (
     bounds,
     draft,
@@ -245,9 +246,9 @@ async def test_a_page_is_bounded_by_its_bytes_but_never_empty(log: Log) -> None:
 async def test_sixty_four_rooms_are_read_as_one(log: Log) -> None:
     names = [f"r{n}" for n in range(64)]
     await publish(log, *names, "other", *names)
-    page = await log.read(frozenset(names), 10, 1_000)
+    page = await log.read(Selection.of(names), 10, 1_000)
     assert seqs(page.messages) == [*range(11, 65), *range(66, 130)]
-    assert await log.seek_newest(frozenset(names), 65) == 63
+    assert await log.seek_newest(Selection.of(names), 65) == 63
 
 
 async def test_a_follower_from_the_future_is_told_where_the_log_is(log: Log) -> None:

@@ -42,7 +42,9 @@ async def _page(engine: Engine, request: Request, query: Query, held: Reservatio
     found = await _read(engine, query, opening.position, before, owed, held)
     if opening.epoch not in (None, engine.log.epoch):
         raise LogUnavailable("The log began anew meanwhile: ask again.")
-    return _answer(engine, request, query, _told(engine.log.epoch, opening.gap, found), held)
+    return _answer(
+        engine, request, query, _told(engine.log.epoch, opening.gap, found, query.selection.prefixes), held
+    )
 
 
 async def message(engine: Engine, request: Request, text: str) -> Answer:
@@ -88,8 +90,8 @@ def _before(engine: Engine, query: Query) -> int | None:
 
 async def _opening(engine: Engine, query: Query, before: int | None) -> Opening:
     if before is None or query.origin != Everything():
-        return await locate(engine, query.rooms, query.origin)
-    return Opening(await engine.log.seek_newest(query.rooms, query.limit, before), exact=False)
+        return await locate(engine, query.selection, query.origin)
+    return Opening(await engine.log.seek_newest(query.selection, query.limit, before), exact=False)
 
 
 class _Found(NamedTuple):
@@ -126,7 +128,7 @@ async def _read(
             return _Found(messages, position, missing)
 
 
-def _told(epoch: str, gap: Gap | None, found: _Found) -> _Told:
+def _told(epoch: str, gap: Gap | None, found: _Found, prefixes: Sequence[str]) -> _Told:
     """The page up to where a second gap would have to stand in it."""
     missing, resumes_at, pending = list(found.missing), None, gap is not None
     for number, message in enumerate(found.messages):
@@ -135,18 +137,18 @@ def _told(epoch: str, gap: Gap | None, found: _Found) -> _Told:
             continue
         if resumes_at:
             return _Told(found.messages[:number], found.messages[number - 1].seq, gap, resumes_at, cut=True)
-        gap, pending, resumes_at = widened(gap, epoch, due), False, MessageId(epoch, message.seq)
+        gap, pending, resumes_at = widened(gap, epoch, due, prefixes), False, MessageId(epoch, message.seq)
         missing = missing[len(due) :]
     if missing and resumes_at:  # behind the last message
         return _Told(found.messages, found.messages[-1].seq, gap, resumes_at, cut=True)
-    return _Told(found.messages, found.position, widened(gap, epoch, missing), resumes_at, cut=False)
+    return _Told(found.messages, found.position, widened(gap, epoch, missing, prefixes), resumes_at, cut=False)
 
 
 async def _read_once(
     engine: Engine, query: Query, position: int, limit: int, before: int | None, held: Reservation
 ) -> Page:
     async with engine.pages:
-        page = await engine.log.read(query.rooms, position, limit, before)
+        page = await engine.log.read(query.selection, position, limit, before)
     held.add(sum([len(message.body) + _MESSAGE_BYTES for message in page.messages]))
     return page
 
@@ -190,7 +192,8 @@ def _links(engine: Engine, request: Request, query: Query, found: _Told) -> list
     if found.cut or len(found.messages) == query.limit:
         targets["next"] = ("after", found.position)
     path = f"{quote(request.head.mount)}/messages"
-    kept = [("room", room) for room in sorted(query.rooms)]
+    kept = [("room", room) for room in sorted(query.selection.rooms)]
+    kept += [("prefix", prefix) for prefix in query.selection.prefixes]
     links = []
     for relation, (name, seq) in targets.items():
         where = [(name, str(MessageId(engine.log.epoch, seq))), ("limit", str(query.limit))]

@@ -6,11 +6,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
+from msgspec import UNSET
 
 from roomcast.log.base import Loss, Page
 from roomcast.model import shapes
 from roomcast.model.json_text import one_line
 from roomcast.model.message import MessageId
+from roomcast.model.rooms import Selection, beginnings
+
+MOST_ROOMS = 64
+"""Rooms that a gap names."""
 
 
 class Gap(NamedTuple):
@@ -20,11 +25,14 @@ class Gap(NamedTuple):
     rooms: Sequence[str]
     lost_at_most: int | None
     reason: str
+    prefixes: Sequence[str] | None = None
+    """Those concerned of a stream that follows by prefix. `rooms` is then empty where any room may be."""
 
     def data(self, resumes_at: MessageId | None) -> bytes:
         """The gap as its reader sees it."""
         next_id = None if resumes_at is None else str(resumes_at)
-        told = shapes.Gap(self.after, next_id, tuple(self.rooms), self.lost_at_most, self.reason)
+        prefixes = UNSET if self.prefixes is None else tuple(self.prefixes)
+        told = shapes.Gap(self.after, next_id, tuple(self.rooms), self.lost_at_most, self.reason, prefixes)
         return one_line(msgspec.json.encode(told))
 
 
@@ -32,6 +40,7 @@ class Missing(NamedTuple):
     """What one room lost, as it is told."""
 
     room: str
+    """Empty: any of those that are followed by prefix."""
     after: int
     """Up to here the room is whole; -1 where the client named no position."""
     last: int
@@ -41,19 +50,39 @@ class Missing(NamedTuple):
     """Whether all of it was deleted, and nothing trimmed."""
 
 
-def widened(gap: Gap | None, epoch: str, missing: Sequence[Missing]) -> Gap | None:
-    """The gap with what is missing added to it; None where nothing is."""
+def unknown(after: str, selection: Selection, reason: str) -> Gap:
+    """The gap of a client whose id says nothing here."""
+    if selection.prefixes:
+        return Gap(after, [], None, reason, selection.prefixes)
+    return Gap(after, sorted(selection.rooms), None, reason)
+
+
+def widened(gap: Gap | None, epoch: str, missing: Sequence[Missing], prefixes: Sequence[str] = ()) -> Gap | None:
+    """The gap with what is missing added to it; None where nothing is. `prefixes`: those that are followed."""
     if not missing:
         return gap
-    rooms = {one.room for one in missing}
-    lost = sum(one.at_most for one in missing)
     reason = "deleted" if all(one.deleted for one in missing) else "trimmed"
     if gap is None:
         after = min(one.after for one in missing)
-        return Gap(None if after < 0 else str(MessageId(epoch, after)), sorted(rooms), lost, reason)
-    known = None if gap.lost_at_most is None else gap.lost_at_most + lost
-    reason = reason if gap.reason == "deleted" else gap.reason
-    return gap._replace(rooms=sorted(rooms.union(gap.rooms)), lost_at_most=known, reason=reason)
+        gap = Gap(None if after < 0 else str(MessageId(epoch, after)), [], 0, reason, () if prefixes else None)
+    elif gap.reason == "deleted":
+        gap = gap._replace(reason=reason)
+    gap = _named(gap, {one.room for one in missing}, prefixes)
+    known = gap.lost_at_most is not None and all(one.room for one in missing)
+    return gap._replace(lost_at_most=(gap.lost_at_most or 0) + sum(m.at_most for m in missing) if known else None)
+
+
+def _named(gap: Gap, rooms: set[str], prefixes: Sequence[str]) -> Gap:
+    """The gap with these rooms among those it names, and with the prefixes that they are followed by."""
+    if not prefixes:
+        return gap._replace(rooms=sorted(rooms.union(gap.rooms)))
+    if "" in rooms or (not gap.rooms and gap.lost_at_most is None):
+        return gap._replace(rooms=[], prefixes=prefixes)
+    concerned = set(gap.prefixes or ())
+    for room in rooms:
+        # Of prefixes of which none begins with another, one at most covers it.
+        concerned.update(prefix for prefix in beginnings(room) if prefix in prefixes)
+    return gap._replace(rooms=sorted(rooms.union(gap.rooms))[:MOST_ROOMS], prefixes=sorted(concerned))
 
 
 class _Room(NamedTuple):

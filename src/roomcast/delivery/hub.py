@@ -18,6 +18,7 @@ from heapq import merge
 from roomcast.delivery.audience import Audience, Follower, Sink
 from roomcast.delivery.wire import WIRES, Wire
 from roomcast.model.message import Cut, Message
+from roomcast.model.rooms import Selection, beginnings
 
 WINDOW_BYTES = 16 * 1024 * 1024
 """How much of the recent past is kept at hand: with the default retention, all of it."""
@@ -77,7 +78,7 @@ class Piece:
 class _Room:
     """One room's part of the window, oldest first; what lies before `start` was evicted."""
 
-    __slots__ = ("audiences", "entries", "floor", "gone", "seqs", "start")
+    __slots__ = ("audiences", "entries", "floor", "gone", "named", "seqs", "start")
 
     def __init__(self, floor: int) -> None:
         self.floor = floor
@@ -89,6 +90,8 @@ class _Room:
         self.start = 0
         self.audiences: dict[Audience, None] = {}
         """Not a list: thousands may follow a room beside others of their own, and each leaves by itself."""
+        self.named = 0
+        """How many of them follow it by its name: only these keep it known."""
 
     def add(self, entry: Entry) -> None:
         self.seqs.append(entry.message.seq)
@@ -121,7 +124,7 @@ class _Room:
 
     @property
     def idle(self) -> bool:
-        return not self.entries and not self.audiences
+        return not self.entries and not self.named
 
 
 class Hub:
@@ -142,7 +145,9 @@ class Hub:
         """Until it was fed up to here, it does not know which messages are the newest."""
         self.trimmed = trimmed
         """How far the log is trimmed: what is not retained is not served from here either."""
-        self.audiences: dict[tuple[frozenset[str], Wire], Audience] = {}
+        self.audiences: dict[tuple[Selection, Wire], Audience] = {}
+        self._by_prefix: dict[str, dict[Audience, None]] = {}
+        """Those that follow by prefix: whom a room reaches is found once, when it appears."""
         self._floor = position
         """Every message above it is in the window."""
         self._rooms: dict[str, _Room] = {}
@@ -151,7 +156,7 @@ class Hub:
         """No room was cut behind it."""
         self._silent: dict[str, None] = {}
         """Rooms without messages or followers that lost some which the window would else seem to reach."""
-        self._pieces: dict[tuple[frozenset[str], int], Piece] = {}
+        self._pieces: dict[tuple[Selection, int], Piece] = {}
         """The last pieces read, by where they were asked for."""
         self._pieces_from = position
         """No piece begins before it."""
@@ -188,48 +193,83 @@ class Hub:
         if len(self._silent) > _SILENT_ROOMS:
             self._look_after_silent()
 
-    def join(self, rooms: frozenset[str], wire: Wire, sink: Sink, follower: Follower, now: float) -> None:
+    def join(self, selection: Selection, wire: Wire, sink: Sink, follower: Follower, now: float) -> None:
         """From now on the sink is written what comes; it has everything up to `position`."""
-        audience = self.audiences.get((rooms, wire))
+        audience = self.audiences.get((selection, wire))
         if audience is None:
-            audience = self.audiences[rooms, wire] = Audience(rooms, wire)
+            audience = self.audiences[selection, wire] = Audience(selection, wire)
             audience.spoke_at = now
-            for room in rooms:
-                self._room(room).audiences[audience] = None
+            self._reach_rooms(audience)
         audience.position = self.position
         audience.live[sink] = follower
 
-    def leave(self, rooms: frozenset[str], wire: Wire, sink: Sink) -> None:
+    def leave(self, selection: Selection, wire: Wire, sink: Sink) -> None:
         """The sink is written no more, whether it was caught up or not."""
-        audience = self.audiences.get((rooms, wire))
+        audience = self.audiences.get((selection, wire))
         if audience is None:
             return
         audience.live.pop(sink, None)
         if not audience.live:
-            del self.audiences[rooms, wire]
-            for room in rooms:
-                del self._rooms[room].audiences[audience]
-                self._forget(room)
+            del self.audiences[selection, wire]
+            self._leave_rooms(audience)
+
+    def _reach_rooms(self, audience: Audience) -> None:
+        """What comes in its rooms is for the audience from now on."""
+        rooms, prefixes = audience.selection
+        for name in rooms:
+            room = self._room(name)
+            room.audiences[audience] = None
+            room.named += 1
+        for prefix in prefixes:
+            self._by_prefix.setdefault(prefix, {})[audience] = None
+        for room in self._by_prefixes(prefixes):
+            room.audiences[audience] = None
+
+    def _leave_rooms(self, audience: Audience) -> None:
+        rooms, prefixes = audience.selection
+        for room in self._by_prefixes(prefixes):
+            room.audiences.pop(audience, None)
+        for prefix in prefixes:
+            del self._by_prefix[prefix][audience]
+            if not self._by_prefix[prefix]:
+                del self._by_prefix[prefix]
+        for name in rooms:
+            room = self._rooms[name]
+            room.audiences.pop(audience, None)
+            room.named -= 1
+            self._forget(name)
 
     def holds(self, room: str) -> bool:
         """Whether the window has messages of a room."""
         found = self._rooms.get(room)
         return found is not None and bool(found.entries)
 
-    def window(self, rooms: frozenset[str], after: int) -> Piece | None:
+    def window(self, selection: Selection, after: int) -> Piece | None:
         """The next piece of these rooms after a position; None where the window begins later."""
         if after >= self.position:
             return Piece((), self.position)
-        if any(after < self._reach(room) for room in rooms):
+        if not self._reaches(selection, after):
             return None
-        piece = self._pieces.get((rooms, after))
+        piece = self._pieces.get((selection, after))
         if piece is None or not (piece.full or piece.position == self.position):
-            piece = self._cut(rooms, after)
+            piece = self._cut(selection, after)
             if piece.entries:
-                self._remember((rooms, after), piece)
+                self._remember((selection, after), piece)
         return piece
 
-    def _cut(self, rooms: frozenset[str], after: int) -> Piece:
+    def _reaches(self, selection: Selection, after: int) -> bool:
+        """Whether the window has all of these rooms after a position."""
+        rooms, prefixes = selection
+        if any(after < self._reach(room) for room in rooms):
+            return False
+        if not prefixes:
+            return True
+        # Only rooms that were cut begin behind the window's own floor.
+        return after >= self._floor and (
+            after >= self._last_cut or all(after >= room.floor for room in self._by_prefixes(prefixes))
+        )
+
+    def _cut(self, rooms: Selection, after: int) -> Piece:
         size = 0
         entries: list[Entry] = []
         for entry in self._after(rooms, after):
@@ -239,23 +279,22 @@ class Hub:
                 return Piece(entries, entry.message.seq, full=True)
         return Piece(entries, self.position)
 
-    def _remember(self, key: tuple[frozenset[str], int], piece: Piece) -> None:
+    def _remember(self, key: tuple[Selection, int], piece: Piece) -> None:
         self._pieces[key] = piece
         self._pieces_from = min(self._pieces_from, key[1])
         if len(self._pieces) > _PIECES:
             del self._pieces[next(iter(self._pieces))]
 
-    def seek_newest(self, rooms: frozenset[str], count: int) -> int | None:
+    def seek_newest(self, selection: Selection, count: int) -> int | None:
         """The position after which these rooms' newest `count` begin; None where the window is short, or was not
         yet fed what the log had when it began anew."""
         if self.position < self._began_below:
             return None
         if not count:
             return self.position
-        if self._last_cut > self._floor and any(self._reach(room) > self._floor for room in rooms):
+        if self._last_cut > self._floor and not self._reaches(selection, self._floor):
             return None  # something in the middle of the window went
-        found = [self._rooms[room].newest(count) for room in rooms if room in self._rooms]
-        seqs = sorted(seq for part in found for seq in part)
+        seqs = sorted(seq for room in self._selected(selection) for seq in room.newest(count))
         if len(seqs) >= count:
             return seqs[-count] - 1
         return self.trimmed if self._floor <= self.trimmed else None
@@ -295,7 +334,7 @@ class Hub:
         # Its floor says so also where the window has none of it.
         room = self._rooms.get(cut.room) or self._room(cut.room)
         self._bytes -= room.cut(cut.upto)
-        self._pieces = {key: piece for key, piece in self._pieces.items() if cut.room not in key[0]}
+        self._pieces = {key: piece for key, piece in self._pieces.items() if not key[0].covers(cut.room)}
         self._forget(cut.room)
 
     def _look_after_silent(self) -> None:
@@ -324,6 +363,9 @@ class Hub:
         room = self._rooms.get(name)
         if room is None:
             room = self._rooms[name] = _Room(self._floor)
+            if self._by_prefix:
+                for prefix in beginnings(name):
+                    room.audiences |= self._by_prefix.get(prefix, {})
         return room
 
     def _forget(self, name: str) -> None:
@@ -340,8 +382,22 @@ class Hub:
         room = self._rooms.get(name)
         return self._floor if room is None else room.floor
 
-    def _after(self, rooms: frozenset[str], seq: int) -> Iterator[Entry]:
-        parts = [self._rooms[name].after(seq) for name in rooms if name in self._rooms]
+    def _selected(self, selection: Selection) -> list[_Room]:
+        """The rooms of the window that are in a selection, each once."""
+        rooms, prefixes = selection
+        named = [self._rooms[name] for name in rooms if name in self._rooms]
+        return list(dict.fromkeys([*named, *self._by_prefixes(prefixes)])) if prefixes else named
+
+    def _by_prefixes(self, prefixes: tuple[str, ...]) -> list[_Room]:
+        if not prefixes:
+            return []
+        return [room for name, room in self._rooms.items() if name.startswith(prefixes)]
+
+    def _after(self, selection: Selection, seq: int) -> Iterator[Entry]:
+        found = self._selected(selection)
+        if len(found) > 1:
+            found = [room for room in found if room.seqs and room.seqs[-1] > seq]
+        parts = [room.after(seq) for room in found]
         return parts[0] if len(parts) == 1 else merge(*parts, key=lambda entry: entry.message.seq)
 
 

@@ -11,6 +11,7 @@ from roomcast import tasks
 from roomcast.delivery.hub import Entry, Hub, Piece
 from roomcast.log.base import Log, Page
 from roomcast.model.errors import LogUnavailable
+from roomcast.model.rooms import Selection
 
 PAGE_MESSAGES = 500
 """The most that one read of the log brings into memory; its bytes are bounded by the log."""
@@ -23,7 +24,7 @@ logger = logging.getLogger("roomcast.streams")
 class Waiting(Protocol):
     """A stream that waits for a page."""
 
-    rooms: frozenset[str]
+    selection: Selection
     position: int
     ended: bool
 
@@ -37,7 +38,7 @@ class Waiting(Protocol):
 
 
 _Page = tuple[Piece, Page]
-_Key = tuple[str, frozenset[str], int]
+_Key = tuple[str, Selection, int]
 """The epoch, the rooms and the position of a page. The epoch keeps streams that begin after a restart from
 sharing a read that was started before it."""
 
@@ -55,7 +56,7 @@ class Replay:
 
     def read(self, stream: Waiting) -> None:
         """Calls the stream's `turn` with the page after its position."""
-        key = (self._hub.epoch, stream.rooms, stream.position)
+        key = (self._hub.epoch, stream.selection, stream.position)
         if key in self._waiting:
             self._waiting[key].append(stream)
             return
@@ -81,13 +82,13 @@ class Replay:
             except LogUnavailable:
                 await asyncio.sleep(RETRY_SECONDS)
             except Exception:
-                logger.exception("a page of %s after %d could not be read", sorted(key[1]), key[2])
+                logger.exception("a page of %s after %d could not be read", key[1].texts(), key[2])
                 return None
         return None
 
-    async def _read(self, epoch: str, rooms: frozenset[str], after: int) -> _Page:
+    async def _read(self, epoch: str, selection: Selection, after: int) -> _Page:
         # Never past the hub: what comes after is delivered live, and would come twice.
-        page = await self._log.read(rooms, after, PAGE_MESSAGES, self._hub.position + 1)
+        page = await self._log.read(selection, after, PAGE_MESSAGES, self._hub.position + 1)
         self.reads += 1
         if self._log.epoch != epoch:  # the tail will say so, too, and end all streams
             raise LogUnavailable("The log has another history now.")
@@ -104,7 +105,7 @@ def _turn(stream: Waiting, page: _Page | None) -> None:
         if page:
             stream.turn(*page)
     except Exception:
-        logger.exception("a stream of %s could not take its page", sorted(stream.rooms))
+        logger.exception("a stream of %s could not take its page", stream.selection.texts())
         page = None
     if page is None:
         stream.end("error", retry_delay_ms())

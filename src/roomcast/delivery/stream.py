@@ -31,6 +31,7 @@ from roomcast.delivery.tenure import Holder, Tenures
 from roomcast.delivery.wire import END, RETRY_MS, Wire
 from roomcast.log.base import Log, Page
 from roomcast.model.message import MessageId
+from roomcast.model.rooms import Selection
 from roomcast.model.shapes import Live
 
 _JOINED_BYTES = 16 * 1024
@@ -84,7 +85,7 @@ class Stream:
         "ended",
         "holder",
         "position",
-        "rooms",
+        "selection",
         "wire",
     )
 
@@ -92,7 +93,7 @@ class Stream:
         self,
         home: Streams,
         sink: Connection,
-        rooms: frozenset[str],
+        selection: Selection,
         wire: Wire,
         opening: Opening,
         holder: Holder | None = None,
@@ -110,7 +111,7 @@ class Stream:
         """Whether a page of the log is on its way."""
         self._replayed: int | None = 0
         """Messages sent so far; None once `live` was told."""
-        self.rooms = rooms
+        self.selection = selection
         self.holder = holder
         """Whose right it goes on by; None where there is nothing to end it."""
         self.wire = wire
@@ -143,7 +144,7 @@ class Stream:
             # may be live and `position` stale.
             if self not in self._home.behind or self._reading or not self._sink.writable:
                 return
-            piece = self._home.hub.window(self.rooms, self.position)
+            piece = self._home.hub.window(self.selection, self.position)
             if piece is None:
                 if head:  # at once, however long the log may take
                     self._sink.write(head)
@@ -256,7 +257,7 @@ class Stream:
         yield from self._frames(piece, start, len(entries))
         # What is missing behind the last message of a page waits for the next piece: more may be lost before its
         # first message, and at most one gap stands between two messages.
-        self._gap = widened(self._gap, epoch, missing[told:])
+        self._gap = widened(self._gap, epoch, missing[told:], self.selection.prefixes)
         if self._gap and piece.position >= self._home.hub.position:
             data = self._count(self._gap).data(None)
             self._gap = None
@@ -272,7 +273,7 @@ class Stream:
     def _gap_frame(self, missing: Sequence[Missing], seq: int) -> bytes:
         """The gap before a message."""
         epoch = self._home.hub.epoch
-        gap = widened(self._gap, epoch, missing)
+        gap = widened(self._gap, epoch, missing, self.selection.prefixes)
         assert gap
         self._gap = None
         return self.wire.event("gap", MessageId(epoch, seq - 1), self._count(gap).data(MessageId(epoch, seq)))
@@ -312,7 +313,7 @@ class Streams:
         """A stream starts, behind as all do."""
         self.opened += 1
         self.active.add(stream)
-        self.followed.add(stream.rooms)
+        self.followed.add(stream.selection.rooms)
         self.behind.add(stream)
         self.tenures.enter(stream, replaces=replaces, now=time.time())
 
@@ -331,19 +332,19 @@ class Streams:
     def join(self, stream: Stream, sink: Sink) -> None:
         """A stream is caught up."""
         self.behind.discard(stream)
-        self.hub.join(stream.rooms, stream.wire, sink, stream, asyncio.get_running_loop().time())
+        self.hub.join(stream.selection, stream.wire, sink, stream, asyncio.get_running_loop().time())
 
     def depart(self, stream: Stream, sink: Connection, reason: str) -> None:
         """A stream ends."""
         self._closing.add(sink)
         self.active.discard(stream)
-        self.followed.drop(stream.rooms)
+        self.followed.drop(stream.selection.rooms)
         self.tenures.leave(stream)
         self.behind.discard(stream)
-        self.hub.leave(stream.rooms, stream.wire, sink)
+        self.hub.leave(stream.selection, stream.wire, sink)
         self.endings[reason] = self.endings.get(reason, 0) + 1
         if logger.isEnabledFor(logging.INFO):
-            fields: dict[str, Any] = {"rooms": sorted(stream.rooms), "reason": reason}
+            fields: dict[str, Any] = {"rooms": stream.selection.texts(), "reason": reason}
             logger.info("a stream of %s ended: %s", ", ".join(fields["rooms"]), reason, extra={"fields": fields})
 
     def closed(self, sink: Connection) -> None:

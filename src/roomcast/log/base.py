@@ -20,6 +20,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from roomcast.model.message import Cut, Draft, Message
 from roomcast.model.retention import Retention
+from roomcast.model.rooms import Selection
 
 
 class Idempotency(NamedTuple):
@@ -44,6 +45,7 @@ class Loss(NamedTuple):
     and all that is retained after the position comes behind it; or it is one that was deleted between others."""
 
     room: str
+    """Empty: any room that is followed by prefix, and that the log does not know any more."""
     last: int
     """The seq of the last one: whoever passes it must have been told."""
     ever: int
@@ -163,8 +165,8 @@ class Log(Protocol):
         """
         ...
 
-    async def read(self, rooms: frozenset[str], after: int, limit: int, before: int | None = None) -> Page:
-        """The first messages of `rooms` with after < seq < before: at most `limit`, at least one if there is
+    async def read(self, selection: Selection, after: int, limit: int, before: int | None = None) -> Page:
+        """The first messages of some rooms with after < seq < before: at most `limit`, at least one if there is
         one, and fewer where their bodies grow beyond what should be in memory at once."""
         ...
 
@@ -172,13 +174,13 @@ class Log(Protocol):
         """One message; None where it is not retained, or not there yet."""
         ...
 
-    async def seek_newest(self, rooms: frozenset[str], count: int, before: int | None = None) -> int:
-        """The position after which the newest `count` messages of `rooms` (below `before`) begin."""
+    async def seek_newest(self, selection: Selection, count: int, before: int | None = None) -> int:
+        """The position after which the newest `count` messages of these rooms (below `before`) begin."""
         ...
 
-    async def seek_time(self, rooms: frozenset[str], since: int) -> int:
-        """The position after which the messages of `rooms` stored at or after `since` (ms) begin: a page after it
-        also tells what of them is no longer retained."""
+    async def seek_time(self, selection: Selection, since: int) -> int:
+        """The position after which the messages of these rooms begin that were stored at or after `since` (ms): a
+        page after it also tells what of them is no longer retained."""
         ...
 
     def consumer(self, name: str, after: int, *, holds: bool = True) -> Consuming:

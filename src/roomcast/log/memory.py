@@ -24,6 +24,7 @@ from roomcast.log.trimming import Trimmed, in_order, losses_between, position_be
 from roomcast.model.errors import LogUnavailable, RoomcastError
 from roomcast.model.message import Cut, Draft, Message, new_epoch
 from roomcast.model.retention import Retention, RoomRule, RoomRules
+from roomcast.model.rooms import Selection
 
 PAGE_BYTES = 256 * 1024
 EMPTY_ROOMS = 10_000
@@ -78,6 +79,10 @@ class MemoryLog:
         self._trimmed = 0
         self._bytes = 0
         self._deletions = 0
+        self._last_gone = 0
+        """Nothing behind it is gone, but for single messages that were deleted."""
+        self._deleted_in: dict[str, None] = {}
+        """Rooms that had single messages deleted which may not be trimmed yet."""
         self._closed = False
         self._feed = Consumers(0, 0, self._fetch, self._trim_and_tell)
         self._sweep: Sweep | None = None
@@ -112,13 +117,15 @@ class MemoryLog:
                 self._keep(self.retention)
         return appended
 
-    async def read(self, rooms: frozenset[str], after: int, limit: int, before: int | None = None) -> Page:
+    async def read(self, selection: Selection, after: int, limit: int, before: int | None = None) -> Page:
         self._check_open()
         end = self._newest if before is None else min(self._newest, max(after, before - 1))
-        messages, cut = self._page(rooms, after, limit, end)
-        losses = losses_between(rooms, self._trimmings(rooms), self._forgotten, after, before)
-        losses += self._deleted(rooms, after, end)
-        oldest = self._oldest(rooms) if losses else 0
+        messages, cut = self._page(selection, after, limit, end)
+        losses: list[Loss] = []
+        if after < self._last_gone:
+            losses = losses_between(selection, self._trimmings(selection), self._forgotten, after, before)
+        losses += self._deleted(selection, after, end)
+        oldest = self._oldest(selection) if losses else 0
         position = messages[-1].seq if cut else end
         return Page(messages, position, sorted(losses, key=in_order), oldest, self._deletions)
 
@@ -127,23 +134,17 @@ class MemoryLog:
         message = self._messages.get(seq)
         return None if message is None or seq in self._rooms[message.room].deleted else message
 
-    async def seek_newest(self, rooms: frozenset[str], count: int, before: int | None = None) -> int:
+    async def seek_newest(self, selection: Selection, count: int, before: int | None = None) -> int:
         self._check_open()
         end = self._newest if before is None else min(self._newest, before - 1)
-        indexes = self._known(rooms)
+        indexes = self._known(selection)
+        wanted = min(count, sum(index.count(1, end) for index in indexes))
+        return _before_newest(indexes, wanted, end) if wanted else max(end, 0)
 
-        def held_from(seq: int) -> int:
-            return sum(index.count(seq, end) for index in indexes)
-
-        wanted = min(count, held_from(1))
-        # Searched and not walked: a replay of the newest million must not take longer than one of the newest ten.
-        first_too_few = bisect_left(range(1, end + 1), True, key=lambda seq: held_from(seq) < wanted)
-        return first_too_few - 1 if wanted else max(end, 0)
-
-    async def seek_time(self, rooms: frozenset[str], since: int) -> int:
+    async def seek_time(self, selection: Selection, since: int) -> int:
         self._check_open()
-        position = position_before(rooms, self._trimmings(rooms), self._forgotten, since)
-        for index in self._known(rooms):
+        position = position_before(selection, self._trimmings(selection), self._forgotten, since)
+        for index in self._known(selection):
             seqs = index.all()
             early = bisect_left(seqs, since, key=lambda seq: self._messages[seq].stored_at)
             position = max(position, seqs[early - 1] if early else 0)
@@ -170,6 +171,7 @@ class MemoryLog:
         self._deletions += 1
         index = self._rooms[message.room]
         index.deleted[seq] = self._deletions
+        self._deleted_in[message.room] = None
         if self._ruled:
             index.bytes -= len(message.body)
         self._bytes -= len(message.body)
@@ -183,6 +185,7 @@ class MemoryLog:
         if not index:
             return
         count, newest = len(index), index.newest
+        self._last_gone = max(self._last_gone, newest)
         for seq in index.all():
             self._bytes -= len(self._messages.pop(seq).body)
             self._drop_key(seq)
@@ -294,6 +297,7 @@ class MemoryLog:
 
     def _gone(self, message: Message) -> None:
         size = len(message.body)
+        self._last_gone = max(self._last_gone, message.seq)
         self._bytes -= size
         if self._key_of:
             self._drop_key(message.seq)
@@ -349,6 +353,7 @@ class MemoryLog:
             reached = room
             if cut := self._trim_room(room, end):
                 cuts.append(cut)
+            self._note_over(room, self._rooms[room])  # what a consumer still holds goes when it lets go
             if sum(cut.gone for cut in cuts) >= TRIM_STEP:
                 break
         self._feed.push((), self._trimmed, cuts)
@@ -382,33 +387,47 @@ class MemoryLog:
         if self._trimmed > before or cuts:
             self._feed.push((), self._trimmed, cuts)
 
-    def _page(self, rooms: frozenset[str], after: int, limit: int, end: int) -> tuple[list[Message], bool]:
+    def _page(self, selection: Selection, after: int, limit: int, end: int) -> tuple[list[Message], bool]:
         """The messages, and whether there may be more."""
-        known = self._known(rooms)
-        seqs: Iterable[int] = merge(*(index.ascending(after) for index in known))
-        if any(index.deleted for index in known):
-            deleted = {seq for index in known for seq in index.deleted}
-            seqs = (seq for seq in seqs if seq not in deleted)
+        seqs = self._seqs_by_prefix(selection, after, end) if selection.prefixes else self._seqs(selection, after)
         messages: list[Message] = []
         size = 0
         for seq in takewhile(lambda seq: seq <= end, seqs):
-            messages.append(self._messages[seq])
-            size += len(messages[-1].body)
+            message = self._messages[seq]
+            if self._deleted_in and seq in self._rooms[message.room].deleted:
+                continue
+            messages.append(message)
+            size += len(message.body)
             if len(messages) >= limit or size >= PAGE_BYTES:
                 return messages, True
         return messages, False
 
-    def _deleted(self, rooms: frozenset[str], after: int, end: int) -> list[Loss]:
-        return [
-            Loss(room, seq, 1, 0, number)
-            for room in rooms
-            if room in self._rooms
-            for seq, number in self._rooms[room].deleted.items()
-            if after < seq <= end
-        ]
+    def _seqs(self, selection: Selection, after: int) -> Iterable[int]:
+        return merge(*(index.ascending(after) for index in self._known(selection) if index.newest > after))
 
-    def _oldest(self, rooms: frozenset[str]) -> int:
-        return min((index.oldest for index in self._known(rooms) if index), default=self._newest + 1)
+    def _seqs_by_prefix(self, selection: Selection, after: int, end: int) -> Iterable[int]:
+        """Walks the log for as long as that costs no more than to look at each room of the selection."""
+        walked = min(end, after + sum(map(self._listed.count, selection.prefixes)))
+        for seq in range(after + 1, walked + 1):
+            message = self._messages.get(seq)
+            if message and selection.covers(message.room):
+                yield seq
+        if walked < end:
+            yield from self._seqs(selection, walked)
+
+    def _deleted(self, selection: Selection, after: int, end: int) -> list[Loss]:
+        losses: list[Loss] = []
+        for room in list(self._deleted_in):
+            index = self._rooms.get(room)
+            if not index or not index.deleted:
+                del self._deleted_in[room]
+            elif selection.covers(room):
+                numbers = index.deleted.items()
+                losses += [Loss(room, seq, 1, 0, number) for seq, number in numbers if after < seq <= end]
+        return losses
+
+    def _oldest(self, selection: Selection) -> int:
+        return min((index.oldest for index in self._known(selection) if index), default=self._newest + 1)
 
     async def _fetch(self, after: int) -> Sequence[Message]:
         found: list[Message] = []
@@ -420,15 +439,47 @@ class MemoryLog:
                     break
         return found
 
-    def _known(self, rooms: frozenset[str]) -> list[RoomIndex]:
-        return [self._rooms[room] for room in rooms if room in self._rooms]
+    def _known(self, selection: Selection) -> list[RoomIndex]:
+        """The rooms of a selection; by prefix those that have messages."""
+        rooms, prefixes = selection
+        named = [self._rooms[room] for room in rooms if room in self._rooms]
+        if not prefixes:
+            return named
+        walks = [self._listed.walk(prefix, "name", None) for prefix in prefixes]
+        by_prefix = [self._rooms[room] for walk in walks for room in walk if room not in rooms]
+        return named + by_prefix
 
     def _newest_of(self, room: str) -> int:
         index = self._rooms.get(room)
         return self._forgotten.seq if index is None else index.newest
 
-    def _trimmings(self, rooms: frozenset[str]) -> dict[str, Trimmed]:
-        return {room: self._rooms[room].trimmed for room in rooms if room in self._rooms}
+    def _trimmings(self, selection: Selection) -> dict[str, Trimmed]:
+        rooms, prefixes = selection
+        if not prefixes:
+            return {room: self._rooms[room].trimmed for room in rooms if room in self._rooms}
+        return {room: index.trimmed for room, index in self._rooms.items() if selection.covers(room)}
+
+
+def _before_newest(indexes: Sequence[RoomIndex], wanted: int, end: int) -> int:
+    """The position behind which these rooms have so many messages up to `end`.
+
+    Searched and not walked: a replay of the newest million must not take longer than one of the newest ten. Of
+    many rooms only those are looked at again that have messages where the search still goes on."""
+    low, high = 0, end
+    counted = 0
+    """Messages behind `high`."""
+    while low < high:
+        middle = (low + high) // 2
+        counts = [index.count(middle + 1, high) for index in indexes]
+        upper = sum(counts)
+        if counted + upper >= wanted:
+            low = middle + 1
+            indexes = [index for index, count in zip(indexes, counts, strict=True) if count]
+        else:
+            counted += upper
+            high = middle
+            indexes = [index for index in indexes if index.count(low + 1, middle)]
+    return low - 1
 
 
 def _is_over(index: RoomIndex, rule: RoomRule) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from roomcast.log.base import Loss
+from roomcast.model.rooms import Selection
 
 _ALL = 2**63 - 1
 
@@ -36,12 +37,12 @@ def watermark(seq: int, at: int) -> Trimmed:
 
 
 def losses_between(
-    rooms: Iterable[str], known: Mapping[str, Trimmed], unknown: Trimmed, after: int, before: int | None
+    selection: Selection, known: Mapping[str, Trimmed], unknown: Trimmed, after: int, before: int | None
 ) -> list[Loss]:
-    """What is lost of the messages with after < seq < before, but for single ones that were deleted."""
+    """What is lost of the messages with after < seq < before, but for single ones that were deleted. `known` has
+    each room that is known of those followed by name, and by prefix those that may have lost any."""
     losses = []
-    for room in rooms:
-        trimmed = known.get(room, unknown)
+    for room, trimmed in _each(selection, known, unknown):
         last = trimmed.seq if before is None else min(trimmed.seq, before - 1)
         if last > after:
             losses.append(Loss(room, last, trimmed.lost, min(trimmed.capped, trimmed.seq)))
@@ -53,7 +54,14 @@ def in_order(loss: Loss) -> tuple[int, str]:
     return loss.last, loss.room
 
 
-def position_before(rooms: Iterable[str], known: Mapping[str, Trimmed], unknown: Trimmed, since: int) -> int:
+def _each(selection: Selection, known: Mapping[str, Trimmed], unknown: Trimmed) -> Iterable[tuple[str, Trimmed]]:
+    """All rooms of a selection, as they are trimmed; without a name those that the log does not know."""
+    if not selection.prefixes:
+        return [(room, known.get(room, unknown)) for room in selection.rooms]
+    return {**dict.fromkeys(selection.rooms, unknown), "": unknown, **known}.items()
+
+
+def position_before(selection: Selection, known: Mapping[str, Trimmed], unknown: Trimmed, since: int) -> int:
     """The last message of these rooms that is gone and was stored before `since` (ms); 0 where there is none."""
-    trimmings = (known.get(room, unknown) for room in rooms)
+    trimmings = (trimmed for _, trimmed in _each(selection, known, unknown))
     return max((trimmed.seq for trimmed in trimmings if trimmed.at < since), default=0)

@@ -56,6 +56,13 @@ class Gap(Struct, frozen=True):
     rooms: tuple[str, ...]
     lost_at_most: Annotated[_AtLeastOne | None, Meta(description="Null where it cannot be known.")]
     reason: _Reason
+    prefixes: Annotated[
+        tuple[str, ...] | UnsetType,
+        Meta(
+            description="Those concerned, where a client follows by prefix; `rooms` names at most 64 then, and "
+            "none where it cannot be known which."
+        ),
+    ] = UNSET
 
 
 class Live(Struct, frozen=True):

@@ -29,6 +29,7 @@ from roomcast.log.trimming import position_before
 from roomcast.model.errors import LogUnavailable, LogUnusable, NotOffered
 from roomcast.model.message import Draft, Message
 from roomcast.model.retention import Retention
+from roomcast.model.rooms import Selection
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -116,17 +117,17 @@ class MongoLog:
     def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None = None) -> asyncio.Future[Appended]:
         return self._writer.append(Request(drafts, idempotency))
 
-    async def read(self, rooms: frozenset[str], after: int, limit: int, before: int | None = None) -> Page:
-        return await self._ask(self._page, rooms, after, limit, before)
+    async def read(self, selection: Selection, after: int, limit: int, before: int | None = None) -> Page:
+        return await self._ask(self._page, selection, after, limit, before)
 
     async def get(self, seq: int) -> Message | None:
         return await self._ask(self._reader.get, seq)
 
-    async def seek_newest(self, rooms: frozenset[str], count: int, before: int | None = None) -> int:
-        return await self._ask(self._before_newest, rooms, count, before)
+    async def seek_newest(self, selection: Selection, count: int, before: int | None = None) -> int:
+        return await self._ask(self._before_newest, selection, count, before)
 
-    async def seek_time(self, rooms: frozenset[str], since: int) -> int:
-        return await self._ask(self._since, rooms, since)
+    async def seek_time(self, selection: Selection, since: int) -> int:
+        return await self._ask(self._since, selection, since)
 
     def consumer(self, name: str, after: int, *, holds: bool = True) -> Consumer:
         return self._feed.open(name, after, holds=holds)
@@ -159,29 +160,45 @@ class MongoLog:
         self._feed.end()
         await self._store.close()
 
-    async def _page(self, rooms: frozenset[str], after: int, limit: int, before: int | None) -> Page:
-        page = await self._reader.page(rooms, after, limit, before)
+    async def _page(self, selection: Selection, after: int, limit: int, before: int | None) -> Page:
+        names, before = await self._found(selection, after, before)
+        page = await self._reader.page(names, after, limit, before)
         trimmed = await self._follower.trim()
         view = self._follower.view
-        losses = await self._reader.losses(page, rooms, view.rooms, trimmed, after, before)
+        losses = await self._reader.losses(page, selection, names, view.rooms, trimmed, after, before)
         # What is retained of these rooms begins behind what is trimmed.
         return page._replace(losses=losses, oldest=trimmed + 1) if losses else page
 
-    async def _before_newest(self, rooms: frozenset[str], count: int, before: int | None) -> int:
+    async def _found(
+        self, selection: Selection, after: int, before: int | None
+    ) -> tuple[frozenset[str], int | None]:
+        """The rooms of a selection, by prefix those that have had messages after a position; and what a page of
+        them ends before."""
+        if not selection.prefixes:
+            return selection.rooms, before
+        await self._follower.catch_up()
+        view = self._follower.view
+        # A room that comes meanwhile is not among them: no further than what is known now.
+        end = view.newest + 1 if before is None else min(before, view.newest + 1)
+        return selection.rooms.union(view.rooms.begun(selection.prefixes, after)), end
+
+    async def _before_newest(self, selection: Selection, count: int, before: int | None) -> int:
         await self._follower.catch_up()
         newest = self._follower.view.newest
         end = newest if before is None else max(0, min(newest, before - 1))
-        seq = await self._reader.seek_newest(rooms, count, end)
+        names, _ = await self._found(selection, 0, before)
+        seq = await self._reader.seek_newest(names, count, end)
         return end if seq is None else seq - 1
 
-    async def _since(self, rooms: frozenset[str], since: int) -> int:
+    async def _since(self, selection: Selection, since: int) -> int:
         before = await self._reader.last_before(since)
         trimmed = await self._follower.trim()
         if before and before.last > trimmed:
             return before.last
         known = self._follower.view.rooms
-        trimmings = await self._reader.trimmings(rooms, known, trimmed)
-        return position_before(rooms, trimmings, known.forgotten, since)
+        names = selection.rooms.union(known.begun(selection.prefixes, 0))
+        trimmings = await self._reader.trimmings(names, known, trimmed)
+        return position_before(selection, trimmings, known.forgotten, since)
 
     async def _bounds(self) -> Bounds:
         oldest, newest = await self._reader.oldest(), await self._reader.newest()

@@ -29,6 +29,7 @@ from roomcast.log.sweep import Sweep
 from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.message import Draft, Message
 from roomcast.model.retention import Retention
+from roomcast.model.rooms import Selection
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -81,17 +82,17 @@ class SqliteLog:
     def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None = None) -> asyncio.Future[Appended]:
         return self._commits.append(Request(drafts, idempotency))
 
-    async def read(self, rooms: frozenset[str], after: int, limit: int, before: int | None = None) -> Page:
-        return await self._read(self._reader.page, rooms, after, limit, before)
+    async def read(self, selection: Selection, after: int, limit: int, before: int | None = None) -> Page:
+        return await self._read(self._reader.page, selection, after, limit, before)
 
     async def get(self, seq: int) -> Message | None:
         return await self._read(self._reader.get, seq)
 
-    async def seek_newest(self, rooms: frozenset[str], count: int, before: int | None = None) -> int:
-        return await self._read(self._reader.seek_newest, rooms, count, before)
+    async def seek_newest(self, selection: Selection, count: int, before: int | None = None) -> int:
+        return await self._read(self._reader.seek_newest, selection, count, before)
 
-    async def seek_time(self, rooms: frozenset[str], since: int) -> int:
-        return await self._read(self._reader.seek_time, rooms, since)
+    async def seek_time(self, selection: Selection, since: int) -> int:
+        return await self._read(self._reader.seek_time, selection, since)
 
     def consumer(self, name: str, after: int, *, holds: bool = True) -> Consumer:
         return self._feed.open(name, after, holds=holds)

@@ -325,6 +325,14 @@ SELECT newest, (
     FROM rooms WHERE room IN (SELECT value FROM json_each(:rooms))
 ) FROM state;
 
+-- find_rooms --
+-- The rooms whose names lie within some spans, each from a name up to another one or to the last, and that have had
+-- messages after a seq; and the newest message of all
+SELECT newest, (
+    SELECT json_group_array(room) FROM json_each(:spans) AS span
+    CROSS JOIN rooms ON room >= span.value ->> 0 AND room < coalesce(span.value ->> 1, x'') AND rooms.newest > :after
+) FROM state;
+
 -- page --
 -- The messages that `picked` names, oldest first, until their bodies have grown to `most_bytes`. It looks no
 -- further: the first part stops at the message that fills the page, and reads no body; the second reads the

@@ -6,7 +6,7 @@ emptied.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -20,12 +20,15 @@ from roomcast.log.sqlite.state import Holes, State
 from roomcast.log.sqlite.whole import check_all, check_rooms
 from roomcast.log.trimming import Trimmed, in_order, losses_between, position_before, watermark
 from roomcast.model.message import Message
+from roomcast.model.rooms import Selection
 
 PAGE_BYTES = 256 * 1024
 FETCH_BYTES = 1024 * 1024
 FETCH_MESSAGES = 2_000
 WALK_ROOMS = 5_000
 """How many rooms are looked at in one read for those with a prefix: 1 ms."""
+WALK_MESSAGES = 20_000
+"""How many messages one statement walks over for those of many rooms: some 10 ms."""
 _ARMS = (1, 4, 16, 64, 256)
 """How many rooms a statement is made for: few sizes, so that each is compiled once."""
 
@@ -33,6 +36,7 @@ _stats_rows = msgspec.json.Decoder(list[tuple[str, int, int, int, int]])
 _Row = tuple[str, int, int, int, int, int]
 """A room, how far it is trimmed (as in `Trimmed`), and its newest message."""
 _rooms = msgspec.json.Decoder(list[_Row])
+_room_names = msgspec.json.Decoder(list[str])
 _deleted = msgspec.json.Decoder(list[tuple[str, int, int]])
 
 
@@ -43,17 +47,32 @@ class Reader:
         self._connection = connection
         self._holes = Holes() if holes is None else holes
 
-    def page(self, rooms: frozenset[str], after: int, limit: int, before: int | None) -> Page:
-        page = self._page(rooms, after, after, max(limit, 1), before)
-        while not page.messages and page.cut:  # all that it found was deleted
-            page = self._page(rooms, page.position, after, max(limit, 1), before)
-        oldest = self._oldest(rooms) if page.losses else 0
+    def page(self, selection: Selection, after: int, limit: int, before: int | None) -> Page:
+        asked = self._found(selection, after, before)
+        page = self._page(asked, after, after, max(limit, 1))
+        while not page.messages and page.cut:  # all that it found was deleted, or it walked over others' messages
+            page = self._page(asked, page.position, after, max(limit, 1))
+        oldest = self._oldest(asked.rooms) if page.losses else 0
         return Page(page.messages, page.position, page.losses, oldest, page.deletions)
 
-    def _page(self, rooms: frozenset[str], after: int, whole: int, limit: int, before: int | None) -> _Found:
+    def _found(self, selection: Selection, after: int, before: int | None) -> _Asked:
+        """What a selection is at this moment, as far as it has had messages after a position."""
+        rooms, prefixes = selection
+        if not prefixes:
+            return _Asked(selection, rooms, before)
+        newest, found = self._row(QUERIES["find_rooms"], {"spans": _spans(prefixes), "after": after})
+        # A room that comes meanwhile is not among them: no further than what is known now.
+        end = newest + 1 if before is None else min(before, newest + 1)
+        return _Asked(selection, rooms.union(_room_names.decode(found)), end)
+
+    def _page(self, asked: _Asked, after: int, whole: int, limit: int) -> _Found:
+        rooms, before = asked.rooms, asked.before
+        walks = len(rooms) > _ARMS[-1]
+        if walks:
+            before = min(NO_END if before is None else before, after + WALK_MESSAGES + 1)
         parameters = {"after": after, "before": NO_END if before is None else before, "limit": limit}
         newest, forgotten, forgotten_at, trimmed, deletions, deleted, heads, bodies = self._row(
-            _page_of_rooms(_size(rooms), self._holes.purging),
+            _page_of_many(self._holes.purging) if walks else _page_of_rooms(_size(rooms), self._holes.purging),
             parameters | _names(rooms) | {"most_bytes": PAGE_BYTES},
         )
         messages = unpack(heads, bodies)
@@ -62,16 +81,17 @@ class Reader:
         known = _rooms.decode(trimmed)
         ends = {} if cut else {room: seq for room, *_, seq in known if seq <= end}
         check_rooms(messages, {room: seq for room, seq, *_ in known}, ends, after)
-        losses = losses_between(rooms, _by_room(known), watermark(forgotten, forgotten_at), whole, before)
+        unknown = watermark(forgotten, forgotten_at)
+        losses = losses_between(asked.selection, _by_room(known), unknown, whole, asked.before)
         position = messages[-1].seq if cut and messages else end
         if gone := _deleted.decode(deleted):
             losses += [Loss(room, seq, 1, 0, number) for room, seq, number in gone]
             losses.sort(key=in_order)
             seqs = {seq for _, seq, _ in gone}
             messages = [message for message in messages if message.seq not in seqs]
-        return _Found(messages, position, losses, deletions, cut)
+        return _Found(messages, position, losses, deletions, cut or (walks and end < newest))
 
-    def _oldest(self, rooms: frozenset[str]) -> int:
+    def _oldest(self, rooms: Collection[str]) -> int:
         newest, oldest = self._row(QUERIES["oldest"], {"rooms": to_json(sorted(rooms))})
         return int(newest + 1 if oldest is None else oldest)
 
@@ -104,19 +124,21 @@ class Reader:
                 raise apsw.CorruptError(f"message {seq} is missing")
         return found[0] if found else None
 
-    def seek_newest(self, rooms: frozenset[str], count: int, before: int | None) -> int:
+    def seek_newest(self, selection: Selection, count: int, before: int | None) -> int:
+        rooms = self._found(selection, 0, before).rooms
         parameters = {"after": 0, "before": NO_END if before is None else before, "limit": count}
         statement = _seek_newest(_size(rooms), self._holes.deleted, self._holes.purging)
         newest, oldest = self._row(statement, parameters | _names(rooms))
         end = newest if before is None else max(0, min(newest, before - 1))
         return int(end if oldest is None else oldest - 1)
 
-    def seek_time(self, rooms: frozenset[str], since: int) -> int:
+    def seek_time(self, selection: Selection, since: int) -> int:
+        rooms = self._found(selection, 0, None).rooms
         position, forgotten, forgotten_at, trimmed = self._row(
             _SEEK_TIME, {"since": since, "rooms": to_json(sorted(rooms))}
         )
         known = _by_room(_rooms.decode(trimmed))
-        return max(int(position), position_before(rooms, known, watermark(forgotten, forgotten_at), since))
+        return max(int(position), position_before(selection, known, watermark(forgotten, forgotten_at), since))
 
     def bounds(self) -> Bounds:
         return Bounds(*self._row(QUERIES["load_bounds"]))
@@ -153,8 +175,17 @@ class Reader:
 _SEEK_TIME = QUERIES["seek_time"].format(trimmed=QUERIES["trimmed"])
 
 
+class _Asked(NamedTuple):
+    """The rooms of a selection that a page is of."""
+
+    selection: Selection
+    rooms: frozenset[str]
+    """Those that are named, and by prefix those that have had messages after a position."""
+    before: int | None
+
+
 class _Found(NamedTuple):
-    """A page, and whether it ended for its size."""
+    """A page, and whether it ended before all was read."""
 
     messages: Sequence[Message]
     position: int
@@ -173,6 +204,16 @@ def _page_of_rooms(size: int, purging: bool) -> str:
 
 
 @cache
+def _page_of_many(purging: bool) -> str:
+    """More rooms than a statement has arms: the log is walked over."""
+    chosen = f"+room IN (SELECT value FROM json_each(:rooms)) {QUERIES['none_purged'] if purging else ''}"
+    page = QUERIES["page"].format(
+        picked=QUERIES["pick_range"].replace("ORDER", f"AND {chosen} ORDER"), chosen=chosen
+    )
+    return QUERIES["read_page"].format(trimmed=QUERIES["trimmed"], deleted=QUERIES["deleted"], page=page)
+
+
+@cache
 def _page_of_all_but() -> str:
     but = f"{QUERIES['none_purged']} {QUERIES['not_deleted']}"
     return QUERIES["page"].format(
@@ -182,8 +223,14 @@ def _page_of_all_but() -> str:
 
 @cache
 def _seek_newest(size: int, deleted: bool, purging: bool) -> str:
-    but = [QUERIES["not_deleted"]] * deleted + [QUERIES["not_purged"]] * purging
-    return QUERIES["seek_newest"].format(arms=_arms(size, " ".join(but)))
+    not_deleted = [QUERIES["not_deleted"]] * deleted
+    if not size:
+        chosen = ["AND +room IN (SELECT value FROM json_each(:rooms))", *not_deleted]
+        chosen += [QUERIES["none_purged"]] * purging
+        arms = QUERIES["pick_range"].replace("ORDER BY seq LIMIT :limit", " ".join(chosen))
+    else:
+        arms = _arms(size, " ".join(not_deleted + [QUERIES["not_purged"]] * purging))
+    return QUERIES["seek_newest"].format(arms=arms)
 
 
 def _arms(size: int, but: str = "") -> str:
@@ -191,15 +238,22 @@ def _arms(size: int, but: str = "") -> str:
     return " UNION ALL ".join(arm.format(room=f"room{index}") for index in range(size))
 
 
-def _size(rooms: frozenset[str]) -> int:
-    return next(size for size in _ARMS if size >= len(rooms))
+def _size(rooms: Collection[str]) -> int:
+    """How many arms a statement for so many rooms has; 0 where they are too many for arms."""
+    return next((size for size in _ARMS if size >= len(rooms)), 0)
 
 
-def _names(rooms: frozenset[str]) -> dict[str, Any]:
+def _names(rooms: Collection[str]) -> dict[str, Any]:
     """The rooms, each for its arm; NULL, which equals no room, for an arm that is left over."""
+    if not _size(rooms):
+        return {"rooms": to_json(sorted(rooms))}
     names: dict[str, Any] = dict.fromkeys((f"room{index}" for index in range(_size(rooms))), None)
     names.update((f"room{index}", room) for index, room in enumerate(rooms))
     return names | {"rooms": to_json(sorted(rooms))}
+
+
+def _spans(prefixes: Sequence[str]) -> str:
+    return to_json([(prefix, prefix_end(prefix)) for prefix in prefixes])
 
 
 def _end(prefix: str) -> str | bytes:
