@@ -125,7 +125,7 @@ def _take_over(connection: apsw.Connection, real: str, *, anew: bool, synchronou
         epoch = _begin_life(connection, anew=anew, synchronous=synchronous)
     state = State(*_row(connection, "load_state"))
     connection.pragma("synchronous", synchronous)
-    for name in ("step", "cutting", "forget", "deletion", "room_deletion"):
+    for name in ("step", "plain", "cutting", "forget", "deletion", "room_deletion"):
         connection.execute(QUERIES[f"make_{name}"])
     return epoch, state
 

@@ -93,6 +93,8 @@ class Writer:
         self._known = WriteCache(self._row, state)
         self._caps = RoomCaps(RoomRules(retention.rooms), self._row)
         self._holes = Holes() if holes is None else holes
+        self._keyed = bool(self._value("has_keys"))
+        """Whether there may be idempotency keys."""
         self._unfinished = False
         """Whether the last step ended before all was trimmed that is too old."""
         self._maybe_gone = _GONE_KEYS_LOOK
@@ -291,6 +293,7 @@ class Writer:
         before = self._known.state
         messages = numbering.messages if numbering else ()
         keys = [_key_row(new) for new in numbering.new_keys] if numbering and numbering.new_keys else ()
+        self._keyed = self._keyed or bool(keys)
         step: dict[str, Any] = pack(messages)
         step["keys"] = to_json(keys) if keys else "[]"
         step["newest"], step["newest_at"], step["trimmed"], step["bytes"] = after[:4]
@@ -300,7 +303,7 @@ class Writer:
                 step["gone"] = to_json(gone)
                 self._run("cutting", step)
             else:
-                self._run("step", step)
+                self._run("step" if self._keyed else "plain", step)
         except apsw.Error as error:
             self._give_up(error)
             raise
