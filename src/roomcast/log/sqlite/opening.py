@@ -67,8 +67,8 @@ def open_database(path: str, *, new_epoch: bool, synchronous: str) -> Opened:
             writer = apsw.Connection(real)
             undo.callback(writer.close)
             epoch, state = _take_over(writer, real, anew=new_epoch, synchronous=synchronous)
-            deleted, purging = _row(writer, "load_holes")
-            holes = Holes(deleted=bool(deleted), purging=bool(purging))
+            deleted, purging, keyed = _row(writer, "load_holes")
+            holes = Holes(deleted=bool(deleted), purging=bool(purging), keyed=bool(keyed))
             clock = Clock()
             clock.now(state.retained_at)  # which says so where it is behind
             reader = apsw.Connection(real, flags=apsw.SQLITE_OPEN_READONLY)

@@ -211,12 +211,9 @@ SELECT json_group_array(seq) FROM (
 );
 
 -- load_holes --
--- Whether single messages, and whether rooms were deleted that have rows left
-SELECT EXISTS (SELECT 1 FROM deleted), EXISTS (SELECT 1 FROM purges);
-
--- has_keys --
--- Whether there are keys whose first message is retained
-SELECT EXISTS (SELECT 1 FROM keys WHERE gone = 0);
+-- Whether single messages, and whether rooms were deleted that have rows left; and whether there are keys whose first
+-- message is retained
+SELECT EXISTS (SELECT 1 FROM deleted), EXISTS (SELECT 1 FROM purges), EXISTS (SELECT 1 FROM keys WHERE gone = 0);
 
 -- load_purges --
 -- The rooms that have such rows, and up to where
