@@ -298,6 +298,33 @@ def test_the_rooms(text: str, rooms: set[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "rooms", "prefixes"),
+    [
+        ("prefix=team/7/", set(), ("team/7/",)),
+        ("prefix=", set(), ("",)),
+        ("prefix", set(), ("",)),
+        ("room=a&prefix=b&room=c&prefix=a", {"a", "c"}, ("a", "b")),
+        ("prefix=ab&prefix=a&prefix=ac&prefix=b", set(), ("a", "b")),
+        ("prefix=a&prefix=", set(), ("",)),
+        (urlencode([("prefix", f"r{n:02}") for n in range(64)]), set(), tuple(f"r{n:02}" for n in range(64))),
+    ],
+)
+def test_the_prefixes(text: str, rooms: set[str], prefixes: tuple[str, ...]) -> None:
+    assert ask(text).selection == Selection(frozenset(rooms), prefixes)
+
+
+@pytest.mark.parametrize("text", ["prefix=$", "prefix=$a", "prefix=a%00", "prefix=%FF", "prefix=" + "x" * 129])
+def test_a_bad_prefix_is_named(text: str) -> None:
+    assert refused(text) == ["/prefix"]
+
+
+def test_rooms_and_prefixes_are_64_together() -> None:
+    named = [*(("room", f"r{n}") for n in range(32)), *(("prefix", f"p{n}") for n in range(33))]
+    assert refused(urlencode(named)) == ["/room"]
+    assert ask(urlencode(named[1:]))
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "", "room=", "room", "Room", "replay=all", "room=$", "room=$a", "room=a%00", "room=a%0A", "room=%7F",

@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from roomcast.delivery.gap import Gap, Missing, Owed, widened
+from roomcast.delivery.gap import Gap, Missing, Owed, unknown, widened
 from roomcast.log.base import Loss, Page
 from roomcast.model.message import MessageId
+from roomcast.model.rooms import Selection
 
 SINCE = Gap(None, ["b"], 3, "trimmed")
 FUTURE = Gap("test-99", ["a", "b"], None, "future")
@@ -104,4 +105,38 @@ def test_a_reader_sees_all_five_fields(resumes_at: MessageId | None, told: str |
         "rooms": ["a"],
         "lost_at_most": 4,
         "reason": "trimmed",
+    }
+
+
+def test_a_gap_of_one_who_follows_by_prefix_names_the_prefixes_concerned() -> None:
+    gap = widened(None, "test", [lost("a/1", 2), lost("c", 1)], ("a/", "b/"))
+    assert gap == Gap("test-7", ["a/1", "c"], 3, "trimmed", ["a/"])
+    assert widened(gap, "test", [lost("b/1", 4)], ("a/", "b/")) == Gap(
+        "test-7", ["a/1", "b/1", "c"], 7, "trimmed", ["a/", "b/"]
+    )
+
+
+def test_a_gap_by_prefix_names_at_most_64_rooms_and_counts_all() -> None:
+    gap = widened(None, "test", [lost(f"a/{n:03}", 1) for n in range(100)], ("a/",))
+    assert gap
+    assert (len(gap.rooms), gap.rooms[0], gap.lost_at_most, gap.prefixes) == (64, "a/000", 100, ["a/"])
+
+
+def test_a_gap_names_no_room_where_the_log_has_forgotten_which() -> None:
+    gap = widened(None, "test", [lost("", 9), lost("a/1", 1)], ("a/", "b/"))
+    assert gap == Gap("test-7", [], None, "trimmed", ("a/", "b/"))
+    assert widened(gap, "test", [lost("a/2", 1)], ("a/", "b/")) == gap
+    known = widened(None, "test", [lost("a/1", 1)], ("a/", "b/"))
+    assert widened(known, "test", [lost("", 9)], ("a/", "b/")) == gap
+
+
+def test_a_reader_sees_the_prefixes_where_some_are_followed() -> None:
+    data = unknown("x-1", Selection.of("c", ["a/"]), "malformed").data(None)
+    assert json.loads(data) == {
+        "after": "x-1",
+        "resumes_at": None,
+        "rooms": [],
+        "lost_at_most": None,
+        "reason": "malformed",
+        "prefixes": ["a/"],
     }

@@ -9,7 +9,7 @@ import pytest
 from roomcast.delivery.audience import Sink
 from roomcast.delivery.hub import _PIECES, PIECE_BYTES, Hub
 from roomcast.delivery.wire import WIRES, Wire
-from roomcast.model.message import Message
+from roomcast.model.message import Cut, Message
 from roomcast.model.rooms import Selection
 
 RAW = WIRES[1]
@@ -291,3 +291,74 @@ def test_the_newest_are_counted_without_those_that_were_trimmed() -> None:
 
 def test_an_empty_log_has_no_newest() -> None:
     assert [fed().seek_newest(Selection.of("a"), count) for count in (0, 1)] == [0, 0]
+
+
+# By prefix
+
+
+def join_prefix(hub: Hub, ear: Ear, *prefixes: str, rooms: str = "") -> Ear:
+    hub.join(Selection.of(rooms, prefixes), RAW, ear, ear, 0.0)
+    return ear
+
+
+def leave_prefix(hub: Hub, ear: Ear, *prefixes: str, rooms: str = "") -> None:
+    hub.leave(Selection.of(rooms, prefixes), RAW, ear)
+
+
+def seqs_heard(ear: Ear) -> list[int]:
+    return [int(seq) for data in ear.heard for seq in re.findall(rb"id: test-(\d+)", data)]
+
+
+def test_a_prefix_reaches_rooms_that_are_there_and_rooms_that_come_and_no_others() -> None:
+    hub = fed("a/1", "b")
+    ear = join_prefix(hub, Ear(), "a/")
+    fed("a/1", "b", "a/2", "a", hub=hub)
+    assert seqs_heard(ear) == [3, 5]
+
+
+def test_a_message_comes_once_however_often_it_is_matched() -> None:
+    hub = fed("a")
+    ear = join_prefix(hub, Ear(), "", "a", rooms="ab")
+    fed("a", "b", hub=hub)
+    assert seqs_heard(ear) == [2, 3]
+    leave_prefix(hub, ear, "", "a", rooms="ab")
+    fed("a", "b", hub=hub)
+    assert seqs_heard(ear) == [2, 3]
+
+
+def test_who_leaves_a_prefix_takes_neither_those_of_others_nor_of_the_room_along() -> None:
+    hub = fed("a/1")
+    gone, other, named = join_prefix(hub, Ear(), "a"), join_prefix(hub, Ear(), "a/"), Ear()
+    hub.join(Selection.of(["a/1"]), RAW, named, named, 0.0)
+    leave_prefix(hub, gone, "a")
+    fed("a/1", "a/2", hub=hub)
+    assert (seqs_heard(gone), seqs_heard(other), seqs_heard(named)) == ([], [2, 3], [2])
+
+
+def test_rooms_that_are_followed_by_prefix_only_are_not_kept() -> None:
+    hub = Hub("test", 0, 0, window_bytes=5_000)
+    join_prefix(hub, Ear(), "")
+    for n in range(1_000):
+        fed(f"r{n}", hub=hub)
+    assert len(hub._rooms) < 20
+    ear = join_prefix(hub, Ear(), "r1")
+    fed("r1", hub=hub)
+    assert seqs_heard(ear) == [1_001]
+
+
+def test_the_window_by_prefix_is_what_comes_after_a_position_in_order() -> None:
+    hub = fed("a/1", "b", "a/2", "a/1", "c")
+    assert [entry.message.seq for entry in hub.window(Selection.of((), ["a/"]), 1).entries] == [3, 4]  # type: ignore[union-attr]
+    assert hub.seek_newest(Selection.of((), ["a/"]), 2) == 2
+    assert hub.seek_newest(Selection.of("b", ["a/"]), 3) == 1
+
+
+def test_the_window_by_prefix_does_not_reach_over_what_was_cut_from_one_of_its_rooms() -> None:
+    hub = fed("a/1", "b", "a/2", "a/1")
+    by_prefix = Selection.of((), ["a/"])
+    assert hub.window(by_prefix, 0)
+    hub.feed([], 0, 0.0, cuts=[Cut("a/1", 1, 1)])
+    assert hub.window(by_prefix, 0) is None
+    assert hub.seek_newest(by_prefix, 3) is None
+    assert hub.window(Selection.of((), ["b"]), 0)
+    assert [entry.message.seq for entry in hub.window(by_prefix, 1).entries] == [3, 4]  # type: ignore[union-attr]

@@ -465,6 +465,66 @@ async def test_a_room_that_comes_back_after_it_was_forgotten_begins_at_the_water
     assert (await log.read(rooms("a"), 1, 10)).losses == []
 
 
+# By prefix
+
+
+def by_prefix(*prefixes: str, rooms: tuple[str, ...] = ()) -> Selection:
+    return Selection.of(rooms, prefixes)
+
+
+async def test_rooms_are_read_by_what_their_names_begin_with(log: Log) -> None:
+    await publish(log, "a/1", "b", "a/2", "a", "a/1", "a0")
+    page = await log.read(by_prefix("a/"), 0, 100)
+    assert (seqs(page.messages), page.position, page.losses) == ([1, 3, 5], 6, [])
+    assert seqs((await log.read(by_prefix("a/"), 1, 1)).messages) == [3]
+    assert seqs((await log.read(by_prefix("a/"), 1, 100, before=5)).messages) == [3]
+    assert seqs((await log.read(by_prefix(""), 2, 100)).messages) == [3, 4, 5, 6]
+    assert (await log.read(by_prefix("x"), 0, 100)).position == 6
+
+
+async def test_a_message_is_read_once_however_often_it_is_matched(log: Log) -> None:
+    await publish(log, *"abcab")
+    assert seqs((await log.read(by_prefix("a", "", rooms=("a", "c")), 0, 100)).messages) == [1, 2, 3, 4, 5]
+    assert seqs((await log.read(by_prefix("a", rooms=("a", "c")), 0, 100)).messages) == [1, 3, 4]
+
+
+async def test_the_newest_by_prefix_begin_after_a_position(log: Log) -> None:
+    await publish(log, "a/1", "b", "a/2", "a/1", "b")
+    assert [await log.seek_newest(by_prefix("a/"), count) for count in (0, 1, 2, 3, 9)] == [5, 3, 2, 0, 0]
+    assert await log.seek_newest(by_prefix("a/"), 1, before=4) == 2
+    assert await log.seek_newest(by_prefix("x"), 3) == 5
+
+
+@pytest.mark.parametrize("number", [65, 300])
+async def test_many_rooms_are_read_by_prefix_as_one(log: Log, number: int) -> None:
+    await log.append([draft(f"r{n}") for n in range(number)])
+    await publish(log, "other", "r1", "r2")
+    page = await log.read(by_prefix("r"), 10, 1_000)
+    assert seqs(page.messages) == [*range(11, number + 1), number + 2, number + 3]
+    assert await log.seek_newest(by_prefix("r"), 4) == number - 2
+    assert seqs((await log.read(by_prefix("r"), 10, 5)).messages) == [*range(11, 16)]
+
+
+async def test_what_is_lost_by_prefix_is_told_for_each_room(open_log: Open) -> None:
+    log = await open_log(max_messages=3)
+    await publish(log, "a/1", "a/2", "b", "a/1", "b")
+    await trimmed(log, 2)
+    assert told(await log.read(by_prefix("a/"), 0, 100), 0) == {"a/1": 1, "a/2": 1}
+    assert told(await log.read(by_prefix("a/"), 1, 100), 1) == {"a/2": 1}
+    assert told(await log.read(by_prefix("a/"), 2, 100), 2) == {}
+    assert told(await log.read(by_prefix("a/1", rooms=("b",)), 0, 100), 0) == {"a/1": 1}
+
+
+async def test_what_is_lost_of_rooms_that_are_forgotten_is_told_without_their_names(open_log: Open) -> None:
+    log = await open_log(max_messages=1, empty_rooms=1)
+    for seq in range(6):
+        await publish(log, f"r{seq}")
+        await trimmed(log, seq)
+    assert "" in told(await log.read(by_prefix("r"), 0, 100), 0)
+    assert "" not in told(await log.read(by_prefix("r"), 4, 100), 4)
+    assert "" not in told(await log.read(rooms("r0"), 0, 100), 0)
+
+
 # The tail
 
 

@@ -129,6 +129,10 @@ def _post() -> Json:
     }
 
 
+def _prefix() -> Json:
+    return {"anyOf": [_type(RoomName), {"const": ""}]}
+
+
 def _follow() -> Json:
     stream = {"schema": {"type": "string", "description": "Messages and the events gap and live."}}
     return {
@@ -138,11 +142,19 @@ def _follow() -> Json:
             {
                 "name": "room",
                 "in": "query",
-                "required": True,
-                "description": "Repeat it to follow several rooms.",
+                "description": "Repeat it to follow several rooms. A request names at least one room or prefix, "
+                "and at most 64 together.",
                 "style": "form",
                 "explode": True,
                 "schema": {"type": "array", "minItems": 1, "maxItems": MAX_ROOMS, "items": _type(RoomName)},
+            },
+            {
+                "name": "prefix",
+                "in": "query",
+                "description": "Every room whose name begins so, also those that come later; empty: all rooms.",
+                "style": "form",
+                "explode": True,
+                "schema": {"type": "array", "minItems": 1, "maxItems": MAX_ROOMS, "items": _prefix()},
             },
             _header("Last-Event-ID", "Resume after this id; what a browser's EventSource sends by itself."),
             _query("last_event_id", {"type": "string"}, "The same, for clients that cannot set headers; "

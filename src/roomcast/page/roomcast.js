@@ -34,6 +34,7 @@
  * @property {string[]} rooms
  * @property {number | null} lost_at_most null where it cannot be known
  * @property {"trimmed" | "deleted" | "epoch" | "future" | "malformed"} reason
+ * @property {string[]} [prefixes] those concerned, where some are followed: `rooms` then names 64 at most
  */
 
 /**
@@ -48,7 +49,8 @@
 
 /**
  * @typedef {object} Options
- * @property {string | string[]} rooms up to 64
+ * @property {string | string[]} [rooms] up to 64, with the prefixes
+ * @property {string | string[]} [prefixes] what names of rooms begin with: those that come later, too; "" for all
  * @property {(message: Message) => void} [onMessage] each once, in order, whatever its type
  * @property {(gap: Gap) => void} [onGap]
  * @property {(end: {replayed: number}) => void} [onLive] what was retained, or missed, has been heard
@@ -63,13 +65,15 @@
 
 /** @typedef {(json: string) => any} Parse */
 /**
- * What the stream brought between two ids. The messages are still JSON: each tab reads them in its own way.
+ * What the stream brought between two ids. The messages are still JSON: each tab reads them in its own way. Here and
+ * below, one of the rooms may be `$` and a prefix: no room's name begins so.
  * @typedef {{from: string | null, to: string, rooms: string[], lines: string[], state?: State}} Batch
  */
 /** @typedef {{event: string, data: string, id: string}} Block */
 
 const HOME = new URL(".", import.meta.url).href;
 const MAX_ROOMS = 64;
+const PREFIX = "$";
 const PAGE = 1000;
 /** The server breaks a silence every 15 s; after this many ms the connection counts as dead. */
 const SILENCE = 45_000;
@@ -206,11 +210,11 @@ export async function publish(message, { server = HOME, key = randomKey(), signa
  * A page of what is retained, as `GET /messages` with `Accept: application/json` gives it.
  * @param {string[]} rooms
  * @param {Record<string, string>} parameters such as `replay`, `after`, `before`, `limit`
- * @param {{server?: string, signal?: AbortSignal, parse?: Parse}} [options]
+ * @param {{server?: string, signal?: AbortSignal, parse?: Parse, prefixes?: string[]}} [options]
  * @returns {Promise<{messages: Message[], position: string, gap: Gap | null}>}
  */
-export async function history(rooms, parameters, { server = HOME, signal, parse } = {}) {
-  const page = await get(address(server, rooms, parameters), { signal, parse });
+export async function history(rooms, parameters, { server = HOME, signal, parse, prefixes = [] } = {}) {
+  const page = await get(address(server, [...rooms, ...prefixes.map(marked)], parameters), { signal, parse });
   if (!Array.isArray(page?.messages) || typeof page.position !== "string") throw new Refused(FOREIGN);
   return page;
 }
@@ -274,7 +278,7 @@ export class Following {
   constructor(options) {
     this.#options = options;
     this.#server = new URL(options.server ?? HOME, HOME).href;
-    this.#rooms = [options.rooms].flat();
+    this.#rooms = [options.rooms ?? [], [options.prefixes ?? []].flat().map(marked)].flat();
     this.#position = options.lastEventId;
     answered.add(this.#answered);
     this.#share = new Share(this.#server, options.share !== false, () => this.#position ?? "", (batch) => this.#take(batch));
@@ -286,11 +290,11 @@ export class Following {
 
   /** The rooms followed. Those set anew are heard from the present position on. */
   get rooms() {
-    return this.#rooms;
+    return this.#rooms.filter((room) => !room.startsWith(PREFIX));
   }
 
   set rooms(rooms) {
-    this.#rooms = [...rooms];
+    this.#rooms = [...rooms, ...this.#rooms.filter((room) => room.startsWith(PREFIX))];
     this.#covered = false;
     this.#readPages();
   }
@@ -337,7 +341,7 @@ export class Following {
     if (batch.from !== null && this.#covered && reaches(position, batch.from)) {
       for (const line of batch.lines) {
         const message = parsed(line, this.#options.parse);
-        if (this.#rooms.includes(message.room) && !reaches(position, message.id)) this.#message(message);
+        if (covers(this.#rooms, message.room) && !reaches(position, message.id)) this.#message(message);
       }
       if (!reaches(position, batch.to)) this.#position = batch.to;
       this.#tellShared();
@@ -817,8 +821,23 @@ class Rest {
  */
 function address(server, rooms, parameters) {
   const url = new URL("messages", server);
-  url.search = String(new URLSearchParams([...rooms.map((room) => ["room", room]), ...Object.entries(parameters)]));
+  const named = rooms.map((room) => (room.startsWith(PREFIX) ? ["prefix", room.slice(1)] : ["room", room]));
+  url.search = String(new URLSearchParams([...named, ...Object.entries(parameters)]));
   return url;
+}
+
+/** @param {string} prefix as it stands among rooms */
+function marked(prefix) {
+  return PREFIX + prefix;
+}
+
+/**
+ * Whether a room is one of these, or begins with a prefix among them.
+ * @param {string[]} rooms
+ * @param {string} name
+ */
+function covers(rooms, name) {
+  return rooms.includes(name) || rooms.some((room) => room.startsWith(PREFIX) && name.startsWith(room.slice(1)));
 }
 
 /**
