@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 
+from roomcast.auth.keys import sha256
 from tests.conftest import Serve
 from tests.observer import Observer
 from tests.running import Running
@@ -73,3 +76,59 @@ def test_those_who_follow_by_prefix_are_not_counted_as_a_rooms_followers(server:
 @pytest.mark.parametrize("query", ["prefix=$", "prefix=a%00", "prefx=a"])
 def test_a_bad_prefix_is_refused_before_the_stream(server: Running, query: str) -> None:
     assert server.get(f"/messages?{query}").status_code == 422
+
+
+def with_rights(serve: Serve, tmp_path: Path) -> Running:
+    (tmp_path / "secret").write_text("0123456789abcdefghijklmnopqrstuvwxyz\n")
+    (tmp_path / "roomcast.toml").write_text(
+        'secret_files = ["secret"]\n'
+        f'[[key]]\nname = "all"\nsha256 = "{sha256(ALL)}"\nread = ["*"]\npublish = ["*"]\n'
+        f'[[key]]\nname = "team"\nsha256 = "{sha256(TEAM)}"\nread = ["team/*", "user/4", "user/5"]\n'
+    )
+    return serve("--config", "roomcast.toml", "--log", "memory:")
+
+
+ALL, TEAM = (f"rck_{name}_{letter * 43}" for name, letter in [("all", "a"), ("team", "b")])
+
+
+def asked(server: Running, query: str, key: str = "", **more: str) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    return server.get(f"/messages?{query}", headers={"Accept": "application/json", **headers, **more})
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("prefix=team/", 200), ("prefix=team/7/&prefix=team/8", 200), ("prefix=team", 403), ("prefix=", 403),
+        ("prefix=user/", 403), ("prefix=user/4", 403), ("room=user/4&prefix=team/", 200),
+        ("prefix=team/&room=x", 403),
+    ],
+)  # fmt: skip
+def test_a_prefix_is_followed_where_one_grant_covers_all_of_it(
+    serve: Serve, tmp_path: Path, query: str, status: int
+) -> None:
+    server = with_rights(serve, tmp_path)
+    answer = asked(server, query, TEAM)
+    assert answer.status_code == status, answer.text
+    assert asked(server, query).status_code == 401
+    assert asked(server, query, ALL).status_code == 200
+
+
+def test_a_ticket_with_prefixes_opens_their_stream_and_no_other(serve: Serve, tmp_path: Path) -> None:
+    server = with_rights(serve, tmp_path)
+    body = {"rooms": ["user/4"], "prefixes": ["team/7/"]}
+    issued = server._client.post(f"{server.url}/tickets", json=body, headers={"Authorization": f"Bearer {TEAM}"})
+    assert issued.status_code == 201, issued.text
+    url, ticket = issued.json()["url"], issued.json()["ticket"]
+    assert "prefix=team%2F7%2F" in url
+    with Observer(server.port, url) as observer:
+        assert observer.next().name == "live"
+        for room in ("team/8/a", "team/7/a", "user/4"):
+            posted = {"room": room, "text": room}
+            server._client.post(f"{server.url}/messages", json=posted, headers={"Authorization": f"Bearer {ALL}"})
+        assert [observer.next().json["room"] for _ in range(2)] == ["team/7/a", "user/4"]
+    assert asked(server, "prefix=team/7/x", ticket).status_code == 200
+    assert asked(server, "prefix=team/", ticket).status_code == 403
+    body["prefixes"] = ["team"]
+    refused = server._client.post(f"{server.url}/tickets", json=body, headers={"Authorization": f"Bearer {TEAM}"})
+    assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (403, "/prefixes/0")

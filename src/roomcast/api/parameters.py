@@ -21,8 +21,8 @@ _NO_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
 def parameters(query_string: bytes) -> Sequence[tuple[str, str]]:
-    """The pairs in their order. What is not UTF-8 in a `room` or `prefix` stays visible (as PEP 383 has it), to be refused;
-    anywhere else it is replaced. Raises `Invalid` where there are more than MAX_PARAMETERS."""
+    """The pairs in their order. What is not UTF-8 in a `room` or `prefix` stays visible (as PEP 383 has it), to be
+    refused; anywhere else it is replaced. Raises `Invalid` where there are more than MAX_PARAMETERS."""
     if query_string.count(b"&") >= MAX_PARAMETERS:
         raise Invalid(f"the query has more than {MAX_PARAMETERS} parameters")
     return [_pair(part) for part in query_string.split(b"&") if part]
