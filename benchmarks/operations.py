@@ -44,6 +44,7 @@ from roomcast.log.sqlite.writer import Writer
 from roomcast.model.draft import parse_json
 from roomcast.model.message import Draft, Message
 from roomcast.model.retention import Retention
+from roomcast.model.rooms import Selection
 from roomcast.model.settings import Settings
 from roomcast.model.settings.key import Key
 from roomcast.serve.rendering import Json, Rendering, Text
@@ -53,7 +54,7 @@ Call = Callable[[], object]
 EPOCH = "k7w2m9x4qa"
 BODY = b'{"room":"developers","user":"anonymous","text":"%b"}' % (b"was geht ab in buxtehude? " * 4)
 DRAFT = Draft("developers", None, BODY)
-ROOMS = frozenset({"developers"})
+ROOMS = Selection.of({"developers"})
 QUERY = b"room=developers&replay=10"
 ACCEPT = "text/event-stream"
 PUBLISH = (
@@ -149,7 +150,7 @@ def understood() -> Iterator[Call]:
 )
 def appended_to_memory(size: int) -> Iterator[Call]:
     log = MemoryLog(Retention(RETAINED))
-    tail = log.tail(0)
+    tail = log.consumer("test", 0)
     drafts = [DRAFT] * size
 
     async def append() -> None:
@@ -206,8 +207,8 @@ def _tickets() -> Iterator[str]:
         yield seal(
             SECRETS,
             answers_for(row),
-            rooms=[*ROOMS],
-            publish=[*ROOMS],
+            rooms=[*ROOMS.rooms],
+            publish=[*ROOMS.rooms],
             sub="42",
             user="anonymous",
             now=time.time(),

@@ -57,7 +57,7 @@ async def reached(log: Log) -> None:
 
 
 async def follow(log: Log, after: int) -> None:
-    async for _ in log.tail(after):
+    async for _ in log.consumer("test", after):
         pass
 
 

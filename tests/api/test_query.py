@@ -27,6 +27,7 @@ from roomcast.api.query import (
     refuse_lists,
 )
 from roomcast.model.errors import Invalid, NotAcceptable
+from roomcast.model.rooms import Selection
 
 CHROME = (
     "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8,"
@@ -202,8 +203,8 @@ def test_a_value_that_says_nothing_is_named(name: str, values: list[str]) -> Non
         assert refused(f"room=a&{name}={value}") == [f"/{name}"], value
 
 
-@pytest.mark.parametrize("name", sorted({*PARAMETERS} - {"room", "last_event_id"}))
-def test_only_rooms_and_last_ids_may_be_repeated(name: str) -> None:
+@pytest.mark.parametrize("name", sorted({*PARAMETERS} - {"room", "prefix", "last_event_id"}))
+def test_only_rooms_prefixes_and_last_ids_may_be_repeated(name: str) -> None:
     value = {"limit": "1", "replay": "all", "since": "1m"}.get(name, "abcd-1")
     assert refused(f"room=a&{name}={value}&{name}={value}") == [f"/{name}"]
 
@@ -293,7 +294,34 @@ def test_no_room_is_said_in_words() -> None:
     ],
 )
 def test_the_rooms(text: str, rooms: set[str]) -> None:
-    assert ask(text).rooms == rooms
+    assert ask(text).selection.rooms == rooms
+
+
+@pytest.mark.parametrize(
+    ("text", "rooms", "prefixes"),
+    [
+        ("prefix=team/7/", set(), ("team/7/",)),
+        ("prefix=", set(), ("",)),
+        ("prefix", set(), ("",)),
+        ("room=a&prefix=b&room=c&prefix=a", {"a", "c"}, ("a", "b")),
+        ("prefix=ab&prefix=a&prefix=ac&prefix=b", set(), ("a", "b")),
+        ("prefix=a&prefix=", set(), ("",)),
+        (urlencode([("prefix", f"r{n:02}") for n in range(64)]), set(), tuple(f"r{n:02}" for n in range(64))),
+    ],
+)
+def test_the_prefixes(text: str, rooms: set[str], prefixes: tuple[str, ...]) -> None:
+    assert ask(text).selection == Selection(frozenset(rooms), prefixes)
+
+
+@pytest.mark.parametrize("text", ["prefix=$", "prefix=$a", "prefix=a%00", "prefix=%FF", "prefix=" + "x" * 129])
+def test_a_bad_prefix_is_named(text: str) -> None:
+    assert refused(text) == ["/prefix"]
+
+
+def test_rooms_and_prefixes_are_64_together() -> None:
+    named = [*(("room", f"r{n}") for n in range(32)), *(("prefix", f"p{n}") for n in range(33))]
+    assert refused(urlencode(named)) == ["/room"]
+    assert ask(urlencode(named[1:]))
 
 
 @pytest.mark.parametrize(
@@ -323,7 +351,7 @@ def test_no_or_a_bad_room_is_named(text: str) -> None:
     ],
 )  # fmt: skip
 def test_other_names_are_ignored(name: str) -> None:
-    assert ask(f"{name}=%FF&room=a&{name}=x").rooms == {"a"}
+    assert ask(f"{name}=%FF&room=a&{name}=x").selection.rooms == {"a"}
 
 
 @pytest.mark.parametrize(
@@ -362,7 +390,7 @@ def test_a_query_of_endless_names_is_refused_before_they_are_looked_at() -> None
 
 def test_a_page_is_limited_and_may_end_before_an_id() -> None:
     assert ask("room=a").limit == 100
-    assert ask("room=a&limit=1&before=abcd-7") == Query(frozenset({"a"}), Everything(), "abcd-7", 1)
+    assert ask("room=a&limit=1&before=abcd-7") == Query(Selection.of({"a"}), Everything(), "abcd-7", 1)
     assert ask("room=a&limit=1000").limit == 1_000
 
 

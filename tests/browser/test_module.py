@@ -211,6 +211,17 @@ def test_a_gap_is_told_for_the_rooms_of_this_tab(somewhere: Page, serve: Serve) 
     assert tab.gaps == [answer["gap"]]
 
 
+def test_rooms_are_followed_by_what_their_names_begin_with(somewhere: Page, server: Running) -> None:
+    for room in ("team/7/a", "team/8/a", "team/7/b"):
+        server.publish(room, room)
+    tab = Tab(somewhere, server, "kitchen", prefixes="team/7/")
+    wait_for(lambda: tab.texts == ["team/7/a", "team/7/b"] and tab.state["name"] == "live", "what is retained")
+    for room in ("team/8/a", "team/7/c", "kitchen"):
+        server.publish(room, room)
+    wait_for(lambda: tab.texts == ["team/7/a", "team/7/b", "team/7/c", "kitchen"], "what comes")
+    assert somewhere.evaluate("following.rooms") == ["kitchen"]
+
+
 def test_a_refusal_is_told_in_the_servers_words_and_final(somewhere: Page, server: Running) -> None:
     tab = Tab(somewhere, server, "$no")
     tab.until("following.state.name === 'stopped'")

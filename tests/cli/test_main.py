@@ -322,7 +322,9 @@ def test_a_hangup_reads_the_file_again_and_never_ends_the_server(serve: Serve, t
         follower.until_live()
         config.write_text("heartbeat = 6\n")
         server.process.send_signal(signal.SIGHUP)
-        server.wait_until_it_says(r"read again: roomcast\.toml; to change heartbeat, restart the server$")
+        server.wait_until_it_says(
+            r"read again: roomcast\.toml, rights, the room rules; to change heartbeat, restart the server$"
+        )
         config.write_text("heartbeat = 6\nhartbeat = 6\n")
         server.process.send_signal(signal.SIGHUP)
         server.wait_until_it_says(r"the configuration stays as it was: roomcast\.toml, line 2: 'hartbeat'")

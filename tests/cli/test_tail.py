@@ -205,3 +205,14 @@ def test_what_cannot_be_is_one_sentence(server: Running, arguments: list[str], s
 
 def plain(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def test_rooms_are_followed_by_what_their_names_begin_with(server: Running) -> None:
+    for room in ("team/7/a", "team/8", "kitchen", "team/7/b"):
+        server.publish(room, room=room)
+    done = run("tail", "kitchen", "--prefix=team/7/", "--count=3", url=server.url)
+    assert [json.loads(line)["room"] for line in done.stdout.splitlines()] == ["team/7/a", "kitchen", "team/7/b"]
+    done = run("tail", "--prefix=", "--count=4", url=server.url)
+    assert (len(done.stdout.splitlines()), done.returncode) == (4, 0)
+    done = run("tail", url=server.url)
+    assert (done.returncode, "--prefix" in done.stderr) == (2, True)

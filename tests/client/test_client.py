@@ -90,6 +90,18 @@ def test_a_gap_is_told(serve: Serve, client: MakeClient) -> None:
     assert gap.lost_at_most == stored.index(message) - 1
 
 
+def test_rooms_are_followed_and_read_by_what_their_names_begin_with(serve: Serve, client: MakeClient) -> None:
+    server = serve("--max-messages=3", "--log=memory:")
+    one = client(server.url)
+    stored = [one.publish(room, text=room) for room in ("b", "a/1", "a/2", "c", "a/1")]
+    assert [*islice(one.follow("c", prefixes=["a/"], last_event_id=stored[1].id), 3)] == stored[2:]
+    assert list(one.history(prefixes=["a/"], after=stored[2].id).messages) == [stored[4]]
+    gap = one.history(prefixes=["a/"], after=stored[0].id).gap
+    assert (gap.rooms, gap.prefixes, gap.lost_at_most) == (("a/1",), ("a/",), 1)
+    with pytest.raises(ValueError, match="name the rooms"):
+        one.history()
+
+
 def test_history_rooms_and_single_messages(serve: Serve, client: MakeClient) -> None:
     server = serve("--max-messages=10")
     one = client(server.url)

@@ -13,10 +13,11 @@ from roomcast.delivery.stream import Stream, Streams
 from roomcast.delivery.wire import WIRES
 from roomcast.log.base import Log
 from roomcast.model.message import Draft, Message
+from roomcast.model.rooms import Selection
 from tests.running import PATIENCE
 
 RAW = WIRES[1]
-ROOM = frozenset("a")
+ROOM = Selection.of("a")
 
 
 class FakeConnection:
@@ -70,7 +71,7 @@ def follow(
     streams: Streams,
     connection: FakeConnection,
     opening: Opening | int = 0,
-    rooms: frozenset[str] = ROOM,
+    rooms: Selection = ROOM,
     head: bytes = b"",
 ) -> Stream:
     """A stream that has begun, at an opening or a position."""

@@ -8,6 +8,7 @@ import pytest
 
 from roomcast.delivery.audience import Audience
 from roomcast.delivery.wire import WIRES
+from roomcast.model.rooms import Selection
 
 DATA = b"id: test-1\ndata: {}\n\n"
 
@@ -40,15 +41,21 @@ class Taking:
 
 
 def audience(*sinks: Taking) -> Audience:
-    gathered = Audience(frozenset("a"), WIRES[1])
+    gathered = Audience(Selection.of("a"), WIRES[1])
     gathered.live = {sink: sink for sink in sinks}
     gathered.position = 7
     return gathered
 
 
 def test_a_new_one_has_nobody_and_was_never_spoken_to() -> None:
-    new = Audience(frozenset("a"), WIRES[1])
-    assert (new.rooms, new.wire, new.live, new.position, new.spoke_at) == (frozenset("a"), WIRES[1], {}, 0, 0.0)
+    new = Audience(Selection.of("a"), WIRES[1])
+    assert (new.selection, new.wire, new.live, new.position, new.spoke_at) == (
+        Selection.of("a"),
+        WIRES[1],
+        {},
+        0,
+        0.0,
+    )
 
 
 @pytest.mark.parametrize("error", [BlockingIOError(), BrokenPipeError()])

@@ -12,10 +12,12 @@ from roomcast import tasks
 from roomcast.delivery import engine as engines
 from roomcast.delivery import replay
 from roomcast.delivery.engine import Engine
-from roomcast.log.base import Batch, Bounds, Page
+from roomcast.log.base import Bounds, Page
+from roomcast.log.consumers import Consumer
 from roomcast.log.memory import MemoryLog
 from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.retention import Retention
+from roomcast.model.rooms import Selection
 from roomcast.model.settings import Settings
 from tests.delivery.fakes import FakeConnection, follow, store, until
 
@@ -38,16 +40,16 @@ class TroubledLog(MemoryLog):
             raise LogUnavailable(self.away)
         return await super().bounds()
 
-    async def read(self, rooms: frozenset[str], after: int, limit: int, before: int | None = None) -> Page:
+    async def read(self, rooms: Selection, after: int, limit: int, before: int | None = None) -> Page:
         self.asked += 1
         if self.reads:
             await self.reads.wait()
         return await super().read(rooms, after, limit, before)
 
-    def tail(self, after: int) -> AsyncIterator[Batch]:
+    def consumer(self, name: str, after: int, *, holds: bool = True) -> Consumer:
         if self.tail_fails:
             raise LogUnavailable("A page is damaged.")
-        return super().tail(self._newest if self.hangs else after)
+        return super().consumer(name, self._newest if self.hangs else after)
 
     async def close(self) -> None:
         self.closed = True
@@ -104,7 +106,7 @@ async def test_only_the_newest_are_given_to_the_window(log: TroubledLog, monkeyp
     monkeypatch.setattr(engines, "_WINDOW_MESSAGES", 3)
     await store(log, "a", 10)
     engine = await Engine.open(SETTINGS)
-    rooms = frozenset("a")
+    rooms = Selection.of("a")
     assert [engine.hub.window(rooms, after) is None for after in (6, 7)] == [True, False]
     await engine.close()
 

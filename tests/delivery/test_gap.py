@@ -6,34 +6,95 @@ import json
 
 import pytest
 
-from roomcast.delivery.gap import Gap, widened
-from roomcast.log.base import Loss
+from roomcast.delivery.gap import Gap, Missing, Owed, unknown, widened
+from roomcast.log.base import Loss, Page
 from roomcast.model.message import MessageId
+from roomcast.model.rooms import Selection
 
 SINCE = Gap(None, ["b"], 3, "trimmed")
 FUTURE = Gap("test-99", ["a", "b"], None, "future")
 
 
+DELETED = Gap("test-1", ["b"], 1, "deleted")
+
+
+def lost(room: str, at_most: int, *, after: int = 7, deleted: bool = False) -> Missing:
+    return Missing(room, after, 9, at_most, deleted)
+
+
 @pytest.mark.parametrize("gap", [None, SINCE, FUTURE])
 def test_without_a_loss_a_gap_stays_as_it_is(gap: Gap | None) -> None:
-    assert widened(gap, "test-7", []) is gap
+    assert widened(gap, "test", []) is gap
 
 
-def test_a_first_loss_begins_a_gap_behind_the_position_reached() -> None:
-    losses = [Loss("b", 2), Loss("a", 5)]
-    assert widened(None, "test-7", losses) == Gap("test-7", ["a", "b"], 7, "trimmed")
+def test_a_first_loss_begins_a_gap_behind_what_is_whole() -> None:
+    losses = [lost("b", 2), lost("a", 5, after=8)]
+    assert widened(None, "test", losses) == Gap("test-7", ["a", "b"], 7, "trimmed")
 
 
 def test_a_second_loss_adds_its_count_and_its_rooms() -> None:
-    assert widened(SINCE, "test-7", [Loss("a", 4)]) == Gap(None, ["a", "b"], 7, "trimmed")
+    assert widened(SINCE, "test", [lost("a", 4)]) == Gap(None, ["a", "b"], 7, "trimmed")
 
 
 def test_a_room_that_loses_twice_is_named_once() -> None:
-    assert widened(SINCE, "test-7", [Loss("b", 4)]) == Gap(None, ["b"], 7, "trimmed")
+    assert widened(SINCE, "test", [lost("b", 4)]) == Gap(None, ["b"], 7, "trimmed")
 
 
 def test_a_gap_of_unknown_size_stays_so_and_keeps_its_reason() -> None:
-    assert widened(FUTURE, "test-7", [Loss("c", 4)]) == Gap("test-99", ["a", "b", "c"], None, "future")
+    assert widened(FUTURE, "test", [lost("c", 4)]) == Gap("test-99", ["a", "b", "c"], None, "future")
+
+
+def test_a_gap_is_of_what_was_deleted_only_where_all_of_it_was() -> None:
+    gone = lost("a", 1, deleted=True)
+    reasons = {
+        "deleted": [widened(None, "test", [gone, gone]), widened(DELETED, "test", [gone])],
+        "trimmed": [
+            widened(None, "test", [gone, lost("b", 1)]),
+            widened(DELETED, "test", [lost("a", 1)]),
+            widened(SINCE, "test", [gone]),
+        ],
+        "future": [widened(FUTURE, "test", [gone])],
+    }
+    for reason, gaps in reasons.items():
+        assert [gap and gap.reason for gap in gaps] == [reason] * len(gaps)
+
+
+def page(position: int, *losses: Loss, oldest: int = 50, deletions: int = 0) -> Page:
+    return Page([], position, losses, oldest, deletions)
+
+
+def told(owed: Owed, found: Page) -> dict[str, int]:
+    return {one.room: one.at_most for one in owed.missing(found)}
+
+
+def test_what_is_lost_lies_behind_a_position_before_all_that_is_retained() -> None:
+    owed = Owed(10, exact=True)
+    assert told(owed, page(60, Loss("a", 13, 100), Loss("b", 40, 5))) == {"a": 3, "b": 5}
+
+
+def test_a_client_that_may_have_been_cut_in_a_replay_is_told_of_all_that_a_room_lost() -> None:
+    owed = Owed(10, exact=True)
+    assert told(owed, page(60, Loss("a", 13, 100), oldest=5)) == {"a": 100}
+
+
+def test_a_loss_is_told_when_the_stream_passes_it_and_only_then() -> None:
+    owed = Owed(0, exact=True)
+    assert told(owed, page(20, Loss("a", 13, 10), Loss("b", 40, 5), oldest=14)) == {"a": 10}
+    assert told(owed, page(45, Loss("b", 40, 5), oldest=14)) == {"b": 5}
+
+
+def test_what_a_room_loses_later_is_told_behind_what_was_told() -> None:
+    owed = Owed(10, exact=True)
+    assert told(owed, page(20, Loss("a", 20, 8))) == {"a": 8}
+    assert told(owed, page(40, Loss("a", 30, 11))) == {"a": 3}
+
+
+def test_what_was_lost_before_a_stream_began_is_not_told_to_one_that_asked_for_what_there_is() -> None:
+    owed = Owed(0, exact=False)
+    begun = page(10, Loss("a", 20, 8), Loss("a", 30, 1, number=2), deletions=2)
+    assert told(owed, begun) == {}
+    lost = (Loss("a", 25, 11), Loss("b", 26, 1), Loss("c", 30, 1, number=2), Loss("d", 31, 1, number=3))
+    assert told(owed, page(40, *lost)) == {"a": 3, "b": 1, "d": 1}
 
 
 @pytest.mark.parametrize(("resumes_at", "told"), [(MessageId("test", 12), "test-12"), (None, None)])
@@ -44,4 +105,38 @@ def test_a_reader_sees_all_five_fields(resumes_at: MessageId | None, told: str |
         "rooms": ["a"],
         "lost_at_most": 4,
         "reason": "trimmed",
+    }
+
+
+def test_a_gap_of_one_who_follows_by_prefix_names_the_prefixes_concerned() -> None:
+    gap = widened(None, "test", [lost("a/1", 2), lost("c", 1)], ("a/", "b/"))
+    assert gap == Gap("test-7", ["a/1", "c"], 3, "trimmed", ["a/"])
+    assert widened(gap, "test", [lost("b/1", 4)], ("a/", "b/")) == Gap(
+        "test-7", ["a/1", "b/1", "c"], 7, "trimmed", ["a/", "b/"]
+    )
+
+
+def test_a_gap_by_prefix_names_at_most_64_rooms_and_counts_all() -> None:
+    gap = widened(None, "test", [lost(f"a/{n:03}", 1) for n in range(100)], ("a/",))
+    assert gap
+    assert (len(gap.rooms), gap.rooms[0], gap.lost_at_most, gap.prefixes) == (64, "a/000", 100, ["a/"])
+
+
+def test_a_gap_names_no_room_where_the_log_has_forgotten_which() -> None:
+    gap = widened(None, "test", [lost("", 9), lost("a/1", 1)], ("a/", "b/"))
+    assert gap == Gap("test-7", [], None, "trimmed", ("a/", "b/"))
+    assert widened(gap, "test", [lost("a/2", 1)], ("a/", "b/")) == gap
+    known = widened(None, "test", [lost("a/1", 1)], ("a/", "b/"))
+    assert widened(known, "test", [lost("", 9)], ("a/", "b/")) == gap
+
+
+def test_a_reader_sees_the_prefixes_where_some_are_followed() -> None:
+    data = unknown("x-1", Selection.of("c", ["a/"]), "malformed").data(None)
+    assert json.loads(data) == {
+        "after": "x-1",
+        "resumes_at": None,
+        "rooms": [],
+        "lost_at_most": None,
+        "reason": "malformed",
+        "prefixes": ["a/"],
     }

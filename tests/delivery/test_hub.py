@@ -9,7 +9,8 @@ import pytest
 from roomcast.delivery.audience import Sink
 from roomcast.delivery.hub import _PIECES, PIECE_BYTES, Hub
 from roomcast.delivery.wire import WIRES, Wire
-from roomcast.model.message import Message
+from roomcast.model.message import Cut, Message
+from roomcast.model.rooms import Selection
 
 RAW = WIRES[1]
 LINES = WIRES[3]
@@ -46,12 +47,12 @@ def fed(*rooms: str, hub: Hub | None = None, **options: int) -> Hub:
 
 
 def join(hub: Hub, rooms: str, ear: Ear, wire: Wire = RAW) -> Ear:
-    hub.join(frozenset(rooms), wire, ear, ear, 0.0)
+    hub.join(Selection.of(rooms), wire, ear, ear, 0.0)
     return ear
 
 
 def window(hub: Hub, rooms: str, after: int) -> list[int] | None:
-    piece = hub.window(frozenset(rooms), after)
+    piece = hub.window(Selection.of(rooms), after)
     return None if piece is None else [entry.message.seq for entry in piece.entries]
 
 
@@ -76,7 +77,7 @@ def test_rooms_are_told_apart_and_several_come_in_order() -> None:
 
 def test_a_message_is_framed_once_for_all() -> None:
     hub = fed("a")
-    [entry] = hub.window(frozenset("a"), 0).entries  # type: ignore[union-attr]
+    [entry] = hub.window(Selection.of("a"), 0).entries  # type: ignore[union-attr]
     assert entry.frame(RAW, "test") is entry.frame(RAW, "test")
     assert entry.frame(LINES, "test") != entry.frame(RAW, "test")
 
@@ -95,7 +96,7 @@ def test_a_full_sink_leaves_with_the_position_it_was_written_to() -> None:
 def test_a_sink_that_is_full_at_a_heartbeat_has_lost_no_position() -> None:
     hub, ear = fed("b", "b", "b"), Ear(room=1)
     join(hub, "a", ear)
-    hub.audiences[frozenset("a"), RAW].write(b":\n")
+    hub.audiences[Selection.of("a"), RAW].write(b":\n")
     assert ear.behind == [3]
 
 
@@ -146,19 +147,19 @@ def test_what_the_log_trimmed_is_not_served() -> None:
     ("rooms", "count", "position"), [("a", 1, 5), ("ab", 3, 3), ("b", 1, 3), ("a", 0, 6), ("c", 2, 0)]
 )
 def test_the_newest_are_counted_over_all_rooms(rooms: str, count: int, position: int) -> None:
-    assert fed("a", "b", "a", "b", "a", "a").seek_newest(frozenset(rooms), count) == position
+    assert fed("a", "b", "a", "b", "a", "a").seek_newest(Selection.of(rooms), count) == position
 
 
 def test_the_newest_are_not_known_where_the_window_is_short() -> None:
     hub = fed("a", hub=Hub("test", 10, 0))
-    assert hub.seek_newest(frozenset("a"), 1) == 10
-    assert hub.seek_newest(frozenset("a"), 2) is None
+    assert hub.seek_newest(Selection.of("a"), 1) == 10
+    assert hub.seek_newest(Selection.of("a"), 2) is None
 
 
 def test_a_write_to_none_of_an_audience_reaches_none() -> None:
     hub = fed()
     ear = join(hub, "a", Ear())
-    hub.audiences[frozenset("a"), RAW].write(b":\n", [])
+    hub.audiences[Selection.of("a"), RAW].write(b":\n", [])
     assert ear.heard == []
 
 
@@ -173,10 +174,10 @@ def test_nothing_is_left_of_rooms_that_are_left() -> None:
     hub = fed("a")
     for _ in range(3):
         ear = join(hub, "xyz", Ear())
-        hub.leave(frozenset("xyz"), RAW, ear)
+        hub.leave(Selection.of("xyz"), RAW, ear)
     gone: Sink = join(hub, "q", Ear(room=0))
     fed("q", hub=hub)
-    hub.leave(frozenset("q"), RAW, gone)
+    hub.leave(Selection.of("q"), RAW, gone)
     assert hub.audiences == {}
     assert set(hub._rooms) == {"a", "q"}
     hub.feed([], hub.position, 0.0)
@@ -186,7 +187,7 @@ def test_nothing_is_left_of_rooms_that_are_left() -> None:
 
 def test_a_crowd_that_replays_shares_one_piece() -> None:
     hub = fed(*"ab" * 500)
-    first, again = (hub.window(frozenset("a"), 0) for _ in range(2))
+    first, again = (hub.window(Selection.of("a"), 0) for _ in range(2))
     assert first is again
     assert first
     assert first.full
@@ -231,15 +232,15 @@ def test_of_several_pieces_each_is_let_go_of_with_its_beginning() -> None:
 def test_only_so_many_pieces_are_kept() -> None:
     hub = fed(*"a" * 1_000)
     for after in range(200):
-        hub.window(frozenset("a"), after)
+        hub.window(Selection.of("a"), after)
     assert len(hub._pieces) == _PIECES
 
 
 def test_one_who_leaves_takes_nobody_along() -> None:
     hub = fed()
     gone, stays = join(hub, "a", Ear()), join(hub, "a", Ear())
-    hub.leave(frozenset("a"), RAW, gone)
-    hub.leave(frozenset("a"), RAW, gone)
+    hub.leave(Selection.of("a"), RAW, gone)
+    hub.leave(Selection.of("a"), RAW, gone)
     fed("a", hub=hub)
     assert (len(gone.heard), len(stays.heard)) == (0, 1)
     assert hub.deliveries == 1
@@ -284,9 +285,80 @@ def test_the_newest_are_counted_without_those_that_were_trimmed() -> None:
     """Else `replay=20` would begin before what is retained, and be told of a loss that was never promised."""
     hub = fed(*"a" * 20)
     hub.feed([], 5, 0.0)
-    rooms = frozenset("a")
+    rooms = Selection.of("a")
     assert [hub.seek_newest(rooms, count) for count in (1, 15, 16, 20)] == [19, 5, 5, 5]
 
 
 def test_an_empty_log_has_no_newest() -> None:
-    assert [fed().seek_newest(frozenset("a"), count) for count in (0, 1)] == [0, 0]
+    assert [fed().seek_newest(Selection.of("a"), count) for count in (0, 1)] == [0, 0]
+
+
+# By prefix
+
+
+def join_prefix(hub: Hub, ear: Ear, *prefixes: str, rooms: str = "") -> Ear:
+    hub.join(Selection.of(rooms, prefixes), RAW, ear, ear, 0.0)
+    return ear
+
+
+def leave_prefix(hub: Hub, ear: Ear, *prefixes: str, rooms: str = "") -> None:
+    hub.leave(Selection.of(rooms, prefixes), RAW, ear)
+
+
+def seqs_heard(ear: Ear) -> list[int]:
+    return [int(seq) for data in ear.heard for seq in re.findall(rb"id: test-(\d+)", data)]
+
+
+def test_a_prefix_reaches_rooms_that_are_there_and_rooms_that_come_and_no_others() -> None:
+    hub = fed("a/1", "b")
+    ear = join_prefix(hub, Ear(), "a/")
+    fed("a/1", "b", "a/2", "a", hub=hub)
+    assert seqs_heard(ear) == [3, 5]
+
+
+def test_a_message_comes_once_however_often_it_is_matched() -> None:
+    hub = fed("a")
+    ear = join_prefix(hub, Ear(), "", "a", rooms="ab")
+    fed("a", "b", hub=hub)
+    assert seqs_heard(ear) == [2, 3]
+    leave_prefix(hub, ear, "", "a", rooms="ab")
+    fed("a", "b", hub=hub)
+    assert seqs_heard(ear) == [2, 3]
+
+
+def test_who_leaves_a_prefix_takes_neither_those_of_others_nor_of_the_room_along() -> None:
+    hub = fed("a/1")
+    gone, other, named = join_prefix(hub, Ear(), "a"), join_prefix(hub, Ear(), "a/"), Ear()
+    hub.join(Selection.of(["a/1"]), RAW, named, named, 0.0)
+    leave_prefix(hub, gone, "a")
+    fed("a/1", "a/2", hub=hub)
+    assert (seqs_heard(gone), seqs_heard(other), seqs_heard(named)) == ([], [2, 3], [2])
+
+
+def test_rooms_that_are_followed_by_prefix_only_are_not_kept() -> None:
+    hub = Hub("test", 0, 0, window_bytes=5_000)
+    join_prefix(hub, Ear(), "")
+    for n in range(1_000):
+        fed(f"r{n}", hub=hub)
+    assert len(hub._rooms) < 20
+    ear = join_prefix(hub, Ear(), "r1")
+    fed("r1", hub=hub)
+    assert seqs_heard(ear) == [1_001]
+
+
+def test_the_window_by_prefix_is_what_comes_after_a_position_in_order() -> None:
+    hub = fed("a/1", "b", "a/2", "a/1", "c")
+    assert [entry.message.seq for entry in hub.window(Selection.of((), ["a/"]), 1).entries] == [3, 4]  # type: ignore[union-attr]
+    assert hub.seek_newest(Selection.of((), ["a/"]), 2) == 2
+    assert hub.seek_newest(Selection.of("b", ["a/"]), 3) == 1
+
+
+def test_the_window_by_prefix_does_not_reach_over_what_was_cut_from_one_of_its_rooms() -> None:
+    hub = fed("a/1", "b", "a/2", "a/1")
+    by_prefix = Selection.of((), ["a/"])
+    assert hub.window(by_prefix, 0)
+    hub.feed([], 0, 0.0, cuts=[Cut("a/1", 1, 1)])
+    assert hub.window(by_prefix, 0) is None
+    assert hub.seek_newest(by_prefix, 3) is None
+    assert hub.window(Selection.of((), ["b"]), 0)
+    assert [entry.message.seq for entry in hub.window(by_prefix, 1).entries] == [3, 4]  # type: ignore[union-attr]

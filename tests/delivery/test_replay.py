@@ -14,6 +14,7 @@ from roomcast.log.base import Page
 from roomcast.log.memory import MemoryLog
 from roomcast.model.errors import LogUnavailable
 from roomcast.model.retention import Retention
+from roomcast.model.rooms import Selection
 from tests.delivery.fakes import ROOM, FakeConnection, follow, store, until
 from tests.running import PATIENCE
 
@@ -24,10 +25,10 @@ class CountingLog(MemoryLog):
     def __init__(self) -> None:
         super().__init__(Retention())
         self.answers = asyncio.Event()
-        self.asked: list[tuple[frozenset[str], int, int, int | None]] = []
+        self.asked: list[tuple[Selection, int, int, int | None]] = []
         self.failures = 0
 
-    async def read(self, rooms: frozenset[str], after: int, limit: int, before: int | None = None) -> Page:
+    async def read(self, rooms: Selection, after: int, limit: int, before: int | None = None) -> Page:
         self.asked.append((rooms, after, limit, before))
         await self.answers.wait()
         if self.failures:
@@ -84,7 +85,7 @@ async def test_those_at_other_places_do_not_share_it(log: CountingLog, streams: 
     one, two, three = FakeConnection(), FakeConnection(), FakeConnection()
     follow(streams, one, 0)
     follow(streams, two, 5)
-    follow(streams, three, 0, frozenset("b"))
+    follow(streams, three, 0, Selection.of("b"))
     await until(lambda: three.told("live"))
     assert [c.told("live")[0]["replayed"] for c in (one, two, three)] == [5, 2, 5]
     assert streams.reader.reads == 3

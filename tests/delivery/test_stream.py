@@ -18,6 +18,7 @@ from roomcast.log.memory import MemoryLog
 from roomcast.model.errors import LogUnavailable
 from roomcast.model.message import Draft
 from roomcast.model.retention import Retention
+from roomcast.model.rooms import Selection
 from roomcast.model.settings import Settings
 from tests.delivery.fakes import FakeConnection, follow, messages, until
 from tests.running import PATIENCE
@@ -52,7 +53,7 @@ async def test_a_stream_that_is_asked_for_more_twice_writes_nothing_twice() -> N
 class Failing(MemoryLog):
     """A log whose pages fail in a way that nobody thought of."""
 
-    async def read(self, rooms: frozenset[str], after: int, limit: int, before: int | None = None) -> Page:
+    async def read(self, rooms: Selection, after: int, limit: int, before: int | None = None) -> Page:
         raise ZeroDivisionError
 
 
@@ -81,10 +82,10 @@ async def test_a_stream_that_cannot_take_its_page_leaves_those_behind_it_theirs(
     first, _ = follow(streams, broken), follow(streams, sound)
     told = Stream._advance
 
-    def advance(self: Stream, piece: object, head: bytes = b"") -> bool:
+    def advance(self: Stream, piece: object, head: bytes = b"", missing: object = ()) -> bool:
         if self is first:
             raise ZeroDivisionError
-        return told(self, piece, head)  # type: ignore[arg-type]
+        return told(self, piece, head, missing)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Stream, "_advance", advance)
     await until(lambda: not broken.open)
@@ -262,7 +263,7 @@ async def test_a_stream_that_ends_is_written_no_more_and_the_log_says_why(
     hub = Hub("test", 0, 0)
     streams = Streams(MemoryLog(Retention()), hub)
     connection = FakeConnection()
-    follow(streams, connection, rooms=frozenset("ba")).end("slow")
+    follow(streams, connection, rooms=Selection.of("ba")).end("slow")
     writes = connection.writes
     hub.feed(messages(1, 1), 0, 0.0)
     assert connection.writes == writes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ class ScriptedLog(MemoryLog):
         self.asked: list[int] = []
         """Behind which positions it was followed."""
 
-    def tail(self, after: int) -> AsyncIterator[Batch]:
+    def consumer(self, name: str, after: int, *, holds: bool = True) -> Any:
         self.asked.append(after)
         return self._tail()
 
@@ -130,7 +131,7 @@ async def test_who_gave_up_waiting_before_an_outage_is_in_nobodys_way(tail: Tail
 async def test_messages_that_do_not_go_on_where_the_hub_is_are_not_fed(log: ScriptedLog, hub: Hub) -> None:
     tail = Tail(log, hub)
     log.brings.put_nowait(Batch(messages(1, 1), 0))
-    log.brings.put_nowait(Batch(messages(3, 3), 2))
+    log.brings.put_nowait(Batch(messages(3, 3), 2, missed=1))
     waiting = asyncio.create_task(tail.reached(2))
     await asyncio.sleep(0)
     with pytest.raises(LogRestarted, match="trimmed before they could be delivered"):

@@ -30,6 +30,7 @@ from roomcast.model.draft import MAX_BATCH
 from roomcast.model.errors import Invalid
 from roomcast.model.message import Draft
 from roomcast.model.retention import Retention
+from roomcast.model.rooms import Selection
 from tests.delivery.fakes import FakeConnection, follow
 from tests.raw import Raw, ask, request
 from tests.running import Running, start_roomcast, wait_for
@@ -283,11 +284,11 @@ async def test_the_place_of_the_newest_million_is_searched_and_not_walked() -> N
     for number in range(100):
         log.append([Draft("ab"[number % 2], None, b"x")] * 1_000)
     began = time.thread_time()
-    assert await log.seek_newest(frozenset("ab"), 1_000_000) == 0
-    assert await log.seek_newest(frozenset("b"), 1) == 99_999
-    assert await log.seek_newest(frozenset("a"), 1_500) == 96_500
-    assert await log.seek_newest(frozenset("a"), 1, 98_000) == 96_999
-    assert await log.seek_newest(frozenset("c"), 5) == 100_000
+    assert await log.seek_newest(Selection.of("ab"), 1_000_000) == 0
+    assert await log.seek_newest(Selection.of("b"), 1) == 99_999
+    assert await log.seek_newest(Selection.of("a"), 1_500) == 96_500
+    assert await log.seek_newest(Selection.of("a"), 1, 98_000) == 96_999
+    assert await log.seek_newest(Selection.of("c"), 5) == 100_000
     assert time.thread_time() - began < TURN
 
 

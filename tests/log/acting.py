@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
-from roomcast.log.base import Batch, Idempotency, Log, RoomSort, RoomStats
+from roomcast.delivery.gap import Owed
+from roomcast.log.base import Batch, Consuming, Idempotency, Log, Page, RoomSort, RoomStats
 from roomcast.model.message import Draft, Message
+from roomcast.model.rooms import Selection
 
 PATIENCE = 10
 """Seconds after which a state that does not come has failed the test."""
@@ -20,8 +22,8 @@ def key(name: str, digest: bytes = b"digest", scope: str = "") -> Idempotency:
     return Idempotency(name, digest, scope)
 
 
-def rooms(*names: str) -> frozenset[str]:
-    return frozenset(names)
+def rooms(*names: str) -> Selection:
+    return Selection.of(names)
 
 
 async def listed(log: Log, prefix: str = "", sort: RoomSort = "name", limit: int = 1_000) -> list[RoomStats]:
@@ -33,6 +35,19 @@ async def listed(log: Log, prefix: str = "", sort: RoomSort = "name", limit: int
         found += page
         after = page[-1].room if sort == "name" else page[-1].newest
     return found
+
+
+def told(page: Page, after: int) -> dict[str, int]:
+    """How much of each room is told to be lost in a page after a position."""
+    found: dict[str, int] = {}
+    for one in Owed(after, exact=True).missing(page):
+        found[one.room] = found.get(one.room, 0) + one.at_most
+    return found
+
+
+async def bounds(log: Log) -> tuple[int, int, int]:
+    """How far the log is trimmed, its newest message, and its bytes."""
+    return (await log.bounds())[:3]
 
 
 async def publish(log: Log, *names: str, body: bytes = b"{}") -> list[Message]:
@@ -55,12 +70,12 @@ async def trimmed(log: Log, seq: int) -> None:
     await until(reached)
 
 
-async def next_batch(tail: AsyncIterator[Batch]) -> Batch:
+async def next_batch(tail: Consuming) -> Batch:
     async with asyncio.timeout(PATIENCE):
         return await anext(tail)
 
 
-async def take(tail: AsyncIterator[Batch], count: int) -> list[Message]:
+async def take(tail: Consuming, count: int) -> list[Message]:
     """The next `count` messages of the tail."""
     messages: list[Message] = []
     while len(messages) < count:

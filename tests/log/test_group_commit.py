@@ -23,14 +23,15 @@ from roomcast.model.retention import Retention
 from tests.log.acting import PATIENCE, draft, next_batch
 
 ONE = Request([draft()], None)
-EMPTY = State(0, 0, 0, 0, 0, 0)
+EMPTY = State(0, 0, 0, 0, 0, 0, 0, 0)
 
 
 class FakeWriter:
     """Stores each append as one message of 2 bytes, keeps nothing, and notes what it was asked for."""
 
-    def __init__(self, state: State = EMPTY) -> None:
+    def __init__(self, state: State, most: int) -> None:
         self.state = state
+        self.most = most
         self.asked: list[str] = []
         self.fails = self.knows_all = False
 
@@ -42,12 +43,14 @@ class FakeWriter:
             return Committed(self.state, (), [Appended((), True) for _ in requests])
         first = self.state.newest + 1
         stored = [Message(first + n, "a", None, 0, 0, b"{}") for n in range(len(requests))]
-        self.state = self.state._replace(newest=stored[-1].seq)
-        return Committed(self.state, stored, [Appended([message], False) for message in stored])
+        messages = self.state.messages + len(stored)
+        self.state = self.state._replace(newest=stored[-1].seq, messages=messages)
+        answers = [Appended([message], False) for message in stored]
+        return Committed(self.state, stored, answers, more=messages > self.most)
 
     def trim(self, floor: int | None) -> Committed:
         self.asked.append("trim")
-        self.state = self.state._replace(trimmed=self.state.newest - 1)
+        self.state = self.state._replace(trimmed=self.state.newest - 1, messages=1)
         return Committed(self.state, (), ())
 
 
@@ -88,7 +91,7 @@ class Commits:
     """What is tested, and what stands around it."""
 
     def __init__(self, state: State = EMPTY, max_messages: int = 10_000) -> None:
-        self.writer, self.worker = FakeWriter(state), FakeWorker()
+        self.writer, self.worker = FakeWriter(state, max_messages), FakeWorker()
         self.consumers = Consumers(state.newest, state.trimmed, self._fetch, lambda: None)
         self.group = GroupCommit(
             cast(Writer, self.writer),
@@ -113,7 +116,7 @@ class Commits:
 async def test_the_tail_is_woken_before_the_publisher_is_answered() -> None:
     """Otherwise a publisher that also follows would get its answer a turn of the loop before the message."""
     commits, order = Commits(), list[str]()
-    consumer = commits.consumers.open(0)
+    consumer = commits.consumers.open("test", 0)
 
     async def follow() -> None:
         await next_batch(consumer)
@@ -131,7 +134,7 @@ async def test_the_tail_is_woken_before_the_publisher_is_answered() -> None:
 
 
 async def test_a_step_of_trimming_waits_for_a_writer_that_is_busy() -> None:
-    commits = Commits(State(10, 0, 0, 20, 0, 0), max_messages=5)
+    commits = Commits(State(10, 0, 0, 20, 0, 0, 10, 0), max_messages=5)
     commits.group.trim_later()
     answer = commits.group.append(ONE)
     await turns()
@@ -143,14 +146,14 @@ async def test_a_step_of_trimming_waits_for_a_writer_that_is_busy() -> None:
 
 
 async def test_a_step_of_trimming_waits_for_a_group_that_is_about_to_go() -> None:
-    commits = Commits(State(10, 0, 0, 20, 0, 0), max_messages=5)
+    commits = Commits(State(10, 0, 0, 20, 0, 0, 10, 0), max_messages=5)
     commits.group._scheduled = True  # between an append and the end of its turn
     commits.group._trim()
     assert commits.worker.given == 0
 
 
 async def test_a_quiet_log_that_is_over_its_cap_is_trimmed() -> None:
-    commits = Commits(State(10, 0, 0, 20, 0, 0), max_messages=5)
+    commits = Commits(State(10, 0, 0, 20, 0, 0, 10, 0), max_messages=5)
     commits.group.trim_later()
     await turns()
     await commits.worker.work()
@@ -159,7 +162,7 @@ async def test_a_quiet_log_that_is_over_its_cap_is_trimmed() -> None:
 
 
 async def test_appends_that_come_while_it_trims_are_one_group_behind_it() -> None:
-    commits = Commits(State(10, 0, 0, 20, 0, 0), max_messages=5)
+    commits = Commits(State(10, 0, 0, 20, 0, 0, 10, 0), max_messages=5)
     commits.group.trim_later()
     await turns()
     answers = [commits.group.append(ONE) for _ in range(3)]
@@ -193,7 +196,7 @@ async def test_the_log_can_be_written_again_only_once_something_was_written(
 
 
 async def test_the_end_waits_for_a_step_of_trimming_and_begins_none() -> None:
-    commits = Commits(State(10, 0, 0, 20, 0, 0), max_messages=5)
+    commits = Commits(State(10, 0, 0, 20, 0, 0, 10, 0), max_messages=5)
     commits.group.trim_later()
     await turns()
     ending = asyncio.create_task(commits.group.end())

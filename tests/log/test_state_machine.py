@@ -1,12 +1,11 @@
-"""Any order of appends, reads, tails, restarts and smaller caps, against a model that forgets nothing."""
+"""Any order of appends, deletes, reads, tails, restarts and other caps, against a model that forgets nothing."""
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Sequence
-from itertools import islice
+from collections.abc import Coroutine, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import pytest
@@ -14,19 +13,22 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from roomcast.log import clock
-from roomcast.log.base import Appended, Batch, Idempotency, Log, Loss, RoomSort, RoomStats
+from roomcast.delivery.gap import Missing, Owed
+from roomcast.log import clock, sweep
+from roomcast.log.base import Appended, Consuming, Idempotency, Log, Page, RoomSort, RoomStats
 from roomcast.model.errors import KeyReused, TooLarge
 from roomcast.model.message import Draft, Message
-from roomcast.model.retention import Retention
-from tests.log.acting import listed, next_batch, trimmed
+from roomcast.model.retention import Retention, RoomRule
+from roomcast.model.rooms import Selection
+from tests.log.acting import listed, next_batch, until
 from tests.log.conftest import BACKENDS
 
 T = TypeVar("T")
 
 ROOMS = ["a", "ab", "c"]
 prefixes = st.sampled_from(["", "a", "ab", "d"])
-some_rooms = st.frozensets(st.sampled_from([*ROOMS, "never"]), min_size=1)
+some_names = st.frozensets(st.sampled_from([*ROOMS, "never"]), max_size=3)
+some_rooms = st.builds(Selection.of, some_names, st.lists(prefixes, max_size=2)).filter(any)
 bodies = st.binary(max_size=30)
 some_drafts = st.lists(
     st.builds(Draft, st.sampled_from(ROOMS), st.none() | st.just("t"), bodies), min_size=1, max_size=6
@@ -34,7 +36,19 @@ some_drafts = st.lists(
 some_keys = st.none() | st.builds(
     Idempotency, st.sampled_from("kl"), st.sampled_from([b"1", b"2"]), st.sampled_from(["", "s"])
 )
-retentions = st.builds(Retention, st.integers(1, 12), st.integers(30, 200))
+caps = st.builds(Retention, st.integers(1, 12), st.integers(30, 200), st.none(), st.just(()))
+ages = st.none() | st.integers(1, 60)
+
+
+def _rule(match: str) -> st.SearchStrategy[RoomRule]:
+    return st.builds(
+        RoomRule, st.just(match), st.none() | st.integers(1, 6), st.none() | st.integers(30, 90), ages
+    )
+
+
+_rules = st.builds(lambda *rules: rules, _rule("ab"), _rule("a*")) | st.just(())
+# With caps of the whole log beside rules, what is left depends on which goes first.
+retentions = caps | st.builds(Retention, st.just(10**6), st.just(10**9), ages, _rules)
 anywhere = st.floats(0, 1)
 """A place in the log, as a part of all there ever was."""
 
@@ -57,8 +71,11 @@ class LogMachine(RuleBasedStateMachine):
         self.stored: list[Message] = []
         """Every message there ever was; its index is its seq - 1."""
         self.keys: dict[tuple[str, str], KeptKey] = {}
-        self.trimmed = 0
-        self.tail: AsyncIterator[Batch] | None = None
+        self.gone: set[int] = set()
+        """Seqs that are trimmed, or went with their room."""
+        self.deleted: set[int] = set()
+        """Seqs that were deleted, one by one or with their room."""
+        self.tail: Consuming | None = None
         self.delivered = 0
         """The last message the tail gave."""
         self.asked_past = 0
@@ -67,6 +84,8 @@ class LogMachine(RuleBasedStateMachine):
         """What the clock says, in ms."""
         self.clock = pytest.MonkeyPatch()
         self.clock.setattr(clock, "clock", lambda: self.time * 1_000_000)
+        self.clock.setattr(sweep, "MOST_PAUSE", 0.001)
+        self.clock.setattr(sweep, "_OF_TIME", 0)
         self._open(retention)
 
     def _open(self, retention: Retention, *, new_epoch: bool = False) -> None:
@@ -95,20 +114,37 @@ class LogMachine(RuleBasedStateMachine):
         return len(self.stored)
 
     @property
-    def retained(self) -> list[Message]:
-        return self.stored[self.trimmed :]
+    def kept(self) -> list[Message]:
+        """What the caps count; what was deleted is empty there."""
+        return [
+            m._replace(body=b"") if m.seq in self.deleted else m for m in self.stored if m.seq not in self.gone
+        ]
 
-    def over(self) -> bool:
-        return (
-            len(self.retained) > self.retention.max_messages
-            or sum(len(m.body) for m in self.retained) > self.retention.max_bytes
-        )
+    @property
+    def retained(self) -> list[Message]:
+        return [m for m in self.kept if m.seq not in self.deleted]
 
     def trim(self) -> None:
         floor = self.asked_past if self.tail else self.newest
-        while self.over() and self.trimmed < floor:
-            self.trimmed += 1
-        self.keys = {k: v for k, v in self.keys.items() if v.messages[0].seq > self.trimmed}
+        for name in ROOMS:
+            rule = next((rule for rule in self.retention.rooms if rule.matches(name)), None)
+            if rule:
+                self._trim([m for m in self.kept if m.room == name], floor, *rule[1:])
+        self._trim(self.kept, floor, *self.retention[:3])
+
+    def _trim(
+        self, kept: Sequence[Message], floor: int, messages: int | None, size: int | None, age: float | None
+    ) -> None:
+        left, bytes_left = len(kept), sum(len(m.body) for m in kept)
+        for message in kept:
+            over = (messages is not None and left > messages) or (size is not None and bytes_left > size)
+            if message.seq > floor or not (
+                over or (age is not None and message.stored_at < self.time - age * 1_000)
+            ):
+                return
+            self.gone.add(message.seq)
+            left -= 1
+            bytes_left -= len(message.body)
 
     def begin_times(self) -> None:
         """What is from the future is from now."""
@@ -120,29 +156,57 @@ class LogMachine(RuleBasedStateMachine):
     def settle(self) -> None:
         """Trims the model, and waits until the log has come as far."""
         self.trim()
-        self.run(trimmed(self.log, self.trimmed))
+        held = (self.newest, sum(len(m.body) for m in self.kept), len(self.kept))
+
+        async def settled() -> bool:
+            return (await self.log.bounds())[1:4] == held
+
+        self.run(until(settled))
 
     def expect(self, drafts: Sequence[Draft], idempotency: Idempotency | None, answer: object) -> None:
         """Checks an answer, and stores what it stored."""
         kept = self.keys.get((idempotency.scope, idempotency.key)) if idempotency else None
+        if kept and kept.messages[0].seq in self.gone and kept.messages[0].stored_at <= self.now - 600_000:
+            # Where its room was deleted, its row goes a moment later.
+            known = kept.messages[0].seq in self.deleted and getattr(answer, "repeated", True)
+            kept = kept if known and not isinstance(answer, TooLarge) else None
         size = sum(len(draft.body) for draft in drafts)
         if kept and idempotency and kept.digest != idempotency.digest:
             assert isinstance(answer, KeyReused)
         elif kept:
-            assert answer == (kept.messages, True)
-        elif len(drafts) > self.retention.max_messages or size > self.retention.max_bytes:
+            assert isinstance(answer, Appended)
+            assert answer.repeated
+            expected = [(kept.messages[0].seq + n, kept.messages[0].stored_at) for n in range(len(drafts))]
+            assert [(m.seq, m.stored_at) for m in answer.messages] == expected
+            assert [(m.room, m.type, m.body) for m in answer.messages] == drafts
+        elif (
+            len(drafts) > self.retention.max_messages or size > self.retention.max_bytes or self.too_large(drafts)
+        ):
             assert isinstance(answer, TooLarge)
         else:
             self.store(drafts, idempotency, answer)
 
+    def too_large(self, drafts: Sequence[Draft]) -> bool:
+        for name in ROOMS:
+            rule = next((rule for rule in self.retention.rooms if rule.matches(name)), None)
+            own = [len(draft.body) for draft in drafts if draft.room == name]
+            if rule and (len(own) > (rule.max_messages or 99) or sum(own) > (rule.max_bytes or 9_999)):
+                return True
+        return False
+
+    @property
+    def now(self) -> int:
+        """When a message is stored."""
+        return max(self.stored[-1].stored_at if self.kept else 0, self.time)
+
     def store(self, drafts: Sequence[Draft], idempotency: Idempotency | None, answer: object) -> None:
         assert isinstance(answer, Appended)
         assert not answer.repeated
-        previous = self.retained[-1].stored_at if self.retained else 0
+        now = self.now
         for draft, message in zip(drafts, answer.messages, strict=True):
             assert message.seq == self.newest + 1
             assert (message.room, message.type, message.body) == draft
-            assert message.stored_at == max(previous, self.time)
+            assert message.stored_at == now
             self.check_prev(message)
             self.stored.append(message)
         if idempotency:
@@ -161,27 +225,31 @@ class LogMachine(RuleBasedStateMachine):
     def place(self, part: float) -> int:
         return round(part * self.newest)
 
-    def lost(self, room: str, after: int, since: int = 0) -> int:
-        gone = self.stored[after : self.trimmed]
-        return sum(m.room == room and m.stored_at >= since for m in gone)
-
-    def check_losses(self, losses: Sequence[Loss], names: frozenset[str], after: int, since: int = 0) -> None:
-        at_most = dict(losses)
-        assert list(at_most) == sorted(at_most)
-        assert set(at_most) <= names
-        assert all(count >= 1 for count in at_most.values())
-        for room in names:
-            truth = self.lost(room, after, since)
-            assert at_most.get(room, 0) >= truth
+    def check_losses(self, page: Page, selection: Selection, after: int) -> None:
+        told: dict[str, list[Missing]] = {}
+        for one in Owed(after, exact=True).missing(page):
+            told.setdefault(one.room, []).append(one)
+        # Of rooms that are followed by prefix, and that the log has forgotten, no one is named.
+        forgotten = bool(told.pop("", None))
+        assert not forgotten or (self.may_forget and selection.prefixes)
+        assert all(map(selection.covers, told))
+        for room in filter(selection.covers, [*ROOMS, "never"]):
+            gone = {m.seq for m in self.stored if m.room == room and m.seq in self.gone and m.seq > after}
+            if gone and max(gone) > page.position:
+                gone.clear()  # told later
+            own = {m.seq for m in self.stored if m.room == room} - self.gone
+            single = {seq for seq in own & self.deleted if after < seq <= page.position}
+            at_most = sum(one.at_most for one in told.get(room, ()))
+            assert at_most >= len(gone) + len(single) or (forgotten and room not in selection.rooms)
             if not self.may_forget:
-                assert (room in at_most) == (truth > 0)
-            if {m.room for m in self.stored} == {room} and not since:
-                assert at_most.get(room, 0) == truth
+                assert (room in told) == bool(gone or single)
+                assert all(one.deleted for one in told.get(room, ())) == (gone <= self.deleted)
 
     def expected_rooms(self, sort: RoomSort, prefix: str = "") -> list[RoomStats]:
-        last = {m.room: m for m in self.retained if m.room.startswith(prefix)}
-        counts = Counter(m.room for m in self.retained)
-        found = [RoomStats(room, counts[room], m.seq, m.stored_at) for room, m in last.items()]
+        last = {m.room: m for m in self.kept if m.room.startswith(prefix)}
+        first = {m.room: m.stored_at for m in reversed(self.kept)} if self.retention.rooms else {}
+        counts = Counter(m.room for m in self.kept)
+        found = [RoomStats(r, counts[r], m.seq, m.stored_at, first.get(r, 0)) for r, m in last.items()]
         return sorted(found, key=lambda stats: stats.room if sort == "name" else -stats.newest)
 
     # What can happen
@@ -195,7 +263,7 @@ class LogMachine(RuleBasedStateMachine):
         async def together() -> list[Any]:
             return await asyncio.gather(*(self.log.append(*r) for r in requests), return_exceptions=True)
 
-        if not self.retained:
+        if not self.kept:
             self.begin_times()
         for (drafts, idempotency), answer in zip(requests, self.run(together()), strict=True):
             self.expect(drafts, idempotency, answer)
@@ -203,17 +271,22 @@ class LogMachine(RuleBasedStateMachine):
                 self.trim()
         self.settle()
 
-    @rule(names=some_rooms, after=anywhere, limit=st.integers(1, 6), before=st.none() | anywhere)
-    def read(self, names: frozenset[str], after: float, limit: int, before: float | None) -> None:
+    @rule(selection=some_rooms, after=anywhere, limit=st.integers(1, 6), before=st.none() | anywhere)
+    def read(self, selection: Selection, after: float, limit: int, before: float | None) -> None:
         start = self.place(after)
         end = None if before is None else self.place(before) + 1
-        page = self.run(self.log.read(names, start, limit, end))
+        page = self.run(self.log.read(selection, start, limit, end))
         last = self.newest if end is None else max(start, end - 1)
-        expected = [m for m in self.retained if m.room in names and start < m.seq <= last]
-        assert list(page.messages) == expected[:limit]
-        assert page.position == (page.messages[-1].seq if len(page.messages) == limit else last)
+        expected = [m for m in self.retained if selection.covers(m.room) and start < m.seq <= last]
+        if list(page.messages) != expected[:limit]:  # what was deleted is counted, too
+            assert self.deleted
+            assert page.messages
+            assert list(page.messages) == expected[: len(page.messages)]
+            assert page.messages[-1].seq <= page.position < expected[len(page.messages)].seq
+        elif not self.deleted:
+            assert page.position == (page.messages[-1].seq if len(page.messages) == limit else last)
         if end is None:
-            self.check_losses(page.losses, names, start)
+            self.check_losses(page, selection, start)
 
     @rule(prefix=prefixes, limit=st.integers(1, 3), after=st.sampled_from(["", *ROOMS, "a0"]))
     def rooms_by_name(self, prefix: str, limit: int, after: str) -> None:
@@ -227,33 +300,69 @@ class LogMachine(RuleBasedStateMachine):
         expected = [stats for stats in self.expected_rooms("newest", prefix) if stats.newest < self.place(after)]
         assert found == expected[:limit]
 
-    @rule(names=some_rooms, count=st.integers(0, 6))
-    def seek_newest(self, names: frozenset[str], count: int) -> None:
-        position = self.run(self.log.seek_newest(names, count))
-        newest = [m for m in self.retained if m.room in names]
+    @rule(selection=some_rooms, count=st.integers(0, 6))
+    def seek_newest(self, selection: Selection, count: int) -> None:
+        position = self.run(self.log.seek_newest(selection, count))
+        newest = [m for m in self.retained if selection.covers(m.room)]
         after = [m for m in newest if m.seq > position]
         assert after == newest[len(newest) - min(count, len(newest)) :]
-        assert position >= self.trimmed or not self.stored
 
     @precondition(lambda self: self.stored)
-    @rule(names=some_rooms, part=anywhere, late=st.integers(-1, 1))
-    def seek_time(self, names: frozenset[str], part: float, late: int) -> None:
+    @rule(selection=some_rooms, part=anywhere, late=st.integers(-1, 1))
+    def seek_time(self, selection: Selection, part: float, late: int) -> None:
         since = self.stored[min(self.place(part), self.newest - 1)].stored_at + late
-        start = self.run(self.log.seek_time(names, since))
-        assert [m for m in self.retained if m.seq > start.position] == [
-            m for m in self.retained if m.stored_at >= since
-        ]
-        self.check_losses(start.losses, names, 0, since)
+        position = self.run(self.log.seek_time(selection, since))
+        own = [m for m in self.retained if selection.covers(m.room)]
+        assert [m for m in own if m.seq > position] == [m for m in own if m.stored_at >= since]
+        page = self.run(self.log.read(selection, position, 1_000))
+        gone = [m for m in self.stored if m.seq in self.gone and m.stored_at >= since]
+        lost = {m.room for m in gone if selection.covers(m.room)}
+        told = {one.room for one in Owed(position, exact=True).missing(page)}
+        assert told >= (lost & selection.rooms if "" in told else lost)
+
+    @precondition(lambda self: self.stored)
+    @rule(part=anywhere)
+    def delete(self, part: float) -> None:
+        seq = max(1, self.place(part))
+        there = any(m.seq == seq for m in self.retained)
+        assert self.run(self.log.delete(seq)) == there
+        if there:
+            self.deleted.add(seq)
+        assert self.run(self.log.get(seq)) is None
+        self.settle()
+
+    @rule(room=st.sampled_from(ROOMS))
+    def delete_room(self, room: str) -> None:
+        self.run(self.log.delete_room(room))
+        own = {m.seq for m in self.kept if m.room == room}
+        self.gone |= own
+        self.deleted |= own
+        self.settle()
+
+    @rule(retention=st.builds(Retention, st.just(1), st.just(1), ages, _rules))
+    def keep(self, retention: Retention) -> None:
+        if self.retention.max_messages < 10**6:
+            return
+        self.retention = self.retention._replace(max_age=retention.max_age, rooms=retention.rooms)
+        self.run(self._kept(self.retention))
+        self.settle()
+
+    async def _kept(self, retention: Retention) -> None:
+        self.log.keep(retention)()
 
     @rule(part=anywhere)
     def open_tail(self, part: float) -> None:
-        self.asked_past = self.delivered = max(self.place(part), self.trimmed)
+        if self.tail:
+            self.close_tail()  # what it held back goes before the next one opens
+        self.asked_past = self.delivered = max(self.place(part), self.run(self.log.bounds()).trimmed)
+        self.gone_before = set(self.gone)
+        """What went before it could hold it."""
         self.tail = self._tail(self.asked_past)
         self.settle()
 
-    def _tail(self, after: int) -> AsyncIterator[Batch]:
-        async def opened() -> AsyncIterator[Batch]:
-            return self.log.tail(after)
+    def _tail(self, after: int) -> Consuming:
+        async def opened() -> Consuming:
+            return self.log.consumer("test", after)
 
         return self.run(opened())
 
@@ -261,24 +370,27 @@ class LogMachine(RuleBasedStateMachine):
     @rule()
     def follow(self) -> None:
         assert self.tail
-        messages: Sequence[Message] = ()
-        while not messages:
-            self.asked_past = self.delivered
-            messages, _ = self.run(next_batch(self.tail))
-        assert list(messages) == list(islice(self.stored, self.delivered, self.delivered + len(messages)))
-        self.delivered = messages[-1].seq
+        self.asked_past = self.delivered
+        batch = self.run(next_batch(self.tail))
+        came = [m for m in self.stored if self.delivered < m.seq <= batch.position]
+        given = {m.seq for m in batch.messages}
+        assert list(batch.messages) == [m for m in came if m.seq in given]
+        assert {m.seq for m in came} - given <= self.deleted | self.gone_before
+        self.delivered = max(self.delivered, batch.position)
         self.settle()
 
     @precondition(lambda self: self.tail)
     @rule()
     def close_tail(self) -> None:
-        self.run(self.tail.aclose())  # type: ignore[union-attr]
+        assert self.tail
+        self.run(self.tail.aclose())
         self.tail = None
         self.settle()
 
-    @rule(by=st.sampled_from([-70_000, -1, 1, 2, 70_000]))
+    @rule(by=st.sampled_from([-70_000, -1, 1, 2, 20_000, 700_000]))
     def set_clock(self, by: int) -> None:
         self.time = max(0, self.time + by)
+        self.settle()
 
     @rule(retention=retentions, new_epoch=st.booleans())
     def restart(self, retention: Retention, new_epoch: bool) -> None:
@@ -295,8 +407,6 @@ class LogMachine(RuleBasedStateMachine):
     def bounds_and_rooms_are_exact(self) -> None:
         if not hasattr(self, "log"):
             return
-        size = sum(len(m.body) for m in self.retained)
-        assert self.run(self.log.bounds()) == (self.trimmed, self.newest, size)
         assert self.run(listed(self.log)) == self.expected_rooms("name")
         assert self.run(listed(self.log, "", "newest")) == self.expected_rooms("newest")
 

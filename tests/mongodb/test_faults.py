@@ -210,7 +210,7 @@ async def test_a_cursor_that_ends_in_any_way_loses_nothing(
 ) -> None:
     writer, reader = await open_log(direct=True), await open_log(look_seconds=60)
     await publish(writer, "a")
-    tail = reader.tail(0)
+    tail = reader.consumer("test", 0)
     assert seqs(await take(tail, 1)) == [1]
     fault = proxy.inject("getMore", **ending)
     await publish(writer, *["a"] * 3)
@@ -225,7 +225,7 @@ async def test_a_cursor_that_ends_in_any_way_loses_nothing(
 async def test_a_cursor_that_brings_nothing_is_overtaken_by_a_look(open_log: Open, proxy: Proxy) -> None:
     writer, reader = await open_log(direct=True), await open_log()
     await publish(writer, "a")
-    tail = reader.tail(0)
+    tail = reader.consumer("test", 0)
     await take(tail, 1)
     silent = proxy.inject("getMore", 10_000, delay=3_600)
     proxy.cut()  # or the one that waits now would bring it
@@ -237,7 +237,7 @@ async def test_a_cursor_that_brings_nothing_is_overtaken_by_a_look(open_log: Ope
 async def test_a_cursor_that_repeats_and_skips_is_no_more_believed(open_log: Open, proxy: Proxy) -> None:
     writer, reader = await open_log(direct=True), await open_log(look_seconds=60)
     await publish(writer, "a")
-    tail = reader.tail(0)
+    tail = reader.consumer("test", 0)
     await take(tail, 1)
 
     def hole(answer: dict[str, object]) -> dict[str, object]:

@@ -109,6 +109,11 @@ def test_the_server_does_what_the_document_says(server: Running, tmp_path: Path)
     `Accept` is the one thing set from outside: a stream never ends, and is tested by `test_follow`. No secret is
     configured here, so that `/tickets` is 501, which Schemathesis takes for a mistake of the server."""
     server.publish("x")
+    # A message that was deleted before is 410.
+    accepted = ["2xx", "401", "403", "404", "409", "410", "429", "5xx"]
+    (tmp_path / "schemathesis.toml").write_text(
+        f"[checks.positive_data_acceptance]\nexpected-statuses = {accepted}\n"
+    )
     done = subprocess.run(
         [
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json"),
@@ -123,5 +128,5 @@ def test_the_server_does_what_the_document_says(server: Running, tmp_path: Path)
         timeout=FUZZING_SECONDS,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "23 selected / 24 total" in done.stdout
+    assert "25 selected / 26 total" in done.stdout
     assert "Traceback" not in server.said()

@@ -13,9 +13,10 @@ import pytest
 
 import roomcast
 from roomcast.embed import Embedded
-from roomcast.log.base import Batch, Bounds, Start
+from roomcast.log.base import Batch, Bounds
 from roomcast.log.consumers import Consumer
 from roomcast.log.memory import MemoryLog
+from roomcast.model.rooms import Selection
 from tests.running import PATIENCE
 from tests.server.test_mounted import Call
 
@@ -78,7 +79,7 @@ def seeking(monkeypatch: pytest.MonkeyPatch) -> Held:
     held = Held()
     seek = MemoryLog.seek_time
 
-    async def seek_later(self: MemoryLog, rooms: frozenset[str], since: int) -> Start:
+    async def seek_later(self: MemoryLog, rooms: Selection, since: int) -> int:
         start = await seek(self, rooms, since)
         await held.wait()
         return start

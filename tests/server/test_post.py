@@ -124,4 +124,4 @@ def test_a_key_stores_once_and_belongs_to_the_whole_request(server: Running) -> 
 def test_who_posts_elsewhere_is_told_where_to(server: Running) -> None:
     answer = post(server, "/ops", b"x")
     assert (answer.status, "/rooms/" in answer.json["detail"]) == (404, True)
-    assert ask(server.port, request("GET", "/rooms/a")).headers["allow"] == "POST, OPTIONS"
+    assert ask(server.port, request("GET", "/rooms/a")).headers["allow"] == "POST, DELETE, OPTIONS"

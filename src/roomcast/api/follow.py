@@ -46,7 +46,7 @@ class Following(NamedTuple):
 def following(head: Head) -> Following:
     """Raises `NotAcceptable` and `Invalid`."""
     asked = query(head.query, "")
-    return Following(preferred(head.text(b"accept")), asked, any("," in room for room in asked.rooms))
+    return Following(preferred(head.text(b"accept")), asked, any("," in room for room in asked.selection.rooms))
 
 
 def follow(engine: Engine, request: Request, asked: Following) -> Outcome | Awaitable[Outcome]:
@@ -55,21 +55,21 @@ def follow(engine: Engine, request: Request, asked: Following) -> Outcome | Awai
     content_type, query = asked.content_type, asked.query
     if last_event_id := request.values.get(b"last-event-id", b"").strip(b" \t"):
         query = query._replace(origin=After(last_event_id.decode(errors="replace")))
-    principal = request.principal
+    principal, selection = request.principal, query.selection
     if principal.read is not EVERYTHING:
-        permit(principal, "read", sorted(query.rooms))
+        permit(principal, "read", sorted(selection.rooms), prefixes=selection.prefixes)
         if request.is_by_ticket:
             _check_ticket(engine, principal, content_type)
     if asked.may_be_list:
         # Only of rooms that may be read: else it would tell which others there are.
-        refuse_lists(query.rooms, lambda room: room in principal.read and engine.hub.holds(room))
+        refuse_lists(selection.rooms, lambda room: room in principal.read and engine.hub.holds(room))
     if content_type == PAGE:
         return history.page(engine, request, query)
     if request.head.method == "HEAD":
         return _headers_of_a_stream(content_type)
     if engine.streams.draining:
         return _away(engine, content_type, "drain")
-    opening = from_window(engine, query.rooms, query.origin) if engine.hub.epoch else None
+    opening = from_window(engine, query.selection, query.origin) if engine.hub.epoch else None
     if opening is None:
         return _from_log(engine, request, query, content_type)
     return _begin(engine, request, query, content_type, opening)
@@ -85,7 +85,7 @@ def _check_ticket(engine: Engine, principal: Principal, content_type: str) -> No
 
 async def _from_log(engine: Engine, request: Request, query: Query, content_type: str) -> Outcome:
     try:
-        opening = await locate(engine, query.rooms, query.origin)
+        opening = await locate(engine, query.selection, query.origin)
     except LogUnavailable:
         return _away(engine, content_type, "error")
     return _begin(engine, request, query, content_type, opening)
@@ -96,7 +96,7 @@ def _begin(engine: Engine, request: Request, query: Query, content_type: str, op
         return _away(engine, content_type, "overload")
     holder = None if request.principal.until is None else request.principal
     return Streaming(
-        *(engine, query.rooms, opening, content_type, _STREAM_FIELDS[content_type], holder),
+        *(engine, query.selection, opening, content_type, _STREAM_FIELDS[content_type], holder),
         replaces=request.is_by_ticket,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
 from roomcast.api.query import Everything, Query
@@ -12,7 +13,7 @@ from roomcast.api.start import locate
 from roomcast.auth.principal import Principal
 from roomcast.delivery.budget import READERS_SHARE, Reservation
 from roomcast.delivery.engine import Engine
-from roomcast.delivery.gap import Gap, Opening, widened
+from roomcast.delivery.gap import Gap, Missing, Opening, Owed, widened
 from roomcast.delivery.hub import PIECE_BYTES
 from roomcast.log.base import Page
 from roomcast.model.errors import Fault, Gone, Invalid, LogUnavailable, NotFound
@@ -37,29 +38,39 @@ async def page(engine: Engine, request: Request, query: Query) -> Answer:
 async def _page(engine: Engine, request: Request, query: Query, held: Reservation) -> Answer:
     before = _before(engine, query)
     opening = await _opening(engine, query, before)
-    found = await _read(engine, query, opening.position, before, held)
+    owed = Owed(opening.position, exact=opening.exact, named=opening.named)
+    found = await _read(engine, query, opening.position, before, owed, held)
     if opening.epoch not in (None, engine.log.epoch):
         raise LogUnavailable("The log began anew meanwhile: ask again.")
-    gap = opening.gap
-    if opening.exact:
-        gap = widened(gap, str(MessageId(engine.log.epoch, opening.position)), found.losses)
-    return _answer(engine, request, query, found, gap, held)
+    return _answer(
+        engine, request, query, _told(engine.log.epoch, opening.gap, found, query.selection.prefixes), held
+    )
 
 
 async def message(engine: Engine, request: Request, text: str) -> Answer:
     """One message by its id."""
-    never = NotFound(f"this log has no message {text[:100]!r}, and under its present epoch never had")
-    id = MessageId.parse(text)
-    bounds = await engine.log.bounds()
-    if id is None or id.epoch != engine.log.epoch or not 0 < id.seq <= bounds.newest:
-        raise never
+    id = await known_id(engine, text)
     found = await engine.log.get(id.seq)
     # Of a room that may not be read nothing is said, not even that it is there.
     if not _readable(request.principal, found):
-        raise never
+        raise never(text)
     if found is None:
         raise Gone(f"message {id} was stored, and is no longer retained")
     return Answer(200, JSON, as_json(engine.log.epoch, found))
+
+
+async def known_id(engine: Engine, text: str) -> MessageId:
+    """The id of a message that there is, or was. Raises `NotFound`."""
+    id = MessageId.parse(text)
+    bounds = await engine.log.bounds()
+    if id is None or id.epoch != engine.log.epoch or not 0 < id.seq <= bounds.newest:
+        raise never(text)
+    return id
+
+
+def never(text: str) -> NotFound:
+    """The error for an id that no message ever had."""
+    return NotFound(f"this log has no message {text[:100]!r}, and under its present epoch never had")
 
 
 def _readable(principal: Principal, message: Message | None) -> bool:
@@ -79,38 +90,74 @@ def _before(engine: Engine, query: Query) -> int | None:
 
 async def _opening(engine: Engine, query: Query, before: int | None) -> Opening:
     if before is None or query.origin != Everything():
-        return await locate(engine, query.rooms, query.origin)
-    return Opening(await engine.log.seek_newest(query.rooms, query.limit, before), exact=False)
+        return await locate(engine, query.selection, query.origin)
+    return Opening(await engine.log.seek_newest(query.selection, query.limit, before), exact=False)
 
 
-async def _read(engine: Engine, query: Query, position: int, before: int | None, held: Reservation) -> Page:
+class _Found(NamedTuple):
+    """All that a page is made of."""
+
+    messages: Sequence[Message]
+    position: int
+    missing: Sequence[Missing]
+
+
+class _Told(NamedTuple):
+    """A page with its gap."""
+
+    messages: Sequence[Message]
+    position: int
+    gap: Gap | None
+    resumes_at: MessageId | None
+    cut: bool
+    """Whether it ends before a second gap."""
+
+
+async def _read(
+    engine: Engine, query: Query, position: int, before: int | None, owed: Owed, held: Reservation
+) -> _Found:
     """One read brings no more than should be in memory at once; a page is what was asked for."""
-    found = await _read_once(engine, query, position, query.limit, before, held)
-    while len(found.messages) < query.limit:
-        left = query.limit - len(found.messages)
-        more = await _read_once(engine, query, found.position, left, before, held)
-        if not more.messages:
-            return found._replace(position=more.position)
-        found = Page([*found.messages, *more.messages], more.position, found.losses)
-    return found
+    messages: list[Message] = []
+    missing: list[Missing] = []
+    while True:
+        page = await _read_once(engine, query, position, query.limit - len(messages), before, held)
+        missing += owed.missing(page)
+        messages += page.messages
+        position = page.position
+        if not page.messages or len(messages) >= query.limit:
+            return _Found(messages, position, missing)
+
+
+def _told(epoch: str, gap: Gap | None, found: _Found, prefixes: Sequence[str]) -> _Told:
+    """The page up to where a second gap would have to stand in it."""
+    missing, resumes_at, pending = list(found.missing), None, gap is not None
+    for number, message in enumerate(found.messages):
+        due = [one for one in missing if one.last < message.seq]
+        if not due and not pending:
+            continue
+        if resumes_at:
+            return _Told(found.messages[:number], found.messages[number - 1].seq, gap, resumes_at, cut=True)
+        gap, pending, resumes_at = widened(gap, epoch, due, prefixes), False, MessageId(epoch, message.seq)
+        missing = missing[len(due) :]
+    if missing and resumes_at:  # behind the last message
+        return _Told(found.messages, found.messages[-1].seq, gap, resumes_at, cut=True)
+    return _Told(found.messages, found.position, widened(gap, epoch, missing, prefixes), resumes_at, cut=False)
 
 
 async def _read_once(
     engine: Engine, query: Query, position: int, limit: int, before: int | None, held: Reservation
 ) -> Page:
     async with engine.pages:
-        page = await engine.log.read(query.rooms, position, limit, before)
+        page = await engine.log.read(query.selection, position, limit, before)
     held.add(sum([len(message.body) + _MESSAGE_BYTES for message in page.messages]))
     return page
 
 
-def _answer(
-    engine: Engine, request: Request, query: Query, found: Page, gap: Gap | None, held: Reservation
-) -> Answer:
+def _answer(engine: Engine, request: Request, query: Query, found: _Told, held: Reservation) -> Answer:
     epoch = engine.log.epoch
-    first = MessageId(epoch, found.messages[0].seq) if found.messages else None
     position = str(MessageId(epoch, found.position)).encode()
-    end = b'],"position":"%b","gap":%b}' % (position, b"null" if gap is None else gap.data(first))
+    gap = b"null" if found.gap is None else found.gap.data(found.resumes_at)
+    end = b'],"position":"%b","gap":%b}' % (position, gap)
     links = _links(engine, request, query, found)
     own: list[Field] = [(b"link", ", ".join(links).encode())] if links else []
     if held.size <= 2 * PIECE_BYTES:  # the piece that is made is counted, too
@@ -137,15 +184,16 @@ async def _pieces(epoch: str, messages: Sequence[Message], end: bytes, held: Res
         held.release()
 
 
-def _links(engine: Engine, request: Request, query: Query, found: Page) -> list[str]:
+def _links(engine: Engine, request: Request, query: Query, found: _Told) -> list[str]:
     """RFC 8288: the pages on either side, where there may be any."""
     targets: dict[str, tuple[str, int]] = {}
     if found.messages and found.messages[0].seq > engine.hub.trimmed + 1:
         targets["prev"] = ("before", found.messages[0].seq)
-    if len(found.messages) == query.limit:
+    if found.cut or len(found.messages) == query.limit:
         targets["next"] = ("after", found.position)
     path = f"{quote(request.head.mount)}/messages"
-    kept = [("room", room) for room in sorted(query.rooms)]
+    kept = [("room", room) for room in sorted(query.selection.rooms)]
+    kept += [("prefix", prefix) for prefix in query.selection.prefixes]
     links = []
     for relation, (name, seq) in targets.items():
         where = [(name, str(MessageId(engine.log.epoch, seq))), ("limit", str(query.limit))]

@@ -63,8 +63,8 @@ def document(root_path: str, page_files: Sequence[str]) -> Json:
         "servers": [{"url": root_path or "/"}],
         "paths": {
             "/messages": {"get": _follow(), "head": _head(_follow()), "post": _publish()},
-            "/messages/{id}": {"get": _message(), "head": _head(_message())},
-            "/rooms/{room}": {"post": _post()},
+            "/messages/{id}": {"get": _message(), "head": _head(_message()), "delete": _delete_message()},
+            "/rooms/{room}": {"post": _post(), "delete": _delete_room()},
             "/me": {"get": _me(), "head": _head(_me())},
             "/tickets": {"post": _ticket()},
             **{path: {"get": get, "head": _head(get)} for path, get in _others(page_files).items()},
@@ -147,6 +147,10 @@ def _post() -> Json:
     }
 
 
+def _prefix() -> Json:
+    return {"anyOf": [_type(RoomName), {"const": ""}]}
+
+
 def _follow() -> Json:
     stream = {"schema": {"type": "string", "description": "Messages and the events gap, live and roomcast.end."}}
     return {
@@ -157,11 +161,19 @@ def _follow() -> Json:
             {
                 "name": "room",
                 "in": "query",
-                "required": True,
-                "description": "Repeat it to follow several rooms.",
+                "description": "Repeat it to follow several rooms. A request names at least one room or prefix, "
+                "and at most 64 together.",
                 "style": "form",
                 "explode": True,
                 "schema": {"type": "array", "minItems": 1, "maxItems": MAX_ROOMS, "items": _type(RoomName)},
+            },
+            {
+                "name": "prefix",
+                "in": "query",
+                "description": "Every room whose name begins so, also those that come later; empty: all rooms.",
+                "style": "form",
+                "explode": True,
+                "schema": {"type": "array", "minItems": 1, "maxItems": MAX_ROOMS, "items": _prefix()},
             },
             _header("Last-Event-ID", "Resume after this id; what a browser's EventSource sends by itself."),
             _query("last_event_id", {"type": "string"}, "The same, for clients that cannot set headers; "
@@ -252,6 +264,27 @@ def _ticket() -> Json:
             **_problems(400, 401, 403, 408, 413, 415, 422, 501, 503),
         },
     }  # fmt: skip
+
+
+def _delete_message() -> Json:
+    return {
+        "operationId": "deleteMessage",
+        "summary": "Delete a message, durably. Followers that have it keep it.",
+        "parameters": _message()["parameters"],
+        "responses": {
+            "204": {"description": "It is deleted."},
+            **_problems(400, 401, 403, 404, 410, 422, 501, 503),
+        },
+    }
+
+
+def _delete_room() -> Json:
+    return {
+        "operationId": "deleteRoom",
+        "summary": "Delete all messages that a room has now, durably.",
+        "parameters": [{"name": "room", "in": "path", "required": True, "schema": _type(RoomName)}],
+        "responses": {"204": {"description": "They are deleted."}, **_problems(400, 401, 403, 422, 501, 503)},
+    }
 
 
 def _others(page_files: Sequence[str]) -> dict[str, Json]:

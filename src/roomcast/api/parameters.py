@@ -13,6 +13,7 @@ T = TypeVar("T")
 
 MAX_PARAMETERS = 128
 """64 rooms, and as many of what proxies, polyfills and trackers add."""
+_NAMES = ("room", "prefix")
 _COMPARED = 32
 """Unknown names that are compared with the known ones: 65 µs each."""
 
@@ -20,8 +21,8 @@ _NO_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
 def parameters(query_string: bytes) -> Sequence[tuple[str, str]]:
-    """The pairs in their order. What is not UTF-8 in a `room` stays visible (as PEP 383 has it), to be refused;
-    anywhere else it is replaced. Raises `Invalid` where there are more than MAX_PARAMETERS."""
+    """The pairs in their order. What is not UTF-8 in a `room` or `prefix` stays visible (as PEP 383 has it), to be
+    refused; anywhere else it is replaced. Raises `Invalid` where there are more than MAX_PARAMETERS."""
     if query_string.count(b"&") >= MAX_PARAMETERS:
         raise Invalid(f"the query has more than {MAX_PARAMETERS} parameters")
     return [_pair(part) for part in query_string.split(b"&") if part]
@@ -76,7 +77,7 @@ def whole_number(most: int) -> Callable[[str], int]:
 def _pair(part: bytes) -> tuple[str, str]:
     name, _, value = part.partition(b"=")
     plain = unquoted(name).decode(errors="replace")
-    return plain, unquoted(value).decode(errors="surrogateescape" if plain == "room" else "replace")
+    return plain, unquoted(value).decode(errors="surrogateescape" if plain in _NAMES else "replace")
 
 
 def unquoted(text: bytes) -> bytes:

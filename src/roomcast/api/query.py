@@ -16,13 +16,15 @@ from urllib.parse import quote
 from roomcast.api.parameters import Given, parameters, whole_number
 from roomcast.model.errors import Fault, Invalid, NotAcceptable
 from roomcast.model.fields import check
+from roomcast.model.rooms import Selection
 
 MAX_ROOMS = 64
+"""That a request names, prefixes included."""
 MAX_LIMIT = 1_000
 STREAM, LINES, PAGE = "text/event-stream", "application/x-ndjson", "application/json"
 FORMATS = (STREAM, LINES, PAGE)
 """In the order that wins between equals."""
-PARAMETERS = ("room", "last_event_id", "since", "replay", "after", "before", "limit")
+PARAMETERS = ("room", "prefix", "last_event_id", "since", "replay", "after", "before", "limit")
 
 _CACHED_BYTES = 256
 """Longer ones are read anew each time: a cache of them would be a place to fill the memory from outside."""
@@ -76,7 +78,7 @@ Origin = Everything | Newest | Since | Ago | After
 class Query(NamedTuple):
     """A request for messages."""
 
-    rooms: frozenset[str]
+    selection: Selection
     origin: Origin
     before: str | None
     """Pages only: the id that the page ends before."""
@@ -117,12 +119,12 @@ def preferred(accept: str) -> str:
 @lru_cache(1024)
 def _query(query_string: bytes) -> Query:
     given = _Given(parameters(query_string))
-    rooms = given.rooms()
+    selection = given.selection()
     origin = given.origin()
     before = given.once("before", str)
     limit = given.once("limit", whole_number(MAX_LIMIT))
     given.check()
-    return Query(rooms, origin, before, 100 if limit is None else limit)
+    return Query(selection, origin, before, 100 if limit is None else limit)
 
 
 @lru_cache(1024)
@@ -166,14 +168,18 @@ class _Given(Given):
         super().__init__(parameters, PARAMETERS, _RESUMES)
         self.resumes = [(folded, v) for name, v in parameters if (folded := name.lower()) in _RESUMES]
 
-    def rooms(self) -> frozenset[str]:
-        rooms = self.values.get("room", [])
-        if not rooms:
-            self.faults.append(Fault("/room", "is missing: name what to follow, as in ?room=developers"))
-        if len(rooms) > MAX_ROOMS:
-            self.faults.append(Fault("/room", f"is given {len(rooms)} times: follow at most {MAX_ROOMS} rooms"))
+    def selection(self) -> Selection:
+        rooms, prefixes = self.values.get("room", []), self.values.get("prefix", [])
+        if not rooms and not prefixes:
+            self.faults.append(
+                Fault("/room", "is missing: name what to follow, as in ?room=developers or ?prefix=team/")
+            )
+        if (number := len(rooms) + len(prefixes)) > MAX_ROOMS:
+            what = f"is given {number} times" + (", with the prefixes" if prefixes else "")
+            self.faults.append(Fault("/room", f"{what}: follow at most {MAX_ROOMS} rooms"))
         self.faults += [Fault("/room", wrong) for room in rooms[:MAX_ROOMS] if (wrong := room_fault(room))]
-        return frozenset(rooms)
+        self.faults += [Fault("/prefix", wrong) for each in prefixes[:MAX_ROOMS] if (wrong := prefix_fault(each))]
+        return Selection.of(rooms, prefixes)
 
     def origin(self) -> Origin:
         replay = self.once("replay", _replay)
@@ -198,6 +204,11 @@ def room_fault(room: str) -> str | None:
     except UnicodeEncodeError:
         return "is not UTF-8"
     return check("room", room)
+
+
+def prefix_fault(prefix: str) -> str | None:
+    """What is wrong with the beginning of names as it stood in a URL, or None. All names begin with nothing."""
+    return room_fault(prefix) if prefix else None
 
 
 def _replay(value: str) -> Origin:

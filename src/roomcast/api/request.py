@@ -21,6 +21,7 @@ from roomcast.delivery.stream import Connection, Stream
 from roomcast.delivery.tenure import Holder
 from roomcast.delivery.wire import wire
 from roomcast.model.errors import RoomcastError
+from roomcast.model.rooms import Selection
 
 Pieces = AsyncGenerator[bytes, None]
 """Makes a body as its client takes it. No piece is empty."""
@@ -180,7 +181,7 @@ class Streaming:
         "_holder",
         "_opening",
         "_replaces",
-        "_rooms",
+        "_selection",
         "cors",
         "fields",
     )
@@ -189,7 +190,7 @@ class Streaming:
     def __init__(
         self,
         engine: Engine,
-        rooms: frozenset[str],
+        selection: Selection,
         opening: Opening,
         content_type: str,
         fields: Fields,
@@ -203,7 +204,7 @@ class Streaming:
         self._replaces = replaces
         self._epoch = engine.hub.epoch
         """The history that `opening` was found in."""
-        self._rooms = rooms
+        self._selection = selection
         self._opening = opening
         self._content_type = content_type
         self.fields = fields
@@ -215,7 +216,7 @@ class Streaming:
         opening = self._opening
         if opening.epoch is None and self._epoch != self._engine.hub.epoch:  # while a host sent the head
             opening = opening._replace(epoch=self._epoch)
-        stream = Stream(self._engine.streams, connection, self._rooms, over, opening, self._holder)
+        stream = Stream(self._engine.streams, connection, self._selection, over, opening, self._holder)
         connection.stream = stream
         stream.attach(head, replaces=self._replaces)
 

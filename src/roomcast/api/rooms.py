@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from heapq import merge
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -160,10 +160,20 @@ async def _pieces(engine: Engine, rows: Sequence[Row], held: Reservation) -> Pie
 
 def _row(engine: Engine, room: str, stats: RoomStats | None) -> Room[str]:
     followers = engine.streams.followed.count(room)
+    rule = _rule(engine, room, stats)
     if stats is None:
-        return Room(room, 0, None, None, followers)
+        return Room(room, 0, None, None, followers, **rule)
     newest = str(MessageId(engine.log.epoch, stats.newest))
-    return Room(room, stats.messages, newest, rfc3339(stats.newest_at), followers)
+    return Room(room, stats.messages, newest, rfc3339(stats.newest_at), followers, **rule)
+
+
+def _rule(engine: Engine, room: str, stats: RoomStats | None) -> dict[str, Any]:
+    """What holds for a room with a rule, and how old its oldest is."""
+    rule = next((rule for rule in engine.log.retention.rooms if rule.matches(room)), None)
+    if rule is None:
+        return {}
+    oldest_at = {"oldest_at": rfc3339(stats.oldest_at)} if stats else {}
+    return {**oldest_at, **{name: cap for name, cap in rule._asdict().items() if name != "match"}}
 
 
 def _next(engine: Engine, request: Request, asked: Listing, last: Row) -> Field:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from roomcast.api import follow, health, history, me, post, publish, rooms, tickets
+from roomcast.api import delete, follow, health, history, me, post, publish, rooms, tickets
 from roomcast.api.request import Head, Route
 
 Routes = Mapping[str, Mapping[str, Route]]
@@ -26,9 +26,15 @@ ROUTES: Routes = {
         "GET": Route(follow.follow, follow.following, needs="read", takes_ticket=True, away=follow.away),
         "POST": _PUBLISH._replace(asks=publish.envelope),
     },
-    "/messages/{id}": {"GET": Route(history.message, last_segment)},
+    "/messages/{id}": {
+        "GET": Route(history.message, last_segment),
+        "DELETE": Route(delete.message, last_segment, needs="admin"),
+    },
     "/rooms": {"GET": Route(rooms.rooms, rooms.listing, needs="read")},
-    "/rooms/{room}": {"POST": _PUBLISH._replace(asks=post.envelope)},
+    "/rooms/{room}": {
+        "POST": _PUBLISH._replace(asks=post.envelope),
+        "DELETE": Route(delete.whole_room, delete.room, needs="admin"),
+    },
     "/me": {"GET": Route(me.me)},
     "/tickets": {"POST": Route(tickets.issue, tickets.envelope, tickets.check_asker, takes_body=True)},
     "/healthz": {"GET": Route(health.healthz, asks_who=False)},

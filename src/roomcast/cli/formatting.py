@@ -17,6 +17,8 @@ _DANGEROUS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u20
 """What moves a cursor, sets a title, ends a line or turns the direction of what stands behind it."""
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_MOST_NAMED = 64
+"""As many rooms as a gap names: there may be more."""
 _COLORS = ("green", "cyan", "magenta", "blue", "yellow", "bright_red")
 """Of users: each always has the same one."""
 
@@ -82,12 +84,20 @@ def gap(found: Gap) -> str:
     lost = "an unknown number of" if found.lost_at_most is None else f"at most {found.lost_at_most:,}"
     why = {
         "trimmed": "no longer retained",
+        "deleted": "deleted",
         "epoch": "the log is a new one",
         "future": "the log has lost its end",
         "malformed": "the last id is none of this server's",
     }.get(found.reason, found.reason)
     since = f" after {found.after}" if found.after else ""
-    return f"gap: {lost} messages of {', '.join(found.rooms)}{since} may be lost: {why}"
+    return f"gap: {lost} messages of {_concerned(found)}{since} may be lost: {why}"
+
+
+def _concerned(gap: Gap) -> str:
+    """The rooms; where they are many, or not known, what their names begin with."""
+    if gap.prefixes and not 0 < len(gap.rooms) < _MOST_NAMED:
+        return f"rooms whose names begin with {', '.join(prefix or 'anything' for prefix in gap.prefixes)}"
+    return ", ".join(gap.rooms)
 
 
 def in_terminal(err: bool = False) -> bool:

@@ -24,8 +24,15 @@ AFTER_GAP = 3
 
 
 @click.command("tail", cls=Command)
-@click.argument("rooms", nargs=-1, required=True, metavar="ROOM...", shell_complete=room_names)
+@click.argument("rooms", nargs=-1, metavar="[ROOM]...", shell_complete=room_names)
 @to_server
+@click.option(
+    "--prefix",
+    "prefixes",
+    multiple=True,
+    metavar="TEXT",
+    help="Follow every room whose name begins so, also those that come later; may be repeated. '': all rooms.",
+)
 @click.option(
     "--replay",
     metavar="all|none|N",
@@ -39,6 +46,7 @@ AFTER_GAP = 3
 def command(
     server: Server,
     rooms: tuple[str, ...],
+    prefixes: tuple[str, ...],
     replay: str | None,
     since: str | None,
     count: int | None,
@@ -49,6 +57,8 @@ def command(
     In a terminal each message is a line with its time here; elsewhere it is its JSON. A server that restarts or a
     network that is away is waited for, and nothing is missed: where messages may be lost, a gap is told, in the
     terminal in its place, else on stderr."""
+    if not rooms and not prefixes:
+        raise click.UsageError("name the rooms to follow, or what their names begin with: --prefix team/")
     if since is not None and replay is not None:
         raise click.UsageError("--since and --replay both say where to begin: give one of them")
     if since is None and replay is None:
@@ -57,7 +67,12 @@ def command(
     with (
         server.client() as client,
         client.follow(
-            *rooms, since=since, replay=replay, on_open=connection.opened, on_pause=connection.paused
+            *rooms,
+            prefixes=prefixes,
+            since=since,
+            replay=replay,
+            on_open=connection.opened,
+            on_pause=connection.paused,
         ) as follower,
     ):
         gone = _when_nobody_reads(follower.close)

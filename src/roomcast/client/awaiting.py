@@ -95,13 +95,15 @@ class AsyncClient:
     def follow(
         self,
         *rooms: str,
+        prefixes: Iterable[str] = (),
         since: Since | None = None,
         replay: Replay | None = None,
         last_event_id: str | None = None,
         on_open: OnOpen | None = None,
         on_pause: OnPause | None = None,
     ) -> AsyncFollower:
-        """Messages of these rooms, gaps, and `Live` each time a replay ends, over all reconnects; for ever.
+        """Messages of these rooms, and of all whose names begin with one of `prefixes`; gaps, and `Live` each time
+        a replay ends, over all reconnects; for ever.
 
         It starts at `last_event_id`, else `since`, else `replay` (`all` by default), and connects when it is
         first iterated. `on_open` is called with each stream's response, `on_pause` before each pause; what they
@@ -116,7 +118,7 @@ class AsyncClient:
             heeds_end=True,
             renews=self._http.renews,
         )
-        ask = request.follow(self.url, rooms, since, replay)
+        ask = request.follow(self.url, rooms, [*prefixes], since, replay)
         return AsyncFollower(AsyncEventSource(self._http, ask, source, on_open=on_open, on_pause=on_pause))
 
     async def publish(
@@ -146,14 +148,17 @@ class AsyncClient:
     async def history(
         self,
         *rooms: str,
+        prefixes: Iterable[str] = (),
         after: str | None = None,
         before: str | None = None,
         since: Since | None = None,
         replay: Replay | None = None,
         limit: int | None = None,
     ) -> Page:
-        """A page of at most `limit` (100) messages, of which a page has at most 1,000."""
-        ask = request.history(self.url, rooms, after=after, before=before, since=since, replay=replay, limit=limit)
+        """A page of at most `limit` (100) messages of these rooms, and of all whose names begin with one of
+        `prefixes`; a page has at most 1,000."""
+        where = {"after": after, "before": before, "since": since, "replay": replay}
+        ask = request.history(self.url, rooms, [*prefixes], **where, limit=limit)
         return messages.page((await self._ask(ask)).body)
 
     async def ticket(

@@ -64,14 +64,16 @@ def silence(heartbeat: float | None) -> float:
     return _SILENCE * (_HEARTBEAT if heartbeat is None else heartbeat)
 
 
-def follow(base: str, rooms: Sequence[str], since: Since | None, replay: Replay | None) -> Ask:
+def follow(
+    base: str, rooms: Sequence[str], prefixes: Sequence[str], since: Since | None, replay: Replay | None
+) -> Ask:
     """A stream. Raises `ValueError` where there is no room, and `TypeError` where one is no name."""
-    return Ask("GET", _messages(base, rooms, since=since, replay=replay))
+    return Ask("GET", _messages(base, rooms, prefixes, since=since, replay=replay))
 
 
-def history(base: str, rooms: Sequence[str], **parameters: Any) -> Ask:
+def history(base: str, rooms: Sequence[str], prefixes: Sequence[str], **parameters: Any) -> Ask:
     """A page of messages. Raises as `follow` does."""
-    return _json(_messages(base, rooms, **parameters))
+    return _json(_messages(base, rooms, prefixes, **parameters))
 
 
 def ticket(base: str, *, seconds: float | None, **content: Any) -> Ask:
@@ -97,14 +99,15 @@ def _json(url: str) -> Ask:
     return Ask("GET", url, None, [("Accept", "application/json")], READ_SECONDS)
 
 
-def _messages(base: str, rooms: Sequence[str], **parameters: Any) -> str:
-    if not rooms:
-        raise ValueError("name the rooms")
-    for room in rooms:
+def _messages(base: str, rooms: Sequence[str], prefixes: Sequence[str], **parameters: Any) -> str:
+    if not rooms and not prefixes:
+        raise ValueError("name the rooms, or what their names begin with")
+    for room in [*rooms, *prefixes]:
         if not isinstance(room, str):  # a list of them would be written out, and followed as one room
             raise TypeError(f"a room is a string, and {room!r} is none: name each by itself")
-    named = [(name, _written(value)) for name, value in parameters.items() if value is not None]
-    return f"{base}/messages?{urlencode([*(('room', room) for room in rooms), *named])}"
+    named = [*(("room", room) for room in rooms), *(("prefix", prefix) for prefix in prefixes)]
+    named += [(name, _written(value)) for name, value in parameters.items() if value is not None]
+    return f"{base}/messages?{urlencode(named)}"
 
 
 def _written(value: Any) -> str:

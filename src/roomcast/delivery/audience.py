@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from roomcast.delivery.wire import Wire
+from roomcast.model.rooms import Selection
 
 
 class Sink(Protocol):
@@ -38,10 +39,10 @@ class Follower(Protocol):
 class Audience:
     """All caught-up followers of the same rooms over the same wire."""
 
-    __slots__ = ("live", "position", "rooms", "spoke_at", "wire")
+    __slots__ = ("live", "position", "selection", "spoke_at", "wire")
 
-    def __init__(self, rooms: frozenset[str], wire: Wire) -> None:
-        self.rooms = rooms
+    def __init__(self, selection: Selection, wire: Wire) -> None:
+        self.selection = selection
         self.wire = wire
         self.live: dict[Sink, Follower] = {}
         self.position = 0

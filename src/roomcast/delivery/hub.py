@@ -17,7 +17,8 @@ from heapq import merge
 
 from roomcast.delivery.audience import Audience, Follower, Sink
 from roomcast.delivery.wire import WIRES, Wire
-from roomcast.model.message import Message
+from roomcast.model.message import Cut, Message
+from roomcast.model.rooms import Selection, beginnings
 
 WINDOW_BYTES = 16 * 1024 * 1024
 """How much of the recent past is kept at hand: with the default retention, all of it."""
@@ -47,6 +48,9 @@ class Entry:
         return frame
 
 
+_SILENT_ROOMS = 20_000
+"""Rooms that are known only because they lost something of late."""
+
 _EVICTED = Entry(Message(0, "", None, 0, 0, b""))
 """In an evicted one's place: 32 a room, and their bodies, would be many times the window where rooms are many."""
 
@@ -74,16 +78,20 @@ class Piece:
 class _Room:
     """One room's part of the window, oldest first; what lies before `start` was evicted."""
 
-    __slots__ = ("audiences", "entries", "floor", "seqs", "start")
+    __slots__ = ("audiences", "entries", "floor", "gone", "named", "seqs", "start")
 
     def __init__(self, floor: int) -> None:
         self.floor = floor
-        """Every message of this room above it is in the window."""
+        """Every message of this room above it is in the window, and none is lost there."""
+        self.gone = 0
+        """How many left it before their turn: their places in the window's order are passed over."""
         self.seqs: list[int] = []
         self.entries: list[Entry] = []
         self.start = 0
         self.audiences: dict[Audience, None] = {}
         """Not a list: thousands may follow a room beside others of their own, and each leaves by itself."""
+        self.named = 0
+        """How many of them follow it by its name: only these keep it known."""
 
     def add(self, entry: Entry) -> None:
         self.seqs.append(entry.message.seq)
@@ -105,9 +113,18 @@ class _Room:
             self.start = 0
         return entry
 
+    def cut(self, upto: int) -> int:
+        """What of it comes up to there must be looked for in the log. Gives the bytes that leave."""
+        size = 0
+        while self.start < len(self.seqs) and self.seqs[self.start] <= upto:
+            size += 2 * len(self.evict().message.body) + _ENTRY_BYTES
+            self.gone += 1
+        self.floor = max(self.floor, upto)
+        return size
+
     @property
     def idle(self) -> bool:
-        return not self.entries and not self.audiences
+        return not self.entries and not self.named
 
 
 class Hub:
@@ -128,19 +145,33 @@ class Hub:
         """Until it was fed up to here, it does not know which messages are the newest."""
         self.trimmed = trimmed
         """How far the log is trimmed: what is not retained is not served from here either."""
-        self.audiences: dict[tuple[frozenset[str], Wire], Audience] = {}
+        self.audiences: dict[tuple[Selection, Wire], Audience] = {}
+        self._by_prefix: dict[str, dict[Audience, None]] = {}
+        """Those that follow by prefix: whom a room reaches is found once, when it appears."""
         self._floor = position
         """Every message above it is in the window."""
         self._rooms: dict[str, _Room] = {}
         self._order: deque[_Room] = deque()
-        self._pieces: dict[tuple[frozenset[str], int], Piece] = {}
+        self._last_cut = 0
+        """No room was cut behind it."""
+        self._silent: dict[str, None] = {}
+        """Rooms without messages or followers that lost some which the window would else seem to reach."""
+        self._pieces: dict[tuple[Selection, int], Piece] = {}
         """The last pieces read, by where they were asked for."""
         self._pieces_from = position
         """No piece begins before it."""
         self._bytes = 0
 
-    def feed(self, messages: Sequence[Message], trimmed: int, now: float) -> None:
-        """What the tail brought: keeps it, gives it to everybody who is caught up, and evicts the oldest."""
+    def feed(
+        self,
+        messages: Sequence[Message],
+        trimmed: int,
+        now: float,
+        position: int = 0,
+        cuts: Sequence[Cut] = (),
+    ) -> None:
+        """What the tail brought: keeps it, gives it to everybody who is caught up, and evicts the oldest.
+        `position`: how far that reaches, where no message comes at its end."""
         heard: dict[Audience, list[Entry]] = {}
         for message in messages:
             entry = Entry(message)
@@ -152,53 +183,93 @@ class Hub:
                 heard.setdefault(audience, []).append(entry)
         if messages:
             self.position = messages[-1].seq
+        self.position = max(self.position, position)
         for audience, entries in heard.items():
             self._deliver(audience, entries, now)
         self.trimmed = trimmed
+        for cut in cuts:
+            self._cut_room(cut)
         self._evict()
+        if len(self._silent) > _SILENT_ROOMS:
+            self._look_after_silent()
 
-    def join(self, rooms: frozenset[str], wire: Wire, sink: Sink, follower: Follower, now: float) -> None:
+    def join(self, selection: Selection, wire: Wire, sink: Sink, follower: Follower, now: float) -> None:
         """From now on the sink is written what comes; it has everything up to `position`."""
-        audience = self.audiences.get((rooms, wire))
+        audience = self.audiences.get((selection, wire))
         if audience is None:
-            audience = self.audiences[rooms, wire] = Audience(rooms, wire)
+            audience = self.audiences[selection, wire] = Audience(selection, wire)
             audience.spoke_at = now
-            for room in rooms:
-                self._room(room).audiences[audience] = None
+            self._reach_rooms(audience)
         audience.position = self.position
         audience.live[sink] = follower
 
-    def leave(self, rooms: frozenset[str], wire: Wire, sink: Sink) -> None:
+    def leave(self, selection: Selection, wire: Wire, sink: Sink) -> None:
         """The sink is written no more, whether it was caught up or not."""
-        audience = self.audiences.get((rooms, wire))
+        audience = self.audiences.get((selection, wire))
         if audience is None:
             return
         audience.live.pop(sink, None)
         if not audience.live:
-            del self.audiences[rooms, wire]
-            for room in rooms:
-                del self._rooms[room].audiences[audience]
-                self._forget(room)
+            del self.audiences[selection, wire]
+            self._leave_rooms(audience)
+
+    def _reach_rooms(self, audience: Audience) -> None:
+        """What comes in its rooms is for the audience from now on."""
+        rooms, prefixes = audience.selection
+        for name in rooms:
+            room = self._room(name)
+            room.audiences[audience] = None
+            room.named += 1
+        for prefix in prefixes:
+            self._by_prefix.setdefault(prefix, {})[audience] = None
+        for room in self._by_prefixes(prefixes):
+            room.audiences[audience] = None
+
+    def _leave_rooms(self, audience: Audience) -> None:
+        rooms, prefixes = audience.selection
+        for room in self._by_prefixes(prefixes):
+            room.audiences.pop(audience, None)
+        for prefix in prefixes:
+            del self._by_prefix[prefix][audience]
+            if not self._by_prefix[prefix]:
+                del self._by_prefix[prefix]
+        for name in rooms:
+            room = self._rooms[name]
+            room.audiences.pop(audience, None)
+            room.named -= 1
+            self._forget(name)
 
     def holds(self, room: str) -> bool:
         """Whether the window has messages of a room."""
         found = self._rooms.get(room)
         return found is not None and bool(found.entries)
 
-    def window(self, rooms: frozenset[str], after: int) -> Piece | None:
+    def window(self, selection: Selection, after: int) -> Piece | None:
         """The next piece of these rooms after a position; None where the window begins later."""
         if after >= self.position:
             return Piece((), self.position)
-        if any(after < self._reach(room) for room in rooms):
+        if not self._reaches(selection, after):
             return None
-        piece = self._pieces.get((rooms, after))
+        piece = self._pieces.get((selection, after))
         if piece is None or not (piece.full or piece.position == self.position):
-            piece = self._cut(rooms, after)
+            piece = self._cut(selection, after)
             if piece.entries:
-                self._remember((rooms, after), piece)
+                self._remember((selection, after), piece)
         return piece
 
-    def _cut(self, rooms: frozenset[str], after: int) -> Piece:
+    def _reaches(self, selection: Selection, after: int) -> bool:
+        """Whether the window has all of these rooms after a position."""
+        rooms, prefixes = selection
+        if any(after < self._reach(room) for room in rooms):
+            return False
+        if not prefixes:
+            return True
+        # Only rooms that were cut begin behind the window's own floor.
+        return after >= self._floor and (
+            after >= self._last_cut or all(after >= room.floor for room in self._by_prefixes(prefixes))
+        )
+
+    def _cut(self, rooms: Selection, after: int) -> Piece:
         size = 0
         entries: list[Entry] = []
         for entry in self._after(rooms, after):
@@ -208,21 +279,22 @@ class Hub:
                 return Piece(entries, entry.message.seq, full=True)
         return Piece(entries, self.position)
 
-    def _remember(self, key: tuple[frozenset[str], int], piece: Piece) -> None:
+    def _remember(self, key: tuple[Selection, int], piece: Piece) -> None:
         self._pieces[key] = piece
         self._pieces_from = min(self._pieces_from, key[1])
         if len(self._pieces) > _PIECES:
             del self._pieces[next(iter(self._pieces))]
 
-    def seek_newest(self, rooms: frozenset[str], count: int) -> int | None:
+    def seek_newest(self, selection: Selection, count: int) -> int | None:
         """The position after which these rooms' newest `count` begin; None where the window is short, or was not
         yet fed what the log had when it began anew."""
         if self.position < self._began_below:
             return None
         if not count:
             return self.position
-        found = [self._rooms[room].newest(count) for room in rooms if room in self._rooms]
-        seqs = sorted(seq for part in found for seq in part)
+        if self._last_cut > self._floor and not self._reaches(selection, self._floor):
+            return None  # something in the middle of the window went
+        seqs = sorted(seq for room in self._selected(selection) for seq in room.newest(count))
         if len(seqs) >= count:
             return seqs[-count] - 1
         return self.trimmed if self._floor <= self.trimmed else None
@@ -235,15 +307,52 @@ class Hub:
             audience.write(b"".join([entry.frame(audience.wire, self.epoch) for entry in piece]))
 
     def _evict(self) -> None:
-        while self._order and (self._bytes > self._window_bytes or self._floor < self.trimmed):
-            room = self._order.popleft()
+        order = self._order
+        while order:
+            room = order[0]
+            if room.gone:
+                room.gone -= 1
+                order.popleft()
+                continue
+            if self._bytes <= self._window_bytes and room.seqs[room.start] > self.trimmed:
+                break
+            order.popleft()
             message = room.evict().message
             self._floor = message.seq
             self._bytes -= 2 * len(message.body) + _ENTRY_BYTES
             if room.start == 0:  # as it is where all of it went
                 self._forget(message.room)
+        if self._floor < self.trimmed:
+            self._floor = self.trimmed
         if self._pieces_from < self._floor:
             self._drop_pieces()
+
+    def _cut_room(self, cut: Cut) -> None:
+        if cut.upto <= self._floor:
+            return
+        self._last_cut = max(self._last_cut, cut.upto)
+        # Its floor says so also where the window has none of it.
+        room = self._rooms.get(cut.room) or self._room(cut.room)
+        self._bytes -= room.cut(cut.upto)
+        self._pieces = {key: piece for key, piece in self._pieces.items() if not key[0].covers(cut.room)}
+        self._forget(cut.room)
+
+    def _look_after_silent(self) -> None:
+        """Lets go of rooms that are known only for what they lost, where the window no longer reaches there."""
+        if not self._all_passed():
+            self._floor = self.position  # all of them at once, and the window with them
+            for room in self._rooms.values():
+                room.cut(self._floor)
+            self._order.clear()
+            self._bytes = 0
+            self._drop_pieces()
+            self._all_passed()
+
+    def _all_passed(self) -> bool:
+        """Whether there is space again."""
+        for name in list(self._silent):
+            self._forget(name)
+        return len(self._silent) <= _SILENT_ROOMS // 2
 
     def _drop_pieces(self) -> None:
         """Those that began with what is evicted: nobody is served them any more, and they hold it in memory."""
@@ -254,18 +363,41 @@ class Hub:
         room = self._rooms.get(name)
         if room is None:
             room = self._rooms[name] = _Room(self._floor)
+            if self._by_prefix:
+                for prefix in beginnings(name):
+                    room.audiences |= self._by_prefix.get(prefix, {})
         return room
 
     def _forget(self, name: str) -> None:
-        if self._rooms[name].idle:
+        room = self._rooms[name]
+        if room.idle and room.floor > self._floor:
+            self._silent[name] = None
+            return
+        if room.idle:
             del self._rooms[name]
+        if self._silent:
+            self._silent.pop(name, None)
 
     def _reach(self, name: str) -> int:
         room = self._rooms.get(name)
         return self._floor if room is None else room.floor
 
-    def _after(self, rooms: frozenset[str], seq: int) -> Iterator[Entry]:
-        parts = [self._rooms[name].after(seq) for name in rooms if name in self._rooms]
+    def _selected(self, selection: Selection) -> list[_Room]:
+        """The rooms of the window that are in a selection, each once."""
+        rooms, prefixes = selection
+        named = [self._rooms[name] for name in rooms if name in self._rooms]
+        return list(dict.fromkeys([*named, *self._by_prefixes(prefixes)])) if prefixes else named
+
+    def _by_prefixes(self, prefixes: tuple[str, ...]) -> list[_Room]:
+        if not prefixes:
+            return []
+        return [room for name, room in self._rooms.items() if name.startswith(prefixes)]
+
+    def _after(self, selection: Selection, seq: int) -> Iterator[Entry]:
+        found = self._selected(selection)
+        if len(found) > 1:
+            found = [room for room in found if room.seqs and room.seqs[-1] > seq]
+        parts = [room.after(seq) for room in found]
         return parts[0] if len(parts) == 1 else merge(*parts, key=lambda entry: entry.message.seq)
 
 

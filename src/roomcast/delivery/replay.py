@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
 from typing import Protocol
 
 from roomcast import tasks
 from roomcast.delivery.hub import Entry, Hub, Piece
-from roomcast.log.base import Log, Loss
+from roomcast.log.base import Log, Page
 from roomcast.model.errors import LogUnavailable
+from roomcast.model.rooms import Selection
 
 PAGE_MESSAGES = 500
 """The most that one read of the log brings into memory; its bytes are bounded by the log."""
@@ -24,12 +24,12 @@ logger = logging.getLogger("roomcast.streams")
 class Waiting(Protocol):
     """A stream that waits for a page."""
 
-    rooms: frozenset[str]
+    selection: Selection
     position: int
     ended: bool
 
-    def turn(self, piece: Piece, losses: Sequence[Loss]) -> None:
-        """The page."""
+    def turn(self, piece: Piece, page: Page) -> None:
+        """The page, and what is missing in it."""
         ...
 
     def end(self, reason: str, retry_ms: int | None = None) -> None:
@@ -37,8 +37,8 @@ class Waiting(Protocol):
         ...
 
 
-_Page = tuple[Piece, Sequence[Loss]]
-_Key = tuple[str, frozenset[str], int]
+_Page = tuple[Piece, Page]
+_Key = tuple[str, Selection, int]
 """The epoch, the rooms and the position of a page. The epoch keeps streams that begin after a restart from
 sharing a read that was started before it."""
 
@@ -56,7 +56,7 @@ class Replay:
 
     def read(self, stream: Waiting) -> None:
         """Calls the stream's `turn` with the page after its position."""
-        key = (self._hub.epoch, stream.rooms, stream.position)
+        key = (self._hub.epoch, stream.selection, stream.position)
         if key in self._waiting:
             self._waiting[key].append(stream)
             return
@@ -82,17 +82,17 @@ class Replay:
             except LogUnavailable:
                 await asyncio.sleep(RETRY_SECONDS)
             except Exception:
-                logger.exception("a page of %s after %d could not be read", sorted(key[1]), key[2])
+                logger.exception("a page of %s after %d could not be read", key[1].texts(), key[2])
                 return None
         return None
 
-    async def _read(self, epoch: str, rooms: frozenset[str], after: int) -> _Page:
+    async def _read(self, epoch: str, selection: Selection, after: int) -> _Page:
         # Never past the hub: what comes after is delivered live, and would come twice.
-        page = await self._log.read(rooms, after, PAGE_MESSAGES, self._hub.position + 1)
+        page = await self._log.read(selection, after, PAGE_MESSAGES, self._hub.position + 1)
         self.reads += 1
         if self._log.epoch != epoch:  # the tail will say so, too, and end all streams
             raise LogUnavailable("The log has another history now.")
-        return Piece([Entry(m) for m in page.messages], page.position), page.losses
+        return Piece([Entry(m) for m in page.messages], page.position), page
 
     async def close(self) -> None:
         """Ends the reads under way."""
@@ -105,7 +105,7 @@ def _turn(stream: Waiting, page: _Page | None) -> None:
         if page:
             stream.turn(*page)
     except Exception:
-        logger.exception("a stream of %s could not take its page", sorted(stream.rooms))
+        logger.exception("a stream of %s could not take its page", stream.selection.texts())
         page = None
     if page is None:
         stream.end("error", retry_delay_ms())

@@ -13,7 +13,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby
 from typing import Any, Protocol
@@ -23,13 +23,14 @@ import msgspec
 from roomcast import tasks
 from roomcast.delivery.audience import Sink
 from roomcast.delivery.followed import FollowedRooms
-from roomcast.delivery.gap import Gap, Opening, widened
+from roomcast.delivery.gap import Gap, Missing, Opening, Owed, widened
 from roomcast.delivery.hub import Hub, Piece
 from roomcast.delivery.replay import Replay, retry_delay_ms
 from roomcast.delivery.tenure import Holder, Tenures
 from roomcast.delivery.wire import END, RETRY_MS, Wire
-from roomcast.log.base import Log, Loss
+from roomcast.log.base import Log, Page
 from roomcast.model.message import MessageId
+from roomcast.model.rooms import Selection
 from roomcast.model.shapes import Live
 
 _JOINED_BYTES = 16 * 1024
@@ -73,16 +74,17 @@ class Stream:
 
     __slots__ = (
         "_epoch",
-        "_exact",
         "_gap",
         "_home",
+        "_opening",
+        "_owed",
         "_reading",
         "_replayed",
         "_sink",
         "ended",
         "holder",
         "position",
-        "rooms",
+        "selection",
         "wire",
     )
 
@@ -90,7 +92,7 @@ class Stream:
         self,
         home: Streams,
         sink: Connection,
-        rooms: frozenset[str],
+        selection: Selection,
         wire: Wire,
         opening: Opening,
         holder: Holder | None = None,
@@ -98,13 +100,17 @@ class Stream:
         self._home = home
         self._sink = sink
         self._gap = opening.gap
-        self._exact = opening.exact
+        """What is to be told before the next message."""
+        self._opening: Opening | None = opening
+        """Where it began; None once it went on from there."""
+        self._owed: Owed | None = None
+        """Set once a page of the log was read."""
         self._epoch = opening.epoch
         self._reading = False
         """Whether a page of the log is on its way."""
         self._replayed: int | None = 0
         """Messages sent so far; None once `live` was told."""
-        self.rooms = rooms
+        self.selection = selection
         self.holder = holder
         """Whose right it goes on by; None where there is nothing to end it."""
         self.wire = wire
@@ -137,7 +143,7 @@ class Stream:
             # may be live and `position` stale.
             if self not in self._home.behind or self._reading or not self._sink.writable:
                 return
-            piece = self._home.hub.window(self.rooms, self.position)
+            piece = self._home.hub.window(self.selection, self.position)
             if piece is None:
                 if head:  # at once, however long the log may take
                     self._sink.write(head)
@@ -149,14 +155,15 @@ class Stream:
             head = b""
         asyncio.get_running_loop().call_soon(self.pump)
 
-    def turn(self, piece: Piece, losses: Sequence[Loss]) -> None:
+    def turn(self, piece: Piece, page: Page) -> None:
         """A page of the log that `pump` asked for."""
         self._reading = False
         if self not in self._home.active:
             return
-        if self._exact:
-            self._gap = widened(self._gap, str(MessageId(self._home.hub.epoch, self.position)), losses)
-        self._advance(piece)
+        if self._owed is None:
+            began = self._opening or Opening(self.position)
+            self._owed = Owed(self.position, exact=began.exact, named=began.named)
+        self._advance(piece, missing=self._owed.missing(page))
         self.pump()
 
     def fall_behind(self, position: int) -> None:
@@ -164,6 +171,8 @@ class Stream:
         if self not in self._home.active:  # the log began anew while its audience's heartbeats were on their way
             return
         self.position = position
+        if self._owed:
+            self._owed.reach(position)
         self._home.behind.add(self)
 
     def end(self, reason: str, retry_ms: int | None = None, told: bytes = b"") -> None:
@@ -202,18 +211,17 @@ class Stream:
         """A sign of life while it waits for the log."""
         self._sink.write(self.wire.heartbeat)
 
-    def _advance(self, piece: Piece, head: bytes = b"") -> bool:
+    def _advance(self, piece: Piece, head: bytes = b"", missing: Sequence[Missing] = ()) -> bool:
         """Writes a piece with what must be told around it; whether the sink wants more."""
         hub = self._home.hub
         parts = [head] if head else []
-        # An empty page that ends before the hub is followed by another piece in this turn. The gap waits for
-        # it: more may be lost there, and at most one gap stands between two messages.
-        if self._gap and (piece.entries or piece.position >= hub.position):
-            parts.append(self._gap_frame(self._gap, piece))
-            self._gap = None
-        if piece.entries:
+        if missing or self._gap:
+            parts += self._with_gaps(piece, missing)
+        elif piece.entries:
             parts.append(piece.frames(self.wire, hub.epoch))
-        self._exact = True
+        if self._owed:
+            self._owed.reach(piece.position)
+        self._opening = None
         self.position = piece.position
         if self._replayed is not None:
             self._replayed += len(piece.entries)
@@ -236,13 +244,45 @@ class Stream:
         until = None if self.holder is None else self.holder.until
         return None if until is None else max(0, math.floor(until - time.time()))
 
-    def _gap_frame(self, gap: Gap, piece: Piece) -> bytes:
+    def _with_gaps(self, piece: Piece, missing: Sequence[Missing]) -> Iterator[bytes]:
+        """The piece, and each loss before the first message that comes behind it."""
+        epoch, entries, start, told = self._home.hub.epoch, piece.entries, 0, 0
+        for number, entry in enumerate(entries):
+            seq = entry.message.seq
+            due = told
+            while due < len(missing) and missing[due].last < seq:
+                due += 1
+            if due > told or self._gap:
+                yield from self._frames(piece, start, number)
+                yield self._gap_frame(missing[told:due], seq)
+                start, told = number, due
+        yield from self._frames(piece, start, len(entries))
+        # What is missing behind the last message of a page waits for the next piece: more may be lost before its
+        # first message, and at most one gap stands between two messages.
+        self._gap = widened(self._gap, epoch, missing[told:], self.selection.prefixes)
+        if self._gap and piece.position >= self._home.hub.position:
+            data = self._count(self._gap).data(None)
+            self._gap = None
+            yield self.wire.event("gap", MessageId(epoch, piece.position), data)
+
+    def _frames(self, piece: Piece, start: int, end: int) -> Iterator[bytes]:
         epoch = self._home.hub.epoch
+        if end - start == len(piece.entries) > 0:
+            yield piece.frames(self.wire, epoch)
+        elif start < end:
+            yield b"".join([entry.frame(self.wire, epoch) for entry in piece.entries[start:end]])
+
+    def _gap_frame(self, missing: Sequence[Missing], seq: int) -> bytes:
+        """The gap before a message."""
+        epoch = self._home.hub.epoch
+        gap = widened(self._gap, epoch, missing, self.selection.prefixes)
+        assert gap
+        self._gap = None
+        return self.wire.event("gap", MessageId(epoch, seq - 1), self._count(gap).data(MessageId(epoch, seq)))
+
+    def _count(self, gap: Gap) -> Gap:
         self._home.count_gap(gap)
-        if not piece.entries:
-            return self.wire.event("gap", MessageId(epoch, piece.position), gap.data(None))
-        first = piece.entries[0].message.seq
-        return self.wire.event("gap", MessageId(epoch, first - 1), gap.data(MessageId(epoch, first)))
+        return gap
 
 
 @lru_cache(64)
@@ -275,7 +315,7 @@ class Streams:
         """A stream starts, behind as all do."""
         self.opened += 1
         self.active.add(stream)
-        self.followed.add(stream.rooms)
+        self.followed.add(stream.selection.rooms)
         self.behind.add(stream)
         self.tenures.enter(stream, replaces=replaces, now=time.time())
 
@@ -294,19 +334,19 @@ class Streams:
     def join(self, stream: Stream, sink: Sink) -> None:
         """A stream is caught up."""
         self.behind.discard(stream)
-        self.hub.join(stream.rooms, stream.wire, sink, stream, asyncio.get_running_loop().time())
+        self.hub.join(stream.selection, stream.wire, sink, stream, asyncio.get_running_loop().time())
 
     def depart(self, stream: Stream, sink: Connection, reason: str) -> None:
         """A stream ends."""
         self._closing.add(sink)
         self.active.discard(stream)
-        self.followed.drop(stream.rooms)
+        self.followed.drop(stream.selection.rooms)
         self.tenures.leave(stream)
         self.behind.discard(stream)
-        self.hub.leave(stream.rooms, stream.wire, sink)
+        self.hub.leave(stream.selection, stream.wire, sink)
         self.endings[reason] = self.endings.get(reason, 0) + 1
         if logger.isEnabledFor(logging.INFO):
-            fields: dict[str, Any] = {"rooms": sorted(stream.rooms), "reason": reason}
+            fields: dict[str, Any] = {"rooms": stream.selection.texts(), "reason": reason}
             logger.info("a stream of %s ended: %s", ", ".join(fields["rooms"]), reason, extra={"fields": fields})
 
     def count_gap(self, gap: Gap) -> None:

@@ -8,7 +8,7 @@ import logging
 from itertools import count
 
 from roomcast.delivery.hub import Hub
-from roomcast.log.base import Log
+from roomcast.log.base import Consuming, Log
 from roomcast.model.errors import LogRestarted, LogUnavailable
 
 _RETRY_SECONDS = 0.5
@@ -22,6 +22,7 @@ class Tail:
     def __init__(self, log: Log, hub: Hub) -> None:
         self._log = log
         self._hub = hub
+        self._consumer: Consuming | None = None
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._number = count()
         self.outage = ""
@@ -67,12 +68,19 @@ class Tail:
         loop = asyncio.get_running_loop()
         if self._log.epoch not in ("", self._hub.epoch):
             raise LogRestarted("the log has a new epoch")
-        async for batch in self._log.tail(self._hub.position):
+        async for batch in await self._consume():
             self._note("")
-            if batch.messages and batch.messages[0].seq != self._hub.position + 1:
+            if batch.missed:
                 raise LogRestarted("messages were trimmed before they could be delivered here")
-            self._hub.feed(batch.messages, batch.trimmed, loop.time())
+            self._hub.feed(batch.messages, batch.trimmed, loop.time(), batch.position, batch.cuts)
             self._wake()
+
+    async def _consume(self) -> Consuming:
+        """Begins where the hub is."""
+        before, self._consumer = self._consumer, self._log.consumer("delivery", self._hub.position)
+        if before:  # only now: without any, what the new one has yet to bring could be trimmed
+            await before.aclose()
+        return self._consumer
 
     def _wake(self) -> None:
         while self._waiting and self._waiting[0][0] <= self._hub.position:

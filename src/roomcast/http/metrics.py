@@ -53,11 +53,33 @@ class _Counts:
 
 
 def _held(bounds: Bounds, retention: Retention) -> Iterable[Metric]:
-    yield _gauge("log_messages", "Messages retained.", bounds.newest - bounds.trimmed)
+    yield _gauge("log_messages", "Messages retained.", bounds.messages)
     yield _gauge("log_bytes", "Bytes retained.", bounds.bytes)
     yield _gauge("log_messages_limit", "Messages retained at most.", retention.max_messages)
     yield _gauge("log_bytes_limit", "Bytes retained at most.", retention.max_bytes)
     yield _gauge("log_newest", "The newest message's number.", bounds.newest)
+    yield _gauge("log_oldest_timestamp_seconds", "When the oldest message was stored.", bounds.oldest_at / 1000)
+    age = GaugeMetricFamily("roomcast_log_max_age_seconds", "Age of a message at most.")
+    if retention.max_age is not None:
+        age.add_metric([], retention.max_age)
+    yield age
+    yield from _rules(retention)
+
+
+def _rules(retention: Retention) -> Iterable[Metric]:
+    """The rules in force for rooms."""
+    for name, cap, help in (
+        ("room_messages_limit", "max_messages", "Messages retained of each room at most."),
+        ("room_bytes_limit", "max_bytes", "Bytes retained of each room at most."),
+        ("room_max_age_seconds", "max_age", "Age of a room's message at most."),
+    ):
+        family = GaugeMetricFamily(f"roomcast_{name}", help, labels=["match"])
+        # Of two rows with one name the first counts.
+        caps = {rule.match: getattr(rule, cap) for rule in reversed(retention.rooms)}
+        for match, value in caps.items():
+            if value is not None:
+                family.add_metric([match], value)
+        yield family
 
 
 def _counts(engine: Engine) -> Iterable[Metric]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from roomcast.log.base import Appended, Idempotency
 from roomcast.model.errors import LogUnavailable, RoomcastError
@@ -34,7 +34,7 @@ class Pending(NamedTuple):
 
     request: Request
     bytes: int
-    answer: asyncio.Future[Appended]
+    answer: asyncio.Future[Any]
     since: float
     """When it came, in the loop's time."""
 
@@ -44,7 +44,7 @@ class Pending(NamedTuple):
         size = sum([len(draft.body) for draft in request.drafts])
         return cls(request, size, loop.create_future(), loop.time())
 
-    def resolve(self, answer: Answer) -> None:
+    def resolve(self, answer: Any) -> None:
         if self.answer.done():  # Cancelled while its group was on its way: its messages are stored all the same.
             return
         if isinstance(answer, RoomcastError):

@@ -4,7 +4,9 @@ Laws:
 - `seq` grows by exactly one per message over the whole log. Order of `seq` is the only order.
 - What `append` returned is durable: it survives kill -9 (and, where the backend says so, a power cut).
 - A reader sees whole commits only, never waits for a writer, and never sees a message before it is durable.
-- The oldest messages go first, and no faster than the tail: what the tail was not yet asked past is kept.
+- In each room the oldest messages go first: what is retained of it is all from some message on. Over the whole log
+  there may be holes. A message that was deleted leaves an empty row in its place until it is trimmed.
+- Trimming waits for those who consume the log and ask for that: what they were not asked past is kept.
 - A log knows nothing of streams, formats or HTTP. Bodies are opaque bytes.
 
 Every method raises `LogUnavailable` where the storage does not answer; nothing is half done then.
@@ -13,11 +15,12 @@ Every method raises `LogUnavailable` where the storage does not answer; nothing 
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
-from roomcast.model.message import Draft, Message
+from roomcast.model.message import Cut, Draft, Message
 from roomcast.model.retention import Retention
+from roomcast.model.rooms import Selection
 
 
 class Idempotency(NamedTuple):
@@ -38,11 +41,19 @@ class Appended(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """Messages of one room after some position that are no longer retained."""
+    """Messages of one room after some position that are no longer there. They are one run of the room's messages,
+    and all that is retained after the position comes behind it; or it is one that was deleted between others."""
 
     room: str
-    at_most: int
-    """How many they can be; at least 1."""
+    """Empty: any room that is followed by prefix, and that the log does not know any more."""
+    last: int
+    """The seq of the last one: whoever passes it must have been told."""
+    ever: int
+    """How many the room ever lost up to there, at most; exact while the log remembers the room."""
+    after: int = 0
+    """Behind this seq all that was lost was deleted."""
+    number: int = 0
+    """For one that was deleted between others: the number of its deletion, from 1. 0: it is the run."""
 
 
 class Page(NamedTuple):
@@ -52,30 +63,56 @@ class Page(NamedTuple):
     position: int
     """Everything of these rooms up to here is in this page, was before it, or is named in `losses`."""
     losses: Sequence[Loss]
-    """What was trimmed between the position asked for and the page's first message."""
-
-
-class Start(NamedTuple):
-    """Where a replay begins: after `position`, having lost `losses`."""
-
-    position: int
-    losses: Sequence[Loss]
+    """What is missing after the position asked for, in order of `last`; also what is missing behind this page."""
+    oldest: int = 0
+    """Where there are losses: the seq of the oldest message retained of these rooms; where there is none, one
+    behind the newest of the log."""
+    deletions: int = 0
+    """How many single messages were ever deleted."""
 
 
 class Bounds(NamedTuple):
-    """How far the log reaches: it retains exactly the messages trimmed < seq <= newest."""
+    """How far the log reaches: what it retains lies within trimmed < seq <= newest."""
 
     trimmed: int
     newest: int
     bytes: int
+    messages: int
+    """How many are retained, those that were deleted and not yet trimmed among them."""
+    oldest_at: int
+    """When the oldest of them was stored, in ms; 0 where there is none."""
 
 
 class Batch(NamedTuple):
-    """What the tail brings in one go: messages in order without a hole, and how far the log is trimmed now.
-    `messages` is empty where only trimming went on."""
+    """What a consumer is given in one go: messages in order, and what is gone since. `messages` is empty where
+    only trimming went on."""
 
     messages: Sequence[Message]
     trimmed: int
+    """How far the whole log is trimmed now."""
+    position: int = 0
+    """Everything up to here was given, or is gone."""
+    cuts: Sequence[Cut] = ()
+    """What else is gone."""
+    missed: int = 0
+    """How many messages before these were trimmed and not given to this consumer, at most. Always 0 for one that
+    holds back trimming and does not stand still."""
+
+
+class Consuming(Protocol):
+    """A place in the log from which it is followed."""
+
+    name: str
+
+    def __aiter__(self) -> AsyncIterator[Batch]: ...
+
+    async def __anext__(self) -> Batch:
+        """What came since, or what comes next. Raises `LogRestarted` where the log has another history now."""
+        ...
+
+    async def aclose(self) -> None:
+        """Ends it, and lets go of what it held back."""
+        ...
 
 
 RoomSort = Literal["name", "newest"]
@@ -93,6 +130,8 @@ class RoomStats(NamedTuple):
     """The seq of its newest message."""
     newest_at: int
     """When that was stored, in ms."""
+    oldest_at: int = 0
+    """When its oldest was stored, in ms; told only by a log that has rules for rooms."""
 
 
 class Log(Protocol):
@@ -126,8 +165,8 @@ class Log(Protocol):
         """
         ...
 
-    async def read(self, rooms: frozenset[str], after: int, limit: int, before: int | None = None) -> Page:
-        """The first messages of `rooms` with after < seq < before: at most `limit`, at least one if there is
+    async def read(self, selection: Selection, after: int, limit: int, before: int | None = None) -> Page:
+        """The first messages of some rooms with after < seq < before: at most `limit`, at least one if there is
         one, and fewer where their bodies grow beyond what should be in memory at once."""
         ...
 
@@ -135,19 +174,34 @@ class Log(Protocol):
         """One message; None where it is not retained, or not there yet."""
         ...
 
-    async def seek_newest(self, rooms: frozenset[str], count: int, before: int | None = None) -> int:
-        """The position after which the newest `count` messages of `rooms` (below `before`) begin."""
+    async def seek_newest(self, selection: Selection, count: int, before: int | None = None) -> int:
+        """The position after which the newest `count` messages of these rooms (below `before`) begin."""
         ...
 
-    async def seek_time(self, rooms: frozenset[str], since: int) -> Start:
-        """The position after which the messages stored at or after `since` (ms) begin, and what of them
-        is no longer retained."""
+    async def seek_time(self, selection: Selection, since: int) -> int:
+        """The position after which the messages of these rooms begin that were stored at or after `since` (ms): a
+        page after it also tells what of them is no longer retained."""
         ...
 
-    def tail(self, after: int) -> AsyncIterator[Batch]:
-        """Everything stored after `after`, as it comes, each message once, in order. One tail at a time.
+    def consumer(self, name: str, after: int, *, holds: bool = True) -> Consuming:
+        """Everything stored after `after`, as it comes, each message once, in order. There may be any number of
+        consumers, each with a position of its own; it lives in this process, and `name` is for metrics.
 
-        Asking for the next batch says that the last one is delivered: only then may it be trimmed."""
+        Asking for the next batch says that the last one is delivered: only then may it be trimmed, unless the
+        consumer stands still for 5 s. One that does not hold (`holds`) is told what it `missed` instead."""
+        ...
+
+    async def delete(self, seq: int) -> bool:
+        """Deletes one message, durably; False where it is not retained. Raises `NotOffered`."""
+        ...
+
+    async def delete_room(self, room: str) -> None:
+        """Deletes all messages of a room that are stored now, durably. Raises `NotOffered`."""
+        ...
+
+    def keep(self, retention: Retention) -> Callable[[], None]:
+        """Other rules for rooms and another age, from when the result is called on the loop; they are reached in
+        steps. The caps of the whole log stay. Raises `NotOffered`; what it gives does not fail."""
         ...
 
     async def bounds(self) -> Bounds:
@@ -165,5 +219,5 @@ class Log(Protocol):
         ...
 
     async def close(self) -> None:
-        """Ends the tail, waits for appends under way, lets go of the storage. Closing twice is fine."""
+        """Ends all consumers, waits for appends under way, lets go of the storage. Closing twice is fine."""
         ...

@@ -1,9 +1,13 @@
-"""What was committed of late, for the one tail. Lives on the event loop; knows no storage but a way to fetch.
+"""What was committed of late, for everybody who consumes the log. Lives on the event loop; knows no storage but a
+way to fetch.
 
 Laws:
-- The tail waits on an event and never polls.
-- What it brings is dense: from memory where that goes on from its position, from the log otherwise.
-- Asking for the next batch says that the last one is delivered; the log is not trimmed beyond that (`floor`).
+- A consumer waits on an event and never polls.
+- Each sees every message once and in order: from memory where that goes on from its position, from the log
+  otherwise.
+- Asking for the next batch says that the last one is delivered. What a consumer that holds the log was not asked
+  past is not trimmed (`floor`), unless it stands still for `STILL_SECONDS`.
+- A consumer that trimming has overtaken is told so with its next batch.
 """
 
 from __future__ import annotations
@@ -15,89 +19,124 @@ from itertools import chain
 
 from roomcast.log.base import Batch
 from roomcast.model.errors import LogRestarted
-from roomcast.model.message import Message
+from roomcast.model.message import Cut, Message
 
 RECENT_BYTES = 4 * 1024 * 1024
-"""How much of what was committed is held for a tail that is behind; the rest it fetches."""
+"""How much of what was committed is held for consumers that are behind; the rest they fetch."""
+STILL_SECONDS = 5
+"""A consumer that has something to take and takes nothing for so long holds back trimming no longer: a worker that
+hangs must not fill the disk."""
+_LOOK_SECONDS = 1.0
 
 Fetch = Callable[[int], Awaitable[Sequence[Message]]]
 """The first messages after a position; all of them, or as many as should be in memory at once."""
 
 
 class Consumers:
-    """From the commits to the tail."""
+    """From the commits to all who consume them."""
 
-    def __init__(self, newest: int, trimmed: int, fetch: Fetch, delivered: Callable[[], None]) -> None:
+    def __init__(
+        self, newest: int, trimmed: int, fetch: Fetch, delivered: Callable[[], None], *, dense: bool = False
+    ) -> None:
+        """`dense`: whether the log has no holes, so that one shows that trimming was faster than we knew."""
         self.newest = newest
         """The newest message committed."""
         self.trimmed = trimmed
-        """How far the log is trimmed."""
+        """How far the whole log is trimmed."""
         self._fetch = fetch
         self._delivered = delivered
-        self._tail: Consumer | None = None
+        self.dense = dense
+        self._all: list[Consumer] = []
         self._ended = False
         self._recent: deque[tuple[Sequence[Message], int]] = deque()
         """Commits, each with the bytes of its bodies."""
         self._recent_bytes = 0
+        self._look: asyncio.TimerHandle | None = None
+        """Set while somebody may be standing still."""
 
     @property
     def floor(self) -> int | None:
-        """The last message the tail was asked past, or None where there is no tail."""
-        return self._tail.position if self._tail else None
+        """The last message that all were asked past who hold back trimming; None where there are none."""
+        floor = None
+        for consumer in self._all:
+            if consumer.holding and (floor is None or consumer.position < floor):
+                floor = consumer.position
+        return floor
 
-    def open(self, after: int) -> Consumer:
-        """The one tail from now on; an earlier one ends."""
-        tail = Consumer(self, after)
-        # In one move: without a tail in between, what the new one has yet to bring could be trimmed.
-        self._replace(None if self._ended else tail)
-        return tail
+    def open(self, name: str, after: int, *, holds: bool = True) -> Consumer:
+        """One more consumer. `name` is for metrics."""
+        consumer = Consumer(self, name, after, holds)
+        if not self._ended:
+            self._all.append(consumer)
+            self._drop()
+        return consumer
 
-    def close(self, tail: Consumer) -> None:
-        """Ends `tail`, and with it what it held back."""
-        if tail is self._tail:
-            self._replace(None)
+    def close(self, consumer: Consumer) -> None:
+        """Ends it, and with it what it held back."""
+        if consumer in self._all:
+            self._all.remove(consumer)
+            self._drop()
+            consumer.wake()
+            self._delivered()
 
     def end(self) -> None:
-        """The log is closed: every tail ends, and one opened later ends at once."""
+        """The log is closed: all end, and one opened later ends at once."""
         self._ended = True
-        self._replace(None)
+        self._end_all()
 
-    def feeds(self, tail: Consumer) -> bool:
-        return self._tail is tail
+    def feeds(self, consumer: Consumer) -> bool:
+        return consumer in self._all
 
-    def push(self, messages: Sequence[Message], trimmed: int) -> None:
-        """A commit: its messages, and how far the log is trimmed with it."""
+    def push(self, messages: Sequence[Message], trimmed: int, cuts: Sequence[Cut] = ()) -> None:
+        """A commit: its messages, how far the log is trimmed with it, and what else is gone."""
         self.trimmed = trimmed
         if messages:
             self.newest = messages[-1].seq
-        if self._tail:
+        if self._all:
             self._remember(messages)
-            self._tail.wake()
+            for consumer in self._all:
+                if cuts:
+                    consumer.cut(cuts)
+                consumer.changed.set()
+            if self._look is None:
+                self._look = asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look_around)
 
     def restart(self, newest: int, trimmed: int) -> None:
-        """The log has another history from now on: the tail is told, and ends."""
+        """The log has another history from now on: all are told, and end."""
         self.newest, self.trimmed = newest, trimmed
-        if self._tail:
-            self._tail.restarted = True
-        self._replace(None)
+        for consumer in self._all:
+            consumer.restarted = True
+        self._end_all()
 
-    async def after(self, position: int) -> Sequence[Message]:
-        """What was committed after `position`; nothing where that is the newest."""
-        self._drop(position)
-        if self._recent and self._recent[0][0][0].seq <= position + 1:
-            return self._take(position)
+    async def after(self, consumer: Consumer) -> Sequence[Message]:
+        """What was committed after what a consumer was given; nothing where that is the newest."""
+        if self._recent and self._recent[0][0][0].seq <= consumer.given + 1:
+            consumer.missed = 0  # what is gone by now was still held for it
+            return self._take(consumer.given)
         # Where the log was trimmed further there is nothing to wait for.
-        position = max(position, self.trimmed)
-        return () if position >= self.newest else await self._fetch(position)
+        consumer.overtake(self.trimmed)
+        if consumer.given >= self.newest:
+            return ()
+        newest = self.newest
+        found = await self._fetch(consumer.given)
+        if not found:  # all of it is gone
+            consumer.given = max(consumer.given, newest)
+        return found
 
     def acknowledge(self) -> None:
+        self._drop()
         self._delivered()
 
-    def _replace(self, tail: Consumer | None) -> None:
-        replaced, self._tail = self._tail, tail
-        self._forget()
-        if replaced:
-            replaced.wake()
+    def _end_all(self) -> None:
+        ended, self._all = self._all, []
+        self._recent.clear()
+        self._recent_bytes = 0
+        if self._look:
+            self._look.cancel()
+            self._look = None
+        for consumer in ended:
+            consumer.wake()
+        if ended:
             self._delivered()
 
     def _remember(self, messages: Sequence[Message]) -> None:
@@ -108,66 +147,142 @@ class Consumers:
         while self._recent_bytes > RECENT_BYTES:
             self._recent_bytes -= self._recent.popleft()[1]
 
-    def _drop(self, position: int) -> None:
-        while self._recent and self._recent[0][0][-1].seq <= position:
+    def _drop(self) -> None:
+        """Lets go of what all were given."""
+        if not self._recent:
+            return
+        if len(self._all) == 1 and self._all[0].given == self.newest:
+            self._recent.clear()
+            self._recent_bytes = 0
+            return
+        least = self.newest
+        for consumer in self._all:
+            if consumer.given < least:
+                least = consumer.given
+        while self._recent and self._recent[0][0][-1].seq <= least:
             self._recent_bytes -= self._recent.popleft()[1]
 
     def _take(self, position: int) -> Sequence[Message]:
         """All that is held: what came in one turn goes out as one batch, and so as one write per follower."""
-        commits = [messages for messages, _ in self._recent]
-        whole = len(commits) == 1 and commits[0][0].seq == position + 1
-        taken = commits[0] if whole else [m for m in chain(*commits) if m.seq > position]
-        self._forget()
-        return taken
+        if len(self._recent) == 1 and self._recent[0][0][0].seq == position + 1:
+            return self._recent[0][0]
+        commits: list[Sequence[Message]] = []
+        for messages, _ in reversed(self._recent):  # from the end: others may be far behind
+            if messages[-1].seq <= position:
+                break
+            commits.append(messages)
+        if not commits:
+            return ()
+        commits.reverse()
+        return [message for message in chain(*commits) if message.seq > position]
 
-    def _forget(self) -> None:
-        self._recent.clear()
-        self._recent_bytes = 0
+    def _look_around(self) -> None:
+        """Finds those that stand still; looks again while anybody is behind."""
+        self._look = None
+        held = self.floor
+        for consumer in self._all:
+            consumer.look(self.newest)
+        if any(consumer.position < self.newest for consumer in self._all):
+            self._look = asyncio.get_running_loop().call_later(_LOOK_SECONDS, self._look_around)
+        if self.floor != held:
+            self._delivered()
 
 
 class Consumer:
-    """The iterator that `Log.tail` gives. It survives an error and the cancelling of who waits on it: asking
-    again goes on where it was. It holds back trimming until it is closed or another one is opened."""
+    """The iterator that `Log.consumer` gives. It survives an error and the cancelling of who waits on it: asking
+    again goes on where it was."""
 
-    def __init__(self, feed: Consumers, after: int) -> None:
+    def __init__(self, home: Consumers, name: str, after: int, holds: bool) -> None:
+        self.name = name
         self.position = after
         """The last message it was asked past: all up to here is delivered."""
-        self._feed = feed
-        self._given = after
-        self._trimmed_told = feed.trimmed
-        self._changed = asyncio.Event()
+        self.given = after
+        """The last message that it was given."""
+        self.holding = holds
+        """Whether what is after its position is kept for it now."""
         self.restarted = False
         """Whether it ended because the log has another history now."""
+        self._home = home
+        self._holds = holds
+        """Whether it asks for that."""
+        self._still = 0
+        """How often it was seen not to have moved."""
+        self._seen = after
+        """Where it was seen last."""
+        self._trimmed_told = home.trimmed
+        self._cuts: dict[str, Cut] = {}
+        """What is gone since its last batch, by room."""
+        self.missed = 0
+        """How many messages that it was not given are gone, at most."""
+        self.changed = asyncio.Event()
+        """Set where there may be something for it."""
 
     def __aiter__(self) -> Consumer:
         return self
 
     async def __anext__(self) -> Batch:
         self._acknowledge()
-        while self._feed.feeds(self):
-            self._changed.clear()
-            messages = await self._feed.after(self.position)
-            if self._feed.feeds(self) and (messages or self._feed.trimmed > self._trimmed_told):
+        while self._home.feeds(self):
+            self.changed.clear()
+            messages = await self._home.after(self)
+            if (messages or self._has_news()) and self._home.feeds(self):
                 return self._give(messages)
-            await self._changed.wait()
+            await self.changed.wait()
         if self.restarted:
             raise LogRestarted
         raise StopAsyncIteration
 
+    def _has_news(self) -> bool:
+        return (
+            self._home.trimmed > self._trimmed_told
+            or self.given > self.position
+            or bool(self._cuts)
+            or self.missed > 0
+        )
+
     def wake(self) -> None:
-        self._changed.set()
+        self.changed.set()
 
     async def aclose(self) -> None:
         """Ends it, and with it what it holds back."""
-        self._feed.close(self)
+        self._home.close(self)
+
+    def cut(self, cuts: Sequence[Cut]) -> None:
+        """Messages that it may not have are gone."""
+        for cut in cuts:
+            self._cuts[cut.room] = cut
+            if cut.upto > self.given:
+                self.missed += cut.gone
+
+    def overtake(self, trimmed: int) -> None:
+        """What it has yet to get is read from the log, which is trimmed so far."""
+        if trimmed > self.given:
+            self.missed += trimmed - self.given
+            self.given = trimmed
+
+    def look(self, newest: int) -> None:
+        """Whether it moved since it was looked at last, or has nothing to take."""
+        if self.position >= newest or self.position > self._seen:
+            self._still = 0
+        else:
+            self._still += 1
+        self._seen = self.position
+        self.holding = self._holds and self._still * _LOOK_SECONDS <= STILL_SECONDS
 
     def _acknowledge(self) -> None:
-        if self._given > self.position:
-            self.position = self._given
-            self._feed.acknowledge()
+        if self.given > self.position:
+            self.position = self.given
+            self._still, self.holding = 0, self._holds
+            self._home.acknowledge()
 
     def _give(self, messages: Sequence[Message]) -> Batch:
-        self._trimmed_told = self._feed.trimmed
+        if self._home.dense and messages:
+            self.missed = max(self.missed, messages[0].seq - self.given - 1)
+        self._trimmed_told = trimmed = self._home.trimmed
         if messages:
-            self._given = messages[-1].seq
-        return Batch(messages, self._trimmed_told)
+            self.given = messages[-1].seq
+        if not self._cuts and not self.missed:
+            return Batch(messages, trimmed, self.given)
+        missed, cuts = self.missed, tuple(self._cuts.values())
+        self.missed, self._cuts = 0, {}
+        return Batch(messages, trimmed, self.given, cuts, missed)

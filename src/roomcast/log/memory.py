@@ -6,26 +6,34 @@ It keeps every promise of `base` but the one about kill -9. Nothing here awaits,
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left, bisect_right
-from collections.abc import AsyncIterator, Iterable, Sequence
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
 from heapq import merge
 from itertools import islice, takewhile
 
-from roomcast.log.base import Appended, Batch, Bounds, Idempotency, Page, RoomSort, RoomStats, Start
+from roomcast.log import clock as machine
+from roomcast.log.base import Appended, Bounds, Idempotency, Loss, Page, RoomSort, RoomStats
 from roomcast.log.clock import Clock
-from roomcast.log.consumers import Consumers
+from roomcast.log.consumers import Consumer, Consumers
+from roomcast.log.room_index import RoomIndex
 from roomcast.log.room_list import RoomList
-from roomcast.log.sequencer import Kept, Key, Sequencer
-from roomcast.log.trimming import Trimmed, losses_between, losses_since, watermark
+from roomcast.log.sequencer import GONE_KEYS, KEY_MS, Kept, Key, Sequencer
+from roomcast.log.sweep import Sweep
+from roomcast.log.trimming import Trimmed, in_order, losses_between, position_before, watermark
 from roomcast.model.errors import LogUnavailable, RoomcastError
-from roomcast.model.message import Draft, Message, new_epoch
-from roomcast.model.retention import Retention
+from roomcast.model.message import Cut, Draft, Message, new_epoch
+from roomcast.model.retention import Retention, RoomRule, RoomRules
+from roomcast.model.rooms import Selection
 
 PAGE_BYTES = 256 * 1024
 EMPTY_ROOMS = 10_000
+TRIM_STEP = 5_000
+"""How far one turn trims, holes and all: a lowered cap is reached in steps. More than the largest batch."""
+SWEEP_ROOMS = 500
+"""Rooms that one step of a walk looks at."""
 _FETCH_MESSAGES = 1_000
-_TRIMMED_A_TURN = 500
-"""A large message may take the place of 10,000 small ones."""
+NOTHING_CUT: Sequence[Cut] = ()
 _NOT_TRIMMED = Trimmed(0, 0, 0)
 
 
@@ -36,48 +44,6 @@ async def open_log(
     return MemoryLog(retention, name=url, empty_rooms=empty_rooms)
 
 
-class RoomIndex:
-    """One room: the seqs of its retained messages, oldest first, and how far it is trimmed."""
-
-    __slots__ = ("_lost", "_seqs", "_start", "_trimmed", "_trimmed_at", "newest", "newest_at")
-
-    def __init__(self, trimmed: Trimmed) -> None:
-        self.newest, self.newest_at, _ = trimmed
-        self._trimmed, self._trimmed_at, self._lost = trimmed
-        self._seqs: list[int] = []
-        self._start = 0
-        """Where the retained ones begin in `_seqs`: cutting the front off one by one would move all others."""
-
-    @property
-    def trimmed(self) -> Trimmed:
-        return Trimmed(self._trimmed, self._trimmed_at, self._lost)
-
-    def __len__(self) -> int:
-        return len(self._seqs) - self._start
-
-    def add(self, message: Message) -> None:
-        self._seqs.append(message.seq)
-        self.newest, self.newest_at = message.seq, message.stored_at
-
-    def trim(self, message: Message) -> bool:
-        """Takes its oldest message off; whether it was the last one."""
-        self._trimmed, self._trimmed_at = message.seq, message.stored_at
-        self._lost += 1
-        self._start += 1
-        retained = len(self._seqs) - self._start
-        if self._start > retained:
-            del self._seqs[: self._start]
-            self._start = 0
-        return not retained
-
-    def ascending(self, after: int) -> Iterable[int]:
-        return islice(self._seqs, bisect_right(self._seqs, after, lo=self._start), None)
-
-    def count(self, first: int, last: int) -> int:
-        """How many of its messages lie between, both ends included."""
-        return bisect_right(self._seqs, last, lo=self._start) - bisect_left(self._seqs, first, lo=self._start)
-
-
 class MemoryLog:
     """The messages by seq, and an index of each room."""
 
@@ -86,25 +52,43 @@ class MemoryLog:
         self.epoch = new_epoch()
         self.retention = retention
         self.unwritable = ""
+        self._rules = RoomRules(retention.rooms)
+        self._ruled = bool(retention.rooms)
+        """Whether rooms have rules, and their bytes are known."""
+        self._sweeps = bool(retention.rooms) or retention.ages
+        """Whether anything may go without a publish."""
         self._empty_rooms = empty_rooms
         self._messages: dict[int, Message] = {}
         self._rooms: dict[str, RoomIndex] = {}
         self._listed = RoomList()
         """The rooms that have messages."""
         self._empty: dict[str, None] = {}
-        """Rooms without messages; in order of their newest, as trimming empties them in that order."""
+        """Rooms without messages, those that are empty for longest in front."""
         self._forgotten = _NOT_TRIMMED
         """What must be taken for the trimming of a room not in `_rooms`."""
+        self._over: dict[str, None] = {}
+        """Rooms that have more than their rules leave them."""
         self._keys: dict[Key, Kept] = {}
         self._key_of: dict[int, Key] = {}
         """The key whose first message this seq is."""
+        self._gone_keys: OrderedDict[Key, None] = OrderedDict()
+        """Those whose first message is gone."""
         self._newest = 0
         self._newest_at = 0
         self._clock = Clock()
         self._trimmed = 0
         self._bytes = 0
+        self._deletions = 0
+        self._last_gone = 0
+        """Nothing behind it is gone, but for single messages that were deleted."""
+        self._deleted_in: dict[str, None] = {}
+        """Rooms that had single messages deleted which may not be trimmed yet."""
         self._closed = False
         self._feed = Consumers(0, 0, self._fetch, self._trim_and_tell)
+        self._sweep: Sweep | None = None
+        """Begun with the first message: the log may be made before there is a loop."""
+        self._later: asyncio.Handle | None = None
+        """Set while more is to be trimmed in another turn."""
 
     def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None = None) -> asyncio.Future[Appended]:
         answer: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
@@ -116,81 +100,133 @@ class MemoryLog:
 
     def _append(self, drafts: Sequence[Draft], idempotency: Idempotency | None) -> Appended:
         self._check_open()
-        numbering = Sequencer(
-            self.retention,
-            self._newest,
-            self._clock.now(self._newest_at if self._messages else 0),
-            self._newest_of,
-            self._keys,
-            self._load,
-        )
+        now = self._clock.now(self._newest_at if self._messages else 0)
+        if self._gone_keys:
+            self._expire_keys(now)
+            if idempotency:
+                self._expire_key((idempotency.scope, idempotency.key), now)
+        numbering = Sequencer(self.retention, self._newest, now, self._newest_of, self._keys, self._rules)
         appended = numbering.append(drafts, idempotency)
         if numbering.messages:
             self._store(numbering.messages)
             for new in numbering.new_keys:
                 self._key_of[new.kept.first] = (new.scope, new.key)
-            self._trim()
-            self._feed.push(numbering.messages, self._trimmed)
+            cuts = self._trim()
+            self._feed.push(numbering.messages, self._trimmed, cuts)
+            if self._sweep is None and self._sweeps:
+                self._keep(self.retention)
         return appended
 
-    def _load(self, kept: Kept) -> Sequence[Message]:
-        return [self._messages[seq] for seq in range(kept.first, kept.first + kept.size)]
-
-    async def read(self, rooms: frozenset[str], after: int, limit: int, before: int | None = None) -> Page:
+    async def read(self, selection: Selection, after: int, limit: int, before: int | None = None) -> Page:
         self._check_open()
         end = self._newest if before is None else min(self._newest, max(after, before - 1))
-        messages, cut = self._page(rooms, after, limit, end)
-        losses = losses_between(rooms, self._trimmings(rooms), self._forgotten, after, before)
-        return Page(messages, messages[-1].seq if cut else end, losses)
+        messages, cut = self._page(selection, after, limit, end)
+        losses: list[Loss] = []
+        if after < self._last_gone:
+            losses = losses_between(selection, self._trimmings(selection), self._forgotten, after, before)
+        losses += self._deleted(selection, after, end)
+        oldest = self._oldest(selection) if losses else 0
+        position = messages[-1].seq if cut else end
+        return Page(messages, position, sorted(losses, key=in_order), oldest, self._deletions)
 
     async def get(self, seq: int) -> Message | None:
         self._check_open()
-        return self._messages.get(seq)
+        message = self._messages.get(seq)
+        return None if message is None or seq in self._rooms[message.room].deleted else message
 
-    async def seek_newest(self, rooms: frozenset[str], count: int, before: int | None = None) -> int:
+    async def seek_newest(self, selection: Selection, count: int, before: int | None = None) -> int:
         self._check_open()
         end = self._newest if before is None else min(self._newest, before - 1)
-        indexes = self._known(rooms)
+        indexes = self._known(selection)
+        wanted = min(count, sum(index.count(1, end) for index in indexes))
+        return _before_newest(indexes, wanted, end) if wanted else max(end, 0)
 
-        def held_from(seq: int) -> int:
-            return sum(index.count(seq, end) for index in indexes)
-
-        wanted = min(count, held_from(1))
-        # Searched and not walked: a replay of the newest million must not take longer than one of the newest ten.
-        first_too_few = bisect_left(range(1, end + 1), True, key=lambda seq: held_from(seq) < wanted)
-        return first_too_few - 1 if wanted else max(end, 0)
-
-    async def seek_time(self, rooms: frozenset[str], since: int) -> Start:
+    async def seek_time(self, selection: Selection, since: int) -> int:
         self._check_open()
-        retained = range(self._trimmed + 1, self._newest + 1)
-        early = bisect_left(retained, since, key=lambda seq: self._messages[seq].stored_at)
-        losses = losses_since(rooms, self._trimmings(rooms), self._forgotten, since)
-        return Start(self._trimmed + early, losses)
+        position = position_before(selection, self._trimmings(selection), self._forgotten, since)
+        for index in self._known(selection):
+            seqs = index.all()
+            early = bisect_left(seqs, since, key=lambda seq: self._messages[seq].stored_at)
+            position = max(position, seqs[early - 1] if early else 0)
+        return position
 
-    def tail(self, after: int) -> AsyncIterator[Batch]:
-        return self._feed.open(after)
+    def consumer(self, name: str, after: int, *, holds: bool = True) -> Consumer:
+        return self._feed.open(name, after, holds=holds)
 
     async def bounds(self) -> Bounds:
         self._check_open()
-        return Bounds(self._trimmed, self._newest, self._bytes)
+        oldest = next(iter(self._messages.values()), None)
+        return Bounds(
+            self._trimmed, self._newest, self._bytes, len(self._messages), oldest.stored_at if oldest else 0
+        )
 
     async def rooms(self, prefix: str, sort: RoomSort, after: str | int | None, limit: int) -> Sequence[RoomStats]:
         self._check_open()
         return [self._stats(room) for room in islice(self._listed.walk(prefix, sort, after), limit)]
 
+    async def delete(self, seq: int) -> bool:
+        message = await self.get(seq)
+        if message is None:
+            return False
+        self._deletions += 1
+        index = self._rooms[message.room]
+        index.deleted[seq] = self._deletions
+        self._deleted_in[message.room] = None
+        if self._ruled:
+            index.bytes -= len(message.body)
+        self._bytes -= len(message.body)
+        self._messages[seq] = message._replace(type=None, body=b"")
+        self._feed.push((), self._trimmed, [Cut(message.room, seq, 1)])
+        return True
+
+    async def delete_room(self, room: str) -> None:
+        self._check_open()
+        index = self._rooms.get(room)
+        if not index:
+            return
+        count, newest = len(index), index.newest
+        self._last_gone = max(self._last_gone, newest)
+        for seq in index.all():
+            self._bytes -= len(self._messages.pop(seq).body)
+            self._drop_key(seq)
+        index.clear()
+        self._note_empty(room)
+        self._feed.push((), self._trimmed, [Cut(room, newest, count)])
+
+    def keep(self, retention: Retention) -> Callable[[], None]:
+        return lambda: self._keep(retention)
+
+    def _keep(self, retention: Retention) -> None:
+        self.retention = self.retention._replace(rooms=retention.rooms, max_age=retention.max_age)
+        self._rules = RoomRules(retention.rooms)
+        if retention.rooms and not self._ruled:
+            self._ruled = True
+            for index in self._rooms.values():
+                index.bytes = sum(len(self._messages[seq].body) for seq in index.all())
+        if self._sweep is None:
+            self._sweep = Sweep(self._walk)
+        self._sweep.least_age = self.retention.least_age
+        self._sweep.begin()
+
     async def close(self) -> None:
         self._closed = True
+        if self._sweep:
+            self._sweep.stop()
+        if self._later:
+            self._later.cancel()
         self._feed.end()
 
     def _stats(self, room: str) -> RoomStats:
         index = self._rooms[room]
-        return RoomStats(room, len(index), index.newest, index.newest_at)
+        oldest_at = self._messages[index.oldest].stored_at if self._rules else 0
+        return RoomStats(room, len(index), index.newest, index.newest_at, oldest_at)
 
     def _check_open(self) -> None:
         if self._closed:
             raise LogUnavailable("The log is closed.")
 
     def _store(self, messages: Sequence[Message]) -> None:
+        ruled = self._ruled
         for message in messages:
             index = self._rooms.get(message.room)
             if not index:  # no messages, or not even known
@@ -200,30 +236,96 @@ class MemoryLog:
             self._listed.note(message.room, message.seq)
             self._bytes += len(message.body)
             self._messages[message.seq] = message
+            if ruled:
+                index.bytes += len(message.body)
+                self._note_over(message.room, index)
         self._newest, self._newest_at = message.seq, message.stored_at
 
-    def _trim(self) -> None:
-        """The oldest first, down to the cap; never what the tail was not yet asked past."""
+    def _note_over(self, room: str, index: RoomIndex) -> None:
+        rule = self._rules.of(room)
+        if rule and _is_over(index, rule):
+            self._over[room] = None
+
+    def _trim(self) -> Sequence[Cut]:
+        """The oldest first, down to the caps; never what is still held for a consumer. Gives what went of rooms by
+        their rules."""
         floor = self._feed.floor
         end = self._newest if floor is None else min(floor, self._newest)
-        most_messages, most_bytes = self.retention
+        cuts = self._trim_rooms(end) if self._over else NOTHING_CUT
+        most_messages, most_bytes, *_ = self.retention
         messages = self._messages
-        last = self._trimmed + _TRIMMED_A_TURN
-        while (len(messages) > most_messages or self._bytes > most_bytes) and self._trimmed < end:
-            if self._trimmed == last:
-                asyncio.get_running_loop().call_soon(self._trim_and_tell)
-                return
-            self._trim_one(messages.pop(self._trimmed + 1))
+        if len(messages) <= most_messages and self._bytes <= most_bytes:
+            return cuts
+        # Holes are stepped over.
+        for seq in range(self._trimmed + 1, min(end, self._trimmed + TRIM_STEP) + 1):
+            self._trimmed = seq
+            message = messages.pop(seq, None)
+            if message is not None:
+                self._gone(message)
+                if len(messages) <= most_messages and self._bytes <= most_bytes:
+                    return cuts
+        if self._trimmed < end:
+            self._trim_later()
+        return cuts
 
-    def _trim_one(self, message: Message) -> None:
-        self._trimmed = message.seq
-        self._bytes -= len(message.body)
-        if self._key_of and (key := self._key_of.pop(message.seq, None)):
-            del self._keys[key]
-        if self._rooms[message.room].trim(message):
-            self._listed.drop(message.room)
-            self._empty[message.room] = None
-            self._forget()
+    def _trim_rooms(self, end: int) -> list[Cut]:
+        cuts: list[Cut] = []
+        for room in list(self._over):
+            index, rule = self._rooms.get(room), self._rules.of(room)
+            cut = self._trim_room(room, end) if index else None
+            if cut:
+                cuts.append(cut)
+            if not index or rule is None or not _is_over(index, rule):
+                del self._over[room]
+            elif cut:
+                self._trim_later()
+        return cuts
+
+    def _trim_room(self, room: str, end: int) -> Cut | None:
+        """What of it goes by its rule, at most a step; None where nothing does."""
+        index, rule = self._rooms[room], self._rules.of(room)
+        oldest_at = _before(rule.max_age) if rule else 0
+        gone = 0
+        while rule and index and gone < TRIM_STEP and index.oldest <= end:
+            message = self._messages[index.oldest]
+            if not (_is_over(index, rule) or message.stored_at < oldest_at):
+                break
+            del self._messages[message.seq]
+            self._gone(message)
+            gone += 1
+        return Cut(room, index.trimmed.seq, gone) if gone else None
+
+    def _gone(self, message: Message) -> None:
+        size = len(message.body)
+        self._last_gone = max(self._last_gone, message.seq)
+        self._bytes -= size
+        if self._key_of:
+            self._drop_key(message.seq)
+        index = self._rooms[message.room]
+        if self._ruled:
+            index.bytes -= size
+        if index.trim(message):
+            self._note_empty(message.room)
+
+    def _note_empty(self, room: str) -> None:
+        self._listed.drop(room)
+        self._empty[room] = None
+        self._forget()
+
+    def _drop_key(self, seq: int) -> None:
+        if key := self._key_of.pop(seq, None):
+            self._gone_keys[key] = None
+
+    def _expire_key(self, key: Key, now: int) -> None:
+        if key in self._gone_keys and self._keys[key].stored_at <= now - KEY_MS:
+            del self._gone_keys[key], self._keys[key]
+
+    def _expire_keys(self, now: int) -> None:
+        while self._gone_keys:
+            key = next(iter(self._gone_keys))
+            if self._keys[key].stored_at > now - KEY_MS and len(self._gone_keys) <= GONE_KEYS:
+                return
+            del self._gone_keys[key], self._keys[key]
 
     def _forget(self) -> None:
         """Without a bound, every room ever used would be remembered: the longest empty ones go."""
@@ -231,36 +333,162 @@ class MemoryLog:
             room = next(iter(self._empty))
             del self._empty[room]
             index = self._rooms.pop(room)
-            self._forgotten = watermark(index.newest, index.newest_at)
+            if index.newest > self._forgotten.seq:
+                self._forgotten = watermark(index.newest, index.newest_at)
+
+    def _walk(self, after: str) -> None:
+        """A step of a walk over all rooms: what is too old, or too much by rules that are new."""
+        asyncio.get_running_loop().call_soon(self._walk_on, after)
+
+    def _walk_on(self, after: str) -> None:
+        if self._closed or self._sweep is None:
+            return
+        floor = self._feed.floor
+        end = self._newest if floor is None else min(floor, self._newest)
+        if self.retention.max_age is not None:
+            self._trim_by_age(end, _before(self.retention.max_age))
+        cuts: list[Cut] = []
+        reached = None
+        for room in list(islice(self._listed.walk("", "name", after), SWEEP_ROOMS)):
+            reached = room
+            if cut := self._trim_room(room, end):
+                cuts.append(cut)
+            self._note_over(room, self._rooms[room])  # what a consumer still holds goes when it lets go
+            if sum(cut.gone for cut in cuts) >= TRIM_STEP:
+                break
+        self._feed.push((), self._trimmed, cuts)
+        self._sweep.stepped(reached)
+
+    def _trim_by_age(self, end: int, oldest_at: int) -> None:
+        for seq in range(self._trimmed + 1, min(end, self._trimmed + TRIM_STEP) + 1):
+            message = self._messages.get(seq)
+            if message is not None:
+                if message.stored_at >= oldest_at:
+                    return
+                del self._messages[seq]
+                self._gone(message)
+            self._trimmed = seq
+
+    def _trim_later(self) -> None:
+        if self._later is None:
+            self._later = asyncio.get_running_loop().call_soon(self._trim_on)
+
+    def _trim_on(self) -> None:
+        self._later = None
+        if not self._closed:
+            self._trim_and_tell()
 
     def _trim_and_tell(self) -> None:
+        most_messages, most_bytes, *_ = self.retention
+        if len(self._messages) <= most_messages and self._bytes <= most_bytes and not self._over:
+            return
         before = self._trimmed
-        self._trim()
-        if self._trimmed > before:
-            self._feed.push((), self._trimmed)
+        cuts = self._trim()
+        if self._trimmed > before or cuts:
+            self._feed.push((), self._trimmed, cuts)
 
-    def _page(self, rooms: frozenset[str], after: int, limit: int, end: int) -> tuple[list[Message], bool]:
+    def _page(self, selection: Selection, after: int, limit: int, end: int) -> tuple[list[Message], bool]:
         """The messages, and whether there may be more."""
-        seqs = merge(*(index.ascending(after) for index in self._known(rooms)))
+        seqs = self._seqs_by_prefix(selection, after, end) if selection.prefixes else self._seqs(selection, after)
         messages: list[Message] = []
         size = 0
         for seq in takewhile(lambda seq: seq <= end, seqs):
-            messages.append(self._messages[seq])
-            size += len(messages[-1].body)
+            message = self._messages[seq]
+            if self._deleted_in and seq in self._rooms[message.room].deleted:
+                continue
+            messages.append(message)
+            size += len(message.body)
             if len(messages) >= limit or size >= PAGE_BYTES:
                 return messages, True
         return messages, False
 
-    async def _fetch(self, after: int) -> Sequence[Message]:
-        end = min(self._newest, after + _FETCH_MESSAGES)
-        return [self._messages[seq] for seq in range(after + 1, end + 1)]
+    def _seqs(self, selection: Selection, after: int) -> Iterable[int]:
+        return merge(*(index.ascending(after) for index in self._known(selection) if index.newest > after))
 
-    def _known(self, rooms: frozenset[str]) -> list[RoomIndex]:
-        return [self._rooms[room] for room in rooms if room in self._rooms]
+    def _seqs_by_prefix(self, selection: Selection, after: int, end: int) -> Iterable[int]:
+        """Walks the log for as long as that costs no more than to look at each room of the selection."""
+        walked = min(end, after + sum(map(self._listed.count, selection.prefixes)))
+        for seq in range(after + 1, walked + 1):
+            message = self._messages.get(seq)
+            if message and selection.covers(message.room):
+                yield seq
+        if walked < end:
+            yield from self._seqs(selection, walked)
+
+    def _deleted(self, selection: Selection, after: int, end: int) -> list[Loss]:
+        losses: list[Loss] = []
+        for room in list(self._deleted_in):
+            index = self._rooms.get(room)
+            if not index or not index.deleted:
+                del self._deleted_in[room]
+            elif selection.covers(room):
+                numbers = index.deleted.items()
+                losses += [Loss(room, seq, 1, 0, number) for seq, number in numbers if after < seq <= end]
+        return losses
+
+    def _oldest(self, selection: Selection) -> int:
+        return min((index.oldest for index in self._known(selection) if index), default=self._newest + 1)
+
+    async def _fetch(self, after: int) -> Sequence[Message]:
+        found: list[Message] = []
+        for seq in range(after + 1, self._newest + 1):
+            message = self._messages.get(seq)
+            if message and seq not in self._rooms[message.room].deleted:
+                found.append(message)
+                if len(found) == _FETCH_MESSAGES:
+                    break
+        return found
+
+    def _known(self, selection: Selection) -> list[RoomIndex]:
+        """The rooms of a selection; by prefix those that have messages."""
+        rooms, prefixes = selection
+        named = [self._rooms[room] for room in rooms if room in self._rooms]
+        if not prefixes:
+            return named
+        walks = [self._listed.walk(prefix, "name", None) for prefix in prefixes]
+        by_prefix = [self._rooms[room] for walk in walks for room in walk if room not in rooms]
+        return named + by_prefix
 
     def _newest_of(self, room: str) -> int:
         index = self._rooms.get(room)
         return self._forgotten.seq if index is None else index.newest
 
-    def _trimmings(self, rooms: frozenset[str]) -> dict[str, Trimmed]:
-        return {room: self._rooms[room].trimmed for room in rooms if room in self._rooms}
+    def _trimmings(self, selection: Selection) -> dict[str, Trimmed]:
+        rooms, prefixes = selection
+        if not prefixes:
+            return {room: self._rooms[room].trimmed for room in rooms if room in self._rooms}
+        return {room: index.trimmed for room, index in self._rooms.items() if selection.covers(room)}
+
+
+def _before_newest(indexes: Sequence[RoomIndex], wanted: int, end: int) -> int:
+    """The position behind which these rooms have so many messages up to `end`.
+
+    Searched and not walked: a replay of the newest million must not take longer than one of the newest ten. Of
+    many rooms only those are looked at again that have messages where the search still goes on."""
+    low, high = 0, end
+    counted = 0
+    """Messages behind `high`."""
+    while low < high:
+        middle = (low + high) // 2
+        counts = [index.count(middle + 1, high) for index in indexes]
+        upper = sum(counts)
+        if counted + upper >= wanted:
+            low = middle + 1
+            indexes = [index for index, count in zip(indexes, counts, strict=True) if count]
+        else:
+            counted += upper
+            high = middle
+            indexes = [index for index in indexes if index.count(low + 1, middle)]
+    return low - 1
+
+
+def _is_over(index: RoomIndex, rule: RoomRule) -> bool:
+    """Whether it has more than its rule leaves it, but for what is too old."""
+    return (rule.max_messages is not None and len(index) > rule.max_messages) or (
+        rule.max_bytes is not None and index.bytes > rule.max_bytes
+    )
+
+
+def _before(age: float | None) -> int:
+    """What was stored before this time (ms) is older than that."""
+    return 0 if age is None else machine.clock() // 1_000_000 - int(age * 1000)

@@ -34,6 +34,10 @@ class RoomList:
         if self._newest.pop(room, None) is not None:
             del self._names[bisect_left(self._names, room)]
 
+    def count(self, prefix: str) -> int:
+        """How many of them begin so."""
+        return len(self._span(prefix))
+
     def clear(self) -> None:
         self._names.clear()
         self._newest.clear()
@@ -46,12 +50,15 @@ class RoomList:
         return self._by_newest(prefix, None if after is None else int(after))
 
     def _by_name(self, prefix: str, after: str | None) -> Iterator[str]:
-        start = bisect_left(self._names, prefix)
-        if after is not None:
-            start = max(start, bisect_right(self._names, after))
+        span = self._span(prefix)
+        start = span.start if after is None else max(span.start, bisect_right(self._names, after))
+        return (self._names[index] for index in range(start, span.stop))
+
+    def _span(self, prefix: str) -> range:
+        """Where those that begin so stand among the names."""
         end = prefix_end(prefix)
         stop = len(self._names) if end is None else bisect_left(self._names, end)
-        return (self._names[index] for index in range(start, stop))
+        return range(bisect_left(self._names, prefix), stop)
 
     def _by_newest(self, prefix: str, before: int | None) -> Iterator[str]:
         rooms = reversed(self._newest.items())

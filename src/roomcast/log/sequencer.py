@@ -1,6 +1,6 @@
 """Gives appends their place in the log, and each its answer; stores nothing.
 
-Both backends number by it, so that a key, a `seq` and a `prev` mean the same on each of them. What it was
+All backends number by it, so that a key, a `seq` and a `prev` mean the same on each of them. What it was
 told stays as it was until the backend has stored the result: a failed commit leaves no hole.
 """
 
@@ -12,7 +12,13 @@ from typing import NamedTuple
 from roomcast.log.base import Appended, Idempotency
 from roomcast.model.errors import KeyReused, TooLarge
 from roomcast.model.message import Draft, Message
-from roomcast.model.retention import Retention
+from roomcast.model.retention import Retention, RoomRules
+
+NO_RULES = RoomRules(())
+KEY_MS = 600_000
+"""How long a key is kept at least, also where its first message is gone sooner."""
+GONE_KEYS = 100_000
+"""How many of those are kept; the oldest go first."""
 
 Key = tuple[str, str]
 """A scope and an idempotency key in it."""
@@ -26,6 +32,8 @@ class Kept(NamedTuple):
     """The seq of its first message."""
     size: int
     """How many messages it stored."""
+    stored_at: int
+    """When, in ms."""
 
 
 class NewKey(NamedTuple):
@@ -42,10 +50,10 @@ class Sequencer:
     __slots__ = (
         "_after",
         "_keys",
-        "_load",
         "_newest",
         "_newest_of",
         "_retention",
+        "_rules",
         "_stored_at",
         "messages",
         "new_keys",
@@ -58,10 +66,10 @@ class Sequencer:
         stored_at: int,
         newest_of: Callable[[str], int],
         keys: dict[Key, Kept],
-        load: Callable[[Kept], Sequence[Message]],
+        rules: RoomRules = NO_RULES,
     ) -> None:
         """Begins at `after`. `newest_of` gives the newest message of a room, `keys` what is known of those asked
-        for, and is added to; `load` reads what is kept of a key."""
+        for, and is added to; `rules` are what each room retains by itself."""
         self.messages: list[Message] = []
         """What is to be stored, without a hole from `after + 1` on."""
         self.new_keys: list[NewKey] = []
@@ -73,13 +81,15 @@ class Sequencer:
         self._newest: dict[str, int] = {}
         """The newest of each room in this group."""
         self._keys = keys
-        self._load = load
+        self._rules = rules if rules.rules else None
 
     def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None) -> Appended:
         """Numbers `drafts`, or finds what the same request stored before. Raises `KeyReused`, `TooLarge`."""
         if idempotency and (kept := self._keys.get((idempotency.scope, idempotency.key))):
-            return self._repeat(kept, idempotency)
+            return _repeat(kept, drafts, idempotency)
         check_size(drafts, self._retention)
+        if self._rules is not None:
+            check_rooms(drafts, self._rules)
         first = seq = self._after + len(self.messages) + 1
         newest, messages = self._newest, []
         for room, type_, body in drafts:
@@ -91,23 +101,21 @@ class Sequencer:
             seq += 1
         self.messages += messages
         if idempotency and messages:
-            self._keep(idempotency, Kept(idempotency.digest, first, len(messages)))
+            self._keep(idempotency, Kept(idempotency.digest, first, len(messages), self._stored_at))
         return Appended(messages, False)
 
     def _keep(self, idempotency: Idempotency, kept: Kept) -> None:
         self._keys[idempotency.scope, idempotency.key] = kept
         self.new_keys.append(NewKey(idempotency.scope, idempotency.key, kept))
 
-    def _repeat(self, kept: Kept, idempotency: Idempotency) -> Appended:
-        if kept.digest != idempotency.digest:
-            raise KeyReused(
-                "This Idempotency-Key was used for another request: send a new request with a new key."
-            )
-        return Appended(self._messages_of(kept), repeated=True)
 
-    def _messages_of(self, kept: Kept) -> Sequence[Message]:
-        start = kept.first - self._after - 1
-        return self._load(kept) if start < 0 else self.messages[start : start + kept.size]
+def _repeat(kept: Kept, drafts: Sequence[Draft], idempotency: Idempotency) -> Appended:
+    """The first answer, made from the same request: what was stored may be gone. Raises `KeyReused`."""
+    if kept.digest != idempotency.digest:
+        raise KeyReused("This Idempotency-Key was used for another request: send a new request with a new key.")
+    numbered = enumerate(drafts, kept.first)
+    messages = [Message(seq, room, type_, kept.stored_at, 0, body) for seq, (room, type_, body) in numbered]
+    return Appended(messages, repeated=True)
 
 
 def check_size(drafts: Sequence[Draft], retention: Retention) -> None:
@@ -119,3 +127,19 @@ def check_size(drafts: Sequence[Draft], retention: Retention) -> None:
         size += len(draft.body)
     if size > retention.max_bytes:
         raise TooLarge(f"These are {size} bytes, and the log retains {retention.max_bytes}.")
+
+
+def check_rooms(drafts: Sequence[Draft], rules: RoomRules) -> None:
+    """Raises `TooLarge` where a room could not retain its part of `drafts` even if it held nothing else."""
+    bodies: dict[str, list[bytes]] = {}
+    for room, _, body in drafts:
+        bodies.setdefault(room, []).append(body)
+    for room, own in bodies.items():
+        rule = rules.of(room)
+        if rule is None:
+            continue
+        size = sum(map(len, own))
+        if rule.max_messages is not None and len(own) > rule.max_messages:
+            raise TooLarge(f"These are {len(own)} messages for {room}, and it retains {rule.max_messages}.")
+        if rule.max_bytes is not None and size > rule.max_bytes:
+            raise TooLarge(f"These are {size} bytes for {room}, and it retains {rule.max_bytes}.")

@@ -1,6 +1,7 @@
 """What a reader has lost: from what is known of each room's trimming, the same on every backend.
 
-Trimming takes the oldest messages of the whole log, so all that a room lost lies before all that it has.
+In each room the oldest messages go first, so all that a room lost lies before all that it has; but for single
+messages that were deleted.
 """
 
 from __future__ import annotations
@@ -9,17 +10,22 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from roomcast.log.base import Loss
+from roomcast.model.rooms import Selection
+
+_ALL = 2**63 - 1
 
 
 class Trimmed(NamedTuple):
     """How far a room is trimmed."""
 
     seq: int
-    """Its last trimmed message; 0 where there is none."""
+    """Its last message that is gone; 0 where there is none."""
     at: int
     """When that one was stored, in ms."""
     lost: int
-    """How many were ever trimmed, at most."""
+    """How many are gone, at most."""
+    capped: int = _ALL
+    """Its last message that a cap took: what went behind it was deleted."""
 
 
 def watermark(seq: int, at: int) -> Trimmed:
@@ -31,19 +37,31 @@ def watermark(seq: int, at: int) -> Trimmed:
 
 
 def losses_between(
-    rooms: Iterable[str], known: Mapping[str, Trimmed], unknown: Trimmed, after: int, before: int | None
+    selection: Selection, known: Mapping[str, Trimmed], unknown: Trimmed, after: int, before: int | None
 ) -> list[Loss]:
-    """What is lost of the messages with after < seq < before."""
+    """What is lost of the messages with after < seq < before, but for single ones that were deleted. `known` has
+    each room that is known of those followed by name, and by prefix those that may have lost any."""
     losses = []
-    for room in sorted(rooms):
-        trimmed = known.get(room, unknown)
-        reach = trimmed.seq if before is None else min(trimmed.seq, before - 1)
-        if reach > after:
-            losses.append(Loss(room, min(trimmed.lost, reach - after)))
-    return losses
+    for room, trimmed in _each(selection, known, unknown):
+        last = trimmed.seq if before is None else min(trimmed.seq, before - 1)
+        if last > after:
+            losses.append(Loss(room, last, trimmed.lost, min(trimmed.capped, trimmed.seq)))
+    return sorted(losses, key=in_order)
 
 
-def losses_since(rooms: Iterable[str], known: Mapping[str, Trimmed], unknown: Trimmed, since: int) -> list[Loss]:
-    """What is lost of the messages stored at or after `since` (ms)."""
-    trimmings = ((room, known.get(room, unknown)) for room in sorted(rooms))
-    return [Loss(room, trimmed.lost) for room, trimmed in trimmings if trimmed.seq and trimmed.at >= since]
+def in_order(loss: Loss) -> tuple[int, str]:
+    """Losses are told in the order of their last message."""
+    return loss.last, loss.room
+
+
+def _each(selection: Selection, known: Mapping[str, Trimmed], unknown: Trimmed) -> Iterable[tuple[str, Trimmed]]:
+    """All rooms of a selection, as they are trimmed; without a name those that the log does not know."""
+    if not selection.prefixes:
+        return [(room, known.get(room, unknown)) for room in selection.rooms]
+    return {**dict.fromkeys(selection.rooms, unknown), "": unknown, **known}.items()
+
+
+def position_before(selection: Selection, known: Mapping[str, Trimmed], unknown: Trimmed, since: int) -> int:
+    """The last message of these rooms that is gone and was stored before `since` (ms); 0 where there is none."""
+    trimmings = (trimmed for _, trimmed in _each(selection, known, unknown))
+    return max((trimmed.seq for trimmed in trimmings if trimmed.at < since), default=0)

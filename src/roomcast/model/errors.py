@@ -237,7 +237,7 @@ class HeadTooLarge(RoomcastError):
 
 
 class NotOffered(RoomcastError):
-    """This server is not set up for this."""
+    """This server is not set up for this, or its log cannot do it."""
 
     status = 501
     kind = "not-offered"

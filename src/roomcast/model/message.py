@@ -58,6 +58,16 @@ class Message(NamedTuple):
     body: bytes
 
 
+class Cut(NamedTuple):
+    """Messages of a room are gone, by its rule or because they were deleted."""
+
+    room: str
+    upto: int
+    """What of it comes up to here must be looked for in the log."""
+    gone: int
+    """How many went."""
+
+
 def new_epoch() -> str:
     """A random word that no other log, and no other life of this one, has: 50 bits."""
     return "".join(secrets.choice(_EPOCH_LETTERS) for _ in range(10))

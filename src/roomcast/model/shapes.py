@@ -17,7 +17,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from roomcast.model.errors import Fault
 
 ID_PATTERN = "([a-z0-9]{4,12})-(0|[1-9][0-9]{0,17})"
-GAP_REASONS = ("trimmed", "epoch", "future", "malformed")
+GAP_REASONS = ("trimmed", "deleted", "epoch", "future", "malformed")
 PROBLEM_TYPE = "urn:problem-type:roomcast:"
 """What the kind of an error is appended to."""
 
@@ -47,7 +47,7 @@ class Message(Struct, Generic[Time], frozen=True):
 
 
 class Gap(Struct, frozen=True):
-    """Messages of `rooms` after `after` and before `resumes_at` that are, or may be, no longer retained."""
+    """Messages of `rooms` after `after` that are, or may be, no longer retained."""
 
     after: Annotated[str | None, Meta(description="The id that was resumed from; null for a `since`.")]
     resumes_at: Annotated[
@@ -56,6 +56,13 @@ class Gap(Struct, frozen=True):
     rooms: tuple[str, ...]
     lost_at_most: Annotated[_AtLeastOne | None, Meta(description="Null where it cannot be known.")]
     reason: _Reason
+    prefixes: Annotated[
+        tuple[str, ...] | UnsetType,
+        Meta(
+            description="Those concerned, where a client follows by prefix; `rooms` names at most 64 then, and "
+            "none where it cannot be known which."
+        ),
+    ] = UNSET
 
 
 class Live(Struct, frozen=True, omit_defaults=True):
@@ -84,6 +91,12 @@ class Room(Struct, Generic[Time], frozen=True):
     newest: Annotated[str | None, Meta(description="The id of its newest message.")]
     newest_at: Annotated[_Time[Time] | None, Meta(description="When that was stored.")]
     followers: Annotated[int, Meta(description="Streams of this process.")]
+    oldest_at: Annotated[
+        _Time[Time] | UnsetType, Meta(description="When its oldest message was stored; where it has a rule.")
+    ] = UNSET
+    max_messages: Annotated[int | UnsetType | None, Meta(description="By its rule, if it has one.")] = UNSET
+    max_bytes: Annotated[int | UnsetType | None, Meta(description="By its rule.")] = UNSET
+    max_age: Annotated[float | UnsetType | None, Meta(description="By its rule, in seconds.")] = UNSET
 
 
 class Rooms(Struct, Generic[Item], frozen=True):

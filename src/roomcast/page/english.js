@@ -97,6 +97,7 @@ export const words = {
   gap: ({ lost_at_most: lost, reason, rooms }) => {
     const why = {
       trimmed: lost === 1 ? "it was no longer retained" : "they were no longer retained",
+      deleted: lost === 1 ? "it was deleted" : "they were deleted",
       epoch: "the server’s log was started anew or restored",
       future: "the server’s log does not reach as far as this page had read",
       malformed: "the server could not read where this page had left off",

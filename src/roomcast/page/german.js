@@ -81,6 +81,7 @@ export const words = {
   gap: ({ lost_at_most: lost, reason, rooms }) => {
     const why = {
       trimmed: lost === 1 ? "sie war nicht mehr aufgehoben" : "sie waren nicht mehr aufgehoben",
+      deleted: lost === 1 ? "sie wurde gelöscht" : "sie wurden gelöscht",
       epoch: "das Log des Servers wurde neu begonnen oder zurückgespielt",
       future: "das Log des Servers reicht nicht so weit, wie diese Seite gelesen hatte",
       malformed: "der Server konnte nicht lesen, wo diese Seite aufgehört hatte",

@@ -34,7 +34,8 @@
  * @property {string | null} resumes_at
  * @property {string[]} rooms
  * @property {number | null} lost_at_most null where it cannot be known
- * @property {"trimmed" | "epoch" | "future" | "malformed"} reason
+ * @property {"trimmed" | "deleted" | "epoch" | "future" | "malformed"} reason
+ * @property {string[]} [prefixes] those concerned, where some are followed: `rooms` then names 64 at most
  */
 
 /**
@@ -59,7 +60,8 @@
 
 /**
  * @typedef {object} FollowOptions
- * @property {string | string[]} [rooms] up to 64
+ * @property {string | string[]} [rooms] up to 64, with the prefixes
+ * @property {string | string[]} [prefixes] what names of rooms begin with: those that come later, too; "" for all
  * @property {(message: Message) => void} [onMessage] each once, in order, whatever its type
  * @property {(gap: Gap) => void} [onGap]
  * @property {(end: {replayed: number}) => void} [onLive] what was retained, or missed, has been heard
@@ -78,13 +80,15 @@
 /** @typedef {(json: string) => any} Parse */
 /** Where to ask and with what: all of it for one request. @typedef {{base: URL, rooms: string[], credential?: string}} Grant */
 /**
- * What the stream brought between two ids. The messages are still JSON: each tab reads them in its own way.
+ * What the stream brought between two ids. The messages are still JSON: each tab reads them in its own way. Here and
+ * below, one of the rooms may be `$` and a prefix: no room's name begins so.
  * @typedef {{from: string | null, to: string, rooms: string[], lines: string[], state?: State}} Batch
  */
 /** @typedef {{event: string, data: string, id: string}} Block */
 
 const HOME = new URL(".", import.meta.url).href;
 const MAX_ROOMS = 64;
+const PREFIX = "$";
 const PAGE = 1000;
 /** The server breaks a silence every 15 s; after this many ms the connection counts as dead. */
 const SILENCE = 45_000;
@@ -235,17 +239,18 @@ export async function publish(message, { server = HOME, token, key = randomKey()
  * A page of what is retained, as `GET /messages` with `Accept: application/json` gives it.
  * @param {string[]} rooms
  * @param {Record<string, string>} parameters such as `replay`, `after`, `before`, `limit`
- * @param {{server?: string, signal?: AbortSignal, parse?: Parse} & Access} [options]
+ * @param {{server?: string, signal?: AbortSignal, parse?: Parse, prefixes?: string[]} & Access} [options]
  * @returns {Promise<{messages: Message[], position: string, gap: Gap | null, rooms: string[]}>} `rooms`: those asked for
  */
-export function history(rooms, parameters, { server = HOME, signal, parse, ...access } = {}) {
+export function history(rooms, parameters, { server = HOME, signal, parse, prefixes = [], ...access } = {}) {
+  const named = [...rooms, ...prefixes.map(marked)];
   return asked(
     access,
     server,
     async (grant) => {
-      const page = await json(await request(address(grant, rooms, parameters), grant, PAGES, signal), signal, parse);
+      const page = await json(await request(address(grant, named, parameters), grant, PAGES, signal), signal, parse);
       if (!Array.isArray(page?.messages) || typeof page.position !== "string") throw new Refused(FOREIGN);
-      return { ...page, rooms: rooms.length ? rooms : grant.rooms };
+      return { ...page, rooms: named.length ? named : grant.rooms };
     },
     signal,
   );
@@ -311,7 +316,7 @@ export class Following {
   constructor(options) {
     this.#options = options;
     this.#server = new URL(options.server ?? HOME, HOME).href;
-    this.#rooms = [options.rooms ?? []].flat();
+    this.#rooms = [options.rooms ?? [], [options.prefixes ?? []].flat().map(marked)].flat();
     this.#position = options.lastEventId;
     answered.add(this.#answered);
     this.#share = new Share(options, this.#server, () => this.#position ?? "", (batch) => this.#take(batch));
@@ -323,11 +328,11 @@ export class Following {
 
   /** The rooms followed. Those set anew are heard from the present position on. */
   get rooms() {
-    return this.#rooms;
+    return this.#rooms.filter((room) => !room.startsWith(PREFIX));
   }
 
   set rooms(rooms) {
-    this.#rooms = [...rooms];
+    this.#rooms = [...rooms, ...this.#rooms.filter((room) => room.startsWith(PREFIX))];
     this.#covered = false;
     this.#readPages();
   }
@@ -374,7 +379,7 @@ export class Following {
     if (batch.from !== null && this.#covered && reaches(position, batch.from)) {
       for (const line of batch.lines) {
         const message = parsed(line, this.#options.parse);
-        if (this.#rooms.includes(message.room) && !reaches(position, message.id)) this.#message(message);
+        if (covers(this.#rooms, message.room) && !reaches(position, message.id)) this.#message(message);
       }
       if (!reaches(position, batch.to)) this.#position = batch.to;
       this.#tellShared();
@@ -926,7 +931,10 @@ function home(server) {
  */
 function address(grant, rooms, parameters) {
   const url = new URL(grant.base);
-  for (const room of rooms.length ? rooms : grant.rooms) url.searchParams.append("room", room);
+  for (const room of rooms.length ? rooms : grant.rooms) {
+    const isPrefix = room.startsWith(PREFIX);
+    url.searchParams.append(isPrefix ? "prefix" : "room", isPrefix ? room.slice(1) : room);
+  }
   for (const [name, value] of Object.entries(parameters)) url.searchParams.set(name, value);
   return url;
 }
@@ -975,9 +983,10 @@ async function granted({ token, url }, server, signal) {
   if (token) return { base, rooms: [], credential: await given(token, "token", signal) };
   if (!url) return { base, rooms: [] };
   const ticketed = new URL(await given(url, "url", signal), server);
-  const rooms = ticketed.searchParams.getAll("room");
+  const prefixes = ticketed.searchParams.getAll("prefix").map(marked);
+  const rooms = [...ticketed.searchParams.getAll("room"), ...prefixes];
   const credential = ticketed.searchParams.get("ticket") ?? undefined;
-  for (const name of ["room", "ticket"]) ticketed.searchParams.delete(name);
+  for (const name of ["room", "prefix", "ticket"]) ticketed.searchParams.delete(name);
   return { base: ticketed, rooms, credential };
 }
 
@@ -1015,6 +1024,20 @@ function stopped({ message, status }) {
 /** @param {Batch} batch */
 function isStopped(batch) {
   return batch.state?.name === "stopped";
+}
+
+/** @param {string} prefix as it stands among rooms */
+function marked(prefix) {
+  return PREFIX + prefix;
+}
+
+/**
+ * Whether a room is one of these, or begins with a prefix among them.
+ * @param {string[]} rooms
+ * @param {string} name
+ */
+function covers(rooms, name) {
+  return rooms.includes(name) || rooms.some((room) => room.startsWith(PREFIX) && name.startsWith(room.slice(1)));
 }
 
 /**

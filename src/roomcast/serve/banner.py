@@ -26,7 +26,7 @@ async def held(log: Log) -> str:
     except LogUnavailable as error:
         return f"{log.name}, away: {error.detail}"
     most = log.retention
-    held = f"{bounds.newest - bounds.trimmed} of {most.max_messages} messages"
+    held = f"{bounds.messages} of {most.max_messages} messages"
     return f"{log.name}, {held}, {bounds.bytes} of {most.max_bytes} bytes"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from roomcast.model.settings import OPTIONS, Settings
+from roomcast.model.settings import OPTIONS, Settings, with_caps
 from roomcast.model.settings.file import load
 from roomcast.model.settings.option import Option
 
@@ -36,7 +36,7 @@ class Configuration:
         return Settings(**self._values())
 
     def _values(self) -> dict[str, Any]:
-        return _over(load(self.path) if self.path else {}, self._given)
+        return with_caps(_over(load(self.path) if self.path else {}, self._given))
 
 
 def _given(flags: Mapping[str, Any], variables: Mapping[str, str]) -> dict[str, Any]:

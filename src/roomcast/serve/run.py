@@ -21,6 +21,7 @@ from roomcast.serve.listen import UNIX, Listening, bind, bind_unix, check_unreac
 from roomcast.serve.memory import return_what_is_freed
 from roomcast.serve.reload import Reload
 from roomcast.serve.rights import reloadable
+from roomcast.serve.rules import rules_of
 from roomcast.serve.server import serve
 from roomcast.serve.tls import Tls, tls_of
 
@@ -86,6 +87,8 @@ async def _serve(
     settings = configuration.settings
 
     async def started(engine: Engine) -> None:
+        if configuration.path:
+            reload.things.append(rules_of(engine.log))
         await asyncio.to_thread(say, banner(settings, listening, guard, await held(engine.log)))
 
     reload = Reload(configuration, [*([tls.reloadable] if tls else []), reloadable(guard)])

@@ -52,7 +52,8 @@ class Caps:
 
     def _warn(self) -> None:
         """The collection's caps win; a person who asked for others should know."""
-        for (name, capped), wanted in zip(self.retention._asdict().items(), self.asked, strict=True):
+        for name in ("max_messages", "max_bytes"):
+            capped, wanted = getattr(self.retention, name), getattr(self.asked, name)
             # The server rounds a size up to a multiple of 256.
             if not wanted <= capped < wanted + 256:
                 option = name.replace("_", "-")

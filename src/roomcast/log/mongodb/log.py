@@ -10,25 +10,26 @@ Laws:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import ParamSpec, TypeVar
 
 from pymongo.errors import PyMongoError
 
 from roomcast import tasks
 from roomcast.log.append_queue import Request
-from roomcast.log.base import Appended, Batch, Bounds, Idempotency, Page, RoomSort, RoomStats, Start
-from roomcast.log.consumers import Consumers
+from roomcast.log.base import Appended, Bounds, Idempotency, Page, RoomSort, RoomStats
+from roomcast.log.consumers import Consumer, Consumers
 from roomcast.log.mongodb.errors import is_away, unavailable
 from roomcast.log.mongodb.opening import Store, Tuning
 from roomcast.log.mongodb.reader import Reader
 from roomcast.log.mongodb.tail import Follower
 from roomcast.log.mongodb.view import Fork
 from roomcast.log.mongodb.writer import Writer
-from roomcast.log.trimming import losses_since
-from roomcast.model.errors import LogUnavailable, LogUnusable
+from roomcast.log.trimming import position_before
+from roomcast.model.errors import LogUnavailable, LogUnusable, NotOffered
 from roomcast.model.message import Draft, Message
 from roomcast.model.retention import Retention
+from roomcast.model.rooms import Selection
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,6 +37,11 @@ T = TypeVar("T")
 EMPTY_ROOMS = 10_000
 """How many rooms without messages are remembered, so that their followers hear no false alarm."""
 TUNING = Tuning()
+_NO_RULES = (
+    "A log in MongoDB is trimmed by its collection, as a whole: leave out [[room]] and --max-age, or keep the log "
+    "in SQLite."
+)
+_NO_DELETING = "A capped collection of MongoDB deletes nothing but its oldest messages: set its caps lower."
 
 
 async def open_log(
@@ -52,6 +58,8 @@ async def open_log(
 
     Opens also while the database is away, with an `epoch` that is empty until then. Raises `LogUnusable`.
     """
+    if retention.rooms or retention.ages:
+        raise LogUnusable(_NO_RULES)
     tuning = tuning or TUNING
     # The driver looks into files for what machine this is.
     store = await asyncio.to_thread(Store, url, tuning.await_ms)
@@ -71,7 +79,7 @@ class MongoLog:
         self.name = store.name
         self._store = store
         self._reader = Reader(store)
-        self._feed = Consumers(0, 0, self._fetch, lambda: None)
+        self._feed = Consumers(0, 0, self._fetch, lambda: None, dense=True)
         self._follower = Follower(store, self._reader, self._feed, asked, tuning, empty_rooms)
         self._writer = Writer(store, self._reader, self._follower, tuning)
         self._tasks: list[asyncio.Task[None]] = []
@@ -109,20 +117,31 @@ class MongoLog:
     def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None = None) -> asyncio.Future[Appended]:
         return self._writer.append(Request(drafts, idempotency))
 
-    async def read(self, rooms: frozenset[str], after: int, limit: int, before: int | None = None) -> Page:
-        return await self._ask(self._page, rooms, after, limit, before)
+    async def read(self, selection: Selection, after: int, limit: int, before: int | None = None) -> Page:
+        return await self._ask(self._page, selection, after, limit, before)
 
     async def get(self, seq: int) -> Message | None:
         return await self._ask(self._reader.get, seq)
 
-    async def seek_newest(self, rooms: frozenset[str], count: int, before: int | None = None) -> int:
-        return await self._ask(self._before_newest, rooms, count, before)
+    async def seek_newest(self, selection: Selection, count: int, before: int | None = None) -> int:
+        return await self._ask(self._before_newest, selection, count, before)
 
-    async def seek_time(self, rooms: frozenset[str], since: int) -> Start:
-        return await self._ask(self._since, rooms, since)
+    async def seek_time(self, selection: Selection, since: int) -> int:
+        return await self._ask(self._since, selection, since)
 
-    def tail(self, after: int) -> AsyncIterator[Batch]:
-        return self._feed.open(after)
+    def consumer(self, name: str, after: int, *, holds: bool = True) -> Consumer:
+        return self._feed.open(name, after, holds=holds)
+
+    async def delete(self, seq: int) -> bool:
+        raise NotOffered(_NO_DELETING)
+
+    async def delete_room(self, room: str) -> None:
+        raise NotOffered(_NO_DELETING)
+
+    def keep(self, retention: Retention) -> Callable[[], None]:
+        if retention.rooms or retention.ages:
+            raise NotOffered(_NO_RULES)
+        return lambda: None
 
     async def bounds(self) -> Bounds:
         return await self._ask(self._bounds)
@@ -141,37 +160,55 @@ class MongoLog:
         self._feed.end()
         await self._store.close()
 
-    async def _page(self, rooms: frozenset[str], after: int, limit: int, before: int | None) -> Page:
-        page = await self._reader.page(rooms, after, limit, before)
+    async def _page(self, selection: Selection, after: int, limit: int, before: int | None) -> Page:
+        names, before = await self._found(selection, after, before)
+        page = await self._reader.page(names, after, limit, before)
         trimmed = await self._follower.trim()
         view = self._follower.view
-        return page._replace(losses=await self._reader.losses(page, rooms, view.rooms, trimmed, after, before))
+        losses = await self._reader.losses(page, selection, names, view.rooms, trimmed, after, before)
+        # What is retained of these rooms begins behind what is trimmed.
+        return page._replace(losses=losses, oldest=trimmed + 1) if losses else page
 
-    async def _before_newest(self, rooms: frozenset[str], count: int, before: int | None) -> int:
+    async def _found(
+        self, selection: Selection, after: int, before: int | None
+    ) -> tuple[frozenset[str], int | None]:
+        """The rooms of a selection, by prefix those that have had messages after a position; and what a page of
+        them ends before."""
+        if not selection.prefixes:
+            return selection.rooms, before
+        await self._follower.catch_up()
+        view = self._follower.view
+        # A room that comes meanwhile is not among them: no further than what is known now.
+        end = view.newest + 1 if before is None else min(before, view.newest + 1)
+        return selection.rooms.union(view.rooms.begun(selection.prefixes, after)), end
+
+    async def _before_newest(self, selection: Selection, count: int, before: int | None) -> int:
         await self._follower.catch_up()
         newest = self._follower.view.newest
         end = newest if before is None else max(0, min(newest, before - 1))
-        seq = await self._reader.seek_newest(rooms, count, end)
+        names, _ = await self._found(selection, 0, before)
+        seq = await self._reader.seek_newest(names, count, end)
         return end if seq is None else seq - 1
 
-    async def _since(self, rooms: frozenset[str], since: int) -> Start:
+    async def _since(self, selection: Selection, since: int) -> int:
         before = await self._reader.last_before(since)
         trimmed = await self._follower.trim()
-        position = max(trimmed, before.last if before else 0)
-        if not trimmed:
-            return Start(position, [])
+        if before and before.last > trimmed:
+            return before.last
         known = self._follower.view.rooms
-        trimmings = await self._reader.trimmings(rooms, known, trimmed)
-        return Start(position, losses_since(rooms, trimmings, known.forgotten, since))
+        names = selection.rooms.union(known.begun(selection.prefixes, 0))
+        trimmings = await self._reader.trimmings(names, known, trimmed)
+        return position_before(selection, trimmings, known.forgotten, since)
 
     async def _bounds(self) -> Bounds:
         oldest, newest = await self._reader.oldest(), await self._reader.newest()
         view = self._follower.view
         if oldest is None or newest is None:
-            return Bounds(view.newest, view.newest, 0)
+            return Bounds(view.newest, view.newest, 0, 0, 0)
         view.trim(min(oldest.first - 1, view.newest))
         size = newest.bytes_before + newest.size - oldest.bytes_before
-        return Bounds(oldest.first - 1, max(newest.last, view.newest), size)
+        trimmed, last = oldest.first - 1, max(newest.last, view.newest)
+        return Bounds(trimmed, last, size, last - trimmed, oldest.stored_at)
 
     async def _rooms(
         self, prefix: str, sort: RoomSort, after: str | int | None, limit: int

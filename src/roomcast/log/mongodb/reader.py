@@ -18,6 +18,7 @@ from roomcast.log.mongodb.rooms import Rooms
 from roomcast.log.trimming import Trimmed, losses_between
 from roomcast.model.errors import LogUnavailable
 from roomcast.model.message import Message
+from roomcast.model.rooms import Selection
 
 T = TypeVar("T")
 
@@ -32,6 +33,8 @@ only when they are there, and 1,000 of the largest are a gigabyte."""
 _DOCUMENTS_AT_ONCE = 64
 """Of a part, what the database sends at once."""
 _NO_END = 2**62
+MOST_NAMED = 64
+"""Rooms of which each is told what it lost. There are more only where a client follows by prefix."""
 
 
 class Reader:
@@ -110,11 +113,21 @@ class Reader:
         return entries, len(entries) < count
 
     async def losses(
-        self, page: Page, names: frozenset[str], rooms: Rooms, trimmed: int, after: int, before: int | None
+        self,
+        page: Page,
+        selection: Selection,
+        names: frozenset[str],
+        rooms: Rooms,
+        trimmed: int,
+        after: int,
+        before: int | None,
     ) -> Sequence[Loss]:
         """What of these rooms was trimmed before the page's first message of each, as its `prev` tells it."""
         if after >= trimmed:
             return []
+        if len(names) > MOST_NAMED:  # of so many it would be a query each: it may be any of them
+            position = trimmed if before is None else min(trimmed, before - 1)
+            return [Loss("", position, position, position)]
         known: dict[str, Trimmed] = {}
         for message in page.messages:
             known.setdefault(message.room, Trimmed(message.prev, 0, message.prev))
@@ -122,7 +135,7 @@ class Reader:
         for room, first in known.items():
             # The room's oldest may have gone while the page was read: the page has it, so it is not lost.
             known[room] = found[room] if found[room].seq <= first.seq else first
-        return losses_between(names, found | known, rooms.forgotten, after, before)
+        return losses_between(selection, found | known, rooms.forgotten, after, before)
 
     async def trimmings(self, names: frozenset[str], rooms: Rooms, trimmed: int) -> dict[str, Trimmed]:
         """How far each of these rooms is trimmed."""

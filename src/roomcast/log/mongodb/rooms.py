@@ -6,8 +6,8 @@ those that are empty for longest are forgotten, and a watermark stands for them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import islice, takewhile
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice, takewhile
 
 from roomcast.log.base import RoomSort
 from roomcast.log.mongodb.documents import Entry
@@ -67,6 +67,11 @@ class Rooms:
         if sort == "newest":
             listed = takewhile(lambda row: row[1].seq > trimmed, listed)  # type: ignore[assignment]
         return dict(islice((row for row in listed if row[1].seq > trimmed), limit))
+
+    def begun(self, prefixes: Sequence[str], after: int) -> Iterator[str]:
+        """The rooms whose names begin with one of these, and that have had messages after a position."""
+        names = chain.from_iterable(self._listed.walk(prefix, "name", None) for prefix in prefixes)
+        return (room for room in names if self._known[room].seq > after)
 
     def changed(self) -> dict[str, Trimmed]:
         """The rooms to be written down."""

@@ -78,7 +78,7 @@ class Follower:
         since, whatever others wrote."""
         # By both clocks: one stands still in a machine that sleeps, the other one is set.
         passed = max(abs(now - then) for now, then in zip(_clocks(), self._proven, strict=True))
-        messages, size = self.retention
+        messages, size, *_ = self.retention
         return passed < min(messages / _MESSAGES_A_SECOND, size / _BYTES_A_SECOND)
 
     @property

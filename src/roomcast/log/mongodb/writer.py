@@ -195,8 +195,7 @@ class Writer:
             view.newest,
             self._clock.now(view.retained_at),
             lambda room: view.rooms.newest_of(room).seq,
-            {key: Kept(e.digest, e.first, len(e.messages)) for key, e in entries.items()},
-            lambda kept: next(e.messages for e in entries.values() if e.first == kept.first),
+            {key: Kept(e.digest, e.first, len(e.messages), e.stored_at) for key, e in entries.items()},
         )
         chain = Chain(view)
         answers: dict[int, Answer] = {}

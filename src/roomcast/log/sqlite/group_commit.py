@@ -4,16 +4,19 @@ Laws:
 - The writer has one job at a time. While it commits one group the next gathers, and goes the moment the
   writer is back; all appends of one turn of the loop go together.
 - A commit comes back in one call: the tail is woken first, then the publishers are answered.
-- Trimming beyond what commits do by themselves waits for quiet.
+- Trimming beyond what commits do by themselves waits for quiet; a step of a walk over the rooms, or of deleting,
+  takes its turn between two groups.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import apsw
 
@@ -30,6 +33,9 @@ from roomcast.model.retention import Retention
 TRIM_PAUSE = 0.005
 """Seconds of quiet before a step of trimming, so that it falls between publishes and not before one."""
 
+Work = Callable[[int | None], Committed]
+"""Something for the writer to do, given how far it may trim."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -45,6 +51,12 @@ class GroupCommit:
         self._retention = retention
         self._state = state
         """The log as of the last commit."""
+        self._more = state.over(retention)
+        """Whether there is more to be trimmed, as far as is known."""
+        self._jobs: deque[tuple[Work, Pending]] = deque()
+        """What is to be done beside appends."""
+        self._others_turn = False
+        """Whether the next job comes before the next group."""
         self._loop = asyncio.get_running_loop()
         self._pending = Queue("The log is behind: its disk is slower than what is published.")
         self._scheduled = False
@@ -71,12 +83,22 @@ class GroupCommit:
             self._loop.call_soon(self._next)
         return pending.answer
 
+    def do(self, work: Work) -> asyncio.Future[Any]:
+        """Has the writer do something between two groups. The result is the first of its answers."""
+        pending = Pending.of(Request((), None))
+        if self._ended is not None:
+            pending.resolve(LogUnavailable("The log is closed."))
+            return pending.answer
+        self._jobs.append((work, pending))
+        if not self._busy and not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._next)
+        return pending.answer
+
     def trim_later(self) -> None:
         """Asks for a step of trimming after a moment of quiet, where there is anything that may be trimmed."""
         self._cancel_trimming()
-        floor = self._feed.floor
-        trimmable = floor is None or floor > self._state.trimmed
-        if self._ended is None and trimmable and self._state.over(self._retention):
+        if self._ended is None and self._more:
             self._trim_timer = self._loop.call_later(TRIM_PAUSE, self._trim)
 
     async def end(self) -> None:
@@ -95,9 +117,18 @@ class GroupCommit:
         self._scheduled = False
         if self._busy:
             return
-        if group := self._pending.take_group():
+        self._others_turn = bool(self._jobs) and (self._others_turn or not self._pending)
+        if self._others_turn:
+            self._others_turn = False
+            work, pending = self._jobs.popleft()
+            self._start(partial(work, self._feed.floor), (pending,))
+        elif group := self._pending.take_group():
+            self._others_turn = True
             requests = [pending.request for pending in group]
             self._start(partial(self._writer.commit, requests, self._feed.floor), group)
+        elif self._jobs:  # all of the group were cancelled
+            self._others_turn = True
+            self._next()
         elif self._ended and not self._ended.done():
             self._ended.set_result(None)
 
@@ -140,11 +171,14 @@ class GroupCommit:
         if self.unwritable and committed.state != self._state:
             self.unwritable = ""
             _log.warning("The log can be written again.")
-        self._state = committed.state
-        self._feed.push(committed.messages, committed.state.trimmed)
+        before, self._state = self._state, committed.state
+        self._feed.push(committed.messages, committed.state.trimmed, committed.cuts)
         for pending, answer in zip(group, committed.answers, strict=True):
             pending.resolve(answer)
-        self.trim_later()
+        self._more = committed.more
+        # A step that could do nothing waits for the tail, which says when it has come further.
+        if group or committed.state != before or committed.cuts:
+            self.trim_later()
 
     def _failed(self, group: Sequence[Pending], error: Exception) -> None:
         if not self.unwritable:

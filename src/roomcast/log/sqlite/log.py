@@ -7,7 +7,7 @@ the writer (WAL), and no other thread touches a connection before its own has en
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -16,8 +16,8 @@ import apsw
 import msgspec
 
 from roomcast.log.append_queue import Request
-from roomcast.log.base import Appended, Batch, Bounds, Idempotency, Page, RoomSort, RoomStats, Start
-from roomcast.log.consumers import Consumers
+from roomcast.log.base import Appended, Bounds, Idempotency, Page, RoomSort, RoomStats
+from roomcast.log.consumers import Consumer, Consumers
 from roomcast.log.sqlite.errors import unavailable
 from roomcast.log.sqlite.group_commit import GroupCommit
 from roomcast.log.sqlite.opening import Opened, open_database
@@ -25,9 +25,11 @@ from roomcast.log.sqlite.queries import NO_END
 from roomcast.log.sqlite.reader import Reader
 from roomcast.log.sqlite.worker import Worker
 from roomcast.log.sqlite.writer import Writer
+from roomcast.log.sweep import Sweep
 from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.message import Draft, Message
 from roomcast.model.retention import Retention
+from roomcast.model.rooms import Selection
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -60,14 +62,18 @@ class SqliteLog:
         self.epoch = opened.epoch
         self.retention = retention
         self._lock = opened.lock
-        self._reader = Reader(opened.reader)
+        self._reader = Reader(opened.reader, opened.holes)
         self._reader_thread = ThreadPoolExecutor(1, "roomcast-log-reader")
-        self._writer = Writer(opened.writer, opened.files, opened.state, opened.clock, retention, empty_rooms)
+        self._writer = Writer(
+            opened.writer, opened.files, opened.state, opened.clock, retention, empty_rooms, opened.holes
+        )
         self._worker = Worker("roomcast-log-writer")
         self._feed = Consumers(opened.state.newest, opened.state.trimmed, self._fetch, self._delivered)
         self._commits = GroupCommit(self._writer, self._worker, self._feed, opened.state, retention)
+        self._sweep = Sweep(self._walk)
         self._closing: asyncio.Task[None] | None = None
         self._commits.trim_later()
+        self._begin_sweep()
 
     @property
     def unwritable(self) -> str:
@@ -76,20 +82,20 @@ class SqliteLog:
     def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None = None) -> asyncio.Future[Appended]:
         return self._commits.append(Request(drafts, idempotency))
 
-    async def read(self, rooms: frozenset[str], after: int, limit: int, before: int | None = None) -> Page:
-        return await self._read(self._reader.page, rooms, after, limit, before)
+    async def read(self, selection: Selection, after: int, limit: int, before: int | None = None) -> Page:
+        return await self._read(self._reader.page, selection, after, limit, before)
 
     async def get(self, seq: int) -> Message | None:
         return await self._read(self._reader.get, seq)
 
-    async def seek_newest(self, rooms: frozenset[str], count: int, before: int | None = None) -> int:
-        return await self._read(self._reader.seek_newest, rooms, count, before)
+    async def seek_newest(self, selection: Selection, count: int, before: int | None = None) -> int:
+        return await self._read(self._reader.seek_newest, selection, count, before)
 
-    async def seek_time(self, rooms: frozenset[str], since: int) -> Start:
-        return await self._read(self._reader.seek_time, rooms, since)
+    async def seek_time(self, selection: Selection, since: int) -> int:
+        return await self._read(self._reader.seek_time, selection, since)
 
-    def tail(self, after: int) -> AsyncIterator[Batch]:
-        return self._feed.open(after)
+    def consumer(self, name: str, after: int, *, holds: bool = True) -> Consumer:
+        return self._feed.open(name, after, holds=holds)
 
     async def bounds(self) -> Bounds:
         return await self._read(self._reader.bounds)
@@ -97,21 +103,55 @@ class SqliteLog:
     async def rooms(self, prefix: str, sort: RoomSort, after: str | int | None, limit: int) -> Sequence[RoomStats]:
         if sort == "name":
             name = None if after is None else str(after)
-            return await self._read(self._reader.rooms_by_name, prefix, name, limit)
+            return await self._read(self._reader.rooms_by_name, prefix, name, limit, bool(self.retention.rooms))
         found: list[RoomStats] = []
         before = NO_END if after is None else int(after)
         # In pieces, each short: other reads come in between where few of many rooms have the prefix.
         while len(found) < limit and before:
-            rooms, before = await self._read(self._reader.rooms_by_newest, prefix, before, limit - len(found))
+            rooms, before = await self._read(
+                self._reader.rooms_by_newest, prefix, before, limit - len(found), bool(self.retention.rooms)
+            )
             found += rooms
         return found
+
+    async def delete(self, seq: int) -> bool:
+        return bool(await self._commits.do(lambda floor: self._writer.delete(seq)))
+
+    async def delete_room(self, room: str) -> None:
+        await self._commits.do(lambda floor: self._writer.delete_room(room))
+
+    def keep(self, retention: Retention) -> Callable[[], None]:
+        return lambda: self._keep(retention)
+
+    def _keep(self, retention: Retention) -> None:
+        self.retention = kept = self.retention._replace(rooms=retention.rooms, max_age=retention.max_age)
+        self._commits.do(lambda floor: self._writer.keep(kept))
+        self._begin_sweep()
 
     async def close(self) -> None:
         if self._closing is None:
             self._closing = asyncio.create_task(self._close())
         await asyncio.shield(self._closing)
 
+    def _begin_sweep(self) -> None:
+        if self.retention.rooms or self.retention.ages:
+            self._sweep.least_age = self.retention.least_age
+            self._sweep.begin()
+        else:
+            self._sweep.least_age = float("inf")
+
+    def _walk(self, after: str) -> None:
+        walking = self._commits.do(lambda floor: self._writer.walk(after, floor))
+        walking.add_done_callback(self._walked)
+
+    def _walked(self, walking: asyncio.Future[str | None]) -> None:
+        # Where the disk does not answer, the walk is over, and begins again later.
+        reached = None if walking.cancelled() or walking.exception() else walking.result()
+        if not self._closing:
+            self._sweep.stepped(reached)
+
     async def _close(self) -> None:
+        self._sweep.stop()
         await self._commits.end()
         self._feed.end()
         try:

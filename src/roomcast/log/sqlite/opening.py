@@ -15,8 +15,8 @@ from roomcast.log.clock import Clock
 from roomcast.log.sqlite.errors import unusable
 from roomcast.log.sqlite.files import Files
 from roomcast.log.sqlite.lock import Lock
-from roomcast.log.sqlite.queries import QUERIES, SCHEMA
-from roomcast.log.sqlite.state import State
+from roomcast.log.sqlite.queries import QUERIES, SCHEMAS
+from roomcast.log.sqlite.state import Holes, State
 from roomcast.log.sqlite.times import begin_times
 from roomcast.log.sqlite.whole import check_database
 from roomcast.model.errors import LogUnusable
@@ -26,7 +26,7 @@ from roomcast.model.settings import SYNCHRONOUS
 
 APPLICATION_ID = int.from_bytes(b"room", "big")
 """What SQLite's header says of whose file it is (https://sqlite.org/pragma.html#pragma_application_id)."""
-MIGRATIONS: Sequence[str] = (SCHEMA,)
+MIGRATIONS: Sequence[str] = SCHEMAS
 """Script n brings a database of version n to version n + 1."""
 BUSY_MS = 5_000
 """How long to wait for someone who looks into the file with a tool of their own and holds a lock."""
@@ -51,6 +51,7 @@ class Opened(NamedTuple):
     epoch: str
     state: State
     clock: Clock
+    holes: Holes
 
 
 def open_database(path: str, *, new_epoch: bool, synchronous: str) -> Opened:
@@ -66,6 +67,8 @@ def open_database(path: str, *, new_epoch: bool, synchronous: str) -> Opened:
             writer = apsw.Connection(real)
             undo.callback(writer.close)
             epoch, state = _take_over(writer, real, anew=new_epoch, synchronous=synchronous)
+            deleted, purging, keyed = _row(writer, "load_holes")
+            holes = Holes(deleted=bool(deleted), purging=bool(purging), keyed=bool(keyed))
             clock = Clock()
             clock.now(state.retained_at)  # which says so where it is behind
             reader = apsw.Connection(real, flags=apsw.SQLITE_OPEN_READONLY)
@@ -75,7 +78,7 @@ def open_database(path: str, *, new_epoch: bool, synchronous: str) -> Opened:
         except (apsw.Error, OSError) as error:
             raise unusable(real, error) from error
         undo.pop_all()
-    return Opened(writer, reader, lock, files, epoch, state, clock)
+    return Opened(writer, reader, lock, files, epoch, state, clock, holes)
 
 
 def _check_path(real: str) -> None:
@@ -122,7 +125,8 @@ def _take_over(connection: apsw.Connection, real: str, *, anew: bool, synchronou
         epoch = _begin_life(connection, anew=anew, synchronous=synchronous)
     state = State(*_row(connection, "load_state"))
     connection.pragma("synchronous", synchronous)
-    connection.execute(f"{QUERIES['make_step']}; {QUERIES['make_forget']}")
+    for name in ("step", "plain", "cutting", "forget", "deletion", "room_deletion"):
+        connection.execute(QUERIES[f"make_{name}"])
     return epoch, state
 
 

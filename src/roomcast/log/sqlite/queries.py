@@ -11,7 +11,8 @@ import msgspec
 
 from roomcast.model.message import Message
 
-SCHEMA = files(__package__).joinpath("schema.sql").read_text("utf-8")
+SCHEMAS = [files(__package__).joinpath(name).read_text("utf-8") for name in ("schema.sql", "schema-2.sql")]
+"""Script n brings a database of version n to version n + 1."""
 
 NO_END = 2**63 - 1
 """A seq, or a number of bytes, that nothing reaches."""
@@ -56,4 +57,14 @@ def unpack(heads: str, bodies: bytes | None) -> list[Message]:
 
 QUERIES = _load()
 
+_keys = {"keys": f"{QUERIES['stored_keys']};", "gone_keys": f"{QUERIES['gone_keys']};"}
+_step = QUERIES["make_step"]
+QUERIES["make_step"] = _step.format(name="step", stored=QUERIES["stored"], **_keys)
+QUERIES["make_plain"] = _step.format(name="plain", stored=QUERIES["stored"], keys="", gone_keys="")
+QUERIES["make_cutting"] = QUERIES["make_cutting"].format(
+    stored=QUERIES["stored"], keys=QUERIES["stored_keys"], gone_keys=QUERIES["gone_keys"]
+)
+for name in ("rooms_by_name", "rooms_by_newest"):
+    QUERIES[f"{name}_with_oldest"] = QUERIES[name].format(oldest=QUERIES["oldest_of_row"], trimmed=", trimmed")
+    QUERIES[name] = QUERIES[name].format(oldest=", 0", trimmed="")
 QUERIES["page_of_all"] = QUERIES["page"].format(picked=QUERIES["pick_range"], chosen="true")

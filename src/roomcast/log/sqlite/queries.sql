@@ -6,7 +6,12 @@
 
 -- load_state --
 -- The log as a whole
-SELECT newest, newest_at, trimmed, bytes, forgotten, forgotten_at FROM state;
+SELECT newest, newest_at, trimmed, bytes, forgotten, forgotten_at, messages, deletions FROM state;
+
+-- load_bounds --
+-- The same, and when the oldest message was stored
+SELECT trimmed, newest, bytes, messages, coalesce((SELECT stored_at FROM messages ORDER BY seq LIMIT 1), 0)
+FROM state;
 
 -- load_life --
 -- Which epoch the last server wrote, how it waited for the disk, and whether it came to its end
@@ -25,6 +30,7 @@ UPDATE state SET epoch = '';
 UPDATE messages SET stored_at = :now WHERE seq > :position;
 UPDATE rooms SET newest_at = min(newest_at, :now), trimmed_at = min(trimmed_at, :now)
 WHERE newest_at > :now OR trimmed_at > :now;
+UPDATE keys SET stored_at = :now WHERE stored_at > :now;
 UPDATE state SET newest_at = min(newest_at, :now), forgotten_at = min(forgotten_at, :now);
 
 -- end_life --
@@ -32,12 +38,14 @@ UPDATE state SET newest_at = min(newest_at, :now), forgotten_at = min(forgotten_
 UPDATE state SET clean = 1;
 
 -- check --
--- The oldest and newest message there are, and what the rooms add up to, to be compared with the state
+-- The oldest and newest message there are, and what the rooms add up to, to be compared with the state; and whether
+-- rooms that were deleted have rows left
 SELECT
     (SELECT min(seq) FROM messages), (SELECT max(seq) FROM messages),
     (SELECT octet_length(body) FROM messages ORDER BY seq LIMIT 1),
     (SELECT octet_length(body) FROM messages ORDER BY seq DESC LIMIT 1),
-    (SELECT coalesce(sum(messages), 0) FROM rooms), (SELECT coalesce(sum(bytes), 0) FROM rooms);
+    (SELECT coalesce(sum(messages), 0) FROM rooms), (SELECT coalesce(sum(bytes), 0) FROM rooms),
+    (SELECT count(*) FROM purges);
 
 -- is_small --
 -- Whether the database has at most so many bytes
@@ -52,7 +60,7 @@ PRAGMA integrity_check(1);
 SELECT count(*) FROM (
     SELECT room, count(*) AS messages, max(seq) AS newest FROM messages INDEXED BY messages_room GROUP BY room
 ) AS found LEFT JOIN rooms USING (room)
-WHERE (found.messages, found.newest) IS NOT (rooms.messages, rooms.newest);
+WHERE (found.messages, found.newest) IS NOT (rooms.messages, rooms.newest) AND room NOT IN (SELECT room FROM purges);
 
 -- count_newest --
 -- How many messages there are after a seq, by the table alone
@@ -64,40 +72,39 @@ SELECT json_group_object(room, newest) FROM rooms WHERE room IN (SELECT value FR
 
 -- load_keys --
 -- What is kept of each of some idempotency keys, given as [scope, key]
-SELECT json_group_array(json_array(keys.scope, keys.key, lower(hex(digest)), first, count))
+SELECT json_group_array(json_array(keys.scope, keys.key, lower(hex(digest)), first, count, stored_at, gone))
 FROM json_each(:keys) AS asked
 CROSS JOIN keys ON keys.scope = asked.value ->> 0 AND keys.key = asked.value ->> 1;
+
+-- count_gone_keys --
+-- How many keys there are whose first message is gone
+SELECT count(*) FROM keys WHERE gone = 1;
+
+-- forget_keys --
+-- Those stored up to a time, and as many more, the oldest first; at most `most`
+DELETE FROM keys WHERE (scope, key) IN (
+    SELECT scope, key FROM (
+        SELECT scope, key, stored_at, row_number() OVER (ORDER BY stored_at) AS number
+        FROM keys WHERE gone = 1 ORDER BY stored_at LIMIT :most
+    ) WHERE stored_at <= :until OR number <= :more
+);
 
 -- make_step --
 -- A step of the writer as one INSERT, which is one transaction: nothing of it is stored where anything fails.
 -- `heads` [seq, room, type, stored_at, prev, start, length] and `bodies` are its messages, `keys` [scope, key,
--- digest, first, count] their idempotency keys; `newest`, `newest_at`, `trimmed`, `bytes` the log after it. As ten
--- statements a commit took 5.4 ms beside a busy event loop, so 2.5
-CREATE TEMP VIEW steps AS
-SELECT 0 AS heads, 0 AS bodies, 0 AS keys, 0 AS newest, 0 AS newest_at, 0 AS trimmed, 0 AS bytes;
+-- digest, first, count, stored_at] their idempotency keys; `newest`, `newest_at`, `trimmed`, `bytes`, `messages` the
+-- log after it. As ten statements a commit took 5.4 ms beside a busy event loop, so 2.5. Where there are no keys, `plain`
+-- leaves out what is done about them: a twentieth of a commit
+CREATE TEMP VIEW {name}s AS
+SELECT 0 AS heads, 0 AS bodies, 0 AS keys, 0 AS newest, 0 AS newest_at, 0 AS trimmed, 0 AS bytes, 0 AS messages;
 
-CREATE TEMP TRIGGER step INSTEAD OF INSERT ON steps BEGIN
-    INSERT INTO messages
-    SELECT
-        value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4,
-        coalesce(substr(NEW.bodies, value ->> 5, value ->> 6), x'')  -- of nothing, substr is NULL
-    FROM json_each(NEW.heads);
+CREATE TEMP TRIGGER {name} INSTEAD OF INSERT ON {name}s BEGIN
+    {stored};
 
-    INSERT INTO keys
-    SELECT value ->> 0, value ->> 1, unhex(value ->> 2), value ->> 3, value ->> 4 FROM json_each(NEW.keys);
-
-    -- A room that is not known begins at the watermark.
-    INSERT INTO rooms (room, newest, newest_at, trimmed, trimmed_at, lost, messages, bytes)
-    SELECT
-        room, max(seq), max(stored_at), forgotten, forgotten_at, forgotten,
-        count(*), sum(octet_length(body))
-    FROM state CROSS JOIN messages ON seq > state.newest GROUP BY +room
-    ON CONFLICT (room) DO UPDATE SET
-        newest = excluded.newest, newest_at = excluded.newest_at,
-        messages = messages + excluded.messages, bytes = bytes + excluded.bytes;
+    {keys}
 
     UPDATE rooms SET
-        trimmed = gone.newest, trimmed_at = gone.newest_at, lost = lost + gone.messages,
+        trimmed = gone.newest, trimmed_at = gone.newest_at, lost = lost + gone.messages, capped = gone.newest,
         messages = rooms.messages - gone.messages, bytes = rooms.bytes - gone.bytes
     FROM (
         SELECT
@@ -107,20 +114,191 @@ CREATE TEMP TRIGGER step INSTEAD OF INSERT ON steps BEGIN
     ) AS gone WHERE rooms.room = gone.room;
 
     DELETE FROM messages WHERE seq <= NEW.trimmed;
-    DELETE FROM keys WHERE first <= NEW.trimmed;
+    {gone_keys}
 
     UPDATE state SET
-        newest = NEW.newest, newest_at = NEW.newest_at, trimmed = NEW.trimmed, bytes = NEW.bytes;
+        newest = NEW.newest, newest_at = NEW.newest_at, trimmed = NEW.trimmed, bytes = NEW.bytes,
+        messages = NEW.messages;
+END;
+
+-- stored --
+-- What a step stores
+INSERT INTO messages
+    SELECT
+        value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4,
+        coalesce(substr(NEW.bodies, value ->> 5, value ->> 6), x'')  -- of nothing, substr is NULL
+    FROM json_each(NEW.heads);
+
+    -- A room that is not known begins at the watermark.
+    INSERT INTO rooms (room, newest, newest_at, trimmed, trimmed_at, lost, messages, bytes, capped)
+    SELECT
+        room, max(seq), max(stored_at), forgotten, forgotten_at, forgotten,
+        count(*), sum(octet_length(body)), forgotten
+    FROM state CROSS JOIN messages ON seq > state.newest GROUP BY +room
+    ON CONFLICT (room) DO UPDATE SET
+        newest = excluded.newest, newest_at = excluded.newest_at,
+        messages = messages + excluded.messages, bytes = bytes + excluded.bytes;
+
+-- stored_keys --
+-- The idempotency keys that a step stores
+INSERT OR REPLACE INTO keys (scope, key, digest, first, count, stored_at)
+    SELECT value ->> 0, value ->> 1, unhex(value ->> 2), value ->> 3, value ->> 4, value ->> 5
+    FROM json_each(NEW.keys);
+
+-- gone_keys --
+-- Those whose first message it trims
+UPDATE keys SET gone = 1 WHERE gone = 0 AND first <= NEW.trimmed;
+
+-- make_cutting --
+-- A step of a log with holes: beside the oldest of all, `gone` goes, a list of seqs. `purges` are rooms whose rows up
+-- to some seq are in no count any more; `deleted` rows are not what a cap took
+CREATE TEMP VIEW cuttings AS
+SELECT
+    0 AS heads, 0 AS bodies, 0 AS keys, 0 AS newest, 0 AS newest_at, 0 AS trimmed, 0 AS bytes, 0 AS messages,
+    0 AS gone;
+
+CREATE TEMP TRIGGER cutting INSTEAD OF INSERT ON cuttings BEGIN
+    {stored};
+
+    {keys};
+
+    UPDATE rooms SET
+        trimmed = gone.newest, trimmed_at = gone.newest_at, lost = lost + gone.messages,
+        capped = max(rooms.capped, gone.capped),
+        messages = rooms.messages - gone.messages, bytes = rooms.bytes - gone.bytes
+    FROM (
+        SELECT
+            room, max(seq) AS newest, max(stored_at) AS newest_at,
+            count(*) AS messages, sum(octet_length(body)) AS bytes,
+            max(iif(seq IN (SELECT seq FROM deleted), 0, seq)) AS capped
+        FROM (
+            SELECT seq FROM messages WHERE seq <= NEW.trimmed UNION ALL SELECT value FROM json_each(NEW.gone)
+        ) CROSS JOIN messages USING (seq)
+        WHERE seq > coalesce((SELECT upto FROM purges WHERE purges.room = messages.room), 0) GROUP BY +room
+    ) AS gone WHERE rooms.room = gone.room;
+
+    {gone_keys};
+    UPDATE keys SET gone = 1 WHERE gone = 0 AND first IN (SELECT value FROM json_each(NEW.gone));
+    DELETE FROM deleted WHERE seq <= NEW.trimmed;
+    DELETE FROM deleted WHERE seq IN (SELECT value FROM json_each(NEW.gone));
+    DELETE FROM messages WHERE seq <= NEW.trimmed;
+    DELETE FROM messages WHERE seq IN (SELECT value FROM json_each(NEW.gone));
+    DELETE FROM purges WHERE NOT EXISTS (
+        SELECT 1 FROM messages WHERE messages.room = purges.room AND messages.seq <= purges.upto
+    );
+
+    UPDATE state SET
+        newest = NEW.newest, newest_at = NEW.newest_at, trimmed = NEW.trimmed, bytes = NEW.bytes,
+        messages = NEW.messages;
 END;
 
 -- step --
 -- Does one
-INSERT INTO steps VALUES (:heads, :bodies, :keys, :newest, :newest_at, :trimmed, :bytes);
+INSERT INTO steps VALUES (:heads, :bodies, :keys, :newest, :newest_at, :trimmed, :bytes, :messages);
+
+-- plain --
+-- Does one in a log without keys
+INSERT INTO plains VALUES (:heads, :bodies, :keys, :newest, :newest_at, :trimmed, :bytes, :messages);
+
+-- cutting --
+-- Does one of a log with holes
+INSERT INTO cuttings VALUES (:heads, :bodies, :keys, :newest, :newest_at, :trimmed, :bytes, :messages, :gone);
+
+-- load_purged --
+-- The rows that rooms which were deleted have left
+SELECT json_group_array(seq) FROM (
+    SELECT seq FROM purges CROSS JOIN messages USING (room) WHERE seq <= upto LIMIT :limit
+);
+
+-- load_holes --
+-- Whether single messages, and whether rooms were deleted that have rows left; and whether there are keys whose first
+-- message is retained
+SELECT EXISTS (SELECT 1 FROM deleted), EXISTS (SELECT 1 FROM purges), EXISTS (SELECT 1 FROM keys WHERE gone = 0);
+
+-- load_purges --
+-- The rooms that have such rows, and up to where
+SELECT json_group_object(room, upto) FROM purges;
+
+-- load_rooms --
+-- Rooms as their rules see them, with their oldest messages [seq, size, stored_at]
+SELECT json_group_array(json_array(room, messages, bytes, json((
+    SELECT json_group_array(json_array(seq, size, stored_at)) FROM (
+        SELECT seq, octet_length(body) AS size, stored_at FROM messages
+        WHERE messages.room = rooms.room AND seq > rooms.trimmed ORDER BY seq LIMIT :most
+    )
+)))) FROM rooms WHERE room IN (SELECT value FROM json_each(:rooms));
+
+-- walk_rooms --
+-- The first rooms with messages behind a name: how much they have, and when their oldest was stored
+SELECT json_group_array(json_array(room, messages, bytes, coalesce((
+    SELECT stored_at FROM messages WHERE messages.room = found.room AND seq > found.trimmed ORDER BY seq LIMIT 1
+), 0))) FROM (
+    SELECT room, messages, bytes, trimmed FROM rooms WHERE room > :after AND messages > 0 ORDER BY room LIMIT :limit
+) AS found;
+
+-- make_deletion --
+-- Deletes one message: an empty row stays in its place until the caps take it
+CREATE TEMP VIEW deletions AS SELECT 0 AS seq;
+
+CREATE TEMP TRIGGER deletion INSTEAD OF INSERT ON deletions BEGIN
+    UPDATE rooms SET bytes = rooms.bytes - octet_length(body)
+    FROM messages WHERE messages.seq = NEW.seq AND rooms.room = messages.room;
+    UPDATE state SET
+        deletions = deletions + 1,
+        bytes = bytes - (SELECT octet_length(body) FROM messages WHERE seq = NEW.seq);
+    INSERT INTO deleted SELECT seq, room, deletions FROM messages CROSS JOIN state WHERE seq = NEW.seq;
+    UPDATE messages SET type = NULL, body = x'' WHERE seq = NEW.seq;
+END;
+
+-- delete --
+-- Does it
+INSERT INTO deletions VALUES (:seq);
+
+-- find --
+-- The room of a message that can be deleted
+SELECT json_group_array(room) FROM messages
+WHERE seq = :seq AND seq NOT IN (SELECT seq FROM deleted)
+AND seq > coalesce((SELECT upto FROM purges WHERE purges.room = messages.room), 0);
+
+-- make_room_deletion --
+-- Deletes a room: its row says that all up to its newest is gone; the rows of its messages go in steps
+CREATE TEMP VIEW room_deletions AS SELECT 0 AS room;
+
+CREATE TEMP TRIGGER room_deletion INSTEAD OF INSERT ON room_deletions BEGIN
+    INSERT OR REPLACE INTO purges SELECT room, newest FROM rooms WHERE room = NEW.room;
+    DELETE FROM deleted WHERE room = NEW.room;
+    UPDATE state SET
+        messages = state.messages - rooms.messages, bytes = state.bytes - rooms.bytes
+    FROM rooms WHERE rooms.room = NEW.room;
+    UPDATE rooms SET
+        lost = lost + messages, trimmed = newest, trimmed_at = newest_at, messages = 0, bytes = 0
+    WHERE room = NEW.room;
+END;
+
+-- delete_room --
+-- Does it
+INSERT INTO room_deletions VALUES (:room);
+
+-- find_room --
+-- How many messages a room has, and its newest
+SELECT json_group_array(json_array(messages, newest)) FROM rooms WHERE room = :room AND messages > 0;
 
 -- load_sizes --
 -- The bytes of the bodies of the first messages after a seq
 SELECT json_group_array(octet_length(body)) FROM (
     SELECT body FROM messages WHERE seq > :after ORDER BY seq LIMIT :limit
+);
+
+-- load_oldest --
+-- The first messages after a seq: their sizes, their rooms, and when they were stored. -1 for the size of one that is
+-- there no longer
+SELECT json_group_array(json_array(seq, size, room, stored_at)) FROM (
+    SELECT
+        seq, room, stored_at,
+        iif(
+            seq <= coalesce((SELECT upto FROM purges WHERE purges.room = messages.room), 0), -1, octet_length(body)
+        ) AS size
+    FROM messages WHERE seq > :after ORDER BY seq LIMIT :limit
 );
 
 -- count_empty_rooms --
@@ -146,7 +324,30 @@ INSERT INTO forgettings VALUES (:count);
 
 -- read_page --
 -- A page of some rooms. One statement, so its messages and its losses are of one moment
-SELECT newest, forgotten, forgotten_at, ({trimmed}), heads, bodies FROM state, ({page});
+SELECT newest, forgotten, forgotten_at, ({trimmed}), deletions, ({deleted}), heads, bodies FROM state, ({page});
+
+-- deleted --
+-- Which messages of some rooms after a seq were deleted one by one, and the number of each deletion; more of them
+-- than a page has messages
+SELECT json_group_array(json_array(room, seq, number)) FROM (
+    SELECT room, seq, number FROM deleted
+    WHERE room IN (SELECT value FROM json_each(:rooms)) AND seq > :after AND seq < :before ORDER BY seq LIMIT 2000
+);
+
+-- oldest --
+-- The oldest message of some rooms, and the newest of all
+SELECT newest, (
+    SELECT min((SELECT seq FROM messages WHERE messages.room = rooms.room AND seq > rooms.trimmed ORDER BY seq LIMIT 1))
+    FROM rooms WHERE room IN (SELECT value FROM json_each(:rooms))
+) FROM state;
+
+-- find_rooms --
+-- The rooms whose names lie within some spans, each from a name up to another one or to the last, and that have had
+-- messages after a seq; and the newest message of all
+SELECT newest, (
+    SELECT json_group_array(room) FROM json_each(:spans) AS span
+    CROSS JOIN rooms ON room >= span.value ->> 0 AND room < coalesce(span.value ->> 1, x'') AND rooms.newest > :after
+) FROM state;
 
 -- page --
 -- The messages that `picked` names, oldest first, until their bodies have grown to `most_bytes`. It looks no
@@ -180,25 +381,44 @@ SELECT seq FROM ({arms} ORDER BY seq LIMIT :limit);
 
 -- pick_room --
 -- An arm of it
-SELECT seq FROM messages WHERE room = :{room} AND seq > :after AND seq < :before;
+SELECT seq FROM messages WHERE room = :{room} AND seq > :after AND seq < :before {but};
 
 -- seek_newest --
 -- The oldest of the newest messages of some rooms, and the newest message of all
 SELECT newest, (SELECT min(seq) FROM (SELECT seq FROM ({arms} ORDER BY seq DESC LIMIT :limit))) FROM state;
 
+-- not_deleted --
+-- What an arm leaves out where messages were deleted
+AND seq NOT IN (SELECT seq FROM deleted);
+
+-- not_purged --
+-- What an arm leaves out where rooms were deleted that have rows left
+AND seq > coalesce((SELECT upto FROM purges WHERE purges.room = :{room}), 0);
+
+-- none_purged --
+-- The same for all rooms at once
+AND seq > coalesce((SELECT upto FROM purges WHERE purges.room = messages.room), 0);
+
 -- seek_time --
--- The newest message stored before a time: times never fall and seqs have no hole, so halve the range
+-- The newest message stored before a time: times never fall, so halve the range. What is in its middle may be a hole
 WITH RECURSIVE search (low, high) AS (
     SELECT trimmed, newest FROM state
     UNION ALL
-    SELECT iif(stored_at < :since, seq, low), iif(stored_at < :since, high, seq - 1)
-    FROM search CROSS JOIN messages ON seq = (low + high + 1) / 2 WHERE low < high
+    SELECT
+        iif(coalesce(stored_at < :since, true), (low + high + 1) / 2, low),
+        iif(coalesce(stored_at < :since, true), high, seq - 1)
+    FROM search LEFT JOIN messages ON seq = (
+        SELECT max(seq) FROM messages AS half WHERE half.seq > low AND half.seq <= (low + high + 1) / 2
+    )
+    WHERE low < high
 )
-SELECT (SELECT low FROM search WHERE low = high), forgotten, forgotten_at, ({trimmed}) FROM state;
+SELECT
+    coalesce((SELECT max(seq) FROM messages WHERE seq <= (SELECT max(low) FROM search WHERE low >= high)), 0),
+    forgotten, forgotten_at, ({trimmed}) FROM state;
 
 -- trimmed --
 -- How far each of some rooms is trimmed, and its newest message
-SELECT json_group_array(json_array(room, trimmed, trimmed_at, lost, newest))
+SELECT json_group_array(json_array(room, trimmed, trimmed_at, lost, capped, newest))
 FROM rooms WHERE room IN (SELECT value FROM json_each(:rooms));
 
 -- make_rooms_newest --
@@ -208,10 +428,10 @@ CREATE INDEX IF NOT EXISTS rooms_newest ON rooms (newest, messages, newest_at) W
 
 -- rooms_by_name --
 -- A page of the rooms that have messages, by name. The empty ones are stepped over: 10,000 of them take 0.4 ms
-SELECT json_group_array(json_array(room, messages, newest, newest_at)) FROM (
-    SELECT room, messages, newest, newest_at FROM rooms
+SELECT json_group_array(json_array(room, messages, newest, newest_at {oldest})) FROM (
+    SELECT room, messages, newest, newest_at {trimmed} FROM rooms
     WHERE room >= :first AND room < :end AND messages > 0 ORDER BY room LIMIT :limit
-);
+) AS page;
 
 -- rooms_by_newest --
 -- A page of the rooms that have messages, the newest first, out of `most` of them; and where to go on, 0 at the end
@@ -219,12 +439,18 @@ SELECT
     coalesce((
         SELECT newest FROM rooms WHERE messages > 0 AND newest < :before ORDER BY newest DESC LIMIT 1 OFFSET :most - 1
     ), 0),
-    json_group_array(json_array(room, messages, newest, newest_at))
+    json_group_array(json_array(room, messages, newest, newest_at {oldest}))
 FROM (
     SELECT * FROM (
-        SELECT room, messages, newest, newest_at FROM rooms
+        SELECT room, messages, newest, newest_at {trimmed} FROM rooms
         WHERE messages > 0 AND newest < :before ORDER BY newest DESC LIMIT :most
     ) WHERE room >= :first AND room < :end LIMIT :limit
+) AS page;
+
+-- oldest_of_row --
+-- When the oldest message of a listed room was stored
+, (
+    SELECT stored_at FROM messages WHERE messages.room = page.room AND seq > page.trimmed ORDER BY seq LIMIT 1
 );
 
 -- load_identity --

@@ -6,43 +6,74 @@ emptied.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 import msgspec
 
-from roomcast.log.base import Bounds, Page, RoomStats, Start
+from roomcast.log.base import Bounds, Loss, Page, RoomStats
 from roomcast.log.room_list import prefix_end
 from roomcast.log.sqlite.queries import NO_END, QUERIES, to_json, unpack
-from roomcast.log.sqlite.state import State
-from roomcast.log.sqlite.whole import check_dense, check_rooms
-from roomcast.log.trimming import Trimmed, losses_between, losses_since, watermark
+from roomcast.log.sqlite.state import Holes, State
+from roomcast.log.sqlite.whole import check_all, check_rooms
+from roomcast.log.trimming import Trimmed, in_order, losses_between, position_before, watermark
 from roomcast.model.message import Message
+from roomcast.model.rooms import Selection
 
 PAGE_BYTES = 256 * 1024
 FETCH_BYTES = 1024 * 1024
 FETCH_MESSAGES = 2_000
 WALK_ROOMS = 5_000
 """How many rooms are looked at in one read for those with a prefix: 1 ms."""
+WALK_MESSAGES = 20_000
+"""How many messages one statement walks over for those of many rooms: some 10 ms."""
 _ARMS = (1, 4, 16, 64, 256)
 """How many rooms a statement is made for: few sizes, so that each is compiled once."""
 
-_stats_rows = msgspec.json.Decoder(list[tuple[str, int, int, int]])
-_rooms = msgspec.json.Decoder(list[tuple[str, int, int, int, int]])
+_stats_rows = msgspec.json.Decoder(list[tuple[str, int, int, int, int]])
+_Row = tuple[str, int, int, int, int, int]
+"""A room, how far it is trimmed (as in `Trimmed`), and its newest message."""
+_rooms = msgspec.json.Decoder(list[_Row])
+_room_names = msgspec.json.Decoder(list[str])
+_deleted = msgspec.json.Decoder(list[tuple[str, int, int]])
 
 
 class Reader:
     """History, as of now."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: apsw.Connection, holes: Holes | None = None) -> None:
         self._connection = connection
+        self._holes = Holes() if holes is None else holes
 
-    def page(self, rooms: frozenset[str], after: int, limit: int, before: int | None) -> Page:
-        parameters = {"after": after, "before": NO_END if before is None else before, "limit": max(limit, 1)}
-        newest, forgotten, forgotten_at, trimmed, heads, bodies = self._row(
-            _page_of_rooms(_size(rooms)), parameters | _names(rooms) | {"most_bytes": PAGE_BYTES}
+    def page(self, selection: Selection, after: int, limit: int, before: int | None) -> Page:
+        asked = self._found(selection, after, before)
+        page = self._page(asked, after, after, max(limit, 1))
+        while not page.messages and page.cut:  # all that it found was deleted, or it walked over others' messages
+            page = self._page(asked, page.position, after, max(limit, 1))
+        oldest = self._oldest(asked.rooms) if page.losses else 0
+        return Page(page.messages, page.position, page.losses, oldest, page.deletions)
+
+    def _found(self, selection: Selection, after: int, before: int | None) -> _Asked:
+        """What a selection is at this moment, as far as it has had messages after a position."""
+        rooms, prefixes = selection
+        if not prefixes:
+            return _Asked(selection, rooms, before)
+        newest, found = self._row(QUERIES["find_rooms"], {"spans": _spans(prefixes), "after": after})
+        # A room that comes meanwhile is not among them: no further than what is known now.
+        end = newest + 1 if before is None else min(before, newest + 1)
+        return _Asked(selection, rooms.union(_room_names.decode(found)), end)
+
+    def _page(self, asked: _Asked, after: int, whole: int, limit: int) -> _Found:
+        rooms, before = asked.rooms, asked.before
+        walks = len(rooms) > _ARMS[-1]
+        if walks:
+            before = min(NO_END if before is None else before, after + WALK_MESSAGES + 1)
+        parameters = {"after": after, "before": NO_END if before is None else before, "limit": limit}
+        newest, forgotten, forgotten_at, trimmed, deletions, deleted, heads, bodies = self._row(
+            _page_of_many(self._holes.purging) if walks else _page_of_rooms(_size(rooms), self._holes.purging),
+            parameters | _names(rooms) | {"most_bytes": PAGE_BYTES},
         )
         messages = unpack(heads, bodies)
         cut = len(messages) >= limit or len(bodies or b"") >= PAGE_BYTES
@@ -50,56 +81,83 @@ class Reader:
         known = _rooms.decode(trimmed)
         ends = {} if cut else {room: seq for room, *_, seq in known if seq <= end}
         check_rooms(messages, {room: seq for room, seq, *_ in known}, ends, after)
-        losses = losses_between(rooms, _by_room(known), watermark(forgotten, forgotten_at), after, before)
-        return Page(messages, messages[-1].seq if cut and messages else end, losses)
+        unknown = watermark(forgotten, forgotten_at)
+        losses = losses_between(asked.selection, _by_room(known), unknown, whole, asked.before)
+        position = messages[-1].seq if cut and messages else end
+        if gone := _deleted.decode(deleted):
+            losses += [Loss(room, seq, 1, 0, number) for room, seq, number in gone]
+            losses.sort(key=in_order)
+            seqs = {seq for _, seq, _ in gone}
+            messages = [message for message in messages if message.seq not in seqs]
+        return _Found(messages, position, losses, deletions, cut or (walks and end < newest))
+
+    def _oldest(self, rooms: Collection[str]) -> int:
+        newest, oldest = self._row(QUERIES["oldest"], {"rooms": to_json(sorted(rooms))})
+        return int(newest + 1 if oldest is None else oldest)
 
     def fetch(self, after: int) -> Sequence[Message]:
         """The first messages of the whole log after a position."""
         parameters = {"after": after, "before": NO_END, "limit": FETCH_MESSAGES, "most_bytes": FETCH_BYTES}
-        newest = self._state().newest
+        state = self._state()
+        if self._holes:
+            return unpack(*self._row(_page_of_all_but(), parameters))
         messages = unpack(*self._row(QUERIES["page_of_all"], parameters))
-        first = max(after, self._state().trimmed) + 1  # it may be trimmed further by now, and no less
-        if messages:
-            check_dense(messages, min(first, messages[0].seq))
-        elif first <= newest:
-            raise apsw.CorruptError(f"message {first} is missing")
+        self._check(messages, after, state)
         return messages
+
+    def _check(self, messages: Sequence[Message], after: int, state: State) -> None:
+        """Raises `apsw.CorruptError` where messages after `after` are missing."""
+        if not messages and state.dense and max(after, self._state().trimmed) < state.newest:
+            raise apsw.CorruptError(f"messages after {after} are missing")
+        held = {message.seq for message in messages}
+        if open_ended := {m.room for m in messages if m.prev > after and m.prev not in held}:
+            [found] = self._row(QUERIES["trimmed"], {"rooms": to_json(sorted(open_ended))})
+            check_all(messages, {room: seq for room, seq, *_ in _rooms.decode(found)}, after)
 
     def get(self, seq: int) -> Message | None:
         parameters = {"after": seq - 1, "before": seq + 1, "limit": 1, "most_bytes": NO_END}
-        state = self._state()
-        found = unpack(*self._row(QUERIES["page_of_all"], parameters))
-        if not found and self._state().trimmed < seq <= state.newest:
-            raise apsw.CorruptError(f"message {seq} is missing")
+        before = self._state()
+        found = unpack(*self._row(_page_of_all_but() if self._holes else QUERIES["page_of_all"], parameters))
+        if not found and not self._holes and seq <= before.newest:
+            after = self._state()
+            if before.dense and after.dense and after.trimmed < seq:
+                raise apsw.CorruptError(f"message {seq} is missing")
         return found[0] if found else None
 
-    def seek_newest(self, rooms: frozenset[str], count: int, before: int | None) -> int:
+    def seek_newest(self, selection: Selection, count: int, before: int | None) -> int:
+        rooms = self._found(selection, 0, before).rooms
         parameters = {"after": 0, "before": NO_END if before is None else before, "limit": count}
-        newest, oldest = self._row(_seek_newest(_size(rooms)), parameters | _names(rooms))
+        statement = _seek_newest(_size(rooms), self._holes.deleted, self._holes.purging)
+        newest, oldest = self._row(statement, parameters | _names(rooms))
         end = newest if before is None else max(0, min(newest, before - 1))
         return int(end if oldest is None else oldest - 1)
 
-    def seek_time(self, rooms: frozenset[str], since: int) -> Start:
+    def seek_time(self, selection: Selection, since: int) -> int:
+        rooms = self._found(selection, 0, None).rooms
         position, forgotten, forgotten_at, trimmed = self._row(
             _SEEK_TIME, {"since": since, "rooms": to_json(sorted(rooms))}
         )
-        unknown = watermark(forgotten, forgotten_at)
-        return Start(position, losses_since(rooms, _by_room(_rooms.decode(trimmed)), unknown, since))
+        known = _by_room(_rooms.decode(trimmed))
+        return max(int(position), position_before(selection, known, watermark(forgotten, forgotten_at), since))
 
     def bounds(self) -> Bounds:
-        state = self._state()
-        return Bounds(state.trimmed, state.newest, state.bytes)
+        return Bounds(*self._row(QUERIES["load_bounds"]))
 
-    def rooms_by_name(self, prefix: str, after: str | None, limit: int) -> Sequence[RoomStats]:
+    def rooms_by_name(self, prefix: str, after: str | None, limit: int, oldest: bool) -> Sequence[RoomStats]:
+        """`oldest`: whether to say when each one's oldest was stored."""
         # In no name there is a control character, so nothing lies between.
         first = prefix if after is None else max(prefix, f"{after}\0")
-        [rooms] = self._row(QUERIES["rooms_by_name"], {"first": first, "end": _end(prefix), "limit": limit})
+        name = "rooms_by_name_with_oldest" if oldest else "rooms_by_name"
+        [rooms] = self._row(QUERIES[name], {"first": first, "end": _end(prefix), "limit": limit})
         return _stats(rooms)
 
-    def rooms_by_newest(self, prefix: str, before: int, limit: int) -> tuple[Sequence[RoomStats], int]:
+    def rooms_by_newest(
+        self, prefix: str, before: int, limit: int, oldest: bool
+    ) -> tuple[Sequence[RoomStats], int]:
         """Also before which message to go on; 0 where there are no more."""
         parameters = {"before": before, "limit": limit, "most": WALK_ROOMS if prefix else limit}
-        reached, rooms = self._row(QUERIES["rooms_by_newest"], parameters | {"first": prefix, "end": _end(prefix)})
+        name = "rooms_by_newest_with_oldest" if oldest else "rooms_by_newest"
+        reached, rooms = self._row(QUERIES[name], parameters | {"first": prefix, "end": _end(prefix)})
         return _stats(rooms), reached
 
     def close(self) -> None:
@@ -117,31 +175,85 @@ class Reader:
 _SEEK_TIME = QUERIES["seek_time"].format(trimmed=QUERIES["trimmed"])
 
 
-@cache
-def _page_of_rooms(size: int) -> str:
-    picked = QUERIES["pick_rooms"].format(arms=_arms(size))
-    page = QUERIES["page"].format(picked=picked, chosen="room IN (SELECT value FROM json_each(:rooms))")
-    return QUERIES["read_page"].format(trimmed=QUERIES["trimmed"], page=page)
+class _Asked(NamedTuple):
+    """The rooms of a selection that a page is of."""
+
+    selection: Selection
+    rooms: frozenset[str]
+    """Those that are named, and by prefix those that have had messages after a position."""
+    before: int | None
+
+
+class _Found(NamedTuple):
+    """A page, and whether it ended before all was read."""
+
+    messages: Sequence[Message]
+    position: int
+    losses: Sequence[Loss]
+    deletions: int
+    cut: bool
 
 
 @cache
-def _seek_newest(size: int) -> str:
-    return QUERIES["seek_newest"].format(arms=_arms(size))
+def _page_of_rooms(size: int, purging: bool) -> str:
+    but, all_but = (QUERIES["not_purged"], QUERIES["none_purged"]) if purging else ("", "")
+    picked = QUERIES["pick_rooms"].format(arms=_arms(size, but))
+    chosen = f"room IN (SELECT value FROM json_each(:rooms)) {all_but}"
+    page = QUERIES["page"].format(picked=picked, chosen=chosen)
+    return QUERIES["read_page"].format(trimmed=QUERIES["trimmed"], deleted=QUERIES["deleted"], page=page)
 
 
-def _arms(size: int) -> str:
-    return " UNION ALL ".join(QUERIES["pick_room"].format(room=f"room{index}") for index in range(size))
+@cache
+def _page_of_many(purging: bool) -> str:
+    """More rooms than a statement has arms: the log is walked over."""
+    chosen = f"+room IN (SELECT value FROM json_each(:rooms)) {QUERIES['none_purged'] if purging else ''}"
+    page = QUERIES["page"].format(
+        picked=QUERIES["pick_range"].replace("ORDER", f"AND {chosen} ORDER"), chosen=chosen
+    )
+    return QUERIES["read_page"].format(trimmed=QUERIES["trimmed"], deleted=QUERIES["deleted"], page=page)
 
 
-def _size(rooms: frozenset[str]) -> int:
-    return next(size for size in _ARMS if size >= len(rooms))
+@cache
+def _page_of_all_but() -> str:
+    but = f"{QUERIES['none_purged']} {QUERIES['not_deleted']}"
+    return QUERIES["page"].format(
+        picked=QUERIES["pick_range"].replace("ORDER", f"{but} ORDER"), chosen=f"true {but}"
+    )
 
 
-def _names(rooms: frozenset[str]) -> dict[str, Any]:
+@cache
+def _seek_newest(size: int, deleted: bool, purging: bool) -> str:
+    not_deleted = [QUERIES["not_deleted"]] * deleted
+    if not size:
+        chosen = ["AND +room IN (SELECT value FROM json_each(:rooms))", *not_deleted]
+        chosen += [QUERIES["none_purged"]] * purging
+        arms = QUERIES["pick_range"].replace("ORDER BY seq LIMIT :limit", " ".join(chosen))
+    else:
+        arms = _arms(size, " ".join(not_deleted + [QUERIES["not_purged"]] * purging))
+    return QUERIES["seek_newest"].format(arms=arms)
+
+
+def _arms(size: int, but: str = "") -> str:
+    arm = QUERIES["pick_room"].format(room="{room}", but=but)
+    return " UNION ALL ".join(arm.format(room=f"room{index}") for index in range(size))
+
+
+def _size(rooms: Collection[str]) -> int:
+    """How many arms a statement for so many rooms has; 0 where they are too many for arms."""
+    return next((size for size in _ARMS if size >= len(rooms)), 0)
+
+
+def _names(rooms: Collection[str]) -> dict[str, Any]:
     """The rooms, each for its arm; NULL, which equals no room, for an arm that is left over."""
+    if not _size(rooms):
+        return {"rooms": to_json(sorted(rooms))}
     names: dict[str, Any] = dict.fromkeys((f"room{index}" for index in range(_size(rooms))), None)
     names.update((f"room{index}", room) for index, room in enumerate(rooms))
     return names | {"rooms": to_json(sorted(rooms))}
+
+
+def _spans(prefixes: Sequence[str]) -> str:
+    return to_json([(prefix, prefix_end(prefix)) for prefix in prefixes])
 
 
 def _end(prefix: str) -> str | bytes:
@@ -154,5 +266,5 @@ def _stats(rooms: str) -> Sequence[RoomStats]:
     return [RoomStats(*room) for room in _stats_rows.decode(rooms)]
 
 
-def _by_room(known: Sequence[tuple[str, int, int, int, int]]) -> dict[str, Trimmed]:
+def _by_room(known: Sequence[_Row]) -> dict[str, Trimmed]:
     return {room: Trimmed(*fields) for room, *fields, _ in known}

@@ -6,6 +6,7 @@ import apsw
 
 from roomcast.log.sqlite.queries import QUERIES
 from roomcast.log.sqlite.reader import Reader
+from roomcast.model.rooms import Selection
 
 
 def begin_times(connection: apsw.Connection, now: int) -> int:
@@ -14,7 +15,7 @@ def begin_times(connection: apsw.Connection, now: int) -> int:
 
     Gives the number of such messages. Raises `apsw.Error`; then nothing is changed."""
     with connection:
-        position = Reader(connection).seek_time(frozenset(), now + 1).position
+        position = Reader(connection).seek_time(Selection.of(), now + 1)
         connection.execute(QUERIES["begin_times"], {"now": now, "position": position})
-        [[newest]] = list(connection.execute("SELECT newest FROM state"))
-    return int(newest) - position
+        [[count]] = list(connection.execute(QUERIES["count_newest"], {"after": position}))
+    return int(count)

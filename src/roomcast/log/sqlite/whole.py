@@ -33,10 +33,13 @@ def check_database(connection: apsw.Connection) -> None:
         raise apsw.CorruptError(_CONTRADICTION) from error
 
 
-def check_dense(messages: Sequence[Message], first: int) -> None:
-    """Raises `apsw.CorruptError` where these are not the messages from `first` on, one after the other."""
-    if any(message.seq != seq for seq, message in enumerate(messages, first)):
-        raise apsw.CorruptError(f"messages after {first - 1} are missing")
+def check_all(messages: Sequence[Message], trimmed: Mapping[str, int], after: int) -> None:
+    """Raises `apsw.CorruptError` where these are not all messages after `after`, by what each says of the one
+    before it in its room. `trimmed` has how far those rooms are trimmed whose one before is not among them."""
+    held = {message.seq for message in messages}
+    for message in messages:
+        if message.prev > after and message.prev not in held and message.prev > trimmed.get(message.room, 0):
+            raise apsw.CorruptError(f"messages before {message.seq} are missing")
 
 
 def check_rooms(
@@ -68,14 +71,20 @@ def _check_pages(connection: apsw.Connection) -> None:
 
 def _check_counts(connection: apsw.Connection) -> None:
     state = State(*_row(connection, "load_state"))
-    retained = state.newest - state.trimmed
-    ends = (state.trimmed + 1, state.newest) if retained else (None, None)
-    first, last, _, _, messages, size = _row(connection, "check")
+    first, last, _, _, messages, size, purges = _row(connection, "check")
     [strange] = _row(connection, "check_rooms")
-    counted = retained if _is_small(connection) else min(retained, CHECKED_MESSAGES)
-    [count] = _row(connection, "count_newest", {"after": state.newest - counted})
-    expected = (*ends, retained, state.bytes, counted, 0)
-    if (first, last, messages, size, count, strange) != expected:
+    within = first is None or state.trimmed < first <= last <= state.newest
+    if not within or (messages, size, strange) != (state.messages, state.bytes, 0):
+        raise apsw.CorruptError(_CONTRADICTION)
+    if state.dense:
+        counted = state.messages if _is_small(connection) else min(state.messages, CHECKED_MESSAGES)
+    elif _is_small(connection) and not purges:
+        counted = state.messages
+    else:
+        return
+    after = state.newest - counted if counted < state.messages else state.trimmed
+    [count] = _row(connection, "count_newest", {"after": after})
+    if count != counted:
         raise apsw.CorruptError(_CONTRADICTION)
 
 

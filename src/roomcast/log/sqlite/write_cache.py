@@ -3,7 +3,8 @@ beside a busy event loop it takes up to a switch interval to get it back. With i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import count, repeat
 from typing import Any
 
 import msgspec
@@ -14,14 +15,18 @@ from roomcast.model.message import Message
 
 ROOMS = 10_000
 """Of which the newest message is known, at most."""
-SIZES = 2_000
-"""How many sizes are read at once."""
+OLDEST = 2_000
+"""Of so many of the oldest messages the sizes are read at once."""
 
 Row = Callable[[str, dict[str, Any]], Sequence[Any]]
 """The one row of a query, by its name."""
 
+Oldest = tuple[int, int, str, int]
+"""A message's seq, size (-1: it is there no longer), room and time."""
+
 _newest = msgspec.json.Decoder(dict[str, int])
 _sizes = msgspec.json.Decoder(list[int])
+_oldest = msgspec.json.Decoder(list[Oldest])
 
 
 class WriteCache:
@@ -31,15 +36,24 @@ class WriteCache:
         self._row = row
         self._state: State | None = state
         self._newest: dict[str, int] = {}
-        self._sizes: list[int] = []
-        self._sizes_from = 0
-        """The message before the first whose size is known."""
+        self._oldest: list[Oldest] = []
+        self._start = 0
+        """Where those that are still there begin."""
+        self._reach = state.trimmed
+        """All from the oldest message up to here are among them."""
+        self.cut: set[int] = set()
+        """Those among them that went by a rule."""
 
     def forget(self) -> None:
         """What is in the database may be something else."""
         self._state = None
         self._newest = {}
-        self._sizes = []
+        self.forget_oldest()
+
+    def forget_oldest(self) -> None:
+        """Messages among the oldest went, or became another size."""
+        self._oldest, self._start, self._reach = [], 0, 0
+        self.cut.clear()
 
     def learn(self, state: State, messages: Sequence[Message]) -> None:
         """It is committed."""
@@ -62,10 +76,28 @@ class WriteCache:
             self._newest |= _newest.decode(found)
         return self._newest
 
-    def sizes(self, after: int, end: int) -> Sequence[int]:
-        """The sizes of the stored messages after < seq <= end."""
-        start = after - self._sizes_from
-        if not 0 <= start <= len(self._sizes) - (end - after):
-            [found] = self._row("load_sizes", {"after": after, "limit": max(SIZES, end - after)})
-            self._sizes, self._sizes_from, start = _sizes.decode(found), after, 0
-        return self._sizes[start : start + end - after]
+    def note_cut(self, seqs: Sequence[int]) -> None:
+        """These are going, and not because they are the oldest of all."""
+        self.cut.update(seq for seq in seqs if seq <= self._reach)
+
+    def _load(self, after: int, full: bool) -> list[Oldest]:
+        """The rooms and the times are left out where they are not asked for: that halves what it costs."""
+        [found] = self._row("load_oldest" if full else "load_sizes", {"after": after, "limit": OLDEST})
+        if full:
+            return _oldest.decode(found)
+        return list(zip(count(after + 1), _sizes.decode(found), repeat(""), repeat(0)))
+
+    def oldest(self, after: int, end: int, *, full: bool) -> Iterator[Oldest]:
+        """The stored messages after a seq, oldest first, as many as it takes no long time to give; among them may
+        be some of `cut`. `end`: no further ones are needed. Not `full`: the log has no holes, and of each only its
+        seq and size are asked for."""
+        start, oldest = self._start, self._oldest
+        while start < len(oldest) and oldest[start][0] <= after:
+            start += 1
+        if start == len(oldest) and self._reach < end:
+            self._oldest = oldest = self._load(after, full)
+            self._reach = oldest[-1][0] if len(oldest) >= OLDEST else self.state.newest
+            self.cut.clear()
+            start = 0
+        self._start = start
+        return map(oldest.__getitem__, range(start, len(oldest)))

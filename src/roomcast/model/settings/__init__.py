@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from roomcast.model.retention import Retention
+from roomcast.model.retention import MANY_BYTES, MANY_MESSAGES, Retention
 from roomcast.model.settings import key
 from roomcast.model.settings.anonymous import AnonymousGrants
 from roomcast.model.settings.key import Key
@@ -27,6 +27,7 @@ from roomcast.model.settings.kinds import (
 from roomcast.model.settings.network import parse_network
 from roomcast.model.settings.option import Option, options_of
 from roomcast.model.settings.origin import parse_origin
+from roomcast.model.settings.room import MAX_AGE, RoomRow
 from roomcast.model.settings.section import Section, sections_of
 
 X_FORWARDED_FOR, FORWARDED = "x-forwarded-for", "forwarded"
@@ -94,13 +95,16 @@ class Settings:
         Retention().max_messages,
         Count(1, 10**12),
         _LOG,
-        "Messages retained in all rooms together; the oldest go first.",
+        "Messages retained in all rooms together; the oldest go first. 1,000,000 where [[room]] rows are.",
     )
     max_bytes: int = _option(
         Retention().max_bytes,
         Size(1, 10**15),
         _LOG,
-        "Bytes retained, the sum of the stored bodies; the oldest go first.",
+        "Bytes retained, the sum of the stored bodies; the oldest go first. 1 GB where [[room]] rows are.",
+    )
+    max_age: float | None = _option(
+        None, MAX_AGE, _LOG, "Time after which a message goes, such as 7d; none: it may become as old as it likes."
     )
     synchronous: str = _option(
         "full",
@@ -182,6 +186,7 @@ class Settings:
         },
     )
     keys: tuple[Key, ...] = _section("key", Key, together=key.apart)
+    room_rules: tuple[RoomRow, ...] = _section("room", RoomRow)
     allow_origin: tuple[str, ...] | None = _option(
         None,
         Repeated("ORIGIN", parse_origin),
@@ -202,11 +207,12 @@ class Settings:
             if name not in _BY_FIELD:
                 raise TypeError(unknown(name))
         checked: dict[str, Any] = {name: _BY_FIELD[name].from_value(value) for name, value in values.items()}
-        return cls(**checked)
+        return cls(**with_caps(checked))
 
     @property
     def retention(self) -> Retention:
-        return Retention(self.max_messages, self.max_bytes)
+        rules = tuple(row.rule() for row in self.room_rules)
+        return Retention(self.max_messages, self.max_bytes, self.max_age, rules)
 
     @property
     def followers_limit(self) -> int:
@@ -231,6 +237,12 @@ WRITTEN: Mapping[str, str] = {name: name for name in OPTIONS} | {
     each.field: f"[[{each.name}]]" for each in SECTIONS.values()
 }
 """How each field of the settings is written in the file."""
+
+
+def with_caps(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Where rooms have rules, the whole log has caps that leave space for them, unless some are given."""
+    many = {"max_messages": MANY_MESSAGES, "max_bytes": MANY_BYTES} if values.get("room_rules") else {}
+    return {**many, **values}
 
 
 def _file_limit() -> int:

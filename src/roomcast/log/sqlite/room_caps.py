@@ -1,0 +1,185 @@
+"""What goes of rooms by their rules, as the writer reckons it. Knows no SQL but the names of queries.
+
+Of each room with a rule it knows how much it has and its oldest messages, as far as it was needed: most commits
+then find what they trim without asking the database. It is bounded, and forgets all after a failure.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from roomcast.log.sqlite.queries import to_json
+from roomcast.model.message import Cut, Message
+from roomcast.model.retention import RoomRule, RoomRules
+
+OLDEST = 32
+"""Of so many of a room's oldest messages the sizes are read at once: 768 bytes a room."""
+ROOMS = 16_384
+"""Of so many rooms they are known at most."""
+
+_rows = msgspec.json.Decoder(list[tuple[str, int, int, list[tuple[int, int, int]]]])
+
+
+class _Room:
+    """A room with a rule."""
+
+    __slots__ = ("bytes", "messages", "oldest", "start")
+
+    def __init__(self, messages: int, size: int, oldest: Iterable[tuple[int, int, int]]) -> None:
+        self.messages = messages
+        self.bytes = size
+        self.oldest = array("q", [number for row in oldest for number in row])
+        """seq, size and time of each of its oldest messages."""
+        self.start = 0
+        """Where those that are still there begin."""
+
+    @property
+    def known(self) -> int:
+        return (len(self.oldest) - self.start) // 3
+
+    def is_over(self, rule: RoomRule) -> bool:
+        return (rule.max_messages is not None and self.messages > rule.max_messages) or (
+            rule.max_bytes is not None and self.bytes > rule.max_bytes
+        )
+
+    def add(self, message: Message) -> None:
+        size = len(message.body)
+        # Where all of it is known, what comes is, too; otherwise it is read when its turn comes.
+        if self.known == self.messages < OLDEST:
+            if self.start:
+                del self.oldest[: self.start]
+                self.start = 0
+            self.oldest.extend((message.seq, size, message.stored_at))
+        self.messages += 1
+        self.bytes += size
+
+    def trim(self) -> tuple[int, int]:
+        """Takes its oldest message off: its seq and size."""
+        seq, size = self.oldest[self.start], self.oldest[self.start + 1]
+        self.start += 3
+        self.messages -= 1
+        self.bytes -= size
+        return seq, size
+
+
+class RoomCaps:
+    """The rooms with rules."""
+
+    def __init__(self, rules: RoomRules, row: Callable[[str, dict[str, Any]], Sequence[Any]]) -> None:
+        self.rules = rules
+        self._row = row
+        self._rooms: dict[str, _Room] = {}
+        self.over: dict[str, None] = {}
+        """Rooms that have more than their rules leave them."""
+        self.due = 0
+        """How many messages came to such rooms since the last cut."""
+
+    def __bool__(self) -> bool:
+        return bool(self.rules)
+
+    def forget(self) -> None:
+        """What is in the database may be something else."""
+        self._rooms.clear()
+
+    def learn(self, messages: Sequence[Message]) -> None:
+        """They are to be stored. Call `load` with their rooms before."""
+        for message in messages:
+            room = self._rooms.get(message.room)
+            if room is not None and (rule := self.rules.of(message.room)):
+                room.add(message)
+                if room.is_over(rule):
+                    self.over[message.room] = None
+                    self.due += 1
+
+    def note(self, rows: Iterable[tuple[str, int, int, int]], now: int) -> None:
+        """Rooms as a walk finds them: how much they have, and when their oldest was stored."""
+        for name, messages, size, oldest_at in rows:
+            rule = self.rules.of(name)
+            if rule and (_Room(messages, size, ()).is_over(rule) or oldest_at < _too_old(rule, now)):
+                self.over[name] = None
+
+    def note_trimmed(self, room: str, seq: int) -> None:
+        """A message went by the caps of the whole log."""
+        known = self._rooms.get(room)
+        if known is None:
+            return
+        if known.known and known.oldest[known.start] == seq:
+            known.trim()
+        else:
+            del self._rooms[room]
+
+    def drop(self, room: str) -> None:
+        """Something else has become of a room."""
+        self._rooms.pop(room, None)
+
+    def load(self, rooms: Iterable[str]) -> None:
+        """Makes these rooms known, those of them that have a rule."""
+        if missing := [room for room in rooms if room not in self._rooms and self.rules.of(room)]:
+            self._rooms |= {room: _Room(0, 0, ()) for room in missing}
+            for room, messages, size, oldest in self._read(missing):
+                self._rooms[room] = _Room(messages, size, oldest)
+
+    def make_space(self) -> None:
+        """Forgets what is known where that is too much. Only between two steps."""
+        if len(self._rooms) > ROOMS:
+            self._rooms.clear()
+
+    def cut(self, most: int, end: int, now: int) -> tuple[list[Cut], list[int], int]:
+        """What goes now: at most `most` messages, none newer than `end`. The cuts, all seqs, and their bytes."""
+        cuts: list[Cut] = []
+        seqs: list[int] = []
+        size = self.due = 0
+        for name in list(self.over):
+            if len(seqs) >= most:
+                break
+            rule, before = self.rules.of(name), len(seqs)
+            if rule is None:
+                del self.over[name]
+                continue
+            self.load([name])
+            room = self._rooms[name]
+            gone, done = self._cut_room(name, room, rule, most - before, end, now, seqs)
+            size += gone
+            if len(seqs) > before:
+                cuts.append(Cut(name, seqs[-1], len(seqs) - before))
+            if done and not room.is_over(rule):
+                del self.over[name]
+        return cuts, seqs, size
+
+    def _cut_room(
+        self, name: str, room: _Room, rule: RoomRule, most: int, end: int, now: int, seqs: list[int]
+    ) -> tuple[int, bool]:
+        """Adds what goes to `seqs`; the bytes of it, and whether that is all that may go now."""
+        too_old = _too_old(rule, now)
+        size = last = 0
+        for _ in range(most):
+            if not room.known and room.messages:
+                self._read_on(name, room, last)
+            if not room.known:
+                return size, not room.messages
+            seq, _, stored_at = room.oldest[room.start : room.start + 3]
+            if seq > end or not (room.is_over(rule) or stored_at < too_old):
+                return size, True
+            last, gone = room.trim()
+            seqs.append(last)
+            size += gone
+        return size, False
+
+    def _read_on(self, name: str, room: _Room, after: int) -> None:
+        """Its oldest, but for what goes in this step and is there still."""
+        for _, _, _, oldest in self._read([name]):
+            room.oldest = array("q", [number for row in oldest if row[0] > after for number in row])
+            room.start = 0
+
+    def _read(self, rooms: Sequence[str]) -> list[tuple[str, int, int, list[tuple[int, int, int]]]]:
+        [found] = self._row("load_rooms", {"rooms": to_json(rooms), "most": OLDEST})
+        return _rows.decode(found)
+
+
+def _too_old(rule: RoomRule, now: int) -> int:
+    """What was stored before this time (ms) is too old; -1 where nothing is."""
+    return -1 if rule.max_age is None else now - int(rule.max_age * 1000)

@@ -1,0 +1,35 @@
+-- Version 2: rooms with rules of their own, single messages and rooms deleted. `seq` counts by one as messages are
+-- stored; of each room all is retained from some message on, so over the whole log there may be holes.
+
+-- `capped`: the room's last message that a cap took; what went behind it was deleted.
+ALTER TABLE rooms ADD COLUMN capped INTEGER NOT NULL DEFAULT 0;
+UPDATE rooms SET capped = trimmed;
+
+-- `messages`: how many are retained; `deletions`: how many single ones were ever deleted.
+ALTER TABLE state ADD COLUMN messages INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE state ADD COLUMN deletions INTEGER NOT NULL DEFAULT 0;
+UPDATE state SET messages = newest - trimmed;
+
+-- The messages that were deleted and are not trimmed yet: in `messages` each has an empty row. `number`: the number of
+-- its deletion.
+CREATE TABLE deleted (
+    seq INTEGER PRIMARY KEY,
+    room TEXT NOT NULL,
+    number INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX deleted_room ON deleted (room);
+
+-- Rooms that were deleted and have rows left: those up to `upto` are there no longer, and go in steps.
+CREATE TABLE purges (
+    room TEXT PRIMARY KEY,
+    upto INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- `gone`: whether the key's first message is trimmed; it is kept for a while then.
+ALTER TABLE keys ADD COLUMN stored_at INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE keys ADD COLUMN gone INTEGER NOT NULL DEFAULT 0;
+UPDATE keys SET stored_at = coalesce((SELECT stored_at FROM messages WHERE seq = first), 0);
+DROP INDEX keys_first;
+CREATE INDEX keys_first ON keys (first) WHERE gone = 0;
+CREATE INDEX keys_gone ON keys (stored_at) WHERE gone = 1
