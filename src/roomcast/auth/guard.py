@@ -75,8 +75,9 @@ class Guard:
             found = rights.recalled(authorization, now)
             return found or rights.identify(credentials.of_authorization(authorization), now, authorization)
         assert ticket is not None
-        found = rights.recalled(ticket, now)
-        found = found or rights.identify(credentials.checked(ticket.decode("latin-1")), now, ticket)
+        sent = b"?ticket=" + ticket  # what was good here is not good as a header without a scheme
+        found = rights.recalled(sent, now)
+        found = found or rights.identify(credentials.checked(ticket.decode("latin-1")), now, sent)
         if found.ticket is None:
             raise InvalidToken(NOT_VALID, reason="what the URL gives as a ticket is none")
         if not resumes and not found.ticket.may_open(now):
