@@ -16,6 +16,11 @@ from roomcast.torture.record import Record
 from roomcast.torture.space import check_space, most_messages, remove_rooms
 from roomcast.torture.target import Target, Unusable
 
+_BY_PREFIX = 0.15
+"""How many followers follow all rooms of the attack by what their names begin with."""
+_NAMED_ROOMS = 64
+"""As many as a gap names."""
+
 
 @dataclass
 class Plan:
@@ -62,6 +67,9 @@ class Attack:
         self.followers = [self._follower(n, Random(random.random())) for n in range(plan.followers)]
 
     def _follower(self, n: int, random: Random) -> Follower:
+        if len(self._rooms) <= _NAMED_ROOMS and random.random() < _BY_PREFIX:
+            prefix = self._rooms[0].rpartition("-")[0] + "-"
+            return Follower(self._target, self.record, f"follower {n}", self._rooms, random, prefix)
         rooms = random.sample(self._rooms, min(len(self._rooms), random.choice((1, 1, 2, 3))))
         return Follower(self._target, self.record, f"follower {n}", rooms, random)
 

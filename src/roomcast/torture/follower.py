@@ -25,7 +25,10 @@ _MOST_DELAYS = 1_000
 class Follower:
     """One of many."""
 
-    def __init__(self, target: Target, record: Record, name: str, rooms: Sequence[str], random: Random) -> None:
+    def __init__(
+        self, target: Target, record: Record, name: str, rooms: Sequence[str], random: Random, prefix: str = ""
+    ) -> None:
+        """`prefix`: what the names of just these rooms begin with, to follow them by it."""
         self.heard = Heard(record, name, rooms)
         """Its story since it began, or began anew."""
         self.stories = [self.heard]
@@ -40,6 +43,7 @@ class Follower:
         self._target = target
         self._record = record
         self._name = name
+        self._prefix = prefix
         self._random = random
         self._pace = 0.02 if random.random() < _SLOW else 0
         self._steady = random.random() < _STEADY
@@ -127,7 +131,8 @@ class Follower:
             connection.cut()
 
     async def _open(self, connection: Connection) -> Stream | None:
-        query = [("room", room) for room in self.heard.rooms]
+        named = [("room", room) for room in self.heard.rooms]
+        query = [("prefix", self._prefix)] if self._prefix else named
         headers = {"Accept": "text/event-stream"}
         if self.heard.last_id:
             headers["Last-Event-ID"] = self.heard.last_id
