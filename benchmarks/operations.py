@@ -64,6 +64,8 @@ PUBLISH %= len(BODY)
 FOLLOW = b"GET /messages?%b HTTP/1.1\r\nHost: localhost\r\nAccept: %b\r\n\r\n" % (QUERY, ACCEPT.encode())
 
 FOLLOWERS = 1_000
+PREFIXES = 100
+MANY_ROOMS = 10_000
 REPLAYED = 10_000
 GROUP = 32
 WRITES = 100
@@ -302,6 +304,25 @@ def fed(burst: int) -> Iterator[Call]:
     yield call
 
 
+@operation(
+    "each delivery: from the hub by prefix, 1,000 messages of 10,000 rooms to 1,000 followers of 100 prefixes",
+    units=FOLLOWERS * FOLLOWERS // PREFIXES,
+    counted=0,
+)
+def fed_by_prefix() -> Iterator[Call]:
+    hub = Hub(EPOCH, 0, 0)
+    rooms = [f"{n % PREFIXES:02}/{n:05}" for n in range(MANY_ROOMS)]
+    for n in range(FOLLOWERS):
+        hub.join(Selection.of((), [f"{n % PREFIXES:02}/"]), WIRES[0], ear := Ear(), ear, 0.0)
+    hub.feed([_message(seq, room) for seq, room in enumerate(rooms, 1)], 0, 0.0)
+
+    def call() -> None:
+        first = hub.position + 1
+        hub.feed([_message(seq, rooms[seq % MANY_ROOMS]) for seq in range(first, first + FOLLOWERS)], 0, 0.0)
+
+    yield call
+
+
 class Unused:
     """The transport of a socket that takes everything at once."""
 
@@ -448,5 +469,5 @@ def _loopback() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield near, far
 
 
-def _message(seq: int) -> Message:
-    return Message(seq, "developers", None, 1_795_328_820_123, seq - 1, BODY)
+def _message(seq: int, room: str = "developers") -> Message:
+    return Message(seq, room, None, 1_795_328_820_123, seq - 1, BODY)

@@ -16,6 +16,13 @@ _CHANGE = 60
 """After so many messages most of them begin to lie."""
 
 
+class _ByPrefix(list[str]):
+    """All rooms whose names begin with one of these."""
+
+    def __contains__(self, room: object) -> bool:
+        return str(room).startswith(tuple(self))
+
+
 class Honest:
     """In memory, and as the contract says."""
 
@@ -122,7 +129,9 @@ class Honest:
             fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
             body = await reader.readexactly(int(fields.get("content-length", "0")))
             target = urlsplit(first.split()[1])
-            query = parse_qs(target.query)
+            query: dict[str, Any] = dict(parse_qs(target.query))
+            if "prefix" in query:
+                query["room"] = _ByPrefix(query["prefix"])
             if first.startswith("POST"):
                 await self._publish(writer, json.loads(body), fields.get("idempotency-key", ""))
             elif first.startswith("DELETE") or target.path == "/metrics":

@@ -56,6 +56,7 @@ def test_every_parameter_of_the_messages_is_described(document: dict[str, Any]) 
     parameters = document["paths"]["/messages"]["get"]["parameters"]
     assert {p["name"]: p["in"] for p in parameters} == {
         "room": "query",
+        "prefix": "query",
         "last_event_id": "query",
         "since": "query",
         "replay": "query",

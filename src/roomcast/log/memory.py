@@ -137,13 +137,32 @@ class MemoryLog:
     async def seek_newest(self, selection: Selection, count: int, before: int | None = None) -> int:
         self._check_open()
         end = self._newest if before is None else min(self._newest, before - 1)
-        indexes = self._known(selection)
+        if selection.prefixes:
+            count, end = self._walk_back(selection, count, end)
+        indexes = self._known(selection) if count and end > self._trimmed else []
         wanted = min(count, sum(index.count(1, end) for index in indexes))
         return _before_newest(indexes, wanted, end) if wanted else max(end, 0)
+
+    def _walk_back(self, selection: Selection, count: int, end: int) -> tuple[int, int]:
+        """How many of so many are left to find, and before where: as far as it costs no more than to look at each
+        room of the selection."""
+        walked = max(self._trimmed, end - sum(map(self._listed.count, selection.prefixes)))
+        found = end
+        for seq in range(end, walked, -1):
+            if not count:
+                break
+            message = self._messages.get(seq)
+            if message and selection.covers(message.room) and seq not in self._rooms[message.room].deleted:
+                count, found = count - 1, seq - 1
+        return (count, walked) if count and walked > self._trimmed else (0, found)
 
     async def seek_time(self, selection: Selection, since: int) -> int:
         self._check_open()
         position = position_before(selection, self._trimmings(selection), self._forgotten, since)
+        if selection.prefixes:
+            seqs = list(self._messages)
+            early = bisect_left(seqs, since, key=lambda seq: self._messages[seq].stored_at)
+            return max(position, seqs[early - 1] if early else 0)
         for index in self._known(selection):
             seqs = index.all()
             early = bisect_left(seqs, since, key=lambda seq: self._messages[seq].stored_at)

@@ -20,6 +20,11 @@ from roomcast.torture.tickets import Holder, Lives, Office
 
 _INTRUDERS = 4
 
+_BY_PREFIX = 0.15
+"""How many followers follow all rooms of the attack by what their names begin with."""
+_NAMED_ROOMS = 64
+"""As many as a gap names."""
+
 
 @dataclass
 class Plan:
@@ -76,6 +81,9 @@ class Attack:
         ]
 
     def _follower(self, n: int, random: Random) -> Follower:
+        if len(self._rooms) <= _NAMED_ROOMS and random.random() < _BY_PREFIX:
+            prefix = self._rooms[0].rpartition("-")[0] + "-"
+            return Follower(self._target, self.record, f"follower {n}", self._rooms, random, prefix)
         rooms = random.sample(self._rooms, min(len(self._rooms), random.choice((1, 1, 2, 3))))
         holder = None
         if principals := self.plan.principals:

@@ -36,7 +36,9 @@ class Follower:
         rooms: Sequence[str],
         random: Random,
         holder: Holder | None = None,
+        prefix: str = "",
     ) -> None:
+        """`prefix`: what the names of just these rooms begin with, to follow them by it."""
         self.heard = Heard(record, name, rooms)
         """Its story since it began, or began anew."""
         self.stories = [self.heard]
@@ -53,6 +55,7 @@ class Follower:
         """Its ticket, where it does not follow with the credential of the attack."""
         self._record = record
         self._name = name
+        self._prefix = prefix
         self._random = random
         self._pace = 0.02 if random.random() < _SLOW else 0
         self._steady = random.random() < _STEADY
@@ -141,7 +144,8 @@ class Follower:
             connection.cut()
 
     async def _open(self, connection: Connection) -> Stream | None:
-        query = [("room", room) for room in self.heard.rooms]
+        named = [("room", room) for room in self.heard.rooms]
+        query = [("prefix", self._prefix)] if self._prefix else named
         headers = {"Accept": "text/event-stream"}
         if self.heard.last_id:
             headers["Last-Event-ID"] = self.heard.last_id

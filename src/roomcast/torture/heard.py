@@ -142,13 +142,16 @@ class Heard:
         if told["reason"] != "trimmed" or told["after"] is None:
             self._violate(f"was told of a gap with the reason {told['reason']} after {told['after']}")
             return
-        if not told["rooms"] or not set(told["rooms"]) <= set(self.rooms):
-            self._violate(f"was told of a gap in {told['rooms']}, and follows {self.rooms}")
+        rooms = told["rooms"]
+        if not rooms and told.get("prefixes") and told["lost_at_most"] is None:
+            rooms = self.rooms  # it may be any of those that are followed by prefix
+        if not rooms or not set(rooms) <= set(self.rooms):
+            self._violate(f"was told of a gap in {rooms}, and follows {self.rooms}")
             return
         after = Position.parse(told["after"]).seq
         self._check_ends(told, after, position)
         self._record.counts["lost at most"] += told["lost_at_most"] or 0
-        self.gaps.append(Gap(after, position.seq + 1, frozenset(told["rooms"]), told["lost_at_most"]))
+        self.gaps.append(Gap(after, position.seq + 1, frozenset(rooms), told["lost_at_most"]))
         self._move(str(told["after"]), position.seq, strictly=False)
 
     def _check_ends(self, told: Mapping[str, Any], after: int, position: Position) -> None:

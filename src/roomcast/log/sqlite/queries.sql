@@ -331,22 +331,20 @@ SELECT newest, forgotten, forgotten_at, ({trimmed}), deletions, ({deleted}), hea
 -- than a page has messages
 SELECT json_group_array(json_array(room, seq, number)) FROM (
     SELECT room, seq, number FROM deleted
-    WHERE room IN (SELECT value FROM json_each(:rooms)) AND seq > :after AND seq < :before ORDER BY seq LIMIT 2000
+    WHERE {chosen} AND seq > :after AND seq < :before ORDER BY seq LIMIT 2000
 );
 
 -- oldest --
 -- The oldest message of some rooms, and the newest of all
 SELECT newest, (
     SELECT min((SELECT seq FROM messages WHERE messages.room = rooms.room AND seq > rooms.trimmed ORDER BY seq LIMIT 1))
-    FROM rooms WHERE room IN (SELECT value FROM json_each(:rooms))
+    FROM rooms WHERE {chosen}
 ) FROM state;
 
 -- find_rooms --
--- The rooms whose names lie within some spans, each from a name up to another one or to the last, and that have had
--- messages after a seq; and the newest message of all
+-- At most so many rooms that have had messages after a seq, and the newest message of all
 SELECT newest, (
-    SELECT json_group_array(room) FROM json_each(:spans) AS span
-    CROSS JOIN rooms ON room >= span.value ->> 0 AND room < coalesce(span.value ->> 1, x'') AND rooms.newest > :after
+    SELECT json_group_array(room) FROM (SELECT room FROM rooms WHERE {chosen} AND newest > :after LIMIT :most)
 ) FROM state;
 
 -- page --

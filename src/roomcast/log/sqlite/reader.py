@@ -40,6 +40,9 @@ _room_names = msgspec.json.Decoder(list[str])
 _deleted = msgspec.json.Decoder(list[tuple[str, int, int]])
 
 
+_NAMED = "room IN (SELECT value FROM json_each(:rooms))"
+
+
 class Reader:
     """History, as of now."""
 
@@ -50,30 +53,34 @@ class Reader:
     def page(self, selection: Selection, after: int, limit: int, before: int | None) -> Page:
         asked = self._found(selection, after, before)
         page = self._page(asked, after, after, max(limit, 1))
+        deleted: list[Loss] = []
         while not page.messages and page.cut:  # all that it found was deleted, or it walked over others' messages
+            deleted += [loss for loss in page.losses if loss.number]
             page = self._page(asked, page.position, after, max(limit, 1))
-        oldest = self._oldest(asked.rooms) if page.losses else 0
-        return Page(page.messages, page.position, page.losses, oldest, page.deletions)
+        losses = sorted([*deleted, *page.losses], key=in_order) if deleted else page.losses
+        oldest = self._oldest(asked) if losses else 0
+        return Page(page.messages, page.position, losses, oldest, page.deletions)
 
     def _found(self, selection: Selection, after: int, before: int | None) -> _Asked:
         """What a selection is at this moment, as far as it has had messages after a position."""
         rooms, prefixes = selection
         if not prefixes:
             return _Asked(selection, rooms, before)
-        newest, found = self._row(QUERIES["find_rooms"], {"spans": _spans(prefixes), "after": after})
-        # A room that comes meanwhile is not among them: no further than what is known now.
+        parameters = _spans(prefixes) | {"after": after, "most": _ARMS[-1] + 1}
+        newest, text = self._row(_find_rooms(_span_size(prefixes)), parameters)
+        found = rooms.union(_room_names.decode(text))
+        # A room that comes meanwhile may not be among them: no further than what is known now.
         end = newest + 1 if before is None else min(before, newest + 1)
-        return _Asked(selection, rooms.union(_room_names.decode(found)), end)
+        return _Asked(selection, found if len(found) <= _ARMS[-1] else None, end)
 
     def _page(self, asked: _Asked, after: int, whole: int, limit: int) -> _Found:
-        rooms, before = asked.rooms, asked.before
-        walks = len(rooms) > _ARMS[-1]
-        if walks:
-            before = min(NO_END if before is None else before, after + WALK_MESSAGES + 1)
+        before, last = asked.before, NO_END if asked.before is None else asked.before - 1
+        if asked.rooms is None:
+            before = min(last, after + WALK_MESSAGES) + 1
         parameters = {"after": after, "before": NO_END if before is None else before, "limit": limit}
         newest, forgotten, forgotten_at, trimmed, deletions, deleted, heads, bodies = self._row(
-            _page_of_many(self._holes.purging) if walks else _page_of_rooms(_size(rooms), self._holes.purging),
-            parameters | _names(rooms) | {"most_bytes": PAGE_BYTES},
+            asked.page_statement(self._holes.purging),
+            parameters | asked.parameters() | {"most_bytes": PAGE_BYTES, "whole": whole},
         )
         messages = unpack(heads, bodies)
         cut = len(messages) >= limit or len(bodies or b"") >= PAGE_BYTES
@@ -89,10 +96,10 @@ class Reader:
             losses.sort(key=in_order)
             seqs = {seq for _, seq, _ in gone}
             messages = [message for message in messages if message.seq not in seqs]
-        return _Found(messages, position, losses, deletions, cut or (walks and end < newest))
+        return _Found(messages, position, losses, deletions, cut or end < min(newest, last))
 
-    def _oldest(self, rooms: Collection[str]) -> int:
-        newest, oldest = self._row(QUERIES["oldest"], {"rooms": to_json(sorted(rooms))})
+    def _oldest(self, asked: _Asked) -> int:
+        newest, oldest = self._row(QUERIES["oldest"].format(chosen=asked.chosen()), asked.parameters())
         return int(newest + 1 if oldest is None else oldest)
 
     def fetch(self, after: int) -> Sequence[Message]:
@@ -125,17 +132,18 @@ class Reader:
         return found[0] if found else None
 
     def seek_newest(self, selection: Selection, count: int, before: int | None) -> int:
-        rooms = self._found(selection, 0, before).rooms
+        asked = self._found(selection, 0, before)
         parameters = {"after": 0, "before": NO_END if before is None else before, "limit": count}
-        statement = _seek_newest(_size(rooms), self._holes.deleted, self._holes.purging)
-        newest, oldest = self._row(statement, parameters | _names(rooms))
+        statement = asked.seek_statement(self._holes.deleted, self._holes.purging)
+        newest, oldest = self._row(statement, parameters | asked.parameters())
         end = newest if before is None else max(0, min(newest, before - 1))
         return int(end if oldest is None else oldest - 1)
 
     def seek_time(self, selection: Selection, since: int) -> int:
-        rooms = self._found(selection, 0, None).rooms
+        size = _span_size(selection.prefixes)
         position, forgotten, forgotten_at, trimmed = self._row(
-            _SEEK_TIME, {"since": since, "rooms": to_json(sorted(rooms))}
+            _seek_time(size),
+            {"since": since, "rooms": to_json(sorted(selection.rooms))} | _spans(selection.prefixes),
         )
         known = _by_room(_rooms.decode(trimmed))
         return max(int(position), position_before(selection, known, watermark(forgotten, forgotten_at), since))
@@ -172,16 +180,33 @@ class Reader:
         return row
 
 
-_SEEK_TIME = QUERIES["seek_time"].format(trimmed=QUERIES["trimmed"])
-
-
 class _Asked(NamedTuple):
-    """The rooms of a selection that a page is of."""
+    """The rooms of a selection that a page is of, and how they are asked for."""
 
     selection: Selection
-    rooms: frozenset[str]
-    """Those that are named, and by prefix those that have had messages after a position."""
+    rooms: frozenset[str] | None
+    """Those that are named, and by prefix those that have had messages after a position. None: too many for a
+    statement that has an arm for each. The log is walked over then, and each message's room compared."""
     before: int | None
+
+    def parameters(self) -> dict[str, Any]:
+        if self.rooms is not None:
+            return _names(self.rooms)
+        return {"rooms": to_json(sorted(self.selection.rooms))} | _spans(self.selection.prefixes)
+
+    def chosen(self) -> str:
+        """The condition that a room is among them."""
+        return _NAMED if self.rooms is not None else _chosen(_span_size(self.selection.prefixes))
+
+    def page_statement(self, purging: bool) -> str:
+        if self.rooms is not None:
+            return _page_of_rooms(_size(self.rooms), purging)
+        return _page_of_many(_span_size(self.selection.prefixes), purging)
+
+    def seek_statement(self, deleted: bool, purging: bool) -> str:
+        if self.rooms is not None:
+            return _seek_newest(_size(self.rooms), deleted, purging)
+        return _seek_newest_of_many(_span_size(self.selection.prefixes), deleted, purging)
 
 
 class _Found(NamedTuple):
@@ -198,19 +223,45 @@ class _Found(NamedTuple):
 def _page_of_rooms(size: int, purging: bool) -> str:
     but, all_but = (QUERIES["not_purged"], QUERIES["none_purged"]) if purging else ("", "")
     picked = QUERIES["pick_rooms"].format(arms=_arms(size, but))
-    chosen = f"room IN (SELECT value FROM json_each(:rooms)) {all_but}"
-    page = QUERIES["page"].format(picked=picked, chosen=chosen)
-    return QUERIES["read_page"].format(trimmed=QUERIES["trimmed"], deleted=QUERIES["deleted"], page=page)
+    return _read_page(picked, f"{_NAMED} {all_but}", QUERIES["trimmed"], _NAMED)
 
 
 @cache
-def _page_of_many(purging: bool) -> str:
-    """More rooms than a statement has arms: the log is walked over."""
-    chosen = f"+room IN (SELECT value FROM json_each(:rooms)) {QUERIES['none_purged'] if purging else ''}"
-    page = QUERIES["page"].format(
-        picked=QUERIES["pick_range"].replace("ORDER", f"AND {chosen} ORDER"), chosen=chosen
-    )
-    return QUERIES["read_page"].format(trimmed=QUERIES["trimmed"], deleted=QUERIES["deleted"], page=page)
+def _page_of_many(spans: int, purging: bool) -> str:
+    all_but = QUERIES["none_purged"] if purging else ""
+    # The plus keeps SQLite from the index of rooms, whose messages it would have to put in order.
+    chosen = f"{_chosen(spans, '+room')} {all_but}"
+    picked = QUERIES["pick_range"].replace("ORDER", f"AND {chosen} ORDER")
+    return _read_page(picked, chosen, _trimmed_of_many(spans, "trimmed > :whole"), _chosen(spans))
+
+
+def _read_page(picked: str, chosen: str, trimmed: str, of_rooms: str) -> str:
+    page = QUERIES["page"].format(picked=picked, chosen=chosen)
+    deleted = QUERIES["deleted"].format(chosen=of_rooms)
+    return QUERIES["read_page"].format(trimmed=trimmed, deleted=deleted, page=page)
+
+
+@cache
+def _find_rooms(spans: int) -> str:
+    return QUERIES["find_rooms"].format(chosen=_in_spans(spans))
+
+
+@cache
+def _seek_time(spans: int) -> str:
+    trimmed = _trimmed_of_many(spans, "trimmed_at < :since") if spans else QUERIES["trimmed"]
+    return QUERIES["seek_time"].format(trimmed=trimmed)
+
+
+def _trimmed_of_many(spans: int, which: str) -> str:
+    return QUERIES["trimmed"].replace(_NAMED, f"({_NAMED} OR ({which} AND {_in_spans(spans)}))")
+
+
+def _chosen(spans: int, room: str = "room") -> str:
+    return f"({_in_spans(spans, room)} OR {_NAMED.replace('room', room, 1)})"
+
+
+def _in_spans(spans: int, room: str = "room") -> str:
+    return "(" + " OR ".join(f"({room} >= :first{n} AND {room} < :end{n})" for n in range(spans)) + ")"
 
 
 @cache
@@ -223,14 +274,15 @@ def _page_of_all_but() -> str:
 
 @cache
 def _seek_newest(size: int, deleted: bool, purging: bool) -> str:
-    not_deleted = [QUERIES["not_deleted"]] * deleted
-    if not size:
-        chosen = ["AND +room IN (SELECT value FROM json_each(:rooms))", *not_deleted]
-        chosen += [QUERIES["none_purged"]] * purging
-        arms = QUERIES["pick_range"].replace("ORDER BY seq LIMIT :limit", " ".join(chosen))
-    else:
-        arms = _arms(size, " ".join(not_deleted + [QUERIES["not_purged"]] * purging))
-    return QUERIES["seek_newest"].format(arms=arms)
+    but = [QUERIES["not_deleted"]] * deleted + [QUERIES["not_purged"]] * purging
+    return QUERIES["seek_newest"].format(arms=_arms(size, " ".join(but)))
+
+
+@cache
+def _seek_newest_of_many(spans: int, deleted: bool, purging: bool) -> str:
+    but = [QUERIES["not_deleted"]] * deleted + [QUERIES["none_purged"]] * purging
+    chosen = " ".join([f"AND {_chosen(spans, '+room')}", *but])
+    return QUERIES["seek_newest"].format(arms=QUERIES["pick_range"].replace("ORDER BY seq LIMIT :limit", chosen))
 
 
 def _arms(size: int, but: str = "") -> str:
@@ -239,21 +291,27 @@ def _arms(size: int, but: str = "") -> str:
 
 
 def _size(rooms: Collection[str]) -> int:
-    """How many arms a statement for so many rooms has; 0 where they are too many for arms."""
-    return next((size for size in _ARMS if size >= len(rooms)), 0)
+    return next(size for size in _ARMS if size >= len(rooms))
 
 
 def _names(rooms: Collection[str]) -> dict[str, Any]:
     """The rooms, each for its arm; NULL, which equals no room, for an arm that is left over."""
-    if not _size(rooms):
-        return {"rooms": to_json(sorted(rooms))}
     names: dict[str, Any] = dict.fromkeys((f"room{index}" for index in range(_size(rooms))), None)
     names.update((f"room{index}", room) for index, room in enumerate(rooms))
     return names | {"rooms": to_json(sorted(rooms))}
 
 
-def _spans(prefixes: Sequence[str]) -> str:
-    return to_json([(prefix, prefix_end(prefix)) for prefix in prefixes])
+def _span_size(prefixes: Sequence[str]) -> int:
+    """How many spans of names a statement compares; 0 where there are no prefixes."""
+    return _size(prefixes) if prefixes else 0
+
+
+def _spans(prefixes: Sequence[str]) -> dict[str, Any]:
+    """Where the names with each prefix begin and end; NULL, with which all comparisons fail, for what is left."""
+    spans: dict[str, Any] = {f"{side}{n}": None for n in range(_span_size(prefixes)) for side in ("first", "end")}
+    for n, prefix in enumerate(prefixes):
+        spans |= {f"first{n}": prefix, f"end{n}": _end(prefix)}
+    return spans
 
 
 def _end(prefix: str) -> str | bytes:
