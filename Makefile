@@ -8,7 +8,7 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint lock soak bench micro instructions picture terminal clean
+.PHONY: help run test lint lock soak siege bench micro instructions picture terminal clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -36,6 +36,10 @@ lock: $(VENV)/.dev ## Choose anew, to the version and the hash, what run, test a
 
 soak: $(VENV)/.dev ## 2,000 followers that come and go for 20 minutes; what grows is a leak. ARGS=--minutes=5
 	$(BIN)/python -m tests.hardening.soak $(ARGS)
+
+siege: $(VENV)/.dev ## A server in 256 MB, 5,000 followers, and all that strangers can do to it for a minute
+	@tests/setup.sh
+	$(BIN)/python -m tests.hardening.besieged $(ARGS)
 
 bench: $(VENV)/.bench ## Measure roomcast beside its peers: half an hour; with ARGS=--quick a minute
 	@benchmarks/setup.sh

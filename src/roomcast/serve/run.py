@@ -18,7 +18,7 @@ from roomcast.serve.banner import banner, held
 from roomcast.serve.configuration import Configuration
 from roomcast.serve.lines import log_to_stderr, say
 from roomcast.serve.listen import UNIX, Listening, bind, bind_unix, check_unreachable, raise_file_limit
-from roomcast.serve.memory import return_what_is_freed
+from roomcast.serve.memory import go_on_returning, return_what_is_freed
 from roomcast.serve.reload import Reload
 from roomcast.serve.rights import reloadable
 from roomcast.serve.rules import rules_of
@@ -92,11 +92,11 @@ async def _serve(
         await asyncio.to_thread(say, banner(settings, listening, guard, await held(engine.log)))
 
     reload = Reload(configuration, [*([tls.reloadable] if tls else []), reloadable(guard)])
-    reloading = asyncio.create_task(reload.run())
+    beside = [asyncio.create_task(reload.run()), asyncio.create_task(go_on_returning())]
     try:
         await serve(settings, listening, guard, started, tls.context if tls else None)
     finally:
-        await tasks.cancel([reloading])
+        await tasks.cancel(beside)
 
 
 def _page_port(settings: Settings, port: int, chosen: bool) -> list[Listening]:

@@ -83,7 +83,7 @@ class Attack:
     def _follower(self, n: int, random: Random) -> Follower:
         if len(self._rooms) <= _NAMED_ROOMS and random.random() < _BY_PREFIX:
             prefix = self._rooms[0].rpartition("-")[0] + "-"
-            return Follower(self._target, self.record, f"follower {n}", self._rooms, random, prefix)
+            return Follower(self._target, self.record, f"follower {n}", self._rooms, random, prefix=prefix)
         rooms = random.sample(self._rooms, min(len(self._rooms), random.choice((1, 1, 2, 3))))
         holder = None
         if principals := self.plan.principals:
