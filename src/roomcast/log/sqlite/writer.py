@@ -170,6 +170,7 @@ class Writer:
         except apsw.Error as error:
             self._give_up(error)
             raise
+        self._look_behind()
         self._known.forget()
         self._caps.drop(cut.room)
         return Committed(self._known.state, (), (True,), (cut,), more=self._holes.purging)
