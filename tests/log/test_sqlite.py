@@ -893,7 +893,7 @@ async def test_a_commit_that_trims_is_one_statement(reopen: Reopen) -> None:
     log._writer._connection.exec_trace = note
     await publish(log, *"aaaa")
     assert len(statements) >= 4  # one may trim in a moment of quiet
-    assert set(statements) == {QUERIES["step"]}
+    assert set(statements) == {QUERIES["plain"]}
 
 
 async def test_what_is_known_of_many_rooms_is_bounded_and_right(

@@ -67,8 +67,8 @@ def open_database(path: str, *, new_epoch: bool, synchronous: str) -> Opened:
             writer = apsw.Connection(real)
             undo.callback(writer.close)
             epoch, state = _take_over(writer, real, anew=new_epoch, synchronous=synchronous)
-            deleted, purging = _row(writer, "load_holes")
-            holes = Holes(deleted=bool(deleted), purging=bool(purging))
+            deleted, purging, keyed = _row(writer, "load_holes")
+            holes = Holes(deleted=bool(deleted), purging=bool(purging), keyed=bool(keyed))
             clock = Clock()
             clock.now(state.retained_at)  # which says so where it is behind
             reader = apsw.Connection(real, flags=apsw.SQLITE_OPEN_READONLY)
@@ -125,7 +125,7 @@ def _take_over(connection: apsw.Connection, real: str, *, anew: bool, synchronou
         epoch = _begin_life(connection, anew=anew, synchronous=synchronous)
     state = State(*_row(connection, "load_state"))
     connection.pragma("synchronous", synchronous)
-    for name in ("step", "cutting", "forget", "deletion", "room_deletion"):
+    for name in ("step", "plain", "cutting", "forget", "deletion", "room_deletion"):
         connection.execute(QUERIES[f"make_{name}"])
     return epoch, state
 

@@ -57,8 +57,13 @@ def unpack(heads: str, bodies: bytes | None) -> list[Message]:
 
 QUERIES = _load()
 
-for name in ("make_step", "make_cutting"):
-    QUERIES[name] = QUERIES[name].format(stored=QUERIES["stored"])
+_keys = {"keys": f"{QUERIES['stored_keys']};", "gone_keys": f"{QUERIES['gone_keys']};"}
+_step = QUERIES["make_step"]
+QUERIES["make_step"] = _step.format(name="step", stored=QUERIES["stored"], **_keys)
+QUERIES["make_plain"] = _step.format(name="plain", stored=QUERIES["stored"], keys="", gone_keys="")
+QUERIES["make_cutting"] = QUERIES["make_cutting"].format(
+    stored=QUERIES["stored"], keys=QUERIES["stored_keys"], gone_keys=QUERIES["gone_keys"]
+)
 for name in ("rooms_by_name", "rooms_by_newest"):
     QUERIES[f"{name}_with_oldest"] = QUERIES[name].format(oldest=QUERIES["oldest_of_row"], trimmed=", trimmed")
     QUERIES[name] = QUERIES[name].format(oldest=", 0", trimmed="")

@@ -75,6 +75,8 @@ class RoomCaps:
         self._rooms: dict[str, _Room] = {}
         self.over: dict[str, None] = {}
         """Rooms that have more than their rules leave them."""
+        self.due = 0
+        """How many messages came to such rooms since the last cut."""
 
     def __bool__(self) -> bool:
         return bool(self.rules)
@@ -91,6 +93,7 @@ class RoomCaps:
                 room.add(message)
                 if room.is_over(rule):
                     self.over[message.room] = None
+                    self.due += 1
 
     def note(self, rows: Iterable[tuple[str, int, int, int]], now: int) -> None:
         """Rooms as a walk finds them: how much they have, and when their oldest was stored."""
@@ -129,7 +132,7 @@ class RoomCaps:
         """What goes now: at most `most` messages, none newer than `end`. The cuts, all seqs, and their bytes."""
         cuts: list[Cut] = []
         seqs: list[int] = []
-        size = 0
+        size = self.due = 0
         for name in list(self.over):
             if len(seqs) >= most:
                 break

@@ -41,13 +41,15 @@ class State(NamedTuple):
 class Holes:
     """What makes reading and trimming dearer, and is looked at where there is any."""
 
-    __slots__ = ("deleted", "purging")
+    __slots__ = ("deleted", "keyed", "purging")
 
-    def __init__(self, *, deleted: bool = False, purging: bool = False) -> None:
+    def __init__(self, *, deleted: bool = False, purging: bool = False, keyed: bool = False) -> None:
         self.deleted = deleted
         """Whether single messages may have been deleted."""
         self.purging = purging
         """Whether rooms that were deleted may have rows left."""
+        self.keyed = keyed
+        """Whether there may be idempotency keys."""
 
     def __bool__(self) -> bool:
         return self.deleted or self.purging
