@@ -108,7 +108,7 @@ class MemoryLog:
                 self._key_of[new.kept.first] = (new.scope, new.key)
             cuts = self._trim()
             self._feed.push(numbering.messages, self._trimmed, cuts)
-            if self._sweep is None and self._sweeps:
+            if self._sweeps and self._sweep is None:
                 self._keep(self.retention)
         return appended
 
@@ -246,10 +246,11 @@ class MemoryLog:
     def _trim(self) -> Sequence[Cut]:
         """The oldest first, down to the caps; never what is still held for a consumer. Gives what went of rooms by
         their rules."""
-        floor = self._feed.floor
-        end = self._newest if floor is None else min(floor, self._newest)
+        floor, end = self._feed.floor, self._newest
+        if floor is not None and floor < end:
+            end = floor
         cuts = self._trim_rooms(end) if self._over else NOTHING_CUT
-        most_messages, most_bytes, *_ = self.retention
+        most_messages, most_bytes = self.retention.max_messages, self.retention.max_bytes
         messages = self._messages
         if len(messages) <= most_messages and self._bytes <= most_bytes:
             return cuts
@@ -374,8 +375,8 @@ class MemoryLog:
             self._trim_and_tell()
 
     def _trim_and_tell(self) -> None:
-        most_messages, most_bytes, *_ = self.retention
-        if len(self._messages) <= most_messages and self._bytes <= most_bytes and not self._over:
+        caps = self.retention
+        if len(self._messages) <= caps.max_messages and self._bytes <= caps.max_bytes and not self._over:
             return
         before = self._trimmed
         cuts = self._trim()
