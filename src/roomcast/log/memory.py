@@ -23,7 +23,7 @@ from roomcast.log.sweep import Sweep
 from roomcast.log.trimming import Trimmed, in_order, losses_between, position_before, watermark
 from roomcast.model.errors import LogUnavailable, RoomcastError
 from roomcast.model.message import Cut, Draft, Message, new_epoch
-from roomcast.model.retention import Retention, RoomRule, RoomRules
+from roomcast.model.retention import Retention, RoomRules
 
 PAGE_BYTES = 256 * 1024
 EMPTY_ROOMS = 10_000
@@ -235,13 +235,9 @@ class MemoryLog:
             self._messages[message.seq] = message
             if ruled:
                 index.bytes += len(message.body)
-                self._note_over(message.room, index)
+                if index.is_over(message.room, self._rules):
+                    self._over[message.room] = None
         self._newest, self._newest_at = message.seq, message.stored_at
-
-    def _note_over(self, room: str, index: RoomIndex) -> None:
-        rule = self._rules.of(room)
-        if rule and _is_over(index, rule):
-            self._over[room] = None
 
     def _trim(self) -> Sequence[Cut]:
         """The oldest first, down to the caps; never what is still held for a consumer. Gives what went of rooms by
@@ -269,11 +265,11 @@ class MemoryLog:
     def _trim_rooms(self, end: int) -> list[Cut]:
         cuts: list[Cut] = []
         for room in list(self._over):
-            index, rule = self._rooms.get(room), self._rules.of(room)
+            index = self._rooms.get(room)
             cut = self._trim_room(room, end) if index else None
             if cut:
                 cuts.append(cut)
-            if not index or rule is None or not _is_over(index, rule):
+            if not index or not index.is_over(room, self._rules):
                 del self._over[room]
             elif cut:
                 self._trim_later()
@@ -286,7 +282,7 @@ class MemoryLog:
         gone = 0
         while rule and index and gone < TRIM_STEP and index.oldest <= end:
             message = self._messages[index.oldest]
-            if not (_is_over(index, rule) or message.stored_at < oldest_at):
+            if not (index.is_over(room, self._rules) or message.stored_at < oldest_at):
                 break
             del self._messages[message.seq]
             self._gone(message)
@@ -430,13 +426,6 @@ class MemoryLog:
 
     def _trimmings(self, rooms: frozenset[str]) -> dict[str, Trimmed]:
         return {room: self._rooms[room].trimmed for room in rooms if room in self._rooms}
-
-
-def _is_over(index: RoomIndex, rule: RoomRule) -> bool:
-    """Whether it has more than its rule leaves it, but for what is too old."""
-    return (rule.max_messages is not None and len(index) > rule.max_messages) or (
-        rule.max_bytes is not None and index.bytes > rule.max_bytes
-    )
 
 
 def _before(age: float | None) -> int:
