@@ -18,6 +18,7 @@ from tests.running import PATIENCE
 
 COMMANDS = [
     ["rooms"],
+    ["delete", "abcd-1"],
     ["tail", "developers"],
     ["publish", "developers", "x"],
     ["export", "developers"],
@@ -95,6 +96,9 @@ class Page(BaseHTTPRequestHandler):
         self._answer()
 
     def do_POST(self) -> None:
+        self._answer()
+
+    def do_DELETE(self) -> None:
         self._answer()
 
     def _answer(self) -> None:

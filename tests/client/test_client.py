@@ -119,6 +119,31 @@ def test_history_rooms_and_single_messages(serve: Serve, client: MakeClient) -> 
         one.message("no such/id?")
 
 
+def test_what_a_client_deletes_is_gone(server: Running, client: MakeClient) -> None:
+    one = client(server.url)
+    stored = [one.publish(room, text="x") for room in ("a", "a", "of/one?")]
+    assert one.delete(stored[0].id) is None
+    assert one.history("a").messages == [stored[1]]
+    with pytest.raises(Gone):
+        one.delete(stored[0].id)
+    with pytest.raises(NotFound):
+        one.delete("no such/id?")
+    assert one.delete_room("of/one?") is None
+    assert [room.room for room in one.rooms()] == ["a"]
+    with pytest.raises(Invalid, match="room"):
+        one.delete_room("$x")
+
+
+def test_what_went_with_a_delete_whose_answer_is_lost_is_deleted(scene: Scene, client: MakeClient) -> None:
+    one = client(scene.url.removesuffix("/events"))
+    deleting = aside(one.delete, "abcd-1")
+    asked = scene.next()
+    assert (asked.method, asked.target) == ("DELETE", "/messages/abcd-1")
+    asked.cut()
+    scene.next().answer("410 Gone", PROBLEM, body=b'{"title": "Gone", "status": 410}')
+    assert deleting.result(PATIENCE) is None
+
+
 def test_mistakes_raise_what_the_server_says(server: Running, client: MakeClient) -> None:
     one = client(server.url)
     with pytest.raises(Invalid, match="room") as invalid:

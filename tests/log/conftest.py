@@ -17,7 +17,7 @@ from roomcast.log import memory
 from roomcast.log.base import Log
 from roomcast.log.mongodb import log as mongodb
 from roomcast.log.sqlite import log as sqlite
-from roomcast.model.retention import Retention
+from roomcast.model.retention import Retention, RoomRule
 from tests.mongodb.database import SERVERS, MongoDB
 
 Open = Callable[..., Awaitable[Log]]
@@ -48,13 +48,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 async def open_log(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Open]:
-    """Opens a log of this kind, with `max_messages`, `max_bytes`, `empty_rooms`; all are closed with the test."""
+    """Opens a log of this kind, with caps, `rooms` (rules) and `empty_rooms`; all are closed with the test."""
     logs: list[Log] = []
     server: MongoDB | None = request.getfixturevalue(kind) if kind in SERVERS else None
     trimming: list[asyncio.Task[None]] = []
 
-    async def open_one(max_messages: int = 10_000, max_bytes: int = 5_000_000, **options: object) -> Log:
-        retention = Retention(max_messages, max_bytes)
+    async def open_one(
+        max_messages: int = 10_000,
+        max_bytes: int = 5_000_000,
+        max_age: float | None = None,
+        rooms: tuple[RoomRule, ...] = (),
+        **options: object,
+    ) -> Log:
+        retention = Retention(max_messages, max_bytes, max_age, rooms)
         if server:
             url = server.url()
             logs.append(await BACKENDS[kind](url, "", retention=retention, tuning=server.tuning, **options))

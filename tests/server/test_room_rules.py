@@ -192,7 +192,10 @@ def test_a_batch_larger_than_its_room_is_refused(configured: Configured) -> None
         ("[[room]]\nmax_messages = 1\n", "line 1: [[room]] needs match"),
         ('[[room]]\nmatch = "a"\n', "line 1: [[room]] has no cap"),
         ('[[room]]\nmatch = "a*b"\nmax_age = 1\n', "must have * at its end only"),
-        ('[[room]]\nmatch = "a"\nmax_mesages = 1\n', "'max_mesages' is nothing that [[room]] has: did you mean"),
+        (
+            '[[room]]\nmatch = "a"\nmax_mesages = 1\n',
+            "'max_mesages' is nothing that [[room]] has: did you mean max_messages?",
+        ),
         ('room = "a"\n', "room must be rows: write [[room]] above each"),
         ('[[room]]\nmatch = "a"\nmax_age = 0.5\n', "max_age must be a time from 1 to"),
     ],

@@ -189,6 +189,15 @@ class AsyncClient:
         """One message. Raises `NotFound`, `Gone`."""
         return messages.messages((await self._ask(request.message(self.url, id))).body)[0]
 
+    async def delete(self, id: str) -> None:
+        """Deletes one message, durably; it is tried again as a publish is. Raises `NotFound`, and `Gone` where it
+        was gone before."""
+        await self._ask(request.delete(self.url, id))
+
+    async def delete_room(self, room: str) -> None:
+        """Deletes all messages that a room has, durably; where it has none, nothing is done."""
+        await self._ask(request.delete_room(self.url, room))
+
     async def rooms(self) -> list[Room]:
         """Those that have messages or followers."""
         found: list[Room] = []

@@ -188,6 +188,15 @@ class Client:
         """One message. Raises `NotFound`, `Gone`."""
         return messages.messages((self._ask(request.message(self.url, id))).body)[0]
 
+    def delete(self, id: str) -> None:
+        """Deletes one message, durably; it is tried again as a publish is. Raises `NotFound`, and `Gone` where it
+        was gone before."""
+        self._ask(request.delete(self.url, id))
+
+    def delete_room(self, room: str) -> None:
+        """Deletes all messages that a room has, durably; where it has none, nothing is done."""
+        self._ask(request.delete_room(self.url, room))
+
     def rooms(self) -> list[Room]:
         """Those that have messages or followers."""
         found: list[Room] = []

@@ -1,7 +1,7 @@
 """A request that has one answer: when it is tried again, and what its answer is. No I/O.
 
 Reading is harmless to repeat, and so is publishing: it has an `Idempotency-Key`, with which a request that
-follows one whose answer was lost stores nothing.
+follows one whose answer was lost stores nothing. Deleting is, too: what is gone behind a lost answer went with it.
 """
 
 from __future__ import annotations
@@ -66,6 +66,8 @@ class Call:
             # Behind a lost answer, 200 means this call's own first attempt as well.
             known = response.status_code == 200 and not self._attempts
             return Answer(body.whole(), known, _next(response))
+        if response.status_code == 410 and self.ask.method == "DELETE" and self._attempts:
+            return Answer(b"")
         error = refusal(response, body.content)
         if response.status_code == UNAUTHENTICATED and self._renews:
             self._renews = False

@@ -90,6 +90,16 @@ def message(base: str, id: str) -> Ask:
     return _json(f"{base}/messages/{quote(id, safe='')}")
 
 
+def delete(base: str, id: str) -> Ask:
+    """One message is to go."""
+    return _delete(f"{base}/messages/{quote(id, safe='')}")
+
+
+def delete_room(base: str, room: str) -> Ask:
+    """All that a room has is to go."""
+    return _delete(f"{base}/rooms/{quote(room, safe='')}")
+
+
 def rooms(base: str, page: str = "") -> Ask:
     """The rooms there are; `page` is the query of a further page."""
     return _json(f"{base}/rooms" + (f"?{page}" if page else ""))
@@ -97,6 +107,10 @@ def rooms(base: str, page: str = "") -> Ask:
 
 def _json(url: str) -> Ask:
     return Ask("GET", url, None, [("Accept", "application/json")], READ_SECONDS)
+
+
+def _delete(url: str) -> Ask:
+    return Ask("DELETE", url, None, [("Accept", "application/json")], READ_SECONDS)
 
 
 def _messages(base: str, rooms: Sequence[str], prefixes: Sequence[str], **parameters: Any) -> str:

@@ -57,6 +57,9 @@ class Consumers:
     @property
     def floor(self) -> int | None:
         """The last message that all were asked past who hold back trimming; None where there are none."""
+        if len(self._all) == 1:  # as nearly always, and asked for with each commit
+            only = self._all[0]
+            return only.position if only.holding else None
         floor = None
         for consumer in self._all:
             if consumer.holding and (floor is None or consumer.position < floor):
@@ -108,15 +111,18 @@ class Consumers:
             consumer.restarted = True
         self._end_all()
 
-    async def after(self, consumer: Consumer) -> Sequence[Message]:
-        """What was committed after what a consumer was given; nothing where that is the newest."""
+    def held(self, consumer: Consumer) -> Sequence[Message] | None:
+        """What was committed after what a consumer was given; nothing where that is the newest; None where it
+        must be fetched."""
         if self._recent and self._recent[0][0][0].seq <= consumer.given + 1:
             consumer.missed = 0  # what is gone by now was still held for it
             return self._take(consumer.given)
         # Where the log was trimmed further there is nothing to wait for.
         consumer.overtake(self.trimmed)
-        if consumer.given >= self.newest:
-            return ()
+        return () if consumer.given >= self.newest else None
+
+    async def fetched(self, consumer: Consumer) -> Sequence[Message]:
+        """The same from the log."""
         newest = self.newest
         found = await self._fetch(consumer.given)
         if not found:  # all of it is gone
@@ -141,7 +147,9 @@ class Consumers:
 
     def _remember(self, messages: Sequence[Message]) -> None:
         if messages:
-            size = sum([len(message.body) for message in messages])
+            size = 0
+            for message in messages:
+                size += len(message.body)
             self._recent.append((messages, size))
             self._recent_bytes += size
         while self._recent_bytes > RECENT_BYTES:
@@ -224,7 +232,9 @@ class Consumer:
         self._acknowledge()
         while self._home.feeds(self):
             self.changed.clear()
-            messages = await self._home.after(self)
+            messages = self._home.held(self)
+            if messages is None:
+                messages = await self._home.fetched(self)
             if (messages or self._has_news()) and self._home.feeds(self):
                 return self._give(messages)
             await self.changed.wait()

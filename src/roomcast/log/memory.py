@@ -23,7 +23,7 @@ from roomcast.log.sweep import Sweep
 from roomcast.log.trimming import Trimmed, in_order, losses_between, position_before, watermark
 from roomcast.model.errors import LogUnavailable, RoomcastError
 from roomcast.model.message import Cut, Draft, Message, new_epoch
-from roomcast.model.retention import Retention, RoomRule, RoomRules
+from roomcast.model.retention import Retention, RoomRules
 from roomcast.model.rooms import Selection
 
 PAGE_BYTES = 256 * 1024
@@ -113,7 +113,7 @@ class MemoryLog:
                 self._key_of[new.kept.first] = (new.scope, new.key)
             cuts = self._trim()
             self._feed.push(numbering.messages, self._trimmed, cuts)
-            if self._sweep is None and self._sweeps:
+            if self._sweeps and self._sweep is None:
                 self._keep(self.retention)
         return appended
 
@@ -257,21 +257,18 @@ class MemoryLog:
             self._messages[message.seq] = message
             if ruled:
                 index.bytes += len(message.body)
-                self._note_over(message.room, index)
+                if index.is_over(message.room, self._rules):
+                    self._over[message.room] = None
         self._newest, self._newest_at = message.seq, message.stored_at
-
-    def _note_over(self, room: str, index: RoomIndex) -> None:
-        rule = self._rules.of(room)
-        if rule and _is_over(index, rule):
-            self._over[room] = None
 
     def _trim(self) -> Sequence[Cut]:
         """The oldest first, down to the caps; never what is still held for a consumer. Gives what went of rooms by
         their rules."""
-        floor = self._feed.floor
-        end = self._newest if floor is None else min(floor, self._newest)
+        floor, end = self._feed.floor, self._newest
+        if floor is not None and floor < end:
+            end = floor
         cuts = self._trim_rooms(end) if self._over else NOTHING_CUT
-        most_messages, most_bytes, *_ = self.retention
+        most_messages, most_bytes = self.retention.max_messages, self.retention.max_bytes
         messages = self._messages
         if len(messages) <= most_messages and self._bytes <= most_bytes:
             return cuts
@@ -290,11 +287,11 @@ class MemoryLog:
     def _trim_rooms(self, end: int) -> list[Cut]:
         cuts: list[Cut] = []
         for room in list(self._over):
-            index, rule = self._rooms.get(room), self._rules.of(room)
+            index = self._rooms.get(room)
             cut = self._trim_room(room, end) if index else None
             if cut:
                 cuts.append(cut)
-            if not index or rule is None or not _is_over(index, rule):
+            if not index or not index.is_over(room, self._rules):
                 del self._over[room]
             elif cut:
                 self._trim_later()
@@ -307,7 +304,7 @@ class MemoryLog:
         gone = 0
         while rule and index and gone < TRIM_STEP and index.oldest <= end:
             message = self._messages[index.oldest]
-            if not (_is_over(index, rule) or message.stored_at < oldest_at):
+            if not (index.is_over(room, self._rules) or message.stored_at < oldest_at):
                 break
             del self._messages[message.seq]
             self._gone(message)
@@ -372,7 +369,8 @@ class MemoryLog:
             reached = room
             if cut := self._trim_room(room, end):
                 cuts.append(cut)
-            self._note_over(room, self._rooms[room])  # what a consumer still holds goes when it lets go
+            if self._rooms[room].is_over(room, self._rules):  # what a consumer still holds goes when it lets go
+                self._over[room] = None
             if sum(cut.gone for cut in cuts) >= TRIM_STEP:
                 break
         self._feed.push((), self._trimmed, cuts)
@@ -398,8 +396,8 @@ class MemoryLog:
             self._trim_and_tell()
 
     def _trim_and_tell(self) -> None:
-        most_messages, most_bytes, *_ = self.retention
-        if len(self._messages) <= most_messages and self._bytes <= most_bytes and not self._over:
+        caps = self.retention
+        if len(self._messages) <= caps.max_messages and self._bytes <= caps.max_bytes and not self._over:
             return
         before = self._trimmed
         cuts = self._trim()
@@ -499,13 +497,6 @@ def _before_newest(indexes: Sequence[RoomIndex], wanted: int, end: int) -> int:
             high = middle
             indexes = [index for index in indexes if index.count(low + 1, middle)]
     return low - 1
-
-
-def _is_over(index: RoomIndex, rule: RoomRule) -> bool:
-    """Whether it has more than its rule leaves it, but for what is too old."""
-    return (rule.max_messages is not None and len(index) > rule.max_messages) or (
-        rule.max_bytes is not None and index.bytes > rule.max_bytes
-    )
 
 
 def _before(age: float | None) -> int:

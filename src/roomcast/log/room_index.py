@@ -8,6 +8,7 @@ from itertools import islice
 
 from roomcast.log.trimming import Trimmed
 from roomcast.model.message import Message
+from roomcast.model.retention import NO_CAP, RoomRule, RoomRules
 
 
 class RoomIndex:
@@ -15,6 +16,9 @@ class RoomIndex:
 
     __slots__ = (
         "_lost",
+        "_max_bytes",
+        "_max_messages",
+        "_rules",
         "_seqs",
         "_start",
         "_trimmed",
@@ -33,6 +37,9 @@ class RoomIndex:
         """Its last message that a cap took."""
         self.bytes = 0
         """The sum of its bodies; kept by the log, where rooms have rules."""
+        self._rules: RoomRules | None = None
+        """Those by which its caps were found."""
+        self._max_messages = self._max_bytes = NO_CAP
         self.deleted: dict[int, int] = {}
         """The number of its deletion for each message that was deleted and is not trimmed yet."""
         self._seqs: list[int] = []
@@ -54,6 +61,17 @@ class RoomIndex:
     def add(self, message: Message) -> None:
         self._seqs.append(message.seq)
         self.newest, self.newest_at = message.seq, message.stored_at
+
+    def is_over(self, room: str, rules: RoomRules) -> bool:
+        """Whether it has more than its rule leaves it, but for what is too old. `room` is its name."""
+        if self._rules is not rules:
+            self._take(rules, rules.of(room))
+        return len(self._seqs) - self._start > self._max_messages or self.bytes > self._max_bytes
+
+    def _take(self, rules: RoomRules, rule: RoomRule | None) -> None:
+        self._rules = rules
+        self._max_messages = (rule and rule.max_messages) or NO_CAP
+        self._max_bytes = (rule and rule.max_bytes) or NO_CAP
 
     def trim(self, message: Message) -> bool:
         """Takes its oldest message off; whether it was the last one."""

@@ -87,9 +87,10 @@ class Sequencer:
         """Numbers `drafts`, or finds what the same request stored before. Raises `KeyReused`, `TooLarge`."""
         if idempotency and (kept := self._keys.get((idempotency.scope, idempotency.key))):
             return _repeat(kept, drafts, idempotency)
-        check_size(drafts, self._retention)
-        if self._rules is not None:
-            check_rooms(drafts, self._rules)
+        size = check_size(drafts, self._retention)
+        rules = self._rules
+        if rules is not None and (len(drafts) > rules.least_messages or size > rules.least_bytes):
+            check_rooms(drafts, rules)
         first = seq = self._after + len(self.messages) + 1
         newest, messages = self._newest, []
         for room, type_, body in drafts:
@@ -118,8 +119,9 @@ def _repeat(kept: Kept, drafts: Sequence[Draft], idempotency: Idempotency) -> Ap
     return Appended(messages, repeated=True)
 
 
-def check_size(drafts: Sequence[Draft], retention: Retention) -> None:
-    """Raises `TooLarge` where the log could not retain `drafts` even if it held nothing else."""
+def check_size(drafts: Sequence[Draft], retention: Retention) -> int:
+    """The bytes of their bodies. Raises `TooLarge` where the log could not retain `drafts` even if it held nothing
+    else."""
     if len(drafts) > retention.max_messages:
         raise TooLarge(f"These are {len(drafts)} messages, and the log retains {retention.max_messages}.")
     size = 0
@@ -127,6 +129,7 @@ def check_size(drafts: Sequence[Draft], retention: Retention) -> None:
         size += len(draft.body)
     if size > retention.max_bytes:
         raise TooLarge(f"These are {size} bytes, and the log retains {retention.max_bytes}.")
+    return size
 
 
 def check_rooms(drafts: Sequence[Draft], rules: RoomRules) -> None:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 MANY_MESSAGES, MANY_BYTES = 1_000_000, 1_000_000_000
 """The caps of a whole log that has rules for rooms, where none are given."""
+NO_CAP = 2**63 - 1
 _FOUND_ROOMS = 16_384
 
 
@@ -52,6 +53,9 @@ class RoomRules:
 
     def __init__(self, rules: tuple[RoomRule, ...]) -> None:
         self.rules = rules
+        self.least_messages = min((rule.max_messages for rule in rules if rule.max_messages), default=NO_CAP)
+        """So many messages at once are too many for no room."""
+        self.least_bytes = min((rule.max_bytes for rule in rules if rule.max_bytes), default=NO_CAP)
         self._found: dict[str, RoomRule | None] = {}
         """What was found; it only saves time, and is bounded."""
 

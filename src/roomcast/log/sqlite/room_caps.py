@@ -49,7 +49,7 @@ class _Room:
     def add(self, message: Message) -> None:
         size = len(message.body)
         # Where all of it is known, what comes is, too; otherwise it is read when its turn comes.
-        if self.known == self.messages < OLDEST:
+        if self.messages < OLDEST and self.known == self.messages:
             if self.start:
                 del self.oldest[: self.start]
                 self.start = 0

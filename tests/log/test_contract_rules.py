@@ -1,0 +1,231 @@
+"""What every backend with rules, ages and deletes promises (`log/base.py`)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from roomcast.log import clock as machine
+from roomcast.log.base import Log
+from roomcast.log.sequencer import KEY_MS
+from roomcast.model.errors import KeyReused, TooLarge
+from roomcast.model.retention import Retention, RoomRule
+from tests.log.acting import draft, key, listed, next_batch, publish, rooms, seqs, take, told, until
+from tests.log.conftest import Open
+
+pytestmark = pytest.mark.not_on("mongodb", because="a capped collection keeps its own caps and deletes nothing")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The time in ms, as its one entry."""
+    time = [1_000_000]
+    monkeypatch.setattr(machine, "clock", lambda: time[0] * 1_000_000)
+    return time
+
+
+async def retained(log: Log, *names: str) -> list[int]:
+    return seqs((await log.read(rooms(*names), 0, 1_000)).messages)
+
+
+async def kept(log: Log, expected: list[int], *names: str) -> None:
+    """Waits until these rooms retain exactly these messages."""
+
+    async def reached() -> bool:
+        return await retained(log, *names) == expected
+
+    await until(reached)
+
+
+# Rules
+
+
+async def test_a_flooded_room_takes_nothing_from_others(open_log: Open) -> None:
+    log = await open_log(rooms=(RoomRule("busy", max_messages=3),))
+    await publish(log, "quiet", *["busy"] * 100, "quiet")
+    await kept(log, [99, 100, 101], "busy")
+    assert await retained(log, "quiet") == [1, 102]
+
+
+async def test_the_first_rule_that_matches_holds_for_each_room_by_itself(open_log: Open) -> None:
+    rules = (RoomRule("team/a", max_messages=2), RoomRule("team/*", max_messages=1))
+    log = await open_log(rooms=rules)
+    await publish(log, *["team/a", "team/b", "team/c", "other"] * 3)
+    await kept(log, [5, 9], "team/a")
+    await kept(log, [10], "team/b")
+    await kept(log, [11], "team/c")
+    assert await retained(log, "other") == [4, 8, 12]
+
+
+async def test_a_room_keeps_no_more_bytes_than_its_rule(open_log: Open) -> None:
+    log = await open_log(rooms=(RoomRule("a", max_bytes=10),))
+    await publish(log, *["a"] * 5, body=b"1234")
+    await kept(log, [4, 5], "a")
+    assert (await log.bounds()).bytes == 8
+
+
+async def test_what_a_room_lost_by_its_rule_is_told(open_log: Open) -> None:
+    log = await open_log(rooms=(RoomRule("a", max_messages=2),))
+    await publish(log, *["a", "b"] * 5)
+    await kept(log, [7, 9], "a")
+    assert told(await log.read(rooms("a", "b"), 0, 100), 0) == {"a": 3}
+    assert told(await log.read(rooms("a"), 4, 100), 4) == {"a": 1}
+    assert told(await log.read(rooms("a", "b"), 5, 100), 5) == {}
+    assert told(await log.read(rooms("b"), 0, 100), 0) == {}
+
+
+async def test_the_caps_of_the_whole_log_stay_on_top(open_log: Open) -> None:
+    log = await open_log(max_messages=4, rooms=(RoomRule("a", max_messages=2),))
+    await publish(log, "b", "b", "a", "a", "a", "b", "b")
+    await kept(log, [4, 5, 6, 7], "a", "b")
+
+
+async def test_a_batch_larger_than_what_its_room_retains_is_refused_alone(open_log: Open) -> None:
+    log = await open_log(rooms=(RoomRule("a", max_messages=2), RoomRule("b", max_bytes=5)))
+    with pytest.raises(TooLarge, match="3 messages for a"):
+        await log.append([draft("a"), draft("c"), draft("a"), draft("a")])
+    with pytest.raises(TooLarge, match="6 bytes for b"):
+        await log.append([draft("b", b"123"), draft("b", b"456")])
+    assert seqs((await log.append([draft("a"), draft("c"), draft("a"), draft("c")])).messages) == [1, 2, 3, 4]
+
+
+async def test_a_rule_takes_nothing_that_was_not_delivered(open_log: Open) -> None:
+    log = await open_log(rooms=(RoomRule("a", max_messages=1),))
+    tail = log.consumer("test", 0)
+    await publish(log, *["a"] * 10)
+    assert await retained(log, "a") == list(range(1, 11))
+    assert seqs(await take(tail, 10)) == list(range(1, 11))
+    waiting = asyncio.ensure_future(next_batch(tail))  # it is delivered now
+    await kept(log, [10], "a")
+    cuts = (await waiting).cuts
+    assert [cut.room for cut in cuts] == ["a"]
+
+
+async def test_new_rules_are_reached_without_a_publish(open_log: Open) -> None:
+    log = await open_log()
+    await publish(log, *["a", "b"] * 20)
+    log.keep(Retention(rooms=(RoomRule("a", max_messages=2),)))()
+    await kept(log, [37, 39], "a")
+    assert len(await retained(log, "b")) == 20
+
+
+# Ages
+
+
+async def test_what_is_too_old_goes_without_a_publish(open_log: Open, clock: list[int]) -> None:
+    log = await open_log(rooms=(RoomRule("a", max_age=1.0),))
+    await publish(log, "a", "b")
+    clock[0] += 600
+    await publish(log, "a")
+    assert await retained(log, "a") == [1, 3]
+    clock[0] += 600
+    await kept(log, [3], "a")
+    clock[0] += 600
+    await kept(log, [], "a")
+    assert await retained(log, "b") == [2]
+    assert told(await log.read(rooms("a"), 0, 100), 0) == {"a": 2}
+
+
+async def test_an_age_of_the_log_holds_for_every_room(open_log: Open, clock: list[int]) -> None:
+    log = await open_log(max_age=1.0)
+    await publish(log, "a", "b")
+    clock[0] += 1_001
+    await kept(log, [], "a", "b")
+    assert (await log.bounds())[2:] == (0, 0, 0)
+
+
+async def test_age_takes_nothing_that_was_not_delivered(open_log: Open, clock: list[int]) -> None:
+    log = await open_log(max_age=1.0)
+    tail = log.consumer("test", 0)
+    await publish(log, "a", "a")
+    assert seqs(await take(tail, 2)) == [1, 2]
+    await publish(log, "b")
+    clock[0] += 1_001
+    assert await retained(log, "b") == [3]
+    assert seqs((await next_batch(tail)).messages) == [3]
+    await kept(log, [], "a")
+    assert await retained(log, "b") == [3]
+
+
+async def test_rooms_are_listed_with_the_age_of_their_oldest(open_log: Open, clock: list[int]) -> None:
+    log = await open_log(rooms=(RoomRule("a", max_messages=2),))
+    for _ in range(3):
+        await publish(log, "a")
+        clock[0] += 5
+    await kept(log, [2, 3], "a")
+    [room] = await listed(log)
+    assert (room.messages, room.oldest_at, room.newest_at) == (2, 1_000_005, 1_000_010)
+
+
+# Deletes
+
+
+async def test_a_deleted_message_is_read_nowhere(log: Log) -> None:
+    await publish(log, *["a"] * 4)
+    assert await log.delete(2)
+    assert not await log.delete(2)
+    assert not await log.delete(99)
+    assert await log.get(2) is None
+    assert await retained(log, "a") == [1, 3, 4]
+    assert await log.seek_newest(rooms("a"), 3) == 0
+    assert seqs(await take(log.consumer("test", 0), 3)) == [1, 3, 4]
+    assert (await log.bounds()).bytes == 6
+
+
+async def test_what_was_deleted_is_told_to_who_comes_from_before_it_only(log: Log) -> None:
+    await publish(log, *["a", "b"] * 4)
+    for seq in (3, 5):
+        await log.delete(seq)
+    assert told(await log.read(rooms("a", "b"), 1, 100), 1) == {"a": 2}
+    assert told(await log.read(rooms("a", "b"), 4, 100), 4) == {"a": 1}
+    assert told(await log.read(rooms("a", "b"), 5, 100), 5) == {}
+    assert told(await log.read(rooms("b"), 0, 100), 0) == {}
+
+
+async def test_a_deleted_message_leaves_a_row_that_counts_until_it_is_trimmed(open_log: Open) -> None:
+    log = await open_log(max_messages=3)
+    await publish(log, *["a"] * 3)
+    await log.delete(2)
+    await publish(log, "a")
+    await kept(log, [3, 4], "a")
+    assert (await log.bounds()).messages == 3
+
+
+async def test_a_deleted_room_is_empty_and_what_comes_later_stays(log: Log) -> None:
+    await publish(log, *["a", "b"] * 3)
+    await log.delete_room("a")
+    assert await retained(log, "a") == []
+    assert await retained(log, "b") == [2, 4, 6]
+    await log.delete_room("a")
+    await log.delete_room("never")
+    await publish(log, "a")
+    assert await retained(log, "a") == [7]
+    assert told(await log.read(rooms("a"), 0, 100), 0) == {"a": 3}
+
+    async def gone() -> bool:
+        return (await log.bounds()).messages == 4
+
+    await until(gone)
+    assert (await log.bounds()).bytes == 8
+
+
+@pytest.mark.parametrize("how", ["message", "room"])
+async def test_a_key_outlives_what_was_deleted(log: Log, clock: list[int], how: str) -> None:
+    first = (await log.append([draft()], key("k"))).messages
+    clock[0] += KEY_MS - 1
+    await (log.delete(1) if how == "message" else log.delete_room("a"))
+    again = await log.append([draft()], key("k"))
+    assert (seqs(again.messages), again.messages[0].stored_at, again.repeated) == ([1], first[0].stored_at, True)
+    with pytest.raises(KeyReused):
+        await log.append([draft()], key("k", b"other"))
+    assert await retained(log, "a") == []
+
+
+async def test_a_consumer_is_told_what_was_deleted(log: Log) -> None:
+    await publish(log, "a", "a", "b")
+    tail = log.consumer("test", 0)
+    await take(tail, 3)
+    waiting = asyncio.ensure_future(next_batch(tail))
+    await log.delete(2)
+    assert [(cut.room, cut.upto, cut.gone) for cut in (await waiting).cuts] == [("a", 2, 1)]
