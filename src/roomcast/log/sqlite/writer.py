@@ -257,7 +257,8 @@ class Writer:
             self._known.note_cut(gone)
         self._unfinished = False
         if end > state.trimmed and (self._retention.max_age is not None or state.over(self._retention)):
-            state = self._trim_oldest(state, most - len(gone), end)
+            state = self._trim_oldest(state, most - len(gone), end, frozenset(gone))
+            self._known.note_cut(gone)  # again: the oldest may have been read just now, with what is going
         if self._holes.purging:
             gone += _seqs.decode(self._value("load_purged", {"limit": most}))
         if numbering or gone or state != before:
@@ -267,8 +268,8 @@ class Writer:
         more = state.over(self._retention) or bool(self._caps.over) or self._unfinished or self._holes.purging
         return Committed(state, numbering.messages if numbering else (), answers, cuts, more)
 
-    def _trim_oldest(self, state: State, most: int, end: int) -> State:
-        """The oldest of the whole log, down to its caps."""
+    def _trim_oldest(self, state: State, most: int, end: int, going: frozenset[int]) -> State:
+        """The oldest of the whole log, down to its caps. `going`: what goes already in this step, by a rule."""
         most_messages, most_bytes, max_age, _ = self._retention
         too_old = -1 if max_age is None else _now() - int(max_age * 1000)
         newest, newest_at, trimmed, size, forgotten, forgotten_at, messages, deletions = state
@@ -283,7 +284,7 @@ class Writer:
                 break
             most -= 1
             trimmed = seq
-            if length >= 0 and not (cut and seq in cut):
+            if length >= 0 and seq not in going and not (cut and seq in cut):
                 messages -= 1
                 size -= length
                 if self._caps.rules.rules:
