@@ -475,3 +475,19 @@ def test_what_a_new_rule_takes_goes_when_a_consumer_no_longer_holds_it(machine: 
     assert len(machine.kept) == 6
     machine.close_tail()
     assert len(machine.kept) == 2
+
+
+@pytest.mark.parametrize("nothing", ["refused", "deleted", "there is none"])
+def test_what_a_consumer_held_goes_also_after_a_job_that_did_nothing(machine: LogMachine, nothing: str) -> None:
+    machine.open(retention=Retention(3, 200, None, ()))
+    machine.append(drafts=[Draft("a", None, b"x")] * 3, idempotency=None)
+    machine.open_tail(part=0)
+    machine.append(drafts=[Draft("a", None, b"x")] * 3, idempotency=None)
+    if nothing == "refused":
+        machine.append(drafts=[Draft("a", None, b"x")] * 4, idempotency=None)
+    elif nothing == "deleted":
+        machine.delete(part=0.5)
+    else:
+        machine.delete_room(room="c")
+    machine.close_tail()
+    assert len(machine.kept) == 3
