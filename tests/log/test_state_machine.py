@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import pytest
@@ -446,3 +446,48 @@ TestSqlite = SqliteMachine.TestCase
 TestSqlite.settings = _limits(25)
 TestForgetfulSqlite = ForgetfulSqliteMachine.TestCase
 TestForgetfulSqlite.settings = _limits(15)
+
+
+# What it found
+
+
+@pytest.fixture(params=[MemoryMachine, SqliteMachine])
+def machine(request: pytest.FixtureRequest) -> Iterator[LogMachine]:
+    machine: LogMachine = request.param()
+    yield machine
+    machine.teardown()
+
+
+def test_what_goes_by_two_caps_at_once_is_counted_once(machine: LogMachine) -> None:
+    machine.open(retention=Retention(10**6, 10**9, 34, (RoomRule("a*", None, None, 54),)))
+    machine.append(drafts=[Draft("a", None, b"x" * 30)], idempotency=None)
+    machine.append(drafts=[Draft("c", None, b"x"), Draft("a", None, b"y")], idempotency=None)
+    machine.set_clock(by=700_000)
+    machine.append(drafts=[Draft("a", None, b"z")], idempotency=None)
+    machine.bounds_and_rooms_are_exact()
+
+
+def test_what_a_new_rule_takes_goes_when_a_consumer_no_longer_holds_it(machine: LogMachine) -> None:
+    machine.open(retention=Retention(10**6, 10**9, None, ()))
+    machine.open_tail(part=0)
+    machine.append(drafts=[Draft("a", None, b"x")] * 6, idempotency=None)
+    machine.keep(retention=Retention(10**6, 10**9, None, (RoomRule("a", 2),)))
+    assert len(machine.kept) == 6
+    machine.close_tail()
+    assert len(machine.kept) == 2
+
+
+@pytest.mark.parametrize("nothing", ["refused", "deleted", "there is none"])
+def test_what_a_consumer_held_goes_also_after_a_job_that_did_nothing(machine: LogMachine, nothing: str) -> None:
+    machine.open(retention=Retention(3, 200, None, ()))
+    machine.append(drafts=[Draft("a", None, b"x")] * 3, idempotency=None)
+    machine.open_tail(part=0)
+    machine.append(drafts=[Draft("a", None, b"x")] * 3, idempotency=None)
+    if nothing == "refused":
+        machine.append(drafts=[Draft("a", None, b"x")] * 4, idempotency=None)
+    elif nothing == "deleted":
+        machine.delete(part=0.5)
+    else:
+        machine.delete_room(room="c")
+    machine.close_tail()
+    assert len(machine.kept) == 3

@@ -172,7 +172,8 @@ CREATE TEMP TRIGGER cutting INSTEAD OF INSERT ON cuttings BEGIN
             count(*) AS messages, sum(octet_length(body)) AS bytes,
             max(iif(seq IN (SELECT seq FROM deleted), 0, seq)) AS capped
         FROM (
-            SELECT seq FROM messages WHERE seq <= NEW.trimmed UNION ALL SELECT value FROM json_each(NEW.gone)
+            SELECT seq FROM messages WHERE seq <= NEW.trimmed
+            UNION ALL SELECT value FROM json_each(NEW.gone) WHERE value > NEW.trimmed
         ) CROSS JOIN messages USING (seq)
         WHERE seq > coalesce((SELECT upto FROM purges WHERE purges.room = messages.room), 0) GROUP BY +room
     ) AS gone WHERE rooms.room = gone.room;

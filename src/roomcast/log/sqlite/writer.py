@@ -114,7 +114,7 @@ class Writer:
         answers = [_answer(numbering, request) for request in requests]
         messages = numbering.messages
         if not messages:
-            return Committed(before, (), answers)
+            return self._unchanged(answers)
         if self._caps.rules.rules:
             self._caps.make_space()
             self._caps.load({message.room for message in messages})
@@ -142,14 +142,14 @@ class Writer:
         self._retention = retention
         self._caps = RoomCaps(RoomRules(retention.rooms), self._row)
         self._known.forget_oldest()
-        return Committed(self._known.state, (), (None,))
+        return self._unchanged((None,))
 
     def delete(self, seq: int) -> Committed:
         """Deletes a message. The answer is whether it was there."""
         self._look()
         rooms = _found.decode(self._value("find", {"seq": seq}))
         if not rooms:
-            return Committed(self._known.state, (), (False,))
+            return self._unchanged((False,))
         self._holes.deleted = True
         return self._delete("delete", {"seq": seq}, Cut(rooms[0], seq, 1))
 
@@ -158,7 +158,7 @@ class Writer:
         self._look()
         found = _found_rooms.decode(self._value("find_room", {"room": room}))
         if not found:
-            return Committed(self._known.state, (), (False,))
+            return self._unchanged((False,))
         self._holes.purging = True
         [(messages, newest)] = found
         self._maybe_empty += 1
@@ -173,7 +173,18 @@ class Writer:
         self._look_behind()
         self._known.forget()
         self._caps.drop(cut.room)
-        return Committed(self._known.state, (), (True,), (cut,), more=self._holes.purging)
+        state = self._known.state
+        return Committed(state, (), (True,), (cut,), self._has_more(state))
+
+    def _unchanged(self, answers: Sequence[Any]) -> Committed:
+        """What comes of a job that stored and trimmed nothing: what was left to trim still is."""
+        state = self._known.state
+        return Committed(state, (), answers, (), self._has_more(state))
+
+    def _has_more(self, state: State) -> bool:
+        """Whether something is left to trim."""
+        left = self._unfinished or self._holes.purging
+        return left or bool(self._caps.over) or state.over(self._retention)
 
     def close(self) -> None:
         """Empties the write-ahead log, where that can be done, and lets go of the database."""
@@ -267,18 +278,18 @@ class Writer:
             self._known.note_cut(gone)
         self._unfinished = False
         if end > state.trimmed and (self._retention.max_age is not None or state.over(self._retention)):
-            state = self._trim_oldest(state, most - len(gone), end)
+            state = self._trim_oldest(state, most - len(gone), end, frozenset(gone))
+            self._known.note_cut(gone)  # again: the oldest may have been read just now, with what is going
         if self._holes.purging:
             gone += _seqs.decode(self._value("load_purged", {"limit": most}))
         if numbering or gone or state != before:
             self._step(state, gone, numbering)
         if self._holes.purging:
             self._holes.purging = self._value("load_purges") != "{}"
-        more = state.over(self._retention) or bool(self._caps.over) or self._unfinished or self._holes.purging
-        return Committed(state, numbering.messages if numbering else (), answers, cuts, more)
+        return Committed(state, numbering.messages if numbering else (), answers, cuts, self._has_more(state))
 
-    def _trim_oldest(self, state: State, most: int, end: int) -> State:
-        """The oldest of the whole log, down to its caps."""
+    def _trim_oldest(self, state: State, most: int, end: int, going: frozenset[int]) -> State:
+        """The oldest of the whole log, down to its caps. `going`: what goes already in this step, by a rule."""
         most_messages, most_bytes, max_age, _ = self._retention
         too_old = -1 if max_age is None else _now() - int(max_age * 1000)
         newest, newest_at, trimmed, size, forgotten, forgotten_at, messages, deletions = state
@@ -293,7 +304,7 @@ class Writer:
                 break
             most -= 1
             trimmed = seq
-            if length >= 0 and not (cut and seq in cut):
+            if length >= 0 and seq not in going and not (cut and seq in cut):
                 messages -= 1
                 size -= length
                 if self._caps.rules.rules:
