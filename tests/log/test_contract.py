@@ -624,6 +624,24 @@ async def test_any_number_of_consumers_see_each_message_once_and_in_order(log: L
         await next_batch(consumers[0])
 
 
+async def test_the_positions_of_consumers_are_told_by_their_names(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, behind = log.consumer("twice", 0), log.consumer("twice", 0)
+    other = log.consumer("other", 0)
+    await publish(log, "a", "a")
+    for consumer in (first, other):
+        await take(consumer, 2)
+        asking = asyncio.ensure_future(next_batch(consumer))
+        await asyncio.sleep(0)
+        asking.cancel()
+    assert log.positions() == {"twice": 0, "other": 2}
+    await behind.aclose()
+    assert log.positions() == {"twice": 2, "other": 2}
+    monkeypatch.setattr(feeding, "NAMED", 1)
+    assert log.positions() == {"twice": 2}
+
+
 async def test_a_consumer_that_is_behind_goes_on_from_the_log(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feeding, "RECENT_BYTES", 40)
     fast, slow = log.consumer("fast", 0), log.consumer("slow", 0)

@@ -130,3 +130,8 @@ def test_gaps_are_counted_by_their_reason(server: Running) -> None:
             assert follower.next().json["reason"] == reason
         wait_for(lambda: values(server)["followers"] == 0, "its end")
         assert moved(server, before)[f"gaps_total{{reason={reason}}}"] == 1
+
+
+def test_the_metrics_say_how_far_each_consumer_of_the_log_is(server: Running) -> None:
+    newest = int(str(server.publish("x")["id"]).split("-")[1])
+    wait_for(lambda: values(server)["consumer_position{consumer=delivery}"] == newest, "its delivery")

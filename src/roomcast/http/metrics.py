@@ -98,6 +98,10 @@ def _counts(engine: Engine) -> Iterable[Metric]:
     yield _counter("log_reads", "Pages read from the log for streams.", streams.reader.reads)
     yield _gauge("log_writable", "Whether the last write to the log succeeded.", not engine.log.unwritable)
     yield _gauge("tail_position", "The newest message's number that was delivered.", engine.hub.position)
+    consumers = GaugeMetricFamily("roomcast_consumer_position", "Delivered to it up to here.", labels=["consumer"])
+    for name, position in engine.log.positions().items():
+        consumers.add_metric([name], position)
+    yield consumers
     yield _labelled(
         "connections_closed", "Connections closed.", "reason", dict.fromkeys(CLOSED, 0) | engine.closed
     )

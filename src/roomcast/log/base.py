@@ -15,7 +15,7 @@ Every method raises `LogUnavailable` where the storage does not answer; nothing 
 from __future__ import annotations
 
 from asyncio import Future
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from roomcast.model.message import Cut, Draft, Message
@@ -189,6 +189,10 @@ class Log(Protocol):
 
         Asking for the next batch says that the last one is delivered: only then may it be trimmed, unless the
         consumer stands still for 5 s. One that does not hold (`holds`) is told what it `missed` instead."""
+        ...
+
+    def positions(self) -> Mapping[str, int]:
+        """The last message that each consumer of this process was asked past, by its name; bounded."""
         ...
 
     async def delete(self, seq: int) -> bool:

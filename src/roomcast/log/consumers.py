@@ -27,6 +27,8 @@ STILL_SECONDS = 5
 """A consumer that has something to take and takes nothing for so long holds back trimming no longer: a worker that
 hangs must not fill the disk."""
 _LOOK_SECONDS = 1.0
+NAMED = 100
+"""Names of consumers that are told: each is a row of the metrics."""
 
 Fetch = Callable[[int], Awaitable[Sequence[Message]]]
 """The first messages after a position; all of them, or as many as should be in memory at once."""
@@ -73,6 +75,16 @@ class Consumers:
             self._all.append(consumer)
             self._drop()
         return consumer
+
+    def positions(self) -> dict[str, int]:
+        """Where they are by their names, of at most `NAMED` names; of several with one name the one that is
+        furthest behind."""
+        found: dict[str, int] = {}
+        for consumer in self._all:
+            position = found.get(consumer.name, consumer.position)
+            if consumer.name in found or len(found) < NAMED:
+                found[consumer.name] = min(position, consumer.position)
+        return found
 
     def close(self, consumer: Consumer) -> None:
         """Ends it, and with it what it held back."""

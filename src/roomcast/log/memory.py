@@ -172,6 +172,9 @@ class MemoryLog:
     def consumer(self, name: str, after: int, *, holds: bool = True) -> Consumer:
         return self._feed.open(name, after, holds=holds)
 
+    def positions(self) -> dict[str, int]:
+        return self._feed.positions()
+
     async def bounds(self) -> Bounds:
         self._check_open()
         oldest = next(iter(self._messages.values()), None)

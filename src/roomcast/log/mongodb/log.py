@@ -132,6 +132,9 @@ class MongoLog:
     def consumer(self, name: str, after: int, *, holds: bool = True) -> Consumer:
         return self._feed.open(name, after, holds=holds)
 
+    def positions(self) -> dict[str, int]:
+        return self._feed.positions()
+
     async def delete(self, seq: int) -> bool:
         raise NotOffered(_NO_DELETING)
 

@@ -97,6 +97,9 @@ class SqliteLog:
     def consumer(self, name: str, after: int, *, holds: bool = True) -> Consumer:
         return self._feed.open(name, after, holds=holds)
 
+    def positions(self) -> dict[str, int]:
+        return self._feed.positions()
+
     async def bounds(self) -> Bounds:
         return await self._read(self._reader.bounds)
 
