@@ -81,9 +81,7 @@ class Connection:
     async def publish(self, text: str) -> str:
         """The message's id. Raises `Failed` where it is refused."""
         body = json.dumps({"room": "room0", "text": text.ljust(MESSAGE)}).encode()
-        head = (
-            f"POST /messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-        )
+        head = f"POST /messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
         self._writer.write(head.encode() + b"\r\n\r\n" + body)
         answer = (await self._reader.readuntil(b"\r\n\r\n")).decode().lower()
         body = await self._reader.readexactly(int(answer.partition("content-length:")[2].split()[0]))
@@ -212,7 +210,7 @@ class Across:
 async def _follower(port: int) -> AsyncIterator[asyncio.StreamReader]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        writer.write(b"GET /messages?room=room0 HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.write(b"GET /messages?room=room0 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await reader.readuntil(b"event: live")
         yield reader
     finally:

@@ -340,7 +340,7 @@ def test_a_hangup_while_it_drains_does_not_end_it(serve: Serve) -> None:
     server = serve()
     with socket.create_connection(("127.0.0.1", server.port)) as half:
         half.sendall(
-            b"POST /messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+            b"POST /messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
         )
         wait_for(lambda: server.get("/readyz").status_code == 200, "an answer")
         server.process.send_signal(signal.SIGTERM)
@@ -467,7 +467,7 @@ def test_nobody_reading_its_output_does_not_hold_it_up(tmp_path: Path) -> None:
             port = int(re.findall(rb"follow +http://localhost:(\d+)/", banner)[0])
             with socket.create_connection(("127.0.0.1", port), PATIENCE) as client:
                 for _ in range(40):  # 40 x 50 lines of some 1,000 bytes: far more than a pipe holds
-                    request = b"GET /healthz?%b HTTP/1.1\r\nHost: x\r\n\r\n" % (b"x" * 1000)
+                    request = b"GET /healthz?%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % (b"x" * 1000)
                     client.sendall(request)
                     answer = b""
                     while b'"ok"' not in answer:

@@ -61,7 +61,7 @@ class Crowd:
 
     async def _stream(self, port: int, position: str) -> AsyncIterator[tuple[str, str, str]]:
         async with self._connected(port) as (reader, writer):
-            head = f"GET /messages?room=a HTTP/1.0\r\nHost: x\r\nLast-Event-ID: {position}\r\n\r\n"
+            head = f"GET /messages?room=a HTTP/1.0\r\nHost: localhost\r\nLast-Event-ID: {position}\r\n\r\n"
             writer.write((head if position else head.replace(f"Last-Event-ID: {position}\r\n", "")).encode())
             await reader.readuntil(b"\r\n\r\n")
             fields: dict[str, str] = {}
@@ -186,7 +186,7 @@ def reads(proxy: Proxy) -> int:
 
 async def until_live(port: int, position: str) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(f"GET /messages?room=a HTTP/1.1\r\nHost: x\r\nLast-Event-ID: {position}\r\n\r\n".encode())
+    writer.write(f"GET /messages?room=a HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: {position}\r\n\r\n".encode())
     await reader.readuntil(b"event: live")
     data = await reader.readuntil(b"\n\n")
     assert json.loads(data.partition(b"data: ")[2])

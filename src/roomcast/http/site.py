@@ -20,7 +20,18 @@ from roomcast.model.errors import BadOption
 from roomcast.model.near_miss import near_miss
 
 Group = Literal[
-    "follow", "history", "publish", "rooms", "me", "tickets", "health", "metrics", "openapi", "page", "module"
+    "follow",
+    "history",
+    "publish",
+    "delete",
+    "rooms",
+    "me",
+    "tickets",
+    "health",
+    "metrics",
+    "openapi",
+    "page",
+    "module",
 ]
 """Routes that are chosen together."""
 
@@ -50,6 +61,7 @@ GROUPS: Mapping[Group, Sequence[tuple[str, str]]] = {
     "follow": [("GET", "/messages")],
     "history": [("GET", "/messages/{id}")],
     "publish": [("POST", "/messages"), ("POST", "/rooms/{room}")],
+    "delete": [("DELETE", "/messages/{id}"), ("DELETE", "/rooms/{room}")],
     "rooms": [("GET", "/rooms")],
     "me": [("GET", "/me")],
     "tickets": [("POST", "/tickets")],
