@@ -81,7 +81,8 @@ class Connection:
     async def publish(self, text: str) -> str:
         """The message's id. Raises `Failed` where it is refused."""
         body = json.dumps({"room": "room0", "text": text.ljust(MESSAGE)}).encode()
-        head = f"POST /messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+        length = f"Content-Length: {len(body)}"
+        head = f"POST /messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{length}"
         self._writer.write(head.encode() + b"\r\n\r\n" + body)
         answer = (await self._reader.readuntil(b"\r\n\r\n")).decode().lower()
         body = await self._reader.readexactly(int(answer.partition("content-length:")[2].split()[0]))

@@ -340,7 +340,8 @@ def test_a_hangup_while_it_drains_does_not_end_it(serve: Serve) -> None:
     server = serve()
     with socket.create_connection(("127.0.0.1", server.port)) as half:
         half.sendall(
-            b"POST /messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+            b"POST /messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 9\r\n\r\n{"
         )
         wait_for(lambda: server.get("/readyz").status_code == 200, "an answer")
         server.process.send_signal(signal.SIGTERM)
