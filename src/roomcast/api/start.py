@@ -35,10 +35,15 @@ def from_window(engine: Engine, selection: Selection, origin: Origin) -> Opening
             return Opening(parsed.seq) if parsed.seq <= hub.position else None
         case Newest(limit):
             position = hub.seek_newest(selection, limit)
-            return None if position is None else Opening(position)
+            return None if position is None else _newest(position, limit)
         case Everything():
             return Opening(hub.trimmed, exact=False)
     return None
+
+
+def _newest(position: int, limit: int) -> Opening:
+    """Before the newest `limit`: those between them that were deleted before are no loss of this client's."""
+    return Opening(position, exact=not limit)
 
 
 async def _from_log(engine: Engine, selection: Selection, origin: Origin) -> Opening:
@@ -48,7 +53,7 @@ async def _from_log(engine: Engine, selection: Selection, origin: Origin) -> Ope
         case Ago(duration):
             return await _from_log(engine, selection, Since(max(0, time.time_ns() // 1_000_000 - duration)))
         case Newest(limit):
-            return Opening(await engine.log.seek_newest(selection, limit))
+            return _newest(await engine.log.seek_newest(selection, limit), limit)
         case After(id) if (parsed := MessageId.parse(id)) and parsed.seq <= (await engine.log.bounds()).newest:
             return Opening(parsed.seq)  # stored, and on its way here: the client has it from its own POST
         case After(id):

@@ -141,9 +141,12 @@ class Owed:
                 left[loss.room] = room
             else:
                 left[loss.room] = _Room(page.position, loss.ever)
-        for loss in page.losses:
+        told: dict[str, int] = {}
+        for loss in sorted(page.losses, key=lambda one: one.last):
             if loss.number > self._deletions and loss.last <= page.position:
-                found.append(Missing(loss.room, self._after(self._whole), loss.last, 1, deleted=True))
+                after = self._after(told.get(loss.room, self._whole))
+                found.append(Missing(loss.room, after, loss.last, 1, deleted=True))
+                told[loss.room] = loss.last
         self._rooms = left
         self.reach(page.position)
         return sorted(found, key=lambda one: one.last)

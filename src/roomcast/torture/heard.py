@@ -13,6 +13,8 @@ from roomcast.torture.record import Position, Record
 END = "roomcast.end"
 """The last event of a stream that the server ends for its reader's rights."""
 
+_REASONS = ("trimmed", "deleted")
+
 
 class Gap(NamedTuple):
     """What was told to be lost: of these rooms, between these two."""
@@ -21,6 +23,7 @@ class Gap(NamedTuple):
     before: int
     rooms: frozenset[str]
     at_most: int | None
+    reason: str = "trimmed"
 
     def within(self, seqs: Sequence[int]) -> Sequence[int]:
         """Those of some in order that lie in it."""
@@ -41,6 +44,8 @@ class Heard:
         self.position = Position.parse(last_id).seq if last_id else 0
         """It has heard everything up to here, or that it is gone."""
         self._start = self.position if last_id else None
+        self._anew = not last_id
+        """Whether it began with no id: it is owed no word of what was deleted before."""
         self._timestamp = ""
         self.begin()
 
@@ -88,28 +93,44 @@ class Heard:
         for room, seqs in missing.items():
             named = {seq for gap in self.gaps if room in gap.rooms for seq in gap.within(seqs)}
             for seq in seqs:
-                if seq not in named:
+                if seq not in named and not (self._anew and seq in self._record.deleting):
                     self._violate(f"never heard {seq} of {room}, and of no gap that names it")
+        told: set[int] = set()
         for gap in self.gaps:
-            self._judge_gap(gap, missing)
+            self._judge_gap(gap, missing, told)
+
+    def judge_deleted(self, room: str) -> None:
+        """Violates what it heard of a room and what was deleted before."""
+        for seq in self.seqs[room]:
+            if seq in self._record.deleted:
+                self._violate(f"has {seq} of {room}, which was deleted")
 
     def judge_retained(self, room: str, seqs: Sequence[int]) -> None:
-        """Violates a gap that names one of these, which are there when all is over."""
+        """Violates a gap that names one of these, which are there when all is over. Around what was deleted others
+        are there."""
+        deleting = sorted(self._record.deleting)
         for gap in self.gaps:
-            if room in gap.rooms and (there := gap.within(seqs)):
+            if room in gap.rooms and not gap.within(deleting) and (there := gap.within(seqs)):
                 self._violate(f"was told of a gap from {gap.after} to {gap.before}, and {there[0]} is still there")
 
     def _missing(self, room: str, start: int) -> Sequence[int]:
         heard = set(self.seqs[room])
         return [seq for seq in self._record.known(room, start, self.position) if seq not in heard]
 
-    def _judge_gap(self, gap: Gap, missing: Mapping[str, Sequence[int]]) -> None:
+    def _judge_gap(self, gap: Gap, missing: Mapping[str, Sequence[int]], told: set[int]) -> None:
+        """`told` are those that gaps before it have named: one of its rooms may be whole up to long before."""
         lost = {room: len(gap.within(missing[room])) for room in gap.rooms}
+        new = {seq for room in gap.rooms for seq in gap.within(missing[room])} - told
+        told |= new
         where = f"was told of a gap from {gap.after} to {gap.before}"
-        if gap.at_most is not None and sum(lost.values()) > gap.at_most:
-            self._violate(f"{where} of at most {gap.at_most}, and lost {sum(lost.values())}")
+        if gap.at_most is not None and len(new) > gap.at_most:
+            self._violate(f"{where} of at most {gap.at_most}, and lost {len(new)}")
         if gap.at_most is not None and gap.at_most > len(gap.rooms) * (gap.before - gap.after - 1):
             self._violate(f"{where} of at most {gap.at_most}, which is more than there can be")
+        if gap.reason == "deleted":
+            kept = sorted(new - self._record.deleting)
+            if kept:
+                self._violate(f"{where} of what was deleted, and nobody has deleted {kept[0]}")
         for room, count in lost.items():
             if not count and not self._record.unheard(room, gap.before):
                 self._violate(f"{where} in {room}, where nothing is lost")
@@ -139,7 +160,7 @@ class Heard:
 
     def _hear_gap(self, told: Mapping[str, Any], position: Position) -> None:
         self._record.counts["gaps"] += 1
-        if told["reason"] != "trimmed" or told["after"] is None:
+        if told["reason"] not in _REASONS or told["after"] is None:
             self._violate(f"was told of a gap with the reason {told['reason']} after {told['after']}")
             return
         rooms = told["rooms"]
@@ -151,7 +172,8 @@ class Heard:
         after = Position.parse(told["after"]).seq
         self._check_ends(told, after, position)
         self._record.counts["lost at most"] += told["lost_at_most"] or 0
-        self.gaps.append(Gap(after, position.seq + 1, frozenset(rooms), told["lost_at_most"]))
+        gap = Gap(after, position.seq + 1, frozenset(rooms), told["lost_at_most"], told["reason"])
+        self.gaps.append(gap)
         self._move(str(told["after"]), position.seq, strictly=False)
 
     def _check_ends(self, told: Mapping[str, Any], after: int, position: Position) -> None:
@@ -160,8 +182,8 @@ class Heard:
             self._violate(f"was told of a gap up to {self._resumes_at} under the id {position.seq}")
         if self._first and self.last_id and told["after"] != self.last_id:
             self._violate(f"resumed after {self.last_id}, and was told of a gap after {told['after']}")
-        elif after < self.position:
-            self._violate(f"was told of a gap after {after}, and had heard {self.position}")
+        elif after > position.seq:
+            self._violate(f"was told of a gap after {after} that ends at {position.seq}")
 
     def _move(self, id: str, seq: int, *, strictly: bool) -> None:
         if self._start is None:
@@ -175,11 +197,16 @@ class Heard:
 
 
 def page_events(page: Mapping[str, Any]) -> Iterable[Event]:
-    """A page of history as the stream would give it."""
-    if gap := page["gap"]:
-        position = Position.parse(page["position"])
-        if gap["resumes_at"]:
-            position = Position.parse(gap["resumes_at"])._replace(seq=Position.parse(gap["resumes_at"]).seq - 1)
-        yield Event("gap", f"{position.epoch}-{position.seq}", gap)
+    """A page of history as the stream would give it: its gap stands before the message that it resumes at."""
+    position = Position.parse(page["position"])
+    gap = page["gap"]
+    if gap and gap["resumes_at"]:
+        resumes_at = Position.parse(gap["resumes_at"])
+        position = resumes_at._replace(seq=resumes_at.seq - 1)
     for message in page["messages"]:
+        if gap and Position.parse(message["id"]).seq > position.seq:
+            yield Event("gap", f"{position.epoch}-{position.seq}", gap)
+            gap = None
         yield Event("message", message["id"], message)
+    if gap:
+        yield Event("gap", f"{position.epoch}-{position.seq}", gap)

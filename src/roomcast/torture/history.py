@@ -48,6 +48,7 @@ class History:
                 break
         story.position = max(story.position, self._record.newest(room))
         story.judge()
+        story.judge_deleted(room)
         return list(story.seqs[room])
 
     async def before(self, room: str, forwards: Sequence[int]) -> None:

@@ -8,7 +8,7 @@ import time
 from random import Random
 from typing import Any
 
-from roomcast.torture.record import Record
+from roomcast.torture.record import Position, Record
 from roomcast.torture.target import Answer, Connection, Target
 
 MOST_AT_ONCE = 10
@@ -18,6 +18,10 @@ _KEYED = 0.7
 """How often a publish has an idempotency key, and so may be tried again."""
 _REPEATED = 0.03
 """How often one that was acknowledged is sent again all the same."""
+_DELETED = 0.02
+"""How often a message that was acknowledged is deleted."""
+_NOT_OFFERED = 501
+"""The answer of a log that cannot delete."""
 _TOO_LARGE = 413
 """The only answer of its kind that is right: a batch may be larger than the retention."""
 
@@ -37,6 +41,8 @@ class Publisher:
         """When each text was sent, the last time, for those who measure."""
         self.stopped = False
         """Once set it begins nothing more."""
+        self._may_delete = True
+        """Until the server says that it may not: its log cannot, or its credential has no such right."""
 
     async def run(self, until: float, pause: float) -> None:
         """Publishes until then (in the loop's time), with so long a pause between."""
@@ -93,11 +99,29 @@ class Publisher:
                 self._record.violate(f"a publish was answered with {answer.status}: {answer.body[:200]!r}")
             if request.keyed and self._random.random() < _REPEATED:
                 await self._repeat(request, answer)
+            elif self._may_delete and self._random.random() < _DELETED:
+                await self._delete(answer)
             return True
         self._record.refuse(request.texts)
         if answer.status != _TOO_LARGE or len(request.texts) == 1:
             self._record.violate(f"a publish was refused with {answer.status}: {answer.body[:200]!r}")
         return False
+
+    async def _delete(self, first: Answer) -> None:
+        """Deletes the first message of what was stored."""
+        id = str(_stored(first)[0]["id"])
+        seq = Position.parse(id).seq
+        self._record.deleting.add(seq)
+        answer = await self._send("DELETE", f"/messages/{id}")
+        if answer is None or answer.status >= 500:
+            self._may_delete = answer is None or answer.status != _NOT_OFFERED
+        elif answer.status in (401, 403, 405):
+            self._may_delete = False
+        elif answer.status in (204, 410):
+            self._record.counts["deleted"] += answer.status == 204
+            self._record.deleted.add(seq)
+        elif not self._record.epoch_changed:
+            self._record.violate(f"{id} was acknowledged, and its deletion was answered with {answer.status}")
 
     async def _repeat(self, request: _Request, first: Answer) -> None:
         """Sends it again: a 200 has the same body. A 201 is a double; the record knows whether it may be one."""
@@ -118,20 +142,34 @@ class Publisher:
     async def _post(self, request: _Request) -> Answer | None:
         """The answer; None where there is none. Whether it may be stored all the same, the request knows."""
         try:
-            if self._connection is None or not self._connection.kept:
-                self.close()
-                self._connection = await self._target.connect()
+            connection = await self._connected()
             request.unanswered += 1
-            await self._connection.send("POST", "/messages", request.headers, request.body)
+            await connection.send("POST", "/messages", request.headers, request.body)
             if request.keyed and self._random.random() < _CUT:
                 self._record.counts["cuts"] += 1
                 raise ConnectionError("cut by ourselves")
-            answer = await self._connection.answer()
+            answer = await connection.answer()
             request.unanswered -= answer.status < 500 or _stores_nothing(answer)
             return answer
         except (OSError, ValueError, TimeoutError):
             self.close()
             return None
+
+    async def _send(self, method: str, path: str) -> Answer | None:
+        """The answer to a request without a body; None where there is none."""
+        try:
+            connection = await self._connected()
+            await connection.send(method, path, {})
+            return await connection.answer()
+        except (OSError, ValueError, TimeoutError):
+            self.close()
+            return None
+
+    async def _connected(self) -> Connection:
+        if self._connection is None or not self._connection.kept:
+            self.close()
+            self._connection = await self._target.connect()
+        return self._connection
 
 
 class _Request:

@@ -7,6 +7,7 @@
 - a batch has consecutive ids;
 - a key stores once, as long as its first message is retained;
 - a gap names rooms of which something was lost, and no fewer messages than were;
+- a gap of what was deleted names nothing else, and what was deleted is not there when all is over;
 - the epoch stays.
 """
 
@@ -55,6 +56,10 @@ class Record:
         self.epoch = ""
         self.epoch_changed = False
         """What follows cannot be compared with what was before."""
+        self.deleting: set[int] = set()
+        """The seqs of messages whose deletion was asked for."""
+        self.deleted: set[int] = set()
+        """Those of them that the server says are deleted."""
         self._seq_of: dict[str, int] = {}
         self._text_of: dict[int, str] = {}
         self._looks: dict[int, int] = {}

@@ -18,6 +18,7 @@ _ROWS = (
     ("unknown", "messages without an answer, not tried again"),
     ("tried again", "requests without a good answer, sent again"),
     ("repeated", "requests sent again although they were acknowledged"),
+    ("deleted", "messages deleted, where the server lets the publisher"),
     ("deliveries", "messages heard by followers"),
     ("cuts", "connections cut or lost"),
     ("resumes", "streams resumed"),
