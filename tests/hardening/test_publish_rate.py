@@ -174,7 +174,7 @@ def test_large_batches_that_were_admitted_together_are_not_all_stored(serve: Ser
 
 
 def test_behind_a_trusted_proxy_each_of_its_clients_has_a_rate(serve: Serve) -> None:
-    server = serve("--publish-rate=1/h", "--log=memory:")
+    server = serve("--open", "--publish-rate=1/h", "--log=memory:")
     clients = ["192.0.2.1", "192.0.2.2", "192.0.2.1", "2001:db8::1", "2001:db8::2"]
     statuses = [ask(server.port, post(BODY, f"X-Forwarded-For: {client}")).status for client in clients]
     assert statuses == [201, 201, 429, 201, 429]
@@ -182,7 +182,7 @@ def test_behind_a_trusted_proxy_each_of_its_clients_has_a_rate(serve: Serve) -> 
 
 def test_peers_of_a_socket_file_are_one_client(tmp_path: Path) -> None:
     path = tmp_path / "socket"
-    options = [f"--host=unix:{path}", "--log=memory:", "--publish-rate=1/h"]
+    options = [f"--host=unix:{path}", "--open", "--log=memory:", "--publish-rate=1/h"]
     server = Running([sys.executable, "-m", "roomcast", "serve", *options], tmp_path)
     try:
         server.wait_until_it_says("follow +")

@@ -82,7 +82,7 @@ def _start(
     folder: Path, *, log: str = "memory:", origins: Sequence[str] = (), max_followers: int = 0
 ) -> tuple[Running, ...]:
     """A server that is reached in each of the three ways."""
-    flags = ["--port=0", "--page-port=0", f"--log={log}", *origins, f"--max-followers={max_followers}"]
+    flags = ["--open", "--port=0", "--page-port=0", f"--log={log}", *origins, f"--max-followers={max_followers}"]
     folders = [folder / way for way in ("fast", "h11", "asgi")]
     for one in folders:
         one.mkdir()
