@@ -81,14 +81,14 @@
 /** Where to ask and with what: all of it for one request. @typedef {{base: URL, rooms: string[], credential?: string}} Grant */
 /**
  * What the stream brought between two ids. The messages are still JSON: each tab reads them in its own way. Here and
- * below, one of the rooms may be `$` and a prefix: no room's name begins so.
+ * below, one of the rooms may be a NUL and a prefix: no room's name begins so.
  * @typedef {{from: string | null, to: string, rooms: string[], lines: string[], state?: State}} Batch
  */
 /** @typedef {{event: string, data: string, id: string}} Block */
 
 const HOME = new URL(".", import.meta.url).href;
 const MAX_ROOMS = 64;
-const PREFIX = "$";
+const PREFIX = "\0";
 const PAGE = 1000;
 /** The server breaks a silence every 15 s; after this many ms the connection counts as dead. */
 const SILENCE = 45_000;
@@ -243,7 +243,7 @@ export async function publish(message, { server = HOME, token, key = randomKey()
  * @returns {Promise<{messages: Message[], position: string, gap: Gap | null, rooms: string[]}>} `rooms`: those asked for
  */
 export function history(rooms, parameters, { server = HOME, signal, parse, prefixes = [], ...access } = {}) {
-  const named = [...rooms, ...prefixes.map(marked)];
+  const named = [...rooms.map(plain), ...prefixes.map(marked)];
   return asked(
     access,
     server,
@@ -316,7 +316,7 @@ export class Following {
   constructor(options) {
     this.#options = options;
     this.#server = new URL(options.server ?? HOME, HOME).href;
-    this.#rooms = [options.rooms ?? [], [options.prefixes ?? []].flat().map(marked)].flat();
+    this.#rooms = [[options.rooms ?? []].flat().map(plain), [options.prefixes ?? []].flat().map(marked)].flat();
     this.#position = options.lastEventId;
     answered.add(this.#answered);
     this.#share = new Share(options, this.#server, () => this.#position ?? "", (batch) => this.#take(batch));
@@ -332,7 +332,7 @@ export class Following {
   }
 
   set rooms(rooms) {
-    this.#rooms = [...rooms, ...this.#rooms.filter((room) => room.startsWith(PREFIX))];
+    this.#rooms = [...rooms.map(plain), ...this.#rooms.filter((room) => room.startsWith(PREFIX))];
     this.#covered = false;
     this.#readPages();
   }
@@ -1024,6 +1024,11 @@ function stopped({ message, status }) {
 /** @param {Batch} batch */
 function isStopped(batch) {
   return batch.state?.name === "stopped";
+}
+
+/** A name that would be taken for a prefix is one that the server refuses. @param {string} room */
+function plain(room) {
+  return room.startsWith(PREFIX) ? `$${room.slice(1)}` : room;
 }
 
 /** @param {string} prefix as it stands among rooms */
