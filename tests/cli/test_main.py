@@ -85,14 +85,17 @@ def test_a_bad_option_of_torture_is_status_2(argument: str) -> None:
     assert "Traceback" not in answer.stderr
 
 
-def test_the_banner_says_in_five_lines_where_everything_is(serve: Serve) -> None:
+def test_the_banner_says_in_six_lines_where_everything_is_and_who_may(serve: Serve) -> None:
     server = serve()
-    lines = server.said().splitlines()[:5]
+    lines = server.said().splitlines()[:6]
     assert lines[0].startswith("roomcast ")
     for line, beginning, rest in zip(
         lines[1:],
-        ("post ", "follow ", "look ", "log "),
-        ("/messages", "/messages?room=developers", "/?room=developers", "0 of 10000 messages, 0 of 5000000 bytes"),
+        ("post ", "follow ", "look ", "rights ", "log "),
+        (
+            *("/messages", "/messages?room=developers", "/?room=developers"),
+            *("this machine alone reads and publishes, every room", "0 of 10000 messages, 0 of 5000000 bytes"),
+        ),
         strict=True,
     ):
         assert line.strip().startswith(beginning)
