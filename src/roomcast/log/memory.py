@@ -28,8 +28,9 @@ from roomcast.model.rooms import Selection
 
 PAGE_BYTES = 256 * 1024
 EMPTY_ROOMS = 10_000
-TRIM_STEP = 5_000
-"""How far one turn trims, holes and all: a lowered cap is reached in steps. More than the largest batch."""
+TRIM_STEP = 500
+"""How far one turn trims, holes and all: 5,000 took 9 ms. A batch trims so many at once, and again in the turns
+that follow it."""
 SWEEP_ROOMS = 500
 """Rooms that one step of a walk looks at."""
 _FETCH_MESSAGES = 1_000
