@@ -192,11 +192,11 @@ class AsyncClient:
     async def delete(self, id: str) -> None:
         """Deletes one message, durably; it is tried again as a publish is. Raises `NotFound`, and `Gone` where it
         was gone before."""
-        await self._ask(request.delete(self.url, id))
+        messages.deleted((await self._ask(request.delete(self.url, id))).body)
 
     async def delete_room(self, room: str) -> None:
         """Deletes all messages that a room has, durably; where it has none, nothing is done."""
-        await self._ask(request.delete_room(self.url, room))
+        messages.deleted((await self._ask(request.delete_room(self.url, room))).body)
 
     async def rooms(self) -> list[Room]:
         """Those that have messages or followers."""

@@ -191,11 +191,11 @@ class Client:
     def delete(self, id: str) -> None:
         """Deletes one message, durably; it is tried again as a publish is. Raises `NotFound`, and `Gone` where it
         was gone before."""
-        self._ask(request.delete(self.url, id))
+        messages.deleted((self._ask(request.delete(self.url, id))).body)
 
     def delete_room(self, room: str) -> None:
         """Deletes all messages that a room has, durably; where it has none, nothing is done."""
-        self._ask(request.delete_room(self.url, room))
+        messages.deleted((self._ask(request.delete_room(self.url, room))).body)
 
     def rooms(self) -> list[Room]:
         """Those that have messages or followers."""

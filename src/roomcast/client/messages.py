@@ -146,5 +146,11 @@ def ticket(body: bytes) -> IssuedTicket:
         raise Refused("this is not what roomcast says of a ticket") from None
 
 
+def deleted(body: bytes) -> None:
+    """Raises `Refused` where an answer to a delete has a body: roomcast's has none."""
+    if body:
+        raise Refused(f"this is not what roomcast says of a delete: {body[:100]!r}")
+
+
 def _foreign(said: str | bytes, error: Exception) -> Refused:
     return Refused(f"this is not what roomcast says: {said[:100]!r} ({error})")
