@@ -110,3 +110,21 @@ def test_what_is_deleted_does_not_come_back_after_a_kill(serve: Serve) -> None:
         server = serve("--port", str(server.port))
         assert {id: server.get(f"/messages/{id}").status_code for id in deleted} == dict.fromkeys(deleted, 410)
         assert {id: server.get(f"/messages/{id}").status_code for id in kept} == dict.fromkeys(kept, 200)
+
+
+def test_a_replay_of_the_newest_says_nothing_of_what_was_deleted_before(server: Running) -> None:
+    ids = [str(server.publish(text)["id"]) for text in "abcdef"]
+    for id in (ids[1], ids[3]):
+        delete(server, f"/messages/{id}")
+    assert texts(server, "room=developers&replay=6") == ["a", "c", "e", "f"]
+    assert page(server, "room=developers&replay=6")["gap"] is None
+    assert [event.name for event in until_live(server, "room=developers&replay=6")] == [*["message"] * 4, "live"]
+
+
+def test_each_gap_of_a_room_begins_where_the_one_before_it_ended(server: Running) -> None:
+    ids = [str(server.publish(text)["id"]) for text in "abcdefg"]
+    for id in (ids[1], ids[3], ids[5]):
+        delete(server, f"/messages/{id}")
+    told = [event.json for event in until_live(server, f"room=developers&last_event_id={ids[0]}")]
+    gaps = [(gap["after"], gap["resumes_at"]) for gap in told if "lost_at_most" in gap]
+    assert gaps == [(ids[0], ids[2]), (ids[1], ids[4]), (ids[3], ids[6])]
