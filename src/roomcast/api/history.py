@@ -38,7 +38,7 @@ async def page(engine: Engine, request: Request, query: Query) -> Answer:
 async def _page(engine: Engine, request: Request, query: Query, held: Reservation) -> Answer:
     before = _before(engine, query)
     opening = await _opening(engine, query, before)
-    owed = Owed(opening.position, exact=opening.exact, named=opening.named)
+    owed = Owed(opening.position, exact=opening.exact, named=opening.named, before=opening.before)
     found = await _read(engine, query, opening.position, before, owed, held)
     if opening.epoch not in (None, engine.log.epoch):
         raise LogUnavailable("The log began anew meanwhile: ask again.")

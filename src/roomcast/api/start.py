@@ -35,15 +35,11 @@ def from_window(engine: Engine, selection: Selection, origin: Origin) -> Opening
             return Opening(parsed.seq) if parsed.seq <= hub.position else None
         case Newest(limit):
             position = hub.seek_newest(selection, limit)
-            return None if position is None else _newest(position, limit)
+            # What was cut between them before is no loss of this client's.
+            return None if position is None else Opening(position, exact=hub.is_whole_after(position))
         case Everything():
             return Opening(hub.trimmed, exact=False)
     return None
-
-
-def _newest(position: int, limit: int) -> Opening:
-    """Before the newest `limit`: those between them that were deleted before are no loss of this client's."""
-    return Opening(position, exact=not limit)
 
 
 async def _from_log(engine: Engine, selection: Selection, origin: Origin) -> Opening:
@@ -53,7 +49,8 @@ async def _from_log(engine: Engine, selection: Selection, origin: Origin) -> Ope
         case Ago(duration):
             return await _from_log(engine, selection, Since(max(0, time.time_ns() // 1_000_000 - duration)))
         case Newest(limit):
-            return _newest(await engine.log.seek_newest(selection, limit), limit)
+            position = await engine.log.seek_newest(selection, limit)
+            return Opening(position, before=await engine.log.read(selection, position, 1))
         case After(id) if (parsed := MessageId.parse(id)) and parsed.seq <= (await engine.log.bounds()).newest:
             return Opening(parsed.seq)  # stored, and on its way here: the client has it from its own POST
         case After(id):

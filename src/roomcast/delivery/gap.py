@@ -107,7 +107,7 @@ class Owed:
 
     __slots__ = ("_deletions", "_named", "_rooms", "_start", "_whole", "exact")
 
-    def __init__(self, position: int, *, exact: bool, named: bool = True) -> None:
+    def __init__(self, position: int, *, exact: bool, named: bool = True, before: Page | None = None) -> None:
         self.exact = exact
         """Whether all that is lost after `position` is told; False until it is known what was lost when the stream
         began."""
@@ -119,6 +119,8 @@ class Owed:
         self._rooms: dict[str, _Room] = {}
         self._deletions = 0
         """The last deletion of a single message that is not told."""
+        if before is not None:
+            self._forgive(before)
 
     def reach(self, position: int) -> None:
         """The stream has passed all up to here, and nothing of it was missing."""
@@ -128,8 +130,7 @@ class Owed:
         """What of a page must be told, in the order in which the stream passes it; it has passed the page then."""
         runs = [loss for loss in page.losses if not loss.number]
         if not self.exact:
-            self._rooms = {loss.room: _Room(loss.last, loss.ever) for loss in runs}
-            self._deletions = page.deletions
+            self._forgive(page)
         first = self._whole == self._start and not self._rooms
         left: dict[str, _Room] = {}
         found: list[Missing] = []
@@ -151,6 +152,11 @@ class Owed:
         self.reach(page.position)
         return sorted(found, key=lambda one: one.last)
 
+    def _forgive(self, page: Page) -> None:
+        """What is lost behind its beginning by now is not told: it was lost before the stream began."""
+        self._rooms = {loss.room: _Room(loss.last, loss.ever) for loss in page.losses if not loss.number}
+        self._deletions = page.deletions
+
     def _run(self, loss: Loss, room: _Room) -> Missing:
         at_most = max(1, loss.ever - room.ever)
         if room.sure:
@@ -171,5 +177,7 @@ class Opening(NamedTuple):
     `replay=all`)."""
     named: bool = True
     """Whether a client knows `position`: not where it named a time."""
+    before: Page | None = None
+    """From when `position` was found: what was lost behind it by then is told to nobody."""
     epoch: str | None = None
     """The history that `position` counts in; None where the stream begins in the turn in which it was found."""

@@ -239,6 +239,10 @@ class Hub:
             room.named -= 1
             self._forget(name)
 
+    def is_whole_after(self, position: int) -> bool:
+        """Whether nothing behind a position was deleted, or taken by a room's rule."""
+        return position >= self._last_cut
+
     def holds(self, room: str) -> bool:
         """Whether the window has messages of a room."""
         found = self._rooms.get(room)

@@ -162,7 +162,7 @@ class Stream:
             return
         if self._owed is None:
             began = self._opening or Opening(self.position)
-            self._owed = Owed(self.position, exact=began.exact, named=began.named)
+            self._owed = Owed(self.position, exact=began.exact, named=began.named, before=began.before)
         self._advance(piece, missing=self._owed.missing(page))
         self.pump()
 
