@@ -243,7 +243,7 @@ export async function publish(message, { server = HOME, token, key = randomKey()
  * @returns {Promise<{messages: Message[], position: string, gap: Gap | null, rooms: string[]}>} `rooms`: those asked for
  */
 export function history(rooms, parameters, { server = HOME, signal, parse, prefixes = [], ...access } = {}) {
-  const named = [...rooms.map(plain), ...prefixes.map(marked)];
+  const named = [...rooms, ...prefixes.map(marked)];
   return asked(
     access,
     server,
