@@ -20,7 +20,7 @@ class Siege(Attack):
 
     def __init__(self, server: Running, keyed: float = 0.7, pause: float = 0.02, seed: int = 1) -> None:
         """`keyed` is the share of posts with an idempotency key, `pause` the seconds between a publisher's two."""
-        plan = Plan(followers=20, rooms=4, pause=pause, life=0.5, seed=seed)
+        plan = Plan(followers=20, rooms=4, pause=pause, life=0.5, deletes=False, seed=seed)
         super().__init__(Target("127.0.0.1", server.port, tls=False, prefix=""), plan)
         self.random = Random(seed)
         self._keyed = keyed

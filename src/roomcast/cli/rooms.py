@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 
 import click
 import msgspec
+from msgspec import UNSET
 
 from roomcast.cli import formatting
 from roomcast.cli.command import Command, Server, to_server
@@ -29,8 +31,14 @@ def command(server: Server) -> None:
 
 def _json(room: Room) -> bytes:
     """As the server writes it."""
-    newest_at = room.newest_at and room.newest_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return msgspec.json.encode({**msgspec.structs.asdict(room), "newest_at": newest_at})
+    told = {name: _said(value) for name, value in msgspec.structs.asdict(room).items() if value is not UNSET}
+    return msgspec.json.encode(told)
+
+
+def _said(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return value
 
 
 def _table(rooms: list[Room]) -> list[str]:

@@ -42,6 +42,8 @@ class Plan:
     """Seconds that the last message may take to reach everybody, and a publish that is tried again."""
     overrun: bool = False
     """Whether messages of others may be trimmed by it."""
+    deletes: bool = True
+    """Whether publishers delete some of their messages, where they may."""
     principals: int = 0
     """How many the followers are, each with tickets of its own; 0: all have the credential of the attack."""
     lives: Lives = field(default_factory=Lives)
@@ -69,7 +71,10 @@ class Attack:
         self._rooms = [f"torture-{run}-{n}" for n in range(plan.rooms)]
         self._busy = [room for room in self._rooms[:-1] for _ in range(max(1, 100 // max(1, plan.rooms - 1)))]
         self.publishers = [
-            Publisher(target, self.record, [*self._busy, self._rooms[-1]], f"{run}-p{n}", Random(random.random()))
+            Publisher(
+                *(target, self.record, [*self._busy, self._rooms[-1]], f"{run}-p{n}", Random(random.random())),
+                deletes=plan.deletes,
+            )
             for n in range(plan.publishers)
         ]
         self._office = Office(target, self.record, plan.lives)

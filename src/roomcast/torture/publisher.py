@@ -29,7 +29,10 @@ _TOO_LARGE = 413
 class Publisher:
     """One of several."""
 
-    def __init__(self, target: Target, record: Record, rooms: list[str], name: str, random: Random) -> None:
+    def __init__(
+        self, target: Target, record: Record, rooms: list[str], name: str, random: Random, *, deletes: bool = True
+    ) -> None:
+        """`deletes`: whether it deletes some of what it published."""
         self._target = target
         self._record = record
         self._rooms = rooms
@@ -41,7 +44,7 @@ class Publisher:
         """When each text was sent, the last time, for those who measure."""
         self.stopped = False
         """Once set it begins nothing more."""
-        self._may_delete = True
+        self._may_delete = deletes
         """Until the server says that it may not: its log cannot, or its credential has no such right."""
 
     async def run(self, until: float, pause: float) -> None:

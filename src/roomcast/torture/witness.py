@@ -48,7 +48,7 @@ class Witness:
         self.record = Record()
         self.room = room
         self._target = target
-        self._publisher = Publisher(target, self.record, [room], room, Steady())
+        self._publisher = Publisher(target, self.record, [room], room, Steady(), deletes=False)
         self._follower = Follower(target, self.record, "the follower", [room], Steady())
         self._follower.calm.set()
 
