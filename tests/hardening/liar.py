@@ -135,7 +135,7 @@ class Honest:
             if first.startswith("POST"):
                 await self._publish(writer, json.loads(body), fields.get("idempotency-key", ""))
             elif first.startswith("DELETE") or target.path == "/metrics":
-                _answer(writer, 404, {})
+                _answer(writer, 501 if "/messages/" in target.path else 404, {})
             elif target.path == "/rooms":
                 _answer(writer, 200, {"rooms": [{"room": "all", "messages": len(self.stored)}]})
             elif fields["accept"] == "application/json":

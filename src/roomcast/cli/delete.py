@@ -17,7 +17,7 @@ from roomcast.cli.completing import room_names
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @to_server
 def command(server: Server, message_id: str | None, room: str | None, yes: bool) -> None:
-    """Delete a message, or all messages of a room, for good.
+    """Delete a message, or all messages of a room.
 
     A client that has a message keeps it. In a terminal it asks first. ROOMCAST_TOKEN must be a credential with
     the admin right, where the server has rights."""
