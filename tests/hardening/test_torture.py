@@ -127,7 +127,9 @@ async def test_roomcast_passes_a_short_attack(serve: Serve, log: str, retained: 
     attack = Attack(Target.parse(server.url), plan(seconds=2, followers=40, rooms=5, life=0.4, patience=PATIENCE))
     await attack.run()
     assert attack.record.violations == [], attack.plan
-    assert bool(attack.record.counts["gaps"]) == (retained == 10)
+    gaps, deleted = (attack.record.counts[name] for name in ("gaps", "deleted"))
+    assert gaps or retained > 10
+    assert not gaps or retained == 10 or deleted
     assert "Traceback" not in server.said()
 
 
