@@ -90,6 +90,7 @@ def besiege(folder: Path, seconds: float) -> Found:
             wait_for(lambda: server.metric("roomcast_followers") == FOLLOWERS, "all followers", 60)
             wait_for(lambda: server.metric("roomcast_messages_published_total") > 0, "their first message")
             asyncio.run(Rude(Target.parse(server.url), _WARM_SECONDS, allowed=True).run())
+            # No state to wait for: how much stays of this round is not known, and is where the next begins.
             time.sleep(_BACK_SECONDS / 2)
             rude = Rude(Target.parse(server.url), seconds, allowed=True)
             found = Found(rude, {}, held, before=resident_bytes(pid))
@@ -117,9 +118,13 @@ def _started(folder: Path) -> Iterator[tuple[Running, bool]]:
     finally:
         server.kill()
         if group is not None:
-            with suppress(OSError):  # the kernel is not done with its process
-                time.sleep(0.1)
-                group.rmdir()
+            wait_for(lambda: _is_removed(group), "the kernel to be done with its process")
+
+
+def _is_removed(group: Path) -> bool:
+    with suppress(OSError):
+        group.rmdir()
+    return not group.exists()
 
 
 def _group(pid: int) -> Path | None:

@@ -333,7 +333,7 @@ def _get(name: str, summary: str, responses: Json, *problems: int) -> Json:
 
 
 def _free(name: str, summary: str, responses: Json, *problems: int) -> Json:
-    """What nobody needs a right for."""
+    """A route that needs no right."""
     return {**_get(name, summary, responses, *problems), "security": []}
 
 

@@ -207,7 +207,7 @@ def room_fault(room: str) -> str | None:
 
 
 def prefix_fault(prefix: str) -> str | None:
-    """What is wrong with the beginning of names as it stood in a URL, or None. All names begin with nothing."""
+    """The fault of a prefix as it stood in a URL, or None. All names begin with nothing."""
     return room_fault(prefix) if prefix else None
 
 
