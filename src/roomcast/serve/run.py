@@ -91,12 +91,14 @@ async def _serve(
             reload.things.append(rules_of(engine.log))
         await asyncio.to_thread(say, banner(settings, listening, guard, await held(engine.log)))
 
+    guard.rights.open()
     reload = Reload(configuration, [*([tls.reloadable] if tls else []), reloadable(guard)])
     beside = [asyncio.create_task(reload.run()), asyncio.create_task(go_on_returning())]
     try:
         await serve(settings, listening, guard, started, tls.context if tls else None)
     finally:
         await tasks.cancel(beside)
+        guard.rights.close()
 
 
 def _page_port(settings: Settings, port: int, chosen: bool) -> list[Listening]:
