@@ -49,8 +49,12 @@ class Issuers:
         """Whose token it is. Raises `BadToken` with the check that failed, and `KeysAway`."""
         parts = parts_of(text)
         issuer = self._issuer(parts)
-        keys = issuer.check(parts, now)
-        self._verify(text, keys, parts)
+        if hash(text) in self._bad:
+            raise BadToken(_WRONG_SIGNATURE)
+        if not self._verify(issuer.check(parts, now), parts):
+            issuer.check_newer(parts, now)
+            self._remember(hash(text))
+            raise BadToken(_WRONG_SIGNATURE)
         return issuer.principal(parts.claims, now)
 
     def answers(self, by: By) -> bool:
@@ -92,17 +96,17 @@ class Issuers:
             raise BadToken("iss is missing" if iss is None else f"iss is no issuer here: {iss!r:.80}")
         return found
 
-    def _verify(self, text: str, keys: Sequence[Key], parts: Parts) -> None:
-        hashed = hash(text)
-        if hashed in self._bad:
-            raise BadToken(_WRONG_SIGNATURE)
+    def _verify(self, keys: Sequence[Key], parts: Parts) -> bool:
+        """Whether one of the keys has signed it. Raises `KeysAway` where there is no time to find out."""
         if not self._budget.is_left():
             raise KeysAway
         began = perf_counter()
         if signed_by(keys, parts):
-            return
+            return True
         self._budget.use(perf_counter() - began)
+        return False
+
+    def _remember(self, hashed: int) -> None:
         self._bad[hashed] = None
         if len(self._bad) > _BAD:
             self._bad.popitem(last=False)
-        raise BadToken(_WRONG_SIGNATURE)

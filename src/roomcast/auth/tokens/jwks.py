@@ -65,6 +65,13 @@ class Jwks:
             f"unknown kid {kid!r:.80}" if kid is not None else "no kid, and not one key alone that fits"
         )
 
+    def check_newer(self, kid: str | None, issued: float | None, now: float) -> None:
+        """See `Source`. Providers whose tokens have no `kid` change their keys, too; a name means one key."""
+        if kid is None:
+            self.refresh(now)
+            if self._may_come(issued):
+                raise KeysAway
+
     def prefetch(self) -> None:
         """Begins a fetch, where one is due."""
         if (now := time.time()) >= self._fresh_until:
