@@ -170,7 +170,11 @@ def test_34_a_cookie_from_another_port_goes_on_when_the_page_has_renewed_it(
         somewhere.evaluate("(value) => { document.cookie = `roomcast=${value}; SameSite=Lax` }", ticket)
 
     def renewed_while(count: Callable[[], bool]) -> Callable[[], bool]:
-        return lambda: (renew(), count())[1]
+        def look() -> bool:
+            renew()
+            return count()
+
+        return look
 
     ended = "seen.told.filter(([what]) => what === 'end').length"
     renew()
