@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from roomcast.auth import keys, tickets
-from roomcast.auth.credentials import kind_of
+from roomcast.auth.credentials import NOT_VALID, kind_of
 from roomcast.auth.grants import Grants
 from roomcast.auth.keys import Keys
 from roomcast.auth.principal import Principal
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 CACHED: Final = 10_000
 """Principals that are kept. With tickets for two rooms that is 17 MB; the least recently used one goes first."""
-NOT_VALID, TICKET_EXPIRED, EXPIRED = "not valid", "ticket-expired", "expired"
-"""All that the holder of a credential is told about it."""
+TICKET_EXPIRED, EXPIRED = "ticket-expired", "expired"
+"""What else the holder of a credential is told about it."""
 
 _JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 _generations = itertools.count(1)
@@ -49,13 +49,16 @@ class Rights:
         issuers: Issuers | None = None,
         read: Grants | None = None,
         publish: Grants | None = None,
+        cookie: str | None = None,
     ) -> None:
         """`issuers` is None where no token is taken. `read` and `publish` are what requests without a credential
-        may do; nothing by default."""
+        may do; nothing by default. `cookie` is the name of the one that has a credential in it; None: there is
+        none."""
         self.generation = next(_generations)
         """Later rights have a greater one: a principal that was kept may be of earlier ones."""
         self.keys = keys or Keys()
         self.secrets = secrets or Secrets()
+        self.cookie = cookie
         self.issuers = issuers
         self.anonymous = Principal(
             kind=ANONYMOUS, name="", user=ANONYMOUS, read=read or Grants(), publish=publish or Grants()
@@ -75,13 +78,14 @@ class Rights:
             issuers=_issuers(settings, secrets),
             read=Grants.parse(granted("read", settings.anonymous)),
             publish=Grants.parse(granted("publish", settings.anonymous)),
+            cookie=settings.cookie,
         )
 
     @property
     def configured(self) -> bool:
         """Whether anybody has said who may do what."""
         strangers = self.anonymous.read or self.anonymous.publish
-        return bool(self.keys or self.secrets or self.issuers or strangers)
+        return bool(self.keys or self.secrets or self.issuers or self.cookie or strangers)
 
     def open(self, before: Rights | None = None) -> None:
         """Has the keys of issuers fetched, on the running loop, apart from those that `before` knows."""

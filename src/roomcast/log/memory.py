@@ -16,6 +16,7 @@ from roomcast.log import clock as machine
 from roomcast.log.base import Appended, Bounds, Idempotency, Loss, Page, RoomSort, RoomStats
 from roomcast.log.clock import Clock
 from roomcast.log.consumers import Consumer, Consumers
+from roomcast.log.revoked import Revoked
 from roomcast.log.room_index import RoomIndex
 from roomcast.log.room_list import RoomList
 from roomcast.log.sequencer import GONE_KEYS, KEY_MS, Kept, Key, Sequencer
@@ -24,6 +25,7 @@ from roomcast.log.trimming import Trimmed, in_order, losses_between, position_be
 from roomcast.model.errors import LogUnavailable, RoomcastError
 from roomcast.model.message import Cut, Draft, Message, new_epoch
 from roomcast.model.retention import Retention, RoomRules
+from roomcast.model.revocation import Revocation
 from roomcast.model.rooms import Selection
 
 PAGE_BYTES = 256 * 1024
@@ -84,6 +86,7 @@ class MemoryLog:
         """Nothing behind it is gone, but for single messages that were deleted."""
         self._deleted_in: dict[str, None] = {}
         """Rooms that had single messages deleted which may not be trimmed yet."""
+        self._revoked = Revoked()
         self._closed = False
         self._feed = Consumers(0, 0, self._fetch, self._trim_and_tell)
         self._sweep: Sweep | None = None
@@ -124,7 +127,8 @@ class MemoryLog:
         messages, cut = self._page(selection, after, limit, end)
         losses: list[Loss] = []
         if after < self._last_gone:
-            losses = losses_between(selection, self._trimmings(selection), self._forgotten, after, before)
+            known, forgotten = self._trimmings(selection), self._forgotten
+            losses = losses_between(selection, known, forgotten, after, before, self._lost_between)
         losses += self._deleted(selection, after, end)
         oldest = self._oldest(selection) if losses else 0
         position = messages[-1].seq if cut else end
@@ -160,6 +164,7 @@ class MemoryLog:
     async def seek_time(self, selection: Selection, since: int) -> int:
         self._check_open()
         position = position_before(selection, self._trimmings(selection), self._forgotten, since)
+        seqs: Sequence[int]
         if selection.prefixes:
             seqs = list(self._messages)
             early = bisect_left(seqs, since, key=lambda seq: self._messages[seq].stored_at)
@@ -215,6 +220,15 @@ class MemoryLog:
         index.clear()
         self._note_empty(room)
         self._feed.push((), self._trimmed, [Cut(room, newest, count)])
+
+    async def revoke(self, revocation: Revocation) -> None:
+        self._check_open()
+        self._revoked.check(revocation)
+        self._revoked.add(revocation)
+
+    async def revocations(self) -> Sequence[Revocation]:
+        self._check_open()
+        return self._revoked.rows
 
     def keep(self, retention: Retention) -> Callable[[], None]:
         return lambda: self._keep(retention)
@@ -469,6 +483,10 @@ class MemoryLog:
         walks = [self._listed.walk(prefix, "name", None) for prefix in prefixes]
         by_prefix = [self._rooms[room] for walk in walks for room in walk if room not in rooms]
         return named + by_prefix
+
+    def _lost_between(self, room: str, after: int, last: int) -> int:
+        """How many messages of a known room are gone behind `after`: of those that are gone `last` is the last."""
+        return self._rooms[room].lost_after(after)
 
     def _newest_of(self, room: str) -> int:
         index = self._rooms.get(room)
