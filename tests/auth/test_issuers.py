@@ -311,3 +311,15 @@ def test_a_flood_of_bad_tokens_is_remembered_in_bounds(monkeypatch: pytest.Monke
         with pytest.raises(Exception, match="wrong signature"):
             one.holder(token({**OWN, "jti": number}, key=SECRET), NOW)
     assert len(one._bad) == 50
+
+
+async def test_an_issuer_with_an_address_and_without_audience_is_warned_of(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for row, warned in (({"iss": A}, True), ({"iss": A, "audience": "x"}, False)):
+        caplog.clear()
+        one = configured(folder, {**row, "jwks": "http://127.0.0.1:1/jwks"})
+        one.open()
+        one.close()
+        await one.fetched()
+        assert (f"[[issuer]] {A} has no audience" in caplog.text) is warned

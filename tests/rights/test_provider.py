@@ -3,6 +3,7 @@ change, and while it is away. Its tokens have no `kid`."""
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -144,6 +145,10 @@ def test_an_outage_refuses_nobody(provider: Provider, way: Way) -> None:
         me = way.ask(get("/me", bearer(later)))  # seen for the first time, and its key is known
         assert (me.status, me.json["user"]) == (200, "carl")
         way.running.wait_until_it_says(r"the keys at \S+ cannot be had \(ConnectError.*good for 24 h more")
+        # Rights that are read again begin with the keys that are known.
+        way.running.process.send_signal(signal.SIGHUP)
+        way.running.wait_until_it_says(r"read again: .*roomcast\.toml")
+        assert _status(way, known) == 200
     finally:
         provider.start()
     assert _open(way, provider.token("anna")) <= {0, 200}

@@ -6,6 +6,7 @@ A token names its issuer with `iss`, and then only the keys of that issuer count
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -23,6 +24,9 @@ from roomcast.auth.tokens.text import Parts, parts_of
 _BAD = 10_000
 """Tokens with a wrong signature that are remembered: a program whose token is bad sends it again and again."""
 _WRONG_SIGNATURE = "wrong signature"
+_FOR_OTHERS = "tokens that it makes for other programs are good here, too"
+
+logger = logging.getLogger("roomcast.server")
 
 
 class Issuers:
@@ -68,6 +72,8 @@ class Issuers:
         for issuer, source in self._sources():
             if older := known.get((issuer.iss, source.url)):
                 source.take_over(older)
+            if issuer.audience is None:
+                logger.warning("[[issuer]] %s has no audience: %s", issuer.by.name or source.url, _FOR_OTHERS)
             source.changed = partial(self._forget, changed)
             source.prefetch()
 
