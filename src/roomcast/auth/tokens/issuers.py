@@ -51,13 +51,16 @@ class Issuers:
 
     def holder(self, text: str, now: float) -> Principal:
         """Whose token it is. Raises `BadToken` with the check that failed, and `KeysAway`."""
+        hashed = hash(text)
+        if hashed in self._bad:
+            raise BadToken(_WRONG_SIGNATURE)
+        if not self._budget.is_left():  # before it is read, which takes as long as the rest of a request
+            raise KeysAway
         parts = parts_of(text)
         issuer = self._issuer(parts)
-        if hash(text) in self._bad:
-            raise BadToken(_WRONG_SIGNATURE)
         if not self._verify(issuer.check(parts, now), parts):
             issuer.check_newer(parts, now)
-            self._remember(hash(text))
+            self._remember(hashed)
             raise BadToken(_WRONG_SIGNATURE)
         return issuer.principal(parts.claims, now)
 
@@ -103,9 +106,7 @@ class Issuers:
         return found
 
     def _verify(self, keys: Sequence[Key], parts: Parts) -> bool:
-        """Whether one of the keys has signed it. Raises `KeysAway` where there is no time to find out."""
-        if not self._budget.is_left():
-            raise KeysAway
+        """Whether one of the keys has signed it."""
         began = perf_counter()
         if signed_by(keys, parts):
             return True
