@@ -36,6 +36,7 @@ from roomcast.log.sqlite.writer import TRIM_BESIDE, Committed, Writer
 from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.message import Message
 from roomcast.model.retention import Retention
+from roomcast.model.revocation import Revocation
 from tests import disks
 from tests.log.acting import (
     PATIENCE,
@@ -101,6 +102,15 @@ async def test_a_restart_goes_on_where_the_log_ended(reopen: Reopen) -> None:
     assert seqs(await take(again.consumer("test", 3), 3)) == [4, 5, 6]
     [message] = await publish(again, "a")
     assert (message.seq, message.prev) == (7, 4)
+
+
+async def test_what_was_revoked_is_revoked_after_a_restart(reopen: Reopen) -> None:
+    now = clock.clock() // 1_000_000
+    rows = {Revocation("42", None, now), Revocation("42", "https://a", now)}
+    log = await reopen()
+    for row in rows:
+        await log.revoke(row)
+    assert set(await (await reopen()).revocations()) == rows
 
 
 async def test_ids_go_on_after_everything_was_trimmed(reopen: Reopen) -> None:

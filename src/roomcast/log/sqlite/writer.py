@@ -35,6 +35,7 @@ from roomcast.log.sqlite.write_cache import WriteCache
 from roomcast.model.errors import LogUnavailable, RoomcastError
 from roomcast.model.message import Cut, Message
 from roomcast.model.retention import Retention, RoomRules
+from roomcast.model.revocation import Revocation
 
 TRIM_BESIDE = 8
 """A commit trims twice what it adds and this many. With 32, a publish took 8 ms (p99) while a million messages
@@ -167,6 +168,19 @@ class Writer:
         self._register()
         self._maybe_empty += 1
         return self._delete("delete_room", {"room": room}, Cut(room, newest, messages))
+
+    def revoke(self, revocation: Revocation, oldest: int) -> Committed:
+        """Keeps a revocation, and lets go of those before `oldest`, in ms."""
+        self._look()
+        sub, iss, before = revocation
+        try:
+            self._run("forget_revoked", {"oldest": oldest})
+            self._run("revoke", {"sub": sub, "iss": iss or "", "before": before})
+        except apsw.Error as error:
+            self._give_up(error)
+            raise
+        self._look_behind()
+        return self._unchanged((None,))
 
     def _register(self) -> None:
         """A room that is deleted is gone at once, and its messages must be in the register."""
