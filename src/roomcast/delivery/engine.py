@@ -73,6 +73,11 @@ class Engine:
             new_epoch=settings.new_epoch,
             synchronous=settings.synchronous,
         )
+        return await cls.over(settings, log)
+
+    @classmethod
+    async def over(cls, settings: Settings, log: Log) -> Engine:
+        """Over a log that is open already, and is the engine's from now on. Raises `LogUnusable`."""
         try:
             bounds = await log.bounds()
         except LogUnavailable as error:

@@ -7,7 +7,7 @@ import gc
 import os
 import signal
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from socket import AF_UNIX, socket
 from typing import Any
 
@@ -18,7 +18,6 @@ from roomcast.http.context import Context
 from roomcast.http.fast_path import FastPath
 from roomcast.http.handler import Handler
 from roomcast.model.errors import CannotStart
-from roomcast.model.settings import Settings
 from roomcast.serve.listen import BACKLOG, Listening
 from roomcast.serve.tls_listener import TlsListener
 
@@ -29,15 +28,15 @@ Started = Callable[[Engine], Awaitable[None]]
 
 
 async def serve(
-    settings: Settings,
+    open_engine: Coroutine[Any, Any, Engine],
+    stop: asyncio.Future[None],
     listening: Sequence[Listening],
     guard: Guard,
     started: Started,
     tls: ssl.SSLContext | None = None,
 ) -> None:
-    """Runs until a signal; `started` is awaited when requests are answered. Raises `CannotStart`."""
-    stop = _signalled()
-    opening = asyncio.create_task(Engine.open(settings))
+    """Runs until `stop` is done; `started` is awaited when requests are answered. Raises `CannotStart`."""
+    opening = asyncio.create_task(open_engine)
     either: set[asyncio.Future[Any]] = {opening, stop}
     await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     if not opening.done():
@@ -90,7 +89,7 @@ async def _accept(context: Context, listener: socket, tls: ssl.SSLContext | None
         ) from error
 
 
-def _signalled() -> asyncio.Future[None]:
+def signalled() -> asyncio.Future[None]:
     """Done at the first SIGTERM or SIGINT; the second ends the process at once."""
     loop = asyncio.get_running_loop()
     stop = loop.create_future()
