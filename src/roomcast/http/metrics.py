@@ -17,7 +17,7 @@ from roomcast.model.retention import Retention
 from roomcast.model.shapes import GAP_REASONS
 
 ENDINGS = ("client", "slow", "drain", "overload", "error", "expired", "revoked", "replaced")
-CLOSED = ("files", "address", "memory", "handshake", "head", "body", "answer", "idle")
+CLOSED = ("files", "address", "memory", "handshake", "head", "body", "answer", "idle", "log")
 """Why the server closes a connection that its client was not done with."""
 STATES = ("silent", "waiting", "answering")
 _FIELDS = Fields((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"), (b"cache-control", b"no-store"))

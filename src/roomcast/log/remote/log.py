@@ -27,7 +27,7 @@ from roomcast.log.remote.frames import (
     result_of,
 )
 from roomcast.log.remote.link import Link
-from roomcast.model.errors import LogUnavailable, RoomcastError
+from roomcast.model.errors import LogUnavailable, OutcomeUnknown, RoomcastError
 from roomcast.model.message import Draft, Message
 from roomcast.model.retention import Retention
 from roomcast.model.rooms import Selection
@@ -119,7 +119,7 @@ class RemoteLog:
             self._number += 1
             self._appends[self._number] = pending
         if not self._link.up:
-            self._fail_appends(_AWAY)
+            self._fail_appends(LogUnavailable, _AWAY)
         elif turn:
             self._link.send(Append(first, [(list(one.request.drafts), one.request.idempotency) for one in turn]))
 
@@ -136,9 +136,9 @@ class RemoteLog:
         self._bytes -= pending.bytes
         return pending
 
-    def _fail_appends(self, why: str) -> None:
+    def _fail_appends(self, error: type[LogUnavailable], why: str) -> None:
         for number in list(self._appends):
-            self._take(number).resolve(LogUnavailable(why))
+            self._take(number).resolve(error(why))
         self._note_idle()
 
     def _note_idle(self) -> None:
@@ -253,7 +253,7 @@ class RemoteLog:
 
     def lost(self) -> None:
         self._opened.clear()
-        self._fail_appends(_UNKNOWN)
+        self._fail_appends(OutcomeUnknown, _UNKNOWN)
         calls, self._calls = list(self._calls.values()), {}
         for answer in calls:
             if not answer.done():
