@@ -27,6 +27,12 @@ def is_shared(url: str) -> bool:
     return url.partition(":")[0] in _SHARED
 
 
+def file_of(url: str) -> str:
+    """The path of the file that a log is kept in; empty where it is kept in none."""
+    kind, _, path = url.partition(":")
+    return path if kind == "sqlite" else ""
+
+
 async def open_log(url: str, *, retention: Retention, new_epoch: bool = False, synchronous: str = "full") -> Log:
     """The log that `url` names: `sqlite:PATH`, `memory:` or `mongodb://…`.
 

@@ -19,6 +19,7 @@ from roomcast.http.fast_path import FastPath
 from roomcast.http.handler import Handler
 from roomcast.model.errors import CannotStart
 from roomcast.serve.listen import BACKLOG, Listening
+from roomcast.serve.systemd import STOPPING, notify
 from roomcast.serve.tls_listener import TlsListener
 
 _ANSWER_SECONDS = 3.0
@@ -66,6 +67,7 @@ async def _serve(
         gc.freeze()
         await started(engine)
         await stop
+        notify(STOPPING)
     finally:
         # The listeners stay open until the streams have ended: a client that comes back is told when to.
         await engine.drain()
@@ -90,14 +92,19 @@ async def _accept(context: Context, listener: socket, tls: ssl.SSLContext | None
 
 
 def signalled() -> asyncio.Future[None]:
-    """Done at the first SIGTERM or SIGINT; the second ends the process at once."""
+    """Done at the first SIGTERM or SIGINT; the second ends the process at once. A supervisor, too, may make it
+    done: a signal that comes to it and to this process is one."""
     loop = asyncio.get_running_loop()
     stop = loop.create_future()
+    signals = 0
 
     def handle(number: int) -> None:
-        if stop.done():
+        nonlocal signals
+        signals += 1
+        if signals > 1:
             os._exit(128 + number)
-        stop.set_result(None)
+        if not stop.done():
+            stop.set_result(None)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, handle, number)

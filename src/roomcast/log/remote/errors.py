@@ -11,10 +11,12 @@ from roomcast.model.errors import (
     NotOffered,
     RoomcastError,
     TooLarge,
+    TooManyRevocations,
 )
 
 _BY_KIND: Mapping[str, type[RoomcastError]] = {
-    error.kind: error for error in (KeyReused, LogRestarted, LogUnavailable, NotOffered, TooLarge)
+    error.kind: error
+    for error in (KeyReused, LogRestarted, LogUnavailable, NotOffered, TooLarge, TooManyRevocations)
 }
 
 

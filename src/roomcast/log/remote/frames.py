@@ -16,6 +16,7 @@ from msgspec import Raw, Struct
 from roomcast.log.base import Batch, Bounds, Idempotency, Page, RoomSort, RoomStats
 from roomcast.model.message import Cut, Draft, Message
 from roomcast.model.retention import Retention
+from roomcast.model.revocation import Revocation
 from roomcast.model.rooms import Selection
 
 _LENGTH = Layout("!I")
@@ -158,6 +159,12 @@ class Replies(Struct, array_like=True, tag=8, frozen=True):
     answers: list[tuple[int, Raw]]
 
 
+class Revoked(Struct, array_like=True, tag=10, frozen=True):
+    """All revocations that the log keeps: at the beginning, and whenever there are others."""
+
+    revocations: list[Revocation]
+
+
 class Present(Struct, array_like=True, tag=9, frozen=True):
     """The other workers that are there; whenever one comes or goes."""
 
@@ -165,7 +172,7 @@ class Present(Struct, array_like=True, tag=9, frozen=True):
 
 
 FromWorker = Append | Call | Consume | Next | Leave | Tell | Ask | Reply
-FromLog = Opened | Appended | Result | Failed | Given | Ended | Told | Asked | Replies | Present
+FromLog = Opened | Appended | Result | Failed | Given | Ended | Told | Asked | Replies | Present | Revoked
 
 CALLS: Mapping[str, tuple[Any, Any]] = {
     "read": (tuple[Selection, int, int, int | None], Page),
@@ -176,6 +183,7 @@ CALLS: Mapping[str, tuple[Any, Any]] = {
     "rooms": (tuple[str, RoomSort, str | int | None, int], list[RoomStats]),
     "delete": (tuple[int], bool),
     "delete_room": (tuple[str], None),
+    "revoke": (tuple[Revocation], None),
     "keep": (tuple[Retention], None),
 }
 """The methods that can be called, with the types of their arguments and of what they give."""

@@ -22,6 +22,7 @@ from roomcast.log.remote.frames import (
     FromWorker,
     Opened,
     Result,
+    Revoked,
     Stored,
     encode,
     result_of,
@@ -30,6 +31,7 @@ from roomcast.log.remote.link import Link
 from roomcast.model.errors import LogUnavailable, OutcomeUnknown, RoomcastError
 from roomcast.model.message import Draft, Message
 from roomcast.model.retention import Retention
+from roomcast.model.revocation import Revocation
 from roomcast.model.rooms import Selection
 
 _CALLS_AT_ONCE = 16
@@ -66,12 +68,14 @@ class RemoteLog:
         self._calls: dict[int, asyncio.Future[Raw]] = {}
         self._slots = asyncio.Semaphore(_CALLS_AT_ONCE)
         self._consumers: dict[int, RemoteConsumer] = {}
+        self._revocations: Sequence[Revocation] = ()
         self._opened = asyncio.Event()
         self._idle: asyncio.Future[None] | None = None
         """Set where the log closes; done when no append is under way."""
         self._hearing: dict[type, Callable[[Any], None]] = {
             Opened: self._open,
             frames.Appended: self._appended,
+            Revoked: self._revoked,
             Result: self._called,
             Failed: self._failed,
             frames.Given: lambda given: self._consumer(given.number, lambda one: one.give(given)),
@@ -175,6 +179,14 @@ class RemoteLog:
     async def delete_room(self, room: str) -> None:
         await self._call("delete_room", room)
 
+    async def revoke(self, revocation: Revocation) -> None:
+        await self._call("revoke", revocation)
+
+    async def revocations(self) -> Sequence[Revocation]:
+        if why := self.away():
+            raise LogUnavailable(why)
+        return self._revocations
+
     def keep(self, retention: Retention) -> Callable[[], None]:
         def keep() -> None:
             self._number += 1
@@ -266,6 +278,9 @@ class RemoteLog:
         self.name, self.epoch = opened.name, opened.epoch
         self.retention, self.unwritable = opened.retention, opened.unwritable
         self._opened.set()
+
+    def _revoked(self, revoked: Revoked) -> None:
+        self._revocations = revoked.revocations
 
     async def close(self) -> None:
         """Ends all consumers, and waits for appends under way. The log process goes on."""

@@ -37,6 +37,7 @@ from roomcast.log.remote.frames import (
     Refused,
     Reply,
     Result,
+    Revoked,
     Splitter,
     Stored,
     Tell,
@@ -70,12 +71,17 @@ class LogServer:
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             connected.setsockopt(socket.SOL_SOCKET, option, LARGE)
         connected.setblocking(False)
+        revoked = await self._revoked()
         loop = asyncio.get_running_loop()
-        await loop.create_unix_connection(lambda: Connection(self, worker), sock=connected)
+        await loop.create_unix_connection(lambda: Connection(self, worker, revoked), sock=connected)
+        if await self._revoked() != revoked:  # meanwhile
+            await self.tell_revocations()
 
-    def enter(self, connection: Connection) -> None:
+    def enter(self, connection: Connection, revoked: Revoked) -> None:
+        """A worker is there; `revoked` is what it must know before it serves anybody."""
         self._connections.add(connection)
         if self.log:
+            connection.send(revoked)
             connection.send(_opened(self.log))
         self.exchange.enter(connection)
 
@@ -89,6 +95,15 @@ class LogServer:
             self._told = opened
             for connection in self._connections:
                 connection.send(opened)
+
+    async def tell_revocations(self) -> None:
+        """Tells all workers what is revoked."""
+        revoked = await self._revoked()
+        for connection in self._connections:
+            connection.send(revoked)
+
+    async def _revoked(self) -> Revoked:
+        return Revoked(list(await self.log.revocations()) if self.log else [])
 
     def encoded(self, messages: Sequence[Message]) -> Raw:
         """The messages of a batch."""
@@ -109,7 +124,9 @@ def _opened(log: Log) -> Opened:
 class Connection(asyncio.Protocol):
     """One worker."""
 
-    def __init__(self, server: LogServer, worker: int) -> None:
+    def __init__(self, server: LogServer, worker: int, revoked: Revoked) -> None:
+        self._revoked = revoked
+        """What was revoked when it connected."""
         self.worker = worker
         """Its number."""
         self._server = server
@@ -135,7 +152,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._server.enter(self)
+        self._server.enter(self, self._revoked)
 
     def data_received(self, data: bytes) -> None:
         for data_of_frame in self._splitter.feed(data):
@@ -226,6 +243,10 @@ class Connection(asyncio.Protocol):
 
     async def _done(self, call: Call) -> Any:
         arguments = arguments_of[call.method](call.arguments)
+        if call.method == "revoke":
+            await self._log.revoke(*arguments)
+            await self._server.tell_revocations()  # before the answer to whoever revoked
+            return None
         if call.method == "keep":
             self._log.keep(*arguments)()
             self._server.check()

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterable
 
 from roomcast.model.errors import BadOption, CannotStart
+from roomcast.serve.systemd import ignore_systemd
 from roomcast.serve.workers.orders import Channel, Connect, Failed, Order
 
 _PR_SET_PDEATHSIG = 1
@@ -92,6 +93,7 @@ def _leave_behind(parent: int, name: str, close: Iterable[Callable[[], object]])
         prctl = ctypes.CDLL(None).prctl
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         prctl(_PR_SET_NAME, name.encode())
+    ignore_systemd()
     if os.getppid() != parent:  # it died in between
         os._exit(1)
     for one in close:

@@ -126,4 +126,5 @@ class Channel:
             yield order, self._files.popleft() if isinstance(order, Connect) else None
 
     def close(self) -> None:
+        self.ended = True
         self.socket.close()

@@ -7,6 +7,7 @@ It has no event loop, no threads and no log, and it serves nothing: what runs he
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import selectors
@@ -21,6 +22,7 @@ from roomcast.model.settings import Settings
 from roomcast.serve.listen import Listening
 from roomcast.serve.reload import Commit as Change
 from roomcast.serve.reload import Reload
+from roomcast.serve.systemd import ALIVE, READY, STOPPING, notify, reloading, watchdog_seconds
 from roomcast.serve.workers.child import LOG, Child, Main, fork
 from roomcast.serve.workers.orders import (
     Commit,
@@ -76,6 +78,9 @@ class Supervisor:
         self._failed: CannotStart | None = None
         self._preparing: Preparing | None = None
         self._asked_to_reload = False
+        self._watchdog = watchdog_seconds()
+        self._feed_at = 0.0
+        """When systemd is told that this process is alive."""
         self._selector = selectors.DefaultSelector()
         self._signals, wake = socket.socketpair()
         for one in (self._signals, wake):
@@ -113,11 +118,16 @@ class Supervisor:
             self._refuse(f"{', '.join(one.name for one in self._preparing.missing)} did not answer")
         for number in [number for number, when in self._again.items() if when <= now]:
             self._start(number)
+        if self._watchdog and now >= self._feed_at:
+            self._feed_at = now + self._watchdog / 2
+            notify(ALIVE)
 
     def _pause(self) -> float | None:
         moments = [*self._again.values(), *([self._ending] if self._ending else [])]
         if self._preparing:
             moments.append(self._preparing.until)
+        if self._watchdog:
+            moments.append(self._feed_at)
         return max(0.0, min(moments) - time.monotonic()) if moments else None
 
     # Processes
@@ -192,13 +202,15 @@ class Supervisor:
     # What they say
 
     def _listen_to(self, child: Child) -> None:
+        if child.channel.ended:  # found out in this turn already, by its last words
+            return
         for order, _ in child.channel.receive():
             self._hear(child, order)
         if child.channel.ended:
             self._forget_channel(child)
 
     def _forget_channel(self, child: Child) -> None:
-        if child.channel.socket in self._selector.get_map():
+        with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(child.channel.socket)
 
     def _hear(self, child: Child, order: Order) -> None:
@@ -229,6 +241,7 @@ class Supervisor:
         elif len(self._children) == len(self._mains) and all(one.ready for one in self._children.values()):
             self._serving = True
             self._started(self._held)
+            notify(READY)
             if self._asked_to_reload:
                 self._begin_reload()
 
@@ -266,6 +279,7 @@ class Supervisor:
             self._kill()
             return
         self._ending = time.monotonic() + _END_SECONDS
+        notify(STOPPING)
         for child in self._children.values():
             if child.number != LOG:
                 child.order(Drain())
@@ -286,10 +300,11 @@ class Supervisor:
         if self._preparing or not self._serving or self._ending:
             return
         self._asked_to_reload = False
+        notify(reloading())
         try:
             settings, changes = self._reload.prepare()
         except RoomcastError as error:
-            logger.warning("the configuration stays as it was: %s", error.detail)
+            self._refuse(error.detail)
             return
         self._preparing = Preparing(settings, changes, set(self._children.values()))
         for child in self._children.values():
@@ -306,12 +321,14 @@ class Supervisor:
             change()
         self._settings = preparing.settings
         logger.info("%s", self._reload.taken_over(preparing.settings))
+        notify(READY)
         if self._asked_to_reload:
             self._begin_reload()
 
     def _refuse(self, why: str) -> None:
         self._drop_reload()
         logger.warning("the configuration stays as it was: %s", why)
+        notify(READY)
         if self._asked_to_reload:
             self._begin_reload()
 
