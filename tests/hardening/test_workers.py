@@ -57,7 +57,7 @@ async def test_a_process_that_stood_still_goes_on_and_nothing_is_lost(
     """A worker for longer than trimming waits for it: its followers are told of what they missed."""
     server = serve("--workers=2", "--max-messages", "200", "--heartbeat=1", "--no-access-log")
     pid = server.process.pid if name == "supervisor" else processes(server)[name]
-    async with Siege(server, keyed=0) as siege:
+    async with Siege(server, keyed=0, pause=0.1) as siege:
         await siege.hold(50)
         os.kill(pid, signal.SIGSTOP)
         try:

@@ -1,8 +1,9 @@
-"""What workers tell and ask each other, by way of the log process. It knows no topic, and keeps nothing."""
+"""What workers tell and ask each other, by way of the log process. It knows no topic."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from itertools import count
 from typing import Protocol
 
@@ -44,9 +45,17 @@ class Exchange:
         """By number."""
         self._numbers = count(1)
         self._questions: dict[int, Question] = {}
+        self.own: dict[str, Callable[[], Raw]] = {}
+        """What the log process itself answers, by topic."""
+        self.heard: dict[str, Callable[[int, Raw], object]] = {}
+        """Called with a worker's number and its answer, or what it asks with, by topic."""
+        self.left: list[Callable[[int], object]] = []
+        """Called with the number of a worker that is gone."""
 
     def enter(self, connection: Connected) -> None:
         """A worker is there; it takes the place of an older one with its number."""
+        if connection.worker in self._all:
+            self._note_left(connection.worker)
         self._all[connection.worker] = connection
         self._announce()
 
@@ -55,8 +64,13 @@ class Exchange:
         if self._all.get(connection.worker) is connection:
             del self._all[connection.worker]
             self._announce()
-            for question in list(self._questions.values()):
-                question.give_up(connection.worker)
+            self._note_left(connection.worker)
+
+    def _note_left(self, worker: int) -> None:
+        for left in self.left:
+            left(worker)
+        for question in list(self._questions.values()):
+            question.give_up(worker)
 
     def tell(self, sender: Connected, tell: Tell) -> None:
         """Passes it on."""
@@ -69,9 +83,12 @@ class Exchange:
 
     def ask(self, sender: Connected, ask: Ask) -> None:
         """Asks all others, and answers when they have, or after a second."""
+        if heard := self.heard.get(ask.topic):
+            heard(sender.worker, ask.payload)
         number = next(self._numbers)
         others = {other.worker for other in self._others(sender) if not other.waiting}
-        question = self._questions[number] = Question(sender, ask.number, others)
+        own = [(0, self.own[ask.topic]())] if ask.topic in self.own else []
+        question = self._questions[number] = Question(sender, ask.number, ask.topic, others, own)
         question.done.add_done_callback(lambda _: self._questions.pop(number, None))
         for worker in others:
             self._all[worker].send(Asked(number, ask.topic, ask.payload))
@@ -79,6 +96,8 @@ class Exchange:
     def reply(self, sender: Connected, reply: Reply) -> None:
         """A worker's answer."""
         if question := self._questions.get(reply.number):
+            if heard := self.heard.get(question.topic):
+                heard(sender.worker, reply.payload)
             question.answer(sender.worker, reply.payload)
 
     def _others(self, sender: Connected) -> list[Connected]:
@@ -92,12 +111,15 @@ class Exchange:
 class Question:
     """A question that is not answered by all yet."""
 
-    def __init__(self, sender: Connected, number: int, workers: set[int]) -> None:
+    def __init__(
+        self, sender: Connected, number: int, topic: str, workers: set[int], own: list[tuple[int, Raw]]
+    ) -> None:
+        self.topic = topic
         self._sender = sender
         self._number = number
         self._workers = workers
         """Those whose answers are missing."""
-        self._answers: list[tuple[int, Raw]] = []
+        self._answers = own
         loop = asyncio.get_running_loop()
         self.done: asyncio.Future[None] = loop.create_future()
         self._timer = loop.call_later(_REPLY_SECONDS, self._finish)

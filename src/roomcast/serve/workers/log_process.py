@@ -8,7 +8,9 @@ import signal
 import socket
 
 from roomcast import tasks
-from roomcast.log import is_shared, open_log
+from roomcast.delivery.engine import Engine
+from roomcast.http.metrics import TOPIC
+from roomcast.log import is_shared
 from roomcast.log.base import Log
 from roomcast.log.remote.server import LogServer
 from roomcast.model.settings import Settings
@@ -17,6 +19,7 @@ from roomcast.serve.memory import go_on_returning
 from roomcast.serve.rules import rules_of
 from roomcast.serve.workers.obey import Obedience
 from roomcast.serve.workers.orders import Channel, Ready
+from roomcast.serve.workers.retired import Retired
 
 
 async def keep_log(settings: Settings, channel: Channel) -> None:
@@ -30,6 +33,7 @@ async def keep_log(settings: Settings, channel: Channel) -> None:
     obedience.connect = lambda worker, connected: waiting.append((worker, connected))
     log = await _open(settings)
     server = LogServer(log)
+    Retired().join(server.exchange, TOPIC)
     connecting: set[asyncio.Task[None]] = set()
 
     def connect(worker: int, connected: socket.socket) -> None:
@@ -56,9 +60,4 @@ async def keep_log(settings: Settings, channel: Channel) -> None:
 async def _open(settings: Settings) -> Log | None:
     if is_shared(settings.log):
         return None
-    return await open_log(
-        settings.log,
-        retention=settings.retention,
-        new_epoch=settings.new_epoch,
-        synchronous=settings.synchronous,
-    )
+    return await Engine.log_of(settings)

@@ -37,7 +37,7 @@ def supervise(
     log_at_once(settings.log_format, settings.log_level)
     sockets = dict(enumerate(listening, LOG + 1))
     mains = {LOG: _main("log", keep_log)} | {
-        number: _main(str(number), _working(own, guard, tls)) for number, own in sockets.items()
+        number: _main(str(number), _working(number, own, guard, tls)) for number, own in sockets.items()
     }
 
     def started(held: str) -> None:
@@ -48,8 +48,8 @@ def supervise(
     return Supervisor(settings, mains, sockets, Reload(configuration, things), started).run()
 
 
-def _working(listening: Sequence[Listening], guard: Guard, tls: Tls | None) -> Serving:
-    return lambda settings, channel: work(settings, channel, listening, guard, tls)
+def _working(number: int, listening: Sequence[Listening], guard: Guard, tls: Tls | None) -> Serving:
+    return lambda settings, channel: work(number, settings, channel, listening, guard, tls)
 
 
 def _main(process: str, serving: Serving) -> Callable[[Settings], Main]:
