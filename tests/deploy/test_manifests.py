@@ -1,10 +1,8 @@
-"""The manifest of Kubernetes and Prometheus' rules: they name what the image and the server have."""
+"""The manifest of Kubernetes: it names what the image and the server have."""
 
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,6 @@ from roomcast.version import __version__
 from tests.deploy.engine import steps
 
 ROOT = Path(__file__).parents[2]
-RULES = ROOT / "deploy/prometheus/roomcast-rules.yml"
 MANIFEST = {
     document["kind"]: document
     for document in yaml.safe_load_all((ROOT / "deploy/kubernetes/roomcast.yaml").read_text())
@@ -56,12 +53,3 @@ def test_what_is_mounted_is_what_is_named() -> None:
     assert str(Path(secret).parent) in places
     [config] = [v["value"] for v in CONTAINER["env"] if v["name"] == "ROOMCAST_CONFIG"]
     assert str(Path(config).parent) in places
-
-
-def test_the_rules_are_of_metrics_that_there_are() -> None:
-    named = set(re.findall(r"roomcast_\w+", RULES.read_text()))
-    api = (ROOT / "docs/api.md").read_text()
-    assert named
-    assert {name for name in named if name not in api} == set()
-    if promtool := shutil.which("promtool"):
-        subprocess.run([promtool, "check", "rules", RULES], check=True, capture_output=True)
