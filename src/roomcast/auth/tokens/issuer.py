@@ -59,6 +59,10 @@ class Issuer:
         checks.sub_of(parts.claims)
         return self.source.candidates(algorithm, kid, checks.issued_of(parts.claims), now)
 
+    def check_newer(self, parts: Parts, now: float) -> None:
+        """None of the keys has signed it. Raises `KeysAway` where one may come that has."""
+        self.source.check_newer(checks.kid_of(parts.header), checks.issued_of(parts.claims), now)
+
     def principal(self, claims: Mapping[str, Any], now: float) -> Principal:
         """Whom claims that are verified make somebody. Raises `BadToken`."""
         until, sub = checks.until_of(claims, now), checks.sub_of(claims)
