@@ -24,7 +24,7 @@ from roomcast.model.shapes import GAP_REASONS
 from roomcast.version import __version__
 
 ENDINGS = ("client", "slow", "drain", "overload", "error", "expired", "revoked", "replaced")
-CLOSED = ("files", "address", "memory", "handshake", "head", "body", "answer", "idle")
+CLOSED = ("files", "address", "memory", "handshake", "head", "body", "answer", "idle", "log")
 """Why the server closes a connection that its client was not done with."""
 STATES = ("silent", "waiting", "answering", "following")
 

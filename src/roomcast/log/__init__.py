@@ -18,6 +18,13 @@ _BACKENDS = {
 }
 _DRIVERS = ("pymongo", "bson")
 _FORMS = "sqlite:{}, memory: or mongodb://HOST[:PORT]/serversentevents"
+_SHARED = ("mongodb", "mongodb+srv")
+"""Kinds of logs that any number of processes may open at once."""
+
+
+def is_shared(url: str) -> bool:
+    """Whether each of several processes may open this log by itself."""
+    return url.partition(":")[0] in _SHARED
 
 
 def file_of(url: str) -> str:
