@@ -21,8 +21,9 @@ def reloadable(guard: Guard) -> Reloadable:
             raise BadOption("a server that was started without rights needs a restart to have them")
 
         def commit() -> None:
-            rights.open(guard.rights)
-            guard.rights.close()
+            if guard.rights.is_open:  # not in a supervisor, whose processes fetch keys by themselves
+                rights.open(guard.rights)
+                guard.rights.close()
             guard.take(rights)
 
         return commit
