@@ -61,8 +61,10 @@ async def work(
         share(engine)
         obedience.say(Ready())
 
+    guard.rights.open()
     returning = loop.create_task(go_on_returning())
     try:
         await serve(open_engine(), stop, listening, guard, started, tls.context if tls else None)
     finally:
         await tasks.cancel([returning])
+        guard.rights.close()
