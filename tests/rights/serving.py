@@ -53,7 +53,7 @@ def _key(name: str) -> str:
     return f"rck_{name}_{base64.urlsafe_b64encode(name.encode() * 32)[:43].decode()}"
 
 
-ALL, NARROW, FOUR, WRITER, READER = map(_key, ("all", "narrow", "four", "writer", "reader"))
+ALL, NARROW, FOUR, WRITER, READER, LIMITED = map(_key, ("all", "narrow", "four", "writer", "reader", "limited"))
 KEYS = (
     Key(name="all", sha256=sha256(ALL), read=("*",), publish=("*",), metrics=True, admin=True),
     Key(
@@ -66,6 +66,15 @@ KEYS = (
     Key(name="four", sha256=sha256(FOUR), read=("user/4*",)),
     Key(name="writer", sha256=sha256(WRITER), publish=("*",)),
     Key(name="reader", sha256=sha256(READER), read=("*",)),
+    Key(
+        name="limited",
+        sha256=sha256(LIMITED),
+        read=("*",),
+        publish=("*",),
+        streams=2,
+        publish_rate=1 / 600,
+        publish_burst=3,
+    ),
 )
 ANONYMOUS = ("read:public/*", "publish:inbox/*")
 BY_NAME = {key.name: answers_for(key) for key in KEYS}
@@ -150,6 +159,8 @@ def configured(folder: Path) -> Path:
         f"publish = {json.dumps(key.publish)}\n"
         + (f'user = "{key.user}"\n' if key.user else "")
         + f"metrics = {json.dumps(key.metrics)}\nadmin = {json.dumps(key.admin)}\n"
+        + (f"streams = {key.streams}\n" if key.streams else "")
+        + (f"publish_rate = {key.publish_rate}\npublish_burst = {key.publish_burst}\n" if key.publish_rate else "")
         for key in KEYS
     ]
     (folder / "secret").write_text(f"{SECRET}\n")

@@ -60,7 +60,8 @@ class Guard:
         `auth_basic` passes its own on."""
         self.cookie = rights.cookie.encode() if rights.cookie and self.looks else b""
         """The name of the cookie that has a credential in it; empty where none is looked at."""
-        by_mode = {Mode.LOCAL: EVERYBODY, Mode.OPEN: _OPEN, Mode.RIGHTS: rights.anonymous}
+        opened = replace(_OPEN, quota=rights.anonymous.quota)
+        by_mode = {Mode.LOCAL: EVERYBODY, Mode.OPEN: opened, Mode.RIGHTS: rights.anonymous}
         self.stranger = by_mode[self.mode]
         """Whoever sends no credential."""
 

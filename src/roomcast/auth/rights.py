@@ -22,7 +22,8 @@ from roomcast.auth.tickets import BadTicket, TicketEnded
 from roomcast.model.errors import BadOption, InvalidToken
 from roomcast.model.fields import ANONYMOUS
 from roomcast.model.settings import Settings
-from roomcast.model.settings.anonymous import granted
+from roomcast.model.settings.anonymous import granted, quota
+from roomcast.model.settings.limits import UNLIMITED, Quota
 
 CACHED: Final = 10_000
 """Principals that are kept. With tickets for two rooms that is 17 MB; the least recently used one goes first."""
@@ -43,17 +44,24 @@ class Rights:
         secrets: Secrets | None = None,
         read: Grants | None = None,
         publish: Grants | None = None,
+        quota: Quota = UNLIMITED,
         cookie: str | None = None,
     ) -> None:
-        """`read` and `publish` are what requests without a credential may do; nothing by default. `cookie` is the
-        name of the one that has a credential in it; None: there is none."""
+        """`read` and `publish` are what requests without a credential may do, nothing by default; `quota` is how
+        much each of their addresses may. `cookie` is the name of the one that has a credential in it; None: there
+        is none."""
         self.generation = next(_generations)
         """Later rights have a greater one: a principal that was kept may be of earlier ones."""
         self.keys = keys or Keys()
         self.secrets = secrets or Secrets()
         self.cookie = cookie
         self.anonymous = Principal(
-            kind=ANONYMOUS, name="", user=ANONYMOUS, read=read or Grants(), publish=publish or Grants()
+            kind=ANONYMOUS,
+            name="",
+            user=ANONYMOUS,
+            read=read or Grants(),
+            publish=publish or Grants(),
+            quota=quota,
         )
         """Whoever sends no credential."""
         self._cache: OrderedDict[bytes, Principal] = OrderedDict()
@@ -68,6 +76,7 @@ class Rights:
             secrets=_secrets(settings),
             read=Grants.parse(granted("read", settings.anonymous)),
             publish=Grants.parse(granted("publish", settings.anonymous)),
+            quota=quota(settings.anonymous),
             cookie=settings.cookie,
         )
 
@@ -119,7 +128,7 @@ class Rights:
             raise _refused(f"bad ticket: {error}") from None
         if not self.keys.answers(ticket.by):
             raise _refused(f"the ticket is of the key {ticket.by.name!r}, which is not configured any more")
-        return Principal.of_ticket(ticket)
+        return Principal.of_ticket(ticket, self.keys.quota(ticket.by))
 
     def _keep(self, hashed: bytes, principal: Principal) -> Principal:
         self._cache[hashed] = principal

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from roomcast import tasks
 from roomcast.auth.limits import Limits
+from roomcast.auth.pace import Pace
 from roomcast.delivery.budget import Budget
 from roomcast.delivery.heartbeat import Heartbeat
 from roomcast.delivery.hub import Hub
@@ -50,6 +51,8 @@ class Engine:
         rate = settings.publish_rate
         self.publish_limits = None if rate is None else Limits(rate, settings.publish_burst)
         """What each client may publish; None: as much as it likes."""
+        self.pace = Pace()
+        """What each principal may publish that has a quota."""
         self.pages = asyncio.Semaphore(_PAGES_AT_ONCE)
         """Reads of the log for pages: resumes and readiness must not queue behind all of them."""
         self.published = 0

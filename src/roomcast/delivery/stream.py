@@ -13,6 +13,7 @@ import contextlib
 import logging
 import math
 import time
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby
@@ -26,6 +27,7 @@ from roomcast.delivery.followed import FollowedRooms
 from roomcast.delivery.gap import Gap, Missing, Opening, Owed, widened
 from roomcast.delivery.hub import Hub, Piece
 from roomcast.delivery.replay import Replay, retry_delay_ms
+from roomcast.delivery.seats import Seat, Seats
 from roomcast.delivery.tenure import Holder, Tenures
 from roomcast.delivery.wire import END, RETRY_MS, Wire
 from roomcast.log.base import Log, Page
@@ -73,7 +75,6 @@ class Stream:
     """One subscription."""
 
     __slots__ = (
-        "_epoch",
         "_gap",
         "_home",
         "_opening",
@@ -82,8 +83,10 @@ class Stream:
         "_replayed",
         "_sink",
         "ended",
+        "epoch",
         "holder",
         "position",
+        "seat",
         "selection",
         "wire",
     )
@@ -96,6 +99,7 @@ class Stream:
         wire: Wire,
         opening: Opening,
         holder: Holder | None = None,
+        seat: Seat | None = None,
     ) -> None:
         self._home = home
         self._sink = sink
@@ -105,7 +109,8 @@ class Stream:
         """Where it began; None once it went on from there."""
         self._owed: Owed | None = None
         """Set once a page of the log was read."""
-        self._epoch = opening.epoch
+        self.epoch = opening.epoch
+        """The history that its position counts in at the start; None: the present one."""
         self._reading = False
         """Whether a page of the log is on its way."""
         self._replayed: int | None = 0
@@ -113,6 +118,8 @@ class Stream:
         self.selection = selection
         self.holder = holder
         """Whose right it goes on by; None where there is nothing to end it."""
+        self.seat = seat
+        """What its holder's streams are counted by; None where they are not."""
         self.wire = wire
         self.position = opening.position
         """Everything up to here was written or named in a gap; while live, the audience's counts."""
@@ -122,7 +129,7 @@ class Stream:
         """Sends the head and what is there, in one write; `retry:` belongs to the first block. A stream that
         may not begin any more is sent away instead. With `replaces`, its holder's older stream ends."""
         self._home.enter(self, replaces=replaces)
-        if reason := self._home.refusal(self._epoch):
+        if reason := self._home.refusal(self):
             self._refuse(head, reason)
             return
         head += self.wire.retry(RETRY_MS)
@@ -301,6 +308,9 @@ class Streams:
         self.active: set[Stream] = set()
         self.followed = FollowedRooms()
         self.tenures = Tenures()
+        self.seats = Seats()
+        self.limited: Counter[str] = Counter()
+        """Streams that were sent away since their holders had too many, by kind of principal."""
         self.behind: set[Stream] = set()
         self.draining = False
         """Whether every stream ends, and none may begin."""
@@ -317,6 +327,9 @@ class Streams:
         self.active.add(stream)
         self.followed.add(stream.selection.rooms)
         self.behind.add(stream)
+        if stream.seat:
+            stream.seat.taken += 1
+        # Its holder's older stream gives its seat back.
         self.tenures.enter(stream, replaces=replaces, now=time.time())
 
     def abandon(self) -> Collection[Stream]:
@@ -324,12 +337,16 @@ class Streams:
         abandoned, self.active, self.behind = self.active, set(), set()
         return abandoned
 
-    def refusal(self, epoch: str | None) -> str:
-        """Why a stream may not begin that took a while to find its start; empty where it may. `epoch` is the
-        history that its position counts in, None for the present one."""
+    def refusal(self, stream: Stream) -> str:
+        """Why a stream may not begin that took a while to find its start; empty where it may."""
         if self.draining:
             return "drain"
-        return "" if epoch in (None, self.hub.epoch) else "error"
+        if stream.epoch not in (None, self.hub.epoch):
+            return "error"
+        if stream.seat and stream.seat.is_over:
+            self.limited[stream.seat.kind] += 1
+            return "limit"
+        return ""
 
     def join(self, stream: Stream, sink: Sink) -> None:
         """A stream is caught up."""
@@ -342,6 +359,8 @@ class Streams:
         self.active.discard(stream)
         self.followed.drop(stream.selection.rooms)
         self.tenures.leave(stream)
+        if stream.seat:
+            stream.seat.taken -= 1
         self.behind.discard(stream)
         self.hub.leave(stream.selection, stream.wire, sink)
         self.endings[reason] = self.endings.get(reason, 0) + 1

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from roomcast.api.request import Answer, Fields, Request
+from roomcast.auth.principal import Kind
 from roomcast.delivery.engine import Engine
 from roomcast.log.base import Bounds
 from roomcast.model.errors import LogUnavailable
 from roomcast.model.retention import Retention
 from roomcast.model.shapes import GAP_REASONS
 
-ENDINGS = ("client", "slow", "drain", "overload", "error", "expired", "revoked", "replaced")
+ENDINGS = ("client", "slow", "drain", "overload", "error", "expired", "revoked", "replaced", "limit")
 CLOSED = ("files", "address", "memory", "handshake", "head", "body", "answer", "idle")
 """Why the server closes a connection that its client was not done with."""
+KINDS = get_args(Kind)
+"""Of principals. Their names are in no metric: there may be any number, and each is somebody."""
 STATES = ("silent", "waiting", "answering")
 _FIELDS = Fields((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"), (b"cache-control", b"no-store"))
 
@@ -114,6 +118,13 @@ def _counts(engine: Engine) -> Iterable[Metric]:
     limits = engine.publish_limits
     refused = {"memory": engine.answers.refused, "rate": limits.refused if limits else 0}
     yield _labelled("refusals", "Requests refused to keep within a bound.", "reason", refused)
+    limited = CounterMetricFamily(
+        "roomcast_limited", "Streams and publishes beyond a principal's limit.", labels=["principal", "limit"]
+    )
+    for limit, counted in (("streams", streams.limited), ("publish", engine.pace.refused)):
+        for kind in KINDS:
+            limited.add_metric([kind, limit], counted[kind])
+    yield limited
     requests = CounterMetricFamily("roomcast_requests", "Requests answered.", labels=["method", "status"])
     for (method, status), count in sorted(engine.requests.items()):
         requests.add_metric([method, str(status)], count)
