@@ -95,12 +95,11 @@ def _begin(engine: Engine, request: Request, query: Query, content_type: str, op
     if len(engine.streams.active) >= engine.followers_limit or not engine.answers.has(PIECE_BYTES):
         return _away(engine, content_type, "overload")
     principal = request.principal
-    holder = None if principal.until is None else principal
     most, seat = principal.quota.streams, None
     if most:
         seat = engine.streams.seats.of(request.counted_as, most, principal.kind)
     return Streaming(
-        *(engine, query.selection, opening, content_type, _STREAM_FIELDS[content_type], holder, seat),
+        *(engine, query.selection, opening, content_type, _STREAM_FIELDS[content_type], principal, seat),
         replaces=request.is_by_ticket,
     )
 

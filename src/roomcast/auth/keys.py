@@ -43,7 +43,7 @@ class Keys:
 
     def __init__(self, rows: Sequence[Key] = ()) -> None:
         self._principals = {row.sha256: _principal(row) for row in rows}
-        self._known = {principal.by for principal in self._principals.values()}
+        self._by = {principal.by: principal for principal in self._principals.values()}
         self._quotas = {answers_for(row): row.quota(PERSON_STREAMS) for row in rows}
 
     def __bool__(self) -> bool:
@@ -62,9 +62,13 @@ class Keys:
         """What each of those may have to whom this key gives tickets."""
         return self._quotas[by]
 
+    def named(self, by: By | None) -> Principal | None:
+        """Whose key this is; None where it is not configured."""
+        return self._by.get(by)
+
     def answers(self, by: By) -> bool:
         """Whether the key that is named, and not only another of the same name, is configured."""
-        return by in self._known
+        return by in self._by
 
 
 def answers_for(row: Key) -> By:

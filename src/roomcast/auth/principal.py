@@ -42,6 +42,8 @@ class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
     """When their credential was issued, in seconds since 1970; None where nobody says."""
     ticket: Ticket | None = None
     """The ticket that they have, if that is what they have."""
+    signed: str = ""
+    """The id of the secret that their credential is signed with."""
 
     @property
     def single(self) -> str:
@@ -53,7 +55,7 @@ class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
         return bool(getattr(self, verb))
 
     @classmethod
-    def of_ticket(cls, ticket: Ticket, quota: Quota = UNLIMITED) -> Principal:
+    def of_ticket(cls, ticket: Ticket, quota: Quota = UNLIMITED, signed: str = "") -> Principal:
         """Whoever has this ticket. A room of it is a name, also where it ends in `*`."""
         return cls(
             kind="ticket",
@@ -68,6 +70,7 @@ class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
             issued=ticket.issued,
             ticket=ticket,
             quota=quota,
+            signed=signed,
         )
 
 

@@ -1,7 +1,7 @@
 """The rights of a server: whom a credential makes somebody, by what is configured.
 
-They never change: those of a configuration that was read again are another object, with a cache of its own, which
-takes the place of this one as a whole.
+They never change, but for what is revoked: those of a configuration that was read again are another object, with a
+cache of its own, which takes the place of this one as a whole.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import re
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Final
 
 from roomcast.auth import keys, tickets
@@ -17,10 +18,12 @@ from roomcast.auth.credentials import NOT_VALID, kind_of
 from roomcast.auth.grants import Grants
 from roomcast.auth.keys import Keys
 from roomcast.auth.principal import Principal
+from roomcast.auth.revocations import Revocations
 from roomcast.auth.secrets import Secrets
 from roomcast.auth.tickets import BadTicket, TicketEnded
 from roomcast.model.errors import BadOption, InvalidToken
 from roomcast.model.fields import ANONYMOUS
+from roomcast.model.revocation import Revocation
 from roomcast.model.settings import Settings
 from roomcast.model.settings.anonymous import granted, quota
 from roomcast.model.settings.limits import UNLIMITED, Quota
@@ -46,6 +49,7 @@ class Rights:
         publish: Grants | None = None,
         quota: Quota = UNLIMITED,
         cookie: str | None = None,
+        revoked: Sequence[Revocation] = (),
     ) -> None:
         """`read` and `publish` are what requests without a credential may do, nothing by default; `quota` is how
         much each of their addresses may. `cookie` is the name of the one that has a credential in it; None: there
@@ -64,6 +68,8 @@ class Rights:
             quota=quota,
         )
         """Whoever sends no credential."""
+        self._configured_revoked = revoked
+        self._revoked = Revocations(revoked)
         self._cache: OrderedDict[bytes, Principal] = OrderedDict()
         """Holders of credentials, by the credential's hash; only of good ones, so that nobody can fill it who has
         none."""
@@ -78,6 +84,7 @@ class Rights:
             publish=Grants.parse(granted("publish", settings.anonymous)),
             quota=quota(settings.anonymous),
             cookie=settings.cookie,
+            revoked=[row.revocation() for row in settings.revoked],
         )
 
     @property
@@ -86,12 +93,34 @@ class Rights:
         strangers = self.anonymous.read or self.anonymous.publish
         return bool(self.keys or self.secrets or self.cookie or strangers)
 
+    def revoke(self, logged: Sequence[Revocation]) -> None:
+        """From now on these are revoked, beside those of the configuration. Nothing is remembered from before."""
+        self._revoked = Revocations([*self._configured_revoked, *logged])
+        self._cache.clear()
+
+    def now(self, principal: Principal) -> Principal | None:
+        """What somebody may by these rights, whose credential was good by earlier ones; None where it is not."""
+        if principal.kind == "key":
+            return self.keys.named(principal.by)
+        if principal.kind == "ticket" and not self._still_signs(principal):
+            return None
+        return None if self._revoked.end(principal) else principal
+
+    def _still_signs(self, principal: Principal) -> bool:
+        by, signed = principal.by, principal.signed
+        return by is not None and self.keys.answers(by) and self.secrets.named(signed) is not None
+
     def identify(self, credential: str, now: float, sent: bytes = b"") -> Principal:
         """Whose this is; `now` is seconds since 1970. It is remembered as it was `sent`, where that is given.
 
         Raises `InvalidToken`: never is anybody, whose credential is not good, somebody without one."""
         sent = sent or credential.encode("utf-8", "surrogatepass")
-        return self.recalled(sent, now) or self._keep(fingerprint(sent), self._holder(credential, now))
+        if found := self.recalled(sent, now):
+            return found
+        holder = self._holder(credential, now)
+        if self._revoked.end(holder):
+            raise _refused("revoked")
+        return self._keep(fingerprint(sent), holder)
 
     def recalled(self, sent: bytes, now: float) -> Principal | None:
         """Whose this is, where it was sent in the same bytes before."""
@@ -128,7 +157,7 @@ class Rights:
             raise _refused(f"bad ticket: {error}") from None
         if not self.keys.answers(ticket.by):
             raise _refused(f"the ticket is of the key {ticket.by.name!r}, which is not configured any more")
-        return Principal.of_ticket(ticket, self.keys.quota(ticket.by))
+        return Principal.of_ticket(ticket, self.keys.quota(ticket.by), tickets.signer(credential))
 
     def _keep(self, hashed: bytes, principal: Principal) -> Principal:
         self._cache[hashed] = principal

@@ -7,14 +7,17 @@ while new follows are still answered; then the tail, then the log.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable
 
 from roomcast import tasks
+from roomcast.auth.guard import Guard
 from roomcast.auth.limits import Limits
 from roomcast.auth.pace import Pace
 from roomcast.delivery.budget import Budget
+from roomcast.delivery.enforcement import Enforcement
 from roomcast.delivery.heartbeat import Heartbeat
 from roomcast.delivery.hub import Hub
 from roomcast.delivery.replay import retry_delay_ms
@@ -55,6 +58,8 @@ class Engine:
         """What each principal may publish that has a quota."""
         self.pages = asyncio.Semaphore(_PAGES_AT_ONCE)
         """Reads of the log for pages: resumes and readiness must not queue behind all of them."""
+        self.enforcement: Enforcement | None = None
+        """What ends rights that were there; None: nothing does."""
         self.published = 0
         self.appends = 0
         self.publish_seconds = 0.0
@@ -97,6 +102,13 @@ class Engine:
             raise
         engine.tail.announced = True
         return engine
+
+    async def enforce(self, guard: Guard) -> None:
+        """From now on, what is revoked in the log and what the guard takes over end streams as well."""
+        self.enforcement = Enforcement(self.log, self.streams, guard)
+        with contextlib.suppress(LogUnavailable):  # it is away, and looked at again
+            await self.enforcement.look()
+        self._tasks.append(asyncio.create_task(self.enforcement.run()))
 
     @property
     def draining(self) -> bool:

@@ -14,7 +14,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby
 from typing import Any, Protocol
@@ -41,6 +41,8 @@ _PIECES_A_TURN = 8
 """After so many a stream lets others have the loop: a fast client replaying much is no reason to wait."""
 
 
+Judge = Callable[[Holder, Selection], bool]
+"""Whether somebody may still follow these rooms."""
 _RENEWAL_MS = (500, 5_000)
 """How long the client of a stream whose right has ended waits before it comes with another: not all at once."""
 
@@ -308,6 +310,10 @@ class Streams:
         self.active: set[Stream] = set()
         self.followed = FollowedRooms()
         self.tenures = Tenures()
+        self.judge: Judge | None = None
+        """Whether a stream may begin that was let in before other rights counted; None: none ever did."""
+        self.doubted = False
+        """Whether each stream is to be judged once more."""
         self.seats = Seats()
         self.limited: Counter[str] = Counter()
         """Streams that were sent away since their holders had too many, by kind of principal."""
@@ -332,6 +338,14 @@ class Streams:
         # Its holder's older stream gives its seat back.
         self.tenures.enter(stream, replaces=replaces, now=time.time())
 
+    def doubt(self, judge: Judge) -> None:
+        """Other rights count from now on: each stream that they do not let go on ends."""
+        self.judge, self.doubted = judge, True
+
+    def may_go_on(self, stream: Stream) -> bool:
+        """Whether the right that a stream began by still counts."""
+        return self.judge is None or stream.holder is None or self.judge(stream.holder, stream.selection)
+
     def abandon(self) -> Collection[Stream]:
         """All streams, none of which is served any more: each is to be ended."""
         abandoned, self.active, self.behind = self.active, set(), set()
@@ -343,6 +357,8 @@ class Streams:
             return "drain"
         if stream.epoch not in (None, self.hub.epoch):
             return "error"
+        if not self.may_go_on(stream):
+            return "revoked"
         if stream.seat and stream.seat.is_over:
             self.limited[stream.seat.kind] += 1
             return "limit"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
 from roomcast.auth.guard import Guard, Mode
 from roomcast.auth.rights import Rights
 from roomcast.model.errors import BadOption
 from roomcast.model.settings import Settings
 from roomcast.serve.reload import Commit, Reloadable
 
-_OPTIONS = ("keys", "anonymous", "secret_files", "cookie")
+audit = logging.getLogger("roomcast.audit")
+
+_OPTIONS = ("keys", "anonymous", "secret_files", "cookie", "revoked")
 
 
 def reloadable(guard: Guard) -> Reloadable:
@@ -19,6 +23,11 @@ def reloadable(guard: Guard) -> Reloadable:
         rights = Rights.of(settings)
         if guard.mode is Mode.LOCAL and rights.configured:
             raise BadOption("a server that was started without rights needs a restart to have them")
-        return lambda: guard.take(rights)
+
+        def commit() -> None:
+            guard.take(rights)
+            audit.info("the rights were read again: all streams are judged by them")
+
+        return commit
 
     return Reloadable("rights", _OPTIONS, prepare)

@@ -28,6 +28,7 @@ from roomcast.model.settings.kinds import (
 from roomcast.model.settings.network import parse_network
 from roomcast.model.settings.option import Option, options_of
 from roomcast.model.settings.origin import parse_origin
+from roomcast.model.settings.revoked import RevokedRow
 from roomcast.model.settings.room import MAX_AGE, RoomRow
 from roomcast.model.settings.section import Section, sections_of
 
@@ -193,6 +194,7 @@ class Settings:
         "Name of the cookie in which your application gives pages a credential, such as __Host-roomcast.",
     )
     keys: tuple[Key, ...] = _section("key", Key, together=key.apart)
+    revoked: tuple[RevokedRow, ...] = _section("revoked", RevokedRow)
     room_rules: tuple[RoomRow, ...] = _section("room", RoomRow)
     allow_origin: tuple[str, ...] | None = _option(
         None,
