@@ -169,12 +169,12 @@ def test_34_a_cookie_from_another_port_goes_on_when_the_page_has_renewed_it(
         ticket = ticket_of(backend.ticket(server, "user/42", seconds=1))
         somewhere.evaluate("(value) => { document.cookie = `roomcast=${value}; SameSite=Lax` }", ticket)
 
-    def renewed_while(look: Callable[[], bool]) -> Callable[[], bool]:
-        def looked() -> bool:
+    def renewed_while(count: Callable[[], bool]) -> Callable[[], bool]:
+        def look() -> bool:
             renew()
-            return look()
+            return count()
 
-        return looked
+        return look
 
     ended = "seen.told.filter(([what]) => what === 'end').length"
     renew()

@@ -59,7 +59,7 @@ class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
         """Whoever has this ticket. A room of it is a name, also where it ends in `*`."""
         return cls(
             kind="ticket",
-            name=ticket.by.name if ticket.sub is None else f"{ticket.by.name}/{ticket.sub}",
+            name=name_of(ticket.by, ticket.sub),
             user=ticket.user,
             read=Grants(ticket.rooms, ticket.prefixes),
             publish=Grants(ticket.publish),
@@ -72,6 +72,11 @@ class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
             quota=quota,
             signed=signed,
         )
+
+
+def name_of(by: By, sub: str | None = None) -> str:
+    """How logs name those for whom `by` answers; the server's own secret has no name."""
+    return "/".join(filter(None, [by.name, sub]))
 
 
 def scope_of(by: By, sub: str | None = None) -> str:

@@ -55,10 +55,10 @@ class Tenures:
 
     def enter(self, stream: Held, *, replaces: bool, now: float) -> None:
         """A stream begins; with `replaces`, its holder's older one ends. `now` is seconds since 1970."""
-        holder = stream.holder
-        if holder is None or holder.until is None:
+        if (holder := stream.holder) is None:
             return
-        self._by_second.setdefault(math.ceil(holder.until), set()).add(stream)
+        if holder.until is not None:
+            self._by_second.setdefault(math.ceil(holder.until), set()).add(stream)
         if replaces and holder.single:
             older = self._singles.get(holder.single)
             self._singles[holder.single] = stream
@@ -68,10 +68,9 @@ class Tenures:
 
     def leave(self, stream: Held) -> None:
         """A stream has ended."""
-        holder = stream.holder
-        if holder is None or holder.until is None:
+        if (holder := stream.holder) is None:
             return
-        if others := self._by_second.get(math.ceil(holder.until)):
+        if holder.until is not None and (others := self._by_second.get(math.ceil(holder.until))):
             others.discard(stream)
             if not others:
                 self._by_second.pop(math.ceil(holder.until), None)

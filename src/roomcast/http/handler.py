@@ -40,6 +40,7 @@ from roomcast.http.forwarded import Forwarded
 from roomcast.http.gate import Gate
 from roomcast.http.intake import Intake
 from roomcast.http.problem import problem
+from roomcast.http.refusals import reason
 from roomcast.http.router import Router
 from roomcast.http.same_site import check_same_site
 from roomcast.http.site import ROUTES
@@ -164,9 +165,9 @@ class Handler:
             by_address.take(address)
             takes.append(partial(by_address.take_more, address))
         if rate is not None:
-            pace, name = self._engine.pace, request.counted_as
-            pace.take(principal, name)
-            takes.append(partial(pace.take_more, principal, name))
+            rates, name = self._engine.rates, request.counted_as
+            rates.take(principal, name)
+            takes.append(partial(rates.take_more, principal, name))
         request.take_more = partial(_take_from_all, takes)
 
     def _address_of(self, request: Request) -> str:
@@ -179,6 +180,7 @@ class Handler:
 
     def unreadable(self, target: bytes, error: RoomcastError, peer: Peer, respond: Respond) -> None:
         """Answers what was not HTTP; `target` is as much of it as is worth a line in the log."""
+        self._count(error)
         head = Head(OTHER, target, "", b"")
         prepared = Prepared(head, None, None, error, self._cors.fields(None), OTHER)
         respond(self._finished(Request(prepared, NO_VALUES, b"", peer), problem(error).last()))
@@ -213,11 +215,16 @@ class Handler:
         if not isinstance(error, RoomcastError):
             logger.error("%s %r failed", request.head.method, request.head.path, exc_info=error)
             error = RoomcastError("see the server's log")
-        elif isinstance(error, RightsUnavailable) and (away := self._away(request)):
+        self._count(error)
+        if isinstance(error, RightsUnavailable) and (away := self._away(request)):
             return away
-        elif error.status in _AUDITED:
+        if error.status in _AUDITED:
             self._audit.note(request, error, self._client_of(request))
         return problem(error)
+
+    def _count(self, error: RoomcastError) -> None:
+        if why := reason(error):
+            self._engine.refusals[why] += 1
 
     def _away(self, request: Request) -> Answer | None:
         """The word to come back, of a route that gives one."""

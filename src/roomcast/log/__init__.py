@@ -20,6 +20,12 @@ _DRIVERS = ("pymongo", "bson")
 _FORMS = "sqlite:{}, memory: or mongodb://HOST[:PORT]/serversentevents"
 
 
+def file_of(url: str) -> str:
+    """The path of the file that a log is kept in; empty where it is kept in none."""
+    kind, _, path = url.partition(":")
+    return path if kind == "sqlite" else ""
+
+
 async def open_log(url: str, *, retention: Retention, new_epoch: bool = False, synchronous: str = "full") -> Log:
     """The log that `url` names: `sqlite:PATH`, `memory:` or `mongodb://…`.
 

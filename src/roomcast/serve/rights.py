@@ -12,7 +12,7 @@ from roomcast.serve.reload import Commit, Reloadable
 
 audit = logging.getLogger("roomcast.audit")
 
-_OPTIONS = ("keys", "anonymous", "secret_files", "cookie", "revoked")
+_OPTIONS = ("keys", "issuers", "anonymous", "secret_files", "cookie", "revoked")
 
 
 def reloadable(guard: Guard) -> Reloadable:
@@ -25,6 +25,8 @@ def reloadable(guard: Guard) -> Reloadable:
             raise BadOption("a server that was started without rights needs a restart to have them")
 
         def commit() -> None:
+            rights.open(guard.rights)
+            guard.rights.close()
             guard.take(rights)
             audit.info("the rights were read again: all streams are judged by them")
 

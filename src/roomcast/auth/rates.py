@@ -12,7 +12,7 @@ _RATES = 100
 """Rates whose buckets are kept: there are as many as the configuration has, and those of configurations before."""
 
 
-class Pace:
+class Rates:
     """The buckets of all principals. Those of one rate are kept together, by name."""
 
     def __init__(self) -> None:
