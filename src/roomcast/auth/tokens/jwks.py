@@ -28,6 +28,8 @@ logger = logging.getLogger("roomcast.server")
 class Jwks:
     """The keys of one issuer."""
 
+    ids = frozenset({""})
+
     def __init__(
         self,
         url: str,
