@@ -44,6 +44,7 @@ COMMANDS = (
     Later("delete", "delete", "Delete a message, or all messages of a room."),
     Later("export", "export", "Write what is retained of rooms, as lines of JSON."),
     Later("import", "importing", "Publish the messages of a file that `export` wrote."),
+    Later("doctor", "doctor", "Find out what stands between here and the server at URL."),
     Later("bench", "bench", "Measure the server at URL."),
     Later("key", "key", "Make a key, and the rows of the configuration that know it."),
     Later("ticket", "ticket", "Ask the server for a ticket: some rooms, for a while."),
