@@ -35,8 +35,8 @@ def command(url: str, headers: dict[str, str], room: str | None, origin: str, id
     """Find out what stands between here and the server at URL.
 
     Tries everything for real: a line for each check, and where something is wrong, the line of configuration
-    that mends it. Follows a room in which nothing happens, publishes nothing, and takes at most 45 s unless --idle asks for more.
-    Run it where your clients are.
+    that mends it. Follows a room in which nothing happens, publishes nothing, and takes at most 45 s unless --idle
+    asks for more. Run it where your clients are.
 
     Exits with 0 where all is well, with 1 where there is something to mend, and with 2 where no roomcast server
     answers."""
