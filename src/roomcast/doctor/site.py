@@ -107,8 +107,15 @@ class Site:
                     writer.write(b"nonsense HTTP/1.1\r\n\r\n")
                     return await reader.read(10_000)
                 finally:
-                    writer.close()
+                    await hang_up(writer)
         return b""
+
+
+async def hang_up(writer: asyncio.StreamWriter) -> None:
+    """Ends a connection at once: over TLS a polite end may be waited for in vain."""
+    writer.transport.abort()
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 def unverified() -> ssl.SSLContext:

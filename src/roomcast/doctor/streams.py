@@ -12,7 +12,7 @@ import httpx
 
 from roomcast.doctor.finding import Finding, mend, note, ok
 from roomcast.doctor.listening import Heard, listen
-from roomcast.doctor.site import SECONDS, Site, unverified
+from roomcast.doctor.site import SECONDS, Site, hang_up, unverified
 
 AT_ONCE = 8
 """More than the six connections that a browser opens to one origin."""
@@ -90,6 +90,6 @@ async def _handshake(site: Site) -> Tls | None:
                 shown.version(),
                 ssl.cert_time_to_seconds(ends) if ends else 0.0,
             )
-            writer.close()
+            await hang_up(writer)
             return found
     return None
