@@ -8,7 +8,7 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint lock soak siege bench micro instructions picture terminal clean
+.PHONY: help run test lint lock dist soak siege bench micro instructions picture terminal clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -34,6 +34,13 @@ lock: $(VENV)/.dev ## Choose anew, to the version and the hash, what run, test, 
 	$(LOCK) --constraints requirements/dev.txt --output-file requirements/run.txt
 	$(LOCK) --constraints requirements/dev.txt --extra mongodb --output-file requirements/image.txt
 	$(LOCK) --constraints requirements/dev.txt --extra bench --output-file requirements/bench.txt
+
+dist: $(VENV)/.dev ## Build the sdist, the wheel and the npm package, with their hashes, into dist/
+	@tests/setup.sh
+	rm -rf dist
+	$(BIN)/uv build --quiet --no-build-isolation --out-dir dist
+	$(BIN)/python js/build.py dist/js && mv dist/js/*.tgz dist && rm -rf dist/js
+	cd dist && sha256sum *.tar.gz *.whl *.tgz > SHA256SUMS && cat SHA256SUMS
 
 soak: $(VENV)/.dev ## 2,000 followers that come and go for 20 minutes; what grows is a leak. ARGS=--minutes=5
 	$(BIN)/python -m tests.hardening.soak $(ARGS)
