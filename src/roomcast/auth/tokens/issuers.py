@@ -20,6 +20,7 @@ from roomcast.auth.tokens.issuer import Issuer, signed_by
 from roomcast.auth.tokens.jose import Key
 from roomcast.auth.tokens.jwks import Jwks
 from roomcast.auth.tokens.text import Parts, parts_of
+from roomcast.model.settings.limits import Quota
 
 _BAD = 10_000
 """Tokens with a wrong signature that are remembered: a program whose token is bad sends it again and again."""
@@ -41,7 +42,7 @@ class Issuers:
         if not rows:
             self._any = own
         self._all = [*rows, *([own] if own else [])]
-        self._known = {issuer.by for issuer in self._all}
+        self._by = {issuer.by: issuer for issuer in self._all}
         self._bad: OrderedDict[int, None] = OrderedDict()
         """Hashes of those whose signature is wrong."""
         self._budget = Budget()
@@ -58,15 +59,25 @@ class Issuers:
             raise KeysAway
         parts = parts_of(text)
         issuer = self._issuer(parts)
-        if not self._verify(issuer.check(parts, now), parts):
+        key = self._verify(issuer.check(parts, now), parts)
+        if key is None:
             issuer.check_newer(parts, now)
             self._remember(hashed)
             raise BadToken(_WRONG_SIGNATURE)
-        return issuer.principal(parts.claims, now)
+        return issuer.principal(parts.claims, now, key)
 
     def answers(self, by: By) -> bool:
         """Whether this issuer is configured."""
-        return by in self._known
+        return by in self._by
+
+    def quota(self, by: By) -> Quota:
+        """What each person of this issuer may have."""
+        return self._by[by].quota
+
+    def stand(self, by: By, signed: str) -> bool:
+        """Whether a token that was good is good by these issuers as well, and gives the same."""
+        issuer = self._by.get(by)
+        return issuer is not None and issuer.stand(signed)
 
     def open(self, changed: Callable[[], None], before: Issuers | None = None) -> None:
         """Takes over the fetched keys that `before` has, and has the others fetched. `changed` is called whenever
@@ -105,13 +116,13 @@ class Issuers:
             raise BadToken("iss is missing" if iss is None else f"iss is no issuer here: {iss!r:.80}")
         return found
 
-    def _verify(self, keys: Sequence[Key], parts: Parts) -> bool:
-        """Whether one of the keys has signed it."""
+    def _verify(self, keys: Sequence[Key], parts: Parts) -> Key | None:
+        """The one of the keys that has signed it."""
         began = perf_counter()
-        if signed_by(keys, parts):
-            return True
+        if key := signed_by(keys, parts):
+            return key
         self._budget.use(perf_counter() - began)
-        return False
+        return None
 
     def _remember(self, hashed: int) -> None:
         self._bad[hashed] = None

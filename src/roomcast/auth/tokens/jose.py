@@ -6,6 +6,7 @@ fields that providers add. What it is trusted with is keys, and whether a signat
 
 from __future__ import annotations
 
+import hashlib
 from base64 import urlsafe_b64decode
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -42,6 +43,8 @@ class Key(NamedTuple):
     """Its name among its issuer's keys."""
     algorithms: frozenset[str]
     """Those that it is made for: never one of a secret and one of a public key."""
+    id: str = ""
+    """Tells it from other keys, and says nothing about it."""
 
 
 def verifies(key: Key, algorithm: str, signed: bytes, signature: bytes) -> bool:
@@ -54,7 +57,7 @@ def verifies(key: Key, algorithm: str, signed: bytes, signature: bytes) -> bool:
 
 def of_secret(secret: bytes) -> Key:
     """A key from the bytes of a secret."""
-    return Key(OctKey.import_key(secret), None, frozenset(SYMMETRIC))
+    return Key(OctKey.import_key(secret), None, frozenset(SYMMETRIC), _id(secret))
 
 
 def of_pem(data: bytes) -> Key:
@@ -74,11 +77,15 @@ def of_pem(data: bytes) -> Key:
             raise WeakKey(f"is no key for {', '.join(ASYMMETRIC)}")
         if isinstance(public, RSAPublicKey):
             _check_size(public.key_size)
-        return _key(kind.import_key(data), None)
+        return _key(kind.import_key(data), None)._replace(id=_id(data))
     except (JoseError, UnsupportedAlgorithm, TypeError):
         raise ValueError("is no public key in PEM") from None
     except ValueError as error:
         raise error if isinstance(error, WeakKey) else ValueError("is no public key in PEM") from None
+
+
+def _id(data: bytes) -> str:
+    return hashlib.sha256(b"roomcast key id v1\n" + data).hexdigest()[:16]
 
 
 class WeakKey(ValueError):
@@ -97,7 +104,8 @@ def of_jwk(data: Mapping[str, Any]) -> Key | None:
     try:
         if kind is RSAKey:  # before joserfc sees it, which warns of a short one, and takes it
             _check_size(int.from_bytes(urlsafe_b64decode(f"{data['n']}==")).bit_length())
-        return _key(kind.import_key(public), kid)
+        key = kind.import_key(public)
+        return _key(key, kid)._replace(id=_id(key.thumbprint().encode()))
     except WeakKey:
         raise
     except (JoseError, UnsupportedAlgorithm, ValueError, TypeError, KeyError, AttributeError):

@@ -24,12 +24,19 @@ class Source(Protocol):
         """None of the candidates has signed it. Raises `KeysAway` where another key of that name may come."""
         ...
 
+    def has(self, id: str) -> bool:
+        """Whether the key of this id is still there, as far as anybody knows."""
+        ...
+
 
 class Ring:
     """Keys that are given: secrets, and public keys from files. They have no names, so that each is tried."""
 
     def __init__(self, keys: Sequence[Key]) -> None:
         self._keys = tuple(keys)
+
+    def has(self, id: str) -> bool:
+        return any(key.id == id for key in self._keys)
 
     def candidates(self, algorithm: str, kid: str | None, issued: float | None, now: float) -> Sequence[Key]:
         if found := fitting(self._keys, algorithm):

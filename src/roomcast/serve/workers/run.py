@@ -10,6 +10,7 @@ from typing import Any
 import uvloop
 
 from roomcast.auth.guard import Guard
+from roomcast.log import load_backend
 from roomcast.model.settings import Settings
 from roomcast.serve import rules
 from roomcast.serve.banner import banner
@@ -35,6 +36,7 @@ def supervise(
     Returns the exit status. Raises `CannotStart`."""
     settings = configuration.settings
     log_at_once(settings.log_format, settings.log_level)
+    load_backend(settings.log)  # here once, and not in each log process
     sockets = dict(enumerate(listening, LOG + 1))
     mains = {LOG: _main("log", keep_log)} | {
         number: _main(str(number), _working(number, own, guard, tls)) for number, own in sockets.items()
@@ -44,7 +46,11 @@ def supervise(
         say(banner(settings, listening[0], guard, held or settings.log, len(listening)))
 
     followed = Reloadable(rules.NAME, rules.OPTIONS, lambda settings: lambda: None)  # by the log process
-    things = [*([tls.reloadable] if tls else []), reloadable(guard), *([followed] if configuration.path else [])]
+    things = [
+        *([tls.reloadable] if tls else []),
+        reloadable(guard, opens=False),
+        *([followed] if configuration.path else []),
+    ]
     return Supervisor(settings, mains, sockets, Reload(configuration, things), started).run()
 
 
