@@ -11,6 +11,7 @@ import uvloop
 
 from roomcast.auth.guard import Guard
 from roomcast.log import load_backend
+from roomcast.model.errors import CannotStart
 from roomcast.model.settings import Settings
 from roomcast.serve import rules
 from roomcast.serve.banner import banner
@@ -43,7 +44,7 @@ def supervise(
     }
 
     def started(held: str) -> None:
-        say(banner(settings, listening[0], guard, held or settings.log, len(listening)))
+        say(banner(settings, listening[0], guard, held, len(listening)))
 
     followed = Reloadable(rules.NAME, rules.OPTIONS, lambda settings: lambda: None)  # by the log process
     things = [
@@ -66,6 +67,11 @@ def _main(process: str, serving: Serving) -> Callable[[Settings], Main]:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(serving(settings, channel))
+        except CannotStart:
+            raise
+        except Exception as error:  # a line of its own kind: Python would print what must be redacted
+            sys.excepthook(type(error), error, error.__traceback__)
+            raise SystemExit(1) from None
         finally:
             sys.stderr.flush()
             lines.end()
