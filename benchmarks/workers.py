@@ -26,7 +26,7 @@ WORK: Mapping[str, Mapping[str, object]] = {
     "1,000 followers of 100 rooms": {"followers": 1000, "rooms": 100, "publishers": 16},
 }
 DURABLE: Mapping[str, object] = {"followers": 0, "publishers": 32}
-IDLE = 4000
+IDLE = (5000, 17000)
 """Followers of which the memory is measured."""
 
 
@@ -72,20 +72,23 @@ def proportional_kb(pids: Sequence[int]) -> int:
 
 
 def idle(workers: int) -> tuple[float, float]:
-    """KiB of a server without followers, and KiB of each follower."""
+    """KiB of a server without followers, and KiB of each further follower, when all that the processes share and
+    then write to is their own already."""
     with serving(workers, "memory:") as (port, pids):
         before = proportional_kb(pids)
-        holding = subprocess.Popen(
-            _command(port, pids, {"followers": IDLE, "hold": True}, 5),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert holding.stdout
-        load._figures(holding.stdout.readline())
-        after = proportional_kb(pids)
-        holding.communicate()
-        return before, (after - before) / IDLE
+        few, many = (_held_kb(port, pids, followers) for followers in IDLE)
+        return before, (many - few) / (IDLE[1] - IDLE[0])
+
+
+def _held_kb(port: int, pids: Sequence[int], followers: int) -> int:
+    options = {"followers": followers, "hold": True}
+    pipe = subprocess.PIPE
+    holding = subprocess.Popen(_command(port, pids, options, 5), stdin=pipe, stdout=pipe, text=True)
+    assert holding.stdout
+    load._figures(holding.stdout.readline())
+    held = proportional_kb(pids)
+    holding.communicate()
+    return held
 
 
 def main() -> None:
