@@ -7,14 +7,19 @@ while new follows are still answered; then the tail, then the log.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import Counter
 from collections.abc import Callable
 
 from roomcast import tasks
+from roomcast.auth.guard import Guard
 from roomcast.auth.limits import Limits
+from roomcast.auth.rates import Rates
 from roomcast.delivery.budget import Budget
+from roomcast.delivery.counts import Counts, Number
+from roomcast.delivery.enforcement import Enforcement
 from roomcast.delivery.heartbeat import Heartbeat
 from roomcast.delivery.histogram import Histogram
 from roomcast.delivery.hub import Hub
@@ -54,8 +59,12 @@ class Engine:
         rate = settings.publish_rate
         self.publish_limits = None if rate is None else Limits(rate, settings.publish_burst)
         """What each client may publish; None: as much as it likes."""
+        self.rates = Rates()
+        """What each principal may publish that has a quota."""
         self.pages = asyncio.Semaphore(_PAGES_AT_ONCE)
         """Reads of the log for pages: resumes and readiness must not queue behind all of them."""
+        self.enforcement: Enforcement | None = None
+        """What ends rights that were there; None: nothing does."""
         self.published = 0
         self.append_times = Histogram()
         """Of each publish, from when its body was read to when it is durable."""
@@ -80,9 +89,15 @@ class Engine:
     def _share(self) -> None:
         """What holds for all workers of this server together."""
         together, tenures = self.together, self.streams.tenures
-        together.count("followers", lambda: {"": len(self.streams.active)})
-        together.spend("publish", lambda: self.publish_limits)
         if peers := together.peers:
+            together.count("followers", Number(lambda: len(self.streams.active)))
+            seats = self.streams.seats
+            seats.counts = Counts()
+            seats.elsewhere = lambda name: together.elsewhere("seats", name)
+            together.count("seats", seats.counts)
+            if self.publish_limits is not None:
+                together.spend("publish", self.publish_limits)
+            together.spend("rates", self.rates)
             tenures.opened = lambda single: peers.tell("ticket opened", single)
             tenures.replaced = lambda single: peers.tell("ticket replaced", single)
             peers.when_told("ticket opened", lambda worker, single: tenures.replace(single, time.time()))
@@ -127,6 +142,13 @@ class Engine:
             raise
         engine.tail.announced = True
         return engine
+
+    async def enforce(self, guard: Guard) -> None:
+        """From now on, what is revoked in the log and what the guard takes over end streams as well."""
+        self.enforcement = Enforcement(self.log, self.streams, guard)
+        with contextlib.suppress(LogUnavailable):  # it is away, and looked at again
+            await self.enforcement.look()
+        self._tasks.append(asyncio.create_task(self.enforcement.run()))
 
     @property
     def draining(self) -> bool:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
 from roomcast.auth.guard import Guard, Mode
 from roomcast.auth.rights import Rights
 from roomcast.model.errors import BadOption
 from roomcast.model.settings import Settings
 from roomcast.serve.reload import Commit, Reloadable
 
-_OPTIONS = ("keys", "issuers", "anonymous", "secret_files", "cookie")
+audit = logging.getLogger("roomcast.audit")
+
+_OPTIONS = ("keys", "issuers", "anonymous", "secret_files", "cookie", "revoked")
 
 
 def reloadable(guard: Guard, *, opens: bool = True) -> Reloadable:
@@ -25,6 +29,8 @@ def reloadable(guard: Guard, *, opens: bool = True) -> Reloadable:
                 rights.open(guard.rights)
                 guard.rights.close()
             guard.take(rights)
+            if opens:
+                audit.info("the rights were read again: all streams are judged by them")
 
         return commit
 

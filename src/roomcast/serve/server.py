@@ -45,6 +45,7 @@ async def serve(
         return
     engine = opening.result()
     try:
+        await engine.enforce(guard)
         await _serve(Context(Handler(engine, guard), engine), engine, listening, started, stop, tls)
     finally:
         await engine.close()

@@ -30,6 +30,7 @@ from roomcast.model.settings.kinds import (
 from roomcast.model.settings.network import parse_network
 from roomcast.model.settings.option import Option, options_of
 from roomcast.model.settings.origin import parse_origin
+from roomcast.model.settings.revoked import RevokedRow
 from roomcast.model.settings.room import MAX_AGE, RoomRow
 from roomcast.model.settings.section import Section, sections_of
 
@@ -202,6 +203,7 @@ class Settings:
     )
     keys: tuple[Key, ...] = _section("key", Key, together=key.apart)
     issuers: tuple[Issuer, ...] = _section("issuer", Issuer, together=issuer.apart)
+    revoked: tuple[RevokedRow, ...] = _section("revoked", RevokedRow)
     room_rules: tuple[RoomRow, ...] = _section("room", RoomRow)
     allow_origin: tuple[str, ...] | None = _option(
         None,
