@@ -128,7 +128,7 @@ class Way(NamedTuple):
 @contextmanager
 def two_ways(folder: Path, *options: str, log: str = "memory:") -> Iterator[Sequence[Way]]:
     """A server of our own."""
-    ports = ("--port=0", f"--page-port={_free_port()}")  # 0 would be none
+    ports = ("--port=0", f"--page-port={free_port()}")  # 0 would be none
     command = [sys.executable, "-c", _TWO_WAYS, "serve", *ports, f"--log={log}", *options]
     running = Running(command, folder)
     try:
@@ -205,7 +205,7 @@ def configured(folder: Path) -> Path:
     return file
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 

@@ -92,7 +92,7 @@ async def _from_log(engine: Engine, request: Request, query: Query, content_type
 
 
 def _begin(engine: Engine, request: Request, query: Query, content_type: str, opening: Opening) -> Outcome:
-    if len(engine.streams.active) >= engine.followers_limit or not engine.answers.has(PIECE_BYTES):
+    if engine.full or not engine.answers.has(PIECE_BYTES):
         return _away(engine, content_type, "overload")
     principal = request.principal
     most, seat = principal.quota.streams, None

@@ -174,6 +174,12 @@ class Answer:
         answer.pieces, answer.length = pieces, None
         return answer
 
+    @classmethod
+    def none(cls) -> Answer:
+        """No answer: the connection is cut, as it is when a server dies. For what nobody can know: any status
+        would be a lie."""
+        return cls(0, NO_FIELDS).last()
+
     def last(self) -> Answer:
         """The same, and its connection ends with it."""
         self.closing = True

@@ -26,7 +26,7 @@ from roomcast.model.shapes import GAP_REASONS
 from roomcast.version import __version__
 
 ENDINGS = ("client", "slow", "drain", "overload", "error", "expired", "revoked", "replaced", "limit")
-CLOSED = ("files", "address", "memory", "handshake", "head", "body", "answer", "idle")
+CLOSED = ("files", "address", "memory", "handshake", "head", "body", "answer", "idle", "log")
 """Why the server closes a connection that its client was not done with."""
 KINDS = get_args(Kind)
 """Of principals. Their names are in no metric: there may be any number, and each is somebody."""

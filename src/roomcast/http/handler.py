@@ -44,7 +44,7 @@ from roomcast.http.refusals import reason
 from roomcast.http.router import Router
 from roomcast.http.same_site import check_same_site
 from roomcast.http.site import ROUTES
-from roomcast.model.errors import Overloaded, RightsUnavailable, RoomcastError
+from roomcast.model.errors import OutcomeUnknown, Overloaded, RightsUnavailable, RoomcastError
 
 Respond = Callable[[Outcome], None]
 """Takes what a request has come to. Called once, at once or later, but for a request that was cancelled."""
@@ -195,6 +195,10 @@ class Handler:
     def _resolve(self, request: Request, respond: Respond, later: Later, future: Future[Any]) -> None:
         try:
             outcome = later.answer(future)
+        except OutcomeUnknown:
+            self._engine.closed["log"] += 1
+            respond(Answer.none())
+            return
         except Exception as error:
             outcome = self._failed(request, error)
         respond(self._finished(request, outcome))

@@ -65,6 +65,10 @@ class Issuer:
         checks.sub_of(parts.claims)
         return self.source.candidates(algorithm, kid, checks.issued_of(parts.claims), now)
 
+    def check_newer(self, parts: Parts, now: float) -> None:
+        """None of the keys has signed it. Raises `KeysAway` where one may come that has."""
+        self.source.check_newer(checks.kid_of(parts.header), checks.issued_of(parts.claims), now)
+
     def stand(self, signed: str) -> bool:
         """Whether a token is good that said `signed` of its key, and gives what it gave."""
         return signed in {self._signed(id) for id in self.source.ids}

@@ -6,6 +6,7 @@ A token names its issuer with `iss`, and then only the keys of that issuer count
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -24,6 +25,9 @@ from roomcast.model.settings.limits import Quota
 _BAD = 10_000
 """Tokens with a wrong signature that are remembered: a program whose token is bad sends it again and again."""
 _WRONG_SIGNATURE = "wrong signature"
+_FOR_OTHERS = "tokens that it makes for other programs are good here, too"
+
+logger = logging.getLogger("roomcast.server")
 
 
 class Issuers:
@@ -48,10 +52,18 @@ class Issuers:
 
     def holder(self, text: str, now: float) -> Principal:
         """Whose token it is. Raises `BadToken` with the check that failed, and `KeysAway`."""
+        hashed = hash(text)
+        if hashed in self._bad:
+            raise BadToken(_WRONG_SIGNATURE)
+        if not self._budget.is_left():  # before it is read, which takes as long as the rest of a request
+            raise KeysAway
         parts = parts_of(text)
         issuer = self._issuer(parts)
-        keys = issuer.check(parts, now)
-        key = self._verify(text, keys, parts)
+        key = self._verify(issuer.check(parts, now), parts)
+        if key is None:
+            issuer.check_newer(parts, now)
+            self._remember(hashed)
+            raise BadToken(_WRONG_SIGNATURE)
         return issuer.principal(parts.claims, now, key)
 
     def answers(self, by: By) -> bool:
@@ -74,6 +86,8 @@ class Issuers:
         for issuer, source in self._sources():
             if older := known.get((issuer.iss, source.url)):
                 source.take_over(older)
+            if issuer.audience is None:
+                logger.warning("[[issuer]] %s has no audience: %s", issuer.by.name or source.url, _FOR_OTHERS)
             source.changed = partial(self._forget, changed)
             source.prefetch()
 
@@ -102,17 +116,15 @@ class Issuers:
             raise BadToken("iss is missing" if iss is None else f"iss is no issuer here: {iss!r:.80}")
         return found
 
-    def _verify(self, text: str, keys: Sequence[Key], parts: Parts) -> Key:
-        hashed = hash(text)
-        if hashed in self._bad:
-            raise BadToken(_WRONG_SIGNATURE)
-        if not self._budget.is_left():
-            raise KeysAway
+    def _verify(self, keys: Sequence[Key], parts: Parts) -> Key | None:
+        """The one of the keys that has signed it."""
         began = perf_counter()
         if key := signed_by(keys, parts):
             return key
         self._budget.use(perf_counter() - began)
+        return None
+
+    def _remember(self, hashed: int) -> None:
         self._bad[hashed] = None
         if len(self._bad) > _BAD:
             self._bad.popitem(last=False)
-        raise BadToken(_WRONG_SIGNATURE)

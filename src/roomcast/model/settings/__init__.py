@@ -17,6 +17,7 @@ from roomcast.model.settings.kinds import (
     Checked,
     Choice,
     Count,
+    CountOrAuto,
     Kind,
     Paths,
     Rate,
@@ -71,6 +72,12 @@ class Settings:
     port: int = _option(8080, Count(0, 65535), _LISTEN, "Port of the API and the page; 0 takes a free one.")
     page_port: int = _option(
         3000, Count(0, 65535), _LISTEN, "A second port with the same routes, for the page; 0: none."
+    )
+    workers: int = _option(
+        1,
+        CountOrAuto(1, 512),
+        _LISTEN,
+        "Processes that serve, beside one for the log; 1: one process does both. auto: one a core, less one.",
     )
     tls_cert: str | None = _option(
         None, Text(), _LISTEN, "File of the certificate and its chain (PEM), to serve TLS; read again at SIGHUP."
@@ -226,6 +233,11 @@ class Settings:
         return Retention(self.max_messages, self.max_bytes, self.max_age, rules)
 
     @property
+    def worker_count(self) -> int:
+        """How many processes serve."""
+        return self.workers or max(1, _cores() - 1)
+
+    @property
     def followers_limit(self) -> int:
         """How many streams at once: never so many that publishers and health checks find no file left."""
         files = _file_limit()
@@ -254,6 +266,19 @@ def with_caps(values: Mapping[str, Any]) -> dict[str, Any]:
     """Where rooms have rules, the whole log has caps that leave space for them, unless some are given."""
     many = {"max_messages": MANY_MESSAGES, "max_bytes": MANY_BYTES} if values.get("room_rules") else {}
     return {**many, **values}
+
+
+def _cores() -> int:
+    """How many processors this process may keep busy; a container may have fewer than its machine."""
+    import os  # late, as below: a client needs neither
+
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        with open("/sys/fs/cgroup/cpu.max") as file:  # control groups, version 2
+            quota, period = file.read().split()
+    except (OSError, ValueError):
+        return found
+    return found if quota == "max" else max(1, min(found, int(quota) // int(period)))
 
 
 def _file_limit() -> int:
