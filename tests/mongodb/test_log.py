@@ -29,11 +29,13 @@ from roomcast.log.mongodb.opening import Store
 from roomcast.log.mongodb.reader import BATCH
 from roomcast.log.mongodb.rooms import NOTHING, Rooms
 from roomcast.log.mongodb.view import Fork, Seen, View
+from roomcast.log.register import Register
 from roomcast.model.draft import MAX_BATCH
 from roomcast.model.errors import LogRestarted, LogUnavailable, LogUnusable, TooLarge
 from roomcast.model.message import Message
 from roomcast.model.redact import redact
 from roomcast.model.retention import Retention
+from roomcast.model.revocation import Revocation
 from tests.log.acting import PATIENCE, draft, key, next_batch, publish, rooms, seqs, take, told, trimmed, until
 from tests.mongodb.database import MongoDB
 
@@ -66,6 +68,15 @@ async def open_log(url: str, mongo: MongoDB) -> AsyncIterator[Open]:
 def body(text: str, **more: object) -> bytes:
     fields = {"room": "developers", "user": "anonymous", "text": text, **more}
     return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+async def test_what_one_process_revokes_is_revoked_in_all(open_log: Open) -> None:
+    one, other = await open_log(), await open_log()
+    before = await other.revocations()
+    row = Revocation("42", "https://a", clock.clock() // 1_000_000)
+    await one.revoke(row)
+    assert await other.revocations() == (row,) != before
+    assert await (await open_log()).revocations() == (row,)
 
 
 async def test_a_person_can_read_a_message_in_the_shell(open_log: Open, database: Database) -> None:
@@ -340,7 +351,7 @@ async def until_counted(database: Database, seq: int) -> None:
 
 
 def test_a_document_that_follows_another_one_than_we_read_is_a_fork() -> None:
-    view = View(Consumers(0, 0, fetch=None, delivered=lambda: None), Rooms([], NOTHING, 0), {}, 0)  # type: ignore[arg-type]
+    view = View(Consumers(0, 0, fetch=None, delivered=lambda: None), Rooms([], NOTHING, 0, Register(0, 10)), {}, 0)  # type: ignore[arg-type]
     assert view.absorb(entry(1, nonce=11, after=0))
     assert view.absorb(entry(2, nonce=12, after=11))
     assert view.absorb(entry(2, nonce=12, after=11))

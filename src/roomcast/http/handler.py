@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from asyncio import Future
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,7 @@ from roomcast.api.request import (
     Streaming,
 )
 from roomcast.api.routes import Routes
+from roomcast.auth.credentials import of_cookie
 from roomcast.auth.guard import Guard
 from roomcast.auth.limits import client_name
 from roomcast.auth.permit import require
@@ -39,9 +40,11 @@ from roomcast.http.forwarded import Forwarded
 from roomcast.http.gate import Gate
 from roomcast.http.intake import Intake
 from roomcast.http.problem import problem
+from roomcast.http.refusals import reason
 from roomcast.http.router import Router
+from roomcast.http.same_site import check_same_site
 from roomcast.http.site import ROUTES
-from roomcast.model.errors import Overloaded, RightsUnavailable, RoomcastError
+from roomcast.model.errors import OutcomeUnknown, Overloaded, RightsUnavailable, RoomcastError
 
 Respond = Callable[[Outcome], None]
 """Takes what a request has come to. Called once, at once or later, but for a request that was cancelled."""
@@ -110,9 +113,21 @@ class Handler:
         else:
             # An empty Last-Event-ID is that of a client that has no id.
             authorization, resumes = values.get(b"authorization"), bool(values.get(b"last-event-id"))
-            request.principal = self._guard.identify(authorization, ticket, resumes=resumes)
+            if self._guard.cookie and authorization is None and ticket is None:
+                self._take_cookie(request, route)
+            request.principal = self._guard.identify(authorization, ticket, request.cookie, resumes=resumes)
         if route.needs is not None:
             require(request.principal, route.needs)
+
+    def _take_cookie(self, request: Request, route: Route) -> None:
+        """Notes the credential in a cookie, where there is one. Raises `NotServed` where another site's page may
+        have sent it, and `InvalidToken` where it is there twice."""
+        sent = request.values.get(b"cookie")
+        if sent is None or route.by_key_only:  # a key is nothing for a browser
+            return
+        request.cookie = of_cookie(sent, self._guard.cookie)
+        if request.cookie is not None:
+            check_same_site(request.head, request.values, self._gate.named, request.peer.scheme())
 
     def handle(self, request: Request, respond: Respond) -> asyncio.Task[None] | None:
         """Does what is asked for. Returns what may be cancelled when the client has gone; None where there is
@@ -136,12 +151,28 @@ class Handler:
         return None
 
     def _limit(self, request: Request, route: Route) -> None:
-        """Takes one message of the client's rate; `api/publish` takes the others of a batch. Raises `TooMany`."""
-        limits = self._engine.publish_limits
-        if limits is not None and route.perform is publish:
-            name = client_name(self._forwarded.client_of(request.peer.address(), request.values))
-            limits.take(name)
-            request.take_more = partial(limits.take_more, name)
+        """Takes one message of what the client's address, and its principal, may publish; `api/publish` takes the
+        others of a batch. Raises `TooMany`."""
+        principal, by_address = request.principal, self._engine.publish_limits
+        streams, rate, _ = principal.quota
+        if streams or rate:
+            request.counted_as = principal.scope or f"address:{self._address_of(request)}"
+        if route.perform is not publish or (by_address is None and rate is None):
+            return
+        takes: list[Callable[[int], None]] = []
+        if by_address is not None:
+            address = self._address_of(request)
+            by_address.take(address)
+            takes.append(partial(by_address.take_more, address))
+        if rate is not None:
+            rates, name = self._engine.rates, request.counted_as
+            rates.take(principal, name)
+            takes.append(partial(rates.take_more, principal, name))
+        request.take_more = partial(_take_from_all, takes)
+
+    def _address_of(self, request: Request) -> str:
+        """The client's, as limits know it."""
+        return client_name(self._forwarded.client_of(request.peer.address(), request.values))
 
     def refuse(self, request: Request, error: RoomcastError, respond: Respond) -> None:
         """Answers a request whose body is not read to its end."""
@@ -149,6 +180,7 @@ class Handler:
 
     def unreadable(self, target: bytes, error: RoomcastError, peer: Peer, respond: Respond) -> None:
         """Answers what was not HTTP; `target` is as much of it as is worth a line in the log."""
+        self._count(error)
         head = Head(OTHER, target, "", b"")
         prepared = Prepared(head, None, None, error, self._cors.fields(None), OTHER)
         respond(self._finished(Request(prepared, NO_VALUES, b"", peer), problem(error).last()))
@@ -163,6 +195,10 @@ class Handler:
     def _resolve(self, request: Request, respond: Respond, later: Later, future: Future[Any]) -> None:
         try:
             outcome = later.answer(future)
+        except OutcomeUnknown:
+            self._engine.closed["log"] += 1
+            respond(Answer.none())
+            return
         except Exception as error:
             outcome = self._failed(request, error)
         respond(self._finished(request, outcome))
@@ -183,11 +219,16 @@ class Handler:
         if not isinstance(error, RoomcastError):
             logger.error("%s %r failed", request.head.method, request.head.path, exc_info=error)
             error = RoomcastError("see the server's log")
-        elif isinstance(error, RightsUnavailable) and (away := self._away(request)):
+        self._count(error)
+        if isinstance(error, RightsUnavailable) and (away := self._away(request)):
             return away
-        elif error.status in _AUDITED:
+        if error.status in _AUDITED:
             self._audit.note(request, error, self._client_of(request))
         return problem(error)
+
+    def _count(self, error: RoomcastError) -> None:
+        if why := reason(error):
+            self._engine.refusals[why] += 1
 
     def _away(self, request: Request) -> Answer | None:
         """The word to come back, of a route that gives one."""
@@ -219,3 +260,8 @@ class Handler:
         except Overloaded as error:
             return self._problem(request, error)
         return answer
+
+
+def _take_from_all(takes: Sequence[Callable[[int], None]], count: int) -> None:
+    for take in takes:
+        take(count)

@@ -9,7 +9,8 @@ Laws:
 - Trimming waits for those who consume the log and ask for that: what they were not asked past is kept.
 - A log knows nothing of streams, formats or HTTP. Bodies are opaque bytes.
 
-Every method raises `LogUnavailable` where the storage does not answer; nothing is half done then.
+Every method raises `LogUnavailable` where the storage does not answer; nothing is half done then. An append may
+also fail with `OutcomeUnknown`, where the storage is another process that has ended meanwhile.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from roomcast.model.message import Cut, Draft, Message
 from roomcast.model.retention import Retention
+from roomcast.model.revocation import Revocation
 from roomcast.model.rooms import Selection
 
 
@@ -54,6 +56,9 @@ class Loss(NamedTuple):
     """Behind this seq all that was lost was deleted."""
     number: int = 0
     """For one that was deleted between others: the number of its deletion, from 1. 0: it is the run."""
+    passed: int = 0
+    """How many of `ever` came up to the position asked, at least; exact while the log has a list of the room's
+    messages from there on."""
 
 
 class Page(NamedTuple):
@@ -201,6 +206,16 @@ class Log(Protocol):
 
     async def delete_room(self, room: str) -> None:
         """Deletes all messages of a room that are stored now, durably. Raises `NotOffered`."""
+        ...
+
+    async def revoke(self, revocation: Revocation) -> None:
+        """Keeps a revocation, durably, for `KEPT_MS` after its `before`; of two for the same, the later one.
+        Raises `TooManyRevocations` where `MOST` are kept: none is ever forgotten for another."""
+        ...
+
+    async def revocations(self) -> Sequence[Revocation]:
+        """All that are kept, also those of other processes on the same storage, in no order. Asked for every
+        second: it is the same object as long as nothing has changed."""
         ...
 
     def keep(self, retention: Retention) -> Callable[[], None]:

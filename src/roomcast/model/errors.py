@@ -69,6 +69,12 @@ class LogUnavailable(RoomcastError):
     """Seconds after which a client may try again."""
 
 
+class OutcomeUnknown(LogUnavailable):
+    """It is not known whether this was stored."""
+
+    kind = "outcome-unknown"
+
+
 class Overloaded(RoomcastError):
     """The server has too much to do now."""
 
@@ -241,6 +247,13 @@ class NotOffered(RoomcastError):
 
     status = 501
     kind = "not-offered"
+
+
+class TooManyRevocations(RoomcastError):
+    """The log keeps no more revocations."""
+
+    status = 507
+    kind = "too-many-revocations"
 
 
 class UnknownCoding(RoomcastError):

@@ -51,7 +51,7 @@ export const words = {
   noToken: "Without a token",
   noAccess: "No access",
   sortActivity: "Newest first",
-  sortName: "By name",
+  sortName: "Sorted by name",
   unreadSome: "unread",
   writeToOne: "Open one room to write to it",
   block: "Event block",

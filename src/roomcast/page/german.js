@@ -50,7 +50,7 @@ export const words = {
   noToken: "Ohne Token",
   noAccess: "Kein Zugang",
   sortActivity: "Neueste zuerst",
-  sortName: "Nach Namen",
+  sortName: "Nach Namen sortiert",
   unreadSome: "ungelesen",
   writeToOne: "Öffne einen Raum, um zu schreiben",
   block: "Ereignisblock",

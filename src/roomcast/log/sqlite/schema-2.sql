@@ -26,10 +26,35 @@ CREATE TABLE purges (
     upto INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Which messages were of which room, also of those that are gone: a row for about 1,000, `first` to `last`. `rooms`:
+-- {room: [seq, …]}. A message goes only when it is in there.
+CREATE TABLE register (
+    last INTEGER PRIMARY KEY,
+    first INTEGER NOT NULL,
+    rooms TEXT NOT NULL
+) STRICT;
+
+INSERT INTO register
+SELECT max(last), min(first), json_group_object(room, json(seqs))
+FROM (
+    SELECT
+        seq / 1000 AS part, room, min(seq) AS first, max(seq) AS last, json_group_array(seq ORDER BY seq) AS seqs
+    FROM messages GROUP BY part, room
+) GROUP BY part;
+
 -- `gone`: whether the key's first message is trimmed; it is kept for a while then.
 ALTER TABLE keys ADD COLUMN stored_at INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE keys ADD COLUMN gone INTEGER NOT NULL DEFAULT 0;
 UPDATE keys SET stored_at = coalesce((SELECT stored_at FROM messages WHERE seq = first), 0);
 DROP INDEX keys_first;
 CREATE INDEX keys_first ON keys (first) WHERE gone = 0;
-CREATE INDEX keys_gone ON keys (stored_at) WHERE gone = 1
+CREATE INDEX keys_gone ON keys (stored_at) WHERE gone = 1;
+
+-- Whose tokens and tickets count no more where they were issued before `before`; `iss` is empty where it is whoever
+-- issued them.
+CREATE TABLE revoked (
+    sub TEXT NOT NULL,
+    iss TEXT NOT NULL,
+    before INTEGER NOT NULL,
+    PRIMARY KEY (sub, iss)
+) STRICT, WITHOUT ROWID
