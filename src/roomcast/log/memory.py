@@ -24,7 +24,7 @@ from roomcast.log.sweep import Sweep
 from roomcast.log.trimming import Trimmed, in_order, losses_between, position_before, watermark
 from roomcast.model.errors import LogUnavailable, RoomcastError
 from roomcast.model.message import Cut, Draft, Message, new_epoch
-from roomcast.model.retention import Retention, RoomRules
+from roomcast.model.retention import NO_CAP, Retention, RoomRules
 from roomcast.model.revocation import Revocation
 from roomcast.model.rooms import Selection
 
@@ -57,7 +57,9 @@ class MemoryLog:
         self.unwritable = ""
         self._rules = RoomRules(retention.rooms)
         self._ruled = bool(retention.rooms)
-        """Whether rooms have rules, and their bytes are known."""
+        """Whether rooms have rules."""
+        self._weighs = self._rules.least_bytes < NO_CAP
+        """Whether any of these is, or was, of bytes, and so each room's bytes are known."""
         self._sweeps = bool(retention.rooms) or retention.ages
         """Whether anything may go without a publish."""
         self._empty_rooms = empty_rooms
@@ -209,7 +211,7 @@ class MemoryLog:
         index = self._rooms[message.room]
         index.deleted[seq] = self._deletions
         self._deleted_in[message.room] = None
-        if self._ruled:
+        if self._weighs:
             index.bytes -= len(message.body)
         self._bytes -= len(message.body)
         self._messages[seq] = message._replace(type=None, body=b"")
@@ -245,8 +247,9 @@ class MemoryLog:
     def _keep(self, retention: Retention) -> None:
         self.retention = self.retention._replace(rooms=retention.rooms, max_age=retention.max_age)
         self._rules = RoomRules(retention.rooms)
-        if retention.rooms and not self._ruled:
-            self._ruled = True
+        self._ruled = bool(retention.rooms)
+        if self._rules.least_bytes < NO_CAP and not self._weighs:  # from then on for good
+            self._weighs = True
             for index in self._rooms.values():
                 index.bytes = sum(len(self._messages[seq].body) for seq in index.all())
         for room, index in self._rooms.items():
@@ -274,7 +277,7 @@ class MemoryLog:
             raise LogUnavailable("The log is closed.")
 
     def _store(self, messages: Sequence[Message]) -> None:
-        ruled, size = self._ruled, 0
+        ruled, weighs, size = self._ruled, self._weighs, 0
         for message in messages:
             index = self._rooms.get(message.room)
             if not index:  # no messages, or not even known
@@ -284,11 +287,11 @@ class MemoryLog:
             length = len(message.body)
             size += length
             index.add(message)
-            if ruled:
-                # No call for each message: with one, a rule cost a publish 7 %.
-                index.bytes = held = index.bytes + length
-                if (held > index.max_bytes or len(index.seqs) > index.limit) and index.is_over():
-                    self._over[message.room] = None
+            if weighs:
+                index.bytes += length
+            # No call for each message.
+            if ruled and (len(index.seqs) > index.limit or index.bytes > index.max_bytes) and index.is_over():
+                self._over[message.room] = None
             self._listed.note(message.room, message.seq)
             self._messages[message.seq] = message
         self._bytes += size
@@ -358,7 +361,7 @@ class MemoryLog:
         if self._key_of:
             self._drop_key(message.seq)
         index = self._rooms[message.room]
-        if self._ruled:
+        if self._weighs:
             index.bytes -= size
         if index.trim(message):
             self._note_empty(message.room)
