@@ -103,6 +103,16 @@ async def test_11_known_keys_work_while_the_source_is_away_and_unknown_ones_are_
     assert provider.asked <= 1 + 60 * 24
 
 
+async def test_while_the_source_is_away_no_token_is_refused_for_its_key_however_old_it_is() -> None:
+    provider = Provider(key("1"), seconds=DAY)
+    asking = Asking(provider)
+    assert await asking.ask_until_told("2", NOW, issued=NOW - 600) == "unknown kid '2'"
+    provider.is_away = True
+    assert await asking.ask_until_told("2", NOW + MINUTE, issued=NOW - 600) == "come back"
+    never = Asking(provider)
+    assert await never.ask_until_told("2", NOW, issued=NOW - 600) == "come back"
+
+
 async def test_10_a_day_after_they_should_have_been_fetched_again_keys_are_good_no_more() -> None:
     provider = Provider(key("1"))
     asking = Asking(provider)

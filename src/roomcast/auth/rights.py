@@ -62,6 +62,8 @@ class Rights:
         one that has a credential in it; None: there is none."""
         self.generation = next(_generations)
         """Later rights have a greater one: a principal that was kept may be of earlier ones."""
+        self.is_open = False
+        """Whether the keys of issuers are fetched before they are asked for."""
         self.keys = keys or Keys()
         self.secrets = secrets or Secrets()
         self.cookie = cookie
@@ -104,6 +106,7 @@ class Rights:
 
     def open(self, before: Rights | None = None) -> None:
         """Has the keys of issuers fetched, on the running loop, apart from those that `before` knows."""
+        self.is_open = True
         if self.issuers is not None:
             self.issuers.open(self._cache.clear, before.issuers if before else None)
 

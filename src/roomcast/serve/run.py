@@ -106,7 +106,6 @@ async def _serve(
         await asyncio.to_thread(say, banner(settings, listening, guard, await held(engine.log)))
         notify(READY)
 
-    guard.rights.open()
     reload = Reload(configuration, [*([tls.reloadable] if tls else []), reloadable(guard)])
     beside = [asyncio.create_task(endless) for endless in (reload.run(), go_on_returning(), feed_watchdog())]
     try:
@@ -114,7 +113,6 @@ async def _serve(
         await serve(opening, signalled(), listening, guard, started, tls.context if tls else None)
     finally:
         await tasks.cancel(beside)
-        guard.rights.close()
 
 
 def _page_port(settings: Settings, port: int, chosen: bool, number: int) -> Sequence[Listening | None]:

@@ -37,6 +37,21 @@ async def serve(
     tls: ssl.SSLContext | None = None,
 ) -> None:
     """Runs until `stop` is done; `started` is awaited when requests are answered. Raises `CannotStart`."""
+    guard.rights.open()
+    try:
+        await _opened(open_engine, stop, listening, guard, started, tls)
+    finally:
+        guard.rights.close()
+
+
+async def _opened(
+    open_engine: Coroutine[Any, Any, Engine],
+    stop: asyncio.Future[None],
+    listening: Sequence[Listening],
+    guard: Guard,
+    started: Started,
+    tls: ssl.SSLContext | None,
+) -> None:
     opening = asyncio.create_task(open_engine)
     either: set[asyncio.Future[Any]] = {opening, stop}
     await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)

@@ -117,7 +117,7 @@ class Jwks:
         except CannotFetch as error:
             self._failed = True
             left = self._fresh_until + OUTLIVES_SECONDS - time.time()
-            kept = f"those that are known are good for {left / 3600:.0f} h more" if self._keys else "none is known"
+            kept = f"those that are known are good for {left / 3600:.0f} h more" if left > 0 else "none is known"
             logger.warning("the keys at %s cannot be had (%s): %s", self.url, error, kept)
         except Exception:
             self._failed = True
