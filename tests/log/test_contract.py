@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from itertools import count
 
 import pytest
@@ -396,6 +397,22 @@ async def test_a_room_that_lost_everything_says_so(open_log: Open) -> None:
     [message] = await publish(log, "a")
     assert message.prev == 2
     assert (await log.read(rooms("a"), 2, 100)).losses == []
+
+
+async def test_how_many_of_a_room_are_lost_is_exact_from_any_position(open_log: Open) -> None:
+    """Not how many ids lie between, and not how many the room ever lost."""
+    log = await open_log(max_messages=4)
+    names = "abbbacbbabbbcbbabbbb"
+    await publish(log, *names)
+    await trimmed(log, 16)
+    for after in range(17):
+        gone = Counter(names[after:16])
+        for room in "abc":
+            expected = {room: gone[room]} if gone[room] else {}
+            assert told(await log.read(rooms(room), after, 100), after) == expected
+        assert told(await log.read(rooms("a", "c"), after, 100), after) == {
+            room: count for room, count in gone.items() if room != "b"
+        }
 
 
 async def test_a_page_that_ends_early_counts_only_what_was_lost_in_it(open_log: Open) -> None:

@@ -33,6 +33,10 @@ class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
     """Whose idempotency keys theirs are: those of one scope are one's own."""
     by: By | None = None
     """Who answers for them, as tickets name it; None where nobody does."""
+    sub: str | None = None
+    """Whom `by` says that they are; None where it says nothing."""
+    issued: float | None = None
+    """When their credential was issued, in seconds since 1970; None where nobody says."""
     ticket: Ticket | None = None
     """The ticket that they have, if that is what they have."""
 
@@ -50,15 +54,22 @@ class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
         """Whoever has this ticket. A room of it is a name, also where it ends in `*`."""
         return cls(
             kind="ticket",
-            name=ticket.by.name if ticket.sub is None else f"{ticket.by.name}/{ticket.sub}",
+            name=name_of(ticket.by, ticket.sub),
             user=ticket.user,
             read=Grants(ticket.rooms, ticket.prefixes),
             publish=Grants(ticket.publish),
             until=ticket.until,
             scope=scope_of(ticket.by, ticket.sub) if ticket.sub is not None else f"ticket:{ticket.nonce}",
             by=ticket.by,
+            sub=ticket.sub,
+            issued=ticket.issued,
             ticket=ticket,
         )
+
+
+def name_of(by: By, sub: str | None = None) -> str:
+    """How logs name those for whom `by` answers; the server's own secret has no name."""
+    return "/".join(filter(None, [by.name, sub]))
 
 
 def scope_of(by: By, sub: str | None = None) -> str:

@@ -10,7 +10,8 @@ import hashlib
 import itertools
 import re
 from collections import OrderedDict
-from typing import Final
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
 
 from roomcast.auth import keys, tickets
 from roomcast.auth.credentials import NOT_VALID, kind_of
@@ -18,11 +19,15 @@ from roomcast.auth.grants import Grants
 from roomcast.auth.keys import Keys
 from roomcast.auth.principal import Principal
 from roomcast.auth.secrets import Secrets
-from roomcast.auth.tickets import BadTicket, TicketEnded
-from roomcast.model.errors import BadOption, InvalidToken
+from roomcast.auth.tickets import BadTicket, By, TicketEnded
+from roomcast.auth.tokens.bad import BadToken, KeysAway, TokenExpired
+from roomcast.model.errors import BadOption, CannotStart, InvalidToken, RightsUnavailable
 from roomcast.model.fields import ANONYMOUS
 from roomcast.model.settings import Settings
 from roomcast.model.settings.anonymous import granted
+
+if TYPE_CHECKING:
+    from roomcast.auth.tokens.issuers import Issuers
 
 CACHED: Final = 10_000
 """Principals that are kept. With tickets for two rooms that is 17 MB; the least recently used one goes first."""
@@ -41,17 +46,20 @@ class Rights:
         *,
         keys: Keys | None = None,
         secrets: Secrets | None = None,
+        issuers: Issuers | None = None,
         read: Grants | None = None,
         publish: Grants | None = None,
         cookie: str | None = None,
     ) -> None:
-        """`read` and `publish` are what requests without a credential may do; nothing by default. `cookie` is the
-        name of the one that has a credential in it; None: there is none."""
+        """`issuers` is None where no token is taken. `read` and `publish` are what requests without a credential
+        may do; nothing by default. `cookie` is the name of the one that has a credential in it; None: there is
+        none."""
         self.generation = next(_generations)
         """Later rights have a greater one: a principal that was kept may be of earlier ones."""
         self.keys = keys or Keys()
         self.secrets = secrets or Secrets()
         self.cookie = cookie
+        self.issuers = issuers
         self.anonymous = Principal(
             kind=ANONYMOUS, name="", user=ANONYMOUS, read=read or Grants(), publish=publish or Grants()
         )
@@ -63,9 +71,11 @@ class Rights:
     @classmethod
     def of(cls, settings: Settings) -> Rights:
         """Those that the settings give. Blocks, since it reads the secrets' files. Raises `CannotStart`."""
+        secrets = secrets_of(settings)
         return cls(
             keys=Keys(settings.keys),
-            secrets=_secrets(settings),
+            secrets=secrets,
+            issuers=_issuers(settings, secrets),
             read=Grants.parse(granted("read", settings.anonymous)),
             publish=Grants.parse(granted("publish", settings.anonymous)),
             cookie=settings.cookie,
@@ -75,7 +85,22 @@ class Rights:
     def configured(self) -> bool:
         """Whether anybody has said who may do what."""
         strangers = self.anonymous.read or self.anonymous.publish
-        return bool(self.keys or self.secrets or self.cookie or strangers)
+        return bool(self.keys or self.secrets or self.issuers or self.cookie or strangers)
+
+    def open(self, before: Rights | None = None) -> None:
+        """Has the keys of issuers fetched, on the running loop, apart from those that `before` knows."""
+        if self.issuers is not None:
+            self.issuers.open(self._cache.clear, before.issuers if before else None)
+
+    async def fetched(self) -> None:
+        """Returns when no keys of issuers are being fetched."""
+        if self.issuers is not None:
+            await self.issuers.fetched()
+
+    def close(self) -> None:
+        """Ends what `open` began."""
+        if self.issuers is not None:
+            self.issuers.close()
 
     def identify(self, credential: str, now: float, sent: bytes = b"") -> Principal:
         """Whose this is; `now` is seconds since 1970. It is remembered as it was `sent`, where that is given.
@@ -106,7 +131,7 @@ class Rights:
             case "key":
                 raise _refused("unknown key")
             case "token" if _JWT.fullmatch(credential):
-                raise _refused("tokens are not installed here")
+                return self._holder_of_token(credential, now)
             case "token":
                 raise _refused("neither a key nor a ticket nor a token")
 
@@ -117,9 +142,26 @@ class Rights:
             raise InvalidToken(TICKET_EXPIRED, reason="the ticket has expired") from None
         except BadTicket as error:
             raise _refused(f"bad ticket: {error}") from None
-        if not self.keys.answers(ticket.by):
-            raise _refused(f"the ticket is of the key {ticket.by.name!r}, which is not configured any more")
+        if not self._answers(ticket.by):
+            whose = f"the key {ticket.by.name!r}" if ticket.by.digest else f"the issuer {ticket.by.name!r}"
+            raise _refused(f"the ticket is of {whose}, which is not configured any more")
         return Principal.of_ticket(ticket)
+
+    def _answers(self, by: By) -> bool:
+        """Whether the key or the issuer that answers for a ticket is configured."""
+        return self.keys.answers(by) or (self.issuers is not None and self.issuers.answers(by))
+
+    def _holder_of_token(self, credential: str, now: float) -> Principal:
+        if self.issuers is None:
+            raise _refused("tokens are not taken here" if tokens_installed() else "tokens are not installed here")
+        try:
+            return self.issuers.holder(credential, now)
+        except TokenExpired as error:
+            raise InvalidToken(EXPIRED, reason=f"bad token: {error}") from None
+        except BadToken as error:
+            raise _refused(f"bad token: {error}") from None
+        except KeysAway:
+            raise RightsUnavailable("try again: whether this token is good cannot be said now") from None
 
     def _keep(self, hashed: bytes, principal: Principal) -> Principal:
         self._cache[hashed] = principal
@@ -134,7 +176,29 @@ def fingerprint(sent: bytes) -> bytes:
     return hashlib.blake2b(sent, digest_size=32).digest()
 
 
-def _secrets(settings: Settings) -> Secrets:
+def tokens_installed() -> bool:
+    """Whether the extra is there that tokens need."""
+    return find_spec("joserfc") is not None
+
+
+def _issuers(settings: Settings, secrets: Secrets) -> Issuers | None:
+    """Raises `CannotStart`."""
+    if not (settings.issuers or secrets):
+        return None
+    if not tokens_installed():
+        if settings.issuers:
+            raise CannotStart("[[issuer]] needs joserfc, which is not installed: `pip install 'roomcast[jwt]'`")
+        return None
+    from roomcast.auth.tokens.issuer import of_row, of_secrets  # late: cryptography is 17 MB
+    from roomcast.auth.tokens.issuers import Issuers
+
+    if secrets and any(row.iss is None for row in settings.issuers):
+        raise BadOption("[[issuer]] needs iss beside a secret, whose tokens are those that have none")
+    return Issuers([of_row(row) for row in settings.issuers], of_secrets(secrets) if secrets else None)
+
+
+def secrets_of(settings: Settings) -> Secrets:
+    """Those that the settings give. Blocks. Raises `CannotStart`."""
     if settings.secret is None:
         return Secrets.read(settings.secret_files)
     if settings.secret_files:

@@ -55,6 +55,9 @@ class Loss(NamedTuple):
     """Behind this seq all that was lost was deleted."""
     number: int = 0
     """For one that was deleted between others: the number of its deletion, from 1. 0: it is the run."""
+    passed: int = 0
+    """How many of `ever` came up to the position asked, at least; exact while the log has a list of the room's
+    messages from there on."""
 
 
 class Page(NamedTuple):

@@ -127,7 +127,8 @@ class MemoryLog:
         messages, cut = self._page(selection, after, limit, end)
         losses: list[Loss] = []
         if after < self._last_gone:
-            losses = losses_between(selection, self._trimmings(selection), self._forgotten, after, before)
+            known, forgotten = self._trimmings(selection), self._forgotten
+            losses = losses_between(selection, known, forgotten, after, before, self._lost_between)
         losses += self._deleted(selection, after, end)
         oldest = self._oldest(selection) if losses else 0
         position = messages[-1].seq if cut else end
@@ -163,6 +164,7 @@ class MemoryLog:
     async def seek_time(self, selection: Selection, since: int) -> int:
         self._check_open()
         position = position_before(selection, self._trimmings(selection), self._forgotten, since)
+        seqs: Sequence[int]
         if selection.prefixes:
             seqs = list(self._messages)
             early = bisect_left(seqs, since, key=lambda seq: self._messages[seq].stored_at)
@@ -481,6 +483,10 @@ class MemoryLog:
         walks = [self._listed.walk(prefix, "name", None) for prefix in prefixes]
         by_prefix = [self._rooms[room] for walk in walks for room in walk if room not in rooms]
         return named + by_prefix
+
+    def _lost_between(self, room: str, after: int, last: int) -> int:
+        """How many messages of a known room are gone behind `after`: of those that are gone `last` is the last."""
+        return self._rooms[room].lost_after(after)
 
     def _newest_of(self, room: str) -> int:
         index = self._rooms.get(room)

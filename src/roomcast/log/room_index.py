@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from roomcast.log.trimming import Trimmed
 from roomcast.model.message import Message
 from roomcast.model.retention import NO_CAP, RoomRule, RoomRules
 
+GONE = 250
+"""So many of the seqs that are gone are kept at least, and half as many as the room retains: up to 4 KB for each
+small room."""
+
 
 class RoomIndex:
-    """The seqs of a room's retained messages, oldest first, and how far it is trimmed."""
+    """The seqs of a room's retained messages, oldest first, how far it is trimmed, and the seqs of those that went
+    last."""
 
     __slots__ = (
+        "_listed_after",
         "_lost",
         "_max_bytes",
         "_max_messages",
@@ -42,9 +49,11 @@ class RoomIndex:
         self._max_messages = self._max_bytes = NO_CAP
         self.deleted: dict[int, int] = {}
         """The number of its deletion for each message that was deleted and is not trimmed yet."""
-        self._seqs: list[int] = []
+        self._seqs = array("q")
         self._start = 0
-        """Where the retained ones begin in `_seqs`: cutting the front off one by one would move all others."""
+        """Where the retained ones begin in `_seqs`. Those before are gone: they say how many a follower lost."""
+        self._listed_after = self.newest
+        """All messages of the room behind this one are in `_seqs`."""
 
     @property
     def trimmed(self) -> Trimmed:
@@ -81,16 +90,24 @@ class RoomIndex:
         self._lost += 1
         self._start += 1
         retained = len(self._seqs) - self._start
-        if self._start > retained:
-            del self._seqs[: self._start]
-            self._start = 0
+        if self._start > 2 * GONE and self._start > retained:
+            self._unlist(retained)
         return not retained
+
+    def _unlist(self, retained: int) -> None:
+        """Forgets the older half of what is gone: one by one, each would move all others."""
+        cut = self._start - max(GONE, retained // 2)
+        self._listed_after = self._seqs[cut - 1]
+        del self._seqs[:cut]
+        self._start -= cut
 
     def clear(self) -> None:
         """All of it is deleted."""
         self._lost += len(self)
         self._trimmed, self._trimmed_at = self.newest, self.newest_at
-        self._seqs, self._start, self.bytes, self.deleted = [], 0, 0, {}
+        self._start, self.bytes, self.deleted = len(self._seqs), 0, {}
+        if self._start > 2 * GONE:
+            self._unlist(0)
 
     def ascending(self, after: int) -> Iterable[int]:
         return islice(self._seqs, bisect_right(self._seqs, after, lo=self._start), None)
@@ -101,5 +118,10 @@ class RoomIndex:
         held = bisect_right(seqs, last, lo=start) - bisect_left(seqs, first, lo=start)
         return held - sum(first <= seq <= last for seq in self.deleted)
 
-    def all(self) -> list[int]:
+    def lost_after(self, after: int) -> int:
+        """How many of its messages behind `after` are gone, at most; exact where all of them are listed."""
+        listed = self._start - bisect_right(self._seqs, after, hi=self._start)
+        return listed + max(0, self._listed_after - after)
+
+    def all(self) -> Sequence[int]:
         return self._seqs[self._start :]

@@ -334,7 +334,21 @@ export class Following {
   }
 
   set rooms(rooms) {
-    this.#rooms = [...rooms.map(plain), ...this.#rooms.filter((room) => room.startsWith(PREFIX))];
+    this.#widen([...rooms.map(plain), ...this.#rooms.filter((room) => room.startsWith(PREFIX))]);
+  }
+
+  /** The prefixes followed, set anew in the same way. */
+  get prefixes() {
+    return this.#rooms.flatMap((room) => (room.startsWith(PREFIX) ? room.slice(1) : []));
+  }
+
+  set prefixes(prefixes) {
+    this.#widen([...this.rooms, ...prefixes.map(marked)]);
+  }
+
+  /** @param {string[]} rooms */
+  #widen(rooms) {
+    this.#rooms = rooms;
     this.#covered = false;
     this.#readPages();
   }

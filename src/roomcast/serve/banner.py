@@ -15,7 +15,7 @@ from roomcast.serve.listen import Listening
 from roomcast.version import __version__
 
 _SHOWN = 5
-"""Grants that are named."""
+"""Grants, or issuers, that are named."""
 _EXAMPLE = '{"text": "was geht ab in buxtehude?", "room": "developers"}'
 
 
@@ -63,14 +63,24 @@ def _of_strangers(rights: Rights) -> Sequence[tuple[str, Grants]]:
 
 
 def _listed(grants: Grants) -> str:
-    texts = grants.texts()
+    return _named(grants.texts())
+
+
+def _named(texts: Sequence[str]) -> str:
     more = [f"{len(texts) - _SHOWN} more"] if len(texts) > _SHOWN else []
     return ", ".join([*texts[:_SHOWN], *more]) or "nothing"
 
 
 def _holders(rights: Rights) -> str:
     keys = f"keys of {', '.join(sorted({key.name for key in rights.keys}))}" if rights.keys else "no keys"
-    return f"{keys}; {'tickets' if rights.secrets else 'no secret for tickets'}"
+    tickets = "tickets" if rights.secrets else "no secret for tickets"
+    return "; ".join([keys, tickets, *_tokens(rights)])
+
+
+def _tokens(rights: Rights) -> Sequence[str]:
+    if rights.issuers is None:
+        return ["tokens need `pip install 'roomcast[jwt]'`"] if rights.secrets else []
+    return [f"tokens of {_named([issuer.by.name or 'the secret' for issuer in rights.issuers])}"]
 
 
 def _address(settings: Settings, port: Listening) -> str:

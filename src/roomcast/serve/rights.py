@@ -8,7 +8,7 @@ from roomcast.model.errors import BadOption
 from roomcast.model.settings import Settings
 from roomcast.serve.reload import Commit, Reloadable
 
-_OPTIONS = ("keys", "anonymous", "secret_files", "cookie")
+_OPTIONS = ("keys", "issuers", "anonymous", "secret_files", "cookie")
 
 
 def reloadable(guard: Guard) -> Reloadable:
@@ -19,6 +19,12 @@ def reloadable(guard: Guard) -> Reloadable:
         rights = Rights.of(settings)
         if guard.mode is Mode.LOCAL and rights.configured:
             raise BadOption("a server that was started without rights needs a restart to have them")
-        return lambda: guard.take(rights)
+
+        def commit() -> None:
+            rights.open(guard.rights)
+            guard.rights.close()
+            guard.take(rights)
+
+        return commit
 
     return Reloadable("rights", _OPTIONS, prepare)

@@ -15,15 +15,23 @@ STOPPING = "STOPPING=1"
 _ALIVE = "WATCHDOG=1"
 
 
-def notify(state: str) -> None:
-    """Sends `state`, such as `READY`. It never blocks and never fails: a message that systemd does not take is
-    lost, and so is at most one of the two that feed the watchdog in its time."""
+_PATIENCE = 1.0
+"""Seconds that systemd may take to make room for a message: its queue is short, and it is emptied at once."""
+
+
+async def tell(state: str) -> None:
+    """Sends `state`, such as `READY`, from a thread: it may have to wait for room."""
+    await asyncio.to_thread(_send, state, _PATIENCE)
+
+
+def _send(state: str, patience: float) -> None:
+    """Never fails: a message that systemd does not take in `patience` seconds is lost."""
     path = os.environ.get("NOTIFY_SOCKET", "")
     if not path:
         return
     address = "\0" + path[1:] if path.startswith("@") else path  # of Linux's abstract namespace
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        sender.setblocking(False)
+        sender.settimeout(patience)
         sender.sendto(state.encode(), address)
 
 
@@ -36,7 +44,7 @@ async def feed_watchdog() -> None:
     """Says that the loop turns, twice in each `WatchdogSec`, for as long as the server runs. A loop that hangs
     says nothing, and systemd starts the server anew. Returns at once where there is no watchdog."""
     while pause := _watchdog_seconds() / 2:
-        notify(_ALIVE)
+        _send(_ALIVE, 0)  # where there is no room, another one waits to be read
         await asyncio.sleep(pause)
 
 

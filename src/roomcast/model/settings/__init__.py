@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from roomcast.model.retention import MANY_BYTES, MANY_MESSAGES, Retention
-from roomcast.model.settings import key
+from roomcast.model.settings import issuer, key
 from roomcast.model.settings.anonymous import AnonymousGrants
 from roomcast.model.settings.cookie import parse_cookie_name
+from roomcast.model.settings.issuer import Issuer
 from roomcast.model.settings.key import Key
 from roomcast.model.settings.kinds import (
     Checked,
@@ -193,6 +194,7 @@ class Settings:
         "Name of the cookie in which your application gives pages a credential, such as __Host-roomcast.",
     )
     keys: tuple[Key, ...] = _section("key", Key, together=key.apart)
+    issuers: tuple[Issuer, ...] = _section("issuer", Issuer, together=issuer.apart)
     room_rules: tuple[RoomRow, ...] = _section("room", RoomRow)
     allow_origin: tuple[str, ...] | None = _option(
         None,
