@@ -92,7 +92,7 @@ async def test_a_supervisor_that_is_behind_hears_all_but_what_it_hears_again(
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     monkeypatch.setattr(systemd, "_PATIENCE", PATIENCE)
     for _ in range(1000):
-        systemd._send("WATCHDOG=1", 0)
+        systemd.notify(systemd.ALIVE)
     telling = asyncio.create_task(systemd.tell(systemd.READY))
     assert await asyncio.to_thread(supervisor.next_but_alive) == "READY=1"
     await telling

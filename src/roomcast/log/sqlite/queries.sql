@@ -66,6 +66,10 @@ WHERE (found.messages, found.newest) IS NOT (rooms.messages, rooms.newest) AND r
 -- How many messages there are after a seq, by the table alone
 SELECT count(*) FROM messages NOT INDEXED WHERE seq > :after;
 
+-- examine --
+-- Messages after a seq, and what each says of the one before it
+SELECT seq, room, prev, body FROM messages WHERE seq > :after ORDER BY seq LIMIT :limit;
+
 -- load_newest --
 -- The newest message of each of some rooms
 SELECT json_group_object(room, newest) FROM rooms WHERE room IN (SELECT value FROM json_each(:rooms));
@@ -309,11 +313,10 @@ SELECT json_group_array(octet_length(body)) FROM (
 );
 
 -- load_oldest --
--- The first messages after a seq: their sizes, their rooms, and when they were stored. -1 for the size of one that is
--- there no longer
-SELECT json_group_array(json_array(seq, size, room, stored_at)) FROM (
+-- The first messages after a seq: their sizes, and when they were stored. -1 for the size of one that is there no longer
+SELECT json_group_array(json_array(seq, size, stored_at)) FROM (
     SELECT
-        seq, room, stored_at,
+        seq, stored_at,
         iif(
             seq <= coalesce((SELECT upto FROM purges WHERE purges.room = messages.room), 0), -1, octet_length(body)
         ) AS size
