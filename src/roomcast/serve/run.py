@@ -23,7 +23,7 @@ from roomcast.serve.reload import Reload
 from roomcast.serve.rights import reloadable
 from roomcast.serve.rules import rules_of
 from roomcast.serve.server import serve, signalled
-from roomcast.serve.systemd import READY, feed_watchdog, notify
+from roomcast.serve.systemd import READY, feed_watchdog, tell
 from roomcast.serve.tls import Tls, tls_of
 
 _SWITCH_SECONDS = 0.0005
@@ -104,7 +104,7 @@ async def _serve(
         if configuration.path:
             reload.things.append(rules_of(engine.log))
         await asyncio.to_thread(say, banner(settings, listening, guard, await held(engine.log)))
-        notify(READY)
+        await tell(READY)
 
     reload = Reload(configuration, [*([tls.reloadable] if tls else []), reloadable(guard)])
     beside = [asyncio.create_task(endless) for endless in (reload.run(), go_on_returning(), feed_watchdog())]
