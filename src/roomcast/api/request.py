@@ -17,7 +17,7 @@ from roomcast.auth.principal import NOBODY, Principal, Verb
 from roomcast.delivery.budget import Reservation
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.gap import Opening
-from roomcast.delivery.stream import Connection, Stream
+from roomcast.delivery.stream import Connection, Stream, Visit
 from roomcast.delivery.tenure import Holder
 from roomcast.delivery.wire import wire
 from roomcast.model.errors import RoomcastError
@@ -202,6 +202,7 @@ class Streaming:
         "_selection",
         "cors",
         "fields",
+        "visit",
     )
     status = 200
 
@@ -227,6 +228,8 @@ class Streaming:
         self._content_type = content_type
         self.fields = fields
         self.cors = NO_FIELDS
+        self.visit: Visit | None = None
+        """Who follows; for the handler to say."""
 
     def begin(self, connection: Connection, head: bytes, *, chunked: bool) -> None:
         """Streams into `connection`; the first write begins with `head`."""
@@ -235,6 +238,7 @@ class Streaming:
         if opening.epoch is None and self._epoch != self._engine.hub.epoch:  # while a host sent the head
             opening = opening._replace(epoch=self._epoch)
         stream = Stream(self._engine.streams, connection, self._selection, over, opening, self._holder)
+        stream.visit = self.visit
         connection.stream = stream
         stream.attach(head, replaces=self._replaces)
 

@@ -19,6 +19,7 @@ from itertools import groupby
 from typing import Any, Protocol
 
 import msgspec
+from msgspec import Struct
 
 from roomcast import tasks
 from roomcast.delivery.audience import Sink
@@ -69,6 +70,19 @@ class Connection(Sink, Protocol):
         ...
 
 
+class Visit(Struct, frozen=True, gc=False):
+    """Who follows, and since when: 185 bytes. The name and the user agent are shared by all who have the same."""
+
+    number: int
+    """Streams are numbered as they begin."""
+    since: int
+    """In ms since 1970."""
+    address: str
+    principal: str
+    """Its name; empty for a stranger."""
+    agent: str
+
+
 class Stream:
     """One subscription."""
 
@@ -85,6 +99,7 @@ class Stream:
         "holder",
         "position",
         "selection",
+        "visit",
         "wire",
     )
 
@@ -111,6 +126,8 @@ class Stream:
         self._replayed: int | None = 0
         """Messages sent so far; None once `live` was told."""
         self.selection = selection
+        self.visit: Visit | None = None
+        """Who follows; None where nobody says so."""
         self.holder = holder
         """Whose right it goes on by; None where there is nothing to end it."""
         self.wire = wire
@@ -320,6 +337,10 @@ class Streams:
         self.followed.add(stream.selection.rooms)
         self.behind.add(stream)
         self.tenures.enter(stream, replaces=replaces, now=time.time())
+
+    def lag(self, stream: Stream) -> int:
+        """How many messages of the log a stream has yet to pass; 0 where it is caught up."""
+        return max(0, self.hub.position - stream.position) if stream in self.behind else 0
 
     def abandon(self) -> Collection[Stream]:
         """All streams, none of which is served any more: each is to be ended."""
