@@ -138,5 +138,5 @@ async def test_a_room_in_memory_lists_what_went_last(monkeypatch: pytest.MonkeyP
     for after in (0, 50, 200):
         lost = names[after:-KEPT].count("c")
         assert lost <= told(await log.read(rooms("c"), after, 1), after)["c"] <= len(names) - KEPT - after
-    assert len(log._rooms["c"]._seqs) <= KEPT + 2 * 20
+    assert len(log._rooms["c"].seqs) <= KEPT + 2 * 20
     await log.close()

@@ -493,3 +493,12 @@ def test_what_a_consumer_held_goes_also_after_a_job_that_did_nothing(machine: Lo
         machine.delete_room(room="c")
     machine.close_tail()
     assert len(machine.kept) == 3
+
+
+def test_a_key_whose_message_is_gone_is_not_from_the_future_either(machine: LogMachine) -> None:
+    machine.open(retention=Retention(12, 200, None, ()))
+    again = ([Draft("a", None, b"")], Idempotency("k", b"1", ""))
+    machine.append(*again)
+    machine.delete_room(room="a")
+    machine.set_clock(by=-70_000)
+    machine.append(*again)

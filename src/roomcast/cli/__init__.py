@@ -52,6 +52,7 @@ COMMANDS = (
     Later("key", "key", "Make a key, and the rows of the configuration that know it."),
     Later("ticket", "ticket", "Ask the server for a ticket: some rooms, for a while."),
     Later("token", "token", "Sign a token with the server's secret."),
+    Later("revoke", "revoke", "End the tokens and tickets that somebody was given."),
     Later("rights", "rights", "Look at who may read and publish."),
     Later("completion", "completion", "Print the script for completion in a shell."),
 )

@@ -313,11 +313,10 @@ SELECT json_group_array(octet_length(body)) FROM (
 );
 
 -- load_oldest --
--- The first messages after a seq: their sizes, their rooms, and when they were stored. -1 for the size of one that is
--- there no longer
-SELECT json_group_array(json_array(seq, size, room, stored_at)) FROM (
+-- The first messages after a seq: their sizes, and when they were stored. -1 for the size of one that is there no longer
+SELECT json_group_array(json_array(seq, size, stored_at)) FROM (
     SELECT
-        seq, room, stored_at,
+        seq, stored_at,
         iif(
             seq <= coalesce((SELECT upto FROM purges WHERE purges.room = messages.room), 0), -1, octet_length(body)
         ) AS size

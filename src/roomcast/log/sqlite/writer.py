@@ -121,7 +121,7 @@ class Writer:
             return self._unchanged(answers)
         if self._caps.rules.rules:
             self._caps.make_space()
-            self._caps.load({message.room for message in messages})
+            self._caps.load({message.room for message in messages}, before.trimmed)
             self._caps.learn(messages)
         most = 2 * len(messages) + TRIM_BESIDE
         return self._trim(_grown(before, messages), most, floor, numbering, answers)
@@ -297,7 +297,7 @@ class Writer:
         gone: list[int] = []
         if self._caps.over and (numbering is None or self._caps.due >= CUT_AT):
             most = max(most, 2 * CUT_AT)
-            cuts, gone, size = self._caps.cut(most, end, _now())
+            cuts, gone, size = self._caps.cut(most, state.trimmed, end, _now())
             state = state._replace(messages=state.messages - len(gone), bytes=state.bytes - size)
             self._known.note_cut(gone)
         self._unfinished = False
@@ -319,8 +319,8 @@ class Writer:
         newest, newest_at, trimmed, size, forgotten, forgotten_at, messages, deletions = state
         cut = self._known.cut
         before = self._known.state
-        full = bool(self._caps.rules.rules) or max_age is not None or not before.dense or self._holes.purging
-        for seq, length, room, stored_at in self._known.oldest(trimmed, end, full=full):
+        full = max_age is not None or not before.dense or self._holes.purging
+        for seq, length, stored_at in self._known.oldest(trimmed, end, full=full):
             if seq > end or not (messages > most_messages or size > most_bytes or stored_at < too_old):
                 break
             if not most:
@@ -331,8 +331,6 @@ class Writer:
             if length >= 0 and seq not in going and not (cut and seq in cut):
                 messages -= 1
                 size -= length
-                if self._caps.rules.rules:
-                    self._caps.note_trimmed(room, seq)
         return State(newest, newest_at, trimmed, size, forgotten, forgotten_at, messages, deletions)
 
     def _step(
