@@ -199,7 +199,9 @@ class Engine:
                 return await self.tail.run()
             except LogRestarted as error:
                 if self.hub.epoch:  # otherwise the log was never reached, and there is no stream
-                    logger.warning("all streams end and resume: %s", error.detail)
+                    logger.warning(
+                        "all streams end and resume by themselves, there is nothing to do: %s", error.detail
+                    )
                 await self._restart()
                 continue
             except Exception:

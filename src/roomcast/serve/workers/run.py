@@ -12,9 +12,10 @@ import uvloop
 from roomcast.auth.guard import Guard
 from roomcast.log import load_backend
 from roomcast.model.errors import CannotStart
+from roomcast.model.redact import redact
 from roomcast.model.settings import Settings
 from roomcast.serve import rules
-from roomcast.serve.banner import banner
+from roomcast.serve.banner import banner, say_all
 from roomcast.serve.configuration import Configuration
 from roomcast.serve.lines import log_at_once, log_to_stderr, say
 from roomcast.serve.listen import Listening
@@ -44,7 +45,9 @@ def supervise(
     }
 
     def started(held: str) -> None:
-        say(banner(settings, listening[0], guard, held, len(listening)))
+        log = held or redact(settings.log)
+        say(banner(settings, listening[0], guard, log, len(listening)))
+        say_all(settings, listening[0], guard, log, len(listening))
 
     followed = Reloadable(rules.NAME, rules.OPTIONS, lambda settings: lambda: None)  # by the log process
     things = [
