@@ -223,6 +223,55 @@ def test_axe_finds_nothing(browser: Browser, server: Running, width: int, scheme
     context.close()
 
 
+@pytest.mark.only_in("chromium", because="Firefox's automation has no colour schemes")
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_axe_finds_nothing_in_what_is_opened(
+    browser: Browser, server: Running, width: int, scheme: Literal["light", "dark"]
+) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page = context.new_page()
+    found = {}
+    data = {"n": 1, "s": "x", "b": None, "list": [1, {}]}
+    post(server, *({"room": f"team/7/{name}", "text": "x", "type": "t", "data": data} for name in "abc"))
+    post(
+        server, {"text": "\x1b[31mred\x1b[0m \x1b[42mground\x1b[0m \x1b[2mdim\x1b[38;5;208m orange", "data": data}
+    )
+    post(server, {"text": "```\ncode\n```", "type": "build.log"})
+    open_room(page, server)
+    page.locator(".json").click()
+    page.locator("#developer-open").click()
+    page.locator("#data").fill("{")
+    found["tree, colours, data"] = axe(page)
+    for name in ("compact", "log"):
+        page.locator(f"#density-{name}").click()
+        found[name] = axe(page)
+    page.locator("#find").fill("type:nothing")
+    expect(page.locator("#none")).to_be_visible()
+    found["nothing fits"] = axe(page)
+    page.locator("#find").fill("")
+    page.locator("#pause").click()
+    page.locator("li.message time").first.click()
+    expect(page.locator("#inspector")).to_be_visible()
+    found["inspector"] = axe(page)
+    page.keyboard.press("Escape")
+    for name in ("panel", "help") if width > 700 else ("panel",):
+        page.locator(f"#{name}-open").click()
+        expect(page.locator(f"#{name}")).to_be_visible()
+        expect(page.locator(f"#{name} dd").first).to_be_visible()
+        found[name] = axe(page)
+        page.keyboard.press("Escape")
+    page.goto(f"{server.url}/?prefix=team%2F7%2F")
+    expect(page.locator("li.message .from").first).to_be_visible()
+    page.keyboard.press("Control+k")
+    page.keyboard.type("tea")
+    found["group, found"] = axe(page)
+    page.goto(f"{server.url}/?room=%24no")
+    expect(page.locator("#refused-why")).to_be_visible()
+    found["refused"] = axe(page)
+    context.close()
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
+
+
 def test_everything_is_done_with_the_keyboard(page: Page, server: Running) -> None:
     post(server, {"room": "kitchen", "text": "there"})
     open_room(page, server)
@@ -230,10 +279,18 @@ def test_everything_is_done_with_the_keyboard(page: Page, server: Running) -> No
     expect(page.locator("#text")).to_be_focused()
     page.locator("#theme").focus()
     reached = []
-    for _ in range(6):
+    for _ in range(7):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.dataset.room"))
-    assert [one for one in reached if one] == ["room", "sort", "developers", "panel-open", "use-open", "help-open"]
+    assert [one for one in reached if one] == [
+        "room",
+        "room-count",
+        "sort",
+        "developers",
+        "panel-open",
+        "use-open",
+        "help-open",
+    ]
     page.locator("#rooms a").last.focus()
     page.keyboard.press("Enter")
     expect(texts(page)).to_have_text(["there"])

@@ -131,9 +131,17 @@ function button(text, act) {
 function meta(user, timestamp, type, room) {
   const name = make("bdi", "user", visible(user));
   const line = make("div", "meta", coloured(name, user), time(timestamp));
-  if (room) line.append(make("bdi", "from", visible(room)));
+  if (room) line.append(from(room));
   if (type !== undefined) line.append(tag(type));
   return line;
+}
+
+/** A link to the room that a message is from. @param {string} room */
+function from(room) {
+  const link = make("a", "from", make("bdi", "", visible(room)));
+  link.href = `?${new URLSearchParams({ room })}`;
+  link.dataset.room = room;
+  return link;
 }
 
 /** @param {string} type */

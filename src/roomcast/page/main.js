@@ -87,7 +87,7 @@ const rooms = new Rooms(access, {
       if (wanted && current?.start) reveal(wanted);
       outbox.retry();
       // What is asked for when the server is away must be here by then.
-      ahead ??= setTimeout(() => Promise.all([import("./panel.js"), import("./inspector.js"), import("./help.js")]), 1000);
+      ahead ??= setTimeout(fetchAhead, 1000);
       access.ask();
     }
     describe();
@@ -169,9 +169,12 @@ let today = new Date().toDateString();
 setInterval(eachSecond, 1000);
 
 element("inspector-close", HTMLButtonElement).addEventListener("click", close);
-element("lines", HTMLElement).addEventListener("click", ({ target }) => {
-  const tag = target instanceof HTMLElement ? target.closest(".type") : null;
-  if (tag instanceof HTMLElement) finder.add(`type:${tag.dataset.type}`);
+element("lines", HTMLElement).addEventListener("click", (event) => {
+  const target = event.target instanceof Element ? event.target.closest(".type, .from") : null;
+  if (!(target instanceof HTMLElement) || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  if (target.dataset.room) go(target.dataset.room);
+  else finder.add(`type:${target.dataset.type}`);
 });
 addEventListener("keydown", (event) => {
   if (event.key === "Escape") close();
@@ -349,9 +352,14 @@ function tell(text) {
 /** @param {Item} item */
 async function inspect(item) {
   if (item.kind !== "message") return;
-  const inspector = await import("./inspector.js");
   inspected = item;
-  inspector.inspect(item, access.counts);
+  const inspector = await import("./inspector.js");
+  if (inspected === item) inspector.inspect(item, access.counts);
+}
+
+function fetchAhead() {
+  // What fails is fetched when it is asked for.
+  Promise.all([import("./panel.js"), import("./inspector.js"), import("./help.js")]).catch(() => {});
 }
 
 async function help() {

@@ -2,7 +2,7 @@
 
 import { credential } from "./access.js";
 import { named } from "./connection.js";
-import { element, make } from "./dom.js";
+import { dialogOf, element, make } from "./dom.js";
 import { language, number } from "./language.js";
 import { words } from "./words.js";
 
@@ -17,10 +17,8 @@ const SVG = "http://www.w3.org/2000/svg";
 const [WIDTH, HEIGHT] = [59, 20];
 /** What proxies and caches add to an answer. */
 const PROXY = ["server", "via", "x-cache", "x-served-by", "cf-ray", "age", "alt-svc", "x-proxy-cache", "x-powered-by"];
-const dialog = element("panel", HTMLDialogElement);
+const dialog = dialogOf("panel");
 const content = element("panel-content", HTMLElement);
-element("panel-close", HTMLButtonElement).addEventListener("click", () => dialog.close());
-dialog.addEventListener("click", ({ target }) => target === dialog && dialog.close());
 
 /** @typedef {{connection: Connection, pulse: Pulse, access: Access, room: Room, following: Following | undefined}} Known */
 

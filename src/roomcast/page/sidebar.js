@@ -82,6 +82,11 @@ export class Sidebar {
     this.#field.addEventListener("keydown", (event) => this.#typing(event));
     this.#sort.addEventListener("click", () => this.#sortBy(this.#wish.sort === "name" ? "activity" : "name"));
     element("room-form", HTMLFormElement).addEventListener("submit", (event) => this.#submitted(event));
+    this.#count.title = words.group("");
+    this.#count.addEventListener("click", (event) => {
+      event.preventDefault();
+      this.#go("", "");
+    });
     this.#fresh.addEventListener("click", () => this.#go(this.#field.value));
     this.#menu.addEventListener("click", () => this.#slide(true));
     this.#shade.addEventListener("click", () => this.#slide(false));

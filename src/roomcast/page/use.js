@@ -2,7 +2,7 @@
 
 import { snippet } from "./copy.js";
 import { curlFollow, curlPost, url } from "./curl.js";
-import { element } from "./dom.js";
+import { dialogOf, element } from "./dom.js";
 import { words } from "./words.js";
 
 /**
@@ -60,7 +60,5 @@ export function show(room, withToken) {
   dialog.showModal();
 }
 
-const dialog = element("use", HTMLDialogElement);
+const dialog = dialogOf("use");
 const list = element("snippets", HTMLElement);
-element("use-close", HTMLButtonElement).addEventListener("click", () => dialog.close());
-dialog.addEventListener("click", ({ target }) => target === dialog && dialog.close());
