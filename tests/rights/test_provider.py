@@ -117,14 +117,19 @@ def test_somebody_who_logs_in_follows_and_publishes(provider: Provider, way: Way
     assert way.ask(get("/messages?room=user/anna", SSE, bearer(provider.token("berta")))).status == 403
 
 
-def test_a_rotation_refuses_nobody(provider: Provider, way: Way) -> None:
+def test_a_rotation_refuses_nobody_and_ends_what_the_old_key_signed(provider: Provider, way: Way) -> None:
     old = provider.token("anna")
     assert _open(way, old) <= {0, 200}
-    provider.end()
-    provider.start()  # with another key
-    new = provider.token("anna")
-    assert _open(way, new) <= {0, 200}
-    assert "bad token" not in way.running.said()
+    with Observer(way.port, "/messages?room=user/anna", headers={"Authorization": f"Bearer {old}"}) as follower:
+        follower.until_live()
+        provider.end()
+        provider.start()  # with another key, and without the old one
+        new = provider.token("anna")
+        assert _open(way, new) <= {0, 200}
+        assert "bad token" not in way.running.said()
+        end = follower.next()
+        assert (end.name, end.json) == ("roomcast.end", {"reason": "revoked"})
+    assert way.ask(get("/messages?room=user/anna", SSE, bearer(old))).status in (200, 401)
 
 
 def test_workers_have_keys_of_their_own(provider: Provider, way: Way) -> None:

@@ -15,9 +15,9 @@ audit = logging.getLogger("roomcast.audit")
 _OPTIONS = ("keys", "issuers", "anonymous", "secret_files", "cookie", "revoked")
 
 
-def reloadable(guard: Guard) -> Reloadable:
+def reloadable(guard: Guard, *, opens: bool = True) -> Reloadable:
     """Gives the guard, on the loop, the rights of each new configuration. A mistake in any part of them keeps
-    those that there are."""
+    those that there are. Not `opens`: for a process without a loop, which only hands them on."""
 
     def prepare(settings: Settings) -> Commit:
         rights = Rights.of(settings)
@@ -25,12 +25,8 @@ def reloadable(guard: Guard) -> Reloadable:
             raise BadOption("a server that was started without rights needs a restart to have them")
 
         def commit() -> None:
-            in_use = guard.rights.is_open  # not in a supervisor: it has no loop, and only hands them on
-            if in_use:
-                rights.open(guard.rights)
-                guard.rights.close()
-            guard.take(rights)
-            if in_use:
+            (guard.exchange if opens else guard.take)(rights)
+            if opens:
                 audit.info("the rights were read again: all streams are judged by them")
 
         return commit

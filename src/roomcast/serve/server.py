@@ -37,11 +37,11 @@ async def serve(
     tls: ssl.SSLContext | None = None,
 ) -> None:
     """Runs until `stop` is done; `started` is awaited when requests are answered. Raises `CannotStart`."""
-    guard.rights.open()
+    guard.open()
     try:
         await _opened(open_engine, stop, listening, guard, started, tls)
     finally:
-        guard.rights.close()
+        guard.close()
 
 
 async def _opened(

@@ -63,10 +63,8 @@ async def work(
         beside.append(loop.create_task(Minute(engine).run()))
         obedience.say(Ready())
 
-    guard.rights.open()
     beside = [loop.create_task(go_on_returning())]
     try:
         await serve(open_engine(), stop, listening, guard, started, tls.context if tls else None)
     finally:
         await tasks.cancel(beside)
-        guard.rights.close()
