@@ -152,6 +152,7 @@ class Embedded:
             unsaid = Mode.OPEN if self._settings.rights is None else Mode.RIGHTS
             guard = await asyncio.to_thread(Guard.of, self._settings, unsaid)
             engine = await Engine.open(self._settings)
+            await engine.enforce(guard)
         except BaseException:
             self._opening = None
             raise

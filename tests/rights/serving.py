@@ -55,7 +55,7 @@ def _key(name: str) -> str:
     return f"rck_{name}_{base64.urlsafe_b64encode(name.encode() * 32)[:43].decode()}"
 
 
-ALL, NARROW, FOUR, WRITER, READER = map(_key, ("all", "narrow", "four", "writer", "reader"))
+ALL, NARROW, FOUR, WRITER, READER, LIMITED = map(_key, ("all", "narrow", "four", "writer", "reader", "limited"))
 KEYS = (
     Key(name="all", sha256=sha256(ALL), read=("*",), publish=("*",), metrics=True, admin=True),
     Key(
@@ -68,6 +68,15 @@ KEYS = (
     Key(name="four", sha256=sha256(FOUR), read=("user/4*",)),
     Key(name="writer", sha256=sha256(WRITER), publish=("*",)),
     Key(name="reader", sha256=sha256(READER), read=("*",)),
+    Key(
+        name="limited",
+        sha256=sha256(LIMITED),
+        read=("*",),
+        publish=("*",),
+        streams=2,
+        publish_rate=1 / 600,
+        publish_burst=3,
+    ),
 )
 ISS, AWAY = "https://app.example", "https://away.example"
 """Issuers: one with a key in a file, and one whose keys cannot be had."""
@@ -119,7 +128,7 @@ class Way(NamedTuple):
 @contextmanager
 def two_ways(folder: Path, *options: str, log: str = "memory:") -> Iterator[Sequence[Way]]:
     """A server of our own."""
-    ports = ("--port=0", f"--page-port={_free_port()}")  # 0 would be none
+    ports = ("--port=0", f"--page-port={free_port()}")  # 0 would be none
     command = [sys.executable, "-c", _TWO_WAYS, "serve", *ports, f"--log={log}", *options]
     running = Running(command, folder)
     try:
@@ -182,6 +191,8 @@ def configured(folder: Path) -> Path:
         f"publish = {json.dumps(key.publish)}\n"
         + (f'user = "{key.user}"\n' if key.user else "")
         + f"metrics = {json.dumps(key.metrics)}\nadmin = {json.dumps(key.admin)}\n"
+        + (f"streams = {key.streams}\n" if key.streams else "")
+        + (f"publish_rate = {key.publish_rate}\npublish_burst = {key.publish_burst}\n" if key.publish_rate else "")
         for key in KEYS
     ]
     rows += [
@@ -194,7 +205,7 @@ def configured(folder: Path) -> Path:
     return file
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 

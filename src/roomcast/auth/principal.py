@@ -9,6 +9,7 @@ from msgspec import Struct
 from roomcast.auth.grants import EVERYTHING, NOTHING, Grants
 from roomcast.auth.tickets import By, Ticket
 from roomcast.model.fields import ANONYMOUS
+from roomcast.model.settings.limits import UNLIMITED, Quota
 
 Kind = Literal["anonymous", "key", "token", "ticket", "host"]
 Verb = Literal["read", "publish", "metrics", "admin"]
@@ -27,6 +28,8 @@ class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
     publish: Grants
     metrics: bool = False
     admin: bool = False
+    quota: Quota = UNLIMITED
+    """How many streams they may have, and how much they may publish."""
     until: float | None = None
     """When it ends, with the leeway, in seconds since 1970; None where it does not."""
     scope: str = ""
@@ -39,6 +42,8 @@ class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
     """When their credential was issued, in seconds since 1970; None where nobody says."""
     ticket: Ticket | None = None
     """The ticket that they have, if that is what they have."""
+    signed: str = ""
+    """The id of the secret that their credential is signed with."""
 
     @property
     def single(self) -> str:
@@ -50,7 +55,7 @@ class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
         return bool(getattr(self, verb))
 
     @classmethod
-    def of_ticket(cls, ticket: Ticket) -> Principal:
+    def of_ticket(cls, ticket: Ticket, quota: Quota = UNLIMITED, signed: str = "") -> Principal:
         """Whoever has this ticket. A room of it is a name, also where it ends in `*`."""
         return cls(
             kind="ticket",
@@ -64,6 +69,8 @@ class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
             sub=ticket.sub,
             issued=ticket.issued,
             ticket=ticket,
+            quota=quota,
+            signed=signed,
         )
 
 

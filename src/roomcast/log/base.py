@@ -9,7 +9,8 @@ Laws:
 - Trimming waits for those who consume the log and ask for that: what they were not asked past is kept.
 - A log knows nothing of streams, formats or HTTP. Bodies are opaque bytes.
 
-Every method raises `LogUnavailable` where the storage does not answer; nothing is half done then.
+Every method raises `LogUnavailable` where the storage does not answer; nothing is half done then. An append may
+also fail with `OutcomeUnknown`, where the storage is another process that has ended meanwhile.
 """
 
 from __future__ import annotations

@@ -30,9 +30,9 @@ async def held(log: Log) -> str:
     return f"{log.name}, {held}, {bounds.bytes} of {most.max_bytes} bytes"
 
 
-def banner(settings: Settings, listening: Sequence[Listening], guard: Guard, log: str) -> str:
-    """What runs, where to post, follow and look, who may, and what the log holds: a line each. There is nothing to
-    look at with a browser at a socket file."""
+def banner(settings: Settings, listening: Sequence[Listening], guard: Guard, log: str, workers: int = 1) -> str:
+    """What runs, where to post, follow and look, who may, and what the log holds: a line each, and one for
+    `workers` where there are several. There is nothing to look at with a browser at a socket file."""
     api, page = (_address(settings, port) for port in (listening[0], listening[-1]))
     path = listening[0].path
     curl = f"curl --unix-socket {shlex.quote(path)}" if path else "curl"
@@ -44,6 +44,7 @@ def banner(settings: Settings, listening: Sequence[Listening], guard: Guard, log
         "" if path else f"  look    {page}/?room=developers",
         f"  rights  {_rights(guard)}",
         f"  log     {log}",
+        f"  workers {workers}" if workers > 1 else "",
     ]
     return "\n".join(filter(None, lines))
 

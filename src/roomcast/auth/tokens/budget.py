@@ -1,8 +1,8 @@
 """How much of the server's time goes into signatures that turn out to be bad.
 
-Whoever sends tokens that are good but for their signature makes the server compute: 0.1 ms for ES256, so that
-10,000 in a second would take all of its time. The time is counted, and when it is used up, tokens that nobody has
-seen before are answered with "come back". Those that are known are not held up.
+A token that is good but for its signature makes the server compute: 0.1 ms for ES256, so that 10,000 in a second
+would take all of its time. The time is counted. When it is used up, tokens that were not seen before are answered
+with "come back". Those that are known are not held up.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ from roomcast.auth.tokens.text import Parts
 from roomcast.model.errors import CannotStart
 from roomcast.model.settings.issuer import ASYMMETRIC, SYMMETRIC
 from roomcast.model.settings.issuer import Issuer as Row
+from roomcast.model.settings.limits import PERSON_STREAMS, PERSONAL, Quota
 from roomcast.model.settings.template import Template, template
 
 _MOST_PEM_BYTES = 64 * 1024
@@ -46,6 +48,10 @@ class Issuer:
     publish: Sequence[Template] = ()
     claim: str | None = "roomcast"
     """The claim that names grants; None: none does."""
+    terms: str = ""
+    """All of its row that decides what a token gives: another row may give less."""
+    quota: Quota = PERSONAL
+    """What each of its people may have."""
 
     def check(self, parts: Parts, now: float) -> Sequence[Key]:
         """Looks at all that is cheap, and gives the keys that the token may be signed with.
@@ -59,8 +65,19 @@ class Issuer:
         checks.sub_of(parts.claims)
         return self.source.candidates(algorithm, kid, checks.issued_of(parts.claims), now)
 
-    def principal(self, claims: Mapping[str, Any], now: float) -> Principal:
-        """Whom claims that are verified make somebody. Raises `BadToken`."""
+    def check_newer(self, parts: Parts, now: float) -> None:
+        """None of the keys has signed it. Raises `KeysAway` where one may come that has."""
+        self.source.check_newer(checks.kid_of(parts.header), checks.issued_of(parts.claims), now)
+
+    def stand(self, signed: str) -> bool:
+        """Whether a token is good that said `signed` of its key, and gives what it gave."""
+        return signed in {self._signed(id) for id in self.source.ids}
+
+    def _signed(self, id: str) -> str:
+        return f"{id} {self.terms}"
+
+    def principal(self, claims: Mapping[str, Any], now: float, key: Key | None = None) -> Principal:
+        """Whom claims make somebody that are verified by this key. Raises `BadToken`."""
         until, sub = checks.until_of(claims, now), checks.sub_of(claims)
         said = self._named(claims)
         read = [*own.filled(self.read, claims, sub), *said.read]
@@ -77,6 +94,8 @@ class Issuer:
             by=self.by,
             sub=sub,
             issued=checks.issued_of(claims),
+            quota=self.quota,
+            signed=self._signed(key.id if key else ""),
         )
 
     def _named(self, claims: Mapping[str, Any]) -> Named:
@@ -97,7 +116,15 @@ def of_row(row: Row) -> Issuer:
         read=[template(text) for text in row.read],
         publish=[template(text) for text in row.publish],
         claim=row.claim if row.takes_claims else None,
+        terms=_terms(row),
+        quota=row.quota(PERSON_STREAMS),
     )
+
+
+def _terms(row: Row) -> str:
+    verified = (row.jwks, row.audience, row.algorithms)
+    given = (row.user, row.read, row.publish, row.takes_claims, row.claim)
+    return hashlib.sha256(repr([verified, given]).encode()).hexdigest()[:16]
 
 
 def of_secrets(secrets: Secrets) -> Issuer:
@@ -105,9 +132,10 @@ def of_secrets(secrets: Secrets) -> Issuer:
     return Issuer(By(""), _ring(secrets), frozenset(SYMMETRIC))
 
 
-def signed_by(keys: Sequence[Key], parts: Parts) -> bool:
-    """Whether one of these keys, each of which is made for the token's algorithm, has signed it."""
-    return any(verifies(key, parts.header["alg"], parts.signed, parts.signature) for key in keys)
+def signed_by(keys: Sequence[Key], parts: Parts) -> Key | None:
+    """Which of these keys, each of which is made for the token's algorithm, has signed it; None: none of them."""
+    algorithm = parts.header["alg"]
+    return next((key for key in keys if verifies(key, algorithm, parts.signed, parts.signature)), None)
 
 
 def _source(row: Row) -> Source:

@@ -6,6 +6,8 @@ fields that providers add. What it is trusted with is keys, and whether a signat
 
 from __future__ import annotations
 
+import hashlib
+from base64 import urlsafe_b64decode
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -41,6 +43,8 @@ class Key(NamedTuple):
     """Its name among its issuer's keys."""
     algorithms: frozenset[str]
     """Those that it is made for: never one of a secret and one of a public key."""
+    id: str = ""
+    """Tells it from other keys that are configured, and says nothing about it; empty where it was fetched."""
 
 
 def verifies(key: Key, algorithm: str, signed: bytes, signature: bytes) -> bool:
@@ -53,14 +57,14 @@ def verifies(key: Key, algorithm: str, signed: bytes, signature: bytes) -> bool:
 
 def of_secret(secret: bytes) -> Key:
     """A key from the bytes of a secret."""
-    return Key(OctKey.import_key(secret), None, frozenset(SYMMETRIC))
+    return Key(OctKey.import_key(secret), None, frozenset(SYMMETRIC), _id(secret))
 
 
 def of_pem(data: bytes) -> Key:
     """A public key. Raises `ValueError` with the end of a sentence that begins with where it stands."""
     if b"PRIVATE KEY-----" in data:
         raise ValueError(
-            "is a private key, which belongs to its issuer alone: `openssl pkey -pubout` makes it public"
+            "is a private key, which belongs to its issuer alone: `openssl pkey -pubout` shows the public one"
         )
     if b"BEGIN CERTIFICATE-----" in data:
         raise ValueError("is a certificate: `openssl x509 -pubkey -noout` shows its public key")
@@ -71,11 +75,17 @@ def of_pem(data: bytes) -> Key:
         kind = next((kind for native, kind in _PEM_KINDS if isinstance(public, native)), None)
         if kind is None:
             raise WeakKey(f"is no key for {', '.join(ASYMMETRIC)}")
-        return _key(kind.import_key(data), None)
+        if isinstance(public, RSAPublicKey):
+            _check_size(public.key_size)
+        return _key(kind.import_key(data), None)._replace(id=_id(data))
     except (JoseError, UnsupportedAlgorithm, TypeError):
         raise ValueError("is no public key in PEM") from None
     except ValueError as error:
         raise error if isinstance(error, WeakKey) else ValueError("is no public key in PEM") from None
+
+
+def _id(data: bytes) -> str:
+    return hashlib.sha256(b"roomcast key id v1\n" + data).hexdigest()[:16]
 
 
 class WeakKey(ValueError):
@@ -92,6 +102,8 @@ def of_jwk(data: Mapping[str, Any]) -> Key | None:
     if kid is not None and not isinstance(kid, str):
         raise ValueError("its kid is no text")
     try:
+        if kind is RSAKey:  # before joserfc sees it, which warns of a short one, and takes it
+            _check_size(int.from_bytes(urlsafe_b64decode(f"{data['n']}==")).bit_length())
         return _key(kind.import_key(public), kid)
     except WeakKey:
         raise
@@ -100,14 +112,16 @@ def of_jwk(data: Mapping[str, Any]) -> Key | None:
 
 
 def _key(key: RSAKey | ECKey | OKPKey, kid: str | None) -> Key:
-    if isinstance(key, RSAKey):
-        if (bits := key.public_key.key_size) < LEAST_RSA_BITS:
-            raise WeakKey(f"has {bits} bits, and at least {LEAST_RSA_BITS} are needed")
-    elif key.curve_name not in _CURVES:
+    if not isinstance(key, RSAKey) and key.curve_name not in _CURVES:
         raise WeakKey(f"is on the curve {key.curve_name}, and {', '.join(sorted(_CURVES))} are taken")
     if not (fitting := frozenset(_fitting(key))):
         raise WeakKey(f"is no key for {', '.join(ASYMMETRIC)}")
     return Key(key, kid, fitting)
+
+
+def _check_size(bits: int) -> None:
+    if bits < LEAST_RSA_BITS:
+        raise WeakKey(f"has {bits} bits, and at least {LEAST_RSA_BITS} are needed")
 
 
 def _fitting(key: RSAKey | ECKey | OKPKey) -> Iterable[str]:

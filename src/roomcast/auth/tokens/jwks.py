@@ -28,6 +28,8 @@ logger = logging.getLogger("roomcast.server")
 class Jwks:
     """The keys of one issuer."""
 
+    ids = frozenset({""})
+
     def __init__(
         self,
         url: str,
@@ -65,6 +67,13 @@ class Jwks:
             f"unknown kid {kid!r:.80}" if kid is not None else "no kid, and not one key alone that fits"
         )
 
+    def check_newer(self, kid: str | None, issued: float | None, now: float) -> None:
+        """See `Source`. Providers whose tokens have no `kid` change their keys, too; a name means one key."""
+        if kid is None:
+            self.refresh(now)
+            if self._may_come(issued):
+                raise KeysAway
+
     def prefetch(self) -> None:
         """Begins a fetch, where one is due."""
         if (now := time.time()) >= self._fresh_until:
@@ -75,6 +84,7 @@ class Jwks:
         if self._fetching is None and (self._tried_at is None or now - self._tried_at >= AGAIN_SECONDS):
             self._tried_at = now
             self._fetching = asyncio.get_running_loop().create_task(self._refresh(now))
+            self._fetching.add_done_callback(self._end)
 
     async def fetched(self) -> None:
         """Returns when no fetch is under way."""
@@ -114,8 +124,10 @@ class Jwks:
             logger.exception("the keys at %s cannot be had, by a mistake of roomcast", self.url)
         else:
             self._take(found, began)
-        finally:
-            self._fetching = None
+
+    def _end(self, fetching: asyncio.Task[None]) -> None:
+        """Also of one that was cancelled before it had begun."""
+        self._fetching = None
 
     def _take(self, found: Fetched, began: float) -> None:
         before = self._keys

@@ -20,17 +20,31 @@ class Source(Protocol):
         says. Raises `BadToken` where there are none, and `KeysAway` where that cannot be said now."""
         ...
 
+    def check_newer(self, kid: str | None, issued: float | None, now: float) -> None:
+        """None of the candidates has signed it. Raises `KeysAway` where another key of that name may come."""
+        ...
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """Of the keys that are configured; an empty one for those that are fetched."""
+        ...
+
 
 class Ring:
     """Keys that are given: secrets, and public keys from files. They have no names, so that each is tried."""
 
     def __init__(self, keys: Sequence[Key]) -> None:
         self._keys = tuple(keys)
+        self.ids = frozenset(key.id for key in keys)
+        """Of all of them."""
 
     def candidates(self, algorithm: str, kid: str | None, issued: float | None, now: float) -> Sequence[Key]:
         if found := fitting(self._keys, algorithm):
             return found
         raise BadToken(f"no key is for {algorithm}")
+
+    def check_newer(self, kid: str | None, issued: float | None, now: float) -> None:
+        """There are no others."""
 
 
 def fitting(keys: Sequence[Key], algorithm: str) -> Sequence[Key]:

@@ -40,7 +40,7 @@ def parts_of(text: str) -> Parts:
 def read_json(data: bytes) -> Any:
     """A value, in which no object has a name twice. Raises `ValueError`."""
     try:
-        return json.loads(data.decode(), object_pairs_hook=_once, parse_constant=_refuse)
+        return _DECODER.decode(data.decode())
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -82,3 +82,6 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse(word: str) -> NoReturn:
     raise ValueError(f"{word} is no JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_refuse)

@@ -66,6 +66,10 @@ WHERE (found.messages, found.newest) IS NOT (rooms.messages, rooms.newest) AND r
 -- How many messages there are after a seq, by the table alone
 SELECT count(*) FROM messages NOT INDEXED WHERE seq > :after;
 
+-- examine --
+-- Messages after a seq, and what each says of the one before it
+SELECT seq, room, prev, body FROM messages WHERE seq > :after ORDER BY seq LIMIT :limit;
+
 -- load_newest --
 -- The newest message of each of some rooms
 SELECT json_group_object(room, newest) FROM rooms WHERE room IN (SELECT value FROM json_each(:rooms));

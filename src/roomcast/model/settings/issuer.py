@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from roomcast.model.settings.kinds import Checked, Paths, Repeated, Switch, Text, shown
+from roomcast.model.settings.limits import Limited
 from roomcast.model.settings.section import column
 from roomcast.model.settings.template import parse_template
 
@@ -46,7 +47,7 @@ def _is_loopback(host: str) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Issuer:
+class Issuer(Limited):
     """Whose tokens are taken: how they are verified, and what they give."""
 
     iss: str | None = column(Text(), None)
