@@ -15,13 +15,19 @@ _BACKENDS = {
     "memory": "roomcast.log.memory",
     "mongodb": "roomcast.log.mongodb.log",
     "mongodb+srv": "roomcast.log.mongodb.log",
+    "postgresql": "roomcast.log.postgresql.log",
+    "postgres": "roomcast.log.postgresql.log",  # libpq takes both
 }
-_DRIVERS = ("pymongo", "bson")
-_FORMS = "sqlite:{}, memory: or mongodb://HOST[:PORT]/serversentevents"
+_DRIVERS = {
+    "pymongo": "A log in MongoDB needs its driver: pip install 'roomcast[mongodb]'.",
+    "bson": "A log in MongoDB needs its driver: pip install 'roomcast[mongodb]'.",
+    "asyncpg": "A log in PostgreSQL needs its driver: pip install 'roomcast[postgresql]'.",
+}
+_FORMS = "sqlite:{}, memory:, postgresql://HOST[:PORT]/DATABASE or mongodb://HOST[:PORT]/serversentevents"
 
 
 async def open_log(url: str, *, retention: Retention, new_epoch: bool = False, synchronous: str = "full") -> Log:
-    """The log that `url` names: `sqlite:PATH`, `memory:` or `mongodb://…`.
+    """The log that `url` names: `sqlite:PATH`, `memory:`, `postgresql://…` or `mongodb://…`.
 
     `synchronous` (full, normal or off) is how SQLite waits for the disk; with less than full a power cut may
     take acknowledged messages. Raises `LogUnusable` with one sentence that says what to do.
@@ -36,8 +42,9 @@ async def open_log(url: str, *, retention: Retention, new_epoch: bool = False, s
     try:
         backend = await asyncio.to_thread(import_module, _BACKENDS[kind])
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _DRIVERS:
+        driver = (error.name or "").partition(".")[0]
+        if driver not in _DRIVERS:
             raise
-        raise LogUnusable("A log in MongoDB needs its driver: pip install 'roomcast[mongodb]'.") from None
+        raise LogUnusable(_DRIVERS[driver]) from None
     log: Log = await backend.open_log(url, rest, retention=retention, new_epoch=new_epoch, synchronous=synchronous)
     return log
