@@ -72,6 +72,7 @@ class Engine:
             retention=settings.retention,
             new_epoch=settings.new_epoch,
             synchronous=settings.synchronous,
+            max_message=settings.max_message,
         )
         try:
             bounds = await log.bounds()

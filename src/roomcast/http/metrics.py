@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import Metric
 
 from roomcast.api.request import Answer, Fields, Request
 from roomcast.delivery.engine import Engine
-from roomcast.log.base import Bounds
+from roomcast.log.base import Bounds, HasOutbox
 from roomcast.model.errors import LogUnavailable
 from roomcast.model.retention import Retention
 from roomcast.model.shapes import GAP_REASONS
@@ -97,6 +97,9 @@ def _counts(engine: Engine) -> Iterable[Metric]:
     yield _labelled("gaps", "Gaps told.", "reason", dict.fromkeys(GAP_REASONS, 0) | streams.gaps)
     yield _counter("log_reads", "Pages read from the log for streams.", streams.reader.reads)
     yield _gauge("log_writable", "Whether the last write to the log succeeded.", not engine.log.unwritable)
+    if isinstance(engine.log, HasOutbox):
+        yield _counter("outbox_moved", "Messages published in SQL that were stored.", engine.log.outbox_moved)
+        yield _counter("outbox_refused", "Messages published in SQL that were not.", engine.log.outbox_refused)
     yield _gauge("tail_position", "The newest message's number that was delivered.", engine.hub.position)
     consumers = GaugeMetricFamily("roomcast_consumer_position", "Delivered to it up to here.", labels=["consumer"])
     for name, position in engine.log.positions().items():

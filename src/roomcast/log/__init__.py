@@ -26,11 +26,19 @@ _DRIVERS = {
 _FORMS = "sqlite:{}, memory:, postgresql://HOST[:PORT]/DATABASE or mongodb://HOST[:PORT]/serversentevents"
 
 
-async def open_log(url: str, *, retention: Retention, new_epoch: bool = False, synchronous: str = "full") -> Log:
+async def open_log(
+    url: str,
+    *,
+    retention: Retention,
+    new_epoch: bool = False,
+    synchronous: str = "full",
+    max_message: int = 64_000,
+) -> Log:
     """The log that `url` names: `sqlite:PATH`, `memory:`, `postgresql://…` or `mongodb://…`.
 
     `synchronous` (full, normal or off) is how SQLite waits for the disk; with less than full a power cut may
-    take acknowledged messages. Raises `LogUnusable` with one sentence that says what to do.
+    take acknowledged messages. `max_message`: the most bytes of a message, for a log that is published to in other
+    ways than ours. Raises `LogUnusable` with one sentence that says what to do.
     """
     kind, colon, rest = url.partition(":")
     if not colon or kind not in _BACKENDS:
@@ -46,5 +54,12 @@ async def open_log(url: str, *, retention: Retention, new_epoch: bool = False, s
         if driver not in _DRIVERS:
             raise
         raise LogUnusable(_DRIVERS[driver]) from None
-    log: Log = await backend.open_log(url, rest, retention=retention, new_epoch=new_epoch, synchronous=synchronous)
+    log: Log = await backend.open_log(
+        url,
+        rest,
+        retention=retention,
+        new_epoch=new_epoch,
+        synchronous=synchronous,
+        max_message=max_message,
+    )
     return log

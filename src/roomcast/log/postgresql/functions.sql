@@ -448,3 +448,60 @@ BEGIN
         UPDATE roomcast.log SET epoch = CASE WHEN begun THEN _new_epoch ELSE l.epoch END, life = here WHERE id = 1;
     END IF;
 END $$;
+
+-- Publishes inside the caller's own transaction: the message exists if and only if that commits. It waits for nobody and
+-- holds up nobody, since a server moves it to the log afterwards. `message`: a JSON object as for POST /messages, but for
+-- its room; text and not json, whose functions change numbers. `notify`: a server moves it at once and not at its next
+-- look; that takes a lock of the whole database server when the transaction commits.
+CREATE FUNCTION roomcast.publish(room text, message text, notify boolean DEFAULT false) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    no_controls constant text := '[^\u0001-\u001f\u007f-\u009f]';
+    name text;
+    value json;
+    content boolean := false;
+    most int;
+BEGIN
+    IF publish.room IS NULL OR publish.room !~ ('^(?!\$)' || no_controls || '{1,128}$') THEN
+        RAISE EXCEPTION 'room must be 1 to 128 characters, no control characters, not starting with $'
+            USING ERRCODE = 'invalid_parameter_value';
+    ELSIF publish.message IS NULL OR json_typeof(publish.message::json) <> 'object' THEN
+        RAISE EXCEPTION 'message must be a JSON object such as {"text": "…"}' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    SELECT max_message INTO most FROM roomcast.log WHERE id = 1;
+    IF octet_length(publish.message) + octet_length(publish.room) > most THEN
+        RAISE EXCEPTION 'message and room take % bytes, more than the % that a message may have',
+            octet_length(publish.message) + octet_length(publish.room), most
+            USING ERRCODE = 'program_limit_exceeded';
+    END IF;
+    FOR name, value IN SELECT * FROM json_each(publish.message::json) LOOP
+        IF name = 'text' AND (json_typeof(value) <> 'string' OR value #>> '{}' = '') THEN
+            RAISE EXCEPTION 'text must be a string of at least one character' USING ERRCODE = 'invalid_parameter_value';
+        ELSIF name = 'user' AND (
+            json_typeof(value) <> 'string' OR value #>> '{}' !~ ('^' || no_controls || '{1,128}$')
+        ) THEN
+            RAISE EXCEPTION 'user must be 1 to 128 characters, no control characters'
+                USING ERRCODE = 'invalid_parameter_value';
+        ELSIF name = 'type' AND (
+            json_typeof(value) <> 'string' OR value #>> '{}' ~ '^(gap|live|open|error|message|roomcast\..*)$'
+            OR value #>> '{}' !~ '^[^\u0001-\u001f\u007f-\u009f\u2028\u2029]{1,64}$'
+        ) THEN
+            RAISE EXCEPTION 'type must be 1 to 64 characters, no control characters and no line or paragraph separators, '
+                'none of the reserved gap, live, open, error, message, and not starting with roomcast.'
+                USING ERRCODE = 'invalid_parameter_value';
+        ELSIF name NOT IN ('text', 'user', 'type', 'data') THEN
+            RAISE EXCEPTION 'message has a field % that there is none of: use text, data, user, type', to_json(name)
+                USING ERRCODE = 'invalid_parameter_value';
+        END IF;
+        content := content OR name IN ('text', 'data');
+    END LOOP;
+    IF NOT content THEN
+        RAISE EXCEPTION 'message has neither text nor data' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    INSERT INTO roomcast.outbox (room, message) VALUES (publish.room, publish.message);
+    IF publish.notify THEN
+        PERFORM pg_notify('roomcast', 'outbox');
+    END IF;
+END $$;
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA roomcast FROM PUBLIC;

@@ -21,6 +21,7 @@ from roomcast.log.consumers import Consumer, Consumers
 from roomcast.log.postgresql.caps import Caps
 from roomcast.log.postgresql.connection import Session
 from roomcast.log.postgresql.errors import Failure, said, unavailable, unusable
+from roomcast.log.postgresql.outbox import Outbox
 from roomcast.log.postgresql.reader import Reader
 from roomcast.log.postgresql.tail import Follower, Tuning
 from roomcast.log.postgresql.writer import Writer
@@ -47,6 +48,7 @@ async def open_log(
     new_epoch: bool = False,
     empty_rooms: int = EMPTY_ROOMS,
     tuning: Tuning | None = None,
+    max_message: int = 64_000,
     **durability: object,
 ) -> PostgresLog:
     """The log in the schema `roomcast` of the database that the connection string `url`
@@ -54,7 +56,7 @@ async def open_log(
 
     Opens also while the database is away, with an `epoch` that is empty until then. Raises `LogUnusable`.
     """
-    log = PostgresLog(url, retention, empty_rooms, tuning or TUNING)
+    log = PostgresLog(url, retention, empty_rooms, tuning or TUNING, max_message)
     try:
         await log.begin(new_epoch=new_epoch)
     except BaseException:
@@ -66,16 +68,18 @@ async def open_log(
 class PostgresLog:
     """A writer, a reader, what keeps this process current, and the feed of its consumers."""
 
-    def __init__(self, url: str, retention: Retention, empty_rooms: int, tuning: Tuning) -> None:
+    def __init__(self, url: str, retention: Retention, empty_rooms: int, tuning: Tuning, max_message: int) -> None:
         self.name = redact(url)
         self._caps = Caps(retention)
         self._feed = Consumers(0, 0, self._fetch, self._delivered)
         self._sessions = [Session(url, heard=self._heard), Session(url), Session(url)]
         following, writing, reading = self._sessions
-        self._follower = Follower(self.name, following, self._feed, tuning)
+        self._follower = Follower(self.name, following, self._feed, tuning, max_message)
         self._reader = Reader(reading, self._follower)
         self._writer = Writer(writing, self._follower, self._feed, self._caps, empty_rooms, tuning)
         self._writing = writing
+        self._outbox = Outbox(writing, self._writer, self._caps, max_message)
+        self._follower.outbox = self._outbox.look
         self._sweep = Sweep(self._walk)
         self._tasks: list[asyncio.Task[None]] = []
         self._closing: asyncio.Task[None] | None = None
@@ -140,6 +144,14 @@ class PostgresLog:
 
     def keep(self, retention: Retention) -> Callable[[], None]:
         return lambda: self._keep(retention)
+
+    @property
+    def outbox_moved(self) -> int:
+        return self._outbox.moved
+
+    @property
+    def outbox_refused(self) -> int:
+        return self._outbox.refused
 
     async def bounds(self) -> Bounds:
         return await self._ask(self._reader.bounds())

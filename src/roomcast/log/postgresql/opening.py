@@ -6,8 +6,11 @@ import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from asyncpg.exceptions import InsufficientPrivilegeError
+
 from roomcast.log import clock as machine
 from roomcast.log.postgresql.connection import Session
+from roomcast.log.postgresql.errors import said
 from roomcast.log.postgresql.queries import MIGRATIONS, QUERIES, VERSION, Row
 from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.message import new_epoch, rfc3339
@@ -25,7 +28,7 @@ class Anchor(NamedTuple):
     nonce: int = 0
 
 
-async def prepare(session: Session, name: str) -> None:
+async def prepare(session: Session, name: str, max_message: int) -> None:
     """Makes what is missing. Raises `LogUnusable`, `LogUnavailable` and what the driver raises."""
     found = await session.row("identify")
     _check(found, name)
@@ -38,6 +41,9 @@ async def prepare(session: Session, name: str) -> None:
             "up "
             f"to {VERSION}: start a newer roomcast, or name another database."
         )
+    await _admit_publisher(session)
+    await session.rows("make_log", new_epoch())
+    await session.rows("note_limit", max_message)
     if found["hasty"] or found["unsynced"]:
         option = "fsync = off" if found["unsynced"] else "synchronous_commit = off"
         _log.warning(
@@ -45,6 +51,15 @@ async def prepare(session: Session, name: str) -> None:
             "a new epoch",
             option,
         )
+
+
+async def _admit_publisher(session: Session) -> None:
+    """Lets the role `roomcast_publisher` publish in SQL, where somebody has made it."""
+    if any(row["barred"] for row in await session.rows("find_publisher")):
+        try:
+            await session.script(QUERIES["lock_schema"], QUERIES["admit_publisher"])
+        except InsufficientPrivilegeError as error:
+            _log.warning("roomcast_publisher may not publish: %s; the schema's owner can GRANT it.", said(error))
 
 
 def _check(found: Row, name: str) -> None:
@@ -82,7 +97,6 @@ async def begin_life(session: Session, epoch: str, anchor: Anchor, *, anew: bool
     now = machine.clock() // 1_000_000
     fresh = new_epoch()
     async with session.transaction() as call:
-        await call("make_log", fresh)
         [row] = await call("begin_life", epoch, *anchor, fresh, anew, now)
     if row["begun"]:
         _log.warning("the log goes on under the new epoch %s", row["epoch"])

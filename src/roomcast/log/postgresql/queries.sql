@@ -19,8 +19,36 @@ SELECT
     current_setting('server_version_num')::int AS version,
     current_setting('synchronous_commit') = 'off' AS hasty, current_setting('fsync') = 'off' AS unsynced,
     to_regclass('roomcast.version') IS NOT NULL AS made,
-    EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = 'roomcast') AS claimed,
-    EXISTS (SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = 'roomcast_publisher') AS publishers;
+    session_user AS me;
+
+-- find_publisher --
+-- Whether those who may publish in SQL still have to be allowed to; no row where there is no such role
+SELECT NOT has_function_privilege(r.oid, 'roomcast.publish(text, text, boolean)', 'EXECUTE') AS barred
+FROM pg_catalog.pg_roles AS r WHERE rolname = 'roomcast_publisher';
+
+-- admit_publisher --
+-- Allows them to
+GRANT USAGE ON SCHEMA roomcast TO roomcast_publisher;
+GRANT EXECUTE ON FUNCTION roomcast.publish(text, text, boolean) TO roomcast_publisher;
+
+-- note_limit --
+-- The most bytes of a message, for `publish`
+UPDATE roomcast.log SET max_message = $1 WHERE id = 1 AND max_message <> $1;
+
+-- lock_outbox --
+-- Of several servers one moves it, so that what one connection publishes keeps its order. In a statement of its own: one
+-- that waited would see what the last one has moved already
+SELECT pg_try_advisory_xact_lock(7234190522765) AS ours;
+
+-- take_outbox --
+-- The first of what waits there
+DELETE FROM roomcast.outbox WHERE id IN (SELECT id FROM roomcast.outbox ORDER BY id LIMIT $1)
+RETURNING id, room, message, at;
+
+-- refuse_outbox --
+-- Keeps what cannot be moved, and why
+INSERT INTO roomcast.outbox_refused (id, room, message, at, why)
+SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[], $5::text[]);
 
 -- load_version --
 -- Of the schema

@@ -19,7 +19,8 @@ INSERT INTO roomcast.version VALUES (1, 1);
 -- who asked for `id > last`, since a lower number can commit later.
 -- `forgotten`, `forgotten_at`: no message of a room that is not in `rooms` was newer. `nonce`: of the newest append.
 -- `changes`: the number of the newest row of `cuts`. `life`: which life of the database wrote last, see `life()`.
--- `replicated`: whether the last append waited for a synchronous standby.
+-- `replicated`: whether the last append waited for a synchronous standby. `max_message`: the most bytes of one message, as the
+-- server that started last was told.
 CREATE TABLE roomcast.log (
     id int PRIMARY KEY CHECK (id = 1),
     epoch text NOT NULL,
@@ -34,7 +35,8 @@ CREATE TABLE roomcast.log (
     forgotten_at bigint NOT NULL DEFAULT 0,
     nonce bigint NOT NULL DEFAULT 0,
     life text NOT NULL,
-    replicated boolean NOT NULL DEFAULT false
+    replicated boolean NOT NULL DEFAULT false,
+    max_message int NOT NULL DEFAULT 64000
 ) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);
 
 -- The messages retained. `prev`: an upper bound for the seq of the room's previous message; `nth`: its number in its

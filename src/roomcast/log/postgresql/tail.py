@@ -65,7 +65,7 @@ class Totals(NamedTuple):
 class Follower:
     """Where this process stands in the log, and what keeps it current."""
 
-    def __init__(self, name: str, session: Session, feed: Consumers, tuning: Tuning) -> None:
+    def __init__(self, name: str, session: Session, feed: Consumers, tuning: Tuning, max_message: int) -> None:
         self.epoch = ""
         """Empty until the database was reached."""
         self.anchor = Anchor()
@@ -78,6 +78,7 @@ class Follower:
         self._session = session
         self._feed = feed
         self._tuning = tuning
+        self._max_message = max_message
         self._outage: RoomcastError | None = LogUnavailable(_NOT_YET)
         self._forked = False
         self._lock = asyncio.Lock()
@@ -107,7 +108,7 @@ class Follower:
     async def begin(self, *, new_epoch: bool = False) -> None:
         """Takes the log on, or takes up its present history. Raises `LogUnusable`, `LogUnavailable`, and what the
         driver raises."""
-        await prepare(self._session, self._name)
+        await prepare(self._session, self._name, self._max_message)
         before = self.epoch
         epoch = await begin_life(self._session, before, self.anchor, anew=new_epoch)
         state = await self._session.row("load_log")

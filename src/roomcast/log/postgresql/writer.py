@@ -20,7 +20,7 @@ from typing import Any
 
 from roomcast import tasks
 from roomcast.log import clock as machine
-from roomcast.log.append_queue import Pending, Queue, Request
+from roomcast.log.append_queue import Answer, Pending, Queue, Request
 from roomcast.log.base import Appended
 from roomcast.log.clock import Clock
 from roomcast.log.consumers import Consumers
@@ -165,7 +165,7 @@ class Writer:
         while any(not one.answer.done() for one in group.pending):
             try:
                 self._follower.check()
-                row = await self._append(nonce, parameters)
+                row = await self._session.row("append", *self.values(nonce, parameters))
             except RoomcastError as error:
                 await self._wait(error)
             except Failure as error:
@@ -176,13 +176,15 @@ class Writer:
                     return
                 await self._wait(unavailable(error))
             else:
-                self._committed(group, nonce, row)
+                answers = self.committed(group, nonce, row)
+                for one, answer in zip(group.pending, answers, strict=True):
+                    one.resolve(answer)
                 return
 
-    async def _append(self, nonce: int, parameters: Sequence[object]) -> Row:
+    def values(self, nonce: int, parameters: Sequence[object]) -> Sequence[object]:
+        """All that `append` is given for a group."""
         most = self._caps.retention
-        return await self._session.row(
-            "append",
+        return (
             self._follower.epoch,
             *self._follower.anchor,
             nonce,
@@ -196,7 +198,8 @@ class Writer:
             self._forgets(),
         )
 
-    def _committed(self, group: Group, nonce: int, row: Row) -> None:
+    def committed(self, group: Group, nonce: int, row: Row) -> Sequence[Answer]:
+        """What `append` gave is in the log: feeds it, and gives the answers."""
         self._recovered()
         before = self._follower.totals
         stored, answers = group.answers(row)
@@ -206,14 +209,13 @@ class Writer:
         self._note_gone(before.messages + len(stored) - totals.messages)
         # Of one whose first answer was lost, some may be gone already: it is read.
         self._follower.stored(stored, nonce, totals, fed=not row["again"])
-        for one, answer in zip(group.pending, answers, strict=True):
-            one.resolve(answer)
         if stored:
             self._caps.learn(row, len(stored))
             retention = self._caps.retention
             over = totals.messages > retention.max_messages or totals.bytes > retention.max_bytes
             self._more = self._more or over
         self.trim_later()
+        return answers
 
     async def _do(self, job: Job, done: asyncio.Future[Any]) -> None:
         """Once: what asks can ask again."""
