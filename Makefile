@@ -29,9 +29,10 @@ lint: $(VENV)/.dev ## Check style, types and which module imports which
 	$(BIN)/lint-imports
 
 # First what the tests run with; then the others, held to the same versions where they share some.
-lock: $(VENV)/.dev ## Choose anew, to the version and the hash, what run, test and bench install
+lock: $(VENV)/.dev ## Choose anew, to the version and the hash, what run, test, bench and the image install
 	$(LOCK) --extra dev --output-file requirements/dev.txt
 	$(LOCK) --constraints requirements/dev.txt --output-file requirements/run.txt
+	$(LOCK) --constraints requirements/dev.txt --extra mongodb --output-file requirements/image.txt
 	$(LOCK) --constraints requirements/dev.txt --extra bench --output-file requirements/bench.txt
 
 soak: $(VENV)/.dev ## 2,000 followers that come and go for 20 minutes; what grows is a leak. ARGS=--minutes=5

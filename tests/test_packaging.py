@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = PROJECT["project"]["optional-dependencies"]
-LOCKS = {"run": [], "dev": EXTRAS["dev"], "bench": EXTRAS["bench"]}
+LOCKS = {"run": [], "image": EXTRAS["mongodb"], "dev": EXTRAS["dev"], "bench": EXTRAS["bench"]}
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 
 
@@ -64,6 +64,7 @@ def test_what_runs_is_what_is_tested() -> None:
     tested = _versions("dev")
     names = {name for name, _ in tested}
     assert _versions("run") <= tested
+    assert _versions("image") <= tested
     assert {(name, version) for name, version in _versions("bench") if name in names} <= tested
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -20,10 +20,10 @@ from tests.test_docs import blocks
 
 ROOT = Path(__file__).parents[2]
 
-LISTEN = """(url) => {
+LISTEN = """([url, options]) => {
   globalThis.seen = { texts: [], told: [] };
   globalThis.follow = (url) => {
-    const source = new EventSource(url);
+    const source = new EventSource(url, options);
     globalThis.source = source;
     source.onopen = () => seen.told.push("open");
     source.onmessage = ({ data, lastEventId }) => {
@@ -67,7 +67,7 @@ def test_a_ticket_resumes_after_kill_9(
     """Long after it could be opened: by the id alone that the browser sends."""
     server = backend.serve()
     url = backend.ticket(server, "user/42")
-    somewhere.evaluate(LISTEN, url)
+    somewhere.evaluate(LISTEN, [url])
     _until(somewhere, "seen.told.some(([what]) => what === 'live')")
     backend.publish(server, "before")
     _until(somewhere, "seen.texts.length === 1")
@@ -89,7 +89,7 @@ def test_a_ticket_that_is_not_renewed_ends_the_stream_for_good_and_says_so(
 ) -> None:
     """Case 33."""
     server = backend.serve()
-    somewhere.evaluate(LISTEN, backend.ticket(server, "user/42", seconds=3))
+    somewhere.evaluate(LISTEN, [backend.ticket(server, "user/42", seconds=3)])
     _until(somewhere, "seen.told.some(([what]) => what === 'live')")
     backend.publish(server, "in time")
     _until(somewhere, "source.readyState === 2")
@@ -110,7 +110,7 @@ def test_a_new_ticket_goes_on_where_the_old_one_ended(somewhere: Page, backend: 
     """Case 34 with tickets: under a publisher at 100 a second, over some expiries."""
     server = backend.serve()
     somewhere.expose_function("another", lambda: backend.ticket(server, "user/42", seconds=1))
-    somewhere.evaluate(LISTEN, backend.ticket(server, "user/42", seconds=1))
+    somewhere.evaluate(LISTEN, [backend.ticket(server, "user/42", seconds=1)])
     _until(somewhere, "seen.told.some(([what]) => what === 'live')")
     with _Publisher(backend, server) as publisher:
         ends = "seen.told.filter(([what]) => what === 'end').length"
@@ -151,12 +151,55 @@ def test_the_documented_lines_go_on_with_another_ticket(somewhere: Page, elsewhe
 def test_a_second_stream_with_the_ticket_replaces_the_first(somewhere: Page, backend: Backend) -> None:
     server = backend.serve()
     url = backend.ticket(server, "user/42")
-    somewhere.evaluate(LISTEN, url)
+    somewhere.evaluate(LISTEN, [url])
     _until(somewhere, "seen.told.some(([what]) => what === 'live')")
     with httpx.stream("GET", url) as other:
         assert other.status_code == 200
         _until(somewhere, "seen.told.some((entry) => String(entry) === 'end,replaced')")
         somewhere.evaluate("source.close()")
+
+
+def test_34_a_cookie_from_another_port_goes_on_when_the_page_has_renewed_it(
+    somewhere: Page, backend: Backend
+) -> None:
+    """Under a publisher at 100 a second, over some expiries."""
+    server = backend.serve("--cookie", "roomcast")
+
+    def renew() -> None:
+        ticket = ticket_of(backend.ticket(server, "user/42", seconds=1))
+        somewhere.evaluate("(value) => { document.cookie = `roomcast=${value}; SameSite=Lax` }", ticket)
+
+    def renewed_while(count: Callable[[], bool]) -> Callable[[], bool]:
+        def look() -> bool:
+            renew()
+            return count()
+
+        return look
+
+    ended = "seen.told.filter(([what]) => what === 'end').length"
+    renew()
+    somewhere.evaluate(LISTEN, [f"{server.url}/messages?room=user/42", {"withCredentials": True}])
+    _until(somewhere, "seen.told.some(([what]) => what === 'live')")
+    with _Publisher(backend, server) as publisher:
+        eventually(somewhere, renewed_while(lambda: somewhere.evaluate(ended) >= 3), "three expiries")
+    expected = publisher.texts
+    eventually(somewhere, renewed_while(lambda: expected[-1] in _seen(somewhere)["texts"]), "the last message")
+    assert _seen(somewhere)["texts"] == expected
+    assert ["error", 2] not in _seen(somewhere)["told"]
+
+
+def test_33_a_cookie_that_is_not_renewed_ends_the_stream_for_good(somewhere: Page, backend: Backend) -> None:
+    server = backend.serve("--cookie", "roomcast")
+    ticket = ticket_of(backend.ticket(server, "user/42", seconds=3))
+    somewhere.evaluate("(value) => { document.cookie = `roomcast=${value}; SameSite=Lax` }", ticket)
+    url = f"{server.url}/messages?room=user/42"
+    somewhere.evaluate(LISTEN, [url, {"withCredentials": True}])
+    _until(somewhere, "source.readyState === 2")
+    told = _seen(somewhere)["told"]
+    assert told[-3:] == [["end", "expired"], ["error", 0], ["error", 2]]
+    somewhere.evaluate(LISTEN, [url, {}])  # without the option no cookie is sent
+    _until(somewhere, "source.readyState === 2")
+    assert _seen(somewhere)["told"] == [["error", 2]]
 
 
 def test_a_ticket_opens_no_page_of_history(backend: Backend) -> None:

@@ -96,7 +96,12 @@ async def test_it_is_open_when_the_tail_is_where_the_log_was(engine: Engine, log
 
 
 async def test_it_counts_from_nothing(engine: Engine) -> None:
-    assert (engine.published, engine.appends, engine.publish_seconds, engine.requests) == (0, 0, 0.0, {})
+    assert (engine.published, engine.append_times.count, engine.append_times.sum, engine.requests) == (
+        0,
+        0,
+        0.0,
+        {},
+    )
     assert engine.settings is SETTINGS
     assert engine.followers_limit == SETTINGS.followers_limit
     assert not engine.draining

@@ -34,6 +34,7 @@ from roomcast.model.errors import LogRestarted, LogUnavailable, LogUnusable, Too
 from roomcast.model.message import Message
 from roomcast.model.redact import redact
 from roomcast.model.retention import Retention
+from roomcast.model.revocation import Revocation
 from tests.log.acting import PATIENCE, draft, key, next_batch, publish, rooms, seqs, take, told, trimmed, until
 from tests.mongodb.database import MongoDB
 
@@ -66,6 +67,15 @@ async def open_log(url: str, mongo: MongoDB) -> AsyncIterator[Open]:
 def body(text: str, **more: object) -> bytes:
     fields = {"room": "developers", "user": "anonymous", "text": text, **more}
     return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+async def test_what_one_process_revokes_is_revoked_in_all(open_log: Open) -> None:
+    one, other = await open_log(), await open_log()
+    before = await other.revocations()
+    row = Revocation("42", "https://a", clock.clock() // 1_000_000)
+    await one.revoke(row)
+    assert await other.revocations() == (row,) != before
+    assert await (await open_log()).revocations() == (row,)
 
 
 async def test_a_person_can_read_a_message_in_the_shell(open_log: Open, database: Database) -> None:

@@ -12,13 +12,15 @@ from tests.rights.serving import ANONYMOUS, KEYS, Way, configured, over_asgi, tw
 
 ORIGIN = "https://app.example"
 """The one that is named by `--allow-origin`."""
+COOKIE = "__Host-roomcast"
+"""The one that has a credential in it."""
 
 
 @pytest.fixture(scope="session")
 def _by_rights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sequence[Way]]:
     folder = tmp_path_factory.mktemp("rights")
     (folder / "asgi").mkdir()
-    flags = [f"--config={configured(folder)}", f"--allow-origin={ORIGIN}"]
+    flags = [f"--config={configured(folder)}", f"--allow-origin={ORIGIN}", f"--cookie={COOKIE}"]
     flags += [f"--anonymous={grant}" for grant in ANONYMOUS]
     options = {
         "log": "memory:",
@@ -26,6 +28,7 @@ def _by_rights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sequence[Wa
         "secret_files": [str(folder / "secret")],
         "anonymous": ANONYMOUS,
         "allow_origin": [ORIGIN],
+        "cookie": COOKIE,
     }
     with ExitStack() as stack:
         hosted = stack.enter_context(over_asgi(folder / "asgi", options))

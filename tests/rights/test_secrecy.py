@@ -41,7 +41,8 @@ def test_41_nothing_that_is_written_or_answered_has_a_byte_of_a_credential(
     forged, opened = ticket("user/42", secrets=OTHER_SECRETS), ticket("user/42", age=100)
     credentials = [good, ended, forged, opened, ALL, NARROW, _UNKNOWN]
     said: list[bytes] = []
-    flags = (f"--config={configured(tmp_path)}", f"--log-format={log_format}", "--anonymous=read:public/*")
+    rights = (f"--config={configured(tmp_path)}", "--anonymous=read:public/*", "--cookie=session")
+    flags = (*rights, f"--log-format={log_format}")
     with two_ways(tmp_path, *flags) as ways:
         for way in ways:
             way.ask(publish([{"room": "user/42", "text": "x"}] * 5, bearer(ALL)))
@@ -98,6 +99,9 @@ def _misused(credential: str) -> list[bytes]:
         publish({"room": "user/42", "text": 1}, bearer(credential)),
         get("/rooms?limit=1", bearer(credential)),
         get("/me", bearer(credential)),
+        get("/me", f"Cookie: session={credential}"),
+        get("/me", f"Cookie: session={credential}; session={credential}"),
+        get("/messages?room=user/43", f"Cookie: session={credential}", "Sec-Fetch-Site: cross-site"),
     ]
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -37,7 +39,7 @@ def moved(server: Running, before: Values) -> Values:
     """What changed since, apart from the requests' own count and the time they took."""
     now = values(server)
     changes = {name: value - before.get(name, 0) for name, value in now.items() if value != before.get(name, 0)}
-    return {n: v for n, v in changes.items() if not n.startswith("requests") and n != "append_seconds_sum"}
+    return {n: v for n, v in changes.items() if not n.startswith("requests") and not n.endswith("_seconds_sum")}
 
 
 def test_the_answer_is_in_prometheus_text_format(server: Running) -> None:
@@ -135,3 +137,59 @@ def test_gaps_are_counted_by_their_reason(server: Running) -> None:
 def test_the_metrics_say_how_far_each_consumer_of_the_log_is(server: Running) -> None:
     newest = int(str(server.publish("x")["id"]).split("-")[1])
     wait_for(lambda: values(server)["consumer_position{consumer=delivery}"] == newest, "its delivery")
+
+
+def test_each_turn_that_delivers_is_timed_once_however_many_follow(server: Running) -> None:
+    before = values(server)
+    with Observer(server.port, "/messages?room=e") as one, Observer(server.port, "/messages?room=e") as two:
+        one.until_live()
+        two.until_live()
+        server.publish("x", "nobody follows this")
+        server.post([{"room": "e", "text": "x"}, {"room": "e", "text": "y"}])
+        assert one.texts(2) == two.texts(2) == ["x", "y"]
+        now = moved(server, before)
+    assert now["deliveries_total"] == 4
+    assert now["delivery_seconds_count"] == now["delivery_seconds_bucket{le=+Inf}"] == 1
+    assert now["delivery_seconds_bucket{le=30}"] == 1
+
+
+def test_connections_are_told_by_their_state(server: Running) -> None:
+    with Observer(server.port, "/messages?room=f") as follower:
+        follower.until_live()
+        now = values(server)
+        assert now["connections{state=following}"] == 1
+        assert now["connections{state=waiting}"] >= 1
+        assert now["connections_limit"] > now["followers_limit"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers", "reason"),
+    [
+        ("/messages", {"room": "a"}, {}, "invalid"),
+        ("/messages", {"room": "a", "text": "x"}, {"Authorization": "x"}, ""),
+        ("/messages", {"room": "a", "text": "x"}, {"Host": "example.org"}, "host"),
+        ("/nothing", {}, {}, ""),
+    ],
+)
+def test_refusals_are_counted_by_their_reason(
+    server: Running, path: str, body: object, headers: dict[str, str], reason: str
+) -> None:
+    before = values(server)
+    httpx.post(server.url + path, json=body, headers=headers)
+    refused = {name for name in moved(server, before) if name.startswith("refusals")}
+    assert refused == ({f"refusals_total{{reason={reason}}}"} if reason else set())
+
+
+def test_what_is_not_http_is_a_refusal_too(server: Running) -> None:
+    before = values(server)
+    with socket.create_connection(("127.0.0.1", server.port)) as client:
+        client.sendall(b"nonsense\r\n\r\n")
+        client.recv(1000)
+    assert moved(server, before)["refusals_total{reason=invalid}"] == 1
+
+
+def test_the_logs_files_and_what_is_left_of_their_disk_are_told(server: Running) -> None:
+    now = values(server)
+    for file, name in (("database", "test.db"), ("wal", "test.db-wal")):
+        assert now[f"log_disk_bytes{{file={file}}}"] == (server.folder / name).stat().st_size
+    assert now["log_disk_free_bytes"] > 0

@@ -9,11 +9,11 @@ from roomcast.api import history
 from roomcast.api.query import FORMATS, PAGE, STREAM, After, Query, preferred, query, refuse_lists
 from roomcast.api.request import Answer, Fields, Head, Outcome, Request, Streaming
 from roomcast.api.start import from_window, locate
+from roomcast.auth.credentials import NOT_VALID
 from roomcast.auth.grants import EVERYTHING
 from roomcast.auth.guard import in_url
 from roomcast.auth.permit import permit
 from roomcast.auth.principal import Principal
-from roomcast.auth.rights import NOT_VALID
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.gap import Opening
 from roomcast.delivery.hub import PIECE_BYTES

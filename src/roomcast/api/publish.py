@@ -152,8 +152,7 @@ def _idempotency(envelope: Envelope, principal: Principal, body: bytes, key: str
 def stored(engine: Engine, batch: bool, began: float, appending: Future[Appended]) -> Stored:
     """What has come of it, once it is done. Raises `KeyReused`, `TooLarge` and `LogUnavailable`."""
     messages, repeated = appending.result()
-    engine.publish_seconds += time.perf_counter() - began
-    engine.appends += 1
+    engine.append_times.observe(time.perf_counter() - began)
     if not repeated:
         engine.published += len(messages)
     epoch = engine.log.epoch

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Collection, Sequence
-from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote
@@ -17,6 +16,7 @@ from roomcast.api.parameters import Given, parameters, whole_number
 from roomcast.model.errors import Fault, Invalid, NotAcceptable
 from roomcast.model.fields import check
 from roomcast.model.rooms import Selection
+from roomcast.model.times import is_time, parse_time
 
 MAX_ROOMS = 64
 """That a request names, prefixes included."""
@@ -35,13 +35,8 @@ _RESUMES = ("last_event_id", "lasteventid", "last-event-id", "evs_last_event_id"
 event-source-polyfill (its users set the name to Mercure's or the header's), and amvtek's eventsource-polyfill."""
 
 _DURATION = re.compile(r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?", re.ASCII)
-_HOUR = r"(?:[01]\d|2[0-3])"  # Python 3.14 takes 24:00 as well, RFC 3339 and older ones do not
-_TIME = re.compile(
-    rf"\d{{4}}-\d\d-\d\d[Tt ]{_HOUR}:\d\d:(?:[0-5]\d|60)(?:\.\d+)?(?:[Zz]|[+-]{_HOUR}:[0-5]\d)", re.ASCII
-)
 _COUNT = re.compile(r"[0-9]{1,9}")
 _QUALITY = re.compile(r"0?\.[0-9]+|0\.?|1(\.0*)?")  # Java's HttpURLConnection sends q=.2
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Everything(NamedTuple):
@@ -225,20 +220,10 @@ def _since(value: str) -> Since | Ago:
     if (duration := _DURATION.fullmatch(value)) and value:
         days, hours, minutes, seconds = (int(part or 0) for part in duration.groups())
         return Ago((((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1000)
-    with contextlib.suppress(ValueError):  # a month 13
-        if _TIME.fullmatch(value):
-            return Since(_milliseconds(value))
+    with contextlib.suppress(ValueError):  # no time, or a month 13
+        return Since(parse_time(value))
     wrong = "must be an RFC 3339 time such as 2026-11-22T06:27:00Z, or a duration such as 10m, 2h or 1h30m"
-    if _TIME.fullmatch(
-        "+".join(value.rsplit(" ", 1))
-    ):  # the commonest reason, and seen by those alone who wrote a URL
+    # The commonest reason, and seen by those alone who wrote a URL.
+    if is_time("+".join(value.rsplit(" ", 1))):
         wrong += "; in a URL, a + is written %2B"
     raise ValueError(wrong)
-
-
-def _milliseconds(value: str) -> int:
-    """Rounded up: no message stored before that time is at or after it."""
-    leap = value[17:19] == "60"
-    moment = datetime.fromisoformat((value[:17] + "59" + value[19:] if leap else value).upper())
-    # Not by timestamp(): as a float, many a .123 comes out as 122.9999 ms.
-    return max(0, -((_EPOCH - moment) // timedelta(milliseconds=1)) + (1000 if leap else 0))

@@ -101,12 +101,28 @@ class Peer(Protocol):
         """Its address; `UNIX_PEER` at a socket file, empty where it is not known."""
         ...
 
+    def scheme(self) -> str:
+        """`https` where it has reached us over TLS, as far as is known here; else `http`."""
+        ...
+
 
 class Request:
     """One request, as a whole."""
 
     __slots__ = (
-        *("admitted", "began", "body", "guard", "head", "host", "peer", "prepared", "principal", "take_more"),
+        *(
+            "admitted",
+            "began",
+            "body",
+            "cookie",
+            "guard",
+            "head",
+            "host",
+            "peer",
+            "prepared",
+            "principal",
+            "take_more",
+        ),
         "values",
     )
 
@@ -125,6 +141,8 @@ class Request:
         """Who asks; once it is admitted."""
         self.take_more: Callable[[int], None] | None = None
         """Takes so many more of what its client may publish. Raises `TooMany`. None where there is no limit."""
+        self.cookie: bytes | None = None
+        """The credential in a cookie, where it is that which decides."""
         self.host: Principal | None = None
         """Who asks, where the program around us knows them."""
         self.began = time.perf_counter()

@@ -8,14 +8,17 @@ from __future__ import annotations
 import base64
 import re
 import string
-from typing import Literal
+from typing import Final, Literal
 
 from roomcast.auth.keys import PREFIX as KEY
 from roomcast.auth.tickets import PREFIX as TICKET
-from roomcast.model.errors import BadCredential
+from roomcast.model.errors import BadCredential, InvalidToken
 
 MAX_BYTES = 8 * 1024
 """Of a credential; a token of an identity provider has 1 to 4 KiB."""
+
+NOT_VALID: Final = "not valid"
+"""All that its holder is told of a credential that is refused for what it is."""
 
 CredentialKind = Literal["key", "ticket", "token"]
 
@@ -56,6 +59,20 @@ def checked(text: str) -> str:
     if len(text) > MAX_BYTES:
         raise BadCredential(f"a credential has at most {MAX_BYTES // 1024} KiB")
     return text
+
+
+def of_cookie(header: bytes, name: bytes) -> bytes | None:
+    """What the cookie of this name has in a request's `Cookie`; None where it is not there.
+
+    Raises `InvalidToken` where it is given twice: a page of a sibling domain may have set the other one, and which
+    of them is sent first says nothing (RFC 6265, section 5.4)."""
+    if name not in header:
+        return None
+    pairs = [pair.partition(b"=") for pair in header.split(b";")]
+    found = [value.strip(b" \t") for own, _, value in pairs if own.strip(b" \t") == name]
+    if len(found) > 1:
+        raise InvalidToken(NOT_VALID, reason="the cookie is given twice")
+    return found[0] if found else None
 
 
 def is_ours(value: bytes) -> bool:

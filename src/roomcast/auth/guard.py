@@ -11,8 +11,9 @@ from typing import Final
 from msgspec.structs import replace
 
 from roomcast.auth import credentials
+from roomcast.auth.credentials import NOT_VALID
 from roomcast.auth.principal import EVERYBODY, Principal
-from roomcast.auth.rights import NOT_VALID, TICKET_EXPIRED, Rights
+from roomcast.auth.rights import TICKET_EXPIRED, Rights
 from roomcast.model.errors import Fault, Invalid, InvalidToken, RoomcastError
 from roomcast.model.settings import Settings
 
@@ -57,32 +58,47 @@ class Guard:
         self.looks = self.mode is Mode.RIGHTS or (self.mode is Mode.OPEN and rights.configured)
         """Whether credentials are looked at. Where nothing is configured they are somebody else's: nginx's
         `auth_basic` passes its own on."""
+        self.cookie = rights.cookie.encode() if rights.cookie and self.looks else b""
+        """The name of the cookie that has a credential in it; empty where none is looked at."""
         by_mode = {Mode.LOCAL: EVERYBODY, Mode.OPEN: _OPEN, Mode.RIGHTS: rights.anonymous}
         self.stranger = by_mode[self.mode]
         """Whoever sends no credential."""
 
     def identify(
-        self, authorization: bytes | None, ticket: bytes | None = None, *, resumes: bool = False
+        self,
+        authorization: bytes | None,
+        ticket: bytes | None = None,
+        cookie: bytes | None = None,
+        *,
+        resumes: bool = False,
     ) -> Principal:
         """Whose credential it is. The header decides where it is there, and then the ticket of a query, which
-        opens streams for a minute and after that only `resumes` them.
+        opens streams for a minute and after that only `resumes` them; then a cookie, which is taken as a bearer
+        is.
 
         Raises `BadCredential` and `InvalidToken`: a bad credential is never a stranger's."""
-        if (authorization is None and ticket is None) or not self.looks:
+        if (authorization is None and ticket is None and cookie is None) or not self.looks:
             return self.stranger
         rights, now = self.rights, time.time()
         if authorization is not None:
             found = rights.recalled(authorization, now)
             return found or rights.identify(credentials.of_authorization(authorization), now, authorization)
-        assert ticket is not None
-        sent = b"?ticket=" + ticket  # what was good here is not good as a header without a scheme
-        found = rights.recalled(sent, now)
-        found = found or rights.identify(credentials.checked(ticket.decode("latin-1")), now, sent)
+        if ticket is None:
+            assert cookie is not None
+            return self._elsewhere(b"cookie=", cookie, now)
+        found = self._elsewhere(b"?ticket=", ticket, now)
         if found.ticket is None:
             raise InvalidToken(NOT_VALID, reason="what the URL gives as a ticket is none")
         if not resumes and not found.ticket.may_open(now):
             raise InvalidToken(TICKET_EXPIRED, reason="the ticket in the URL opens no stream any more")
         return found
+
+    def _elsewhere(self, place: bytes, credential: bytes, now: float) -> Principal:
+        """Whose it is, where it is in no header of its own: what was good there is not good as a header without a
+        scheme."""
+        sent = place + credential
+        found = self.rights.recalled(sent, now)
+        return found or self.rights.identify(credentials.checked(credential.decode("latin-1")), now, sent)
 
     def check_url(self, names: Sequence[str]) -> None:
         """Raises `Invalid` where a query of these names has a credential in it, apart from a ticket where one is

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from typing import Final
 
 from roomcast.auth import keys, tickets
-from roomcast.auth.credentials import kind_of
+from roomcast.auth.credentials import NOT_VALID, kind_of
 from roomcast.auth.grants import Grants
 from roomcast.auth.keys import Keys
 from roomcast.auth.principal import Principal
@@ -26,8 +26,8 @@ from roomcast.model.settings.anonymous import granted
 
 CACHED: Final = 10_000
 """Principals that are kept. With tickets for two rooms that is 17 MB; the least recently used one goes first."""
-NOT_VALID, TICKET_EXPIRED, EXPIRED = "not valid", "ticket-expired", "expired"
-"""All that the holder of a credential is told about it."""
+TICKET_EXPIRED, EXPIRED = "ticket-expired", "expired"
+"""What else the holder of a credential is told about it."""
 
 _JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 _generations = itertools.count(1)
@@ -43,12 +43,15 @@ class Rights:
         secrets: Secrets | None = None,
         read: Grants | None = None,
         publish: Grants | None = None,
+        cookie: str | None = None,
     ) -> None:
-        """`read` and `publish` are what requests without a credential may do; nothing by default."""
+        """`read` and `publish` are what requests without a credential may do; nothing by default. `cookie` is the
+        name of the one that has a credential in it; None: there is none."""
         self.generation = next(_generations)
         """Later rights have a greater one: a principal that was kept may be of earlier ones."""
         self.keys = keys or Keys()
         self.secrets = secrets or Secrets()
+        self.cookie = cookie
         self.anonymous = Principal(
             kind=ANONYMOUS, name="", user=ANONYMOUS, read=read or Grants(), publish=publish or Grants()
         )
@@ -65,12 +68,14 @@ class Rights:
             secrets=_secrets(settings),
             read=Grants.parse(granted("read", settings.anonymous)),
             publish=Grants.parse(granted("publish", settings.anonymous)),
+            cookie=settings.cookie,
         )
 
     @property
     def configured(self) -> bool:
         """Whether anybody has said who may do what."""
-        return bool(self.keys or self.secrets or self.anonymous.read or self.anonymous.publish)
+        strangers = self.anonymous.read or self.anonymous.publish
+        return bool(self.keys or self.secrets or self.cookie or strangers)
 
     def identify(self, credential: str, now: float, sent: bytes = b"") -> Principal:
         """Whose this is; `now` is seconds since 1970. It is remembered as it was `sent`, where that is given.

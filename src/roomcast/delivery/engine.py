@@ -15,7 +15,9 @@ from roomcast import tasks
 from roomcast.auth.limits import Limits
 from roomcast.delivery.budget import Budget
 from roomcast.delivery.heartbeat import Heartbeat
+from roomcast.delivery.histogram import Histogram
 from roomcast.delivery.hub import Hub
+from roomcast.delivery.pace import Pace
 from roomcast.delivery.replay import retry_delay_ms
 from roomcast.delivery.stream import Streams
 from roomcast.delivery.tail import Tail
@@ -53,16 +55,20 @@ class Engine:
         self.pages = asyncio.Semaphore(_PAGES_AT_ONCE)
         """Reads of the log for pages: resumes and readiness must not queue behind all of them."""
         self.published = 0
-        self.appends = 0
-        self.publish_seconds = 0.0
+        self.append_times = Histogram()
+        """Of each publish, from when its body was read to when it is durable."""
         self.requests: Counter[tuple[str, int]] = Counter()
         """Answers by method and status."""
+        self.refusals: Counter[str] = Counter()
+        """Requests that were refused, by reason: see `http/refusals`."""
         self.closed: Counter[str] = Counter()
         """Connections that the server closed by itself, by reason."""
         self.connected: Callable[[], dict[str, int]] = dict
-        """How many connections that are no streams there are, by state; none in somebody else's server."""
+        """How many connections there are, by state; none in somebody else's server."""
+        self.pace = Pace(lambda: self.hub.position)
         pulse = Heartbeat(self.streams, settings.heartbeat, settings.slow_after)
-        self._tasks = [asyncio.create_task(self._deliver()), asyncio.create_task(pulse.run())]
+        running = (self._deliver(), pulse.run(), self.pace.run())
+        self._tasks = [asyncio.create_task(one) for one in running]
 
     @classmethod
     async def open(cls, settings: Settings) -> Engine:

@@ -84,3 +84,5 @@ class Heartbeat:
                 stream.beat()
             seen[stream] = (stream.position, waiting, held)
         self._seen = seen
+        oldest = min((position for position, *_ in seen.values()), default=self._streams.hub.position)
+        self._streams.farthest_behind = max(0, self._streams.hub.position - oldest)

@@ -302,6 +302,8 @@ class Streams:
         self.followed = FollowedRooms()
         self.tenures = Tenures()
         self.behind: set[Stream] = set()
+        self.farthest_behind = 0
+        """How many messages of the log lie before the one that is farthest behind, as was last looked."""
         self.draining = False
         """Whether every stream ends, and none may begin."""
         self.opened = 0

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
+import time
 from itertools import count
 
+from roomcast.delivery.histogram import Histogram
 from roomcast.delivery.hub import Hub
 from roomcast.log.base import Consuming, Log
 from roomcast.model.errors import LogRestarted, LogUnavailable
@@ -25,6 +27,9 @@ class Tail:
         self._consumer: Consuming | None = None
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._number = count()
+        self.delivery_times = Histogram()
+        """Of each turn that wrote to followers, from when its oldest message was stored to when the last of them
+        was written to."""
         self.outage = ""
         """Why the log cannot be followed now; empty while it can."""
         self._ended = ""
@@ -72,7 +77,11 @@ class Tail:
             self._note("")
             if batch.missed:
                 raise LogRestarted("messages were trimmed before they could be delivered here")
+            delivered = self._hub.deliveries
             self._hub.feed(batch.messages, batch.trimmed, loop.time(), batch.position, batch.cuts)
+            if self._hub.deliveries != delivered:
+                # Below 0 where a clock was set back, or another server's is ahead.
+                self.delivery_times.observe(max(0.0, time.time() - batch.messages[0].stored_at / 1000))
             self._wake()
 
     async def _consume(self) -> Consuming:

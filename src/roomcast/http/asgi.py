@@ -33,9 +33,13 @@ class _Client:
 
     def __init__(self, scope: Scope) -> None:
         self._client = scope.get("client")
+        self._scheme = str(scope.get("scheme", "http"))
 
     def address(self) -> str:
         return str(self._client[0]) if self._client else ""
+
+    def scheme(self) -> str:
+        return self._scheme
 
 
 class AsgiApp:

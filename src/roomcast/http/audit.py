@@ -66,7 +66,7 @@ def _reason(error: RoomcastError) -> str:
 
 
 def _fingerprint(request: Request) -> str:
-    sent = request.values.get(b"authorization") or request.values.get(TICKET)
+    sent = request.values.get(b"authorization") or request.values.get(TICKET) or request.cookie
     if sent is None:
         return ""
     return hashlib.sha256(sent.rpartition(b" ")[2]).hexdigest()[:8]

@@ -138,7 +138,12 @@ class Connections:
     def states(self) -> dict[str, int]:
         """How many are in which state."""
         silent, waiting = len(self._silent), len(self._waiting)
-        return {"silent": silent, "waiting": waiting, "answering": len(self._all) - silent - waiting}
+        return {
+            "silent": silent,
+            "waiting": waiting,
+            "answering": len(self._all) - silent - waiting,
+            "following": self.open - len(self._all),
+        }
 
     def look(self, now: float) -> None:
         """Called every few seconds: says what was closed, and follows a limit that was changed (`prlimit`)."""

@@ -26,7 +26,9 @@ class Cors:
         self._gate = gate
         named = (origin.encode() for origin in gate.origins if origin != "*")
         self._named = {origin: Fields(*_allowed(origin), _CREDENTIALS, _VARY) for origin in named}
-        self._others = Fields(*_allowed(b"*")) if "*" in gate.origins else Fields(_VARY)
+        any_origin = _allowed(b"*") if "*" in gate.origins else ()
+        # Where there are no named origins, and all are allowed, each is answered the same.
+        self._others = Fields(*any_origin, *([_VARY] if self._named or not any_origin else []))
 
     def fields(self, origin: bytes | None) -> Fields:
         """What every answer carries, an error as well. `origin` is the request's."""

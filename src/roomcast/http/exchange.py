@@ -166,6 +166,10 @@ class Exchange(asyncio.Protocol):
             self._address = str(peer[0]) if isinstance(peer, tuple) else "" if peer is None else UNIX_PEER
         return self._address
 
+    def scheme(self) -> str:
+        """What its pages have in their address, where no proxy ends TLS before us."""
+        return "https" if self._over_tls() else "http"
+
     def _respond(self, outcome: Outcome) -> None:
         """Called by the handler, now or when what was asked for is done."""
         self._task = None

@@ -33,6 +33,8 @@ class Gate:
         self._mode = mode
         self.origins = origins if origins is not None else ("*",) if mode is Mode.OPEN else ()
         """Those whose pages may read every answer; `*` among them is any."""
+        self.named = frozenset(origins or ()) - {"*"}
+        """Those whose pages may send a cookie along."""
 
     def check(self, head: Head) -> None:
         """By what the head says. Raises `NotServed`."""

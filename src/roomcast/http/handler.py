@@ -27,6 +27,7 @@ from roomcast.api.request import (
     Streaming,
 )
 from roomcast.api.routes import Routes
+from roomcast.auth.credentials import of_cookie
 from roomcast.auth.guard import Guard
 from roomcast.auth.limits import client_name
 from roomcast.auth.permit import require
@@ -39,7 +40,9 @@ from roomcast.http.forwarded import Forwarded
 from roomcast.http.gate import Gate
 from roomcast.http.intake import Intake
 from roomcast.http.problem import problem
+from roomcast.http.refusals import reason
 from roomcast.http.router import Router
+from roomcast.http.same_site import check_same_site
 from roomcast.http.site import ROUTES
 from roomcast.model.errors import Overloaded, RightsUnavailable, RoomcastError
 
@@ -110,9 +113,21 @@ class Handler:
         else:
             # An empty Last-Event-ID is that of a client that has no id.
             authorization, resumes = values.get(b"authorization"), bool(values.get(b"last-event-id"))
-            request.principal = self._guard.identify(authorization, ticket, resumes=resumes)
+            if self._guard.cookie and authorization is None and ticket is None:
+                self._take_cookie(request, route)
+            request.principal = self._guard.identify(authorization, ticket, request.cookie, resumes=resumes)
         if route.needs is not None:
             require(request.principal, route.needs)
+
+    def _take_cookie(self, request: Request, route: Route) -> None:
+        """Notes the credential in a cookie, where there is one. Raises `NotServed` where another site's page may
+        have sent it, and `InvalidToken` where it is there twice."""
+        sent = request.values.get(b"cookie")
+        if sent is None or route.by_key_only:  # a key is nothing for a browser
+            return
+        request.cookie = of_cookie(sent, self._guard.cookie)
+        if request.cookie is not None:
+            check_same_site(request.head, request.values, self._gate.named, request.peer.scheme())
 
     def handle(self, request: Request, respond: Respond) -> asyncio.Task[None] | None:
         """Does what is asked for. Returns what may be cancelled when the client has gone; None where there is
@@ -149,6 +164,7 @@ class Handler:
 
     def unreadable(self, target: bytes, error: RoomcastError, peer: Peer, respond: Respond) -> None:
         """Answers what was not HTTP; `target` is as much of it as is worth a line in the log."""
+        self._count(error)
         head = Head(OTHER, target, "", b"")
         prepared = Prepared(head, None, None, error, self._cors.fields(None), OTHER)
         respond(self._finished(Request(prepared, NO_VALUES, b"", peer), problem(error).last()))
@@ -183,11 +199,16 @@ class Handler:
         if not isinstance(error, RoomcastError):
             logger.error("%s %r failed", request.head.method, request.head.path, exc_info=error)
             error = RoomcastError("see the server's log")
-        elif isinstance(error, RightsUnavailable) and (away := self._away(request)):
+        self._count(error)
+        if isinstance(error, RightsUnavailable) and (away := self._away(request)):
             return away
-        elif error.status in _AUDITED:
+        if error.status in _AUDITED:
             self._audit.note(request, error, self._client_of(request))
         return problem(error)
+
+    def _count(self, error: RoomcastError) -> None:
+        if why := reason(error):
+            self._engine.refusals[why] += 1
 
     def _away(self, request: Request) -> Answer | None:
         """The word to come back, of a route that gives one."""

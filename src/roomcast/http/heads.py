@@ -270,7 +270,8 @@ def divided(pairs: Iterable[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], d
     for name, value in pairs:
         fields = decides if name in DECIDES else own if name in OWN else None
         if fields is not None:
-            fields[name] = fields[name] + b", " + value if name in fields else value
+            joined = b"; " if name == b"cookie" else b", "  # RFC 9113, section 8.2.3
+            fields[name] = fields[name] + joined + value if name in fields else value
     return decides, own
 
 

@@ -26,6 +26,12 @@ _DRIVERS = {
 _FORMS = "sqlite:{}, memory:, postgresql://HOST[:PORT]/DATABASE or mongodb://HOST[:PORT]/serversentevents"
 
 
+def file_of(url: str) -> str:
+    """The path of the file that a log is kept in; empty where it is kept in none."""
+    kind, _, path = url.partition(":")
+    return path if kind == "sqlite" else ""
+
+
 async def open_log(
     url: str,
     *,

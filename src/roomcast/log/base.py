@@ -20,6 +20,7 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from roomcast.model.message import Cut, Draft, Message
 from roomcast.model.retention import Retention
+from roomcast.model.revocation import Revocation
 from roomcast.model.rooms import Selection
 
 
@@ -216,6 +217,16 @@ class Log(Protocol):
 
     async def delete_room(self, room: str) -> None:
         """Deletes all messages of a room that are stored now, durably. Raises `NotOffered`."""
+        ...
+
+    async def revoke(self, revocation: Revocation) -> None:
+        """Keeps a revocation, durably, for `KEPT_MS` after its `before`; of two for the same, the later one.
+        Raises `TooManyRevocations` where `MOST` are kept: none is ever forgotten for another."""
+        ...
+
+    async def revocations(self) -> Sequence[Revocation]:
+        """All that are kept, also those of other processes on the same storage, in no order. Asked for every
+        second: it is the same object as long as nothing has changed."""
         ...
 
     def keep(self, retention: Retention) -> Callable[[], None]:

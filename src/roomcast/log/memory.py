@@ -16,6 +16,7 @@ from roomcast.log import clock as machine
 from roomcast.log.base import Appended, Bounds, Idempotency, Loss, Page, RoomSort, RoomStats
 from roomcast.log.clock import Clock
 from roomcast.log.consumers import Consumer, Consumers
+from roomcast.log.revoked import Revoked
 from roomcast.log.room_index import RoomIndex
 from roomcast.log.room_list import RoomList
 from roomcast.log.sequencer import GONE_KEYS, KEY_MS, Kept, Key, Sequencer
@@ -24,6 +25,7 @@ from roomcast.log.trimming import Trimmed, in_order, losses_between, position_be
 from roomcast.model.errors import LogUnavailable, RoomcastError
 from roomcast.model.message import Cut, Draft, Message, new_epoch
 from roomcast.model.retention import Retention, RoomRules
+from roomcast.model.revocation import Revocation
 from roomcast.model.rooms import Selection
 
 PAGE_BYTES = 256 * 1024
@@ -84,6 +86,7 @@ class MemoryLog:
         """Nothing behind it is gone, but for single messages that were deleted."""
         self._deleted_in: dict[str, None] = {}
         """Rooms that had single messages deleted which may not be trimmed yet."""
+        self._revoked = Revoked()
         self._closed = False
         self._feed = Consumers(0, 0, self._fetch, self._trim_and_tell)
         self._sweep: Sweep | None = None
@@ -215,6 +218,15 @@ class MemoryLog:
         index.clear()
         self._note_empty(room)
         self._feed.push((), self._trimmed, [Cut(room, newest, count)])
+
+    async def revoke(self, revocation: Revocation) -> None:
+        self._check_open()
+        self._revoked.check(revocation)
+        self._revoked.add(revocation)
+
+    async def revocations(self) -> Sequence[Revocation]:
+        self._check_open()
+        return self._revoked.rows
 
     def keep(self, retention: Retention) -> Callable[[], None]:
         return lambda: self._keep(retention)

@@ -243,6 +243,13 @@ class NotOffered(RoomcastError):
     kind = "not-offered"
 
 
+class TooManyRevocations(RoomcastError):
+    """The log keeps no more revocations."""
+
+    status = 507
+    kind = "too-many-revocations"
+
+
 class UnknownCoding(RoomcastError):
     """This Transfer-Encoding is not taken."""
 

@@ -8,7 +8,7 @@ from roomcast.model.errors import BadOption
 from roomcast.model.settings import Settings
 from roomcast.serve.reload import Commit, Reloadable
 
-_OPTIONS = ("keys", "anonymous", "secret_files")
+_OPTIONS = ("keys", "anonymous", "secret_files", "cookie")
 
 
 def reloadable(guard: Guard) -> Reloadable:

@@ -23,6 +23,7 @@ from roomcast.serve.reload import Reload
 from roomcast.serve.rights import reloadable
 from roomcast.serve.rules import rules_of
 from roomcast.serve.server import serve
+from roomcast.serve.systemd import READY, feed_watchdog, notify
 from roomcast.serve.tls import Tls, tls_of
 
 _SWITCH_SECONDS = 0.0005
@@ -90,9 +91,10 @@ async def _serve(
         if configuration.path:
             reload.things.append(rules_of(engine.log))
         await asyncio.to_thread(say, banner(settings, listening, guard, await held(engine.log)))
+        notify(READY)
 
     reload = Reload(configuration, [*([tls.reloadable] if tls else []), reloadable(guard)])
-    beside = [asyncio.create_task(reload.run()), asyncio.create_task(go_on_returning())]
+    beside = [asyncio.create_task(endless) for endless in (reload.run(), go_on_returning(), feed_watchdog())]
     try:
         await serve(settings, listening, guard, started, tls.context if tls else None)
     finally:

@@ -20,6 +20,7 @@ from roomcast.http.handler import Handler
 from roomcast.model.errors import CannotStart
 from roomcast.model.settings import Settings
 from roomcast.serve.listen import BACKLOG, Listening
+from roomcast.serve.systemd import STOPPING, notify
 from roomcast.serve.tls_listener import TlsListener
 
 _ANSWER_SECONDS = 3.0
@@ -67,6 +68,7 @@ async def _serve(
         gc.freeze()
         await started(engine)
         await stop
+        notify(STOPPING)
     finally:
         # The listeners stay open until the streams have ended: a client that comes back is told when to.
         await engine.drain()

@@ -22,6 +22,7 @@ from roomcast.log.consumers import Consumer, Consumers
 from roomcast.log.mongodb.errors import is_away, unavailable
 from roomcast.log.mongodb.opening import Store, Tuning
 from roomcast.log.mongodb.reader import Reader
+from roomcast.log.mongodb.revoked import Revocations
 from roomcast.log.mongodb.tail import Follower
 from roomcast.log.mongodb.view import Fork
 from roomcast.log.mongodb.writer import Writer
@@ -29,6 +30,7 @@ from roomcast.log.trimming import position_before
 from roomcast.model.errors import LogUnavailable, LogUnusable, NotOffered
 from roomcast.model.message import Draft, Message
 from roomcast.model.retention import Retention
+from roomcast.model.revocation import Revocation
 from roomcast.model.rooms import Selection
 
 P = ParamSpec("P")
@@ -82,6 +84,7 @@ class MongoLog:
         self._feed = Consumers(0, 0, self._fetch, lambda: None, dense=True)
         self._follower = Follower(store, self._reader, self._feed, asked, tuning, empty_rooms)
         self._writer = Writer(store, self._reader, self._follower, tuning)
+        self._revocations = Revocations(store)
         self._tasks: list[asyncio.Task[None]] = []
         self._closing: asyncio.Task[None] | None = None
 
@@ -140,6 +143,12 @@ class MongoLog:
 
     async def delete_room(self, room: str) -> None:
         raise NotOffered(_NO_DELETING)
+
+    async def revoke(self, revocation: Revocation) -> None:
+        await self._ask(self._revocations.add, revocation)
+
+    async def revocations(self) -> Sequence[Revocation]:
+        return await self._ask(self._revocations.rows)
 
     def keep(self, retention: Retention) -> Callable[[], None]:
         if retention.rooms or retention.ages:

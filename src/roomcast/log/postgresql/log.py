@@ -23,6 +23,7 @@ from roomcast.log.postgresql.connection import Session
 from roomcast.log.postgresql.errors import Failure, said, unavailable, unusable
 from roomcast.log.postgresql.outbox import Outbox
 from roomcast.log.postgresql.reader import Reader
+from roomcast.log.postgresql.revoked import Revocations
 from roomcast.log.postgresql.tail import Follower, Tuning
 from roomcast.log.postgresql.writer import Writer
 from roomcast.log.sweep import Sweep
@@ -30,6 +31,7 @@ from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.message import Draft, Message
 from roomcast.model.redact import redact
 from roomcast.model.retention import Retention
+from roomcast.model.revocation import Revocation
 from roomcast.model.rooms import Selection
 
 T = TypeVar("T")
@@ -76,6 +78,7 @@ class PostgresLog:
         following, writing, reading = self._sessions
         self._follower = Follower(self.name, following, self._feed, tuning, max_message)
         self._reader = Reader(reading, self._follower)
+        self._revocations = Revocations(reading)
         self._writer = Writer(writing, self._follower, self._feed, self._caps, empty_rooms, tuning)
         self._writing = writing
         self._outbox = Outbox(writing, self._writer, self._caps, max_message)
@@ -141,6 +144,12 @@ class PostgresLog:
 
     async def delete_room(self, room: str) -> None:
         await self._delete("delete_room", room)
+
+    async def revoke(self, revocation: Revocation) -> None:
+        await self._ask(self._revocations.add(revocation))
+
+    async def revocations(self) -> Sequence[Revocation]:
+        return await self._ask(self._revocations.rows())
 
     def keep(self, retention: Retention) -> Callable[[], None]:
         return lambda: self._keep(retention)

@@ -146,6 +146,24 @@ SELECT * FROM roomcast.append(
 -- One step of trimming
 SELECT * FROM roomcast.trim($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14);
 
+-- load_revoked --
+-- The revocations, where they are others than those of a version ($1)
+SELECT l.revoked AS version, r.* FROM roomcast.log AS l LEFT JOIN roomcast.revoked AS r ON l.revoked <> $1
+WHERE l.id = 1;
+
+-- forget_revoked --
+-- Lets go of those before a time
+DELETE FROM roomcast.revoked WHERE before < $1;
+
+-- revoke --
+-- Keeps a revocation, of two for the same the later one
+INSERT INTO roomcast.revoked AS r (sub, iss, before) VALUES ($1, $2, $3)
+ON CONFLICT (sub, iss) DO UPDATE SET before = greatest(r.before, excluded.before);
+
+-- count_revoked --
+-- They have changed
+UPDATE roomcast.log SET revoked = revoked + 1 WHERE id = 1;
+
 -- delete_message --
 -- Deletes one
 SELECT roomcast.delete_message($1, $2, $3, $4) AS found;

@@ -20,7 +20,7 @@ INSERT INTO roomcast.version VALUES (1, 1);
 -- `forgotten`, `forgotten_at`: no message of a room that is not in `rooms` was newer. `nonce`: of the newest append.
 -- `changes`: the number of the newest row of `cuts`. `life`: which life of the database wrote last, see `life()`.
 -- `replicated`: whether the last append waited for a synchronous standby. `max_message`: the most bytes of one message, as the
--- server that started last was told.
+-- server that started last was told. `revoked`: counts the changes of `revoked`.
 CREATE TABLE roomcast.log (
     id int PRIMARY KEY CHECK (id = 1),
     epoch text NOT NULL,
@@ -36,7 +36,8 @@ CREATE TABLE roomcast.log (
     nonce bigint NOT NULL DEFAULT 0,
     life text NOT NULL,
     replicated boolean NOT NULL DEFAULT false,
-    max_message int NOT NULL DEFAULT 64000
+    max_message int NOT NULL DEFAULT 64000,
+    revoked bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);
 
 -- The messages retained. `prev`: an upper bound for the seq of the room's previous message; `nth`: its number in its
@@ -110,6 +111,15 @@ CREATE TABLE roomcast.cuts (
     room text COLLATE "C" NOT NULL,
     upto bigint NOT NULL,
     gone bigint NOT NULL
+);
+
+-- Whose tokens and tickets count no more where they were issued before `before`; `iss` is empty where it is whoever issued
+-- them.
+CREATE TABLE roomcast.revoked (
+    sub text COLLATE "C" NOT NULL,
+    iss text COLLATE "C" NOT NULL,
+    before bigint NOT NULL,
+    PRIMARY KEY (sub, iss)
 );
 
 -- The servers that run, and up to where each has delivered; NULL: nothing is kept for it. Not logged: after a crash of the

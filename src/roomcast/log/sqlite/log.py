@@ -18,6 +18,7 @@ import msgspec
 from roomcast.log.append_queue import Request
 from roomcast.log.base import Appended, Bounds, Idempotency, Page, RoomSort, RoomStats
 from roomcast.log.consumers import Consumer, Consumers
+from roomcast.log.revoked import Revoked, oldest_kept
 from roomcast.log.sqlite.errors import unavailable
 from roomcast.log.sqlite.group_commit import GroupCommit
 from roomcast.log.sqlite.opening import Opened, open_database
@@ -29,6 +30,7 @@ from roomcast.log.sweep import Sweep
 from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.message import Draft, Message
 from roomcast.model.retention import Retention
+from roomcast.model.revocation import Revocation
 from roomcast.model.rooms import Selection
 
 P = ParamSpec("P")
@@ -71,6 +73,7 @@ class SqliteLog:
         self._worker = Worker("roomcast-log-writer")
         self._feed = Consumers(opened.state.newest, opened.state.trimmed, self._fetch, self._delivered)
         self._commits = GroupCommit(self._writer, self._worker, self._feed, opened.state, retention)
+        self._revoked = Revoked(opened.revoked)
         self._sweep = Sweep(self._walk)
         self._closing: asyncio.Task[None] | None = None
         self._commits.trim_later()
@@ -123,6 +126,16 @@ class SqliteLog:
 
     async def delete_room(self, room: str) -> None:
         await self._commits.do(lambda floor: self._writer.delete_room(room))
+
+    async def revoke(self, revocation: Revocation) -> None:
+        self._revoked.check(revocation)
+        await self._commits.do(lambda floor: self._writer.revoke(revocation, oldest_kept()))
+        self._revoked.add(revocation)
+
+    async def revocations(self) -> Sequence[Revocation]:
+        if self._closing:
+            raise LogUnavailable("The log is closed.")
+        return self._revoked.rows
 
     def keep(self, retention: Retention) -> Callable[[], None]:
         return lambda: self._keep(retention)

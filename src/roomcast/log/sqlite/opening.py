@@ -22,6 +22,7 @@ from roomcast.log.sqlite.whole import check_database
 from roomcast.model.errors import LogUnusable
 from roomcast.model.message import new_epoch as fresh_epoch
 from roomcast.model.message import rfc3339
+from roomcast.model.revocation import Revocation
 from roomcast.model.settings import SYNCHRONOUS
 
 APPLICATION_ID = int.from_bytes(b"room", "big")
@@ -52,6 +53,7 @@ class Opened(NamedTuple):
     state: State
     clock: Clock
     holes: Holes
+    revoked: Sequence[Revocation]
 
 
 def open_database(path: str, *, new_epoch: bool, synchronous: str) -> Opened:
@@ -69,6 +71,8 @@ def open_database(path: str, *, new_epoch: bool, synchronous: str) -> Opened:
             epoch, state = _take_over(writer, real, anew=new_epoch, synchronous=synchronous)
             deleted, purging, keyed = _row(writer, "load_holes")
             holes = Holes(deleted=bool(deleted), purging=bool(purging), keyed=bool(keyed))
+            rows = writer.execute(QUERIES["load_revoked"])
+            revoked = [Revocation(sub, iss or None, before) for sub, iss, before in rows]
             clock = Clock()
             clock.now(state.retained_at)  # which says so where it is behind
             reader = apsw.Connection(real, flags=apsw.SQLITE_OPEN_READONLY)
@@ -78,7 +82,7 @@ def open_database(path: str, *, new_epoch: bool, synchronous: str) -> Opened:
         except (apsw.Error, OSError) as error:
             raise unusable(real, error) from error
         undo.pop_all()
-    return Opened(writer, reader, lock, files, epoch, state, clock, holes)
+    return Opened(writer, reader, lock, files, epoch, state, clock, holes, revoked)
 
 
 def _check_path(real: str) -> None:

@@ -420,6 +420,19 @@ SELECT
 SELECT json_group_array(json_array(room, trimmed, trimmed_at, lost, capped, newest))
 FROM rooms WHERE room IN (SELECT value FROM json_each(:rooms));
 
+-- load_revoked --
+-- All revocations that are kept
+SELECT sub, iss, before FROM revoked;
+
+-- revoke --
+-- Keeps a revocation, of two for the same the later one
+INSERT INTO revoked (sub, iss, before) VALUES (:sub, :iss, :before)
+ON CONFLICT (sub, iss) DO UPDATE SET before = max(before, excluded.before);
+
+-- forget_revoked --
+-- Lets go of those before `oldest`
+DELETE FROM revoked WHERE before < :oldest;
+
 -- make_rooms_newest --
 -- The rooms that have messages, in the order of their newest, with all that a page of them shows. Not in the schema:
 -- an older roomcast keeps it up to date without knowing of it, so it needs no version of its own

@@ -32,4 +32,13 @@ ALTER TABLE keys ADD COLUMN gone INTEGER NOT NULL DEFAULT 0;
 UPDATE keys SET stored_at = coalesce((SELECT stored_at FROM messages WHERE seq = first), 0);
 DROP INDEX keys_first;
 CREATE INDEX keys_first ON keys (first) WHERE gone = 0;
-CREATE INDEX keys_gone ON keys (stored_at) WHERE gone = 1
+CREATE INDEX keys_gone ON keys (stored_at) WHERE gone = 1;
+
+-- Whose tokens and tickets count no more where they were issued before `before`; `iss` is empty where it is whoever
+-- issued them.
+CREATE TABLE revoked (
+    sub TEXT NOT NULL,
+    iss TEXT NOT NULL,
+    before INTEGER NOT NULL,
+    PRIMARY KEY (sub, iss)
+) STRICT, WITHOUT ROWID

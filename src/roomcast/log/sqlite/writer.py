@@ -33,6 +33,7 @@ from roomcast.log.sqlite.write_cache import WriteCache
 from roomcast.model.errors import LogUnavailable, RoomcastError
 from roomcast.model.message import Cut, Message
 from roomcast.model.retention import Retention, RoomRules
+from roomcast.model.revocation import Revocation
 
 TRIM_BESIDE = 8
 """A commit trims twice what it adds and this many. With 32, a publish took 8 ms (p99) while a million messages
@@ -163,6 +164,19 @@ class Writer:
         [(messages, newest)] = found
         self._maybe_empty += 1
         return self._delete("delete_room", {"room": room}, Cut(room, newest, messages))
+
+    def revoke(self, revocation: Revocation, oldest: int) -> Committed:
+        """Keeps a revocation, and lets go of those before `oldest`, in ms."""
+        self._look()
+        sub, iss, before = revocation
+        try:
+            self._run("forget_revoked", {"oldest": oldest})
+            self._run("revoke", {"sub": sub, "iss": iss or "", "before": before})
+        except apsw.Error as error:
+            self._give_up(error)
+            raise
+        self._look_behind()
+        return self._unchanged((None,))
 
     def _delete(self, name: str, parameters: dict[str, Any], cut: Cut) -> Committed:
         try:

@@ -10,6 +10,7 @@ from typing import Any
 from roomcast.model.retention import MANY_BYTES, MANY_MESSAGES, Retention
 from roomcast.model.settings import key
 from roomcast.model.settings.anonymous import AnonymousGrants
+from roomcast.model.settings.cookie import parse_cookie_name
 from roomcast.model.settings.key import Key
 from roomcast.model.settings.kinds import (
     Checked,
@@ -186,6 +187,12 @@ class Settings:
             "help": "The secret that tickets and HS256 tokens are signed with, in place of a file.",
             "private": True,
         },
+    )
+    cookie: str | None = _option(
+        None,
+        Checked(parse_cookie_name),
+        _RIGHTS,
+        "Name of the cookie in which your application gives pages a credential, such as __Host-roomcast.",
     )
     keys: tuple[Key, ...] = _section("key", Key, together=key.apart)
     room_rules: tuple[RoomRow, ...] = _section("room", RoomRow)

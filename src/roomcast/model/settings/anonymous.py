@@ -1,17 +1,22 @@
-"""What requests without a credential may do: `read:public/*` as a flag, a table in the file."""
+"""What requests without a credential may do: `read:public/*` as a flag, a table in the file. Their limits stand
+beside it: `publish_rate:20/s`."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from roomcast.model.settings.grant import parse_grant
-from roomcast.model.settings.kinds import Repeated, shown
+from roomcast.model.settings.kinds import Kind, Repeated, shown
+from roomcast.model.settings.limits import Limited, Quota
 
 VERBS = ("read", "publish")
+_LIMITS: Mapping[str, Kind] = {each.name: each.metadata["kind"] for each in dataclasses.fields(Limited)}
 
 
 class AnonymousGrants(Repeated):
-    """Grants with their verbs. A table has a list of grants for each verb."""
+    """Grants with their verbs, and limits with their names. A table has a list of grants for each verb."""
 
     def __init__(self) -> None:
         super().__init__("VERB:GRANT", _parse)
@@ -19,15 +24,14 @@ class AnonymousGrants(Repeated):
     def check(self, value: object) -> tuple[str, ...]:
         if not isinstance(value, Mapping):
             return super().check(value)
-        grants = Repeated("GRANT", parse_grant)
         found: list[str] = []
-        for verb, given in value.items():
-            if verb not in VERBS:
-                raise ValueError(f"may have {' and '.join(VERBS)}, not {shown(verb)}")
+        for name, given in value.items():
+            if name not in VERBS and name not in _LIMITS:
+                raise ValueError(f"may have {', '.join([*VERBS, *_LIMITS])}, not {shown(name)}")
             try:
-                found += [f"{verb}:{grant}" for grant in grants.check(given)]
+                found += _written(name, given)
             except ValueError as error:
-                raise ValueError(f"{verb} {error}") from None
+                raise ValueError(f"{name} {error}") from None
         return tuple(found)
 
 
@@ -36,9 +40,31 @@ def granted(verb: str, anonymous: Iterable[str]) -> list[str]:
     return [grant for own, _, grant in (text.partition(":") for text in anonymous) if own == verb]
 
 
+def quota(anonymous: Iterable[str]) -> Quota:
+    """What each address may have. Of a limit that is given twice, the last counts."""
+    pairs = (text.partition(":") for text in anonymous)
+    given: dict[str, Any] = {name: _LIMITS[name].parse(value) for name, _, value in pairs if name in _LIMITS}
+    return Limited(**given).quota(0)
+
+
+def _written(name: str, given: object) -> list[str]:
+    """What a table gives under a name, as flags give it. Raises `ValueError`."""
+    if name in VERBS:
+        return [f"{name}:{grant}" for grant in Repeated("GRANT", parse_grant).check(given)]
+    _LIMITS[name].check(given)
+    _LIMITS[name].parse(str(given))
+    return [f"{name}:{given}"]
+
+
 def _parse(text: str) -> str:
-    verb, colon, grant = text.partition(":")
-    if verb not in VERBS or not colon:
-        raise ValueError(f"must be read:GRANT or publish:GRANT, such as read:public/*, not {text!r:.140}")
-    parse_grant(grant)
+    name, colon, value = text.partition(":")
+    if colon and name in VERBS:
+        parse_grant(value)
+    elif colon and name in _LIMITS:
+        _LIMITS[name].parse(value)
+    else:
+        raise ValueError(
+            "must be read:GRANT or publish:GRANT, such as read:public/*, or a limit such as publish_rate:20/s, "
+            f"not {text!r:.140}"
+        )
     return text

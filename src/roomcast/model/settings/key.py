@@ -9,6 +9,7 @@ from typing import Any
 from roomcast.model.fields import check
 from roomcast.model.settings.grant import parse_grant
 from roomcast.model.settings.kinds import Checked, Repeated, Switch
+from roomcast.model.settings.limits import Limited
 from roomcast.model.settings.section import column
 
 _NAME = re.compile(r"[a-z0-9-]{1,32}")
@@ -36,7 +37,7 @@ def _user(text: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Key:
+class Key(Limited):
     """A program that may do something: who it is, how its key is known, and its grants."""
 
     name: str = column(Checked(check_name))

@@ -78,7 +78,9 @@ class Section:
             from roomcast.model.near_miss import near_miss  # late: only a mistake needs it
 
             meant = near_miss(name, list(columns), 0.6)
-            hint = f"did you mean {meant}?" if meant else f"it has {', '.join(columns)}"
+            # Its own columns before those that it shares with others.
+            known = sorted(columns, key=lambda each: each not in self.row.__annotations__)
+            hint = f"did you mean {meant}?" if meant else f"it has {', '.join(known)}"
             raise BadRow(f"{name!r:.100} is nothing that [[{self.name}]] has: {hint}", index, name)
         try:
             return columns[name].check(value)

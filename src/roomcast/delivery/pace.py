@@ -1,0 +1,68 @@
+"""How long the loop's turns are, and how fast the log grows: found out by looking again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+
+_LOOK_SECONDS = 0.1
+"""Between two looks. A longer turn of the loop is seen for sure; ten looks a second cost 0.02 % of a core."""
+_REMEMBERED_SECONDS = 60.0
+"""For at least so long the longest turn is told, so that each of several Prometheus servers sees it."""
+_SAMPLE_SECONDS = 10.0
+_SAMPLES = 31
+"""The rate is that of the last five minutes."""
+
+logger = logging.getLogger("roomcast.server")
+
+
+class Pace:
+    """The loop's turns, and the log's growth."""
+
+    def __init__(self, position: Callable[[], int]) -> None:
+        """`position` tells the number of the newest message that is known here."""
+        self._position = position
+        self._longest = 0.0
+        self._longest_before = 0.0
+        """Of the minute before this one."""
+        self._samples: deque[tuple[float, int]] = deque(maxlen=_SAMPLES)
+        """When it was looked, and the newest message's number."""
+
+    async def run(self) -> None:
+        """For ever."""
+        loop = asyncio.get_running_loop()
+        minute = loop.time()
+        self.sample(minute)
+        while True:
+            began = loop.time()
+            await asyncio.sleep(_LOOK_SECONDS)
+            now = loop.time()
+            self._longest = max(self._longest, now - began - _LOOK_SECONDS)
+            if now - minute >= _REMEMBERED_SECONDS:
+                minute = now
+                self._longest_before, self._longest = self._longest, 0.0
+            if now - self._samples[-1][0] >= _SAMPLE_SECONDS:
+                self.sample(now)
+
+    @property
+    def longest_turn(self) -> float:
+        """Seconds by which this loop kept a timer waiting at most, within the last one to two minutes."""
+        return max(self._longest, self._longest_before)
+
+    @property
+    def rate(self) -> float:
+        """Messages a second that the log got in the last five minutes, from all its servers; 0 until that can be
+        told."""
+        if len(self._samples) < 2:
+            return 0.0
+        (began, first), (ended, last) = self._samples[0], self._samples[-1]
+        return (last - first) / (ended - began)
+
+    def sample(self, now: float) -> None:
+        """Notes how far the log is; `now` is the loop's time."""
+        position = self._position()
+        if self._samples and position < self._samples[-1][1]:  # a new epoch counts from elsewhere
+            self._samples.clear()
+        self._samples.append((now, position))

@@ -1,0 +1,183 @@
+"""What `/metrics` says, by family: of the process, of the log, and of the log's disk. All metrics stand here.
+
+Counters and histograms of several processes add up. So do the gauges of connections, followers and answers; of the
+others the largest counts, and of `log_writable` the smallest.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+
+from roomcast.delivery.engine import Engine
+from roomcast.delivery.histogram import Histogram
+from roomcast.http import refusals
+from roomcast.log.base import Bounds, HasOutbox
+from roomcast.model.retention import Retention
+from roomcast.model.shapes import GAP_REASONS
+from roomcast.version import __version__
+
+ENDINGS = ("client", "slow", "drain", "overload", "error", "expired", "revoked", "replaced")
+CLOSED = ("files", "address", "memory", "handshake", "head", "body", "answer", "idle")
+"""Why the server closes a connection that its client was not done with."""
+STATES = ("silent", "waiting", "answering", "following")
+
+
+def of_process(engine: Engine) -> Iterable[Metric]:
+    """What this process counts by itself."""
+    yield _build()
+    yield _gauge("clock_seconds", "This machine's clock, in seconds since 1970.", time.time())
+    yield _gauge("loop_longest_turn_seconds", "How long others waited for the loop.", engine.pace.longest_turn)
+    yield from _of_publishing(engine)
+    yield from _of_streams(engine)
+    yield from _of_connections(engine)
+    yield from _of_answers(engine)
+
+
+def of_log(bounds: Bounds, retention: Retention, rate: float) -> Iterable[Metric]:
+    """What is retained, and the caps in force; `rate`: messages a second that the log gets."""
+    yield _gauge("log_messages", "Messages retained.", bounds.messages)
+    yield _gauge("log_bytes", "Bytes retained.", bounds.bytes)
+    yield _gauge("log_messages_limit", "Messages retained at most.", retention.max_messages)
+    yield _gauge("log_bytes_limit", "Bytes retained at most.", retention.max_bytes)
+    yield _gauge("log_newest", "The newest message's number.", bounds.newest)
+    yield _gauge("log_oldest_timestamp_seconds", "When the oldest message was stored.", bounds.oldest_at / 1000)
+    yield _gauge(
+        "log_retention_seconds", "How long a message is retained at this rate.", _lasts(bounds, retention, rate)
+    )
+    age = GaugeMetricFamily("roomcast_log_max_age_seconds", "Age of a message at most.")
+    if retention.max_age is not None:
+        age.add_metric([], retention.max_age)
+    yield age
+    yield from _rules(retention)
+
+
+def of_disk(file: str) -> Iterable[Metric]:
+    """The size of the log's files and what is left of their disk, where the log is a file. Blocks."""
+    size = GaugeMetricFamily("roomcast_log_disk_bytes", "Size of the log's file.", labels=["file"])
+    free = GaugeMetricFamily("roomcast_log_disk_free_bytes", "What is left of the disk of the log's file.")
+    if file:
+        with suppress(OSError):
+            for name, suffix in (("database", ""), ("wal", "-wal")):
+                size.add_metric([name], os.stat(file + suffix).st_size)
+        with suppress(OSError):
+            disk = os.statvfs(os.path.dirname(os.path.realpath(file)))
+            free.add_metric([], disk.f_bavail * disk.f_frsize)
+    yield size
+    yield free
+
+
+def _build() -> Metric:
+    labels = {"version": __version__, "python": platform.python_version()}
+    family = GaugeMetricFamily("roomcast_build_info", "What runs here.", labels=list(labels))
+    family.add_metric(list(labels.values()), 1)
+    return family
+
+
+def _lasts(bounds: Bounds, retention: Retention, rate: float) -> float:
+    """Seconds until a message that is stored now is trimmed, if all goes on as it did."""
+    size = bounds.bytes / bounds.messages if bounds.messages else 0.0
+    caps = [(retention.max_messages, rate), (retention.max_bytes, rate * size)]
+    times = [cap / grows for cap, grows in caps if grows]
+    return min([*times, float("inf") if retention.max_age is None else retention.max_age])
+
+
+def _rules(retention: Retention) -> Iterable[Metric]:
+    """The rules in force for rooms."""
+    for name, cap, help in (
+        ("room_messages_limit", "max_messages", "Messages retained of each room at most."),
+        ("room_bytes_limit", "max_bytes", "Bytes retained of each room at most."),
+        ("room_max_age_seconds", "max_age", "Age of a room's message at most."),
+    ):
+        family = GaugeMetricFamily(f"roomcast_{name}", help, labels=["match"])
+        # Of two rows with one name the first counts.
+        caps = {rule.match: getattr(rule, cap) for rule in reversed(retention.rooms)}
+        for match, value in caps.items():
+            if value is not None:
+                family.add_metric([match], value)
+        yield family
+
+
+def _of_publishing(engine: Engine) -> Iterable[Metric]:
+    yield _counter("messages_published", "Messages stored by this process.", engine.published)
+    yield _histogram("append_seconds", "Time from append to durable, of each request.", engine.append_times)
+    yield _gauge("log_writable", "Whether the last write to the log succeeded.", not engine.log.unwritable)
+    if isinstance(engine.log, HasOutbox):
+        yield _counter("outbox_moved", "Messages published in SQL that were stored.", engine.log.outbox_moved)
+        yield _counter("outbox_refused", "Messages published in SQL that were not.", engine.log.outbox_refused)
+    yield _gauge("tail_position", "The newest message's number that was delivered.", engine.hub.position)
+    consumers = GaugeMetricFamily("roomcast_consumer_position", "Delivered to it up to here.", labels=["consumer"])
+    for name, position in engine.log.positions().items():
+        consumers.add_metric([name], position)
+    yield consumers
+
+
+def _of_streams(engine: Engine) -> Iterable[Metric]:
+    streams = engine.streams
+    yield _counter("deliveries", "Messages written to caught-up followers.", engine.hub.deliveries)
+    yield _histogram(
+        "delivery_seconds",
+        "Time from stored to written to the last caught-up follower, of each turn.",
+        engine.tail.delivery_times,
+    )
+    yield _gauge("followers", "Streams open.", len(streams.active))
+    yield _gauge("followers_behind", "Streams replaying, or too slow for the live.", len(streams.behind))
+    yield _gauge(
+        "followers_behind_messages",
+        "Messages of the log that the last of these has yet to pass.",
+        streams.farthest_behind,
+    )
+    yield _gauge("followers_limit", "Streams this process takes.", engine.followers_limit)
+    yield _counter("streams_opened", "Streams begun.", streams.opened)
+    yield _labelled("streams_ended", "Streams ended.", "reason", dict.fromkeys(ENDINGS, 0) | streams.endings)
+    yield _labelled("gaps", "Gaps told.", "reason", dict.fromkeys(GAP_REASONS, 0) | streams.gaps)
+    yield _counter("log_reads", "Pages read from the log for streams.", streams.reader.reads)
+
+
+def _of_connections(engine: Engine) -> Iterable[Metric]:
+    yield _labelled(
+        "connections_closed", "Connections closed.", "reason", dict.fromkeys(CLOSED, 0) | engine.closed
+    )
+    connections = GaugeMetricFamily("roomcast_connections", "Connections open.", labels=["state"])
+    for state, number in (dict.fromkeys(STATES, 0) | engine.connected()).items():
+        connections.add_metric([state], number)
+    yield connections
+    yield _gauge("connections_limit", "Connections this process takes.", engine.settings.connections_limit)
+
+
+def _of_answers(engine: Engine) -> Iterable[Metric]:
+    yield _gauge("answer_bytes", "Memory of answers that are made, or wait to be taken.", engine.answers.held)
+    yield _gauge("answer_bytes_limit", "Memory that answers may take at most.", engine.answers.limit)
+    limits = engine.publish_limits
+    refused = {"memory": engine.answers.refused, "rate": limits.refused if limits else 0}
+    known = refused | dict.fromkeys(refusals.REASONS, 0)
+    yield _labelled("refusals", "Requests refused.", "reason", known | engine.refusals)
+    requests = CounterMetricFamily("roomcast_requests", "Requests answered.", labels=["method", "status"])
+    for (method, status), count in sorted(engine.requests.items()):
+        requests.add_metric([method, str(status)], count)
+    yield requests
+
+
+def _counter(name: str, help: str, value: float) -> Metric:
+    return CounterMetricFamily(f"roomcast_{name}", help, value=value)
+
+
+def _gauge(name: str, help: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"roomcast_{name}", help, value=value)
+
+
+def _histogram(name: str, help: str, times: Histogram) -> Metric:
+    return HistogramMetricFamily(f"roomcast_{name}", help, buckets=times.buckets(), sum_value=times.sum)
+
+
+def _labelled(name: str, help: str, label: str, values: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(f"roomcast_{name}", help, labels=[label])
+    for value, count in values.items():
+        family.add_metric([value], count)
+    return family

@@ -1,0 +1,34 @@
+"""Why requests are refused, by the few reasons that an operator tells apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from roomcast.model.errors import RoomcastError
+
+_OF_KINDS: Mapping[str, str] = {
+    "internal": "defect",
+    "log-unavailable": "log",
+    "log-restarted": "log",
+    "rights-unavailable": "rights",
+    "bad-credential": "credential",
+    "unauthenticated": "credential",
+    "forbidden": "right",
+    "not-served": "host",
+    "timed-out": "invalid",
+    "malformed": "invalid",
+    "not-http": "invalid",
+    "too-large": "invalid",
+    "unsupported-media-type": "invalid",
+    "invalid": "invalid",
+    "key-reused": "invalid",
+    "head-too-large": "invalid",
+    "unknown-coding": "invalid",
+}
+"""What is missing here is no refusal (404, 406), or is counted where the bound is kept: rate and memory."""
+REASONS = tuple(dict.fromkeys(_OF_KINDS.values()))
+
+
+def reason(error: RoomcastError) -> str:
+    """The reason that an error counts for; empty where it counts for none."""
+    return _OF_KINDS.get(error.kind, "")

@@ -1,0 +1,50 @@
+"""The revocations, in the small collection beside the messages.
+
+Each is a document of its own. One more has a version, which is another whenever any of them has changed: it alone
+is read every second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bson import Int64, ObjectId
+
+from roomcast.log.mongodb.opening import Store
+from roomcast.log.revoked import Revoked, oldest_kept
+from roomcast.model.revocation import Revocation
+
+_ALL = {"sub": {"$exists": True}}
+_VERSION = "revocations"
+
+
+class Revocations:
+    """Those of all processes on one log."""
+
+    def __init__(self, store: Store) -> None:
+        self._beside = store.beside
+        self._version: object = None
+        self._known = Revoked()
+
+    async def add(self, revocation: Revocation) -> None:
+        """Raises `TooManyRevocations`, and `PyMongoError` where the database is away."""
+        await self.rows()
+        self._known.check(revocation)
+        sub, iss, before = revocation
+        await self._beside.delete_many(_ALL | {"before": {"$lt": Int64(oldest_kept())}})
+        whom = {"sub": sub} if iss is None else {"sub": sub, "iss": iss}
+        new = {"$max": {"before": Int64(before)}, "$setOnInsert": whom}
+        await self._beside.update_one({"_id": f"revoked {iss or ''}\n{sub}"}, new, upsert=True)
+        # Last: a process that reads all of them between the two reads them once more.
+        await self._beside.update_one({"_id": _VERSION}, {"$set": {"version": ObjectId()}}, upsert=True)
+
+    async def rows(self) -> Sequence[Revocation]:
+        """As they are now; the same object as long as nothing has changed. Raises `PyMongoError`."""
+        latest = await self._beside.find_one({"_id": _VERSION})
+        version = latest and latest["version"]
+        if version != self._version:
+            found = self._beside.find(_ALL)
+            rows = [Revocation(row["sub"], row.get("iss"), int(row["before"])) async for row in found]
+            # Only now: where reading fails, it is tried again.
+            self._known, self._version = Revoked(rows), version
+        return self._known.rows

@@ -1,0 +1,42 @@
+"""The revocations that a log keeps, as every backend has them in memory: few, and looked at every second."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from roomcast.log import clock as machine
+from roomcast.model.errors import TooManyRevocations
+from roomcast.model.revocation import KEPT_MS, MOST, Revocation
+
+
+class Revoked:
+    """Those that are kept: of each person the latest."""
+
+    def __init__(self, rows: Iterable[Revocation] = ()) -> None:
+        self._by_whom = {row.whom: row for row in rows}
+        self.rows: Sequence[Revocation] = tuple(self._by_whom.values())
+        """Another object whenever anything has changed."""
+
+    def check(self, revocation: Revocation) -> None:
+        """Raises `TooManyRevocations` where there is no room for it. None is forgotten in its place: somebody who
+        was shut out would be let in again."""
+        oldest = oldest_kept()
+        kept = sum(row.before >= oldest for row in self.rows)
+        if kept >= MOST and revocation.whom not in self._by_whom:
+            raise TooManyRevocations(
+                f"the log keeps {MOST}, each for {KEPT_MS // 86_400_000} days: replace the secret, or the "
+                "issuer's key, and all that it has signed ends"
+            )
+
+    def add(self, revocation: Revocation) -> None:
+        """Keeps it, and lets go of those that no credential is old enough for."""
+        oldest = oldest_kept()
+        kept = {whom: row for whom, row in self._by_whom.items() if row.before >= oldest}
+        earlier = kept.get(revocation.whom, revocation)
+        kept[revocation.whom] = max(revocation, earlier, key=lambda row: row.before)
+        self._by_whom, self.rows = kept, tuple(kept.values())
+
+
+def oldest_kept() -> int:
+    """The moment before which a revocation ends nothing that has not ended by itself, in ms."""
+    return machine.clock() // 1_000_000 - KEPT_MS

@@ -1,0 +1,27 @@
+"""Times as people and programs write them (RFC 3339)."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+_HOUR = r"(?:[01]\d|2[0-3])"  # Python 3.14 takes 24:00 as well, RFC 3339 and older ones do not
+_TIME = re.compile(
+    rf"\d{{4}}-\d\d-\d\d[Tt ]{_HOUR}:\d\d:(?:[0-5]\d|60)(?:\.\d+)?(?:[Zz]|[+-]{_HOUR}:[0-5]\d)", re.ASCII
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def is_time(text: str) -> bool:
+    """Whether it is written as one; there may be no such day."""
+    return _TIME.fullmatch(text) is not None
+
+
+def parse_time(text: str) -> int:
+    """Milliseconds since 1970, rounded up: what is from before that time is before it. Raises `ValueError`."""
+    if not is_time(text):
+        raise ValueError(f"must be an RFC 3339 time such as 2026-11-22T06:27:00Z, not {text!r:.100}")
+    leap = text[17:19] == "60"
+    moment = datetime.fromisoformat((text[:17] + "59" + text[19:] if leap else text).upper())
+    # Not by timestamp(): as a float, many a .123 comes out as 122.9999 ms.
+    return max(0, -((_EPOCH - moment) // timedelta(milliseconds=1)) + (1000 if leap else 0))

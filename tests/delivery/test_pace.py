@@ -1,0 +1,40 @@
+"""How long turns are, and how fast the log grows."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from roomcast.delivery.pace import Pace
+
+
+async def test_a_turn_that_holds_up_the_others_is_told() -> None:
+    pace = Pace(lambda: 0)
+    running = asyncio.create_task(pace.run())
+    await asyncio.sleep(0)
+    time.sleep(0.3)  # noqa: ASYNC251 (this is the turn)
+    while not pace.longest_turn:  # noqa: ASYNC110 (it is for whoever looks)
+        await asyncio.sleep(0)
+    assert 0.15 < pace.longest_turn < 10
+    running.cancel()
+
+
+def test_the_rate_is_that_of_the_last_minutes() -> None:
+    positions = iter([100, 150, 10_150])
+    pace = Pace(lambda: next(positions))
+    pace.sample(10.0)
+    assert pace.rate == 0
+    pace.sample(20.0)
+    assert pace.rate == 5
+    pace.sample(110.0)
+    assert pace.rate == 100.5
+
+
+def test_a_new_epoch_is_no_rate_below_nothing() -> None:
+    positions = iter([1_000, 0, 30])
+    pace = Pace(lambda: next(positions))
+    pace.sample(0.0)
+    pace.sample(10.0)
+    assert pace.rate == 0
+    pace.sample(20.0)
+    assert pace.rate == 3
