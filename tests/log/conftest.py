@@ -58,6 +58,7 @@ async def open_log(kind: str, tmp_path: Path, request: pytest.FixtureRequest) ->
     logs: list[Log] = []
     server: MongoDB | None = request.getfixturevalue(kind) if kind in SERVERS else None
     trimming: list[asyncio.Task[None]] = []
+    taken: list[str] = []
     cluster: Cluster | None = request.getfixturevalue(kind) if kind == "postgresql" else None
 
     async def open_one(
@@ -74,7 +75,8 @@ async def open_log(kind: str, tmp_path: Path, request: pytest.FixtureRequest) ->
             if max_messages < 10_000 and not server.trims:
                 trimming.append(asyncio.create_task(keep_trimmed(url)))
         elif cluster:
-            logs.append(await BACKENDS[kind](cluster.url(), "", retention=retention, **options))
+            taken.append(cluster.take())
+            logs.append(await BACKENDS[kind](taken[-1], "//", retention=retention, **options))
         else:
             path = str(tmp_path / f"{len(logs)}.db")
             logs.append(await BACKENDS[kind](f"{kind}:", path, retention=retention, **options))
@@ -84,6 +86,9 @@ async def open_log(kind: str, tmp_path: Path, request: pytest.FixtureRequest) ->
     await tasks.cancel(trimming)
     for log in logs:
         await log.close()
+    for url in taken:
+        assert cluster
+        cluster.give_back(url)
 
 
 async def keep_trimmed(url: str) -> None:

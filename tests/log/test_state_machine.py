@@ -436,8 +436,13 @@ class PostgresqlMachine(LogMachine):
 
     async def _opened(self, path: str, retention: Retention, options: dict[str, Any]) -> Log:
         if not hasattr(self, "url"):
-            self.url = self.cluster.url()
-        return await BACKENDS[self.kind](self.url, "", retention=retention, **options)
+            self.url = self.cluster.take()
+        return await BACKENDS[self.kind](self.url, "//", retention=retention, **options)
+
+    def teardown(self) -> None:
+        super().teardown()
+        if hasattr(self, "url"):
+            self.cluster.give_back(self.url)
 
 
 class ForgetfulPostgresqlMachine(PostgresqlMachine):

@@ -19,9 +19,11 @@ Serve = Callable[..., Running]
 
 
 @pytest.fixture
-def url(postgresql: Cluster) -> str:
-    """A database that nobody has used."""
-    return postgresql.url()
+def url(postgresql: Cluster) -> Iterator[str]:
+    """A database without the schema."""
+    taken = postgresql.take()
+    yield taken
+    postgresql.give_back(taken)
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ async def open_log(url: str) -> AsyncIterator[Open]:
     async def open_one(to: str = "", tuning: Tuning | None = None, **options: object) -> PostgresLog:
         retention = options.pop("retention", Retention())
         logs.append(
-            await postgresql_log.open_log(to or url, "", retention=retention, tuning=tuning, **options)  # type: ignore[arg-type]
+            await postgresql_log.open_log(to or url, "//", retention=retention, tuning=tuning, **options)  # type: ignore[arg-type]
         )
         return logs[-1]
 

@@ -49,8 +49,12 @@ class Cluster:
         self.bin = require_postgresql()
         self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
         self.data = self.folder / "data"
-        self.port = _free_port()
+        self.port = free_port()
         self.settings = settings
+        self._free: list[str] = []
+        """Databases that were given back."""
+        self.certificate = ""
+        """The file of its certificate, where it has one."""
         self.process: subprocess.Popen[bytes] | None = None
         if os.geteuid() == 0:
             os.chown(self.folder, _unprivileged().pw_uid, _unprivileged().pw_gid)
@@ -65,6 +69,18 @@ class Cluster:
         self.run(
             "initdb", "-D", str(self.data), "-U", USER, "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C"
         )
+
+    def place(self, name: str, text: str, folder: Path | None = None) -> None:
+        """A file that only the cluster's user can read, in its data or in another folder."""
+        file = (folder or self.data) / name
+        file.write_text(text)
+        file.chmod(0o600)
+        if os.geteuid() == 0:
+            os.chown(file, _unprivileged().pw_uid, _unprivileged().pw_gid)
+
+    def as_user(self) -> list[str]:
+        """What is put before a command so that the user whom the cluster belongs to runs it."""
+        return _as_user()
 
     def start(self) -> None:
         settings = {"port": str(self.port), "listen_addresses": "127.0.0.1", **self.settings}
@@ -103,6 +119,15 @@ class Cluster:
     def url(self, name: str = "") -> str:
         """The connection string of a new database, or of `name`."""
         return f"{self.server}/{name or self.make_database()}"
+
+    def take(self) -> str:
+        """The connection string of a database without the schema: a new one, or one that was given back."""
+        return self._free.pop() if self._free else self.url()
+
+    def give_back(self, url: str) -> None:
+        """No log is open on it any more. A new database is 300 files, to be made and to be removed."""
+        self.sql("SET client_min_messages = error; DROP SCHEMA IF EXISTS roomcast CASCADE", url.rpartition("/")[2])
+        self._free.append(url)
 
     def make_database(self) -> str:
         name = f"roomcast_{uuid.uuid4().hex[:12]}"
@@ -148,7 +173,7 @@ def _unprivileged() -> pwd.struct_passwd:
         return pwd.getpwnam("nobody")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])

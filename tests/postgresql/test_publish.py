@@ -115,7 +115,7 @@ def one_log(postgresql: Cluster) -> str:
     url = postgresql.url()
 
     async def make() -> None:
-        await (await postgresql_log.open_log(url, "", retention=Retention())).close()
+        await (await postgresql_log.open_log(url, "//", retention=Retention())).close()
 
     asyncio.run(make())
     return url

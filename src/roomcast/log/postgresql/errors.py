@@ -11,7 +11,7 @@ from asyncpg import exceptions as pg
 from roomcast.model.errors import LogUnavailable, LogUnusable, RoomcastError
 from roomcast.model.redact import redact
 
-_FORM = "postgresql://USER@HOST[:PORT]/DATABASE"
+FORM = "postgresql://USER@HOST[:PORT]/DATABASE"
 _LOGIN = "{name} refuses the user or the password ({error}): see to both, and to .pgpass or the service file."
 _NO_DATABASE = "{name} names a database that does not exist ({error}): make it with createdb, or name another one."
 _NO_RIGHT = (
@@ -24,7 +24,7 @@ _UNUSABLE: tuple[tuple[type[Exception], str], ...] = (
     (pg.InsufficientPrivilegeError, _NO_RIGHT),
     (pg.UndefinedTableError, "The schema roomcast in {name} is not whole ({error}): see to who changed it."),
     (pg.UndefinedFunctionError, "The schema roomcast in {name} is not whole ({error}): see to who changed it."),
-    (pg.ClientConfigurationError, "{name} is no connection string ({error}): use " + _FORM + "."),
+    (pg.ClientConfigurationError, "{name} is no connection string ({error}): use " + FORM + "."),
     (ssl.SSLCertVerificationError, "{name} does not prove who it is ({error}): see to sslmode and sslrootcert."),
     (ssl.SSLError, "{name} and roomcast do not agree on TLS ({error}): see to sslmode, sslcert and sslkey."),
 )
@@ -72,7 +72,7 @@ def unusable(name: str, error: BaseException) -> LogUnusable | None:
         if isinstance(error, kind):
             return LogUnusable(sentence.format(name=name, error=said(error)))
     if isinstance(error, asyncpg.InterfaceError | ValueError) and not isinstance(error, _AWAY):
-        return LogUnusable(f"{name} cannot be used as it is written ({said(error)}): use {_FORM}.")
+        return LogUnusable(f"{name} cannot be used as it is written ({said(error)}): use {FORM}.")
     if isinstance(error, asyncpg.PostgresError) and not isinstance(error, _AWAY):
         return LogUnusable(f"{name} cannot be used ({said(error)}): see to the database.")
     return None

@@ -20,7 +20,7 @@ from roomcast.log.base import Appended, Bounds, Idempotency, Page, RoomSort, Roo
 from roomcast.log.consumers import Consumer, Consumers
 from roomcast.log.postgresql.caps import Caps
 from roomcast.log.postgresql.connection import Session
-from roomcast.log.postgresql.errors import Failure, said, unavailable, unusable
+from roomcast.log.postgresql.errors import FORM, Failure, said, unavailable, unusable
 from roomcast.log.postgresql.outbox import Outbox
 from roomcast.log.postgresql.reader import Reader
 from roomcast.log.postgresql.revoked import Revocations
@@ -58,6 +58,8 @@ async def open_log(
 
     Opens also while the database is away, with an `epoch` that is empty until then. Raises `LogUnusable`.
     """
+    if not rest.startswith("//"):  # the driver would take all of it for the name of a database
+        raise LogUnusable(f"{redact(url)!r} is no connection string: use {FORM}.")
     log = PostgresLog(url, retention, empty_rooms, tuning or TUNING, max_message)
     try:
         await log.begin(new_epoch=new_epoch)

@@ -117,6 +117,7 @@ class Follower:
             self.anchor = Anchor(state["newest"], state["nonce"])
             self.totals = _totals(state)
             self._feed.restart(state["newest"], state["trimmed"])
+            await self._session.rows("tell_others", "epoch")
         self._forked = False
         self._back()
 
