@@ -96,6 +96,33 @@ class Cluster:
             )
         wait_for(self._answers, "PostgreSQL to answer")
 
+    def start_alone(self) -> None:
+        """Without waiting for a standby that is yet to be made."""
+        names, self.settings = self.settings, {**self.settings, "synchronous_standby_names": ""}
+        self.start()
+        self.settings = names
+
+    def make_standby(self) -> Cluster:
+        """A copy that follows this one, and that this one waits for from now on where its settings say so."""
+        standby = Cluster()
+        where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", USER]
+        standby.run(
+            "pg_basebackup", *where, "-D", str(standby.data), "-R", "-X", "stream", "-c", "fast", "--no-sync"
+        )
+        self.stop()
+        self.start()
+        return standby
+
+    def stop_following(self) -> None:
+        """The standby hears nothing of its primary any more."""
+        self.sql("ALTER SYSTEM SET primary_conninfo = ''")
+        self.sql("SELECT pg_reload_conf()")
+        wait_for(lambda: self.sql("SELECT count(*) FROM pg_stat_wal_receiver") == "0", "the standby to stop")
+
+    def caught_up(self, primary: Cluster) -> bool:
+        """Whether the standby has all that its primary has written."""
+        return self.sql("SELECT pg_last_wal_replay_lsn()") >= primary.sql("SELECT pg_current_wal_lsn()")
+
     def kill(self) -> None:
         """Every process of it at once, as a machine that is switched off."""
         if self.process and self.process.poll() is None:
