@@ -136,6 +136,7 @@ def test_a_failover_loses_nothing_or_says_what(serve_on: Serve, pair: tuple[Clus
         new = str(server.publish("new")["id"])
         if kind == "sync":
             assert observer.texts(1) == ["new"]
+    wait_for(lambda: ready(other), "the other server to have it")
     same = new.partition("-")[0] == str(acknowledged[0]).partition("-")[0]
     assert same == (kind == "sync")
     with Observer(other.port, ROOM, headers={"Last-Event-ID": str(acknowledged[-1])}) as observer:
