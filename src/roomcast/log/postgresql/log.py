@@ -82,10 +82,11 @@ class PostgresLog:
         self._reader = Reader(reading, self._follower)
         self._revocations = Revocations(reading)
         self._writer = Writer(writing, self._follower, self._feed, self._caps, empty_rooms, tuning)
-        self._writing = writing
+        self._writing, self._reading = writing, reading
         self._outbox = Outbox(writing, self._writer, self._caps, max_message)
         self._follower.outbox = self._outbox.look
         self._sweep = Sweep(self._walk)
+        self._walking: asyncio.Task[str | None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._closing: asyncio.Task[None] | None = None
 
@@ -208,19 +209,19 @@ class PostgresLog:
             self._sweep.least_age = float("inf")
 
     def _walk(self, after: str) -> None:
-        walking = self._writer.do(lambda: self._walk_on(after))
-        walking.add_done_callback(self._walked)
+        self._walking = asyncio.create_task(self._ask(self._walk_on(after)))
+        self._walking.add_done_callback(self._walked)
 
     async def _walk_on(self, after: str) -> str | None:
         """One step of a walk over all rooms: finds what goes without a publish."""
         rows: Sequence[Any] = ()
         if self._caps.rules.rules:
-            rows = await self._writing.rows("walk_rooms", after, WALK_ROOMS)
+            rows = await self._reading.rows("walk_rooms", after, WALK_ROOMS)
             self._caps.note(rows, machine.clock() // 1_000_000)
         self._writer.trim_soon()
         return rows[-1]["room"] if rows else None
 
-    def _walked(self, walking: asyncio.Future[str | None]) -> None:
+    def _walked(self, walking: asyncio.Task[str | None]) -> None:
         # Where the database does not answer, the walk is over, and begins again later.
         reached = None if walking.cancelled() or walking.exception() else walking.result()
         if not self._closing:

@@ -260,15 +260,9 @@ FROM unnest($2::text[], $3::text[]) AS span (first, past)
 JOIN roomcast.rooms AS r ON r.room >= span.first AND r.room < span.past WHERE r.trimmed > $4;
 
 -- deleted --
--- Which messages of a selection were deleted one by one
-SELECT m.room, m.seq, m.deleted FROM (
-    SELECT room, trimmed FROM roomcast.rooms WHERE room = ANY ($1::text[])
-    UNION
-    SELECT r.room, r.trimmed FROM unnest($2::text[], $3::text[]) AS span (first, past)
-    JOIN roomcast.rooms AS r ON r.room >= span.first AND r.room < span.past
-    WHERE EXISTS (SELECT 1 FROM roomcast.messages WHERE deleted IS NOT NULL)
-) AS r JOIN roomcast.messages AS m ON m.room = r.room AND m.seq > r.trimmed
-WHERE m.deleted IS NOT NULL AND m.seq > $4 AND m.seq <= $5 ORDER BY m.seq LIMIT 2000;
+-- Which messages of a selection were deleted one by one: by an index of those alone
+SELECT m.room, m.seq, m.deleted FROM roomcast.messages AS m
+WHERE m.deleted IS NOT NULL AND m.seq > $4 AND m.seq <= $5 AND {chosen} AND {live} ORDER BY m.seq LIMIT 2000;
 
 -- oldest --
 -- The oldest message of a selection
@@ -336,7 +330,7 @@ FROM roomcast.log AS l, (
         UNION
         SELECT r.room, trimmed, trimmed_at, lost, capped
         FROM unnest($2::text[], $3::text[]) AS span (first, past)
-        JOIN roomcast.rooms AS r ON r.room >= span.first AND r.room < span.past WHERE r.trimmed_at < $4
+        JOIN roomcast.rooms AS r ON r.room >= span.first AND r.room < span.past WHERE r.trimmed > 0 AND r.trimmed_at < $4
     ) AS known
 ) AS k
 WHERE l.id = 1;

@@ -53,7 +53,7 @@ CREATE TABLE roomcast.messages (
     body bytea NOT NULL
 ) WITH (autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_scale_factor = 0.1);
 CREATE INDEX messages_room ON roomcast.messages (room, seq);
-CREATE INDEX messages_deleted ON roomcast.messages (room, seq) WHERE deleted IS NOT NULL;
+CREATE INDEX messages_deleted ON roomcast.messages (seq) WHERE deleted IS NOT NULL;
 
 -- What is known of each room that has messages, and of those that had some of late (`messages` = 0).
 -- `trimmed`, `trimmed_at`: its last message that is gone; `lost`: how many ever went, at most; `capped`: the last one that

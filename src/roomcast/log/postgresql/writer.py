@@ -36,7 +36,7 @@ TRIM_PAUSE = 0.005
 """Seconds of quiet before a step of trimming, so that it falls between publishes and not before one."""
 TRIM_AGAIN = 0.5
 """Seconds after which a step is tried again that could do nothing."""
-TRIM_STEP = 500
+TRIM_STEP = 200
 CUT_AT = 64
 """So many messages beyond rooms' rules are trimmed also while publishes wait."""
 _OVERDUE_SECONDS = 0.25
