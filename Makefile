@@ -8,10 +8,12 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint lock soak siege bench micro instructions picture terminal clean
+.PHONY: help install run test lint lock docs dist soak siege bench micro instructions picture terminal clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
+
+install: $(VENV)/.run ## Install roomcast into .venv, and start nothing
 
 run: $(VENV)/.run ## Run the server on port 8080, its page on port 3000
 	@exec $(BIN)/roomcast serve $(ARGS)
@@ -29,11 +31,23 @@ lint: $(VENV)/.dev ## Check style, types and which module imports which
 	$(BIN)/lint-imports
 
 # First what the tests run with; then the others, held to the same versions where they share some.
-lock: $(VENV)/.dev ## Choose anew, to the version and the hash, what run, test, bench and the image install
+lock: $(VENV)/.dev ## Choose anew, to the version and the hash, what run, test, docs, bench and the image install
 	$(LOCK) --extra dev --output-file requirements/dev.txt
 	$(LOCK) --constraints requirements/dev.txt --output-file requirements/run.txt
 	$(LOCK) --constraints requirements/dev.txt --extra mongodb --output-file requirements/image.txt
+	$(LOCK) --constraints requirements/dev.txt --extra docs --output-file requirements/docs.txt
 	$(LOCK) --constraints requirements/dev.txt --extra bench --output-file requirements/bench.txt
+
+docs: $(VENV)/.docs ## Build the site of the docs into docs/_build/html
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo docs/_build/html/index.html
+
+dist: $(VENV)/.dev ## Build the sdist, the wheel and the npm package, with their hashes, into dist/
+	@tests/setup.sh
+	rm -rf dist
+	$(BIN)/uv build --quiet --no-build-isolation --out-dir dist
+	$(BIN)/python js/build.py dist/js && mv dist/js/*.tgz dist && rm -rf dist/js
+	cd dist && sha256sum *.tar.gz *.whl *.tgz > SHA256SUMS && cat SHA256SUMS
 
 soak: $(VENV)/.dev ## 2,000 followers that come and go for 20 minutes; what grows is a leak. ARGS=--minutes=5
 	$(BIN)/python -m tests.hardening.soak $(ARGS)
@@ -60,13 +74,13 @@ terminal: $(VENV)/.dev ## Take the pictures of the command line
 	$(BIN)/python -m docs.img.terminal
 
 clean: ## Remove what the other commands made
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist docs/_build docs/reference .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
 
 # The lock brings setuptools as well, so that building takes nothing that has no hash. What dev installs has all of run.
-$(VENV)/.run $(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: requirements/%.txt pyproject.toml $(VENV)/bin/pip
+$(VENV)/.run $(VENV)/.dev $(VENV)/.docs $(VENV)/.bench: $(VENV)/.%: requirements/%.txt pyproject.toml $(VENV)/bin/pip
 	$(BIN)/pip install --quiet --require-hashes --requirement $<
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
-	@touch $@ $(if $(filter %.dev,$@),$(VENV)/.run)
+	@touch $@ $(if $(filter %.dev,$@),$(VENV)/.run $(VENV)/.docs)

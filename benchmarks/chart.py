@@ -1,4 +1,4 @@
-"""The README's chart, from the JSON file: `python -m benchmarks.chart bench.json docs/img/bench.svg`.
+"""The chart of docs/performance.md, from the JSON: `python -m benchmarks.chart bench.json docs/img/bench.svg`.
 
 Plain SVG, so that it can be read in a diff: bars, and each figure as text; its colours follow the reader's light
 or dark setting.

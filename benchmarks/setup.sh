@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Brings what the benchmark needs and pip cannot: nginx with Nchan, a C compiler, strace, where they are missing and
-# this user may install them, and a database. Otherwise the benchmark says what it leaves out.
+# Brings what the benchmark needs and pip cannot: nginx with Nchan, a C compiler, strace, Chromium, where they are
+# missing and this user may install them, and a database. Otherwise the benchmark says what it leaves out.
 set -euo pipefail
 
 missing=()
-for pair in nginx:nginx-light gcc:gcc strace:strace; do
+for pair in nginx:nginx-light gcc:gcc strace:strace chromium:chromium; do
   PATH=$PATH:/usr/sbin command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
 done
 [[ -f /usr/include/stdio.h ]] || missing+=(libc6-dev)
@@ -13,7 +13,7 @@ if ((${#missing[@]})); then
   if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
     echo "installing ${missing[*]}"
     apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    "$(dirname "$0")"/../tests/apt.sh "${missing[@]}"
   else
     echo "not installed: ${missing[*]}; what needs them is left out" >&2
   fi

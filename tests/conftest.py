@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.certificate import Certificate
 from tests.mongodb.database import (
@@ -24,6 +25,9 @@ from tests.postgresql.database import QUICK, Cluster
 from tests.running import Running, start_roomcast
 
 Serve = Callable[..., Running]
+
+settings.register_profile("untimed", deadline=None)  # a busy machine is no defect
+settings.load_profile("untimed")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As in whatever a script starts in the background (POSIX, Shell Command Language, 2.11): so would all that is

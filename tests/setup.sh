@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Brings what the tests need and pip cannot: Debian's Chromium, Firefox, nginx, HAProxy, Caddy and Varnish, curl, promtool,
-# openssl, valgrind, a C compiler, mkfs.ext4, faketime, libfiu, PostgreSQL and PgBouncer, Node's packages and FerretDB, where
-# they are missing and this user may install them. Otherwise says what will be left out; in CI that is a failure.
+# openssl, strace, valgrind, a C compiler, mkfs.ext4, faketime, libfiu, PostgreSQL and PgBouncer, Node's packages and FerretDB,
+# where they are missing and this user may install them. Otherwise says what will be left out; in CI that is a failure.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 missing=()
 for pair in chromium:chromium firefox-esr:firefox-esr nginx:nginx-light haproxy:haproxy caddy:caddy varnishd:varnish \
             curl:curl promtool:prometheus npm:npm openssl:openssl valgrind:valgrind gcc:gcc mkfs.ext4:e2fsprogs \
-            faketime:faketime fiu-run:fiu-utils pgbouncer:pgbouncer; do
+            faketime:faketime fiu-run:fiu-utils strace:strace pgbouncer:pgbouncer; do
   PATH=$PATH:/usr/sbin command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
 done
 [[ -f /usr/include/stdio.h ]] || missing+=(libc6-dev)
@@ -28,7 +28,7 @@ if ((${#missing[@]})); then
       fi
     done
     echo "installing ${offered[*]}"
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${offered[@]}" >/dev/null
+    ./apt.sh "${offered[@]}"
   else
     echo "not installed: ${missing[*]}. The tests that need them are skipped; install them to run all." >&2
     [[ -z ${CI:-} ]] || exit 1

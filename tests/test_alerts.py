@@ -136,4 +136,4 @@ def _labelled(series: str) -> str:
 
 def promtool(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
     command = [require("promtool"), *arguments]
-    return subprocess.run(command, input=given, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    return subprocess.run(command, input=given, capture_output=True, text=True, timeout=3 * PATIENCE, check=False)

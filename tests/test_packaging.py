@@ -14,7 +14,13 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = PROJECT["project"]["optional-dependencies"]
-LOCKS = {"run": [], "image": EXTRAS["mongodb"], "dev": EXTRAS["dev"], "bench": EXTRAS["bench"]}
+LOCKS = {
+    "run": [],
+    "image": EXTRAS["mongodb"],
+    "docs": EXTRAS["docs"],
+    "dev": EXTRAS["dev"],
+    "bench": EXTRAS["bench"],
+}
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 
 
@@ -60,11 +66,11 @@ def test_a_lock_names_no_index_and_no_path(name: str) -> None:
 
 
 def test_what_runs_is_what_is_tested() -> None:
-    """`make test` marks what `make run` needs as installed."""
+    """`make test` marks what `make run` and `make docs` need as installed."""
     tested = _versions("dev")
     names = {name for name, _ in tested}
     assert _versions("run") <= tested
-    assert _versions("image") <= tested
+    assert _versions("image") | _versions("docs") <= tested
     assert {(name, version) for name, version in _versions("bench") if name in names} <= tested
 
 

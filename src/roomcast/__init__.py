@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 from roomcast.app_settings import AppSettings
 from roomcast.auth.host import Rights
 from roomcast.model.errors import Forbidden, Unauthenticated
+from roomcast.model.settings.issuer import Issuer
 from roomcast.model.settings.key import Key
 from roomcast.version import __version__
 
@@ -48,4 +49,4 @@ def app(**options: Any) -> Embedded:
     return Embedded(AppSettings.of(options))
 
 
-__all__ = ["Forbidden", "Key", "Rights", "Unauthenticated", "__version__", "app"]
+__all__ = ["Forbidden", "Issuer", "Key", "Rights", "Unauthenticated", "__version__", "app"]

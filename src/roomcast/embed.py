@@ -50,6 +50,7 @@ class Embedded:
         self._opening: asyncio.Task[Engine] | None = None
         """Its result is the engine, still there when closed: it then sends followers away and stores nothing."""
         self._app: AsgiApp | None = None
+        self._guard: Guard | None = None
         self._closed = False
         self._signals: tuple[int, ...] = ()
         """Those to drain at while open."""
@@ -118,6 +119,8 @@ class Embedded:
             self._closed = True
             self._release_signals()
             await self.drain()
+            if self._guard:
+                self._guard.rights.close()
             await engine.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -149,9 +152,12 @@ class Embedded:
             unsaid = Mode.OPEN if self._settings.rights is None else Mode.RIGHTS
             guard = await asyncio.to_thread(Guard.of, self._settings, unsaid)
             engine = await Engine.open(self._settings)
+            await engine.enforce(guard)
         except BaseException:
             self._opening = None
             raise
+        guard.rights.open()
+        self._guard = guard
         rights = self._settings.rights
         host = Host(rights, self._settings.allow_origin or ()) if rights else None
         self._app = AsgiApp(Handler(engine, guard, self._routes), host)

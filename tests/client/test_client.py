@@ -144,6 +144,17 @@ def test_what_went_with_a_delete_whose_answer_is_lost_is_deleted(scene: Scene, c
     assert deleting.result(PATIENCE) is None
 
 
+def test_a_revocation_is_asked_for_again_where_its_answer_is_lost(scene: Scene, client: MakeClient) -> None:
+    one = client(scene.url.removesuffix("/events"))
+    revoking = aside(one.revoke, "42", before=datetime(2026, 11, 22, tzinfo=UTC))
+    asked = scene.next()
+    assert (asked.method, asked.target) == ("POST", "/revocations")
+    assert json.loads(asked.body) == {"sub": "42", "before": "2026-11-22T00:00:00+00:00"}
+    asked.cut()
+    scene.next().answer("204 No Content")
+    assert revoking.result(PATIENCE) is None
+
+
 def test_mistakes_raise_what_the_server_says(server: Running, client: MakeClient) -> None:
     one = client(server.url)
     with pytest.raises(Invalid, match="room") as invalid:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from blockbuster import blockbuster_ctx
@@ -17,6 +19,9 @@ from roomcast.log import memory
 from roomcast.log.base import Log
 from roomcast.log.mongodb import log as mongodb
 from roomcast.log.postgresql import log as postgresql
+from roomcast.log.remote.link import Link
+from roomcast.log.remote.log import RemoteLog
+from roomcast.log.remote.server import LogServer
 from roomcast.log.sqlite import log as sqlite
 from roomcast.model.retention import Retention, RoomRule
 from tests.mongodb.database import SERVERS, MongoDB
@@ -24,10 +29,36 @@ from tests.postgresql.database import Cluster
 
 Open = Callable[..., Awaitable[Log]]
 
+
+class Worker(RemoteLog):
+    """A log over a socket, whose other end is closed with it."""
+
+    @classmethod
+    async def open(cls, url: str, path: str, **options: Any) -> Worker:
+        owned = await sqlite.open_log(url, path, **options)
+        server, link = LogServer(owned), Link()
+        worker = cls(link)
+        worker.owned, worker.server = owned, server
+        ours, theirs = socket.socketpair()
+        await server.connect(1, theirs)
+        await link.connect(ours)
+        await worker.opened()
+        return worker
+
+    owned: Log
+    server: LogServer
+
+    async def close(self) -> None:
+        await super().close()
+        self.server.close()
+        await self.owned.close()
+
+
 BACKENDS: dict[str, Open] = {
     "memory": memory.open_log,
     "sqlite": sqlite.open_log,
     "postgresql": postgresql.open_log,
+    "remote": Worker.open,
     **dict.fromkeys(SERVERS, mongodb.open_log),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from itertools import count
 
 import pytest
@@ -398,6 +399,22 @@ async def test_a_room_that_lost_everything_says_so(open_log: Open) -> None:
     assert (await log.read(rooms("a"), 2, 100)).losses == []
 
 
+async def test_how_many_of_a_room_are_lost_is_exact_from_any_position(open_log: Open) -> None:
+    """Not how many ids lie between, and not how many the room ever lost."""
+    log = await open_log(max_messages=4)
+    names = "abbbacbbabbbcbbabbbb"
+    await publish(log, *names)
+    await trimmed(log, 16)
+    for after in range(17):
+        gone = Counter(names[after:16])
+        for room in "abc":
+            expected = {room: gone[room]} if gone[room] else {}
+            assert told(await log.read(rooms(room), after, 100), after) == expected
+        assert told(await log.read(rooms("a", "c"), after, 100), after) == {
+            room: count for room, count in gone.items() if room != "b"
+        }
+
+
 async def test_a_page_that_ends_early_counts_only_what_was_lost_in_it(open_log: Open) -> None:
     log = await open_log(max_messages=2)
     await publish(log, *"aaaaa")
@@ -690,9 +707,10 @@ async def test_a_consumer_that_stands_still_holds_back_trimming_for_a_while_only
     monkeypatch.setattr(feeding, "STILL_SECONDS", 0.05)
     monkeypatch.setattr(feeding, "RECENT_BYTES", 1)
     log = await open_log(max_messages=2)
-    still = log.consumer("still", 0)
+    still, other = log.consumer("still", 0), log.consumer("other", 6, holds=False)
     await publish(log, *"aaaaaa")
-    await trimmed(log, 4)
+    while (await next_batch(other)).trimmed < 4:  # consumers hear of it a moment after readers see it
+        pass
     batch = await next_batch(still)
     assert (seqs(batch.messages), batch.missed) == ([5, 6], 4)
     moving = asyncio.create_task(next_batch(still))  # and from now on it holds again

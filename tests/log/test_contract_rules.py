@@ -11,6 +11,7 @@ from roomcast.log.base import Log
 from roomcast.log.sequencer import KEY_MS
 from roomcast.model.errors import KeyReused, TooLarge
 from roomcast.model.retention import Retention, RoomRule
+from roomcast.model.rooms import Selection
 from tests.log.acting import draft, key, listed, next_batch, publish, rooms, seqs, take, told, until
 from tests.log.conftest import Open
 
@@ -73,6 +74,20 @@ async def test_what_a_room_lost_by_its_rule_is_told(open_log: Open) -> None:
     assert told(await log.read(rooms("a"), 4, 100), 4) == {"a": 1}
     assert told(await log.read(rooms("a", "b"), 5, 100), 5) == {}
     assert told(await log.read(rooms("b"), 0, 100), 0) == {}
+
+
+async def test_how_many_a_room_lost_by_its_rule_is_exact_however_much_lies_between(open_log: Open) -> None:
+    log = await open_log(rooms=(RoomRule("a", max_messages=100),))
+    for _ in range(10):
+        await log.append([draft(room) for room in "abbb" * 25])
+    await publish(log, "a")
+    first = 4 * 151 + 1  # the oldest of a that is left
+    await kept(log, [*range(first, 1_000, 4), 1_001], "a")
+    for after in (0, 1, 2, 399, 400, 401, first - 5):
+        lost = len(range(1, first, 4)) - len(range(1, after + 1, 4))
+        assert told(await log.read(rooms("a"), after, 100), after) == {"a": lost}
+        assert told(await log.read(Selection.of(prefixes=["a"]), after, 100), after) == {"a": lost}
+    assert told(await log.read(rooms("a"), first - 4, 100), first - 4) == {}
 
 
 async def test_the_caps_of_the_whole_log_stay_on_top(open_log: Open) -> None:
@@ -208,6 +223,16 @@ async def test_a_deleted_room_is_empty_and_what_comes_later_stays(log: Log) -> N
 
     await until(gone)
     assert (await log.bounds()).bytes == 8
+
+
+async def test_how_many_of_a_deleted_room_are_lost_is_exact(open_log: Open) -> None:
+    log = await open_log(max_messages=8)
+    await publish(log, *["a", "b"] * 5)  # 1 and 2 are trimmed
+    await kept(log, [3, 5, 7, 9], "a")
+    await log.delete_room("a")
+    await publish(log, "b", "a")
+    for after, lost in ((0, 5), (1, 4), (4, 3), (8, 1), (9, 0), (10, 0)):
+        assert told(await log.read(rooms("a"), after, 100), after) == ({"a": lost} if lost else {})
 
 
 @pytest.mark.parametrize("how", ["message", "room"])

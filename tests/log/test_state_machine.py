@@ -243,6 +243,8 @@ class LogMachine(RuleBasedStateMachine):
             at_most = sum(one.at_most for one in told.get(room, ()))
             assert at_most >= len(gone) + len(single) or (forgotten and room not in selection.rooms)
             if not self.may_forget:
+                if after < page.oldest:  # the client cannot have been cut in the middle of a replay
+                    assert at_most == len(gone) + len(single)
                 assert (room in told) == bool(gone or single)
                 assert all(one.deleted for one in told.get(room, ())) == (gone <= self.deleted)
 
@@ -521,3 +523,12 @@ def test_what_a_consumer_held_goes_also_after_a_job_that_did_nothing(machine: Lo
         machine.delete_room(room="c")
     machine.close_tail()
     assert len(machine.kept) == 3
+
+
+def test_a_key_whose_message_is_gone_is_not_from_the_future_either(machine: LogMachine) -> None:
+    machine.open(retention=Retention(12, 200, None, ()))
+    again = ([Draft("a", None, b"")], Idempotency("k", b"1", ""))
+    machine.append(*again)
+    machine.delete_room(room="a")
+    machine.set_clock(by=-70_000)
+    machine.append(*again)

@@ -29,6 +29,7 @@ from roomcast.log.mongodb.opening import Store
 from roomcast.log.mongodb.reader import BATCH
 from roomcast.log.mongodb.rooms import NOTHING, Rooms
 from roomcast.log.mongodb.view import Fork, Seen, View
+from roomcast.log.register import Register
 from roomcast.model.draft import MAX_BATCH
 from roomcast.model.errors import LogRestarted, LogUnavailable, LogUnusable, TooLarge
 from roomcast.model.message import Message
@@ -350,7 +351,7 @@ async def until_counted(database: Database, seq: int) -> None:
 
 
 def test_a_document_that_follows_another_one_than_we_read_is_a_fork() -> None:
-    view = View(Consumers(0, 0, fetch=None, delivered=lambda: None), Rooms([], NOTHING, 0), {}, 0)  # type: ignore[arg-type]
+    view = View(Consumers(0, 0, fetch=None, delivered=lambda: None), Rooms([], NOTHING, 0, Register(0, 10)), {}, 0)  # type: ignore[arg-type]
     assert view.absorb(entry(1, nonce=11, after=0))
     assert view.absorb(entry(2, nonce=12, after=11))
     assert view.absorb(entry(2, nonce=12, after=11))

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import pytest
 
-from tests.rights.serving import ANONYMOUS, KEYS, Way, configured, over_asgi, two_ways
+from tests.rights.serving import ANONYMOUS, KEYS, Way, configured, issuers, over_asgi, two_ways
 
 ORIGIN = "https://app.example"
 """The one that is named by `--allow-origin`."""
@@ -25,6 +25,7 @@ def _by_rights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sequence[Wa
     options = {
         "log": "memory:",
         "keys": [asdict(key) for key in KEYS],
+        "issuers": issuers(folder / "asgi"),
         "secret_files": [str(folder / "secret")],
         "anonymous": ANONYMOUS,
         "allow_origin": [ORIGIN],

@@ -18,6 +18,8 @@ from roomcast.auth.keys import answers_for, sha256
 from roomcast.auth.secrets import Secrets
 from roomcast.auth.tickets import seal
 from roomcast.model.settings.key import Key
+from tests.auth.signing import pem
+from tests.auth.signing import token as signed
 from tests.raw import JSON, Answer, Raw
 from tests.running import Running, start_uvicorn
 
@@ -53,7 +55,7 @@ def _key(name: str) -> str:
     return f"rck_{name}_{base64.urlsafe_b64encode(name.encode() * 32)[:43].decode()}"
 
 
-ALL, NARROW, FOUR, WRITER, READER = map(_key, ("all", "narrow", "four", "writer", "reader"))
+ALL, NARROW, FOUR, WRITER, READER, LIMITED = map(_key, ("all", "narrow", "four", "writer", "reader", "limited"))
 KEYS = (
     Key(name="all", sha256=sha256(ALL), read=("*",), publish=("*",), metrics=True, admin=True),
     Key(
@@ -66,7 +68,18 @@ KEYS = (
     Key(name="four", sha256=sha256(FOUR), read=("user/4*",)),
     Key(name="writer", sha256=sha256(WRITER), publish=("*",)),
     Key(name="reader", sha256=sha256(READER), read=("*",)),
+    Key(
+        name="limited",
+        sha256=sha256(LIMITED),
+        read=("*",),
+        publish=("*",),
+        streams=2,
+        publish_rate=1 / 600,
+        publish_burst=3,
+    ),
 )
+ISS, AWAY = "https://app.example", "https://away.example"
+"""Issuers: one with a key in a file, and one whose keys cannot be had."""
 ANONYMOUS = ("read:public/*", "publish:inbox/*")
 BY_NAME = {key.name: answers_for(key) for key in KEYS}
 
@@ -115,7 +128,7 @@ class Way(NamedTuple):
 @contextmanager
 def two_ways(folder: Path, *options: str, log: str = "memory:") -> Iterator[Sequence[Way]]:
     """A server of our own."""
-    ports = ("--port=0", f"--page-port={_free_port()}")  # 0 would be none
+    ports = ("--port=0", f"--page-port={free_port()}")  # 0 would be none
     command = [sys.executable, "-c", _TWO_WAYS, "serve", *ports, f"--log={log}", *options]
     running = Running(command, folder)
     try:
@@ -143,14 +156,48 @@ def over_asgi(folder: Path, options: dict[str, Any]) -> Iterator[Way]:
         running.kill()
 
 
+def issuers(folder: Path) -> list[dict[str, Any]]:
+    """The rows of both."""
+    (folder / "public.pem").write_bytes(pem("ES256", "server"))
+    read, claims = ["user/{sub}", "team/{teams}/*"], {"claims": True}
+    by_key = {"iss": ISS, "audience": "roomcast", "public_keys": [str(folder / "public.pem")]}
+    away = {"iss": AWAY, "audience": "roomcast", "jwks": "http://127.0.0.1:1/jwks.json"}
+    return [{**by_key, "read": read, "publish": ["chat/{teams}"], **claims}, away]
+
+
+def token(**claims: Any) -> str:
+    """One of a program that has the server's secret, good for 15 minutes unless its claims say else."""
+    now = time.time()
+    return signed({"sub": "42", "iat": now, "exp": now + 900, **claims}, key=SECRET.encode())
+
+
+def own(*read: str, **claims: Any) -> str:
+    """The same, with grants of its own; `publish` and `user` are what it says of these."""
+    said = {name: claims.pop(name) for name in ("publish", "user") if name in claims}
+    return token(**claims, roomcast={"read": read, **said})
+
+
+def token_of(iss: str, **claims: Any) -> str:
+    """One of an issuer's."""
+    now = time.time()
+    said = {"iss": iss, "aud": "roomcast", "sub": "42", "iat": now, "exp": now + 900, **claims}
+    return signed(said, "ES256", name="server", kid="1")
+
+
 def configured(folder: Path) -> Path:
-    """A file of `--config` with all of the keys."""
+    """A file of `--config` with all of the keys and the issuers."""
     rows = [
         f'[[key]]\nname = "{key.name}"\nsha256 = "{key.sha256}"\nread = {json.dumps(key.read)}\n'
         f"publish = {json.dumps(key.publish)}\n"
         + (f'user = "{key.user}"\n' if key.user else "")
         + f"metrics = {json.dumps(key.metrics)}\nadmin = {json.dumps(key.admin)}\n"
+        + (f"streams = {key.streams}\n" if key.streams else "")
+        + (f"publish_rate = {key.publish_rate}\npublish_burst = {key.publish_burst}\n" if key.publish_rate else "")
         for key in KEYS
+    ]
+    rows += [
+        "".join(["[[issuer]]\n", *(f"{name} = {json.dumps(value)}\n" for name, value in row.items())])
+        for row in issuers(folder)
     ]
     (folder / "secret").write_text(f"{SECRET}\n")
     file = folder / "roomcast.toml"
@@ -158,7 +205,7 @@ def configured(folder: Path) -> Path:
     return file
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 

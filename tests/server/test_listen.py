@@ -30,7 +30,13 @@ async def test_a_server_that_can_take_no_connections_says_so_and_ends() -> None:
     before = asyncio.all_tasks()
     async with asyncio.timeout(PATIENCE):
         with pytest.raises(CannotStart, match="connections cannot be taken"):
-            await serve(SETTINGS, [Listening([closed], 1)], NOBODY_ASKED, started)
+            await serve(
+                Engine.open(SETTINGS),
+                asyncio.get_running_loop().create_future(),
+                [Listening([closed], 1)],
+                NOBODY_ASKED,
+                started,
+            )
     assert asyncio.all_tasks() - before == set()
 
 

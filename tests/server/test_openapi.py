@@ -78,7 +78,7 @@ async def test_the_example_of_a_ticket_is_taken_and_the_answer_is_as_described(d
     content = described["requestBody"]["content"]["application/json"]
     assert set(content["schema"]["properties"]) == set(Wanted._fields)
     key = new_key("shop")
-    row = roomcast.Key(name="shop", sha256=sha256(key), read=("*",))
+    row = roomcast.Key(name="shop", sha256=sha256(key), read=("*",), admin=True)
     live = roomcast.app(log="memory:", keys=(row,), secret="Zk8hQ2vN5xR1mB7cT4wY9pL3sD6fG0jA")
     async with live, httpx.AsyncClient(transport=httpx.ASGITransport(live), base_url="http://x") as client:
         sent = {"authorization": f"Bearer {key}"}
@@ -86,6 +86,8 @@ async def test_the_example_of_a_ticket_is_taken_and_the_answer_is_as_described(d
         assert answer.status_code == 201
         schema = described["responses"]["201"]["content"]["application/json"]["schema"]
         assert set(answer.json()) == set(schema["properties"])
+        revoking = document["paths"]["/revocations"]["post"]["requestBody"]["content"]["application/json"]
+        assert (await client.post("/revocations", json=revoking["example"], headers=sent)).status_code == 204
         told = (await client.get("/me", headers=sent)).json()
         [me] = document["paths"]["/me"]["get"]["responses"]["200"]["content"].values()
         assert list(told) == me["schema"]["required"]
@@ -107,8 +109,9 @@ def test_the_server_does_what_the_document_says(server: Running, tmp_path: Path)
     """Schemathesis, with all of its checks: documented statuses, content types, headers and schemas, valid data
     taken and invalid data refused, methods that are not there.
 
-    `Accept` is the one thing set from outside: a stream never ends, and is tested by `test_follow`. No secret is
-    configured here, so that `/tickets` is 501, which Schemathesis takes for a mistake of the server."""
+    `Accept` is the one thing set from outside: a stream never ends, and is tested by `test_follow`. No rights are
+    configured here, so that `/tickets` and `/revocations` are 501, which Schemathesis takes for a mistake of the
+    server."""
     server.publish("x")
     # A message that was deleted before is 410.
     accepted = ["2xx", "401", "403", "404", "409", "410", "429", "5xx"]
@@ -122,7 +125,7 @@ def test_the_server_does_what_the_document_says(server: Running, tmp_path: Path)
         [
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json"),
             *("--header", "Accept: application/json", "--request-timeout", "20"),
-            *("--exclude-path", "/tickets"),
+            *("--exclude-path", "/tickets", "--exclude-path", "/revocations"),
             *("--checks", "all", "--mode", "all", "--max-examples", "30", "--seed", "1", "--no-color"),
         ],
         cwd=tmp_path,
@@ -132,5 +135,5 @@ def test_the_server_does_what_the_document_says(server: Running, tmp_path: Path)
         timeout=FUZZING_SECONDS,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "25 selected / 26 total" in done.stdout
+    assert "25 selected / 27 total" in done.stdout
     assert "Traceback" not in server.said()

@@ -92,11 +92,14 @@ async def _from_log(engine: Engine, request: Request, query: Query, content_type
 
 
 def _begin(engine: Engine, request: Request, query: Query, content_type: str, opening: Opening) -> Outcome:
-    if len(engine.streams.active) >= engine.followers_limit or not engine.answers.has(PIECE_BYTES):
+    if engine.full or not engine.answers.has(PIECE_BYTES):
         return _away(engine, content_type, "overload")
-    holder = None if request.principal.until is None else request.principal
+    principal = request.principal
+    most, seat = principal.quota.streams, None
+    if most:
+        seat = engine.streams.seats.of(request.counted_as, most, principal.kind)
     return Streaming(
-        *(engine, query.selection, opening, content_type, _STREAM_FIELDS[content_type], holder),
+        *(engine, query.selection, opening, content_type, _STREAM_FIELDS[content_type], principal, seat),
         replaces=request.is_by_ticket,
     )
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 from msgspec import UNSET
 
 from roomcast.api.request import JSON, Answer, Request
 from roomcast.delivery.engine import Engine
+from roomcast.model.message import rfc3339
 from roomcast.model.shapes import Health, NotReady, Ready
 from roomcast.version import __version__
 
 
 def healthz(engine: Engine, request: Request, asked: None) -> Answer:
     """The process answers."""
-    return _json(200, Health("ok", __version__))
+    return _json(200, Health("ok", __version__, rfc3339(time.time_ns() // 1_000_000)))
 
 
 async def readyz(engine: Engine, request: Request, asked: None) -> Answer:

@@ -68,6 +68,7 @@ def document(root_path: str, page_files: Sequence[str]) -> Json:
             "/rooms/{room}": {"post": _post(), "delete": _delete_room()},
             "/me": {"get": _me(), "head": _head(_me())},
             "/tickets": {"post": _ticket()},
+            "/revocations": {"post": _revocation()},
             **{path: {"get": get, "head": _head(get)} for path, get in _others(page_files).items()},
         },
         "components": {
@@ -266,6 +267,32 @@ def _ticket() -> Json:
             **_problems(400, 401, 403, 408, 413, 415, 422, 501, 503),
         },
     }  # fmt: skip
+
+
+def _revocation() -> Json:
+    optional = {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None}
+    given = {
+        "sub": {**_type(UserName), "description": "Whose tokens and tickets end."},
+        "iss": {**optional, "description": "Only the tokens of this issuer; by default whoever issued them."},
+        "before": {
+            "anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}],
+            "default": None,
+            "description": "What was issued before ends; now by default.",
+        },
+    }
+    body = {"type": "object", "required": ["sub"], "additionalProperties": False, "properties": given}
+    return {
+        "operationId": "revoke",
+        "summary": "End somebody's tokens and tickets, and their streams, on all servers of a log.",
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": body, "example": {"sub": "42"}}},
+        },
+        "responses": {
+            "204": {"description": "They are good no more."},
+            **_problems(400, 401, 403, 408, 413, 415, 422, 501, 503, 507),
+        },
+    }
 
 
 def _delete_message() -> Json:

@@ -17,6 +17,7 @@ from roomcast.auth.principal import NOBODY, Principal, Verb
 from roomcast.delivery.budget import Reservation
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.gap import Opening
+from roomcast.delivery.seats import Seat
 from roomcast.delivery.stream import Connection, Stream
 from roomcast.delivery.tenure import Holder
 from roomcast.delivery.wire import wire
@@ -110,20 +111,8 @@ class Request:
     """One request, as a whole."""
 
     __slots__ = (
-        *(
-            "admitted",
-            "began",
-            "body",
-            "cookie",
-            "guard",
-            "head",
-            "host",
-            "peer",
-            "prepared",
-            "principal",
-            "take_more",
-        ),
-        "values",
+        *("admitted", "began", "body", "cookie", "counted_as", "guard", "head", "host", "peer", "prepared"),
+        *("principal", "take_more", "values"),
     )
 
     def __init__(self, prepared: Prepared, values: Mapping[bytes, bytes], body: bytes, peer: Peer) -> None:
@@ -139,6 +128,8 @@ class Request:
         """By whom the principal was found."""
         self.principal = NOBODY
         """Who asks; once it is admitted."""
+        self.counted_as = ""
+        """The name under which all that its principal does is counted; empty where nothing is."""
         self.take_more: Callable[[int], None] | None = None
         """Takes so many more of what its client may publish. Raises `TooMany`. None where there is no limit."""
         self.cookie: bytes | None = None
@@ -183,6 +174,12 @@ class Answer:
         answer.pieces, answer.length = pieces, None
         return answer
 
+    @classmethod
+    def none(cls) -> Answer:
+        """No answer: the connection is cut, as it is when a server dies. For what nobody can know: any status
+        would be a lie."""
+        return cls(0, NO_FIELDS).last()
+
     def last(self) -> Answer:
         """The same, and its connection ends with it."""
         self.closing = True
@@ -199,6 +196,7 @@ class Streaming:
         "_holder",
         "_opening",
         "_replaces",
+        "_seat",
         "_selection",
         "cors",
         "fields",
@@ -213,13 +211,16 @@ class Streaming:
         content_type: str,
         fields: Fields,
         holder: Holder | None = None,
+        seat: Seat | None = None,
         *,
         replaces: bool = False,
     ) -> None:
-        """`holder` is whose right it goes on by; with `replaces`, their older stream ends."""
+        """`holder` is whose right it goes on by, and `seat` is what their streams are counted by; with `replaces`,
+        their older stream ends."""
         self._engine = engine
         self._holder = holder
         self._replaces = replaces
+        self._seat = seat
         self._epoch = engine.hub.epoch
         """The history that `opening` was found in."""
         self._selection = selection
@@ -234,7 +235,8 @@ class Streaming:
         opening = self._opening
         if opening.epoch is None and self._epoch != self._engine.hub.epoch:  # while a host sent the head
             opening = opening._replace(epoch=self._epoch)
-        stream = Stream(self._engine.streams, connection, self._selection, over, opening, self._holder)
+        streams, holder = self._engine.streams, self._holder
+        stream = Stream(streams, connection, self._selection, over, opening, holder, self._seat)
         connection.stream = stream
         stream.attach(head, replaces=self._replaces)
 

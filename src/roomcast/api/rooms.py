@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import islice
 from typing import Any, NamedTuple
@@ -62,9 +62,10 @@ def listing(head: Head) -> Listing:
 async def rooms(engine: Engine, request: Request, asked: Listing) -> Answer:
     """A page of those rooms that whoever asks may read, with the way to the next where there may be one."""
     rows, last = await _rows(engine, asked, request.principal.read)
+    followers = await engine.followed.counts([room for room, _ in rows])
     reserved = engine.answers.reserve(sum([len(room) + _ROW_BYTES for room, _ in rows]), READERS_SHARE)
     own = [] if last is None else [_next(engine, request, asked, last)]
-    return Answer.of_pieces(200, JSON, _pieces(engine, rows, reserved), own)
+    return Answer.of_pieces(200, JSON, _pieces(engine, rows, followers, reserved), own)
 
 
 Row = tuple[str, RoomStats | None]
@@ -133,24 +134,27 @@ def _narrowed(asked: Listing, readable: Grants) -> Listing | None:
 async def _page(engine: Engine, asked: Listing) -> Sequence[Row]:
     after = asked.after if asked.sort == "name" else _seq(engine, asked.after)
     held = await engine.log.rooms(asked.prefix, asked.sort, after, asked.limit)
-    return _with_followed(engine, asked, held) if asked.sort == "name" else [(one.room, one) for one in held]
+    return await _with_followed(engine, asked, held) if asked.sort == "name" else [(one.room, one) for one in held]
 
 
-def _with_followed(engine: Engine, asked: Listing, held: Sequence[RoomStats]) -> list[Row]:
+async def _with_followed(engine: Engine, asked: Listing, held: Sequence[RoomStats]) -> list[Row]:
     """Rooms that are followed and hold nothing, between those that do."""
     last = held[-1].room if len(held) == asked.limit else None
     holding = {stats.room for stats in held}
-    followed = engine.streams.followed.names(asked.prefix, asked.after, last)
-    empty: list[Row] = [(room, None) for room in islice(followed, asked.limit + len(held)) if room not in holding]
+    followed = await engine.followed.names(asked.prefix, asked.after, last, asked.limit + len(held))
+    empty: list[Row] = [(room, None) for room in followed if room not in holding]
     full: list[Row] = [(stats.room, stats) for stats in held]
     return list(islice(merge(full, empty, key=lambda row: row[0]), asked.limit))
 
 
-async def _pieces(engine: Engine, rows: Sequence[Row], held: Reservation) -> Pieces:
+async def _pieces(engine: Engine, rows: Sequence[Row], followers: Mapping[str, int], held: Reservation) -> Pieces:
     try:
         yield b'{"rooms":['
         for start in range(0, len(rows), _ROWS_A_TURN):
-            part = [msgspec.json.encode(_row(engine, *row)) for row in rows[start : start + _ROWS_A_TURN]]
+            part = [
+                msgspec.json.encode(_row(engine, *row, followers[row[0]]))
+                for row in rows[start : start + _ROWS_A_TURN]
+            ]
             yield (b"," if start else b"") + b",".join(part)
             await asyncio.sleep(0)
         yield b"]}"
@@ -158,8 +162,7 @@ async def _pieces(engine: Engine, rows: Sequence[Row], held: Reservation) -> Pie
         held.release()
 
 
-def _row(engine: Engine, room: str, stats: RoomStats | None) -> Room[str]:
-    followers = engine.streams.followed.count(room)
+def _row(engine: Engine, room: str, stats: RoomStats | None, followers: int) -> Room[str]:
     rule = _rule(engine, room, stats)
     if stats is None:
         return Room(room, 0, None, None, followers, **rule)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from roomcast.api import delete, follow, health, history, me, post, publish, rooms, tickets
+from roomcast.api import delete, follow, health, history, me, post, publish, revocations, rooms, tickets
 from roomcast.api.request import Head, Route
 
 Routes = Mapping[str, Mapping[str, Route]]
@@ -37,6 +37,11 @@ ROUTES: Routes = {
     },
     "/me": {"GET": Route(me.me)},
     "/tickets": {"POST": Route(tickets.issue, tickets.envelope, tickets.check_asker, takes_body=True)},
+    "/revocations": {
+        "POST": Route(
+            *(revocations.revoke, revocations.envelope, revocations.check_looks), takes_body=True, needs="admin"
+        )
+    },
     "/healthz": {"GET": Route(health.healthz, asks_who=False)},
     "/readyz": {"GET": Route(health.readyz, by_key_only=True)},
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -14,10 +15,12 @@ from roomcast.api.publish import checked_encoding, media_type_of
 from roomcast.api.query import MAX_ROOMS
 from roomcast.api.request import JSON, Answer, Head, Request
 from roomcast.auth import permit as rights
+from roomcast.auth.leeway import LEEWAY_SECONDS
 from roomcast.auth.principal import Principal
+from roomcast.auth.rights import EXPIRED
 from roomcast.auth.tickets import OPENS_SECONDS, seal
 from roomcast.delivery.engine import Engine
-from roomcast.model.errors import Fault, Forbidden, Invalid, NotOffered, UnsupportedMediaType
+from roomcast.model.errors import Fault, Forbidden, Invalid, InvalidToken, NotOffered, UnsupportedMediaType
 from roomcast.model.fields import ANONYMOUS, check
 from roomcast.model.near_miss import MAX_NAME, near_miss
 from roomcast.model.refusal import escaped, invalid, malformed
@@ -53,9 +56,9 @@ def check_asker(request: Request) -> None:
     """Raises `Unauthenticated`, `Forbidden` and `NotOffered` for those who are given no ticket at all."""
     principal = request.principal
     if request.guard.looks and principal.by is None:
-        raise rights.refusal(principal, "tickets are given to keys")
+        raise rights.refusal(principal, "tickets are given to keys and tokens")
     if principal.ticket is not None:
-        raise Forbidden("a ticket gives no tickets: ask with the key")
+        raise Forbidden("a ticket gives no tickets: ask with the key or the token")
     if principal.by is None or not request.guard.rights.secrets:
         raise NotOffered(_NO_SECRET)
 
@@ -64,15 +67,29 @@ def issue(engine: Engine, request: Request, asked: None) -> Answer:
     """A ticket for less than the asker may do, or as much."""
     principal, secrets = request.principal, request.guard.rights.secrets
     assert principal.by is not None, "check_asker has let nobody else in"
-    wanted = _wanted(request.body)
-    user = _permitted(principal, wanted)
     now = time.time()
+    wanted = _of_its_own(principal, _wanted(request.body, principal), now)
+    user = _permitted(principal, wanted)
     try:
         ticket = seal(secrets, principal.by, **wanted._asdict() | {"user": user, "now": now})
     except ValueError as error:
         raise Invalid(str(error), [Fault("/rooms", str(error))]) from None
     _note(principal, wanted)
     return _answer(request, wanted, ticket)
+
+
+def _of_its_own(principal: Principal, wanted: Wanted, now: float) -> Wanted:
+    """The ticket of a token is for whomever the token names, and ends with it. Raises `Forbidden`, and
+    `InvalidToken` for a token that is over but for the leeway."""
+    if principal.until is None:
+        return wanted
+    if wanted.sub != principal.sub:
+        detail = f"must be {principal.sub}, or left out"
+        raise Forbidden(f"sub {detail}", [Fault("/sub", detail)])
+    left = math.floor(principal.until - LEEWAY_SECONDS - now)
+    if left < 1:
+        raise InvalidToken(EXPIRED, reason="the token that asks for a ticket has expired, but for the leeway")
+    return wanted._replace(seconds=min(wanted.seconds, left))
 
 
 def _permitted(principal: Principal, wanted: Wanted) -> str:
@@ -104,7 +121,7 @@ def _note(principal: Principal, wanted: Wanted) -> None:
 # The body
 
 
-def _wanted(body: bytes) -> Wanted:
+def _wanted(body: bytes, asker: Principal) -> Wanted:
     """Raises `Malformed`, and `Invalid` naming each field that is wrong."""
     given = _fields(body)
     faults = [_unknown(name) for name in given if name not in _READ]
@@ -114,6 +131,8 @@ def _wanted(body: bytes) -> Wanted:
             values[name] = read(given[name]) if name in given else default
         except ValueError as error:
             faults.append(Fault(f"/{name}", str(error)))
+    if values.get("sub") is None:
+        values["sub"] = asker.sub
     if not faults:
         faults = _missing(Wanted(**values))
     if faults:

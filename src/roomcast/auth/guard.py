@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -15,6 +15,9 @@ from roomcast.auth.credentials import NOT_VALID
 from roomcast.auth.principal import EVERYBODY, Principal
 from roomcast.auth.rights import TICKET_EXPIRED, Rights
 from roomcast.model.errors import Fault, Invalid, InvalidToken, RoomcastError
+from roomcast.model.fields import ANONYMOUS
+from roomcast.model.revocation import Revocation
+from roomcast.model.rooms import Selection
 from roomcast.model.settings import Settings
 
 _IN_URL = re.compile(r".*(?:ticket|token|jwt|secret|password|api.?key).*|auth|authorization|key", re.I | re.S)
@@ -41,6 +44,10 @@ class Guard:
 
     def __init__(self, mode: Mode, rights: Rights) -> None:
         self.mode = mode
+        self.changed: Callable[[], None] = lambda: None
+        """Called when other rights count."""
+        self._logged: Sequence[Revocation] = ()
+        """What is revoked in the log."""
         self.take(rights)
 
     @classmethod
@@ -54,15 +61,37 @@ class Guard:
 
     def take(self, rights: Rights) -> None:
         """From now on these count, in the mode that the server was started in."""
+        rights.revoke(self._logged)
         self.rights = rights
         self.looks = self.mode is Mode.RIGHTS or (self.mode is Mode.OPEN and rights.configured)
         """Whether credentials are looked at. Where nothing is configured they are somebody else's: nginx's
         `auth_basic` passes its own on."""
         self.cookie = rights.cookie.encode() if rights.cookie and self.looks else b""
         """The name of the cookie that has a credential in it; empty where none is looked at."""
-        by_mode = {Mode.LOCAL: EVERYBODY, Mode.OPEN: _OPEN, Mode.RIGHTS: rights.anonymous}
+        opened = replace(_OPEN, quota=rights.anonymous.quota)
+        by_mode = {Mode.LOCAL: EVERYBODY, Mode.OPEN: opened, Mode.RIGHTS: rights.anonymous}
         self.stranger = by_mode[self.mode]
         """Whoever sends no credential."""
+        self.changed()
+
+    def revoke(self, logged: Sequence[Revocation]) -> None:
+        """From now on these are revoked, beside those of the configuration."""
+        self._logged = logged
+        self.rights.revoke(logged)
+        self.changed()
+
+    def lets_go_on(self, holder: object, selection: Selection) -> bool:
+        """Whether somebody may still follow these rooms, by the rights that count now."""
+        now = self._now(holder) if isinstance(holder, Principal) else None
+        if now is None:
+            return False
+        rooms, prefixes = selection
+        return not now.read.lacking(rooms) and all(map(now.read.covers_prefix, prefixes))
+
+    def _now(self, principal: Principal) -> Principal | None:
+        if principal.kind == ANONYMOUS:
+            return self.stranger
+        return principal if principal.kind == "host" else self.rights.now(principal)
 
     def identify(
         self,

@@ -9,13 +9,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from roomcast.auth.grants import Grants
 from roomcast.auth.principal import Principal, scope_of
 from roomcast.auth.tickets import By
 from roomcast.model.settings.key import Key, check_name
+from roomcast.model.settings.limits import PERSON_STREAMS, Quota
 
 PREFIX: Final = "rck_"
 """For scanners that look for secrets where they should not be."""
@@ -40,9 +41,10 @@ def sha256(key: str) -> str:
 class Keys:
     """The keys of a configuration, by their hashes."""
 
-    def __init__(self, rows: Iterable[Key] = ()) -> None:
+    def __init__(self, rows: Sequence[Key] = ()) -> None:
         self._principals = {row.sha256: _principal(row) for row in rows}
-        self._known = {principal.by for principal in self._principals.values()}
+        self._by = {principal.by: principal for principal in self._principals.values()}
+        self._quotas = {answers_for(row): row.quota(PERSON_STREAMS) for row in rows}
 
     def __bool__(self) -> bool:
         """Whether there is any."""
@@ -56,9 +58,17 @@ class Keys:
         """Whose key has this hash."""
         return self._principals.get(sha256)
 
+    def quota(self, by: By) -> Quota:
+        """What each of those may have to whom this key gives tickets."""
+        return self._quotas[by]
+
+    def named(self, by: By | None) -> Principal | None:
+        """Whose key this is; None where it is not configured."""
+        return self._by.get(by)
+
     def answers(self, by: By) -> bool:
         """Whether the key that is named, and not only another of the same name, is configured."""
-        return by in self._known
+        return by in self._by
 
 
 def answers_for(row: Key) -> By:
@@ -76,6 +86,7 @@ def _principal(row: Key) -> Principal:
         publish=Grants.parse(row.publish),
         metrics=row.metrics,
         admin=row.admin,
+        quota=row.quota(0),
         scope=scope_of(by),
         by=by,
     )

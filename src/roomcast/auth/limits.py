@@ -6,7 +6,7 @@ A). So there is no timer, one that is full need not be kept, and to refuse costs
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from math import ceil
@@ -33,6 +33,8 @@ class Limits:
         self._clock = clock
         self._full_at: dict[str, float] = {}
         """By name, when the bucket is full again; the least recently used first."""
+        self._spent: dict[str, float] | None = None
+        """What was taken since the other workers were told, by name; None where there are none."""
         self.refused = 0
 
     def __len__(self) -> int:
@@ -46,6 +48,8 @@ class Limits:
         try:
             self._check(full_at - now + self._interval)
             full_at += self._interval
+            if self._spent is not None:
+                self._spent[name] = self._spent.get(name, 0) + 1
         finally:
             self._keep(name, full_at)
 
@@ -57,8 +61,21 @@ class Limits:
         try:
             self._check(full_at - now)
             full_at += count * self._interval
+            if self._spent is not None:
+                self._spent[name] = self._spent.get(name, 0) + count
         finally:
             self._keep(name, full_at)
+
+    def take_spent(self) -> Mapping[str, float]:
+        """What was taken by whom since this was asked last, for the other workers of this server; nothing at
+        first: from then on it is noted."""
+        spent, self._spent = self._spent, {}
+        return spent or {}
+
+    def charge(self, name: str, amount: float) -> None:
+        """So much was taken at another worker."""
+        now = self._clock()
+        self._keep(name, max(self._full_at.pop(name, now), now) + amount * self._interval)
 
     def _check(self, used: float) -> None:
         """Raises `TooMany` where so much, as a time, is more than the burst."""

@@ -9,6 +9,7 @@ from msgspec import Struct
 from roomcast.auth.grants import EVERYTHING, NOTHING, Grants
 from roomcast.auth.tickets import By, Ticket
 from roomcast.model.fields import ANONYMOUS
+from roomcast.model.settings.limits import UNLIMITED, Quota
 
 Kind = Literal["anonymous", "key", "token", "ticket", "host"]
 Verb = Literal["read", "publish", "metrics", "admin"]
@@ -27,14 +28,22 @@ class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
     publish: Grants
     metrics: bool = False
     admin: bool = False
+    quota: Quota = UNLIMITED
+    """How many streams they may have, and how much they may publish."""
     until: float | None = None
     """When it ends, with the leeway, in seconds since 1970; None where it does not."""
     scope: str = ""
     """Whose idempotency keys theirs are: those of one scope are one's own."""
     by: By | None = None
     """Who answers for them, as tickets name it; None where nobody does."""
+    sub: str | None = None
+    """Whom `by` says that they are; None where it says nothing."""
+    issued: float | None = None
+    """When their credential was issued, in seconds since 1970; None where nobody says."""
     ticket: Ticket | None = None
     """The ticket that they have, if that is what they have."""
+    signed: str = ""
+    """The id of the secret that their credential is signed with."""
 
     @property
     def single(self) -> str:
@@ -46,19 +55,28 @@ class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
         return bool(getattr(self, verb))
 
     @classmethod
-    def of_ticket(cls, ticket: Ticket) -> Principal:
+    def of_ticket(cls, ticket: Ticket, quota: Quota = UNLIMITED, signed: str = "") -> Principal:
         """Whoever has this ticket. A room of it is a name, also where it ends in `*`."""
         return cls(
             kind="ticket",
-            name=ticket.by.name if ticket.sub is None else f"{ticket.by.name}/{ticket.sub}",
+            name=name_of(ticket.by, ticket.sub),
             user=ticket.user,
             read=Grants(ticket.rooms, ticket.prefixes),
             publish=Grants(ticket.publish),
             until=ticket.until,
             scope=scope_of(ticket.by, ticket.sub) if ticket.sub is not None else f"ticket:{ticket.nonce}",
             by=ticket.by,
+            sub=ticket.sub,
+            issued=ticket.issued,
             ticket=ticket,
+            quota=quota,
+            signed=signed,
         )
+
+
+def name_of(by: By, sub: str | None = None) -> str:
+    """How logs name those for whom `by` answers; the server's own secret has no name."""
+    return "/".join(filter(None, [by.name, sub]))
 
 
 def scope_of(by: By, sub: str | None = None) -> str:

@@ -138,6 +138,11 @@ def unseal(text: str, secrets: Secrets, now: float) -> Ticket:
     return ticket
 
 
+def signer(text: str) -> str:
+    """The id of the secret that a good ticket is signed with."""
+    return base64.urlsafe_b64encode(_raw(text)[:_ID_BYTES]).decode()
+
+
 _DECODER = msgspec.json.Decoder(Ticket, strict=True)
 
 

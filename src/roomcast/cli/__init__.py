@@ -1,4 +1,4 @@
-"""The commands that talk to a server, one file each; they know it by `roomcast.client` alone.
+"""The commands, one file each. Those that talk to a server know it by `roomcast.client` alone.
 
 This file imports none of them: `roomcast --help` and `roomcast serve` need no HTTP client.
 """
@@ -44,9 +44,14 @@ COMMANDS = (
     Later("delete", "delete", "Delete a message, or all messages of a room."),
     Later("export", "export", "Write what is retained of rooms, as lines of JSON."),
     Later("import", "importing", "Publish the messages of a file that `export` wrote."),
+    Later("doctor", "doctor", "Find out what stands between here and the server at URL."),
+    Later("backup", "backup", "Copy the log of a server to FILE, while it runs."),
+    Later("check", "check", "Look whether a log in SQLite, or a copy of one, is sound."),
     Later("bench", "bench", "Measure the server at URL."),
     Later("key", "key", "Make a key, and the rows of the configuration that know it."),
     Later("ticket", "ticket", "Ask the server for a ticket: some rooms, for a while."),
+    Later("token", "token", "Sign a token with the server's secret."),
+    Later("revoke", "revoke", "End the tokens and tickets that somebody was given."),
     Later("rights", "rights", "Look at who may read and publish."),
     Later("completion", "completion", "Print the script for completion in a shell."),
 )

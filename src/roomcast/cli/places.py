@@ -19,15 +19,31 @@ class Places:
         self._path = path
         self._text = read(path) if path else ""
         self._variable = OPTIONS["anonymous"].variable if OPTIONS["anonymous"].variable in variables else None
+        secrets = [OPTIONS[name].variable for name in ("secret", "secret_files")]
+        self._secret = next((name for name in secrets if name in variables), None)
         self._rows = [answers_for(row) for row in settings.keys]
+        self._issuers = [row.iss or "" for row in settings.issuers]
 
     def of(self, asking: Principal, verb: str | None) -> str:
         """Who this is, and the line that says what they may do; that of `verb`, where one is asked about."""
         if asking.by is None:
             return f"{self._anonymous()}somebody without a credential"
-        line = line_in_row("key", self._rows.index(asking.by), None if asking.ticket else verb, self._text)
+        shown = None if asking.ticket else verb
+        whose = " ticket" if asking.ticket else " token" if asking.kind == "token" else ""
+        if not asking.by.digest:
+            return f"{self.of_issuer(asking.by.name, shown)}: its{whose} for {asking.sub}"
+        line = line_in_row("key", self._rows.index(asking.by), shown, self._text)
         key = f"{self._path}, line {line}: [[key]] {asking.by.name}"
-        return f"{key}: its ticket" if asking.ticket else key
+        return f"{key}: its{whose}" if whose else key
+
+    def of_issuer(self, iss: str, verb: str | None) -> str:
+        """Which issuer this is, and its line; the server's own secret has no `iss`."""
+        if iss in self._issuers:
+            line = line_in_row("issuer", self._issuers.index(iss), verb, self._text)
+            return f"{self._path}, line {line}: [[issuer]] {iss}".rstrip()
+        if self._secret:
+            return f"{self._secret}: the secret"
+        return f"{self._path}, line {line_of('secret_files', self._text)}: the secret"
 
     def _anonymous(self) -> str:
         if self._variable:

@@ -23,16 +23,17 @@ class Progress:
         self._next = self._began + _FIRST if sys.stderr.isatty() else float("inf")
         self._shown = False
 
-    def show(self, count: int) -> None:
-        """So many are done."""
+    def show(self, count: int, of: int = 0) -> None:
+        """So many are done; `of` how many, where that is known."""
         now = time.monotonic()
         if now < self._next:
             return
         self._next = now + _NEXT
         self._shown = True
         rate = count / (now - self._began)
+        share = f"{count / of:4.0%}  " if of else self._share()
         print(
-            f"\r\x1b[K{self._share()}{count:,} {self._what}, {rate:,.0f} a second",
+            f"\r\x1b[K{share}{count:,} {self._what}, {rate:,.0f} a second",
             end="",
             file=sys.stderr,
             flush=True,

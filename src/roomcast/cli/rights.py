@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import time
@@ -13,9 +14,10 @@ from roomcast.auth.principal import Principal
 from roomcast.auth.rights import Rights
 from roomcast.cli import CONFIG_VARIABLE
 from roomcast.cli.places import Places
-from roomcast.model.errors import CannotStart, InvalidToken
+from roomcast.model.errors import CannotStart, InvalidToken, RightsUnavailable
 from roomcast.model.fields import check as check_field
 from roomcast.model.settings import Settings
+from roomcast.model.settings.issuer import Issuer
 from roomcast.serve.configuration import Configuration
 
 _REFUSED, _WRONG = 1, 2
@@ -59,7 +61,14 @@ def check(config: str | None, credential: str | None, read: str | None, publish:
     if room is None and credential is None:
         click.echo("\n".join(_listed(settings, rights, places)))
     else:
+        if credential is not None:
+            asyncio.run(_fetch_keys(rights))
         sys.exit(_judge(settings, rights, places, credential, verb, room))
+
+
+async def _fetch_keys(rights: Rights) -> None:
+    rights.open()
+    await rights.fetched()
 
 
 def _judge(
@@ -73,6 +82,9 @@ def _judge(
         asking = rights.anonymous if credential is None else rights.identify(credential, time.time())
     except InvalidToken as error:
         click.echo(f"refused: {error.detail}: {error.reason}")
+        return _REFUSED
+    except RightsUnavailable as error:
+        click.echo(f"refused: {error.detail}")
         return _REFUSED
     if room is None:
         click.echo(_described(asking, places))
@@ -97,7 +109,14 @@ def _listed(settings: Settings, rights: Rights, places: Places) -> list[str]:
     strangers = _everybody(settings, rights, None) or _described(rights.anonymous, places)
     count = len([*rights.secrets])
     secrets = f"{count} secret{'' if count == 1 else 's'}" if count else "no secret, so there are no tickets"
-    return [strangers, *(_described(holder, places) for holder in rights.keys), secrets]
+    holders = [_described(holder, places) for holder in rights.keys]
+    return [strangers, *holders, *(_templates(row, places) for row in settings.issuers), secrets]
+
+
+def _templates(row: Issuer, places: Places) -> str:
+    read, publish = (", ".join(map(repr, grants)) or "nothing" for grants in (row.read, row.publish))
+    more = f", and what they name in their claim {row.claim}" if row.takes_claims else ""
+    return f"{places.of_issuer(row.iss or '', None)}: its tokens may read {read}; publish {publish}{more}"
 
 
 def _described(asking: Principal, places: Places) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, Unpack
 
@@ -197,6 +198,11 @@ class AsyncClient:
     async def delete_room(self, room: str) -> None:
         """Deletes all messages that a room has, durably; where it has none, nothing is done."""
         messages.deleted((await self._ask(request.delete_room(self.url, room))).body)
+
+    async def revoke(self, sub: str, *, iss: str | None = None, before: datetime | str | None = None) -> None:
+        """Ends the tokens and tickets that `sub` was given before a time, by default now, and their streams: those
+        of the issuer `iss`, by default whoever issued them. It needs a key with the admin right."""
+        messages.deleted((await self._ask(request.revoke(self.url, sub, iss, before))).body)
 
     async def rooms(self) -> list[Room]:
         """Those that have messages or followers."""

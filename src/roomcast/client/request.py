@@ -100,6 +100,14 @@ def delete_room(base: str, room: str) -> Ask:
     return _delete(f"{base}/rooms/{quote(room, safe='')}")
 
 
+def revoke(base: str, sub: str, iss: str | None, before: datetime | str | None) -> Ask:
+    """Somebody's tokens and tickets are to end. Asking again for it is harmless."""
+    content = {"sub": sub, "iss": iss, "before": None if before is None else _written(before)}
+    given = {name: value for name, value in content.items() if value is not None}
+    headers: list[tuple[str, str | bytes]] = [("Accept", "application/json"), ("Content-Type", "application/json")]
+    return Ask("POST", f"{base}/revocations", encoded(given), headers, READ_SECONDS, _MORE)
+
+
 def rooms(base: str, page: str = "") -> Ask:
     """The rooms there are; `page` is the query of a further page."""
     return _json(f"{base}/rooms" + (f"?{page}" if page else ""))

@@ -7,13 +7,18 @@ while new follows are still answered; then the tail, then the log.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable
 
 from roomcast import tasks
+from roomcast.auth.guard import Guard
 from roomcast.auth.limits import Limits
+from roomcast.auth.rates import Rates
 from roomcast.delivery.budget import Budget
+from roomcast.delivery.enforcement import Enforcement
 from roomcast.delivery.heartbeat import Heartbeat
 from roomcast.delivery.histogram import Histogram
 from roomcast.delivery.hub import Hub
@@ -21,6 +26,7 @@ from roomcast.delivery.pace import Pace
 from roomcast.delivery.replay import retry_delay_ms
 from roomcast.delivery.stream import Streams
 from roomcast.delivery.tail import Tail
+from roomcast.delivery.together import FollowedTogether, Peers, Together
 from roomcast.log import open_log
 from roomcast.log.base import Bounds, Log
 from roomcast.model.errors import LogRestarted, LogUnavailable, LogUnusable
@@ -40,7 +46,7 @@ logger = logging.getLogger("roomcast.server")
 class Engine:
     """A running server, apart from its sockets."""
 
-    def __init__(self, settings: Settings, log: Log, hub: Hub) -> None:
+    def __init__(self, settings: Settings, log: Log, hub: Hub, peers: Peers | None = None) -> None:
         self.settings = settings
         self.log = log
         self.hub = hub
@@ -52,8 +58,12 @@ class Engine:
         rate = settings.publish_rate
         self.publish_limits = None if rate is None else Limits(rate, settings.publish_burst)
         """What each client may publish; None: as much as it likes."""
+        self.rates = Rates()
+        """What each principal may publish that has a quota."""
         self.pages = asyncio.Semaphore(_PAGES_AT_ONCE)
         """Reads of the log for pages: resumes and readiness must not queue behind all of them."""
+        self.enforcement: Enforcement | None = None
+        """What ends rights that were there; None: nothing does."""
         self.published = 0
         self.append_times = Histogram()
         """Of each publish, from when its body was read to when it is durable."""
@@ -67,30 +77,55 @@ class Engine:
         """How many connections there are, by state; none in somebody else's server."""
         self.pace = Pace(lambda: self.hub.position)
         pulse = Heartbeat(self.streams, settings.heartbeat, settings.slow_after)
-        running = (self._deliver(), pulse.run(), self.pace.run())
+        self.together = Together(peers)
+        """This process among the workers of its server."""
+        self.followed = FollowedTogether(self.together, self.streams.followed)
+        """Which rooms have followers, of all workers."""
+        self._share()
+        running = (self._deliver(), pulse.run(), self.pace.run(), *([self.together.run()] if peers else []))
         self._tasks = [asyncio.create_task(one) for one in running]
+
+    def _share(self) -> None:
+        """What holds for all workers of this server together."""
+        together, tenures = self.together, self.streams.tenures
+        together.count("followers", lambda: {"": len(self.streams.active)})
+        together.spend("publish", lambda: self.publish_limits)
+        if peers := together.peers:
+            tenures.opened = lambda single: peers.tell("ticket opened", single)
+            tenures.replaced = lambda single: peers.tell("ticket replaced", single)
+            peers.when_told("ticket opened", lambda worker, single: tenures.replace(single, time.time()))
+            peers.when_told("ticket replaced", lambda worker, single: tenures.count(single, time.time()))
 
     @classmethod
     async def open(cls, settings: Settings) -> Engine:
         """Raises `LogUnusable`."""
-        log = await open_log(
+        return await cls.over(settings, await cls.log_of(settings))
+
+    @staticmethod
+    async def log_of(settings: Settings) -> Log:
+        """The log that is named. Raises `LogUnusable`."""
+        return await open_log(
             settings.log,
             retention=settings.retention,
             new_epoch=settings.new_epoch,
             synchronous=settings.synchronous,
             max_message=settings.max_message,
         )
+
+    @classmethod
+    async def over(cls, settings: Settings, log: Log, peers: Peers | None = None) -> Engine:
+        """Over a log that is open already, and is the engine's from now on. Raises `LogUnusable`."""
         try:
             bounds = await log.bounds()
         except LogUnavailable as error:
             if not log.epoch:  # away: the server runs, and says so
-                return cls(settings, log, Hub("", 0, 0))
+                return cls(settings, log, Hub("", 0, 0), peers)
             await log.close()
             raise LogUnusable(error.detail) from error
         except BaseException:
             await log.close()
             raise
-        engine = cls(settings, log, Hub(log.epoch, _beginning(bounds), bounds.trimmed))
+        engine = cls(settings, log, Hub(log.epoch, _beginning(bounds), bounds.trimmed), peers)
         try:
             await engine.tail.reached(bounds.newest)
         except LogUnavailable as error:  # such as a damaged page: it would be met again and again
@@ -102,10 +137,25 @@ class Engine:
         engine.tail.announced = True
         return engine
 
+    async def enforce(self, guard: Guard) -> None:
+        """From now on, what is revoked in the log and what the guard takes over end streams as well."""
+        self.enforcement = Enforcement(self.log, self.streams, guard)
+        with contextlib.suppress(LogUnavailable):  # it is away, and looked at again
+            await self.enforcement.look()
+        self._tasks.append(asyncio.create_task(self.enforcement.run()))
+
     @property
     def draining(self) -> bool:
         """Whether all streams end, and new ones are sent away."""
         return self.streams.draining
+
+    @property
+    def full(self) -> bool:
+        """Whether there are as many streams as there may be, here or at all workers together."""
+        here, most = len(self.streams.active), self.settings.max_followers
+        if here >= self.followers_limit:
+            return True
+        return bool(most and self.together.peers and here + self.together.elsewhere("followers") >= most)
 
     async def ready(self) -> str:
         """Why followers or publishers are not served as promised now; empty where they are."""

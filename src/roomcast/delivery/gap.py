@@ -131,11 +131,11 @@ class Owed:
         runs = [loss for loss in page.losses if not loss.number]
         if not self.exact:
             self._forgive(page)
-        first = self._whole == self._start and not self._rooms
+        sure = self._whole != self._start or bool(self._rooms) or self._whole < page.oldest
         left: dict[str, _Room] = {}
         found: list[Missing] = []
         for loss in runs:
-            room = self._rooms.get(loss.room) or _Room(self._whole, sure=not first or self._whole < page.oldest)
+            room = self._rooms.get(loss.room) or _Room(self._whole, loss.passed if sure else 0, sure)
             if loss.last <= page.position and loss.last > room.after:
                 found.append(self._run(loss, room))
             if loss.last > page.position:

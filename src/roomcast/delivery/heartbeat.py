@@ -9,6 +9,7 @@ import time
 from roomcast import tasks
 from roomcast.delivery.audience import Audience
 from roomcast.delivery.stream import Stream, Streams
+from roomcast.delivery.tenure import Held
 
 _SLICE = 50
 """Followers written to at once. Others have the loop in between: 15,000 heartbeats in one go would hold up a
@@ -44,6 +45,7 @@ class Heartbeat:
         turns = tasks.Turns()
         await self._watch(turns)
         await self._end_tenures(turns)
+        await self._end_revoked(turns)
         now = asyncio.get_running_loop().time()
         for audience in list(self._streams.hub.audiences.values()):
             if now - audience.spoke_at >= self._silence:
@@ -54,10 +56,17 @@ class Heartbeat:
     async def _end_tenures(self, turns: tasks.Turns) -> None:
         """Ends the streams whose right has ended; 5,000 may be of one second."""
         for stream in self._streams.tenures.ended(time.time()):
-            try:
-                stream.withdraw("expired")
-            except Exception:  # a defect, and no reason to leave all others of this second without an end
-                logger.exception("a stream cannot be told that its right has ended")
+            _withdraw(stream, "expired")
+            await turns.next()
+
+    async def _end_revoked(self, turns: tasks.Turns) -> None:
+        """Ends the streams that other rights do not let go on."""
+        if not self._streams.doubted:
+            return
+        self._streams.doubted = False  # first: rights that change meanwhile are looked at in the next step
+        for stream in list(self._streams.active):
+            if not self._streams.may_go_on(stream):
+                _withdraw(stream, "revoked")
             await turns.next()
 
     async def _beat(self, audience: Audience, turns: tasks.Turns) -> None:
@@ -86,3 +95,10 @@ class Heartbeat:
         self._seen = seen
         oldest = min((position for position, *_ in seen.values()), default=self._streams.hub.position)
         self._streams.farthest_behind = max(0, self._streams.hub.position - oldest)
+
+
+def _withdraw(stream: Held, reason: str) -> None:
+    try:
+        stream.withdraw(reason)
+    except Exception:  # a defect, and no reason to leave all others without an end
+        logger.exception("a stream cannot be told that its right has ended")

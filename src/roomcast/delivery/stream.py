@@ -13,7 +13,8 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby
 from typing import Any, Protocol
@@ -26,6 +27,7 @@ from roomcast.delivery.followed import FollowedRooms
 from roomcast.delivery.gap import Gap, Missing, Opening, Owed, widened
 from roomcast.delivery.hub import Hub, Piece
 from roomcast.delivery.replay import Replay, retry_delay_ms
+from roomcast.delivery.seats import Seat, Seats
 from roomcast.delivery.tenure import Holder, Tenures
 from roomcast.delivery.wire import END, RETRY_MS, Wire
 from roomcast.log.base import Log, Page
@@ -39,6 +41,8 @@ _PIECES_A_TURN = 8
 """After so many a stream lets others have the loop: a fast client replaying much is no reason to wait."""
 
 
+Judge = Callable[[Holder, Selection], bool]
+"""Whether somebody may still follow these rooms."""
 _RENEWAL_MS = (500, 5_000)
 """How long the client of a stream whose right has ended waits before it comes with another: not all at once."""
 
@@ -73,7 +77,6 @@ class Stream:
     """One subscription."""
 
     __slots__ = (
-        "_epoch",
         "_gap",
         "_home",
         "_opening",
@@ -82,8 +85,10 @@ class Stream:
         "_replayed",
         "_sink",
         "ended",
+        "epoch",
         "holder",
         "position",
+        "seat",
         "selection",
         "wire",
     )
@@ -96,6 +101,7 @@ class Stream:
         wire: Wire,
         opening: Opening,
         holder: Holder | None = None,
+        seat: Seat | None = None,
     ) -> None:
         self._home = home
         self._sink = sink
@@ -105,7 +111,8 @@ class Stream:
         """Where it began; None once it went on from there."""
         self._owed: Owed | None = None
         """Set once a page of the log was read."""
-        self._epoch = opening.epoch
+        self.epoch = opening.epoch
+        """The history that its position counts in at the start; None: the present one."""
         self._reading = False
         """Whether a page of the log is on its way."""
         self._replayed: int | None = 0
@@ -113,6 +120,8 @@ class Stream:
         self.selection = selection
         self.holder = holder
         """Whose right it goes on by; None where there is nothing to end it."""
+        self.seat = seat
+        """What its holder's streams are counted by; None where they are not."""
         self.wire = wire
         self.position = opening.position
         """Everything up to here was written or named in a gap; while live, the audience's counts."""
@@ -122,7 +131,7 @@ class Stream:
         """Sends the head and what is there, in one write; `retry:` belongs to the first block. A stream that
         may not begin any more is sent away instead. With `replaces`, its holder's older stream ends."""
         self._home.enter(self, replaces=replaces)
-        if reason := self._home.refusal(self._epoch):
+        if reason := self._home.refusal(self):
             self._refuse(head, reason)
             return
         head += self.wire.retry(RETRY_MS)
@@ -301,6 +310,13 @@ class Streams:
         self.active: set[Stream] = set()
         self.followed = FollowedRooms()
         self.tenures = Tenures()
+        self.judge: Judge | None = None
+        """Whether a stream may begin that was let in before other rights counted; None: none ever did."""
+        self.doubted = False
+        """Whether each stream is to be judged once more."""
+        self.seats = Seats()
+        self.limited: Counter[str] = Counter()
+        """Streams that were sent away since their holders had too many, by kind of principal."""
         self.behind: set[Stream] = set()
         self.farthest_behind = 0
         """How many messages of the log lie before the one that is farthest behind, as was last looked."""
@@ -319,19 +335,36 @@ class Streams:
         self.active.add(stream)
         self.followed.add(stream.selection.rooms)
         self.behind.add(stream)
+        if stream.seat:
+            stream.seat.taken += 1
+        # Its holder's older stream gives its seat back.
         self.tenures.enter(stream, replaces=replaces, now=time.time())
+
+    def doubt(self, judge: Judge) -> None:
+        """Other rights count from now on: each stream that they do not let go on ends."""
+        self.judge, self.doubted = judge, True
+
+    def may_go_on(self, stream: Stream) -> bool:
+        """Whether the right that a stream began by still counts."""
+        return self.judge is None or stream.holder is None or self.judge(stream.holder, stream.selection)
 
     def abandon(self) -> Collection[Stream]:
         """All streams, none of which is served any more: each is to be ended."""
         abandoned, self.active, self.behind = self.active, set(), set()
         return abandoned
 
-    def refusal(self, epoch: str | None) -> str:
-        """Why a stream may not begin that took a while to find its start; empty where it may. `epoch` is the
-        history that its position counts in, None for the present one."""
+    def refusal(self, stream: Stream) -> str:
+        """Why a stream may not begin that took a while to find its start; empty where it may."""
         if self.draining:
             return "drain"
-        return "" if epoch in (None, self.hub.epoch) else "error"
+        if stream.epoch not in (None, self.hub.epoch):
+            return "error"
+        if not self.may_go_on(stream):
+            return "revoked"
+        if stream.seat and stream.seat.is_over:
+            self.limited[stream.seat.kind] += 1
+            return "limit"
+        return ""
 
     def join(self, stream: Stream, sink: Sink) -> None:
         """A stream is caught up."""
@@ -344,6 +377,8 @@ class Streams:
         self.active.discard(stream)
         self.followed.drop(stream.selection.rooms)
         self.tenures.leave(stream)
+        if stream.seat:
+            stream.seat.taken -= 1
         self.behind.discard(stream)
         self.hub.leave(stream.selection, stream.wire, sink)
         self.endings[reason] = self.endings.get(reason, 0) + 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 REPLACEMENTS = 10
@@ -52,6 +52,10 @@ class Tenures:
         self._replaced: OrderedDict[str, deque[float]] = OrderedDict()
         """When each ticket's stream was last replaced."""
         self._refused: OrderedDict[str, None] = OrderedDict()
+        self.opened: Callable[[str], None] = lambda single: None
+        """Called where a ticket's stream begins, which replaces those of other processes as well."""
+        self.replaced: Callable[[str], None] = lambda single: None
+        """Called where a ticket's stream was replaced."""
 
     def enter(self, stream: Held, *, replaces: bool, now: float) -> None:
         """A stream begins; with `replaces`, its holder's older one ends. `now` is seconds since 1970."""
@@ -62,9 +66,19 @@ class Tenures:
         if replaces and holder.single:
             older = self._singles.get(holder.single)
             self._singles[holder.single] = stream
+            self.opened(holder.single)
             if older is not None:
-                self._count(holder.single, now)
-                older.withdraw("replaced")
+                self._replace(holder.single, older, now)
+
+    def replace(self, single: str, now: float) -> None:
+        """A ticket's stream has begun in another process: the one that is here ends."""
+        if older := self._singles.pop(single, None):
+            self._replace(single, older, now)
+
+    def _replace(self, single: str, older: Held, now: float) -> None:
+        self.count(single, now)
+        self.replaced(single)
+        older.withdraw("replaced")
 
     def leave(self, stream: Held) -> None:
         """A stream has ended."""
@@ -86,7 +100,8 @@ class Tenures:
         """Whether a ticket's streams were replaced so often that it is not taken any more."""
         return single in self._refused
 
-    def _count(self, single: str, now: float) -> None:
+    def count(self, single: str, now: float) -> None:
+        """A ticket's stream was replaced, here or in another process."""
         times = self._replaced.setdefault(single, deque(maxlen=REPLACEMENTS + 1))
         times.append(now)
         self._replaced.move_to_end(single)

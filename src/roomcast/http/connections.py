@@ -70,7 +70,10 @@ class Connections:
         waited longest comes first."""
         self._counted: dict[Socket, str] = {}
         """The address that a connection is counted for."""
-        self._addresses: Counter[str] = Counter()
+        self.addresses: Counter[str] = Counter()
+        """How many each address has that is counted."""
+        self.elsewhere: Callable[[str], int] = lambda address: 0
+        """How many an address has at other workers of this server."""
         self._trusts = Forwarded(settings.trusted_proxy, settings.forwarded_header).trusts
         self._gone = self._followed
         """Kept, so that streams share it."""
@@ -178,9 +181,9 @@ class Connections:
     def _free(self, address: str | None) -> None:
         self.open -= 1
         if address is not None:
-            self._addresses[address] -= 1
-            if not self._addresses[address]:
-                del self._addresses[address]
+            self.addresses[address] -= 1
+            if not self.addresses[address]:
+                del self.addresses[address]
 
     def _count_address(self, socket: Socket) -> bool:
         """Whether its address may have one more."""
@@ -188,9 +191,9 @@ class Connections:
         if not isinstance(peer, tuple) or self._trusts(peer[0]):
             return True
         address = network_of(peer[0])
-        if self._addresses[address] >= self._settings.max_connections_per_address:
+        if self.addresses[address] + self.elsewhere(address) >= self._settings.max_connections_per_address:
             return False
-        self._addresses[address] += 1
+        self.addresses[address] += 1
         self._counted[socket] = address
         return True
 

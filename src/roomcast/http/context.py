@@ -45,6 +45,9 @@ class Context:
         self.intake = handler.intake
         self.connections = Connections(engine.settings, engine.closed)
         engine.connected = self.connections.states
+        if engine.settings.max_connections_per_address:
+            engine.together.count("addresses", lambda: self.connections.addresses)
+            self.connections.elsewhere = lambda address: engine.together.elsewhere("addresses", address)
 
     async def watch(self) -> None:
         """Looks at all connections, for ever."""

@@ -11,10 +11,12 @@ import platform
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from typing import get_args
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from roomcast.auth.principal import Kind
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.histogram import Histogram
 from roomcast.http import refusals
@@ -23,9 +25,11 @@ from roomcast.model.retention import Retention
 from roomcast.model.shapes import GAP_REASONS
 from roomcast.version import __version__
 
-ENDINGS = ("client", "slow", "drain", "overload", "error", "expired", "revoked", "replaced")
-CLOSED = ("files", "address", "memory", "handshake", "head", "body", "answer", "idle")
+ENDINGS = ("client", "slow", "drain", "overload", "error", "expired", "revoked", "replaced", "limit")
+CLOSED = ("files", "address", "memory", "handshake", "head", "body", "answer", "idle", "log")
 """Why the server closes a connection that its client was not done with."""
+KINDS = get_args(Kind)
+"""Of principals. Their names are in no metric: there may be any number, and each is somebody."""
 STATES = ("silent", "waiting", "answering", "following")
 
 
@@ -38,6 +42,7 @@ def of_process(engine: Engine) -> Iterable[Metric]:
     yield from _of_streams(engine)
     yield from _of_connections(engine)
     yield from _of_answers(engine)
+    yield _limited(engine)
 
 
 def of_log(bounds: Bounds, retention: Retention, rate: float) -> Iterable[Metric]:
@@ -162,6 +167,16 @@ def _of_answers(engine: Engine) -> Iterable[Metric]:
     for (method, status), count in sorted(engine.requests.items()):
         requests.add_metric([method, str(status)], count)
     yield requests
+
+
+def _limited(engine: Engine) -> Metric:
+    family = CounterMetricFamily(
+        "roomcast_limited", "Streams and publishes beyond a principal's limit.", labels=["principal", "limit"]
+    )
+    for limit, counted in (("streams", engine.streams.limited), ("publish", engine.rates.refused)):
+        for kind in KINDS:
+            family.add_metric([kind, limit], counted[kind])
+    return family
 
 
 def _counter(name: str, help: str, value: float) -> Metric:

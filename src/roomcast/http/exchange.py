@@ -178,6 +178,9 @@ class Exchange(asyncio.Protocol):
             return
         if outcome.closing:
             self._keep_alive = False
+            if not outcome.status:
+                self._transport.abort()
+                return
         if outcome.pieces is None:
             self._answers = outcome
             self._context.batch.add(self, self._loop)

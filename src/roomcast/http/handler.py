@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from asyncio import Future
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -44,7 +44,7 @@ from roomcast.http.refusals import reason
 from roomcast.http.router import Router
 from roomcast.http.same_site import check_same_site
 from roomcast.http.site import ROUTES
-from roomcast.model.errors import Overloaded, RightsUnavailable, RoomcastError
+from roomcast.model.errors import OutcomeUnknown, Overloaded, RightsUnavailable, RoomcastError
 
 Respond = Callable[[Outcome], None]
 """Takes what a request has come to. Called once, at once or later, but for a request that was cancelled."""
@@ -151,12 +151,28 @@ class Handler:
         return None
 
     def _limit(self, request: Request, route: Route) -> None:
-        """Takes one message of the client's rate; `api/publish` takes the others of a batch. Raises `TooMany`."""
-        limits = self._engine.publish_limits
-        if limits is not None and route.perform is publish:
-            name = client_name(self._forwarded.client_of(request.peer.address(), request.values))
-            limits.take(name)
-            request.take_more = partial(limits.take_more, name)
+        """Takes one message of what the client's address, and its principal, may publish; `api/publish` takes the
+        others of a batch. Raises `TooMany`."""
+        principal, by_address = request.principal, self._engine.publish_limits
+        streams, rate, _ = principal.quota
+        if streams or rate:
+            request.counted_as = principal.scope or f"address:{self._address_of(request)}"
+        if route.perform is not publish or (by_address is None and rate is None):
+            return
+        takes: list[Callable[[int], None]] = []
+        if by_address is not None:
+            address = self._address_of(request)
+            by_address.take(address)
+            takes.append(partial(by_address.take_more, address))
+        if rate is not None:
+            rates, name = self._engine.rates, request.counted_as
+            rates.take(principal, name)
+            takes.append(partial(rates.take_more, principal, name))
+        request.take_more = partial(_take_from_all, takes)
+
+    def _address_of(self, request: Request) -> str:
+        """The client's, as limits know it."""
+        return client_name(self._forwarded.client_of(request.peer.address(), request.values))
 
     def refuse(self, request: Request, error: RoomcastError, respond: Respond) -> None:
         """Answers a request whose body is not read to its end."""
@@ -179,6 +195,10 @@ class Handler:
     def _resolve(self, request: Request, respond: Respond, later: Later, future: Future[Any]) -> None:
         try:
             outcome = later.answer(future)
+        except OutcomeUnknown:
+            self._engine.closed["log"] += 1
+            respond(Answer.none())
+            return
         except Exception as error:
             outcome = self._failed(request, error)
         respond(self._finished(request, outcome))
@@ -240,3 +260,8 @@ class Handler:
         except Overloaded as error:
             return self._problem(request, error)
         return answer
+
+
+def _take_from_all(takes: Sequence[Callable[[int], None]], count: int) -> None:
+    for take in takes:
+        take(count)

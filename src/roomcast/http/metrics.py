@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 
 from roomcast.api.request import Answer, Fields, Request
 from roomcast.delivery.engine import Engine
-from roomcast.http import counts
+from roomcast.delivery.together import Peers
+from roomcast.http import counts, gather
 from roomcast.log import file_of
 from roomcast.model.errors import LogUnavailable
 
+TOPIC = "metrics"
+"""What workers ask each other for."""
 _FIELDS = Fields((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"), (b"cache-control", b"no-store"))
 
 
@@ -21,6 +25,10 @@ async def metrics(engine: Engine, request: Request, asked: None) -> Answer:
     """In Prometheus's text format."""
     families = await collect(engine)
     # Off the loop: what is said of the process and of the disk is read from files.
+    process = await asyncio.to_thread(gather.of_this_process)
+    families += process
+    if peers := engine.together.peers:
+        families = await _of_all(engine, peers, families, process)
     return Answer(200, _FIELDS, await asyncio.to_thread(_exposed, families, file_of(engine.settings.log)))
 
 
@@ -33,10 +41,28 @@ async def collect(engine: Engine) -> list[Metric]:
     return [*counts.of_process(engine), *held]
 
 
+def share(engine: Engine) -> None:
+    """From now on other workers of this server are told what this one counts."""
+
+    async def answer(asked: Any) -> gather.Report:
+        process = await asyncio.to_thread(gather.of_this_process)
+        return gather.report([*counts.of_process(engine), *process], gather.alone(engine, process))
+
+    if peers := engine.together.peers:
+        peers.when_asked(TOPIC, answer)
+
+
+async def _of_all(
+    engine: Engine, peers: Peers, families: Sequence[Metric], process: Sequence[Metric]
+) -> list[Metric]:
+    own = gather.report(families, gather.alone(engine, process))
+    reports = {number: report for number, report in await peers.ask(TOPIC, own) if report}
+    return gather.merged(families, peers.number, {peers.number: own, **reports})
+
+
 def _exposed(families: Sequence[Metric], file: str) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collected([*families, *counts.of_disk(file)]))
-    ProcessCollector(registry=registry)
     return generate_latest(registry)
 
 

@@ -55,6 +55,11 @@ def module(head: Head) -> File:
     return _FILES[_MODULE]
 
 
+def module_bytes() -> bytes:
+    """The module as it is served: the npm package holds the same bytes."""
+    return _FILES[_MODULE].content
+
+
 def asset(head: Head) -> File:
     """One of its files. Raises `NotFound`."""
     name = head.path.rpartition("/")[2]

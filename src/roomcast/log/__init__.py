@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from importlib import import_module
+from typing import Any
 
 from roomcast.log.base import Log
 from roomcast.model.errors import LogUnusable
@@ -24,12 +25,33 @@ _DRIVERS = {
     "asyncpg": "A log in PostgreSQL needs its driver: pip install 'roomcast[postgresql]'.",
 }
 _FORMS = "sqlite:{}, memory:, postgresql://HOST[:PORT]/DATABASE or mongodb://HOST[:PORT]/serversentevents"
+_SHARED = ("mongodb", "mongodb+srv", "postgresql", "postgres")
+"""Kinds of logs that any number of processes may open at once."""
+
+
+def is_shared(url: str) -> bool:
+    """Whether each of several processes may open this log by itself."""
+    return url.partition(":")[0] in _SHARED
 
 
 def file_of(url: str) -> str:
     """The path of the file that a log is kept in; empty where it is kept in none."""
     kind, _, path = url.partition(":")
     return path if kind == "sqlite" else ""
+
+
+def load_backend(url: str) -> Any:
+    """The module of the kind of log that `url` names, imported; None where it names none. Raises `LogUnusable`."""
+    kind = url.partition(":")[0]
+    if kind not in _BACKENDS:
+        return None
+    try:
+        return import_module(_BACKENDS[kind])
+    except ModuleNotFoundError as error:
+        driver = (error.name or "").partition(".")[0]
+        if driver not in _DRIVERS:
+            raise
+        raise LogUnusable(_DRIVERS[driver]) from None
 
 
 async def open_log(
@@ -53,13 +75,7 @@ async def open_log(
     if kind == "memory" and rest:  # who names a file wants it kept
         raise LogUnusable(f"{url!r} names no log: memory: has no file; to keep what is published use sqlite:PATH.")
     # Importing reads files, which must not hold up a loop that already serves.
-    try:
-        backend = await asyncio.to_thread(import_module, _BACKENDS[kind])
-    except ModuleNotFoundError as error:
-        driver = (error.name or "").partition(".")[0]
-        if driver not in _DRIVERS:
-            raise
-        raise LogUnusable(_DRIVERS[driver]) from None
+    backend = await asyncio.to_thread(load_backend, url)
     log: Log = await backend.open_log(
         url,
         rest,

@@ -9,7 +9,8 @@ Laws:
 - Trimming waits for those who consume the log and ask for that: what they were not asked past is kept.
 - A log knows nothing of streams, formats or HTTP. Bodies are opaque bytes.
 
-Every method raises `LogUnavailable` where the storage does not answer; nothing is half done then.
+Every method raises `LogUnavailable` where the storage does not answer; nothing is half done then. An append may
+also fail with `OutcomeUnknown`, where the storage is another process that has ended meanwhile.
 """
 
 from __future__ import annotations
@@ -55,6 +56,9 @@ class Loss(NamedTuple):
     """Behind this seq all that was lost was deleted."""
     number: int = 0
     """For one that was deleted between others: the number of its deletion, from 1. 0: it is the run."""
+    passed: int = 0
+    """How many of `ever` came up to the position asked, at least; exact while the log has a list of the room's
+    messages from there on."""
 
 
 class Page(NamedTuple):

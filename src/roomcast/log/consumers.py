@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import chain
+from typing import Protocol
 
 from roomcast.log.base import Batch
 from roomcast.model.errors import LogRestarted
@@ -79,12 +80,7 @@ class Consumers:
     def positions(self) -> dict[str, int]:
         """Where they are by their names, of at most `NAMED` names; of several with one name the one that is
         furthest behind."""
-        found: dict[str, int] = {}
-        for consumer in self._all:
-            position = found.get(consumer.name, consumer.position)
-            if consumer.name in found or len(found) < NAMED:
-                found[consumer.name] = min(position, consumer.position)
-        return found
+        return positions(self._all)
 
     def close(self, consumer: Consumer) -> None:
         """Ends it, and with it what it held back."""
@@ -308,3 +304,21 @@ class Consumer:
         missed, cuts = self.missed, tuple(self._cuts.values())
         self.missed, self._cuts = 0, {}
         return Batch(messages, trimmed, self.given, cuts, missed)
+
+
+class _Placed(Protocol):
+    """A consumer, as far as its position is concerned."""
+
+    name: str
+    position: int
+
+
+def positions(consumers: Iterable[_Placed]) -> dict[str, int]:
+    """Where they are by their names, of at most `NAMED` names; of several with one name the one that is furthest
+    behind."""
+    found: dict[str, int] = {}
+    for consumer in consumers:
+        position = found.get(consumer.name, consumer.position)
+        if consumer.name in found or len(found) < NAMED:
+            found[consumer.name] = min(position, consumer.position)
+    return found

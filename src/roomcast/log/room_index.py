@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from roomcast.log.trimming import Trimmed
 from roomcast.model.message import Message
-from roomcast.model.retention import NO_CAP, RoomRule, RoomRules
+from roomcast.model.retention import NO_CAP, RoomRule
+
+GONE = 250
+"""So many of the seqs that are gone are kept at least, and half as many as the room retains: up to 4 KB for each
+small room."""
 
 
 class RoomIndex:
-    """The seqs of a room's retained messages, oldest first, and how far it is trimmed."""
+    """The seqs of a room's retained messages, oldest first, how far it is trimmed, and the seqs of those that went
+    last."""
 
     __slots__ = (
+        "_listed_after",
         "_lost",
-        "_max_bytes",
         "_max_messages",
-        "_rules",
-        "_seqs",
         "_start",
         "_trimmed",
         "_trimmed_at",
         "bytes",
         "capped",
         "deleted",
+        "limit",
+        "max_bytes",
         "newest",
         "newest_at",
+        "seqs",
     )
 
     def __init__(self, trimmed: Trimmed) -> None:
@@ -37,14 +44,18 @@ class RoomIndex:
         """Its last message that a cap took."""
         self.bytes = 0
         """The sum of its bodies; kept by the log, where rooms have rules."""
-        self._rules: RoomRules | None = None
-        """Those by which its caps were found."""
-        self._max_messages = self._max_bytes = NO_CAP
+        self._max_messages = NO_CAP
+        self.max_bytes = NO_CAP
+        """What its rule leaves it."""
+        self.limit = NO_CAP
+        """Only where `seqs` is longer can it have more messages than its rule leaves it."""
         self.deleted: dict[int, int] = {}
         """The number of its deletion for each message that was deleted and is not trimmed yet."""
-        self._seqs: list[int] = []
+        self.seqs = array("q")
         self._start = 0
-        """Where the retained ones begin in `_seqs`: cutting the front off one by one would move all others."""
+        """Where the retained ones begin in `seqs`. Those before are gone: they say how many a follower lost."""
+        self._listed_after = self.newest
+        """All messages of the room behind this one are in `seqs`."""
 
     @property
     def trimmed(self) -> Trimmed:
@@ -53,25 +64,25 @@ class RoomIndex:
     @property
     def oldest(self) -> int:
         """Its oldest message; there must be one."""
-        return self._seqs[self._start]
+        return self.seqs[self._start]
 
     def __len__(self) -> int:
-        return len(self._seqs) - self._start
+        return len(self.seqs) - self._start
 
     def add(self, message: Message) -> None:
-        self._seqs.append(message.seq)
+        self.seqs.append(message.seq)
         self.newest, self.newest_at = message.seq, message.stored_at
 
-    def is_over(self, room: str, rules: RoomRules) -> bool:
-        """Whether it has more than its rule leaves it, but for what is too old. `room` is its name."""
-        if self._rules is not rules:
-            self._take(rules, rules.of(room))
-        return len(self._seqs) - self._start > self._max_messages or self.bytes > self._max_bytes
+    def is_over(self) -> bool:
+        """Whether it has more than its rule leaves it, but for what is too old."""
+        self.limit = self._start + self._max_messages
+        return len(self.seqs) > self.limit or self.bytes > self.max_bytes
 
-    def _take(self, rules: RoomRules, rule: RoomRule | None) -> None:
-        self._rules = rules
+    def take(self, rule: RoomRule | None) -> None:
+        """The rule that holds for it from now on."""
         self._max_messages = (rule and rule.max_messages) or NO_CAP
-        self._max_bytes = (rule and rule.max_bytes) or NO_CAP
+        self.max_bytes = (rule and rule.max_bytes) or NO_CAP
+        self.limit = self._start + self._max_messages
 
     def trim(self, message: Message) -> bool:
         """Takes its oldest message off; whether it was the last one."""
@@ -80,26 +91,40 @@ class RoomIndex:
             self.capped = message.seq
         self._lost += 1
         self._start += 1
-        retained = len(self._seqs) - self._start
-        if self._start > retained:
-            del self._seqs[: self._start]
-            self._start = 0
+        retained = len(self.seqs) - self._start
+        if self._start > 2 * GONE and self._start > retained:
+            self._unlist(retained)
         return not retained
+
+    def _unlist(self, retained: int) -> None:
+        """Forgets the older half of what is gone: one by one, each would move all others."""
+        cut = self._start - max(GONE, retained // 2)
+        self._listed_after = self.seqs[cut - 1]
+        del self.seqs[:cut]
+        self._start -= cut
+        self.limit -= cut
 
     def clear(self) -> None:
         """All of it is deleted."""
         self._lost += len(self)
         self._trimmed, self._trimmed_at = self.newest, self.newest_at
-        self._seqs, self._start, self.bytes, self.deleted = [], 0, 0, {}
+        self._start, self.bytes, self.deleted = len(self.seqs), 0, {}
+        if self._start > 2 * GONE:
+            self._unlist(0)
 
     def ascending(self, after: int) -> Iterable[int]:
-        return islice(self._seqs, bisect_right(self._seqs, after, lo=self._start), None)
+        return islice(self.seqs, bisect_right(self.seqs, after, lo=self._start), None)
 
     def count(self, first: int, last: int) -> int:
         """How many of its messages lie between, both ends included, but for what was deleted."""
-        seqs, start = self._seqs, self._start
+        seqs, start = self.seqs, self._start
         held = bisect_right(seqs, last, lo=start) - bisect_left(seqs, first, lo=start)
         return held - sum(first <= seq <= last for seq in self.deleted)
 
-    def all(self) -> list[int]:
-        return self._seqs[self._start :]
+    def lost_after(self, after: int) -> int:
+        """How many of its messages behind `after` are gone, at most; exact where all of them are listed."""
+        listed = self._start - bisect_right(self.seqs, after, hi=self._start)
+        return listed + max(0, self._listed_after - after)
+
+    def all(self) -> Sequence[int]:
+        return self.seqs[self._start :]

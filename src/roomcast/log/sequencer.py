@@ -6,13 +6,14 @@ told stays as it was until the backend has stored the result: a failed commit le
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from roomcast.log.base import Appended, Idempotency
 from roomcast.model.errors import KeyReused, TooLarge
 from roomcast.model.message import Draft, Message
-from roomcast.model.retention import Retention, RoomRules
+from roomcast.model.retention import NO_CAP, Retention, RoomRules
 
 NO_RULES = RoomRules(())
 KEY_MS = 600_000
@@ -134,15 +135,15 @@ def check_size(drafts: Sequence[Draft], retention: Retention) -> int:
 
 def check_rooms(drafts: Sequence[Draft], rules: RoomRules) -> None:
     """Raises `TooLarge` where a room could not retain its part of `drafts` even if it held nothing else."""
-    bodies: dict[str, list[bytes]] = {}
-    for room, _, body in drafts:
-        bodies.setdefault(room, []).append(body)
-    for room, own in bodies.items():
-        rule = rules.of(room)
-        if rule is None:
+    counts, sizes = Counter(draft.room for draft in drafts), Counter[str]()
+    if rules.least_bytes < NO_CAP:
+        for room, _, body in drafts:
+            sizes[room] += len(body)
+    for room, count in counts.items():
+        if count <= rules.least_messages and sizes[room] <= rules.least_bytes:
             continue
-        size = sum(map(len, own))
-        if rule.max_messages is not None and len(own) > rule.max_messages:
-            raise TooLarge(f"These are {len(own)} messages for {room}, and it retains {rule.max_messages}.")
-        if rule.max_bytes is not None and size > rule.max_bytes:
-            raise TooLarge(f"These are {size} bytes for {room}, and it retains {rule.max_bytes}.")
+        rule = rules.of(room)
+        if rule and rule.max_messages is not None and count > rule.max_messages:
+            raise TooLarge(f"These are {count} messages for {room}, and it retains {rule.max_messages}.")
+        if rule and rule.max_bytes is not None and sizes[room] > rule.max_bytes:
+            raise TooLarge(f"These are {sizes[room]} bytes for {room}, and it retains {rule.max_bytes}.")

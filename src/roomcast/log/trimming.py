@@ -6,13 +6,15 @@ messages that were deleted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from roomcast.log.base import Loss
 from roomcast.model.rooms import Selection
 
 _ALL = 2**63 - 1
+Between = Callable[[str, int, int], int]
+"""How many messages a room had after one seq and up to another, at most."""
 
 
 class Trimmed(NamedTuple):
@@ -37,7 +39,12 @@ def watermark(seq: int, at: int) -> Trimmed:
 
 
 def losses_between(
-    selection: Selection, known: Mapping[str, Trimmed], unknown: Trimmed, after: int, before: int | None
+    selection: Selection,
+    known: Mapping[str, Trimmed],
+    unknown: Trimmed,
+    after: int,
+    before: int | None,
+    between: Between,
 ) -> list[Loss]:
     """What is lost of the messages with after < seq < before, but for single ones that were deleted. `known` has
     each room that is known of those followed by name, and by prefix those that may have lost any."""
@@ -45,7 +52,8 @@ def losses_between(
     for room, trimmed in _each(selection, known, unknown):
         last = trimmed.seq if before is None else min(trimmed.seq, before - 1)
         if last > after:
-            losses.append(Loss(room, last, trimmed.lost, min(trimmed.capped, trimmed.seq)))
+            passed = max(0, trimmed.lost - between(room, after, trimmed.seq)) if room in known else 0
+            losses.append(Loss(room, last, trimmed.lost, min(trimmed.capped, trimmed.seq), passed=passed))
     return sorted(losses, key=in_order)
 
 

@@ -69,6 +69,12 @@ class LogUnavailable(RoomcastError):
     """Seconds after which a client may try again."""
 
 
+class OutcomeUnknown(LogUnavailable):
+    """It is not known whether this was stored."""
+
+    kind = "outcome-unknown"
+
+
 class Overloaded(RoomcastError):
     """The server has too much to do now."""
 

@@ -110,6 +110,7 @@ class Health(Struct, frozen=True):
 
     status: str
     version: str
+    time: Annotated[str, Meta(description="By the server's clock.", extra_json_schema={"format": "date-time"})]
 
 
 class Ready(Struct, frozen=True):

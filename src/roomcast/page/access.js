@@ -63,6 +63,11 @@ export class Access {
     return this.#me.read.filter((grant) => !grant.endsWith("*")).slice(0, MAX_NAMED);
   }
 
+  /** What the names of other rooms begin with that are granted. */
+  get prefixes() {
+    return this.#me.read.flatMap((grant) => (grant.endsWith("*") ? grant.slice(0, -1) : []));
+  }
+
   /** Whether credentials make a difference here. */
   get counts() {
     return Boolean(held) || !this.reads("") || !this.publishes("");
@@ -71,6 +76,11 @@ export class Access {
   /** @param {string} room */
   reads(room) {
     return covers(this.#me.read, room);
+  }
+
+  /** @param {string} prefix whether all that begins so may be read */
+  readsAll(prefix) {
+    return this.prefixes.some((granted) => prefix.startsWith(granted));
   }
 
   /** @param {string} room */

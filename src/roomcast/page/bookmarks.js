@@ -20,12 +20,26 @@ export class Bookmarks {
     addEventListener("storage", ({ key }) => key === "roomcast.read" && this.#merge() && this.#save());
   }
 
+  /** Where the log stood at the reader's first visit: rooms that were never opened are read up to there. */
+  #first = recall(kept, "first", "");
+
   /**
    * The newest id that was read of a room.
    * @param {string} name
    */
   of(name) {
-    return this.#ids.get(name) ?? "";
+    return this.#ids.get(name) ?? this.#first;
+  }
+
+  /**
+   * Takes an id for that of the first visit, unless there was one; gives whether it is.
+   * @param {string} id
+   */
+  begin(id) {
+    if (!id || this.#first.split("-")[0] === id.split("-")[0]) return false;
+    this.#first = id;
+    remember(kept, "first", id);
+    return true;
   }
 
   /**

@@ -17,6 +17,7 @@ export class Composer {
   #error = element("send-error", HTMLElement);
   #submit = element("submit", HTMLButtonElement);
   #room = "";
+  #several = false;
   #access;
   #send;
 
@@ -33,9 +34,13 @@ export class Composer {
     this.#text.addEventListener("keydown", (event) => this.#pressed(event));
   }
 
-  /** @param {string} room */
-  open(room) {
+  /**
+   * @param {string} room
+   * @param {string} [prefix] of several seen as one: there is none to write to
+   */
+  open(room, prefix) {
     this.#room = room;
+    this.#several = prefix !== undefined;
     this.#say("");
     // The example is for who has never sent anything from here.
     const example = recall(kept, "sent", false) || !this.#access.publishes(room) ? "" : EXAMPLE;
@@ -45,9 +50,10 @@ export class Composer {
 
   /** Lets write what the server would take. */
   allow() {
-    const may = this.#access.publishes(this.#room);
+    const may = this.#access.publishes(this.#room) && !this.#several;
     const { user } = this.#access;
-    this.#text.placeholder = (may ? words.writeTo : words.readOnly)(visible(this.#room));
+    const why = this.#several ? words.writeToOne : words.readOnly(visible(this.#room));
+    this.#text.placeholder = may ? words.writeTo(visible(this.#room)) : why;
     if (!may && this.#text.value === EXAMPLE) this.#text.value = "";
     this.#text.readOnly = !may;
     this.#submit.disabled = !may;

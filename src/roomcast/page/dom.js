@@ -27,3 +27,12 @@ export function make(tag, className, ...inside) {
   made.append(...inside);
   return made;
 }
+
+/**
+ * Only changes: a screen reader reads aloud whatever is set.
+ * @param {HTMLElement} element
+ * @param {string} text
+ */
+export function set(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}

@@ -21,7 +21,6 @@ const THEMES = /** @type {const} */ (["", "light", "dark"]);
 
 translate();
 
-const field = element("room", HTMLInputElement);
 const log = element("messages", HTMLElement);
 const empty = element("empty", HTMLElement);
 const announcer = new Announcer();
@@ -39,8 +38,8 @@ const rooms = new Rooms(access, {
     outbox.arrived(message, live);
     sidebar.changed();
     if (live) pulse.heard(message.timestamp);
-    room.held = room === current && !list.following;
-    if (room !== current) return;
+    if (!current?.covers(room.name)) return;
+    current.held = !list.following;
     list.changed(1);
     if (live) announcer.heard(message);
   },
@@ -111,9 +110,10 @@ composer.focus();
 let today = new Date().toDateString();
 setInterval(eachSecond, 1000);
 
-element("room-form", HTMLFormElement).addEventListener("submit", (event) => {
+addEventListener("keydown", (event) => {
+  if (event.key !== "k" || !(event.ctrlKey || event.metaKey) || event.shiftKey || event.altKey) return;
   event.preventDefault();
-  go(field.value);
+  sidebar.find();
 });
 element("use-open", HTMLButtonElement).addEventListener("click", async () => {
   const use = await import("./use.js");
@@ -130,7 +130,7 @@ addEventListener("popstate", enter);
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) return;
   list.changed();
-  rooms.refresh();
+  rooms.refresh(true);
 });
 
 /** It is known what may be done here. */
@@ -143,52 +143,66 @@ function granted() {
   if (named && current && !chosen && !access.reads(current.name)) go(named);
 }
 
-/** @param {string} name */
-function go(name) {
-  field.value = "";
+/**
+ * @param {string} name
+ * @param {string} [prefix]
+ */
+function go(name, prefix) {
   chosen = true;
-  if (name === current?.name && !current.refused) return sidebar.choose(name);
-  if (name !== current?.name) address(name, "pushState");
-  show(name);
+  if (current && name === current.name && prefix === current.prefix && !current.refused) return sidebar.choose(name, prefix);
+  if (name !== current?.name || prefix !== current.prefix) address(name, prefix, "pushState");
+  show(name, prefix);
 }
 
 /** Shows the room in the address. */
 function enter() {
-  const asked = new URLSearchParams(location.search).get("room");
-  chosen = asked !== null;
+  const query = new URLSearchParams(location.search);
+  const prefix = query.get("prefix") ?? undefined;
+  const asked = query.get("room") ?? prefix;
+  chosen = asked !== undefined;
   const name = asked ?? recall(kept, "room", "developers");
-  if (!location.search) address(name, "replaceState");
-  show(name);
+  if (!location.search) address(name, undefined, "replaceState");
+  show(name, prefix);
 }
 
 /**
  * Browsers refuse a new address where there were a hundred in 30 s: the room is shown all the same.
  * @param {string} name
+ * @param {string | undefined} prefix
  * @param {"pushState" | "replaceState"} how
  */
-function address(name, how) {
+function address(name, prefix, how) {
+  const query = new URLSearchParams(prefix === undefined ? { room: name } : { prefix });
   try {
-    history[how](null, "", `?${new URLSearchParams({ room: name })}`);
+    history[how](null, "", `?${query}`);
   } catch {}
 }
 
-/** @param {string} name */
-function show(name) {
-  current = rooms.open(name);
+/**
+ * @param {string} name
+ * @param {string} [prefix]
+ */
+function show(name, prefix) {
+  current = rooms.open(name, prefix);
   list.show(current.items);
-  sidebar.choose(name);
-  composer.open(name);
+  sidebar.choose(name, prefix);
+  composer.open(name, prefix);
   const room = element("empty-room", HTMLElement);
   const [before = "", , after = ""] = words.empty(name);
-  room.textContent = visible(name);
+  room.textContent = titleOf(current);
   element("empty-title", HTMLElement).replaceChildren(before, room, after);
   describe();
+}
+
+/** @param {Room} room */
+function titleOf({ name, prefix }) {
+  return prefix === undefined ? visible(name) : words.group(prefix);
 }
 
 function describe() {
   if (!current) return;
   const { name, items, followers, isComplete } = current;
-  element("room-title", HTMLElement).textContent = visible(name);
+  element("room-title", HTMLElement).textContent = titleOf(current);
   log.ariaLabel = `${words.messages}: ${name}`;
   element("followers", HTMLElement).textContent = followers ? words.followers(followers) : "";
   element("curl", HTMLElement).textContent = curlPost(name, access.counts);

@@ -12,18 +12,29 @@ export const MANY_UNREAD = 100;
 const RETRY_MS = 2000;
 
 /**
+ * A page of what a room, or several seen as one, retains.
+ * @param {Room} room
+ * @param {Record<string, string>} parameters
+ */
+export function page({ name, prefix }, parameters) {
+  const prefixes = prefix === undefined ? [] : [prefix];
+  return history(prefixes.length ? [] : [name], parameters, { parse, prefixes, ...credential });
+}
+
+/**
  * Reads what came before, if there is any; gives whether it was read.
  * @param {Room} room
+ * @param {number} [many] messages at most
  */
-export async function older(room) {
+export async function older(room, many = PAGE) {
   if (room.loading || room.isComplete || !room.start) return false;
   const { start } = room;
   room.loading = true;
   try {
-    const { messages } = await history([room.name], { before: start, limit: String(PAGE) }, { parse, ...credential });
+    const { messages } = await page(room, { before: start, limit: String(many) });
     if (room.start !== start) return true; // left, and entered elsewhere
     room.prepend(messages);
-    if (messages.length < PAGE) room.complete();
+    if (messages.length < many) room.complete();
   } catch (error) {
     // An id of another epoch has nothing before it here.
     if (error instanceof Refused && !error.passing) room.complete();
@@ -44,9 +55,9 @@ export async function look(room) {
   const limit = String(MANY_UNREAD);
   room.loading = true;
   try {
-    const { messages } = await history([room.name], { before: start, limit: "1" }, credential);
+    const { messages } = await page(room, { before: start, limit: "1" });
     const unread = { after: read, before: start, limit };
-    const missed = read && messages.length ? await history([room.name], unread, credential) : null;
+    const missed = read && messages.length ? await page(room, unread) : null;
     if (room.start !== start) return false;
     room.newest ??= messages[0];
     room.unread += missed?.messages.length ?? 0;

@@ -22,6 +22,8 @@ const HELD = { rows: 100_000, characters: 2 ** 26 };
 
 export class Room {
   name;
+  /** What the names of its rooms begin with, where it is several rooms seen as one. @type {string | undefined} */
+  prefix;
   /** @type {Item[]} */
   items = [];
   /** Messages from here on are known: where what is older ends. */
@@ -35,6 +37,8 @@ export class Room {
   held = false;
   /** @type {Message | undefined} */
   newest;
+  /** Its newest id as the server lists it; empty where it holds nothing. */
+  listed = "";
   /** The newest id that the reader has seen. */
   read = "";
   unread = 0;
@@ -47,9 +51,28 @@ export class Room {
   /** Rows at the end that are on their way to the server. */
   #pending = 0;
 
-  /** @param {string} name */
-  constructor(name) {
+  /**
+   * @param {string} name
+   * @param {string} [prefix]
+   */
+  constructor(name, prefix) {
     this.name = name;
+    this.prefix = prefix;
+  }
+
+  /** Where its newest message is in the log, well enough to sort by. */
+  get activity() {
+    return number(this.newest?.id ?? this.listed);
+  }
+
+  /** Whether there is something that the reader has not seen, counted or not. */
+  get isUnread() {
+    return this.unread > 0 || Boolean(!this.newest && this.listed && this.read && !reaches(this.read, this.listed));
+  }
+
+  /** @param {string} name of a room */
+  covers(name) {
+    return this.prefix === undefined ? name === this.name : name.startsWith(this.prefix);
   }
 
   /**
@@ -132,7 +155,7 @@ export class Room {
 
   /** Everything that is here was seen; gives whether that is news. */
   markRead() {
-    const id = this.newest?.id ?? this.read;
+    const id = this.newest?.id ?? (this.listed || this.read);
     if (this.read === id && !this.unread) return false;
     this.read = id;
     this.unread = 0;
@@ -170,6 +193,14 @@ export class Room {
     }
     this.isComplete = false;
   }
+}
+
+/**
+ * Where an id is in its log, well enough to sort by.
+ * @param {string} id
+ */
+export function number(id) {
+  return Number(id.split("-")[1] ?? 0);
 }
 
 /** @param {Message} message */

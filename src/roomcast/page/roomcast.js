@@ -86,7 +86,8 @@
  */
 /** @typedef {{event: string, data: string, id: string}} Block */
 
-const HOME = new URL(".", import.meta.url).href;
+/** Where this module is from. A bundle that is no module has no address of its own: there it is the page's. */
+const HOME = new URL(".", import.meta.url ?? globalThis.location?.href ?? "file:").href;
 const MAX_ROOMS = 64;
 const PREFIX = "\0";
 const PAGE = 1000;
@@ -316,6 +317,7 @@ export class Following {
   constructor(options) {
     this.#options = options;
     this.#server = new URL(options.server ?? HOME, HOME).href;
+    home(this.#server);
     this.#rooms = [[options.rooms ?? []].flat().map(plain), [options.prefixes ?? []].flat().map(marked)].flat();
     this.#position = options.lastEventId;
     answered.add(this.#answered);
@@ -332,7 +334,21 @@ export class Following {
   }
 
   set rooms(rooms) {
-    this.#rooms = [...rooms.map(plain), ...this.#rooms.filter((room) => room.startsWith(PREFIX))];
+    this.#widen([...rooms.map(plain), ...this.#rooms.filter((room) => room.startsWith(PREFIX))]);
+  }
+
+  /** The prefixes followed, set anew in the same way. */
+  get prefixes() {
+    return this.#rooms.flatMap((room) => (room.startsWith(PREFIX) ? room.slice(1) : []));
+  }
+
+  set prefixes(prefixes) {
+    this.#widen([...this.rooms, ...prefixes.map(marked)]);
+  }
+
+  /** @param {string[]} rooms */
+  #widen(rooms) {
+    this.#rooms = rooms;
     this.#covered = false;
     this.#readPages();
   }
@@ -919,9 +935,14 @@ class Rest {
   }
 }
 
-/** @param {string} server */
+/**
+ * Throws a `TypeError` where the module is from no server, but from a package in Node, and none was named.
+ * @param {string} server
+ */
 function home(server) {
-  return new URL("messages", server);
+  const url = new URL("messages", server);
+  if (/^https?:$/.test(url.protocol)) return url;
+  throw new TypeError("name the server: { server: \"https://live.example.org/\" }");
 }
 
 /**

@@ -1,8 +1,9 @@
-// All rooms of this window, followed over one connection: the open one, those opened before, and the server's others.
+// All rooms of this window, followed over one connection: all that its reader may read, by prefix where that is granted.
 
-import { Refused, follow, get, history, reaches } from "../roomcast.js";
+import { Refused, follow, history, reaches } from "../roomcast.js";
 import { credential } from "./access.js";
 import { Bookmarks } from "./bookmarks.js";
+import { Catalog } from "./catalog.js";
 import { parse } from "./exact.js";
 import { PAGE, look, older } from "./past.js";
 import { Room } from "./room.js";
@@ -10,13 +11,15 @@ import { kept, recall, remember } from "./storage.js";
 
 /** @import { Following, Gap, Message, State } from "../roomcast.js" */
 /** @import { Access } from "./access.js" */
+/** @import { Listed } from "./catalog.js" */
 
+/** Names and prefixes that a stream takes. */
 const MAX_FOLLOWED = 64;
-/** Rooms kept and shown, those with the newest messages. A stranger can make 40,000. */
-const MAX_LISTED = 200;
 const REFRESH_MS = 15_000;
-
-/** @typedef {{room: string, newest: string | null, followers: number}} Listed */
+/** The first stream follows one room by its name, and counts as its follower until a wider one has taken its place. */
+const SETTLED_MS = 2000;
+/** How many rooms are asked at a time for their newest line. */
+const LOOKS = 4;
 
 /**
  * @typedef {object} Audience
@@ -29,18 +32,25 @@ const REFRESH_MS = 15_000;
 export class Rooms {
   /** @type {Map<string, Room>} */
   all = new Map();
-  /** Whether the server has rooms that are not here. */
-  more = false;
-  #audience;
+  /** Rooms that the reader has pinned. @type {Set<string>} */
+  pins = new Set(recall(kept, "pins", []));
+  /** The rooms that are seen as one, while they are. @type {Room | undefined} */
+  #group;
+  #bookmarks = new Bookmarks((name, id) => this.#readElsewhere(name, id));
+  #catalog = new Catalog();
   /** @type {Following | undefined} */
   #following;
   /** @type {State} */
   #state = { name: "connecting" };
-  #bookmarks = new Bookmarks((name, id) => this.#readElsewhere(name, id));
-  /** @type {string[]} */
+  #audience;
+  /** Opened last, first. @type {string[]} */
   #opened = recall(kept, "rooms", []);
-  #current = "";
-  #refreshing = false;
+  #current = new Room("");
+  /** The one that was open before. @type {Room | undefined} */
+  #left;
+  /** Rooms in sight whose newest line is not known. @type {Set<Room>} */
+  #wanting = new Set();
+  #looking = 0;
   #access;
 
   /**
@@ -50,21 +60,23 @@ export class Rooms {
   constructor(access, audience) {
     this.#access = access;
     this.#audience = audience;
-    for (const name of this.#opened) this.known(name);
+    for (const name of [...this.#opened, ...this.pins]) this.known(name);
     setInterval(() => !document.hidden && this.refresh(), REFRESH_MS);
   }
 
   /**
-   * The room that the reader looks at from now on.
+   * What the reader looks at from now on: a room, or all those whose names begin with a prefix.
    * @param {string} name
+   * @param {string} [prefix]
    */
-  open(name) {
-    const left = this.all.get(this.#current);
-    if (left) left.shown = false;
-    this.#current = name;
-    const room = this.known(name);
+  open(name, prefix) {
+    const left = this.#current;
+    left.shown = false;
+    this.#group = prefix === undefined ? undefined : new Room(name, prefix);
+    const room = (this.#current = this.#group ?? this.known(name));
     room.shown = true;
-    remember(kept, "room", name);
+    if (left !== room) this.#leave(left);
+    if (!this.#group) remember(kept, "room", name);
     if (this.#following) this.#follow(room);
     else this.#start(room);
     this.#audience.listed();
@@ -74,7 +86,7 @@ export class Rooms {
 
   retry() {
     if (this.#following) return this.#following.retry();
-    this.open(this.#current);
+    this.open(this.#current.name, this.#current.prefix);
   }
 
   /** Whether what comes is new, and not a replay. */
@@ -82,18 +94,50 @@ export class Rooms {
     return this.#state.name === "live";
   }
 
+  /** Whether the server has rooms that are not here. */
+  get more() {
+    return this.#catalog.more;
+  }
+
+  /** The id after which the stream goes on. */
+  get position() {
+    return this.#following?.position ?? "";
+  }
+
+  /** The stream of this window. */
+  get following() {
+    return this.#following;
+  }
+
   /**
    * Reads what came before, if there is any.
    * @param {Room} room
+   * @param {number} [many]
    */
-  async older(room) {
-    if (await older(room)) this.#audience.changed(room);
+  async older(room, many) {
+    if (await older(room, many)) this.#audience.changed(room);
   }
 
   /** @param {Room} room */
   markRead(room) {
+    if (room.prefix === undefined) return this.#markRead(room);
+    for (const one of this.all.values()) if (one.isUnread && room.covers(one.name)) this.#markRead(one);
+  }
+
+  /** @param {Room} room */
+  #markRead(room) {
     if (!room.markRead()) return;
     this.#bookmarks.put(room.name, room.read);
+    this.#audience.listed();
+  }
+
+  /**
+   * Pins a room, or no more.
+   * @param {string} name
+   */
+  pin(name) {
+    if (!this.pins.delete(name)) this.pins.add(name);
+    remember(kept, "pins", [...this.pins]);
     this.#audience.listed();
   }
 
@@ -101,52 +145,90 @@ export class Rooms {
   granted() {
     for (const name of this.#access.named) this.known(name);
     this.#audience.listed();
-    if (this.live) this.#followAll();
+    if (this.live) this.#widen();
   }
 
-  /** What the server knows of its rooms. */
-  async refresh() {
-    if (this.#refreshing || this.#state.status) return; // whoever may read nothing here may not ask for the rooms
-    this.#refreshing = true;
-    try {
-      const url = new URL("rooms?sort=newest&limit=1000", document.baseURI);
-      /** @type {{rooms: Listed[]}} */
-      const { rooms } = await get(url, credential);
-      this.#list(rooms);
-      if (this.live) this.#followAll();
-      this.#audience.listed();
-    } catch {
-      // It is asked again with the next refresh.
-    } finally {
-      this.#refreshing = false;
-    }
+  /**
+   * What the server knows of its rooms.
+   * @param {boolean} [all] not only those with news
+   */
+  async refresh(all = false) {
+    if (this.#state.status) return; // whoever may read nothing here may not ask for the rooms
+    await this.#catalog.read(all, (rooms) => this.#list(rooms));
+    if (this.live) this.#widen();
+    this.#audience.listed();
+  }
+
+  /**
+   * A room comes into sight: its newest line is wanted.
+   * @param {Room} room
+   */
+  want(room) {
+    if (room.newest || room.isComplete || !room.start || !this.live) return;
+    this.#wanting.add(room);
+    this.#lookNext();
+  }
+
+  /** The last to come into sight is the first to be asked: what was scrolled past can wait. */
+  async #lookNext() {
+    const room = [...this.#wanting].at(-1);
+    if (!room || this.#looking >= LOOKS) return;
+    this.#wanting.delete(room);
+    this.#looking += 1;
+    if (await look(room)) this.#audience.listed();
+    if (room === this.#current) this.#fill(room); // opened meanwhile
+    this.#looking -= 1;
+    this.#lookNext();
   }
 
   /**
    * Takes over what is listed, and forgets what is gone. A room that holds nothing is here only while it is the
-   * reader's: this very page would keep it alive by following it.
-   * @param {Listed[]} rooms
+   * reader's.
+   * @param {Map<string, Listed>} rooms
    */
   #list(rooms) {
-    const filled = rooms.filter(({ newest }) => newest).sort((a, b) => number(b.newest) - number(a.newest));
-    this.more = filled.length > MAX_LISTED;
-    const listed = new Set(filled.slice(0, MAX_LISTED).map(({ room }) => room));
-    for (const name of this.all.keys()) if (!listed.has(name) && !this.#isOwn(name)) this.all.delete(name);
-    for (const name of listed) this.known(name);
-    for (const { room: name, newest, followers } of rooms) {
-      const room = this.all.get(name);
-      if (!room) continue;
-      room.followers = followers;
-      // At first sight nothing counts as unread.
-      if (room.read || !newest) continue;
-      room.read = newest;
-      this.#bookmarks.put(name, newest);
+    let newest = "";
+    for (const row of rooms.values()) if (!newest || !reaches(newest, row.newest ?? "")) newest = row.newest ?? newest;
+    const first = this.#bookmarks.begin(newest);
+    for (const [name, room] of this.all) if (!rooms.has(name)) this.#unlisted(room);
+    for (const [name, row] of rooms) {
+      if (!row.newest && !this.all.has(name)) continue;
+      const room = this.known(name);
+      room.followers = row.followers;
+      room.listed = row.newest ?? "";
+      if (first) room.read ||= newest;
+      if (this.#isCovered(name)) room.start ||= next(this.position);
     }
   }
 
-  /** @param {string} name */
-  #isOwn(name) {
-    return name === this.#current || this.#opened.includes(name) || this.#access.named.includes(name);
+  /** @param {Room} room */
+  #unlisted(room) {
+    room.listed = "";
+    room.followers = 0;
+    if (!this.#isOwn(room)) this.all.delete(room.name);
+  }
+
+  /** @param {Room} room */
+  #isOwn(room) {
+    const { name, newest } = room;
+    if (room === this.#current || room === this.#left || this.pins.has(name) || this.#access.named.includes(name)) return true;
+    return Boolean(newest) && this.#opened.includes(name);
+  }
+
+  /**
+   * A room that was opened by mistake, and holds nothing, goes away again: at once where it was refused, else with the
+   * next one.
+   * @param {Room} room
+   */
+  #leave(room) {
+    const before = this.#left;
+    this.#left = room.refused || !this.#access.reads(room.name) ? undefined : room;
+    for (const one of [before, room]) {
+      if (!one || one.prefix !== undefined || one.newest || one.listed || one.items.length) continue;
+      this.#opened = this.#opened.filter((name) => name !== one.name);
+      if (!this.#isOwn(one)) this.all.delete(one.name);
+    }
+    remember(kept, "rooms", this.#opened);
   }
 
   /**
@@ -176,10 +258,10 @@ export class Rooms {
   #start(room) {
     room.refused = undefined;
     // What rooms had from an earlier stream is read again: the replay would have it twice.
-    for (const one of this.all.values()) one.leave();
+    for (const one of this.#each()) one.leave();
     this.#following = follow({
       ...credential,
-      rooms: room.name,
+      ...(room.prefix === undefined ? { rooms: room.name } : { prefixes: room.prefix }),
       replay: PAGE,
       parse,
       onMessage: (message) => this.#message(message),
@@ -188,19 +270,26 @@ export class Rooms {
     });
   }
 
+  /** Every room, and those that are seen as one. */
+  #each() {
+    return this.#group ? [...this.all.values(), this.#group] : [...this.all.values()];
+  }
+
   /** @param {Message} message */
   #message(message) {
-    const room = this.all.get(message.room);
-    if (!room) return; // forgotten, and about to be followed no more
+    const room = this.known(message.room);
     room.append(message);
+    if (this.#group?.covers(message.room)) this.#group.append(message);
     this.#audience.message(room, message, this.live);
   }
 
   /** @param {Gap} gap */
   #gap(gap) {
-    for (const name of gap.rooms) {
-      const room = this.all.get(name);
-      if (!room) continue;
+    const { rooms, prefixes = [] } = gap;
+    for (const room of this.#each()) {
+      const isConcerned = rooms.length ? rooms.some((name) => room.covers(name)) : prefixes.some((one) => room.name.startsWith(one));
+      // Of all the rooms that a prefix may concern, only those that are in use tell.
+      if (!isConcerned || !(room.shown || room.items.length)) continue;
       room.appendGap(gap);
       this.#audience.changed(room);
     }
@@ -215,9 +304,8 @@ export class Rooms {
     if (state.name === "stopped") {
       first.refused = state;
       this.#following = undefined;
-      const current = this.known(this.#current);
       // Opened meanwhile: it need not be refused, too.
-      if (!current.refused) return this.#start(current);
+      if (!this.#current.refused) return this.#start(this.#current);
       return this.#tell();
     }
     if (state.name === "live") this.#becameLive(first);
@@ -226,29 +314,36 @@ export class Rooms {
 
   /** @param {Room} first */
   #becameLive(first) {
-    const { position = "", rooms = [] } = this.#following ?? {};
-    if (rooms.includes(first.name)) first.start ||= next(position);
+    if (this.#followsOnly(first)) first.start ||= next(this.position);
     this.#audience.changed(first);
-    this.#remember(first.name);
+    if (first.prefix === undefined) this.#remember(first.name);
+    if (first === this.#current) this.#fill(first);
+    this.#widen();
     this.refresh();
+    setTimeout(() => this.refresh(), SETTLED_MS);
+  }
+
+  /** @param {Room} room */
+  #followsOnly({ name, prefix }) {
+    const { rooms = [], prefixes = [] } = this.#following ?? {};
+    return prefix === undefined ? rooms.includes(name) : prefixes.includes(prefix);
   }
 
   #tell() {
-    const refused = this.all.get(this.#current)?.refused;
-    this.#audience.state(refused ?? this.#state);
+    this.#audience.state(this.#current.refused ?? this.#state);
   }
 
   /**
-   * Follows one more room, if the server takes its name.
+   * Opens one more room, if the server takes its name.
    * @param {Room} room
    */
   async #follow(room) {
-    if (this.#following?.rooms.includes(room.name)) return this.#fill(room);
     try {
-      await history([room.name], { replay: "none" }, credential);
+      if (!room.listed && !room.newest) await history(...query(room));
       room.refused = undefined;
-      this.#remember(room.name);
-      this.#add([room.name]);
+      if (room.prefix === undefined) this.#remember(room.name);
+      this.#widen();
+      if (this.#isCovered(room.prefix ?? room.name)) room.start ||= next(this.position);
       this.#fill(room);
     } catch (error) {
       if (!(error instanceof Refused) || error.passing) return;
@@ -263,25 +358,36 @@ export class Rooms {
     remember(kept, "rooms", this.#opened);
   }
 
-  /** @param {string[]} names */
-  #add(names) {
-    const following = this.#following;
-    if (!following?.position) return;
-    const present = following.rooms.filter((name) => this.all.has(name));
-    const rooms = [...new Set([this.#current, ...names, ...present])].slice(0, MAX_FOLLOWED);
-    const added = rooms.filter((name) => !following.rooms.includes(name));
-    if (!added.length && present.length === following.rooms.length) return;
-    // From here on the stream has them; what was before is read as it is needed.
-    for (const name of present) if (!rooms.includes(name)) this.known(name).leave();
-    for (const name of added) this.known(name).enter(next(following.position));
-    following.rooms = rooms;
+  /** @param {string} name or what several begin with */
+  #isCovered(name) {
+    const { rooms = [], prefixes = [] } = this.#following ?? {};
+    return rooms.includes(name) || prefixes.some((prefix) => name.startsWith(prefix));
   }
 
-  #followAll() {
-    // One room that may not be read would have them all refused.
-    const known = [...this.all.values()].filter((room) => !room.refused && this.#access.reads(room.name));
-    this.#add(known.map((room) => room.name));
-    for (const room of known) if (!room.newest) this.#look(room);
+  /** Follows all that may be read, or as much of it as a stream takes: what is open first. */
+  #widen() {
+    const following = this.#following;
+    if (!following?.position) return;
+    const { rooms, prefixes } = this.#wanted();
+    if (same(rooms, following.rooms) && same(prefixes, following.prefixes)) return;
+    const covered = this.#each().filter(({ name, prefix }) => this.#isCovered(prefix ?? name));
+    // Never none of both in between, which the server would refuse.
+    if (prefixes.length) following.prefixes = prefixes;
+    if (!same(rooms, following.rooms)) following.rooms = rooms;
+    if (!prefixes.length) following.prefixes = prefixes;
+    const start = next(following.position);
+    for (const room of covered) if (!this.#isCovered(room.prefix ?? room.name)) room.leave();
+    for (const room of this.#each()) if (this.#isCovered(room.prefix ?? room.name) && !room.start) room.enter(start);
+    if (!this.#current.items.length) this.#fill(this.#current);
+    this.#audience.listed();
+  }
+
+  #wanted() {
+    const prefixes = [...new Set(this.#access.prefixes)].filter((one, _, all) => !all.some((other) => other !== one && one.startsWith(other)));
+    const named = [this.#current, ...this.all.values()].filter(({ name, prefix, refused }) => prefix === undefined && !refused && this.#access.reads(name));
+    const rooms = named.map(({ name }) => name).filter((name) => !prefixes.some((prefix) => name.startsWith(prefix)));
+    const kept = prefixes.slice(0, MAX_FOLLOWED - 1);
+    return { prefixes: kept, rooms: [...new Set(rooms)].slice(0, MAX_FOLLOWED - kept.length) };
   }
 
   /**
@@ -291,21 +397,19 @@ export class Rooms {
   #fill(room) {
     if (room.items.length < PAGE) this.older(room);
   }
+}
 
-  /** @param {Room} room */
-  async #look(room) {
-    if (!(await look(room))) return;
-    this.#audience.listed();
-    if (room.name === this.#current) this.#fill(room);
-  }
+/** @param {Room} room @returns {[string[], Record<string, string>, object]} */
+function query({ name, prefix }) {
+  return [prefix === undefined ? [name] : [], { replay: "none" }, { prefixes: [prefix ?? []].flat(), ...credential }];
 }
 
 /**
- * Where an id is in its log, well enough to sort by.
- * @param {string | null} id
+ * @param {string[]} some
+ * @param {string[]} others
  */
-function number(id) {
-  return Number(id?.split("-")[1] ?? 0);
+function same(some, others) {
+  return some.length === others.length && some.every((one) => others.includes(one));
 }
 
 /**

@@ -1,59 +1,109 @@
-// The rooms beside the list, in the order of their names: what is clicked must not move. What is unread in all of them
-// is in the window's title too.
+// The rooms beside the list: 10,000 of them, of which those in sight are in the document. One stop of the Tab key, the
+// arrows go on from there. What is unread in all of them is in the window's title too.
 
-import { element, make } from "./dom.js";
-import { language } from "./language.js";
+import { arranged, matching, prefixOf } from "./arrange.js";
+import { element, make, set } from "./dom.js";
+import { number } from "./language.js";
 import { MANY_UNREAD } from "./past.js";
+import { kept, recall, remember } from "./storage.js";
 import { visible } from "./text.js";
 import { words } from "./words.js";
 
+/** @import { Row } from "./arrange.js" */
 /** @import { Room } from "./room.js" */
 /** @import { Rooms } from "./rooms.js" */
 
-/** Made once: `localeCompare` with a language makes one for each two names. */
-const ORDER = new Intl.Collator(language);
 /** How much of a newest line is put into the document; the rest is out of sight anyway. */
 const LINE = 120;
+/** Heights, in the root's letters: of a room, and of what several have in common. */
+const HEIGHTS = { room: 3.25, group: 2 };
+const BEYOND = 300;
+/** So many ms a room stays where it is, however much happens: it may be about to be clicked. */
+const CALM_MS = 1500;
 
 /**
- * @typedef {object} Row
+ * @typedef {object} Drawn
+ * @property {HTMLLIElement} item
  * @property {HTMLAnchorElement} link
+ * @property {HTMLElement} name
  * @property {HTMLElement} line
  * @property {HTMLElement} unread
+ * @property {HTMLButtonElement} button
  */
 
 export class Sidebar {
+  #scroller = element("rooms-nav", HTMLElement);
   #list = element("rooms", HTMLUListElement);
   #more = element("more-rooms", HTMLElement);
   #menu = element("menu", HTMLButtonElement);
   #aside = element("sidebar", HTMLElement);
   #shade = element("shade", HTMLElement);
   #rest = element("room-view", HTMLElement);
-  /** @type {Map<string, Row>} */
-  #rows = new Map();
+  #field = element("room", HTMLInputElement);
+  #fresh = element("room-new", HTMLButtonElement);
+  #sort = element("sort", HTMLButtonElement);
+  #count = element("room-count", HTMLElement);
+  /** @type {Map<string, Drawn>} */
+  #drawn = new Map();
+  /** @type {Row[]} */
+  #rows = [];
+  /** Where each row begins, and at last where all end, in px. */
+  #tops = [0];
+  #wish = {
+    sort: recall(kept, "sort", "name"),
+    pins: /** @type {Set<string>} */ (new Set()),
+    folded: /** @type {Set<string>} */ (new Set(recall(kept, "folded", []))),
+  };
   #due = false;
+  #arrangedAt = 0;
+  #stale = true;
   #rooms;
   #open;
   #current = "";
+  /** The row that the Tab key comes to. */
+  #active = "";
 
   /**
    * @param {Rooms} rooms
-   * @param {(name: string) => void} open
+   * @param {(name: string, prefix?: string) => void} open
    */
   constructor(rooms, open) {
     this.#rooms = rooms;
     this.#open = open;
+    this.#wish.pins = rooms.pins;
     this.#list.addEventListener("click", (event) => this.#clicked(event));
+    this.#list.addEventListener("keydown", (event) => this.#pressed(event));
+    this.#list.addEventListener("focusin", ({ target }) => this.#focused(target));
+    this.#scroller.addEventListener("scroll", () => this.#draw(), { passive: true });
+    new ResizeObserver(() => this.#rearrange()).observe(this.#scroller);
+    this.#field.addEventListener("input", () => this.#typed());
+    this.#field.addEventListener("keydown", (event) => this.#typing(event));
+    this.#sort.addEventListener("click", () => this.#sortBy(this.#wish.sort === "name" ? "activity" : "name"));
+    element("room-form", HTMLFormElement).addEventListener("submit", (event) => this.#submitted(event));
+    this.#fresh.addEventListener("click", () => this.#go(this.#field.value));
     this.#menu.addEventListener("click", () => this.#slide(true));
     this.#shade.addEventListener("click", () => this.#slide(false));
     this.#aside.addEventListener("keydown", ({ key }) => key === "Escape" && this.#slide(false));
+    this.#sortBy(this.#wish.sort);
   }
 
-  /** @param {string} name */
-  choose(name) {
-    this.#current = name;
+  /** Looks for a room by what is typed next. */
+  find() {
+    if (this.#menu.checkVisibility()) this.#slide(true);
+    this.#field.focus();
+    this.#field.select();
+  }
+
+  /**
+   * @param {string} name
+   * @param {string} [prefix]
+   */
+  choose(name, prefix) {
+    this.#current = prefix === undefined ? name : keyOf(prefix);
+    this.#active = this.#current;
     if (document.documentElement.classList.contains("menu-open")) this.#slide(false);
-    this.changed();
+    this.#rearrange();
+    this.#show(this.#current);
   }
 
   /** Shows, soon, what is known now; a burst is one change. */
@@ -62,71 +112,293 @@ export class Sidebar {
     this.#due = true;
     setTimeout(() => {
       this.#due = false;
+      this.#stale = true;
+      this.#arrange();
       this.#draw();
+      this.#title();
     }, 100);
   }
 
-  #draw() {
-    const { all, more } = this.#rooms;
-    this.#forget(all);
-    const names = [...all.keys()].sort(ORDER.compare);
-    let next = this.#list.firstElementChild;
-    for (const name of names) {
-      const { link } = this.#row(name);
-      const item = /** @type {HTMLElement} */ (link.parentElement);
-      if (item === next) next = next.nextElementSibling;
-      else this.#list.insertBefore(item, next);
-      this.#fill(/** @type {Room} */ (all.get(name)));
-    }
-    this.#more.hidden = !more;
-    const unread = [...all.values()].reduce((sum, room) => sum + room.unread, 0);
-    document.title = `${unread ? `(${unread}) ` : ""}${visible(this.#current).replaceAll(/\p{C}/gu, "")} · roomcast`;
+  #rearrange() {
+    this.#stale = true;
+    this.#arrangedAt = 0;
+    this.#arrange();
+    this.#draw();
+    this.#title();
   }
 
-  /** @param {Map<string, Room>} all what is still there */
-  #forget(all) {
-    for (const [name, { link }] of this.#rows) {
-      if (all.has(name)) continue;
-      // Where the focus was on it, it goes on in the list.
-      if (link === document.activeElement) element("messages", HTMLElement).focus();
-      link.parentElement?.remove();
-      this.#rows.delete(name);
+  /** The rows in their order, but not under the pointer of somebody who is about to click. */
+  #arrange() {
+    const { all } = this.#rooms;
+    const calm = this.#wish.sort === "activity" && (Date.now() - this.#arrangedAt < CALM_MS || this.#scroller.matches(":hover, :focus-within"));
+    if (!this.#stale || (calm && this.#arrangedAt)) return;
+    this.#stale = false;
+    this.#arrangedAt = Date.now();
+    const typed = this.#field.value.trim();
+    this.#rows = typed ? matching(all.values(), typed) : arranged(all.values(), this.#wish);
+    const rem = Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
+    let top = 0;
+    this.#tops = this.#rows.map((row) => (top += rem * ("room" in row ? HEIGHTS.room : HEIGHTS.group)));
+    this.#tops.unshift(0);
+    this.#list.style.blockSize = `${top}px`;
+    this.#describe(typed);
+  }
+
+  /** @param {string} typed */
+  #describe(typed) {
+    const { all, more } = this.#rooms;
+    this.#more.hidden = !more || Boolean(typed);
+    this.#more.textContent = words.moreRooms(all.size);
+    const found = this.#rows.filter((row) => "room" in row).length;
+    set(this.#count, typed ? words.roomsFound(found, all.size) : words.roomsCount(all.size));
+    this.#fresh.hidden = !typed || all.has(this.#field.value);
+    set(this.#fresh, words.openNew(this.#field.value.slice(0, LINE)));
+  }
+
+  #title() {
+    let unread = 0;
+    for (const room of this.#rooms.all.values()) unread += room.unread;
+    const where = this.#current.startsWith("\0") ? `${this.#current.slice(1)}…` : this.#current;
+    document.title = `${unread ? `(${unread}) ` : ""}${visible(where).replaceAll(/\p{C}/gu, "")} · roomcast`;
+  }
+
+  /** Draws the rows that are in sight. */
+  #draw() {
+    const { scrollTop, clientHeight } = this.#scroller;
+    const first = this.#indexAt(scrollTop - BEYOND);
+    const last = Math.min(this.#rows.length, this.#indexAt(scrollTop + clientHeight + BEYOND) + 1);
+    const rows = this.#rows.slice(first, last);
+    const focus = document.activeElement;
+    const keys = new Set(rows.map(keyOfRow));
+    for (const key of this.#drawn.keys()) if (!keys.has(key)) this.#take(key, focus);
+    let next = this.#list.firstElementChild;
+    for (const [offset, row] of rows.entries()) {
+      const drawn = this.#drawn.get(keyOfRow(row)) ?? this.#make(row);
+      if (drawn.item === next) next = next.nextElementSibling;
+      else this.#list.insertBefore(drawn.item, next);
+      this.#fill(drawn, row);
+      drawn.item.ariaPosInSet = String(first + offset + 1);
+      drawn.item.ariaSetSize = String(this.#rows.length);
     }
+    this.#list.style.paddingBlockStart = `${this.#tops[first] ?? 0}px`;
+    this.#rove(rows);
+  }
+
+  /**
+   * One link alone is reached by the Tab key.
+   * @param {Row[]} rows
+   */
+  #rove(rows) {
+    const keys = rows.map(keyOfRow);
+    const stop = [this.#active, this.#current, keys[0]].find((key) => key !== undefined && keys.includes(key));
+    for (const [key, { link }] of this.#drawn) link.tabIndex = key === stop ? 0 : -1;
+  }
+
+  /**
+   * @param {string} key
+   * @param {Element | null} focus
+   */
+  #take(key, focus) {
+    const { item } = /** @type {Drawn} */ (this.#drawn.get(key));
+    this.#drawn.delete(key);
+    // Where the focus was on it, it goes on in the list: among the rooms where it is only out of sight.
+    if (item.contains(focus)) (this.#indexOf(key) < 0 ? element("messages", HTMLElement) : this.#scroller).focus({ preventScroll: true });
+    item.remove();
+  }
+
+  /** @param {Row} row @returns {Drawn} */
+  #make(row) {
+    const [name, line, unread] = [make("bdi", "room-name"), make("bdi", "newest"), make("span", "unread")];
+    const link = make("a", "", name, unread, line);
+    const button = make("button", "icon");
+    button.type = "button";
+    button.tabIndex = -1;
+    const item = make("li", "room" in row ? "" : "group", link, button);
+    if ("room" in row) link.dataset.room = row.room.name;
+    else link.dataset.prefix = row.prefix;
+    link.href = "room" in row ? `?${new URLSearchParams({ room: row.room.name })}` : `?${new URLSearchParams({ prefix: row.prefix })}`;
+    const drawn = { item, link, name, line, unread, button };
+    this.#drawn.set(keyOfRow(row), drawn);
+    return drawn;
+  }
+
+  /**
+   * @param {Drawn} drawn
+   * @param {Row} row
+   */
+  #fill(drawn, row) {
+    const { link, name, line, unread, button, item } = drawn;
+    link.ariaCurrent = keyOfRow(row) === this.#current ? "page" : null;
+    if ("room" in row) {
+      const { room } = row;
+      const isPinned = this.#rooms.pins.has(room.name);
+      set(name, visible(row.short ? room.name.slice(prefixOf(room.name).length) : room.name));
+      link.title = row.short || room.name.length > 24 ? room.name : "";
+      item.classList.toggle("short", row.short);
+      item.classList.toggle("pinned", isPinned);
+      set(line, newestLine(room));
+      this.#rooms.want(room);
+      count(unread, room.unread, room.isUnread);
+      button.ariaLabel = (isPinned ? words.unpin : words.pin)(room.name);
+      button.ariaPressed = String(isPinned);
+      button.title = button.ariaLabel;
+    } else {
+      set(name, visible(row.prefix));
+      link.title = words.seeGroup(row.prefix);
+      set(line, number(row.rooms.length));
+      const sum = row.folded ? row.rooms.reduce((all, room) => all + room.unread, 0) : 0;
+      count(unread, sum, row.folded && row.rooms.some((room) => room.isUnread));
+      button.ariaExpanded = String(!row.folded);
+      button.ariaLabel = words.fold(row.prefix);
+    }
+  }
+
+  /** @param {number} top */
+  #indexAt(top) {
+    let [low, high] = [0, Math.max(0, this.#rows.length - 1)];
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (/** @type {number} */ (this.#tops[middle]) <= top) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+
+  /** @param {string} key */
+  #indexOf(key) {
+    return this.#rows.findIndex((row) => keyOfRow(row) === key);
+  }
+
+  /**
+   * Scrolls to a row, if it is there.
+   * @param {string} key
+   */
+  #show(key) {
+    const index = this.#indexOf(key);
+    if (index < 0) return;
+    const { scrollTop, clientHeight } = this.#scroller;
+    const [top = 0, end = 0] = [this.#tops[index], this.#tops[index + 1]];
+    if (top < scrollTop) this.#scroller.scrollTop = top;
+    else if (end > scrollTop + clientHeight) this.#scroller.scrollTop = end - clientHeight;
+    this.#draw();
+  }
+
+  /** @param {number} index */
+  #focus(index) {
+    const row = this.#rows[Math.max(0, Math.min(index, this.#rows.length - 1))];
+    if (!row) return;
+    this.#active = keyOfRow(row);
+    this.#show(this.#active);
+    this.#drawn.get(this.#active)?.link.focus({ preventScroll: true });
+  }
+
+  /** @param {EventTarget | null} target */
+  #focused(target) {
+    const link = target instanceof Element && target.closest("li")?.querySelector("a");
+    if (!link) return;
+    this.#active = link.dataset.room ?? keyOf(link.dataset.prefix ?? "");
+    for (const { link: other } of this.#drawn.values()) other.tabIndex = other === link ? 0 : -1;
+  }
+
+  /** @param {KeyboardEvent} event */
+  #pressed(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const index = this.#indexOf(this.#active);
+    const row = this.#rows[index];
+    const page = Math.max(1, Math.floor(this.#scroller.clientHeight / 60));
+    /** @type {Record<string, number>} */
+    const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
+    const step = steps[event.key];
+    if (step === -1 && index === 0) this.#field.focus();
+    else if (step) this.#focus(index + step);
+    else if (event.key === "p" && row && "room" in row) this.#pin(row.room.name);
+    else if (/^Arrow(Left|Right)$/.test(event.key) && row) this.#foldOf(row, event.key === "ArrowLeft");
+    else return;
+    event.preventDefault();
+  }
+
+  /**
+   * As in any tree: to the left is what a room stands under, and then that is folded.
+   * @param {Row} row
+   * @param {boolean} on
+   */
+  #foldOf(row, on) {
+    if (!("room" in row)) {
+      if (on !== row.folded) this.#fold(row.prefix);
+    } else if (row.short && on) this.#focus(this.#indexOf(keyOf(prefixOf(row.room.name))));
   }
 
   /** @param {string} name */
-  #row(name) {
-    const present = this.#rows.get(name);
-    if (present) return present;
-    const line = make("bdi", "newest");
-    const unread = make("span", "unread");
-    const link = make("a", "", make("bdi", "room-name", visible(name)), unread, line);
-    link.href = `?${new URLSearchParams({ room: name })}`;
-    link.dataset.room = name;
-    make("li", "", link);
-    const row = { link, line, unread };
-    this.#rows.set(name, row);
-    return row;
+  #pin(name) {
+    this.#rooms.pin(name);
+    this.#rearrange();
   }
 
-  /** @param {Room} room */
-  #fill(room) {
-    const { link, line, unread } = this.#row(room.name);
-    link.ariaCurrent = room.name === this.#current ? "page" : null;
-    set(line, newestLine(room));
-    unread.hidden = !room.unread;
-    set(unread, room.unread >= MANY_UNREAD ? `${MANY_UNREAD - 1}+` : String(room.unread));
-    unread.ariaLabel = words.unread(room.unread);
-    unread.role = "img";
+  /** @param {string} prefix */
+  #fold(prefix) {
+    if (!this.#wish.folded.delete(prefix)) this.#wish.folded.add(prefix);
+    remember(kept, "folded", [...this.#wish.folded]);
+    this.#rearrange();
+  }
+
+  /** @param {string} how */
+  #sortBy(how) {
+    this.#wish.sort = how;
+    remember(kept, "sort", how);
+    this.#sort.textContent = how === "name" ? words.sortName : words.sortActivity;
+    this.#rearrange();
   }
 
   /** @param {MouseEvent} event */
   #clicked(event) {
-    const link = event.target instanceof Element ? event.target.closest("a") : null;
+    const target = event.target instanceof Element ? event.target : null;
+    const link = target?.closest("li")?.querySelector("a");
+    if (!link) return;
+    const { room, prefix = "" } = link.dataset;
+    if (target?.closest("button")) {
+      if (room === undefined) this.#fold(prefix);
+      else this.#pin(room);
+      return;
+    }
     // With a key, as anywhere, the browser opens it in another tab.
-    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
-    this.#open(link.dataset.room ?? "");
+    if (room === undefined) this.#go(prefix, prefix);
+    else this.#go(room);
+  }
+
+  #typed() {
+    this.#scroller.scrollTop = 0;
+    this.#rearrange();
+  }
+
+  /** @param {KeyboardEvent} event */
+  #typing(event) {
+    if (event.key === "ArrowDown") this.#focus(0);
+    else if (event.key === "Escape" && this.#field.value) {
+      event.stopPropagation();
+      this.#field.value = "";
+      this.#typed();
+    } else return;
+    event.preventDefault();
+  }
+
+  /** The very room, or the one that fits best; where none does, it is a new one. @param {SubmitEvent} event */
+  #submitted(event) {
+    event.preventDefault();
+    const { value } = this.#field;
+    const best = this.#rooms.all.has(value) ? undefined : this.#rows.find((row) => "room" in row);
+    this.#go(best && "room" in best ? best.room.name : value);
+  }
+
+  /**
+   * @param {string} name
+   * @param {string} [prefix]
+   */
+  #go(name, prefix) {
+    if (!name && prefix === undefined) return;
+    this.#field.value = "";
+    this.#open(name, prefix);
   }
 
   /**
@@ -139,9 +411,31 @@ export class Sidebar {
     this.#rest.inert = on;
     this.#menu.ariaExpanded = String(on);
     if (!on) return this.#menu.focus();
-    this.#draw(); // what is due may be the very link
-    this.#rows.get(this.#current)?.link.focus();
+    this.#rearrange(); // what is due may be the very link
+    this.#focus(Math.max(0, this.#indexOf(this.#current)));
   }
+}
+
+/** No room's name begins so. @param {string} prefix */
+function keyOf(prefix) {
+  return `\0${prefix}`;
+}
+
+/** @param {Row} row */
+function keyOfRow(row) {
+  return "room" in row ? row.room.name : keyOf(row.prefix);
+}
+
+/**
+ * @param {HTMLElement} badge
+ * @param {number} unread
+ * @param {boolean} some whether there is any, counted or not
+ */
+function count(badge, unread, some) {
+  badge.hidden = !some;
+  set(badge, unread >= MANY_UNREAD ? `${MANY_UNREAD - 1}+` : unread ? String(unread) : "");
+  badge.ariaLabel = unread ? words.unread(unread) : words.unreadSome;
+  badge.role = "img";
 }
 
 /** @param {Room} room */
@@ -149,12 +443,4 @@ function newestLine({ newest }) {
   if (!newest) return "";
   const said = newest.text ?? newest.type ?? words.data;
   return `${newest.user.slice(0, LINE)}: ${said.slice(0, LINE)}`;
-}
-
-/**
- * @param {HTMLElement} element
- * @param {string} text
- */
-function set(element, text) {
-  if (element.textContent !== text) element.textContent = text;
 }

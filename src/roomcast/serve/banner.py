@@ -15,7 +15,7 @@ from roomcast.serve.listen import Listening
 from roomcast.version import __version__
 
 _SHOWN = 5
-"""Grants that are named."""
+"""Grants, or issuers, that are named."""
 _EXAMPLE = '{"text": "was geht ab in buxtehude?", "room": "developers"}'
 
 
@@ -30,9 +30,9 @@ async def held(log: Log) -> str:
     return f"{log.name}, {held}, {bounds.bytes} of {most.max_bytes} bytes"
 
 
-def banner(settings: Settings, listening: Sequence[Listening], guard: Guard, log: str) -> str:
-    """What runs, where to post, follow and look, who may, and what the log holds: a line each. There is nothing to
-    look at with a browser at a socket file."""
+def banner(settings: Settings, listening: Sequence[Listening], guard: Guard, log: str, workers: int = 1) -> str:
+    """What runs, where to post, follow and look, who may, and what the log holds: a line each, and one for
+    `workers` where there are several. There is nothing to look at with a browser at a socket file."""
     api, page = (_address(settings, port) for port in (listening[0], listening[-1]))
     path = listening[0].path
     curl = f"curl --unix-socket {shlex.quote(path)}" if path else "curl"
@@ -44,6 +44,7 @@ def banner(settings: Settings, listening: Sequence[Listening], guard: Guard, log
         "" if path else f"  look    {page}/?room=developers",
         f"  rights  {_rights(guard)}",
         f"  log     {log}",
+        f"  workers {workers}" if workers > 1 else "",
     ]
     return "\n".join(filter(None, lines))
 
@@ -63,14 +64,24 @@ def _of_strangers(rights: Rights) -> Sequence[tuple[str, Grants]]:
 
 
 def _listed(grants: Grants) -> str:
-    texts = grants.texts()
+    return _named(grants.texts())
+
+
+def _named(texts: Sequence[str]) -> str:
     more = [f"{len(texts) - _SHOWN} more"] if len(texts) > _SHOWN else []
     return ", ".join([*texts[:_SHOWN], *more]) or "nothing"
 
 
 def _holders(rights: Rights) -> str:
     keys = f"keys of {', '.join(sorted({key.name for key in rights.keys}))}" if rights.keys else "no keys"
-    return f"{keys}; {'tickets' if rights.secrets else 'no secret for tickets'}"
+    tickets = "tickets" if rights.secrets else "no secret for tickets"
+    return "; ".join([keys, tickets, *_tokens(rights)])
+
+
+def _tokens(rights: Rights) -> Sequence[str]:
+    if rights.issuers is None:
+        return ["tokens need `pip install 'roomcast[jwt]'`"] if rights.secrets else []
+    return [f"tokens of {_named([issuer.by.name or 'the secret' for issuer in rights.issuers])}"]
 
 
 def _address(settings: Settings, port: Listening) -> str:

@@ -9,6 +9,7 @@ traceback reads files.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import select
@@ -17,9 +18,10 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 
 from roomcast.http import access
-from roomcast.serve.rendering import Json, Rendering, Text, rendered
+from roomcast.serve.rendering import Rendering, rendered, rendering_of
 
 _WAITING_LINES = 10_000
 """More than these are dropped: a stuck terminal is no reason to grow."""
@@ -30,22 +32,43 @@ _LAST_LINES_SECONDS = 1.0
 """How long the last of them may take to be read: a stuck terminal is no reason not to end either."""
 
 
-def log_to_stderr(format: str, requests: bool, level: str = "info") -> None:
+def log_to_stderr(format: str, requests: bool, level: str = "info", process: str = "") -> Lines:
     """Takes all lines of this process from now on, also other libraries' warnings and errors that nobody caught.
     `format` is text or json, `requests` whether each request and the end of each stream has a line, `level` the
-    least that is written: debug, info, warning or error."""
-    lines = Lines(Json() if format == "json" else Text())
-    least = logging.getLevelNamesMapping()[level.upper()]
-    others = max(least, logging.WARNING)
-    root = logging.getLogger()
-    root.handlers = [_Handler(lines)]
-    root.setLevel(others)
-    logging.getLogger("roomcast").setLevel(least)
+    least that is written: debug, info, warning or error. `process` is named in each line, where there are
+    several."""
+    lines = Lines(rendering_of(format, process))
+    others = _handle(_Handler(lines.add), level)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # it warns of each request that it cannot parse
     for name in (access.LOGGER, "roomcast.streams"):
         logging.getLogger(name).setLevel(logging.NOTSET if requests else others)
     access.write_to(lines.add_request if access.noted() else None)
     _take_what_nobody_caught()
+    return lines
+
+
+def log_at_once(format: str, level: str) -> None:
+    """The same for a process with few lines and no threads: each is written when it comes, or dropped where nobody
+    reads."""
+    rendering = rendering_of(format, "")
+    _handle(_Handler(lambda record: _say_if_read(rendered(rendering, record))), level)
+
+
+def _handle(handler: logging.Handler, level: str) -> int:
+    """Gives all lines to a handler. Returns the least level that others than roomcast have a line for."""
+    least = logging.getLevelNamesMapping()[level.upper()]
+    others = max(least, logging.WARNING)
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(others)
+    logging.getLogger("roomcast").setLevel(least)
+    return others
+
+
+def _say_if_read(line: str) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        if select.select([], [2], [], 0)[1]:
+            say(line)
 
 
 def say(line: str) -> None:
@@ -143,12 +166,12 @@ class Lines:
 class _Handler(logging.Handler):
     """Python's logging, into our lines."""
 
-    def __init__(self, lines: Lines) -> None:
+    def __init__(self, add: Callable[[logging.LogRecord], None]) -> None:
         super().__init__()
-        self._lines = lines
+        self._add = add
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._lines.add(record)
+        self._add(record)
 
 
 def _write(data: bytes) -> None:

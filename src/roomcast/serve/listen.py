@@ -8,6 +8,8 @@ import os
 import resource
 import socket
 import stat
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 from typing import NamedTuple
@@ -18,6 +20,7 @@ _SNDBUF = 64 * 1024
 """Per connection; the kernel would let it grow to 4.3 MB for a client that never reads, as measured."""
 _TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
 BACKLOG = 4096
+_DYING_SECONDS = 1.0
 _FEWEST_FILES = 64
 """With some 20 it begins to start, and then fails anywhere."""
 
@@ -53,19 +56,44 @@ def raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def bind(host: str, port: int, slow_after: float, option: str) -> Listening:
+def bind(host: str, port: int, slow_after: float, option: str, *, shared: bool = False) -> Listening:
     """Listens on all addresses that `host` names, on one port number. Raises `CannotStart`, with the `option` that
-    changes the port."""
+    changes the port. `shared`: others may listen on the port that are bound so, too."""
     sockets: list[socket.socket] = []
     try:
         for family, address in addresses(host):
-            sockets.append(_bound(family, address, port, slow_after))
+            sockets.append(_bound(family, address, port, slow_after, shared))
             port = sockets[-1].getsockname()[1]
     except OSError as error:
         for bound in sockets:
             bound.close()
         raise CannotStart(_why(error, host, port, option)) from None
     return Listening(sockets, port)
+
+
+def bind_each(host: str, port: int, slow_after: float, option: str, number: int) -> list[Listening]:
+    """So many, between which the kernel distributes connections (SO_REUSEPORT), or one so many times where it does
+    not: only Linux does. Raises `CannotStart`."""
+    if number == 1 or sys.platform != "linux":
+        return [bind(host, port, slow_after, option)] * number
+    if port:  # a port that others share with us is not refused to a second server
+        for probe in _patiently(host, port, slow_after, option).sockets:
+            probe.close()
+    first = bind(host, port, slow_after, option, shared=True)
+    others = [bind(host, first.port, slow_after, option, shared=True) for _ in range(number - 1)]
+    return [first, *others]
+
+
+def _patiently(host: str, port: int, slow_after: float, option: str) -> Listening:
+    """Waits a moment for a port that is taken: the workers of a server that was just killed die behind it."""
+    end = time.monotonic() + _DYING_SECONDS
+    while True:
+        try:
+            return bind(host, port, slow_after, option)
+        except CannotStart:
+            if time.monotonic() > end:
+                raise
+        time.sleep(_DYING_SECONDS / 20)
 
 
 def check_unreachable(host: str) -> None:
@@ -104,9 +132,11 @@ def _has_ipv6() -> bool:
     return True
 
 
-def _bound(family: int, address: str, port: int, slow_after: float) -> socket.socket:
+def _bound(family: int, address: str, port: int, slow_after: float, shared: bool) -> socket.socket:
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
+        if shared:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Set on the listener, these are inherited by each connection, at no call's cost.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SNDBUF)

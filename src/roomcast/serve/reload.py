@@ -58,7 +58,7 @@ class Reload:
     async def reload(self) -> None:
         """Reads it once, and says in one line what came of it."""
         try:
-            settings, commits = await asyncio.to_thread(self._prepare)
+            settings, commits = await asyncio.to_thread(self.prepare)
             for commit in commits:
                 commit()
         except RoomcastError as error:
@@ -66,13 +66,16 @@ class Reload:
         except Exception:
             logger.exception("the configuration could not be read again, by a mistake of roomcast")
         else:
-            logger.info("%s", self._taken_over(settings))
+            logger.info("%s", self.taken_over(settings))
 
-    def _prepare(self) -> tuple[Settings, list[Commit]]:
+    def prepare(self) -> tuple[Settings, list[Commit]]:
+        """The settings as the file gives them now, and what makes each part of the server follow them. Blocks.
+        Raises `RoomcastError` where something is wrong; nothing has changed then."""
         settings = self._configuration.read_again()
         return settings, [thing.prepare(settings) for thing in self.things]
 
-    def _taken_over(self, new: Settings) -> str:
+    def taken_over(self, new: Settings) -> str:
+        """New settings count from now on: the line that says so."""
         follows = {name for thing in self.things for name in thing.options}
         self._running = replace(self._running, **{name: getattr(new, name) for name in follows})
         read = [*filter(None, [self._configuration.path]), *(thing.what for thing in self.things)]

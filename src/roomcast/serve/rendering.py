@@ -88,6 +88,51 @@ class Json:
         return _encoded({**line, **fields, **({"trace": trace} if trace else {})})
 
 
+class TextOf(Text):
+    """For a person, with the process that it comes from."""
+
+    def __init__(self, process: str) -> None:
+        self._process = escaped(process)
+
+    def request(
+        self, client: str, method: str, target: str, status: int, seconds: float, principal: str, /
+    ) -> str:
+        return self._marked(super().request(client, method, target, status, seconds, principal))
+
+    def line(
+        self, seconds: float, level: str, logger: str, message: str, fields: dict[str, Any], trace: str
+    ) -> str:
+        return self._marked(super().line(seconds, level, logger, message, fields, trace))
+
+    def _marked(self, line: str) -> str:
+        time, _, rest = line.partition(" ")
+        return f"{time} [{self._process}] {rest}"
+
+
+class JsonOf(Json):
+    """An object a line, with the process that it comes from."""
+
+    def __init__(self, process: str) -> None:
+        self._process = f'{{"process":{_encoded(process)},'
+
+    def request(
+        self, client: str, method: str, target: str, status: int, seconds: float, principal: str, /
+    ) -> str:
+        return self._process + super().request(client, method, target, status, seconds, principal)[1:]
+
+    def line(
+        self, seconds: float, level: str, logger: str, message: str, fields: dict[str, Any], trace: str
+    ) -> str:
+        return self._process + super().line(seconds, level, logger, message, fields, trace)[1:]
+
+
+def rendering_of(format: str, process: str) -> Rendering:
+    """How lines look in a `format` (text or json), of a `process` that is named where there are several."""
+    if format == "json":
+        return JsonOf(process) if process else Json()
+    return TextOf(process) if process else Text()
+
+
 _stamp = (0.0, 0.0, "")
 """The last one, and from when until when it holds: at full speed thirty lines share a millisecond."""
 

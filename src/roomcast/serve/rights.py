@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import logging
+
 from roomcast.auth.guard import Guard, Mode
 from roomcast.auth.rights import Rights
 from roomcast.model.errors import BadOption
 from roomcast.model.settings import Settings
 from roomcast.serve.reload import Commit, Reloadable
 
-_OPTIONS = ("keys", "anonymous", "secret_files", "cookie")
+audit = logging.getLogger("roomcast.audit")
+
+_OPTIONS = ("keys", "issuers", "anonymous", "secret_files", "cookie", "revoked")
 
 
-def reloadable(guard: Guard) -> Reloadable:
+def reloadable(guard: Guard, *, opens: bool = True) -> Reloadable:
     """Gives the guard, on the loop, the rights of each new configuration. A mistake in any part of them keeps
-    those that there are."""
+    those that there are. Not `opens`: for a process without a loop, which only hands them on."""
 
     def prepare(settings: Settings) -> Commit:
         rights = Rights.of(settings)
         if guard.mode is Mode.LOCAL and rights.configured:
             raise BadOption("a server that was started without rights needs a restart to have them")
-        return lambda: guard.take(rights)
+
+        def commit() -> None:
+            if opens:
+                rights.open(guard.rights)
+                guard.rights.close()
+            guard.take(rights)
+            audit.info("the rights were read again: all streams are judged by them")
+
+        return commit
 
     return Reloadable("rights", _OPTIONS, prepare)

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from roomcast.log.base import Log
-from roomcast.serve.reload import Reloadable
+from roomcast.model.settings import Settings
+from roomcast.serve.reload import Commit, Reloadable
+
+OPTIONS = ("room_rules", "max_age")
+NAME = "the room rules"
 
 
-def rules_of(log: Log) -> Reloadable:
-    """What makes a log follow the `[[room]]` rows and `max_age` of the configuration."""
-    return Reloadable("the room rules", ("room_rules", "max_age"), lambda settings: log.keep(settings.retention))
+def rules_of(log: Log, then: Callable[[], None] = lambda: None) -> Reloadable:
+    """What makes a log follow the `[[room]]` rows and `max_age` of the configuration; `then` is called when it
+    does."""
+
+    def prepare(settings: Settings) -> Commit:
+        keep = log.keep(settings.retention)
+
+        def commit() -> None:
+            keep()
+            then()
+
+        return commit
+
+    return Reloadable(NAME, OPTIONS, prepare)

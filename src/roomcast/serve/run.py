@@ -17,12 +17,12 @@ from roomcast.model.settings import OPTIONS, Settings
 from roomcast.serve.banner import banner, held
 from roomcast.serve.configuration import Configuration
 from roomcast.serve.lines import log_to_stderr, say
-from roomcast.serve.listen import UNIX, Listening, bind, bind_unix, check_unreachable, raise_file_limit
+from roomcast.serve.listen import UNIX, Listening, bind_each, bind_unix, check_unreachable, raise_file_limit
 from roomcast.serve.memory import go_on_returning, return_what_is_freed
 from roomcast.serve.reload import Reload
 from roomcast.serve.rights import reloadable
 from roomcast.serve.rules import rules_of
-from roomcast.serve.server import serve
+from roomcast.serve.server import serve, signalled
 from roomcast.serve.systemd import READY, feed_watchdog, notify
 from roomcast.serve.tls import Tls, tls_of
 
@@ -41,37 +41,50 @@ def run(configuration: Configuration) -> None:
     guard = Guard.of(settings)
     if guard.mode is Mode.LOCAL:
         check_unreachable(settings.host)
-    listening = _listen(configuration)
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    if (workers := settings.worker_count) > 1:
+        listening = _listen_each(configuration, workers)
+    else:
+        listening = [_listen(configuration)]
     try:
-        _run(configuration, listening, guard, tls)
+        if workers > 1:
+            from roomcast.serve.workers.run import supervise  # late: one process needs none of it
+
+            sys.exit(supervise(configuration, listening, guard, tls))
+        _run(configuration, listening[0], guard, tls)
     finally:
-        for port in listening:
+        for port in listening[0]:
             port.remove()
 
 
 def _run(configuration: Configuration, listening: Sequence[Listening], guard: Guard, tls: Tls | None) -> None:
     settings = configuration.settings
     log_to_stderr(settings.log_format, settings.access_log, settings.log_level)
-    sys.setswitchinterval(_SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(configuration, listening, guard, tls))
 
 
 def _listen(configuration: Configuration) -> list[Listening]:
+    return _listen_each(configuration, 1)[0]
+
+
+def _listen_each(configuration: Configuration, number: int) -> list[list[Listening]]:
+    """The sockets of each worker: those of the port, and those of the page's."""
     settings = configuration.settings
     if settings.host.startswith(UNIX):
         for option in ("port", "page_port"):
             if configuration.chose(option) and getattr(settings, option):
                 raise CannotStart(f"a socket file has no ports: leave out {OPTIONS[option].flag}, or give it 0")
-        return [bind_unix(settings.host.removeprefix(UNIX))]
+        return [[bind_unix(settings.host.removeprefix(UNIX))]] * number
     if settings.port and settings.port == settings.page_port:
         raise CannotStart(
             f"--port and --page-port are both {settings.port}: give one of them another, or --page-port 0"
         )
-    listening = [bind(settings.host, settings.port, settings.slow_after, "--port")]
+    ports = bind_each(settings.host, settings.port, settings.slow_after, "--port", number)
     if settings.page_port:
-        listening += _page_port(settings, listening[0].port, configuration.chose("page_port"))
-    return listening
+        pages = _page_port(settings, ports[0].port, configuration.chose("page_port"), number)
+        return [[port, *([page] if page else [])] for port, page in zip(ports, pages, strict=True)]
+    return [[port] for port in ports]
 
 
 def _open_standard_files() -> None:
@@ -93,19 +106,22 @@ async def _serve(
         await asyncio.to_thread(say, banner(settings, listening, guard, await held(engine.log)))
         notify(READY)
 
+    guard.rights.open()
     reload = Reload(configuration, [*([tls.reloadable] if tls else []), reloadable(guard)])
     beside = [asyncio.create_task(endless) for endless in (reload.run(), go_on_returning(), feed_watchdog())]
     try:
-        await serve(settings, listening, guard, started, tls.context if tls else None)
+        opening = Engine.open(settings)
+        await serve(opening, signalled(), listening, guard, started, tls.context if tls else None)
     finally:
         await tasks.cancel(beside)
+        guard.rights.close()
 
 
-def _page_port(settings: Settings, port: int, chosen: bool) -> list[Listening]:
+def _page_port(settings: Settings, port: int, chosen: bool, number: int) -> Sequence[Listening | None]:
     try:
-        return [bind(settings.host, settings.page_port, settings.slow_after, "--page-port")]
+        return bind_each(settings.host, settings.page_port, settings.slow_after, "--page-port", number)
     except CannotStart as error:
         if chosen:
             raise
         say(f"roomcast: {error.detail}. Here the page is at / of port {port}")
-        return []
+        return [None] * number

@@ -7,7 +7,7 @@ import gc
 import os
 import signal
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from socket import AF_UNIX, socket
 from typing import Any
 
@@ -18,7 +18,6 @@ from roomcast.http.context import Context
 from roomcast.http.fast_path import FastPath
 from roomcast.http.handler import Handler
 from roomcast.model.errors import CannotStart
-from roomcast.model.settings import Settings
 from roomcast.serve.listen import BACKLOG, Listening
 from roomcast.serve.systemd import STOPPING, notify
 from roomcast.serve.tls_listener import TlsListener
@@ -30,15 +29,15 @@ Started = Callable[[Engine], Awaitable[None]]
 
 
 async def serve(
-    settings: Settings,
+    open_engine: Coroutine[Any, Any, Engine],
+    stop: asyncio.Future[None],
     listening: Sequence[Listening],
     guard: Guard,
     started: Started,
     tls: ssl.SSLContext | None = None,
 ) -> None:
-    """Runs until a signal; `started` is awaited when requests are answered. Raises `CannotStart`."""
-    stop = _signalled()
-    opening = asyncio.create_task(Engine.open(settings))
+    """Runs until `stop` is done; `started` is awaited when requests are answered. Raises `CannotStart`."""
+    opening = asyncio.create_task(open_engine)
     either: set[asyncio.Future[Any]] = {opening, stop}
     await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     if not opening.done():
@@ -46,6 +45,7 @@ async def serve(
         return
     engine = opening.result()
     try:
+        await engine.enforce(guard)
         await _serve(Context(Handler(engine, guard), engine), engine, listening, started, stop, tls)
     finally:
         await engine.close()
@@ -92,15 +92,20 @@ async def _accept(context: Context, listener: socket, tls: ssl.SSLContext | None
         ) from error
 
 
-def _signalled() -> asyncio.Future[None]:
-    """Done at the first SIGTERM or SIGINT; the second ends the process at once."""
+def signalled() -> asyncio.Future[None]:
+    """Done at the first SIGTERM or SIGINT; the second ends the process at once. A supervisor, too, may make it
+    done: a signal that comes to it and to this process is one."""
     loop = asyncio.get_running_loop()
     stop = loop.create_future()
+    signals = 0
 
     def handle(number: int) -> None:
-        if stop.done():
+        nonlocal signals
+        signals += 1
+        if signals > 1:
             os._exit(128 + number)
-        stop.set_result(None)
+        if not stop.done():
+            stop.set_result(None)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, handle, number)

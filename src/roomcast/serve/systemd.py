@@ -12,7 +12,7 @@ import time
 
 READY = "READY=1"
 STOPPING = "STOPPING=1"
-_ALIVE = "WATCHDOG=1"
+ALIVE = "WATCHDOG=1"
 
 
 def notify(state: str) -> None:
@@ -35,12 +35,18 @@ def reloading() -> str:
 async def feed_watchdog() -> None:
     """Says that the loop turns, twice in each `WatchdogSec`, for as long as the server runs. A loop that hangs
     says nothing, and systemd starts the server anew. Returns at once where there is no watchdog."""
-    while pause := _watchdog_seconds() / 2:
-        notify(_ALIVE)
+    while pause := watchdog_seconds() / 2:
+        notify(ALIVE)
         await asyncio.sleep(pause)
 
 
-def _watchdog_seconds() -> float:
+def ignore_systemd() -> None:
+    """For a process that is none of systemd's: says nothing from now on."""
+    for variable in ("NOTIFY_SOCKET", "WATCHDOG_USEC"):
+        os.environ.pop(variable, None)
+
+
+def watchdog_seconds() -> float:
     """What `WATCHDOG_USEC` says, in seconds; 0 where it is not there, or meant for another process."""
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return 0

@@ -130,12 +130,13 @@ class Reader:
             return [Loss("", position, position, position)]
         known: dict[str, Trimmed] = {}
         for message in page.messages:
-            known.setdefault(message.room, Trimmed(message.prev, 0, message.prev))
+            known.setdefault(message.room, Trimmed(message.prev, 0, 0))
         found = await self.trimmings(names, rooms, trimmed)
         for room, first in known.items():
             # The room's oldest may have gone while the page was read: the page has it, so it is not lost.
-            known[room] = found[room] if found[room].seq <= first.seq else first
-        return losses_between(selection, found | known, rooms.forgotten, after, before)
+            if found[room].seq > first.seq:
+                found[room] = first._replace(lost=found[room].lost)
+        return losses_between(selection, found, rooms.forgotten, after, before, rooms.between)
 
     async def trimmings(self, names: frozenset[str], rooms: Rooms, trimmed: int) -> dict[str, Trimmed]:
         """How far each of these rooms is trimmed."""

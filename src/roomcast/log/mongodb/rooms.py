@@ -11,6 +11,7 @@ from itertools import chain, islice, takewhile
 
 from roomcast.log.base import RoomSort
 from roomcast.log.mongodb.documents import Entry
+from roomcast.log.register import Register
 from roomcast.log.room_list import RoomList
 from roomcast.log.trimming import Trimmed, watermark
 
@@ -20,7 +21,10 @@ NOTHING = Trimmed(0, 0, 0)
 class Rooms:
     """Each room as if all of it were trimmed by now: `seq`, `at` of its newest, `lost` as many as there were."""
 
-    def __init__(self, known: Iterable[tuple[str, Trimmed]], forgotten: Trimmed, empty_rooms: int) -> None:
+    def __init__(
+        self, known: Iterable[tuple[str, Trimmed]], forgotten: Trimmed, empty_rooms: int, register: Register
+    ) -> None:
+        """`register` has the messages from where what is known ends."""
         self._known = dict(sorted(known, key=lambda row: row[1].seq))
         """In the order of their newest."""
         self._listed = RoomList()
@@ -30,6 +34,8 @@ class Rooms:
         self.forgotten = forgotten
         """What must be taken for a room that is not known."""
         self._changed: set[str] = set()
+        self._register = register
+        """Which messages each room had, as far as this process has seen them."""
 
     def newest_of(self, room: str) -> Trimmed:
         return self._known.get(room, self.forgotten)
@@ -41,6 +47,8 @@ class Rooms:
             self._known[message.room] = Trimmed(message.seq, message.stored_at, before.lost + 1)
             self._listed.note(message.room, message.seq)
             self._changed.add(message.room)
+            self._register.note(message.room, (message.seq,))
+        self._register.reached(entry.last)
 
     def forget(self, trimmed: int) -> bool:
         """Lets go of the rooms beyond `empty_rooms` that are empty for longest; whether there were any."""
@@ -58,6 +66,13 @@ class Rooms:
         self._listed.clear()
         self._changed.clear()
         self.forgotten = watermark(trimmed, at)
+        self._register.begin(trimmed)
+
+    def between(self, room: str, after: int, last: int) -> int:
+        """How many messages a room had after `after` and up to `last`, at most."""
+        if room not in self._known:
+            return last
+        return self._register.between(room, after, last)
 
     def page(
         self, prefix: str, sort: RoomSort, after: str | int | None, limit: int, trimmed: int

@@ -27,6 +27,7 @@ from roomcast.log.mongodb.opening import Store, Tuning
 from roomcast.log.mongodb.reader import RANGE_DOCUMENTS, Reader, numbers, ours
 from roomcast.log.mongodb.rooms import Rooms
 from roomcast.log.mongodb.view import Fork, Seen, View
+from roomcast.log.register import Register, remembered
 from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.retention import Retention
 
@@ -116,7 +117,9 @@ class Follower:
             timed_after = latest.last if new_epoch and latest else 0
             state = await mongodb_state.begin_epoch(self._store, state.epoch, trimmed, timed_after)
             _log.warning("the log goes on under the new epoch %s", state.epoch)
-        rooms = Rooms(await mongodb_state.load_rooms(self._store), state.forgotten, self._empty_rooms)
+        register = Register(state.counted, remembered(self.retention.max_messages))
+        known = await mongodb_state.load_rooms(self._store)
+        rooms = Rooms(known, state.forgotten, self._empty_rooms, register)
         self._view = View(self._feed, rooms, self.mine, state.counted, state.timed_after)
         self._counted = 0
         await self.catch_up()

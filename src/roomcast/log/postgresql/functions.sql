@@ -163,6 +163,7 @@ DECLARE
     before bigint;
     size bigint;
     count_stored bigint;
+    stored_rooms text[];
 BEGIN
     l := roomcast.lock(_epoch, _seen, _seen_nonce);
     SELECT * INTO known FROM roomcast.appends AS a WHERE a.nonce = _nonce;
@@ -218,12 +219,12 @@ BEGIN
                 messages = r.messages + excluded.messages, bytes = r.bytes + excluded.bytes
             RETURNING r.room, r.messages, r.bytes
         )
-        SELECT s.prevs, s.nths, s.count, s.size, n.names, n.messages, n.bytes
-        INTO prevs, nths, count_stored, size, room_names, room_messages, room_bytes
+        SELECT s.prevs, s.nths, s.rooms, s.count, s.size, n.names, n.messages, n.bytes
+        INTO prevs, nths, stored_rooms, count_stored, size, room_names, room_messages, room_bytes
         FROM (
             SELECT
-                array_agg(prev ORDER BY seq) AS prevs, array_agg(nth ORDER BY seq) AS nths, count(*) AS count,
-                coalesce(sum(size), 0) AS size
+                array_agg(prev ORDER BY seq) AS prevs, array_agg(nth ORDER BY seq) AS nths,
+                array_agg(room ORDER BY seq) AS rooms, count(*) AS count, coalesce(sum(size), 0) AS size
             FROM stored
         ) AS s, (
             SELECT array_agg(room) AS names, array_agg(messages) AS messages, array_agg(bytes) AS bytes FROM noted
@@ -235,8 +236,8 @@ BEGIN
             l.bytes := l.bytes + size;
             l.nonce := _nonce;
             l.replicated := roomcast.is_replicated();
-            INSERT INTO roomcast.appends (nonce, first, last, stored_at)
-                VALUES (_nonce, before + 1, l.newest, stored_at);
+            INSERT INTO roomcast.appends (nonce, first, last, stored_at, rooms)
+                VALUES (_nonce, before + 1, l.newest, stored_at, stored_rooms);
             IF array_length(_keys, 1) > 0 THEN
                 INSERT INTO roomcast.keys (scope, key, digest, first, count, stored_at)
                 SELECT k.scope, k.key, k.digest, before + d.first, d.count, stored_at

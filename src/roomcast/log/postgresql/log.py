@@ -26,6 +26,7 @@ from roomcast.log.postgresql.reader import Reader
 from roomcast.log.postgresql.revoked import Revocations
 from roomcast.log.postgresql.tail import Follower, Tuning
 from roomcast.log.postgresql.writer import Writer
+from roomcast.log.register import remembered
 from roomcast.log.sweep import Sweep
 from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.message import Draft, Message
@@ -78,8 +79,9 @@ class PostgresLog:
         self._feed = Consumers(0, 0, self._fetch, self._delivered)
         self._sessions = [Session(url, heard=self._heard), Session(url), Session(url)]
         following, writing, reading = self._sessions
-        self._follower = Follower(self.name, following, self._feed, tuning, max_message)
-        self._reader = Reader(reading, self._follower)
+        most = remembered(retention.max_messages)
+        self._follower = Follower(self.name, following, self._feed, tuning, max_message, most)
+        self._reader = Reader(reading, self._follower, most)
         self._revocations = Revocations(reading)
         self._writer = Writer(writing, self._follower, self._feed, self._caps, empty_rooms, tuning)
         self._writing, self._reading = writing, reading

@@ -122,9 +122,20 @@ ON CONFLICT (server) DO UPDATE SET position = excluded.position, seen_at = exclu
 DELETE FROM roomcast.servers WHERE server = $1;
 
 -- forget_servers --
--- Those that were not seen for a minute, and appends that nobody asks after any more
+-- Those that were not seen for a minute, and the appends behind the newest $1 messages that nobody asks after any more
 WITH ended AS (DELETE FROM roomcast.servers WHERE seen_at < clock_timestamp() - interval '1 minute')
-DELETE FROM roomcast.appends WHERE at < clock_timestamp() - interval '10 minutes';
+DELETE FROM roomcast.appends
+WHERE last <= (SELECT newest - $1 FROM roomcast.log WHERE id = 1)
+    AND at < clock_timestamp() - interval '10 minutes';
+
+-- begin_register --
+-- Behind which message the appends begin that are there
+SELECT epoch, coalesce((SELECT first - 1 FROM roomcast.appends ORDER BY last LIMIT 1), newest) AS since
+FROM roomcast.log WHERE id = 1;
+
+-- load_register --
+-- The first appends behind a message, with the rooms of their messages
+SELECT first, last, rooms FROM roomcast.appends WHERE last > $1 ORDER BY last LIMIT $2;
 
 -- forget_keys --
 -- Keys whose first message is gone: those stored up to $1, and what of them is more than $2; at most 1,000 at once

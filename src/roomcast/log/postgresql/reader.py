@@ -8,11 +8,14 @@ from roomcast.log.base import Bounds, Loss, Page, RoomSort, RoomStats
 from roomcast.log.postgresql.connection import Session
 from roomcast.log.postgresql.queries import NO_END, Row, end_of, messages_of, spans, trimmings_of
 from roomcast.log.postgresql.tail import FETCH_BYTES, FETCH_MESSAGES, Follower
+from roomcast.log.register import Register
 from roomcast.log.trimming import in_order, losses_between, position_before, watermark
 from roomcast.model.message import Message
 from roomcast.model.rooms import Selection
 
 PAGE_BYTES = 256 * 1024
+REGISTER_ROWS = 1_000
+"""How many appends are read at once."""
 MANY_ROOMS = 256
 """So many rooms of a prefix are read one by one, each by its own index; of more the log is walked."""
 
@@ -22,9 +25,14 @@ class Reader:
     "this
     server knows, and what the driver raises."""
 
-    def __init__(self, session: Session, follower: Follower) -> None:
+    def __init__(self, session: Session, follower: Follower, remembered: int) -> None:
+        """`remembered`: how many messages there are in the register at least."""
         self._session = session
         self._follower = follower
+        self._remembered = remembered
+        self._register: Register | None = None
+        self._registered = ""
+        """The epoch that the register is of."""
 
     async def page(self, selection: Selection, after: int, limit: int, before: int | None) -> Page:
         upto = NO_END if before is None else before - 1
@@ -41,7 +49,10 @@ class Reader:
         messages, newest = messages_of(row), min(row["newest"], known)
         end = newest if before is None else min(newest, max(after, before - 1))
         unknown = watermark(row["forgotten"], row["forgotten_at"])
-        losses = losses_between(selection, trimmings_of(row), unknown, after, before)
+        trimmings = trimmings_of(row)
+        lost = max((trimmed.seq for trimmed in trimmings.values()), default=0)
+        between = (await self._load_register(lost)).between if lost > after else _nothing_between
+        losses = losses_between(selection, trimmings, unknown, after, before, between)
         if row["deleted_seqs"]:
             gone = zip(row["deleted_rooms"], row["deleted_seqs"], row["deletion_numbers"], strict=True)
             losses = sorted([*losses, *(Loss(room, seq, 1, 0, n) for room, seq, n in gone)], key=in_order)
@@ -94,6 +105,20 @@ class Reader:
             )
         return [RoomStats(*row.values()) for row in rows]
 
+    async def _load_register(self, upto: int) -> Register:
+        """Which messages each room had, up to one."""
+        if self._register is None or self._registered != self._follower.epoch:
+            row = await self._row("begin_register")
+            self._register, self._registered = Register(row["since"], self._remembered), row["epoch"]
+        register = self._register
+        while register.reach < upto:
+            appends = await self._session.rows("load_register", register.reach, REGISTER_ROWS)
+            for append in appends:
+                _note(register, append)
+            if not appends:
+                break
+        return register
+
     async def _found(self, selection: Selection, after: int) -> tuple[int, Sequence[str] | None]:
         """The newest message, and the rooms of a selection that have messages after a position; None where they "
         "are
@@ -108,3 +133,22 @@ class Reader:
         row = await self._session.row(name, *values)
         self._follower.check_epoch(row)
         return row
+
+
+def _note(register: Register, append: Row) -> None:
+    """Adds the messages of an append."""
+    if append["last"] <= register.reach:  # another page was quicker
+        return
+    if append["first"] > register.reach + 1:  # it was not asked for so long that what follows is dropped
+        register.begin(append["first"] - 1)
+    seqs: dict[str, list[int]] = {}
+    for seq, room in enumerate(append["rooms"], append["first"]):
+        seqs.setdefault(room, []).append(seq)
+    for room, own in seqs.items():
+        register.note(room, own)
+    register.reached(append["last"])
+
+
+def _nothing_between(room: str, after: int, last: int) -> int:
+    """Where nothing is lost."""
+    return 0

@@ -72,17 +72,18 @@ CREATE TABLE roomcast.rooms (
 CREATE INDEX rooms_newest ON roomcast.rooms (newest) WHERE messages > 0;
 CREATE INDEX rooms_empty ON roomcast.rooms (newest) WHERE messages = 0;
 
--- The appends of the last minutes, each a group of publishes in one transaction, by a random number of its server's. A
--- server that lost the connection finds here whether its append was stored, and one that is back whether the history is
--- the one it knows.
+-- The newest appends, each a group of publishes in one transaction, by a random number of its server's. A server that lost
+-- the connection finds here whether its append was stored, and one that is back whether the history is the one it knows.
+-- `rooms`: of each of its messages the room, also of those that are gone: how many of a room are lost after any position.
 CREATE TABLE roomcast.appends (
     nonce bigint PRIMARY KEY,
     first bigint NOT NULL,
     last bigint NOT NULL,
     stored_at bigint NOT NULL,
-    at timestamptz NOT NULL DEFAULT now()
+    at timestamptz NOT NULL DEFAULT now(),
+    rooms text[] NOT NULL
 );
-CREATE INDEX appends_at ON roomcast.appends (at);
+CREATE INDEX appends_last ON roomcast.appends (last);
 
 -- Idempotency keys. `first`, `count`: the messages of that append; `gone`: whether the first of them is trimmed, the key
 -- is kept for a while then.

@@ -65,7 +65,11 @@ class Totals(NamedTuple):
 class Follower:
     """Where this process stands in the log, and what keeps it current."""
 
-    def __init__(self, name: str, session: Session, feed: Consumers, tuning: Tuning, max_message: int) -> None:
+    def __init__(
+        self, name: str, session: Session, feed: Consumers, tuning: Tuning, max_message: int, remembered: int
+    ) -> None:
+        """`remembered`: of so many of the newest messages it is known which rooms they are of, when they are "
+        "gone."""
         self.epoch = ""
         """Empty until the database was reached."""
         self.anchor = Anchor()
@@ -79,6 +83,7 @@ class Follower:
         self._feed = feed
         self._tuning = tuning
         self._max_message = max_message
+        self._remembered = remembered
         self._outage: RoomcastError | None = LogUnavailable(_NOT_YET)
         self._forked = False
         self._lock = asyncio.Lock()
@@ -279,7 +284,7 @@ class Follower:
             self._noted = (floor, now)
         if now - self._tidied >= _TIDY_SECONDS:
             self._tidied = now
-            await self._session.rows("forget_servers")
+            await self._session.rows("forget_servers", self._remembered)
             await self._session.rows("forget_keys", machine.clock() // 1_000_000 - KEY_MS, GONE_KEYS)
 
     async def _pause(self) -> None:

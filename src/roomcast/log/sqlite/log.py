@@ -18,6 +18,7 @@ import msgspec
 from roomcast.log.append_queue import Request
 from roomcast.log.base import Appended, Bounds, Idempotency, Page, RoomSort, RoomStats
 from roomcast.log.consumers import Consumer, Consumers
+from roomcast.log.register import remembered
 from roomcast.log.revoked import Revoked, oldest_kept
 from roomcast.log.sqlite.errors import unavailable
 from roomcast.log.sqlite.group_commit import GroupCommit
@@ -65,7 +66,7 @@ class SqliteLog:
         self.epoch = opened.epoch
         self.retention = retention
         self._lock = opened.lock
-        self._reader = Reader(opened.reader, opened.holes)
+        self._reader = Reader(opened.reader, remembered(retention.max_messages), opened.holes)
         self._reader_thread = ThreadPoolExecutor(1, "roomcast-log-reader")
         self._writer = Writer(
             opened.writer, opened.files, opened.state, opened.clock, retention, empty_rooms, opened.holes

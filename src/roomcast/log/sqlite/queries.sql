@@ -66,6 +66,10 @@ WHERE (found.messages, found.newest) IS NOT (rooms.messages, rooms.newest) AND r
 -- How many messages there are after a seq, by the table alone
 SELECT count(*) FROM messages NOT INDEXED WHERE seq > :after;
 
+-- examine --
+-- Messages after a seq, and what each says of the one before it
+SELECT seq, room, prev, body FROM messages WHERE seq > :after ORDER BY seq LIMIT :limit;
+
 -- load_newest --
 -- The newest message of each of some rooms
 SELECT json_group_object(room, newest) FROM rooms WHERE room IN (SELECT value FROM json_each(:rooms));
@@ -150,14 +154,17 @@ INSERT OR REPLACE INTO keys (scope, key, digest, first, count, stored_at)
 UPDATE keys SET gone = 1 WHERE gone = 0 AND first <= NEW.trimmed;
 
 -- make_cutting --
--- A step of a log with holes: beside the oldest of all, `gone` goes, a list of seqs. `purges` are rooms whose rows up
--- to some seq are in no count any more; `deleted` rows are not what a cap took
+-- A step of a log with holes, or one that adds a row to the register: beside the oldest of all, `gone` goes, a list of
+-- seqs. `purges` are rooms whose rows up to some seq are in no count any more; `deleted` rows are not what a cap took.
+-- The register is added to where `rooms` is not NULL, and then loses what is older than `until`
 CREATE TEMP VIEW cuttings AS
 SELECT
     0 AS heads, 0 AS bodies, 0 AS keys, 0 AS newest, 0 AS newest_at, 0 AS trimmed, 0 AS bytes, 0 AS messages,
-    0 AS gone;
+    0 AS gone, 0 AS last, 0 AS first, 0 AS rooms, 0 AS until;
 
 CREATE TEMP TRIGGER cutting INSTEAD OF INSERT ON cuttings BEGIN
+    INSERT OR REPLACE INTO register SELECT NEW.last, NEW.first, NEW.rooms WHERE NEW.rooms IS NOT NULL;
+    DELETE FROM register WHERE NEW.rooms IS NOT NULL AND last <= NEW.until;
     {stored};
 
     {keys};
@@ -203,7 +210,22 @@ INSERT INTO plains VALUES (:heads, :bodies, :keys, :newest, :newest_at, :trimmed
 
 -- cutting --
 -- Does one of a log with holes
-INSERT INTO cuttings VALUES (:heads, :bodies, :keys, :newest, :newest_at, :trimmed, :bytes, :messages, :gone);
+INSERT INTO cuttings VALUES (
+    :heads, :bodies, :keys, :newest, :newest_at, :trimmed, :bytes, :messages, :gone, :last, :first, :rooms, :until
+);
+
+-- load_unregistered --
+-- The last message in the register, and the rooms of those behind it. Where it is empty, nothing is gone since it began
+SELECT last, (SELECT json_group_array(json_array(room, seq)) FROM messages WHERE seq > last)
+FROM (SELECT coalesce((SELECT max(last) FROM register), trimmed) AS last FROM state);
+
+-- load_register --
+-- What is in it behind a message, the older first
+SELECT first, last, rooms FROM register WHERE last > :after ORDER BY last LIMIT :limit;
+
+-- begin_register --
+-- The message behind which it begins
+SELECT coalesce((SELECT first - 1 FROM register ORDER BY last LIMIT 1), trimmed) FROM state;
 
 -- load_purged --
 -- The rows that rooms which were deleted have left
@@ -291,11 +313,10 @@ SELECT json_group_array(octet_length(body)) FROM (
 );
 
 -- load_oldest --
--- The first messages after a seq: their sizes, their rooms, and when they were stored. -1 for the size of one that is
--- there no longer
-SELECT json_group_array(json_array(seq, size, room, stored_at)) FROM (
+-- The first messages after a seq: their sizes, and when they were stored. -1 for the size of one that is there no longer
+SELECT json_group_array(json_array(seq, size, stored_at)) FROM (
     SELECT
-        seq, room, stored_at,
+        seq, stored_at,
         iif(
             seq <= coalesce((SELECT upto FROM purges WHERE purges.room = messages.room), 0), -1, octet_length(body)
         ) AS size

@@ -14,6 +14,7 @@ import apsw
 import msgspec
 
 from roomcast.log.base import Bounds, Loss, Page, RoomStats
+from roomcast.log.register import REMEMBERED, Register
 from roomcast.log.room_list import prefix_end
 from roomcast.log.sqlite.queries import NO_END, QUERIES, to_json, unpack
 from roomcast.log.sqlite.state import Holes, State
@@ -38,6 +39,9 @@ _Row = tuple[str, int, int, int, int, int]
 _rooms = msgspec.json.Decoder(list[_Row])
 _room_names = msgspec.json.Decoder(list[str])
 _deleted = msgspec.json.Decoder(list[tuple[str, int, int]])
+_registered = msgspec.json.Decoder(dict[str, list[int]])
+_REGISTER_ROWS = 100
+"""How many rows of the register are read at once."""
 
 
 _NAMED = "room IN (SELECT value FROM json_each(:rooms))"
@@ -46,9 +50,13 @@ _NAMED = "room IN (SELECT value FROM json_each(:rooms))"
 class Reader:
     """History, as of now."""
 
-    def __init__(self, connection: apsw.Connection, holes: Holes | None = None) -> None:
+    def __init__(self, connection: apsw.Connection, most: int = REMEMBERED, holes: Holes | None = None) -> None:
+        """`most`: so many of the newest messages are known by their rooms at least, also those that are gone."""
         self._connection = connection
+        self._most = most
         self._holes = Holes() if holes is None else holes
+        self._register: Register | None = None
+        """Read when it is asked for, and as far as it goes by then."""
 
     def page(self, selection: Selection, after: int, limit: int, before: int | None) -> Page:
         asked = self._found(selection, after, before)
@@ -89,7 +97,7 @@ class Reader:
         ends = {} if cut else {room: seq for room, *_, seq in known if seq <= end}
         check_rooms(messages, {room: seq for room, seq, *_ in known}, ends, after)
         unknown = watermark(forgotten, forgotten_at)
-        losses = losses_between(asked.selection, _by_room(known), unknown, whole, asked.before)
+        losses = losses_between(asked.selection, _by_room(known), unknown, whole, asked.before, self._between)
         position = messages[-1].seq if cut and messages else end
         if gone := _deleted.decode(deleted):
             losses += [Loss(room, seq, 1, 0, number) for room, seq, number in gone]
@@ -97,6 +105,25 @@ class Reader:
             seqs = {seq for _, seq, _ in gone}
             messages = [message for message in messages if message.seq not in seqs]
         return _Found(messages, position, losses, deletions, cut or end < min(newest, last))
+
+    def _between(self, room: str, after: int, last: int) -> int:
+        """How many messages a room had between, at most. `last` is gone, and so in the register."""
+        register = self._register
+        if register is None:
+            [since] = self._row(QUERIES["begin_register"])
+            register = self._register = Register(int(since), self._most)
+        while register.reach < last:
+            parameters = {"after": register.reach, "limit": _REGISTER_ROWS}
+            rows = list(self._connection.execute(QUERIES["load_register"], parameters))
+            for first, reach, rooms in rows:
+                if first > register.reach + 1:  # it was not asked for so long that what follows is dropped
+                    register.begin(first - 1)
+                for name, seqs in _registered.decode(rooms).items():
+                    register.note(name, seqs)
+                register.reached(reach)
+            if not rows:
+                break
+        return register.between(room, after, last)
 
     def _oldest(self, asked: _Asked) -> int:
         newest, oldest = self._row(QUERIES["oldest"].format(chosen=asked.chosen()), asked.parameters())

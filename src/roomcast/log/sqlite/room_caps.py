@@ -14,7 +14,7 @@ import msgspec
 
 from roomcast.log.sqlite.queries import to_json
 from roomcast.model.message import Cut, Message
-from roomcast.model.retention import RoomRule, RoomRules
+from roomcast.model.retention import NO_CAP, RoomRule, RoomRules
 
 OLDEST = 32
 """Of so many of a room's oldest messages the sizes are read at once: 768 bytes a room."""
@@ -27,9 +27,13 @@ _rows = msgspec.json.Decoder(list[tuple[str, int, int, list[tuple[int, int, int]
 class _Room:
     """A room with a rule."""
 
-    __slots__ = ("bytes", "messages", "oldest", "start")
+    __slots__ = ("bytes", "max_bytes", "max_messages", "messages", "oldest", "start")
 
-    def __init__(self, messages: int, size: int, oldest: Iterable[tuple[int, int, int]]) -> None:
+    def __init__(
+        self, rule: RoomRule, messages: int, size: int, oldest: Iterable[tuple[int, int, int]] = ()
+    ) -> None:
+        self.max_messages = rule.max_messages or NO_CAP
+        self.max_bytes = rule.max_bytes or NO_CAP
         self.messages = messages
         self.bytes = size
         self.oldest = array("q", [number for row in oldest for number in row])
@@ -41,21 +45,33 @@ class _Room:
     def known(self) -> int:
         return (len(self.oldest) - self.start) // 3
 
-    def is_over(self, rule: RoomRule) -> bool:
-        return (rule.max_messages is not None and self.messages > rule.max_messages) or (
-            rule.max_bytes is not None and self.bytes > rule.max_bytes
-        )
+    @property
+    def is_over(self) -> bool:
+        return self.messages > self.max_messages or self.bytes > self.max_bytes
 
-    def add(self, message: Message) -> None:
+    def pass_by(self, trimmed: int) -> bool:
+        """Takes off what went by the caps of the whole log, which is trimmed so far; False where that is not among
+        what is known of the room."""
+        oldest = self.oldest
+        while self.start < len(oldest):
+            if oldest[self.start] > trimmed:
+                return True
+            self.trim()
+        return not self.messages
+
+    def add(self, message: Message) -> bool:
+        """Whether it is over its rule with it."""
         size = len(message.body)
+        start = self.start
         # Where all of it is known, what comes is, too; otherwise it is read when its turn comes.
-        if self.messages < OLDEST and self.known == self.messages:
-            if self.start:
-                del self.oldest[: self.start]
+        if self.messages < OLDEST and len(self.oldest) - start == 3 * self.messages:
+            if start:
+                del self.oldest[:start]
                 self.start = 0
             self.oldest.extend((message.seq, size, message.stored_at))
-        self.messages += 1
-        self.bytes += size
+        self.messages = messages = self.messages + 1
+        self.bytes = held = self.bytes + size
+        return messages > self.max_messages or held > self.max_bytes
 
     def trim(self) -> tuple[int, int]:
         """Takes its oldest message off: its seq and size."""
@@ -87,49 +103,47 @@ class RoomCaps:
 
     def learn(self, messages: Sequence[Message]) -> None:
         """They are to be stored. Call `load` with their rooms before."""
+        rooms = self._rooms
         for message in messages:
-            room = self._rooms.get(message.room)
-            if room is not None and (rule := self.rules.of(message.room)):
-                room.add(message)
-                if room.is_over(rule):
-                    self.over[message.room] = None
-                    self.due += 1
+            name = message.room
+            room = rooms.get(name)
+            if room is not None and room.add(message):
+                self.over[name] = None
+                self.due += 1
 
     def note(self, rows: Iterable[tuple[str, int, int, int]], now: int) -> None:
         """Rooms as a walk finds them: how much they have, and when their oldest was stored."""
         for name, messages, size, oldest_at in rows:
             rule = self.rules.of(name)
-            if rule and (_Room(messages, size, ()).is_over(rule) or oldest_at < _too_old(rule, now)):
+            if rule and (_Room(rule, messages, size).is_over or oldest_at < _too_old(rule, now)):
                 self.over[name] = None
-
-    def note_trimmed(self, room: str, seq: int) -> None:
-        """A message went by the caps of the whole log."""
-        known = self._rooms.get(room)
-        if known is None:
-            return
-        if known.known and known.oldest[known.start] == seq:
-            known.trim()
-        else:
-            del self._rooms[room]
 
     def drop(self, room: str) -> None:
         """Something else has become of a room."""
         self._rooms.pop(room, None)
 
-    def load(self, rooms: Iterable[str]) -> None:
-        """Makes these rooms known, those of them that have a rule."""
-        if missing := [room for room in rooms if room not in self._rooms and self.rules.of(room)]:
-            self._rooms |= {room: _Room(0, 0, ()) for room in missing}
-            for room, messages, size, oldest in self._read(missing):
-                self._rooms[room] = _Room(messages, size, oldest)
+    def load(self, rooms: Iterable[str], trimmed: int) -> None:
+        """Makes these rooms known as they are, those of them that have a rule. `trimmed`: how far the log is."""
+        missing: dict[str, RoomRule] = {}
+        for name in rooms:
+            room = self._rooms.get(name)
+            if room is None or not room.pass_by(trimmed):
+                rule = self.rules.of(name)
+                if rule is not None:
+                    missing[name] = rule
+        if missing:
+            self._rooms |= {name: _Room(rule, 0, 0) for name, rule in missing.items()}
+            for name, messages, size, oldest in self._read(list(missing)):
+                self._rooms[name] = _Room(missing[name], messages, size, oldest)
 
     def make_space(self) -> None:
         """Forgets what is known where that is too much. Only between two steps."""
         if len(self._rooms) > ROOMS:
             self._rooms.clear()
 
-    def cut(self, most: int, end: int, now: int) -> tuple[list[Cut], list[int], int]:
-        """What goes now: at most `most` messages, none newer than `end`. The cuts, all seqs, and their bytes."""
+    def cut(self, most: int, trimmed: int, end: int, now: int) -> tuple[list[Cut], list[int], int]:
+        """What goes now of a log that is trimmed so far: at most `most` messages, none newer than `end`. The cuts,
+        all seqs, and their bytes."""
         cuts: list[Cut] = []
         seqs: list[int] = []
         size = self.due = 0
@@ -140,13 +154,13 @@ class RoomCaps:
             if rule is None:
                 del self.over[name]
                 continue
-            self.load([name])
+            self.load([name], trimmed)
             room = self._rooms[name]
             gone, done = self._cut_room(name, room, rule, most - before, end, now, seqs)
             size += gone
             if len(seqs) > before:
                 cuts.append(Cut(name, seqs[-1], len(seqs) - before))
-            if done and not room.is_over(rule):
+            if done and not room.is_over:
                 del self.over[name]
         return cuts, seqs, size
 
@@ -162,7 +176,7 @@ class RoomCaps:
             if not room.known:
                 return size, not room.messages
             seq, _, stored_at = room.oldest[room.start : room.start + 3]
-            if seq > end or not (room.is_over(rule) or stored_at < too_old):
+            if seq > end or not (room.is_over or stored_at < too_old):
                 return size, True
             last, gone = room.trim()
             seqs.append(last)

@@ -26,6 +26,22 @@ CREATE TABLE purges (
     upto INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Which messages were of which room, also of those that are gone: a row for about 1,000, `first` to `last`. `rooms`:
+-- {room: [seq, …]}. A message goes only when it is in there.
+CREATE TABLE register (
+    last INTEGER PRIMARY KEY,
+    first INTEGER NOT NULL,
+    rooms TEXT NOT NULL
+) STRICT;
+
+INSERT INTO register
+SELECT max(last), min(first), json_group_object(room, json(seqs))
+FROM (
+    SELECT
+        seq / 1000 AS part, room, min(seq) AS first, max(seq) AS last, json_group_array(seq ORDER BY seq) AS seqs
+    FROM messages GROUP BY part, room
+) GROUP BY part;
+
 -- `gone`: whether the key's first message is trimmed; it is kept for a while then.
 ALTER TABLE keys ADD COLUMN stored_at INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE keys ADD COLUMN gone INTEGER NOT NULL DEFAULT 0;

@@ -24,11 +24,14 @@ CHECKED_MESSAGES = 20_000
 _CONTRADICTION = "its tables contradict each other"
 
 
-def check_database(connection: apsw.Connection) -> None:
-    """Raises `apsw.CorruptError` where something is damaged or missing, as far as can be told within a second."""
+def check_database(connection: apsw.Connection, *, whole: bool = False) -> None:
+    """Raises `apsw.CorruptError` where something is damaged or missing: as far as can be told within a second, or
+    with `whole`, as far as can be told."""
     try:
-        _check_pages(connection)
-        _check_counts(connection)
+        small = whole or _is_small(connection)
+        if small:
+            _check_pages(connection)
+        _check_counts(connection, small)
     except (TypeError, ValueError) as error:  # where a page is another table's, its rows are, too
         raise apsw.CorruptError(_CONTRADICTION) from error
 
@@ -63,13 +66,12 @@ def check_rooms(
 
 
 def _check_pages(connection: apsw.Connection) -> None:
-    if _is_small(connection):
-        [found] = _row(connection, "check_all")
-        if found != "ok":
-            raise apsw.CorruptError(str(found))
+    [found] = _row(connection, "check_all")
+    if found != "ok":
+        raise apsw.CorruptError(str(found))
 
 
-def _check_counts(connection: apsw.Connection) -> None:
+def _check_counts(connection: apsw.Connection, small: bool) -> None:
     state = State(*_row(connection, "load_state"))
     first, last, _, _, messages, size, purges = _row(connection, "check")
     [strange] = _row(connection, "check_rooms")
@@ -77,8 +79,8 @@ def _check_counts(connection: apsw.Connection) -> None:
     if not within or (messages, size, strange) != (state.messages, state.bytes, 0):
         raise apsw.CorruptError(_CONTRADICTION)
     if state.dense:
-        counted = state.messages if _is_small(connection) else min(state.messages, CHECKED_MESSAGES)
-    elif _is_small(connection) and not purges:
+        counted = state.messages if small else min(state.messages, CHECKED_MESSAGES)
+    elif small and not purges:
         counted = state.messages
     else:
         return

@@ -21,8 +21,8 @@ OLDEST = 2_000
 Row = Callable[[str, dict[str, Any]], Sequence[Any]]
 """The one row of a query, by its name."""
 
-Oldest = tuple[int, int, str, int]
-"""A message's seq, size (-1: it is there no longer), room and time."""
+Oldest = tuple[int, int, int]
+"""A message's seq, size (-1: it is there no longer) and time."""
 
 _newest = msgspec.json.Decoder(dict[str, int])
 _sizes = msgspec.json.Decoder(list[int])
@@ -81,11 +81,11 @@ class WriteCache:
         self.cut.update(seq for seq in seqs if seq <= self._reach)
 
     def _load(self, after: int, full: bool) -> list[Oldest]:
-        """The rooms and the times are left out where they are not asked for: that halves what it costs."""
+        """The times are left out where they are not asked for: that halves what it costs."""
         [found] = self._row("load_oldest" if full else "load_sizes", {"after": after, "limit": OLDEST})
         if full:
             return _oldest.decode(found)
-        return list(zip(count(after + 1), _sizes.decode(found), repeat(""), repeat(0)))
+        return list(zip(count(after + 1), _sizes.decode(found), repeat(0)))
 
     def oldest(self, after: int, end: int, *, full: bool) -> Iterator[Oldest]:
         """The stored messages after a seq, oldest first, as many as it takes no long time to give; among them may

@@ -23,12 +23,14 @@ from roomcast.log import clock as machine
 from roomcast.log.append_queue import Answer, Request
 from roomcast.log.base import Idempotency
 from roomcast.log.clock import Clock
+from roomcast.log.register import remembered
 from roomcast.log.sequencer import GONE_KEYS, KEY_MS, Kept, Key, NewKey, Sequencer
 from roomcast.log.sqlite.files import Files
 from roomcast.log.sqlite.queries import QUERIES, pack, to_json
 from roomcast.log.sqlite.room_caps import RoomCaps
 from roomcast.log.sqlite.state import Holes, State
 from roomcast.log.sqlite.times import begin_times
+from roomcast.log.sqlite.unregistered import NO_ROW, Unregistered
 from roomcast.log.sqlite.write_cache import WriteCache
 from roomcast.model.errors import LogUnavailable, RoomcastError
 from roomcast.model.message import Cut, Message
@@ -96,6 +98,7 @@ class Writer:
         self._clock = clock
         self._known = WriteCache(self._row, state)
         self._caps = RoomCaps(RoomRules(retention.rooms), self._row)
+        self._unregistered = Unregistered(self._row)
         self._holes = Holes() if holes is None else holes
         self._unfinished = False
         """Whether the last step ended before all was trimmed that is too old."""
@@ -118,7 +121,7 @@ class Writer:
             return self._unchanged(answers)
         if self._caps.rules.rules:
             self._caps.make_space()
-            self._caps.load({message.room for message in messages})
+            self._caps.load({message.room for message in messages}, before.trimmed)
             self._caps.learn(messages)
         most = 2 * len(messages) + TRIM_BESIDE
         return self._trim(_grown(before, messages), most, floor, numbering, answers)
@@ -162,6 +165,7 @@ class Writer:
             return self._unchanged((False,))
         self._holes.purging = True
         [(messages, newest)] = found
+        self._register()
         self._maybe_empty += 1
         return self._delete("delete_room", {"room": room}, Cut(room, newest, messages))
 
@@ -177,6 +181,12 @@ class Writer:
             raise
         self._look_behind()
         return self._unchanged((None,))
+
+    def _register(self) -> None:
+        """A room that is deleted is gone at once, and its messages must be in the register."""
+        state = self._known.state
+        if self._unregistered.is_due(state.newest, ()):
+            self._step(state, (), None, register=True)
 
     def _delete(self, name: str, parameters: dict[str, Any], cut: Cut) -> Committed:
         try:
@@ -287,7 +297,7 @@ class Writer:
         gone: list[int] = []
         if self._caps.over and (numbering is None or self._caps.due >= CUT_AT):
             most = max(most, 2 * CUT_AT)
-            cuts, gone, size = self._caps.cut(most, end, _now())
+            cuts, gone, size = self._caps.cut(most, state.trimmed, end, _now())
             state = state._replace(messages=state.messages - len(gone), bytes=state.bytes - size)
             self._known.note_cut(gone)
         self._unfinished = False
@@ -309,8 +319,8 @@ class Writer:
         newest, newest_at, trimmed, size, forgotten, forgotten_at, messages, deletions = state
         cut = self._known.cut
         before = self._known.state
-        full = bool(self._caps.rules.rules) or max_age is not None or not before.dense or self._holes.purging
-        for seq, length, room, stored_at in self._known.oldest(trimmed, end, full=full):
+        full = max_age is not None or not before.dense or self._holes.purging
+        for seq, length, stored_at in self._known.oldest(trimmed, end, full=full):
             if seq > end or not (messages > most_messages or size > most_bytes or stored_at < too_old):
                 break
             if not most:
@@ -321,11 +331,11 @@ class Writer:
             if length >= 0 and seq not in going and not (cut and seq in cut):
                 messages -= 1
                 size -= length
-                if self._caps.rules.rules:
-                    self._caps.note_trimmed(room, seq)
         return State(newest, newest_at, trimmed, size, forgotten, forgotten_at, messages, deletions)
 
-    def _step(self, after: State, gone: Sequence[int], numbering: Sequencer | None) -> None:
+    def _step(
+        self, after: State, gone: Sequence[int], numbering: Sequencer | None, *, register: bool = False
+    ) -> None:
         """Brings the log from the known state to the one `after`, or leaves it as it is."""
         before = self._known.state
         messages = numbering.messages if numbering else ()
@@ -337,8 +347,11 @@ class Writer:
         step["newest"], step["newest_at"], step["trimmed"], step["bytes"] = after[:4]
         step["messages"] = after.messages
         try:
-            if gone or self._holes.deleted or self._holes.purging:
+            register = register or self._unregistered.is_due(after.trimmed, gone)
+            if gone or self._holes.deleted or self._holes.purging or register:
                 step["gone"] = to_json(gone)
+                step |= self._unregistered.row(before.newest) if register else NO_ROW
+                step["until"] = after.newest - remembered(self._retention.max_messages)
                 self._run("cutting", step)
             else:
                 self._run("step" if self._holes.keyed else "plain", step)
@@ -349,12 +362,16 @@ class Writer:
         trimmed = before.messages + len(messages) - after.messages
         self._maybe_empty += trimmed
         self._maybe_gone += trimmed
+        if register:
+            self._unregistered.registered(before.newest)
+        self._unregistered.add(messages)
         self._known.learn(after, messages)
 
     def _give_up(self, error: apsw.Error) -> None:
         """A write failed: what is known is read again."""
         self._known.forget()
         self._caps.forget()
+        self._unregistered.forget()
         if not isinstance(error, apsw.BusyError):  # it was waited for in vain, and nothing written
             self._take_back()
 

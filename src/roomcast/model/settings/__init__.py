@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from roomcast.model.retention import MANY_BYTES, MANY_MESSAGES, Retention
-from roomcast.model.settings import key
+from roomcast.model.settings import issuer, key
 from roomcast.model.settings.anonymous import AnonymousGrants
 from roomcast.model.settings.cookie import parse_cookie_name
+from roomcast.model.settings.issuer import Issuer
 from roomcast.model.settings.key import Key
 from roomcast.model.settings.kinds import (
     Checked,
     Choice,
     Count,
+    CountOrAuto,
     Kind,
     Paths,
     Rate,
@@ -28,6 +30,7 @@ from roomcast.model.settings.kinds import (
 from roomcast.model.settings.network import parse_network
 from roomcast.model.settings.option import Option, options_of
 from roomcast.model.settings.origin import parse_origin
+from roomcast.model.settings.revoked import RevokedRow
 from roomcast.model.settings.room import MAX_AGE, RoomRow
 from roomcast.model.settings.section import Section, sections_of
 
@@ -69,6 +72,12 @@ class Settings:
     port: int = _option(8080, Count(0, 65535), _LISTEN, "Port of the API and the page; 0 takes a free one.")
     page_port: int = _option(
         3000, Count(0, 65535), _LISTEN, "A second port with the same routes, for the page; 0: none."
+    )
+    workers: int = _option(
+        1,
+        CountOrAuto(1, 512),
+        _LISTEN,
+        "Processes that serve, beside one for the log; 1: one process does both. auto: one a core, less one.",
     )
     tls_cert: str | None = _option(
         None, Text(), _LISTEN, "File of the certificate and its chain (PEM), to serve TLS; read again at SIGHUP."
@@ -195,6 +204,8 @@ class Settings:
         "Name of the cookie in which your application gives pages a credential, such as __Host-roomcast.",
     )
     keys: tuple[Key, ...] = _section("key", Key, together=key.apart)
+    issuers: tuple[Issuer, ...] = _section("issuer", Issuer, together=issuer.apart)
+    revoked: tuple[RevokedRow, ...] = _section("revoked", RevokedRow)
     room_rules: tuple[RoomRow, ...] = _section("room", RoomRow)
     allow_origin: tuple[str, ...] | None = _option(
         None,
@@ -222,6 +233,11 @@ class Settings:
     def retention(self) -> Retention:
         rules = tuple(row.rule() for row in self.room_rules)
         return Retention(self.max_messages, self.max_bytes, self.max_age, rules)
+
+    @property
+    def worker_count(self) -> int:
+        """How many processes serve."""
+        return self.workers or max(1, _cores() - 1)
 
     @property
     def followers_limit(self) -> int:
@@ -252,6 +268,19 @@ def with_caps(values: Mapping[str, Any]) -> dict[str, Any]:
     """Where rooms have rules, the whole log has caps that leave space for them, unless some are given."""
     many = {"max_messages": MANY_MESSAGES, "max_bytes": MANY_BYTES} if values.get("room_rules") else {}
     return {**many, **values}
+
+
+def _cores() -> int:
+    """How many processors this process may keep busy; a container may have fewer than its machine."""
+    import os  # late, as below: a client needs neither
+
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        with open("/sys/fs/cgroup/cpu.max") as file:  # control groups, version 2
+            quota, period = file.read().split()
+    except (OSError, ValueError):
+        return found
+    return found if quota == "max" else max(1, min(found, int(quota) // int(period)))
 
 
 def _file_limit() -> int:

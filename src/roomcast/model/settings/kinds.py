@@ -122,6 +122,24 @@ class Count(Kind):
 
 
 @dataclass(frozen=True)
+class CountOrAuto(Count):
+    """A whole number, or `auto` for one that is found out: 0."""
+
+    metavar = "INTEGER|auto"
+
+    def parse(self, text: str) -> int:
+        return 0 if text == "auto" else super().parse(text)
+
+    def check(self, value: object) -> int:
+        if value == "auto":
+            return 0
+        try:
+            return super().check(value)
+        except ValueError as error:
+            raise ValueError(f"{error}".replace(", not ", ", or auto, not ", 1)) from None
+
+
+@dataclass(frozen=True)
 class Size(Kind):
     """Bytes."""
 

@@ -25,7 +25,7 @@ class Quota(NamedTuple):
     """Of these, how many may come at once; 0: as many as in ten seconds."""
 
 
-UNLIMITED = Quota()
+UNLIMITED, PERSONAL = Quota(), Quota(PERSON_STREAMS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,49 @@
+"""A body that is a JSON object of some fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from roomcast.model.errors import Fault
+from roomcast.model.near_miss import MAX_NAME, near_miss
+from roomcast.model.refusal import escaped, invalid, malformed
+
+Readers = Mapping[str, Callable[[object], Any]]
+"""By name: what makes a field's value of what was sent. Raises `ValueError` with the end of a sentence that begins
+with the name."""
+
+
+def read(body: bytes, readers: Readers, example: str) -> dict[str, Any]:
+    """The fields that a body has. Raises `Malformed`, and `Invalid` naming each one that is wrong; `example` is a
+    body that is right."""
+    given = _object(body, example)
+    faults = [_unknown(name, readers) for name in given if name not in readers]
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        if name in readers:
+            try:
+                values[name] = readers[name](value)
+            except ValueError as error:
+                faults.append(Fault(f"/{name}", str(error)))
+    if faults:
+        raise invalid(faults)
+    return values
+
+
+def _object(body: bytes, example: str) -> Mapping[str, Any]:
+    try:
+        given = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise malformed(error, body) from None
+    if not isinstance(given, dict):
+        raise invalid([Fault("", f"must be a JSON object such as {example}")])
+    return given
+
+
+def _unknown(name: str, readers: Readers) -> Fault:
+    meant = near_miss(name, list(readers), 0.6)
+    hint = f"did you mean {meant}?" if meant else f"there are {', '.join(readers)}"
+    return Fault(f"/{escaped(name[:MAX_NAME])}", f"is not known: {hint}")

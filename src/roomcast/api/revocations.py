@@ -1,0 +1,86 @@
+"""`POST /revocations`: somebody's tokens and tickets end."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from typing import Any
+
+from roomcast.api import object as fields
+from roomcast.api.publish import checked_encoding, media_type_of
+from roomcast.api.request import NO_FIELDS, Answer, Head, Request
+from roomcast.auth.leeway import LEEWAY_SECONDS
+from roomcast.delivery.engine import Engine
+from roomcast.model.errors import Fault, Invalid, NotOffered, UnsupportedMediaType
+from roomcast.model.message import rfc3339
+from roomcast.model.refusal import invalid
+from roomcast.model.revocation import Revocation, check_iss, check_sub
+from roomcast.model.times import parse_time
+
+_EXAMPLE = '{"sub": "42"}'
+
+logger = logging.getLogger("roomcast.audit")
+
+
+def envelope(head: Head) -> None:
+    """Raises `UnsupportedMediaType`."""
+    if media_type_of(head) != "application/json":
+        raise UnsupportedMediaType(f"send the header Content-Type: application/json and a body such as {_EXAMPLE}")
+    checked_encoding(head)
+
+
+def check_looks(request: Request) -> None:
+    """Raises `NotOffered` where no credential is looked at, so that none can end."""
+    if not request.guard.looks:
+        raise NotOffered("no credential is looked at here: say first who may read and publish")
+
+
+async def revoke(engine: Engine, request: Request, asked: None) -> Answer:
+    """Ends them; the answer comes when that is durable, and in force on this server."""
+    revocation = _revocation(request.body, time.time())
+    await engine.log.revoke(revocation)
+    if engine.enforcement:
+        await engine.enforcement.look()
+    _note(request, revocation)
+    return Answer(204, NO_FIELDS)
+
+
+def _revocation(body: bytes, now: float) -> Revocation:
+    """Raises `Malformed` and `Invalid`."""
+    given = fields.read(body, {"sub": _sub, "iss": _iss, "before": _before}, _EXAMPLE)
+    if "sub" not in given:
+        raise invalid([Fault("/sub", f"is missing: name whose tokens and tickets end, as in {_EXAMPLE}")])
+    before: int | None = given.get("before")
+    if before is None:
+        before = math.ceil(now * 1000)
+    if before > (now + LEEWAY_SECONDS) * 1000:
+        detail = "must not lie in the future: what is issued from now on is good"
+        raise Invalid(f"before {detail}", [Fault("/before", detail)])
+    return Revocation(given["sub"], given.get("iss"), before)
+
+
+def _note(request: Request, revocation: Revocation) -> None:
+    sub, iss, before = revocation
+    told: dict[str, Any] = {"by": request.principal.name, "sub": sub, "iss": iss, "before": rfc3339(before)}
+    of = "" if iss is None else f" of {iss}"
+    text = f"revoked: all that {sub}{of} was given before {told['before']}, by {told['by'] or 'everybody'}"
+    logger.info("%s", text, extra={"fields": told})
+
+
+def _sub(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be a string, as tokens and tickets have it")
+    return check_sub(value)
+
+
+def _iss(value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise ValueError("must be a string, as tokens have it")
+    return None if value is None else check_iss(value)
+
+
+def _before(value: object) -> int | None:
+    if value is not None and not isinstance(value, str):
+        raise ValueError("must be an RFC 3339 time such as 2026-11-22T06:27:00Z")
+    return None if value is None else parse_time(value)

@@ -1,0 +1,92 @@
+"""What a token's header and claims must be, whoever issued it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from roomcast.auth.leeway import LEEWAY_SECONDS
+from roomcast.auth.tokens.bad import BadToken, TokenExpired
+from roomcast.model.fields import check
+
+MOST_SECONDS = 30 * 24 * 3600
+"""How far ahead a token may end: a revocation is remembered for as long."""
+
+
+def algorithm_of(header: Mapping[str, Any]) -> str:
+    """The `alg`, which may be any text. Raises `BadToken`, also for what nobody here understands."""
+    if "crit" in header:
+        raise BadToken("crit names what is not understood")
+    if "b64" in header:
+        raise BadToken("b64 is not taken")
+    algorithm = header.get("alg")
+    if not isinstance(algorithm, str):
+        raise BadToken("alg is no text")
+    return algorithm
+
+
+def kid_of(header: Mapping[str, Any]) -> str | None:
+    """Raises `BadToken`."""
+    kid = header.get("kid")
+    if "kid" in header and not isinstance(kid, str):
+        raise BadToken("kid is no text")
+    return kid
+
+
+def until_of(claims: Mapping[str, Any], now: float) -> float:
+    """When it ends, with the leeway, in seconds since 1970. Raises `BadToken`."""
+    exp = _time(claims, "exp")
+    if exp is None:
+        raise BadToken("exp is missing")
+    if exp > now + MOST_SECONDS + LEEWAY_SECONDS:
+        raise BadToken("exp is more than 30 days ahead")
+    for name in ("nbf", "iat"):
+        begins = _time(claims, name)
+        if begins is not None and begins > now + LEEWAY_SECONDS:
+            raise BadToken(f"{name} lies in the future")
+    if now >= exp + LEEWAY_SECONDS:
+        raise TokenExpired("it has expired")
+    return exp + LEEWAY_SECONDS
+
+
+def issued_of(claims: Mapping[str, Any]) -> float | None:
+    """When it was issued, as it says; None where it does not. Raises `BadToken`."""
+    return _time(claims, "iat")
+
+
+def sub_of(claims: Mapping[str, Any]) -> str:
+    """Raises `BadToken`."""
+    if "sub" not in claims:
+        raise BadToken("sub is missing")
+    return name_of(claims["sub"], "sub")
+
+
+def name_of(value: object, claim: str) -> str:
+    """A value that names somebody. Raises `BadToken`."""
+    if not isinstance(value, str) or check("user", value):
+        raise BadToken(f"{claim} is no text of 1 to 128 characters without control characters")
+    return value
+
+
+def check_audience(claims: Mapping[str, Any], audience: str | None) -> None:
+    """Raises `BadToken` where it is for others."""
+    given = claims.get("aud")
+    if audience is None or given == audience or (isinstance(given, list) and audience in given):
+        return
+    raise BadToken("aud names somebody else" if "aud" in claims else "aud is missing")
+
+
+def _time(claims: Mapping[str, Any], name: str) -> float | None:
+    value = claims.get(name)
+    if name not in claims:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BadToken(f"{name} is no number")
+    try:
+        value = float(value)
+    except OverflowError:
+        value = math.inf
+    if not math.isfinite(value) or value < 0:
+        raise BadToken(f"{name} is no time")
+    return value

@@ -1,0 +1,134 @@
+"""Gets a JWKS over HTTP: bounded in time and size, and never from elsewhere than it was asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urljoin, urlsplit
+
+from roomcast.auth.tokens.jose import Key, of_jwk
+from roomcast.auth.tokens.text import read_json
+
+if TYPE_CHECKING:
+    from httpx import AsyncClient, Response
+
+SECONDS = 5.0
+"""For all of it, redirects too."""
+MOST_BYTES = 256 * 1024
+_MOST_REDIRECTS = 3
+_LEAST_AGE, _MOST_AGE = 300.0, 86_400.0
+_MAX_AGE = re.compile(r"(?:^|[\s,])max-age=\"?([0-9]{1,10})", re.IGNORECASE)
+
+
+class CannotFetch(Exception):
+    """Why there are no keys: for the log."""
+
+
+class Fetched(NamedTuple):
+    """What was found."""
+
+    keys: tuple[Key, ...]
+    seconds: float
+    """How long it may be kept."""
+    passed_over: tuple[str, ...]
+    """Why other keys are not taken."""
+
+
+async def fetch(url: str) -> Fetched:
+    """The keys that are there now. Raises `CannotFetch`."""
+    try:
+        async with asyncio.timeout(SECONDS):
+            return await _fetch(url)
+    except TimeoutError:
+        raise CannotFetch(f"it was not there after {SECONDS:g} s") from None
+
+
+async def _fetch(url: str) -> Fetched:
+    # The import takes 0.1 s, and reading the certificates of authorities 20 ms.
+    client = await asyncio.to_thread(_client)
+    async with client:
+        body, headers = await _body(client, url)
+    return await asyncio.to_thread(_read, body, headers)
+
+
+def _client() -> AsyncClient:
+    import httpx  # late: only a server with the address of a JWKS needs it
+
+    # Its answer is asked for as it is: a small one that unpacks to gigabytes is an old trick.
+    return httpx.AsyncClient(
+        headers={"accept-encoding": "identity", "accept": "application/json"}, timeout=SECONDS
+    )
+
+
+async def _body(client: AsyncClient, url: str) -> tuple[bytes, Mapping[str, str]]:
+    import httpx
+
+    target = url
+    try:
+        for _ in range(_MOST_REDIRECTS + 1):
+            async with client.stream("GET", target) as response:
+                if not response.has_redirect_location:
+                    return await _whole(response), response.headers
+                target = _redirected(target, response.headers["location"])
+    except httpx.HTTPError as error:
+        raise CannotFetch(f"{type(error).__name__}: {error}"[:200]) from None
+    except (httpx.InvalidURL, ValueError):
+        raise CannotFetch("it redirects to no address") from None
+    raise CannotFetch(f"it redirects more than {_MOST_REDIRECTS} times")
+
+
+def _redirected(url: str, location: str) -> str:
+    target = urljoin(url, location)
+    if _origin(target) != _origin(url):
+        raise CannotFetch("it redirects to another origin")
+    return target
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port
+
+
+async def _whole(response: Response) -> bytes:
+    if response.status_code != 200:
+        raise CannotFetch(f"its status is {response.status_code}")
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise CannotFetch("it is packed, although it was asked for as it is")
+    body = bytearray()
+    async for piece in response.aiter_raw():
+        body += piece
+        if len(body) > MOST_BYTES:
+            raise CannotFetch(f"it has more than {MOST_BYTES // 1024} KiB")
+    return bytes(body)
+
+
+def _read(body: bytes, headers: Mapping[str, str]) -> Fetched:
+    try:
+        found = read_json(body)
+    except ValueError:
+        raise CannotFetch("it is no JSON") from None
+    rows = found.get("keys") if isinstance(found, dict) else None
+    if not isinstance(rows, list):
+        raise CannotFetch("it is no JWKS: it has no list of keys")
+    keys, passed_over = _keys(rows)
+    if not keys:  # an empty set would end every session, and is a mistake more often than it is meant
+        raise CannotFetch("; ".join(["it has no key that is of use", *passed_over]))
+    return Fetched(tuple(keys), _age(headers.get("cache-control", "")), tuple(passed_over))
+
+
+def _keys(rows: list[Any]) -> tuple[list[Key], list[str]]:
+    keys, passed_over = [], []
+    for number, row in enumerate(rows):
+        try:
+            if isinstance(row, dict) and (key := of_jwk(row)):
+                keys.append(key)
+        except ValueError as error:
+            passed_over.append(f"key {number}: {error}")
+    return keys, passed_over
+
+
+def _age(cache_control: str) -> float:
+    given = _MAX_AGE.search(cache_control)
+    return min(_MOST_AGE, max(_LEAST_AGE, float(given[1]) if given else _LEAST_AGE))

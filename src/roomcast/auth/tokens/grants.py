@@ -1,0 +1,130 @@
+"""The grants of a token: what its own claim names, and what its issuer's templates make of others."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from roomcast.auth.tokens.bad import BadToken
+from roomcast.auth.tokens.checks import name_of
+from roomcast.model.near_miss import near_miss
+from roomcast.model.settings.grant import parse_grant
+from roomcast.model.settings.template import Template
+
+MOST_GRANTS = 1_000
+"""Of one token."""
+_LONGEST = 128
+_NAMES = ("read", "publish", "user")
+_SPECIAL = frozenset("/*{}")
+"""What a claim must not bring into a grant: with these, somebody's name would be another room, or many."""
+
+logger = logging.getLogger("roomcast.audit")
+
+
+class Named(NamedTuple):
+    """What a token's own claim says."""
+
+    read: Sequence[str] = ()
+    publish: Sequence[str] = ()
+    user: str | None = None
+
+
+def named(claim: object) -> Named:
+    """What the claim for roomcast says. Raises `BadToken` where any of it is not as it must be."""
+    if not isinstance(claim, Mapping):
+        raise BadToken("the claim for roomcast is no object")
+    for name in claim:
+        if name not in _NAMES:
+            meant = near_miss(name, _NAMES, 0.6)
+            hint = f", did it mean {meant}?" if meant else ""
+            raise BadToken(f"the claim for roomcast has {name!r:.40}{hint}")
+    user = name_of(claim["user"], "user") if "user" in claim else None
+    return Named(_grants(claim, "read"), _grants(claim, "publish"), user)
+
+
+def check_count(read: Sequence[str], publish: Sequence[str]) -> None:
+    """Raises `BadToken` where they are too many."""
+    if len(read) + len(publish) > MOST_GRANTS:
+        raise BadToken(f"it has more than {MOST_GRANTS} grants")
+
+
+def filled(templates: Sequence[Template], claims: Mapping[str, Any], sub: str) -> list[str]:
+    """The grants that templates give with these claims; each element of a list gives one. A claim that is not what
+    it must be gives none, and is logged. Raises `BadToken` where they are too many."""
+    found: list[str] = []
+    for template in templates:
+        values = [_values(name, claims, sub) for name in template.claims]
+        found += _filled(template, itertools.islice(itertools.product(*values), MOST_GRANTS + 1), sub)
+        check_count(found, ())
+    return found
+
+
+def _filled(template: Template, chosen: Iterable[tuple[str, ...]], sub: str) -> list[str]:
+    grants = [
+        "".join(itertools.chain(*itertools.zip_longest(template.texts, values, fillvalue=""))) for values in chosen
+    ]
+    good = [grant for grant in grants if _is_grant(grant)]
+    if len(good) < len(grants):
+        _note(" and ".join(template.claims), "would make a room that there cannot be", sub)
+    return good
+
+
+def _is_grant(text: str) -> bool:
+    try:
+        return bool(parse_grant(text))
+    except ValueError:
+        return False
+
+
+def _values(name: str, claims: Mapping[str, Any], sub: str) -> list[str]:
+    value = _claim(name, claims)
+    values = value if isinstance(value, list) else [value]
+    wrong = [_wrong(each) for each in values]
+    for why in sorted(set(filter(None, wrong))) if values else ["is empty"]:
+        _note(name, why, sub)
+    return [each for each, why in zip(values, wrong, strict=True) if not why]
+
+
+def _claim(name: str, claims: Mapping[str, Any]) -> Any:
+    """A claim by its name, or by a path of names with dots: Keycloak has roles in `realm_access.roles`."""
+    if name in claims:
+        return claims[name]
+    found: Any = claims
+    for step in name.split("."):
+        found = found.get(step) if isinstance(found, Mapping) else None
+    return found
+
+
+def _wrong(value: object) -> str:
+    """Why it may not stand in a grant; empty where it may."""
+    if value is None:
+        return "is missing"
+    if not isinstance(value, str):
+        return "is neither a text nor a list of texts"
+    if not value:
+        return "is empty"
+    if len(value) > _LONGEST:
+        return f"has more than {_LONGEST} characters"
+    if not _SPECIAL.isdisjoint(value):
+        return "has one of / * { }"
+    if any(unicodedata.category(character) in ("Cc", "Cf", "Cs") for character in value):
+        return "has characters that nobody sees"
+    return ""
+
+
+def _grants(claim: Mapping[str, Any], name: str) -> Sequence[str]:
+    given = claim.get(name, [])
+    if not isinstance(given, list) or not all(isinstance(grant, str) for grant in given):
+        raise BadToken(f"{name} is no list of texts")
+    try:
+        return [parse_grant(grant) for grant in given]
+    except ValueError:
+        raise BadToken(f"{name} names a room that there cannot be") from None
+
+
+def _note(claim: str, why: str, sub: str) -> None:
+    fields = {"claim": claim, "reason": why, "sub": sub}
+    logger.info("the claim %s of %r grants nothing: it %s", claim, sub, why, extra={"fields": fields})

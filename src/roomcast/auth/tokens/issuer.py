@@ -1,0 +1,181 @@
+"""One issuer of tokens: how its tokens are verified, and whom they make somebody."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from roomcast.auth.grants import Grants
+from roomcast.auth.principal import Principal, name_of, scope_of
+from roomcast.auth.secrets import Secrets
+from roomcast.auth.tickets import By
+from roomcast.auth.tokens import checks
+from roomcast.auth.tokens import grants as own
+from roomcast.auth.tokens.bad import BadToken
+from roomcast.auth.tokens.grants import Named
+from roomcast.auth.tokens.jose import Key, of_pem, of_secret, verifies
+from roomcast.auth.tokens.jwks import Jwks
+from roomcast.auth.tokens.ring import Ring, Source
+from roomcast.auth.tokens.text import Parts
+from roomcast.model.errors import CannotStart
+from roomcast.model.settings.issuer import ASYMMETRIC, SYMMETRIC
+from roomcast.model.settings.issuer import Issuer as Row
+from roomcast.model.settings.limits import PERSON_STREAMS, PERSONAL, Quota
+from roomcast.model.settings.template import Template, template
+
+_MOST_PEM_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Issuer:
+    """What is configured of one."""
+
+    by: By
+    """How principals and tickets name it."""
+    source: Source
+    algorithms: frozenset[str]
+    """Those that are taken."""
+    iss: str | None = None
+    """The `iss` of its tokens; None: any, or none."""
+    audience: str | None = None
+    user: str = "sub"
+    """The claim that is the `user` of messages."""
+    read: Sequence[Template] = ()
+    publish: Sequence[Template] = ()
+    claim: str | None = "roomcast"
+    """The claim that names grants; None: none does."""
+    terms: str = ""
+    """All of its row that decides what a token gives: another row may give less."""
+    quota: Quota = PERSONAL
+    """What each of its people may have."""
+
+    def check(self, parts: Parts, now: float) -> Sequence[Key]:
+        """Looks at all that is cheap, and gives the keys that the token may be signed with.
+
+        Raises `BadToken` with the check that failed, and `KeysAway`."""
+        algorithm, kid = checks.algorithm_of(parts.header), checks.kid_of(parts.header)
+        if algorithm not in self.algorithms:
+            raise BadToken(f"the algorithm {algorithm!r:.40} is not taken")
+        checks.check_audience(parts.claims, self.audience)
+        checks.until_of(parts.claims, now)
+        checks.sub_of(parts.claims)
+        return self.source.candidates(algorithm, kid, checks.issued_of(parts.claims), now)
+
+    def check_newer(self, parts: Parts, now: float) -> None:
+        """None of the keys has signed it. Raises `KeysAway` where one may come that has."""
+        self.source.check_newer(checks.kid_of(parts.header), checks.issued_of(parts.claims), now)
+
+    def stand(self, signed: str) -> bool:
+        """Whether a token is good that said `signed` of its key, and gives what it gave."""
+        return signed in {self._signed(id) for id in self.source.ids}
+
+    def _signed(self, id: str) -> str:
+        return f"{id} {self.terms}"
+
+    def principal(self, claims: Mapping[str, Any], now: float, key: Key | None = None) -> Principal:
+        """Whom claims make somebody that are verified by this key. Raises `BadToken`."""
+        until, sub = checks.until_of(claims, now), checks.sub_of(claims)
+        said = self._named(claims)
+        read = [*own.filled(self.read, claims, sub), *said.read]
+        publish = [*own.filled(self.publish, claims, sub), *said.publish]
+        own.check_count(read, publish)
+        return Principal(
+            kind="token",
+            name=name_of(self.by, sub),
+            user=said.user or checks.name_of(claims.get(self.user), f"the claim {self.user} for the user"),
+            read=Grants.parse(read),
+            publish=Grants.parse(publish),
+            until=until,
+            scope=scope_of(self.by, sub),
+            by=self.by,
+            sub=sub,
+            issued=checks.issued_of(claims),
+            quota=self.quota,
+            signed=self._signed(key.id if key else ""),
+        )
+
+    def _named(self, claims: Mapping[str, Any]) -> Named:
+        if self.claim is None or self.claim not in claims:
+            return Named()
+        return own.named(claims[self.claim])
+
+
+def of_row(row: Row) -> Issuer:
+    """An issuer of the configuration. Blocks. Raises `CannotStart`."""
+    return Issuer(
+        by=By(row.iss or ""),
+        source=_source(row),
+        iss=row.iss,
+        audience=row.audience,
+        algorithms=frozenset(row.algorithms or (SYMMETRIC if row.secret_files else ASYMMETRIC)),
+        user=row.user,
+        read=[template(text) for text in row.read],
+        publish=[template(text) for text in row.publish],
+        claim=row.claim if row.takes_claims else None,
+        terms=_terms(row),
+        quota=row.quota(PERSON_STREAMS),
+    )
+
+
+def _terms(row: Row) -> str:
+    verified = (row.jwks, row.audience, row.algorithms)
+    given = (row.user, row.read, row.publish, row.takes_claims, row.claim)
+    return hashlib.sha256(repr([verified, given]).encode()).hexdigest()[:16]
+
+
+def of_secrets(secrets: Secrets) -> Issuer:
+    """The program that has the server's own secret."""
+    return Issuer(By(""), _ring(secrets), frozenset(SYMMETRIC))
+
+
+def signed_by(keys: Sequence[Key], parts: Parts) -> Key | None:
+    """Which of these keys, each of which is made for the token's algorithm, has signed it; None: none of them."""
+    algorithm = parts.header["alg"]
+    return next((key for key in keys if verifies(key, algorithm, parts.signed, parts.signature)), None)
+
+
+def _source(row: Row) -> Source:
+    if row.jwks:
+        return Jwks(row.jwks)
+    if row.secret_files:
+        return _ring(Secrets.read(row.secret_files))
+    return Ring([_public_key(row, path) for path in row.public_keys])
+
+
+def _ring(secrets: Secrets) -> Ring:
+    try:
+        return Ring([of_secret(secret.text) for secret in secrets])
+    except ValueError:
+        raise CannotStart(
+            "a secret is a key for other algorithms: make one with `openssl rand -base64 48`"
+        ) from None
+
+
+def _public_key(row: Row, path: str) -> Key:
+    try:
+        key = of_pem(_contents(path))
+    except ValueError as error:
+        raise CannotStart(f"the public key in {path} {error}") from None
+    if row.algorithms and key.algorithms.isdisjoint(row.algorithms):
+        raise CannotStart(
+            f"the public key in {path} is for {', '.join(sorted(key.algorithms))}: name one of these in algorithms"
+        )
+    return key
+
+
+def _contents(path: str) -> bytes:
+    try:
+        # Only a file is opened: opening a pipe may wait for ever, and it would be empty when it is read again.
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise CannotStart(f"the public key's file {path} is not a file that could be read again: name one")
+        with open(path, "rb") as file:
+            return file.read(_MOST_PEM_BYTES)
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        why = getattr(error, "strerror", None) or error
+        raise CannotStart(
+            f"the public key's file {path} cannot be read ({why}): name a file that is there"
+        ) from None

@@ -1,0 +1,130 @@
+"""All issuers of a configuration: whose token it is, and whether it is good.
+
+A token names its issuer with `iss`, and then only the keys of that issuer count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from time import perf_counter
+
+from roomcast.auth.principal import Principal
+from roomcast.auth.tickets import By
+from roomcast.auth.tokens.bad import BadToken, KeysAway
+from roomcast.auth.tokens.budget import Budget
+from roomcast.auth.tokens.issuer import Issuer, signed_by
+from roomcast.auth.tokens.jose import Key
+from roomcast.auth.tokens.jwks import Jwks
+from roomcast.auth.tokens.text import Parts, parts_of
+from roomcast.model.settings.limits import Quota
+
+_BAD = 10_000
+"""Tokens with a wrong signature that are remembered: a program whose token is bad sends it again and again."""
+_WRONG_SIGNATURE = "wrong signature"
+_FOR_OTHERS = "tokens that it makes for other programs are good here, too"
+
+logger = logging.getLogger("roomcast.server")
+
+
+class Issuers:
+    """Whom tokens make somebody."""
+
+    def __init__(self, rows: Sequence[Issuer], own: Issuer | None = None) -> None:
+        """`own` is the server's own secret; beside others it takes tokens without `iss` alone."""
+        self._by_iss = {issuer.iss: issuer for issuer in rows if issuer.iss is not None}
+        self._any = next((issuer for issuer in rows if issuer.iss is None), None)
+        """The only one, which takes tokens whatever their `iss`."""
+        self._without = own if rows else None
+        if not rows:
+            self._any = own
+        self._all = [*rows, *([own] if own else [])]
+        self._by = {issuer.by: issuer for issuer in self._all}
+        self._bad: OrderedDict[int, None] = OrderedDict()
+        """Hashes of those whose signature is wrong."""
+        self._budget = Budget()
+
+    def __iter__(self) -> Iterator[Issuer]:
+        return iter(self._all)
+
+    def holder(self, text: str, now: float) -> Principal:
+        """Whose token it is. Raises `BadToken` with the check that failed, and `KeysAway`."""
+        hashed = hash(text)
+        if hashed in self._bad:
+            raise BadToken(_WRONG_SIGNATURE)
+        if not self._budget.is_left():  # before it is read, which takes as long as the rest of a request
+            raise KeysAway
+        parts = parts_of(text)
+        issuer = self._issuer(parts)
+        key = self._verify(issuer.check(parts, now), parts)
+        if key is None:
+            issuer.check_newer(parts, now)
+            self._remember(hashed)
+            raise BadToken(_WRONG_SIGNATURE)
+        return issuer.principal(parts.claims, now, key)
+
+    def answers(self, by: By) -> bool:
+        """Whether this issuer is configured."""
+        return by in self._by
+
+    def quota(self, by: By) -> Quota:
+        """What each person of this issuer may have."""
+        return self._by[by].quota
+
+    def stand(self, by: By, signed: str) -> bool:
+        """Whether a token that was good is good by these issuers as well, and gives the same."""
+        issuer = self._by.get(by)
+        return issuer is not None and issuer.stand(signed)
+
+    def open(self, changed: Callable[[], None], before: Issuers | None = None) -> None:
+        """Takes over the fetched keys that `before` has, and has the others fetched. `changed` is called whenever
+        keys are not what they were."""
+        known = {(issuer.iss, source.url): source for issuer, source in (before._sources() if before else ())}
+        for issuer, source in self._sources():
+            if older := known.get((issuer.iss, source.url)):
+                source.take_over(older)
+            if issuer.audience is None:
+                logger.warning("[[issuer]] %s has no audience: %s", issuer.by.name or source.url, _FOR_OTHERS)
+            source.changed = partial(self._forget, changed)
+            source.prefetch()
+
+    async def fetched(self) -> None:
+        """Returns when no keys are being fetched."""
+        await asyncio.gather(*(source.fetched() for _, source in self._sources()))
+
+    def close(self) -> None:
+        """Ends what is under way."""
+        for _, source in self._sources():
+            source.close()
+
+    def _forget(self, changed: Callable[[], None]) -> None:
+        self._bad.clear()
+        changed()
+
+    def _sources(self) -> list[tuple[Issuer, Jwks]]:
+        return [(issuer, issuer.source) for issuer in self._all if isinstance(issuer.source, Jwks)]
+
+    def _issuer(self, parts: Parts) -> Issuer:
+        iss = parts.claims.get("iss")
+        if "iss" in parts.claims and not isinstance(iss, str):
+            raise BadToken("iss is no text")
+        found = self._by_iss.get(iss) or self._any if iss is not None else self._without or self._any
+        if found is None:
+            raise BadToken("iss is missing" if iss is None else f"iss is no issuer here: {iss!r:.80}")
+        return found
+
+    def _verify(self, keys: Sequence[Key], parts: Parts) -> Key | None:
+        """The one of the keys that has signed it."""
+        began = perf_counter()
+        if key := signed_by(keys, parts):
+            return key
+        self._budget.use(perf_counter() - began)
+        return None
+
+    def _remember(self, hashed: int) -> None:
+        self._bad[hashed] = None
+        if len(self._bad) > _BAD:
+            self._bad.popitem(last=False)

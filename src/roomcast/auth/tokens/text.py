@@ -1,0 +1,87 @@
+"""A token's text, taken apart: strictly, since two programs that read it in two ways can be played off."""
+
+from __future__ import annotations
+
+import json
+from binascii import Error, a2b_base64, b2a_base64
+from collections.abc import Mapping
+from typing import Any, NamedTuple, NoReturn
+
+from roomcast.auth.tokens.bad import BadToken
+
+MAX_HEADER = 2048
+"""Bytes of a header's text: it may have an `x5c` that is ignored, or a long `jku`."""
+_STANDARD = bytes.maketrans(b"-_+/", b"+/??")
+"""From base64url to base64, where other spellings of the same letters are none."""
+
+
+class Parts(NamedTuple):
+    """What a token says, of which nothing is verified."""
+
+    header: Mapping[str, Any]
+    claims: Mapping[str, Any]
+    signed: bytes
+    """What the signature is of."""
+    signature: bytes
+
+
+def parts_of(text: str) -> Parts:
+    """Takes a token apart. Raises `BadToken`."""
+    segments = text.split(".")
+    if len(segments) != 3:
+        raise BadToken("it has not three parts")
+    header, claims, signature = segments
+    if len(header) > MAX_HEADER:
+        raise BadToken(f"its header is longer than {MAX_HEADER} bytes")
+    signed = text[: len(header) + 1 + len(claims)].encode("ascii", "replace")
+    return Parts(_object("header", header), _object("claims", claims), signed, _bytes("signature", signature))
+
+
+def read_json(data: bytes) -> Any:
+    """A value, in which no object has a name twice. Raises `ValueError`."""
+    try:
+        return _DECODER.decode(data.decode())
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _object(name: str, segment: str) -> Mapping[str, Any]:
+    data = _bytes(name, segment)
+    try:
+        found = read_json(data)
+    except ValueError as error:
+        twice = isinstance(error, _Twice)
+        raise BadToken(f"its {name} {'has a name twice' if twice else 'is no JSON'}") from None
+    if not isinstance(found, dict):
+        raise BadToken(f"its {name} is no JSON object")
+    return found
+
+
+def _bytes(name: str, segment: str) -> bytes:
+    """The bytes of one spelling only, as of tickets."""
+    try:
+        standard = segment.encode("ascii").translate(_STANDARD)
+        raw = a2b_base64(standard + b"=" * (-len(standard) % 4))
+    except (ValueError, Error):
+        raise BadToken(f"its {name} is no base64url") from None
+    if b2a_base64(raw, newline=False).rstrip(b"=") != standard:
+        raise BadToken(f"its {name} is no base64url")
+    return raw
+
+
+class _Twice(ValueError):
+    """An object has a name twice: which value counts would depend on the reader."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _Twice
+    return found
+
+
+def _refuse(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_refuse)

@@ -1,0 +1,50 @@
+"""`roomcast check`."""
+
+from __future__ import annotations
+
+import sys
+
+import apsw
+import click
+
+from roomcast.cli.command import Command
+from roomcast.cli.formatting import printable, say
+from roomcast.cli.progress import Progress
+from roomcast.log.sqlite.errors import unusable
+from roomcast.log.sqlite.examination import examine
+from roomcast.model.errors import LogUnusable
+
+_DAMAGED, _UNREADABLE = 1, 2
+
+
+@click.command("check", cls=Command)
+@click.argument("file", type=click.Path(dir_okay=False))
+def command(file: str) -> None:
+    """Look whether a log in SQLite, or a copy of one, is sound.
+
+    Reads all of it: its pages and indexes, what its tables say of each other, and of each message whether it is
+    JSON and the one before it in its room is there. What was changed within a text nobody can tell. Nothing
+    of FILE is changed; a server may have it open.
+
+    Exits with 0 where it is sound, with 1 where it is damaged, and with 2 where it cannot be read, or is no log of
+    roomcast's."""
+    progress = Progress("messages checked")
+    try:
+        found = examine(file, progress.show)
+    except LogUnusable as error:
+        progress.done()
+        say(error.detail)
+        sys.exit(_UNREADABLE)
+    except apsw.CorruptError as error:
+        progress.done()
+        said = printable(" ".join(str(error).removeprefix("CorruptError: ").split()))
+        click.echo(f"{file} is damaged: {said}")
+        sys.exit(_DAMAGED)
+    except (apsw.Error, OSError) as error:
+        progress.done()
+        say(unusable(file, error).detail)
+        sys.exit(_UNREADABLE)
+    progress.done()
+    click.echo(
+        f"{file} is sound: {found.messages:,} messages of {found.rooms:,} rooms, up to number {found.newest}"
+    )

@@ -1,0 +1,61 @@
+"""`roomcast doctor`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+
+import click
+
+from roomcast.cli import URL_VARIABLE, headers
+from roomcast.cli.command import Command, checked_url
+from roomcast.cli.duration import Duration
+from roomcast.cli.formatting import printable, say
+from roomcast.doctor.examination import IDLE_SECONDS, NotReached, examine
+from roomcast.doctor.finding import Finding, Level
+from roomcast.doctor.site import Site
+
+_COLORS = {Level.OK: "green", Level.NOTE: "cyan", Level.MEND: "red"}
+
+
+@click.command("doctor", cls=Command)
+@click.argument("url", envvar=URL_VARIABLE, callback=checked_url)
+@headers.option
+@click.option("--room", help="Followed; nothing is published. By default one that may be read.")
+@click.option("--origin", default="", metavar="ORIGIN", help="Of your page, such as https://example.org.")
+@click.option(
+    "--idle",
+    default=IDLE_SECONDS,
+    type=Duration(),
+    metavar="TIME",
+    help="How long a silent stream is watched, such as 5m.  [default: 35s]",
+)
+def command(url: str, headers: dict[str, str], room: str | None, origin: str, idle: float) -> None:
+    """Find out what stands between here and the server at URL.
+
+    Tries everything for real: a line for each check, and where something is wrong, the line of configuration
+    that mends it. Follows a room in which nothing happens, publishes nothing, and takes at most 45 s unless --idle
+    asks for more. Run it where your clients are.
+
+    Exits with 0 where all is well, with 1 where there is something to mend, and with 2 where no roomcast server
+    answers."""
+    site = Site(url.rstrip("/"), headers, room or "")
+    found: list[Finding] = []
+    try:
+        asyncio.run(examine(site, _telling(found), origin=origin, idle_seconds=idle))
+    except NotReached as error:
+        say(f"no roomcast server answers at {url}: {error}")
+        sys.exit(2)
+    sys.exit(1 if any(finding.level is Level.MEND for finding in found) else 0)
+
+
+def _telling(found: list[Finding]) -> Callable[[Finding], None]:
+    def tell(finding: Finding) -> None:
+        found.append(finding)
+        mark = click.style(f"{finding.level.value:<5}", fg=_COLORS[finding.level])
+        click.echo(f"{mark} {finding.name:<14} {printable(finding.text)}")
+        if finding.mend:
+            click.echo(f"      {'':<14} {click.style(printable(finding.mend), bold=True)}")
+
+    return tell

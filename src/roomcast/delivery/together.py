@@ -1,0 +1,174 @@
+"""What is the server's and not one process's, where several workers serve: each tells the others what it counts,
+once a second, and what cannot wait at once. With one process there are no others, and all of it is 0."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, Protocol
+
+from roomcast.delivery.followed import FollowedRooms
+
+_TELL_SECONDS = 0.5
+"""Between two tellings: whatever is limited is known to all within a second."""
+_NOBODY: Mapping[str, int] = {}
+
+Own = Callable[[], Mapping[str, int]]
+"""What this process counts now, by name; names that are 0 may be left out."""
+
+
+class Peers(Protocol):
+    """The other workers, however they are reached. Values are numbers, texts, lists and dictionaries."""
+
+    number: int
+    """This worker's."""
+    others: Sequence[int]
+    """The numbers of those that are there."""
+    changed: list[Callable[[], object]]
+    """Called whenever there are others."""
+
+    def tell(self, topic: str, value: Any) -> None:
+        """Tells all others."""
+        ...
+
+    def when_told(self, topic: str, hear: Callable[[int, Any], object]) -> None:
+        """From now on `hear` is called with the number of whoever tells something, and what it is."""
+        ...
+
+    async def ask(self, topic: str, value: Any = None) -> Sequence[tuple[int, Any]]:
+        """What each of the others, and the log process (0), answers; without those that stand still."""
+        ...
+
+    def when_asked(self, topic: str, answer: Callable[[Any], Any | Awaitable[Any]]) -> None:
+        """From now on `answer` gives what others are told who ask."""
+        ...
+
+
+class Spending(Protocol):
+    """Something that is used up by name, and that all workers use up together."""
+
+    def take_spent(self) -> Mapping[str, float]:
+        """How much was used here since it was asked last."""
+        ...
+
+    def charge(self, name: str, amount: float) -> None:
+        """So much was used elsewhere."""
+        ...
+
+
+class Together:
+    """This process among its peers."""
+
+    def __init__(self, peers: Peers | None = None) -> None:
+        self.peers = peers
+        self._counts: dict[str, Own] = {}
+        self._spending: dict[str, Callable[[], Spending | None]] = {}
+        self._told: dict[str, Mapping[str, int]] = {}
+        """What the others know, by topic."""
+        self._heard: dict[str, dict[int, dict[str, int]]] = {}
+        """What the others count, by topic and worker."""
+        self._elsewhere: dict[str, Counter[str]] = {}
+        """The same, added up."""
+        if peers:
+            peers.changed.append(self._note_presence)
+
+    def count(self, topic: str, own: Own) -> None:
+        """The others are told from now on what `own` gives, and it is asked for as long as this process runs."""
+        self._counts[topic] = own
+        if self.peers:
+            self.peers.when_told(topic, lambda worker, changes: self._hear(topic, worker, changes))
+
+    def elsewhere(self, topic: str, name: str = "") -> int:
+        """What the others count together under a name, as of a second ago."""
+        return self._elsewhere[topic][name] if topic in self._elsewhere else 0
+
+    def spend(self, topic: str, spending: Callable[[], Spending | None]) -> None:
+        """What is used here is used for the others, too, and the other way round."""
+        self._spending[topic] = spending
+        if self.peers:
+            self.peers.when_told(topic, lambda worker, spent: self._charge(topic, spent))
+
+    async def run(self) -> None:
+        """For ever: tells the others."""
+        while self.peers:
+            await asyncio.sleep(_TELL_SECONDS)
+            if self.peers.others:
+                self.tell()
+
+    def tell(self) -> None:
+        """Tells the others what has changed."""
+        assert self.peers
+        for topic, own in self._counts.items():
+            now, told = dict(own()), self._told.get(topic, _NOBODY)
+            changes = {name: number for name, number in now.items() if told.get(name) != number}
+            changes |= {name: 0 for name in told if name not in now}
+            if changes:
+                self._told[topic] = now
+                self.peers.tell(topic, changes)
+        for topic, find in self._spending.items():
+            spending = find()
+            if spending is not None and (spent := spending.take_spent()):
+                self.peers.tell(topic, dict(spent))
+
+    def _hear(self, topic: str, worker: int, changes: Mapping[str, int]) -> None:
+        known = self._heard.setdefault(topic, {}).setdefault(worker, {})
+        total = self._elsewhere.setdefault(topic, Counter())
+        for name, number in changes.items():
+            total[name] += number - known.pop(name, 0)
+            if number:
+                known[name] = number
+            if not total[name]:
+                del total[name]
+
+    def _charge(self, topic: str, spent: Mapping[str, float]) -> None:
+        spending = self._spending[topic]()
+        if spending is not None:
+            for name, amount in spent.items():
+                spending.charge(name, amount)
+
+    def _note_presence(self) -> None:
+        """Forgets what those counted that are gone, and tells all anew: some may have just come."""
+        assert self.peers
+        for topic, by_worker in self._heard.items():
+            for worker in [worker for worker in by_worker if worker not in self.peers.others]:
+                self._hear(topic, worker, dict.fromkeys(by_worker[worker], 0))
+                del by_worker[worker]
+        self._told.clear()
+
+    async def ask(self, topic: str, value: Any = None) -> Sequence[tuple[int, Any]]:
+        """What each of the others, and the log process (0), answers."""
+        return await self.peers.ask(topic, value) if self.peers else ()
+
+
+class FollowedTogether:
+    """Which rooms have followers, of all workers. Asked for when somebody wants to know, and not kept: it would be
+    every room in every worker."""
+
+    def __init__(self, together: Together, own: FollowedRooms) -> None:
+        self._together = together
+        self._own = own
+        if together.peers:
+            together.peers.when_asked("followed names", lambda asked: self._names(*asked))
+            together.peers.when_asked("followed counts", lambda rooms: list(map(own.count, rooms)))
+
+    async def names(self, prefix: str, after: str | None, last: str | None, limit: int) -> list[str]:
+        """The first of the followed rooms whose names begin so, in order of code points: behind `after`, up to
+        `last`."""
+        asked = (prefix, after, last, limit)
+        answers = await self._together.ask("followed names", asked)
+        if not answers:
+            return self._names(*asked)
+        return sorted({*self._names(*asked), *(name for _, names in answers for name in names or ())})[:limit]
+
+    async def counts(self, rooms: Collection[str]) -> dict[str, int]:
+        """How many follow each of these rooms."""
+        found = {room: self._own.count(room) for room in rooms}
+        for _, counts in await self._together.ask("followed counts", list(rooms)):
+            for room, count in zip(rooms, counts or (), strict=False):
+                found[room] += count
+        return found
+
+    def _names(self, prefix: str, after: str | None, last: str | None, limit: int) -> list[str]:
+        names = self._own.names(prefix, after, last)
+        return [name for _, name in zip(range(limit), names, strict=False)]

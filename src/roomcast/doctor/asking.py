@@ -1,0 +1,104 @@
+"""The one who asks: what the credential may, whether pages of an origin may, and the clocks of both sides."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx
+
+from roomcast.doctor.finding import Finding, mend, note, ok
+from roomcast.doctor.site import Site
+
+_APART = 30.0
+"""Seconds by which clocks may differ: tickets and tokens have as much leeway."""
+
+
+async def credential(site: Site) -> list[Finding]:
+    """What this client may do. Chooses the room that is followed by it."""
+    name = "credential"
+    try:
+        answer = await site.get("/me")
+    except httpx.HTTPError as error:
+        return [mend(name, f"GET /me failed ({type(error).__name__})", "pass /me on to roomcast")]
+    if answer.status_code in (400, 401):
+        return [
+            mend(
+                name,
+                f"not taken: {answer.status_code}",
+                "ROOMCAST_TOKEN needs a key, a ticket or a token that is good now",
+            )
+        ]
+    if not answer.is_success:
+        return [note(name, f"GET /me is answered {answer.status_code}")]
+    return [ok(name, _may(answer.json()))]
+
+
+def room_of(me: dict[str, Any], otherwise: str) -> str:
+    """A room that may be read by these rights."""
+    grants = me.get("read", [])
+    if not grants or "*" in grants:
+        return otherwise
+    first = str(grants[0])
+    return first[:-1] + otherwise if first.endswith("*") else first
+
+
+def _may(me: dict[str, Any]) -> str:
+    rights = [f"{verb} {', '.join(me[verb]) or 'nothing'}" for verb in ("read", "publish")]
+    rights += [verb for verb in ("metrics", "admin") if me[verb]]
+    until = "" if me["expires_in"] is None else f", for {me['expires_in']} s more"
+    return f"{me['kind']} {me['name']}".strip() + f": {'; '.join(rights)}{until}"
+
+
+async def origin(site: Site, page: str) -> list[Finding]:
+    """Whether a page of this origin may ask; said only where one is named."""
+    if not page:
+        return [note("CORS", "not tried: --origin https://example.org names your page's origin")]
+    wanted = f"roomcast: --allow-origin {page}"
+    try:
+        answer = await site.get("/healthz", Origin=page)
+        preflight = await site.ask(
+            "OPTIONS",
+            "/messages",
+            Origin=page,
+            Access_Control_Request_Method="POST",
+            Access_Control_Request_Headers="authorization, content-type",
+        )
+    except httpx.HTTPError as error:
+        return [mend("CORS", f"no answer ({type(error).__name__})", site.mends("cors"))]
+    allowed = answer.headers.get_list("access-control-allow-origin")
+    if len(allowed) > 1 or "," in "".join(allowed):
+        return [
+            mend("CORS", f"Access-Control-Allow-Origin is there twice: {', '.join(allowed)}", site.mends("cors"))
+        ]
+    if allowed not in ([page], ["*"]):
+        return [mend("CORS", f"pages of {page} may not ask", wanted)]
+    if not preflight.is_success or "authorization" not in preflight.headers.get(
+        "access-control-allow-headers", ""
+    ):
+        return [
+            mend("CORS", f"the preflight is answered {preflight.status_code}, not by roomcast", site.mends("cors"))
+        ]
+    return [ok("CORS", f"pages of {page} may ask")]
+
+
+def clock(answer: httpx.Response, now: float) -> list[Finding]:
+    """The server's clock against ours, `now`, by its answer to `/healthz`."""
+    try:
+        told = datetime.fromisoformat(answer.json()["time"])
+    except (ValueError, KeyError, TypeError):  # an older server; a proxy may say it
+        if "date" not in answer.headers:
+            return [note("clock", "the server does not say what time it is")]
+        told = parsedate_to_datetime(answer.headers["date"])
+    apart = told.timestamp() - now
+    if abs(apart) > _APART:
+        which = "ahead of" if apart > 0 else "behind"
+        return [
+            mend(
+                "clock",
+                f"the server's is {abs(apart):.0f} s {which} this machine's",
+                "set the one that is wrong: timedatectl set-ntp true",
+            )
+        ]
+    return [ok("clock", f"{abs(apart):.1f} s apart")]

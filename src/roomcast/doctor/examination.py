@@ -1,0 +1,88 @@
+"""All checks, in an order and within a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+
+import httpx
+
+from roomcast.doctor import asking, events, idle, resume, sizes, strangers, streams
+from roomcast.doctor.finding import Finding, note, ok
+from roomcast.doctor.mends import NAMES
+from roomcast.doctor.site import Site
+
+ROOM = "roomcast-doctor"
+IDLE_SECONDS = 35.0
+"""How long a silent stream is watched: longer than the 30 s after which many proxies cut, and not much longer."""
+
+Tell = Callable[[Finding], None]
+
+
+class NotReached(Exception):
+    """No roomcast server answers there."""
+
+
+async def examine(site: Site, tell: Tell, *, origin: str = "", idle_seconds: float = IDLE_SECONDS) -> None:
+    """Tells each finding as it comes. Everything else goes on beside the stream that is watched, so that it takes
+    little longer than `idle_seconds`. Raises `NotReached`."""
+    greeting = await _reach(site)
+    await _choose_room(site)
+    tell(_server(site, greeting))
+    for finding in await events.check(site):  # by itself: it is about milliseconds
+        tell(finding)
+    watching = asyncio.create_task(idle.check(site, idle_seconds))
+    try:
+        parts: Sequence[Awaitable[list[Finding]]] = [
+            asking.credential(site),
+            resume.check(site),
+            _one_by_one(
+                streams.check(site), sizes.check(site), strangers.check(site), asking.origin(site, origin)
+            ),
+        ]
+        for found in await asyncio.gather(*parts):
+            for finding in found:
+                tell(finding)
+        for finding in [*asking.clock(greeting, site.greeted), *await watching]:
+            tell(finding)
+    finally:
+        watching.cancel()
+
+
+async def _reach(site: Site) -> httpx.Response:
+    try:
+        answer = await site.look()
+    except httpx.HTTPError as error:
+        raise NotReached(str(error) or type(error).__name__) from error
+    try:
+        version = answer.json()["version"]
+    except (ValueError, KeyError, TypeError):
+        raise NotReached(f"GET /healthz is answered {answer.status_code}, and not by roomcast") from None
+    assert version
+    return answer
+
+
+async def _choose_room(site: Site) -> None:
+    """Unless one is named: one in which nothing is said, if this client may read it, else one that it may."""
+    if site.room:
+        return
+    site.room = ROOM
+    with suppress(httpx.HTTPError, ValueError):
+        me = await site.get("/me")
+        if me.is_success:
+            site.room = asking.room_of(me.json(), site.room)
+
+
+def _server(site: Site, greeting: httpx.Response) -> Finding:
+    version = greeting.json()["version"]
+    if not site.proxy:
+        return ok("server", f"roomcast {version}, and no proxy that shows itself, {site.trip * 1000:.0f} ms away")
+    name = NAMES.get(site.proxy)
+    shown = name or f"{site.proxy}, of which no lines are known here"
+    return (ok if name else note)("server", f"roomcast {version} behind {shown}, {site.trip * 1000:.0f} ms away")
+
+
+async def _one_by_one(*checks: Awaitable[list[Finding]]) -> list[Finding]:
+    """Those that would disturb each other: many streams at once may use up what one address may have."""
+    return [finding for check in checks for finding in await check]

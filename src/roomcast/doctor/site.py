@@ -1,0 +1,137 @@
+"""The server that is looked at, as this client reaches it."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from roomcast.client.errors import bad_tls
+from roomcast.doctor import mends
+
+SECONDS = 5.0
+"""How long an answer may take."""
+_PROBLEM = "urn:problem-type:roomcast:"
+
+
+@dataclass
+class Site:
+    """Where it is, whom this client is to it, and what was found out of it first."""
+
+    url: str
+    headers: Mapping[str, str]
+    """With the credential, if there is one."""
+    room: str = ""
+    """Followed; nothing is published to it. Empty until one is chosen."""
+    verify: bool = True
+    """Whether the certificate is checked; not any more once it is known to be bad."""
+    tls: ssl.SSLContext = field(default_factory=ssl.create_default_context)
+    """That of all connections: to make one takes 50 ms."""
+    proxy: str = ""
+    """The proxy that stands before it, as `mends` names it; empty where none was seen."""
+    follows: bool = True
+    """Whether a stream begins in time: else no more can be learnt from streams."""
+    local: bool = False
+    """Whether this client is on the server's own machine, as far as addresses tell."""
+    trip: float = 0.0
+    """Seconds from a request to its answer."""
+    greeted: float = 0.0
+    """When it answered first, in seconds since 1970."""
+    stranger: dict[str, Any] = field(default_factory=dict)
+    """What `/me` says to whoever sends no credential; empty where it says nothing."""
+
+    def client(self, *, credential: bool = True) -> httpx.AsyncClient:
+        """A client of its own, whose connections nobody else uses."""
+        return httpx.AsyncClient(
+            base_url=self.url, headers=self.headers if credential else {}, timeout=SECONDS, verify=self.tls
+        )
+
+    async def get(self, path: str, *, credential: bool = True, **given: str) -> httpx.Response:
+        """The answer to `GET path` with these headers. Raises `httpx.HTTPError`."""
+        async with self.client(credential=credential) as client:
+            return await client.get(path, headers=_named(given))
+
+    async def ask(self, method: str, path: str, *, content: bytes = b"", **given: str) -> httpx.Response:
+        """As `get`, for other methods."""
+        async with self.client() as client:
+            return await client.request(method, path, content=content, headers=_named(given))
+
+    def mends(self, wrong: str) -> str:
+        """What mends it in this proxy."""
+        return mends.line(wrong, self.proxy)
+
+    async def look(self) -> httpx.Response:
+        """Reaches it for the first time, and finds out who answers. Raises `httpx.HTTPError`."""
+        try:
+            found = await self._greet()
+        except httpx.ConnectError as error:
+            if not self.verify or bad_tls(error) is None:
+                raise
+            self.verify, self.tls = False, unverified()
+            found = await self._greet()
+        self.proxy = mends.told(found.headers) or mends.shown(await self._nonsense())
+        with suppress(httpx.HTTPError, ValueError):
+            me = await self.get("/me", credential=False)
+            self.stranger = me.json() if me.is_success else {}
+        return found
+
+    async def _greet(self) -> httpx.Response:
+        async with self.client() as client:
+            await client.get("/healthz")
+            began = time.monotonic()  # over the connection that is there now
+            async with client.stream("GET", "/healthz") as answer:
+                network = answer.extensions.get("network_stream")
+                addresses = (
+                    [network.get_extra_info(name) for name in ("client_addr", "server_addr")] if network else []
+                )
+                await answer.aread()
+        self.trip, self.greeted = time.monotonic() - began, time.time()
+        self.local = any(addresses) and addresses[0][0] == addresses[1][0]
+        return answer
+
+    async def _nonsense(self) -> bytes:
+        """What whoever is in front says to what is not HTTP: proxies show themselves so."""
+        url = httpx.URL(self.url)
+        secure = unverified() if url.scheme == "https" else None
+        port = url.port or (443 if secure else 80)
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(SECONDS):
+                reader, writer = await asyncio.open_connection(url.host, port, ssl=secure)
+                try:
+                    writer.write(b"nonsense HTTP/1.1\r\n\r\n")
+                    return await reader.read(10_000)
+                finally:
+                    await hang_up(writer)
+        return b""
+
+
+async def hang_up(writer: asyncio.StreamWriter) -> None:
+    """Ends a connection at once: over TLS a polite end may be waited for in vain."""
+    writer.transport.abort()
+    with suppress(OSError):
+        await writer.wait_closed()
+
+
+def unverified() -> ssl.SSLContext:
+    """For a server whose certificate is known to be bad: what else is wrong with it is worth knowing, too."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def is_ours(answer: httpx.Response) -> bool:
+    """Whether roomcast itself gave it, as far as its body tells."""
+    kind = answer.headers.get("content-type", "").partition(";")[0]
+    if kind == "application/problem+json":
+        return _PROBLEM in answer.text or "about:blank" in answer.text
+    return answer.is_success and kind == "application/json"
+
+
+def _named(given: Mapping[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in given.items()}

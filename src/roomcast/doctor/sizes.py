@@ -1,0 +1,58 @@
+"""The largest requests that roomcast takes, and whether they get there."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from urllib.parse import quote
+
+import httpx
+
+from roomcast.doctor.finding import Finding, mend, ok
+from roomcast.doctor.site import Site, is_ours
+
+_ROOMS = 64
+_LONG_NAME = "doctor-" + "é" * 100
+_BODY = b'"' + b"x" * 1_000_000 + b'"'
+"""JSON, and no message: roomcast reads all of it, and stores nothing."""
+
+
+async def check(site: Site) -> list[Finding]:
+    """A long URL, and a large body."""
+    return [await _long_url(site), await _large_body(site)]
+
+
+async def _long_url(site: Site) -> Finding:
+    rooms = "&".join(f"room={quote(_LONG_NAME)}{number:02}" for number in range(_ROOMS))
+    path = f"/messages?limit=1&{rooms}"
+    try:
+        answer = await _patiently(lambda: site.get(path, Accept="application/json"))
+    except httpx.HTTPError as error:
+        return mend(
+            "long URL", f"one of {len(path) // 1000} KB is cut ({type(error).__name__})", site.mends("url")
+        )
+    if is_ours(answer):
+        return ok("long URL", f"one of {len(path) // 1000} KB arrives, as 64 rooms need it")
+    return mend(
+        "long URL", f"one of {len(path) // 1000} KB is answered {answer.status_code} on its way", site.mends("url")
+    )
+
+
+async def _large_body(site: Site) -> Finding:
+    try:
+        answer = await _patiently(
+            lambda: site.ask("POST", "/messages", content=_BODY, Content_Type="application/json")
+        )
+    except httpx.HTTPError as error:
+        return mend("large body", f"a publish of 1 MB is cut ({type(error).__name__})", site.mends("body"))
+    if is_ours(answer):
+        return ok("large body", "a publish of 1 MB arrives (it was no message, and nothing is stored)")
+    return mend("large body", f"a publish of 1 MB is answered {answer.status_code} on its way", site.mends("body"))
+
+
+async def _patiently(ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+    """The answer at one of three tries: Varnish, for one, cuts a large body now and then. A limit always does."""
+    for _ in range(2):
+        with suppress(httpx.TransportError):
+            return await ask()
+    return await ask()

@@ -1,0 +1,73 @@
+"""What somebody may do who has no credential, and whom the server takes them for."""
+
+from __future__ import annotations
+
+import httpx
+
+from roomcast.doctor.finding import Finding, mend, note, ok
+from roomcast.doctor.site import Site
+
+_WORDS = "roomcast: --config with rights, --secret-file, or --open"
+
+
+async def check(site: Site) -> list[Finding]:
+    """Whether strangers look local, and whether metrics and rooms are open to them."""
+    return [of(site), await _metrics(site), await _rooms(site)]
+
+
+def _is_local(site: Site) -> bool:
+    """Whether the server takes a stranger for somebody on its machine: only there may they do everything."""
+    return bool(site.stranger.get("admin"))
+
+
+def of(site: Site) -> Finding:
+    """Whom the server takes a stranger for."""
+    name = "strangers"
+    if not site.stranger:
+        return ok(name, "nobody gets in without a credential")
+    if not _is_local(site):
+        read = ", ".join(site.stranger.get("read", [])) or "nothing"
+        publish = ", ".join(site.stranger.get("publish", [])) or "nothing"
+        return note(name, f"without a credential one reads {read}, and publishes to {publish}")
+    if not site.local:
+        return mend(
+            name,
+            "the server takes you for somebody on its machine: a proxy does not pass Host and X-Forwarded-For on",
+            _WORDS,
+        )
+    if site.proxy:
+        return mend(
+            name, "whoever comes through this proxy may look like somebody on the server's machine", _WORDS
+        )
+    return ok(name, "this machine alone gets in, and you are on it")
+
+
+async def _metrics(site: Site) -> Finding:
+    found = await _open(site, "/metrics", "/metric%73")
+    if not found:
+        return ok("metrics", "/metrics is closed to strangers")
+    if _is_local(site) and site.local and not site.proxy:
+        return ok("metrics", "/metrics is open to this machine alone")
+    if site.local and not site.proxy:
+        return note("metrics", "/metrics is open here; hide it from strangers in the proxy, if there is one")
+    return mend("metrics", f"{found} is open to strangers", site.mends("metrics"))
+
+
+async def _rooms(site: Site) -> Finding:
+    if not await _open(site, "/rooms?limit=1"):
+        return ok("rooms", "/rooms is closed to strangers")
+    return note("rooms", "/rooms tells strangers the names of the rooms that they may read")
+
+
+async def _open(site: Site, *paths: str) -> str:
+    """The first of these that is answered without a credential; empty where none is."""
+    async with site.client(credential=False) as client:
+        for path in paths:
+            try:
+                # As it is written here: httpx would decode it.
+                answer = await client.get("/", extensions={"target": path.encode()})
+            except httpx.HTTPError:
+                continue
+            if answer.status_code == 200:
+                return path.partition("?")[0]
+    return ""

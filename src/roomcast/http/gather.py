@@ -1,0 +1,125 @@
+"""The metrics of several workers, as those of one server.
+
+Counters and histograms add up, and so do the gauges of connections, followers, answers and the process; of other
+gauges the largest counts, of a few the smallest. What a worker counted that is gone is still counted: a sum that
+falls looks like a restart to Prometheus, and its rates would be wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from prometheus_client import ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.samples import Sample
+
+from roomcast.delivery.engine import Engine
+
+COUNTERS, SUMS, MOST, LEAST, ALONE = "counters", "sums", "most", "least", "alone"
+"""The parts of a report: what adds up and outlives its worker, what adds up, of what the largest or the smallest
+counts, and what is told of each process by itself."""
+_ADD_UP = (
+    *("roomcast_connections", "roomcast_followers", "roomcast_followers_behind", "roomcast_answer_bytes"),
+    *("roomcast_connections_limit", "roomcast_answer_bytes_limit", "roomcast_followers_limit"),
+    *("process_resident_memory_bytes", "process_virtual_memory_bytes", "process_open_fds"),
+)
+_LEAST = ("roomcast_log_writable", "process_start_time_seconds", "roomcast_tail_position")
+_COUNTING = ("counter", "histogram", "summary")
+
+Report = Mapping[str, Mapping[str, float]]
+
+
+def of_this_process() -> Sequence[Metric]:
+    """What the kernel says of it. Reads files."""
+    return list(ProcessCollector(registry=None).collect())
+
+
+def report(families: Iterable[Metric], alone: Mapping[str, float]) -> Report:
+    """All numbers of one process, for others to add up; `alone` are those that it is told of by itself."""
+    parts: dict[str, dict[str, float]] = {COUNTERS: {}, SUMS: {}, MOST: {}, LEAST: {}, ALONE: dict(alone)}
+    for family in families:
+        part = parts[_part(family)]
+        for sample in family.samples:
+            part[_key(family, sample)] = sample.value
+    return parts
+
+
+def alone(engine: Engine, process: Iterable[Metric]) -> Mapping[str, float]:
+    """What is told of a worker by itself."""
+    return {
+        "followers": len(engine.streams.active),
+        "tail_position": engine.hub.position,
+        "longest_turn_seconds": engine.pace.longest_turn,
+        **of_kernel(process),
+    }
+
+
+def of_kernel(process: Iterable[Metric]) -> Mapping[str, float]:
+    """The processor time and the memory of a process."""
+    samples = {sample.name: sample.value for family in process for sample in family.samples}
+    return {
+        "cpu_seconds": samples.get("process_cpu_seconds_total", 0),
+        "resident_memory_bytes": samples.get("process_resident_memory_bytes", 0),
+    }
+
+
+def merged(families: Iterable[Metric], own: int, reports: Mapping[int, Report]) -> list[Metric]:
+    """The families of the process that answers, with the numbers of all; `own` is its number among `reports`, and
+    0 that of the log process."""
+    found: dict[str, Metric] = {}
+    for family in families:
+        found[family.name] = Metric(family.name, family.documentation, family.type)
+    values: dict[str, float] = {}
+    for number in sorted(reports, key=lambda number: number != own):
+        _add(values, reports[number])
+    for key, value in values.items():
+        name, sample, labels = msgspec.json.decode(key)
+        if name in found:
+            found[name].samples.append(Sample(sample, dict(labels), value))
+    return [*found.values(), *_of_each(reports)]
+
+
+def _add(values: dict[str, float], report: Report) -> None:
+    for part in (COUNTERS, SUMS):
+        for key, value in report.get(part, {}).items():
+            values[key] = values.get(key, 0) + value
+    for part, better in ((MOST, max), (LEAST, min)):
+        for key, value in report.get(part, {}).items():
+            values[key] = better(values.get(key, value), value)
+
+
+def _part(family: Metric) -> str:
+    if family.type in _COUNTING:
+        return COUNTERS
+    if family.name in _ADD_UP:
+        return SUMS
+    return LEAST if family.name in _LEAST else MOST
+
+
+def _key(family: Metric, sample: Any) -> str:
+    return msgspec.json.encode((family.name, sample.name, list(sample.labels.items()))).decode()
+
+
+def _of_each(reports: Mapping[int, Report]) -> Iterable[Metric]:
+    """What is told of each process by itself."""
+    gauges = {
+        "followers": "Streams open at each worker.",
+        "tail_position": "The newest message's number that was delivered by each worker.",
+        "longest_turn_seconds": "How long others waited for each worker's loop.",
+        "resident_memory_bytes": "Memory of each process; pages that they share are counted for each.",
+    }
+    for name, help in gauges.items():
+        yield _labelled(GaugeMetricFamily(f"roomcast_worker_{name}", help, labels=["worker"]), name, reports)
+    help = "Processor time of each process."
+    family = CounterMetricFamily("roomcast_worker_cpu_seconds", help, labels=["worker"])
+    yield _labelled(family, "cpu_seconds", reports)
+
+
+def _labelled(family: Any, name: str, reports: Mapping[int, Report]) -> Metric:
+    for number, report in sorted(reports.items()):
+        if (value := report.get(ALONE, {}).get(name)) is not None:
+            family.add_metric([str(number or "log")], value)
+    found: Metric = family
+    return found

@@ -1,0 +1,66 @@
+"""Which messages each room had, also those that are gone: how many of a room are lost after any position.
+
+A message's `prev` says that its room lost some, and not how many: a client comes with the id of a message that is
+gone, and only a list of the room's messages tells how many of them came after that one.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Sequence
+
+REMEMBERED = 100_000
+"""So many of the newest messages are in it at least, and twice as many as the log retains."""
+
+
+def remembered(max_messages: int) -> int:
+    """How many of the newest messages are to be in the register of a log."""
+    return max(REMEMBERED, 2 * max_messages)
+
+
+class Register:
+    """The seqs of a log's newest messages, room by room. Bounded, and 8 bytes a message."""
+
+    __slots__ = ("_count", "_from", "_most", "_newer", "_older", "reach", "since")
+
+    def __init__(self, since: int, most: int) -> None:
+        """All messages after `since` will be in it, and of these the newest `most` at least."""
+        self._most = most
+        self.begin(since)
+
+    def begin(self, since: int) -> None:
+        """It knows nothing of what was before: all messages after `since` will be in it."""
+        self.since = since
+        """All messages behind this one are in it, up to `reach`."""
+        self.reach = since
+        # Two halves: dropping the older one costs no walk over all rooms.
+        self._older: dict[str, array[int]] = {}
+        self._newer: dict[str, array[int]] = {}
+        self._from = since
+        """All in `_newer` come behind this one."""
+        self._count = 0
+        """How many are in `_newer`."""
+
+    def note(self, room: str, seqs: Sequence[int]) -> None:
+        """These are the room's next messages. Call `reached` when all rooms have theirs."""
+        self._newer.setdefault(room, array("q")).extend(seqs)
+        self._count += len(seqs)
+
+    def reached(self, seq: int) -> None:
+        """All messages up to here are noted."""
+        self.reach = seq
+        if self._count >= self._most:
+            self._older, self._newer = self._newer, {}
+            self.since, self._from, self._count = self._from, seq, 0
+
+    def between(self, room: str, after: int, last: int) -> int:
+        """How many messages the room had after `after` and up to `last`, at most; exact where all are in it."""
+        known = sum(_between(half.get(room, ()), after, last) for half in (self._older, self._newer))
+        before = max(0, min(last, self.since) - after)
+        behind = max(0, last - max(after, self.reach))
+        return known + before + behind
+
+
+def _between(seqs: Sequence[int], after: int, last: int) -> int:
+    return bisect_right(seqs, last) - bisect_right(seqs, after)

@@ -1,0 +1,94 @@
+"""A worker's place in the log that another process owns."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from roomcast.log.base import Batch
+from roomcast.log.remote.frames import Consume, FromWorker, Given, Leave, Next, batch_of
+from roomcast.model.errors import LogUnavailable, RoomcastError
+
+
+class Home(Protocol):
+    """What a consumer needs of its log."""
+
+    def send(self, frame: FromWorker) -> None:
+        """Sends a frame to the log process."""
+        ...
+
+    def forget(self, number: int) -> None:
+        """The consumer with this number has ended."""
+        ...
+
+    def away(self) -> str:
+        """Why the log does not answer now; empty where it does."""
+        ...
+
+
+class RemoteConsumer:
+    """The iterator that `Log.consumer` gives. At most one batch is on its way to it, so that a worker that stands
+    still fills no memory of the log process."""
+
+    def __init__(self, home: Home, number: int, name: str, after: int, *, holds: bool) -> None:
+        self.name = name
+        self.position = after
+        """The last message it was asked past."""
+        self._home = home
+        self._number = number
+        self._given = after
+        self._asked = False
+        """Whether a batch is on its way."""
+        self._ready: Batch | None = None
+        """A batch that came and was not taken, such as where the taker was cancelled."""
+        self._failed: RoomcastError | None = None
+        self._ended = False
+        self._changed = asyncio.Event()
+        home.send(Consume(number, name, after, holds))
+
+    def __aiter__(self) -> RemoteConsumer:
+        return self
+
+    async def __anext__(self) -> Batch:
+        self.position = max(self.position, self._given)
+        while self._ready is None:
+            self._check()
+            self._changed.clear()
+            if not self._asked:
+                self._asked = True
+                self._home.send(Next(self._number))
+            await self._changed.wait()
+        batch, self._ready = self._ready, None
+        self._given = max(self._given, batch.position)
+        return batch
+
+    def _check(self) -> None:
+        if self._failed:
+            raise self._failed.with_traceback(None)
+        if self._ended:
+            raise StopAsyncIteration
+        if why := self._home.away():
+            raise LogUnavailable(why)
+
+    async def aclose(self) -> None:
+        """Ends it, and with it what it holds back."""
+        if not self._ended:
+            self._home.send(Leave(self._number))
+            self._home.forget(self._number)
+            self.end()
+
+    def give(self, given: Given) -> None:
+        """The batch that it asked for."""
+        self._asked = False
+        self._ready = batch_of(given)
+        self._changed.set()
+
+    def fail(self, error: RoomcastError) -> None:
+        """It goes on no more; another one may, from its position."""
+        self._failed = error
+        self._changed.set()
+
+    def end(self) -> None:
+        """The log is closed."""
+        self._ended = True
+        self._changed.set()

@@ -1,0 +1,145 @@
+"""What workers tell and ask each other, by way of the log process. It knows no topic."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from itertools import count
+from typing import Protocol
+
+from msgspec import Raw, Struct
+
+from roomcast.log.remote.frames import Ask, Asked, Present, Replies, Reply, Tell, Told
+
+_WAITING_BYTES = 8 * 1024 * 1024
+"""A worker that has not taken so much of what others told stands still. Its connection ends, and it begins anew
+when it goes on."""
+_REPLY_SECONDS = 1.0
+"""How long a question waits for workers that stand still."""
+
+
+class Connected(Protocol):
+    """A worker, as the exchange knows it."""
+
+    worker: int
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that it has not taken."""
+        ...
+
+    def send(self, frame: Struct) -> None:
+        """Sends it a frame."""
+        ...
+
+    def abort(self) -> None:
+        """Ends its connection."""
+        ...
+
+
+class Exchange:
+    """From one worker to all others."""
+
+    def __init__(self) -> None:
+        self._all: dict[int, Connected] = {}
+        """By number."""
+        self._numbers = count(1)
+        self._questions: dict[int, Question] = {}
+        self.own: dict[str, Callable[[], Raw]] = {}
+        """What the log process itself answers, by topic."""
+        self.heard: dict[str, Callable[[int, Raw], object]] = {}
+        """Called with a worker's number and its answer, or what it asks with, by topic."""
+        self.left: list[Callable[[int], object]] = []
+        """Called with the number of a worker that is gone."""
+
+    def enter(self, connection: Connected) -> None:
+        """A worker is there; it takes the place of an older one with its number."""
+        if connection.worker in self._all:
+            self._note_left(connection.worker)
+        self._all[connection.worker] = connection
+        self._announce()
+
+    def leave(self, connection: Connected) -> None:
+        """A worker's connection is gone."""
+        if self._all.get(connection.worker) is connection:
+            del self._all[connection.worker]
+            self._announce()
+            self._note_left(connection.worker)
+
+    def _note_left(self, worker: int) -> None:
+        for left in self.left:
+            left(worker)
+        for question in list(self._questions.values()):
+            question.give_up(worker)
+
+    def tell(self, sender: Connected, tell: Tell) -> None:
+        """Passes it on."""
+        told = Told(sender.worker, tell.topic, tell.payload)
+        for other in self._others(sender):
+            if other.waiting > _WAITING_BYTES:
+                other.abort()
+            else:
+                other.send(told)
+
+    def ask(self, sender: Connected, ask: Ask) -> None:
+        """Asks all others, and answers when they have, or after a second."""
+        if heard := self.heard.get(ask.topic):
+            heard(sender.worker, ask.payload)
+        number = next(self._numbers)
+        others = {other.worker for other in self._others(sender) if not other.waiting}
+        own = [(0, self.own[ask.topic]())] if ask.topic in self.own else []
+        question = self._questions[number] = Question(sender, ask.number, ask.topic, others, own)
+        question.done.add_done_callback(lambda _: self._questions.pop(number, None))
+        for worker in others:
+            self._all[worker].send(Asked(number, ask.topic, ask.payload))
+
+    def reply(self, sender: Connected, reply: Reply) -> None:
+        """A worker's answer."""
+        if question := self._questions.get(reply.number):
+            if heard := self.heard.get(question.topic):
+                heard(sender.worker, reply.payload)
+            question.answer(sender.worker, reply.payload)
+
+    def _others(self, sender: Connected) -> list[Connected]:
+        return [other for other in self._all.values() if other is not sender]
+
+    def _announce(self) -> None:
+        for connection in self._all.values():
+            connection.send(Present([other.worker for other in self._others(connection)]))
+
+
+class Question:
+    """A question that is not answered by all yet."""
+
+    def __init__(
+        self, sender: Connected, number: int, topic: str, workers: set[int], own: list[tuple[int, Raw]]
+    ) -> None:
+        self.topic = topic
+        self._sender = sender
+        self._number = number
+        self._workers = workers
+        """Those whose answers are missing."""
+        self._answers = own
+        loop = asyncio.get_running_loop()
+        self.done: asyncio.Future[None] = loop.create_future()
+        self._timer = loop.call_later(_REPLY_SECONDS, self._finish)
+        if not workers:
+            self._finish()
+
+    def answer(self, worker: int, payload: Raw) -> None:
+        """One of them."""
+        if worker in self._workers:
+            self._answers.append((worker, payload))
+            self.give_up(worker)
+
+    def give_up(self, worker: int) -> None:
+        """Nothing more is to come from a worker."""
+        self._workers.discard(worker)
+        if not self._workers:
+            self._finish()
+
+    def _finish(self) -> None:
+        if not self.done.done():
+            self._timer.cancel()
+            self.done.set_result(None)
+            self._sender.send(Replies(self._number, self._answers))

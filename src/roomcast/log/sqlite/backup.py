@@ -1,0 +1,70 @@
+"""A copy of the log's database, whole as of one moment, beside the server that writes it.
+
+SQLite's backup would begin anew with each commit of the server, and never end where much is published. So all is
+read in one transaction. The write-ahead log cannot be emptied meanwhile, and grows by what is published.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+
+import apsw
+
+from roomcast.log.sqlite.looking import one_moment
+from roomcast.log.sqlite.opening import NEW_FILE_MODE
+from roomcast.log.sqlite.queries import QUERIES
+from roomcast.model.errors import LogUnusable
+
+_STEP_PAGES = 1_000
+"""4 MB: between two steps the disk is the server's."""
+
+Tell = Callable[[int, int], None]
+"""Told how many bytes are copied, and of how many."""
+
+
+def back_up(path: str, copy: str, tell: Tell) -> int:
+    """Copies the database `path` to the new file `copy`, which is there only when it is whole and on the disk.
+    Returns its size in bytes. Blocks.
+
+    A server that begins with the copy begins a new epoch: what was published since must not share its ids. Raises
+    `LogUnusable` where there is such a file already, or none to copy, `apsw.Error` and `OSError`."""
+    if os.path.lexists(copy):
+        raise LogUnusable(f"{copy} is there already: name a new file.")
+    part = f"{copy}.part"
+    with suppress(FileNotFoundError):  # of a backup that was ended
+        os.unlink(part)
+    try:
+        with one_moment(path) as source:
+            _copy(source, part, tell)
+        _write_down(part)
+        os.link(part, copy)  # unlike a rename it replaces nothing
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(part)
+    _write_down(os.path.dirname(os.path.abspath(copy)))
+    return os.stat(copy).st_size
+
+
+def _copy(source: apsw.Connection, part: str, tell: Tell) -> None:
+    os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, NEW_FILE_MODE))
+    target = apsw.Connection(part, flags=apsw.SQLITE_OPEN_READWRITE)
+    try:
+        page = int(source.pragma("page_size"))
+        with target.backup("main", source, "main") as backup:
+            while not backup.done:
+                backup.step(_STEP_PAGES)
+                tell((backup.page_count - backup.remaining) * page, backup.page_count * page)
+        target.pragma("journal_mode", "delete")  # one file, with nothing beside it
+        target.execute(QUERIES["end_epoch"])
+    finally:
+        target.close()
+
+
+def _write_down(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

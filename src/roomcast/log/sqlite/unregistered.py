@@ -1,0 +1,74 @@
+"""What the writer has stored and not yet put into the register: which messages are of which room.
+
+The register is a table with a row for about a thousand messages, so that it costs a commit next to nothing. No
+message goes before it is in there: of each that is gone, its room is known, also after kill -9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from roomcast.log.sqlite.queries import to_json
+from roomcast.log.sqlite.write_cache import Row
+from roomcast.model.message import Message
+
+ROW_MESSAGES = 1_000
+"""So many make a row."""
+
+_rooms = msgspec.json.Decoder(list[tuple[str, int]])
+
+NO_ROW: dict[str, Any] = {"last": None, "first": None, "rooms": None}
+
+
+class Unregistered:
+    """The messages behind the last row."""
+
+    def __init__(self, row: Row) -> None:
+        self._row = row
+        self._last: int | None = None
+        """The last message that is in the register; None where that is to be read."""
+        self._rooms: dict[str, list[int]] = {}
+        self._count = 0
+
+    def forget(self) -> None:
+        """What is in the database may be something else."""
+        self._last = None
+
+    def is_due(self, trimmed: int, gone: Sequence[int]) -> bool:
+        """Whether the next step must add a row: it takes off all up to `trimmed` and what is `gone`."""
+        last = self._load() if self._last is None else self._last
+        if not self._count:
+            return False
+        return self._count >= ROW_MESSAGES or trimmed > last or (bool(gone) and max(gone) > last)
+
+    def row(self, newest: int) -> dict[str, Any]:
+        """All of them as a row; the newest stored message is `newest`."""
+        return {"last": newest, "first": (self._last or 0) + 1, "rooms": to_json(self._rooms)}
+
+    def registered(self, newest: int) -> None:
+        """They are in the register."""
+        self._last, self._rooms, self._count = newest, {}, 0
+
+    def add(self, messages: Iterable[Message]) -> None:
+        """They are stored."""
+        if self._last is None:
+            return
+        rooms = self._rooms
+        for message in messages:
+            seqs = rooms.get(message.room)
+            if seqs is None:
+                rooms[message.room] = [message.seq]
+            else:
+                seqs.append(message.seq)
+            self._count += 1
+
+    def _load(self) -> int:
+        last, found = self._row("load_unregistered", {})
+        self.registered(int(last))
+        for room, seq in _rooms.decode(found):
+            self._rooms.setdefault(room, []).append(seq)
+            self._count += 1
+        return int(last)

@@ -1,0 +1,102 @@
+"""An issuer of tokens: `[[issuer]]` in the configuration's file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from roomcast.model.settings.kinds import Checked, Paths, Repeated, Switch, Text, shown
+from roomcast.model.settings.limits import Limited
+from roomcast.model.settings.section import column
+from roomcast.model.settings.template import parse_template
+
+SYMMETRIC = ("HS256",)
+"""What a secret signs with."""
+ASYMMETRIC = ("RS256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519")
+"""What a private key signs with; EdDSA is what RFC 9864 calls Ed25519."""
+_SOURCES = ("jwks", "public_keys", "secret_files")
+
+
+def _algorithm(text: str) -> str:
+    if text not in SYMMETRIC + ASYMMETRIC:
+        raise ValueError(f"must be of {', '.join(SYMMETRIC + ASYMMETRIC)}, not {shown(text)}")
+    return text
+
+
+def _jwks(text: str) -> str:
+    """An address without a password in it, over TLS where it leads to another machine."""
+    try:
+        parts = urlsplit(Text().check(text))
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise ValueError(f"must be a URL, not {shown(text)}") from None
+    if parts.scheme not in ("https", "http") or not host or "@" in parts.netloc or parts.fragment:
+        raise ValueError(f"must be a URL such as https://app.example.com/jwks.json, not {shown(text)}")
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise ValueError(f"must begin with https://, since {host} is another machine, not {shown(text)}")
+    return text
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.rstrip(".").lower() == "localhost"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Issuer(Limited):
+    """Whose tokens are taken: how they are verified, and what they give."""
+
+    iss: str | None = column(Text(), None)
+    """Its tokens have this `iss`, to the letter."""
+    audience: str | None = column(Text(), None)
+    """Its tokens have this `aud`, alone or in a list; None: any."""
+    jwks: str | None = column(Checked(_jwks), None)
+    """The address that its public keys are fetched from."""
+    public_keys: tuple[str, ...] = column(Paths(), ())
+    """Files of its public keys (PEM)."""
+    secret_files: tuple[str, ...] = column(Paths(), ())
+    """Files of the secrets that it signs with."""
+    algorithms: tuple[str, ...] = column(Repeated("ALGORITHM", _algorithm), ())
+    """Those that its tokens may have; none given: those that its keys are made for."""
+    user: str = column(Text(), "sub")
+    """The claim that is the `user` of messages."""
+    read: tuple[str, ...] = column(Repeated("GRANT", parse_template), ())
+    """Grants, in which `{claim}` stands for what a token says."""
+    publish: tuple[str, ...] = column(Repeated("GRANT", parse_template), ())
+    claims: bool | None = column(Switch(), None)
+    """Whether tokens name grants themselves; None: where there is neither read nor publish."""
+    claim: str = column(Text(), "roomcast")
+    """The claim in which they do."""
+
+    @property
+    def takes_claims(self) -> bool:
+        """Whether its tokens name grants themselves."""
+        return not (self.read or self.publish) if self.claims is None else self.claims
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` where it would verify nothing, or give nothing."""
+        given = [name for name in _SOURCES if getattr(self, name)]
+        if len(given) != 1:
+            found = f"has {' and '.join(given)}" if given else "has no keys"
+            raise ValueError(f"{found}: give it one of {', '.join(_SOURCES)}")
+        fit = SYMMETRIC if self.secret_files else ASYMMETRIC
+        if wrong := [name for name in self.algorithms if name not in fit]:
+            raise ValueError(f"has {wrong[0]} among its algorithms, and its {given[0]} are for {', '.join(fit)}")
+        if not (self.read or self.publish or self.takes_claims):
+            raise ValueError('may do nothing: give it read or publish, such as read = ["user/{sub}"]')
+
+
+def apart(rows: tuple[Any, ...]) -> None:
+    """Raises `ValueError` where tokens do not say which of several issuers theirs is."""
+    if len(rows) < 2:
+        return
+    for row in rows:
+        missing = [name for name in ("iss", "audience") if getattr(row, name) is None]
+        if missing:
+            raise ValueError(f"needs {' and '.join(missing)} where there are several issuers")
+    if len({row.iss for row in rows}) < len(rows):
+        raise ValueError(f"{rows[-1].iss!r:.200} is the iss of another [[issuer]]: give it one row")

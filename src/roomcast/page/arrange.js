@@ -1,0 +1,90 @@
+// The rooms in the order in which they are shown: the pinned, then the others by name or activity, those with a common
+// beginning under it; or those that fit what was typed, the best first.
+
+import { fit } from "./fuzzy.js";
+import { language } from "./language.js";
+
+/** @import { Room } from "./room.js" */
+
+/**
+ * A row of the list: a room, or the beginning that several have in common. `short`: shown without it.
+ * @typedef {{room: Room, short: boolean} | {prefix: string, rooms: Room[], folded: boolean}} Row
+ */
+/** @typedef {{sort: string, pins: Set<string>, folded: Set<string>}} Wish */
+
+/** Beginnings shown above the rooms that fit. */
+const MAX_GROUPS = 3;
+/** Made once: `localeCompare` with a language makes one for each two names. */
+const ORDER = new Intl.Collator(language, { numeric: true });
+
+/**
+ * @param {Iterable<Room>} rooms
+ * @param {string} typed
+ * @returns {Row[]}
+ */
+export function matching(rooms, typed) {
+  const wanted = typed.toLowerCase();
+  const found = [...rooms].map((room) => ({ room, short: false, score: fit(room.name.toLowerCase(), wanted) }));
+  const fitting = found.filter(({ score }) => score).sort((a, b) => b.score - a.score);
+  const groups = grouped(fitting.map(({ room }) => room)).filter(({ prefix }) => prefix && fit(prefix.toLowerCase(), wanted));
+  return [...groups.slice(0, MAX_GROUPS).map((group) => ({ ...group, folded: true })), ...fitting];
+}
+
+/**
+ * @param {Iterable<Room>} rooms
+ * @param {Wish} wish
+ * @returns {Row[]}
+ */
+export function arranged(rooms, { sort, pins, folded }) {
+  const all = [...rooms];
+  const order = sort === "activity" ? (/** @type {Room} */ a, /** @type {Room} */ b) => b.activity - a.activity : byName;
+  const pinned = all.filter(({ name }) => pins.has(name)).sort(order);
+  const groups = grouped(all.filter(({ name }) => !pins.has(name)));
+  for (const group of groups) group.rooms.sort(order);
+  groups.sort((a, b) => {
+    const [one, other] = [/** @type {Room} */ (a.rooms[0]), /** @type {Room} */ (b.rooms[0])];
+    return sort === "activity" ? order(one, other) : ORDER.compare(a.prefix || one.name, b.prefix || other.name);
+  });
+  return [...pinned.map((room) => ({ room, short: false })), ...groups.flatMap((group) => rowsOf(group, folded))];
+}
+
+/** @param {Room} a @param {Room} b */
+function byName(a, b) {
+  return ORDER.compare(a.name, b.name);
+}
+
+/** One alone is no group. @param {Room[]} rooms */
+function grouped(rooms) {
+  /** @type {Map<string, Room[]>} */
+  const groups = new Map();
+  for (const room of rooms) {
+    const prefix = prefixOf(room.name);
+    const group = groups.get(prefix);
+    if (group) group.push(room);
+    else groups.set(prefix, [room]);
+  }
+  return [...groups].flatMap(([prefix, members]) =>
+    prefix && members.length > 1 ? [{ prefix, rooms: members }] : members.map((room) => ({ prefix: "", rooms: [room] })),
+  );
+}
+
+/**
+ * @param {{prefix: string, rooms: Room[]}} group
+ * @param {Set<string>} folded
+ * @returns {Row[]}
+ */
+function rowsOf({ prefix, rooms }, folded) {
+  const members = rooms.map((room) => ({ room, short: Boolean(prefix) }));
+  if (!prefix) return members;
+  const isFolded = folded.has(prefix);
+  return [{ prefix, rooms, folded: isFolded }, ...(isFolded ? [] : members)];
+}
+
+/**
+ * Up to and with the last slash that has something behind it.
+ * @param {string} name
+ */
+export function prefixOf(name) {
+  const at = name.lastIndexOf("/", name.length - 2);
+  return at > 0 ? name.slice(0, at + 1) : "";
+}

@@ -1,0 +1,109 @@
+"""A process of the supervisor's: how it is forked, and how it ends when the supervisor does."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable
+
+from roomcast.model.errors import BadOption, CannotStart
+from roomcast.serve.systemd import ignore_systemd
+from roomcast.serve.workers.orders import Channel, Connect, Failed, Order
+
+_PR_SET_PDEATHSIG = 1
+"""Of prctl(2). Linux has it; elsewhere the end of the channel is what a process ends by."""
+_PR_SET_NAME = 15
+"""What `ps -o comm` and `top` show."""
+LOG = 0
+"""The number of the process that owns the log; workers are counted from 1."""
+
+Main = Callable[[Channel], None]
+"""What a process does. Raises `CannotStart`."""
+
+
+class Child:
+    """One process, as the supervisor sees it."""
+
+    def __init__(self, number: int, pid: int, channel: Channel) -> None:
+        self.number = number
+        self.pid = pid
+        self.channel = channel
+        self.began = time.monotonic()
+        self.ready = False
+        """Whether it has started."""
+
+    @property
+    def name(self) -> str:
+        return "the log process" if self.number == LOG else f"worker {self.number}"
+
+    def order(self, order: Order, file: int | None = None) -> bool:
+        """Whether it could be told. One that stands still with its channel full is killed: it missed an order."""
+        try:
+            self.channel.send(order, file)
+        except TimeoutError:
+            self.kill()
+        except OSError:  # it is gone, which SIGCHLD will tell
+            return False
+        else:
+            return True
+        return False
+
+    def connect(self, worker: int, file: int) -> None:
+        """Gives it its end of a connection between a worker and the log process."""
+        self.order(Connect(worker), file)
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+
+def fork(number: int, main: Main, close: Iterable[Callable[[], object]]) -> Child:
+    """Starts a process that does `main`; `close` are called in it first, for what is the supervisor's alone.
+
+    Forked and not executed: what is imported is shared, a successor is there within milliseconds, and it inherits
+    the listening sockets. The supervisor has neither an event loop nor threads."""
+    ours, theirs = Channel.pair()
+    parent = os.getpid()
+    gc.collect()
+    gc.freeze()  # a collection in a child would copy every page that holds an object
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            _leave_behind(parent, f"roomcast {number or 'log'}", [ours.close, *close])
+            status = _do(main, theirs)
+        except BaseException:
+            traceback.print_exc()
+        os._exit(status)
+    theirs.close()
+    return Child(number, pid, ours)
+
+
+def _leave_behind(parent: int, name: str, close: Iterable[Callable[[], object]]) -> None:
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor says when the file is read
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))
+    if sys.platform == "linux":
+        prctl = ctypes.CDLL(None).prctl
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        prctl(_PR_SET_NAME, name.encode())
+    ignore_systemd()
+    if os.getppid() != parent:  # it died in between
+        os._exit(1)
+    for one in close:
+        one()
+
+
+def _do(main: Main, channel: Channel) -> int:
+    try:
+        main(channel)
+    except CannotStart as error:
+        channel.send(Failed(error.detail, isinstance(error, BadOption)))
+        return 1
+    return 0

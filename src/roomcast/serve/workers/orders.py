@@ -1,0 +1,130 @@
+"""What a supervisor and its processes say to each other: four bytes of length, then a pickled order, and with a
+`Connect` a socket. The end of the channel is an order as well: the other side is gone."""
+
+from __future__ import annotations
+
+import pickle
+import socket
+from collections import deque
+from collections.abc import Iterator
+from struct import Struct
+from typing import NamedTuple
+
+from roomcast.model.settings import Settings
+
+_LENGTH = Struct("!I")
+_READ_BYTES = 256 * 1024
+_FILES = 64
+"""Sockets that one read takes along."""
+_SEND_SECONDS = 1.0
+"""A process that takes no order for so long, when its channel is full of them, stands still."""
+
+
+class Connect(NamedTuple):
+    """To both ends: a connection between a worker and the log process. The socket comes with it."""
+
+    worker: int
+
+
+class Prepare(NamedTuple):
+    """To all: these settings are to count soon. The answer is a `Prepared` with this number."""
+
+    number: int
+    settings: Settings
+
+
+class Commit(NamedTuple):
+    """To all: they count from now on."""
+
+
+class Forget(NamedTuple):
+    """To all: they never will."""
+
+
+class Drain(NamedTuple):
+    """To all: end in order."""
+
+
+class Ready(NamedTuple):
+    """From a process that has started."""
+
+    said: str = ""
+    """What the banner says of it."""
+
+
+class Failed(NamedTuple):
+    """From a process that cannot start."""
+
+    detail: str
+    bad_option: bool
+
+
+class Prepared(NamedTuple):
+    """From a process that was given settings."""
+
+    number: int
+    refused: str
+    """Why they cannot count; empty where they can."""
+
+
+class Wanted(NamedTuple):
+    """From a worker without a connection to the log process."""
+
+
+Order = Connect | Prepare | Commit | Forget | Drain | Ready | Failed | Prepared | Wanted
+
+
+class Channel:
+    """One side's end."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self.socket = connected
+        connected.setblocking(False)
+        self._data = b""
+        self._files: deque[int] = deque()
+        self.ended = False
+        """Whether the other side is gone."""
+
+    @classmethod
+    def pair(cls) -> tuple[Channel, Channel]:
+        """Both ends of a new one."""
+        ours, theirs = socket.socketpair()
+        return cls(ours), cls(theirs)
+
+    def send(self, order: Order, file: int | None = None) -> None:
+        """Raises `OSError` where the other side is gone, and `TimeoutError` where it stands still; it can be told
+        nothing more then."""
+        data = pickle.dumps(order)
+        data = _LENGTH.pack(len(data)) + data
+        self.socket.settimeout(_SEND_SECONDS)
+        try:
+            if file is not None:
+                sent = socket.send_fds(self.socket, [data], [file])
+                data = data[sent:]
+            self.socket.sendall(data)
+        finally:
+            self.socket.setblocking(False)
+
+    def receive(self) -> Iterator[tuple[Order, int | None]]:
+        """The orders that have come, each with the descriptor of its socket if it has one. Call it when there is
+        something to read."""
+        try:
+            data, files, _, _ = socket.recv_fds(self.socket, _READ_BYTES, _FILES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, files = b"", []
+        self.ended = not data
+        self._files.extend(files)
+        self._data += data
+        while len(self._data) >= 4:
+            end = 4 + _LENGTH.unpack_from(self._data)[0]
+            if len(self._data) < end:
+                return
+            order: Order = pickle.loads(self._data[4:end])
+            self._data = self._data[end:]
+            yield order, self._files.popleft() if isinstance(order, Connect) else None
+
+    def close(self) -> None:
+        self.ended = True
+        self.socket.close()

@@ -1,0 +1,44 @@
+"""What workers counted that are gone: so that the server's counters never fall while it runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Raw
+
+from roomcast.http import gather
+from roomcast.log.remote.exchange import Exchange
+
+
+class Retired:
+    """In the log process."""
+
+    def __init__(self) -> None:
+        self._last: dict[int, Mapping[str, float]] = {}
+        """What each worker told last, which is all that anybody was told of it."""
+        self._gone: Counter[str] = Counter()
+
+    def join(self, exchange: Exchange, topic: str) -> None:
+        """Hears from now on what workers answer, and answers for those that are gone and for this process."""
+        exchange.heard[topic] = self._hear
+        exchange.left.append(self._leave)
+        exchange.own[topic] = self._report
+
+    def _hear(self, worker: int, report: Raw) -> None:
+        told = msgspec.msgpack.decode(report)
+        if told:
+            self._last[worker] = told[gather.COUNTERS]
+
+    def _leave(self, worker: int) -> None:
+        for key, value in self._last.pop(worker, {}).items():
+            self._gone[key] += value  # type: ignore[assignment]
+
+    def _report(self) -> Raw:
+        process = gather.of_this_process()
+        own = gather.report(process, gather.of_kernel(process))
+        counters = dict(self._gone)
+        for key, value in own[gather.COUNTERS].items():
+            counters[key] = counters.get(key, 0) + value  # type: ignore[assignment]
+        return Raw(msgspec.msgpack.encode({**own, gather.COUNTERS: counters}))

@@ -1,0 +1,73 @@
+"""From options to a supervisor with its processes."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import uvloop
+
+from roomcast.auth.guard import Guard
+from roomcast.log import load_backend
+from roomcast.model.settings import Settings
+from roomcast.serve import rules
+from roomcast.serve.banner import banner
+from roomcast.serve.configuration import Configuration
+from roomcast.serve.lines import log_at_once, log_to_stderr, say
+from roomcast.serve.listen import Listening
+from roomcast.serve.reload import Reload, Reloadable
+from roomcast.serve.rights import reloadable
+from roomcast.serve.tls import Tls
+from roomcast.serve.workers.child import LOG, Main
+from roomcast.serve.workers.log_process import keep_log
+from roomcast.serve.workers.orders import Channel
+from roomcast.serve.workers.supervisor import Supervisor
+from roomcast.serve.workers.worker import work
+
+Serving = Callable[[Settings, Channel], Coroutine[Any, Any, None]]
+
+
+def supervise(
+    configuration: Configuration, listening: Sequence[Sequence[Listening]], guard: Guard, tls: Tls | None
+) -> int:
+    """Serves until a signal, from as many workers as `listening` has sets of sockets, and a process for the log.
+    Returns the exit status. Raises `CannotStart`."""
+    settings = configuration.settings
+    log_at_once(settings.log_format, settings.log_level)
+    load_backend(settings.log)  # here once, and not in each log process
+    sockets = dict(enumerate(listening, LOG + 1))
+    mains = {LOG: _main("log", keep_log)} | {
+        number: _main(str(number), _working(number, own, guard, tls)) for number, own in sockets.items()
+    }
+
+    def started(held: str) -> None:
+        say(banner(settings, listening[0], guard, held or settings.log, len(listening)))
+
+    followed = Reloadable(rules.NAME, rules.OPTIONS, lambda settings: lambda: None)  # by the log process
+    things = [
+        *([tls.reloadable] if tls else []),
+        reloadable(guard, opens=False),
+        *([followed] if configuration.path else []),
+    ]
+    return Supervisor(settings, mains, sockets, Reload(configuration, things), started).run()
+
+
+def _working(number: int, listening: Sequence[Listening], guard: Guard, tls: Tls | None) -> Serving:
+    return lambda settings, channel: work(number, settings, channel, listening, guard, tls)
+
+
+def _main(process: str, serving: Serving) -> Callable[[Settings], Main]:
+    """What a process does with the settings in force; `process` is its name in the log lines."""
+
+    def main(settings: Settings, channel: Channel) -> None:
+        lines = log_to_stderr(settings.log_format, settings.access_log, settings.log_level, process)
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(serving(settings, channel))
+        finally:
+            sys.stderr.flush()
+            lines.end()
+
+    return lambda settings: lambda channel: main(settings, channel)

@@ -1,0 +1,231 @@
+"""The keys of an issuer: when they are fetched, how long they are good, and what is said of a token meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from roomcast.auth.tokens.bad import BadToken, KeysAway
+from roomcast.auth.tokens.fetch import CannotFetch, Fetched
+from roomcast.auth.tokens.jose import Key, of_jwk
+from roomcast.auth.tokens.jwks import AGAIN_SECONDS, OUTLIVES_SECONDS, Jwks
+from tests.auth.signing import jwk
+
+NOW = 1_795_690_180.0
+MINUTE, DAY = 60.0, 86_400.0
+
+
+def key(kid: str | None, name: str = "", **more: object) -> Key:
+    found = of_jwk({**jwk("ES256", name, **more), "kid": kid} if kid else jwk("ES256", name, **more))
+    assert found
+    return found
+
+
+class Provider:
+    """Answers when it is told to, with the keys that it has, or not at all."""
+
+    def __init__(self, *keys: Key, seconds: float = 300.0) -> None:
+        self.keys = keys
+        self.seconds = seconds
+        self.is_away = False
+        self.asked = 0
+
+    async def get(self, url: str) -> Fetched:
+        self.asked += 1
+        await asyncio.sleep(0)
+        if self.is_away:
+            raise CannotFetch("its status is 500")
+        return Fetched(self.keys, self.seconds, ())
+
+
+class Asking:
+    """Tokens that come, at any time."""
+
+    def __init__(self, provider: Provider) -> None:
+        self.changes = 0
+        self.source = Jwks("https://a.example/jwks", provider.get, self._changed)
+
+    def _changed(self) -> None:
+        self.changes += 1
+
+    def ask(self, kid: str | None, now: float, issued: float | None = None) -> str:
+        """What is said of a token of ES256 that was issued just now, unless told otherwise."""
+        try:
+            found = self.source.candidates("ES256", kid, now if issued is None else issued, now)
+        except KeysAway:
+            return "come back"
+        except BadToken as error:
+            return str(error)
+        return f"{len(found)} tried"
+
+    async def ask_until_told(self, kid: str, now: float, issued: float | None = None) -> str:
+        """What is said when the fetch that it has begun is over."""
+        self.ask(kid, now, issued)
+        await self.source.fetched()
+        return self.ask(kid, now, issued)
+
+
+async def test_the_first_token_has_the_keys_fetched_and_comes_back() -> None:
+    provider = Provider(key("1"))
+    asking = Asking(provider)
+    assert asking.ask("1", NOW) == "come back"
+    assert asking.ask("1", NOW) == "come back"
+    await asking.source.fetched()
+    assert asking.ask("1", NOW) == "1 tried"
+    assert provider.asked == 1
+
+
+async def test_11_ten_thousand_kids_that_nobody_knows_are_one_fetch_a_minute() -> None:
+    provider = Provider(key("1"), seconds=DAY)
+    asking = Asking(provider)
+    assert await asking.ask_until_told("1", NOW) == "1 tried"
+    for number in range(10_000):
+        asking.ask(f"unknown {number}", NOW + number / 200)
+        assert asking.ask("1", NOW + number / 200) == "1 tried"
+    await asking.source.fetched()
+    assert provider.asked == 1
+    for number in range(10_000):
+        asking.ask(f"unknown {number}", NOW + AGAIN_SECONDS + number / 200)
+    await asking.source.fetched()
+    assert provider.asked == 2
+
+
+async def test_11_known_keys_work_while_the_source_is_away_and_unknown_ones_are_not_refused() -> None:
+    provider = Provider(key("1"))
+    asking = Asking(provider)
+    assert await asking.ask_until_told("1", NOW) == "1 tried"
+    provider.is_away = True
+    for minute in range(60 * 24):
+        now = NOW + 300 + minute * MINUTE
+        assert await asking.ask_until_told("1", now) == "1 tried"
+        assert asking.ask("2", now) == "come back"
+    assert provider.asked <= 1 + 60 * 24
+
+
+async def test_10_a_day_after_they_should_have_been_fetched_again_keys_are_good_no_more() -> None:
+    provider = Provider(key("1"))
+    asking = Asking(provider)
+    assert await asking.ask_until_told("1", NOW) == "1 tried"
+    provider.is_away = True
+    assert await asking.ask_until_told("1", NOW + 300 + OUTLIVES_SECONDS - 1) == "1 tried"
+    assert await asking.ask_until_told("1", NOW + 300 + OUTLIVES_SECONDS) == "come back"
+    provider.is_away = False
+    assert await asking.ask_until_told("1", NOW + 300 + OUTLIVES_SECONDS + MINUTE) == "1 tried"
+
+
+async def test_the_first_token_after_a_rotation_is_never_refused() -> None:
+    """Also right after a fetch, when none is due: an EventSource that is refused never asks again."""
+    provider = Provider(key("1"), seconds=DAY)
+    asking = Asking(provider)
+    assert await asking.ask_until_told("1", NOW) == "1 tried"
+    provider.keys = (key("1"), key("2", "second"))
+    for second in (1, 5, 30, 59):
+        assert await asking.ask_until_told("2", NOW + second) == "come back"
+    assert await asking.ask_until_told("2", NOW + AGAIN_SECONDS, NOW + 1) == "1 tried"
+    assert asking.ask("1", NOW + AGAIN_SECONDS) == "1 tried"
+
+
+async def test_a_token_without_kid_may_be_of_a_newer_key_too() -> None:
+    provider = Provider(key(None), seconds=DAY)
+    asking = Asking(provider)
+    await asking.ask_until_told("1", NOW)
+    asking.source.check_newer("1", NOW, NOW + 1)  # a name is that of one key
+    with pytest.raises(KeysAway):
+        asking.source.check_newer(None, NOW, NOW + 1)
+    assert provider.asked == 1
+    with pytest.raises(KeysAway):
+        asking.source.check_newer(None, NOW, NOW + 61)
+    await asking.source.fetched()
+    assert provider.asked == 2
+    asking.source.check_newer(None, NOW, NOW + 62)  # the keys are newer than the token
+
+
+async def test_a_kid_that_somebody_tried_before_is_found_when_it_is_there() -> None:
+    provider = Provider(key("1"), seconds=DAY)
+    asking = Asking(provider)
+    for minute in range(5):
+        await asking.ask_until_told("2", NOW + minute * MINUTE)
+    provider.keys = (key("2", "second"),)
+    now = NOW + 4 * MINUTE + 10
+    assert asking.ask("2", now) == "come back"
+    assert await asking.ask_until_told("2", NOW + 5 * MINUTE, now) == "1 tried"
+
+
+async def test_a_token_is_refused_where_the_keys_are_newer_and_do_not_have_its_own() -> None:
+    provider = Provider(key("2"), seconds=DAY)
+    asking = Asking(provider)
+    assert await asking.ask_until_told("1", NOW, issued=NOW - 31) == "unknown kid '1'"
+    assert asking.ask("1", NOW + 1, issued=NOW - 29) == "come back"
+    assert provider.asked == 1
+
+
+async def test_a_failed_fetch_and_an_empty_set_take_nothing_away() -> None:
+    provider = Provider(key("1"))
+    asking = Asking(provider)
+    assert await asking.ask_until_told("1", NOW) == "1 tried"
+    provider.is_away = True
+    assert await asking.ask_until_told("1", NOW + 400) == "1 tried"
+    assert asking.changes == 1
+
+
+async def test_keys_that_are_gone_are_good_no_more_and_what_was_remembered_is_forgotten() -> None:
+    provider = Provider(key("1"), key("2", "second"))
+    asking = Asking(provider)
+    assert await asking.ask_until_told("1", NOW) == "1 tried"
+    provider.keys = (key("2", "second"),)
+    assert asking.ask("1", NOW + 300) == "1 tried"  # while it is fetched
+    await asking.source.fetched()
+    assert asking.ask("1", NOW + 301, issued=NOW) == "unknown kid '1'"
+    assert asking.changes == 2
+    provider.keys = (key("2", "third"),)  # another key under the same name
+    assert await asking.ask_until_told("2", NOW + 700) == "1 tried"
+    assert asking.changes == 3
+    assert await asking.ask_until_told("2", NOW + 1100) == "1 tried"
+    assert asking.changes == 3
+
+
+async def test_keys_of_one_name_are_each_tried_and_a_token_without_one_needs_a_single_key() -> None:
+    provider = Provider(key("1"), key("1", "second"))
+    asking = Asking(provider)
+    assert await asking.ask_until_told("1", NOW) == "2 tried"
+    assert asking.ask(None, NOW, issued=NOW - 100) == "no kid, and not one key alone that fits"
+    provider.keys = (key(None, "second"),)
+    await asking.ask_until_told("1", NOW + 300)
+    assert asking.ask(None, NOW + 300) == "1 tried"
+
+
+async def test_a_source_that_takes_the_place_of_another_knows_what_it_knew() -> None:
+    provider = Provider(key("1"))
+    asking = Asking(provider)
+    assert await asking.ask_until_told("1", NOW) == "1 tried"
+    provider.is_away = True
+    later = Asking(provider)
+    later.source.take_over(asking.source)
+    assert later.ask("1", NOW + 100) == "1 tried"
+    assert provider.asked == 1
+
+
+async def test_a_mistake_in_a_fetch_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    async def get(url: str) -> Fetched:
+        raise RuntimeError("a mistake")
+
+    source = Jwks("https://a.example/jwks", get)
+    source.refresh(NOW)
+    await source.fetched()
+    assert "a mistake" in caplog.text
+    with pytest.raises(KeysAway):
+        source.candidates("ES256", "1", NOW, NOW)
+
+
+async def test_a_source_that_is_closed_leaves_no_task_behind() -> None:
+    async def get(url: str) -> Fetched:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    source = Jwks("https://a.example/jwks", get)
+    source.refresh(NOW)
+    await asyncio.sleep(0)
+    source.close()
+    await source.fetched()
+    assert asyncio.all_tasks() == {asyncio.current_task()}

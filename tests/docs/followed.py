@@ -1,0 +1,197 @@
+"""A page of the docs, followed as its reader would: each block is run, or written to the file that it is.
+
+A comment before a block, which no reader sees, says what is to be done with it:
+
+    <!-- file: shop.py -->          the block is this file
+    <!-- until 8080 listens -->     a command that goes on; the next block waits for this port
+    <!-- shows: some text -->       what the command prints has this in it
+    <!-- fails: 1 -->               the exit status, where it is not 0
+    <!-- not run: why -->           neither
+
+and one anywhere what is there already when the page is read:
+
+    <!-- server: --open -->         roomcast serve, with these options, on port 8080
+    <!-- in a clone -->             the folder has what a clone has
+
+Ports are those of the page's text to its reader, and free ones here. `curl -N` ends by itself after a while."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from tests.conftest import require
+from tests.running import PATIENCE, wait_for
+
+_ROOT = Path(__file__).parents[2]
+PORTS = re.compile(r"\b(8080|3000|8000|8443|8888)\b")
+RUN = {"sh": "bash", "py": "python", "js": "node", "php": "php", "go": "go"}
+_COMMENT = r"<!-- ((?:(?! -->).)*) -->\n\s*"
+_BLOCK = re.compile(rf"^((?:{_COMMENT})*)```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_CURL = """#!/bin/sh
+seconds=10
+for word; do [ "$word" = -N ] && seconds=1; done
+{curl} --silent --show-error --max-time $seconds "$@" || [ $? = 28 -a $seconds = 1 ]
+"""
+
+
+class Block(NamedTuple):
+    """A fenced block, and what the comments before it say."""
+
+    language: str
+    text: str
+    said: dict[str, list[str]]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether something is done with it, or somebody said why not."""
+        return self.language in RUN or bool(self.said.keys() & {"file", "not run"})
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    for comments, _, language, text in _BLOCK.findall(page.read_text()):
+        said: dict[str, list[str]] = {}
+        for comment in re.findall(_COMMENT, comments):
+            word, _, rest = comment.partition(": ")
+            said.setdefault(word, []).append(rest)
+        yield Block(language, text, said)
+
+
+class Followed:
+    """A reader with a folder of their own, in which what the page starts goes on until the end."""
+
+    def __init__(self, page: Path, folder: Path) -> None:
+        self._page = page
+        self.folder = folder
+        self._ports: dict[str, str] = {}
+        self._going: list[tuple[str, subprocess.Popen[bytes]]] = []
+        self._bin = folder / ".bin"
+
+    def __enter__(self) -> Self:
+        self._bin.mkdir()
+        python = shlex.quote(sys.executable)
+        self._program("roomcast", f'#!/bin/sh\nexec {python} -m roomcast "$@"\n')
+        self._program("uvicorn", f'#!/bin/sh\nexec {python} -m uvicorn "$@"\n')
+        for name in ("python", "python3"):
+            self._program(name, f'#!/bin/sh\nexec {python} "$@"\n')
+        self._program("curl", _CURL.format(curl=shlex.quote(require("curl"))))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        while self._going:
+            self._end(self._going.pop()[1], signal.SIGTERM)
+
+    def end(self, command: str, by: signal.Signals = signal.SIGTERM) -> None:
+        """Ends what was started with a block that has this in it."""
+        for going in [going for going in self._going if command in going[0]]:
+            self._going.remove(going)
+            self._end(going[1], by)
+
+    def _end(self, process: subprocess.Popen[bytes], by: signal.Signals) -> None:
+        """The shell and all that it has started."""
+        for number in (by, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(PATIENCE)
+
+    def follow(self) -> None:
+        """Does all that the page says, in order."""
+        if "<!-- in a clone -->" in self._page.read_text():
+            for name in ("deploy", "examples", "requirements"):
+                (self.folder / name).symlink_to(_ROOT / name)
+        for options in re.findall(r"<!-- server: (.*?) -->", self._page.read_text()):
+            self.start(f"roomcast serve --page-port 0 {options}", "8080")
+        for block in blocks(self._page):
+            self.do(block)
+
+    def do(self, block: Block) -> None:
+        text = self.with_ports(block.text)
+        until = [word.split()[1] for word in block.said if word.startswith("until ")]
+        if block.said.keys() & {"not run"} or not block.is_done:
+            return
+        if names := block.said.get("file"):
+            (self.folder / names[0]).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / names[0]).write_text(text)
+        elif until:
+            self.start(text, until[0])
+        else:
+            self._run(block, text)
+
+    def port(self, written: str) -> int:
+        """The free port in the place of one that the page names."""
+        if written not in self._ports:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                self._ports[written] = str(free.getsockname()[1])
+        return int(self._ports[written])
+
+    def with_ports(self, text: str) -> str:
+        return PORTS.sub(lambda found: str(self.port(found[1])), text)
+
+    def _run(self, block: Block, text: str) -> None:
+        if block.language == "sh":
+            command = ["bash", "-e", "-c", text]
+        else:
+            file = self.folder / f"block.{'mjs' if block.language == 'js' else block.language}"
+            file.write_text(text)
+            command = [RUN[block.language], *(["run"] if block.language == "go" else []), file.name]
+        done = subprocess.run(
+            command, cwd=self.folder, env=self._env(), capture_output=True, text=True, timeout=60, check=False
+        )
+        said = done.stdout + done.stderr
+        assert done.returncode == int(block.said.get("fails", ["0"])[0]), (text, said, self.said())
+        for expected in block.said.get("shows", []):
+            assert self.with_ports(expected) in said, (text, said, self.said())
+
+    def start(self, text: str, port: str) -> None:
+        """Starts what goes on, and waits until it listens on the port that the page calls so."""
+        with (self.folder / f"said-{time.monotonic_ns()}.txt").open("wb") as output:
+            process = subprocess.Popen(
+                ["bash", "-e", "-c", self.with_ports(text)],
+                cwd=self.folder,
+                env=self._env(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._going.append((text, process))
+
+        def listens() -> bool:
+            assert process.poll() is None, (text, self.said())
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", self.port(port))) == 0
+
+        wait_for(listens, f"port {port} of {text}")
+
+    def said(self) -> str:
+        """What all that goes on has printed."""
+        return "\n".join(file.read_text(errors="replace") for file in sorted(self.folder.glob("said-*.txt")))
+
+    def _env(self) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("ROOMCAST_")}
+        return {
+            **inherited,
+            "PATH": f"{self._bin}:{os.environ['PATH']}:/usr/sbin",
+            "ROOMCAST_PORT": str(self.port("8080")),
+            "ROOMCAST_PAGE_PORT": str(self.port("3000")),
+            "ROOMCAST_URL": f"http://localhost:{self.port('8080')}",
+        }
+
+    def _program(self, name: str, text: str) -> None:
+        (self._bin / name).write_text(text)
+        (self._bin / name).chmod(0o755)

@@ -1,0 +1,142 @@
+"""How many of a room are lost: the list of its messages that outlives them, in memory and in the database."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from roomcast.log import register, room_index
+from roomcast.log.base import Log
+from roomcast.log.memory import MemoryLog
+from roomcast.log.register import Register
+from roomcast.log.sqlite import unregistered
+from roomcast.log.sqlite.log import SqliteLog, open_log
+from roomcast.model.errors import LogUnavailable
+from roomcast.model.retention import Retention
+from tests.log.acting import draft, publish, rooms, told, trimmed
+
+KEPT = 10
+RANDOM = random.Random(18)
+
+
+@pytest.fixture(autouse=True)
+def small_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unregistered, "ROW_MESSAGES", 7)
+
+
+@pytest.fixture
+async def log(tmp_path: Path) -> AsyncIterator[SqliteLog]:
+    log = await open_log("sqlite:", str(tmp_path / "log.db"), retention=Retention(KEPT))
+    yield log
+    await log.close()
+
+
+async def store(log: Log, count: int) -> list[str]:
+    """So many messages to three rooms, in a random order."""
+    names = RANDOM.choices("abc", (1, 5, 20), k=count)
+    await publish(log, *names)
+    return names
+
+
+async def check(log: Log, names: list[str], begin: int = 0) -> None:
+    """Each room's losses are exact from each position from `begin` on."""
+    end = len(names) - KEPT
+    await trimmed(log, end)
+    for after in range(begin, end):
+        for room in "abc":
+            lost = names[after:end].count(room)
+            assert told(await log.read(rooms(room), after, 1), after) == ({room: lost} if lost else {})
+
+
+def test_it_counts_between_any_two_messages_and_never_too_few() -> None:
+    names = RANDOM.choices("abc", (1, 5, 20), k=100)
+    for most in (10, 30, 1_000):
+        listed = Register(0, most)
+        for seq, room in enumerate(names, 1):
+            listed.note(room, [seq])
+            listed.reached(seq)
+        assert listed.since <= max(0, 100 - most)
+        for after in range(91):
+            there, told_of = names[after:90].count("b"), listed.between("b", after, 90)
+            assert told_of == there if after >= listed.since else told_of >= there
+
+
+async def test_it_outlives_restarts(log: SqliteLog, tmp_path: Path) -> None:
+    names = await store(log, 25)
+    for _ in range(3):
+        await log.close()
+        log = await open_log("sqlite:", str(tmp_path / "log.db"), retention=Retention(KEPT))
+        names += await store(log, 25)
+        await check(log, names)
+    await log.close()
+
+
+async def test_it_outlives_kill_9(log: SqliteLog, tmp_path: Path) -> None:
+    names = await store(log, 33)
+    await trimmed(log, 33 - KEPT)
+    for suffix in ("", "-wal"):
+        shutil.copy(tmp_path / f"log.db{suffix}", tmp_path / f"copy.db{suffix}")
+    copy = await open_log("sqlite:", str(tmp_path / "copy.db"), retention=Retention(KEPT))
+    try:
+        await check(copy, names)
+        names += await store(copy, 20)
+        await check(copy, names)
+    finally:
+        await copy.close()
+
+
+async def test_a_commit_that_fails_leaves_it_as_it_was(log: SqliteLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = await store(log, 30)
+    run = log._writer._run
+
+    def fail(name: str, parameters: dict[str, object] | None = None) -> None:
+        run(name, parameters)
+        raise apsw.FullError("no space")
+
+    for _ in range(8):
+        with monkeypatch.context() as patched:
+            patched.setattr(log._writer, "_run", fail)
+            patched.setattr(log._writer, "_take_back", lambda: None)
+            with pytest.raises(LogUnavailable):
+                await log.append([draft("b")])
+        names.append("b")  # it is there all the same
+        names += await store(log, 3)
+    await check(log, names)
+
+
+async def test_where_it_does_not_reach_the_loss_is_a_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(register, "REMEMBERED", 60)
+    log = await open_log("sqlite:", str(tmp_path / "bounded.db"), retention=Retention(KEPT))
+    try:
+        names = await store(log, 40)
+        await check(log, names)
+        names += await store(log, 400)  # it is not read meanwhile, and what follows is dropped
+        await check(log, names, len(names) - 60)
+        for after in (0, 50, 200):
+            lost = names[after:-KEPT].count("a")
+            assert lost <= told(await log.read(rooms("a"), after, 1), after)["a"] <= len(names) - KEPT - after
+        rows = list(log._writer._connection.execute("SELECT first, last, rooms FROM register"))
+        assert 60 <= sum(last - first + 1 for first, last, _ in rows) < 80
+    finally:
+        await log.close()
+
+
+async def test_a_room_in_memory_lists_what_went_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room_index, "GONE", 20)
+    log = MemoryLog(Retention(KEPT))
+    names = await store(log, 40)
+    await check(log, names)
+    names += await store(log, 600)
+    await check(log, names, len(names) - KEPT - 20)
+    for after in (0, 50, 200):
+        lost = names[after:-KEPT].count("c")
+        assert lost <= told(await log.read(rooms("c"), after, 1), after)["c"] <= len(names) - KEPT - after
+    assert len(log._rooms["c"].seqs) <= KEPT + 2 * 20
+    await log.close()

@@ -1,0 +1,176 @@
+"""What is the server's, and not a worker's, where there are several."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Iterator, Sequence
+
+import httpx
+import pytest
+
+from tests.certificate import connect
+from tests.rights.serving import KEYS, SECRET, ticket
+from tests.running import Running, start_roomcast, wait_for
+from tests.workers import each_worker, kill, wait_until_another
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """With every limit of which a worker alone would allow twice as much."""
+    folder = tmp_path_factory.mktemp("together")
+    (folder / "secret").write_text(SECRET)
+    keys = [
+        f'[[key]]\nname = "{key.name}"\nsha256 = "{key.sha256}"\nread = ["*"]\nmetrics = true\n'
+        for key in KEYS[:1]
+    ]
+    (folder / "roomcast.toml").write_text("\n".join(["open = true", *keys]))
+    limits = ("--max-followers=6", "--publish-rate=1/m", "--publish-burst=40", "--max-connections-per-address=30")
+    options = (
+        "--workers=2",
+        "--trusted-proxy=",
+        "--secret-file=secret",
+        "--config=roomcast.toml",
+        "--heartbeat=1",
+    )
+    server = start_roomcast(folder, *options, *limits)
+    yield server
+    server.kill()
+
+
+class Follower:
+    """A stream at one worker, over the connection of a client of its own."""
+
+    def __init__(self, client: httpx.Client, target: str) -> None:
+        self._stack = contextlib.ExitStack()
+        self.answer = self._stack.enter_context(client.stream("GET", target))
+        self._lines = self.answer.iter_lines()
+
+    def until(self, beginning: str) -> str:
+        """The next line that begins so."""
+        return next(line for line in self._lines if line.startswith(beginning))
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+def metric(client: httpx.Client, name: str) -> float:
+    found = re.search(rf"^{re.escape(name)} (\S+)$", client.get("/metrics").text, re.MULTILINE)
+    assert found, name
+    return float(found[1])
+
+
+@contextlib.contextmanager
+def following(workers: Sequence[httpx.Client], target: str) -> Iterator[list[Follower]]:
+    """A stream at each worker, with a word from it."""
+    followers = [Follower(client, target) for client in workers]
+    try:
+        yield followers
+    finally:
+        for follower in followers:
+            follower.close()
+
+
+def test_the_followers_of_a_room_are_those_of_all_workers(server: Running) -> None:
+    with (
+        each_worker(server) as workers,
+        each_worker(server) as others,
+        following(workers, "/messages?room=together&room=beside") as followers,
+    ):
+        for follower in followers:
+            follower.until("event: live")
+        for client in others:
+            rooms = client.get("/rooms").json()["rooms"]
+            counted = {room["room"]: room["followers"] for room in rooms}
+            assert (counted["together"], counted["beside"]) == (2, 2)
+            assert metric(client, "roomcast_followers") == 2
+            assert metric(client, 'roomcast_worker_followers{worker="1"}') == 1
+
+
+def test_metrics_are_those_of_the_server_and_never_fall(server: Running) -> None:
+    with each_worker(server) as workers:
+        for client in workers:
+            assert client.post("/rooms/metrics", content="x").status_code == 201
+        published = [metric(client, "roomcast_messages_published_total") for client in workers]
+        assert published[0] == published[1] >= 2
+        text = workers[0].get("/metrics").text
+    for process in ("log", "1", "2"):
+        assert f'roomcast_worker_cpu_seconds_total{{worker="{process}"}}' in text
+        assert f'roomcast_worker_resident_memory_bytes{{worker="{process}"}}' in text
+    for name in ("followers", "tail_position", "longest_turn_seconds"):
+        assert f'roomcast_worker_{name}{{worker="2"}}' in text
+    assert len(re.findall("^# TYPE roomcast_messages_published_total", text, re.MULTILINE)) == 1
+    wait_until_another(server, "1", kill(server, "1"))
+    with each_worker(server) as workers:
+        for client in workers:
+            assert metric(client, "roomcast_messages_published_total") == published[0]
+
+
+def test_max_followers_counts_those_of_all_workers(server: Running) -> None:
+    with contextlib.ExitStack() as stack:
+        streams = []
+        for _ in range(3):
+            workers = stack.enter_context(each_worker(server))
+            streams += stack.enter_context(following(workers, "/messages?room=many"))
+        for stream in streams:
+            stream.until("event: live")
+
+        def is_full() -> bool:
+            with each_worker(server) as workers:
+                answers = [_first_line(client) for client in workers]
+            return all(re.fullmatch(r"retry: \d{4,5}", line) and line != "retry: 3000" for line in answers)
+
+        wait_for(is_full, "both to be full")
+
+
+def _first_line(client: httpx.Client) -> str:
+    with client.stream("GET", "/messages?room=many") as answer:
+        return next(answer.iter_lines())
+
+
+def test_a_ticket_has_one_stream_at_all_workers(server: Running) -> None:
+    target = f"/messages?room=alone&ticket={ticket('alone')}"
+    with each_worker(server) as workers:
+        first = Follower(workers[0], target)
+        first.until("event: live")
+        second = Follower(workers[1], target)
+        second.until("event: live")
+        assert first.until("event: roomcast.end")
+        assert first.until("data: ") == 'data: {"reason":"replaced"}'
+        first.close()
+        second.close()
+
+
+def test_a_clients_connections_are_counted_at_all_workers(server: Running) -> None:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(connect(server.port)) for _ in range(28)]
+
+        def refused() -> bool:
+            probes = [stack.enter_context(connect(server.port)) for _ in range(6)]
+            for probe in probes:
+                probe.settimeout(0.5)
+            cut = 0
+            for probe in probes:
+                with contextlib.suppress(TimeoutError):
+                    try:
+                        cut += probe.recv(1) == b""
+                    except ConnectionResetError:
+                        cut += 1
+                probe.close()
+            return cut > 0
+
+        wait_for(refused, "one more to be refused")
+        del sockets
+
+
+def test_a_clients_publishes_are_counted_at_all_workers(server: Running) -> None:
+    """The last, since nothing is given back."""
+    with each_worker(server) as workers:
+        while workers[0].post("/rooms/rate", content="x").status_code == 201:
+            pass
+        at_the_other = 0
+        while workers[1].post("/rooms/rate", content="x").status_code == 201:
+            at_the_other += 1
+            time.sleep(0.1)  # so that its own burst lasts for four seconds
+        assert at_the_other < 20

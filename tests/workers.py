@@ -1,0 +1,67 @@
+"""The processes of a server with workers, as tests see them from outside."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import count
+from pathlib import Path
+
+import httpx
+
+from tests.running import PATIENCE, Running, wait_for
+
+_numbers = count(1)
+
+
+def processes(server: Running) -> dict[str, int]:
+    """The ids of a server's processes by their names (`log`, `1`, `2`), without the supervisor."""
+    found = {}
+    pid = server.process.pid
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        try:
+            name = Path(f"/proc/{child}/comm").read_text().strip()
+        except FileNotFoundError:
+            continue
+        if name.startswith("roomcast "):
+            found[name.removeprefix("roomcast ")] = int(child)
+    return found
+
+
+def kill(server: Running, name: str, number: int = signal.SIGKILL) -> int:
+    """Sends one of them a signal; its id."""
+    pid = processes(server)[name]
+    os.kill(pid, number)
+    return pid
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended, or waits only to be asked how."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def wait_until_another(server: Running, name: str, pid: int) -> int:
+    """Waits until another process has taken the place of the one with this id."""
+    wait_for(lambda: processes(server).get(name, pid) != pid, f"another process {name}")
+    return processes(server)[name]
+
+
+@contextmanager
+def each_worker(server: Running, number: int = 2) -> Iterator[list[httpx.Client]]:
+    """A client with one connection to each worker, in order: the kernel chooses, the access log tells which it
+    was."""
+    found: dict[str, httpx.Client] = {}
+    with ExitStack() as stack:
+        while len(found) < number:
+            client = stack.enter_context(httpx.Client(base_url=server.url, timeout=PATIENCE))
+            path = f"/healthz?{next(_numbers)}"
+            assert client.get(path).status_code == 200
+            worker = server.wait_until_it_says(rf"\[(\d+)\] \S+ GET {re.escape(path)} ")[1]
+            found.setdefault(worker, client)
+        yield [found[worker] for worker in sorted(found)]
