@@ -84,7 +84,7 @@ def secantusdb() -> Iterator[MongoDB]:
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Cluster]:
     """A cluster that tests share; each makes a database of its own."""
-    cluster = Cluster(**QUICK)
+    cluster = Cluster(None, **QUICK)
     cluster.make()
     cluster.start()
     yield cluster

@@ -45,9 +45,10 @@ def require_postgresql() -> Path:
 class Cluster:
     """One server process on a port of its own; `kill` and `start` again find the same files."""
 
-    def __init__(self, **settings: str) -> None:
+    def __init__(self, folder: Path | None = None, **settings: str) -> None:
+        """`folder`: an empty one for its files, where it is not to be a temporary one."""
         self.bin = require_postgresql()
-        self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="pg-"))
         self.data = self.folder / "data"
         self.port = free_port()
         self.settings = settings
@@ -175,6 +176,9 @@ class Cluster:
         )
         assert done.returncode == 0, f"{program}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
+
+    def runs(self) -> bool:
+        return self.process is not None and self.process.poll() is None
 
     def _answers(self) -> bool:
         assert self.process

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.disks import small_disk
 from tests.observer import Observer
 from tests.postgresql.balancer import Balancer
 from tests.postgresql.conftest import Serve
@@ -101,6 +106,35 @@ def test_a_server_that_finds_no_connection_left_says_so_and_goes_on_when_there_i
     own.sql("ALTER ROLE app CONNECTION LIMIT 3")
     wait_for(lambda: ready(server), "the server to be back")
     server.publish("after")
+
+
+def test_a_full_disk_refuses_posts_and_they_go_on_when_there_is_room(serve_on: Serve) -> None:
+    with tempfile.TemporaryDirectory() as folder, small_disk(Path(folder) / "disk", "150m") as disk:
+        os.chmod(folder, 0o755)
+        cluster = Cluster(disk, fsync="off", max_wal_size="32MB", min_wal_size="32MB")
+        cluster.make()
+        cluster.start()
+        try:
+            server = serve_on(cluster.url(), "--max-bytes", "1GB")
+            acknowledged = [server.publish("before")["id"]]
+            filler = disk / "filler"
+            filler.write_bytes(b"x" * (shutil.disk_usage(disk).free - 200_000))
+            for _ in range(200):
+                answer = server.post([{"room": "developers", "text": "x" * 30_000}] * 30)
+                if answer.status_code != 201:
+                    break
+                acknowledged += [message["id"] for message in answer.json()]
+            assert answer.status_code == 503
+            assert answer.headers["retry-after"]
+            filler.unlink()
+            if not cluster.runs():  # where its write-ahead log found no room, it gives up
+                cluster.start()
+            wait_for(lambda: server.post({"room": "developers", "text": "after"}).status_code == 201, "room")
+            with Observer(server.port, ROOM) as observer:
+                kept = {event.id for event in observer.until_live()}
+            assert kept >= set(map(str, acknowledged))
+        finally:
+            cluster.remove()
 
 
 @pytest.fixture(params=["async", "sync"])

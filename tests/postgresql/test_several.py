@@ -273,6 +273,15 @@ async def test_a_new_epoch_at_the_start_is_taken_by_the_others(open_log: Open) -
     assert seqs(await publish(first, "a")) == [2]
 
 
+async def test_a_publish_that_meets_a_new_epoch_is_stored_under_it(open_log: Open) -> None:
+    first = await open_log(tuning=Tuning(active_poll=60, idle_poll=60))
+    await deafen(first)
+    await publish(first, "a")
+    second = await open_log(new_epoch=True)
+    assert seqs(await publish(first, "a")) == [2]
+    assert first.epoch == second.epoch
+
+
 async def test_a_newer_schema_that_this_roomcast_can_use_is_used_and_another_is_refused(
     open_log: Open, url: str
 ) -> None:

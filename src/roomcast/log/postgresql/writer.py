@@ -324,7 +324,7 @@ class Writer:
 
 def _passes(error: BaseException) -> bool:
     """Whether trying again may help: not where the database refuses what it was asked."""
-    return unusable("", error) is None
+    return is_forked(error) or unusable("", error) is None
 
 
 def _totals(row: Row) -> Totals:
