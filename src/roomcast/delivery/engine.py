@@ -116,6 +116,7 @@ class Engine:
             retention=settings.retention,
             new_epoch=settings.new_epoch,
             synchronous=settings.synchronous,
+            max_message=settings.max_message,
         )
 
     @classmethod
