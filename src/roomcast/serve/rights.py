@@ -26,7 +26,8 @@ def reloadable(guard: Guard, *, opens: bool = True) -> Reloadable:
 
         def commit() -> None:
             (guard.exchange if opens else guard.take)(rights)
-            audit.info("the rights were read again: all streams are judged by them")
+            if opens:
+                audit.info("the rights were read again: all streams are judged by them")
 
         return commit
 

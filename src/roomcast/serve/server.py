@@ -19,7 +19,7 @@ from roomcast.http.fast_path import FastPath
 from roomcast.http.handler import Handler
 from roomcast.model.errors import CannotStart
 from roomcast.serve.listen import BACKLOG, Listening
-from roomcast.serve.systemd import STOPPING, notify
+from roomcast.serve.systemd import STOPPING, tell
 from roomcast.serve.tls_listener import TlsListener
 
 _ANSWER_SECONDS = 3.0
@@ -83,7 +83,7 @@ async def _serve(
         gc.freeze()
         await started(engine)
         await stop
-        notify(STOPPING)
+        await tell(STOPPING)
     finally:
         # The listeners stay open until the streams have ended: a client that comes back is told when to.
         await engine.drain()
