@@ -21,6 +21,7 @@ from tests.mongodb.database import (
     require_ferretdb,
     require_secantusdb,
 )
+from tests.postgresql.database import QUICK, Cluster
 from tests.running import Running, start_roomcast
 
 Serve = Callable[..., Running]
@@ -78,6 +79,16 @@ def secantusdb() -> Iterator[MongoDB]:
     server.start()
     yield server.shared
     server.remove()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Cluster]:
+    """A cluster that tests share; each makes a database of its own."""
+    cluster = Cluster(None, **QUICK)
+    cluster.make()
+    cluster.start()
+    yield cluster
+    cluster.remove()
 
 
 @pytest.fixture

@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # Brings what the tests need and pip cannot: Debian's Chromium, Firefox, nginx, HAProxy, Caddy and Varnish, curl, promtool,
-# openssl, strace, valgrind, a C compiler, mkfs.ext4, faketime, libfiu, Node's packages and a database, where they are
-# missing and this user may install them. Otherwise says what will be left out; in CI that is a failure.
+# openssl, strace, valgrind, a C compiler, mkfs.ext4, faketime, libfiu, PostgreSQL and PgBouncer, Node's packages and FerretDB,
+# where they are missing and this user may install them. Otherwise says what will be left out; in CI that is a failure.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 missing=()
 for pair in chromium:chromium firefox-esr:firefox-esr nginx:nginx-light haproxy:haproxy caddy:caddy varnishd:varnish \
             curl:curl promtool:prometheus npm:npm openssl:openssl valgrind:valgrind gcc:gcc mkfs.ext4:e2fsprogs \
-            faketime:faketime fiu-run:fiu-utils strace:strace; do
+            faketime:faketime fiu-run:fiu-utils strace:strace pgbouncer:pgbouncer; do
   PATH=$PATH:/usr/sbin command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
 done
 [[ -f /usr/include/stdio.h ]] || missing+=(libc6-dev)
+# Debian puts the server's programs on no path. Its package would also make and start a cluster, which no test needs.
+compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || missing+=(postgresql)
 if ((${#missing[@]})); then
   if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
     apt-get update -qq

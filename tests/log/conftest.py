@@ -18,12 +18,14 @@ from roomcast import tasks
 from roomcast.log import memory
 from roomcast.log.base import Log
 from roomcast.log.mongodb import log as mongodb
+from roomcast.log.postgresql import log as postgresql
 from roomcast.log.remote.link import Link
 from roomcast.log.remote.log import RemoteLog
 from roomcast.log.remote.server import LogServer
 from roomcast.log.sqlite import log as sqlite
 from roomcast.model.retention import Retention, RoomRule
 from tests.mongodb.database import SERVERS, MongoDB
+from tests.postgresql.database import Cluster
 
 Open = Callable[..., Awaitable[Log]]
 
@@ -55,6 +57,7 @@ class Worker(RemoteLog):
 BACKENDS: dict[str, Open] = {
     "memory": memory.open_log,
     "sqlite": sqlite.open_log,
+    "postgresql": postgresql.open_log,
     "remote": Worker.open,
     **dict.fromkeys(SERVERS, mongodb.open_log),
 }
@@ -65,6 +68,9 @@ def no_blocking_call() -> Iterator[None]:
     with blockbuster_ctx("roomcast") as blocking:
         # The driver looks once, for each server it finds, whether it runs in a container.
         blocking.functions["os.stat"].can_block_in("pymongo/pool_options.py", "get_container_env_info")
+        # A service file, .pgpass and certificates are read with each connection that is made.
+        for function in blocking.functions.values():
+            function.can_block_in("asyncpg/connect_utils.py", "_parse_connect_dsn_and_args")
         yield
 
 
@@ -83,6 +89,8 @@ async def open_log(kind: str, tmp_path: Path, request: pytest.FixtureRequest) ->
     logs: list[Log] = []
     server: MongoDB | None = request.getfixturevalue(kind) if kind in SERVERS else None
     trimming: list[asyncio.Task[None]] = []
+    taken: list[str] = []
+    cluster: Cluster | None = request.getfixturevalue(kind) if kind == "postgresql" else None
 
     async def open_one(
         max_messages: int = 10_000,
@@ -97,6 +105,9 @@ async def open_log(kind: str, tmp_path: Path, request: pytest.FixtureRequest) ->
             logs.append(await BACKENDS[kind](url, "", retention=retention, tuning=server.tuning, **options))
             if max_messages < 10_000 and not server.trims:
                 trimming.append(asyncio.create_task(keep_trimmed(url)))
+        elif cluster:
+            taken.append(cluster.take())
+            logs.append(await BACKENDS[kind](taken[-1], "//", retention=retention, **options))
         else:
             path = str(tmp_path / f"{len(logs)}.db")
             logs.append(await BACKENDS[kind](f"{kind}:", path, retention=retention, **options))
@@ -106,6 +117,9 @@ async def open_log(kind: str, tmp_path: Path, request: pytest.FixtureRequest) ->
     await tasks.cancel(trimming)
     for log in logs:
         await log.close()
+    for url in taken:
+        assert cluster
+        cluster.give_back(url)
 
 
 async def keep_trimmed(url: str) -> None:

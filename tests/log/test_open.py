@@ -29,9 +29,9 @@ async def test_a_log_is_opened_by_its_name(tmp_path: Path, monkeypatch: pytest.M
         ("mongodb://localhost", "names no database: use mongodb://HOST"),
         ("sqlite:", "use sqlite:PATH"),
         ("memory:log.db", "names no log: memory: has no file; to keep what is published use sqlite:PATH"),
-        ("sqlite", "'sqlite' names no log: use sqlite:PATH, memory: or mongodb://"),
-        ("var/log.db", "'var/log.db' names no log: use sqlite:var/log.db, memory: or mongodb://"),
-        ("postgres://localhost", "names no log: use sqlite:PATH"),
+        ("sqlite", "'sqlite' names no log: use sqlite:PATH, memory:, postgresql://"),
+        ("var/log.db", "'var/log.db' names no log: use sqlite:var/log.db, memory:, postgresql://"),
+        ("redis://localhost", "names no log: use sqlite:PATH"),
         ("", "names no log"),
     ],
 )

@@ -22,6 +22,7 @@ from roomcast.model.retention import Retention, RoomRule
 from roomcast.model.rooms import Selection
 from tests.log.acting import listed, next_batch, until
 from tests.log.conftest import BACKENDS
+from tests.postgresql.database import Cluster
 
 T = TypeVar("T")
 
@@ -431,6 +432,30 @@ class ForgetfulSqliteMachine(LogMachine):
     empty_rooms = 1
 
 
+class PostgresqlMachine(LogMachine):
+    kind = "postgresql"
+    cluster: ClassVar[Cluster]
+
+    async def _opened(self, path: str, retention: Retention, options: dict[str, Any]) -> Log:
+        if not hasattr(self, "url"):
+            self.url = self.cluster.take()
+        return await BACKENDS[self.kind](self.url, "//", retention=retention, **options)
+
+    def teardown(self) -> None:
+        super().teardown()
+        if hasattr(self, "url"):
+            self.cluster.give_back(self.url)
+
+
+class ForgetfulPostgresqlMachine(PostgresqlMachine):
+    empty_rooms = 1
+
+
+@pytest.fixture(scope="session")
+def cluster_of_machines(postgresql: Cluster) -> None:
+    PostgresqlMachine.cluster = postgresql
+
+
 def _limits(examples: int) -> settings:
     return settings(
         max_examples=examples,
@@ -448,6 +473,11 @@ TestSqlite = SqliteMachine.TestCase
 TestSqlite.settings = _limits(25)
 TestForgetfulSqlite = ForgetfulSqliteMachine.TestCase
 TestForgetfulSqlite.settings = _limits(15)
+on_postgresql = pytest.mark.usefixtures("cluster_of_machines")
+TestPostgresql = on_postgresql(PostgresqlMachine.TestCase)
+TestPostgresql.settings = _limits(6)
+TestForgetfulPostgresql = on_postgresql(ForgetfulPostgresqlMachine.TestCase)
+TestForgetfulPostgresql.settings = _limits(4)
 
 
 # What it found

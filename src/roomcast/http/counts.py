@@ -20,7 +20,7 @@ from roomcast.auth.principal import Kind
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.histogram import Histogram
 from roomcast.http import refusals
-from roomcast.log.base import Bounds
+from roomcast.log.base import Bounds, HasOutbox
 from roomcast.model.retention import Retention
 from roomcast.model.shapes import GAP_REASONS
 from roomcast.version import __version__
@@ -54,7 +54,9 @@ def of_log(bounds: Bounds, retention: Retention, rate: float) -> Iterable[Metric
     yield _gauge("log_newest", "The newest message's number.", bounds.newest)
     yield _gauge("log_oldest_timestamp_seconds", "When the oldest message was stored.", bounds.oldest_at / 1000)
     yield _gauge(
-        "log_retention_seconds", "How long a message is retained at this rate.", _lasts(bounds, retention, rate)
+        "log_retention_seconds",
+        "How long a message is retained at this rate.",
+        retention_seconds(bounds, retention, rate),
     )
     age = GaugeMetricFamily("roomcast_log_max_age_seconds", "Age of a message at most.")
     if retention.max_age is not None:
@@ -85,7 +87,7 @@ def _build() -> Metric:
     return family
 
 
-def _lasts(bounds: Bounds, retention: Retention, rate: float) -> float:
+def retention_seconds(bounds: Bounds, retention: Retention, rate: float) -> float:
     """Seconds until a message that is stored now is trimmed, if all goes on as it did."""
     size = bounds.bytes / bounds.messages if bounds.messages else 0.0
     caps = [(retention.max_messages, rate), (retention.max_bytes, rate * size)]
@@ -113,6 +115,9 @@ def _of_publishing(engine: Engine) -> Iterable[Metric]:
     yield _counter("messages_published", "Messages stored by this process.", engine.published)
     yield _histogram("append_seconds", "Time from append to durable, of each request.", engine.append_times)
     yield _gauge("log_writable", "Whether the last write to the log succeeded.", not engine.log.unwritable)
+    if isinstance(engine.log, HasOutbox):
+        yield _counter("outbox_moved", "Messages published in SQL that were stored.", engine.log.outbox_moved)
+        yield _counter("outbox_refused", "Messages published in SQL that were not.", engine.log.outbox_refused)
     yield _gauge("tail_position", "The newest message's number that was delivered.", engine.hub.position)
     consumers = GaugeMetricFamily("roomcast_consumer_position", "Delivered to it up to here.", labels=["consumer"])
     for name, position in engine.log.positions().items():

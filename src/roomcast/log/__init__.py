@@ -16,10 +16,16 @@ _BACKENDS = {
     "memory": "roomcast.log.memory",
     "mongodb": "roomcast.log.mongodb.log",
     "mongodb+srv": "roomcast.log.mongodb.log",
+    "postgresql": "roomcast.log.postgresql.log",
+    "postgres": "roomcast.log.postgresql.log",  # libpq takes both
 }
-_DRIVERS = ("pymongo", "bson")
-_FORMS = "sqlite:{}, memory: or mongodb://HOST[:PORT]/serversentevents"
-_SHARED = ("mongodb", "mongodb+srv")
+_DRIVERS = {
+    "pymongo": "A log in MongoDB needs its driver: pip install 'roomcast[mongodb]'.",
+    "bson": "A log in MongoDB needs its driver: pip install 'roomcast[mongodb]'.",
+    "asyncpg": "A log in PostgreSQL needs its driver: pip install 'roomcast[postgresql]'.",
+}
+_FORMS = "sqlite:{}, memory:, postgresql://HOST[:PORT]/DATABASE or mongodb://HOST[:PORT]/serversentevents"
+_SHARED = ("mongodb", "mongodb+srv", "postgresql", "postgres")
 """Kinds of logs that any number of processes may open at once."""
 
 
@@ -42,16 +48,25 @@ def load_backend(url: str) -> Any:
     try:
         return import_module(_BACKENDS[kind])
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _DRIVERS:
+        driver = (error.name or "").partition(".")[0]
+        if driver not in _DRIVERS:
             raise
-        raise LogUnusable("A log in MongoDB needs its driver: pip install 'roomcast[mongodb]'.") from None
+        raise LogUnusable(_DRIVERS[driver]) from None
 
 
-async def open_log(url: str, *, retention: Retention, new_epoch: bool = False, synchronous: str = "full") -> Log:
-    """The log that `url` names: `sqlite:PATH`, `memory:` or `mongodb://…`.
+async def open_log(
+    url: str,
+    *,
+    retention: Retention,
+    new_epoch: bool = False,
+    synchronous: str = "full",
+    max_message: int = 64_000,
+) -> Log:
+    """The log that `url` names: `sqlite:PATH`, `memory:`, `postgresql://…` or `mongodb://…`.
 
     `synchronous` (full, normal or off) is how SQLite waits for the disk; with less than full a power cut may
-    take acknowledged messages. Raises `LogUnusable` with one sentence that says what to do.
+    take acknowledged messages. `max_message`: the most bytes of a message, for a log that is published to in other
+    ways than ours. Raises `LogUnusable` with one sentence that says what to do.
     """
     kind, colon, rest = url.partition(":")
     if not colon or kind not in _BACKENDS:
@@ -61,5 +76,12 @@ async def open_log(url: str, *, retention: Retention, new_epoch: bool = False, s
         raise LogUnusable(f"{url!r} names no log: memory: has no file; to keep what is published use sqlite:PATH.")
     # Importing reads files, which must not hold up a loop that already serves.
     backend = await asyncio.to_thread(load_backend, url)
-    log: Log = await backend.open_log(url, rest, retention=retention, new_epoch=new_epoch, synchronous=synchronous)
+    log: Log = await backend.open_log(
+        url,
+        rest,
+        retention=retention,
+        new_epoch=new_epoch,
+        synchronous=synchronous,
+        max_message=max_message,
+    )
     return log

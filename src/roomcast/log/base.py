@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from asyncio import Future
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from roomcast.model.message import Cut, Draft, Message
 from roomcast.model.retention import Retention
@@ -137,6 +137,21 @@ class RoomStats(NamedTuple):
     """When that was stored, in ms."""
     oldest_at: int = 0
     """When its oldest was stored, in ms; told only by a log that has rules for rooms."""
+
+
+@runtime_checkable
+class HasOutbox(Protocol):
+    """What a log has beside that can be published to inside a transaction of its database."""
+
+    @property
+    def outbox_moved(self) -> int:
+        """How many messages this process has moved from there."""
+        ...
+
+    @property
+    def outbox_refused(self) -> int:
+        """How many it could not move."""
+        ...
 
 
 class Log(Protocol):

@@ -87,7 +87,7 @@ class Sequencer:
     def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None) -> Appended:
         """Numbers `drafts`, or finds what the same request stored before. Raises `KeyReused`, `TooLarge`."""
         if idempotency and (kept := self._keys.get((idempotency.scope, idempotency.key))):
-            return _repeat(kept, drafts, idempotency)
+            return repeat(kept, drafts, idempotency)
         size = check_size(drafts, self._retention)
         rules = self._rules
         if rules is not None and (len(drafts) > rules.least_messages or size > rules.least_bytes):
@@ -111,7 +111,7 @@ class Sequencer:
         self.new_keys.append(NewKey(idempotency.scope, idempotency.key, kept))
 
 
-def _repeat(kept: Kept, drafts: Sequence[Draft], idempotency: Idempotency) -> Appended:
+def repeat(kept: Kept, drafts: Sequence[Draft], idempotency: Idempotency) -> Appended:
     """The first answer, made from the same request: what was stored may be gone. Raises `KeyReused`."""
     if kept.digest != idempotency.digest:
         raise KeyReused("This Idempotency-Key was used for another request: send a new request with a new key.")

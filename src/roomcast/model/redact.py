@@ -50,7 +50,9 @@ _OURS = re.compile(
     r"""()(?:(?:rck(?:_|%5f)[a-z0-9-]{1,32}|rct[0-9])(?:_|%5f)[^\s&'",;]*|eyJ[\w-]+\.[\w-]+\.[\w-]*)""", _FLAGS
 )
 """Keys, tickets and tokens wherever they stand: under a misspelled name, in a path, as a room."""
-_OF_LOGS = re.compile(r"([?&](?:tlsCertificateKeyFilePassword|authMechanismProperties)=)[^&]*", re.IGNORECASE)
+_OF_LOGS = re.compile(
+    r"([?&](?:tlsCertificateKeyFilePassword|authMechanismProperties|password|sslpassword)=)[^&]*", re.IGNORECASE
+)
 _PATTERNS = (
     (_AS_ITEM, ("'", '"')),
     (_AS_FIELD, ("authorization", "cookie")),

@@ -49,6 +49,7 @@ async def open_log(
     new_epoch: bool = False,
     synchronous: str = "full",
     empty_rooms: int = EMPTY_ROOMS,
+    **others: object,
 ) -> SqliteLog:
     """The log in the file `path`. Raises `LogUnusable`."""
     if not path:

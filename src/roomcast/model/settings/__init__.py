@@ -99,7 +99,9 @@ class Settings:
         "sqlite:roomcast.db",
         Text(),
         _LOG,
-        "Where messages are kept: sqlite:PATH, mongodb://HOST/DATABASE, or memory:, which forgets.",
+        "Where messages are kept: sqlite:PATH, postgresql://HOST/DATABASE, mongodb://HOST/DATABASE, or memory:, "
+        "which "
+        "forgets.",
     )
     max_messages: int = _option(
         Retention().max_messages,

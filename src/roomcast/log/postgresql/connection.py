@@ -1,0 +1,163 @@
+"""Connections to the database: made when they are needed, and made again when they are lost. Knows nothing of the
+log.
+
+Behind a pooler that gives a connection away after each transaction (PgBouncer with `pool_mode = transaction`)
+nothing outlives one: no prepared statement, no setting, no LISTEN. There each call is a transaction that begins
+with its settings. That takes three round trips more, so it is only done where a pooler stands: the process id
+that the server gives at the start is then not that of the process which answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import asyncpg
+
+from roomcast.log.postgresql.queries import QUERIES, Row
+
+CONNECT_SECONDS = 3.0
+CALL_SECONDS = 10.0
+"""A bit longer than what the database itself gives a statement: it can say why."""
+_CHANNEL = "roomcast"
+
+Connection = Any
+"""asyncpg's, which has no types of its own."""
+
+
+class Session:
+    """One connection, for one call at a time. Every call raises what the driver raises; where that ended the
+    connection, the next call makes another one."""
+
+    def __init__(self, url: str, *, heard: Callable[[str], None] | None = None) -> None:
+        """`heard` is called with what others notify, where no pooler stands between; a reconnect may have lost
+        some."""
+        self._url = url
+        self._heard = heard
+        self._lock = asyncio.Lock()
+        self._connection: Connection = None
+        self._statements: dict[str, Any] = {}
+        self.pooled = False
+        """Whether a pooler stands before the database."""
+        self._closed = False
+
+    @property
+    def listening(self) -> bool:
+        """Whether what others notify is heard now."""
+        return bool(self._heard and self._connection and not self._connection.is_closed() and not self.pooled)
+
+    async def rows(self, name: str, *values: object) -> Sequence[Row]:
+        """What a query gives."""
+        async with self.transaction(name) as call:
+            rows: Sequence[Row] = await call(name, *values)
+        return rows
+
+    async def row(self, name: str, *values: object) -> Row:
+        """The one row that a query gives."""
+        [row] = await self.rows(name, *values)
+        return row
+
+    async def script(self, *texts: str) -> None:
+        """Several statements, all of them or none."""
+        async with self.transaction():
+            for text in texts:
+                await self._connection.execute(text, timeout=CALL_SECONDS)
+
+    @asynccontextmanager
+    async def transaction(self, alone: str = "") -> AsyncIterator[Callable[..., Any]]:
+        """Several calls as one. `alone`: the only query that is to come, which needs no transaction of ours."""
+        async with self._lock, self._kept() as connection:
+            if alone and not self.pooled:
+                yield self._call
+                return
+            begin = f"BEGIN; {QUERIES['settings_of_transaction']}" if self.pooled else "BEGIN"
+            await connection.execute(begin, timeout=CALL_SECONDS)
+            try:
+                yield self._call
+            except BaseException:
+                if not connection.is_closed():
+                    await connection.execute("ROLLBACK", timeout=CALL_SECONDS)
+                raise
+            await connection.execute("COMMIT", timeout=CALL_SECONDS)
+
+    async def drop(self) -> None:
+        """Lets go of the connection; the next call makes another one."""
+        connection, self._connection = self._connection, None
+        self._statements.clear()
+        if connection and not connection.is_closed():
+            with suppress(Exception):  # it may be half open, and is of no use any more
+                await connection.close(timeout=1.0)
+            if not connection.is_closed():
+                connection.terminate()
+
+    async def close(self) -> None:
+        self._closed = True
+        async with self._lock:
+            await self.drop()
+
+    @asynccontextmanager
+    async def _kept(self) -> AsyncIterator[Connection]:
+        """The connection, dropped where what is done with it leaves it in doubt."""
+        connection = await self._connected()
+        try:
+            yield connection
+        except (TimeoutError, asyncio.CancelledError, asyncpg.InterfaceError):
+            connection.terminate()
+            self._connection = None
+            self._statements.clear()
+            raise
+
+    async def _call(self, name: str, *values: object) -> Sequence[Row]:
+        if self.pooled:
+            rows: Sequence[Row] = await self._connection.fetch(QUERIES[name], *values, timeout=CALL_SECONDS)
+            return rows
+        statement = self._statements.get(name)
+        if statement is None:
+            statement = await self._connection.prepare(QUERIES[name], timeout=CALL_SECONDS)
+            self._statements[name] = statement
+        found: Sequence[Row] = await statement.fetch(*values, timeout=CALL_SECONDS)
+        return found
+
+    async def _connected(self) -> Connection:
+        if self._closed:
+            raise asyncpg.InterfaceError("the log is closed")
+        if self._connection is None or self._connection.is_closed():
+            self._statements.clear()
+            self._connection = None
+            connection = await connect(self._url)
+            try:
+                await self._set_up(connection)
+            except BaseException:
+                connection.terminate()
+                raise
+            self._connection = connection
+        return self._connection
+
+    async def _set_up(self, connection: Connection) -> None:
+        async with connection.transaction():
+            pid = await connection.fetchval("SELECT pg_backend_pid()", timeout=CONNECT_SECONDS)
+        self.pooled = pid != connection.get_server_pid()
+        if self.pooled:
+            return
+        await connection.execute(QUERIES["settings"], timeout=CONNECT_SECONDS)
+        if self._heard:
+            await connection.add_listener(_CHANNEL, self._notified)
+
+    def _notified(self, connection: Connection, pid: int, channel: str, payload: str) -> None:
+        if self._heard:
+            self._heard(payload)
+
+
+async def connect(url: str) -> Connection:
+    """A connection as libpq would make it: what the string leaves out comes from PG… variables, a service file and
+    .pgpass. Of several hosts a primary is taken, unless the string says otherwise."""
+    said = "target_session_attrs" in url or "PGTARGETSESSIONATTRS" in os.environ
+    asked = None if said else "primary"
+    # Two limits: the driver's own is not in force while it looks names up and speaks TLS.
+    async with asyncio.timeout(3 * CONNECT_SECONDS):
+        return await asyncpg.connect(
+            url, timeout=CONNECT_SECONDS, statement_cache_size=0, target_session_attrs=asked
+        )

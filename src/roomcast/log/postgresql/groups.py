@@ -1,0 +1,122 @@
+"""A group of appends as one call of `roomcast.append`, and each one's answer out of what that gives. No I/O.
+
+The database decides under its lock what is stored and where. What needs no lock is decided here: what is too
+large, and which of several requests with one key counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+
+from roomcast.log.append_queue import Answer, Pending
+from roomcast.log.base import Appended
+from roomcast.log.postgresql.queries import Row
+from roomcast.log.sequencer import Kept, Key, check_rooms, check_size, repeat
+from roomcast.model.errors import RoomcastError, TooLarge
+from roomcast.model.message import Message
+from roomcast.model.retention import Retention, RoomRules
+
+
+class Group:
+    """Appends that go in one transaction."""
+
+    def __init__(self, pending: Sequence[Pending], retention: Retention, rules: RoomRules) -> None:
+        self.pending = list(pending)
+        self.refusals: dict[int, TooLarge] = {}
+        """By number, those that are too large; with a key that is known they are answered all the same."""
+        self._asked: dict[Key, int] = {}
+        """By which request each key is looked for: the first that would be stored, or else the first."""
+        for number, one in enumerate(self.pending):
+            self._check(number, one, retention, rules)
+            self._note_key(number, one)
+
+    def _check(self, number: int, one: Pending, retention: Retention, rules: RoomRules) -> None:
+        try:
+            check_size(one.request.drafts, retention)
+            if rules.rules:
+                check_rooms(one.request.drafts, rules)
+        except TooLarge as error:
+            self.refusals[number] = error
+
+    def _note_key(self, number: int, one: Pending) -> None:
+        if (idempotency := one.request.idempotency) is None:
+            return
+        key = (idempotency.scope, idempotency.key)
+        before = self._asked.setdefault(key, number)
+        if not self._stores(before):
+            self._asked[key] = number
+
+    def _stores(self, number: int) -> bool:
+        """Whether a request is stored where its key, if it has one, is not known."""
+        drafts, idempotency = self.pending[number].request
+        first = idempotency is None or self._asked[idempotency.scope, idempotency.key] == number
+        return bool(drafts) and first and number not in self.refusals
+
+    def parameters(self) -> Sequence[object]:
+        """The messages' rooms, types, bodies and requests; the keys' requests, scopes, names and digests."""
+        storing = [number for number in range(len(self.pending)) if self._stores(number)]
+        drafts = list(chain.from_iterable(self.pending[number].request.drafts for number in storing))
+        requests = [number for number in storing for _ in self.pending[number].request.drafts]
+        rooms, types, bodies = (list(column) for column in zip(*drafts, strict=True)) if drafts else ([], [], [])
+        keys = [(number, scope, key, self._digest(number)) for (scope, key), number in self._asked.items()]
+        numbers, scopes, names, digests = (list(c) for c in zip(*keys, strict=True)) if keys else ([], [], [], [])
+        return rooms, types, bodies, requests, numbers, scopes, names, digests
+
+    def _digest(self, number: int) -> bytes:
+        idempotency = self.pending[number].request.idempotency
+        assert idempotency
+        return idempotency.digest
+
+    def answers(self, row: Row) -> tuple[list[Message], list[Answer]]:
+        """What was stored, and the answer to each append, out of what `roomcast.append` gave."""
+        known = _known(row)
+        stored: list[Message] = []
+        answers: list[Answer] = []
+        kept: dict[Key, Kept] = {}
+        for number, one in enumerate(self.pending):
+            answers.append(self._answer(number, one, row, known, kept, stored))
+        return stored, answers
+
+    def _answer(
+        self,
+        number: int,
+        one: Pending,
+        row: Row,
+        known: Mapping[int, Kept],
+        kept: dict[Key, Kept],
+        stored: list[Message],
+    ) -> Answer:
+        drafts, idempotency = one.request
+        key = (idempotency.scope, idempotency.key) if idempotency else None
+        before = kept.get(key) if key else None
+        if before is None and key:
+            before = known.get(self._asked[key])
+            # Stored by this very append, whose first answer was lost.
+            if before and row["again"] and before.first >= row["first"] and self._stores(number):
+                before = None
+        if before and idempotency:
+            try:
+                return repeat(before, drafts, idempotency)
+            except RoomcastError as error:
+                return error
+        if number in self.refusals:
+            return self.refusals[number]
+        first, prevs = row["first"] + len(stored), row["prevs"] or ()
+        messages = []
+        for seq, (room, type_, body) in enumerate(drafts, first):
+            index = seq - row["first"]
+            prev = prevs[index] if index < len(prevs) else 0
+            messages.append(Message(seq, room, type_, row["stored_at"], prev, body))
+        stored += messages
+        if key and idempotency and messages:
+            kept[key] = Kept(idempotency.digest, first, len(messages), row["stored_at"])
+        return Appended(messages, False)
+
+
+def _known(row: Row) -> dict[int, Kept]:
+    """What is kept of keys, by the number of the first request with each."""
+    if not row["known_requests"]:
+        return {}
+    fields = zip(row["known_digests"], row["known_firsts"], row["known_counts"], row["known_ats"], strict=True)
+    return {number: Kept(*kept) for number, kept in zip(row["known_requests"], fields, strict=True)}

@@ -1,0 +1,265 @@
+"""The log in PostgreSQL: one log for any number of servers. Lives on the event loop.
+
+Laws:
+- The lock on one row is the order: with it `seq` is dense, and `prev`, times, counts and keys are exact over all
+  servers.
+- Each server writes with one connection, follows with another one, and reads history with a third.
+- While the database is away nothing here waits for it but publishes, and these for a bounded time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from roomcast import tasks
+from roomcast.log import clock as machine
+from roomcast.log.append_queue import Request
+from roomcast.log.base import Appended, Bounds, Idempotency, Page, RoomSort, RoomStats
+from roomcast.log.consumers import Consumer, Consumers
+from roomcast.log.postgresql.caps import Caps
+from roomcast.log.postgresql.connection import Session
+from roomcast.log.postgresql.errors import FORM, Failure, said, unavailable, unusable
+from roomcast.log.postgresql.outbox import Outbox
+from roomcast.log.postgresql.reader import Reader
+from roomcast.log.postgresql.revoked import Revocations
+from roomcast.log.postgresql.tail import Follower, Tuning
+from roomcast.log.postgresql.writer import Writer
+from roomcast.log.register import remembered
+from roomcast.log.sweep import Sweep
+from roomcast.model.errors import LogUnavailable, LogUnusable
+from roomcast.model.message import Draft, Message
+from roomcast.model.redact import redact
+from roomcast.model.retention import Retention
+from roomcast.model.revocation import Revocation
+from roomcast.model.rooms import Selection
+
+T = TypeVar("T")
+
+EMPTY_ROOMS = 10_000
+"""How many rooms without messages are remembered, so that their followers hear no false alarm."""
+WALK_ROOMS = 1_000
+TUNING = Tuning()
+
+
+async def open_log(
+    url: str,
+    rest: str,
+    *,
+    retention: Retention,
+    new_epoch: bool = False,
+    empty_rooms: int = EMPTY_ROOMS,
+    tuning: Tuning | None = None,
+    max_message: int = 64_000,
+    **durability: object,
+) -> PostgresLog:
+    """The log in the schema `roomcast` of the database that the connection string `url`
+    names. How durable it is, the database's `synchronous_commit` says.
+
+    Opens also while the database is away, with an `epoch` that is empty until then. Raises `LogUnusable`.
+    """
+    if not rest.startswith("//"):  # the driver would take all of it for the name of a database
+        raise LogUnusable(f"{redact(url)!r} is no connection string: use {FORM}.")
+    log = PostgresLog(url, retention, empty_rooms, tuning or TUNING, max_message)
+    try:
+        await log.begin(new_epoch=new_epoch)
+    except BaseException:
+        await log.close()
+        raise
+    return log
+
+
+class PostgresLog:
+    """A writer, a reader, what keeps this process current, and the feed of its consumers."""
+
+    def __init__(self, url: str, retention: Retention, empty_rooms: int, tuning: Tuning, max_message: int) -> None:
+        self.name = redact(url)
+        self._caps = Caps(retention)
+        self._feed = Consumers(0, 0, self._fetch, self._delivered)
+        self._sessions = [Session(url, heard=self._heard), Session(url), Session(url)]
+        following, writing, reading = self._sessions
+        most = remembered(retention.max_messages)
+        self._follower = Follower(self.name, following, self._feed, tuning, max_message, most)
+        self._reader = Reader(reading, self._follower, most)
+        self._revocations = Revocations(reading)
+        self._writer = Writer(writing, self._follower, self._feed, self._caps, empty_rooms, tuning)
+        self._writing, self._reading = writing, reading
+        self._outbox = Outbox(writing, self._writer, self._caps, max_message)
+        self._follower.outbox = self._outbox.look
+        self._sweep = Sweep(self._walk)
+        self._walking: asyncio.Task[str | None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closing: asyncio.Task[None] | None = None
+
+    @property
+    def epoch(self) -> str:
+        return self._follower.epoch
+
+    @property
+    def retention(self) -> Retention:
+        return self._caps.retention
+
+    @property
+    def unwritable(self) -> str:
+        return self._writer.unwritable
+
+    async def begin(self, *, new_epoch: bool = False) -> None:
+        """Raises `LogUnusable`."""
+        try:
+            await self._follower.begin(new_epoch=new_epoch)
+        except LogUnavailable as error:
+            if new_epoch:
+                raise LogUnusable(f"{self.name} cannot be opened: {error.detail}") from error
+            self._follower.away(error)
+        except (*Failure, ValueError) as error:
+            if refusal := unusable(self.name, error):
+                raise refusal from error
+            if new_epoch:
+                raise LogUnusable(f"{self.name} cannot be opened: {said(error)}.") from error
+            self._follower.away(unavailable(error))
+        self._tasks = [asyncio.create_task(self._follower.run())]
+        self._writer.begin()
+        self._writer.trim_later()
+        self._begin_sweep()
+
+    def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None = None) -> asyncio.Future[Appended]:
+        return self._writer.append(Request(drafts, idempotency))
+
+    async def read(self, selection: Selection, after: int, limit: int, before: int | None = None) -> Page:
+        return await self._ask(self._reader.page(selection, after, limit, before))
+
+    async def get(self, seq: int) -> Message | None:
+        return await self._ask(self._reader.get(seq))
+
+    async def seek_newest(self, selection: Selection, count: int, before: int | None = None) -> int:
+        return await self._ask(self._reader.seek_newest(selection, count, before))
+
+    async def seek_time(self, selection: Selection, since: int) -> int:
+        return await self._ask(self._reader.seek_time(selection, since))
+
+    def consumer(self, name: str, after: int, *, holds: bool = True) -> Consumer:
+        return self._feed.open(name, after, holds=holds)
+
+    def positions(self) -> dict[str, int]:
+        return self._feed.positions()
+
+    async def delete(self, seq: int) -> bool:
+        return bool(await self._delete("delete_message", seq))
+
+    async def delete_room(self, room: str) -> None:
+        await self._delete("delete_room", room)
+
+    async def revoke(self, revocation: Revocation) -> None:
+        await self._ask(self._revocations.add(revocation))
+
+    async def revocations(self) -> Sequence[Revocation]:
+        return await self._ask(self._revocations.rows())
+
+    def keep(self, retention: Retention) -> Callable[[], None]:
+        return lambda: self._keep(retention)
+
+    @property
+    def outbox_moved(self) -> int:
+        return self._outbox.moved
+
+    @property
+    def outbox_refused(self) -> int:
+        return self._outbox.refused
+
+    async def bounds(self) -> Bounds:
+        return await self._ask(self._reader.bounds())
+
+    async def rooms(self, prefix: str, sort: RoomSort, after: str | int | None, limit: int) -> Sequence[RoomStats]:
+        return await self._ask(self._reader.rooms(prefix, sort, after, limit, ruled=bool(self.retention.rooms)))
+
+    async def close(self) -> None:
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        self._sweep.stop()
+        await self._writer.end()
+        await tasks.cancel(self._tasks)
+        self._feed.end()
+        await self._follower.close()
+        await asyncio.gather(*(session.close() for session in self._sessions))
+
+    async def _delete(self, query: str, what: int | str) -> bool:
+        async def job() -> bool:
+            follower = self._follower
+            row = await self._writing.row(query, follower.epoch, *follower.anchor, what)
+            return bool(row["found"])
+
+        found: bool = await self._writer.do(job)
+        if found:
+            self._writer.trim_soon()  # the rows of a room go in steps
+            self._follower.tell()
+            await self._ask(self._follower.catch_up())  # gone here with the answer
+        return found
+
+    def _keep(self, retention: Retention) -> None:
+        self._caps.take(retention)
+        self._begin_sweep()
+
+    def _begin_sweep(self) -> None:
+        if self.retention.rooms or self.retention.ages:
+            self._sweep.least_age = self.retention.least_age
+            self._sweep.begin()
+        else:
+            self._sweep.least_age = float("inf")
+
+    def _walk(self, after: str) -> None:
+        self._walking = asyncio.create_task(self._ask(self._walk_on(after)))
+        self._walking.add_done_callback(self._walked)
+
+    async def _walk_on(self, after: str) -> str | None:
+        """One step of a walk over all rooms: finds what goes without a publish."""
+        rows: Sequence[Any] = ()
+        if self._caps.rules.rules:
+            rows = await self._reading.rows("walk_rooms", after, WALK_ROOMS)
+            self._caps.note(rows, machine.clock() // 1_000_000)
+        self._writer.trim_soon()
+        return rows[-1]["room"] if rows else None
+
+    def _walked(self, walking: asyncio.Task[str | None]) -> None:
+        # Where the database does not answer, the walk is over, and begins again later.
+        reached = None if walking.cancelled() or walking.exception() else walking.result()
+        if not self._closing:
+            self._sweep.stepped(reached)
+
+    def _heard(self, payload: str) -> None:
+        self._follower.wake(payload)
+
+    def _delivered(self) -> None:
+        self._writer.trim_later()
+
+    async def _fetch(self, after: int) -> Sequence[Message]:
+        return await self._ask(self._reader.fetch(after))
+
+    async def _ask(self, reading: Coroutine[Any, Any, T]) -> T:
+        """What comes of a read. It goes on where whoever asked does not wait any longer: cancelled, it would take
+        its connection with it."""
+        try:
+            if self._closing:
+                raise LogUnavailable("The log is closed.")
+            self._follower.check()
+        except LogUnavailable:
+            reading.close()
+            raise
+        asked = asyncio.create_task(reading)
+        try:
+            return await asyncio.shield(asked)
+        except asyncio.CancelledError:
+            asked.add_done_callback(_forget)
+            raise
+        except Failure as error:
+            self._follower.wake()
+            raise unavailable(error) from error
+
+
+def _forget(asked: asyncio.Task[Any]) -> None:
+    """Nobody asks what became of it."""
+    if not asked.cancelled():
+        asked.exception()

@@ -1,0 +1,105 @@
+"""Moves what applications published inside their own transactions from the outbox to the log.
+
+Taken out and stored in one transaction, a message is moved once, whatever happens. What cannot be stored is kept
+beside it with the reason, so that nothing is dropped in silence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from roomcast.log.append_queue import Pending, Request
+from roomcast.log.postgresql.caps import Caps
+from roomcast.log.postgresql.connection import Session
+from roomcast.log.postgresql.groups import Group
+from roomcast.log.postgresql.queries import Row
+from roomcast.log.postgresql.writer import Writer
+from roomcast.log.sequencer import check_rooms, check_size
+from roomcast.model.draft import parse_json
+from roomcast.model.errors import RoomcastError
+from roomcast.model.message import Draft
+
+MOST = 200
+"""Moved in one transaction."""
+
+_log = logging.getLogger("roomcast.log")
+
+
+class Outbox:
+    """The outbox, as this server moves it."""
+
+    def __init__(self, session: Session, writer: Writer, caps: Caps, max_message: int) -> None:
+        self.moved = 0
+        """How many messages this process has moved to the log."""
+        self.refused = 0
+        """How many it could not."""
+        self._session = session
+        self._writer = writer
+        self._caps = caps
+        self._max_message = max_message
+        self._asked = False
+
+    def look(self) -> None:
+        """Something waits there."""
+        if not self._asked:
+            self._asked = True
+            self._writer.do(self._move).add_done_callback(self._done)
+
+    def _done(self, moving: asyncio.Future[Any]) -> None:
+        self._asked = False
+        # Where it failed, the next look finds it there still.
+        if not moving.cancelled() and not moving.exception() and moving.result():
+            self.look()
+
+    async def _move(self) -> bool:
+        """One transaction of it; whether there may be more."""
+        nonce = secrets.randbits(63)
+        async with self._session.transaction() as call:
+            [lock] = await call("lock_outbox")
+            rows = sorted(await call("take_outbox", MOST), key=_by_id) if lock["ours"] else []
+            if not rows:
+                return False
+            group, refused = self._group(rows)
+            if refused:
+                await call("refuse_outbox", *map(list, zip(*refused, strict=True)))
+            [row] = await call("append", *self._writer.values(nonce, group.parameters()))
+        self._writer.committed(group, nonce, row)
+        self.moved += len(rows) - len(refused)
+        self.refused += len(refused)
+        for _, room, _, at, why in refused:
+            _log.error(
+                "a message for %s, published in SQL at %s, is in roomcast.outbox_refused: %s", room, at, why
+            )
+        return len(rows) == MOST
+
+    def _group(self, rows: Sequence[Row]) -> tuple[Group, list[tuple[object, ...]]]:
+        """The messages as one group, and what cannot be among them, with the reason."""
+        retention, rules = self._caps.retention, self._caps.rules
+        drafts: list[Draft] = []
+        refused: list[tuple[object, ...]] = []
+        for row in rows:
+            try:
+                draft = self._draft(row)
+                check_size([draft], retention)
+                check_rooms([draft], rules)
+                drafts.append(draft)
+            except RoomcastError as error:
+                refused.append((*row.values(), error.detail))
+        return Group([Pending.of(Request([draft], None)) for draft in drafts], retention, rules), refused
+
+    def _draft(self, row: Row) -> Draft:
+        """As a `POST` would make it. The text is not decoded and encoded again before: digits stay."""
+        rest = row["message"].strip()[1:]
+        body = b'{"room":%b,%b' % (msgspec.json.encode(row["room"]), rest.encode())
+        [draft] = parse_json(body, self._max_message).drafts
+        return draft
+
+
+def _by_id(row: Row) -> int:
+    return int(row["id"])

@@ -1,0 +1,91 @@
+"""The SQL of this folder, each query by its name, and the shapes in which messages come from PostgreSQL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
+from sys import maxunicode
+from typing import Any
+
+from roomcast.log.room_list import prefix_end
+from roomcast.log.trimming import Trimmed
+from roomcast.model.message import Message
+
+Row = Mapping[str, Any]
+
+VERSION = 1
+"""Of the schema."""
+NO_END = 2**63 - 1
+"""A seq, or a number of bytes, that nothing reaches."""
+BEHIND_ALL = chr(maxunicode) * 200
+"""A text that no room's name comes behind."""
+
+
+def _script(*names: str) -> str:
+    """SQL files, one behind the other."""
+    return "\n".join(files(__package__).joinpath(name).read_text("utf-8") for name in names)
+
+
+MIGRATIONS: Sequence[str] = (_script("schema.sql", "functions.sql"),)
+"""Script n brings a database of version n to version n + 1."""
+
+
+def _load() -> dict[str, str]:
+    parts = re.split(r"^-- (\w+) --$", _script("queries.sql"), flags=re.M)
+    return {name: _bare(text) for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def _bare(text: str) -> str:
+    lines = [line for line in text.strip().splitlines() if not line.startswith("--")]
+    return "\n".join(lines).removesuffix(";")
+
+
+def _filled(query: str, parts: Mapping[str, str]) -> str:
+    """A query with other queries in the places of their names."""
+    while (filled := re.sub(r"\{(\w+)\}", lambda match: parts[match[1]], query)) != query:
+        query = filled
+    return query
+
+
+_RAW = _load()
+QUERIES = {
+    **{name: _filled(text, _RAW) for name, text in _RAW.items() if name not in ("settings", "page")},
+    "page": _filled(_RAW["page"], _RAW | {"picked": _RAW["pick_rooms"]}),
+    "page_of_many": _filled(_RAW["page"], _RAW | {"picked": _RAW["pick_many"]}),
+    **{
+        name: _filled(_RAW[name], {"oldest_of_room": "0::bigint"}) for name in ("rooms_by_name", "rooms_by_newest")
+    },
+    **{f"{name}_with_oldest": _filled(_RAW[name], _RAW) for name in ("rooms_by_name", "rooms_by_newest")},
+    "settings": _RAW["settings"].format(local=""),
+    "settings_of_transaction": _RAW["settings"].format(local="LOCAL"),
+}
+
+
+def messages_of(row: Row) -> list[Message]:
+    """The messages of a row with their arrays."""
+    if row["seqs"] is None:
+        return []
+    fields = zip(
+        row["seqs"], row["rooms"], row["types"], row["stored_ats"], row["prevs"], row["bodies"], strict=True
+    )
+    return [Message(*message) for message in fields]
+
+
+def trimmings_of(row: Row) -> dict[str, Trimmed]:
+    """How far rooms are trimmed, of a row with their arrays."""
+    if row["lost_rooms"] is None:
+        return {}
+    states = zip(row["lost_ends"], row["lost_ats"], row["lost_counts"], row["lost_caps"], strict=True)
+    return {room: Trimmed(*state) for room, state in zip(row["lost_rooms"], states, strict=True)}
+
+
+def spans(prefixes: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Where the names with each prefix begin, and before which they end."""
+    firsts = list(prefixes)
+    return firsts, [end_of(prefix) for prefix in firsts]
+
+
+def end_of(prefix: str) -> str:
+    """Before which text the names with a prefix end."""
+    return prefix_end(prefix) or BEHIND_ALL

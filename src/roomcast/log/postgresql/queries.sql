@@ -1,0 +1,361 @@
+-- Every query has a name, and a line that says what it does. Each is one statement, and so of one moment.
+--
+-- Messages come as arrays, one a field: asyncpg decodes a thousand of them so in 0.5 ms, in 1.5 ms as rows.
+
+-- settings --
+-- What our connections need: {local} is LOCAL behind a pooler, where a connection is ours for a transaction only.
+-- Tables that were never analyzed look small, and a plan made then must not walk them when they have grown. With these
+-- costs a compiled plan would always seem worth it
+SET {local} jit = off; SET {local} enable_seqscan = off; SET {local} enable_hashjoin = off;
+SET {local} enable_mergejoin = off; SET {local} enable_bitmapscan = off; SET {local} plan_cache_mode = force_generic_plan;
+SET {local} lock_timeout = '5s'; SET {local} statement_timeout = '10s';
+SET {local} idle_in_transaction_session_timeout = '10s'; SET {local} default_transaction_isolation = 'read committed';
+SET {local} roomcast.server = 'on';
+
+-- identify --
+-- What this is: whether a pooler stands before it, a standby, the encoding, whether commits wait for the disk
+SELECT
+    pg_backend_pid() AS pid, pg_is_in_recovery() AS standby, current_setting('server_encoding') AS encoding,
+    current_setting('server_version_num')::int AS version,
+    current_setting('synchronous_commit') = 'off' AS hasty, current_setting('fsync') = 'off' AS unsynced,
+    to_regclass('roomcast.version') IS NOT NULL AS made,
+    session_user AS me;
+
+-- find_publisher --
+-- Whether those who may publish in SQL still have to be allowed to; no row where there is no such role
+SELECT NOT has_function_privilege(r.oid, 'roomcast.publish(text, text, boolean)', 'EXECUTE') AS barred
+FROM pg_catalog.pg_roles AS r WHERE rolname = 'roomcast_publisher';
+
+-- admit_publisher --
+-- Allows them to
+GRANT USAGE ON SCHEMA roomcast TO roomcast_publisher;
+GRANT EXECUTE ON FUNCTION roomcast.publish(text, text, boolean) TO roomcast_publisher;
+
+-- note_limit --
+-- The most bytes of a message, for `publish`
+UPDATE roomcast.log SET max_message = $1 WHERE id = 1 AND max_message <> $1;
+
+-- lock_outbox --
+-- Of several servers one moves it, so that what one connection publishes keeps its order. In a statement of its own: one
+-- that waited would see what the last one has moved already
+SELECT pg_try_advisory_xact_lock(7234190522765) AS ours;
+
+-- take_outbox --
+-- The first of what waits there
+DELETE FROM roomcast.outbox WHERE id IN (SELECT id FROM roomcast.outbox ORDER BY id LIMIT $1)
+RETURNING id, room, message, at;
+
+-- refuse_outbox --
+-- Keeps what cannot be moved, and why
+INSERT INTO roomcast.outbox_refused (id, room, message, at, why)
+SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[], $5::text[]);
+
+-- load_version --
+-- Of the schema
+SELECT number, least FROM roomcast.version;
+
+-- lock_schema --
+-- Held while the schema is made or changed: of several servers that start at once one does it
+SELECT pg_advisory_xact_lock(7234190522764);
+
+-- make_log --
+-- The one row, for a schema that was just made
+INSERT INTO roomcast.log (id, epoch, life) VALUES (1, $1, roomcast.life()) ON CONFLICT DO NOTHING;
+
+-- begin_life --
+-- Takes the log on in this life of the database
+SELECT epoch, begun, timed FROM roomcast.begin_life($1, $2, $3, $4, $5, $6);
+
+-- load_log --
+-- The log as a whole, and in which life the database is
+SELECT
+    epoch, newest, trimmed, messages, bytes, deletions, changes, nonce, life,
+    roomcast.life() AS here,
+    coalesce((
+        SELECT m.stored_at FROM roomcast.messages AS m JOIN roomcast.rooms AS r ON r.room = m.room
+        WHERE m.seq > l.trimmed AND m.seq > r.trimmed ORDER BY m.seq LIMIT 1
+    ), 0) AS oldest_at
+FROM roomcast.log AS l WHERE id = 1;
+
+-- load_news --
+-- The same, with the first messages after a seq: at most $2, and only the first ones where their bodies are over $3
+SELECT
+    l.epoch, l.newest, l.trimmed, l.messages, l.bytes, l.changes, l.nonce, l.life, roomcast.life() AS here,
+    EXISTS (SELECT 1 FROM roomcast.outbox) AS outbox,
+    n.seqs, n.rooms, n.types, n.stored_ats, n.prevs, n.bodies
+FROM roomcast.log AS l CROSS JOIN LATERAL (
+    {arrays} FROM (
+        SELECT *, sum(octet_length(body)) OVER (ORDER BY seq) - octet_length(body) AS before FROM (
+            SELECT seq, room, type, stored_at, prev, body FROM roomcast.messages AS m
+            WHERE seq > $1 AND seq > l.trimmed AND seq <= l.newest AND deleted IS NULL AND NOT EXISTS (
+                SELECT 1 FROM roomcast.purges AS p WHERE p.room = m.room AND m.seq <= p.upto
+            ) ORDER BY seq LIMIT $2
+        ) AS first
+    ) AS found WHERE before < $3
+) AS n
+WHERE l.id = 1;
+
+-- arrays --
+-- Messages, oldest first
+SELECT
+    array_agg(seq ORDER BY seq) AS seqs, array_agg(room ORDER BY seq) AS rooms, array_agg(type ORDER BY seq) AS types,
+    array_agg(stored_at ORDER BY seq) AS stored_ats, array_agg(prev ORDER BY seq) AS prevs,
+    array_agg(body ORDER BY seq) AS bodies;
+
+-- load_cuts --
+-- What is gone since a change, up to another one
+SELECT room, upto, gone
+FROM roomcast.cuts WHERE number > $1 AND number <= $2 ORDER BY number;
+
+-- tell_others --
+-- Says that there is something new. In a transaction of its own, after the commit: one that notifies takes a lock of the
+-- whole database server when it commits
+SELECT pg_notify('roomcast', $1);
+
+-- note_server --
+-- This server runs, and has delivered up to here
+INSERT INTO roomcast.servers VALUES ($1, $2, clock_timestamp())
+ON CONFLICT (server) DO UPDATE SET position = excluded.position, seen_at = excluded.seen_at;
+
+-- end_server --
+-- This server ends
+DELETE FROM roomcast.servers WHERE server = $1;
+
+-- forget_servers --
+-- Those that were not seen for a minute, and the appends behind the newest $1 messages that nobody asks after any more
+WITH ended AS (DELETE FROM roomcast.servers WHERE seen_at < clock_timestamp() - interval '1 minute')
+DELETE FROM roomcast.appends
+WHERE last <= (SELECT newest - $1 FROM roomcast.log WHERE id = 1)
+    AND at < clock_timestamp() - interval '10 minutes';
+
+-- begin_register --
+-- Behind which message the appends begin that are there
+SELECT epoch, coalesce((SELECT first - 1 FROM roomcast.appends ORDER BY last LIMIT 1), newest) AS since
+FROM roomcast.log WHERE id = 1;
+
+-- load_register --
+-- The first appends behind a message, with the rooms of their messages
+SELECT first, last, rooms FROM roomcast.appends WHERE last > $1 ORDER BY last LIMIT $2;
+
+-- forget_keys --
+-- Keys whose first message is gone: those stored up to $1, and what of them is more than $2; at most 1,000 at once
+DELETE FROM roomcast.keys WHERE (scope, key) IN (
+    SELECT scope, key FROM roomcast.keys WHERE gone ORDER BY stored_at
+    LIMIT least(1000, greatest(
+        (SELECT count(*) FROM roomcast.keys WHERE gone AND stored_at <= $1),
+        (SELECT count(*) FROM roomcast.keys WHERE gone) - $2
+    ))
+);
+
+-- append --
+-- Stores a group of publishes
+SELECT * FROM roomcast.append(
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19
+);
+
+-- trim --
+-- One step of trimming
+SELECT * FROM roomcast.trim($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14);
+
+-- load_revoked --
+-- The revocations, where they are others than those of a version ($1)
+SELECT l.revoked AS version, r.* FROM roomcast.log AS l LEFT JOIN roomcast.revoked AS r ON l.revoked <> $1
+WHERE l.id = 1;
+
+-- forget_revoked --
+-- Lets go of those before a time
+DELETE FROM roomcast.revoked WHERE before < $1;
+
+-- revoke --
+-- Keeps a revocation, of two for the same the later one
+INSERT INTO roomcast.revoked AS r (sub, iss, before) VALUES ($1, $2, $3)
+ON CONFLICT (sub, iss) DO UPDATE SET before = greatest(r.before, excluded.before);
+
+-- count_revoked --
+-- They have changed
+UPDATE roomcast.log SET revoked = revoked + 1 WHERE id = 1;
+
+-- delete_message --
+-- Deletes one
+SELECT roomcast.delete_message($1, $2, $3, $4) AS found;
+
+-- delete_room --
+-- Deletes what a room has
+SELECT roomcast.delete_room($1, $2, $3, $4) AS found;
+
+-- walk_rooms --
+-- The first rooms with messages behind a name: how much they have, and when their oldest was stored
+SELECT room, messages, bytes, coalesce((
+    SELECT stored_at FROM roomcast.messages AS m WHERE m.room = r.room AND m.seq > r.trimmed ORDER BY seq LIMIT 1
+), 0) AS oldest_at
+FROM roomcast.rooms AS r WHERE room > $1 AND messages > 0 ORDER BY room LIMIT $2;
+
+-- find_rooms --
+-- At most $5 rooms of a selection (names $1, and names from $2 to before $3) that have messages after $4
+SELECT l.epoch, l.newest, ARRAY(
+    SELECT room FROM (
+        SELECT named.room FROM unnest($1::text[]) AS named (room)
+        UNION
+        SELECT r.room FROM unnest($2::text[], $3::text[]) AS span (first, past) CROSS JOIN LATERAL (
+            SELECT room FROM roomcast.rooms
+            WHERE room >= span.first AND room < span.past AND newest > $4 AND messages > 0 LIMIT $5
+        ) AS r
+    ) AS found LIMIT $5
+) AS rooms
+FROM roomcast.log AS l WHERE id = 1;
+
+-- page --
+-- The first messages of some rooms ($1, and spans $2 to $3 of names) with $4 < seq <= $5: at most $6, and until their
+-- bodies have grown to $7; what is lost of the rooms after $4; the oldest they retain; and what was deleted one by one
+WITH l AS MATERIALIZED (
+    SELECT * FROM roomcast.log WHERE id = 1
+), found AS MATERIALIZED (
+    SELECT *, sum(octet_length(body)) OVER (ORDER BY seq) - octet_length(body) AS before FROM (
+        SELECT m.seq, m.room, m.type, m.stored_at, m.prev, m.body FROM (
+            {picked}
+        ) AS picked JOIN roomcast.messages AS m USING (seq)
+        ORDER BY m.seq LIMIT $6
+    ) AS first
+), p AS (
+    {arrays}, count(*) AS count,
+    coalesce(sum(octet_length(body)), 0) AS size
+    FROM found WHERE before < $7
+), lost AS (
+    SELECT array_agg(room) AS names, array_agg(trimmed) AS ends, array_agg(trimmed_at) AS ats,
+        array_agg(lost) AS counts, array_agg(capped) AS caps FROM ({known}) AS known
+), gone AS (
+    SELECT array_agg(room) AS names, array_agg(seq) AS seqs, array_agg(deleted) AS numbers FROM ({deleted}) AS deleted
+)
+SELECT
+    l.epoch, l.newest, l.deletions, l.forgotten, l.forgotten_at,
+    p.seqs, p.rooms, p.types, p.stored_ats, p.prevs, p.bodies, p.count >= $6 OR p.size >= $7 AS cut,
+    lost.names AS lost_rooms, lost.ends AS lost_ends, lost.ats AS lost_ats, lost.counts AS lost_counts,
+    lost.caps AS lost_caps,
+    gone.names AS deleted_rooms, gone.seqs AS deleted_seqs, gone.numbers AS deletion_numbers,
+    CASE WHEN gone.seqs IS NOT NULL OR EXISTS (SELECT 1 FROM unnest(lost.ends) AS e WHERE e > $4) OR l.forgotten > $4
+        THEN ({oldest}) END AS oldest
+FROM l, p, lost, gone;
+
+-- pick_rooms --
+-- The messages of named rooms, each walks its own index
+SELECT arm.seq FROM l CROSS JOIN unnest($8::text[]) AS named (room)
+LEFT JOIN roomcast.rooms AS r ON r.room = named.room
+CROSS JOIN LATERAL (
+    SELECT seq FROM roomcast.messages AS m
+    WHERE m.room = named.room AND m.seq > greatest($4, r.trimmed) AND m.seq <= least($5, l.newest)
+        AND m.deleted IS NULL ORDER BY m.seq LIMIT $6
+) AS arm ORDER BY arm.seq LIMIT $6;
+
+-- pick_many --
+-- The messages of a selection of very many rooms: walks the log, and compares each message's room
+SELECT m.seq FROM l CROSS JOIN roomcast.messages AS m
+WHERE m.seq > $4 AND m.seq <= least($5, l.newest) AND m.deleted IS NULL AND {chosen} AND {live}
+ORDER BY m.seq LIMIT $6;
+
+-- chosen --
+-- A message's room is of the selection
+(m.room = ANY ($1::text[]) OR EXISTS (
+    SELECT 1 FROM unnest($2::text[], $3::text[]) AS span (first, past) WHERE m.room >= first AND m.room < past
+));
+
+-- live --
+-- It is not a row of a room that was deleted
+NOT EXISTS (SELECT 1 FROM roomcast.purges AS p WHERE p.room = m.room AND m.seq <= p.upto);
+
+-- known --
+-- The rooms of a selection that are known by name, and by prefix those of which something is gone after a seq
+SELECT room, trimmed, trimmed_at, lost, capped FROM roomcast.rooms WHERE room = ANY ($1::text[])
+UNION
+SELECT r.room, trimmed, trimmed_at, lost, capped
+FROM unnest($2::text[], $3::text[]) AS span (first, past)
+JOIN roomcast.rooms AS r ON r.room >= span.first AND r.room < span.past WHERE r.trimmed > $4;
+
+-- deleted --
+-- Which messages of a selection were deleted one by one: by an index of those alone
+SELECT m.room, m.seq, m.deleted FROM roomcast.messages AS m
+WHERE m.deleted IS NOT NULL AND m.seq > $4 AND m.seq <= $5 AND {chosen} AND {live} ORDER BY m.seq LIMIT 2000;
+
+-- oldest --
+-- The oldest message of a selection
+SELECT min(first.seq) FROM (
+    SELECT room, trimmed FROM roomcast.rooms WHERE room = ANY ($1::text[]) AND messages > 0
+    UNION
+    SELECT r.room, r.trimmed FROM unnest($2::text[], $3::text[]) AS span (first, past)
+    JOIN roomcast.rooms AS r ON r.room >= span.first AND r.room < span.past WHERE r.messages > 0
+) AS r CROSS JOIN LATERAL (
+    SELECT seq FROM roomcast.messages AS m WHERE m.room = r.room AND m.seq > r.trimmed ORDER BY m.seq LIMIT 1
+) AS first;
+
+-- get --
+-- One message
+SELECT l.epoch, n.* FROM roomcast.log AS l CROSS JOIN LATERAL (
+    {arrays} FROM roomcast.messages AS m WHERE m.seq = $1 AND m.deleted IS NULL AND {live}
+) AS n WHERE l.id = 1;
+
+-- seek_newest --
+-- The oldest of the newest $4 messages of some rooms ($1) up to $3 (spans $2 are looked at in `seek_newest_of_many`)
+SELECT l.epoch, l.newest, (SELECT min(seq) FROM (
+    SELECT arm.seq FROM unnest($1::text[]) AS named (room)
+    JOIN roomcast.rooms AS r ON r.room = named.room
+    CROSS JOIN LATERAL (
+        SELECT seq FROM roomcast.messages AS m
+        WHERE m.room = named.room AND m.seq > r.trimmed AND m.seq <= least($2, l.newest) AND m.deleted IS NULL
+        ORDER BY m.seq DESC LIMIT $3
+    ) AS arm ORDER BY arm.seq DESC LIMIT $3
+) AS newest) AS oldest
+FROM roomcast.log AS l WHERE l.id = 1;
+
+-- seek_newest_of_many --
+-- The same for a selection of very many rooms
+SELECT l.epoch, l.newest, (SELECT min(seq) FROM (
+    SELECT m.seq FROM roomcast.messages AS m
+    WHERE m.seq <= least($4, l.newest) AND m.deleted IS NULL AND {chosen} AND {live}
+    ORDER BY m.seq DESC LIMIT $5
+) AS newest) AS oldest
+FROM roomcast.log AS l WHERE l.id = 1;
+
+-- seek_time --
+-- The newest message stored before a time ($4): times never fall, so halve the range. What is in its middle may be a hole
+WITH RECURSIVE search (low, high) AS (
+    SELECT trimmed, newest FROM roomcast.log WHERE id = 1
+    UNION ALL
+    SELECT
+        CASE WHEN coalesce(m.stored_at < $4, true) THEN (low + high + 1) / 2 ELSE low END,
+        CASE WHEN coalesce(m.stored_at < $4, true) THEN high ELSE m.seq - 1 END
+    FROM search LEFT JOIN LATERAL (
+        SELECT seq, stored_at FROM roomcast.messages
+        WHERE seq > low AND seq <= (low + high + 1) / 2 ORDER BY seq DESC LIMIT 1
+    ) AS m ON true
+    WHERE low < high
+)
+SELECT
+    l.epoch, l.forgotten, l.forgotten_at,
+    coalesce((
+        SELECT seq FROM roomcast.messages WHERE seq <= (SELECT max(low) FROM search) ORDER BY seq DESC LIMIT 1
+    ), 0) AS position,
+    k.names AS lost_rooms, k.ends AS lost_ends, k.ats AS lost_ats, k.counts AS lost_counts, k.caps AS lost_caps
+FROM roomcast.log AS l, (
+    SELECT array_agg(room) AS names, array_agg(trimmed) AS ends, array_agg(trimmed_at) AS ats,
+        array_agg(lost) AS counts, array_agg(capped) AS caps FROM (
+        SELECT room, trimmed, trimmed_at, lost, capped FROM roomcast.rooms WHERE room = ANY ($1::text[])
+        UNION
+        SELECT r.room, trimmed, trimmed_at, lost, capped
+        FROM unnest($2::text[], $3::text[]) AS span (first, past)
+        JOIN roomcast.rooms AS r ON r.room >= span.first AND r.room < span.past WHERE r.trimmed > 0 AND r.trimmed_at < $4
+    ) AS known
+) AS k
+WHERE l.id = 1;
+
+-- rooms_by_name --
+-- A page of the rooms that have messages, by name: from $1 to before $2, and where not $3 behind $4
+SELECT room, messages, newest, newest_at, {oldest_of_room} AS oldest_at FROM roomcast.rooms AS r
+WHERE room >= $1 AND room < $2 AND ($3 OR room > $4) AND messages > 0 ORDER BY room LIMIT $5;
+
+-- rooms_by_newest --
+-- A page of them, the newest first, those before $3
+SELECT room, messages, newest, newest_at, {oldest_of_room} AS oldest_at FROM roomcast.rooms AS r
+WHERE room >= $1 AND room < $2 AND newest < $3 AND messages > 0 ORDER BY newest DESC LIMIT $4;
+
+-- oldest_of_room --
+-- When the oldest message of a listed room was stored
+(SELECT m.stored_at FROM roomcast.messages AS m WHERE m.room = r.room AND m.seq > r.trimmed ORDER BY m.seq LIMIT 1);

@@ -1,0 +1,154 @@
+"""Reads history: each read is one statement, and so of one moment of the log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from roomcast.log.base import Bounds, Loss, Page, RoomSort, RoomStats
+from roomcast.log.postgresql.connection import Session
+from roomcast.log.postgresql.queries import NO_END, Row, end_of, messages_of, spans, trimmings_of
+from roomcast.log.postgresql.tail import FETCH_BYTES, FETCH_MESSAGES, Follower
+from roomcast.log.register import Register
+from roomcast.log.trimming import in_order, losses_between, position_before, watermark
+from roomcast.model.message import Message
+from roomcast.model.rooms import Selection
+
+PAGE_BYTES = 256 * 1024
+REGISTER_ROWS = 1_000
+"""How many appends are read at once."""
+MANY_ROOMS = 256
+"""So many rooms of a prefix are read one by one, each by its own index; of more the log is walked."""
+
+
+class Reader:
+    """What is asked of the database. Every method raises `LogUnavailable` where the log has another epoch than "
+    "this
+    server knows, and what the driver raises."""
+
+    def __init__(self, session: Session, follower: Follower, remembered: int) -> None:
+        """`remembered`: how many messages there are in the register at least."""
+        self._session = session
+        self._follower = follower
+        self._remembered = remembered
+        self._register: Register | None = None
+        self._registered = ""
+        """The epoch that the register is of."""
+
+    async def page(self, selection: Selection, after: int, limit: int, before: int | None) -> Page:
+        upto = NO_END if before is None else before - 1
+        limit = max(limit, 1)
+        names, (firsts, pasts) = sorted(selection.rooms), spans(selection.prefixes)
+        values = [names, firsts, pasts, after, upto, limit, PAGE_BYTES]
+        rooms: Sequence[str] | None = names
+        known = NO_END
+        if firsts:
+            # A room that comes meanwhile may not be among them: no further than what is known now.
+            known, rooms = await self._found(selection, after)
+            values[4] = min(upto, known)
+        row = await (self._row("page_of_many", *values) if rooms is None else self._row("page", *values, rooms))
+        messages, newest = messages_of(row), min(row["newest"], known)
+        end = newest if before is None else min(newest, max(after, before - 1))
+        unknown = watermark(row["forgotten"], row["forgotten_at"])
+        trimmings = trimmings_of(row)
+        lost = max((trimmed.seq for trimmed in trimmings.values()), default=0)
+        between = (await self._load_register(lost)).between if lost > after else _nothing_between
+        losses = losses_between(selection, trimmings, unknown, after, before, between)
+        if row["deleted_seqs"]:
+            gone = zip(row["deleted_rooms"], row["deleted_seqs"], row["deletion_numbers"], strict=True)
+            losses = sorted([*losses, *(Loss(room, seq, 1, 0, n) for room, seq, n in gone)], key=in_order)
+        oldest = (row["newest"] + 1 if row["oldest"] is None else row["oldest"]) if losses else 0
+        return Page(messages, messages[-1].seq if row["cut"] else end, losses, oldest, row["deletions"])
+
+    async def fetch(self, after: int) -> Sequence[Message]:
+        """The first messages of the whole log after a position."""
+        return messages_of(await self._row("load_news", after, FETCH_MESSAGES, FETCH_BYTES))
+
+    async def get(self, seq: int) -> Message | None:
+        found = messages_of(await self._row("get", seq))
+        return found[0] if found else None
+
+    async def seek_newest(self, selection: Selection, count: int, before: int | None) -> int:
+        upto = NO_END if before is None else before - 1
+        rooms: Sequence[str] | None = sorted(selection.rooms)
+        if selection.prefixes:
+            _, rooms = await self._found(selection, 0)
+        if rooms is None:
+            row = await self._row(
+                "seek_newest_of_many", sorted(selection.rooms), *spans(selection.prefixes), upto, count
+            )
+        else:
+            row = await self._row("seek_newest", rooms, upto, count)
+        end = row["newest"] if before is None else max(0, min(row["newest"], before - 1))
+        return int(end if row["oldest"] is None else row["oldest"] - 1)
+
+    async def seek_time(self, selection: Selection, since: int) -> int:
+        row = await self._row("seek_time", sorted(selection.rooms), *spans(selection.prefixes), since)
+        unknown = watermark(row["forgotten"], row["forgotten_at"])
+        return max(int(row["position"]), position_before(selection, trimmings_of(row), unknown, since))
+
+    async def bounds(self) -> Bounds:
+        row = await self._row("load_log")
+        return Bounds(row["trimmed"], row["newest"], row["bytes"], row["messages"], row["oldest_at"])
+
+    async def rooms(
+        self, prefix: str, sort: RoomSort, after: str | int | None, limit: int, *, ruled: bool
+    ) -> Sequence[RoomStats]:
+        """`ruled`: whether to say when each one's oldest was stored."""
+        name = f"rooms_by_{sort}{'_with_oldest' if ruled else ''}"
+        if sort == "name":
+            rows = await self._session.rows(
+                name, prefix, end_of(prefix), after is None, "" if after is None else after, limit
+            )
+        else:
+            rows = await self._session.rows(
+                name, prefix, end_of(prefix), NO_END if after is None else after, limit
+            )
+        return [RoomStats(*row.values()) for row in rows]
+
+    async def _load_register(self, upto: int) -> Register:
+        """Which messages each room had, up to one."""
+        if self._register is None or self._registered != self._follower.epoch:
+            row = await self._row("begin_register")
+            self._register, self._registered = Register(row["since"], self._remembered), row["epoch"]
+        register = self._register
+        while register.reach < upto:
+            appends = await self._session.rows("load_register", register.reach, REGISTER_ROWS)
+            for append in appends:
+                _note(register, append)
+            if not appends:
+                break
+        return register
+
+    async def _found(self, selection: Selection, after: int) -> tuple[int, Sequence[str] | None]:
+        """The newest message, and the rooms of a selection that have messages after a position; None where they "
+        "are
+        too many to be read one by one."""
+        row = await self._row(
+            "find_rooms", sorted(selection.rooms), *spans(selection.prefixes), after, MANY_ROOMS + 1
+        )
+        rooms: Sequence[str] = row["rooms"]
+        return row["newest"], rooms if len(rooms) <= MANY_ROOMS else None
+
+    async def _row(self, name: str, *values: object) -> Row:
+        row = await self._session.row(name, *values)
+        self._follower.check_epoch(row)
+        return row
+
+
+def _note(register: Register, append: Row) -> None:
+    """Adds the messages of an append."""
+    if append["last"] <= register.reach:  # another page was quicker
+        return
+    if append["first"] > register.reach + 1:  # it was not asked for so long that what follows is dropped
+        register.begin(append["first"] - 1)
+    seqs: dict[str, list[int]] = {}
+    for seq, room in enumerate(append["rooms"], append["first"]):
+        seqs.setdefault(room, []).append(seq)
+    for room, own in seqs.items():
+        register.note(room, own)
+    register.reached(append["last"])
+
+
+def _nothing_between(room: str, after: int, last: int) -> int:
+    """Where nothing is lost."""
+    return 0
