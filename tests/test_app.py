@@ -12,7 +12,7 @@ import pytest
 import roomcast
 from roomcast.app_settings import AppSettings
 from roomcast.embed import Embedded
-from roomcast.model.errors import BadOption
+from roomcast.model.errors import BadOption, Gone, Invalid, NotFound
 from roomcast.model.settings import Settings
 
 
@@ -68,3 +68,20 @@ def test_rights_are_given_at_the_call_as_well() -> None:
 def test_a_value_that_an_option_cannot_have_is_refused_at_the_call(options: dict[str, Any], words: str) -> None:
     with pytest.raises(BadOption, match=words):
         roomcast.app(**options)
+
+
+async def test_a_program_deletes_a_message_and_a_room() -> None:
+    async with roomcast.app(log="memory:") as live:
+        first, second = [(await live.publish("orders", text=text))["id"] for text in ("one", "two")]
+        await live.delete(first)
+        with pytest.raises(Gone, match="no longer retained"):
+            await live.delete(first)
+        with pytest.raises(NotFound):
+            await live.delete("abcd-99")
+        await live.delete(room="orders")
+        with pytest.raises(Gone):
+            await live.delete(second)
+        with pytest.raises(Invalid, match="room"):
+            await live.delete(room="$orders")
+        with pytest.raises(TypeError, match="one message by its id, or one room"):
+            await live.delete()

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from roomcast.api import delete as deleting
 from roomcast.api.publish import Envelope, checked_key, stored, submit
 from roomcast.app_settings import AppSettings
 from roomcast.auth.guard import Guard, Mode
@@ -83,6 +84,20 @@ class Embedded:
         )
         await appending
         return dict(msgspec.json.decode(stored(engine, batch, began, appending)[2]))
+
+    async def delete(self, message: str | None = None, *, room: str | None = None) -> None:
+        """Deletes a message by its `id`, or all that a `room` has, durably, as `DELETE /messages/{id}` and
+        `DELETE /rooms/{room}` do.
+
+        Raises `TypeError` unless one of them is given, and of `roomcast.model.errors` `NotFound` (there never was
+        such a message), `Gone` (it is there no longer), `Invalid`, `NotOffered` (in MongoDB), `LogUnavailable`."""
+        if (message is None) == (room is None):
+            raise TypeError("delete one message by its id, or one room: delete(id) or delete(room=name)")
+        engine = await self._engine()
+        if room is not None:
+            await deleting.delete_room(engine, deleting.checked_room(room))
+        else:
+            await deleting.delete_message(engine, str(message))
 
     async def drain(self) -> None:
         """Ends every stream so that its client comes back; new ones are answered so from now on. Returns when

@@ -12,7 +12,11 @@ from roomcast.model.errors import Fault, Gone, Invalid
 
 def room(head: Head) -> str:
     """The room that a path names. Raises `Invalid`."""
-    name = head.path.removeprefix(PREFIX)
+    return checked_room(head.path.removeprefix(PREFIX))
+
+
+def checked_room(name: str) -> str:
+    """The name, where a room can have it. Raises `Invalid`."""
     if wrong := room_fault(name):
         raise Invalid(f"room {wrong}", [Fault("/room", wrong)])
     return name
@@ -20,14 +24,24 @@ def room(head: Head) -> str:
 
 async def message(engine: Engine, request: Request, text: str) -> Answer:
     """Deletes one message; the answer comes when that is durable."""
+    await delete_message(engine, text)
+    return Answer(204, NO_FIELDS)
+
+
+async def delete_message(engine: Engine, text: str) -> None:
+    """Deletes the message with this id. Raises `NotFound`, `Gone`, `NotOffered`, `LogUnavailable`."""
     id = await known_id(engine, text)
     if not await engine.log.delete(id.seq):
         raise Gone(f"message {id} was stored, and is no longer retained")
-    return Answer(204, NO_FIELDS)
 
 
 async def whole_room(engine: Engine, request: Request, name: str) -> Answer:
     """Deletes all that a room has; the answer comes when that is durable."""
+    await delete_room(engine, name)
+    return Answer(204, NO_FIELDS)
+
+
+async def delete_room(engine: Engine, name: str) -> None:
+    """Deletes all that a room has. Raises `NotOffered`, `LogUnavailable`."""
     engine.check()
     await engine.log.delete_room(name)
-    return Answer(204, NO_FIELDS)
