@@ -34,7 +34,7 @@ lint: $(VENV)/.dev ## Check style, types and which module imports which
 lock: $(VENV)/.dev ## Choose anew, to the version and the hash, what run, test, docs, bench and the image install
 	$(LOCK) --extra dev --output-file requirements/dev.txt
 	$(LOCK) --constraints requirements/dev.txt --output-file requirements/run.txt
-	$(LOCK) --constraints requirements/dev.txt --extra mongodb --output-file requirements/image.txt
+	$(LOCK) --constraints requirements/dev.txt --extra mongodb --extra postgresql --extra jwt --output-file requirements/image.txt
 	$(LOCK) --constraints requirements/dev.txt --extra docs --output-file requirements/docs.txt
 	$(LOCK) --constraints requirements/dev.txt --extra bench --output-file requirements/bench.txt
 

@@ -21,6 +21,7 @@ TYPESCRIPT = ROOT / "tests/interop/node_modules/typescript/bin/tsc"
 def build(folder: Path) -> Path:
     """Writes the package to `folder`/package, and its archive beside it. Returns the archive's path. Raises
     `CalledProcessError` where the types cannot be made."""
+    folder = folder.resolve()  # npm runs elsewhere
     package = folder / "package"
     package.mkdir(parents=True)
     for file in ("package.json", "README.md"):

@@ -27,6 +27,10 @@ def wait_for(state: Callable[[], object], what: str, seconds: float = PATIENCE) 
         time.sleep(0.005)
 
 
+WORKERS = tuple(f"--workers={number}" for number in os.environ.get("ROOMCAST_TEST_WORKERS", "").split())
+"""What each server is started with, so that whole suites run with `--workers`."""
+
+
 class Running:
     """A server process; what it says is in `said()`."""
 
@@ -117,6 +121,8 @@ def start_roomcast(
     for name, value in defaults.items():
         if not any(option.split("=")[0] == name for option in options):
             options = (*options, name, value)
+    if not any(option.startswith("--workers") for option in options):
+        options = (*options, *WORKERS)
     # A shell sets the limit: Python code between fork and exec can lock up for ever where there are threads.
     limited = [] if files is None else ["sh", "-c", f'ulimit -n {files} && exec "$@"', "sh"]
     if certificate:

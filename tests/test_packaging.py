@@ -16,7 +16,7 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 LOCKS = {
     "run": [],
-    "image": EXTRAS["mongodb"],
+    "image": [*EXTRAS["mongodb"], *EXTRAS["postgresql"], *EXTRAS["jwt"]],
     "docs": EXTRAS["docs"],
     "dev": EXTRAS["dev"],
     "bench": EXTRAS["bench"],

@@ -120,7 +120,7 @@ class Embedded:
             self._release_signals()
             await self.drain()
             if self._guard:
-                self._guard.rights.close()
+                self._guard.close()
             await engine.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -156,7 +156,7 @@ class Embedded:
         except BaseException:
             self._opening = None
             raise
-        guard.rights.open()
+        guard.open()
         self._guard = guard
         rights = self._settings.rights
         host = Host(rights, self._settings.allow_origin or ()) if rights else None

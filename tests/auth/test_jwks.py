@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
+from roomcast.auth.guard import Guard, Mode
+from roomcast.auth.rights import Rights
+from roomcast.auth.tickets import By
 from roomcast.auth.tokens.bad import BadToken, KeysAway
 from roomcast.auth.tokens.fetch import CannotFetch, Fetched
+from roomcast.auth.tokens.issuer import Issuer
+from roomcast.auth.tokens.issuers import Issuers
 from roomcast.auth.tokens.jose import Key, of_jwk
 from roomcast.auth.tokens.jwks import AGAIN_SECONDS, OUTLIVES_SECONDS, Jwks
-from tests.auth.signing import jwk
+from roomcast.model.errors import RightsUnavailable
+from tests.auth.signing import jwk, token
 
 NOW = 1_795_690_180.0
 MINUTE, DAY = 60.0, 86_400.0
@@ -101,6 +108,16 @@ async def test_11_known_keys_work_while_the_source_is_away_and_unknown_ones_are_
         assert await asking.ask_until_told("1", now) == "1 tried"
         assert asking.ask("2", now) == "come back"
     assert provider.asked <= 1 + 60 * 24
+
+
+async def test_while_the_source_is_away_no_token_is_refused_for_its_key_however_old_it_is() -> None:
+    provider = Provider(key("1"), seconds=DAY)
+    asking = Asking(provider)
+    assert await asking.ask_until_told("2", NOW, issued=NOW - 600) == "unknown kid '2'"
+    provider.is_away = True
+    assert await asking.ask_until_told("2", NOW + MINUTE, issued=NOW - 600) == "come back"
+    never = Asking(provider)
+    assert await never.ask_until_told("2", NOW, issued=NOW - 600) == "come back"
 
 
 async def test_10_a_day_after_they_should_have_been_fetched_again_keys_are_good_no_more() -> None:
@@ -204,6 +221,29 @@ async def test_a_source_that_takes_the_place_of_another_knows_what_it_knew() -> 
     later.source.take_over(asking.source)
     assert later.ask("1", NOW + 100) == "1 tried"
     assert provider.asked == 1
+
+
+async def test_a_holder_is_judged_once_more_when_the_key_of_their_token_is_gone() -> None:
+    provider = Provider(key("1"), key("2", "second"))
+    source = Jwks("https://a.example/jwks", provider.get)
+    rights = Rights(issuers=Issuers([Issuer(By(""), source, frozenset(["ES256"]))]))
+    judged: list[bool] = []
+    guard = Guard(Mode.RIGHTS, rights)
+    guard.changed = lambda: judged.append(rights.now(holder) is not None)
+    now = time.time()
+    source._take(Fetched(provider.keys, 300, ()), now)
+    text = token({"sub": "42", "iat": now, "exp": now + 900}, "ES256", kid="1")
+    holder = rights.identify(text, now)
+    guard.open()
+    await source.fetched()
+    assert judged == []
+    provider.keys = (key("2", "second"),)
+    source._tried_at = None
+    source.prefetch()
+    await source.fetched()
+    assert judged == [False]
+    with pytest.raises(RightsUnavailable):  # and not by what was remembered
+        rights.identify(text, now)
 
 
 async def test_a_mistake_in_a_fetch_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:

@@ -73,6 +73,7 @@ GOOD: dict[str, Callable[[], str]] = {
     "aud that is a list": lambda: token(CLAIMS | {"aud": ["x", "roomcast"]}, "ES256", name="a", kid="es"),
     "fields in the header that nobody knows": lambda: token(CLAIMS, "ES256", name="a", kid="es", cat="cl_B7"),
     "times with parts of seconds": lambda: token(OWN | {"exp": NOW + 0.5, "iat": NOW - 0.5}, key=SECRET),
+    "a character of two halves": lambda: token(OWN | {"name": "\U0001f600"}, key=SECRET),
     "an x5c of 1 KiB": lambda: token(CLAIMS, "ES256", name="a", kid="es", x5c=["M" * 1024]),
     "within the leeway": lambda: token(OWN | {"exp": NOW - 20, "nbf": NOW + 20, "iat": NOW + 20}, key=SECRET),
 }
@@ -232,6 +233,10 @@ ATTACKS: dict[str, tuple[Callable[[], str], str]] = {
     "claims that are a list": (lambda: _text("[]"), "its claims is no JSON object"),
     "claims that are nested": (lambda: _text("[" * 3000 + "]" * 3000), "its claims is no JSON"),
     "claims that are no UTF-8": (lambda: token(b'{"sub": "\xff"}', key=SECRET), "its claims is no JSON"),
+    "sub that is half a character": (lambda: _own(sub="\ud800"), "its claims is no JSON"),
+    "user that is half a character": (lambda: _own(roomcast={"user": "\udc00x"}), "its claims is no JSON"),
+    "read of half a character": (lambda: _text('{"roomcast": {"read": ["\\uD83D"]}, "sub": "42"}'), "no JSON"),
+    "kid that is half a character": (lambda: token(OWN, key=SECRET, kid="\ud800"), "its header is no JSON"),
     "claims behind a byte order mark": (lambda: token(b"\xef\xbb\xbf{}", key=SECRET), "its claims is no JSON"),
     # The times
     "no exp": (lambda: _text('{"sub": "42"}'), "exp is missing"),

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import httpx
 
 from roomcast.auth.keys import new_key, sha256
+from tests.auth import signing
 from tests.running import Running, start_roomcast
 
 LEEWAY = 1
 OPENS = 5
 PROGRAM = f"""
 import roomcast.auth.tickets as tickets
-tickets.LEEWAY_SECONDS = {LEEWAY}
+import roomcast.auth.tokens.checks as checks
+checks.LEEWAY_SECONDS = tickets.LEEWAY_SECONDS = {LEEWAY}
 tickets.OPENS_SECONDS = {OPENS}
 from roomcast.cli.main import main
 main(prog_name="roomcast")
@@ -51,6 +54,11 @@ class Backend:
         url = answer.json()["url"]
         assert isinstance(url, str)
         return server.url + url
+
+    def token(self, *rooms: str, seconds: int) -> str:
+        """Signed with the secret that the servers have."""
+        claims = {"sub": "42", "exp": time.time() + seconds, "roomcast": {"read": rooms}}
+        return signing.token(claims, key=self._secret.encode())
 
     def publish(self, server: Running, text: str, room: str = "user/42") -> str:
         answer = server.post({"room": room, "text": text}, headers=self.headers)

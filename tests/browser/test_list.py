@@ -75,8 +75,8 @@ def test_the_end_stays_in_view_when_the_window_or_a_row_changes_its_size(page: P
     expect(texts(page).last).to_be_in_viewport()
     page.set_viewport_size({"width": 420, "height": 500})
     expect(texts(page).last).to_be_in_viewport()
-    page.locator("summary").press("Enter")
-    expect(page.locator("#lines pre")).to_be_in_viewport()
+    page.locator(".json").press("Enter")
+    expect(page.locator("#lines .tree")).to_be_in_viewport()
     post(server, "after it")
     expect(texts(page).last).to_be_in_viewport()
 
@@ -150,46 +150,87 @@ def test_each_day_has_a_line_and_each_time_says_all_of_it(page: Page, server: Ru
     expect(first).to_have_attribute("title", re.compile("Thursday, January 1, 2026 at .*:00:00"))
 
 
-def test_data_is_folded_beside_a_text_and_open_alone(page: Page, server: Running) -> None:
-    post(server, {"text": "with", "data": {"a": 1}}, {"data": {"b": 2}})
-    open_room(page, server)
-    expect(page.locator("details[open] pre")).to_have_text(['{\n  "b": 2\n}'], use_inner_text=True)
-    page.locator("summary").first.click()
-    expect(page.locator("details[open] pre")).to_have_count(2)
-
-
-def test_data_is_shown_with_the_digits_that_were_sent(page: Page, server: Running) -> None:
+def test_data_is_one_line_that_opens_into_a_tree_with_the_digits_that_were_sent(
+    page: Page, server: Running
+) -> None:
     """And all else of it: JavaScript has no such numbers, merges keys and sorts those that look like numbers."""
-    sent = '{"2": 12345678901234567890, "1": [1.0, -0, 1E2, 0.1234567890123456789], "text, }": {"data": {}}}'
-    lines = [
-        "{",
-        '  "2": 12345678901234567890,',
-        '  "1": [',
-        "    1.0,",
-        "    -0,",
-        "    1E2,",
-        "    0.1234567890123456789",
-        "  ],",
-        '  "text, }": {',
-        '    "data": {}',
-        "  }",
-        "}",
-    ]
+    sent = (
+        '{"2": 12345678901234567890, "1": [1.0, -0, 1E2, 0.1234567890123456789], "text, }": {"data": {}}, "2": 1}'
+    )
+    leaves = ['"2": 12345678901234567890', "0: 1.0", "1: -0", "2: 1E2", "3: 0.1234567890123456789", '"data": {}']
 
     def send(room: str = "developers") -> None:
-        body = f'{{"room": "{room}", "data": {sent}}}'
+        body = f'{{"room": "{room}", "type": "a.type", "data": {sent}}}'
         answer = httpx.post(f"{server.url}/messages", content=body, headers={"Content-Type": "application/json"})
         assert answer.status_code == 201
 
     send()
     send("kitchen")
     open_room(page, server)
-    data = page.locator("details pre")
-    expect(data).to_have_text(["\n".join(lines)], use_inner_text=True)
+    lines = page.locator("li.message .json")
+    expect(lines).to_have_text([sent])
+    expect(lines.locator(".number").first).to_have_text("12345678901234567890")
+    lines.click()
+    for folded in page.locator(".tree summary").all()[1:]:
+        folded.click()
+    expect(page.locator(".tree .leaf")).to_have_text([*leaves, '"2": 1'])
     send()
-    expect(data).to_have_text(["\n".join(lines)] * 2, use_inner_text=True)
+    expect(lines).to_have_text([sent] * 2)
     page.locator("#rooms a[data-room=kitchen]").click()
-    expect(data).to_have_text(["\n".join(lines)], use_inner_text=True)
+    expect(lines).to_have_text([sent])
+    post(server, {"room": "kitchen", "data": list(range(250))})
+    lines.last.click()
+    expect(page.locator(".tree .leaf")).to_have_count(100)
+    page.get_by_role("button", name="Show the other 150").click()
+    page.get_by_role("button", name="Show the other 50").click()
+    expect(page.locator(".tree .leaf").last).to_have_text("249: 249")
+
+
+def test_code_and_the_colours_of_a_build_are_shown_and_nothing_else_of_markdown(
+    page: Page, server: Running
+) -> None:
+    post(
+        server,
+        "before\n```python\nx = 1  # " + "long " * 100 + "\n```\nafter **it**",
+        "```\nnot closed",
+        {
+            "type": "build.log",
+            "text": "\x1b[1;31mred\x1b[0m plain \x1b[38;5;208morange\x1b[39m \x1b[2Kgone \x1b[4munder",
+        },
+    )
+    open_room(page, server)
+    code = page.locator("pre.code")
+    expect(code).to_have_count(2)
+    expect(code.first).to_contain_text("x = 1")
+    assert code.first.evaluate("pre => pre.scrollWidth > pre.clientWidth")
+    expect(texts(page).first).to_contain_text("after **it**")
+    expect(code.last).to_have_text("not closed")
+    build = texts(page).last
+    expect(build).to_have_text("red plain orange gone under")
+    expect(build.locator(".bold.colour")).to_have_text("red")
+    expect(build.locator(".under")).to_have_text("under")
+    red, orange, plain = (
+        build.locator(which).first.evaluate("span => getComputedStyle(span).color")
+        for which in (".bold", ".colour:not(.bold)", "xpath=.")
+    )
+    assert len({red, orange, plain}) == 3
+    expect(page.locator("#rooms .newest")).to_have_text("anonymous: red plain orange gone under")
+
+
+def test_a_message_takes_a_few_lines_or_one_with_milliseconds(page: Page, server: Running) -> None:
+    post(server, *({"text": f"n{n}", "type": "t"} for n in range(3)))
+    open_room(page, server)
+    heights = []
+    for name in ("Chat", "Compact", "Log"):
+        page.get_by_role("button", name=name, exact=True).click()
+        row = page.locator("li.message").first
+        expect(row).to_be_visible()
+        page.wait_for_function("document.querySelectorAll('li.message').length === 3")
+        heights.append((row.bounding_box() or {"height": 0})["height"])
+    assert heights == sorted(heights, reverse=True)
+    expect(page.locator("li.message time").first).to_have_text(re.compile(r"^\d\d:\d\d:\d\d\.\d{3}$"))
+    page.reload()
+    expect(page.get_by_role("button", name="Log", exact=True)).to_have_attribute("aria-pressed", "true")
 
 
 @pytest.mark.only_in("chromium", because="it takes long, and nothing in it depends on the browser")

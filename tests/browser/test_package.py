@@ -61,8 +61,8 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not (MODULES / "esbuild").exists():
         (pytest.fail if os.environ.get("CI") else pytest.skip)("no esbuild: run tests/setup.sh")
     require("node")
-    folder = tmp_path_factory.mktemp("packed") / "js"
-    done = run([sys.executable, str(ROOT / "js/build.py"), str(folder)], ROOT)
+    folder = tmp_path_factory.mktemp("packed")
+    done = run([sys.executable, str(ROOT / "js/build.py"), "js"], folder)
     return Path(done.strip())
 
 

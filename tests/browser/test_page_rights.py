@@ -113,7 +113,7 @@ def test_the_lines_for_elsewhere_take_a_token_and_never_this_one(
     page.goto(f"{keyed.url}/?room=chat")
     token = ticket(backend, keyed, "chat")
     give(page, token)
-    expect(page.locator("#curl")).to_contain_text('-H "Authorization: Bearer $ROOMCAST_TOKEN"')
+    expect(page.locator("#ways code").first).to_contain_text('-H "Authorization: Bearer $ROOMCAST_TOKEN"')
     page.locator("#use-open").click()
     expect(page.locator("#snippets")).to_contain_text('-H "Authorization: Bearer $ROOMCAST_TOKEN"')
     assert token not in page.content()

@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Error, Locator, Page, expect
 
 from tests.browser.acting import eventually, open_room, post, state, texts
+from tests.conftest import Serve
 from tests.running import Running, wait_for
 
 
@@ -363,6 +364,34 @@ def test_forty_thousand_rooms_hold_up_nothing(page: Page, server: Running) -> No
     page.keyboard.press("Enter")
     expect(texts(page)).to_have_text(["still works"])
     assert page.evaluate("longest") < 2_000  # 13 s, on a machine with nothing else to do
+
+
+@pytest.mark.only_in("chromium", because="Firefox does not tell of a page's processor time")
+def test_ten_thousand_rooms_and_rows_at_five_hundred_messages_a_second_take_a_part_of_a_processor(
+    page: Page, context: BrowserContext, serve: Serve
+) -> None:
+    """Its own time, which a busy machine does not change: 0.2 s a second. So no frame waits for it."""
+    server = serve("--max-messages", "40000", "--max-bytes", "50000000")
+    for start in range(0, 10_000, 1000):
+        post(server, *({"room": f"team/{n % 40}/r{n}", "text": "x"} for n in range(start, start + 1000)))
+    session = context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def spent() -> float:
+        told = session.send("Performance.getMetrics")["metrics"]
+        return float(next(one["value"] for one in told if one["name"] == "TaskDuration"))
+
+    open_room(page, server)
+    expect(page.locator("#room-count")).to_have_text("10,001 rooms")
+    for start in range(0, 10_000, 1000):
+        post(server, *({"text": f"row {n}", "type": "t"} for n in range(start, start + 1000)))
+    expect(texts(page).last).to_have_text("row 9999")
+    before = spent()
+    for n in range(60):  # as of six seconds
+        rooms = ("developers" if k % 2 else f"team/{n % 40}/r{n * 40 + k}" for k in range(50))
+        post(server, *({"room": room, "type": "t", "data": {"n": n}} for room in rooms))
+        page.wait_for_timeout(50)
+    assert spent() - before < 3
 
 
 def test_what_was_read_is_remembered_of_a_thousand_rooms(page: Page, server: Running) -> None:

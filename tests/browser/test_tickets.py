@@ -1,4 +1,5 @@
-"""A browser's own EventSource over a ticket: it resumes, it ends, and nobody misses or hears twice a thing."""
+"""A browser's own EventSource over a ticket, or a cookie with a token: it resumes, it ends, and nobody misses or
+hears twice a thing."""
 
 from __future__ import annotations
 
@@ -166,8 +167,7 @@ def test_34_a_cookie_from_another_port_goes_on_when_the_page_has_renewed_it(
     server = backend.serve("--cookie", "roomcast")
 
     def renew() -> None:
-        ticket = ticket_of(backend.ticket(server, "user/42", seconds=1))
-        somewhere.evaluate("(value) => { document.cookie = `roomcast=${value}; SameSite=Lax` }", ticket)
+        _give_cookie(somewhere, backend.token("user/42", seconds=1))
 
     def renewed_while(count: Callable[[], bool]) -> Callable[[], bool]:
         def look() -> bool:
@@ -190,8 +190,7 @@ def test_34_a_cookie_from_another_port_goes_on_when_the_page_has_renewed_it(
 
 def test_33_a_cookie_that_is_not_renewed_ends_the_stream_for_good(somewhere: Page, backend: Backend) -> None:
     server = backend.serve("--cookie", "roomcast")
-    ticket = ticket_of(backend.ticket(server, "user/42", seconds=3))
-    somewhere.evaluate("(value) => { document.cookie = `roomcast=${value}; SameSite=Lax` }", ticket)
+    _give_cookie(somewhere, backend.token("user/42", seconds=3))
     url = f"{server.url}/messages?room=user/42"
     somewhere.evaluate(LISTEN, [url, {"withCredentials": True}])
     _until(somewhere, "source.readyState === 2")
@@ -237,6 +236,11 @@ class _Publisher:
                 answer = client.post(f"{self._server.url}/messages", json={"room": "user/42", "text": text})
                 assert answer.status_code == 201
                 self.texts.append(text)
+
+
+def _give_cookie(page: Page, credential: str) -> None:
+    """As the application does that the page is of. Cookies know no ports."""
+    page.evaluate("(value) => { document.cookie = `roomcast=${value}; SameSite=Lax` }", credential)
 
 
 def _until(page: Page, condition: str) -> None:

@@ -20,21 +20,23 @@ async def test_a_turn_that_holds_up_the_others_is_told() -> None:
 
 
 def test_the_rate_is_that_of_the_last_minutes() -> None:
-    positions = iter([100, 150, 10_150])
+    positions = iter([100, 1_000, 1_300, 10_100])
     pace = Pace(lambda: next(positions))
     pace.sample(10.0)
     assert pace.rate == 0
     pace.sample(20.0)
-    assert pace.rate == 5
+    assert pace.rate == 0, "that was a burst"
+    pace.sample(70.0)
+    assert pace.rate == 20
     pace.sample(110.0)
-    assert pace.rate == 100.5
+    assert pace.rate == 100
 
 
 def test_a_new_epoch_is_no_rate_below_nothing() -> None:
     positions = iter([1_000, 0, 30])
     pace = Pace(lambda: next(positions))
     pace.sample(0.0)
-    pace.sample(10.0)
+    pace.sample(60.0)
     assert pace.rate == 0
-    pace.sample(20.0)
-    assert pace.rate == 3
+    pace.sample(120.0)
+    assert pace.rate == 0.5

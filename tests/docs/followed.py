@@ -13,7 +13,8 @@ and one anywhere what is there already when the page is read:
     <!-- server: --open -->         roomcast serve, with these options, on port 8080
     <!-- in a clone -->             the folder has what a clone has
 
-Ports are those of the page's text to its reader, and free ones here. `curl -N` ends by itself after a while."""
+In the place of a port that a page names is a free one, and in that of /var/backups a folder of the test's.
+`curl -N` ends by itself after a while."""
 
 from __future__ import annotations
 
@@ -119,7 +120,8 @@ class Followed:
             self.do(block)
 
     def do(self, block: Block) -> None:
-        text = self.with_ports(block.text)
+        (self.folder / "backups").mkdir(exist_ok=True)
+        text = self.with_ports(block.text).replace("/var/backups", str(self.folder / "backups"))
         until = [word.split()[1] for word in block.said if word.startswith("until ")]
         if block.said.keys() & {"not run"} or not block.is_done:
             return

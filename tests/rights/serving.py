@@ -21,7 +21,7 @@ from roomcast.model.settings.key import Key
 from tests.auth.signing import pem
 from tests.auth.signing import token as signed
 from tests.raw import JSON, Answer, Raw
-from tests.running import Running, start_uvicorn
+from tests.running import WORKERS, Running, start_uvicorn
 
 SECRET = "0123456789abcdefghijklmnopqrstuvwxyz"
 SECRETS = Secrets.of_text(SECRET, "the secret")
@@ -32,12 +32,12 @@ from roomcast.http.fast_path import FastPath
 from roomcast.http.http1 import Http1
 from roomcast.serve import run, server
 
-listen, h11 = run._listen, []
+listen, h11 = run._listen_each, []
 
-def listening(configuration):
-    ports = listen(configuration)
-    h11.append(ports[-1].port)
-    return ports
+def listening(configuration, number):
+    each = listen(configuration, number)
+    h11.append(each[0][-1].port)
+    return each
 
 class Chosen(FastPath):
     # The second port's connections are h11's from their first byte on.
@@ -46,7 +46,7 @@ class Chosen(FastPath):
         if transport.get_extra_info("sockname")[1] in h11:
             self._hand_over(b"")
 
-run._listen, server.FastPath = listening, Chosen
+run._listen_each, server.FastPath = listening, Chosen
 main()
 """
 
@@ -129,7 +129,7 @@ class Way(NamedTuple):
 def two_ways(folder: Path, *options: str, log: str = "memory:") -> Iterator[Sequence[Way]]:
     """A server of our own."""
     ports = ("--port=0", f"--page-port={free_port()}")  # 0 would be none
-    command = [sys.executable, "-c", _TWO_WAYS, "serve", *ports, f"--log={log}", *options]
+    command = [sys.executable, "-c", _TWO_WAYS, "serve", *ports, f"--log={log}", *options, *WORKERS]
     running = Running(command, folder)
     try:
         found = running.wait_until_it_says(r"follow +http://\S+?:(\d+)/\S+\n +look +http://\S+?:(\d+)/")

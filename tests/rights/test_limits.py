@@ -18,6 +18,7 @@ from tests.rights.serving import (
     Way,
     bearer,
     get,
+    own,
     publish,
     request,
     ticket,
@@ -79,6 +80,21 @@ def test_the_stream_that_replaces_another_takes_its_place(way: Way) -> None:
         first.until(b"live")
         assert is_let_in(way, SSE, target=url)
         assert b"replaced" in first.rest()
+
+
+def test_a_token_and_its_ticket_are_one_person(way: Way) -> None:
+    """And a hundred streams are what one has."""
+    sub = f"both-{way.name}"
+    sent = bearer(own("public/a", sub=sub))
+    asked = way.ask(publish({"rooms": ["public/a"]}, sent, target="/tickets"))
+    its_ticket = bearer(asked.json["ticket"])
+    with ExitStack() as stack:
+        for number in range(100):
+            stream = stack.enter_context(way.open(get(TARGET, SSE, its_ticket if number % 2 else sent)))
+            stream.until(b"live")
+        assert not is_let_in(way, SSE, its_ticket)
+        assert not is_let_in(way, SSE, sent)
+        assert is_let_in(way, SSE, bearer(own("public/a", sub=f"{sub}x")))
 
 
 def test_tickets_without_a_sub_are_each_their_own(way: Way) -> None:

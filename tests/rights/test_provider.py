@@ -117,14 +117,35 @@ def test_somebody_who_logs_in_follows_and_publishes(provider: Provider, way: Way
     assert way.ask(get("/messages?room=user/anna", SSE, bearer(provider.token("berta")))).status == 403
 
 
-def test_a_rotation_refuses_nobody(provider: Provider, way: Way) -> None:
+def test_a_rotation_refuses_nobody_and_ends_what_the_old_key_signed(provider: Provider, way: Way) -> None:
     old = provider.token("anna")
     assert _open(way, old) <= {0, 200}
-    provider.end()
-    provider.start()  # with another key
-    new = provider.token("anna")
-    assert _open(way, new) <= {0, 200}
-    assert "bad token" not in way.running.said()
+    with Observer(way.port, "/messages?room=user/anna", headers={"Authorization": f"Bearer {old}"}) as follower:
+        follower.until_live()
+        provider.end()
+        provider.start()  # with another key, and without the old one
+        new = provider.token("anna")
+        assert _open(way, new) <= {0, 200}
+        assert "bad token" not in way.running.said()
+        end = follower.next()
+        assert (end.name, end.json) == ("roomcast.end", {"reason": "revoked"})
+    assert way.ask(get("/messages?room=user/anna", SSE, bearer(old))).status in (200, 401)
+
+
+def test_workers_have_keys_of_their_own(provider: Provider, way: Way) -> None:
+    config = way.running.folder / "roomcast.toml"
+    running = start_roomcast(way.running.folder, f"--config={config}", "--log=memory:", "--workers=2")
+    try:
+        token = provider.token("anna")
+        by_worker = Way("workers", running.port, running)
+        told = [status for _ in range(16) for status in _open(by_worker, token)]
+        assert set(told) <= {0, 200}
+        running.process.send_signal(signal.SIGHUP)
+        running.wait_until_it_says(r"read again: .*roomcast\.toml")
+        assert {status for _ in range(16) for status in _open(by_worker, token)} <= {0, 200}
+        assert "bad token" not in running.said()
+    finally:
+        running.kill()
 
 
 def test_an_outage_refuses_nobody(provider: Provider, way: Way) -> None:
@@ -133,22 +154,18 @@ def test_an_outage_refuses_nobody(provider: Provider, way: Way) -> None:
     provider.end()
     provider.start()
     unknown = provider.token("anna")
-    provider.end()
-    try:
-        for accept in (SSE, NDJSON):
-            answer = way.ask(get("/messages?room=user/anna", accept, bearer(unknown)))
-            assert (answer.status, b"retry" in answer.body) == (200, True)
-        answer = way.ask(publish({"room": "user/anna", "text": "x"}, bearer(unknown)))
-        assert answer.status == 503
-        assert int(answer.headers["retry-after"]) > 0
-        assert _status(way, known) == 200
-        me = way.ask(get("/me", bearer(later)))  # seen for the first time, and its key is known
-        assert (me.status, me.json["user"]) == (200, "carl")
-        way.running.wait_until_it_says(r"the keys at \S+ cannot be had \(ConnectError.*good for 24 h more")
-        # Rights that are read again begin with the keys that are known.
-        way.running.process.send_signal(signal.SIGHUP)
-        way.running.wait_until_it_says(r"read again: .*roomcast\.toml")
-        assert _status(way, known) == 200
-    finally:
-        provider.start()
-    assert _open(way, provider.token("anna")) <= {0, 200}
+    provider.end()  # for good: this is the last test of the provider
+    for accept in (SSE, NDJSON):
+        answer = way.ask(get("/messages?room=user/anna", accept, bearer(unknown)))
+        assert (answer.status, b"retry" in answer.body) == (200, True)
+    answer = way.ask(publish({"room": "user/anna", "text": "x"}, bearer(unknown)))
+    assert answer.status == 503
+    assert int(answer.headers["retry-after"]) > 0
+    assert _status(way, known) == 200
+    me = way.ask(get("/me", bearer(later)))  # seen for the first time, and its key is known
+    assert (me.status, me.json["user"]) == (200, "carl")
+    way.running.wait_until_it_says(r"the keys at \S+ cannot be had \(ConnectError.*good for 24 h more")
+    # Rights that are read again begin with the keys that are known.
+    way.running.process.send_signal(signal.SIGHUP)
+    way.running.wait_until_it_says(r"read again: .*roomcast\.toml")
+    assert _status(way, known) == 200

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.auth.signing import pem
+from tests.auth.signing import token as signed
 from tests.raw import JSON, Raw
 from tests.rights.serving import (
     ALL,
+    ISS,
     NARROW,
     NDJSON,
     OTHER_SECRETS,
@@ -25,9 +28,11 @@ from tests.rights.serving import (
     bearer,
     configured,
     get,
+    own,
     publish,
     request,
     ticket,
+    token_of,
     two_ways,
 )
 
@@ -80,19 +85,47 @@ def test_that_of_one_issuer_ends_no_ticket_of_a_key(way: Way) -> None:
     assert status(way, mine) == 200
 
 
+def test_tokens_end_by_when_they_were_issued_and_by_whom(way: Way) -> None:
+    sub, now = f"token-{way.name}", time.time()
+    mine, of_issuer = own("user/42", sub=sub, iat=now - 10), token_of(ISS, sub=sub, iat=now - 10)
+    later, undated = own("user/42", sub=sub, iat=now + 5), _undated(sub)
+    answer = way.ask(publish({"rooms": [f"user/{sub}"]}, bearer(of_issuer), target="/tickets"))
+    its_ticket = answer.json["ticket"]
+
+    def statuses() -> list[int]:
+        theirs = f"/messages?room=user/{sub}"
+        own_rooms = [status(way, one) for one in (mine, later, undated)]
+        return [*own_rooms, *(status(way, one, theirs) for one in (of_issuer, its_ticket))]
+
+    assert statuses() == [200] * 5
+    soon = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()  # the ticket is of this second
+    assert way.ask(revoke({"sub": sub, "iss": ISS, "before": soon})).status == 204
+    assert statuses() == [200, 200, 200, 401, 401]
+    assert way.ask(revoke({"sub": sub})).status == 204
+    assert statuses() == [401, 200, 401, 401, 401]
+
+
+def _undated(sub: str) -> str:
+    """A token that does not say when it was issued."""
+    claims = {"sub": sub, "exp": time.time() + 900, "roomcast": {"read": ["user/42"]}}
+    return signed(claims, key=SECRET.encode())
+
+
 @pytest.mark.parametrize("accept", [SSE, NDJSON])
 def test_streams_of_what_was_revoked_end_and_say_so(way: Way, accept: str) -> None:
     sub = f"stream-{way.name}-{accept}"
     url = f"/messages?room=user/42&ticket={given(sub)}"
     by_header = get("/messages?room=user/42", accept, bearer(given(sub)))
     with way.open(get(url, accept)) as one, way.open(by_header) as two, ExitStack() as stack:
-        others = [bearer(ALL), bearer(given(f"{sub}x"))]
+        others = [bearer(ALL), bearer(given(f"{sub}x")), bearer(own("user/42", sub=f"{sub}x"))]
+        by_token = own("user/42", sub=sub, iat=time.time() - 1)
+        three = stack.enter_context(way.open(get("/messages?room=user/42", accept, bearer(by_token))))
         going = [stack.enter_context(way.open(get("/messages?room=user/42", accept, sent))) for sent in others]
-        for stream in (one, two, *going):
+        for stream in (one, two, three, *going):
             stream.until(b"live")
         began = time.monotonic()
         assert way.ask(revoke({"sub": sub})).status == 204
-        for stream in (one, two):
+        for stream in (one, two, three):
             stream.until(b"roomcast.end" if accept == SSE else b'"end"')
             assert b'{"reason":"revoked"}' in stream.rest()
         assert time.monotonic() - began < PROMISED
@@ -237,15 +270,59 @@ def test_47_a_secret_that_is_taken_away_ends_what_it_signed(tmp_path: Path) -> N
     file.write_text(f"secret_files = {json.dumps([new, old])}\n[[key]]{keys}")
     with two_ways(tmp_path, f"--config={file}") as ways:
         way = ways[0]
-        first, second = ticket("user/42"), ticket("user/42", secrets=OTHER_SECRETS)
-        streams = [way.open(get("/messages?room=user/42", SSE, bearer(one))) for one in (first, second)]
+        claims = {"sub": "42", "exp": time.time() + 900, "roomcast": {"read": ["user/42"]}}
+        first = [ticket("user/42"), signed(claims, key=SECRET.encode())]
+        second = [ticket("user/42", secrets=OTHER_SECRETS), signed(claims, key=SECRET[::-1].encode())]
+        streams = [way.open(get("/messages?room=user/42", SSE, bearer(one))) for one in [*first, *second]]
         for stream in streams:
             stream.until(b"live")
         file.write_text(f"secret_files = {json.dumps([new])}\n[[key]]{keys}")
         way.running.process.send_signal(signal.SIGHUP)
-        assert b"revoked" in streams[0].rest()
-        assert [status(way, one) for one in (first, second)] == [401, 200]
-        way.ask(publish({"room": "user/42", "text": "to the other"}, bearer(ALL)))
-        streams[1].until(b"to the other")
+        for stream in streams[:2]:
+            assert b"revoked" in stream.rest()
+        assert [status(way, one) for one in [*first, *second]] == [401, 401, 200, 200]
+        way.ask(publish({"room": "user/42", "text": "to the others"}, bearer(ALL)))
+        for stream in streams[2:]:
+            stream.until(b"to the others")
         for stream in streams:
             stream.socket.close()
+
+
+def test_47_an_issuer_that_gives_less_or_is_gone_ends_its_streams_and_no_others(tmp_path: Path) -> None:
+    file = configured(tmp_path)
+    good = file.read_text()
+    (tmp_path / "other.pem").write_bytes(pem("ES256", "other"))
+    second = (
+        '[[issuer]]\niss = "https://second.example"\naudience = "roomcast"\nread = ["user/{sub}"]\n'
+        f'public_keys = ["{tmp_path / "public.pem"}"]\n'
+    )
+    file.write_text(good + second)
+    with two_ways(tmp_path, f"--config={file}") as ways, ExitStack() as stack:
+        way = ways[0]
+        tokens = [token_of(ISS), token_of("https://second.example"), own("user/42")]
+
+        def follow() -> list[Raw]:
+            heads = [get("/messages?room=user/42", SSE, bearer(one)) for one in tokens]
+            streams = [stack.enter_context(way.open(head)) for head in heads]
+            for stream in streams:
+                stream.until(b"live")
+            return streams
+
+        def hangup(text: str) -> None:
+            file.write_text(text)
+            way.running.process.send_signal(signal.SIGHUP)
+
+        def hear(*streams: Raw) -> None:
+            assert way.ask(publish({"room": "user/42", "text": "to the others"}, bearer(ALL))).status == 201
+            for stream in streams:
+                stream.until(b"to the others")
+
+        first, other, secret = follow()
+        hangup(good + second.replace("user/{sub}", "person/{sub}"))
+        assert b"revoked" in other.rest()
+        hear(first, secret)
+        hangup(good)  # the second is gone, and nothing else has changed
+        hear(first, secret)
+        hangup(good.replace("public.pem", "other.pem"))
+        assert b"revoked" in first.rest()
+        hear(secret)

@@ -52,6 +52,7 @@ def bad() -> dict[str, str]:
         "14 text": own("public/a", exp=str(now + 900)),
         "14 true": own("public/a", exp=True),
         "14 31 days ahead": own("public/a", exp=now + 31 * 86_400),
+        "14 good for 40 days": own("public/a", iat=now - 20 * 86_400, exp=now + 20 * 86_400),
         "15 40 s ago": own("public/a", exp=now - 40),
         "16 nbf": own("public/a", nbf=now + 45),
         "16 iat": own("public/a", iat=now + 45),

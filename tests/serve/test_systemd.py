@@ -53,7 +53,7 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
 def test_a_server_says_that_it_is_ready_alive_reloading_and_stopping(
     serve: Serve, supervisor: Supervisor, tmp_path: Path
 ) -> None:
-    server = serve(env={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "100000"})
+    server = serve(env={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "500000"})
     assert supervisor.next_but_alive() == "READY=1"
     assert [supervisor.next() for _ in range(3)] == ["WATCHDOG=1"] * 3
     server.process.send_signal(signal.SIGHUP)
@@ -66,22 +66,36 @@ def test_a_server_says_that_it_is_ready_alive_reloading_and_stopping(
     assert server.process.wait(PATIENCE) == 0
 
 
-def test_a_socket_of_the_abstract_namespace_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_socket_of_the_abstract_namespace_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     supervisor = Supervisor(f"\0roomcast-{os.getpid()}")
     monkeypatch.setenv("NOTIFY_SOCKET", f"@roomcast-{os.getpid()}")
-    systemd.notify(systemd.READY)
+    await systemd.tell(systemd.READY)
     assert supervisor.next() == "READY=1"
     supervisor.close()
 
 
-def test_a_supervisor_that_is_away_or_takes_nothing_does_no_harm(
+async def test_a_supervisor_that_is_away_or_takes_nothing_does_no_harm(
     supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setattr(systemd, "_PATIENCE", 0.001)
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
-    systemd.notify(systemd.READY)
+    await systemd.tell(systemd.READY)
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     for _ in range(1000):  # many more than its queue holds
-        systemd.notify(systemd.READY)
+        await systemd.tell(systemd.READY)
+
+
+async def test_a_supervisor_that_is_behind_hears_all_but_what_it_hears_again(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its queue is full of what the watchdog says: what comes only once waits for room."""
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    monkeypatch.setattr(systemd, "_PATIENCE", PATIENCE)
+    for _ in range(1000):
+        systemd.notify(systemd.ALIVE)
+    telling = asyncio.create_task(systemd.tell(systemd.READY))
+    assert await asyncio.to_thread(supervisor.next_but_alive) == "READY=1"
+    await telling
 
 
 @pytest.mark.parametrize(

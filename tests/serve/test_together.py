@@ -6,12 +6,14 @@ import contextlib
 import re
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import httpx
 import pytest
 
+from roomcast.model.settings.key import Key
 from tests.certificate import connect
-from tests.rights.serving import KEYS, SECRET, ticket
+from tests.rights.serving import ALL, FOUR, KEYS, SECRET, ticket
 from tests.running import Running, start_roomcast, wait_for
 from tests.workers import each_worker, kill, wait_until_another
 
@@ -21,11 +23,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """With every limit of which a worker alone would allow twice as much."""
     folder = tmp_path_factory.mktemp("together")
     (folder / "secret").write_text(SECRET)
-    keys = [
-        f'[[key]]\nname = "{key.name}"\nsha256 = "{key.sha256}"\nread = ["*"]\nmetrics = true\n'
-        for key in KEYS[:1]
-    ]
-    (folder / "roomcast.toml").write_text("\n".join(["open = true", *keys]))
+    rows = [_row(KEYS[0], "metrics = true\nadmin = true"), _row(KEYS[2], 'streams = 2\npublish_rate = "5/h"')]
+    (folder / "roomcast.toml").write_text("\n".join(["open = true", *rows]))
     limits = ("--max-followers=6", "--publish-rate=1/m", "--publish-burst=40", "--max-connections-per-address=30")
     options = (
         "--workers=2",
@@ -39,12 +38,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     server.kill()
 
 
+def _row(key: Key, more: str) -> str:
+    return f'[[key]]\nname = "{key.name}"\nsha256 = "{key.sha256}"\nread = ["*"]\npublish = ["*"]\n{more}\n'
+
+
 class Follower:
     """A stream at one worker, over the connection of a client of its own."""
 
-    def __init__(self, client: httpx.Client, target: str) -> None:
+    def __init__(self, client: httpx.Client, target: str, key: str = "") -> None:
         self._stack = contextlib.ExitStack()
-        self.answer = self._stack.enter_context(client.stream("GET", target))
+        bearer = {"Authorization": f"Bearer {key}"} if key else None
+        self.answer = self._stack.enter_context(client.stream("GET", target, headers=bearer))
         self._lines = self.answer.iter_lines()
 
     def until(self, beginning: str) -> str:
@@ -124,9 +128,17 @@ def test_max_followers_counts_those_of_all_workers(server: Running) -> None:
         wait_for(is_full, "both to be full")
 
 
-def _first_line(client: httpx.Client) -> str:
-    with client.stream("GET", "/messages?room=many") as answer:
-        return next(answer.iter_lines())
+def _first_line(client: httpx.Client, target: str = "/messages?room=many", key: str = "") -> str:
+    follower = Follower(client, target, key)
+    try:
+        return follower.until("")
+    finally:
+        follower.close()
+
+
+def _is_sent_away(client: httpx.Client, target: str, key: str) -> bool:
+    """Whether a stream ends at once; one that begins says another time to come back after."""
+    return _first_line(client, target, key) != "retry: 3000"
 
 
 def test_a_ticket_has_one_stream_at_all_workers(server: Running) -> None:
@@ -140,6 +152,35 @@ def test_a_ticket_has_one_stream_at_all_workers(server: Running) -> None:
         assert first.until("data: ") == 'data: {"reason":"replaced"}'
         first.close()
         second.close()
+
+
+def test_a_principals_streams_and_publishes_are_counted_at_all_workers(server: Running) -> None:
+    bearer = {"Authorization": f"Bearer {FOUR}"}
+    with each_worker(server) as workers, each_worker(server) as others:
+        followers = [Follower(client, "/messages?room=quota", FOUR) for client in workers]
+        for follower in followers:
+            follower.until("event: live")
+        for client in others:
+            wait_for(partial(_is_sent_away, client, "/messages?room=quota", FOUR), "it to be sent away")
+        for follower in followers:
+            follower.close()
+    with each_worker(server) as workers:
+        while workers[0].post("/rooms/quota", content="x", headers=bearer).status_code == 201:
+            pass
+        time.sleep(1)  # as the docs say
+        assert workers[1].post("/rooms/quota", content="x", headers=bearer).status_code == 429
+
+
+def test_what_is_revoked_at_one_worker_ends_the_streams_of_all(server: Running) -> None:
+    target = f"/messages?room=revoked&ticket={ticket('revoked', sub='42')}"
+    with each_worker(server) as workers, each_worker(server) as others:
+        follower = Follower(workers[1], target)
+        follower.until("event: live")
+        answer = others[0].post("/revocations", json={"sub": "42"}, headers={"Authorization": f"Bearer {ALL}"})
+        assert answer.status_code < 300, answer.text
+        follower.until("event: roomcast.end")
+        assert follower.until("data: ") == 'data: {"reason":"revoked"}'
+        follower.close()
 
 
 def test_a_clients_connections_are_counted_at_all_workers(server: Running) -> None:

@@ -20,10 +20,12 @@ import pytest
 
 from tests.certificate import Certificate
 from tests.conftest import Serve
+from tests.mongodb.database import SERVERS, MongoDB
 from tests.observer import Observer
 from tests.running import PATIENCE, Running, start_roomcast, wait_for
 from tests.workers import each_worker, is_gone, kill, processes, wait_until_another
 
+ROOT = Path(__file__).parents[2]
 ROOM = "/messages?room=developers"
 SERVE = (sys.executable, "-m", "roomcast", "serve", "--workers=2")
 
@@ -253,3 +255,31 @@ def is_taken(lock: IO[str]) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def test_a_new_epoch_begins_once_and_not_with_each_log_process(serve: Serve) -> None:
+    server = serve("--workers=2", "--new-epoch")
+    epoch = str(server.publish("before")["id"]).partition("-")[0]
+    wait_until_another(server, "log", kill(server, "log"))
+    wait_for(lambda: is_published(server.port), "the next log process")
+    assert str(server.publish("after")["id"]).partition("-")[0] == epoch
+
+
+@pytest.mark.parametrize("mongo", SERVERS, indirect=True)
+def test_a_log_that_servers_share_is_opened_by_each_worker(mongo: MongoDB, tmp_path: Path) -> None:
+    env = {"ROOMCAST_TEST_SERVER": mongo.kind, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+    program = ("-m", "tests.mongodb.serve")
+    server = start_roomcast(tmp_path, "--workers=2", f"--log={mongo.url()}", env=env, program=program)
+    try:
+        with each_worker(server) as workers:
+            for number, client in enumerate(workers):
+                assert client.post("/rooms/developers", content=str(number)).status_code == 201
+            for client in workers:
+                page = client.get(ROOM, headers={"Accept": "application/json"}).json()
+                assert [message["text"] for message in page["messages"]] == ["0", "1"]
+            assert 'roomcast_worker_cpu_seconds_total{worker="2"}' in workers[0].get("/metrics").text
+        wait_until_another(server, "log", kill(server, "log"))
+        assert server.publish("2")["text"] == "2", "it owns no log"
+        assert server.terminate() == 0
+    finally:
+        server.kill()

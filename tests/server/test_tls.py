@@ -220,7 +220,7 @@ def test_who_does_not_speak_tls_leaves_no_trace_in_the_log(start: Start, sent: b
                 check_that_all_is_tls(answer)
     assert server.get("/healthz").status_code == 200
     wait_for(lambda: "/healthz" in server.said(), "its line")
-    assert [line for line in server.said().splitlines()[6:] if "/healthz" not in line] == []
+    assert [line for line in server.said().splitlines()[7:] if "/healthz" not in line] == []
 
 
 def test_a_client_that_refuses_the_certificate_leaves_no_trace_in_the_log(start: Start) -> None:
@@ -229,7 +229,7 @@ def test_a_client_that_refuses_the_certificate_leaves_no_trace_in_the_log(start:
         ssl.create_default_context().wrap_socket(plain, server_hostname="localhost")
     assert server.get("/healthz").status_code == 200
     wait_for(lambda: "/healthz" in server.said(), "its line")
-    assert [line for line in server.said().splitlines()[6:] if "/healthz" not in line] == []
+    assert [line for line in server.said().splitlines()[7:] if "/healthz" not in line] == []
 
 
 def test_a_client_that_speaks_tls_to_a_plain_port_gets_a_line_and_no_traceback(server: Running) -> None:

@@ -9,12 +9,27 @@ from typing import Any
 
 import msgspec
 
+from roomcast.api.followers import DEFAULT_PAGE, MAX_PAGE
 from roomcast.api.query import MAX_LIMIT, MAX_ROOMS
 from roomcast.api.tickets import LONGEST
 from roomcast.log.base import ROOMS_PAGE
 from roomcast.model.draft import MAX_BATCH
 from roomcast.model.fields import EventType, Publication, RoomName, UserName
-from roomcast.model.shapes import Gap, Health, Id, Live, Message, NotReady, Page, Problem, Ready, Room, Rooms
+from roomcast.model.shapes import (
+    FollowerInfo,
+    Followers,
+    Gap,
+    Health,
+    Id,
+    Live,
+    Message,
+    NotReady,
+    Page,
+    Problem,
+    Ready,
+    Room,
+    Rooms,
+)
 from roomcast.version import __version__
 
 Json = dict[str, Any]
@@ -34,6 +49,7 @@ _SHAPES = (
     Live,
     Page[Message[Any]],
     Rooms[Room[Any]],
+    Followers[FollowerInfo[Any]],
     Health,
     Ready,
     NotReady,
@@ -321,6 +337,7 @@ def _others(page_files: Sequence[str]) -> dict[str, Json]:
     not_ready = {"503": {"description": "Not now.", "content": {"application/json": {"schema": _ref("NotReady")}}}}
     return {
         "/rooms": _rooms(_ref("Rooms")),
+        "/followers": _followers(_ref("Followers")),
         "/healthz": _free("healthz", "Whether the process answers.", _ok("application/json", _ref("Health"))),
         "/readyz": _get("readyz", "Whether the log answers and the tail is current.",
                         {**_ok("application/json", _ref("Ready")), **not_ready}, 400, 401, 422),
@@ -352,6 +369,23 @@ def _rooms(schema: Json) -> Json:
                 "limit",
                 {"type": "integer", "minimum": 1, "maximum": ROOMS_PAGE, "default": ROOMS_PAGE},
                 "How many rooms at most.",
+            ),
+        ],
+    }
+
+
+def _followers(schema: Json) -> Json:
+    page = _ok("application/json", schema)
+    page["200"]["headers"] = {"Link": {"schema": {"type": "string"}, "description": "RFC 8288: next."}}
+    return {
+        **_get("followers", "Who follows, and how far they are, in pages.", page, 400, 401, 403, 422, 503),
+        "parameters": [
+            _query("after", {"type": "integer", "minimum": 1}, "Behind the stream with this number."),
+            _query("behind", {"type": "integer", "minimum": 1}, "Only with so many messages yet to pass."),
+            _query(
+                "limit",
+                {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_PAGE},
+                "How many streams at most.",
             ),
         ],
     }

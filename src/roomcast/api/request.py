@@ -18,7 +18,7 @@ from roomcast.delivery.budget import Reservation
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.gap import Opening
 from roomcast.delivery.seats import Seat
-from roomcast.delivery.stream import Connection, Stream
+from roomcast.delivery.stream import Connection, Stream, Visit
 from roomcast.delivery.tenure import Holder
 from roomcast.delivery.wire import wire
 from roomcast.model.errors import RoomcastError
@@ -200,6 +200,7 @@ class Streaming:
         "_selection",
         "cors",
         "fields",
+        "visit",
     )
     status = 200
 
@@ -228,6 +229,8 @@ class Streaming:
         self._content_type = content_type
         self.fields = fields
         self.cors = NO_FIELDS
+        self.visit: Visit | None = None
+        """Who follows; for the handler to say."""
 
     def begin(self, connection: Connection, head: bytes, *, chunked: bool) -> None:
         """Streams into `connection`; the first write begins with `head`."""
@@ -237,6 +240,7 @@ class Streaming:
             opening = opening._replace(epoch=self._epoch)
         streams, holder = self._engine.streams, self._holder
         stream = Stream(streams, connection, self._selection, over, opening, holder, self._seat)
+        stream.visit = self.visit
         connection.stream = stream
         stream.attach(head, replaces=self._replaces)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from roomcast.api import delete, follow, health, history, me, post, publish, revocations, rooms, tickets
+from roomcast.api import delete, follow, followers, health, history, me, post, publish, revocations, rooms, tickets
 from roomcast.api.request import Head, Route
 
 Routes = Mapping[str, Mapping[str, Route]]
@@ -35,6 +35,7 @@ ROUTES: Routes = {
         "POST": _PUBLISH._replace(asks=post.envelope),
         "DELETE": Route(delete.whole_room, delete.room, needs="admin"),
     },
+    "/followers": {"GET": Route(followers.followers, followers.listing, needs="admin")},
     "/me": {"GET": Route(me.me)},
     "/tickets": {"POST": Route(tickets.issue, tickets.envelope, tickets.check_asker, takes_body=True)},
     "/revocations": {

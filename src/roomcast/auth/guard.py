@@ -59,6 +59,24 @@ class Guard:
             return cls(Mode.OPEN, rights)
         return cls(Mode.RIGHTS if rights.configured else unsaid, rights)
 
+    def open(self) -> None:
+        """Has the keys of issuers fetched from now on. When one is gone, those whose token it signed are judged
+        once more."""
+        self.rights.open(self._keys_changed)
+
+    def close(self) -> None:
+        """Ends what `open` began."""
+        self.rights.close()
+
+    def exchange(self, rights: Rights) -> None:
+        """As `take`, of a guard that is open."""
+        rights.open(self._keys_changed, self.rights)
+        self.rights.close()
+        self.take(rights)
+
+    def _keys_changed(self) -> None:
+        self.changed()
+
     def take(self, rights: Rights) -> None:
         """From now on these count, in the mode that the server was started in."""
         rights.revoke(self._logged)

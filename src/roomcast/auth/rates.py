@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from roomcast.auth.limits import Limits
 from roomcast.auth.principal import Principal
@@ -17,6 +18,8 @@ class Rates:
 
     def __init__(self) -> None:
         self._limits: dict[tuple[float, int], Limits] = {}
+        self._shared = False
+        """Whether other workers are told."""
         self.refused: Counter[str] = Counter()
         """Requests that were refused, by kind of principal."""
 
@@ -36,12 +39,32 @@ class Rates:
             self.refused[principal.kind] += 1
             raise
 
+    def take_spent(self) -> Mapping[str, float]:
+        """What was taken since this was asked last, for the other workers of this server; it is noted from the
+        first time on."""
+        self._shared = True
+        return {
+            f"{rate!r} {burst} {name}": amount
+            for (rate, burst), limits in self._limits.items()
+            for name, amount in limits.take_spent().items()
+        }
+
+    def charge(self, name: str, amount: float) -> None:
+        """So much was taken at another worker, by the name that `take_spent` gave."""
+        rate, burst, name = name.split(" ", 2)
+        self._at(float(rate), int(burst)).charge(name, amount)
+
     def _of(self, principal: Principal) -> Limits:
         _, rate, burst = principal.quota
         assert rate is not None
+        return self._at(rate, burst)
+
+    def _at(self, rate: float, burst: int) -> Limits:
         limits = self._limits.get((rate, burst))
         if limits is None:
             if len(self._limits) >= _RATES:
                 self._limits.clear()
             limits = self._limits[rate, burst] = Limits(rate, burst)
+            if self._shared:
+                limits.take_spent()
         return limits

@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import re
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
@@ -102,10 +102,16 @@ class Rights:
         strangers = self.anonymous.read or self.anonymous.publish
         return bool(self.keys or self.secrets or self.issuers or self.cookie or strangers)
 
-    def open(self, before: Rights | None = None) -> None:
-        """Has the keys of issuers fetched, on the running loop, apart from those that `before` knows."""
+    def open(self, changed: Callable[[], None] = lambda: None, before: Rights | None = None) -> None:
+        """Has the keys of issuers fetched, on the running loop, and begins with those that `before` knows.
+        `changed` is called whenever they are not what they were."""
+
+        def forget() -> None:
+            self._cache.clear()
+            changed()
+
         if self.issuers is not None:
-            self.issuers.open(self._cache.clear, before.issuers if before else None)
+            self.issuers.open(forget, before.issuers if before else None)
 
     async def fetched(self) -> None:
         """Returns when no keys of issuers are being fetched."""

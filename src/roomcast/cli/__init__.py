@@ -41,6 +41,7 @@ COMMANDS = (
     Later("tail", "tail", "Follow rooms: the newest messages, and then each as it comes."),
     Later("publish", "publish", "Publish a message to a room, or each line of the input."),
     Later("rooms", "rooms", "List the rooms that have messages or followers."),
+    Later("followers", "followers", "Show who follows, and who is behind."),
     Later("delete", "delete", "Delete a message, or all messages of a room."),
     Later("export", "export", "Write what is retained of rooms, as lines of JSON."),
     Later("import", "importing", "Publish the messages of a file that `export` wrote."),

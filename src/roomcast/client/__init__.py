@@ -11,7 +11,17 @@ Nothing of the server is imported here.
 from roomcast.client.awaiting import AsyncClient, AsyncFollower
 from roomcast.client.blocking import Client, Follower
 from roomcast.client.errors import Refused, TooMuch, Unreachable
-from roomcast.client.messages import Gap, IssuedTicket, Live, Message, Page, Publication, Room, Stored
+from roomcast.client.messages import (
+    FollowerInfo,
+    Gap,
+    IssuedTicket,
+    Live,
+    Message,
+    Page,
+    Publication,
+    Room,
+    Stored,
+)
 from roomcast.client.source import Pause
 from roomcast.model.errors import Forbidden, Unauthenticated
 
@@ -20,6 +30,7 @@ __all__ = [
     "AsyncFollower",
     "Client",
     "Follower",
+    "FollowerInfo",
     "Forbidden",
     "Gap",
     "IssuedTicket",

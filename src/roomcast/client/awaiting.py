@@ -17,7 +17,17 @@ from roomcast.client.call import AGAIN_ON, Answer, Call
 from roomcast.client.decode import Event
 from roomcast.client.driver import OnOpen, OnPause
 from roomcast.client.http import Ask, AsyncGiven, AsyncHttp, Auth, Headers, Options, Proxy
-from roomcast.client.messages import Gap, IssuedTicket, Live, Message, Page, Publication, Room, Stored
+from roomcast.client.messages import (
+    FollowerInfo,
+    Gap,
+    IssuedTicket,
+    Live,
+    Message,
+    Page,
+    Publication,
+    Room,
+    Stored,
+)
 from roomcast.client.options import AwaitingOptions
 from roomcast.client.request import UNSET, Replay, Since
 from roomcast.client.source import Source
@@ -211,6 +221,20 @@ class AsyncClient:
         while True:
             answer = await self._ask(dataclasses.replace(request.rooms(self.url, page), most=left))
             found += messages.rooms(answer.body)
+            left -= len(answer.body)
+            if not answer.next or answer.next == page:
+                return found
+            page = answer.next
+
+    async def followers(self, *, behind: int = 0) -> list[FollowerInfo]:
+        """Who follows at the server's process that answers, the oldest first: those that have at least `behind`
+        messages yet to pass. Needs the right `admin`. Raises `Forbidden`."""
+        found: list[FollowerInfo] = []
+        left, page = self._max_answer, ""
+        while True:
+            ask = request.followers(self.url, behind, page)
+            answer = await self._ask(dataclasses.replace(ask, most=left))
+            found += messages.followers(answer.body)
             left -= len(answer.body)
             if not answer.next or answer.next == page:
                 return found

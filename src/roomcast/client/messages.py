@@ -75,6 +75,10 @@ class Room(shapes.Room[datetime], frozen=True):
     """A room that has messages or followers."""
 
 
+class FollowerInfo(shapes.FollowerInfo[datetime], frozen=True):
+    """Who follows, and how far they are."""
+
+
 class _Page(shapes.Page[Raw], frozen=True):
     gap: Gap | None = None
 
@@ -84,6 +88,7 @@ _gap = msgspec.json.Decoder(Gap)
 _live = msgspec.json.Decoder(Live)
 _page = msgspec.json.Decoder(_Page)
 _rooms = msgspec.json.Decoder(shapes.Rooms[Room])
+_followers = msgspec.json.Decoder(shapes.Followers[FollowerInfo])
 _ticket = msgspec.json.Decoder(IssuedTicket)
 _list = msgspec.json.Decoder(list[Raw])
 _BAD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -134,6 +139,14 @@ def rooms(body: bytes) -> Sequence[Room]:
     """Raises `Refused`."""
     try:
         return _rooms.decode(body).rooms
+    except _BAD as error:
+        raise _foreign(body, error) from None
+
+
+def followers(body: bytes) -> Sequence[FollowerInfo]:
+    """Raises `Refused`."""
+    try:
+        return _followers.decode(body).followers
     except _BAD as error:
         raise _foreign(body, error) from None
 

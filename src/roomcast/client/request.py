@@ -113,6 +113,12 @@ def rooms(base: str, page: str = "") -> Ask:
     return _json(f"{base}/rooms" + (f"?{page}" if page else ""))
 
 
+def followers(base: str, behind: int, page: str = "") -> Ask:
+    """Who follows and has so many messages yet to pass; `page` is the query of a further page."""
+    asked = {"limit": 1_000, **({"behind": behind} if behind else {})}
+    return _json(f"{base}/followers?{page or urlencode(asked)}")
+
+
 def _json(url: str) -> Ask:
     return Ask("GET", url, None, [("Accept", "application/json")], READ_SECONDS)
 

@@ -18,6 +18,7 @@ from roomcast.auth.guard import Guard
 from roomcast.auth.limits import Limits
 from roomcast.auth.rates import Rates
 from roomcast.delivery.budget import Budget
+from roomcast.delivery.counts import Counts, Number
 from roomcast.delivery.enforcement import Enforcement
 from roomcast.delivery.heartbeat import Heartbeat
 from roomcast.delivery.histogram import Histogram
@@ -88,9 +89,15 @@ class Engine:
     def _share(self) -> None:
         """What holds for all workers of this server together."""
         together, tenures = self.together, self.streams.tenures
-        together.count("followers", lambda: {"": len(self.streams.active)})
-        together.spend("publish", lambda: self.publish_limits)
         if peers := together.peers:
+            together.count("followers", Number(lambda: len(self.streams.active)))
+            seats = self.streams.seats
+            seats.counts = Counts()
+            seats.elsewhere = lambda name: together.elsewhere("seats", name)
+            together.count("seats", seats.counts)
+            if self.publish_limits is not None:
+                together.spend("publish", self.publish_limits)
+            together.spend("rates", self.rates)
             tenures.opened = lambda single: peers.tell("ticket opened", single)
             tenures.replaced = lambda single: peers.tell("ticket replaced", single)
             peers.when_told("ticket opened", lambda worker, single: tenures.replace(single, time.time()))
@@ -193,7 +200,9 @@ class Engine:
                 return await self.tail.run()
             except LogRestarted as error:
                 if self.hub.epoch:  # otherwise the log was never reached, and there is no stream
-                    logger.warning("all streams end and resume: %s", error.detail)
+                    logger.warning(
+                        "all streams end and resume by themselves, there is nothing to do: %s", error.detail
+                    )
                 await self._restart()
                 continue
             except Exception:

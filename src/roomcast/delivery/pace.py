@@ -14,6 +14,8 @@ _REMEMBERED_SECONDS = 60.0
 _SAMPLE_SECONDS = 10.0
 _SAMPLES = 31
 """The rate is that of the last five minutes."""
+_LEAST_SECONDS = 60.0
+"""A rate of less is that of a burst: 60 messages right after the start were 335 s of retention."""
 
 logger = logging.getLogger("roomcast.server")
 
@@ -58,7 +60,7 @@ class Pace:
         if len(self._samples) < 2:
             return 0.0
         (began, first), (ended, last) = self._samples[0], self._samples[-1]
-        return (last - first) / (ended - began)
+        return (last - first) / (ended - began) if ended - began >= _LEAST_SECONDS else 0.0
 
     def sample(self, now: float) -> None:
         """Notes how far the log is; `now` is the loop's time."""

@@ -20,6 +20,7 @@ from itertools import groupby
 from typing import Any, Protocol
 
 import msgspec
+from msgspec import Struct
 
 from roomcast import tasks
 from roomcast.delivery.audience import Sink
@@ -73,6 +74,19 @@ class Connection(Sink, Protocol):
         ...
 
 
+class Visit(Struct, frozen=True, gc=False):
+    """Who follows, and since when: 185 bytes. The name and the user agent are shared by all who have the same."""
+
+    number: int
+    """Streams are numbered as they begin."""
+    since: int
+    """In ms since 1970."""
+    address: str
+    principal: str
+    """Its name; empty for a stranger."""
+    agent: str
+
+
 class Stream:
     """One subscription."""
 
@@ -90,6 +104,7 @@ class Stream:
         "position",
         "seat",
         "selection",
+        "visit",
         "wire",
     )
 
@@ -118,6 +133,8 @@ class Stream:
         self._replayed: int | None = 0
         """Messages sent so far; None once `live` was told."""
         self.selection = selection
+        self.visit: Visit | None = None
+        """Who follows; None where nobody says so."""
         self.holder = holder
         """Whose right it goes on by; None where there is nothing to end it."""
         self.seat = seat
@@ -339,6 +356,10 @@ class Streams:
             stream.seat.taken += 1
         # Its holder's older stream gives its seat back.
         self.tenures.enter(stream, replaces=replaces, now=time.time())
+
+    def lag(self, stream: Stream) -> int:
+        """How many messages of the log a stream has yet to pass; 0 where it is caught up."""
+        return max(0, self.hub.position - stream.position) if stream in self.behind else 0
 
     def doubt(self, judge: Judge) -> None:
         """Other rights count from now on: each stream that they do not let go on ends."""

@@ -8,14 +8,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
+from roomcast.delivery.counts import Counts, Number
 from roomcast.delivery.followed import FollowedRooms
 
 _TELL_SECONDS = 0.5
 """Between two tellings: whatever is limited is known to all within a second."""
-_NOBODY: Mapping[str, int] = {}
-
-Own = Callable[[], Mapping[str, int]]
-"""What this process counts now, by name; names that are 0 may be left out."""
 
 
 class Peers(Protocol):
@@ -62,10 +59,10 @@ class Together:
 
     def __init__(self, peers: Peers | None = None) -> None:
         self.peers = peers
-        self._counts: dict[str, Own] = {}
-        self._spending: dict[str, Callable[[], Spending | None]] = {}
-        self._told: dict[str, Mapping[str, int]] = {}
-        """What the others know, by topic."""
+        self._counts: dict[str, Counts | Number] = {}
+        self._spending: dict[str, Spending] = {}
+        self._anew = True
+        """Whether the others are to be told all: some may have just come."""
         self._heard: dict[str, dict[int, dict[str, int]]] = {}
         """What the others count, by topic and worker."""
         self._elsewhere: dict[str, Counter[str]] = {}
@@ -73,9 +70,9 @@ class Together:
         if peers:
             peers.changed.append(self._note_presence)
 
-    def count(self, topic: str, own: Own) -> None:
-        """The others are told from now on what `own` gives, and it is asked for as long as this process runs."""
-        self._counts[topic] = own
+    def count(self, topic: str, counts: Counts | Number) -> None:
+        """The others are told of these from now on."""
+        self._counts[topic] = counts
         if self.peers:
             self.peers.when_told(topic, lambda worker, changes: self._hear(topic, worker, changes))
 
@@ -83,7 +80,7 @@ class Together:
         """What the others count together under a name, as of a second ago."""
         return self._elsewhere[topic][name] if topic in self._elsewhere else 0
 
-    def spend(self, topic: str, spending: Callable[[], Spending | None]) -> None:
+    def spend(self, topic: str, spending: Spending) -> None:
         """What is used here is used for the others, too, and the other way round."""
         self._spending[topic] = spending
         if self.peers:
@@ -99,16 +96,13 @@ class Together:
     def tell(self) -> None:
         """Tells the others what has changed."""
         assert self.peers
-        for topic, own in self._counts.items():
-            now, told = dict(own()), self._told.get(topic, _NOBODY)
-            changes = {name: number for name, number in now.items() if told.get(name) != number}
-            changes |= {name: 0 for name in told if name not in now}
+        for topic, counts in self._counts.items():
+            changes = counts.all() if self._anew else counts.changes()
             if changes:
-                self._told[topic] = now
-                self.peers.tell(topic, changes)
-        for topic, find in self._spending.items():
-            spending = find()
-            if spending is not None and (spent := spending.take_spent()):
+                self.peers.tell(topic, dict(changes))
+        self._anew = False
+        for topic, spending in self._spending.items():
+            if spent := spending.take_spent():
                 self.peers.tell(topic, dict(spent))
 
     def _hear(self, topic: str, worker: int, changes: Mapping[str, int]) -> None:
@@ -122,10 +116,8 @@ class Together:
                 del total[name]
 
     def _charge(self, topic: str, spent: Mapping[str, float]) -> None:
-        spending = self._spending[topic]()
-        if spending is not None:
-            for name, amount in spent.items():
-                spending.charge(name, amount)
+        for name, amount in spent.items():
+            self._spending[topic].charge(name, amount)
 
     def _note_presence(self) -> None:
         """Forgets what those counted that are gone, and tells all anew: some may have just come."""
@@ -134,7 +126,7 @@ class Together:
             for worker in [worker for worker in by_worker if worker not in self.peers.others]:
                 self._hear(topic, worker, dict.fromkeys(by_worker[worker], 0))
                 del by_worker[worker]
-        self._told.clear()
+        self._anew = True
 
     async def ask(self, topic: str, value: Any = None) -> Sequence[tuple[int, Any]]:
         """What each of the others, and the log process (0), answers."""

@@ -16,6 +16,7 @@ from functools import partial
 from ipaddress import IPv6Address
 from typing import Any, Protocol
 
+from roomcast.delivery.counts import Counts
 from roomcast.http.forwarded import Forwarded
 from roomcast.http.intake import MEMORY
 from roomcast.model.settings import Settings
@@ -72,6 +73,8 @@ class Connections:
         """The address that a connection is counted for."""
         self.addresses: Counter[str] = Counter()
         """How many each address has that is counted."""
+        self.counts: Counts | None = None
+        """The same, for other workers of this server, where there are any."""
         self.elsewhere: Callable[[str], int] = lambda address: 0
         """How many an address has at other workers of this server."""
         self._trusts = Forwarded(settings.trusted_proxy, settings.forwarded_header).trusts
@@ -182,6 +185,7 @@ class Connections:
         self.open -= 1
         if address is not None:
             self.addresses[address] -= 1
+            self._tell(address)
             if not self.addresses[address]:
                 del self.addresses[address]
 
@@ -194,8 +198,13 @@ class Connections:
         if self.addresses[address] + self.elsewhere(address) >= self._settings.max_connections_per_address:
             return False
         self.addresses[address] += 1
+        self._tell(address)
         self._counted[socket] = address
         return True
+
+    def _tell(self, address: str) -> None:
+        if self.counts is not None:
+            self.counts.set(address, self.addresses[address])
 
     def _lines(self, now: float) -> Iterator[str]:
         """What is to be said now."""

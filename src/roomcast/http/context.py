@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 
+from roomcast.delivery.counts import Counts
 from roomcast.delivery.engine import Engine
 from roomcast.http.connections import Connections, Exchanging
 from roomcast.http.handler import Handler
@@ -45,8 +46,9 @@ class Context:
         self.intake = handler.intake
         self.connections = Connections(engine.settings, engine.closed)
         engine.connected = self.connections.states
-        if engine.settings.max_connections_per_address:
-            engine.together.count("addresses", lambda: self.connections.addresses)
+        if engine.settings.max_connections_per_address and engine.together.peers:
+            self.connections.counts = Counts()
+            engine.together.count("addresses", self.connections.counts)
             self.connections.elsewhere = lambda address: engine.together.elsewhere("addresses", address)
 
     async def watch(self) -> None:

@@ -54,7 +54,9 @@ def of_log(bounds: Bounds, retention: Retention, rate: float) -> Iterable[Metric
     yield _gauge("log_newest", "The newest message's number.", bounds.newest)
     yield _gauge("log_oldest_timestamp_seconds", "When the oldest message was stored.", bounds.oldest_at / 1000)
     yield _gauge(
-        "log_retention_seconds", "How long a message is retained at this rate.", _lasts(bounds, retention, rate)
+        "log_retention_seconds",
+        "How long a message is retained at this rate.",
+        retention_seconds(bounds, retention, rate),
     )
     age = GaugeMetricFamily("roomcast_log_max_age_seconds", "Age of a message at most.")
     if retention.max_age is not None:
@@ -85,7 +87,7 @@ def _build() -> Metric:
     return family
 
 
-def _lasts(bounds: Bounds, retention: Retention, rate: float) -> float:
+def retention_seconds(bounds: Bounds, retention: Retention, rate: float) -> float:
     """Seconds until a message that is stored now is trimmed, if all goes on as it did."""
     size = bounds.bytes / bounds.messages if bounds.messages else 0.0
     caps = [(retention.max_messages, rate), (retention.max_bytes, rate * size)]

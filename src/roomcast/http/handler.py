@@ -8,7 +8,8 @@ import logging
 import time
 from asyncio import Future
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
+from itertools import count
 from typing import Any
 
 from roomcast.api.parameters import parameters
@@ -33,6 +34,7 @@ from roomcast.auth.limits import client_name
 from roomcast.auth.permit import require
 from roomcast.delivery.budget import READERS_SHARE, SMALL_BYTES
 from roomcast.delivery.engine import Engine
+from roomcast.delivery.stream import Visit
 from roomcast.http import access
 from roomcast.http.audit import Audit
 from roomcast.http.cors import Cors
@@ -56,6 +58,11 @@ _AUDITED = (400, 401, 403)
 OTHER = "other"
 """The label of all other methods, and of what could not be read."""
 
+_AGENT_CHARACTERS = 200
+"""Of a user agent, which its client chooses."""
+_AGENTS = 512
+"""So many are kept once, for all their streams."""
+
 logger = logging.getLogger("roomcast.server")
 
 
@@ -70,6 +77,7 @@ class Handler:
         self._cors = Cors(self._gate)
         self._forwarded = Forwarded(engine.settings.trusted_proxy, engine.settings.forwarded_header)
         self._notes = access.noted()
+        self._visits = count(1)
         self._audit = Audit()
         self.answers = engine.answers
         """The memory that answers share."""
@@ -238,10 +246,17 @@ class Handler:
     def _client_of(self, request: Request) -> str:
         return self._forwarded.client_of(request.peer.address(), request.values) or "-"
 
+    def _visit(self, request: Request) -> Visit:
+        agent = _agent(request.values.get(b"user-agent", b""))
+        now = time.time_ns() // 1_000_000
+        return Visit(next(self._visits), now, self._client_of(request), request.principal.name, agent)
+
     def _finished(self, request: Request, outcome: Outcome) -> Outcome:
         head = request.head
         if isinstance(outcome, Answer) and len(outcome.body) > SMALL_BYTES and outcome.held is None:
             outcome = self._held(request, outcome)
+        elif isinstance(outcome, Streaming):
+            outcome.visit = self._visit(request)
         outcome.cors = request.prepared.cors
         if head.method == "HEAD" and isinstance(outcome, Answer):
             outcome.body, outcome.pieces = b"", None  # its length is told all the same (RFC 9110, section 9.3.2)
@@ -260,6 +275,12 @@ class Handler:
         except Overloaded as error:
             return self._problem(request, error)
         return answer
+
+
+@lru_cache(_AGENTS)
+def _agent(sent: bytes) -> str:
+    """A client's word for itself, as it is shown."""
+    return sent[:_AGENT_CHARACTERS].decode("latin-1")
 
 
 def _take_from_all(takes: Sequence[Callable[[int], None]], count: int) -> None:

@@ -40,7 +40,8 @@ DECIDES: Final = frozenset({
 OWN: Final = frozenset({
     b"access-control-request-headers", b"authorization", b"content-length", b"cookie", b"forwarded",
     b"idempotency-key", b"if-none-match",
-    b"last-event-id", b"sec-fetch-mode", b"sec-fetch-site", b"x-forwarded-for", b"x-forwarded-proto", b"x-real-ip",
+    b"last-event-id", b"sec-fetch-mode", b"sec-fetch-site", b"user-agent", b"x-forwarded-for",
+    b"x-forwarded-proto", b"x-real-ip",
 })  # fmt: skip
 """Fields that are a request's own."""
 
@@ -74,7 +75,8 @@ class Kind(enum.Enum):
 
     IGNORED = 1
     DECIDES = 2
-    LENGTH = 3
+    SHARED = 3
+    """A request's own, and the same in many: the line is kept."""
     OWN = 4
     SECRET = 5
     """Of others, and not to be kept."""
@@ -83,8 +85,12 @@ class Kind(enum.Enum):
 
 # An enum's attributes are slow to get.
 _IGNORED, _DECIDES, _WRONG = Kind.IGNORED, Kind.DECIDES, Kind.WRONG
-_KEPT = (Kind.IGNORED, Kind.DECIDES, Kind.LENGTH)
-_KINDS = {**dict.fromkeys(DECIDES, Kind.DECIDES), **dict.fromkeys(OWN, Kind.OWN), b"content-length": Kind.LENGTH}
+_KEPT = (Kind.IGNORED, Kind.DECIDES, Kind.SHARED)
+_KINDS = {
+    **dict.fromkeys(DECIDES, Kind.DECIDES),
+    **dict.fromkeys(OWN, Kind.OWN),
+    **dict.fromkeys((b"content-length", b"user-agent"), Kind.SHARED),
+}
 
 
 class Heads:

@@ -1,6 +1,7 @@
 """The log in memory: for tests, for trying roomcast out, and for whoever needs no history after a restart.
 
-It keeps every promise of `base` but the one about kill -9. Nothing here awaits, so each method is one moment.
+It keeps every promise of `base` but the one about kill -9. Only searches over many rooms wait for others in
+between; what any method answers is of one moment.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from roomcast.log.sweep import Sweep
 from roomcast.log.trimming import Trimmed, in_order, losses_between, position_before, watermark
 from roomcast.model.errors import LogUnavailable, RoomcastError
 from roomcast.model.message import Cut, Draft, Message, new_epoch
-from roomcast.model.retention import Retention, RoomRules
+from roomcast.model.retention import NO_CAP, Retention, RoomRules
 from roomcast.model.revocation import Revocation
 from roomcast.model.rooms import Selection
+from roomcast.tasks import Turns
 
 PAGE_BYTES = 256 * 1024
 EMPTY_ROOMS = 10_000
@@ -36,6 +38,8 @@ that follow it."""
 SWEEP_ROOMS = 500
 """Rooms that one step of a walk looks at."""
 _FETCH_MESSAGES = 1_000
+AT_ONCE = 256
+"""Messages or rooms that are looked at before others may have the loop."""
 NOTHING_CUT: Sequence[Cut] = ()
 _NOT_TRIMMED = Trimmed(0, 0, 0)
 
@@ -57,7 +61,9 @@ class MemoryLog:
         self.unwritable = ""
         self._rules = RoomRules(retention.rooms)
         self._ruled = bool(retention.rooms)
-        """Whether rooms have rules, and their bytes are known."""
+        """Whether rooms have rules."""
+        self._weighs = self._rules.least_bytes < NO_CAP
+        """Whether any of these is, or was, of bytes, and so each room's bytes are known."""
         self._sweeps = bool(retention.rooms) or retention.ages
         """Whether anything may go without a publish."""
         self._empty_rooms = empty_rooms
@@ -133,14 +139,16 @@ class MemoryLog:
     async def read(self, selection: Selection, after: int, limit: int, before: int | None = None) -> Page:
         self._check_open()
         end = self._newest if before is None else min(self._newest, max(after, before - 1))
-        messages, cut = self._page(selection, after, limit, end)
+        if sum(map(self._listed.count, selection.prefixes)) > AT_ONCE:
+            messages, position = await self._gather(selection, after, limit, end)
+        else:
+            messages, position = self._page(selection, after, limit, end)
         losses: list[Loss] = []
         if after < self._last_gone:
             known, forgotten = self._trimmings(selection), self._forgotten
             losses = losses_between(selection, known, forgotten, after, before, self._lost_between)
         losses += self._deleted(selection, after, end)
         oldest = self._oldest(selection) if losses else 0
-        position = messages[-1].seq if cut else end
         return Page(messages, position, sorted(losses, key=in_order), oldest, self._deletions)
 
     async def get(self, seq: int) -> Message | None:
@@ -151,24 +159,28 @@ class MemoryLog:
     async def seek_newest(self, selection: Selection, count: int, before: int | None = None) -> int:
         self._check_open()
         end = self._newest if before is None else min(self._newest, before - 1)
+        turns = Turns()
         if selection.prefixes:
-            count, end = self._walk_back(selection, count, end)
-        indexes = self._known(selection) if count and end > self._trimmed else []
-        wanted = min(count, sum(index.count(1, end) for index in indexes))
-        return _before_newest(indexes, wanted, end) if wanted else max(end, 0)
+            count, end = await self._walk_back(selection, count, end, turns)
+        if not count or end <= self._trimmed:
+            return max(end, 0)
+        indexes = await self._indexes(selection, turns)
+        return max(self._trimmed, await _before_newest(indexes, count, end, turns))
 
-    def _walk_back(self, selection: Selection, count: int, end: int) -> tuple[int, int]:
+    async def _walk_back(self, selection: Selection, count: int, end: int, turns: Turns) -> tuple[int, int]:
         """How many of so many are left to find, and before where: as far as it costs no more than to look at each
         room of the selection."""
         walked = max(self._trimmed, end - sum(map(self._listed.count, selection.prefixes)))
         found = end
         for seq in range(end, walked, -1):
             if not count:
-                break
+                return 0, found
+            if not seq % AT_ONCE:
+                await turns.next()
             message = self._messages.get(seq)
             if message and selection.covers(message.room) and seq not in self._rooms[message.room].deleted:
                 count, found = count - 1, seq - 1
-        return (count, walked) if count and walked > self._trimmed else (0, found)
+        return (count, walked) if count else (0, found)
 
     async def seek_time(self, selection: Selection, since: int) -> int:
         self._check_open()
@@ -209,7 +221,7 @@ class MemoryLog:
         index = self._rooms[message.room]
         index.deleted[seq] = self._deletions
         self._deleted_in[message.room] = None
-        if self._ruled:
+        if self._weighs:
             index.bytes -= len(message.body)
         self._bytes -= len(message.body)
         self._messages[seq] = message._replace(type=None, body=b"")
@@ -245,8 +257,9 @@ class MemoryLog:
     def _keep(self, retention: Retention) -> None:
         self.retention = self.retention._replace(rooms=retention.rooms, max_age=retention.max_age)
         self._rules = RoomRules(retention.rooms)
-        if retention.rooms and not self._ruled:
-            self._ruled = True
+        self._ruled = bool(retention.rooms)
+        if self._rules.least_bytes < NO_CAP and not self._weighs:  # from then on for good
+            self._weighs = True
             for index in self._rooms.values():
                 index.bytes = sum(len(self._messages[seq].body) for seq in index.all())
         for room, index in self._rooms.items():
@@ -274,7 +287,7 @@ class MemoryLog:
             raise LogUnavailable("The log is closed.")
 
     def _store(self, messages: Sequence[Message]) -> None:
-        ruled, size = self._ruled, 0
+        ruled, weighs, size = self._ruled, self._weighs, 0
         for message in messages:
             index = self._rooms.get(message.room)
             if not index:  # no messages, or not even known
@@ -284,11 +297,11 @@ class MemoryLog:
             length = len(message.body)
             size += length
             index.add(message)
-            if ruled:
-                # No call for each message: with one, a rule cost a publish 7 %.
-                index.bytes = held = index.bytes + length
-                if (held > index.max_bytes or len(index.seqs) > index.limit) and index.is_over():
-                    self._over[message.room] = None
+            if weighs:
+                index.bytes += length
+            # No call for each message.
+            if ruled and (len(index.seqs) > index.limit or index.bytes > index.max_bytes) and index.is_over():
+                self._over[message.room] = None
             self._listed.note(message.room, message.seq)
             self._messages[message.seq] = message
         self._bytes += size
@@ -358,7 +371,7 @@ class MemoryLog:
         if self._key_of:
             self._drop_key(message.seq)
         index = self._rooms[message.room]
-        if self._ruled:
+        if self._weighs:
             index.bytes -= size
         if index.trim(message):
             self._note_empty(message.room)
@@ -444,33 +457,74 @@ class MemoryLog:
         if self._trimmed > before or cuts:
             self._feed.push((), self._trimmed, cuts)
 
-    def _page(self, selection: Selection, after: int, limit: int, end: int) -> tuple[list[Message], bool]:
-        """The messages, and whether there may be more."""
-        seqs = self._seqs_by_prefix(selection, after, end) if selection.prefixes else self._seqs(selection, after)
+    def _page(self, selection: Selection, after: int, limit: int, end: int) -> tuple[list[Message], int]:
+        """The messages, and up to where they are all."""
         messages: list[Message] = []
         size = 0
-        for seq in takewhile(lambda seq: seq <= end, seqs):
+        for seq in takewhile(lambda seq: seq <= end, self._seqs(selection, after)):
             message = self._messages[seq]
             if self._deleted_in and seq in self._rooms[message.room].deleted:
                 continue
             messages.append(message)
             size += len(message.body)
             if len(messages) >= limit or size >= PAGE_BYTES:
-                return messages, True
-        return messages, False
+                return messages, seq
+        return messages, end
+
+    async def _gather(self, selection: Selection, after: int, limit: int, end: int) -> tuple[list[Message], int]:
+        """The same of many rooms, in turns. What goes meanwhile is left out, so it is of the moment of its end."""
+        position = after
+        while True:
+            messages, position = await self._walk_log(selection, position, limit, end)
+            messages = [message for message in messages if self._messages.get(message.seq) is message]
+            if messages or position >= end:
+                return messages, position
+
+    async def _walk_log(self, selection: Selection, after: int, limit: int, end: int) -> tuple[list[Message], int]:
+        """Walks the log; where it finds nothing for as long as it takes to look at each room, it does that."""
+        turns = Turns()
+        many = sum(map(self._listed.count, selection.prefixes))
+        messages: list[Message] = []
+        seq, found_at, size = after, after, 0
+        while seq < end:
+            seq += 1
+            if not seq % AT_ONCE:
+                await turns.next()
+            message = self._messages.get(seq)
+            if message and selection.covers(message.room) and seq not in self._rooms[message.room].deleted:
+                messages.append(message)
+                size += len(message.body)
+                found_at = seq
+                if len(messages) >= limit or size >= PAGE_BYTES:
+                    return messages, seq
+            elif seq - found_at > many:
+                seq = found_at = await self._before_next(selection, seq, end, turns)
+        return messages, end
 
     def _seqs(self, selection: Selection, after: int) -> Iterable[int]:
         return merge(*(index.ascending(after) for index in self._known(selection) if index.newest > after))
 
-    def _seqs_by_prefix(self, selection: Selection, after: int, end: int) -> Iterable[int]:
-        """Walks the log for as long as that costs no more than to look at each room of the selection."""
-        walked = min(end, after + sum(map(self._listed.count, selection.prefixes)))
-        for seq in range(after + 1, walked + 1):
-            message = self._messages.get(seq)
-            if message and selection.covers(message.room):
-                yield seq
-        if walked < end:
-            yield from self._seqs(selection, walked)
+    async def _before_next(self, selection: Selection, after: int, end: int, turns: Turns) -> int:
+        """The position right before the next message of a selection up to `end`; `end` where there is none."""
+        found = end + 1
+        for number, index in enumerate(await self._indexes(selection, turns)):
+            if not number % AT_ONCE:
+                await turns.next()
+            if index.newest > after:
+                found = min(found, next(iter(index.ascending(after)), found))
+        return found - 1
+
+    async def _indexes(self, selection: Selection, turns: Turns) -> list[RoomIndex]:
+        """The rooms of a selection, in turns: one that gets its first message meanwhile may not be among them."""
+        rooms, prefixes = selection
+        found = [self._rooms[room] for room in rooms if room in self._rooms]
+        for prefix in prefixes:
+            after: str | None = None
+            while names := list(islice(self._listed.walk(prefix, "name", after), AT_ONCE)):
+                found += [self._rooms[room] for room in names if room not in rooms]
+                after = names[-1]
+                await turns.next()
+        return found
 
     def _deleted(self, selection: Selection, after: int, end: int) -> list[Loss]:
         losses: list[Loss] = []
@@ -521,8 +575,8 @@ class MemoryLog:
         return {room: index.trimmed for room, index in self._rooms.items() if selection.covers(room)}
 
 
-def _before_newest(indexes: Sequence[RoomIndex], wanted: int, end: int) -> int:
-    """The position behind which these rooms have so many messages up to `end`.
+async def _before_newest(indexes: Sequence[RoomIndex], wanted: int, end: int, turns: Turns) -> int:
+    """The position behind which these rooms have so many messages up to `end`; -1 where they have fewer.
 
     Searched and not walked: a replay of the newest million must not take longer than one of the newest ten. Of
     many rooms only those are looked at again that have messages where the search still goes on."""
@@ -531,7 +585,7 @@ def _before_newest(indexes: Sequence[RoomIndex], wanted: int, end: int) -> int:
     """Messages behind `high`."""
     while low < high:
         middle = (low + high) // 2
-        counts = [index.count(middle + 1, high) for index in indexes]
+        counts = await _counts(indexes, middle + 1, high, turns)
         upper = sum(counts)
         if counted + upper >= wanted:
             low = middle + 1
@@ -539,8 +593,18 @@ def _before_newest(indexes: Sequence[RoomIndex], wanted: int, end: int) -> int:
         else:
             counted += upper
             high = middle
-            indexes = [index for index in indexes if index.count(low + 1, middle)]
+            counts = await _counts(indexes, low + 1, middle, turns)
+            indexes = [index for index, count in zip(indexes, counts, strict=True) if count]
     return low - 1
+
+
+async def _counts(indexes: Sequence[RoomIndex], first: int, last: int, turns: Turns) -> list[int]:
+    counts = []
+    for number, index in enumerate(indexes):
+        if not number % AT_ONCE:
+            await turns.next()
+        counts.append(index.count(first, last))
+    return counts
 
 
 def _before(age: float | None) -> int:

@@ -105,6 +105,31 @@ class Rooms(Struct, Generic[Item], frozen=True):
     rooms: Sequence[Item]
 
 
+class FollowerInfo(Struct, Generic[Time], frozen=True):
+    """Who follows, and how far they are."""
+
+    number: Annotated[
+        int, Meta(description="Streams are numbered as they begin, from each start of the server on.")
+    ]
+    since: _Time[Time]
+    rooms: tuple[str, ...]
+    prefixes: tuple[str, ...]
+    position: Annotated[str, Meta(description="All up to this id was written to it.")]
+    behind: Annotated[
+        int, Meta(description="Messages of the whole log that it has yet to pass; 0: it is caught up.")
+    ]
+    waiting: Annotated[int, Meta(description="Bytes that its client has yet to take.")]
+    address: Annotated[str, Meta(description="Of its client, as far as trusted proxies tell.")]
+    principal: Annotated[str, Meta(description="Whose credential it is; empty for a stranger.")]
+    user_agent: Annotated[str, Meta(description="As its client sent it, 200 characters at most.")]
+
+
+class Followers(Struct, Generic[Item], frozen=True):
+    """A page of the streams of this process, the oldest first."""
+
+    followers: Sequence[Item]
+
+
 class Health(Struct, frozen=True):
     """The process answers."""
 

@@ -3,6 +3,7 @@
 
 import { get } from "../roomcast.js";
 import { element } from "./dom.js";
+import { explained } from "./refusal.js";
 import { recall, remember, tab } from "./storage.js";
 import { words } from "./words.js";
 
@@ -103,12 +104,12 @@ export class Access {
 
   /**
    * Why something was refused, for a reader who has a page and no terminal.
-   * @param {{status?: number, message: string}} refused
+   * @param {import("./refusal.js").Refusal} refused
    */
-  explain({ status, message }) {
-    if (status !== 401) return message;
+  explain(refused) {
+    if (refused.status !== 401) return explained(refused);
     if (!held) return words.tokenNeeded;
-    return /expired/.test(message) ? words.tokenExpired : words.tokenInvalid;
+    return /expired/.test(refused.message ?? "") ? words.tokenExpired : words.tokenInvalid;
   }
 
   /**
@@ -134,11 +135,16 @@ export class Access {
     this.#form.hidden = true;
   }
 
+  /** The one who asks, in a word. */
+  get who() {
+    const { user, name, kind } = this.#me;
+    if (held && !this.#asked) return "";
+    return kind === "anonymous" ? words.noToken : user || name;
+  }
+
   #show() {
     this.#identity.hidden = !this.counts;
-    const { user, name, kind } = this.#me;
-    const who = kind === "anonymous" ? words.noToken : user || name;
-    element("who", HTMLElement).textContent = held && !this.#asked ? "" : who;
+    element("who", HTMLElement).textContent = this.who;
   }
 
   /** @param {string} text */

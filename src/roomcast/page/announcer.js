@@ -1,6 +1,7 @@
 // What a screen reader is told of new messages: each of a few, the number of many. The list itself is silent, as its
 // rows come and go with scrolling.
 
+import { plain } from "./ansi.js";
 import { element } from "./dom.js";
 import { visible } from "./text.js";
 import { words } from "./words.js";
@@ -24,7 +25,7 @@ export class Announcer {
   #announce() {
     const messages = this.#waiting;
     this.#waiting = [];
-    const few = messages.slice(0, FEW).map(({ user, text, type }) => `${visible(user)}: ${(text ?? type ?? words.data).slice(0, LONG)}`);
+    const few = messages.slice(0, FEW).map(({ user, text, type }) => `${visible(user)}: ${plain(text ?? type ?? words.data).slice(0, LONG)}`);
     const many = words.announced(messages.length, messages[0]?.room ?? "");
     this.#region.textContent = messages.length > FEW ? many : few.join("\n");
   }

@@ -12,6 +12,8 @@ import { language } from "./language.js";
  */
 /** @typedef {{sort: string, pins: Set<string>, folded: Set<string>}} Wish */
 
+/** So many that came are put in their place one by one. */
+const FEW = 50;
 /** Beginnings shown above the rooms that fit. */
 const MAX_GROUPS = 3;
 /** Made once: `localeCompare` with a language makes one for each two names. */
@@ -30,22 +32,62 @@ export function matching(rooms, typed) {
   return [...groups.slice(0, MAX_GROUPS).map((group) => ({ ...group, folded: true })), ...fitting];
 }
 
+/** The rooms by name. To compare names in a language takes long: of 10,000 only what came is put in its place. */
+export class Order {
+  /** @type {Room[]} */
+  #rooms = [];
+  #version = -1;
+
+  /**
+   * @param {Map<string, Room>} all
+   * @param {number} version of the map
+   */
+  of(all, version) {
+    if (version === this.#version) return this.#rooms;
+    this.#version = version;
+    const present = this.#rooms.filter((room) => all.get(room.name) === room);
+    const known = new Set(present);
+    const fresh = [...all.values()].filter((room) => !known.has(room));
+    if (fresh.length < FEW) for (const room of fresh) present.splice(place(present, room), 0, room);
+    // Almost in their order, there is little left to compare.
+    else present.push(...fresh.sort((a, b) => (a.name < b.name ? -1 : 1)));
+    this.#rooms = fresh.length < FEW ? present : present.sort(byName);
+    return this.#rooms;
+  }
+}
+
 /**
- * @param {Iterable<Room>} rooms
+ * @param {Room[]} rooms by name
+ * @param {Room} room
+ */
+function place(rooms, room) {
+  let [low, high] = [0, rooms.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (byName(/** @type {Room} */ (rooms[middle]), room) < 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/**
+ * @param {Room[]} rooms by name
  * @param {Wish} wish
  * @returns {Row[]}
  */
 export function arranged(rooms, { sort, pins, folded }) {
-  const all = [...rooms];
-  const order = sort === "activity" ? (/** @type {Room} */ a, /** @type {Room} */ b) => b.activity - a.activity : byName;
-  const pinned = all.filter(({ name }) => pins.has(name)).sort(order);
+  const all = sort === "activity" ? byActivity(rooms) : rooms;
+  const pinned = all.filter(({ name }) => pins.has(name));
   const groups = grouped(all.filter(({ name }) => !pins.has(name)));
-  for (const group of groups) group.rooms.sort(order);
-  groups.sort((a, b) => {
-    const [one, other] = [/** @type {Room} */ (a.rooms[0]), /** @type {Room} */ (b.rooms[0])];
-    return sort === "activity" ? order(one, other) : ORDER.compare(a.prefix || one.name, b.prefix || other.name);
-  });
   return [...pinned.map((room) => ({ room, short: false })), ...groups.flatMap((group) => rowsOf(group, folded))];
+}
+
+/** @param {Room[]} rooms */
+function byActivity(rooms) {
+  return rooms
+    .map((room) => ({ room, activity: room.activity }))
+    .sort((a, b) => b.activity - a.activity)
+    .map(({ room }) => room);
 }
 
 /** @param {Room} a @param {Room} b */
@@ -53,7 +95,7 @@ function byName(a, b) {
   return ORDER.compare(a.name, b.name);
 }
 
-/** One alone is no group. @param {Room[]} rooms */
+/** Each where its first room stands; one alone is no group. @param {Room[]} rooms */
 function grouped(rooms) {
   /** @type {Map<string, Room[]>} */
   const groups = new Map();

@@ -1,19 +1,28 @@
-// The field that sends. What was typed and not sent is there again after a reload, for each room.
+// The field that sends: a line for people; and for developers a type, data and a key. What was typed and not sent is there
+// again after a reload, for each room.
 
-import { element } from "./dom.js";
+import { bodyOf, lines } from "./compose.js";
+import { copyButton } from "./copy.js";
+import { EXAMPLE } from "./curl.js";
+import { element, set } from "./dom.js";
 import { kept, recall, remember, tab } from "./storage.js";
 import { visible } from "./text.js";
 import { words } from "./words.js";
 
 /** @import { Access } from "./access.js" */
-/** @import { Entry } from "./outbox.js" */
-
-const EXAMPLE = "was geht ab in buxtehude?";
+/** @import { Fields } from "./compose.js" */
+/** @import { Draft, Entry } from "./outbox.js" */
 
 export class Composer {
   #form = element("send", HTMLFormElement);
   #text = element("text", HTMLTextAreaElement);
   #user = element("user", HTMLInputElement);
+  #type = element("type", HTMLInputElement);
+  #data = element("data", HTMLTextAreaElement);
+  #key = element("key", HTMLInputElement);
+  #more = element("developer", HTMLElement);
+  #open = element("developer-open", HTMLButtonElement);
+  #wrong = element("data-error", HTMLElement);
   #error = element("send-error", HTMLElement);
   #submit = element("submit", HTMLButtonElement);
   #room = "";
@@ -23,7 +32,7 @@ export class Composer {
 
   /**
    * @param {Access} access
-   * @param {(room: string, user: string, text: string) => void} send
+   * @param {(draft: Draft) => void} send
    */
   constructor(access, send) {
     this.#access = access;
@@ -32,6 +41,12 @@ export class Composer {
     this.#form.addEventListener("submit", (event) => this.#submitted(event));
     this.#form.addEventListener("input", () => this.#typed());
     this.#text.addEventListener("keydown", (event) => this.#pressed(event));
+    this.#open.addEventListener("click", () => this.#unfold(this.#more.hidden));
+    this.#unfold(recall(kept, "developer", false));
+    const copies = /** @type {const} */ (["curl", "python", "javascript"]).map((name) =>
+      copyButton({ curl: words.copyCurl, python: words.copyPython, javascript: words.copyJavascript }[name], () => this.#lines()[name]),
+    );
+    element("send-copies", HTMLElement).append(...copies);
   }
 
   /**
@@ -42,9 +57,7 @@ export class Composer {
     this.#room = room;
     this.#several = prefix !== undefined;
     this.#say("");
-    // The example is for who has never sent anything from here.
-    const example = recall(kept, "sent", false) || !this.#access.publishes(room) ? "" : EXAMPLE;
-    this.#text.value = recall(tab, `draft.${room}`, example);
+    this.#text.value = recall(tab, `draft.${room}`, "");
     this.allow();
   }
 
@@ -52,32 +65,41 @@ export class Composer {
   allow() {
     const may = this.#access.publishes(this.#room) && !this.#several;
     const { user } = this.#access;
+    const isNew = !recall(kept, "sent", false);
     const why = this.#several ? words.writeToOne : words.readOnly(visible(this.#room));
-    this.#text.placeholder = may ? words.writeTo(visible(this.#room)) : why;
-    if (!may && this.#text.value === EXAMPLE) this.#text.value = "";
-    this.#text.readOnly = !may;
+    this.#text.placeholder = may ? (isNew ? EXAMPLE : words.writeTo(visible(this.#room))) : why;
+    for (const field of [this.#text, this.#type, this.#data, this.#key]) field.readOnly = !may;
     this.#submit.disabled = !may;
     this.#user.readOnly = Boolean(user);
     if (user) this.#user.value = user;
   }
 
   focus() {
-    this.#text.select();
+    this.#text.focus();
+  }
+
+  /** Sends what the original sends. */
+  sendExample() {
+    this.#text.value = EXAMPLE;
+    this.#form.requestSubmit();
   }
 
   /**
    * Gives a message back that was not sent; false where something else is being written.
    * @param {Entry} entry
    */
-  restore({ room, text, body, refused }) {
+  restore({ room, text, user, type, data, refused }) {
     if (room !== this.#room || this.#text.value.trim()) return false;
-    this.#text.value = text;
-    this.#user.value = this.#access.user || (JSON.parse(body).user ?? "");
+    this.#text.value = text ?? "";
+    this.#user.value = this.#access.user || (user === "anonymous" ? "" : user);
+    this.#type.value = type ?? "";
+    this.#data.value = data ?? "";
+    if (type || data) this.#unfold(true);
     this.#saveDraft();
     this.#say(refused ? words.refused(refused.message) : "");
-    const atFault = refused?.errors[0]?.pointer === "/user" ? this.#user : this.#text;
-    atFault.ariaInvalid = String(Boolean(refused));
-    atFault.focus();
+    const [field = this.#text] = [this.#user, this.#type, this.#data].filter(({ id }) => refused?.errors[0]?.pointer === `/${id}`);
+    field.ariaInvalid = String(Boolean(refused));
+    field.focus();
     return true;
   }
 
@@ -92,21 +114,67 @@ export class Composer {
   /** @param {SubmitEvent} event */
   #submitted(event) {
     event.preventDefault();
-    if (!this.#text.value || this.#submit.disabled) return;
-    const user = this.#user.value.trim();
-    const text = this.#text.value;
+    const draft = this.#draft();
+    if ((draft.text === undefined && !draft.data) || this.#submit.disabled || this.#isWrong()) return;
     this.#text.value = "";
+    this.#data.value = "";
+    this.#key.value = "";
     this.#typed();
     remember(kept, "sent", true);
-    if (!this.#user.readOnly) remember(kept, "user", user);
+    if (!this.#user.readOnly) remember(kept, "user", this.#user.value.trim());
+    this.allow();
     this.#text.focus();
-    this.#send(this.#room, user, text);
+    this.#send(draft);
+  }
+
+  /** @returns {Draft} */
+  #draft() {
+    const [text, user] = [this.#text.value, this.#user.value.trim()];
+    const draft = { room: this.#room, user: user || "anonymous", ...(text && { text }) };
+    if (this.#more.hidden) return { ...draft, body: bodyOf(this.#fields()) };
+    const [type, data, key] = [this.#type.value.trim(), this.#data.value.trim(), this.#key.value.trim()];
+    return { ...draft, ...(type && { type }), ...(data && { data }), ...(key && { key }), body: bodyOf(this.#fields()) };
+  }
+
+  /** @returns {Fields} */
+  #fields() {
+    const values = { room: this.#room, text: this.#text.value, user: this.#user.value.trim(), type: this.#more.hidden ? "" : this.#type.value.trim() };
+    /** @type {Fields} */
+    const fields = Object.entries(values).flatMap(([name, value]) => (value ? [[name, JSON.stringify(value)]] : []));
+    const data = this.#more.hidden ? "" : this.#data.value.trim();
+    return data ? [...fields, ["data", data]] : fields;
+  }
+
+  #lines() {
+    return lines(this.#fields(), this.#access.counts, this.#key.value.trim());
   }
 
   #typed() {
     this.#say("");
-    for (const field of [this.#text, this.#user]) field.ariaInvalid = null;
+    for (const field of [this.#text, this.#user, this.#type]) field.ariaInvalid = null;
+    this.#isWrong();
     this.#saveDraft();
+  }
+
+  /** Says, as it is typed, what keeps the data from being JSON. */
+  #isWrong() {
+    const json = this.#more.hidden ? "" : this.#data.value.trim();
+    let wrong = "";
+    try {
+      if (json) JSON.parse(json);
+    } catch (error) {
+      wrong = words.noJson(error instanceof Error ? error.message.replace(/^JSON\.parse: /, "") : "");
+    }
+    set(this.#wrong, wrong);
+    this.#data.ariaInvalid = wrong ? "true" : null;
+    return Boolean(wrong);
+  }
+
+  /** @param {boolean} on */
+  #unfold(on) {
+    this.#more.hidden = !on;
+    this.#open.ariaExpanded = String(on);
+    remember(kept, "developer", on);
   }
 
   #saveDraft() {
@@ -115,7 +183,6 @@ export class Composer {
 
   /** @param {string} text */
   #say(text) {
-    // Only changes: a screen reader reads aloud whatever is set.
-    if (this.#error.textContent !== text) this.#error.textContent = text;
+    set(this.#error, text);
   }
 }

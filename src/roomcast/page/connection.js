@@ -1,63 +1,98 @@
-// Where the connection stands, in words and a colour; the countdown; the button that tries at once.
+// Where the connection stands, in words and a colour; over the list, where it moves nothing, why that is, when it is tried
+// again, and the button that tries at once. And what it did, for the panel.
 
-import { element } from "./dom.js";
+import { element, set } from "./dom.js";
 import { words } from "./words.js";
 
 /** @import { State } from "../roomcast.js" */
 
 /** Where tabs cannot share a stream (no TLS, another machine), the seventh waits without a word. */
 const SLOW_AFTER_MS = 8000;
+const REMEMBERED = 50;
+
+/**
+ * A state in a word.
+ * @param {State["name"]} name
+ * @param {number} [messages]
+ */
+export function named(name, messages = 0) {
+  return name === "catching-up" ? words.catchingUp(messages) : words[name];
+}
 
 /** The line in the header. */
 export class Connection {
-  #line = element("connection", HTMLElement);
   #state = element("state", HTMLElement);
   #text = element("state-text", HTMLElement);
+  #outage = element("outage", HTMLElement);
+  #reason = element("reason", HTMLElement);
   #countdown = element("countdown", HTMLElement);
   #again = element("again", HTMLButtonElement);
   /** @type {number | undefined} */
   #timer;
   /** @type {string | undefined} */
   #why;
+  /** States and their reasons, the newest last. @type {{at: number, name: State["name"], why: string}[]} */
+  history = [];
 
   /** @param {() => void} retry */
   constructor(retry) {
     this.#again.addEventListener("click", retry);
   }
 
+  /** What it says. */
+  get text() {
+    return this.#text.textContent;
+  }
+
+  /** Since when, in ms since 1970. */
+  get since() {
+    return this.history.at(-1)?.at ?? Date.now();
+  }
+
   /** @param {State} state */
   show({ name, why, until, messages, status }) {
     clearInterval(this.#timer);
-    // While it tries again, why it must is still true: a line that comes and goes with each try would move the list.
+    this.#note(name, why ?? "");
+    // While it tries again, why it must is still true.
     const again = name === "reconnecting" && !until;
     if (again) why ??= this.#why;
     this.#why = why;
     this.#state.dataset.state = name;
     const denied = status === 401 || status === 403;
-    if (denied) why = undefined; // it is said beside the field that helps
-    const state = denied ? words.noAccess : name === "catching-up" ? words.catchingUp(messages ?? 0) : words[name];
-    this.#say(why ? words.because(state, why) : state);
-    this.#line.classList.toggle("explained", Boolean(why));
+    if (denied || name === "stopped") why = undefined; // it is said where the messages would be
+    set(this.#text, denied ? words.noAccess : named(name, messages));
     const waits = Boolean(until || (again && why));
-    const hidden = !waits && name !== "stopped";
     // Whoever pressed it goes on in the list.
-    if (hidden && document.activeElement === this.#again) element("messages", HTMLElement).focus();
-    this.#again.hidden = hidden;
+    if (!waits && document.activeElement === this.#again) element("messages", HTMLElement).focus();
+    set(this.#reason, why ? words.reason(why) : "");
+    this.#outage.hidden = !waits && !why;
+    this.#again.hidden = !waits;
     this.#countdown.hidden = !waits;
     this.#count(until);
     if (until) this.#timer = setInterval(() => this.#count(until), 1000);
-    else if (name === "connecting") this.#timer = setTimeout(() => this.#say(words.slow), SLOW_AFTER_MS);
+    else if (name === "connecting") this.#timer = setTimeout(() => this.#slow(), SLOW_AFTER_MS);
+  }
+
+  #slow() {
+    set(this.#reason, words.slow);
+    this.#outage.hidden = false;
+  }
+
+  /**
+   * @param {State["name"]} name
+   * @param {string} why
+   */
+  #note(name, why) {
+    const last = this.history.at(-1);
+    if (last?.name === name) {
+      if (why) last.why = why;
+    } else this.history.push({ at: Date.now(), name, why });
+    if (this.history.length > REMEMBERED) this.history.shift();
   }
 
   /** @param {number} [until] */
   #count(until = 0) {
     const seconds = Math.ceil((until - Date.now()) / 1000);
-    this.#countdown.textContent = seconds > 0 ? words.countdown(seconds) : words.connecting;
-  }
-
-  /** @param {string} text */
-  #say(text) {
-    // Only changes: a screen reader reads aloud whatever is set.
-    if (this.#text.textContent !== text) this.#text.textContent = text;
+    set(this.#countdown, seconds > 0 ? words.countdown(seconds) : words.connecting);
   }
 }

@@ -1,6 +1,6 @@
 // The line that publishes from a shell, and the addresses in it.
 
-const EXAMPLE = "was geht ab in buxtehude?";
+export const EXAMPLE = "was geht ab in buxtehude?";
 
 /** The token of a shell, where one is needed; never that of this page. */
 const BEARER = `-H "Authorization: Bearer $ROOMCAST_TOKEN" `;
@@ -10,8 +10,28 @@ const BEARER = `-H "Authorization: Bearer $ROOMCAST_TOKEN" `;
  * @param {boolean} withToken
  */
 export function curlPost(room, withToken) {
-  const body = `{"text": ${JSON.stringify(EXAMPLE)}, "room": ${JSON.stringify(room)}}`;
-  return `curl -X POST ${withToken ? BEARER : ""}-H 'Content-Type: application/json' -d ${quoted(body)} ${url("messages")}`;
+  return curl(`{"text": ${JSON.stringify(EXAMPLE)}, "room": ${JSON.stringify(room)}}`, withToken);
+}
+
+/**
+ * Sends a message once more: all of it but what the server gives.
+ * @param {string} json as it was stored
+ * @param {boolean} withToken
+ */
+export function curlRepeat(json, withToken) {
+  const { id, timestamp } = JSON.parse(json);
+  const body = json.replace(`"id":${JSON.stringify(id)},`, "").replace(new RegExp(`,"timestamp":"${timestamp}"}$`), "}");
+  return curl(body, withToken);
+}
+
+/**
+ * @param {string} body
+ * @param {boolean} withToken
+ * @param {string} [key]
+ */
+export function curl(body, withToken, key) {
+  const once = key ? `-H ${quoted(`Idempotency-Key: ${key}`)} ` : "";
+  return `curl -X POST ${withToken ? BEARER : ""}-H 'Content-Type: application/json' ${once}-d ${quoted(body)} ${url("messages")}`;
 }
 
 /**

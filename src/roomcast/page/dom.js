@@ -36,3 +36,14 @@ export function make(tag, className, ...inside) {
 export function set(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
+
+/**
+ * A dialog of index.html that goes by its button, and by a click beside it.
+ * @param {string} id
+ */
+export function dialogOf(id) {
+  const dialog = element(id, HTMLDialogElement);
+  element(`${id}-close`, HTMLButtonElement).addEventListener("click", () => dialog.close());
+  dialog.addEventListener("click", ({ target }) => target === dialog && dialog.close());
+  return dialog;
+}

@@ -1,6 +1,6 @@
 // What the page says in English. What never changes is in index.html too, where each such element names its word.
 
-import { number } from "./language.js";
+import { number, span } from "./language.js";
 
 /** @import { Gap } from "../roomcast.js" */
 
@@ -16,23 +16,22 @@ export const words = {
   data: "data",
   discard: "Discard",
   edit: "Edit",
-  emptyHint: "Send the first message below, or from a terminal:",
+  emptyHint: "Or send it from elsewhere:",
   eventSource: "Follow in any page",
   invisible: "(nothing visible)",
-  keys: "Enter sends, Shift and Enter start a line",
+  keys: "Enter to send, Shift+Enter for a new line",
   javascript: "Follow and publish with the server’s module",
   message: "Message",
   messages: "Messages",
   name: "Name",
-  noOlder: "What is retained begins here.",
-  open: "Open",
+  noOlder: "Beginning of what is kept.",
   optional: "optional",
   pending: "Sending…",
   python: "Follow and publish in Python",
   room: "Find or open a room",
   rooms: "Rooms",
   send: "Send",
-  sent: "Stored",
+  sent: "Sent",
   themeDark: "Theme: dark",
   themeLight: "Theme: light",
   themeSystem: "Theme: as the system’s",
@@ -52,9 +51,73 @@ export const words = {
   noToken: "Without a token",
   noAccess: "No access",
   sortActivity: "Newest first",
-  sortName: "By name",
+  sortName: "Sorted by name",
   unreadSome: "unread",
   writeToOne: "Open one room to write to it",
+  block: "Event block",
+  copyCurl: "Copy as curl",
+  copyJson: "Copy JSON",
+  copyLink: "Copy link",
+  copyStream: "Copy EventSource",
+  density: "Density",
+  densityChat: "Chat",
+  densityCompact: "Compact",
+  densityLog: "Log",
+  difference: "Difference",
+  find: "Find in this room",
+  findHint: "Filter: text, type:order.*, user:ada",
+  fromHistory: "with the history",
+  further: "Search further back",
+  go: "Go",
+  goneMessage: "This message is no longer kept, or it is in another room.",
+  inspector: "Message",
+  jump: "Jump to a time",
+  nothingSince: "Nothing came at or after that time.",
+  noneFits: "Nothing fits in what is loaded.",
+  pause: "Pause",
+  received: "Received",
+  roomWord: "Room",
+  size: "Size",
+  stored: "Stored",
+  type: "Type",
+  when: "To the first message at or after",
+  badRoom: "A room’s name has 1 to 128 characters, none of them invisible control characters, and does not begin with $.",
+  badText: "Write something, or give data: an empty message is not stored, nor one of more than 64,000 bytes.",
+  badType: "A type has 1 to 64 characters on one line. gap, live, open, error, message and roomcast.… are taken.",
+  badUser: "A name has at most 128 characters.",
+  copyJavascript: "Copy as JavaScript",
+  copyPython: "Copy as Python",
+  dataLabel: "Data (JSON)",
+  delayGraph: "Delay",
+  developer: "Type and data",
+  first: "Send the first message",
+  helpOpen: "Keys",
+  here: "Here you may",
+  history: "What happened",
+  key: "Idempotency key",
+  keyHint: "a fresh one each time",
+  lastMessage: "Last message",
+  lastMinute: "the last 60 seconds",
+  lastSign: "Last sign of life",
+  noProxies: "none seen",
+  none: "none yet",
+  ownStream: "this tab holds it, for all tabs",
+  panel: "About the connection",
+  perSecond: "per second",
+  protocol: "Protocol",
+  proxies: "Proxy headers",
+  rateGraph: "Messages",
+  refusedHint: "Choose another room.",
+  refusedTitle: "This room cannot be shown",
+  resume: "Resumes after",
+  roundTrip: "Round trip",
+  sharedStream: "another tab holds it, for all tabs",
+  sharing: "Stream",
+  state: "State",
+  toFirstNew: "First new message",
+  toGap: "Where some are lost",
+  tooLarge: "This message is too large for the server.",
+  you: "You",
   use: "Use this room",
   yesterday: "Yesterday",
 
@@ -62,7 +125,7 @@ export const words = {
   connecting: "Connecting…",
   live: "Live",
   offline: "Offline",
-  overloaded: "The server is busy or restarts",
+  overloaded: "The server is busy or restarting",
   reconnecting: "Reconnecting…",
   stopped: "Stopped",
   slow: "Still connecting. Many tabs open on this server? A browser lets only six of them connect.",
@@ -76,14 +139,45 @@ export const words = {
   moreRooms: (/** @type {number} */ n) => `These are the ${number(n)} with the newest messages. Open others by their names.`,
   roomsCount: (/** @type {number} */ n) => (n === 1 ? "1 room" : `${number(n)} rooms`),
   roomsFound: (/** @type {number} */ n, /** @type {number} */ all) => `${number(n)} of ${number(all)} rooms`,
+  moreMembers: (/** @type {number} */ n) => `Show the other ${number(n)}`,
+  found: (/** @type {number} */ n, /** @type {number} */ all, /** @type {boolean} */ whole) =>
+    `${number(n)} of ${number(all)}${whole ? "" : " loaded"}`,
+  goOn: (/** @type {number} */ n) => (n ? `Continue (${number(n)} new)` : "Continue"),
+  bytes: (/** @type {number} */ n) => `${number(n)} bytes`,
+  /** @type {[string, string][]} */
+  help: [
+    ["Ctrl+K", "find or open a room"],
+    ["/", "find in this room"],
+    ["↑ ↓", "from message to message, from room to room"],
+    ["Enter", "look into a message; send what is written"],
+    ["Home End", "to the oldest and the newest message"],
+    ["← →", "fold and unfold a group of rooms"],
+    ["p", "pin a room"],
+    ["Shift+Enter", "a new line in the message"],
+    ["Esc", "close, clear"],
+    ["?", "this list"],
+  ],
+  reason: (/** @type {string} */ why) => why[0]?.toUpperCase() + why.slice(1),
+  noJson: (/** @type {string} */ why) => `This is not JSON yet: ${why}`,
+  stateSince: (/** @type {string} */ state, /** @type {string} */ time) => `${state}, since ${time}`,
+  ago: (/** @type {number} */ ms) => `${span(ms)} ago`,
+  highest: (/** @type {number} */ n, /** @type {string} */ unit) => `at most ${number(n)} ${unit}`,
+  /** @param {boolean} read @param {boolean} write @returns {string} */
+  may: (read, write) =>
+    read && write ? "read and write" : read ? "read" : write ? "write" : "nothing",
+  /** @param {number} ms @param {number} n @param {boolean} more @param {Gap | undefined} gap */
+  away: (ms, n, more, gap) => {
+    const lost = !gap ? "" : gap.lost_at_most === null ? ", some may be lost" : `, up to ${number(gap.lost_at_most)} lost`;
+    return `You were away ${span(ms)}: ${number(n)}${more ? " or more" : ""} new${lost}`;
+  },
   /** @param {number} n */
   catchingUp: (n) => (n ? `Catching up: ${n === 1 ? "1 message" : `${number(n)} messages`}` : "Catching up…"),
   /** @param {string} state @param {string} why */
   because: (state, why) => `${state.replace("…", "")}: ${why}`,
   /** @param {number} seconds */
-  countdown: (seconds) => `again in ${seconds} s`,
+  countdown: (seconds) => `retrying in ${seconds} s`,
   /** @param {number} seconds */
-  retrying: (seconds) => `Not sent yet, tried again in ${seconds} s`,
+  retrying: (seconds) => `Not sent yet, retrying in ${seconds} s`,
   /** @param {string} why */
   refused: (why) => `Not sent: ${why}`,
   /** @param {number} n */
@@ -97,7 +191,7 @@ export const words = {
   /** @param {number} n */
   unread: (n) => `${number(n)} unread`,
   /** @param {number} n */
-  followers: (n) => (n === 1 ? "1 follower" : `${number(n)} followers`),
+  followers: (n) => (n === 1 ? "you and 1 other" : `you and ${number(n)} others`),
   /** @param {number} characters */
   showAll: (characters) => `Show all ${number(characters)} characters`,
   /** @param {string} room */
@@ -108,7 +202,7 @@ export const words = {
   /** @param {Gap} gap */
   gap: ({ lost_at_most: lost, reason, rooms }) => {
     const why = {
-      trimmed: lost === 1 ? "it was no longer retained" : "they were no longer retained",
+      trimmed: lost === 1 ? "it was no longer kept" : "they were no longer kept",
       deleted: lost === 1 ? "it was deleted" : "they were deleted",
       epoch: "the server’s log was started anew or restored",
       future: "the server’s log does not reach as far as this page had read",

@@ -5,6 +5,11 @@ const TOKEN = /"(?:[^"\\]|\\.)*"|[^\s",:[\]{}]+|[,:[\]{}]/g;
 /** How deep the keys of a message are: in a stream, and in a page of history, `{"messages": [{…}]}`. */
 const DEPTHS = [1, 3];
 
+/** @param {string} json @returns {string[]} what it is made of, as it is */
+export function tokens(json) {
+  return json.match(TOKEN) ?? [];
+}
+
 /**
  * Reads an answer or a message; `data` of messages becomes a string, the JSON as it was sent.
  * @param {string} json

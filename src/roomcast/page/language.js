@@ -5,3 +5,14 @@ export const language = navigator.languages.find((one) => /^(de|en)\b/i.test(one
 export function number(n) {
   return n.toLocaleString(language);
 }
+
+const STEPS = /** @type {const} */ ([[86_400_000, "day"], [3_600_000, "hour"], [60_000, "minute"], [1000, "second"]]);
+
+/**
+ * How long, in the largest unit that fits.
+ * @param {number} ms
+ */
+export function span(ms) {
+  const [size, unit] = STEPS.find(([each]) => ms >= each) ?? [1000, "second"];
+  return new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: "short" }).format(Math.round(ms / size));
+}

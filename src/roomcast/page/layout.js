@@ -1,9 +1,8 @@
 // Where each row of the list is: the heights that were measured, and a guess for those that were not, added up.
 
-/** @import { Item } from "./room.js" */
+import { density } from "./density.js";
 
-/** The height of a row that was not measured yet. */
-const GUESS = 44;
+/** @import { Item } from "./room.js" */
 
 export class Layout {
   /** The rows as they were laid out last: a copy, as rows come and go between frames. @type {Item[]} */
@@ -66,5 +65,5 @@ export class Layout {
 
 /** @param {Item} item */
 export function heightOf(item) {
-  return item.height || GUESS;
+  return item.height || density.guess;
 }

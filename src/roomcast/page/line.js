@@ -1,7 +1,8 @@
 // A row of the list: a message, one that is on its way, a gap, or a new day.
 
+import { density } from "./density.js";
 import { make } from "./dom.js";
-import { pretty } from "./exact.js";
+import { data as dataOf } from "./json.js";
 import { language } from "./language.js";
 import { paragraph, visible } from "./text.js";
 import { words } from "./words.js";
@@ -15,10 +16,17 @@ import { words } from "./words.js";
  * @property {() => void} retry
  * @property {(entry: Entry) => void} edit
  * @property {(entry: Entry) => void} discard
+ * @property {() => boolean} several whether rows of several rooms stand together
  */
 
 // Made once: a formatter costs more than a thousand of its uses.
 const TIME = new Intl.DateTimeFormat(language, { timeStyle: "short" });
+const EXACT = new Intl.DateTimeFormat("en-GB", {
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+  fractionalSecondDigits: 3,
+});
 const FULL = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "long" });
 const DAY = new Intl.DateTimeFormat(language, { dateStyle: "full" });
 /** What somebody says within these ms of the last belongs to it. */
@@ -30,7 +38,7 @@ const TOGETHER_MS = 300_000;
  * @returns {HTMLLIElement}
  */
 export function rowOf(item, actions) {
-  if (item.kind === "message") return messageRow(item, item.message);
+  if (item.kind === "message") return messageRow(item, item.message, actions);
   if (item.kind === "pending") return pendingRow(item, item.entry, actions);
   if (item.kind === "gap") return make("li", "row gap", make("p", "", words.gap(item.gap)));
   if (item.kind === "start") return make("li", "row start", words.noOlder);
@@ -44,13 +52,13 @@ export function rowOf(item, actions) {
  */
 export function joins(item, before) {
   const [one, other] = [said(item), said(before)];
-  if (!one || !other || one.user !== other.user || one.type !== undefined || other.type !== undefined) return false;
+  if (!one || !other || one.user !== other.user || one.room !== other.room || one.type !== undefined || other.type !== undefined) return false;
   return Date.parse(one.timestamp) - Date.parse(other.timestamp) < TOGETHER_MS;
 }
 
 /**
  * @param {Item} [item]
- * @returns {{user: string, timestamp: string, type?: string} | undefined}
+ * @returns {{user: string, room: string, timestamp: string, type?: string} | undefined}
  */
 function said(item) {
   if (item?.kind === "message") return item.message;
@@ -60,13 +68,16 @@ function said(item) {
 /**
  * @param {Item} item
  * @param {import("../roomcast.js").Message} message
+ * @param {Actions} actions
  */
-function messageRow(item, { id, user, timestamp, text, type, data }) {
-  const row = make("li", "row message", avatar(user), meta(user, timestamp, type));
+function messageRow(item, { id, room, user, timestamp, text, type, data }, actions) {
+  const body = make("div", "body");
+  const row = make("li", item.isNew ? "row message new" : "row message", avatar(user), meta(user, timestamp, type, actions.several() ? room : ""), body);
   row.dataset.id = id;
-  row.style.setProperty("--hue", String(hue(user)));
-  if (text !== undefined) row.append(...paragraph(text, item));
-  if (data !== undefined) row.append(details(String(data), item));
+  row.tabIndex = -1; // the arrows come to it
+  if (item.isNew) row.addEventListener("animationend", () => (item.isNew = false));
+  if (text !== undefined) body.append(...paragraph(text, item));
+  if (data !== undefined) body.append(dataOf(String(data), item));
   return row;
 }
 
@@ -76,10 +87,10 @@ function messageRow(item, { id, user, timestamp, text, type, data }) {
  * @param {Actions} actions
  */
 function pendingRow(item, entry, actions) {
-  const row = make("li", "row message pending", avatar(entry.user), meta(entry.user, entry.timestamp));
-  row.style.setProperty("--hue", String(hue(entry.user)));
-  row.append(...paragraph(entry.text, item), status(entry, actions));
-  return row;
+  const body = make("div", "body", ...(entry.text === undefined ? [] : paragraph(entry.text, item)));
+  if (entry.data !== undefined) body.append(dataOf(entry.data, item));
+  body.append(status(entry, actions));
+  return make("li", "row message pending", avatar(entry.user), meta(entry.user, entry.timestamp, entry.type), body);
 }
 
 /**
@@ -115,24 +126,42 @@ function button(text, act) {
  * @param {string} user
  * @param {string} timestamp
  * @param {string} [type]
+ * @param {string} [room]
  */
-function meta(user, timestamp, type) {
-  const line = make("div", "meta", make("bdi", "user", visible(user)), time(timestamp));
-  if (type !== undefined) line.append(make("bdi", "type", visible(type)));
+function meta(user, timestamp, type, room) {
+  const name = make("bdi", "user", visible(user));
+  const line = make("div", "meta", coloured(name, user), time(timestamp));
+  if (room) line.append(from(room));
+  if (type !== undefined) line.append(tag(type));
   return line;
+}
+
+/** A link to the room that a message is from. @param {string} room */
+function from(room) {
+  const link = make("a", "from", make("bdi", "", visible(room)));
+  link.href = `?${new URLSearchParams({ room })}`;
+  link.dataset.room = room;
+  return link;
+}
+
+/** @param {string} type */
+export function tag(type) {
+  const made = coloured(make("bdi", "type", visible(type)), type);
+  made.dataset.type = type;
+  return made;
 }
 
 /** @param {string} user */
 function avatar(user) {
   const circle = make("span", "avatar", (Array.from(user)[0] ?? "").toUpperCase());
   circle.ariaHidden = "true";
-  return circle;
+  return coloured(circle, user);
 }
 
 /** @param {string} timestamp */
 function time(timestamp) {
   const date = new Date(timestamp);
-  const [, clock = "", half = ""] = /^(\S+)(.*)/.exec(TIME.format(date)) ?? [];
+  const [, clock = "", half = ""] = /^(\S+)(.*)/.exec((density.name === "log" ? EXACT : TIME).format(date)) ?? [];
   const shown = make("time", "", clock, make("span", "half-day", half));
   shown.dateTime = timestamp;
   shown.title = FULL.format(date);
@@ -149,25 +178,12 @@ function dayName(timestamp) {
 }
 
 /**
- * Made only when it is unfolded: it may be 64 KiB.
- * @param {string} data as JSON
- * @param {Item} item
+ * @param {HTMLElement} shown
+ * @param {string} name
  */
-function details(data, item) {
-  const made = make("details", "data", make("summary", "", words.data));
-  const fill = () => {
-    if (!made.open || made.querySelector("pre")) return;
-    const shown = make("pre", "", pretty(data));
-    shown.tabIndex = 0; // long data scrolls, with the keyboard too
-    made.append(shown);
-  };
-  made.open = item.open;
-  fill();
-  made.addEventListener("toggle", () => {
-    item.open = made.open;
-    fill();
-  });
-  return made;
+function coloured(shown, name) {
+  shown.style.setProperty("--hue", String(hue(name)));
+  return shown;
 }
 
 /**

@@ -35,12 +35,16 @@ export class List {
   #unseen = 0;
   /** Those of them that came since the last frame. */
   #added = 0;
+  /** @type {Item | undefined} */
+  #picked;
+  /** Where the next frame is to be. @type {{item: Item, above: number} | undefined} */
+  #goal;
   #context;
   #audience;
 
   /**
    * @param {import("./line.js").Actions} context what a row's buttons do
-   * @param {{atEnd: () => void, nearStart: () => void}} audience
+   * @param {{atEnd: () => void, nearStart: () => void, picked: (item: Item, open: boolean) => void}} audience
    */
   constructor(context, audience) {
     this.#context = context;
@@ -51,6 +55,7 @@ export class List {
       this.#scroller.focus(); // the button goes, and must not take the keyboard's place with it
     });
     this.#scroller.addEventListener("keydown", (event) => this.#pressed(event));
+    this.#rows.addEventListener("click", (event) => this.#clicked(event));
     new ResizeObserver(() => this.#resized()).observe(this.#scroller);
     this.#observer = new ResizeObserver((entries) => this.#grown(entries));
   }
@@ -71,6 +76,51 @@ export class List {
   changed(added = 0) {
     this.#added += added;
     this.#schedule();
+  }
+
+  /**
+   * Shows these rows in place of those that are shown, which some of them may be.
+   * @param {Item[]} items
+   */
+  swap(items) {
+    this.#items = items;
+    this.#schedule();
+  }
+
+  /** Makes all rows anew: they look other than before. */
+  redraw() {
+    for (const item of this.#items) item.height = 0;
+    for (const item of this.#drawn.keys()) this.#take(item);
+    this.#schedule();
+  }
+
+  /**
+   * Scrolls to a row, and picks it.
+   * @param {Item} item
+   */
+  reveal(item) {
+    this.following = false;
+    this.#goal = { item, above: -this.#height / 3 };
+    this.pick(item);
+    this.#schedule();
+  }
+
+  /**
+   * The row that the arrows go on from.
+   * @param {Item | undefined} item
+   */
+  pick(item) {
+    const before = this.#picked;
+    this.#picked = item;
+    for (const one of [before, item]) if (one) this.#mark(one);
+  }
+
+  /** @param {Item} item */
+  #mark(item) {
+    const row = this.#drawn.get(item);
+    if (!row) return;
+    row.classList.toggle("picked", item === this.#picked);
+    row.ariaCurrent = item === this.#picked ? "true" : null;
   }
 
   /**
@@ -104,7 +154,8 @@ export class List {
 
   #draw() {
     // What the reader looks at stays where it is, whatever comes or goes above it.
-    const anchor = this.following ? undefined : this.#layout.at(this.#top);
+    const anchor = this.following ? undefined : (this.#goal ?? this.#layout.at(this.#top));
+    this.#goal = undefined;
     if (!this.following) this.#count(this.#unseen + this.#added);
     this.#added = 0;
     this.#lay(anchor);
@@ -126,7 +177,8 @@ export class List {
     const last = Math.max(0, this.#layout.end + this.#padding - this.#height);
     if (!anchor) return this.following ? last : Math.min(this.#top, last);
     const index = this.#items.indexOf(anchor.item);
-    return index < 0 ? Math.min(this.#top, last) : this.#layout.topOf(index) + anchor.above;
+    if (index < 0) return Math.min(this.#top, last);
+    return Math.max(0, Math.min(this.#layout.topOf(index) + anchor.above, last));
   }
 
   /** Draws what is to be in the document; gives whether a height was other than expected. */
@@ -156,6 +208,7 @@ export class List {
         row = rowOf(item, this.#context);
         this.#drawn.set(item, row);
         this.#itemOf.set(row, item);
+        this.#mark(item);
         fresh.add(item);
         this.#rows.insertBefore(row, next);
       } else if (row === next) next = next.nextElementSibling;
@@ -239,10 +292,42 @@ export class List {
    * @param {KeyboardEvent} event
    */
   #pressed(event) {
-    if (event.target !== this.#scroller || !/^(Home|End)$/.test(event.key)) return;
-    event.preventDefault();
+    const isRow = event.target instanceof Element && event.target.matches(".row");
+    if ((event.target !== this.#scroller && !isRow) || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.key === "End") this.toEnd();
-    else this.#scroller.scrollTop = 0;
+    else if (event.key === "Home") this.#scroller.scrollTop = 0;
+    else if (event.key === "ArrowDown" || event.key === "ArrowUp") this.#step(event.key === "ArrowDown" ? 1 : -1);
+    else if (event.key === "Enter" && this.#picked) this.#audience.picked(this.#picked, true);
+    else return;
+    event.preventDefault();
+  }
+
+  /** To the next message, or the one before. @param {1 | -1} by */
+  #step(by) {
+    const from = this.#picked ? this.#items.indexOf(this.#picked) : -1;
+    let index = from < 0 ? this.#layout.indexAt(this.#top + this.#height - NEAR) : from + by;
+    while (this.#items[index] && this.#items[index]?.kind !== "message") index += by;
+    const item = this.#items[index];
+    if (!item) return;
+    this.pick(item);
+    const [top, end] = [this.#layout.topOf(index), this.#layout.topOf(index + 1)];
+    if (top < this.#top || end > this.#top + this.#height - this.#padding) {
+      this.following = false;
+      this.#goal = { item, above: top < this.#top ? 0 : end - top - this.#height + this.#padding };
+      this.#draw();
+    }
+    this.#drawn.get(item)?.focus({ preventScroll: true });
+    this.#audience.picked(item, false);
+  }
+
+  /** A click on a message, but not one that marks text or is for something in it. @param {MouseEvent} event */
+  #clicked(event) {
+    const { target } = event;
+    if (!(target instanceof Element) || target.closest("a, button, summary, .type") || !getSelection()?.isCollapsed) return;
+    const item = this.#itemOf.get(target.closest(".row") ?? target);
+    if (item?.kind !== "message") return;
+    this.pick(item);
+    this.#audience.picked(item, true);
   }
 
   /** @param {number} unseen */

@@ -8,12 +8,19 @@ import { recall, remember, tab } from "./storage.js";
 /** @import { Message } from "../roomcast.js" */
 
 /**
+ * What is to be sent. `data` is JSON.
+ * @typedef {{room: string, user: string, text?: string, type?: string, data?: string, body: string, key?: string}} Draft
+ */
+
+/**
  * @typedef {object} Entry
  * @property {string} key
  * @property {string} body the request, the same each time
  * @property {string} room
- * @property {string} text
+ * @property {string} [text]
  * @property {string} user
+ * @property {string} [type]
+ * @property {string} [data] as JSON
  * @property {string} timestamp when it was written
  * @property {string} [id] what it is stored as
  * @property {number} [until] when it is tried again, in ms since 1970
@@ -47,15 +54,9 @@ export class Outbox {
     this.#send();
   }
 
-  /**
-   * @param {string} room
-   * @param {string} user
-   * @param {string} text
-   */
-  add(room, user, text) {
-    const body = JSON.stringify({ text, room, ...(user && { user }) });
-    const timestamp = new Date().toISOString();
-    this.#add({ key: randomKey(), body, room, text, user: user || "anonymous", timestamp });
+  /** @param {Draft} draft */
+  add(draft) {
+    this.#add({ ...draft, key: draft.key ?? randomKey(), timestamp: new Date().toISOString() });
     this.#save();
     this.#send();
   }
@@ -102,8 +103,8 @@ export class Outbox {
 
   #save() {
     const waiting = this.#entries.filter((entry) => !entry.id);
-    const stored = waiting.map(({ key, body, room, text, user, timestamp }) => ({ key, body, room, text, user, timestamp }));
-    remember(tab, "outbox", stored);
+    // What came of it so far is found out anew.
+    remember(tab, "outbox", waiting.map((entry) => ({ ...entry, refused: undefined, until: undefined, why: undefined })));
   }
 
   async #send() {
@@ -145,7 +146,7 @@ export class Outbox {
  * @param {Message} message
  * @param {boolean} live
  */
-function same(entry, { id, text, user }, live) {
+function same(entry, { id, text, user, type }, live) {
   if (entry.id) return entry.id === id;
-  return live && !entry.refused && entry.text === text && entry.user === user;
+  return live && !entry.refused && entry.text === text && entry.user === user && entry.type === type;
 }

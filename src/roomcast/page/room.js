@@ -6,9 +6,10 @@ import { reaches } from "../roomcast.js";
 /** @import { Entry } from "./outbox.js" */
 
 /**
- * A row of the list. `height` is 0 until it was measured; `open`: its data is unfolded, `whole`: its text is.
- * @typedef {{height: number, open: boolean, whole?: boolean} & (
- *   {kind: "message", message: Message} | {kind: "gap", gap: Gap} |
+ * A row of the list. `height` is 0 until it was measured; `open`: its data is unfolded, `whole`: its text is; `isNew`: its
+ * coming is worth seeing; `received`: when it came, in ms since 1970, where it came live; `fits` what was `asked` for.
+ * @typedef {{height: number, open: boolean, whole?: boolean, isNew?: boolean} & (
+ *   {kind: "message", message: Message, received?: number, asked?: object, fits?: boolean} | {kind: "gap", gap: Gap} |
  *   {kind: "day", timestamp: string} | {kind: "start"} | {kind: "pending", entry: Entry})} Item
  */
 
@@ -46,6 +47,8 @@ export class Room {
   followers = 0;
   /** How the server refuses this room. @type {State | undefined} */
   refused;
+  /** A gap whose end is not here yet. @type {Gap | undefined} */
+  #owed;
   /** Characters in its rows. */
   #characters = 0;
   /** Rows at the end that are on their way to the server. */
@@ -91,10 +94,13 @@ export class Room {
     this.#remove(this.items.length - this.#pending);
   }
 
-  /** @param {Message} message */
-  append(message) {
+  /**
+   * @param {Message} message
+   * @param {number} [received] in ms since 1970
+   */
+  append(message, received) {
     this.start ||= message.id;
-    this.#add(message.timestamp, { kind: "message", message, height: 0, open: message.text === undefined });
+    this.#add(message.timestamp, { kind: "message", message, received, height: 0, open: false });
     this.#characters += characters(message);
     this.newest = message;
     if (!this.read || !reaches(this.read, message.id)) this.unread += 1;
@@ -105,6 +111,16 @@ export class Room {
   /** @param {Gap} gap */
   appendGap(gap) {
     this.#insert({ kind: "gap", gap, height: 0, open: false });
+  }
+
+  /**
+   * A gap that was asked for: it stands before the message with which it ends, once that is here.
+   * @param {Gap} gap
+   */
+  insertGap(gap) {
+    const at = this.items.findLastIndex((item) => item.kind === "message" && item.message.id === gap.resumes_at);
+    if (at >= 0) this.items.splice(at, 0, { kind: "gap", gap, height: 0, open: false });
+    else this.#owed = gap;
   }
 
   /** @param {Entry} entry */
@@ -134,7 +150,8 @@ export class Room {
     const items = [];
     for (const [index, message] of messages.entries()) {
       if (day(message.timestamp) !== day(messages[index - 1]?.timestamp)) items.push(dayItem(message.timestamp));
-      items.push({ kind: "message", message, height: 0, open: message.text === undefined });
+      if (this.#owed?.resumes_at === message.id) items.push({ kind: "gap", gap: this.#owed, height: 0, open: false });
+      items.push({ kind: "message", message, height: 0, open: false });
       this.#characters += characters(message);
     }
     const next = this.items[0];
@@ -149,8 +166,8 @@ export class Room {
   }
 
   /** @param {string} id */
-  has(id) {
-    return this.items.findLast((item) => item.kind === "message" && item.message.id === id) !== undefined;
+  find(id) {
+    return this.items.findLast((item) => item.kind === "message" && item.message.id === id);
   }
 
   /** Everything that is here was seen; gives whether that is news. */

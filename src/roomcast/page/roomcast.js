@@ -301,6 +301,8 @@ export class Following {
   #covered = false;
   /** @type {State} */
   #state = { name: "connecting" };
+  /** When the shared stream gave its last sign of life, in ms since 1970; 0 before the first. */
+  heardAt = 0;
   /** Messages told since it was live last. */
   #heard = 0;
   #stop = new AbortController();
@@ -382,6 +384,7 @@ export class Following {
   /** @param {Batch} batch */
   #take(batch) {
     if (this.#stop.signal.aborted) return;
+    if (batch.state?.name === "live" || batch.lines.length) this.heardAt = Date.now();
     if (this.#queue) {
       this.#queued += size(batch);
       this.#queue.push(batch);

@@ -32,6 +32,8 @@ const LOOKS = 4;
 export class Rooms {
   /** @type {Map<string, Room>} */
   all = new Map();
+  /** Another where rooms came or went. */
+  version = 0;
   /** Rooms that the reader has pinned. @type {Set<string>} */
   pins = new Set(recall(kept, "pins", []));
   /** The rooms that are seen as one, while they are. @type {Room | undefined} */
@@ -51,6 +53,8 @@ export class Rooms {
   /** Rooms in sight whose newest line is not known. @type {Set<Room>} */
   #wanting = new Set();
   #looking = 0;
+  /** Whether this window is no follower of one room by its name any more. */
+  #isSettled = false;
   #access;
 
   /**
@@ -153,7 +157,7 @@ export class Rooms {
    * @param {boolean} [all] not only those with news
    */
   async refresh(all = false) {
-    if (this.#state.status) return; // whoever may read nothing here may not ask for the rooms
+    if (this.#state.status === 401 || this.#state.status === 403) return; // whoever may read nothing here may not ask for the rooms
     await this.#catalog.read(all, (rooms) => this.#list(rooms));
     if (this.live) this.#widen();
     this.#audience.listed();
@@ -191,13 +195,15 @@ export class Rooms {
     for (const row of rooms.values()) if (!newest || !reaches(newest, row.newest ?? "")) newest = row.newest ?? newest;
     const first = this.#bookmarks.begin(newest);
     for (const [name, room] of this.all) if (!rooms.has(name)) this.#unlisted(room);
+    const isCovered = this.#covering();
+    const start = next(this.position);
     for (const [name, row] of rooms) {
       if (!row.newest && !this.all.has(name)) continue;
       const room = this.known(name);
-      room.followers = row.followers;
+      room.followers = this.#isSettled ? row.followers : 0;
       room.listed = row.newest ?? "";
       if (first) room.read ||= newest;
-      if (this.#isCovered(name)) room.start ||= next(this.position);
+      if (isCovered(name)) room.start ||= start;
     }
   }
 
@@ -205,7 +211,13 @@ export class Rooms {
   #unlisted(room) {
     room.listed = "";
     room.followers = 0;
-    if (!this.#isOwn(room)) this.all.delete(room.name);
+    if (!this.#isOwn(room)) this.#forget(room.name);
+  }
+
+  /** @param {string} name */
+  #forget(name) {
+    this.all.delete(name);
+    this.version += 1;
   }
 
   /** @param {Room} room */
@@ -226,7 +238,7 @@ export class Rooms {
     for (const one of [before, room]) {
       if (!one || one.prefix !== undefined || one.newest || one.listed || one.items.length) continue;
       this.#opened = this.#opened.filter((name) => name !== one.name);
-      if (!this.#isOwn(one)) this.all.delete(one.name);
+      if (!this.#isOwn(one)) this.#forget(one.name);
     }
     remember(kept, "rooms", this.#opened);
   }
@@ -250,6 +262,7 @@ export class Rooms {
       room = new Room(name);
       room.read = this.#bookmarks.of(name);
       this.all.set(name, room);
+      this.version += 1;
     }
     return room;
   }
@@ -278,8 +291,9 @@ export class Rooms {
   /** @param {Message} message */
   #message(message) {
     const room = this.known(message.room);
-    room.append(message);
-    if (this.#group?.covers(message.room)) this.#group.append(message);
+    const received = this.live ? Date.now() : undefined;
+    room.append(message, received);
+    if (this.#group?.covers(message.room)) this.#group.append(message, received);
     this.#audience.message(room, message, this.live);
   }
 
@@ -306,6 +320,9 @@ export class Rooms {
       this.#following = undefined;
       // Opened meanwhile: it need not be refused, too.
       if (!this.#current.refused) return this.#start(this.#current);
+      // A name that cannot be keeps nobody from the other rooms.
+      const [prefix] = this.#access.prefixes;
+      if (first === this.#current && state.status === 422 && prefix !== undefined) this.#start(new Room("", prefix));
       return this.#tell();
     }
     if (state.name === "live") this.#becameLive(first);
@@ -320,7 +337,12 @@ export class Rooms {
     if (first === this.#current) this.#fill(first);
     this.#widen();
     this.refresh();
-    setTimeout(() => this.refresh(), SETTLED_MS);
+    setTimeout(() => this.#settle(), SETTLED_MS);
+  }
+
+  #settle() {
+    this.#isSettled = true;
+    this.refresh();
   }
 
   /** @param {Room} room */
@@ -360,8 +382,13 @@ export class Rooms {
 
   /** @param {string} name or what several begin with */
   #isCovered(name) {
+    return this.#covering()(name);
+  }
+
+  /** What says of a name whether it is followed: asked for once where 10,000 are asked about. */
+  #covering() {
     const { rooms = [], prefixes = [] } = this.#following ?? {};
-    return rooms.includes(name) || prefixes.some((prefix) => name.startsWith(prefix));
+    return (/** @type {string} */ name) => rooms.includes(name) || prefixes.some((prefix) => name.startsWith(prefix));
   }
 
   /** Follows all that may be read, or as much of it as a stream takes: what is open first. */
@@ -370,14 +397,18 @@ export class Rooms {
     if (!following?.position) return;
     const { rooms, prefixes } = this.#wanted();
     if (same(rooms, following.rooms) && same(prefixes, following.prefixes)) return;
-    const covered = this.#each().filter(({ name, prefix }) => this.#isCovered(prefix ?? name));
+    const before = this.#covering();
     // Never none of both in between, which the server would refuse.
     if (prefixes.length) following.prefixes = prefixes;
     if (!same(rooms, following.rooms)) following.rooms = rooms;
     if (!prefixes.length) following.prefixes = prefixes;
     const start = next(following.position);
-    for (const room of covered) if (!this.#isCovered(room.prefix ?? room.name)) room.leave();
-    for (const room of this.#each()) if (this.#isCovered(room.prefix ?? room.name) && !room.start) room.enter(start);
+    const after = this.#covering();
+    for (const room of this.#each()) {
+      const name = room.prefix ?? room.name;
+      if (before(name) && !after(name)) room.leave();
+      else if (after(name) && !room.start) room.enter(start);
+    }
     if (!this.#current.items.length) this.#fill(this.#current);
     this.#audience.listed();
   }

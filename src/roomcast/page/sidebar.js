@@ -1,7 +1,8 @@
 // The rooms beside the list: 10,000 of them, of which those in sight are in the document. One stop of the Tab key, the
 // arrows go on from there. What is unread in all of them is in the window's title too.
 
-import { arranged, matching, prefixOf } from "./arrange.js";
+import { plain } from "./ansi.js";
+import { Order, arranged, matching, prefixOf } from "./arrange.js";
 import { element, make, set } from "./dom.js";
 import { number } from "./language.js";
 import { MANY_UNREAD } from "./past.js";
@@ -55,8 +56,9 @@ export class Sidebar {
     folded: /** @type {Set<string>} */ (new Set(recall(kept, "folded", []))),
   };
   #due = false;
+  #order = new Order();
+  #version = -1;
   #arrangedAt = 0;
-  #stale = true;
   #rooms;
   #open;
   #current = "";
@@ -80,6 +82,11 @@ export class Sidebar {
     this.#field.addEventListener("keydown", (event) => this.#typing(event));
     this.#sort.addEventListener("click", () => this.#sortBy(this.#wish.sort === "name" ? "activity" : "name"));
     element("room-form", HTMLFormElement).addEventListener("submit", (event) => this.#submitted(event));
+    this.#count.title = words.group("");
+    this.#count.addEventListener("click", (event) => {
+      event.preventDefault();
+      this.#go("", "");
+    });
     this.#fresh.addEventListener("click", () => this.#go(this.#field.value));
     this.#menu.addEventListener("click", () => this.#slide(true));
     this.#shade.addEventListener("click", () => this.#slide(false));
@@ -112,40 +119,43 @@ export class Sidebar {
     this.#due = true;
     setTimeout(() => {
       this.#due = false;
-      this.#stale = true;
-      this.#arrange();
-      this.#draw();
-      this.#title();
+      this.#renew();
     }, 100);
   }
 
   #rearrange() {
-    this.#stale = true;
     this.#arrangedAt = 0;
+    this.#renew();
+  }
+
+  #renew() {
     this.#arrange();
+    this.#describe();
     this.#draw();
     this.#title();
   }
 
   /** The rows in their order, but not under the pointer of somebody who is about to click. */
   #arrange() {
-    const { all } = this.#rooms;
-    const calm = this.#wish.sort === "activity" && (Date.now() - this.#arrangedAt < CALM_MS || this.#scroller.matches(":hover, :focus-within"));
-    if (!this.#stale || (calm && this.#arrangedAt)) return;
-    this.#stale = false;
+    const { all, version } = this.#rooms;
+    if (this.#arrangedAt && version === this.#version && (this.#wish.sort === "name" || this.#isCalm())) return;
+    this.#version = version;
     this.#arrangedAt = Date.now();
     const typed = this.#field.value.trim();
-    this.#rows = typed ? matching(all.values(), typed) : arranged(all.values(), this.#wish);
+    this.#rows = typed ? matching(all.values(), typed) : arranged(this.#order.of(all, version), this.#wish);
     const rem = Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
     let top = 0;
     this.#tops = this.#rows.map((row) => (top += rem * ("room" in row ? HEIGHTS.room : HEIGHTS.group)));
     this.#tops.unshift(0);
     this.#list.style.blockSize = `${top}px`;
-    this.#describe(typed);
   }
 
-  /** @param {string} typed */
-  #describe(typed) {
+  #isCalm() {
+    return Date.now() - this.#arrangedAt < CALM_MS || this.#scroller.matches(":hover, :focus-within");
+  }
+
+  #describe() {
+    const typed = this.#field.value.trim();
     const { all, more } = this.#rooms;
     this.#more.hidden = !more || Boolean(typed);
     this.#more.textContent = words.moreRooms(all.size);
@@ -441,6 +451,5 @@ function count(badge, unread, some) {
 /** @param {Room} room */
 function newestLine({ newest }) {
   if (!newest) return "";
-  const said = newest.text ?? newest.type ?? words.data;
-  return `${newest.user.slice(0, LINE)}: ${said.slice(0, LINE)}`;
+  return `${newest.user.slice(0, LINE)}: ${plain((newest.text ?? newest.type ?? words.data).slice(0, LINE))}`;
 }

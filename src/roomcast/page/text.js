@@ -1,5 +1,6 @@
 // Text of strangers as elements. It only ever becomes text, and links only where what is shown is where they lead.
 
+import { coloured, isColoured } from "./ansi.js";
 import { make } from "./dom.js";
 import { words } from "./words.js";
 
@@ -9,6 +10,8 @@ const MANY_LINES = 24;
 
 /** Up to white space, quotes, and all that is invisible or changes the direction: a link shows where it leads. */
 const LINK = /\bhttps?:\/\/[^\s<>"'`\p{C}\u200b-\u200f\u2028-\u202e\u2060-\u206f]+/giu;
+/** Code between fences; one that is not closed goes on to the end. */
+const FENCED = /(?:^|\n)```[^\n`]*\n([^]*?)(?:\n?```[ \t]*(?:\n|$)|$)/g;
 const VISIBLE = /[^\s\p{C}\p{M}\p{Z}\u115f\u1160\u3164\uffa0]/u;
 
 /**
@@ -17,10 +20,10 @@ const VISIBLE = /[^\s\p{C}\p{M}\p{Z}\u115f\u1160\u3164\uffa0]/u;
  * @param {{whole?: boolean}} item keeps whether it is unfolded, as its element goes when it is out of sight
  */
 export function paragraph(text, item) {
-  const p = make("p", "text");
+  const p = make("div", isColoured(text) ? "text terminal" : "text");
   p.dir = "auto";
   const end = item.whole ? text.length : folded(text);
-  p.append(...linked(text.slice(0, end)));
+  p.append(...written(text.slice(0, end)));
   if (item.whole && folded(text) < text.length) p.tabIndex = 0; // it scrolls
   if (end === text.length) return [p];
   p.append("…");
@@ -58,6 +61,20 @@ function folded(text) {
   if (end <= LONG) return end;
   // Not between the two halves of one character.
   return /[\ud800-\udbff]/.test(text[LONG - 1] ?? "") ? LONG - 1 : Math.min(LONG, text.length);
+}
+
+/** @param {string} text */
+function written(text) {
+  /** @type {(string | Node)[]} */
+  const parts = [];
+  let at = 0;
+  for (const { 0: found, 1: code = "", index } of text.matchAll(FENCED)) {
+    const shown = make("pre", "code", ...coloured(code, (inside) => [inside]));
+    shown.tabIndex = 0; // long lines scroll, with the keyboard too
+    parts.push(...coloured(text.slice(at, index), linked), shown);
+    at = index + found.length;
+  }
+  return [...parts, ...coloured(text.slice(at), linked)];
 }
 
 /** @param {string} text */

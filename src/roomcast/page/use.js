@@ -1,7 +1,8 @@
 // "Use this room": the lines that follow this very room, and publish to it, from elsewhere. Fetched when it is asked for.
 
+import { snippet } from "./copy.js";
 import { curlFollow, curlPost, url } from "./curl.js";
-import { element, make } from "./dom.js";
+import { dialogOf, element } from "./dom.js";
 import { words } from "./words.js";
 
 /**
@@ -59,40 +60,5 @@ export function show(room, withToken) {
   dialog.showModal();
 }
 
-const dialog = element("use", HTMLDialogElement);
+const dialog = dialogOf("use");
 const list = element("snippets", HTMLElement);
-element("use-close", HTMLButtonElement).addEventListener("click", () => dialog.close());
-dialog.addEventListener("click", ({ target }) => target === dialog && dialog.close());
-
-/**
- * @param {string} title
- * @param {string} text
- */
-function snippet(title, text) {
-  const code = make("pre", "", make("code", "", text));
-  code.tabIndex = 0; // long lines scroll, with the keyboard too
-  const copy = make("button", "small copy", words.copy);
-  copy.type = "button";
-  copy.ariaLabel = `${words.copy}: ${title}`;
-  copy.addEventListener("click", async () => {
-    const copied = await put(text, code);
-    copy.textContent = copied ? words.copied : words.copy;
-    setTimeout(() => (copy.textContent = words.copy), 2000);
-  });
-  return make("section", "snippet", make("h3", "", title), copy, code);
-}
-
-/**
- * Copies, or where that is not allowed (no TLS) selects, for the keys.
- * @param {string} text
- * @param {Node} shown
- */
-async function put(text, shown) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    getSelection()?.selectAllChildren(shown);
-    return false;
-  }
-}

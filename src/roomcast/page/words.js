@@ -11,6 +11,7 @@ export function translate() {
   document.documentElement.lang = language;
   for (const element of document.querySelectorAll("[data-word]")) element.textContent = word(element, "data-word");
   for (const element of document.querySelectorAll("[data-label]")) element.ariaLabel = word(element, "data-label");
+  for (const element of document.querySelectorAll("[data-placeholder]")) element.setAttribute("placeholder", word(element, "data-placeholder"));
 }
 
 /**

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import shlex
 from collections.abc import Sequence
+from typing import Any
 
 from roomcast.auth.grants import Grants
 from roomcast.auth.guard import Guard, Mode
@@ -13,6 +16,8 @@ from roomcast.model.errors import LogUnavailable
 from roomcast.model.settings import Settings
 from roomcast.serve.listen import Listening
 from roomcast.version import __version__
+
+logger = logging.getLogger("roomcast.server")
 
 _SHOWN = 5
 """Grants, or issuers, that are named."""
@@ -47,6 +52,25 @@ def banner(settings: Settings, listening: Sequence[Listening], guard: Guard, log
         f"  workers {workers}" if workers > 1 else "",
     ]
     return "\n".join(filter(None, lines))
+
+
+def say_all(settings: Settings, listening: Sequence[Listening], guard: Guard, log: str, workers: int = 1) -> None:
+    """All that matters of this start in one line of the log: what an operator looks for afterwards."""
+    rate = settings.publish_rate
+    fields: dict[str, Any] = {
+        "version": __version__,
+        "at": _address(settings, listening[0]),
+        "rights": _rights(guard),
+        "log": log,
+        "followers_limit": settings.followers_limit,
+        "connections_limit": settings.connections_limit,
+        "publish_rate": "any" if rate is None else f"{rate:g}/s",
+        "answer_memory": settings.answer_memory,
+        "workers": workers,
+        "process": os.getpid(),
+    }
+    said = "; ".join(f"{name.replace('_', ' ')} {value}" for name, value in fields.items() if name != "version")
+    logger.info("roomcast %s serves %s", __version__, said, extra={"fields": fields})
 
 
 def _rights(guard: Guard) -> str:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from roomcast.model.errors import RoomcastError
 from roomcast.model.settings import WRITTEN, Settings
 from roomcast.serve.configuration import Configuration
-from roomcast.serve.systemd import READY, notify, reloading
+from roomcast.serve.systemd import READY, reloading, tell
 
 Commit = Callable[[], None]
 
@@ -48,9 +48,9 @@ class Reload:
         try:
             while await asked.wait():
                 asked.clear()
-                notify(reloading())
+                await tell(reloading())
                 await self.reload()
-                notify(READY)
+                await tell(READY)
         finally:
             loop.remove_signal_handler(signal.SIGHUP)
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # its default would kill a server that is draining

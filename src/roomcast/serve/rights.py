@@ -25,11 +25,9 @@ def reloadable(guard: Guard, *, opens: bool = True) -> Reloadable:
             raise BadOption("a server that was started without rights needs a restart to have them")
 
         def commit() -> None:
+            (guard.exchange if opens else guard.take)(rights)
             if opens:
-                rights.open(guard.rights)
-                guard.rights.close()
-            guard.take(rights)
-            audit.info("the rights were read again: all streams are judged by them")
+                audit.info("the rights were read again: all streams are judged by them")
 
         return commit
 

@@ -14,16 +14,17 @@ from roomcast.auth.guard import Guard, Mode
 from roomcast.delivery.engine import Engine
 from roomcast.model.errors import CannotStart
 from roomcast.model.settings import OPTIONS, Settings
-from roomcast.serve.banner import banner, held
+from roomcast.serve.banner import banner, held, say_all
 from roomcast.serve.configuration import Configuration
 from roomcast.serve.lines import log_to_stderr, say
 from roomcast.serve.listen import UNIX, Listening, bind_each, bind_unix, check_unreachable, raise_file_limit
 from roomcast.serve.memory import go_on_returning, return_what_is_freed
+from roomcast.serve.minute import Minute
 from roomcast.serve.reload import Reload
 from roomcast.serve.rights import reloadable
 from roomcast.serve.rules import rules_of
 from roomcast.serve.server import serve, signalled
-from roomcast.serve.systemd import READY, feed_watchdog, notify
+from roomcast.serve.systemd import READY, feed_watchdog, tell
 from roomcast.serve.tls import Tls, tls_of
 
 _SWITCH_SECONDS = 0.0005
@@ -103,10 +104,12 @@ async def _serve(
     async def started(engine: Engine) -> None:
         if configuration.path:
             reload.things.append(rules_of(engine.log))
-        await asyncio.to_thread(say, banner(settings, listening, guard, await held(engine.log)))
-        notify(READY)
+        log = await held(engine.log)
+        await asyncio.to_thread(say, banner(settings, listening, guard, log))
+        say_all(settings, listening, guard, log)
+        beside.append(asyncio.create_task(Minute(engine).run()))
+        await tell(READY)
 
-    guard.rights.open()
     reload = Reload(configuration, [*([tls.reloadable] if tls else []), reloadable(guard)])
     beside = [asyncio.create_task(endless) for endless in (reload.run(), go_on_returning(), feed_watchdog())]
     try:
@@ -114,7 +117,6 @@ async def _serve(
         await serve(opening, signalled(), listening, guard, started, tls.context if tls else None)
     finally:
         await tasks.cancel(beside)
-        guard.rights.close()
 
 
 def _page_port(settings: Settings, port: int, chosen: bool, number: int) -> Sequence[Listening | None]:

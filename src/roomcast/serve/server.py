@@ -19,7 +19,7 @@ from roomcast.http.fast_path import FastPath
 from roomcast.http.handler import Handler
 from roomcast.model.errors import CannotStart
 from roomcast.serve.listen import BACKLOG, Listening
-from roomcast.serve.systemd import STOPPING, notify
+from roomcast.serve.systemd import STOPPING, tell
 from roomcast.serve.tls_listener import TlsListener
 
 _ANSWER_SECONDS = 3.0
@@ -37,6 +37,21 @@ async def serve(
     tls: ssl.SSLContext | None = None,
 ) -> None:
     """Runs until `stop` is done; `started` is awaited when requests are answered. Raises `CannotStart`."""
+    guard.open()
+    try:
+        await _opened(open_engine, stop, listening, guard, started, tls)
+    finally:
+        guard.close()
+
+
+async def _opened(
+    open_engine: Coroutine[Any, Any, Engine],
+    stop: asyncio.Future[None],
+    listening: Sequence[Listening],
+    guard: Guard,
+    started: Started,
+    tls: ssl.SSLContext | None,
+) -> None:
     opening = asyncio.create_task(open_engine)
     either: set[asyncio.Future[Any]] = {opening, stop}
     await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -68,7 +83,7 @@ async def _serve(
         gc.freeze()
         await started(engine)
         await stop
-        notify(STOPPING)
+        await tell(STOPPING)
     finally:
         # The listeners stay open until the streams have ended: a client that comes back is told when to.
         await engine.drain()

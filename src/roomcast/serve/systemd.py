@@ -15,16 +15,25 @@ STOPPING = "STOPPING=1"
 ALIVE = "WATCHDOG=1"
 
 
+_PATIENCE = 1.0
+"""Seconds that systemd may take to make room for a message: its queue is short, and it is emptied at once."""
+
+
 def notify(state: str) -> None:
-    """Sends `state`, such as `READY`. It never blocks and never fails: a message that systemd does not take is
-    lost, and so is at most one of the two that feed the watchdog in its time."""
+    """Sends `state`, such as `READY`. It never fails: a message that systemd does not take in a second is lost.
+    `ALIVE` waits for nothing: where there is no room, another one waits to be read."""
     path = os.environ.get("NOTIFY_SOCKET", "")
     if not path:
         return
     address = "\0" + path[1:] if path.startswith("@") else path  # of Linux's abstract namespace
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-        sender.setblocking(False)
+        sender.settimeout(0 if state == ALIVE else _PATIENCE)
         sender.sendto(state.encode(), address)
+
+
+async def tell(state: str) -> None:
+    """Sends it from a thread: the loop must not wait for room."""
+    await asyncio.to_thread(notify, state)
 
 
 def reloading() -> str:

@@ -43,6 +43,9 @@ def until_of(claims: Mapping[str, Any], now: float) -> float:
         raise BadToken("exp is more than 30 days ahead")
     for name in ("nbf", "iat"):
         begins = _time(claims, name)
+        if name == "iat" and begins is not None and exp > begins + MOST_SECONDS + LEEWAY_SECONDS:
+            # Its last days would outlive what has revoked it on its first.
+            raise BadToken("exp is more than 30 days after iat")
         if begins is not None and begins > now + LEEWAY_SECONDS:
             raise BadToken(f"{name} lies in the future")
     if now >= exp + LEEWAY_SECONDS:

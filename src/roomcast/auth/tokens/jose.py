@@ -44,7 +44,7 @@ class Key(NamedTuple):
     algorithms: frozenset[str]
     """Those that it is made for: never one of a secret and one of a public key."""
     id: str = ""
-    """Tells it from other keys that are configured, and says nothing about it; empty where it was fetched."""
+    """Tells it from other keys, and says nothing about it."""
 
 
 def verifies(key: Key, algorithm: str, signed: bytes, signature: bytes) -> bool:
@@ -104,7 +104,8 @@ def of_jwk(data: Mapping[str, Any]) -> Key | None:
     try:
         if kind is RSAKey:  # before joserfc sees it, which warns of a short one, and takes it
             _check_size(int.from_bytes(urlsafe_b64decode(f"{data['n']}==")).bit_length())
-        return _key(kind.import_key(public), kid)
+        key = kind.import_key(public)
+        return _key(key, kid)._replace(id=_id(key.thumbprint().encode()))
     except WeakKey:
         raise
     except (JoseError, UnsupportedAlgorithm, ValueError, TypeError, KeyError, AttributeError):

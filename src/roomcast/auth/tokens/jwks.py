@@ -28,8 +28,6 @@ logger = logging.getLogger("roomcast.server")
 class Jwks:
     """The keys of one issuer."""
 
-    ids = frozenset({""})
-
     def __init__(
         self,
         url: str,
@@ -50,6 +48,10 @@ class Jwks:
         self._failed = False
         """Whether that one has failed."""
         self._fetching: asyncio.Task[None] | None = None
+
+    def has(self, id: str) -> bool:
+        """See `Source`. Before the first fetch nobody knows."""
+        return not self._keys or any(key.id == id for key in self._keys)
 
     def candidates(self, algorithm: str, kid: str | None, issued: float | None, now: float) -> Sequence[Key]:
         """See `Source`. Begins a fetch where one is due, or where it may bring the key."""
@@ -75,9 +77,8 @@ class Jwks:
                 raise KeysAway
 
     def prefetch(self) -> None:
-        """Begins a fetch, where one is due."""
-        if (now := time.time()) >= self._fresh_until:
-            self.refresh(now)
+        """Begins a fetch, whatever is known: somebody has just said what the configuration is."""
+        self.refresh(time.time())
 
     def refresh(self, now: float) -> None:
         """Begins a fetch, unless one was begun within the last minute."""
@@ -94,8 +95,6 @@ class Jwks:
     def take_over(self, other: Jwks) -> None:
         """What another one of the same address knows."""
         self._keys, self._known_since, self._fresh_until = other._keys, other._known_since, other._fresh_until
-        if other._fetching is None:
-            self._tried_at, self._failed = other._tried_at, other._failed
 
     def close(self) -> None:
         """Ends what is under way."""
@@ -117,7 +116,7 @@ class Jwks:
         except CannotFetch as error:
             self._failed = True
             left = self._fresh_until + OUTLIVES_SECONDS - time.time()
-            kept = f"those that are known are good for {left / 3600:.0f} h more" if self._keys else "none is known"
+            kept = f"those that are known are good for {left / 3600:.0f} h more" if left > 0 else "none is known"
             logger.warning("the keys at %s cannot be had (%s): %s", self.url, error, kept)
         except Exception:
             self._failed = True

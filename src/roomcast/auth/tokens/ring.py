@@ -24,9 +24,8 @@ class Source(Protocol):
         """None of the candidates has signed it. Raises `KeysAway` where another key of that name may come."""
         ...
 
-    @property
-    def ids(self) -> frozenset[str]:
-        """Of the keys that are configured; an empty one for those that are fetched."""
+    def has(self, id: str) -> bool:
+        """Whether the key of this id is still there, as far as anybody knows."""
         ...
 
 
@@ -35,8 +34,9 @@ class Ring:
 
     def __init__(self, keys: Sequence[Key]) -> None:
         self._keys = tuple(keys)
-        self.ids = frozenset(key.id for key in keys)
-        """Of all of them."""
+
+    def has(self, id: str) -> bool:
+        return any(key.id == id for key in self._keys)
 
     def candidates(self, algorithm: str, kid: str | None, issued: float | None, now: float) -> Sequence[Key]:
         if found := fitting(self._keys, algorithm):

@@ -52,24 +52,25 @@ class _Room:
     def pass_by(self, trimmed: int) -> bool:
         """Takes off what went by the caps of the whole log, which is trimmed so far; False where that is not among
         what is known of the room."""
-        oldest = self.oldest
-        while self.start < len(oldest):
-            if oldest[self.start] > trimmed:
-                return True
-            self.trim()
-        return not self.messages
+        oldest, start = self.oldest, self.start
+        known = len(oldest)
+        while start < known and oldest[start] <= trimmed:
+            self.messages -= 1
+            self.bytes -= oldest[start + 1]
+            start += 3
+        self.start = start
+        return start < known or not self.messages
 
-    def add(self, message: Message) -> bool:
+    def add(self, message: Message, size: int) -> bool:
         """Whether it is over its rule with it."""
-        size = len(message.body)
-        start = self.start
+        messages = self.messages
         # Where all of it is known, what comes is, too; otherwise it is read when its turn comes.
-        if self.messages < OLDEST and len(self.oldest) - start == 3 * self.messages:
-            if start:
-                del self.oldest[:start]
+        if messages < OLDEST and len(self.oldest) - self.start == 3 * messages:
+            if self.start >= 3 * OLDEST:
+                del self.oldest[: self.start]
                 self.start = 0
             self.oldest.extend((message.seq, size, message.stored_at))
-        self.messages = messages = self.messages + 1
+        self.messages = messages = messages + 1
         self.bytes = held = self.bytes + size
         return messages > self.max_messages or held > self.max_bytes
 
@@ -101,15 +102,28 @@ class RoomCaps:
         """What is in the database may be something else."""
         self._rooms.clear()
 
-    def learn(self, messages: Sequence[Message]) -> None:
-        """They are to be stored. Call `load` with their rooms before."""
-        rooms = self._rooms
+    def learn(self, messages: Sequence[Message], trimmed: int) -> None:
+        """They are to be stored in a log that is trimmed so far."""
+        rooms, of = self._rooms, self.rules.of
+        strange: list[Message] = []
         for message in messages:
-            name = message.room
-            room = rooms.get(name)
-            if room is not None and room.add(message):
-                self.over[name] = None
-                self.due += 1
+            room = rooms.get(message.room)
+            if room is not None and room.pass_by(trimmed):
+                if room.add(message, len(message.body)):
+                    self._note_over(message.room)
+            elif of(message.room) is not None:
+                strange.append(message)
+                if room is not None:
+                    del rooms[message.room]
+        if strange:
+            self.load([message.room for message in strange], trimmed)
+            for message in strange:
+                if rooms[message.room].add(message, len(message.body)):
+                    self._note_over(message.room)
+
+    def _note_over(self, room: str) -> None:
+        self.over[room] = None
+        self.due += 1
 
     def note(self, rows: Iterable[tuple[str, int, int, int]], now: int) -> None:
         """Rooms as a walk finds them: how much they have, and when their oldest was stored."""
@@ -127,10 +141,9 @@ class RoomCaps:
         missing: dict[str, RoomRule] = {}
         for name in rooms:
             room = self._rooms.get(name)
-            if room is None or not room.pass_by(trimmed):
-                rule = self.rules.of(name)
-                if rule is not None:
-                    missing[name] = rule
+            rule = self.rules.of(name)
+            if rule is not None and (room is None or not room.pass_by(trimmed)):
+                missing[name] = rule
         if missing:
             self._rooms |= {name: _Room(rule, 0, 0) for name, rule in missing.items()}
             for name, messages, size, oldest in self._read(list(missing)):

@@ -121,8 +121,7 @@ class Writer:
             return self._unchanged(answers)
         if self._caps.rules.rules:
             self._caps.make_space()
-            self._caps.load({message.room for message in messages}, before.trimmed)
-            self._caps.learn(messages)
+            self._caps.learn(messages, before.trimmed)
         most = 2 * len(messages) + TRIM_BESIDE
         return self._trim(_grown(before, messages), most, floor, numbering, answers)
 

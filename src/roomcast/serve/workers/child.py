@@ -76,6 +76,8 @@ def fork(number: int, main: Main, close: Iterable[Callable[[], object]]) -> Chil
         try:
             _leave_behind(parent, f"roomcast {number or 'log'}", [ours.close, *close])
             status = _do(main, theirs)
+        except SystemExit:
+            pass
         except BaseException:
             traceback.print_exc()
         os._exit(status)

@@ -31,7 +31,12 @@ async def keep_log(settings: Settings, channel: Channel) -> None:
     obedience = Obedience(channel, stop)
     waiting: list[tuple[int, socket.socket]] = []
     obedience.connect = lambda worker, connected: waiting.append((worker, connected))
-    log = await _open(settings)
+    log: Log | None = await Engine.log_of(settings)
+    assert log
+    said = await held(log)
+    if is_shared(settings.log):  # it is there now, under its epoch, and each worker opens it by itself
+        await log.close()
+        log = None
     server = LogServer(log)
     Retired().join(server.exchange, TOPIC)
     connecting: set[asyncio.Task[None]] = set()
@@ -46,7 +51,7 @@ async def keep_log(settings: Settings, channel: Channel) -> None:
         connect(worker, connected)
     if log:
         obedience.things.append(rules_of(log, server.check))
-    obedience.say(Ready(await held(log) if log else ""))
+    obedience.say(Ready(said))
     returning = loop.create_task(go_on_returning())
     try:
         await stop
@@ -55,9 +60,3 @@ async def keep_log(settings: Settings, channel: Channel) -> None:
         server.close()
         if log:
             await log.close()
-
-
-async def _open(settings: Settings) -> Log | None:
-    if is_shared(settings.log):
-        return None
-    return await Engine.log_of(settings)

@@ -11,9 +11,11 @@ import uvloop
 
 from roomcast.auth.guard import Guard
 from roomcast.log import load_backend
+from roomcast.model.errors import CannotStart
+from roomcast.model.redact import redact
 from roomcast.model.settings import Settings
 from roomcast.serve import rules
-from roomcast.serve.banner import banner
+from roomcast.serve.banner import banner, say_all
 from roomcast.serve.configuration import Configuration
 from roomcast.serve.lines import log_at_once, log_to_stderr, say
 from roomcast.serve.listen import Listening
@@ -43,7 +45,9 @@ def supervise(
     }
 
     def started(held: str) -> None:
-        say(banner(settings, listening[0], guard, held or settings.log, len(listening)))
+        log = held or redact(settings.log)
+        say(banner(settings, listening[0], guard, log, len(listening)))
+        say_all(settings, listening[0], guard, log, len(listening))
 
     followed = Reloadable(rules.NAME, rules.OPTIONS, lambda settings: lambda: None)  # by the log process
     things = [
@@ -66,6 +70,11 @@ def _main(process: str, serving: Serving) -> Callable[[Settings], Main]:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(serving(settings, channel))
+        except CannotStart:
+            raise
+        except Exception as error:  # a line of its own kind: Python would print what must be redacted
+            sys.excepthook(type(error), error, error.__traceback__)
+            raise SystemExit(1) from None
         finally:
             sys.stderr.flush()
             lines.end()

@@ -15,6 +15,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 
 from roomcast.model.errors import BadOption, CannotStart, RoomcastError
@@ -235,6 +236,7 @@ class Supervisor:
             return
         if child.number == LOG:
             self._held = ready.said
+            self._settings = _once(self._settings)
             for number in self._mains:
                 if number != LOG:
                     self._start(number)
@@ -319,7 +321,7 @@ class Supervisor:
             child.order(Commit())
         for change in preparing.changes:
             change()
-        self._settings = preparing.settings
+        self._settings = _once(preparing.settings)
         logger.info("%s", self._reload.taken_over(preparing.settings))
         notify(READY)
         if self._asked_to_reload:
@@ -355,6 +357,11 @@ class Preparing:
 
 def _sockets(listening: Sequence[Listening]) -> list[socket.socket]:
     return [one for port in listening for one in port.sockets]
+
+
+def _once(settings: Settings) -> Settings:
+    """Without what is to be done at the start alone."""
+    return replace(settings, new_epoch=False)
 
 
 def _how(status: int) -> str:

@@ -17,6 +17,7 @@ from roomcast.log.remote.peers import Peers
 from roomcast.model.settings import Settings
 from roomcast.serve.listen import Listening
 from roomcast.serve.memory import go_on_returning
+from roomcast.serve.minute import Minute
 from roomcast.serve.rights import reloadable
 from roomcast.serve.rules import rules_of
 from roomcast.serve.server import serve, signalled
@@ -59,12 +60,11 @@ async def work(
         if is_shared(settings.log):
             obedience.things.append(rules_of(engine.log))
         share(engine)
+        beside.append(loop.create_task(Minute(engine).run()))
         obedience.say(Ready())
 
-    guard.rights.open()
-    returning = loop.create_task(go_on_returning())
+    beside = [loop.create_task(go_on_returning())]
     try:
         await serve(open_engine(), stop, listening, guard, started, tls.context if tls else None)
     finally:
-        await tasks.cancel([returning])
-        guard.rights.close()
+        await tasks.cancel(beside)

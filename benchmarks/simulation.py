@@ -1,0 +1,171 @@
+"""What `--workers` would do on a machine that is not here: 16 cores, a million followers, 100,000 of them in one
+room.
+
+Each worker's loop is a queue with one server: all messages that came while a turn was running are the next turn,
+and each follower that any of them is for is written to once. The log process is another one: all appends that came
+while a group was being committed are the next group. The costs are those that were measured here, a core each.
+
+    python -m benchmarks.simulation
+"""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+WRITE = 4.8e-6
+"""CPU of one write to one follower (`python -m benchmarks.workers`, 5,000 followers, paced)."""
+FURTHER = 0.25e-6
+"""Of each further message in the same write (`1,000 followers, full speed`)."""
+TURN = 44e-6
+"""Of a turn of a worker that has messages, whatever they are."""
+MESSAGE = 3.6e-6
+"""Of each message in it, however many followers it has: decoded, and its room found."""
+GROUP = 400e-6
+"""Of a group in the log process: the transaction, and the change between two threads."""
+APPEND = 15e-6
+"""Of each publish in it."""
+SEND = 10e-6
+"""Of the log process, for each worker and group."""
+SYNC = 2e-3
+"""Of the disk, for a group: nothing else waits for it but the group."""
+PUBLISH = 35e-6
+"""Of a publish in its worker: read, checked, answered."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A server and its load."""
+
+    workers: int
+    followers: int
+    large: int
+    """Followers of one room."""
+    large_rate: float
+    """Messages to it, a second."""
+    small_rate: float
+    """Messages to all other rooms together, a second."""
+    small: int = 10
+    """Followers of each of these."""
+    seconds: float = 20.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of it."""
+
+    turns: Sequence[float]
+    """Lengths of all workers' turns, in seconds."""
+    last: Sequence[float]
+    """For each message to the large room, how long until its last follower was written to."""
+    busy: float
+    """The part of its core that the busiest worker used."""
+    log_busy: float
+    """The same of the log process."""
+
+
+def simulate(plan: Plan, seed: int = 1) -> Outcome:
+    """Plays the plan, message by message."""
+    chance = random.Random(seed)
+    stored, log_busy = _committed(plan, _arrivals(plan, chance))
+    turns: list[float] = []
+    done: dict[int, float] = {}
+    busy = 0.0
+    for _ in range(plan.workers):
+        spent = _deliver(plan, stored, turns, done)
+        busy = max(busy, spent / plan.seconds)
+    last = [done[number] - came for number, (came, _, is_large) in enumerate(stored) if is_large]
+    return Outcome(turns, last, busy, log_busy)
+
+
+def _arrivals(plan: Plan, chance: random.Random) -> list[tuple[float, bool]]:
+    """When messages are published, and whether to the large room."""
+    streams = [(rate, is_large) for rate, is_large in ((plan.large_rate, True), (plan.small_rate, False)) if rate]
+    found = []
+    for rate, is_large in streams:
+        now = chance.expovariate(rate)
+        while now < plan.seconds:
+            found.append((now, is_large))
+            now += chance.expovariate(rate)
+    return sorted(found)
+
+
+Stored = list[tuple[float, float, bool]]
+"""When each was published, when it was on its way to the workers, and whether it is for the large room."""
+
+
+def _committed(plan: Plan, arrivals: Sequence[tuple[float, bool]]) -> tuple[Stored, float]:
+    stored: Stored = []
+    free = spent = 0.0
+    at = 0
+    while at < len(arrivals):
+        begin = max(free, arrivals[at][0])
+        end = bisect_right(arrivals, (begin, True), at)
+        cost = GROUP + (end - at) * APPEND + plan.workers * SEND
+        free = begin + cost + SYNC
+        spent += cost
+        stored += [(came, free, is_large) for came, is_large in arrivals[at:end]]
+        at = end
+    return stored, spent / plan.seconds
+
+
+def _deliver(plan: Plan, stored: Stored, turns: list[float], done: dict[int, float]) -> float:
+    """One worker's turns; the time that it was busy."""
+    large = plan.large // plan.workers
+    share = plan.small / plan.workers
+    free = spent = 0.0
+    at = 0
+    while at < len(stored):
+        begin = max(free, stored[at][1])
+        end = at
+        while end < len(stored) and stored[end][1] <= begin:
+            end += 1
+        to_large = sum(1 for one in stored[at:end] if one[2])
+        to_small = end - at - to_large
+        writes = (large if to_large else 0) + to_small * share
+        length = TURN + writes * WRITE + (end - at) * (MESSAGE + PUBLISH / plan.workers)
+        length += max(0, to_large - 1) * large * FURTHER
+        free = begin + length
+        spent += length
+        turns.append(length)
+        for number in range(at, end):
+            done[number] = max(done.get(number, 0.0), free)
+        at = end
+    return spent
+
+
+def most(plan: Plan) -> float:
+    """Messages a second to small rooms until the log process or a worker is out of its core."""
+    each = MESSAGE + (plan.small * WRITE + PUBLISH) / plan.workers
+    return min(1 / APPEND, 1 / each)
+
+
+def quantiles(values: Sequence[float], *parts: float) -> list[float]:
+    """In milliseconds."""
+    ordered = sorted(values)
+    return [1000 * ordered[max(0, round(len(ordered) * part) - 1)] for part in parts]
+
+
+PLANS = ((1, 1, 0), (15, 1, 0), (15, 1, 2_000), (15, 10, 2_000), (15, 10, 8_000), (15, 25, 2_000))
+"""Workers, messages a second to the large room, and to all others."""
+
+
+def main() -> None:
+    """Prints a table."""
+    heads = ("workers", "msgs/s large", "msgs/s others", "turn p50, p99, max ms", "to the last p50, p99 ms")
+    print(" | ".join([*heads, "busiest worker", "log process"]))
+    for workers, rate, others in PLANS:
+        plan = Plan(workers, 1_000_000, 100_000, rate, others)
+        outcome = simulate(plan)
+        turns, last = quantiles(outcome.turns, 0.5, 0.99, 1), quantiles(outcome.last, 0.5, 0.99)
+        shown = [", ".join(f"{value:.1f}" for value in values) for values in (turns, last)]
+        print(
+            f"{workers} | {rate} | {others:,} | {' | '.join(shown)} | {outcome.busy:.0%} | {outcome.log_busy:.0%}"
+        )
+    print(f"small rooms alone: {most(Plan(15, 1_000_000, 0, 0, 0)):,.0f} messages a second at most")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+// "You were away": how much came meanwhile and how much of it is lost, with a way to the first of either, where landing at
+// the end would hide both.
+
+import { reaches } from "../roomcast.js";
+import { element, set } from "./dom.js";
+import { page } from "./past.js";
+import { kept, recall, remember } from "./storage.js";
+import { words } from "./words.js";
+
+/** @import { Gap } from "../roomcast.js" */
+/** @import { Room } from "./room.js" */
+
+/** Less is no absence, unless something was lost. */
+const SHORT_MS = 60_000;
+const SAVE_MS = 10_000;
+/** What is counted at most. */
+const MOST = 1000;
+
+export class Away {
+  #bar = element("away", HTMLElement);
+  #text = element("away-text", HTMLElement);
+  #toNew = element("away-new", HTMLButtonElement);
+  #toGap = element("away-gap", HTMLButtonElement);
+  /** Since when nobody looks, in ms since 1970; of the last visit at first. */
+  #since = recall(kept, "seen", 0);
+  /** Up to where the room was read then. @type {string | undefined} */
+  #read;
+  #first = "";
+  #gap = "";
+
+  /** @param {(id: string) => void} reveal */
+  constructor(reveal) {
+    this.#toNew.addEventListener("click", () => this.#go(reveal, this.#first));
+    this.#toGap.addEventListener("click", () => this.#go(reveal, this.#gap));
+    element("away-close", HTMLButtonElement).addEventListener("click", () => this.close());
+    setInterval(() => !document.hidden && !this.#since && remember(kept, "seen", Date.now()), SAVE_MS);
+    addEventListener("pagehide", () => !this.#since && remember(kept, "seen", Date.now()));
+  }
+
+  /**
+   * From now on nobody looks, or nothing comes.
+   * @param {Room | undefined} room
+   */
+  leave(room) {
+    if (this.#since) return;
+    this.#since = Date.now();
+    this.#read = room?.newest?.id ?? room?.read;
+  }
+
+  /**
+   * The page was opened with this room, which was read at the last visit.
+   * @param {Room} room
+   */
+  begin(room) {
+    this.#read ??= room.read;
+  }
+
+  /**
+   * The reader is back, and the stream, too.
+   * @param {Room} room
+   */
+  async back(room) {
+    const [gone, read] = [Date.now() - this.#since, this.#read];
+    if (!this.#since) return;
+    this.#since = 0;
+    if (!read || (gone < SHORT_MS && !gapAfter(room, read))) return;
+    const missed = await page(room, { after: read, limit: String(MOST) }).catch(() => undefined);
+    const [first] = missed?.messages ?? [];
+    const gap = gapAfter(room, read) ?? missed?.gap ?? undefined;
+    if (missed?.gap && !gapAfter(room, read)) room.insertGap(missed.gap);
+    if (!room.shown || (!first && !gap)) return;
+    this.#show(gone, missed?.messages.length ?? 0, gap, first?.id ?? "");
+  }
+
+  close() {
+    this.#bar.hidden = true;
+  }
+
+  /**
+   * @param {number} gone ms
+   * @param {number} count
+   * @param {Gap | undefined} gap
+   * @param {string} first
+   */
+  #show(gone, count, gap, first) {
+    this.#first = first;
+    this.#gap = gap?.resumes_at ?? "";
+    set(this.#text, words.away(gone, count, count >= MOST, gap));
+    this.#toNew.hidden = !first;
+    this.#toGap.hidden = !this.#gap || this.#gap === first;
+    this.#bar.hidden = false;
+  }
+
+  /**
+   * @param {(id: string) => void} reveal
+   * @param {string} id
+   */
+  #go(reveal, id) {
+    this.close();
+    reveal(id);
+  }
+}
+
+/**
+ * The newest gap that a room has after an id.
+ * @param {Room} room
+ * @param {string} read
+ */
+function gapAfter({ items }, read) {
+  for (let at = items.length - 1; at >= 0; at -= 1) {
+    const item = items[at];
+    if (item?.kind === "gap") return item.gap;
+    if (item?.kind === "message" && reaches(read, item.message.id)) return undefined;
+  }
+  return undefined;
+}

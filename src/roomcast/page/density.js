@@ -1,0 +1,18 @@
+// How much room a message takes: as in a chat, a line each, or a line of a log with milliseconds.
+
+import { kept, recall, remember } from "./storage.js";
+
+export const DENSITIES = /** @type {const} */ (["chat", "compact", "log"]);
+/** @typedef {typeof DENSITIES[number]} Density */
+
+/** The one that is shown, and the height in px of a row that was not measured yet. */
+export const density = { name: /** @type {Density} */ (recall(kept, "density", "chat")), guess: 44 };
+const GUESSES = { chat: 44, compact: 28, log: 22 };
+
+/** @param {Density} name */
+export function choose(name) {
+  density.name = name;
+  density.guess = GUESSES[name] ?? GUESSES.chat;
+  remember(kept, "density", name);
+  document.documentElement.dataset.density = name;
+}

@@ -1,0 +1,41 @@
+// What is looked for in a room: words, and `type:`, `user:` or `room:` before what only those must have; `-` before what
+// must not be there.
+
+/** @import { Message } from "../roomcast.js" */
+
+const FIELD = /^(-?)(?:(type|user|room):)?(.+)$/i;
+
+/** @typedef {{not: boolean, field: string, part: string, begins: boolean}} Term */
+
+export class Query {
+  /** @type {Term[]} */
+  #terms;
+
+  /** @param {string} typed */
+  constructor(typed) {
+    const parts = typed.match(/-?(?:\w+:)?"[^"]*"|\S+/g) ?? [];
+    this.#terms = parts.flatMap((part) => {
+      const [, not, field = "", text = ""] = FIELD.exec(part.toLowerCase().replaceAll('"', "")) ?? [];
+      return text ? [{ not: not === "-", field: field.toLowerCase(), part: text.replace(/\*$/, ""), begins: text.endsWith("*") }] : [];
+    });
+  }
+
+  get isEmpty() {
+    return !this.#terms.length;
+  }
+
+  /** @param {Message} message */
+  fits(message) {
+    return this.#terms.every((term) => has(message, term) !== term.not);
+  }
+}
+
+/**
+ * @param {Message} message
+ * @param {Term} term
+ */
+function has({ room, user, type = "", text = "", data = "" }, { field, part, begins }) {
+  const one = { type, user, room }[field]?.toLowerCase();
+  if (one !== undefined) return begins ? one.startsWith(part) : one.includes(part);
+  return [text, String(data), user, type].some((each) => each.toLowerCase().includes(part));
+}

@@ -1,0 +1,82 @@
+// Which rows of a room are shown: those that fit what is looked for; and while it is paused, those that were there.
+
+import { Query } from "./query.js";
+
+/** @import { Item, Room } from "./room.js" */
+
+export class View {
+  #room;
+  #query = new Query("");
+  /** The last row of when it was paused. @type {Item | undefined} */
+  #last;
+  isPaused = false;
+  /** Messages that fit, of how many. */
+  counts = { fit: 0, all: 0 };
+
+  /** @param {Room} room */
+  constructor(room) {
+    this.#room = room;
+  }
+
+  get isFiltered() {
+    return !this.#query.isEmpty;
+  }
+
+  /** @param {string} typed */
+  look(typed) {
+    this.#query = new Query(typed);
+  }
+
+  /** @param {boolean} on */
+  pause(on) {
+    this.isPaused = on;
+    this.#last = on ? this.#room.items.at(-1) : undefined;
+  }
+
+  /** How many messages came since it was paused. */
+  get waiting() {
+    if (!this.isPaused) return 0;
+    let waiting = 0;
+    for (let at = this.#room.items.length - 1; at >= 0 && this.#room.items[at] !== this.#last; at -= 1) {
+      if (this.#room.items[at]?.kind === "message") waiting += 1;
+    }
+    return waiting;
+  }
+
+  get items() {
+    const { items } = this.#room;
+    const end = this.isPaused ? items.lastIndexOf(/** @type {Item} */ (this.#last)) + 1 : items.length;
+    const present = end === items.length ? items : items.slice(0, end);
+    return this.isFiltered ? this.#fitting(present) : present;
+  }
+
+  /** @param {Item[]} items */
+  #fitting(items) {
+    /** @type {Item[]} */
+    const shown = [];
+    this.counts = { fit: 0, all: 0 };
+    /** Shown only where something follows it. @type {Item | undefined} */
+    let day;
+    for (const item of items) {
+      if (item.kind === "day") day = item;
+      else if (item.kind !== "message") shown.push(item);
+      else if (this.#fits(item)) {
+        if (day) shown.push(day);
+        shown.push(item);
+        day = undefined;
+      }
+    }
+    return shown;
+  }
+
+  /** Each row is asked once for each query. @param {Item & {kind: "message"}} item */
+  #fits(item) {
+    if (item.asked !== this.#query) {
+      item.asked = this.#query;
+      item.fits = this.#query.fits(item.message);
+    }
+    this.counts.all += 1;
+    if (item.fits) this.counts.fit += 1;
+    return Boolean(item.fits);
+  }
+}

@@ -1,0 +1,108 @@
+"""The line of a minute: what was unusual in it, and what to do about that. Nothing, where nothing was."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from roomcast.delivery.engine import Engine
+from roomcast.http.counts import retention_seconds
+from roomcast.log import file_of
+from roomcast.model.errors import LogUnavailable
+
+MINUTE = 60.0
+LONG_TURN = 1.0
+"""Seconds for which everything stands still, from which on it is worth a word."""
+SHORT_RETENTION = 600.0
+"""Seconds that a message is retained."""
+LITTLE_SPACE = 500_000_000
+"""Bytes of the log's disk."""
+
+_COUNTED: Mapping[str, str] = {
+    "rate": "{} publishes were over --publish-rate: the lines with 429 name the client",
+    "memory": "{} requests found no memory for answers: see who does not read (roomcast followers), or raise "
+    "--answer-memory",
+    "log": "{} requests found the log away or not writable: GET /readyz says why",
+    "rights": "{} requests came while nobody could say whose they are: see to the login or the issuer of tokens",
+    "defect": "{} requests failed by a mistake of roomcast: report the traceback in this log",
+    "credential": "{} credentials were missing or refused: the lines of roomcast.audit say why",
+    "host": "{} requests were for a host or from a page that is not served: --allow-origin, or rights",
+    "slow": "{} streams ended because their clients took nothing: see what is between (roomcast doctor URL)",
+    "overload": "{} follows were sent away, as there are too many: raise --max-followers and the file limit",
+    "error": "{} streams ended by an error, and resume: the warnings in this log say why",
+    "trimmed": "{} gaps were told, as clients were away for longer than messages are retained: raise "
+    "--max-messages and --max-bytes",
+}
+"""What is counted, by a name of its own: what is said of it, and what to do."""
+
+logger = logging.getLogger("roomcast.server")
+
+
+class Minute:
+    """Looks once a minute."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._before = _counts(engine)
+
+    async def run(self) -> None:
+        """For ever."""
+        while True:
+            await asyncio.sleep(MINUTE)
+            try:
+                await self.look()
+            except Exception:  # a defect, and no reason to say nothing ever again
+                logger.exception("the look at the last minute failed")
+
+    async def look(self) -> None:
+        """Says what was unusual since the last look."""
+        before, self._before = self._before, _counts(self._engine)
+        counted = {name: count - before[name] for name, count in self._before.items() if count > before[name]}
+        measured = dict([*self._of_process(), *await self._of_log()])
+        if parts := [*(_COUNTED[name].format(count) for name, count in counted.items()), *measured.values()]:
+            fields: dict[str, Any] = {"unusual": [*counted, *measured]}
+            logger.warning("in the last minute: %s", "; ".join(parts), extra={"fields": fields})
+
+    def _of_process(self) -> Iterator[tuple[str, str]]:
+        longest = self._engine.pace.longest_turn
+        if longest >= LONG_TURN:
+            why = "the machine was suspended, swaps, or gives this process too little CPU"
+            yield "turn", f"everything stood still for {longest:.1f} s: {why}"
+
+    async def _of_log(self) -> list[tuple[str, str]]:
+        found = []
+        log = self._engine.log
+        with suppress(LogUnavailable):
+            lasts = retention_seconds(await log.bounds(), log.retention, self._engine.pace.rate)
+            if lasts < min(SHORT_RETENTION, log.retention.max_age or SHORT_RETENTION):
+                much = f"as much as now is published, a message is retained for {lasts:.0f} s"
+                found.append(("retention", f"{much}: raise --max-messages and --max-bytes, or see who publishes"))
+        if file := file_of(self._engine.settings.log):
+            free = await asyncio.to_thread(_free, file)
+            if free is not None and free < LITTLE_SPACE:
+                found.append(("disk", f"the log's disk has {free / 1e6:.0f} MB left: make room"))
+        return found
+
+
+def _counts(engine: Engine) -> Mapping[str, int]:
+    limits, endings = engine.publish_limits, engine.streams.endings
+    return {
+        "rate": limits.refused if limits else 0,
+        "memory": engine.answers.refused,
+        **{name: engine.refusals[name] for name in ("log", "rights", "defect", "credential", "host")},
+        **{name: endings.get(name, 0) for name in ("slow", "overload", "error")},
+        "trimmed": engine.streams.gaps.get("trimmed", 0),
+    }
+
+
+def _free(file: str) -> int | None:
+    """Bytes that are left of its disk; None where that cannot be told. Blocks."""
+    try:
+        disk = os.statvfs(os.path.dirname(os.path.realpath(file)))
+    except OSError:
+        return None
+    return disk.f_bavail * disk.f_frsize

@@ -1,0 +1,57 @@
+"""Whatever is sent as a token is either somebody's or refused, and never a mistake of ours."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roomcast.auth.rights import Rights
+from roomcast.auth.tokens.issuer import of_secrets
+from roomcast.auth.tokens.issuers import Issuers
+from roomcast.model.errors import InvalidToken
+from tests.auth.signing import coded, token
+from tests.auth.test_token_attacks import NOW, OWN, SECRET, SECRETS
+
+RIGHTS = Rights(secrets=SECRETS, issuers=Issuers([], of_secrets(SECRETS)))
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("\ud800"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=5,
+)
+NAMES = st.sampled_from(["sub", "exp", "iat", "nbf", "iss", "aud", "roomcast", "user", "kid", "alg", "crit"])
+
+
+def ask(text: str) -> None:
+    try:
+        holder = RIGHTS.identify(text, NOW)
+    except InvalidToken:
+        return
+    json.dumps([holder.name, holder.user, holder.read.texts()], ensure_ascii=False).encode()
+
+
+@given(st.dictionaries(NAMES, VALUES, max_size=4))
+def test_any_claims_that_are_signed_well(claims: dict[str, Any]) -> None:
+    ask(token({**OWN, **claims}, key=SECRET))
+
+
+@given(st.dictionaries(NAMES, VALUES, max_size=4))
+def test_any_header(header: dict[str, Any]) -> None:
+    ask(token(OWN, key=SECRET, header={"alg": "HS256", **header}))
+
+
+@given(st.dictionaries(st.sampled_from(["read", "publish", "user"]), VALUES, max_size=3))
+def test_any_claim_for_roomcast(claim: dict[str, Any]) -> None:
+    ask(token({**OWN, "roomcast": claim}, key=SECRET))
+
+
+@given(st.binary(max_size=64), st.binary(max_size=64), st.binary(max_size=64))
+def test_any_bytes_in_three_parts(header: bytes, claims: bytes, signature: bytes) -> None:
+    ask(".".join(map(coded, (header, claims, signature))))
+
+
+@given(st.text(max_size=64))
+def test_any_text(text: str) -> None:
+    ask(text)

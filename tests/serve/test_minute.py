@@ -1,0 +1,93 @@
+"""The line of a minute."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+
+import pytest
+
+from roomcast.delivery.engine import Engine
+from roomcast.model.settings import Settings
+from roomcast.serve import minute
+from roomcast.serve.minute import Minute
+from tests.conftest import Serve
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[Engine]:
+    opened = await Engine.open(Settings(log="memory:", publish_rate=1.0))
+    yield opened
+    await opened.close()
+
+
+async def said(look: Minute, caplog: pytest.LogCaptureFixture) -> list[str]:
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "roomcast.server"):
+        await look.look()
+    return [record.getMessage() for record in caplog.records]
+
+
+async def test_nothing_unusual_is_no_line(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    assert await said(Minute(engine), caplog) == []
+
+
+async def test_all_that_was_unusual_is_one_line_and_only_once(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    look = Minute(engine)
+    engine.refusals.update({"credential": 3, "invalid": 100, "right": 5})
+    engine.streams.endings.update({"slow": 2, "client": 50})
+    engine.streams.gaps["trimmed"] = 1
+    [line] = await said(look, caplog)
+    assert line.startswith(
+        "in the last minute: 3 credentials were missing or refused: the lines of roomcast.audit"
+    )
+    assert "; 2 streams ended because their clients took nothing: " in line
+    assert "; 1 gaps were told" in line
+    assert "100" not in line
+    assert await said(look, caplog) == []
+
+
+@pytest.mark.parametrize("name", minute._COUNTED)
+async def test_each_part_says_what_to_do(
+    name: str, engine: Engine, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = iter([{name: 0}, {name: 7}])
+    monkeypatch.setattr(minute, "_counts", lambda engine: next(counts))
+    [line] = await said(Minute(engine), caplog)
+    what, colon, to_do = line.removeprefix("in the last minute: ").partition(": ")
+    assert what.startswith("7 ")
+    assert colon
+    assert to_do
+
+
+async def test_a_turn_that_was_long_and_a_retention_that_is_short_are_said(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine.pace = SimpleNamespace(longest_turn=2.5, rate=100.0)  # type: ignore[assignment]
+    [line] = await said(Minute(engine), caplog)
+    assert "everything stood still for 2.5 s: " in line
+    assert "as much as now is published, a message is retained for 100 s: raise --max-messages" in line
+
+
+async def test_a_disk_that_fills_is_said(
+    engine: Engine, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(minute, "file_of", lambda url: "x.db")
+    monkeypatch.setattr(minute, "_free", lambda file: 12_000_000)
+    assert await said(Minute(engine), caplog) == ["in the last minute: the log's disk has 12 MB left: make room"]
+
+
+def test_the_start_is_one_line_with_all_that_matters(serve: Serve) -> None:
+    server = serve("--log-format=json", "--publish-rate=20/s")
+    server.wait_until_it_says("serves")
+    line = json.loads(next(line for line in server.said().splitlines() if line.startswith("{")))
+    assert line["message"].startswith("roomcast ")
+    assert line["rights"] == "this machine alone reads and publishes, every room"
+    assert line["log"] == "sqlite:test.db, 0 of 10000 messages, 0 of 5000000 bytes"
+    assert line["publish_rate"] == "20/s"
+    assert line["followers_limit"] > 0
+    assert line["process"] == server.process.pid
