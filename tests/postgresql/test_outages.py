@@ -41,6 +41,7 @@ def test_what_is_posted_to_one_server_is_followed_on_another_and_resumed_on_a_th
         ids = [first.publish("one")["id"], second.publish("two")["id"], first.publish("three")["id"]]
         events = [observer.next() for _ in ids]
     assert [event.id for event in events] == ids
+    wait_for(lambda: ready(third), "the third one to have it")
     with Observer(third.port, ROOM, headers={"Last-Event-ID": str(ids[0])}) as observer:
         assert [event.id for event in observer.until_live()][:-1] == ids[1:]
     assert first.terminate() == 0
