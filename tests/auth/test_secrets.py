@@ -78,7 +78,7 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
         with pytest.raises(CannotStart, match="is not a file"):
             Secrets.read([str(path)])
-    for name, words in ((tmp_path / "none", "No such file"), (Path("a\0b"), "null byte")):
+    for name, words in ((tmp_path / "none", "No such file"), (Path("a\0b"), "null ")):
         with pytest.raises(CannotStart, match=f"cannot be read .*{words}"):
             Secrets.read([str(name)])
     with pytest.raises(CannotStart, match="more than 64 KiB"):
