@@ -26,7 +26,7 @@ from roomcast.delivery.hub import Hub
 from roomcast.delivery.pace import Pace
 from roomcast.delivery.replay import retry_delay_ms
 from roomcast.delivery.stream import Streams
-from roomcast.delivery.tail import Tail
+from roomcast.delivery.tail import Overtaken, Tail
 from roomcast.delivery.together import FollowedTogether, Peers, Together
 from roomcast.log import open_log
 from roomcast.log.base import Bounds, Log
@@ -134,7 +134,7 @@ class Engine:
             raise
         engine = cls(settings, log, Hub(log.epoch, _beginning(bounds), bounds.trimmed), peers)
         try:
-            await engine.tail.reached(bounds.newest)
+            await engine._catch_up(bounds.newest)
         except LogUnavailable as error:  # such as a damaged page: it would be met again and again
             await engine.close()
             raise LogUnusable(error.detail) from error
@@ -143,6 +143,14 @@ class Engine:
             raise
         engine.tail.announced = True
         return engine
+
+    async def _catch_up(self, newest: int) -> None:
+        """Returns when the tail is where the log was, wherever it had to begin. Raises `LogUnavailable`."""
+        while True:
+            try:
+                return await self.tail.reached(newest)
+            except Overtaken:  # another server of the log has trimmed what was to be read first
+                continue
 
     async def enforce(self, guard: Guard) -> None:
         """From now on, what is revoked in the log and what the guard takes over end streams as well."""

@@ -18,6 +18,10 @@ _RETRY_SECONDS = 0.5
 logger = logging.getLogger("roomcast.tail")
 
 
+class Overtaken(LogUnavailable):
+    """What was to be fed is gone, or of another epoch: the tail begins anew where the log is."""
+
+
 class Tail:
     """The log's tail, kept up through outages of the log."""
 
@@ -40,6 +44,7 @@ class Tail:
     async def run(self) -> None:
         """Until the log is closed. Raises `LogRestarted` where what it brings does not go on where the hub is."""
         self.outage = ""
+        self._wake()  # the hub may have been set to where the log is
         while True:
             try:
                 await self._follow()
@@ -47,7 +52,7 @@ class Tail:
             except LogUnavailable as error:
                 self._note(error.detail)
             except LogRestarted as error:
-                self._give_up(error.detail)
+                self._give_up(Overtaken(error.detail))
                 raise
             except Exception:
                 self.outage = "delivery failed: see the server's log"
@@ -56,7 +61,7 @@ class Tail:
 
     async def reached(self, position: int) -> None:
         """Returns when everything up to `position` was fed to the hub. Raises `LogUnavailable` where the log goes
-        away or is closed before."""
+        away or is closed before, and `Overtaken` where the tail begins anew."""
         if self._hub.position < position:
             if self._ended:
                 raise LogUnavailable(self._ended)
@@ -67,7 +72,7 @@ class Tail:
     def end(self) -> None:
         """The log is closed: nothing is fed any more, and nobody waits for it."""
         self._ended = "The log is closed."
-        self._give_up(self._ended)
+        self._give_up(LogUnavailable(self._ended))
 
     async def _follow(self) -> None:
         loop = asyncio.get_running_loop()
@@ -97,15 +102,15 @@ class Tail:
             if not future.done():
                 future.set_result(None)
 
-    def _give_up(self, why: str) -> None:
+    def _give_up(self, why: LogUnavailable) -> None:
         for _, _, future in self._waiting:
             if not future.done():
-                future.set_exception(LogUnavailable(why))
+                future.set_exception(type(why)(why.detail))  # each has a traceback of its own
         self._waiting.clear()
 
     def _note(self, outage: str) -> None:
         if outage and not self.outage:
-            self._give_up(outage)
+            self._give_up(LogUnavailable(outage))
         if self.announced and outage and not self.outage:
             logger.warning("the log is away, followers wait: %s", outage)
         elif self.announced and self.outage and not outage:
