@@ -165,6 +165,8 @@ class MemoryLog:
         if not count or end <= self._trimmed:
             return max(end, 0)
         indexes = await self._indexes(selection, turns)
+        if not indexes:
+            return end
         return max(self._trimmed, await _before_newest(indexes, count, end, turns))
 
     async def _walk_back(self, selection: Selection, count: int, end: int, turns: Turns) -> tuple[int, int]:
