@@ -72,6 +72,7 @@ def test_a_follower_is_told_with_who_it_is_and_where(server: Running) -> None:
     assert row.pop("number")
     position = server.get("/readyz").json()["position"]
     assert row == {
+        "worker": 1,
         "rooms": ["a", "b"],
         "prefixes": ["team/"],
         "position": position,
@@ -118,7 +119,7 @@ def test_it_takes_the_right_admin(server: Running, key: str | None, status: int)
     assert server.get("/followers", headers=bearer(key) if key else {}).status_code == status
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "after=x", "behind=-1", "limits=2"])
+@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "after=7", "after=1-2-x", "behind=-1", "limits=2"])
 def test_what_it_cannot_do_is_refused(server: Running, query: str) -> None:
     assert server.get(f"/followers?{query}", headers=bearer(ADMIN)).status_code == 422
 
