@@ -61,7 +61,8 @@ def _summary(found: Sequence[FollowerInfo], missing: Sequence[int]) -> str:
 
 
 def _absent(workers: Sequence[int]) -> str:
-    return f"no answer from worker {', '.join(map(str, workers))}, whose followers are left out"
+    some = "worker" if len(workers) == 1 else "workers"
+    return f"no answer from {some} {', '.join(map(str, workers))}, whose followers are left out"
 
 
 def _screen(rows: Sequence[str]) -> str:
