@@ -306,23 +306,39 @@ async def test_a_question_is_answered_by_all_others(ears: list[Ear]) -> None:
     await until(answered)
 
 
-async def test_a_question_waits_for_no_worker_that_is_silent_or_goes(
+async def ask(ear: Ear, topic: str) -> dict[int, object]:
+    """The answers to a question of this worker."""
+    ear.replies.clear()
+    ear.link.send(Ask(7, topic, payload("?")))
+
+    async def answered() -> bool:
+        return bool(ear.replies)
+
+    await until(answered)
+    return ear.replies[0]
+
+
+async def test_a_worker_that_was_silent_is_waited_for_once_and_again_when_it_has_answered(
     ears: list[Ear], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exchange, "_REPLY_SECONDS", 0.01)
-    ears[1].link.send(Ask(7, "silence", payload("?")))
-
-    async def answered() -> bool:
-        return ears[1].replies == [{}]
-
-    await until(answered)
+    assert await ask(ears[1], "silence") == {}
     monkeypatch.setattr(exchange, "_REPLY_SECONDS", 1_000)
+    assert await ask(ears[1], "silence") == {}
+
+    async def is_waited_for() -> bool:
+        return await ask(ears[1], "metrics") == {1: "?", 3: "?"}
+
+    await until(is_waited_for)
+
+
+async def test_a_question_waits_for_no_worker_that_goes(ears: list[Ear]) -> None:
     ears[1].link.send(Ask(8, "silence", payload("?")))
     for ear in (ears[0], ears[2]):
         ear.link.close()
 
     async def given_up() -> bool:
-        return ears[1].replies == [{}, {}]
+        return ears[1].replies == [{}]
 
     await until(given_up)
     assert ears[1].present == []

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import httpx
 import pytest
@@ -74,6 +77,57 @@ def following(workers: Sequence[httpx.Client], target: str) -> Iterator[list[Fol
     finally:
         for follower in followers:
             follower.close()
+
+
+def listed(client: httpx.Client, query: str = "") -> dict[str, Any]:
+    """A page of `GET /followers`, with the `next` of its link."""
+    answer = client.get(f"/followers{query}", headers={"Authorization": f"Bearer {ALL}"})
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return {**found, "next": answer.links.get("next", {}).get("url", "").removeprefix("/followers")}
+
+
+def test_the_followers_listed_are_those_of_all_workers_in_one_order_over_all_pages(server: Running) -> None:
+    def places(page: dict[str, Any]) -> list[tuple[str, int, int]]:
+        return [(row["since"], row["worker"], row["number"]) for row in page["followers"]]
+
+    with each_worker(server) as workers, contextlib.ExitStack() as stack:
+        wait_for(lambda: all(listed(client)["followers"] == [] for client in workers), "the end of older ones")
+        for _ in range(2):
+            clients = stack.enter_context(each_worker(server))
+            for follower in stack.enter_context(following(clients, "/messages?room=listed&prefix=x")):
+                follower.until("data: ")
+        first, second = (listed(client) for client in workers)
+        assert first == second, "whichever answers"
+        assert (places(first), first["missing"]) == (sorted(places(first)), [])
+        assert sorted(row["worker"] for row in first["followers"]) == [1, 1, 2, 2]
+        assert first["followers"][0]["rooms"] == ["listed"]
+        found: list[tuple[str, int, int]] = []
+        query = "?limit=1"
+        while query:
+            page = listed(workers[len(found) % 2], query)
+            found += places(page)
+            query = page["next"]
+        assert found == places(first), "each is on one page"
+
+
+def test_a_worker_that_stands_still_is_named_and_the_server_stays_ready(server: Running) -> None:
+    with each_worker(server) as clients, following(clients, "/messages?room=still") as followers:
+        for follower in followers:
+            follower.until("data: ")
+        with each_worker(server) as workers:
+            wait_for(lambda: len(listed(workers[1])["followers"]) == 2, "these followers alone")
+            pid = kill(server, "1", signal.SIGSTOP)
+            try:
+                told, ready = listed(workers[1]), workers[1].get("/readyz")
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            assert ([row["worker"] for row in told["followers"]], told["missing"]) == ([2], [1])
+            assert (ready.status_code, ready.json()["missing"]) == (200, [1])
+            assert ready.json()["detail"] == "worker 1: it does not answer"
+            wait_for(lambda: listed(workers[1])["missing"] == [], "its answer")
+            assert len(listed(workers[1])["followers"]) == 2
+            assert workers[1].get("/readyz").json()["missing"] == []
 
 
 def test_the_followers_of_a_room_are_those_of_all_workers(server: Running) -> None:

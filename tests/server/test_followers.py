@@ -11,9 +11,10 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from tests.cli.shell import Program, run
+from tests.cli.shell import TO_THE_END, Program, run
+from tests.client.scene import Scene, aside
 from tests.observer import Observer
-from tests.running import Running, start_roomcast, wait_for
+from tests.running import PATIENCE, Running, start_roomcast, wait_for
 
 ADMIN, READER = "rck_admin_" + "a" * 43, "rck_reader_" + "r" * 43
 ROWS = '[[key]]\nname = "{}"\nsha256 = "{}"\n{}\n'
@@ -72,6 +73,7 @@ def test_a_follower_is_told_with_who_it_is_and_where(server: Running) -> None:
     assert row.pop("number")
     position = server.get("/readyz").json()["position"]
     assert row == {
+        "worker": 1,
         "rooms": ["a", "b"],
         "prefixes": ["team/"],
         "position": position,
@@ -118,7 +120,7 @@ def test_it_takes_the_right_admin(server: Running, key: str | None, status: int)
     assert server.get("/followers", headers=bearer(key) if key else {}).status_code == status
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "after=x", "behind=-1", "limits=2"])
+@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "after=7", "after=1-2-x", "behind=-1", "limits=2"])
 def test_what_it_cannot_do_is_refused(server: Running, query: str) -> None:
     assert server.get(f"/followers?{query}", headers=bearer(ADMIN)).status_code == 422
 
@@ -153,3 +155,15 @@ def test_in_a_terminal_it_is_a_table_that_is_drawn_again(server: Running) -> Non
             program.until("1 followers, 0 behind")
         program.out = ""
         program.until("0 followers, 0 behind")
+
+
+def test_the_command_names_workers_that_do_not_answer_on_whichever_page() -> None:
+    scene = Scene()
+    running = aside(run, "followers", url=scene.url.removesuffix("/events"))
+    following = '<http://x/followers?after=1-1-1&limit=1000>; rel="next"'
+    scene.next().answer("200 OK", f"Link: {following}", body=b'{"followers":[],"missing":[7]}')
+    scene.next().answer("200 OK", body=b'{"followers":[],"missing":[2,7]}')
+    done = running.result(TO_THE_END + PATIENCE)
+    scene.close()
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "roomcast: no answer from workers 2, 7, whose followers are left out\n"

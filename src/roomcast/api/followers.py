@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
@@ -13,23 +14,21 @@ from roomcast.api.parameters import Given, parameters, whole_number
 from roomcast.api.request import JSON, Answer, Field, Head, Pieces, Request
 from roomcast.delivery.budget import READERS_SHARE, Reservation
 from roomcast.delivery.engine import Engine
-from roomcast.delivery.stream import Stream, Visit
-from roomcast.model.message import MessageId, rfc3339
-from roomcast.model.shapes import FollowerInfo
+from roomcast.delivery.roll import Key
 
 MAX_PAGE = 1_000
 DEFAULT_PAGE = 100
-_MOST = 999_999_999
+MOST_BEHIND = 999_999_999
 PARAMETERS = ("after", "behind", "limit")
-_ROW_BYTES = 700
-"""Bytes that a row takes beside its rooms, as it is held and as it is written."""
+_KEY = re.compile(r"(\d{1,15})-(\d{1,3})-(\d{1,15})", re.ASCII)
+_FIRST: Key = (0, 0, 0)
 
 
 class Listing(NamedTuple):
     """What a head asks for."""
 
-    after: int
-    """The number behind which they begin."""
+    after: Key
+    """The place behind which they begin."""
     behind: int
     """Only those that have so many messages yet to pass."""
     limit: int
@@ -39,68 +38,44 @@ def listing(head: Head) -> Listing:
     """Raises `Invalid`, naming each parameter."""
     given = Given(parameters(head.query), PARAMETERS)
     asked = Listing(
-        given.once("after", whole_number(_MOST)) or 0,
-        given.once("behind", whole_number(_MOST)) or 0,
+        given.once("after", _key) or _FIRST,
+        given.once("behind", whole_number(MOST_BEHIND)) or 0,
         given.once("limit", whole_number(MAX_PAGE)) or DEFAULT_PAGE,
     )
     given.check()
     return asked
 
 
+def _key(value: str) -> Key:
+    if not (match := _KEY.fullmatch(value)):
+        raise ValueError("must be as the link to the next page has it")
+    since, worker, number = map(int, match.groups())
+    return since, worker, number
+
+
 async def followers(engine: Engine, request: Request, asked: Listing) -> Answer:
-    """A page of this process's streams, with the way to the next where there may be one."""
-    found = await _found(engine, asked)
-    page = found[: asked.limit]
-    size = sum([_ROW_BYTES + sum(map(len, stream.selection.texts())) for _, stream in page])
-    reserved = engine.answers.reserve(size, READERS_SHARE)
-    own = [_next(request, asked, page[-1][0])] if len(found) > asked.limit else []
-    return Answer.of_pieces(200, JSON, _pieces(engine, page, reserved), own)
+    """A page of all workers' streams, with the way to the next where there may be one."""
+    places, missing = await engine.roll.places(asked.after, asked.behind, asked.limit + 1)
+    page = places[: asked.limit]
+    reserved = engine.answers.reserve(sum([place.size for place in page]), READERS_SHARE)
+    rows, gone = await engine.roll.rows(page)
+    own = [_next(request, asked, page[-1].key)] if len(places) > asked.limit else []
+    return Answer.of_pieces(200, JSON, _pieces(rows, sorted({*missing, *gone}), reserved), own)
 
 
-_Found = tuple[Visit, Stream]
-
-
-async def _found(engine: Engine, asked: Listing) -> Sequence[_Found]:
-    """In turns with others: there may be 15,000."""
-    streams, turns = engine.streams, tasks.Turns()
-    found: list[_Found] = []
-    for stream in list(streams.active):
-        visit = stream.visit
-        if visit and visit.number > asked.after and streams.lag(stream) >= asked.behind:
-            found.append((visit, stream))
-        await turns.next()
-    return sorted(found, key=lambda pair: pair[0].number)
-
-
-async def _pieces(engine: Engine, page: Sequence[_Found], held: Reservation) -> Pieces:
+async def _pieces(rows: Sequence[bytes], missing: Sequence[int], held: Reservation) -> Pieces:
     turns = tasks.Turns()
     try:
         yield b'{"followers":['
-        for number, (visit, stream) in enumerate(page):
-            yield (b"," if number else b"") + msgspec.json.encode(_row(engine, visit, stream))
+        for number, row in enumerate(rows):
+            yield (b"," if number else b"") + row
             await turns.next()
-        yield b"]}"
+        yield b'],"missing":' + msgspec.json.encode(missing) + b"}"
     finally:
         held.release()
 
 
-def _row(engine: Engine, visit: Visit, stream: Stream) -> FollowerInfo[str]:
-    streams = engine.streams
-    position = stream.position if stream in streams.behind else engine.hub.position
-    return FollowerInfo(
-        number=visit.number,
-        since=rfc3339(visit.since),
-        rooms=tuple(sorted(stream.selection.rooms)),
-        prefixes=tuple(sorted(stream.selection.prefixes)),
-        position=str(MessageId(engine.hub.epoch, position)),
-        behind=streams.lag(stream),
-        waiting=stream.waiting(),
-        address=visit.address,
-        principal=visit.principal,
-        user_agent=visit.agent,
-    )
-
-
-def _next(request: Request, asked: Listing, last: Visit) -> Field:
-    fields = {"after": last.number, "limit": asked.limit, **({"behind": asked.behind} if asked.behind else {})}
+def _next(request: Request, asked: Listing, last: Key) -> Field:
+    after = "-".join(map(str, last))
+    fields = {"after": after, "limit": asked.limit, **({"behind": asked.behind} if asked.behind else {})}
     return b"link", f'<{quote(request.head.mount)}/followers?{urlencode(fields)}>; rel="next"'.encode()

@@ -20,15 +20,20 @@ def healthz(engine: Engine, request: Request, asked: None) -> Answer:
 
 
 async def readyz(engine: Engine, request: Request, asked: None) -> Answer:
-    """The log answers and the tail is current; else 503 and why not. A log that cannot be written is no reason to
-    send followers away, so that is only said: a full disk would be an outage for them, too."""
-    why_not = await engine.ready()
-    if why_not:
-        return _json(503, NotReady("unavailable", why_not if request.principal.metrics else UNSET))
+    """The log answers and the tail is current; else 503 and why not.
+
+    A server of several workers is ready while one of them is, and says which are not: sending its clients away
+    would make an outage for all of what is one for some, until the worker is started again. A log that cannot be
+    written is only said, too: a full disk would be an outage for followers."""
+    failing = await engine.readiness()
     unwritable = engine.log.unwritable
+    here = engine.together.number
+    if len(failing) == engine.together.workers:
+        return _json(503, NotReady("unavailable", failing[here] if request.principal.metrics else UNSET))
+    whys = [*(f"worker {worker}: {why}" for worker, why in failing.items()), *([unwritable] if unwritable else [])]
+    detail = "; ".join(whys) if whys and request.principal.metrics else UNSET
     position = f"{engine.log.epoch}-{engine.hub.position}"
-    detail = unwritable if unwritable and request.principal.metrics else UNSET
-    return _json(200, Ready("ok", position, not unwritable, detail))
+    return _json(200, Ready("ok", position, not unwritable, list(failing), detail))
 
 
 def _json(code: int, said: Health | Ready | NotReady) -> Answer:

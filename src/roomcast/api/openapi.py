@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from roomcast.api.followers import DEFAULT_PAGE, MAX_PAGE
+from roomcast.api.followers import DEFAULT_PAGE, MAX_PAGE, MOST_BEHIND
 from roomcast.api.query import MAX_LIMIT, MAX_ROOMS
 from roomcast.api.tickets import LONGEST
 from roomcast.log.base import ROOMS_PAGE
@@ -380,8 +380,16 @@ def _followers(schema: Json) -> Json:
     return {
         **_get("followers", "Who follows, and how far they are, in pages.", page, 400, 401, 403, 422, 503),
         "parameters": [
-            _query("after", {"type": "integer", "minimum": 1}, "Behind the stream with this number."),
-            _query("behind", {"type": "integer", "minimum": 1}, "Only with so many messages yet to pass."),
+            _query(
+                "after",
+                {"type": "string", "pattern": "^[0-9]{1,15}-[0-9]{1,3}-[0-9]{1,15}$"},
+                "Of the link to a next page.",
+            ),
+            _query(
+                "behind",
+                {"type": "integer", "minimum": 1, "maximum": MOST_BEHIND},
+                "Only with so many messages yet to pass.",
+            ),
             _query(
                 "limit",
                 {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_PAGE},

@@ -35,14 +35,18 @@ def command(server: Server, behind: int, every: float, once: bool) -> None:
     line of JSON. Needs a credential with the right admin, in ROOMCAST_TOKEN."""
     with server.client() as client:
         if not formatting.in_terminal():
-            for follower in client.followers(behind=behind):
+            told = client.followers(behind=behind)
+            for follower in told.followers:
                 click.echo(_json(follower))
+            if told.missing:
+                click.echo(f"roomcast: {_absent(told.missing)}", err=True)
             return
         if not once:
             click.echo(_CLEAR, nl=False)
         while True:
-            found = sorted(client.followers(behind=behind), key=lambda one: (-one.behind, one.number))
-            rows = [_summary(found), *_table(found)]
+            told = client.followers(behind=behind)
+            found = sorted(told.followers, key=lambda one: -one.behind)
+            rows = [_summary(found, told.missing), *_table(found)]
             if once:
                 click.echo("\n".join(rows))
                 return
@@ -50,9 +54,15 @@ def command(server: Server, behind: int, every: float, once: bool) -> None:
             time.sleep(every)
 
 
-def _summary(found: Sequence[FollowerInfo]) -> str:
+def _summary(found: Sequence[FollowerInfo], missing: Sequence[int]) -> str:
     late = sum(one.behind > 0 for one in found)
-    return f"{len(found):,} followers, {late:,} behind"
+    said = f"{len(found):,} followers, {late:,} behind"
+    return f"{said}; {_absent(missing)}" if missing else said
+
+
+def _absent(workers: Sequence[int]) -> str:
+    some = "worker" if len(workers) == 1 else "workers"
+    return f"no answer from {some} {', '.join(map(str, workers))}, whose followers are left out"
 
 
 def _screen(rows: Sequence[str]) -> str:

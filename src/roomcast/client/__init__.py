@@ -13,6 +13,7 @@ from roomcast.client.blocking import Client, Follower
 from roomcast.client.errors import Refused, TooMuch, Unreachable
 from roomcast.client.messages import (
     FollowerInfo,
+    Followers,
     Gap,
     IssuedTicket,
     Live,
@@ -31,6 +32,7 @@ __all__ = [
     "Client",
     "Follower",
     "FollowerInfo",
+    "Followers",
     "Forbidden",
     "Gap",
     "IssuedTicket",

@@ -19,6 +19,7 @@ from roomcast.client.driver import OnOpen, OnPause
 from roomcast.client.http import Ask, AsyncGiven, AsyncHttp, Auth, Headers, Options, Proxy
 from roomcast.client.messages import (
     FollowerInfo,
+    Followers,
     Gap,
     IssuedTicket,
     Live,
@@ -226,18 +227,21 @@ class AsyncClient:
                 return found
             page = answer.next
 
-    async def followers(self, *, behind: int = 0) -> list[FollowerInfo]:
-        """Who follows at the server's process that answers, the oldest first: those that have at least `behind`
-        messages yet to pass. Needs the right `admin`. Raises `Forbidden`."""
+    async def followers(self, *, behind: int = 0) -> Followers:
+        """Who follows, the oldest first: those that have at least `behind` messages yet to pass; and which of the
+        server's workers did not answer. Needs the right `admin`. Raises `Forbidden`."""
         found: list[FollowerInfo] = []
+        missing: set[int] = set()
         left, page = self._max_answer, ""
         while True:
             ask = request.followers(self.url, behind, page)
             answer = await self._ask(dataclasses.replace(ask, most=left))
-            found += messages.followers(answer.body)
+            told = messages.followers(answer.body)
+            found += told.followers
+            missing.update(told.missing)
             left -= len(answer.body)
             if not answer.next or answer.next == page:
-                return found
+                return Followers(found, sorted(missing))
             page = answer.next
 
     async def aclose(self) -> None:

@@ -79,6 +79,10 @@ class FollowerInfo(shapes.FollowerInfo[datetime], frozen=True):
     """Who follows, and how far they are."""
 
 
+class Followers(shapes.Followers[FollowerInfo], frozen=True):
+    """Who follows, of all workers that answered."""
+
+
 class _Page(shapes.Page[Raw], frozen=True):
     gap: Gap | None = None
 
@@ -88,7 +92,7 @@ _gap = msgspec.json.Decoder(Gap)
 _live = msgspec.json.Decoder(Live)
 _page = msgspec.json.Decoder(_Page)
 _rooms = msgspec.json.Decoder(shapes.Rooms[Room])
-_followers = msgspec.json.Decoder(shapes.Followers[FollowerInfo])
+_followers = msgspec.json.Decoder(Followers)
 _ticket = msgspec.json.Decoder(IssuedTicket)
 _list = msgspec.json.Decoder(list[Raw])
 _BAD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -143,10 +147,10 @@ def rooms(body: bytes) -> Sequence[Room]:
         raise _foreign(body, error) from None
 
 
-def followers(body: bytes) -> Sequence[FollowerInfo]:
+def followers(body: bytes) -> Followers:
     """Raises `Refused`."""
     try:
-        return _followers.decode(body).followers
+        return _followers.decode(body)
     except _BAD as error:
         raise _foreign(body, error) from None
 

@@ -25,6 +25,7 @@ from roomcast.delivery.histogram import Histogram
 from roomcast.delivery.hub import Hub
 from roomcast.delivery.pace import Pace
 from roomcast.delivery.replay import retry_delay_ms
+from roomcast.delivery.roll import Roll
 from roomcast.delivery.stream import Streams
 from roomcast.delivery.tail import Overtaken, Tail
 from roomcast.delivery.together import FollowedTogether, Peers, Together
@@ -40,6 +41,10 @@ _PAGES_AT_ONCE = 2
 DRAIN_SECONDS = 3.0
 """How long a client may take to read the end of its stream before it is cut."""
 _RESTART_SECONDS = 1.0
+_READY_SECONDS = 2.0
+"""How long it may take to reach what the log has, while this process is ready."""
+_PEERS_READY_SECONDS = 0.5
+"""The same, where another worker asks: it waits for a second."""
 
 logger = logging.getLogger("roomcast.server")
 
@@ -82,6 +87,8 @@ class Engine:
         """This process among the workers of its server."""
         self.followed = FollowedTogether(self.together, self.streams.followed)
         """Which rooms have followers, of all workers."""
+        self.roll = Roll(self.together, self.streams)
+        """Who follows, of all workers."""
         self._share()
         running = (self._deliver(), pulse.run(), self.pace.run(), *([self.together.run()] if peers else []))
         self._tasks = [asyncio.create_task(one) for one in running]
@@ -90,6 +97,7 @@ class Engine:
         """What holds for all workers of this server together."""
         together, tenures = self.together, self.streams.tenures
         if peers := together.peers:
+            peers.when_asked("ready", lambda _: self.ready(_PEERS_READY_SECONDS))
             together.count("followers", Number(lambda: len(self.streams.active)))
             seats = self.streams.seats
             seats.counts = Counts()
@@ -172,14 +180,21 @@ class Engine:
             return True
         return bool(most and self.together.peers and here + self.together.elsewhere("followers") >= most)
 
-    async def ready(self) -> str:
-        """Why followers or publishers are not served as promised now; empty where they are."""
+    async def readiness(self) -> dict[int, str]:
+        """Why workers of this server do not serve as promised now, by their numbers; empty where all do."""
+        own, (others, missing) = await asyncio.gather(self.ready(), self.together.ask_workers("ready"))
+        found = {self.together.number: own, **others, **dict.fromkeys(missing, "it does not answer")}
+        return {worker: why for worker, why in sorted(found.items()) if why}
+
+    async def ready(self, patience: float = _READY_SECONDS) -> str:
+        """Why followers or publishers are not served as promised here now; empty where they are. Takes no longer
+        than `patience` seconds."""
         if self.draining:
             return "the server is draining"
         if self.hub.epoch != self.log.epoch:
             return self.tail.outage or "the log is being read anew"
         try:
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(patience):
                 await self.tail.reached((await self.log.bounds()).newest)
         except TimeoutError:
             return "the tail is behind the log"

@@ -20,6 +20,8 @@ class Peers(Protocol):
 
     number: int
     """This worker's."""
+    siblings: Sequence[int]
+    """The numbers of all others that the server has, whether they are there or not."""
     others: Sequence[int]
     """The numbers of those that are there."""
     changed: list[Callable[[], object]]
@@ -59,6 +61,10 @@ class Together:
 
     def __init__(self, peers: Peers | None = None) -> None:
         self.peers = peers
+        self.number = peers.number if peers else 1
+        """This worker's; one process alone is the first."""
+        self.workers = 1 + len(peers.siblings) if peers else 1
+        """How many the server has."""
         self._counts: dict[str, Counts | Number] = {}
         self._spending: dict[str, Spending] = {}
         self._anew = True
@@ -131,6 +137,13 @@ class Together:
     async def ask(self, topic: str, value: Any = None) -> Sequence[tuple[int, Any]]:
         """What each of the others, and the log process (0), answers."""
         return await self.peers.ask(topic, value) if self.peers else ()
+
+    async def ask_workers(self, topic: str, value: Any = None) -> tuple[dict[int, Any], list[int]]:
+        """What each of the others answers, by its number; and the numbers of those that do not: they stand still,
+        or are just started again."""
+        answers = {worker: answer for worker, answer in await self.ask(topic, value) if answer is not None}
+        siblings = self.peers.siblings if self.peers else ()
+        return answers, [worker for worker in siblings if worker not in answers]
 
 
 class FollowedTogether:

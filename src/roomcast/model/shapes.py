@@ -108,9 +108,8 @@ class Rooms(Struct, Generic[Item], frozen=True):
 class FollowerInfo(Struct, Generic[Time], frozen=True):
     """Who follows, and how far they are."""
 
-    number: Annotated[
-        int, Meta(description="Streams are numbered as they begin, from each start of the server on.")
-    ]
+    worker: Annotated[int, Meta(description="The worker that serves it; 1 where there is one process.")]
+    number: Annotated[int, Meta(description="Each worker numbers its streams as they begin, from its start on.")]
     since: _Time[Time]
     rooms: tuple[str, ...]
     prefixes: tuple[str, ...]
@@ -125,9 +124,10 @@ class FollowerInfo(Struct, Generic[Time], frozen=True):
 
 
 class Followers(Struct, Generic[Item], frozen=True):
-    """A page of the streams of this process, the oldest first."""
+    """A page of the streams of all workers, the oldest first."""
 
     followers: Sequence[Item]
+    missing: Annotated[Sequence[int], Meta(description="Workers that did not answer: their streams are left out.")]
 
 
 class Health(Struct, frozen=True):
@@ -139,12 +139,18 @@ class Health(Struct, frozen=True):
 
 
 class Ready(Struct, frozen=True):
-    """The log answers, and the tail is current."""
+    """The log answers, and the tail is current: at one of the server's workers at least."""
 
     status: str
     position: Annotated[str, Meta(description="The id of the newest message delivered.")]
     writable: Annotated[bool, Meta(description="Whether the last write to the log succeeded.")]
-    detail: Annotated[str | UnsetType, Meta(description="Why it did not.")] = UNSET
+    missing: Annotated[
+        Sequence[int], Meta(description="Workers that do not answer, or do not serve as promised now.")
+    ]
+    detail: Annotated[
+        str | UnsetType,
+        Meta(description="Why it did not, or workers are missing; for those who may read the metrics."),
+    ] = UNSET
 
 
 class NotReady(Struct, frozen=True):

@@ -45,6 +45,9 @@ class Exchange:
         """By number."""
         self._numbers = count(1)
         self._questions: dict[int, Question] = {}
+        self._silent: set[int] = set()
+        """Workers that have left a question unanswered. They are asked and not waited for until they answer. Else
+        each page of a list would take a second or two while one of them stands still."""
         self.own: dict[str, Callable[[], Raw]] = {}
         """What the log process itself answers, by topic."""
         self.heard: dict[str, Callable[[int, Raw], object]] = {}
@@ -67,6 +70,7 @@ class Exchange:
             self._note_left(connection.worker)
 
     def _note_left(self, worker: int) -> None:
+        self._silent.discard(worker)
         for left in self.left:
             left(worker)
         for question in list(self._questions.values()):
@@ -86,19 +90,25 @@ class Exchange:
         if heard := self.heard.get(ask.topic):
             heard(sender.worker, ask.payload)
         number = next(self._numbers)
-        others = {other.worker for other in self._others(sender) if not other.waiting}
+        others = {other.worker for other in self._others(sender) if other.waiting <= _WAITING_BYTES}
+        awaited = others - self._silent
         own = [(0, self.own[ask.topic]())] if ask.topic in self.own else []
-        question = self._questions[number] = Question(sender, ask.number, ask.topic, others, own)
-        question.done.add_done_callback(lambda _: self._questions.pop(number, None))
+        question = self._questions[number] = Question(sender, ask.number, ask.topic, awaited, own)
+        question.done.add_done_callback(lambda _: self._close(number))
         for worker in others:
             self._all[worker].send(Asked(number, ask.topic, ask.payload))
 
     def reply(self, sender: Connected, reply: Reply) -> None:
         """A worker's answer."""
+        self._silent.discard(sender.worker)
         if question := self._questions.get(reply.number):
             if heard := self.heard.get(question.topic):
                 heard(sender.worker, reply.payload)
             question.answer(sender.worker, reply.payload)
+
+    def _close(self, number: int) -> None:
+        if question := self._questions.pop(number, None):
+            self._silent |= question.missing
 
     def _others(self, sender: Connected) -> list[Connected]:
         return [other for other in self._all.values() if other is not sender]
@@ -117,7 +127,7 @@ class Question:
         self.topic = topic
         self._sender = sender
         self._number = number
-        self._workers = workers
+        self.missing = workers
         """Those whose answers are missing."""
         self._answers = own
         loop = asyncio.get_running_loop()
@@ -128,14 +138,14 @@ class Question:
 
     def answer(self, worker: int, payload: Raw) -> None:
         """One of them."""
-        if worker in self._workers:
+        if worker in self.missing:
             self._answers.append((worker, payload))
             self.give_up(worker)
 
     def give_up(self, worker: int) -> None:
         """Nothing more is to come from a worker."""
-        self._workers.discard(worker)
-        if not self._workers:
+        self.missing.discard(worker)
+        if not self.missing:
             self._finish()
 
     def _finish(self) -> None:

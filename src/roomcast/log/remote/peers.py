@@ -30,9 +30,12 @@ class Peers:
     """What is told arrives within milliseconds, in the order of each teller, and not at all at a worker that
     stands still for long: it begins anew when it goes on. Values are what msgpack has."""
 
-    def __init__(self, link: Link, number: int) -> None:
+    def __init__(self, link: Link, number: int, workers: int) -> None:
+        """`workers` is how many the server has, of which this is `number`."""
         self.number = number
         """This worker's."""
+        self.siblings: Sequence[int] = [one for one in range(1, workers + 1) if one != number]
+        """The numbers of all others, whether they are there or not."""
         self.others: Sequence[int] = ()
         """The numbers of the others that are there."""
         self.changed: list[Callable[[], object]] = []

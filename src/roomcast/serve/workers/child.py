@@ -36,6 +36,10 @@ class Child:
         self.began = time.monotonic()
         self.ready = False
         """Whether it has started."""
+        self.unanswered = 0
+        """Questions in a row that it has not answered."""
+        self.hangs = False
+        """Whether it was found to hang, and is killed."""
 
     @property
     def name(self) -> str:

@@ -18,6 +18,8 @@ from roomcast.serve.workers.orders import (
     Drain,
     Forget,
     Order,
+    Ping,
+    Pong,
     Prepare,
     Prepared,
 )
@@ -63,6 +65,8 @@ class Obedience:
                 change()
         elif isinstance(order, Forget):
             self._changes = ()
+        elif isinstance(order, Ping):
+            self.say(Pong())
         elif isinstance(order, Drain) and not self._stop.done():
             self._stop.set_result(None)
 

@@ -45,6 +45,14 @@ class Drain(NamedTuple):
     """To all: end in order."""
 
 
+class Ping(NamedTuple):
+    """To all: does the loop turn? The answer is a `Pong`."""
+
+
+class Pong(NamedTuple):
+    """From a process whose loop turns."""
+
+
 class Ready(NamedTuple):
     """From a process that has started."""
 
@@ -71,7 +79,7 @@ class Wanted(NamedTuple):
     """From a worker without a connection to the log process."""
 
 
-Order = Connect | Prepare | Commit | Forget | Drain | Ready | Failed | Prepared | Wanted
+Order = Connect | Prepare | Commit | Forget | Drain | Ping | Pong | Ready | Failed | Prepared | Wanted
 
 
 class Channel:

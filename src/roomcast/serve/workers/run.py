@@ -41,7 +41,8 @@ def supervise(
     load_backend(settings.log)  # here once, and not in each log process
     sockets = dict(enumerate(listening, LOG + 1))
     mains = {LOG: _main("log", keep_log)} | {
-        number: _main(str(number), _working(number, own, guard, tls)) for number, own in sockets.items()
+        number: _main(str(number), _working(number, len(sockets), own, guard, tls))
+        for number, own in sockets.items()
     }
 
     def started(held: str) -> None:
@@ -58,8 +59,8 @@ def supervise(
     return Supervisor(settings, mains, sockets, Reload(configuration, things), started).run()
 
 
-def _working(number: int, listening: Sequence[Listening], guard: Guard, tls: Tls | None) -> Serving:
-    return lambda settings, channel: work(number, settings, channel, listening, guard, tls)
+def _working(number: int, workers: int, listening: Sequence[Listening], guard: Guard, tls: Tls | None) -> Serving:
+    return lambda settings, channel: work(number, workers, settings, channel, listening, guard, tls)
 
 
 def _main(process: str, serving: Serving) -> Callable[[Settings], Main]:

@@ -24,6 +24,7 @@ from roomcast.serve.listen import Listening
 from roomcast.serve.reload import Commit as Change
 from roomcast.serve.reload import Reload
 from roomcast.serve.systemd import ALIVE, READY, STOPPING, notify, reloading, watchdog_seconds
+from roomcast.serve.workers import watch
 from roomcast.serve.workers.child import LOG, Child, Main, fork
 from roomcast.serve.workers.orders import (
     Commit,
@@ -31,6 +32,7 @@ from roomcast.serve.workers.orders import (
     Failed,
     Forget,
     Order,
+    Pong,
     Prepare,
     Prepared,
     Ready,
@@ -82,6 +84,8 @@ class Supervisor:
         self._watchdog = watchdog_seconds()
         self._feed_at = 0.0
         """When systemd is told that this process is alive."""
+        self._look_at = 0.0
+        """When all processes are asked whether they still answer."""
         self._selector = selectors.DefaultSelector()
         self._signals, wake = socket.socketpair()
         for one in (self._signals, wake):
@@ -119,6 +123,9 @@ class Supervisor:
             self._refuse(f"{', '.join(one.name for one in self._preparing.missing)} did not answer")
         for number in [number for number, when in self._again.items() if when <= now]:
             self._start(number)
+        if self._watches and now >= self._look_at:
+            self._look_at = now + watch.LOOK_SECONDS
+            self._end_what_hangs()
         if self._watchdog and now >= self._feed_at:
             self._feed_at = now + self._watchdog / 2
             notify(ALIVE)
@@ -127,9 +134,16 @@ class Supervisor:
         moments = [*self._again.values(), *([self._ending] if self._ending else [])]
         if self._preparing:
             moments.append(self._preparing.until)
+        if self._watches:
+            moments.append(self._look_at)
         if self._watchdog:
             moments.append(self._feed_at)
         return max(0.0, min(moments) - time.monotonic()) if moments else None
+
+    @property
+    def _watches(self) -> bool:
+        """Whether processes that hang are found out: while all end, `_ending` is what ends them."""
+        return self._serving and not self._ending
 
     # Processes
 
@@ -187,12 +201,23 @@ class Supervisor:
             self._fail(CannotStart(f"{child.name} {_how(status)} at its start"))
         else:
             now = time.monotonic()
-            logger.warning("%s (process %d) %s and is started again", child.name, child.pid, _how(status))
+            if not child.hangs:  # otherwise it was said
+                logger.warning("%s (process %d) %s and is started again", child.name, child.pid, _how(status))
             soon = now - child.began >= _LEAST_LIFE
             self._again[child.number] = now if soon else now + _LEAST_LIFE
         if self._preparing:
             self._preparing.missing.discard(child)
             self._conclude()
+
+    def _end_what_hangs(self) -> None:
+        """Kills it: SIGTERM would wait for its loop. The rest is as with any process that ends (`_ended`)."""
+        for child in watch.look(self._children.values()):
+            logger.warning(
+                "%s (process %d) has answered nothing for %.0f s: it is killed, and another one takes its place "
+                "and its waiting connections. See whether it was stopped or the machine swaps; if not, report it",
+                *(child.name, child.pid, watch.UNANSWERED * watch.LOOK_SECONDS),
+            )
+            child.kill()
 
     def _close_listeners(self, worker: int) -> None:
         """Nobody takes connections from them any more; others do where they are the same."""
@@ -220,6 +245,8 @@ class Supervisor:
             self._note_ready(child, order)
         elif isinstance(order, Failed):
             self._hear_failure(child, order)
+        elif isinstance(order, Pong):
+            child.unanswered = 0
         elif isinstance(order, Wanted):
             self._connect(child.number)
         elif isinstance(order, Prepared) and self._preparing and order.number == self._preparing.number:

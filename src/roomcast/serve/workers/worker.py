@@ -28,19 +28,21 @@ from roomcast.serve.workers.orders import Channel, Ready, Wanted
 
 async def work(
     number: int,
+    workers: int,
     settings: Settings,
     channel: Channel,
     listening: Sequence[Listening],
     guard: Guard,
     tls: Tls | None,
 ) -> None:
-    """Worker `number`: serves until a signal, or until the supervisor says so. Raises `CannotStart`."""
+    """Worker `number` of `workers`: serves until a signal, or until the supervisor says so. Raises
+    `CannotStart`."""
     loop = asyncio.get_running_loop()
     stop = signalled()
     obedience = Obedience(channel, stop)
     obedience.things = [*([tls.reloadable] if tls else []), reloadable(guard)]
     link = Link(lambda: obedience.say(Wanted()))
-    peers = Peers(link, number)
+    peers = Peers(link, number, workers)
     connecting: set[asyncio.Task[None]] = set()
 
     def connect(worker: int, connected: socket.socket) -> None:
