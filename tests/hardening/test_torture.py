@@ -107,8 +107,12 @@ async def test_who_is_sent_away_by_a_proxy_comes_back() -> None:
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )
 async def test_a_server_that_lies_is_found_out(server: type[liar.Honest], words: str) -> None:
-    attack = await attacked(server())
-    assert any(re.search(words, said) for said in attack.record.violations), attack.record.violations
+    """An attack is random, and on a busy machine it may not come to the lie: one of three must."""
+    for _ in range(3):
+        violations = (await attacked(server())).record.violations
+        if any(re.search(words, said) for said in violations):
+            return
+    raise AssertionError(violations)
 
 
 def test_who_comes_in_under_another_epoch_is_no_second_broken_promise() -> None:
