@@ -171,7 +171,9 @@ class Hub:
         cuts: Sequence[Cut] = (),
     ) -> None:
         """What the tail brought: keeps it, gives it to everybody who is caught up, and evicts the oldest.
-        `position`: how far that reaches, where no message comes at its end."""
+        `position`: how far that reaches, where no message comes at its end. What is missing in between is gone, of
+        rooms that nobody knows, as at the start of a server: the window begins behind it."""
+        hole = _last_hole(self.position, messages, position)
         heard: dict[Audience, list[Entry]] = {}
         for message in messages:
             entry = Entry(message)
@@ -187,6 +189,8 @@ class Hub:
         for audience, entries in heard.items():
             self._deliver(audience, entries, now)
         self.trimmed = trimmed
+        if hole > max(self._floor, trimmed):
+            self._begin_at(hole)
         for cut in cuts:
             self._cut_room(cut)
         self._evict()
@@ -344,13 +348,15 @@ class Hub:
     def _look_after_silent(self) -> None:
         """Lets go of rooms that are known only for what they lost, where the window no longer reaches there."""
         if not self._all_passed():
-            self._floor = self.position  # all of them at once, and the window with them
-            for room in self._rooms.values():
-                room.cut(self._floor)
-            self._order.clear()
-            self._bytes = 0
-            self._drop_pieces()
-            self._all_passed()
+            self._begin_at(self.position)  # all of them at once, and the window with them
+
+    def _begin_at(self, floor: int) -> None:
+        """Nothing up to there is in the window any more."""
+        self._floor = floor
+        for name, room in list(self._rooms.items()):
+            self._bytes -= room.cut(floor)
+            self._forget(name)
+        self._drop_pieces()
 
     def _all_passed(self) -> bool:
         """Whether there is space again."""
@@ -403,6 +409,21 @@ class Hub:
             found = [room for room in found if room.seqs and room.seqs[-1] > seq]
         parts = [room.after(seq) for room in found]
         return parts[0] if len(parts) == 1 else merge(*parts, key=lambda entry: entry.message.seq)
+
+
+def _last_hole(position: int, messages: Sequence[Message], reached: int) -> int:
+    """The last seq behind a position that is not among the messages that go on from there; 0 where each one is."""
+    newest = messages[-1].seq if messages else position
+    if reached > newest:
+        return reached
+    if newest - position == len(messages):
+        return 0
+    following = newest
+    for message in reversed(messages):
+        if message.seq != following:
+            break
+        following -= 1
+    return following
 
 
 def pieces(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
