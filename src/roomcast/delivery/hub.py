@@ -48,6 +48,8 @@ class Entry:
         return frame
 
 
+_WALK = 2_000
+"""So many messages are looked at in one turn for the newest by prefix: 1 ms."""
 _SILENT_ROOMS = 20_000
 """Rooms that are known only because they lost something of late."""
 
@@ -295,17 +297,35 @@ class Hub:
 
     def seek_newest(self, selection: Selection, count: int) -> int | None:
         """The position after which these rooms' newest `count` begin; None where the window is short, or was not
-        yet fed what the log had when it began anew."""
+        yet fed what the log had when it began anew, or where few of many messages are of these prefixes."""
         if self.position < self._began_below:
             return None
         if not count:
             return self.position
+        if selection.prefixes:
+            return self._walk_back(selection, count)
         if self._last_cut > self._floor and not self._reaches(selection, self._floor):
             return None  # something in the middle of the window went
         seqs = sorted(seq for room in self._selected(selection) for seq in room.newest(count))
         if len(seqs) >= count:
             return seqs[-count] - 1
         return self.trimmed if self._floor <= self.trimmed else None
+
+    def _walk_back(self, selection: Selection, count: int) -> int | None:
+        """The same from the newest message on, since there may be thousands of rooms with a prefix."""
+        passed: dict[_Room, int] = {}
+        for walked, room in enumerate(reversed(self._order)):
+            if walked == _WALK:
+                return None
+            nth = passed[room] = passed.get(room, 0) + 1
+            place = len(room.entries) - nth
+            if place < room.start:  # it left before its turn
+                continue
+            message = room.entries[place].message
+            count -= selection.covers(message.room)
+            if not count:
+                return message.seq - 1 if self._reaches(selection, message.seq - 1) else None
+        return self.trimmed if self._reaches(selection, self.trimmed) else None
 
     def _deliver(self, audience: Audience, entries: Sequence[Entry], now: float) -> None:
         self.deliveries += len(entries) * len(audience.live)
