@@ -80,13 +80,14 @@ def id_of(engine: Engine, seq: int) -> str:
 
 @pytest.mark.parametrize("blocks", [1, 2, 5])
 @pytest.mark.parametrize("selection", [BY_NAME, BY_PREFIX], ids=["by name", "by prefix"])
-async def test_wherever_a_replay_is_cut_its_gaps_add_up_to_each_loss_once(
+async def test_a_cut_after_every_block_tells_each_loss_once(
     serve: Open, selection: Selection, blocks: int
 ) -> None:
     engine = await serve(a=9, b=4, c=2)
     await store(engine.log, "abc", 30)
     await kept(engine, a=9, b=4, c=2)
     lost = dict.fromkeys("abc", 0)
+    # A client is cut after so many blocks, comes back with the last id, and is cut again.
     heard: list[str] = []
     position, live = id_of(engine, 0), False
     while not live:
@@ -101,7 +102,7 @@ async def test_wherever_a_replay_is_cut_its_gaps_add_up_to_each_loss_once(
     assert [heard.count(room) for room in "abc"] == [9, 4, 2]
 
 
-async def test_a_flooded_room_takes_nothing_from_199_others_and_whoever_was_away_has_no_gap(serve: Open) -> None:
+async def test_a_flooded_room_takes_nothing_from_199_others(serve: Open) -> None:
     engine = await serve(busy=20)
     quiet = [f"room/{n:03}" for n in range(199)]
 
@@ -115,6 +116,7 @@ async def test_a_flooded_room_takes_nothing_from_199_others_and_whoever_was_away
             await batch(quiet)
     await batch(quiet)
     await kept(engine, busy=20, **dict.fromkeys(quiet, 3))
+    # A follower that had the first message and was away since hears the others, and of no gap.
     seqs = (8, 199 + 51 * 20 + 8, 199 * 2 + 100 * 20 + 8)  # those of room/007
     for selection in (Selection.of(["room/007"]), Selection.of((), ["room/007"])):
         told = await resume(engine, selection, id_of(engine, seqs[0]))
