@@ -164,10 +164,29 @@ def test_all_rooms_are_exported_in_the_order_of_the_log_and_gone_on_with(server:
     assert [int(id.split("-")[1]) for id in ids] == [*range(1, 453)]
 
 
-@pytest.mark.parametrize("arguments", [[], ["developers", "--all"]])
+def test_rooms_are_exported_by_prefix_and_gone_on_with_also_those_that_come_later(
+    server: Running, tmp_path: Path
+) -> None:
+    server.post([{"room": room, "text": "x"} for room in ("team/7/a", "other", "team/8/a", "team/7/b")])
+    file = tmp_path / "x.ndjson"
+    export = ("export", "other", "team/7/a", "--prefix=team/7/", f"--output={file}")
+    assert run(*export, url=server.url).returncode == 0
+    server.post([{"room": room, "text": "x"} for room in ("team/7/c", "team/8/a", "team/7/a")])
+    done = run(*export, url=server.url)
+    assert (done.returncode, done.stderr) == (0, "")
+    rooms = [json.loads(line)["room"] for line in file.read_text().splitlines()]
+    assert rooms == ["team/7/a", "other", "team/7/b", "team/7/c", "team/7/a"]
+    others = run("export", "--prefix=team/8/", f"--output={file}", url=server.url)
+    assert (others.returncode, "ends with a message of team/7/a" in others.stderr) == (1, True)
+    nothing = run("export", "--prefix=team/9/", "--prefix=o", url=server.url)
+    assert (nothing.returncode, len(nothing.stdout.splitlines())) == (1, 1)
+    assert nothing.stderr == "roomcast: there is no room whose name begins with team/9/\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["developers", "--all"], ["--prefix=a", "--all"]])
 def test_an_export_needs_rooms_or_all(arguments: list[str]) -> None:
     done = run("export", *arguments)
-    assert (done.returncode, "name the rooms, or give --all" in done.stderr) == (2, True)
+    assert (done.returncode, "or give --all for every one" in done.stderr) == (2, True)
 
 
 def test_all_of_an_empty_server_is_nothing(server: Running) -> None:

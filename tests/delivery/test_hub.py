@@ -353,6 +353,24 @@ def test_the_window_by_prefix_is_what_comes_after_a_position_in_order() -> None:
     assert hub.seek_newest(Selection.of("b", ["a/"]), 3) == 1
 
 
+def test_the_newest_by_prefix_are_looked_for_among_the_last_messages_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 10,000 rooms all were looked at in one turn: up to 117 ms."""
+    monkeypatch.setattr("roomcast.delivery.hub._WALK", 3)
+    hub = fed("a/1", "b", "a/2", "a/1")
+    by_prefix = Selection.of((), ["a/"])
+    assert [hub.seek_newest(by_prefix, count) for count in (0, 1, 2, 3)] == [4, 3, 2, None]
+
+
+def test_the_newest_by_prefix_are_counted_without_what_was_cut() -> None:
+    hub = fed("a/1", "a/1", "b", "a/2", "a/1", "b", "b")
+    by_prefix = Selection.of((), ["a/"])
+    hub.feed([], 0, 0.0, cuts=[Cut("a/1", 2, 2), Cut("b", 7, 1)])
+    assert [hub.seek_newest(by_prefix, count) for count in (1, 2, 3)] == [4, 3, None]
+    assert hub.seek_newest(Selection.of((), ["b"]), 1) is None
+    hub.feed([], 3, 0.0)
+    assert [hub.seek_newest(by_prefix, count) for count in (2, 3)] == [3, 3]
+
+
 def test_the_window_by_prefix_does_not_reach_over_what_was_cut_from_one_of_its_rooms() -> None:
     hub = fed("a/1", "b", "a/2", "a/1")
     by_prefix = Selection.of((), ["a/"])

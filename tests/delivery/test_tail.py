@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from roomcast.delivery.hub import Hub
+from roomcast.delivery.stream import Streams
 from roomcast.delivery.tail import Tail
 from roomcast.log.base import Batch
 from roomcast.log.memory import MemoryLog
 from roomcast.model.errors import LogRestarted, LogUnavailable
 from roomcast.model.retention import Retention
-from tests.delivery.fakes import ROOM, messages, until
+from tests.delivery.fakes import ROOM, FakeConnection, follow, messages, until
 from tests.running import PATIENCE
 
 
@@ -128,8 +129,9 @@ async def test_who_gave_up_waiting_before_an_outage_is_in_nobodys_way(tail: Tail
         await within_patience(waiting[1])
 
 
-async def test_messages_that_do_not_go_on_where_the_hub_is_are_not_fed(log: ScriptedLog, hub: Hub) -> None:
+async def test_messages_that_do_not_go_on_where_live_followers_are_are_not_fed(log: ScriptedLog, hub: Hub) -> None:
     tail = Tail(log, hub)
+    follow(Streams(log, hub), FakeConnection())
     log.brings.put_nowait(Batch(messages(1, 1), 0))
     log.brings.put_nowait(Batch(messages(3, 3), 2, missed=1))
     waiting = asyncio.create_task(tail.reached(2))
@@ -139,6 +141,17 @@ async def test_messages_that_do_not_go_on_where_the_hub_is_are_not_fed(log: Scri
     with pytest.raises(LogUnavailable, match="trimmed before they could be delivered"):
         await within_patience(waiting)
     assert (hub.position, hub.trimmed) == (1, 0)
+
+
+async def test_while_nobody_is_live_what_is_missing_makes_the_window_begin_behind_it(
+    tail: Tail, log: ScriptedLog, hub: Hub
+) -> None:
+    log.brings.put_nowait(Batch([*messages(1, 2), *messages(5, 6)], 0, 6, missed=2))
+    await within_patience(asyncio.create_task(tail.reached(6)))
+    assert hub.window(ROOM, 3) is None
+    piece = hub.window(ROOM, 4)
+    assert piece
+    assert [entry.message.seq for entry in piece.entries] == [5, 6]
 
 
 async def test_a_log_under_another_epoch_is_not_followed(log: ScriptedLog, hub: Hub) -> None:

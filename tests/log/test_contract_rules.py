@@ -117,6 +117,20 @@ async def test_a_rule_takes_nothing_that_was_not_delivered(open_log: Open) -> No
     assert [cut.room for cut in cuts] == ["a"]
 
 
+@pytest.mark.parametrize("holds", [True, False])
+async def test_a_consumer_that_begins_before_what_a_rule_took_is_told_how_many(
+    open_log: Open, holds: bool
+) -> None:
+    log = await open_log(rooms=(RoomRule("a", max_messages=2),))
+    await publish(log, *"bbaaaaab")
+    await kept(log, [6, 7], "a")
+    tail = log.consumer("test", 1, holds=holds)
+    batch = await next_batch(tail)
+    assert (seqs(batch.messages), batch.missed) == ([2, 6, 7, 8], 3)
+    await publish(log, "b")
+    assert (await next_batch(tail)).missed == 0
+
+
 async def test_new_rules_are_reached_without_a_publish(open_log: Open) -> None:
     log = await open_log()
     await publish(log, *["a", "b"] * 20)

@@ -37,6 +37,7 @@ from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.message import Message
 from roomcast.model.retention import Retention
 from roomcast.model.revocation import Revocation
+from roomcast.model.rooms import Selection
 from tests import disks
 from tests.log.acting import (
     PATIENCE,
@@ -886,6 +887,49 @@ async def test_few_rooms_among_many_are_looked_for_in_pieces(
         *(f"r/{n}" for n in range(779, 769, -1)),
         "r/77",
     ]
+
+
+SEARCHES: dict[str, Callable[[SqliteLog], Awaitable[object]]] = {
+    "the newest of a room": lambda log: log.seek_newest(Selection.of(["busy"]), 100),
+    "the newest of many rooms": lambda log: log.seek_newest(Selection.of((), ["r/"]), 3),
+    "a page of many rooms": lambda log: log.read(Selection.of((), ["r/"]), 300, 1),
+}
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+async def test_others_read_between_the_steps_of_a_search(
+    log: SqliteLog, search: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await log.append([draft(f"r/{n}") for n in range(300)])
+    await log.append([draft("busy")] * 200)
+    await publish(log, *(f"r/{n}" for n in range(300)))
+    await log.append([draft("busy")] * 200)
+    expected = await SEARCHES[search](log)
+    monkeypatch.setattr(reader, "WALK_MESSAGES", 50)
+    searching = asyncio.ensure_future(SEARCHES[search](log))
+    await asyncio.sleep(0)  # it is the first in the queue
+    with steps(log._reader._connection) as counts:
+        assert await log.get(1)
+        assert not searching.done()
+        assert await searching == expected
+    assert max(counts) < 50 * 60
+
+
+@pytest.mark.parametrize("deleted", [(), (4, 13, 20)])
+async def test_a_search_in_steps_of_any_size_finds_the_same(
+    log: SqliteLog, deleted: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "_ARMS", (1, 4))
+    await publish(log, *"abcxdeyafbxxxxgacybd")
+    for seq in deleted:
+        await log.delete(seq)
+    selections = (Selection.of("a"), Selection.of("xy"), Selection.of((), [""]), Selection.of("x", ["a", "b"]))
+    asked = [(one, count, before) for one in selections for count in (0, 1, 3, 30) for before in (None, 2, 15)]
+    found = []
+    for size in (1_000, 1, 2, 3):
+        monkeypatch.setattr(reader, "WALK_MESSAGES", size)
+        found.append([await log.seek_newest(*one) for one in asked])
+    assert found[1:] == found[:1] * 3
 
 
 async def test_an_older_roomcast_and_this_one_keep_the_order_of_rooms_for_each_other(

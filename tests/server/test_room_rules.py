@@ -65,44 +65,6 @@ def until_live(server: Running, query: str) -> list[Event]:
     return events
 
 
-def test_a_flooded_room_takes_nothing_from_199_others(configured: Configured) -> None:
-    server = configured('[[room]]\nmatch = "room/*"\nmax_messages = 20\n')
-    names = [f"room/{n}" for n in range(1, 200)]
-    position = batch(server, *(name for name in names for _ in range(3)))[-1]
-    for _ in range(100):
-        batch(server, *["room/0"] * 20)
-    wait_for(lambda: held(server)["room/0"] == 20, "the rule")
-    assert held(server) == {"room/0": 20, **dict.fromkeys(names, 3)}
-    [live] = until_live(server, f"room=room/7&last_event_id={position}")
-    assert live.name == "live"
-
-
-def test_a_cut_after_every_block_tells_each_loss_once(configured: Configured) -> None:
-    server = configured(THREE)
-    for _ in range(30):
-        batch(server, *"abc")
-    wait_for(lambda: held(server) == {"a": 9, "b": 4, "c": 2}, "the rules")
-    epoch = page(server, "room=a")["position"].split("-")[0]
-    position, lost, blocks = f"{epoch}-0", dict.fromkeys("abc", 0), 0
-    seen: list[str] = []
-    while True:
-        with Observer(server.port, f"/messages?{ABC}&last_event_id={position}") as observer:
-            event = observer.next()
-        if event.name == "live":
-            break
-        blocks += 1
-        position = event.id
-        if event.name == "gap":
-            [room] = event.json["rooms"]
-            lost[room] += event.json["lost_at_most"]
-            assert event.json["reason"] == "trimmed"
-        else:
-            seen.append(event.json["room"])
-    assert lost == {"a": 21, "b": 26, "c": 28}
-    assert sorted(seen) == ["a"] * 9 + ["b"] * 4 + ["c"] * 2
-    assert blocks == 15 + 3
-
-
 def test_a_whole_replay_and_pages_tell_the_same_as_its_parts(configured: Configured) -> None:
     server = configured(THREE)
     for _ in range(30):

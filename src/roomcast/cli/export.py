@@ -23,6 +23,7 @@ from roomcast.cli.reading import messages
 from roomcast.client import Client, Message
 from roomcast.client.messages import message as parsed
 from roomcast.model.errors import RoomcastError
+from roomcast.model.rooms import Selection
 
 _BEGINNING = b'{"id":"'
 """Of each line of an export."""
@@ -39,39 +40,56 @@ class NoExport(RoomcastError):
 @click.command("export", cls=Command)
 @click.argument("rooms", nargs=-1, metavar="[ROOM]...", shell_complete=room_names)
 @to_server
+@click.option(
+    "--prefix",
+    "prefixes",
+    multiple=True,
+    metavar="TEXT",
+    help="Every room there is whose name begins so; may be repeated.",
+)
 @click.option("--all", "every", is_flag=True, help="Every room there is.")
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Instead of stdout."
 )
-def command(server: Server, rooms: tuple[str, ...], every: bool, output: Path | None) -> None:
+def command(
+    server: Server, rooms: tuple[str, ...], prefixes: tuple[str, ...], every: bool, output: Path | None
+) -> None:
     """Write what is retained of rooms, as lines of JSON.
 
     The oldest comes first. A FILE that exists is gone on with behind its last whole line: after an interruption,
-    or every night. What is no longer retained by then is told as a gap, on stderr. A room that does not exist is
-    an error, with status 1; the others are written all the same."""
-    if every == bool(rooms):
-        raise click.UsageError("name the rooms, or give --all for every one: one of the two")
+    or every night. What is no longer retained by then is told as a gap, on stderr. A room that does not exist, or
+    a prefix that no room has, is an error, with status 1; the others are written all the same."""
+    if every == bool(rooms or prefixes):
+        raise click.UsageError("name the rooms, or their --prefix, or give --all for every one")
+    selection = Selection.of(rooms, prefixes)
     if output is None:
         with server.client() as client:
-            _export(client, rooms, None, sys.stdout.buffer)
+            _export(client, selection, every, None, sys.stdout.buffer)
         return
     with _opened(output) as file, server.client(PATIENCE) as client:
         last = _last(file, output)
-        if last is not None and rooms and last.room not in rooms:
+        if last is not None and not (every or selection.covers(last.room)):
             raise NoExport(f"{output} ends with a message of {last.room}: name that room, too, or another file")
-        _export(client, rooms, last, file)
+        _export(client, selection, every, last, file)
 
 
-def _export(client: Client, rooms: tuple[str, ...], last: Message | None, file: BinaryIO) -> None:
-    """Writes the rooms, or all where none is named, from behind `last`. Raises `NoExport` at the end where one of
-    them does not exist."""
+def _export(client: Client, selection: Selection, every: bool, last: Message | None, file: BinaryIO) -> None:
+    """Writes the rooms, or every one that this client may list, from behind `last`. Raises `NoExport` at the end
+    where one that is named does not exist, or none with a prefix."""
     there, end = _rooms_and_end(client, last)
-    wanted = [*dict.fromkeys(rooms)] or there
-    known = {*there, *([last.room] if last else [])}  # all that a room had may be trimmed since
-    missing = [room for room in wanted if room not in known]
-    write(file, messages(client, [room for room in wanted if room in known], last.id if last else None, end))
+    # All that the room of `last` had may be trimmed since.
+    known = [*dict.fromkeys([*there, *([last.room] if last else [])])]
+    wanted = [room for room in known if every or selection.covers(room)]
+    begun = [prefix for prefix in selection.prefixes if any(room.startswith(prefix) for room in wanted)]
+    write(file, messages(client, wanted, last.id if last else None, end, begun))
+    missing = [_no_room(room, there) for room in sorted(selection.rooms.difference(known))]
+    missing += [
+        f"there is no room whose name begins with {prefix}"
+        for prefix in selection.prefixes
+        if prefix not in ("", *begun)
+    ]
     if missing:
-        raise NoExport(" ".join(_no_room(room, there) for room in missing))
+        raise NoExport(" ".join(missing))
 
 
 def _rooms_and_end(client: Client, last: Message | None) -> tuple[list[str], str]:

@@ -19,15 +19,18 @@ _MOST_ROOMS, _MOST_BYTES = 64, 6000
 """Of one request: what the server takes, and what nginx does (8 KB a line) with something to spare."""
 
 
-def messages(client: Client, rooms: Sequence[str], after: str | None, end: str) -> Iterator[Message]:
-    """All that is retained of these rooms behind the id `after`, up to the id `end`, the oldest first. Gaps are
-    told on stderr."""
-    if not rooms:
-        return iter(())
-    groups = [*grouped(rooms)]
-    page = max(1, _PAGE // len(groups))
+def messages(
+    client: Client, rooms: Sequence[str], after: str | None, end: str, prefixes: Sequence[str] = ()
+) -> Iterator[Message]:
+    """All that is retained of these rooms, and of those whose names begin with one of `prefixes`, behind the id
+    `after`, up to the id `end`, the oldest first. Gaps are told on stderr."""
+    named = [room for room in rooms if not room.startswith(tuple(prefixes))]
+    groups: list[tuple[Sequence[str], Sequence[str]]] = [(group, ()) for group in grouped(named) if group]
+    if prefixes:
+        groups.append(((), prefixes))
+    page = max(1, _PAGE // max(1, len(groups)))
     return heapq.merge(
-        *(_group(client, group, after, seq(end), page) for group in groups), key=lambda one: seq(one.id)
+        *(_group(client, *group, after, seq(end), page) for group in groups), key=lambda one: seq(one.id)
     )
 
 
@@ -50,10 +53,12 @@ def seq(id: str) -> int:
     return int(id.rpartition("-")[2])
 
 
-def _group(client: Client, rooms: list[str], after: str | None, end: int, limit: int) -> Iterator[Message]:
+def _group(
+    client: Client, rooms: Sequence[str], prefixes: Sequence[str], after: str | None, end: int, limit: int
+) -> Iterator[Message]:
     while True:
         try:
-            page = client.history(*rooms, after=after, limit=limit)
+            page = client.history(*rooms, prefixes=prefixes, after=after, limit=limit)
         except TooMuch:
             if limit == 1:
                 raise

@@ -243,7 +243,10 @@ class Engine:
             except LogUnavailable as error:
                 self.tail.outage = error.detail
                 await asyncio.sleep(_RESTART_SECONDS)
-        self.hub.restart(self.log.epoch, _beginning(bounds), bounds.trimmed, bounds.newest)
+        # In the same history the tail has met a hole: met again, it would end those that come back meanwhile.
+        same = self.log.epoch == self.hub.epoch
+        beginning = bounds.newest if same else _beginning(bounds)
+        self.hub.restart(self.log.epoch, beginning, bounds.trimmed, bounds.newest)
         abandoned = self.streams.abandon()
         self.tail.announced = True
         turns = tasks.Turns()

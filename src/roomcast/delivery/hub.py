@@ -48,6 +48,8 @@ class Entry:
         return frame
 
 
+_WALK = 2_000
+"""So many messages are looked at in one turn for the newest by prefix: 1 ms."""
 _SILENT_ROOMS = 20_000
 """Rooms that are known only because they lost something of late."""
 
@@ -171,7 +173,9 @@ class Hub:
         cuts: Sequence[Cut] = (),
     ) -> None:
         """What the tail brought: keeps it, gives it to everybody who is caught up, and evicts the oldest.
-        `position`: how far that reaches, where no message comes at its end."""
+        `position`: how far that reaches, where no message comes at its end. What is missing in between is gone, of
+        rooms that nobody knows, as at the start of a server: the window begins behind it."""
+        hole = _last_hole(self.position, messages, position)
         heard: dict[Audience, list[Entry]] = {}
         for message in messages:
             entry = Entry(message)
@@ -187,6 +191,8 @@ class Hub:
         for audience, entries in heard.items():
             self._deliver(audience, entries, now)
         self.trimmed = trimmed
+        if hole > max(self._floor, trimmed):
+            self._begin_at(hole)
         for cut in cuts:
             self._cut_room(cut)
         self._evict()
@@ -291,17 +297,35 @@ class Hub:
 
     def seek_newest(self, selection: Selection, count: int) -> int | None:
         """The position after which these rooms' newest `count` begin; None where the window is short, or was not
-        yet fed what the log had when it began anew."""
+        yet fed what the log had when it began anew, or where few of many messages are of these prefixes."""
         if self.position < self._began_below:
             return None
         if not count:
             return self.position
+        if selection.prefixes:
+            return self._walk_back(selection, count)
         if self._last_cut > self._floor and not self._reaches(selection, self._floor):
             return None  # something in the middle of the window went
         seqs = sorted(seq for room in self._selected(selection) for seq in room.newest(count))
         if len(seqs) >= count:
             return seqs[-count] - 1
         return self.trimmed if self._floor <= self.trimmed else None
+
+    def _walk_back(self, selection: Selection, count: int) -> int | None:
+        """The same from the newest message on, since there may be thousands of rooms with a prefix."""
+        passed: dict[_Room, int] = {}
+        for walked, room in enumerate(reversed(self._order)):
+            if walked == _WALK:
+                return None
+            nth = passed[room] = passed.get(room, 0) + 1
+            place = len(room.entries) - nth
+            if place < room.start:  # it left before its turn
+                continue
+            message = room.entries[place].message
+            count -= selection.covers(message.room)
+            if not count:
+                return message.seq - 1 if self._reaches(selection, message.seq - 1) else None
+        return self.trimmed if self._reaches(selection, self.trimmed) else None
 
     def _deliver(self, audience: Audience, entries: Sequence[Entry], now: float) -> None:
         self.deliveries += len(entries) * len(audience.live)
@@ -344,13 +368,15 @@ class Hub:
     def _look_after_silent(self) -> None:
         """Lets go of rooms that are known only for what they lost, where the window no longer reaches there."""
         if not self._all_passed():
-            self._floor = self.position  # all of them at once, and the window with them
-            for room in self._rooms.values():
-                room.cut(self._floor)
-            self._order.clear()
-            self._bytes = 0
-            self._drop_pieces()
-            self._all_passed()
+            self._begin_at(self.position)  # all of them at once, and the window with them
+
+    def _begin_at(self, floor: int) -> None:
+        """Nothing up to there is in the window any more."""
+        self._floor = floor
+        for name, room in list(self._rooms.items()):
+            self._bytes -= room.cut(floor)
+            self._forget(name)
+        self._drop_pieces()
 
     def _all_passed(self) -> bool:
         """Whether there is space again."""
@@ -403,6 +429,21 @@ class Hub:
             found = [room for room in found if room.seqs and room.seqs[-1] > seq]
         parts = [room.after(seq) for room in found]
         return parts[0] if len(parts) == 1 else merge(*parts, key=lambda entry: entry.message.seq)
+
+
+def _last_hole(position: int, messages: Sequence[Message], reached: int) -> int:
+    """The last seq behind a position that is not among the messages that go on from there; 0 where each one is."""
+    newest = messages[-1].seq if messages else position
+    if reached > newest:
+        return reached
+    if newest - position == len(messages):
+        return 0
+    following = newest
+    for message in reversed(messages):
+        if message.seq != following:
+            break
+        following -= 1
+    return following
 
 
 def pieces(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:

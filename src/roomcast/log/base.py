@@ -100,8 +100,8 @@ class Batch(NamedTuple):
     cuts: Sequence[Cut] = ()
     """What else is gone."""
     missed: int = 0
-    """How many messages before these were trimmed and not given to this consumer, at most. Always 0 for one that
-    holds back trimming and does not stand still."""
+    """How many messages up to `position` were not given to this consumer, as they were trimmed or deleted before.
+    0 for one that holds back trimming and does not stand still, but for what was gone before it began."""
 
 
 class Consuming(Protocol):

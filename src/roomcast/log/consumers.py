@@ -7,7 +7,8 @@ Laws:
   otherwise.
 - Asking for the next batch says that the last one is delivered. What a consumer that holds the log was not asked
   past is not trimmed (`floor`), unless it stands still for `STILL_SECONDS`.
-- A consumer that trimming has overtaken is told so with its next batch.
+- `seq` counts by one, so a consumer is told exactly how many messages it was not given, whatever took them and
+  whenever: trimming, a room's rule or a delete may be faster than the word of it.
 """
 
 from __future__ import annotations
@@ -38,17 +39,13 @@ Fetch = Callable[[int], Awaitable[Sequence[Message]]]
 class Consumers:
     """From the commits to all who consume them."""
 
-    def __init__(
-        self, newest: int, trimmed: int, fetch: Fetch, delivered: Callable[[], None], *, dense: bool = False
-    ) -> None:
-        """`dense`: whether the log has no holes, so that one shows that trimming was faster than we knew."""
+    def __init__(self, newest: int, trimmed: int, fetch: Fetch, delivered: Callable[[], None]) -> None:
         self.newest = newest
         """The newest message committed."""
         self.trimmed = trimmed
         """How far the whole log is trimmed."""
         self._fetch = fetch
         self._delivered = delivered
-        self.dense = dense
         self._all: list[Consumer] = []
         self._ended = False
         self._recent: deque[tuple[Sequence[Message], int]] = deque()
@@ -123,10 +120,9 @@ class Consumers:
         """What was committed after what a consumer was given; nothing where that is the newest; None where it
         must be fetched."""
         if self._recent and self._recent[0][0][0].seq <= consumer.given + 1:
-            consumer.missed = 0  # what is gone by now was still held for it
             return self._take(consumer.given)
         # Where the log was trimmed further there is nothing to wait for.
-        consumer.overtake(self.trimmed)
+        consumer.given = max(consumer.given, self.trimmed)
         return () if consumer.given >= self.newest else None
 
     async def fetched(self, consumer: Consumer) -> Sequence[Message]:
@@ -226,10 +222,10 @@ class Consumer:
         self._seen = after
         """Where it was seen last."""
         self._trimmed_told = home.trimmed
+        self._told = after
+        """Up to here each message was given to it, or counted as missed."""
         self._cuts: dict[str, Cut] = {}
         """What is gone since its last batch, by room."""
-        self.missed = 0
-        """How many messages that it was not given are gone, at most."""
         self.changed = asyncio.Event()
         """Set where there may be something for it."""
 
@@ -251,12 +247,7 @@ class Consumer:
         raise StopAsyncIteration
 
     def _has_news(self) -> bool:
-        return (
-            self._home.trimmed > self._trimmed_told
-            or self.given > self.position
-            or bool(self._cuts)
-            or self.missed > 0
-        )
+        return self._home.trimmed > self._trimmed_told or self.given > self._told or bool(self._cuts)
 
     def wake(self) -> None:
         self.changed.set()
@@ -269,14 +260,6 @@ class Consumer:
         """Messages that it may not have are gone."""
         for cut in cuts:
             self._cuts[cut.room] = cut
-            if cut.upto > self.given:
-                self.missed += cut.gone
-
-    def overtake(self, trimmed: int) -> None:
-        """What it has yet to get is read from the log, which is trimmed so far."""
-        if trimmed > self.given:
-            self.missed += trimmed - self.given
-            self.given = trimmed
 
     def look(self, newest: int) -> None:
         """Whether it moved since it was looked at last, or has nothing to take."""
@@ -294,15 +277,15 @@ class Consumer:
             self._home.acknowledge()
 
     def _give(self, messages: Sequence[Message]) -> Batch:
-        if self._home.dense and messages:
-            self.missed = max(self.missed, messages[0].seq - self.given - 1)
         self._trimmed_told = trimmed = self._home.trimmed
         if messages:
             self.given = messages[-1].seq
-        if not self._cuts and not self.missed:
+        missed = self.given - self._told - len(messages)
+        self._told = self.given
+        if not self._cuts and not missed:
             return Batch(messages, trimmed, self.given)
-        missed, cuts = self.missed, tuple(self._cuts.values())
-        self.missed, self._cuts = 0, {}
+        cuts = tuple(self._cuts.values())
+        self._cuts = {}
         return Batch(messages, trimmed, self.given, cuts, missed)
 
 

@@ -81,7 +81,7 @@ class MongoLog:
         self.name = store.name
         self._store = store
         self._reader = Reader(store)
-        self._feed = Consumers(0, 0, self._fetch, lambda: None, dense=True)
+        self._feed = Consumers(0, 0, self._fetch, lambda: None)
         self._follower = Follower(store, self._reader, self._feed, asked, tuning, empty_rooms)
         self._writer = Writer(store, self._reader, self._follower, tuning)
         self._revocations = Revocations(store)

@@ -24,7 +24,7 @@ from roomcast.log.sqlite.errors import unavailable
 from roomcast.log.sqlite.group_commit import GroupCommit
 from roomcast.log.sqlite.opening import Opened, open_database
 from roomcast.log.sqlite.queries import NO_END
-from roomcast.log.sqlite.reader import Reader
+from roomcast.log.sqlite.reader import Reader, Search
 from roomcast.log.sqlite.worker import Worker
 from roomcast.log.sqlite.writer import Writer
 from roomcast.log.sweep import Sweep
@@ -88,13 +88,13 @@ class SqliteLog:
         return self._commits.append(Request(drafts, idempotency))
 
     async def read(self, selection: Selection, after: int, limit: int, before: int | None = None) -> Page:
-        return await self._read(self._reader.page, selection, after, limit, before)
+        return await self._search(self._reader.page(selection, after, limit, before))
 
     async def get(self, seq: int) -> Message | None:
         return await self._read(self._reader.get, seq)
 
     async def seek_newest(self, selection: Selection, count: int, before: int | None = None) -> int:
-        return await self._read(self._reader.seek_newest, selection, count, before)
+        return await self._search(self._reader.seek_newest(selection, count, before))
 
     async def seek_time(self, selection: Selection, since: int) -> int:
         return await self._read(self._reader.seek_time, selection, since)
@@ -190,6 +190,12 @@ class SqliteLog:
 
     def _delivered(self) -> None:
         self._commits.trim_later()
+
+    async def _search(self, steps: Search[T]) -> T:
+        """Each step is a job of its own, so that others' reads come between."""
+        while (found := await self._read(next, steps)) is None:
+            pass
+        return found
 
     async def _read(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if self._closing:

@@ -404,8 +404,11 @@ SELECT seq FROM ({arms} ORDER BY seq LIMIT :limit);
 SELECT seq FROM messages WHERE room = :{room} AND seq > :after AND seq < :before {but};
 
 -- seek_newest --
--- The oldest of the newest messages of some rooms, and the newest message of all
-SELECT newest, (SELECT min(seq) FROM (SELECT seq FROM ({arms} ORDER BY seq DESC LIMIT :limit))) FROM state;
+-- The newest message of all, how far it is trimmed, how many of the newest of some rooms there are, and their oldest
+SELECT newest, trimmed, number, oldest
+FROM state, (
+    SELECT count(*) AS number, min(seq) AS oldest FROM (SELECT seq FROM ({arms} ORDER BY seq DESC LIMIT :limit))
+);
 
 -- not_deleted --
 -- What an arm leaves out where messages were deleted

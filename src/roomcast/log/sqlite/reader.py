@@ -1,14 +1,14 @@
 """Reads the database: one connection that cannot write, used by one thread at a time, never the event loop's.
 
 Every read is one statement, and so one short moment: a long one would keep the write-ahead log from being
-emptied.
+emptied. A search that may take several is a `Search`: other reads come between its steps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import apsw
 import msgspec
@@ -44,6 +44,9 @@ _REGISTER_ROWS = 100
 """How many rows of the register are read at once."""
 
 
+T = TypeVar("T")
+Search = Iterator[T | None]
+"""Steps of some 10 ms: each gives None but the last, which gives what was found."""
 _NAMED = "room IN (SELECT value FROM json_each(:rooms))"
 
 
@@ -58,16 +61,17 @@ class Reader:
         self._register: Register | None = None
         """Read when it is asked for, and as far as it goes by then."""
 
-    def page(self, selection: Selection, after: int, limit: int, before: int | None) -> Page:
+    def page(self, selection: Selection, after: int, limit: int, before: int | None) -> Search[Page]:
         asked = self._found(selection, after, before)
         page = self._page(asked, after, after, max(limit, 1))
         deleted: list[Loss] = []
         while not page.messages and page.cut:  # all that it found was deleted, or it walked over others' messages
+            yield None
             deleted += [loss for loss in page.losses if loss.number]
             page = self._page(asked, page.position, after, max(limit, 1))
         losses = sorted([*deleted, *page.losses], key=in_order) if deleted else page.losses
         oldest = self._oldest(asked) if losses else 0
-        return Page(page.messages, page.position, losses, oldest, page.deletions)
+        yield Page(page.messages, page.position, losses, oldest, page.deletions)
 
     def _found(self, selection: Selection, after: int, before: int | None) -> _Asked:
         """What a selection is at this moment, as far as it has had messages after a position."""
@@ -158,13 +162,25 @@ class Reader:
                 raise apsw.CorruptError(f"message {seq} is missing")
         return found[0] if found else None
 
-    def seek_newest(self, selection: Selection, count: int, before: int | None) -> int:
+    def seek_newest(self, selection: Selection, count: int, before: int | None) -> Search[int]:
         asked = self._found(selection, 0, before)
-        parameters = {"after": 0, "before": NO_END if before is None else before, "limit": count}
-        statement = asked.seek_statement(self._holes.deleted, self._holes.purging)
-        newest, oldest = self._row(statement, parameters | asked.parameters())
-        end = newest if before is None else max(0, min(newest, before - 1))
-        return int(end if oldest is None else oldest - 1)
+        position, end, left = None, NO_END if asked.before is None else asked.before, count
+        while True:
+            # Of many rooms others' messages are walked over as well.
+            after = 0 if asked.rooms is not None else max(0, end - 1 - WALK_MESSAGES)
+            parameters = {"after": after, "before": end, "limit": min(left, WALK_MESSAGES)}
+            statement = asked.seek_statement(self._holes.deleted, self._holes.purging)
+            newest, trimmed, number, oldest = self._row(statement, parameters | asked.parameters())
+            if number:
+                position = oldest - 1
+            elif position is None:
+                position = max(0, min(newest, end - 1))
+            left -= number
+            end = oldest if number == parameters["limit"] else after + 1
+            if not left or end <= trimmed + 1:
+                break
+            yield None
+        yield position
 
     def seek_time(self, selection: Selection, since: int) -> int:
         size = _span_size(selection.prefixes)
