@@ -627,8 +627,7 @@ def test_a_gap_is_told_in_whole_sentences(page: Page, server: Running) -> None:
         "Up to 7 messages were lost here, they were no longer kept.",
         "Up to 1 message was lost here and in another room, it was no longer kept.",
         "Up to 1,000 messages were lost here and in 2 other rooms, they were no longer kept.",
-        "Messages may have been lost here, it is unknown how many: "
-        "the server’s log was replaced or restored.",
+        "Messages may have been lost here, it is unknown how many: the server’s log was replaced or restored.",
         "Bis zu 7 Nachrichten gingen hier verloren, sie waren nicht mehr gespeichert.",
         "Bis zu 1 Nachricht ging hier und in einem anderen Raum verloren, sie war nicht mehr gespeichert.",
         "Bis zu 1,000 Nachrichten gingen hier und in 2 anderen Räumen verloren, sie waren nicht mehr gespeichert.",
