@@ -1,8 +1,8 @@
--- The functions of version 1. Each writing function is one call and so one transaction; it first locks the log's one row. Parameters begin
--- with an underscore, so that none is mistaken for a column.
+-- The functions of version 1. Each writing function is one call and so one transaction; it first locks the log's one
+-- row. Parameters begin with an underscore, so that none is mistaken for a column.
 
--- The current life of the database. A promoted standby has a new timeline and so a new life. If commits do not wait for the disk, each
--- start is a new life, since the last acknowledged messages may have been lost.
+-- The current life of the database. A promoted standby has a new timeline and so a new life. If commits do not wait for
+-- the disk, each start is a new life, since the last acknowledged messages may have been lost.
 CREATE FUNCTION roomcast.life() RETURNS text LANGUAGE sql STABLE AS $$
     SELECT CASE
         WHEN pg_is_in_recovery() THEN 'standby'
@@ -20,8 +20,8 @@ CREATE FUNCTION roomcast.is_replicated() RETURNS boolean LANGUAGE sql STABLE AS 
         AND current_setting('synchronous_commit') NOT IN ('off', 'local')
 $$;
 
--- Takes the lock. Fails with RC001 if the log has another epoch, with RC002 if it lost messages that this server has seen (up to `_seen`,
--- whose append had `_nonce`), with RC003 if the database has begun another life.
+-- Takes the lock. Fails with RC001 if the log has another epoch, with RC002 if it lost messages that this server has
+-- seen (up to `_seen`, whose append had `_nonce`), with RC003 if the database has begun another life.
 CREATE FUNCTION roomcast.lock(_epoch text, _seen bigint, _nonce bigint) RETURNS roomcast.log LANGUAGE plpgsql AS $$
 DECLARE
     l roomcast.log;
@@ -46,8 +46,8 @@ CREATE FUNCTION roomcast.save(l roomcast.log) RETURNS void LANGUAGE sql AS $$
     WHERE id = 1
 $$;
 
--- The position up to which may be trimmed: all servers that hold trimming back and were seen within 5 s have delivered so far. `_floor` is
--- the calling server's own position, NULL if it holds nothing back.
+-- The position up to which may be trimmed: all servers that hold trimming back and were seen within 5 s have delivered
+-- so far. `_floor` is the calling server's own position, NULL if it holds nothing back.
 CREATE FUNCTION roomcast.floor(_newest bigint, _floor bigint, _server text) RETURNS bigint LANGUAGE sql AS $$
     SELECT least(_newest, _floor, (
         SELECT min(position) FROM roomcast.servers
@@ -142,9 +142,10 @@ BEGIN
     RETURN l;
 END $$;
 
--- Stores a group of publishes. `_requests`: for each message the number of its request. A request whose idempotency key (`_key_…`) is known
--- is not stored; what is kept of that key is returned (`known_…`). `_nonce`: the append's random number. If that append is already stored,
--- because only its answer was lost, `again` is true and nothing is stored now.
+-- Stores a group of publishes. `_requests`: for each message the number of its request. A request whose idempotency key
+-- (`_key_…`) is known is not stored; what is kept of that key is returned (`known_…`). `_nonce`: the append's random
+-- number. If that append is already stored, because only its answer was lost, `again` is true and nothing is stored
+-- now.
 CREATE FUNCTION roomcast.append(
     _epoch text, _seen bigint, _seen_nonce bigint, _nonce bigint, _now bigint, _server text,
     _rooms text[], _types text[], _bodies bytea[], _requests int[],
@@ -253,7 +254,8 @@ BEGIN
                     digest = excluded.digest, first = excluded.first, count = excluded.count,
                     stored_at = excluded.stored_at, gone = false;
             END IF;
-            -- Trims at most twice what is added, plus 8, so that no commit takes longer however far the log is over its caps.
+            -- Trims at most twice what is added, plus 8, so that no commit takes longer however far the log is over its
+            -- caps.
             IF l.messages > _max_messages OR l.bytes > _max_bytes OR _oldest_at >= 0 THEN
                 l := roomcast.trim_oldest(
                     l, roomcast.floor(before, _floor, _server), _max_messages, _max_bytes, _oldest_at,
@@ -270,8 +272,8 @@ BEGIN
     changes := l.changes;
 END $$;
 
--- One step of trimming: rooms over their rules, the oldest of the whole log, rows of deleted rooms; at most `_most` of each. `left`: the
--- rooms of `_rooms` that may have more to go; `more`: whether anything else may.
+-- One step of trimming: rooms over their rules, the oldest of the whole log, rows of deleted rooms; at most `_most` of
+-- each. `left`: the rooms of `_rooms` that may have more to go; `more`: whether anything else may.
 CREATE FUNCTION roomcast.trim(
     _epoch text, _seen bigint, _seen_nonce bigint, _server text,
     _floor bigint, _max_messages bigint, _max_bytes bigint, _oldest_at bigint, _most int, _empty_rooms int,
@@ -368,7 +370,8 @@ BEGIN
     changes := l.changes;
 END $$;
 
--- Deletes one message: an empty row stays in its place until the caps remove it. Returns whether the message was retained.
+-- Deletes one message: an empty row stays in its place until the caps remove it. Returns whether the message was
+-- retained.
 CREATE FUNCTION roomcast.delete_message(_epoch text, _seen bigint, _seen_nonce bigint, _seq bigint) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -392,7 +395,8 @@ BEGIN
     RETURN true;
 END $$;
 
--- Deletes all messages of a room: its row says that all up to its newest are gone, and the messages' rows are removed in steps.
+-- Deletes all messages of a room: its row says that all up to its newest are gone, and the messages' rows are removed
+-- in steps.
 CREATE FUNCTION roomcast.delete_room(_epoch text, _seen bigint, _seen_nonce bigint, _room text) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -415,10 +419,10 @@ BEGIN
     RETURN true;
 END $$;
 
--- Adopts the log in this life of the database. `_seen` and `_nonce`: what the calling server knows, `_seen` = 0 if it knows nothing;
--- `_anew`: a new epoch in any case. The epoch changes if acknowledged messages may be gone: if the server's newest message is missing, or
--- if the life is a new one and the last append did not wait for a standby. If another server has begun an epoch since `_epoch`, that one is
--- taken.
+-- Adopts the log in this life of the database. `_seen` and `_nonce`: what the calling server knows, `_seen` = 0 if it
+-- knows nothing; `_anew`: a new epoch in any case. The epoch changes if acknowledged messages may be gone: if the
+-- server's newest message is missing, or if the life is a new one and the last append did not wait for a standby. If
+-- another server has begun an epoch since `_epoch`, that one is taken.
 CREATE FUNCTION roomcast.begin_life(
     _epoch text, _seen bigint, _nonce bigint, _new_epoch text, _anew boolean, _now bigint,
     OUT epoch text, OUT begun boolean, OUT timed bigint
@@ -450,10 +454,10 @@ BEGIN
     END IF;
 END $$;
 
--- Publishes inside the caller's own transaction: the message exists if and only if that commits. It neither waits for a lock of the log nor
--- holds one, since a server moves it to the log afterwards. `message`: a JSON object as for POST /messages, without its room; text and not
--- json, whose functions change numbers. `notify`: a server moves it at once instead of at its next poll. That takes a lock of the whole
--- database server when the transaction commits.
+-- Publishes inside the caller's own transaction: the message exists if and only if that commits. It neither waits for a
+-- lock of the log nor holds one, since a server moves it to the log afterwards. `message`: a JSON object as for POST
+-- /messages, without its room; text and not json, whose functions change numbers. `notify`: a server moves it at once
+-- instead of at its next poll. That takes a lock of the whole database server when the transaction commits.
 CREATE FUNCTION roomcast.publish(room text, message text, notify boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -3,9 +3,9 @@
 -- Messages come as arrays, one per field: asyncpg decodes a thousand of them in 0.5 ms, as rows in 1.5 ms.
 
 -- settings --
--- Settings of our connections. {local} is LOCAL behind a pooler, where a connection is ours for one transaction only. Tables that were
--- never analyzed look small, and a plan made then must not scan them when they have grown. With these costs JIT compilation would always
--- seem worth it
+-- Settings of our connections. {local} is LOCAL behind a pooler, where a connection is ours for one transaction only.
+-- Tables that were never analyzed look small, and a plan made then must not scan them when they have grown. With these
+-- costs JIT compilation would always seem worth it
 SET {local} jit = off; SET {local} enable_seqscan = off; SET {local} enable_hashjoin = off;
 SET {local} enable_mergejoin = off; SET {local} enable_bitmapscan = off; SET {local} plan_cache_mode = force_generic_plan;
 SET {local} lock_timeout = '5s'; SET {local} statement_timeout = '10s';
@@ -13,7 +13,8 @@ SET {local} idle_in_transaction_session_timeout = '10s'; SET {local} default_tra
 SET {local} roomcast.server = 'on';
 
 -- identify --
--- The kind of database: whether it is behind a pooler, whether it is a standby, the encoding, whether commits wait for the disk
+-- The kind of database: whether it is behind a pooler, whether it is a standby, the encoding, whether commits wait for
+-- the disk
 SELECT
     pg_backend_pid() AS pid, pg_is_in_recovery() AS standby, current_setting('server_encoding') AS encoding,
     current_setting('server_version_num')::int AS version,
@@ -36,8 +37,9 @@ GRANT EXECUTE ON FUNCTION roomcast.publish(text, text, boolean) TO roomcast_publ
 UPDATE roomcast.log SET max_message = $1 WHERE id = 1 AND max_message <> $1;
 
 -- lock_outbox --
--- Only one server at a time moves the outbox, so that messages of one connection keep their order. The lock is a statement of its own: a
--- statement that both waits and reads would still see messages that the previous holder has moved
+-- Only one server at a time moves the outbox, so that messages of one connection keep their order. The lock is a
+-- statement of its own: a statement that both waits and reads would still see messages that the previous holder has
+-- moved
 SELECT pg_try_advisory_xact_lock(7234190522765) AS ours;
 
 -- take_outbox --
@@ -108,8 +110,8 @@ SELECT room, upto, gone
 FROM roomcast.cuts WHERE number > $1 AND number <= $2 ORDER BY number;
 
 -- tell_others --
--- Notifies the other servers. It is a transaction of its own, after the commit: a transaction that notifies takes a lock of the whole
--- database server when it commits
+-- Notifies the other servers. It is a transaction of its own, after the commit: a transaction that notifies takes a
+-- lock of the whole database server when it commits
 SELECT pg_notify('roomcast', $1);
 
 -- note_server --
@@ -122,7 +124,8 @@ ON CONFLICT (server) DO UPDATE SET position = excluded.position, seen_at = exclu
 DELETE FROM roomcast.servers WHERE server = $1;
 
 -- forget_servers --
--- Removes servers that were not seen for a minute, and appends older than the newest $1 messages, which no server needs any more
+-- Removes servers that were not seen for a minute, and appends older than the newest $1 messages, which no server needs
+-- any more
 WITH ended AS (DELETE FROM roomcast.servers WHERE seen_at < clock_timestamp() - interval '1 minute')
 DELETE FROM roomcast.appends
 WHERE last <= (SELECT newest - $1 FROM roomcast.log WHERE id = 1)
@@ -138,7 +141,8 @@ FROM roomcast.log WHERE id = 1;
 SELECT first, last, rooms FROM roomcast.appends WHERE last > $1 ORDER BY last LIMIT $2;
 
 -- forget_keys --
--- Removes keys whose first message is gone: those stored up to $1, and those beyond the newest $2; at most 1,000 at once
+-- Removes keys whose first message is gone: those stored up to $1, and those beyond the newest $2; at most 1,000 at
+-- once
 DELETE FROM roomcast.keys WHERE (scope, key) IN (
     SELECT scope, key FROM roomcast.keys WHERE gone ORDER BY stored_at
     LIMIT least(1000, greatest(
@@ -315,7 +319,8 @@ SELECT l.epoch, l.newest, (SELECT min(seq) FROM (
 FROM roomcast.log AS l WHERE l.id = 1;
 
 -- seek_time --
--- The newest message stored before a time ($4): times never fall, so this is a binary search. The middle of a range may be a hole
+-- The newest message stored before a time ($4): times never fall, so this is a binary search. The middle of a range may
+-- be a hole
 WITH RECURSIVE search (low, high) AS (
     SELECT trimmed, newest FROM roomcast.log WHERE id = 1
     UNION ALL

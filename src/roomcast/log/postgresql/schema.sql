@@ -1,8 +1,8 @@
--- Version 1 of the schema `roomcast`. `seq` counts by one as messages are stored. Each room retains all messages from some message on, so
--- the log as a whole may have holes.
+-- Version 1 of the schema `roomcast`. `seq` counts by one as messages are stored. Each room retains all messages from
+-- some message on, so the log as a whole may have holes.
 --
--- A migration only adds, so that servers of the previous version can run beside new ones during an upgrade. Functions that an older
--- roomcast calls stay as they are; new ones get new names.
+-- A migration only adds, so that servers of the previous version can run beside new ones during an upgrade. Functions
+-- that an older roomcast calls stay as they are; new ones get new names.
 
 CREATE SCHEMA IF NOT EXISTS roomcast;
 REVOKE ALL ON SCHEMA roomcast FROM PUBLIC;
@@ -14,12 +14,13 @@ CREATE TABLE roomcast.version (
 );
 INSERT INTO roomcast.version VALUES (1, 1);
 
--- The log as a whole, one row. Every append, trim and delete locks it first, for the whole transaction: that lock orders all messages. A
--- database sequence does not: in a trial a reader that asked for `id > last` never saw 981 of 3,256 committed rows, since a lower number
--- can commit later. `forgotten`, `forgotten_at`: upper bound for the messages of rooms that are not in `rooms`. `nonce`: random number of
--- the newest append. `changes`: the number of the newest row of `cuts`. `life`: the life of the database that wrote last, see `life()`.
--- `replicated`: whether the last append waited for a synchronous standby. `max_message`: the most bytes of one message, as configured on
--- the server that started last. `revoked`: counts the changes of `revoked`.
+-- The log as a whole, one row. Every append, trim and delete locks it first, for the whole transaction: that lock
+-- orders all messages. A database sequence does not: in a trial a reader that asked for `id > last` never saw 981 of
+-- 3,256 committed rows, since a lower number can commit later. `forgotten`, `forgotten_at`: upper bound for the
+-- messages of rooms that are not in `rooms`. `nonce`: random number of the newest append. `changes`: the number of the
+-- newest row of `cuts`. `life`: the life of the database that wrote last, see `life()`. `replicated`: whether the last
+-- append waited for a synchronous standby. `max_message`: the most bytes of one message, as configured on the server
+-- that started last. `revoked`: counts the changes of `revoked`.
 CREATE TABLE roomcast.log (
     id int PRIMARY KEY CHECK (id = 1),
     epoch text NOT NULL,
@@ -55,8 +56,9 @@ CREATE INDEX messages_room ON roomcast.messages (room, seq);
 CREATE INDEX messages_deleted ON roomcast.messages (seq) WHERE deleted IS NOT NULL;
 
 -- Each room that has messages, and rooms that had some recently (`messages` = 0).
--- `trimmed`, `trimmed_at`: its last message that is gone; `lost`: upper bound of all that ever went; `capped`: the last one that a cap
--- removed; later ones that are gone were deleted. A row of `messages` counts only after its room's `trimmed`.
+-- `trimmed`, `trimmed_at`: its last message that is gone; `lost`: upper bound of all that ever went; `capped`: the last
+-- one that a cap removed; later ones that are gone were deleted. A row of `messages` counts only after its room's
+-- `trimmed`.
 CREATE TABLE roomcast.rooms (
     room text COLLATE "C" PRIMARY KEY,
     newest bigint NOT NULL,
@@ -71,10 +73,10 @@ CREATE TABLE roomcast.rooms (
 CREATE INDEX rooms_newest ON roomcast.rooms (newest) WHERE messages > 0;
 CREATE INDEX rooms_empty ON roomcast.rooms (newest) WHERE messages = 0;
 
--- The newest appends, each a group of publishes in one transaction, by a random number that its server chose. A server that lost the
--- connection finds out here whether its append was stored. A server that reconnects checks here whether the history is the one it knows.
--- `rooms`: the room of each of its messages, including those that are gone; it tells how many messages of a room are lost after any
--- position.
+-- The newest appends, each a group of publishes in one transaction, by a random number that its server chose. A server
+-- that lost the connection finds out here whether its append was stored. A server that reconnects checks here whether
+-- the history is the one it knows. `rooms`: the room of each of its messages, including those that are gone; it tells
+-- how many messages of a room are lost after any position.
 CREATE TABLE roomcast.appends (
     nonce bigint PRIMARY KEY,
     first bigint NOT NULL,
@@ -85,8 +87,8 @@ CREATE TABLE roomcast.appends (
 );
 CREATE INDEX appends_last ON roomcast.appends (last);
 
--- Idempotency keys. `first`, `count`: the messages of that append; `gone`: whether the first of them is trimmed; the key is then kept for a
--- while.
+-- Idempotency keys. `first`, `count`: the messages of that append; `gone`: whether the first of them is trimmed; the
+-- key is then kept for a while.
 CREATE TABLE roomcast.keys (
     scope text COLLATE "C" NOT NULL,
     key text COLLATE "C" NOT NULL,
@@ -106,8 +108,8 @@ CREATE TABLE roomcast.purges (
     upto bigint NOT NULL
 );
 
--- Messages that went by a room's rule or by a deletion, and not as the oldest of the whole log; for all servers. Only the newest rows are
--- kept.
+-- Messages that went by a room's rule or by a deletion, and not as the oldest of the whole log; for all servers. Only
+-- the newest rows are kept.
 CREATE TABLE roomcast.cuts (
     number bigint PRIMARY KEY,
     room text COLLATE "C" NOT NULL,
@@ -123,16 +125,17 @@ CREATE TABLE roomcast.revoked (
     PRIMARY KEY (sub, iss)
 );
 
--- The running servers, and up to where each has delivered; NULL: nothing is kept for it. The table is unlogged: after a crash of the
--- database each row is written again within a second.
+-- The running servers, and up to where each has delivered; NULL: nothing is kept for it. The table is unlogged: after a
+-- crash of the database each row is written again within a second.
 CREATE UNLOGGED TABLE roomcast.servers (
     server text PRIMARY KEY,
     position bigint,
     seen_at timestamptz NOT NULL
 ) WITH (fillfactor = 10);
 
--- What applications publish inside their own transactions (see `publish`). A server moves it to the log, so a transaction never waits for
--- the log's lock and never holds it. `message`: the text as given, since `json` and `jsonb` change numbers.
+-- What applications publish inside their own transactions (see `publish`). A server moves it to the log, so a
+-- transaction never waits for the log's lock and never holds it. `message`: the text as given, since `json` and `jsonb`
+-- change numbers.
 CREATE TABLE roomcast.outbox (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     room text COLLATE "C" NOT NULL,
@@ -150,8 +153,8 @@ CREATE TABLE roomcast.outbox_refused (
     why text NOT NULL
 );
 
--- Direct changes to these tables would make the servers' counts wrong, and change history that others rely on. They are refused with an
--- explanation. The owner can set `roomcast.server` to 'on' and do it all the same.
+-- Direct changes to these tables would make the servers' counts wrong, and change history that others rely on. They are
+-- refused with an explanation. The owner can set `roomcast.server` to 'on' and do it all the same.
 CREATE FUNCTION roomcast.guard() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF current_setting('roomcast.server', true) IS DISTINCT FROM 'on' THEN

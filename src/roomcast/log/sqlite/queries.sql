@@ -97,8 +97,8 @@ DELETE FROM keys WHERE (scope, key) IN (
 -- A step of the writer as one INSERT, which is one transaction: nothing of it is stored where anything fails.
 -- `heads` [seq, room, type, stored_at, prev, start, length] and `bodies` are its messages, `keys` [scope, key,
 -- digest, first, count, stored_at] their idempotency keys; `newest`, `newest_at`, `trimmed`, `bytes`, `messages` the
--- log after it. As ten statements a commit took 5.4 ms beside a busy event loop, so 2.5. Where there are no keys, `plain`
--- leaves out what is done about them: a twentieth of a commit
+-- log after it. As ten statements a commit took 5.4 ms beside a busy event loop, so 2.5. Where there are no keys,
+-- `plain` leaves out what is done about them: a twentieth of a commit
 CREATE TEMP VIEW {name}s AS
 SELECT 0 AS heads, 0 AS bodies, 0 AS keys, 0 AS newest, 0 AS newest_at, 0 AS trimmed, 0 AS bytes, 0 AS messages;
 
@@ -154,9 +154,9 @@ INSERT OR REPLACE INTO keys (scope, key, digest, first, count, stored_at)
 UPDATE keys SET gone = 1 WHERE gone = 0 AND first <= NEW.trimmed;
 
 -- make_cutting --
--- A step of a log with holes, or one that adds a row to the register: beside the oldest of all it removes `gone`, a list of seqs. `purges`
--- are rooms whose rows up to some seq are no longer in any count; `deleted` rows were not removed by a cap. The register is added to where
--- `rooms` is not NULL, and then loses what is older than `until`
+-- A step of a log with holes, or one that adds a row to the register: beside the oldest of all it removes `gone`, a
+-- list of seqs. `purges` are rooms whose rows up to some seq are no longer in any count; `deleted` rows were not
+-- removed by a cap. The register is added to where `rooms` is not NULL, and then loses what is older than `until`
 CREATE TEMP VIEW cuttings AS
 SELECT
     0 AS heads, 0 AS bodies, 0 AS keys, 0 AS newest, 0 AS newest_at, 0 AS trimmed, 0 AS bytes, 0 AS messages,

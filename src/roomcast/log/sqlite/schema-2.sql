@@ -26,8 +26,8 @@ CREATE TABLE purges (
     upto INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Which messages each room had, including gone ones: one row per 1,000 or so, `first` to `last`. `rooms`: {room: [seq, …]}. A message is
--- removed only after it is registered.
+-- Which messages each room had, including gone ones: one row per 1,000 or so, `first` to `last`. `rooms`: {room: [seq,
+-- …]}. A message is removed only after it is registered.
 CREATE TABLE register (
     last INTEGER PRIMARY KEY,
     first INTEGER NOT NULL,
