@@ -138,7 +138,7 @@ def test_a_log_under_a_new_epoch_is_told_in_words(page: Page, server: Running, s
     server.terminate()
     again(serve, server, "--new-epoch")
     back(page)
-    expect(page.locator("li.gap")).to_contain_text("log was started anew or restored")
+    expect(page.locator("li.gap")).to_contain_text("log was replaced or restored")
 
 
 def test_what_is_sent_while_the_server_is_down_is_kept_and_stored_once(
@@ -199,7 +199,7 @@ def test_a_developer_sends_a_type_and_data_and_takes_the_lines_along(page: Page,
     page.locator("#developer-open").click()
     page.locator("#type").fill("order.paid")
     page.locator("#data").fill('{"order": 12345678901234567890')
-    expect(page.locator("#data-error")).to_contain_text("This is not JSON yet")
+    expect(page.locator("#data-error")).to_contain_text("Not valid JSON yet")
     page.locator("#submit").click()
     assert history(server)["messages"] == []
     page.locator("#data").fill('{"order": 12345678901234567890, "new": true}')
@@ -627,13 +627,12 @@ def test_a_gap_is_told_in_whole_sentences(page: Page, server: Running) -> None:
         "Up to 7 messages were lost here, they were no longer kept.",
         "Up to 1 message was lost here and in another room, it was no longer kept.",
         "Up to 1,000 messages were lost here and in 2 other rooms, they were no longer kept.",
-        "Messages may have been lost here, nobody can know how many: "
-        "the server’s log was started anew or restored.",
-        "Bis zu 7 Nachrichten gingen hier verloren, sie waren nicht mehr aufgehoben.",
-        "Bis zu 1 Nachricht ging hier und in einem anderen Raum verloren, sie war nicht mehr aufgehoben.",
-        "Bis zu 1,000 Nachrichten gingen hier und in 2 anderen Räumen verloren, sie waren nicht mehr aufgehoben.",
-        "Vielleicht gingen hier Nachrichten verloren, wie viele, weiß niemand: "
-        "das Log des Servers wurde neu begonnen oder zurückgespielt.",
+        "Messages may have been lost here, it is unknown how many: the server’s log was replaced or restored.",
+        "Bis zu 7 Nachrichten gingen hier verloren, sie waren nicht mehr gespeichert.",
+        "Bis zu 1 Nachricht ging hier und in einem anderen Raum verloren, sie war nicht mehr gespeichert.",
+        "Bis zu 1,000 Nachrichten gingen hier und in 2 anderen Räumen verloren, sie waren nicht mehr gespeichert.",
+        "Möglicherweise gingen hier Nachrichten verloren, unbekannt wie viele: "
+        "das Log des Servers wurde ersetzt oder wiederhergestellt.",
     ]
 
 

@@ -210,8 +210,8 @@ class Client:
         messages.deleted((self._ask(request.delete_room(self.url, room))).body)
 
     def revoke(self, sub: str, *, iss: str | None = None, before: datetime | str | None = None) -> None:
-        """Ends the tokens and tickets that `sub` was given before a time, by default now, and their streams: those
-        of the issuer `iss`, by default whoever issued them. It needs a key with the admin right."""
+        """Ends the tokens and tickets that `sub` was given before a time (default: now), and their streams. With
+        `iss`, ends only the tokens of that issuer. It needs a key with the admin right."""
         messages.deleted((self._ask(request.revoke(self.url, sub, iss, before))).body)
 
     def rooms(self) -> list[Room]:

@@ -76,7 +76,7 @@ class Room(shapes.Room[datetime], frozen=True):
 
 
 class FollowerInfo(shapes.FollowerInfo[datetime], frozen=True):
-    """Who follows, and how far they are."""
+    """A follower, and how far it is."""
 
 
 class Followers(shapes.Followers[FollowerInfo], frozen=True):

@@ -101,7 +101,7 @@ def delete_room(base: str, room: str) -> Ask:
 
 
 def revoke(base: str, sub: str, iss: str | None, before: datetime | str | None) -> Ask:
-    """Somebody's tokens and tickets are to end. Asking again for it is harmless."""
+    """A request to end a person's tokens and tickets. Repeating it is harmless."""
     content = {"sub": sub, "iss": iss, "before": None if before is None else _written(before)}
     given = {name: value for name, value in content.items() if value is not None}
     headers: list[tuple[str, str | bytes]] = [("Accept", "application/json"), ("Content-Type", "application/json")]
@@ -114,7 +114,8 @@ def rooms(base: str, page: str = "") -> Ask:
 
 
 def followers(base: str, behind: int, page: str = "") -> Ask:
-    """Who follows and has so many messages yet to pass; `page` is the query of a further page."""
+    """A request for the followers with at least `behind` messages yet to pass; `page` is the query of a further
+    page."""
     asked = {"limit": 1_000, **({"behind": behind} if behind else {})}
     return _json(f"{base}/followers?{page or urlencode(asked)}")
 

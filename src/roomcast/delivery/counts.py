@@ -1,4 +1,4 @@
-"""What this process counts and other workers of its server want to know: all of it, or what has changed."""
+"""Counts of this process that the other workers of its server need: all of them, or the changed ones."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 
 
 class Counts:
-    """By name; it is noted which of them have changed, once somebody asks for that."""
+    """Counts by name. Changes are recorded once somebody has asked for them."""
 
     def __init__(self) -> None:
         self._changed: set[str] | None = None
         self._numbers: dict[str, int] = {}
 
     def set(self, name: str, number: int) -> None:
-        """So many are there now."""
+        """Sets the present count."""
         if number:
             self._numbers[name] = number
         else:
@@ -22,7 +22,7 @@ class Counts:
             self._changed.add(name)
 
     def changes(self) -> Mapping[str, int]:
-        """What has changed since this, or `all`, was asked last."""
+        """The counts that have changed since the last call of this or of `all`."""
         changed, self._changed = self._changed, set()
         return {name: self._numbers.get(name, 0) for name in changed or ()}
 
@@ -33,14 +33,14 @@ class Counts:
 
 
 class Number:
-    """One count, looked at when somebody asks for it."""
+    """A single count, computed when it is asked for."""
 
     def __init__(self, look: Callable[[], int]) -> None:
         self._look = look
         self._told = 0
 
     def changes(self) -> Mapping[str, int]:
-        """It, where it has changed since it was asked for last."""
+        """The count, if it has changed since the last call."""
         return {} if self._look() == self._told else self.all()
 
     def all(self) -> Mapping[str, int]:

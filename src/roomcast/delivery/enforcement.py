@@ -1,6 +1,6 @@
-"""What is revoked, in the log or by another configuration, in force on this server.
+"""Enforces on this server what is revoked in the log or by a new configuration.
 
-Requests are judged by it from then on. Streams were judged when they began, so each is judged once more.
+Later requests are checked against it. Streams were checked when they began, so each is checked again.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from roomcast.model.errors import LogUnavailable
 from roomcast.model.revocation import Revocation
 
 LOOK_SECONDS = 1.0
-"""Between two looks at what the log has. It is in force within 5 s on all servers of a log; another second goes by
-until the heartbeat looks at the streams."""
+"""Seconds between two looks at the log. A revocation must be in force within 5 s on all servers of a log; the
+heartbeat takes another second to check the streams."""
 
 
 class Enforcement:
@@ -29,14 +29,14 @@ class Enforcement:
         guard.changed = lambda: streams.doubt(guard.lets_go_on)
 
     async def look(self) -> None:
-        """Takes over what is revoked in the log. Raises `LogUnavailable`."""
+        """Takes over the log's revocations. Raises `LogUnavailable`."""
         rows = await self._log.revocations()
         if rows is not self._rows:
             self._rows = rows
             self._guard.revoke(rows)
 
     async def run(self) -> None:
-        """Looks again and again, for ever. While the log is away, what was known counts."""
+        """Looks repeatedly, for ever. While the log is away, the known revocations stay in force."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:

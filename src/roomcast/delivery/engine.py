@@ -65,22 +65,22 @@ class Engine:
         self.publish_limits = None if rate is None else Limits(rate, settings.publish_burst)
         """What each client may publish; None: as much as it likes."""
         self.rates = Rates()
-        """What each principal may publish that has a quota."""
+        """The publish rates of principals that have a limit."""
         self.pages = asyncio.Semaphore(_PAGES_AT_ONCE)
         """Reads of the log for pages: resumes and readiness must not queue behind all of them."""
         self.enforcement: Enforcement | None = None
-        """What ends rights that were there; None: nothing does."""
+        """Enforces revocations; None if nothing can be revoked."""
         self.published = 0
         self.append_times = Histogram()
-        """Of each publish, from when its body was read to when it is durable."""
+        """The time of each publish, from its body being read to its being durable."""
         self.requests: Counter[tuple[str, int]] = Counter()
         """Answers by method and status."""
         self.refusals: Counter[str] = Counter()
-        """Requests that were refused, by reason: see `http/refusals`."""
+        """Refused requests by reason: see `http/refusals`."""
         self.closed: Counter[str] = Counter()
         """Connections that the server closed by itself, by reason."""
         self.connected: Callable[[], dict[str, int]] = dict
-        """How many connections there are, by state; none in somebody else's server."""
+        """The number of connections, by state; empty in another ASGI server."""
         self.pace = Pace(lambda: self.hub.position)
         pulse = Heartbeat(self.streams, settings.heartbeat, settings.slow_after)
         self.together = Together(peers)
@@ -129,7 +129,7 @@ class Engine:
 
     @classmethod
     async def over(cls, settings: Settings, log: Log, peers: Peers | None = None) -> Engine:
-        """Over a log that is open already, and is the engine's from now on. Raises `LogUnusable`."""
+        """Uses a log that is already open, and owns it from now on. Raises `LogUnusable`."""
         try:
             bounds = await log.bounds()
         except LogUnavailable as error:
@@ -161,9 +161,9 @@ class Engine:
                 continue
 
     async def enforce(self, guard: Guard) -> None:
-        """From now on, what is revoked in the log and what the guard takes over end streams as well."""
+        """From now on, revocations in the log and a new configuration of the guard also end streams."""
         self.enforcement = Enforcement(self.log, self.streams, guard)
-        with contextlib.suppress(LogUnavailable):  # it is away, and looked at again
+        with contextlib.suppress(LogUnavailable):  # the log is away; the next look tries again
             await self.enforcement.look()
         self._tasks.append(asyncio.create_task(self.enforcement.run()))
 
@@ -174,7 +174,7 @@ class Engine:
 
     @property
     def full(self) -> bool:
-        """Whether there are as many streams as there may be, here or at all workers together."""
+        """Whether the limit of streams is reached, here or at all workers together."""
         here, most = len(self.streams.active), self.settings.max_followers
         if here >= self.followers_limit:
             return True

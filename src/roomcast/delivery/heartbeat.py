@@ -60,10 +60,10 @@ class Heartbeat:
             await turns.next()
 
     async def _end_revoked(self, turns: tasks.Turns) -> None:
-        """Ends the streams that other rights do not let go on."""
+        """Ends the streams that the new rights no longer allow."""
         if not self._streams.doubted:
             return
-        self._streams.doubted = False  # first: rights that change meanwhile are looked at in the next step
+        self._streams.doubted = False  # first, so that rights that change meanwhile are checked in the next step
         for stream in list(self._streams.active):
             if not self._streams.may_go_on(stream):
                 _withdraw(stream, "revoked")
@@ -100,5 +100,5 @@ class Heartbeat:
 def _withdraw(stream: Held, reason: str) -> None:
     try:
         stream.withdraw(reason)
-    except Exception:  # a defect, and no reason to leave all others without an end
+    except Exception:  # a defect; all other streams must still be ended
         logger.exception("a stream cannot be told that its right has ended")

@@ -1,4 +1,4 @@
-"""How long the loop's turns are, and how fast the log grows: found out by looking again and again."""
+"""How long the loop's turns are, and how fast the log grows, both measured by sampling."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from collections import deque
 from collections.abc import Callable
 
 _LOOK_SECONDS = 0.1
-"""Between two looks. A longer turn of the loop is seen for sure; ten looks a second cost 0.02 % of a core."""
+"""Seconds between two samples. A longer turn of the loop is always noticed; ten samples a second cost 0.02 % of a
+core."""
 _REMEMBERED_SECONDS = 60.0
-"""For at least so long the longest turn is told, so that each of several Prometheus servers sees it."""
+"""The longest turn is reported for at least this many seconds, so that each of several Prometheus servers sees
+it."""
 _SAMPLE_SECONDS = 10.0
 _SAMPLES = 31
 """The rate is that of the last five minutes."""
 _LEAST_SECONDS = 60.0
-"""A rate of less is that of a burst: 60 messages right after the start were 335 s of retention."""
+"""Seconds of samples needed for a rate. Fewer would measure a burst: 60 messages right after the start gave a
+retention of 335 s."""
 
 logger = logging.getLogger("roomcast.server")
 
@@ -24,13 +27,13 @@ class Pace:
     """The loop's turns, and the log's growth."""
 
     def __init__(self, position: Callable[[], int]) -> None:
-        """`position` tells the number of the newest message that is known here."""
+        """`position` returns the number of the newest known message."""
         self._position = position
         self._longest = 0.0
         self._longest_before = 0.0
-        """Of the minute before this one."""
+        """The longest turn of the previous minute."""
         self._samples: deque[tuple[float, int]] = deque(maxlen=_SAMPLES)
-        """When it was looked, and the newest message's number."""
+        """Times of samples, and the newest message's number at each."""
 
     async def run(self) -> None:
         """For ever."""
@@ -50,20 +53,20 @@ class Pace:
 
     @property
     def longest_turn(self) -> float:
-        """Seconds by which this loop kept a timer waiting at most, within the last one to two minutes."""
+        """The longest delay of a timer of this loop, in seconds, within the last one to two minutes."""
         return max(self._longest, self._longest_before)
 
     @property
     def rate(self) -> float:
-        """Messages a second that the log got in the last five minutes, from all its servers; 0 until that can be
-        told."""
+        """Messages a second that the log got in the last five minutes, from all its servers; 0 until that is
+        known."""
         if len(self._samples) < 2:
             return 0.0
         (began, first), (ended, last) = self._samples[0], self._samples[-1]
         return (last - first) / (ended - began) if ended - began >= _LEAST_SECONDS else 0.0
 
     def sample(self, now: float) -> None:
-        """Notes how far the log is; `now` is the loop's time."""
+        """Records the log's position; `now` is the loop's time."""
         position = self._position()
         if self._samples and position < self._samples[-1][1]:  # a new epoch counts from elsewhere
             self._samples.clear()

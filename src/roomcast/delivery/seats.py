@@ -1,7 +1,7 @@
-"""How many streams each principal has, where that has a limit.
+"""How many streams each principal has, for principals with a limit.
 
-A seat is shared by all streams of a principal and lives as long as one of them. So nothing is kept of those that
-have left.
+All streams of a principal share a seat, which lives as long as one of them. So nothing is kept for principals
+without streams.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from roomcast.delivery.counts import Counts
 
 
 class Seat:
-    """One principal's place: how many streams sit in it, and how many may."""
+    """One principal's seat: how many streams it has, and how many it may have."""
 
     __slots__ = ("__weakref__", "_home", "_name", "_taken", "kind", "most")
 
@@ -27,7 +27,7 @@ class Seat:
 
     @property
     def taken(self) -> int:
-        """How many sit in it here."""
+        """How many streams have this seat in this process."""
         return self._taken
 
     @taken.setter
@@ -38,7 +38,7 @@ class Seat:
 
     @property
     def is_over(self) -> bool:
-        """Whether more sit in it than may, here and at other workers of this server."""
+        """Whether the principal has more streams than it may, over all workers of this server."""
         return self._taken + self._home.elsewhere(self._name) > self.most
 
 
@@ -48,16 +48,16 @@ class Seats:
     def __init__(self) -> None:
         self._seats: WeakValueDictionary[str, Seat] = WeakValueDictionary()
         self.counts: Counts | None = None
-        """For the other workers, where there are any."""
+        """The streams of each seat, for the other workers."""
         self.elsewhere: Callable[[str], int] = lambda name: 0
-        """How many sit in one at these."""
+        """How many streams a seat has at the other workers."""
 
     def __len__(self) -> int:
-        """Seats that are kept."""
+        """The number of seats in use."""
         return len(self._seats)
 
     def of(self, name: str, most: int, kind: str) -> Seat:
-        """The seat of this name, in which `most` may sit from now on."""
+        """The seat of this name; from now on `most` streams may have it."""
         seat = self._seats.get(name)
         if seat is None:
             seat = self._seats[name] = Seat(self, name)

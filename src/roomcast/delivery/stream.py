@@ -43,7 +43,7 @@ _PIECES_A_TURN = 8
 
 
 Judge = Callable[[Holder, Selection], bool]
-"""Whether somebody may still follow these rooms."""
+"""Tells whether a holder may still follow these rooms."""
 _RENEWAL_MS = (500, 5_000)
 """How long the client of a stream whose right has ended waits before it comes with another: not all at once."""
 
@@ -75,15 +75,15 @@ class Connection(Sink, Protocol):
 
 
 class Visit(Struct, frozen=True, gc=False):
-    """Who follows, and since when: 185 bytes. The name and the user agent are shared by all who have the same."""
+    """The follower and its start, in 185 bytes. Equal names and user agents are shared."""
 
     number: int
-    """Streams are numbered as they begin."""
+    """The stream's number, in order of their beginnings."""
     since: int
     """In ms since 1970."""
     address: str
     principal: str
-    """Its name; empty for a stranger."""
+    """The principal's name; empty for a stranger."""
     agent: str
 
 
@@ -127,18 +127,18 @@ class Stream:
         self._owed: Owed | None = None
         """Set once a page of the log was read."""
         self.epoch = opening.epoch
-        """The history that its position counts in at the start; None: the present one."""
+        """The epoch of its position at the start; None: the present one."""
         self._reading = False
         """Whether a page of the log is on its way."""
         self._replayed: int | None = 0
         """Messages sent so far; None once `live` was told."""
         self.selection = selection
         self.visit: Visit | None = None
-        """Who follows; None where nobody says so."""
+        """Details of the follower; None if none were given."""
         self.holder = holder
         """Whose right it goes on by; None where there is nothing to end it."""
         self.seat = seat
-        """What its holder's streams are counted by; None where they are not."""
+        """The seat that counts its holder's streams; None if they are not counted."""
         self.wire = wire
         self.position = opening.position
         """Everything up to here was written or named in a gap; while live, the audience's counts."""
@@ -328,15 +328,15 @@ class Streams:
         self.followed = FollowedRooms()
         self.tenures = Tenures()
         self.judge: Judge | None = None
-        """Whether a stream may begin that was let in before other rights counted; None: none ever did."""
+        """Checks streams that were accepted before the rights changed; None if the rights never changed."""
         self.doubted = False
-        """Whether each stream is to be judged once more."""
+        """Whether each stream must be checked again."""
         self.seats = Seats()
         self.limited: Counter[str] = Counter()
-        """Streams that were sent away since their holders had too many, by kind of principal."""
+        """Streams that were refused because their holders had too many, by kind of principal."""
         self.behind: set[Stream] = set()
         self.farthest_behind = 0
-        """How many messages of the log lie before the one that is farthest behind, as was last looked."""
+        """How many messages of the log the slowest stream has yet to pass, as last measured."""
         self.draining = False
         """Whether every stream ends, and none may begin."""
         self.opened = 0
@@ -354,19 +354,19 @@ class Streams:
         self.behind.add(stream)
         if stream.seat:
             stream.seat.taken += 1
-        # Its holder's older stream gives its seat back.
+        # Its holder's older stream frees its seat.
         self.tenures.enter(stream, replaces=replaces, now=time.time())
 
     def lag(self, stream: Stream) -> int:
-        """How many messages of the log a stream has yet to pass; 0 where it is caught up."""
+        """How many messages of the log a stream has yet to pass; 0 if it is caught up."""
         return max(0, self.hub.position - stream.position) if stream in self.behind else 0
 
     def doubt(self, judge: Judge) -> None:
-        """Other rights count from now on: each stream that they do not let go on ends."""
+        """The rights have changed: ends each stream that they no longer allow."""
         self.judge, self.doubted = judge, True
 
     def may_go_on(self, stream: Stream) -> bool:
-        """Whether the right that a stream began by still counts."""
+        """Whether the right with which a stream began is still valid."""
         return self.judge is None or stream.holder is None or self.judge(stream.holder, stream.selection)
 
     def abandon(self) -> Collection[Stream]:
@@ -375,7 +375,7 @@ class Streams:
         return abandoned
 
     def refusal(self, stream: Stream) -> str:
-        """Why a stream may not begin that took a while to find its start; empty where it may."""
+        """Why a stream that took a while to find its start may not begin; empty if it may."""
         if self.draining:
             return "drain"
         if stream.epoch not in (None, self.hub.epoch):

@@ -32,8 +32,8 @@ class Tail:
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._number = count()
         self.delivery_times = Histogram()
-        """Of each turn that wrote to followers, from when its oldest message was stored to when the last of them
-        was written to."""
+        """For each turn that wrote to followers: the time from storing its oldest message to writing to the last
+        follower."""
         self.outage = ""
         """Why the log cannot be followed now; empty while it can."""
         self._ended = ""
@@ -86,7 +86,7 @@ class Tail:
             delivered = self._hub.deliveries
             self._hub.feed(batch.messages, batch.trimmed, loop.time(), batch.position, batch.cuts)
             if self._hub.deliveries != delivered:
-                # Below 0 where a clock was set back, or another server's is ahead.
+                # Negative if a clock was set back, or if another server's clock is ahead.
                 self.delivery_times.observe(max(0.0, time.time() - batch.messages[0].stored_at / 1000))
             self._wake()
 

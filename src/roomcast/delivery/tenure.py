@@ -53,9 +53,9 @@ class Tenures:
         """When each ticket's stream was last replaced."""
         self._refused: OrderedDict[str, None] = OrderedDict()
         self.opened: Callable[[str], None] = lambda single: None
-        """Called where a ticket's stream begins, which replaces those of other processes as well."""
+        """Called when a ticket's stream begins; it also replaces streams of other processes."""
         self.replaced: Callable[[str], None] = lambda single: None
-        """Called where a ticket's stream was replaced."""
+        """Called when a ticket's stream was replaced."""
 
     def enter(self, stream: Held, *, replaces: bool, now: float) -> None:
         """A stream begins; with `replaces`, its holder's older one ends. `now` is seconds since 1970."""
@@ -71,7 +71,7 @@ class Tenures:
                 self._replace(holder.single, older, now)
 
     def replace(self, single: str, now: float) -> None:
-        """A ticket's stream has begun in another process: the one that is here ends."""
+        """A ticket's stream has begun in another process: ends the one here."""
         if older := self._singles.pop(single, None):
             self._replace(single, older, now)
 
@@ -101,7 +101,7 @@ class Tenures:
         return single in self._refused
 
     def count(self, single: str, now: float) -> None:
-        """A ticket's stream was replaced, here or in another process."""
+        """Counts that a ticket's stream was replaced, here or in another process."""
         times = self._replaced.setdefault(single, deque(maxlen=REPLACEMENTS + 1))
         times.append(now)
         self._replaced.move_to_end(single)

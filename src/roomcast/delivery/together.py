@@ -1,5 +1,5 @@
-"""What is the server's and not one process's, where several workers serve: each tells the others what it counts,
-once a second, and what cannot wait at once. With one process there are no others, and all of it is 0."""
+"""State that several workers of one server share. Each tells the others its counts once a second, and urgent
+events at once. With a single process there are no other workers, and all their counts are 0."""
 
 from __future__ import annotations
 
@@ -12,47 +12,47 @@ from roomcast.delivery.counts import Counts, Number
 from roomcast.delivery.followed import FollowedRooms
 
 _TELL_SECONDS = 0.5
-"""Between two tellings: whatever is limited is known to all within a second."""
+"""Seconds between two reports: all workers know of every limited resource within a second."""
 
 
 class Peers(Protocol):
-    """The other workers, however they are reached. Values are numbers, texts, lists and dictionaries."""
+    """The other workers, independent of the transport. Values are numbers, texts, lists and dictionaries."""
 
     number: int
     """This worker's."""
     siblings: Sequence[int]
     """The numbers of all others that the server has, whether they are there or not."""
     others: Sequence[int]
-    """The numbers of those that are there."""
+    """The numbers of the other connected workers."""
     changed: list[Callable[[], object]]
-    """Called whenever there are others."""
+    """Called whenever `others` has changed."""
 
     def tell(self, topic: str, value: Any) -> None:
         """Tells all others."""
         ...
 
     def when_told(self, topic: str, hear: Callable[[int, Any], object]) -> None:
-        """From now on `hear` is called with the number of whoever tells something, and what it is."""
+        """Registers `hear`, which is called with the sender's number and its message."""
         ...
 
     async def ask(self, topic: str, value: Any = None) -> Sequence[tuple[int, Any]]:
-        """What each of the others, and the log process (0), answers; without those that stand still."""
+        """The answers of the other workers and of the log process (0), without those of hung ones."""
         ...
 
     def when_asked(self, topic: str, answer: Callable[[Any], Any | Awaitable[Any]]) -> None:
-        """From now on `answer` gives what others are told who ask."""
+        """Registers `answer` for the questions of others."""
         ...
 
 
 class Spending(Protocol):
-    """Something that is used up by name, and that all workers use up together."""
+    """A budget for each name that all workers spend together."""
 
     def take_spent(self) -> Mapping[str, float]:
-        """How much was used here since it was asked last."""
+        """How much was spent here since the last call."""
         ...
 
     def charge(self, name: str, amount: float) -> None:
-        """So much was used elsewhere."""
+        """Notes what was spent at another worker."""
         ...
 
 
@@ -68,32 +68,32 @@ class Together:
         self._counts: dict[str, Counts | Number] = {}
         self._spending: dict[str, Spending] = {}
         self._anew = True
-        """Whether the others are to be told all: some may have just come."""
+        """Whether to send all counts: a worker may have just come."""
         self._heard: dict[str, dict[int, dict[str, int]]] = {}
-        """What the others count, by topic and worker."""
+        """The counts of the others, by topic and worker."""
         self._elsewhere: dict[str, Counter[str]] = {}
-        """The same, added up."""
+        """Their sums."""
         if peers:
             peers.changed.append(self._note_presence)
 
     def count(self, topic: str, counts: Counts | Number) -> None:
-        """The others are told of these from now on."""
+        """Shares these counts with the others from now on."""
         self._counts[topic] = counts
         if self.peers:
             self.peers.when_told(topic, lambda worker, changes: self._hear(topic, worker, changes))
 
     def elsewhere(self, topic: str, name: str = "") -> int:
-        """What the others count together under a name, as of a second ago."""
+        """The sum of the others' counts under a name, at most a second old."""
         return self._elsewhere[topic][name] if topic in self._elsewhere else 0
 
     def spend(self, topic: str, spending: Spending) -> None:
-        """What is used here is used for the others, too, and the other way round."""
+        """Shares a budget: spending here is charged at the others, and theirs here."""
         self._spending[topic] = spending
         if self.peers:
             self.peers.when_told(topic, lambda worker, spent: self._charge(topic, spent))
 
     async def run(self) -> None:
-        """For ever: tells the others."""
+        """Tells the others, for ever."""
         while self.peers:
             await asyncio.sleep(_TELL_SECONDS)
             if self.peers.others:
@@ -126,7 +126,7 @@ class Together:
             self._spending[topic].charge(name, amount)
 
     def _note_presence(self) -> None:
-        """Forgets what those counted that are gone, and tells all anew: some may have just come."""
+        """Drops the counts of workers that are gone, and sends all of ours again: some workers may be new."""
         assert self.peers
         for topic, by_worker in self._heard.items():
             for worker in [worker for worker in by_worker if worker not in self.peers.others]:
@@ -135,7 +135,7 @@ class Together:
         self._anew = True
 
     async def ask(self, topic: str, value: Any = None) -> Sequence[tuple[int, Any]]:
-        """What each of the others, and the log process (0), answers."""
+        """The answers of the other workers and of the log process (0)."""
         return await self.peers.ask(topic, value) if self.peers else ()
 
     async def ask_workers(self, topic: str, value: Any = None) -> tuple[dict[int, Any], list[int]]:
@@ -147,8 +147,8 @@ class Together:
 
 
 class FollowedTogether:
-    """Which rooms have followers, of all workers. Asked for when somebody wants to know, and not kept: it would be
-    every room in every worker."""
+    """Which rooms have followers at any worker. It is asked for on demand: a copy would hold every room in every
+    worker."""
 
     def __init__(self, together: Together, own: FollowedRooms) -> None:
         self._together = together
@@ -158,8 +158,7 @@ class FollowedTogether:
             together.peers.when_asked("followed counts", lambda rooms: list(map(own.count, rooms)))
 
     async def names(self, prefix: str, after: str | None, last: str | None, limit: int) -> list[str]:
-        """The first of the followed rooms whose names begin so, in order of code points: behind `after`, up to
-        `last`."""
+        """The first followed rooms with this prefix, in order of code points: after `after`, up to `last`."""
         asked = (prefix, after, last, limit)
         answers = await self._together.ask("followed names", asked)
         if not answers:
@@ -167,7 +166,7 @@ class FollowedTogether:
         return sorted({*self._names(*asked), *(name for _, names in answers for name in names or ())})[:limit]
 
     async def counts(self, rooms: Collection[str]) -> dict[str, int]:
-        """How many follow each of these rooms."""
+        """How many followers each of these rooms has."""
         found = {room: self._own.count(room) for room in rooms}
         for _, counts in await self._together.ask("followed counts", list(rooms)):
             for room, count in zip(rooms, counts or (), strict=False):

@@ -26,22 +26,22 @@ _DRIVERS = {
 }
 _FORMS = "sqlite:{}, memory:, postgresql://HOST[:PORT]/DATABASE or mongodb://HOST[:PORT]/serversentevents"
 _SHARED = ("mongodb", "mongodb+srv", "postgresql", "postgres")
-"""Kinds of logs that any number of processes may open at once."""
+"""The kinds of logs that several processes may open at once."""
 
 
 def is_shared(url: str) -> bool:
-    """Whether each of several processes may open this log by itself."""
+    """Whether several processes may each open this log."""
     return url.partition(":")[0] in _SHARED
 
 
 def file_of(url: str) -> str:
-    """The path of the file that a log is kept in; empty where it is kept in none."""
+    """The path of a log's file; empty if the log is not in a file."""
     kind, _, path = url.partition(":")
     return path if kind == "sqlite" else ""
 
 
 def load_backend(url: str) -> Any:
-    """The module of the kind of log that `url` names, imported; None where it names none. Raises `LogUnusable`."""
+    """Imports the module for the kind of log that `url` names; None if it names none. Raises `LogUnusable`."""
     kind = url.partition(":")[0]
     if kind not in _BACKENDS:
         return None
@@ -65,8 +65,8 @@ async def open_log(
     """The log that `url` names: `sqlite:PATH`, `memory:`, `postgresql://…` or `mongodb://…`.
 
     `synchronous` (full, normal or off) is how SQLite waits for the disk; with less than full a power cut may
-    take acknowledged messages. `max_message`: the most bytes of a message, for a log that is published to in other
-    ways than ours. Raises `LogUnusable` with one sentence that says what to do.
+    take acknowledged messages. `max_message`: the most bytes of a message, for logs that can be published to
+    without this server. Raises `LogUnusable` with one sentence that says what to do.
     """
     kind, colon, rest = url.partition(":")
     if not colon or kind not in _BACKENDS:

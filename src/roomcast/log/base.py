@@ -9,8 +9,8 @@ Laws:
 - Trimming waits for those who consume the log and ask for that: what they were not asked past is kept.
 - A log knows nothing of streams, formats or HTTP. Bodies are opaque bytes.
 
-Every method raises `LogUnavailable` where the storage does not answer; nothing is half done then. An append may
-also fail with `OutcomeUnknown`, where the storage is another process that has ended meanwhile.
+Every method raises `LogUnavailable` if the storage does not answer; nothing is then half done. An append may also
+fail with `OutcomeUnknown` if the storage is another process, which has ended meanwhile.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Loss(NamedTuple):
     number: int = 0
     """For one that was deleted between others: the number of its deletion, from 1. 0: it is the run."""
     passed: int = 0
-    """How many of `ever` came up to the position asked, at least; exact while the log has a list of the room's
+    """Lower bound of how many of `ever` came up to the given position; exact while the log lists the room's
     messages from there on."""
 
 
@@ -141,11 +141,11 @@ class RoomStats(NamedTuple):
 
 @runtime_checkable
 class HasOutbox(Protocol):
-    """What a log has beside that can be published to inside a transaction of its database."""
+    """Extra counters of a log that can be published to inside a transaction of its database."""
 
     @property
     def outbox_moved(self) -> int:
-        """How many messages this process has moved from there."""
+        """How many messages this process has moved from the outbox to the log."""
         ...
 
     @property
@@ -224,13 +224,13 @@ class Log(Protocol):
         ...
 
     async def revoke(self, revocation: Revocation) -> None:
-        """Keeps a revocation, durably, for `KEPT_MS` after its `before`; of two for the same, the later one.
-        Raises `TooManyRevocations` where `MOST` are kept: none is ever forgotten for another."""
+        """Keeps a revocation durably for `KEPT_MS` after its `before`; of two for the same `sub` and `iss` the
+        later one. Raises `TooManyRevocations` if `MOST` are kept: none is ever dropped for another."""
         ...
 
     async def revocations(self) -> Sequence[Revocation]:
-        """All that are kept, also those of other processes on the same storage, in no order. Asked for every
-        second: it is the same object as long as nothing has changed."""
+        """All revocations, including those of other processes on the same storage, in no order. Polled every
+        second: returns the same object as long as nothing has changed."""
         ...
 
     def keep(self, retention: Retention) -> Callable[[], None]:

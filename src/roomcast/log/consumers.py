@@ -290,15 +290,14 @@ class Consumer:
 
 
 class _Placed(Protocol):
-    """A consumer, as far as its position is concerned."""
+    """The part of a consumer that concerns its position."""
 
     name: str
     position: int
 
 
 def positions(consumers: Iterable[_Placed]) -> dict[str, int]:
-    """Where they are by their names, of at most `NAMED` names; of several with one name the one that is furthest
-    behind."""
+    """Positions by consumer name, for at most `NAMED` names; if several share a name, that of the slowest."""
     found: dict[str, int] = {}
     for consumer in consumers:
         position = found.get(consumer.name, consumer.position)

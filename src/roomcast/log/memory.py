@@ -1,7 +1,7 @@
 """The log in memory: for tests, for trying roomcast out, and for whoever needs no history after a restart.
 
-It keeps every promise of `base` but the one about kill -9. Only searches over many rooms wait for others in
-between; what any method answers is of one moment.
+It keeps every promise of `base` except the one about kill -9. Only searches over many rooms yield to other tasks;
+each method still answers for one moment.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SWEEP_ROOMS = 500
 """Rooms that one step of a walk looks at."""
 _FETCH_MESSAGES = 1_000
 AT_ONCE = 256
-"""Messages or rooms that are looked at before others may have the loop."""
+"""The number of messages or rooms to look at before yielding to the loop."""
 NOTHING_CUT: Sequence[Cut] = ()
 _NOT_TRIMMED = Trimmed(0, 0, 0)
 
@@ -63,7 +63,7 @@ class MemoryLog:
         self._ruled = bool(retention.rooms)
         """Whether rooms have rules."""
         self._weighs = self._rules.least_bytes < NO_CAP
-        """Whether any of these is, or was, of bytes, and so each room's bytes are known."""
+        """Whether any rule limits, or ever limited, bytes; then each room's bytes are known."""
         self._sweeps = bool(retention.rooms) or retention.ages
         """Whether anything may go without a publish."""
         self._empty_rooms = empty_rooms
@@ -130,7 +130,7 @@ class MemoryLog:
         return appended
 
     def _begin_times(self, now: int) -> None:
-        """Where the clock was ahead once, and all from then is gone, nothing stays behind from the future."""
+        """Removes times from the future after the clock was ahead, once all messages from then are gone."""
         self._newest_at = now
         for key, kept in self._keys.items():
             if kept.stored_at > now:
@@ -460,7 +460,7 @@ class MemoryLog:
             self._feed.push((), self._trimmed, cuts)
 
     def _page(self, selection: Selection, after: int, limit: int, end: int) -> tuple[list[Message], int]:
-        """The messages, and up to where they are all."""
+        """The messages, and the position up to which they are complete."""
         messages: list[Message] = []
         size = 0
         for seq in takewhile(lambda seq: seq <= end, self._seqs(selection, after)):
@@ -474,7 +474,8 @@ class MemoryLog:
         return messages, end
 
     async def _gather(self, selection: Selection, after: int, limit: int, end: int) -> tuple[list[Message], int]:
-        """The same of many rooms, in turns. What goes meanwhile is left out, so it is of the moment of its end."""
+        """The same for many rooms, yielding in between. Messages that go meanwhile are left out, so the result is
+        that of its end."""
         position = after
         while True:
             messages, position = await self._walk_log(selection, position, limit, end)
@@ -483,7 +484,7 @@ class MemoryLog:
                 return messages, position
 
     async def _walk_log(self, selection: Selection, after: int, limit: int, end: int) -> tuple[list[Message], int]:
-        """Walks the log; where it finds nothing for as long as it takes to look at each room, it does that."""
+        """Walks the log. After as many misses as there are rooms it looks at each room instead."""
         turns = Turns()
         many = sum(map(self._listed.count, selection.prefixes))
         messages: list[Message] = []
@@ -507,7 +508,7 @@ class MemoryLog:
         return merge(*(index.ascending(after) for index in self._known(selection) if index.newest > after))
 
     async def _before_next(self, selection: Selection, after: int, end: int, turns: Turns) -> int:
-        """The position right before the next message of a selection up to `end`; `end` where there is none."""
+        """The position right before the selection's next message up to `end`; `end` if there is none."""
         found = end + 1
         for number, index in enumerate(await self._indexes(selection, turns)):
             if not number % AT_ONCE:
@@ -517,7 +518,8 @@ class MemoryLog:
         return found - 1
 
     async def _indexes(self, selection: Selection, turns: Turns) -> list[RoomIndex]:
-        """The rooms of a selection, in turns: one that gets its first message meanwhile may not be among them."""
+        """The rooms of a selection, yielding in between. A room that gets its first message meanwhile may be
+        missing."""
         rooms, prefixes = selection
         found = [self._rooms[room] for room in rooms if room in self._rooms]
         for prefix in prefixes:
@@ -563,7 +565,7 @@ class MemoryLog:
         return named + by_prefix
 
     def _lost_between(self, room: str, after: int, last: int) -> int:
-        """How many messages of a known room are gone behind `after`: of those that are gone `last` is the last."""
+        """How many messages of a known room are gone after `after`; `last` is the last gone one."""
         return self._rooms[room].lost_after(after)
 
     def _newest_of(self, room: str) -> int:

@@ -1,7 +1,7 @@
-"""Which messages each room had, also those that are gone: how many of a room are lost after any position.
+"""The messages that each room had, including gone ones: tells how many of a room are lost after any position.
 
-A message's `prev` says that its room lost some, and not how many: a client comes with the id of a message that is
-gone, and only a list of the room's messages tells how many of them came after that one.
+A message's `prev` says that its room lost some, but not how many. A client resumes with the id of a message that
+is gone; only a list of the room's messages tells how many came after that one.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 REMEMBERED = 100_000
-"""So many of the newest messages are in it at least, and twice as many as the log retains."""
+"""The register holds at least this many of the newest messages, and at least twice as many as the log retains."""
 
 
 def remembered(max_messages: int) -> int:
-    """How many of the newest messages are to be in the register of a log."""
+    """How many of the newest messages a log's register must hold."""
     return max(REMEMBERED, 2 * max_messages)
 
 
@@ -30,15 +30,15 @@ class Register:
         self.begin(since)
 
     def begin(self, since: int) -> None:
-        """It knows nothing of what was before: all messages after `since` will be in it."""
+        """Empties the register: it will hold all messages after `since`, and none before."""
         self.since = since
-        """All messages behind this one are in it, up to `reach`."""
+        """All messages after this one are in it, up to `reach`."""
         self.reach = since
-        # Two halves: dropping the older one costs no walk over all rooms.
+        # Two halves: dropping the older one needs no walk over all rooms.
         self._older: dict[str, array[int]] = {}
         self._newer: dict[str, array[int]] = {}
         self._from = since
-        """All in `_newer` come behind this one."""
+        """All messages in `_newer` come after this one."""
         self._count = 0
         """How many are in `_newer`."""
 

@@ -1,4 +1,5 @@
-"""The revocations that a log keeps, as every backend has them in memory: few, and looked at every second."""
+"""The revocations that a log keeps, as every backend holds them in memory. They are few, and polled every
+second."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from roomcast.model.revocation import KEPT_MS, MOST, Revocation
 
 
 class Revoked:
-    """Those that are kept: of each person the latest."""
+    """The revocations that are kept: the latest for each `sub` and `iss`."""
 
     def __init__(self, rows: Iterable[Revocation] = ()) -> None:
         self._by_whom = {row.whom: row for row in rows}
@@ -18,8 +19,8 @@ class Revoked:
         """Another object whenever anything has changed."""
 
     def check(self, revocation: Revocation) -> None:
-        """Raises `TooManyRevocations` where there is no room for it. None is forgotten in its place: somebody who
-        was shut out would be let in again."""
+        """Raises `TooManyRevocations` if there is no room for it. No other is dropped for it: that would let a
+        revoked user in again."""
         oldest = oldest_kept()
         kept = sum(row.before >= oldest for row in self.rows)
         if kept >= MOST and revocation.whom not in self._by_whom:
@@ -29,7 +30,7 @@ class Revoked:
             )
 
     def add(self, revocation: Revocation) -> None:
-        """Keeps it, and lets go of those that no credential is old enough for."""
+        """Keeps it, and drops those that are older than any valid credential."""
         oldest = oldest_kept()
         kept = {whom: row for whom, row in self._by_whom.items() if row.before >= oldest}
         earlier = kept.get(revocation.whom, revocation)
@@ -38,5 +39,5 @@ class Revoked:
 
 
 def oldest_kept() -> int:
-    """The moment before which a revocation ends nothing that has not ended by itself, in ms."""
+    """The time in ms before which a revocation is useless: all credentials that it ends have expired."""
     return machine.clock() // 1_000_000 - KEPT_MS

@@ -12,7 +12,7 @@ from roomcast.model.message import Message
 from roomcast.model.retention import NO_CAP, RoomRule
 
 GONE = 250
-"""So many of the seqs that are gone are kept at least, and half as many as the room retains: up to 4 KB for each
+"""At least this many seqs of gone messages are kept, and half as many as the room retains: up to 4 KB for each
 small room."""
 
 
@@ -46,16 +46,17 @@ class RoomIndex:
         """The sum of its bodies; kept by the log, where rooms have rules."""
         self._max_messages = NO_CAP
         self.max_bytes = NO_CAP
-        """What its rule leaves it."""
+        """The bytes that its rule allows."""
         self.limit = NO_CAP
-        """Only where `seqs` is longer can it have more messages than its rule leaves it."""
+        """The room can be over its rule's messages only if `seqs` is longer than this."""
         self.deleted: dict[int, int] = {}
         """The number of its deletion for each message that was deleted and is not trimmed yet."""
         self.seqs = array("q")
         self._start = 0
-        """Where the retained ones begin in `seqs`. Those before are gone: they say how many a follower lost."""
+        """The index in `seqs` where the retained messages begin. Those before are gone; they tell how many a
+        follower lost."""
         self._listed_after = self.newest
-        """All messages of the room behind this one are in `seqs`."""
+        """All messages of the room after this one are in `seqs`."""
 
     @property
     def trimmed(self) -> Trimmed:
@@ -74,12 +75,12 @@ class RoomIndex:
         self.newest, self.newest_at = message.seq, message.stored_at
 
     def is_over(self) -> bool:
-        """Whether it has more than its rule leaves it, but for what is too old."""
+        """Whether it has more messages or bytes than its rule allows; ages are not checked."""
         self.limit = self._start + self._max_messages
         return len(self.seqs) > self.limit or self.bytes > self.max_bytes
 
     def take(self, rule: RoomRule | None) -> None:
-        """The rule that holds for it from now on."""
+        """Applies a new rule."""
         self._max_messages = (rule and rule.max_messages) or NO_CAP
         self.max_bytes = (rule and rule.max_bytes) or NO_CAP
         self.limit = self._start + self._max_messages
@@ -97,7 +98,8 @@ class RoomIndex:
         return not retained
 
     def _unlist(self, retained: int) -> None:
-        """Forgets the older half of what is gone: one by one, each would move all others."""
+        """Forgets the older half of the gone seqs at once: removing them one by one would move all others each
+        time."""
         cut = self._start - max(GONE, retained // 2)
         self._listed_after = self.seqs[cut - 1]
         del self.seqs[:cut]
@@ -122,7 +124,7 @@ class RoomIndex:
         return held - sum(first <= seq <= last for seq in self.deleted)
 
     def lost_after(self, after: int) -> int:
-        """How many of its messages behind `after` are gone, at most; exact where all of them are listed."""
+        """Upper bound of its gone messages after `after`; exact if all of them are listed."""
         listed = self._start - bisect_right(self.seqs, after, hi=self._start)
         return listed + max(0, self._listed_after - after)
 

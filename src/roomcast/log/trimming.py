@@ -14,7 +14,7 @@ from roomcast.model.rooms import Selection
 
 _ALL = 2**63 - 1
 Between = Callable[[str, int, int], int]
-"""How many messages a room had after one seq and up to another, at most."""
+"""Upper bound of a room's messages after one seq and up to another."""
 
 
 class Trimmed(NamedTuple):

@@ -1,5 +1,5 @@
 // The token of this tab, if it has one, and what the server says may be done with it. It is sent in a header, never in
-// an address. A tab that gets another token is loaded anew: nothing that one user has read is left for the next.
+// an address. A tab that gets another token is reloaded, so that nothing that one user has read is left for the next.
 
 import { get } from "../roomcast.js";
 import { element } from "./dom.js";
@@ -19,7 +19,7 @@ const EVERYBODY = { kind: "anonymous", name: "", user: null, read: ["*"], publis
 
 const held = recall(tab, TOKEN, "");
 
-/** What requests of this page are sent with. */
+/** The headers of this page's requests. */
 export const credential = held ? { token: () => held } : {};
 
 /** The form with the token, and the line in the sidebar that opens it. */
@@ -64,7 +64,7 @@ export class Access {
     return this.#me.read.filter((grant) => !grant.endsWith("*")).slice(0, MAX_NAMED);
   }
 
-  /** What the names of other rooms begin with that are granted. */
+  /** Granted prefixes of room names. */
   get prefixes() {
     return this.#me.read.flatMap((grant) => (grant.endsWith("*") ? grant.slice(0, -1) : []));
   }
@@ -89,7 +89,7 @@ export class Access {
     return covers(this.#me.publish, room);
   }
 
-  /** Asks what may be done, until it was told. Where nothing tells, nothing is forbidden: each request is judged. */
+  /** Asks what may be done, until the server answers. Until then nothing is disabled: it checks each request. */
   async ask() {
     if (this.#asked) return;
     try {
@@ -135,7 +135,7 @@ export class Access {
     this.#form.hidden = true;
   }
 
-  /** The one who asks, in a word. */
+  /** The reader's name. */
   get who() {
     const { user, name, kind } = this.#me;
     if (held && !this.#asked) return "";
@@ -149,7 +149,7 @@ export class Access {
 
   /** @param {string} text */
   #say(text) {
-    // Only changes: a screen reader reads aloud whatever is set.
+    // Only changes are set: a screen reader reads aloud whatever is set.
     if (this.#why.textContent !== text) this.#why.textContent = text;
     this.#field.ariaInvalid = text && held ? "true" : null;
   }

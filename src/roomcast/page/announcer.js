@@ -1,4 +1,4 @@
-// What a screen reader is told of new messages: each of a few, the number of many. The list itself is silent, as its
+// Announces new messages to screen readers: a few one by one, many by their number. The list itself is silent, as its
 // rows come and go with scrolling.
 
 import { plain } from "./ansi.js";

@@ -1,11 +1,11 @@
-// The colours of terminals (ECMA-48, SGR): what a build's log is written in. All other sequences go.
+// Terminal colours (ECMA-48, SGR), as in the logs of builds. All other sequences are removed.
 
 import { make } from "./dom.js";
 
 const SEQUENCE = /\x1b(?:\[([\d;:]*)m|\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|\[[\d;:]*$|$)/g;
 /** @type {Record<number, string>} */
 const STYLES = { 1: "bold", 2: "dim", 3: "italic", 4: "under", 7: "inverse", 9: "struck" };
-/** What ends them. @type {Record<number, string[]>} */
+/** The codes that end styles. @type {Record<number, string[]>} */
 const ENDS = { 22: ["bold", "dim"], 23: ["italic"], 24: ["under"], 27: ["inverse"], 29: ["struck"] };
 
 /** @typedef {{styles: Set<string>, colour: string, ground: string}} Pen */
@@ -16,7 +16,7 @@ export function isColoured(text) {
 }
 
 /**
- * Without any sequence.
+ * The text without any sequences.
  * @param {string} text
  */
 export function plain(text) {
@@ -74,13 +74,13 @@ function turn(pen, codes) {
   }
 }
 
-/** One of eight; 9 is the usual one. @param {number} n */
+/** One of eight colours; 9 is the default one. @param {number} n */
 function named(n) {
   return n > 7 ? "" : (["gray", "red", "green", "#b58900", "#36f", "#c3c", "#0aa", "gray"][n] ?? "");
 }
 
 /**
- * One of 256, or of all: and how many codes say so.
+ * One of 256 colours, or an RGB colour, and the number of codes that it takes.
  * @param {number[]} codes
  * @returns {[string, number]}
  */

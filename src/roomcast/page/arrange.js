@@ -1,5 +1,5 @@
-// The rooms in the order in which they are shown: the pinned, then the others by name or activity, those with a common
-// beginning under it; or those that fit what was typed, the best first.
+// The rooms in display order: pinned ones, then the others by name or activity, grouped by common prefixes. While
+// something is typed: the rooms that match, the best first.
 
 import { fit } from "./fuzzy.js";
 import { language } from "./language.js";
@@ -7,16 +7,16 @@ import { language } from "./language.js";
 /** @import { Room } from "./room.js" */
 
 /**
- * A row of the list: a room, or the beginning that several have in common. `short`: shown without it.
+ * A row of the list: a room, or the common prefix of several. `short`: the room's name without the prefix.
  * @typedef {{room: Room, short: boolean} | {prefix: string, rooms: Room[], folded: boolean}} Row
  */
 /** @typedef {{sort: string, pins: Set<string>, folded: Set<string>}} Wish */
 
-/** So many that came are put in their place one by one. */
+/** Up to this many new rooms are inserted one by one. */
 const FEW = 50;
-/** Beginnings shown above the rooms that fit. */
+/** The most prefixes shown above the matching rooms. */
 const MAX_GROUPS = 3;
-/** Made once: `localeCompare` with a language makes one for each two names. */
+/** Made once: `localeCompare` with a language makes a new one for each comparison. */
 const ORDER = new Intl.Collator(language, { numeric: true });
 
 /**
@@ -32,7 +32,7 @@ export function matching(rooms, typed) {
   return [...groups.slice(0, MAX_GROUPS).map((group) => ({ ...group, folded: true })), ...fitting];
 }
 
-/** The rooms by name. To compare names in a language takes long: of 10,000 only what came is put in its place. */
+/** The rooms by name. Comparing names in a language is slow, so of 10,000 rooms only new ones are sorted in. */
 export class Order {
   /** @type {Room[]} */
   #rooms = [];
@@ -49,7 +49,7 @@ export class Order {
     const known = new Set(present);
     const fresh = [...all.values()].filter((room) => !known.has(room));
     if (fresh.length < FEW) for (const room of fresh) present.splice(place(present, room), 0, room);
-    // Almost in their order, there is little left to compare.
+    // They are almost sorted, so few comparisons are left.
     else present.push(...fresh.sort((a, b) => (a.name < b.name ? -1 : 1)));
     this.#rooms = fresh.length < FEW ? present : present.sort(byName);
     return this.#rooms;
@@ -95,7 +95,7 @@ function byName(a, b) {
   return ORDER.compare(a.name, b.name);
 }
 
-/** Each where its first room stands; one alone is no group. @param {Room[]} rooms */
+/** Each group stands where its first room would; a single room is no group. @param {Room[]} rooms */
 function grouped(rooms) {
   /** @type {Map<string, Room[]>} */
   const groups = new Map();
@@ -123,7 +123,7 @@ function rowsOf({ prefix, rooms }, folded) {
 }
 
 /**
- * Up to and with the last slash that has something behind it.
+ * The name up to and including the last slash that is followed by something.
  * @param {string} name
  */
 export function prefixOf(name) {

@@ -1,5 +1,5 @@
-// "You were away": how much came meanwhile and how much of it is lost, with a way to the first of either, where landing at
-// the end would hide both.
+// "You were away": how many messages came meanwhile and how many are lost, with links to the first new one and the
+// gap. Scrolling to the end would hide both.
 
 import { reaches } from "../roomcast.js";
 import { element, set } from "./dom.js";
@@ -10,10 +10,10 @@ import { words } from "./words.js";
 /** @import { Gap } from "../roomcast.js" */
 /** @import { Room } from "./room.js" */
 
-/** Less is no absence, unless something was lost. */
+/** A shorter time is no absence, unless something was lost. */
 const SHORT_MS = 60_000;
 const SAVE_MS = 10_000;
-/** What is counted at most. */
+/** Messages beyond this number are not counted. */
 const MOST = 1000;
 
 export class Away {
@@ -21,9 +21,9 @@ export class Away {
   #text = element("away-text", HTMLElement);
   #toNew = element("away-new", HTMLButtonElement);
   #toGap = element("away-gap", HTMLButtonElement);
-  /** Since when nobody looks, in ms since 1970; of the last visit at first. */
+  /** Since when nobody looks, in ms since 1970; at first the end of the last visit. */
   #since = recall(kept, "seen", 0);
-  /** Up to where the room was read then. @type {string | undefined} */
+  /** The last id that had been read by then. @type {string | undefined} */
   #read;
   #first = "";
   #gap = "";
@@ -48,7 +48,7 @@ export class Away {
   }
 
   /**
-   * The page was opened with this room, which was read at the last visit.
+   * The page was opened with this room, which was also open at the last visit.
    * @param {Room} room
    */
   begin(room) {
@@ -102,7 +102,7 @@ export class Away {
 }
 
 /**
- * The newest gap that a room has after an id.
+ * The newest gap of a room after an id.
  * @param {Room} room
  * @param {string} read
  */

@@ -1,15 +1,15 @@
-// Up to where each room was read in this browser: what one window has shown is read in all. Each window writes all of
-// it, so each takes over from the others what is further than its own.
+// The last id read in each room, for this browser: a message shown in one window counts as read in all. Each window
+// writes all bookmarks, so it first takes over those of other windows that are further.
 
 import { reaches } from "../roomcast.js";
 import { kept, recall, remember } from "./storage.js";
 
 const SAVE_MS = 300;
-/** Rooms remembered, those that were read last: storage is small, and a stranger may have made 40,000. */
+/** The most rooms remembered, those read last: storage is small, and a stranger may have made 40,000 rooms. */
 const MOST = 1000;
 
 export class Bookmarks {
-  /** Those read last are at the end. @type {Map<string, string>} */
+  /** The rooms read last are at the end. @type {Map<string, string>} */
   #ids = new Map(stored().slice(-MOST));
   #timer = 0;
   #moved;
@@ -20,11 +20,11 @@ export class Bookmarks {
     addEventListener("storage", ({ key }) => key === "roomcast.read" && this.#merge() && this.#save());
   }
 
-  /** Where the log stood at the reader's first visit: rooms that were never opened are read up to there. */
+  /** The log's position at the reader's first visit: rooms that were never opened count as read up to there. */
   #first = recall(kept, "first", "");
 
   /**
-   * The newest id that was read of a room.
+   * The newest id read in a room.
    * @param {string} name
    */
   of(name) {
@@ -32,7 +32,7 @@ export class Bookmarks {
   }
 
   /**
-   * Takes an id for that of the first visit, unless there was one; gives whether it is.
+   * Sets the id of the first visit, unless one of the same epoch is set; returns whether it did.
    * @param {string} id
    */
   begin(id) {
@@ -64,7 +64,7 @@ export class Bookmarks {
     }
   }
 
-  /** Soon: a storm is read a message at a time. */
+  /** Delayed, since a burst is read one message at a time. */
   #save() {
     this.#timer ||= setTimeout(() => {
       this.#timer = 0;
@@ -73,7 +73,7 @@ export class Bookmarks {
     }, SAVE_MS);
   }
 
-  /** Takes over what was read further elsewhere; gives whether something was read further here. */
+  /** Takes over bookmarks that are further elsewhere; returns whether any is further here. */
   #merge() {
     let further = false;
     for (const [name, id] of stored()) {
@@ -83,7 +83,7 @@ export class Bookmarks {
         further ||= reaches(own, id);
         continue;
       }
-      // One that is new here must not push out what was read here.
+      // A bookmark from elsewhere must not push out one of this window.
       if (own || this.#ids.size < MOST) this.#set(name, id);
       this.#moved(name, id);
     }

@@ -1,15 +1,15 @@
-// The rooms that the server lists, in pages, the newest first. What it says of itself changes with each message, so most
-// of the time only the first page is read again.
+// The rooms that the server lists, in pages, the most recently active first. A message changes only the first page, so
+// usually only that one is read again.
 
 import { get } from "../roomcast.js";
 import { credential } from "./access.js";
 
 /** @typedef {{room: string, newest: string | null, followers: number}} Listed */
 
-/** Rooms kept and shown, those with the newest messages. A stranger can make 40,000. */
+/** The most rooms kept and shown, those with the newest messages. A stranger can make 40,000. */
 const MAX_LISTED = 10_000;
 const LIMIT = 1000;
-/** Each so many looks is at all rooms: those that are gone are in no page. */
+/** One look in this many reads all pages: only that shows which rooms are gone. */
 const WHOLE_EVERY = 20;
 
 export class Catalog {
@@ -21,7 +21,7 @@ export class Catalog {
   #looks = 0;
 
   /**
-   * Reads what is new, or all; `tell` hears of all that is known.
+   * Reads what is new, or all; calls `tell` with all known rooms.
    * @param {boolean} all
    * @param {(rooms: Map<string, Listed>) => void} tell
    */
@@ -35,7 +35,7 @@ export class Catalog {
       this.#looks += 1;
       tell(this.#rooms);
     } catch {
-      // It is asked again with the next look.
+      // The next look asks again.
     } finally {
       this.#reading = false;
     }

@@ -1,4 +1,4 @@
-// The lines that send from elsewhere what stands in the field: in a shell, in Python, in JavaScript.
+// Code that sends the typed message from elsewhere: in a shell, in Python, in JavaScript.
 
 import { curl, url } from "./curl.js";
 import { tokens } from "./exact.js";

@@ -1,5 +1,5 @@
-// The field that sends: a line for people; and for developers a type, data and a key. What was typed and not sent is there
-// again after a reload, for each room.
+// The form that sends: a text for people; a type, data and a key for developers. An unsent message survives a reload,
+// for each room.
 
 import { bodyOf, lines } from "./compose.js";
 import { copyButton } from "./copy.js";
@@ -61,7 +61,7 @@ export class Composer {
     this.allow();
   }
 
-  /** Lets write what the server would take. */
+  /** Enables the form only if the server would accept the message. */
   allow() {
     const may = this.#access.publishes(this.#room) && !this.#several;
     const { user } = this.#access;
@@ -78,14 +78,14 @@ export class Composer {
     this.#text.focus();
   }
 
-  /** Sends what the original sends. */
+  /** Sends the example message. */
   sendExample() {
     this.#text.value = EXAMPLE;
     this.#form.requestSubmit();
   }
 
   /**
-   * Gives a message back that was not sent; false where something else is being written.
+   * Puts an unsent message back into the form; false if something else is being written.
    * @param {Entry} entry
    */
   restore({ room, text, user, type, data, refused }) {
@@ -105,7 +105,7 @@ export class Composer {
 
   /** @param {KeyboardEvent} event */
   #pressed(event) {
-    // Enter also ends a composition (Japanese, Chinese, Korean); Safari tells so only by the code 229.
+    // Enter also ends a composition (Japanese, Chinese, Korean); Safari shows that only by the code 229.
     if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.keyCode === 229) return;
     event.preventDefault();
     this.#form.requestSubmit();
@@ -156,7 +156,7 @@ export class Composer {
     this.#saveDraft();
   }
 
-  /** Says, as it is typed, what keeps the data from being JSON. */
+  /** Says, while typing, why the data is not JSON. */
   #isWrong() {
     const json = this.#more.hidden ? "" : this.#data.value.trim();
     let wrong = "";

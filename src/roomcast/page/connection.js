@@ -1,12 +1,12 @@
-// Where the connection stands, in words and a colour; over the list, where it moves nothing, why that is, when it is tried
-// again, and the button that tries at once. And what it did, for the panel.
+// The state of the connection, in words and a colour. Over the list, without moving it: the reason, the time of the
+// next try, and the button that tries at once. Also the history of states, for the panel.
 
 import { element, set } from "./dom.js";
 import { words } from "./words.js";
 
 /** @import { State } from "../roomcast.js" */
 
-/** Where tabs cannot share a stream (no TLS, another machine), the seventh waits without a word. */
+/** If tabs cannot share a stream (no TLS, another machine), the seventh waits without any error. */
 const SLOW_AFTER_MS = 8000;
 const REMEMBERED = 50;
 
@@ -19,7 +19,7 @@ export function named(name, messages = 0) {
   return name === "catching-up" ? words.catchingUp(messages) : words[name];
 }
 
-/** The line in the header. */
+/** The state for the header. */
 export class Connection {
   #state = element("state", HTMLElement);
   #text = element("state-text", HTMLElement);
@@ -53,16 +53,16 @@ export class Connection {
   show({ name, why, until, messages, status }) {
     clearInterval(this.#timer);
     this.#note(name, why ?? "");
-    // While it tries again, why it must is still true.
+    // While it retries, the last reason still holds.
     const again = name === "reconnecting" && !until;
     if (again) why ??= this.#why;
     this.#why = why;
     this.#state.dataset.state = name;
     const denied = status === 401 || status === 403;
-    if (denied || name === "stopped") why = undefined; // it is said where the messages would be
+    if (denied || name === "stopped") why = undefined; // the list's place shows it
     set(this.#text, denied ? words.noAccess : named(name, messages));
     const waits = Boolean(until || (again && why));
-    // Whoever pressed it goes on in the list.
+    // The keyboard focus goes on in the list.
     if (!waits && document.activeElement === this.#again) element("messages", HTMLElement).focus();
     set(this.#reason, why ? words.reason(why) : "");
     this.#outage.hidden = !waits && !why;

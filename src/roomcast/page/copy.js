@@ -1,4 +1,4 @@
-// What is copied with a button.
+// Texts with a button that copies them.
 
 import { make } from "./dom.js";
 import { words } from "./words.js";

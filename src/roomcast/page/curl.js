@@ -14,7 +14,7 @@ export function curlPost(room, withToken) {
 }
 
 /**
- * Sends a message once more: all of it but what the server gives.
+ * A command that sends a message again: all fields except those that the server sets.
  * @param {string} json as it was stored
  * @param {boolean} withToken
  */
@@ -48,7 +48,7 @@ export function url(path) {
 }
 
 /**
- * One word for a shell, whatever is in it.
+ * Quotes any text as one word for a shell.
  * @param {string} text
  */
 function quoted(text) {

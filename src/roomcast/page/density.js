@@ -1,11 +1,11 @@
-// How much room a message takes: as in a chat, a line each, or a line of a log with milliseconds.
+// The density of messages: as in a chat, one line each, or one line of a log with milliseconds.
 
 import { kept, recall, remember } from "./storage.js";
 
 export const DENSITIES = /** @type {const} */ (["chat", "compact", "log"]);
 /** @typedef {typeof DENSITIES[number]} Density */
 
-/** The one that is shown, and the height in px of a row that was not measured yet. */
+/** The present density, and the assumed height in px of an unmeasured row. */
 export const density = { name: /** @type {Density} */ (recall(kept, "density", "chat")), guess: 44 };
 const GUESSES = { chat: 44, compact: 28, log: 22 };
 

@@ -1,4 +1,4 @@
-// What the page says in English. What never changes is in index.html too, where each such element names its word.
+// The page's texts in English. Fixed texts are in index.html as well, where each such element names its word.
 
 import { number, span } from "./language.js";
 
@@ -34,8 +34,8 @@ export const words = {
   sent: "Sent",
   themeDark: "Theme: dark",
   themeLight: "Theme: light",
-  themeSystem: "Theme: as the system’s",
-  ticketHint: "your server asks POST /tickets for this address",
+  themeSystem: "Theme: system",
+  ticketHint: "your server gets this address from POST /tickets",
   today: "Today",
   token: "Key, token or ticket",
   tokenExpired: "Your token has expired. Enter a new one.",
@@ -73,7 +73,7 @@ export const words = {
   inspector: "Message",
   jump: "Jump to a time",
   nothingSince: "Nothing came at or after that time.",
-  noneFits: "Nothing fits in what is loaded.",
+  noneFits: "No match in what is loaded.",
   pause: "Pause",
   received: "Received",
   roomWord: "Room",
@@ -82,7 +82,7 @@ export const words = {
   type: "Type",
   when: "To the first message at or after",
   badRoom: "A room’s name has 1 to 128 characters, none of them invisible control characters, and does not begin with $.",
-  badText: "Write something, or give data: an empty message is not stored, nor one of more than 64,000 bytes.",
+  badText: "Write something, or add data. Empty messages and messages over 64,000 bytes are not stored.",
   badType: "A type has 1 to 64 characters on one line. gap, live, open, error, message and roomcast.… are taken.",
   badUser: "A name has at most 128 characters.",
   copyJavascript: "Copy as JavaScript",
@@ -91,9 +91,9 @@ export const words = {
   delayGraph: "Delay",
   developer: "Type and data",
   first: "Send the first message",
-  helpOpen: "Keys",
+  helpOpen: "Shortcuts",
   here: "Here you may",
-  history: "What happened",
+  history: "Changes of state",
   key: "Idempotency key",
   keyHint: "a fresh one each time",
   lastMessage: "Last message",
@@ -101,7 +101,7 @@ export const words = {
   lastSign: "Last sign of life",
   noProxies: "none seen",
   none: "none yet",
-  ownStream: "this tab holds it, for all tabs",
+  ownStream: "held by this tab, for all tabs",
   panel: "About the connection",
   perSecond: "per second",
   protocol: "Protocol",
@@ -111,11 +111,11 @@ export const words = {
   refusedTitle: "This room cannot be shown",
   resume: "Resumes after",
   roundTrip: "Round trip",
-  sharedStream: "another tab holds it, for all tabs",
+  sharedStream: "held by another tab, for all tabs",
   sharing: "Stream",
   state: "State",
   toFirstNew: "First new message",
-  toGap: "Where some are lost",
+  toGap: "Lost messages",
   tooLarge: "This message is too large for the server.",
   you: "You",
   use: "Use this room",
@@ -136,7 +136,7 @@ export const words = {
   seeGroup: (/** @type {string} */ prefix) => `Follow all rooms of ${prefix}`,
   group: (/** @type {string} */ prefix) => (prefix ? `All rooms of ${prefix}` : "All rooms"),
   openNew: (/** @type {string} */ room) => `Open “${room}”`,
-  moreRooms: (/** @type {number} */ n) => `These are the ${number(n)} with the newest messages. Open others by their names.`,
+  moreRooms: (/** @type {number} */ n) => `These are the ${number(n)} with the newest messages. Open others by name.`,
   roomsCount: (/** @type {number} */ n) => (n === 1 ? "1 room" : `${number(n)} rooms`),
   roomsFound: (/** @type {number} */ n, /** @type {number} */ all) => `${number(n)} of ${number(all)} rooms`,
   moreMembers: (/** @type {number} */ n) => `Show the other ${number(n)}`,
@@ -148,8 +148,8 @@ export const words = {
   help: [
     ["Ctrl+K", "find or open a room"],
     ["/", "find in this room"],
-    ["↑ ↓", "from message to message, from room to room"],
-    ["Enter", "look into a message; send what is written"],
+    ["↑ ↓", "previous or next message or room"],
+    ["Enter", "open a message; send what you typed"],
     ["Home End", "to the oldest and the newest message"],
     ["← →", "fold and unfold a group of rooms"],
     ["p", "pin a room"],
@@ -158,7 +158,7 @@ export const words = {
     ["?", "this list"],
   ],
   reason: (/** @type {string} */ why) => why[0]?.toUpperCase() + why.slice(1),
-  noJson: (/** @type {string} */ why) => `This is not JSON yet: ${why}`,
+  noJson: (/** @type {string} */ why) => `Not valid JSON yet: ${why}`,
   stateSince: (/** @type {string} */ state, /** @type {string} */ time) => `${state}, since ${time}`,
   ago: (/** @type {number} */ ms) => `${span(ms)} ago`,
   highest: (/** @type {number} */ n, /** @type {string} */ unit) => `at most ${number(n)} ${unit}`,
@@ -204,13 +204,13 @@ export const words = {
     const why = {
       trimmed: lost === 1 ? "it was no longer kept" : "they were no longer kept",
       deleted: lost === 1 ? "it was deleted" : "they were deleted",
-      epoch: "the server’s log was started anew or restored",
-      future: "the server’s log does not reach as far as this page had read",
+      epoch: "the server’s log was replaced or restored",
+      future: "this page had read further than the server’s log reaches",
       malformed: "the server could not read where this page had left off",
     }[reason];
     const others = rooms.length - 1;
     const where = others ? `here and in ${others === 1 ? "another room" : `${number(others)} other rooms`}` : "here";
-    if (lost === null) return `Messages may have been lost ${where}, nobody can know how many: ${why}.`;
+    if (lost === null) return `Messages may have been lost ${where}, it is unknown how many: ${why}.`;
     return `Up to ${lost === 1 ? "1 message was" : `${number(lost)} messages were`} lost ${where}, ${why}.`;
   },
 };

@@ -1,4 +1,4 @@
-// The line over the list: what is looked for, a pause, a jump to a time, how dense it is.
+// The bar over the list: the search, the pause, the jump to a time, the density.
 
 import { DENSITIES, choose, density } from "./density.js";
 import { element, set } from "./dom.js";
@@ -58,7 +58,7 @@ export class Finder {
   }
 
   /**
-   * Looks for one more thing.
+   * Adds a term to the search.
    * @param {string} term
    */
   add(term) {

@@ -1,7 +1,7 @@
-// How well a name fits what was typed: the letters in their order, best where they stand together and where words begin.
+// How well a name matches the typed letters: all in order; adjacent letters and beginnings of words score best.
 
 /**
- * 0 where it does not fit.
+ * 0 if it does not match.
  * @param {string} name in lower case
  * @param {string} typed in lower case
  */

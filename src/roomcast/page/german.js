@@ -1,4 +1,4 @@
-// What the page says in German.
+// The page's texts in German.
 
 import { number, span } from "./language.js";
 
@@ -15,32 +15,32 @@ export const words = {
   data: "Daten",
   discard: "Verwerfen",
   edit: "Ändern",
-  emptyHint: "Oder schick sie von woanders:",
+  emptyHint: "Oder von woanders senden:",
   eventSource: "In jeder Seite mitlesen",
-  invisible: "(nichts zu sehen)",
-  keys: "Enter sendet, Umschalt+Enter für eine neue Zeile",
+  invisible: "(nichts Sichtbares)",
+  keys: "Enter zum Senden, Umschalt+Enter für eine neue Zeile",
   javascript: "Mit dem Modul des Servers mitlesen und senden",
   message: "Nachricht",
   messages: "Nachrichten",
   name: "Name",
-  noOlder: "Hier beginnt, was noch aufgehoben ist.",
-  optional: "freiwillig",
+  noOlder: "Anfang der gespeicherten Nachrichten.",
+  optional: "optional",
   pending: "Wird gesendet …",
   python: "In Python mitlesen und senden",
   room: "Raum suchen oder öffnen",
   rooms: "Räume",
   send: "Senden",
   sent: "Gesendet",
-  themeDark: "Aussehen: dunkel",
-  themeLight: "Aussehen: hell",
-  themeSystem: "Aussehen: wie das System",
-  ticketHint: "diese Adresse holt dein Server mit POST /tickets",
+  themeDark: "Design: dunkel",
+  themeLight: "Design: hell",
+  themeSystem: "Design: System",
+  ticketHint: "dein Server bekommt diese Adresse von POST /tickets",
   today: "Heute",
   token: "Schlüssel, Token oder Ticket",
   tokenExpired: "Dein Token ist abgelaufen. Gib ein neues ein.",
   tokenForget: "Token vergessen",
   tokenForm: "Zugang mit Token",
-  tokenFunction: "das Token gibt der Seite dein Server",
+  tokenFunction: "dein Server gibt der Seite ihr Token",
   tokenHint: "Es bleibt in diesem Tab und wird vergessen, sobald du ihn schließt.",
   tokenInvalid: "Der Server akzeptiert dieses Token nicht.",
   tokenLacks: "Mit deinem Token hast du hier keinen Zugang. Gib ein anderes ein oder öffne einen anderen Raum.",
@@ -68,11 +68,11 @@ export const words = {
   fromHistory: "aus dem Verlauf",
   further: "Weiter zurück suchen",
   go: "Los",
-  goneMessage: "Diese Nachricht ist nicht mehr aufgehoben oder in einem anderen Raum.",
+  goneMessage: "Diese Nachricht ist nicht mehr gespeichert oder gehört zu einem anderen Raum.",
   inspector: "Nachricht",
-  jump: "Zu einer Zeit",
-  nothingSince: "Seit dieser Zeit kam nichts.",
-  noneFits: "Im Geladenen passt nichts.",
+  jump: "Zu Zeitpunkt springen",
+  nothingSince: "Ab diesem Zeitpunkt kam keine Nachricht.",
+  noneFits: "Kein Treffer in den geladenen Nachrichten.",
   pause: "Pause",
   received: "Empfangen",
   roomWord: "Raum",
@@ -81,7 +81,7 @@ export const words = {
   type: "Typ",
   when: "Zur ersten Nachricht ab",
   badRoom: "Der Name eines Raums hat 1 bis 128 Zeichen, keine unsichtbaren Steuerzeichen, und beginnt nicht mit $.",
-  badText: "Schreib etwas oder gib Daten an: Eine leere Nachricht wird nicht gespeichert, auch keine mit mehr als 64.000 Byte.",
+  badText: "Schreib etwas oder gib Daten an. Leere Nachrichten und solche über 64.000 Byte werden nicht gespeichert.",
   badType: "Ein Typ hat 1 bis 64 Zeichen in einer Zeile. gap, live, open, error, message und roomcast.… sind vergeben.",
   badUser: "Ein Name hat höchstens 128 Zeichen.",
   copyJavascript: "Als JavaScript kopieren",
@@ -90,34 +90,34 @@ export const words = {
   delayGraph: "Verzögerung",
   developer: "Typ und Daten",
   first: "Die erste Nachricht senden",
-  helpOpen: "Tasten",
+  helpOpen: "Tastenkürzel",
   here: "Hier darfst du",
-  history: "Was geschah",
+  history: "Zustandswechsel",
   key: "Idempotency-Key",
   keyHint: "jedes Mal ein neuer",
   lastMessage: "Letzte Nachricht",
   lastMinute: "die letzten 60 Sekunden",
   lastSign: "Letztes Lebenszeichen",
-  noProxies: "keine gesehen",
+  noProxies: "keine erkannt",
   none: "noch nichts",
-  ownStream: "dieser Tab hält ihn, für alle Tabs",
+  ownStream: "in diesem Tab, für alle Tabs",
   panel: "Über die Verbindung",
-  perSecond: "je Sekunde",
+  perSecond: "pro Sekunde",
   protocol: "Protokoll",
   proxies: "Header von Proxys",
   rateGraph: "Nachrichten",
   refusedHint: "Wähle einen anderen Raum.",
-  refusedTitle: "Dieser Raum lässt sich nicht zeigen",
-  resume: "Geht weiter nach",
-  roundTrip: "Hin und zurück",
-  sharedStream: "ein anderer Tab hält ihn, für alle Tabs",
-  sharing: "Strom",
+  refusedTitle: "Dieser Raum kann nicht angezeigt werden",
+  resume: "Setzt fort nach",
+  roundTrip: "Umlaufzeit",
+  sharedStream: "in einem anderen Tab, für alle Tabs",
+  sharing: "Stream",
   state: "Zustand",
   toFirstNew: "Erste neue Nachricht",
-  toGap: "Wo etwas fehlt",
-  tooLarge: "Diese Nachricht ist dem Server zu groß.",
+  toGap: "Verlorene Nachrichten",
+  tooLarge: "Diese Nachricht ist zu groß für den Server.",
   you: "Du",
-  use: "Diesen Raum nutzen",
+  use: "Diesen Raum verwenden",
   yesterday: "Gestern",
 
   compose: "Eine Nachricht schreiben",
@@ -127,7 +127,7 @@ export const words = {
   overloaded: "Der Server ist ausgelastet oder startet neu",
   reconnecting: "Verbinde neu …",
   stopped: "Angehalten",
-  slow: "Noch keine Verbindung. Viele Tabs zu diesem Server offen? Ein Browser verbindet nur sechs davon.",
+  slow: "Noch keine Verbindung. Viele Tabs zu diesem Server offen? Ein Browser lässt nur sechs davon zu.",
 
   pin: (room) => `${room} anheften`,
   unpin: (room) => `${room} nicht mehr anheften`,
@@ -135,38 +135,38 @@ export const words = {
   seeGroup: (prefix) => `Alle Räume von ${prefix} mitlesen`,
   group: (prefix) => (prefix ? `Alle Räume von ${prefix}` : "Alle Räume"),
   openNew: (room) => `„${room}“ öffnen`,
-  moreRooms: (n) => `Das sind die ${number(n)} mit den neuesten Nachrichten. Andere öffnest du mit ihrem Namen.`,
+  moreRooms: (n) => `Das sind die ${number(n)} mit den neuesten Nachrichten. Andere öffnest du über ihren Namen.`,
   roomsCount: (n) => (n === 1 ? "1 Raum" : `${number(n)} Räume`),
   roomsFound: (n, all) => `${number(n)} von ${number(all)} Räumen`,
-  moreMembers: (n) => `Die übrigen ${number(n)} zeigen`,
+  moreMembers: (n) => `Die übrigen ${number(n)} anzeigen`,
   found: (n, all, whole) => `${number(n)} von ${number(all)}${whole ? "" : " geladenen"}`,
   goOn: (n) => (n ? `Weiter (${number(n)} neue)` : "Weiter"),
   bytes: (n) => `${number(n)} Byte`,
   help: [
-    ["Ctrl+K", "einen Raum suchen oder öffnen"],
+    ["Strg+K", "einen Raum suchen oder öffnen"],
     ["/", "in diesem Raum suchen"],
-    ["↑ ↓", "von Nachricht zu Nachricht, von Raum zu Raum"],
-    ["Enter", "in eine Nachricht hineinsehen; senden, was geschrieben ist"],
-    ["Home End", "zur ältesten und zur neuesten Nachricht"],
+    ["↑ ↓", "vorige oder nächste Nachricht, voriger oder nächster Raum"],
+    ["Enter", "eine Nachricht öffnen; die Eingabe senden"],
+    ["Pos1 Ende", "zur ältesten und zur neuesten Nachricht"],
     ["← →", "eine Gruppe von Räumen zu- und aufklappen"],
     ["p", "einen Raum anheften"],
-    ["Shift+Enter", "eine neue Zeile in der Nachricht"],
+    ["Umschalt+Enter", "eine neue Zeile in der Nachricht"],
     ["Esc", "schließen, leeren"],
     ["?", "diese Liste"],
   ],
   reason: (why) => german(why)[0]?.toUpperCase() + german(why).slice(1),
-  noJson: (why) => `Das ist noch kein JSON: ${why}`,
+  noJson: (why) => `Noch kein gültiges JSON: ${why}`,
   stateSince: (state, time) => `${state}, seit ${time}`,
   ago: (ms) => `vor ${span(ms)}`,
   highest: (n, unit) => `höchstens ${number(n)} ${unit}`,
   may: (read, write) => (read && write ? "lesen und schreiben" : read ? "lesen" : write ? "schreiben" : "nichts"),
   away: (ms, n, more, gap) => {
-    const lost = !gap ? "" : gap.lost_at_most === null ? ", vielleicht ging etwas verloren" : `, bis zu ${number(gap.lost_at_most)} verloren`;
+    const lost = !gap ? "" : gap.lost_at_most === null ? ", möglicherweise ging etwas verloren" : `, bis zu ${number(gap.lost_at_most)} verloren`;
     return `Du warst ${span(ms)} weg: ${number(n)}${more ? " oder mehr" : ""} neue${lost}`;
   },
-  catchingUp: (n) => (n ? `Hole auf: ${n === 1 ? "1 Nachricht" : `${number(n)} Nachrichten`}` : "Hole auf …"),
+  catchingUp: (n) => (n ? `Hole nach: ${n === 1 ? "1 Nachricht" : `${number(n)} Nachrichten`}` : "Hole nach …"),
   because: (state, why) => `${state.replace(" …", "")}: ${german(why)}`,
-  countdown: (seconds) => `wieder in ${seconds} s`,
+  countdown: (seconds) => `neuer Versuch in ${seconds} s`,
   retrying: (seconds) => `Noch nicht gesendet, nächster Versuch in ${seconds} s`,
   refused: (why) => `Nicht gesendet: ${german(why)}`,
   newer: (n) => `${number(n)} neue`,
@@ -175,33 +175,33 @@ export const words = {
   writeTo: (room) => `In ${room} schreiben`,
   unread: (n) => `${number(n)} ungelesen`,
   followers: (n) => (n === 1 ? "du und 1 anderer" : `du und ${number(n)} andere`),
-  showAll: (characters) => `Alle ${number(characters)} Zeichen zeigen`,
-  empty: (room) => ["In ", room, " ist noch nichts los"],
+  showAll: (characters) => `Alle ${number(characters)} Zeichen anzeigen`,
+  empty: (room) => ["In ", room, " gibt es noch nichts"],
   pulse: (perSecond, ms) =>
-    `${number(perSecond)} Nachrichten je Sekunde${ms === undefined ? "" : `, ${number(ms)} ms vom Speichern bis hierher`}`,
+    `${number(perSecond)} Nachrichten pro Sekunde${ms === undefined ? "" : `, ${number(ms)} ms vom Speichern bis zur Anzeige`}`,
   gap: ({ lost_at_most: lost, reason, rooms }) => {
     const why = {
-      trimmed: lost === 1 ? "sie war nicht mehr aufgehoben" : "sie waren nicht mehr aufgehoben",
+      trimmed: lost === 1 ? "sie war nicht mehr gespeichert" : "sie waren nicht mehr gespeichert",
       deleted: lost === 1 ? "sie wurde gelöscht" : "sie wurden gelöscht",
-      epoch: "das Log des Servers wurde neu begonnen oder zurückgespielt",
-      future: "das Log des Servers reicht nicht so weit, wie diese Seite gelesen hatte",
+      epoch: "das Log des Servers wurde ersetzt oder wiederhergestellt",
+      future: "diese Seite hatte weiter gelesen, als das Log des Servers reicht",
       malformed: "der Server konnte nicht lesen, wo diese Seite aufgehört hatte",
     }[reason];
     const others = rooms.length - 1;
     const where = others ? `hier und in ${others === 1 ? "einem anderen Raum" : `${number(others)} anderen Räumen`}` : "hier";
-    if (lost === null) return `Vielleicht gingen ${where} Nachrichten verloren, wie viele, weiß niemand: ${why}.`;
+    if (lost === null) return `Möglicherweise gingen ${where} Nachrichten verloren, unbekannt wie viele: ${why}.`;
     return `Bis zu ${lost === 1 ? "1 Nachricht ging" : `${number(lost)} Nachrichten gingen`} ${where} verloren, ${why}.`;
   },
 };
 
 /**
- * What roomcast.js says of itself. The server's own words stay as they are.
+ * Translates the reasons that roomcast.js gives. The server's own words stay as they are.
  * @param {string} why
  */
 function german(why) {
   return why
     .replace(/^the connection was cut$/, "die Verbindung brach ab")
-    .replace(/^the server cannot be reached$/, "der Server ist nicht zu erreichen")
+    .replace(/^the server cannot be reached$/, "der Server ist nicht erreichbar")
     .replace(/^something other than roomcast answered$/, "etwas anderes als roomcast hat geantwortet")
     .replace(/^the server answered/, "der Server antwortete");
 }

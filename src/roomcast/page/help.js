@@ -1,4 +1,4 @@
-// What the keys do.
+// The list of keyboard shortcuts.
 
 import { dialogOf, element, make } from "./dom.js";
 import { words } from "./words.js";

@@ -1,5 +1,5 @@
-// All of one message: what it is, when it came, the block as it was sent, and lines that bring it elsewhere. Fetched when
-// the first one is opened.
+// The details of one message: its fields, its times, the block as it was sent, and code to copy. The module is fetched
+// when the first message is opened.
 
 import { curlRepeat, url } from "./curl.js";
 import { copyButton } from "./copy.js";

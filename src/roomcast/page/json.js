@@ -5,7 +5,7 @@ import { number } from "./language.js";
 import { tokens } from "./exact.js";
 import { words } from "./words.js";
 
-/** Characters of the one line; more is not seen anyway. */
+/** Characters of the one line; more would not be visible. */
 const LINE = 400;
 /** Members that are shown at a time. */
 const MANY = 100;
@@ -35,7 +35,7 @@ export function data(json, item) {
 }
 
 /**
- * The tree of a value, with what is in it unfolded once.
+ * The tree of a value, with its first level unfolded.
  * @param {string} json
  */
 export function tree(json) {
@@ -51,7 +51,7 @@ function coloured(json) {
   for (const token of tokens(json)) {
     if (length > LINE) return [...parts, "…"];
     if (before === "," || before === ":") parts.push(" ");
-    // A string is a key where a colon comes next, which is known one token later.
+    // A string is a key if a colon follows, which is known one token later.
     if (token === ":" && parts.at(-1) instanceof HTMLElement) /** @type {HTMLElement} */ (parts.at(-1)).className = "key";
     parts.push(leaf(token));
     length += token.length + 1;

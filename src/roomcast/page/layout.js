@@ -1,11 +1,11 @@
-// Where each row of the list is: the heights that were measured, and a guess for those that were not, added up.
+// The position of each row of the list: the sum of the heights before it, measured or guessed.
 
 import { density } from "./density.js";
 
 /** @import { Item } from "./room.js" */
 
 export class Layout {
-  /** The rows as they were laid out last: a copy, as rows come and go between frames. @type {Item[]} */
+  /** The rows of the last layout: a copy, since rows come and go between frames. @type {Item[]} */
   #items = [];
   /** Where each row begins, and at last where all end. */
   #tops = new Float64Array(256);
@@ -50,8 +50,8 @@ export class Layout {
   }
 
   /**
-   * The row at this height, and how much of it is above. Not one that goes, or gets another height, when older ones
-   * come: days, and the first message.
+   * The row at this height, and how much of it is above. Skips rows that disappear, or change their height, when older
+  * ones come: days, and the first message.
    * @param {number} top
    */
   at(top) {

@@ -29,7 +29,7 @@ const EXACT = new Intl.DateTimeFormat("en-GB", {
 });
 const FULL = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "long" });
 const DAY = new Intl.DateTimeFormat(language, { dateStyle: "full" });
-/** What somebody says within these ms of the last belongs to it. */
+/** A message within these ms of the author's last one continues it. */
 const TOGETHER_MS = 300_000;
 
 /**
@@ -46,7 +46,7 @@ export function rowOf(item, actions) {
 }
 
 /**
- * Whether a row goes on with what the one before it began: its name and picture are not repeated.
+ * Whether a row continues the one before it: its name and picture are not repeated.
  * @param {Item} item
  * @param {Item} [before]
  */
@@ -74,7 +74,7 @@ function messageRow(item, { id, room, user, timestamp, text, type, data }, actio
   const body = make("div", "body");
   const row = make("li", item.isNew ? "row message new" : "row message", avatar(user), meta(user, timestamp, type, actions.several() ? room : ""), body);
   row.dataset.id = id;
-  row.tabIndex = -1; // the arrows come to it
+  row.tabIndex = -1; // reached with the arrow keys
   if (item.isNew) row.addEventListener("animationend", () => (item.isNew = false));
   if (text !== undefined) body.append(...paragraph(text, item));
   if (data !== undefined) body.append(dataOf(String(data), item));
@@ -187,7 +187,7 @@ function coloured(shown, name) {
 }
 
 /**
- * The same colour for the same name on every page, and a distant one for `user2` than for `user1`.
+ * The same colour for the same name on every page; `user1` and `user2` get distant ones.
  * @param {string} user
  */
 function hue(user) {

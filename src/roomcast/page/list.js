@@ -1,5 +1,5 @@
-// The list: a window onto rows that may be many. Only what is in sight, and a screen more, is in the document; it is
-// drawn at most once a frame, and never moved under someone who reads further up.
+// The list of many rows. Only those in sight, and a screen more, are in the document. It is drawn at most once a frame,
+// and never moves under somebody who reads further up.
 
 import { element } from "./dom.js";
 import { Layout, heightOf } from "./layout.js";
@@ -11,7 +11,7 @@ import { words } from "./words.js";
 /** Pixels from the end that still count as the end: zoomed pages stop at fractions of a pixel. */
 const NEAR = 32;
 const BEYOND = 600;
-/** Rows that are lower than expected make room for more of them, and so on, each time for less. */
+/** Rounds of drawing per frame: rows that are lower than guessed make room for more rows, fewer each time. */
 const TURNS = 8;
 
 export class List {
@@ -31,13 +31,13 @@ export class List {
   #due = false;
   /** Whether the reader is at the end, and new rows are scrolled to. */
   following = true;
-  /** Messages below that the reader has not been to. */
+  /** Messages below that the reader has not reached. */
   #unseen = 0;
-  /** Those of them that came since the last frame. */
+  /** How many of them came since the last frame. */
   #added = 0;
   /** @type {Item | undefined} */
   #picked;
-  /** Where the next frame is to be. @type {{item: Item, above: number} | undefined} */
+  /** The position that the next frame must show. @type {{item: Item, above: number} | undefined} */
   #goal;
   #context;
   #audience;
@@ -52,7 +52,7 @@ export class List {
     this.#scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     this.#newer.addEventListener("click", () => {
       this.toEnd();
-      this.#scroller.focus(); // the button goes, and must not take the keyboard's place with it
+      this.#scroller.focus(); // the button disappears, and must not take the focus with it
     });
     this.#scroller.addEventListener("keydown", (event) => this.#pressed(event));
     this.#rows.addEventListener("click", (event) => this.#clicked(event));
@@ -63,7 +63,7 @@ export class List {
   #observer;
 
   /**
-   * Shows these rows, from their end. The array stays the caller's; `changed` tells that it is another.
+   * Shows these rows, from their end. The caller keeps the array and reports its changes with `changed`.
    * @param {Item[]} items
    */
   show(items) {
@@ -79,7 +79,7 @@ export class List {
   }
 
   /**
-   * Shows these rows in place of those that are shown, which some of them may be.
+   * Shows these rows instead of the present ones; some may be in both.
    * @param {Item[]} items
    */
   swap(items) {
@@ -87,7 +87,7 @@ export class List {
     this.#schedule();
   }
 
-  /** Makes all rows anew: they look other than before. */
+  /** Rebuilds all rows, since their look has changed. */
   redraw() {
     for (const item of this.#items) item.height = 0;
     for (const item of this.#drawn.keys()) this.#take(item);
@@ -95,7 +95,7 @@ export class List {
   }
 
   /**
-   * Scrolls to a row, and picks it.
+   * Scrolls to a row, and selects it.
    * @param {Item} item
    */
   reveal(item) {
@@ -106,7 +106,7 @@ export class List {
   }
 
   /**
-   * The row that the arrows go on from.
+   * The row from which the arrow keys continue.
    * @param {Item | undefined} item
    */
   pick(item) {
@@ -124,7 +124,7 @@ export class List {
   }
 
   /**
-   * Makes the row of an item anew.
+   * Rebuilds the row of an item.
    * @param {Item} item
    */
   renew(item) {
@@ -132,7 +132,7 @@ export class List {
     this.#schedule();
   }
 
-  /** Makes the names of the days anew: what was today is yesterday. */
+  /** Rebuilds the names of the days: today has become yesterday. */
   renewDays() {
     for (const item of this.#drawn.keys()) if (item.kind === "day") this.renew(item);
   }
@@ -153,7 +153,7 @@ export class List {
   }
 
   #draw() {
-    // What the reader looks at stays where it is, whatever comes or goes above it.
+    // The visible rows stay in place, whatever comes or goes above them.
     const anchor = this.following ? undefined : (this.#goal ?? this.#layout.at(this.#top));
     this.#goal = undefined;
     if (!this.following) this.#count(this.#unseen + this.#added);
@@ -181,7 +181,7 @@ export class List {
     return Math.max(0, Math.min(this.#layout.topOf(index) + anchor.above, last));
   }
 
-  /** Draws what is to be in the document; gives whether a height was other than expected. */
+  /** Draws the rows for the document; returns whether a height differed from its guess. */
   #fill() {
     const first = this.#layout.indexAt(this.#top - BEYOND);
     const last = Math.min(this.#items.length - 1, this.#layout.indexAt(this.#top + this.#height + BEYOND));
@@ -194,7 +194,7 @@ export class List {
   }
 
   /**
-   * Puts these rows in their order; gives those that are new, or look other than before.
+   * Puts these rows in order; returns those that are new or look different.
    * @param {Item[]} items
    * @param {number} first
    */
@@ -242,7 +242,7 @@ export class List {
   #take(item) {
     const row = this.#drawn.get(item);
     if (!row) return;
-    // Where the focus was in it, the keys still scroll.
+    // If the focus was in it, the keys must still scroll.
     if (row.contains(document.activeElement)) this.#scroller.focus({ preventScroll: true });
     this.#observer.unobserve(row);
     this.#itemOf.delete(row);
@@ -269,7 +269,7 @@ export class List {
     const { paddingBlockStart, paddingBlockEnd } = getComputedStyle(this.#scroller);
     this.#padding = Number.parseFloat(paddingBlockStart) + Number.parseFloat(paddingBlockEnd);
     this.#height = clientHeight;
-    // Another width breaks lines elsewhere: what is out of sight is measured when it comes.
+    // A new width breaks lines elsewhere: rows out of sight are measured when they come into sight.
     if (clientWidth !== this.#width) {
       for (const item of this.#items) if (!this.#drawn.has(item)) item.height = 0;
     }
@@ -281,14 +281,14 @@ export class List {
     const { scrollTop, scrollHeight, clientHeight } = this.#scroller;
     if (Math.abs(scrollTop - this.#top) < 1) return; // our own doing
     this.#top = scrollTop;
-    // Where its size changed, which the observer is told later, it was not the reader who scrolled.
+    // A change of size, of which the observer learns later, also scrolls; it was not the reader.
     if (clientHeight === this.#height) this.following = scrollHeight - scrollTop - clientHeight < NEAR;
     if (this.following) this.#count(0);
     this.#schedule();
   }
 
   /**
-   * To either end at once: on the way there rows get their heights, which would stop a browser's smooth scrolling.
+   * Jumps to either end: rows are measured on the way, which would stop a browser's smooth scrolling.
    * @param {KeyboardEvent} event
    */
   #pressed(event) {
@@ -320,7 +320,7 @@ export class List {
     this.#audience.picked(item, false);
   }
 
-  /** A click on a message, but not one that marks text or is for something in it. @param {MouseEvent} event */
+  /** A click on a message, but not one that selects text or hits a control in it. @param {MouseEvent} event */
   #clicked(event) {
     const { target } = event;
     if (!(target instanceof Element) || target.closest("a, button, summary, .type") || !getSelection()?.isCollapsed) return;

@@ -1,4 +1,4 @@
-// The page: the room in its address, its rows in the list, the others beside it, and what is sent.
+// The page: the room in its address, its rows in the list, the other rooms beside it, and the form that sends.
 
 import { reaches } from "../roomcast.js";
 import { Access } from "./access.js";
@@ -25,7 +25,7 @@ import { translate, words } from "./words.js";
 
 /** @import { Item } from "./room.js" */
 
-/** Messages of a page, and rows, that a search goes through before it asks whether to go on. */
+/** Messages per page of a search, and the rows that it reads before it asks whether to go on. */
 const SEARCH_PAGE = 1000;
 const SEARCHED = 50_000;
 const THEMES = /** @type {const} */ (["", "light", "dark"]);
@@ -41,7 +41,7 @@ const access = new Access(granted, () => (chosen ? location.reload() : location.
 
 /** @type {Room | undefined} */
 let current;
-/** Which of its rows are shown. */
+/** The rows of the room that are shown. */
 let view = new View(new Room(""));
 /** A message that the address names, until it is shown. */
 let wanted = "";
@@ -59,7 +59,7 @@ const rooms = new Rooms(access, {
     outbox.arrived(message, live);
     sidebar.changed();
     if (live) pulse.heard(message.timestamp);
-    // The first one that comes is worth seeing.
+    // The first message gets an animation.
     const last = room.items.at(-1);
     if (live && last?.kind === "message" && room.items.length < 4 && room.isComplete) last.isNew = true;
     if (!current?.covers(room.name)) return;
@@ -80,13 +80,13 @@ const rooms = new Rooms(access, {
     refuse(state);
     access.offer(state.name === "stopped" ? { status: state.status, message: state.why ?? "" } : undefined);
     if (!["live", "connecting", "catching-up"].includes(state.name)) away.leave(current);
-    // While busy, no room is called empty.
+    // A busy list is not called empty.
     log.ariaBusy = String(state.name !== "live");
     if (state.name === "live") {
       if (current && !document.hidden) away.back(current);
       if (wanted && current?.start) reveal(wanted);
       outbox.retry();
-      // What is asked for when the server is away must be here by then.
+      // Modules that are needed while the server is away must be loaded before.
       ahead ??= setTimeout(fetchAhead, 1000);
       access.ask();
     }
@@ -111,7 +111,7 @@ const list = new List(
     },
     nearStart() {
       if (!current || !rooms.live || wanted) return;
-      // What is looked for is looked for in all that is kept, up to a bound.
+      // A search reads all that is kept, up to a bound.
       if (!view.isFiltered) rooms.older(current);
       else if (current.items.length < searched) rooms.older(current, SEARCH_PAGE);
     },
@@ -213,13 +213,13 @@ document.addEventListener("visibilitychange", () => {
   rooms.refresh(true);
 });
 
-/** It is known what may be done here. */
+/** Called when the reader's rights are known. */
 function granted() {
   rooms.granted();
   composer.allow();
   describe();
   const [named] = access.named;
-  // The room was nobody's choice: another one is shown where that may be read.
+  // The reader did not choose this room: show another one that may be read.
   if (named && current && !chosen && !access.reads(current.name)) go(named);
 }
 
@@ -248,7 +248,7 @@ function enter() {
 }
 
 /**
- * Browsers refuse a new address where there were a hundred in 30 s: the room is shown all the same.
+ * Browsers refuse more than a hundred new addresses in 30 s: the room is shown all the same.
  * @param {string} name
  * @param {string | undefined} prefix
  * @param {"pushState" | "replaceState"} how
@@ -281,7 +281,7 @@ function show(name, prefix) {
 }
 
 /**
- * Shows the rows that are to be shown now.
+ * Shows the rows that match now.
  * @param {number} [added] messages at the end
  */
 function renew(added = 0) {
@@ -295,7 +295,7 @@ function renew(added = 0) {
 }
 
 let due = false;
-/** Once a frame: of 20,000 rows each is asked whether it fits. */
+/** At most once a frame, since up to 20,000 rows are matched. */
 function soon() {
   if (due) return;
   due = true;
@@ -339,7 +339,7 @@ async function jump(time) {
 }
 
 /**
- * Says something for a while, over the list.
+ * Shows a notice over the list for a while.
  * @param {string} text
  */
 function tell(text) {
@@ -358,7 +358,7 @@ async function inspect(item) {
 }
 
 function fetchAhead() {
-  // What fails is fetched when it is asked for.
+  // A module that fails to load is fetched when it is needed.
   Promise.all([import("./panel.js"), import("./inspector.js"), import("./help.js")]).catch(() => {});
 }
 
@@ -427,7 +427,7 @@ function refuse({ name, why = "", status = 0 }) {
 }
 
 /**
- * Applies a change of what is being sent to its room's rows.
+ * Shows a change of an outgoing message in its room's rows.
  * @param {import("./outbox.js").Entry} entry
  * @param {(room: Room) => void} [change]
  */
@@ -440,7 +440,7 @@ function shown(entry, change) {
   describe();
 }
 
-/** What is tried again says when; and a day ends. */
+/** Once a second: updates the countdowns of retries, and the names of days. */
 function eachSecond() {
   for (const item of current?.items.slice(-20) ?? []) if (item.kind === "pending" && item.entry.until) list.renew(item);
   if (today === new Date().toDateString()) return;

@@ -1,5 +1,5 @@
-// What is on its way to the server: one message after the other, each under one Idempotency-Key until there is an
-// answer. It survives a reload, and is stored once.
+// Outgoing messages, sent one after the other, each under one Idempotency-Key until it is answered. They survive a
+// reload, and are stored once.
 
 import { Refused, publish, randomKey } from "../roomcast.js";
 import { credential } from "./access.js";
@@ -8,7 +8,7 @@ import { recall, remember, tab } from "./storage.js";
 /** @import { Message } from "../roomcast.js" */
 
 /**
- * What is to be sent. `data` is JSON.
+ * An outgoing message. `data` is JSON.
  * @typedef {{room: string, user: string, text?: string, type?: string, data?: string, body: string, key?: string}} Draft
  */
 
@@ -62,25 +62,25 @@ export class Outbox {
   }
 
   /**
-   * A message that came: if it is one of these, that one is there.
+   * A message has arrived: if it is one of these, that one is delivered.
    * @param {Message} message
    * @param {boolean} live and so written after these
    */
   arrived(message, live) {
     const entry = this.#entries.find((one) => one.room === message.room && same(one, message, live));
     if (!entry) return;
-    // Until its answer is there it may be somebody else's, who wrote the same: it is still sent, and then comes.
+    // Before its own answer, an arrived message may be somebody else's equal one, so this one is still being sent.
     if (entry.id) this.#remove(entry);
     else this.#audience.removed(entry);
   }
 
-  /** Tries at once what waits to be tried again. */
+  /** Retries waiting messages at once. */
   retry() {
     if (this.#entries.some(({ until = 0 }) => until > Date.now())) this.#stop.abort();
   }
 
   /**
-   * Gives up; the server may have it all the same.
+   * Gives a message up; the server may have stored it all the same.
    * @param {Entry} entry
    */
   discard(entry) {
@@ -103,7 +103,7 @@ export class Outbox {
 
   #save() {
     const waiting = this.#entries.filter((entry) => !entry.id);
-    // What came of it so far is found out anew.
+    // Its state is found out again.
     remember(tab, "outbox", waiting.map((entry) => ({ ...entry, refused: undefined, until: undefined, why: undefined })));
   }
 
@@ -133,7 +133,7 @@ export class Outbox {
       if (this.#audience.isHere(entry)) this.#remove(entry);
       else this.#audience.changed(entry);
     } catch (error) {
-      if (this.#stop.signal.aborted) return; // and tried again at once, if it is still here
+      if (this.#stop.signal.aborted) return; // retried after a reload, if it is still here
       entry.refused = error instanceof Refused ? error : new Refused(String(error));
       this.#audience.refused(entry);
     }

@@ -1,4 +1,4 @@
-// What the connection does, for those who ask: since when, how fast, over what, and why it was cut. Fetched when it is asked for.
+// Details of the connection: since when, how fast, over which protocol, and why it was cut. Fetched on demand.
 
 import { credential } from "./access.js";
 import { named } from "./connection.js";
@@ -15,7 +15,7 @@ import { words } from "./words.js";
 const TIME = new Intl.DateTimeFormat(language, { dateStyle: "short", timeStyle: "medium" });
 const SVG = "http://www.w3.org/2000/svg";
 const [WIDTH, HEIGHT] = [59, 20];
-/** What proxies and caches add to an answer. */
+/** Headers that proxies and caches add. */
 const PROXY = ["server", "via", "x-cache", "x-served-by", "cf-ray", "age", "alt-svc", "x-proxy-cache", "x-powered-by"];
 const dialog = dialogOf("panel");
 const content = element("panel-content", HTMLElement);
@@ -23,7 +23,7 @@ const content = element("panel-content", HTMLElement);
 /** @typedef {{connection: Connection, pulse: Pulse, access: Access, room: Room, following: Following | undefined}} Known */
 
 /**
- * Opens the panel, and keeps it true while it is open.
+ * Opens the panel, and updates it while it is open.
  * @param {Known} known
  */
 export async function show(known) {
@@ -36,7 +36,7 @@ export async function show(known) {
 
 /** @typedef {{ms: number, headers: Headers}} Asked */
 
-/** One more request, for what the stream's own answer does not tell a script. @returns {Promise<Asked | undefined>} */
+/** A separate request, for details of the stream that scripts cannot read. @returns {Promise<Asked | undefined>} */
 async function ask() {
   const began = performance.now();
   const token = credential.token?.();

@@ -1,4 +1,4 @@
-// What a room had before it was followed: read page by page, as it is wanted.
+// A room's messages from before it was followed, read page by page on demand.
 
 import { Refused, history } from "../roomcast.js";
 import { credential } from "./access.js";
@@ -7,12 +7,12 @@ import { parse } from "./exact.js";
 /** @import { Room } from "./room.js" */
 
 export const PAGE = 100;
-/** Above this, how many are unread is not counted. */
+/** More unread messages than this are not counted. */
 export const MANY_UNREAD = 100;
 const RETRY_MS = 2000;
 
 /**
- * A page of what a room, or several seen as one, retains.
+ * A page of the messages that a room, or several seen as one, retains.
  * @param {Room} room
  * @param {Record<string, string>} parameters
  */
@@ -22,7 +22,7 @@ export function page({ name, prefix }, parameters) {
 }
 
 /**
- * Reads what came before, if there is any; gives whether it was read.
+ * Reads older messages, if there are any; returns whether that succeeded.
  * @param {Room} room
  * @param {number} [many] messages at most
  */
@@ -46,7 +46,7 @@ export async function older(room, many = PAGE) {
 }
 
 /**
- * A room's newest line, and how many are unread, without its history; gives whether it was looked at.
+ * Reads a room's newest line and its number of unread messages, without its history; returns whether that succeeded.
  * @param {Room} room
  */
 export async function look(room) {
@@ -63,7 +63,7 @@ export async function look(room) {
     room.unread += missed?.messages.length ?? 0;
     if (!messages.length) room.complete();
   } catch {
-    // It is looked at again with the next refresh.
+    // The next refresh tries again.
   } finally {
     room.loading = false;
   }

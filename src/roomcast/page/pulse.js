@@ -1,4 +1,4 @@
-// How much comes, and how fast: messages a second as a small chart, and the time from stored to shown.
+// Messages a second as a small chart, and the delay from storing a message to showing it.
 
 import { element } from "./dom.js";
 import { number } from "./language.js";
@@ -14,13 +14,13 @@ export class Pulse {
   #delay = element("delay", HTMLElement);
   /** Messages of each second of the last minute. @type {number[]} */
   counts = new Array(SECONDS).fill(0);
-  /** The longest way of a message in each of them, in ms. @type {number[]} */
+  /** The longest delay in each of these seconds, in ms. @type {number[]} */
   delays = new Array(SECONDS).fill(0);
   /** When the last one came, in ms since 1970. */
   last = 0;
   #now = 0;
   #slowest = 0;
-  /** Milliseconds of the last ones. @type {number[]} */
+  /** The delays of the last messages, in ms. @type {number[]} */
   #delays = [];
 
   constructor() {
@@ -32,7 +32,7 @@ export class Pulse {
   heard(timestamp) {
     this.#now += 1;
     this.last = Date.now();
-    // Clocks differ: nothing comes before it was stored.
+    // Clocks differ, but a delay is never negative.
     const delay = Math.max(0, this.last - Date.parse(timestamp));
     this.#slowest = Math.max(this.#slowest, delay);
     this.#delays.push(delay);

@@ -1,5 +1,5 @@
-// What is looked for in a room: words, and `type:`, `user:` or `room:` before what only those must have; `-` before what
-// must not be there.
+// A search in a room: words, or `type:`, `user:` or `room:` before a text that this field must have; `-` before a term
+// excludes matches.
 
 /** @import { Message } from "../roomcast.js" */
 

@@ -1,4 +1,4 @@
-// Why something was refused, in words for a reader who has a page and no terminal.
+// Why something was refused, in words for a reader without a terminal.
 
 import { words } from "./words.js";
 
@@ -8,7 +8,7 @@ import { words } from "./words.js";
 const FIELDS = { room: "badRoom", user: "badUser", type: "badType", text: "badText" };
 
 /**
- * The server's own sentence where there is no better one.
+ * The server's own sentence if there is no better one.
  * @param {Refusal} refusal
  */
 export function explained({ status, message, why = message ?? "", errors = [] }) {

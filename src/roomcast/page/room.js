@@ -1,4 +1,4 @@
-// A room as this window knows it: the rows of its list, from where on they are known, and what is not read yet.
+// A room in this window: its rows, where they begin, and which messages are unread.
 
 import { reaches } from "../roomcast.js";
 
@@ -23,11 +23,11 @@ const HELD = { rows: 100_000, characters: 2 ** 26 };
 
 export class Room {
   name;
-  /** What the names of its rooms begin with, where it is several rooms seen as one. @type {string | undefined} */
+  /** The common prefix, if this is several rooms seen as one. @type {string | undefined} */
   prefix;
   /** @type {Item[]} */
   items = [];
-  /** Messages from here on are known: where what is older ends. */
+  /** All messages from this id on are known. */
   start = "";
   /** Whether there is nothing older to read. */
   isComplete = false;
@@ -38,12 +38,12 @@ export class Room {
   held = false;
   /** @type {Message | undefined} */
   newest;
-  /** Its newest id as the server lists it; empty where it holds nothing. */
+  /** Its newest id as the server lists it; empty if it has no messages. */
   listed = "";
   /** The newest id that the reader has seen. */
   read = "";
   unread = 0;
-  /** Of this server's process. */
+  /** Its followers at this server process. */
   followers = 0;
   /** How the server refuses this room. @type {State | undefined} */
   refused;
@@ -63,12 +63,12 @@ export class Room {
     this.prefix = prefix;
   }
 
-  /** Where its newest message is in the log, well enough to sort by. */
+  /** The log position of its newest message, precise enough for sorting. */
   get activity() {
     return number(this.newest?.id ?? this.listed);
   }
 
-  /** Whether there is something that the reader has not seen, counted or not. */
+  /** Whether there are unread messages, counted or not. */
   get isUnread() {
     return this.unread > 0 || Boolean(!this.newest && this.listed && this.read && !reaches(this.read, this.listed));
   }
@@ -79,7 +79,7 @@ export class Room {
   }
 
   /**
-   * Is followed from this id on.
+   * The room is followed from this id on.
    * @param {string} id
    */
   enter(id) {
@@ -88,7 +88,7 @@ export class Room {
     this.unread = 0;
   }
 
-  /** Is not followed any more: what is known will not reach to where it is followed again. */
+  /** The room is no longer followed: there will be a hole before it is followed again. */
   leave() {
     this.start = "";
     this.#remove(this.items.length - this.#pending);
@@ -114,7 +114,7 @@ export class Room {
   }
 
   /**
-   * A gap that was asked for: it stands before the message with which it ends, once that is here.
+   * A gap found on request: it is placed before the message with which it ends, once that has arrived.
    * @param {Gap} gap
    */
   insertGap(gap) {
@@ -138,7 +138,7 @@ export class Room {
   }
 
   /**
-   * What came before all that is known, oldest first.
+   * Adds older messages before all known ones, oldest first.
    * @param {Message[]} messages
    */
   prepend(messages) {
@@ -170,7 +170,7 @@ export class Room {
     return this.items.findLast((item) => item.kind === "message" && item.message.id === id);
   }
 
-  /** Everything that is here was seen; gives whether that is news. */
+  /** Marks everything as read; returns whether anything was unread. */
   markRead() {
     const id = this.newest?.id ?? (this.listed || this.read);
     if (this.read === id && !this.unread) return false;
@@ -193,7 +193,7 @@ export class Room {
     this.items.splice(this.items.length - this.#pending, 0, item);
   }
 
-  /** The oldest tenth goes; gives whether there was anything to go. */
+  /** Drops the oldest tenth; returns whether there was any. */
   #drop() {
     const many = Math.min(Math.ceil(this.items.length / 10), this.items.length - this.#pending - 1);
     if (many < 1) return false;
@@ -213,7 +213,7 @@ export class Room {
 }
 
 /**
- * Where an id is in its log, well enough to sort by.
+ * The log position of an id, precise enough for sorting.
  * @param {string} id
  */
 export function number(id) {

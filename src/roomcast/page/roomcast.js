@@ -86,7 +86,7 @@
  */
 /** @typedef {{event: string, data: string, id: string}} Block */
 
-/** Where this module is from. A bundle that is no module has no address of its own: there it is the page's. */
+/** The module's URL. In a bundle that is not a module it is the page's URL. */
 const HOME = new URL(".", import.meta.url ?? globalThis.location?.href ?? "file:").href;
 const MAX_ROOMS = 64;
 const PREFIX = "\0";
@@ -339,7 +339,7 @@ export class Following {
     this.#widen([...rooms.map(plain), ...this.#rooms.filter((room) => room.startsWith(PREFIX))]);
   }
 
-  /** The prefixes followed, set anew in the same way. */
+  /** The followed prefixes; new ones take effect in the same way. */
   get prefixes() {
     return this.#rooms.flatMap((room) => (room.startsWith(PREFIX) ? room.slice(1) : []));
   }
@@ -939,7 +939,7 @@ class Rest {
 }
 
 /**
- * Throws a `TypeError` where the module is from no server, but from a package in Node, and none was named.
+ * Throws a `TypeError` if no server is named and the module does not come from one, as with the package in Node.
  * @param {string} server
  */
 function home(server) {

@@ -1,4 +1,4 @@
-// All rooms of this window, followed over one connection: all that its reader may read, by prefix where that is granted.
+// All rooms of this window, followed over one connection: all that its reader may read, by prefix if that is granted.
 
 import { Refused, follow, history, reaches } from "../roomcast.js";
 import { credential } from "./access.js";
@@ -13,12 +13,12 @@ import { kept, recall, remember } from "./storage.js";
 /** @import { Access } from "./access.js" */
 /** @import { Listed } from "./catalog.js" */
 
-/** Names and prefixes that a stream takes. */
+/** The most names and prefixes of a stream. */
 const MAX_FOLLOWED = 64;
 const REFRESH_MS = 15_000;
-/** The first stream follows one room by its name, and counts as its follower until a wider one has taken its place. */
+/** The first stream follows one room by its name, and counts as its follower until a wider stream replaces it. */
 const SETTLED_MS = 2000;
-/** How many rooms are asked at a time for their newest line. */
+/** How many rooms' newest lines are requested at a time. */
 const LOOKS = 4;
 
 /**
@@ -32,11 +32,11 @@ const LOOKS = 4;
 export class Rooms {
   /** @type {Map<string, Room>} */
   all = new Map();
-  /** Another where rooms came or went. */
+  /** Changes whenever rooms come or go. */
   version = 0;
   /** Rooms that the reader has pinned. @type {Set<string>} */
   pins = new Set(recall(kept, "pins", []));
-  /** The rooms that are seen as one, while they are. @type {Room | undefined} */
+  /** The group of rooms that is shown as one room, if any. @type {Room | undefined} */
   #group;
   #bookmarks = new Bookmarks((name, id) => this.#readElsewhere(name, id));
   #catalog = new Catalog();
@@ -45,15 +45,15 @@ export class Rooms {
   /** @type {State} */
   #state = { name: "connecting" };
   #audience;
-  /** Opened last, first. @type {string[]} */
+  /** Opened rooms, the last one first. @type {string[]} */
   #opened = recall(kept, "rooms", []);
   #current = new Room("");
-  /** The one that was open before. @type {Room | undefined} */
+  /** The room that was open before. @type {Room | undefined} */
   #left;
-  /** Rooms in sight whose newest line is not known. @type {Set<Room>} */
+  /** Rooms in sight whose newest line is unknown. @type {Set<Room>} */
   #wanting = new Set();
   #looking = 0;
-  /** Whether this window is no follower of one room by its name any more. */
+  /** Whether this window no longer counts as the follower of one room. */
   #isSettled = false;
   #access;
 
@@ -69,7 +69,7 @@ export class Rooms {
   }
 
   /**
-   * What the reader looks at from now on: a room, or all those whose names begin with a prefix.
+   * Opens a room, or all rooms whose names begin with a prefix.
    * @param {string} name
    * @param {string} [prefix]
    */
@@ -93,12 +93,12 @@ export class Rooms {
     this.open(this.#current.name, this.#current.prefix);
   }
 
-  /** Whether what comes is new, and not a replay. */
+  /** Whether arriving messages are new, and not a replay. */
   get live() {
     return this.#state.name === "live";
   }
 
-  /** Whether the server has rooms that are not here. */
+  /** Whether the server has rooms that are not listed here. */
   get more() {
     return this.#catalog.more;
   }
@@ -114,7 +114,7 @@ export class Rooms {
   }
 
   /**
-   * Reads what came before, if there is any.
+   * Reads older messages, if there are any.
    * @param {Room} room
    * @param {number} [many]
    */
@@ -136,7 +136,7 @@ export class Rooms {
   }
 
   /**
-   * Pins a room, or no more.
+   * Pins or unpins a room.
    * @param {string} name
    */
   pin(name) {
@@ -145,7 +145,7 @@ export class Rooms {
     this.#audience.listed();
   }
 
-  /** It is known what may be read: those rooms that are named are listed. */
+  /** Called when the reader's rights are known: lists the rooms that they name. */
   granted() {
     for (const name of this.#access.named) this.known(name);
     this.#audience.listed();
@@ -153,18 +153,18 @@ export class Rooms {
   }
 
   /**
-   * What the server knows of its rooms.
+   * Takes over the server's list of rooms.
    * @param {boolean} [all] not only those with news
    */
   async refresh(all = false) {
-    if (this.#state.status === 401 || this.#state.status === 403) return; // whoever may read nothing here may not ask for the rooms
+    if (this.#state.status === 401 || this.#state.status === 403) return; // a reader without rights may not list rooms
     await this.#catalog.read(all, (rooms) => this.#list(rooms));
     if (this.live) this.#widen();
     this.#audience.listed();
   }
 
   /**
-   * A room comes into sight: its newest line is wanted.
+   * A room comes into sight: requests its newest line.
    * @param {Room} room
    */
   want(room) {
@@ -173,7 +173,7 @@ export class Rooms {
     this.#lookNext();
   }
 
-  /** The last to come into sight is the first to be asked: what was scrolled past can wait. */
+  /** The room that came into sight last is asked first: rooms that were scrolled past can wait. */
   async #lookNext() {
     const room = [...this.#wanting].at(-1);
     if (!room || this.#looking >= LOOKS) return;
@@ -186,8 +186,8 @@ export class Rooms {
   }
 
   /**
-   * Takes over what is listed, and forgets what is gone. A room that holds nothing is here only while it is the
-   * reader's.
+   * Takes over listed rooms, and forgets rooms that are gone. An empty room stays only while the reader has it open or
+   * pinned.
    * @param {Map<string, Listed>} rooms
    */
   #list(rooms) {
@@ -228,8 +228,7 @@ export class Rooms {
   }
 
   /**
-   * A room that was opened by mistake, and holds nothing, goes away again: at once where it was refused, else with the
-   * next one.
+   * An empty room that was opened by mistake is removed: at once if it was refused, otherwise when the next one opens.
    * @param {Room} room
    */
   #leave(room) {
@@ -270,7 +269,7 @@ export class Rooms {
   /** @param {Room} room the first one, with its newest messages */
   #start(room) {
     room.refused = undefined;
-    // What rooms had from an earlier stream is read again: the replay would have it twice.
+    // Drop the rows of an earlier stream: the replay brings them again.
     for (const one of this.#each()) one.leave();
     this.#following = follow({
       ...credential,
@@ -283,7 +282,7 @@ export class Rooms {
     });
   }
 
-  /** Every room, and those that are seen as one. */
+  /** Every room, and the group shown as one. */
   #each() {
     return this.#group ? [...this.all.values(), this.#group] : [...this.all.values()];
   }
@@ -302,7 +301,7 @@ export class Rooms {
     const { rooms, prefixes = [] } = gap;
     for (const room of this.#each()) {
       const isConcerned = rooms.length ? rooms.some((name) => room.covers(name)) : prefixes.some((one) => room.name.startsWith(one));
-      // Of all the rooms that a prefix may concern, only those that are in use tell.
+      // A prefix may cover many rooms; only those in use are told.
       if (!isConcerned || !(room.shown || room.items.length)) continue;
       room.appendGap(gap);
       this.#audience.changed(room);
@@ -318,9 +317,9 @@ export class Rooms {
     if (state.name === "stopped") {
       first.refused = state;
       this.#following = undefined;
-      // Opened meanwhile: it need not be refused, too.
+      // Another room was opened meanwhile; it may not be refused.
       if (!this.#current.refused) return this.#start(this.#current);
-      // A name that cannot be keeps nobody from the other rooms.
+      // An invalid name must not block the other rooms.
       const [prefix] = this.#access.prefixes;
       if (first === this.#current && state.status === 422 && prefix !== undefined) this.#start(new Room("", prefix));
       return this.#tell();
@@ -356,7 +355,7 @@ export class Rooms {
   }
 
   /**
-   * Opens one more room, if the server takes its name.
+   * Opens one more room, if the server accepts its name.
    * @param {Room} room
    */
   async #follow(room) {
@@ -385,20 +384,20 @@ export class Rooms {
     return this.#covering()(name);
   }
 
-  /** What says of a name whether it is followed: asked for once where 10,000 are asked about. */
+  /** A function that tells whether a name is followed; made once for checks of 10,000 names. */
   #covering() {
     const { rooms = [], prefixes = [] } = this.#following ?? {};
     return (/** @type {string} */ name) => rooms.includes(name) || prefixes.some((prefix) => name.startsWith(prefix));
   }
 
-  /** Follows all that may be read, or as much of it as a stream takes: what is open first. */
+  /** Follows all readable rooms, or as many as a stream takes, open rooms first. */
   #widen() {
     const following = this.#following;
     if (!following?.position) return;
     const { rooms, prefixes } = this.#wanted();
     if (same(rooms, following.rooms) && same(prefixes, following.prefixes)) return;
     const before = this.#covering();
-    // Never none of both in between, which the server would refuse.
+    // Never set both to empty in between: the server would refuse that.
     if (prefixes.length) following.prefixes = prefixes;
     if (!same(rooms, following.rooms)) following.rooms = rooms;
     if (!prefixes.length) following.prefixes = prefixes;
@@ -422,7 +421,7 @@ export class Rooms {
   }
 
   /**
-   * The first rows of a room that is opened.
+   * Reads the first rows of an opened room.
    * @param {Room} room
    */
   #fill(room) {
@@ -444,7 +443,7 @@ function same(some, others) {
 }
 
 /**
- * The id after this one, which may not be there yet: `before` excludes what it names.
+ * The id after this one, which may not exist yet: `before` is exclusive.
  * @param {string} id
  */
 function next(id) {

@@ -1,5 +1,5 @@
-// The rooms beside the list: 10,000 of them, of which those in sight are in the document. One stop of the Tab key, the
-// arrows go on from there. What is unread in all of them is in the window's title too.
+// The rooms beside the list: up to 10,000, of which those in sight are in the document. They are one stop of the Tab
+// key; the arrow keys move between them. The window's title has the number of unread messages in all rooms.
 
 import { plain } from "./ansi.js";
 import { Order, arranged, matching, prefixOf } from "./arrange.js";
@@ -14,12 +14,12 @@ import { words } from "./words.js";
 /** @import { Room } from "./room.js" */
 /** @import { Rooms } from "./rooms.js" */
 
-/** How much of a newest line is put into the document; the rest is out of sight anyway. */
+/** Characters of a newest line in the document; the rest would not be visible. */
 const LINE = 120;
-/** Heights, in the root's letters: of a room, and of what several have in common. */
+/** Heights in rem: of a room, and of a group. */
 const HEIGHTS = { room: 3.25, group: 2 };
 const BEYOND = 300;
-/** So many ms a room stays where it is, however much happens: it may be about to be clicked. */
+/** Rooms are reordered at most once in so many ms: one may be about to be clicked. */
 const CALM_MS = 1500;
 
 /**
@@ -62,7 +62,7 @@ export class Sidebar {
   #rooms;
   #open;
   #current = "";
-  /** The row that the Tab key comes to. */
+  /** The row that the Tab key reaches. */
   #active = "";
 
   /**
@@ -94,7 +94,7 @@ export class Sidebar {
     this.#sortBy(this.#wish.sort);
   }
 
-  /** Looks for a room by what is typed next. */
+  /** Starts the search for a room. */
   find() {
     if (this.#menu.checkVisibility()) this.#slide(true);
     this.#field.focus();
@@ -113,7 +113,7 @@ export class Sidebar {
     this.#show(this.#current);
   }
 
-  /** Shows, soon, what is known now; a burst is one change. */
+  /** Schedules a redraw; a burst of changes is one redraw. */
   changed() {
     if (this.#due) return;
     this.#due = true;
@@ -135,7 +135,7 @@ export class Sidebar {
     this.#title();
   }
 
-  /** The rows in their order, but not under the pointer of somebody who is about to click. */
+  /** Orders the rows, but not under the pointer of somebody who is about to click. */
   #arrange() {
     const { all, version } = this.#rooms;
     if (this.#arrangedAt && version === this.#version && (this.#wish.sort === "name" || this.#isCalm())) return;
@@ -195,7 +195,7 @@ export class Sidebar {
   }
 
   /**
-   * One link alone is reached by the Tab key.
+   * Only one link can be reached with the Tab key.
    * @param {Row[]} rows
    */
   #rove(rows) {
@@ -211,7 +211,7 @@ export class Sidebar {
   #take(key, focus) {
     const { item } = /** @type {Drawn} */ (this.#drawn.get(key));
     this.#drawn.delete(key);
-    // Where the focus was on it, it goes on in the list: among the rooms where it is only out of sight.
+    // A focus on this row moves to the list, or stays among the rooms if the row is only out of sight.
     if (item.contains(focus)) (this.#indexOf(key) < 0 ? element("messages", HTMLElement) : this.#scroller).focus({ preventScroll: true });
     item.remove();
   }
@@ -328,7 +328,7 @@ export class Sidebar {
   }
 
   /**
-   * As in any tree: to the left is what a room stands under, and then that is folded.
+   * As in any tree: the left arrow goes from a room to its group, and then folds the group.
    * @param {Row} row
    * @param {boolean} on
    */
@@ -370,7 +370,7 @@ export class Sidebar {
       else this.#pin(room);
       return;
     }
-    // With a key, as anywhere, the browser opens it in another tab.
+    // With a modifier key the browser opens it in another tab, as usual.
     if (event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
     if (room === undefined) this.#go(prefix, prefix);
@@ -393,7 +393,7 @@ export class Sidebar {
     event.preventDefault();
   }
 
-  /** The very room, or the one that fits best; where none does, it is a new one. @param {SubmitEvent} event */
+  /** Opens the exact room, or the best match; without a match, a new room. @param {SubmitEvent} event */
   #submitted(event) {
     event.preventDefault();
     const { value } = this.#field;
@@ -412,7 +412,7 @@ export class Sidebar {
   }
 
   /**
-   * On a narrow screen the rooms come over the list, and have the keyboard to themselves.
+   * On a narrow screen the rooms cover the list, and take the keyboard.
    * @param {boolean} on
    */
   #slide(on) {
@@ -421,12 +421,12 @@ export class Sidebar {
     this.#rest.inert = on;
     this.#menu.ariaExpanded = String(on);
     if (!on) return this.#menu.focus();
-    this.#rearrange(); // what is due may be the very link
+    this.#rearrange(); // a pending redraw may bring the very link
     this.#focus(Math.max(0, this.#indexOf(this.#current)));
   }
 }
 
-/** No room's name begins so. @param {string} prefix */
+/** A key that no room's name begins with. @param {string} prefix */
 function keyOf(prefix) {
   return `\0${prefix}`;
 }

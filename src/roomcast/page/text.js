@@ -1,4 +1,4 @@
-// Text of strangers as elements. It only ever becomes text, and links only where what is shown is where they lead.
+// Text of strangers as elements. It only becomes text nodes, and links that lead where their text says.
 
 import { coloured, isColoured } from "./ansi.js";
 import { make } from "./dom.js";
@@ -10,7 +10,7 @@ const MANY_LINES = 24;
 
 /** Up to white space, quotes, and all that is invisible or changes the direction: a link shows where it leads. */
 const LINK = /\bhttps?:\/\/[^\s<>"'`\p{C}\u200b-\u200f\u2028-\u202e\u2060-\u206f]+/giu;
-/** Code between fences; one that is not closed goes on to the end. */
+/** Code between fences; an unclosed fence extends to the end. */
 const FENCED = /(?:^|\n)```[^\n`]*\n([^]*?)(?:\n?```[ \t]*(?:\n|$)|$)/g;
 const VISIBLE = /[^\s\p{C}\p{M}\p{Z}\u115f\u1160\u3164\uffa0]/u;
 

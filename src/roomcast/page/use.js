@@ -1,4 +1,4 @@
-// "Use this room": the lines that follow this very room, and publish to it, from elsewhere. Fetched when it is asked for.
+// "Use this room": code that follows this room, and publishes to it, from elsewhere. Fetched on demand.
 
 import { snippet } from "./copy.js";
 import { curlFollow, curlPost, url } from "./curl.js";
@@ -6,7 +6,7 @@ import { dialogOf, element } from "./dom.js";
 import { words } from "./words.js";
 
 /**
- * A title, and the lines; not one text over several, as scripts are served without their indentation.
+ * A title, and the lines one by one: a multi-line text would lose its indentation, as scripts are served without it.
  * @param {string} room
  * @param {boolean} withToken
  */

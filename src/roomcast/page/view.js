@@ -1,4 +1,4 @@
-// Which rows of a room are shown: those that fit what is looked for; and while it is paused, those that were there.
+// The rows of a room that are shown: those that match the search and, while paused, those from before the pause.
 
 import { Query } from "./query.js";
 
@@ -7,10 +7,10 @@ import { Query } from "./query.js";
 export class View {
   #room;
   #query = new Query("");
-  /** The last row of when it was paused. @type {Item | undefined} */
+  /** The last row before the pause. @type {Item | undefined} */
   #last;
   isPaused = false;
-  /** Messages that fit, of how many. */
+  /** The number of matching messages, and of all. */
   counts = { fit: 0, all: 0 };
 
   /** @param {Room} room */
@@ -33,7 +33,7 @@ export class View {
     this.#last = on ? this.#room.items.at(-1) : undefined;
   }
 
-  /** How many messages came since it was paused. */
+  /** How many messages came since the pause. */
   get waiting() {
     if (!this.isPaused) return 0;
     let waiting = 0;
@@ -55,7 +55,7 @@ export class View {
     /** @type {Item[]} */
     const shown = [];
     this.counts = { fit: 0, all: 0 };
-    /** Shown only where something follows it. @type {Item | undefined} */
+    /** Shown only if a row follows it. @type {Item | undefined} */
     let day;
     for (const item of items) {
       if (item.kind === "day") day = item;
@@ -69,7 +69,7 @@ export class View {
     return shown;
   }
 
-  /** Each row is asked once for each query. @param {Item & {kind: "message"}} item */
+  /** Each row is matched once per query. @param {Item & {kind: "message"}} item */
   #fits(item) {
     if (item.asked !== this.#query) {
       item.asked = this.#query;

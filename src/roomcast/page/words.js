@@ -1,4 +1,4 @@
-// What the page says, in English or German, by the browser's language: only that one is fetched.
+// The page's texts in English or German, by the browser's language: only one language is fetched.
 
 import { language } from "./language.js";
 

@@ -1,6 +1,6 @@
 """The revocations, in the small collection beside the messages.
 
-Each is a document of its own. One more has a version, which is another whenever any of them has changed: it alone
+Each is a document of its own. One more document has a version, which changes with every revocation: only that one
 is read every second.
 """
 
@@ -19,7 +19,7 @@ _VERSION = "revocations"
 
 
 class Revocations:
-    """Those of all processes on one log."""
+    """The revocations of all processes on one log."""
 
     def __init__(self, store: Store) -> None:
         self._beside = store.beside
@@ -27,7 +27,7 @@ class Revocations:
         self._known = Revoked()
 
     async def add(self, revocation: Revocation) -> None:
-        """Raises `TooManyRevocations`, and `PyMongoError` where the database is away."""
+        """Keeps one. Raises `TooManyRevocations`, and `PyMongoError` if the database is away."""
         await self.rows()
         self._known.check(revocation)
         sub, iss, before = revocation
@@ -35,16 +35,16 @@ class Revocations:
         whom = {"sub": sub} if iss is None else {"sub": sub, "iss": iss}
         new = {"$max": {"before": Int64(before)}, "$setOnInsert": whom}
         await self._beside.update_one({"_id": f"revoked {iss or ''}\n{sub}"}, new, upsert=True)
-        # Last: a process that reads all of them between the two reads them once more.
+        # The version last: a process that reads the revocations between the two writes reads them again.
         await self._beside.update_one({"_id": _VERSION}, {"$set": {"version": ObjectId()}}, upsert=True)
 
     async def rows(self) -> Sequence[Revocation]:
-        """As they are now; the same object as long as nothing has changed. Raises `PyMongoError`."""
+        """The present revocations; the same object as long as nothing has changed. Raises `PyMongoError`."""
         latest = await self._beside.find_one({"_id": _VERSION})
         version = latest and latest["version"]
         if version != self._version:
             found = self._beside.find(_ALL)
             rows = [Revocation(row["sub"], row.get("iss"), int(row["before"])) async for row in found]
-            # Only now: where reading fails, it is tried again.
+            # Set only now, so that a failed read is repeated.
             self._known, self._version = Revoked(rows), version
         return self._known.rows

@@ -24,7 +24,7 @@ class Rooms:
     def __init__(
         self, known: Iterable[tuple[str, Trimmed]], forgotten: Trimmed, empty_rooms: int, register: Register
     ) -> None:
-        """`register` has the messages from where what is known ends."""
+        """`register` holds the messages after the known ones."""
         self._known = dict(sorted(known, key=lambda row: row[1].seq))
         """In the order of their newest."""
         self._listed = RoomList()

@@ -20,18 +20,18 @@ class Caps:
         """How many messages came to such rooms since the last cut."""
 
     def take(self, retention: Retention) -> None:
-        """Other rules from now on."""
+        """Applies other rules from now on."""
         self.retention = self.retention._replace(rooms=retention.rooms, max_age=retention.max_age)
         self.rules = RoomRules(retention.rooms)
         self.over.clear()
 
     def oldest_at(self, now: int) -> int:
-        """What was stored before this time (ms) is too old for the log; -1 where nothing is."""
+        """Messages stored before this time (ms) are too old for the log; -1 if none are."""
         age = self.retention.max_age
         return -1 if age is None else max(0, now - int(age * 1000))
 
     def learn(self, row: Row, stored: int) -> None:
-        """How much rooms have after an append of so many messages."""
+        """Notes how much rooms have after an append of `stored` messages."""
         if not self.rules.rules or row["room_names"] is None:
             return
         for room, messages, size in zip(row["room_names"], row["room_messages"], row["room_bytes"], strict=True):
@@ -41,14 +41,14 @@ class Caps:
                 self.due += stored
 
     def note(self, rows: Sequence[Row], now: int) -> None:
-        """Rooms as a walk finds them."""
+        """Notes rooms as a walk finds them."""
         for row in rows:
             rule = self.rules.of(row["room"])
             if rule and (_is_over(rule, row["messages"], row["bytes"]) or row["oldest_at"] < _too_old(rule, now)):
                 self.over[row["room"]] = None
 
     def of(self, rooms: Sequence[str], now: int) -> tuple[Sequence[str], list[int], list[int], list[int]]:
-        """The rooms with what each may have: messages, bytes, and from when."""
+        """The rooms with the limits of each: messages, bytes, and the oldest time allowed."""
         rules = [self.rules.of(room) or RoomRule("") for room in rooms]
         most = [NO_END if rule.max_messages is None else rule.max_messages for rule in rules]
         size = [NO_END if rule.max_bytes is None else rule.max_bytes for rule in rules]
@@ -62,5 +62,5 @@ def _is_over(rule: RoomRule, messages: int, size: int) -> bool:
 
 
 def _too_old(rule: RoomRule, now: int) -> int:
-    """What was stored before this time (ms) is too old; -1 where nothing is."""
+    """Messages stored before this time (ms) are too old; -1 if none are."""
     return -1 if rule.max_age is None else max(0, now - int(rule.max_age * 1000))

@@ -1,10 +1,9 @@
-"""Connections to the database: made when they are needed, and made again when they are lost. Knows nothing of the
-log.
+"""Connections to the database: opened when needed, and reopened when lost. Knows nothing of the log.
 
-Behind a pooler that gives a connection away after each transaction (PgBouncer with `pool_mode = transaction`)
-nothing outlives one: no prepared statement, no setting, no LISTEN. There each call is a transaction that begins
-with its settings. That takes three round trips more, so it is only done where a pooler stands: the process id
-that the server gives at the start is then not that of the process which answers.
+A pooler may give a connection away after each transaction (PgBouncer with `pool_mode = transaction`). Nothing
+outlives a transaction there: no prepared statement, no setting, no LISTEN. So each call is a transaction that
+begins with its settings. That takes three more round trips, so it is only done behind a pooler. A pooler is
+detected by process ids: the one given at the start differs from that of the process which answers.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ from roomcast.log.postgresql.queries import QUERIES, Row
 
 CONNECT_SECONDS = 3.0
 CALL_SECONDS = 10.0
-"""A bit longer than what the database itself gives a statement: it can say why."""
+"""A bit longer than the database's own statement timeout, whose error says why."""
 _CHANNEL = "roomcast"
 
 Connection = Any
-"""asyncpg's, which has no types of its own."""
+"""asyncpg's connection; asyncpg has no types."""
 
 
 class Session:
-    """One connection, for one call at a time. Every call raises what the driver raises; where that ended the
-    connection, the next call makes another one."""
+    """One connection, for one call at a time. Every call raises what the driver raises. If the error ended the
+    connection, the next call opens another one."""
 
     def __init__(self, url: str, *, heard: Callable[[str], None] | None = None) -> None:
-        """`heard` is called with what others notify, where no pooler stands between; a reconnect may have lost
+        """`heard` is called with others' notifications, unless a pooler is in between. A reconnect may lose
         some."""
         self._url = url
         self._heard = heard
@@ -46,17 +45,17 @@ class Session:
 
     @property
     def listening(self) -> bool:
-        """Whether what others notify is heard now."""
+        """Whether notifications arrive now."""
         return bool(self._heard and self._connection and not self._connection.is_closed() and not self.pooled)
 
     async def rows(self, name: str, *values: object) -> Sequence[Row]:
-        """What a query gives."""
+        """The rows of a query."""
         async with self.transaction(name) as call:
             rows: Sequence[Row] = await call(name, *values)
         return rows
 
     async def row(self, name: str, *values: object) -> Row:
-        """The one row that a query gives."""
+        """The one row of a query."""
         [row] = await self.rows(name, *values)
         return row
 
@@ -68,7 +67,8 @@ class Session:
 
     @asynccontextmanager
     async def transaction(self, alone: str = "") -> AsyncIterator[Callable[..., Any]]:
-        """Several calls as one. `alone`: the only query that is to come, which needs no transaction of ours."""
+        """Several calls as one. `alone`: the name of the only query in it, which then needs no explicit
+        transaction."""
         async with self._lock, self._kept() as connection:
             if alone and not self.pooled:
                 yield self._call
@@ -84,7 +84,7 @@ class Session:
             await connection.execute("COMMIT", timeout=CALL_SECONDS)
 
     async def drop(self) -> None:
-        """Lets go of the connection; the next call makes another one."""
+        """Closes the connection; the next call opens another one."""
         connection, self._connection = self._connection, None
         self._statements.clear()
         if connection and not connection.is_closed():
@@ -100,7 +100,7 @@ class Session:
 
     @asynccontextmanager
     async def _kept(self) -> AsyncIterator[Connection]:
-        """The connection, dropped where what is done with it leaves it in doubt."""
+        """The connection. It is dropped if an error leaves its state in doubt."""
         connection = await self._connected()
         try:
             yield connection
@@ -153,10 +153,10 @@ class Session:
 
 async def connect(url: str) -> Connection:
     """A connection as libpq would make it: what the string leaves out comes from PG… variables, a service file and
-    .pgpass. Of several hosts a primary is taken, unless the string says otherwise."""
+    .pgpass. With several hosts it takes a primary, unless the string says otherwise."""
     said = "target_session_attrs" in url or "PGTARGETSESSIONATTRS" in os.environ
     asked = None if said else "primary"
-    # Two limits: the driver's own is not in force while it looks names up and speaks TLS.
+    # Two limits: the driver's own does not cover name lookups and the TLS handshake.
     async with asyncio.timeout(3 * CONNECT_SECONDS):
         return await asyncpg.connect(
             url, timeout=CONNECT_SECONDS, statement_cache_size=0, target_session_attrs=asked

@@ -42,7 +42,7 @@ _UNAVAILABLE: tuple[tuple[type[Exception], str], ...] = (
 ANOTHER_EPOCH, ANOTHER_HISTORY, ANOTHER_LIFE = "RC001", "RC002", "RC003"
 """What our functions raise, see `lock` in functions.sql."""
 Failure = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
-"""All that a call of the driver raises, and that is no mistake of ours. TLS errors are OSErrors."""
+"""Errors that a call of the driver raises without a defect of ours. TLS errors are OSErrors."""
 _AWAY = (
     pg.PostgresConnectionError,
     pg.OperatorInterventionError,
@@ -59,7 +59,7 @@ _AWAY = (
 
 
 class Forked(Exception):
-    """The log has another epoch or history than the one this server knows, or the database another life."""
+    """The log's epoch or history, or the database's life, is not the one this server knows."""
 
 
 def is_forked(error: BaseException) -> bool:
@@ -67,7 +67,7 @@ def is_forked(error: BaseException) -> bool:
 
 
 def unusable(name: str, error: BaseException) -> LogUnusable | None:
-    """Why the log cannot be opened and waiting does not help; None where it may."""
+    """Why the log cannot be opened although the server waits; None if waiting may help."""
     for kind, sentence in _UNUSABLE:
         if isinstance(error, kind):
             return LogUnusable(sentence.format(name=name, error=said(error)))
@@ -93,7 +93,7 @@ def unavailable(error: BaseException) -> RoomcastError:
 
 
 def said(error: BaseException) -> str:
-    """The server's own word in one line, without what a connection string may hold."""
+    """The database's own error text in one line, without secrets of a connection string."""
     text = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
-    # `invalid DSN: …` repeats what it could not read.
+    # `invalid DSN: …` repeats the string that it could not parse.
     return re.sub(r"\S+://\S+", lambda match: redact(match[0]), text)

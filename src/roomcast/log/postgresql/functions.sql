@@ -1,8 +1,8 @@
--- The functions of version 1. Each that writes is one call and so one transaction; it takes the lock on the log's one row
--- first. Parameters begin with an underscore, so that none is taken for a column.
+-- The functions of version 1. Each writing function is one call and so one transaction; it first locks the log's one
+-- row. Parameters begin with an underscore, so that none is mistaken for a column.
 
--- Which life of the database this is. A promoted standby has a timeline of its own. Where commits do not wait for the
--- disk, each start is a life of its own: what was acknowledged last may be gone with the one before.
+-- The current life of the database. A promoted standby has a new timeline and so a new life. If commits do not wait for
+-- the disk, each start is a new life, since the last acknowledged messages may have been lost.
 CREATE FUNCTION roomcast.life() RETURNS text LANGUAGE sql STABLE AS $$
     SELECT CASE
         WHEN pg_is_in_recovery() THEN 'standby'
@@ -20,8 +20,8 @@ CREATE FUNCTION roomcast.is_replicated() RETURNS boolean LANGUAGE sql STABLE AS 
         AND current_setting('synchronous_commit') NOT IN ('off', 'local')
 $$;
 
--- Takes the lock. Fails with RC001 where the log has another epoch, RC002 where it lost what this server has seen (up to
--- `_seen`, whose append had `_nonce`), RC003 where the database has begun another life.
+-- Takes the lock. Fails with RC001 if the log has another epoch, with RC002 if it lost messages that this server has
+-- seen (up to `_seen`, whose append had `_nonce`), with RC003 if the database has begun another life.
 CREATE FUNCTION roomcast.lock(_epoch text, _seen bigint, _nonce bigint) RETURNS roomcast.log LANGUAGE plpgsql AS $$
 DECLARE
     l roomcast.log;
@@ -37,7 +37,7 @@ BEGIN
     RETURN l;
 END $$;
 
--- Writes the row back, but for what begins a life.
+-- Writes the row back, except the columns that change only with a new life.
 CREATE FUNCTION roomcast.save(l roomcast.log) RETURNS void LANGUAGE sql AS $$
     UPDATE roomcast.log SET
         newest = l.newest, newest_at = l.newest_at, trimmed = l.trimmed, messages = l.messages, bytes = l.bytes,
@@ -46,8 +46,8 @@ CREATE FUNCTION roomcast.save(l roomcast.log) RETURNS void LANGUAGE sql AS $$
     WHERE id = 1
 $$;
 
--- Up to where may be trimmed: what all servers have delivered that hold trimming back and were seen within 5 s. `_floor` is
--- the asking server's own, NULL where it holds nothing back.
+-- The position up to which may be trimmed: all servers that hold trimming back and were seen within 5 s have delivered
+-- so far. `_floor` is the calling server's own position, NULL if it holds nothing back.
 CREATE FUNCTION roomcast.floor(_newest bigint, _floor bigint, _server text) RETURNS bigint LANGUAGE sql AS $$
     SELECT least(_newest, _floor, (
         SELECT min(position) FROM roomcast.servers
@@ -55,7 +55,7 @@ CREATE FUNCTION roomcast.floor(_newest bigint, _floor bigint, _server text) RETU
     ))
 $$;
 
--- Forgets the rooms beyond `_rooms` that are empty for longest, at most `_most` of them.
+-- Keeps `_rooms` empty rooms and forgets those that are empty for longest, at most `_most` of them.
 CREATE FUNCTION roomcast.forget(l roomcast.log, _rooms int, _most int) RETURNS roomcast.log LANGUAGE plpgsql AS $$
 DECLARE
     excess bigint;
@@ -71,7 +71,7 @@ BEGIN
     RETURN l;
 END $$;
 
--- What is from after `_now` is from now. Called where no message is retained from then, or for a new epoch.
+-- Sets times after `_now` to `_now`. Called when no retained message has such a time, or for a new epoch.
 CREATE FUNCTION roomcast.begin_times(l roomcast.log, _now bigint) RETURNS roomcast.log LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE roomcast.rooms SET newest_at = least(newest_at, _now), trimmed_at = least(trimmed_at, _now)
@@ -82,7 +82,7 @@ BEGIN
     RETURN l;
 END $$;
 
--- Takes the oldest of the whole log off, up to `_end`, at most `_most`, as long as there is more than the caps leave it.
+-- Trims the oldest messages of the whole log, up to `_end`, at most `_most`, as long as the log is over its caps.
 CREATE FUNCTION roomcast.trim_oldest(
     l roomcast.log, _end bigint, _max_messages bigint, _max_bytes bigint, _oldest_at bigint, _most int
 ) RETURNS roomcast.log LANGUAGE plpgsql AS $$
@@ -91,7 +91,7 @@ DECLARE
     count_gone bigint;
     bytes_gone bigint;
 BEGIN
-    -- Rows of a room that was deleted are in no count any more.
+    -- Rows of a deleted room are no longer in any count.
     SELECT max(seq), coalesce(sum(live), 0), coalesce(sum(size), 0) INTO edge, count_gone, bytes_gone FROM (
         SELECT
             seq, stored_at, live, size,
@@ -132,7 +132,7 @@ BEGIN
     RETURN l;
 END $$;
 
--- Notes that messages of a room are gone, for all servers.
+-- Records for all servers that messages of a room are gone.
 CREATE FUNCTION roomcast.note_cut(l roomcast.log, _room text, _upto bigint, _gone bigint) RETURNS roomcast.log
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -142,9 +142,10 @@ BEGIN
     RETURN l;
 END $$;
 
--- Stores a group of publishes: the messages of `_requests`, the number of the request of each. Of requests with an
--- idempotency key (`_key_…`) that is known nothing is stored, and what is kept of it is given back (`known_…`).
--- `_nonce`: the append's own; where it was stored before, and the answer lost, `again` is true and nothing is stored now.
+-- Stores a group of publishes. `_requests`: for each message the number of its request. A request whose idempotency key
+-- (`_key_…`) is known is not stored; what is kept of that key is returned (`known_…`). `_nonce`: the append's random
+-- number. If that append is already stored, because only its answer was lost, `again` is true and nothing is stored
+-- now.
 CREATE FUNCTION roomcast.append(
     _epoch text, _seen bigint, _seen_nonce bigint, _nonce bigint, _now bigint, _server text,
     _rooms text[], _types text[], _bodies bytea[], _requests int[],
@@ -253,7 +254,8 @@ BEGIN
                     digest = excluded.digest, first = excluded.first, count = excluded.count,
                     stored_at = excluded.stored_at, gone = false;
             END IF;
-            -- Twice what is added, and 8 beside: no commit takes longer for how much is beyond the caps.
+            -- Trims at most twice what is added, plus 8, so that no commit takes longer however far the log is over its
+            -- caps.
             IF l.messages > _max_messages OR l.bytes > _max_bytes OR _oldest_at >= 0 THEN
                 l := roomcast.trim_oldest(
                     l, roomcast.floor(before, _floor, _server), _max_messages, _max_bytes, _oldest_at,
@@ -270,8 +272,8 @@ BEGIN
     changes := l.changes;
 END $$;
 
--- One step of trimming: rooms beyond their rules, the oldest of the whole log, rows of rooms that were deleted; at most
--- `_most` of each. `left`: the rooms of `_rooms` that may have more to go; `more`: whether anything else may.
+-- One step of trimming: rooms over their rules, the oldest of the whole log, rows of deleted rooms; at most `_most` of
+-- each. `left`: the rooms of `_rooms` that may have more to go; `more`: whether anything else may.
 CREATE FUNCTION roomcast.trim(
     _epoch text, _seen bigint, _seen_nonce bigint, _server text,
     _floor bigint, _max_messages bigint, _max_bytes bigint, _oldest_at bigint, _most int, _empty_rooms int,
@@ -368,7 +370,8 @@ BEGIN
     changes := l.changes;
 END $$;
 
--- Deletes one message: an empty row stays in its place until the caps take it. Gives whether it was retained.
+-- Deletes one message: an empty row stays in its place until the caps remove it. Returns whether the message was
+-- retained.
 CREATE FUNCTION roomcast.delete_message(_epoch text, _seen bigint, _seen_nonce bigint, _seq bigint) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -392,7 +395,8 @@ BEGIN
     RETURN true;
 END $$;
 
--- Deletes what a room has: its row says that all up to its newest is gone, and the rows of its messages go in steps.
+-- Deletes all messages of a room: its row says that all up to its newest are gone, and the messages' rows are removed
+-- in steps.
 CREATE FUNCTION roomcast.delete_room(_epoch text, _seen bigint, _seen_nonce bigint, _room text) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -415,9 +419,9 @@ BEGIN
     RETURN true;
 END $$;
 
--- Takes the log on in this life of the database. `_seen` and `_nonce`: what the asking server knows, `_seen` = 0 where it
--- knows nothing; `_anew`: a new epoch in any case. The epoch changes where what was acknowledged may be gone: where what
--- the server knows is not there, and where the life is another one and the last append did not wait for a standby. Where
+-- Adopts the log in this life of the database. `_seen` and `_nonce`: what the calling server knows, `_seen` = 0 if it
+-- knows nothing; `_anew`: a new epoch in any case. The epoch changes if acknowledged messages may be gone: if the
+-- server's newest message is missing, or if the life is a new one and the last append did not wait for a standby. If
 -- another server has begun an epoch since `_epoch`, that one is taken.
 CREATE FUNCTION roomcast.begin_life(
     _epoch text, _seen bigint, _nonce bigint, _new_epoch text, _anew boolean, _now bigint,
@@ -430,7 +434,7 @@ DECLARE
     forked boolean;
 BEGIN
     SELECT * INTO l FROM roomcast.log WHERE id = 1 FOR UPDATE;
-    -- Where the append has been forgotten meanwhile, its number says enough.
+    -- If the append's row was removed meanwhile, its number is enough.
     forked := _epoch = l.epoch AND (
         l.newest < _seen OR (l.newest = _seen AND l.nonce <> _nonce) OR EXISTS (
             SELECT 1 FROM roomcast.appends AS a WHERE a.first <= _seen AND a.last >= _seen AND a.nonce <> _nonce
@@ -450,10 +454,10 @@ BEGIN
     END IF;
 END $$;
 
--- Publishes inside the caller's own transaction: the message exists if and only if that commits. It waits for nobody and
--- holds up nobody, since a server moves it to the log afterwards. `message`: a JSON object as for POST /messages, but for
--- its room; text and not json, whose functions change numbers. `notify`: a server moves it at once and not at its next
--- look; that takes a lock of the whole database server when the transaction commits.
+-- Publishes inside the caller's own transaction: the message exists if and only if that commits. It neither waits for a
+-- lock of the log nor holds one, since a server moves it to the log afterwards. `message`: a JSON object as for POST
+-- /messages, without its room; text and not json, whose functions change numbers. `notify`: a server moves it at once
+-- instead of at its next poll. That takes a lock of the whole database server when the transaction commits.
 CREATE FUNCTION roomcast.publish(room text, message text, notify boolean DEFAULT false) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -1,7 +1,7 @@
-"""A group of appends as one call of `roomcast.append`, and each one's answer out of what that gives. No I/O.
+"""A group of appends as one call of `roomcast.append`, and the answer to each append from its result. No I/O.
 
-The database decides under its lock what is stored and where. What needs no lock is decided here: what is too
-large, and which of several requests with one key counts.
+The database decides under its lock what is stored and where. Decisions without a lock are made here: which
+requests are too large, and which of several requests with one key counts.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class Group:
     def __init__(self, pending: Sequence[Pending], retention: Retention, rules: RoomRules) -> None:
         self.pending = list(pending)
         self.refusals: dict[int, TooLarge] = {}
-        """By number, those that are too large; with a key that is known they are answered all the same."""
+        """Requests that are too large, by number. One with a known key gets that key's answer all the same."""
         self._asked: dict[Key, int] = {}
-        """By which request each key is looked for: the first that would be stored, or else the first."""
+        """The request that stands for each key: the first that would be stored, or else the first."""
         for number, one in enumerate(self.pending):
             self._check(number, one, retention, rules)
             self._note_key(number, one)
@@ -48,7 +48,7 @@ class Group:
             self._asked[key] = number
 
     def _stores(self, number: int) -> bool:
-        """Whether a request is stored where its key, if it has one, is not known."""
+        """Whether a request is stored, provided that its key, if it has one, is unknown."""
         drafts, idempotency = self.pending[number].request
         first = idempotency is None or self._asked[idempotency.scope, idempotency.key] == number
         return bool(drafts) and first and number not in self.refusals
@@ -69,7 +69,7 @@ class Group:
         return idempotency.digest
 
     def answers(self, row: Row) -> tuple[list[Message], list[Answer]]:
-        """What was stored, and the answer to each append, out of what `roomcast.append` gave."""
+        """The stored messages, and the answer to each append, from the result of `roomcast.append`."""
         known = _known(row)
         stored: list[Message] = []
         answers: list[Answer] = []

@@ -1,10 +1,10 @@
 """The log in PostgreSQL: one log for any number of servers. Lives on the event loop.
 
 Laws:
-- The lock on one row is the order: with it `seq` is dense, and `prev`, times, counts and keys are exact over all
+- The lock on one row orders all appends: it keeps `seq` dense, and `prev`, times, counts and keys exact over all
   servers.
 - Each server writes with one connection, follows with another one, and reads history with a third.
-- While the database is away nothing here waits for it but publishes, and these for a bounded time.
+- While the database is away only publishes wait for it, for a bounded time.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ async def open_log(
     **durability: object,
 ) -> PostgresLog:
     """The log in the schema `roomcast` of the database that the connection string `url`
-    names. How durable it is, the database's `synchronous_commit` says.
+    names. The database's `synchronous_commit` decides how durable it is.
 
-    Opens also while the database is away, with an `epoch` that is empty until then. Raises `LogUnusable`.
+    Opens also while the database is away; `epoch` is then empty until it is reached. Raises `LogUnusable`.
     """
-    if not rest.startswith("//"):  # the driver would take all of it for the name of a database
+    if not rest.startswith("//"):  # the driver would take all of it for a database name
         raise LogUnusable(f"{redact(url)!r} is no connection string: use {FORM}.")
     log = PostgresLog(url, retention, empty_rooms, tuning or TUNING, max_message)
     try:
@@ -224,7 +224,7 @@ class PostgresLog:
         return rows[-1]["room"] if rows else None
 
     def _walked(self, walking: asyncio.Task[str | None]) -> None:
-        # Where the database does not answer, the walk is over, and begins again later.
+        # If the database does not answer, the walk ends, and begins again later.
         reached = None if walking.cancelled() or walking.exception() else walking.result()
         if not self._closing:
             self._sweep.stepped(reached)
@@ -239,8 +239,8 @@ class PostgresLog:
         return await self._ask(self._reader.fetch(after))
 
     async def _ask(self, reading: Coroutine[Any, Any, T]) -> T:
-        """What comes of a read. It goes on where whoever asked does not wait any longer: cancelled, it would take
-        its connection with it."""
+        """The result of a read. The read goes on if its caller is cancelled: cancelling it would close its
+        connection."""
         try:
             if self._closing:
                 raise LogUnavailable("The log is closed.")
@@ -260,6 +260,6 @@ class PostgresLog:
 
 
 def _forget(asked: asyncio.Task[Any]) -> None:
-    """Nobody asks what became of it."""
+    """Retrieves a task's exception, so that asyncio does not log it as never retrieved."""
     if not asked.cancelled():
         asked.exception()

@@ -1,4 +1,4 @@
-"""From a connection to a log that can be used: makes the schema or brings it up to date, and takes the log on."""
+"""From a connection to a usable log: creates the schema or brings it up to date, and adopts the log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.message import new_epoch, rfc3339
 
 _LEAST_SERVER = 140000
-"""PostgreSQL 14. What is older has no updates any more."""
+"""PostgreSQL 14. Older versions get no updates any more."""
 
 _log = logging.getLogger("roomcast.log")
 
@@ -29,7 +29,7 @@ class Anchor(NamedTuple):
 
 
 async def prepare(session: Session, name: str, max_message: int) -> None:
-    """Makes what is missing. Raises `LogUnusable`, `LogUnavailable` and what the driver raises."""
+    """Creates missing parts of the schema. Raises `LogUnusable`, `LogUnavailable` and what the driver raises."""
     found = await session.row("identify")
     _check(found, name)
     if not found["made"] or (await session.row("load_version"))["number"] < VERSION:
@@ -38,8 +38,7 @@ async def prepare(session: Session, name: str, max_message: int) -> None:
     if version["least"] > VERSION:
         raise LogUnusable(
             f"The schema roomcast in {name} is of version {version['number']}, and this roomcast knows versions "
-            "up "
-            f"to {VERSION}: start a newer roomcast, or name another database."
+            f"up to {VERSION}: start a newer roomcast, or name another database."
         )
     await _admit_publisher(session)
     await session.rows("make_log", new_epoch())
@@ -47,14 +46,14 @@ async def prepare(session: Session, name: str, max_message: int) -> None:
     if found["hasty"] or found["unsynced"]:
         option = "fsync = off" if found["unsynced"] else "synchronous_commit = off"
         _log.warning(
-            "the database has %s: what was acknowledged last can be gone after a crash, and each of its starts is "
-            "a new epoch",
+            "the database has %s: the last acknowledged messages can be gone after a crash, and each of its "
+            "starts is a new epoch",
             option,
         )
 
 
 async def _admit_publisher(session: Session) -> None:
-    """Lets the role `roomcast_publisher` publish in SQL, where somebody has made it."""
+    """Lets the role `roomcast_publisher`, if it exists, publish in SQL."""
     if any(row["barred"] for row in await session.rows("find_publisher")):
         try:
             await session.script(QUERIES["lock_schema"], QUERIES["admit_publisher"])
@@ -74,12 +73,12 @@ def _check(found: Row, name: str) -> None:
 
 
 async def _migrate(session: Session) -> None:
-    """Of several servers that start at once the first one does it."""
+    """If several servers start at once, the first one migrates."""
     await session.script(QUERIES["lock_schema"], *_guarded(MIGRATIONS))
 
 
 def _guarded(migrations: Sequence[str]) -> list[str]:
-    """Each version's script, as a block that does nothing where the schema has that version."""
+    """Each version's script, as a block that does nothing if the schema already has that version."""
     blocks = []
     for number, script in enumerate(migrations, 1):
         known = f"(SELECT number FROM roomcast.version) >= {number}"

@@ -1,7 +1,7 @@
 """Moves what applications published inside their own transactions from the outbox to the log.
 
-Taken out and stored in one transaction, a message is moved once, whatever happens. What cannot be stored is kept
-beside it with the reason, so that nothing is dropped in silence.
+One transaction removes a message from the outbox and stores it, so it is moved exactly once. A message that cannot
+be stored is kept in `outbox_refused` with the reason, so that nothing is dropped silently.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from roomcast.model.errors import RoomcastError
 from roomcast.model.message import Draft
 
 MOST = 200
-"""Moved in one transaction."""
+"""The most messages moved in one transaction."""
 
 _log = logging.getLogger("roomcast.log")
 
@@ -38,7 +38,7 @@ class Outbox:
         self.moved = 0
         """How many messages this process has moved to the log."""
         self.refused = 0
-        """How many it could not."""
+        """How many messages it could not move."""
         self._session = session
         self._writer = writer
         self._caps = caps
@@ -46,19 +46,19 @@ class Outbox:
         self._asked = False
 
     def look(self) -> None:
-        """Something waits there."""
+        """Something waits in the outbox."""
         if not self._asked:
             self._asked = True
             self._writer.do(self._move).add_done_callback(self._done)
 
     def _done(self, moving: asyncio.Future[Any]) -> None:
         self._asked = False
-        # Where it failed, the next look finds it there still.
+        # After a failure the next look still finds the messages.
         if not moving.cancelled() and not moving.exception() and moving.result():
             self.look()
 
     async def _move(self) -> bool:
-        """One transaction of it; whether there may be more."""
+        """Moves what fits into one transaction. Returns whether there may be more."""
         nonce = secrets.randbits(63)
         async with self._session.transaction() as call:
             [lock] = await call("lock_outbox")
@@ -79,7 +79,7 @@ class Outbox:
         return len(rows) == MOST
 
     def _group(self, rows: Sequence[Row]) -> tuple[Group, list[tuple[object, ...]]]:
-        """The messages as one group, and what cannot be among them, with the reason."""
+        """The messages as one group, and those that cannot be stored, with the reasons."""
         retention, rules = self._caps.retention, self._caps.rules
         drafts: list[Draft] = []
         refused: list[tuple[object, ...]] = []
@@ -94,7 +94,7 @@ class Outbox:
         return Group([Pending.of(Request([draft], None)) for draft in drafts], retention, rules), refused
 
     def _draft(self, row: Row) -> Draft:
-        """As a `POST` would make it. The text is not decoded and encoded again before: digits stay."""
+        """The draft that a `POST` would make. The text is not decoded and encoded again, so digits stay."""
         rest = row["message"].strip()[1:]
         body = b'{"room":%b,%b' % (msgspec.json.encode(row["room"]), rest.encode())
         [draft] = parse_json(body, self._max_message).drafts

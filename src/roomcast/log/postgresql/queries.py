@@ -15,15 +15,15 @@ from roomcast.model.message import Message
 Row = Mapping[str, Any]
 
 VERSION = 1
-"""Of the schema."""
+"""The schema's version."""
 NO_END = 2**63 - 1
-"""A seq, or a number of bytes, that nothing reaches."""
+"""Larger than any seq or number of bytes."""
 BEHIND_ALL = chr(maxunicode) * 200
-"""A text that no room's name comes behind."""
+"""Sorts after every room's name."""
 
 
 def _script(*names: str) -> str:
-    """SQL files, one behind the other."""
+    """SQL files, concatenated."""
     return "\n".join(files(__package__).joinpath(name).read_text("utf-8") for name in names)
 
 
@@ -81,11 +81,11 @@ def trimmings_of(row: Row) -> dict[str, Trimmed]:
 
 
 def spans(prefixes: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Where the names with each prefix begin, and before which they end."""
+    """The bounds of the names with each prefix: the first name, and the first one beyond."""
     firsts = list(prefixes)
     return firsts, [end_of(prefix) for prefix in firsts]
 
 
 def end_of(prefix: str) -> str:
-    """Before which text the names with a prefix end."""
+    """The first text beyond the names with a prefix."""
     return prefix_end(prefix) or BEHIND_ALL

@@ -1,11 +1,11 @@
--- Every query has a name, and a line that says what it does. Each is one statement, and so of one moment.
+-- Every query has a name, and a line that says what it does. Each is one statement, and so sees one snapshot.
 --
--- Messages come as arrays, one a field: asyncpg decodes a thousand of them so in 0.5 ms, in 1.5 ms as rows.
+-- Messages come as arrays, one per field: asyncpg decodes a thousand of them in 0.5 ms, as rows in 1.5 ms.
 
 -- settings --
--- What our connections need: {local} is LOCAL behind a pooler, where a connection is ours for a transaction only.
--- Tables that were never analyzed look small, and a plan made then must not walk them when they have grown. With these
--- costs a compiled plan would always seem worth it
+-- Settings of our connections. {local} is LOCAL behind a pooler, where a connection is ours for one transaction only.
+-- Tables that were never analyzed look small, and a plan made then must not scan them when they have grown. With these
+-- costs JIT compilation would always seem worth it
 SET {local} jit = off; SET {local} enable_seqscan = off; SET {local} enable_hashjoin = off;
 SET {local} enable_mergejoin = off; SET {local} enable_bitmapscan = off; SET {local} plan_cache_mode = force_generic_plan;
 SET {local} lock_timeout = '5s'; SET {local} statement_timeout = '10s';
@@ -13,7 +13,8 @@ SET {local} idle_in_transaction_session_timeout = '10s'; SET {local} default_tra
 SET {local} roomcast.server = 'on';
 
 -- identify --
--- What this is: whether a pooler stands before it, a standby, the encoding, whether commits wait for the disk
+-- The kind of database: whether it is behind a pooler, whether it is a standby, the encoding, whether commits wait for
+-- the disk
 SELECT
     pg_backend_pid() AS pid, pg_is_in_recovery() AS standby, current_setting('server_encoding') AS encoding,
     current_setting('server_version_num')::int AS version,
@@ -22,52 +23,53 @@ SELECT
     session_user AS me;
 
 -- find_publisher --
--- Whether those who may publish in SQL still have to be allowed to; no row where there is no such role
+-- Whether the role for publishing in SQL still needs its grants; no row if there is no such role
 SELECT NOT has_function_privilege(r.oid, 'roomcast.publish(text, text, boolean)', 'EXECUTE') AS barred
 FROM pg_catalog.pg_roles AS r WHERE rolname = 'roomcast_publisher';
 
 -- admit_publisher --
--- Allows them to
+-- Grants it what it needs
 GRANT USAGE ON SCHEMA roomcast TO roomcast_publisher;
 GRANT EXECUTE ON FUNCTION roomcast.publish(text, text, boolean) TO roomcast_publisher;
 
 -- note_limit --
--- The most bytes of a message, for `publish`
+-- Stores the most bytes of a message, for `publish`
 UPDATE roomcast.log SET max_message = $1 WHERE id = 1 AND max_message <> $1;
 
 -- lock_outbox --
--- Of several servers one moves it, so that what one connection publishes keeps its order. In a statement of its own: one
--- that waited would see what the last one has moved already
+-- Only one server at a time moves the outbox, so that messages of one connection keep their order. The lock is a
+-- statement of its own: a statement that both waits and reads would still see messages that the previous holder has
+-- moved
 SELECT pg_try_advisory_xact_lock(7234190522765) AS ours;
 
 -- take_outbox --
--- The first of what waits there
+-- Removes and returns the first messages of the outbox
 DELETE FROM roomcast.outbox WHERE id IN (SELECT id FROM roomcast.outbox ORDER BY id LIMIT $1)
 RETURNING id, room, message, at;
 
 -- refuse_outbox --
--- Keeps what cannot be moved, and why
+-- Keeps messages that cannot be moved, and why
 INSERT INTO roomcast.outbox_refused (id, room, message, at, why)
 SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[], $5::text[]);
 
 -- load_version --
--- Of the schema
+-- The schema's version
 SELECT number, least FROM roomcast.version;
 
 -- lock_schema --
--- Held while the schema is made or changed: of several servers that start at once one does it
+-- Held while the schema is created or changed: if several servers start at once, only one does it
 SELECT pg_advisory_xact_lock(7234190522764);
 
 -- make_log --
--- The one row, for a schema that was just made
+-- Inserts the one row into a new schema
 INSERT INTO roomcast.log (id, epoch, life) VALUES (1, $1, roomcast.life()) ON CONFLICT DO NOTHING;
 
 -- begin_life --
--- Takes the log on in this life of the database
+-- Adopts the log in this life of the database
 SELECT epoch, begun, timed FROM roomcast.begin_life($1, $2, $3, $4, $5, $6);
 
 -- load_log --
--- The log as a whole, and in which life the database is
+-- The log as a whole, and the current life of the database
 SELECT
     epoch, newest, trimmed, messages, bytes, deletions, changes, nonce, life,
     roomcast.life() AS here,
@@ -78,7 +80,7 @@ SELECT
 FROM roomcast.log AS l WHERE id = 1;
 
 -- load_news --
--- The same, with the first messages after a seq: at most $2, and only the first ones where their bodies are over $3
+-- The same, with the first messages after a seq: at most $2, and fewer if their bodies exceed $3 bytes
 SELECT
     l.epoch, l.newest, l.trimmed, l.messages, l.bytes, l.changes, l.nonce, l.life, roomcast.life() AS here,
     EXISTS (SELECT 1 FROM roomcast.outbox) AS outbox,
@@ -103,42 +105,44 @@ SELECT
     array_agg(body ORDER BY seq) AS bodies;
 
 -- load_cuts --
--- What is gone since a change, up to another one
+-- Messages gone after one change, up to another one
 SELECT room, upto, gone
 FROM roomcast.cuts WHERE number > $1 AND number <= $2 ORDER BY number;
 
 -- tell_others --
--- Says that there is something new. In a transaction of its own, after the commit: one that notifies takes a lock of the
--- whole database server when it commits
+-- Notifies the other servers. It is a transaction of its own, after the commit: a transaction that notifies takes a
+-- lock of the whole database server when it commits
 SELECT pg_notify('roomcast', $1);
 
 -- note_server --
--- This server runs, and has delivered up to here
+-- Records that this server runs, and up to where it has delivered
 INSERT INTO roomcast.servers VALUES ($1, $2, clock_timestamp())
 ON CONFLICT (server) DO UPDATE SET position = excluded.position, seen_at = excluded.seen_at;
 
 -- end_server --
--- This server ends
+-- Removes this server
 DELETE FROM roomcast.servers WHERE server = $1;
 
 -- forget_servers --
--- Those that were not seen for a minute, and the appends behind the newest $1 messages that nobody asks after any more
+-- Removes servers that were not seen for a minute, and appends older than the newest $1 messages, which no server needs
+-- any more
 WITH ended AS (DELETE FROM roomcast.servers WHERE seen_at < clock_timestamp() - interval '1 minute')
 DELETE FROM roomcast.appends
 WHERE last <= (SELECT newest - $1 FROM roomcast.log WHERE id = 1)
     AND at < clock_timestamp() - interval '10 minutes';
 
 -- begin_register --
--- Behind which message the appends begin that are there
+-- The message after which the stored appends begin
 SELECT epoch, coalesce((SELECT first - 1 FROM roomcast.appends ORDER BY last LIMIT 1), newest) AS since
 FROM roomcast.log WHERE id = 1;
 
 -- load_register --
--- The first appends behind a message, with the rooms of their messages
+-- The first appends after a message, with the rooms of their messages
 SELECT first, last, rooms FROM roomcast.appends WHERE last > $1 ORDER BY last LIMIT $2;
 
 -- forget_keys --
--- Keys whose first message is gone: those stored up to $1, and what of them is more than $2; at most 1,000 at once
+-- Removes keys whose first message is gone: those stored up to $1, and those beyond the newest $2; at most 1,000 at
+-- once
 DELETE FROM roomcast.keys WHERE (scope, key) IN (
     SELECT scope, key FROM roomcast.keys WHERE gone ORDER BY stored_at
     LIMIT least(1000, greatest(
@@ -158,33 +162,33 @@ SELECT * FROM roomcast.append(
 SELECT * FROM roomcast.trim($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14);
 
 -- load_revoked --
--- The revocations, where they are others than those of a version ($1)
+-- The revocations, if their version is not $1
 SELECT l.revoked AS version, r.* FROM roomcast.log AS l LEFT JOIN roomcast.revoked AS r ON l.revoked <> $1
 WHERE l.id = 1;
 
 -- forget_revoked --
--- Lets go of those before a time
+-- Removes revocations before a time
 DELETE FROM roomcast.revoked WHERE before < $1;
 
 -- revoke --
--- Keeps a revocation, of two for the same the later one
+-- Keeps a revocation; of two for the same person and issuer the later one
 INSERT INTO roomcast.revoked AS r (sub, iss, before) VALUES ($1, $2, $3)
 ON CONFLICT (sub, iss) DO UPDATE SET before = greatest(r.before, excluded.before);
 
 -- count_revoked --
--- They have changed
+-- Counts a change of the revocations
 UPDATE roomcast.log SET revoked = revoked + 1 WHERE id = 1;
 
 -- delete_message --
--- Deletes one
+-- Deletes one message
 SELECT roomcast.delete_message($1, $2, $3, $4) AS found;
 
 -- delete_room --
--- Deletes what a room has
+-- Deletes all messages of a room
 SELECT roomcast.delete_room($1, $2, $3, $4) AS found;
 
 -- walk_rooms --
--- The first rooms with messages behind a name: how much they have, and when their oldest was stored
+-- The first rooms with messages after a name: how much they have, and when their oldest was stored
 SELECT room, messages, bytes, coalesce((
     SELECT stored_at FROM roomcast.messages AS m WHERE m.room = r.room AND m.seq > r.trimmed ORDER BY seq LIMIT 1
 ), 0) AS oldest_at
@@ -237,7 +241,7 @@ SELECT
 FROM l, p, lost, gone;
 
 -- pick_rooms --
--- The messages of named rooms, each walks its own index
+-- The messages of named rooms; each room walks its own index
 SELECT arm.seq FROM l CROSS JOIN unnest($8::text[]) AS named (room)
 LEFT JOIN roomcast.rooms AS r ON r.room = named.room
 CROSS JOIN LATERAL (
@@ -259,11 +263,11 @@ ORDER BY m.seq LIMIT $6;
 ));
 
 -- live --
--- It is not a row of a room that was deleted
+-- The row does not belong to a deleted room
 NOT EXISTS (SELECT 1 FROM roomcast.purges AS p WHERE p.room = m.room AND m.seq <= p.upto);
 
 -- known --
--- The rooms of a selection that are known by name, and by prefix those of which something is gone after a seq
+-- Of a selection, the known rooms by name, and the rooms by prefix that lost messages after a seq
 SELECT room, trimmed, trimmed_at, lost, capped FROM roomcast.rooms WHERE room = ANY ($1::text[])
 UNION
 SELECT r.room, trimmed, trimmed_at, lost, capped
@@ -271,7 +275,7 @@ FROM unnest($2::text[], $3::text[]) AS span (first, past)
 JOIN roomcast.rooms AS r ON r.room >= span.first AND r.room < span.past WHERE r.trimmed > $4;
 
 -- deleted --
--- Which messages of a selection were deleted one by one: by an index of those alone
+-- The messages of a selection that were deleted one by one; they have an index of their own
 SELECT m.room, m.seq, m.deleted FROM roomcast.messages AS m
 WHERE m.deleted IS NOT NULL AND m.seq > $4 AND m.seq <= $5 AND {chosen} AND {live} ORDER BY m.seq LIMIT 2000;
 
@@ -293,7 +297,7 @@ SELECT l.epoch, n.* FROM roomcast.log AS l CROSS JOIN LATERAL (
 ) AS n WHERE l.id = 1;
 
 -- seek_newest --
--- The oldest of the newest $4 messages of some rooms ($1) up to $3 (spans $2 are looked at in `seek_newest_of_many`)
+-- The oldest of the newest $4 messages of some rooms ($1) up to $3 (spans $2 are handled by `seek_newest_of_many`)
 SELECT l.epoch, l.newest, (SELECT min(seq) FROM (
     SELECT arm.seq FROM unnest($1::text[]) AS named (room)
     JOIN roomcast.rooms AS r ON r.room = named.room
@@ -315,7 +319,8 @@ SELECT l.epoch, l.newest, (SELECT min(seq) FROM (
 FROM roomcast.log AS l WHERE l.id = 1;
 
 -- seek_time --
--- The newest message stored before a time ($4): times never fall, so halve the range. What is in its middle may be a hole
+-- The newest message stored before a time ($4): times never fall, so this is a binary search. The middle of a range may
+-- be a hole
 WITH RECURSIVE search (low, high) AS (
     SELECT trimmed, newest FROM roomcast.log WHERE id = 1
     UNION ALL
@@ -347,7 +352,7 @@ FROM roomcast.log AS l, (
 WHERE l.id = 1;
 
 -- rooms_by_name --
--- A page of the rooms that have messages, by name: from $1 to before $2, and where not $3 behind $4
+-- A page of the rooms that have messages, by name: from $1 to before $2, and unless $3 is true only after $4
 SELECT room, messages, newest, newest_at, {oldest_of_room} AS oldest_at FROM roomcast.rooms AS r
 WHERE room >= $1 AND room < $2 AND ($3 OR room > $4) AND messages > 0 ORDER BY room LIMIT $5;
 

@@ -1,4 +1,4 @@
-"""Reads history: each read is one statement, and so of one moment of the log."""
+"""Reads history: each read is one statement, and so sees one snapshot of the log."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ PAGE_BYTES = 256 * 1024
 REGISTER_ROWS = 1_000
 """How many appends are read at once."""
 MANY_ROOMS = 256
-"""So many rooms of a prefix are read one by one, each by its own index; of more the log is walked."""
+"""Up to this many rooms of a prefix are read one by one, each by its own index; for more the log is walked."""
 
 
 class Reader:
-    """What is asked of the database. Every method raises `LogUnavailable` where the log has another epoch than "
-    "this
-    server knows, and what the driver raises."""
+    """Queries the database. Every method raises `LogUnavailable` if the log's epoch is not the one this server
+    knows, and what the driver raises."""
 
     def __init__(self, session: Session, follower: Follower, remembered: int) -> None:
-        """`remembered`: how many messages there are in the register at least."""
+        """`remembered`: the least number of messages in the register."""
         self._session = session
         self._follower = follower
         self._remembered = remembered
@@ -42,7 +41,7 @@ class Reader:
         rooms: Sequence[str] | None = names
         known = NO_END
         if firsts:
-            # A room that comes meanwhile may not be among them: no further than what is known now.
+            # A room that is created meanwhile may be missing, so read no further than the newest message now.
             known, rooms = await self._found(selection, after)
             values[4] = min(upto, known)
         row = await (self._row("page_of_many", *values) if rooms is None else self._row("page", *values, rooms))
@@ -93,7 +92,7 @@ class Reader:
     async def rooms(
         self, prefix: str, sort: RoomSort, after: str | int | None, limit: int, *, ruled: bool
     ) -> Sequence[RoomStats]:
-        """`ruled`: whether to say when each one's oldest was stored."""
+        """`ruled`: whether to tell when each room's oldest message was stored."""
         name = f"rooms_by_{sort}{'_with_oldest' if ruled else ''}"
         if sort == "name":
             rows = await self._session.rows(
@@ -106,7 +105,7 @@ class Reader:
         return [RoomStats(*row.values()) for row in rows]
 
     async def _load_register(self, upto: int) -> Register:
-        """Which messages each room had, up to one."""
+        """The register of each room's messages, read up to `upto`."""
         if self._register is None or self._registered != self._follower.epoch:
             row = await self._row("begin_register")
             self._register, self._registered = Register(row["since"], self._remembered), row["epoch"]
@@ -120,9 +119,8 @@ class Reader:
         return register
 
     async def _found(self, selection: Selection, after: int) -> tuple[int, Sequence[str] | None]:
-        """The newest message, and the rooms of a selection that have messages after a position; None where they "
-        "are
-        too many to be read one by one."""
+        """The newest message, and the rooms of a selection that have messages after a position; None if there are
+        too many to read one by one."""
         row = await self._row(
             "find_rooms", sorted(selection.rooms), *spans(selection.prefixes), after, MANY_ROOMS + 1
         )
@@ -137,9 +135,9 @@ class Reader:
 
 def _note(register: Register, append: Row) -> None:
     """Adds the messages of an append."""
-    if append["last"] <= register.reach:  # another page was quicker
+    if append["last"] <= register.reach:  # another page has added it
         return
-    if append["first"] > register.reach + 1:  # it was not asked for so long that what follows is dropped
+    if append["first"] > register.reach + 1:  # unused for so long that appends in between were dropped
         register.begin(append["first"] - 1)
     seqs: dict[str, list[int]] = {}
     for seq, room in enumerate(append["rooms"], append["first"]):
@@ -150,5 +148,5 @@ def _note(register: Register, append: Row) -> None:
 
 
 def _nothing_between(room: str, after: int, last: int) -> int:
-    """Where nothing is lost."""
+    """For selections that have lost nothing."""
     return 0

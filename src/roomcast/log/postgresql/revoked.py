@@ -1,4 +1,4 @@
-"""The revocations: few, and asked for every second, so they are read only when their version is another one."""
+"""The revocations. They are few and polled every second, so they are read only when their version has changed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from roomcast.model.revocation import Revocation
 
 
 class Revocations:
-    """Those of all servers on one log. Every method raises what the driver raises."""
+    """The revocations of all servers on one log. Every method raises what the driver raises."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -18,7 +18,7 @@ class Revocations:
         self._known = Revoked()
 
     async def add(self, revocation: Revocation) -> None:
-        """Raises `TooManyRevocations`, too."""
+        """Keeps one. Also raises `TooManyRevocations`."""
         await self.rows()
         self._known.check(revocation)
         sub, iss, before = revocation
@@ -28,7 +28,7 @@ class Revocations:
             await call("count_revoked")
 
     async def rows(self) -> Sequence[Revocation]:
-        """As they are now; the same object as long as nothing has changed."""
+        """The present revocations; the same object as long as nothing has changed."""
         found = await self._session.rows("load_revoked", self._version)
         version = found[0]["version"]
         if version != self._version:

@@ -1,26 +1,26 @@
--- Version 1 of the schema `roomcast`. `seq` counts by one as messages are stored; of each room all is retained from
--- some message on, so over the whole log there may be holes.
+-- Version 1 of the schema `roomcast`. `seq` counts by one as messages are stored. Each room retains all messages from
+-- some message on, so the log as a whole may have holes.
 --
--- A migration only adds, so that servers of the version before can run beside the new ones while they are replaced:
--- what an older roomcast calls stays as it is, and what is new has a name of its own.
+-- A migration only adds, so that servers of the previous version can run beside new ones during an upgrade. Functions
+-- that an older roomcast calls stay as they are; new ones get new names.
 
 CREATE SCHEMA IF NOT EXISTS roomcast;
 REVOKE ALL ON SCHEMA roomcast FROM PUBLIC;
 
--- One row. `number`: of this schema; `least`: of the oldest roomcast that can use it.
+-- One row. `number`: version of this schema; `least`: version of the oldest roomcast that can use it.
 CREATE TABLE roomcast.version (
     number int NOT NULL,
     least int NOT NULL
 );
 INSERT INTO roomcast.version VALUES (1, 1);
 
--- The log as a whole, one row. Whoever appends, trims or deletes locks it first, for the whole transaction: that lock is
--- the order of all messages. A sequence is no order: as tried, 981 of 3,256 committed rows were never seen by a reader
--- who asked for `id > last`, since a lower number can commit later.
--- `forgotten`, `forgotten_at`: no message of a room that is not in `rooms` was newer. `nonce`: of the newest append.
--- `changes`: the number of the newest row of `cuts`. `life`: which life of the database wrote last, see `life()`.
--- `replicated`: whether the last append waited for a synchronous standby. `max_message`: the most bytes of one message, as the
--- server that started last was told. `revoked`: counts the changes of `revoked`.
+-- The log as a whole, one row. Every append, trim and delete locks it first, for the whole transaction: that lock
+-- orders all messages. A database sequence does not: in a trial a reader that asked for `id > last` never saw 981 of
+-- 3,256 committed rows, since a lower number can commit later. `forgotten`, `forgotten_at`: upper bound for the
+-- messages of rooms that are not in `rooms`. `nonce`: random number of the newest append. `changes`: the number of the
+-- newest row of `cuts`. `life`: the life of the database that wrote last, see `life()`. `replicated`: whether the last
+-- append waited for a synchronous standby. `max_message`: the most bytes of one message, as configured on the server
+-- that started last. `revoked`: counts the changes of `revoked`.
 CREATE TABLE roomcast.log (
     id int PRIMARY KEY CHECK (id = 1),
     epoch text NOT NULL,
@@ -41,7 +41,7 @@ CREATE TABLE roomcast.log (
 ) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);
 
 -- The messages retained. `prev`: an upper bound for the seq of the room's previous message; `nth`: its number in its
--- room, exact while the log remembers the room; `deleted`: the number of its deletion, its row is empty then.
+-- room, exact while the log remembers the room; `deleted`: the number of its deletion; its row is then empty.
 CREATE TABLE roomcast.messages (
     seq bigint PRIMARY KEY,
     room text COLLATE "C" NOT NULL,
@@ -55,9 +55,10 @@ CREATE TABLE roomcast.messages (
 CREATE INDEX messages_room ON roomcast.messages (room, seq);
 CREATE INDEX messages_deleted ON roomcast.messages (seq) WHERE deleted IS NOT NULL;
 
--- What is known of each room that has messages, and of those that had some of late (`messages` = 0).
--- `trimmed`, `trimmed_at`: its last message that is gone; `lost`: how many ever went, at most; `capped`: the last one that
--- a cap took, what went behind it was deleted. A row of `messages` counts only behind its room's `trimmed`.
+-- Each room that has messages, and rooms that had some recently (`messages` = 0).
+-- `trimmed`, `trimmed_at`: its last message that is gone; `lost`: upper bound of all that ever went; `capped`: the last
+-- one that a cap removed; later ones that are gone were deleted. A row of `messages` counts only after its room's
+-- `trimmed`.
 CREATE TABLE roomcast.rooms (
     room text COLLATE "C" PRIMARY KEY,
     newest bigint NOT NULL,
@@ -72,9 +73,10 @@ CREATE TABLE roomcast.rooms (
 CREATE INDEX rooms_newest ON roomcast.rooms (newest) WHERE messages > 0;
 CREATE INDEX rooms_empty ON roomcast.rooms (newest) WHERE messages = 0;
 
--- The newest appends, each a group of publishes in one transaction, by a random number of its server's. A server that lost
--- the connection finds here whether its append was stored, and one that is back whether the history is the one it knows.
--- `rooms`: of each of its messages the room, also of those that are gone: how many of a room are lost after any position.
+-- The newest appends, each a group of publishes in one transaction, by a random number that its server chose. A server
+-- that lost the connection finds out here whether its append was stored. A server that reconnects checks here whether
+-- the history is the one it knows. `rooms`: the room of each of its messages, including those that are gone; it tells
+-- how many messages of a room are lost after any position.
 CREATE TABLE roomcast.appends (
     nonce bigint PRIMARY KEY,
     first bigint NOT NULL,
@@ -85,8 +87,8 @@ CREATE TABLE roomcast.appends (
 );
 CREATE INDEX appends_last ON roomcast.appends (last);
 
--- Idempotency keys. `first`, `count`: the messages of that append; `gone`: whether the first of them is trimmed, the key
--- is kept for a while then.
+-- Idempotency keys. `first`, `count`: the messages of that append; `gone`: whether the first of them is trimmed; the
+-- key is then kept for a while.
 CREATE TABLE roomcast.keys (
     scope text COLLATE "C" NOT NULL,
     key text COLLATE "C" NOT NULL,
@@ -100,13 +102,14 @@ CREATE TABLE roomcast.keys (
 CREATE INDEX keys_first ON roomcast.keys (first) WHERE NOT gone;
 CREATE INDEX keys_gone ON roomcast.keys (stored_at) WHERE gone;
 
--- Rooms that were deleted and have rows left: those up to `upto` are there no longer, and go in steps.
+-- Deleted rooms that still have rows: their messages up to `upto` are gone, and their rows are removed in steps.
 CREATE TABLE roomcast.purges (
     room text COLLATE "C" PRIMARY KEY,
     upto bigint NOT NULL
 );
 
--- What went but for the oldest of the whole log, by rules and because it was deleted, for all servers: the newest rows.
+-- Messages that went by a room's rule or by a deletion, and not as the oldest of the whole log; for all servers. Only
+-- the newest rows are kept.
 CREATE TABLE roomcast.cuts (
     number bigint PRIMARY KEY,
     room text COLLATE "C" NOT NULL,
@@ -114,8 +117,7 @@ CREATE TABLE roomcast.cuts (
     gone bigint NOT NULL
 );
 
--- Whose tokens and tickets count no more where they were issued before `before`; `iss` is empty where it is whoever issued
--- them.
+-- Persons whose tokens and tickets issued before `before` are invalid; an empty `iss` means every issuer.
 CREATE TABLE roomcast.revoked (
     sub text COLLATE "C" NOT NULL,
     iss text COLLATE "C" NOT NULL,
@@ -123,16 +125,17 @@ CREATE TABLE roomcast.revoked (
     PRIMARY KEY (sub, iss)
 );
 
--- The servers that run, and up to where each has delivered; NULL: nothing is kept for it. Not logged: after a crash of the
--- database each is written again within a second.
+-- The running servers, and up to where each has delivered; NULL: nothing is kept for it. The table is unlogged: after a
+-- crash of the database each row is written again within a second.
 CREATE UNLOGGED TABLE roomcast.servers (
     server text PRIMARY KEY,
     position bigint,
     seen_at timestamptz NOT NULL
 ) WITH (fillfactor = 10);
 
--- What applications publish inside their own transactions (see `publish`). A server moves it to the log: it never waits for
--- the log's lock, and nobody waits for it. `message`: the text that was given, since `json` and its like change numbers.
+-- What applications publish inside their own transactions (see `publish`). A server moves it to the log, so a
+-- transaction never waits for the log's lock and never holds it. `message`: the text as given, since `json` and `jsonb`
+-- change numbers.
 CREATE TABLE roomcast.outbox (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     room text COLLATE "C" NOT NULL,
@@ -140,7 +143,7 @@ CREATE TABLE roomcast.outbox (
     at timestamptz NOT NULL DEFAULT now()
 ) WITH (autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);
 
--- What could not be moved, and why.
+-- Messages that could not be moved, and why.
 CREATE TABLE roomcast.outbox_refused (
     id bigint PRIMARY KEY,
     room text NOT NULL,
@@ -150,8 +153,8 @@ CREATE TABLE roomcast.outbox_refused (
     why text NOT NULL
 );
 
--- What changes these tables behind the servers' back makes their counts wrong, and history that others rely on: it is
--- refused in a sentence. The owner can set `roomcast.server` to 'on' and do it all the same.
+-- Direct changes to these tables would make the servers' counts wrong, and change history that others rely on. They are
+-- refused with an explanation. The owner can set `roomcast.server` to 'on' and do it all the same.
 CREATE FUNCTION roomcast.guard() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF current_setting('roomcast.server', true) IS DISTINCT FROM 'on' THEN

@@ -1,10 +1,10 @@
 """Follows the log in the database, and feeds the consumers of this process.
 
 Laws:
-- What is fed is dense but for what is gone: either it begins right behind what was fed, or all in between was
-  read.
-- A notification is a fast path, never the truth. The database is asked every second all the same, and four times a
-  second while there is something to expect: a pooler has no LISTEN, and a connection can be lost unseen.
+- The feed is dense except for messages that are gone: a batch begins right after the last one fed, or all in
+  between was read.
+- A notification only makes delivery faster. The database is polled every second all the same, and four times a
+  second while something is expected: a pooler has no LISTEN, and a connection can be lost unnoticed.
 - A history that differs from what was delivered is never joined to it: the log goes on under a new epoch.
 """
 
@@ -30,7 +30,7 @@ from roomcast.model.message import Cut, Message
 FETCH_MESSAGES = 2_000
 FETCH_BYTES = 1024 * 1024
 _ACTIVE_SECONDS = 60.0
-"""So long after something came the database is asked more often."""
+"""Seconds after the last message for which the database is polled more often."""
 _TIDY_SECONDS = 60.0
 _NOT_YET = "The database was not reached yet."
 _ANEW = "The log is read anew, as its history has changed."
@@ -39,15 +39,15 @@ _log = logging.getLogger("roomcast.log")
 
 
 class Tuning(NamedTuple):
-    """What tests shorten. No options of a user's."""
+    """Times that tests shorten. They are no user options."""
 
     active_poll: float = 0.25
-    """Seconds between two questions while there is something to expect."""
+    """Seconds between two polls while something is expected."""
     idle_poll: float = 1.0
     deaf_poll: float = 0.1
-    """While there is something to expect, and no notification can come."""
+    """The same while no notification can come."""
     note_seconds: float = 0.5
-    """Between two notes of how far this server has delivered."""
+    """Seconds between two records of how far this server has delivered."""
     retry_seconds: float = 0.2
     patience: float = 10.0
     """Seconds after which a publish that could not be stored is refused."""
@@ -68,16 +68,15 @@ class Follower:
     def __init__(
         self, name: str, session: Session, feed: Consumers, tuning: Tuning, max_message: int, remembered: int
     ) -> None:
-        """`remembered`: of so many of the newest messages it is known which rooms they are of, when they are "
-        "gone."""
+        """`remembered`: for how many of the newest messages the room stays known after they are gone."""
         self.epoch = ""
-        """Empty until the database was reached."""
+        """Empty until the database is reached."""
         self.anchor = Anchor()
         self.server = secrets.token_hex(8)
-        """The name of this process among those on the log."""
+        """The name of this process, unique on the log."""
         self.totals = Totals()
         self.outbox: Callable[[], None] = lambda: None
-        """Called when something waits there."""
+        """Called when something waits in the outbox."""
         self._name = name
         self._session = session
         self._feed = feed
@@ -100,19 +99,19 @@ class Follower:
         return self._feed.newest
 
     def check(self) -> None:
-        """Raises `LogUnavailable` while the database is away, each time its own: a traceback grows with every
-        task that raises the same one."""
+        """Raises a new `LogUnavailable` while the database is away: a shared exception's traceback would grow with
+        every task that raises it."""
         if self._outage:
             raise LogUnavailable(self._outage.detail)
 
     def check_epoch(self, row: Row) -> None:
-        """Raises `LogUnavailable` where what was read is of another epoch than the ids that it would be given."""
+        """Raises `LogUnavailable` if a row is from another epoch than the one its ids would name."""
         if row["epoch"] != self.epoch:
             raise self.fork()
 
     async def begin(self, *, new_epoch: bool = False) -> None:
-        """Takes the log on, or takes up its present history. Raises `LogUnusable`, `LogUnavailable`, and what the
-        driver raises."""
+        """Adopts the log, or continues with its present history. Raises `LogUnusable`, `LogUnavailable`, and what
+        the driver raises."""
         await prepare(self._session, self._name, self._max_message)
         before = self.epoch
         epoch = await begin_life(self._session, before, self.anchor, anew=new_epoch)
@@ -127,7 +126,7 @@ class Follower:
         self._back()
 
     async def run(self) -> None:
-        """Follows, whatever happens, until it is cancelled."""
+        """Follows through all failures until it is cancelled."""
         while True:
             try:
                 if self._outage or self._forked:
@@ -144,7 +143,7 @@ class Follower:
             await self._pause()
 
     def wake(self, payload: str = "") -> None:
-        """There may be something new. `payload`: what was notified, a seq or a word."""
+        """There may be something new. `payload`: the notification's text, a seq or a word."""
         if payload == "outbox":
             self.expect()
             self.outbox()
@@ -152,12 +151,12 @@ class Follower:
             self._woken.set()
 
     def expect(self) -> None:
-        """Something was used that more of is likely to come of."""
+        """Something happened after which more is likely to come."""
         self._active_until = asyncio.get_running_loop().time() + _ACTIVE_SECONDS
 
     def stored(self, messages: Sequence[Message], nonce: int, totals: Totals, *, fed: bool = True) -> None:
-        """This process has appended these: fed at once (where `fed`) if they go on from what was fed, read "
-        "otherwise."""
+        """This process has appended these. If `fed`, and if they follow what was fed, they are fed at once;
+        otherwise they are read."""
         self.expect()
         if fed and messages and messages[0].seq == self.newest + 1:
             self.anchor = Anchor(messages[-1].seq, nonce)
@@ -183,12 +182,12 @@ class Follower:
     async def close(self) -> None:
         if self._telling:
             await asyncio.wait([self._telling])
-        with suppress(Exception):  # whoever starts next waits five seconds for it where this fails
+        with suppress(Exception):  # if this fails, the next server to start waits five seconds for it
             if not self._outage:
                 await self._session.rows("end_server", self.server)
 
     def fork(self) -> LogUnavailable:
-        """What was delivered is not what the database holds now. Gives what to tell who asks meanwhile."""
+        """The delivered history is not the database's. Returns the error for calls meanwhile."""
         if not self._forked:
             self._forked = True
             self._outage = LogUnavailable(_ANEW)
@@ -204,7 +203,8 @@ class Follower:
 
     def away(self, error: RoomcastError) -> None:
         """Notes that, and why, the database cannot be read."""
-        # Where waiting does not help, a person must hear of it, also where it was away for another reason before.
+        # If waiting does not help, a person must be told, even if the database was already away for another
+        # reason.
         news = isinstance(error, LogUnusable) and self._outage and self._outage.detail != error.detail
         if self._outage is None or news:
             _log.warning("the log is away, followers wait: %s", error.detail)
@@ -236,7 +236,7 @@ class Follower:
         return len(messages) >= FETCH_MESSAGES or size >= FETCH_BYTES
 
     def _feed_on(self, messages: Sequence[Message], reached: int, trimmed: int, cuts: Sequence[Cut]) -> None:
-        """Feeds what was read up to `reached`. Our own appends may have been fed while it was read."""
+        """Feeds the messages read up to `reached`. Our own appends may have been fed during the read."""
         new = [message for message in messages if message.seq > self.newest]
         trimmed = max(trimmed, self._feed.trimmed)
         if new or cuts or trimmed > self._feed.trimmed or reached > self.newest:
@@ -247,7 +247,7 @@ class Follower:
 
     async def _cuts(self, after: int, row: Row) -> Sequence[Cut]:
         found = await self._session.rows("load_cuts", after, row["changes"])
-        if len(found) < row["changes"] - after:  # more went than is told: all begin anew, and hear what they lost
+        if len(found) < row["changes"] - after:  # older ones were dropped: all begin anew, and hear what they lost
             self._feed.restart(self.newest, max(row["trimmed"], self._feed.trimmed))
             return ()
         return [Cut(cut["room"], cut["upto"], cut["gone"]) for cut in found]
@@ -258,7 +258,7 @@ class Follower:
             self.totals = totals
 
     def tell(self) -> None:
-        """Tells the other servers; of many tellings that would wait one is enough."""
+        """Notifies the other servers. Waiting notifications are merged into one."""
         self._tell_again = True
         if self._telling is None:
             self._telling = asyncio.create_task(self._tell_all())
@@ -269,12 +269,13 @@ class Follower:
                 self._tell_again = False
                 await self._session.rows("tell_others", str(self.newest))
         except Failure:
-            pass  # they ask within a second all the same
+            pass  # they poll within a second all the same
         finally:
             self._telling = None
 
     async def _note(self) -> None:
-        """Notes how far this server has delivered, so that no other trims it; and tidies now and then."""
+        """Records how far this server has delivered, so that no other server trims further. Tidies now and
+        then."""
         now = asyncio.get_running_loop().time()
         position, noted_at = self._noted
         floor = self._feed.floor
@@ -288,7 +289,7 @@ class Follower:
             await self._session.rows("forget_keys", machine.clock() // 1_000_000 - KEY_MS, GONE_KEYS)
 
     async def _pause(self) -> None:
-        """Until there may be something new."""
+        """Waits until there may be something new."""
         if self._outage:
             await asyncio.sleep(self._tuning.retry_seconds)
             return
@@ -312,7 +313,7 @@ def _totals(row: Row) -> Totals:
 
 
 def _check_history(row: Row, anchor: Anchor) -> None:
-    """Raises `Forked` where what was fed is not what the database holds, or it has begun another life."""
+    """Raises `Forked` if the database does not hold what was fed, or has begun another life."""
     lost = row["newest"] < anchor.seq or (row["newest"] == anchor.seq and row["nonce"] != anchor.nonce)
     if lost or row["life"] != row["here"]:
         raise Forked

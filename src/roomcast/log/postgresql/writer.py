@@ -1,12 +1,12 @@
 """Appends, trims and deletes: one connection, one transaction at a time. Lives on the event loop.
 
 Laws:
-- While one group is on its way the next gathers; all that waits goes in one transaction, and shares its wait for
-  the lock and for the disk.
-- A transaction whose answer was lost is asked for again with the same random number, so that it is stored once,
-  whichever of the two the database sees first.
-- Trimming beyond what appends do by themselves waits for quiet.
-- Nobody waits longer than `patience`: then a publish is refused, and may be stored all the same.
+- While one group is being stored the next one gathers. All waiting appends go in one transaction, and share its
+  wait for the lock and the disk.
+- A transaction whose answer was lost is retried with the same random number, so that it is stored once, whichever
+  of the two the database sees first.
+- Trimming beyond what appends do waits for a pause in publishing.
+- No publish waits longer than `patience`: then it is refused, and may be stored all the same.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from roomcast.log.postgresql.tail import Follower, Totals, Tuning
 from roomcast.model.errors import LogUnavailable, RoomcastError
 
 TRIM_PAUSE = 0.005
-"""Seconds of quiet before a step of trimming, so that it falls between publishes and not before one."""
+"""Seconds without a publish before a step of trimming, so that no publish waits for it."""
 TRIM_AGAIN = 0.5
-"""Seconds after which a step is tried again that could do nothing."""
+"""Seconds after which a step that could trim nothing is retried."""
 TRIM_STEP = 200
 CUT_AT = 64
-"""So many messages beyond rooms' rules are trimmed also while publishes wait."""
+"""With this many messages over rooms' rules, trimming happens even while publishes wait."""
 _OVERDUE_SECONDS = 0.25
 
 _log = logging.getLogger("roomcast.log")
@@ -47,13 +47,13 @@ Job = Callable[[], Awaitable[Any]]
 
 
 class Writer:
-    """The one that writes, of this process."""
+    """This process's writer."""
 
     def __init__(
         self, session: Session, follower: Follower, feed: Consumers, caps: Caps, empty_rooms: int, tuning: Tuning
     ) -> None:
         self.unwritable = ""
-        """Why the last write failed; empty where it did not."""
+        """Why the last write failed; empty if it succeeded."""
         self._session = session
         self._follower = follower
         self._feed = feed
@@ -62,11 +62,11 @@ class Writer:
         self._empty_rooms = empty_rooms
         self._tuning = tuning
         self._maybe_empty = 2 * empty_rooms + 1
-        """How many rooms may be empty; so many at first that they are counted soon."""
+        """How many rooms may be empty. The first count comes soon."""
         self._queue = Queue("The log is behind: its database is slower than what is published.")
         self._group: Sequence[Pending] = ()
         self._jobs: deque[tuple[Job, asyncio.Future[Any]]] = deque()
-        """What is to be done beside appends."""
+        """Jobs other than appends."""
         self._more = True
         """Whether there may be more to be trimmed."""
         self._wanted = asyncio.Event()
@@ -91,7 +91,7 @@ class Writer:
         return pending.answer
 
     def do(self, job: Job) -> asyncio.Future[Any]:
-        """Has something done between two groups."""
+        """Runs a job between two groups."""
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self._ending:
             done.set_exception(LogUnavailable("The log is closed."))
@@ -101,18 +101,18 @@ class Writer:
         return done
 
     def trim_later(self) -> None:
-        """Asks for a step of trimming after a moment of quiet, where there is anything that may be trimmed."""
+        """Schedules a step of trimming after a pause in publishing, if anything may be trimmed."""
         self._trim_after(TRIM_PAUSE)
 
     def trim_soon(self) -> None:
-        """There may be more to be trimmed. Unlike `trim_later` it does not put off a step that is due."""
+        """There may be more to trim. Unlike `trim_later` this does not postpone a scheduled step."""
         self._more = True
         soon = asyncio.get_running_loop().time() + TRIM_PAUSE
         if self._trim_timer is None or self._trim_timer.when() > soon:
             self.trim_later()
 
     async def end(self) -> None:
-        """Takes no more, and waits for what is under way."""
+        """Accepts no more appends, and waits for those under way."""
         self._ending = True
         if self._trim_timer:
             self._trim_timer.cancel()
@@ -143,7 +143,7 @@ class Writer:
                 return
 
     async def _next(self) -> None:
-        """A group, and something else after it, so that neither waits for all of the other."""
+        """One group, then one job, so that neither kind waits for all of the other."""
         if group := self._queue.take_group():
             self._group = group
             await self._commit(Group(group, self._caps.retention, self._caps.rules))
@@ -159,7 +159,7 @@ class Writer:
             self.trim_later()
 
     async def _commit(self, group: Group) -> None:
-        """Stores a group, however often that has to be tried."""
+        """Stores a group, with as many tries as it takes."""
         nonce = secrets.randbits(63)
         parameters = group.parameters()
         while any(not one.answer.done() for one in group.pending):
@@ -182,7 +182,7 @@ class Writer:
                 return
 
     def values(self, nonce: int, parameters: Sequence[object]) -> Sequence[object]:
-        """All that `append` is given for a group."""
+        """All arguments of `append` for a group."""
         most = self._caps.retention
         return (
             self._follower.epoch,
@@ -199,15 +199,15 @@ class Writer:
         )
 
     def committed(self, group: Group, nonce: int, row: Row) -> Sequence[Answer]:
-        """What `append` gave is in the log: feeds it, and gives the answers."""
+        """The group is in the log, `row` is the result of `append`: feeds it, and returns the answers."""
         self._recovered()
         before = self._follower.totals
         stored, answers = group.answers(row)
         if stored:
-            self._clock.now(row["stored_at"])  # which says so where it is behind
+            self._clock.now(row["stored_at"])  # it logs if our clock is behind
         totals = _totals(row)
         self._note_gone(before.messages + len(stored) - totals.messages)
-        # Of one whose first answer was lost, some may be gone already: it is read.
+        # If the first answer was lost, some messages may be gone already, so the group is read and not fed.
         self._follower.stored(stored, nonce, totals, fed=not row["again"])
         if stored:
             self._caps.learn(row, len(stored))
@@ -218,7 +218,7 @@ class Writer:
         return answers
 
     async def _do(self, job: Job, done: asyncio.Future[Any]) -> None:
-        """Once: what asks can ask again."""
+        """Tries once: the caller can retry."""
         try:
             self._follower.check()
             result = await job()
@@ -276,12 +276,12 @@ class Writer:
         if totals.changes > before.changes:
             self._follower.wake()  # which reads, and feeds, what was cut; and tells the others
             self._follower.tell()
-        # A step that could do nothing waits for the consumers, who say when they have come further; those of other
-        # servers do not.
+        # A step that could trim nothing waits for the consumers. Ours report progress; those of other servers do
+        # not, so retry.
         self._trim_after(TRIM_PAUSE if progressed else TRIM_AGAIN)
 
     def _forgets(self) -> int:
-        """How many empty rooms are kept, where it is time to forget others; -1 where it is not."""
+        """How many empty rooms to keep if it is time to forget others; otherwise -1."""
         if self._maybe_empty <= self._empty_rooms + self._empty_rooms // 10:
             return -1
         self._maybe_empty = self._empty_rooms
@@ -312,7 +312,7 @@ class Writer:
             _log.warning("publishing goes on")
 
     async def _refuse_overdue(self) -> None:
-        """A write that is out by then may be stored all the same."""
+        """Refuses appends that waited too long. One that was already sent may be stored all the same."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(min(_OVERDUE_SECONDS, self._tuning.patience / 4))
@@ -323,7 +323,7 @@ class Writer:
 
 
 def _passes(error: BaseException) -> bool:
-    """Whether trying again may help: not where the database refuses what it was asked."""
+    """Whether a retry may help: not if the database rejects the statement."""
     return is_forked(error) or unusable("", error) is None
 
 

@@ -22,25 +22,25 @@ class Home(Protocol):
         ...
 
     def away(self) -> str:
-        """Why the log does not answer now; empty where it does."""
+        """Why the log does not answer now; empty if it does."""
         ...
 
 
 class RemoteConsumer:
-    """The iterator that `Log.consumer` gives. At most one batch is on its way to it, so that a worker that stands
-    still fills no memory of the log process."""
+    """The iterator that `Log.consumer` returns. At most one batch is on its way to it, so that a hung worker fills
+    no memory of the log process."""
 
     def __init__(self, home: Home, number: int, name: str, after: int, *, holds: bool) -> None:
         self.name = name
         self.position = after
-        """The last message it was asked past."""
+        """The position of the last request: messages after it are asked for."""
         self._home = home
         self._number = number
         self._given = after
         self._asked = False
         """Whether a batch is on its way."""
         self._ready: Batch | None = None
-        """A batch that came and was not taken, such as where the taker was cancelled."""
+        """A batch that arrived and was not taken, for example because the taker was cancelled."""
         self._failed: RoomcastError | None = None
         self._ended = False
         self._changed = asyncio.Event()
@@ -71,20 +71,20 @@ class RemoteConsumer:
             raise LogUnavailable(why)
 
     async def aclose(self) -> None:
-        """Ends it, and with it what it holds back."""
+        """Ends the consumer; it no longer holds back trimming."""
         if not self._ended:
             self._home.send(Leave(self._number))
             self._home.forget(self._number)
             self.end()
 
     def give(self, given: Given) -> None:
-        """The batch that it asked for."""
+        """Takes the batch that it asked for."""
         self._asked = False
         self._ready = batch_of(given)
         self._changed.set()
 
     def fail(self, error: RoomcastError) -> None:
-        """It goes on no more; another one may, from its position."""
+        """Ends the consumer with an error. A new one can continue from its position."""
         self._failed = error
         self._changed.set()
 

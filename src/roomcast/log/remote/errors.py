@@ -1,4 +1,4 @@
-"""Errors on their way from a log process to a worker, by their kinds."""
+"""Errors as a log process sends them to a worker: by kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What workers tell and ask each other, by way of the log process. It knows no topic."""
+"""Messages and questions between workers, by way of the log process. It knows no topics."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from msgspec import Raw, Struct
 from roomcast.log.remote.frames import Ask, Asked, Present, Replies, Reply, Tell, Told
 
 _WAITING_BYTES = 8 * 1024 * 1024
-"""A worker that has not taken so much of what others told stands still. Its connection ends, and it begins anew
-when it goes on."""
+"""A worker with this many bytes waiting for it hangs. Its connection is cut; it reconnects when it runs again."""
 _REPLY_SECONDS = 1.0
-"""How long a question waits for workers that stand still."""
+"""How long a question waits for hung workers, in seconds."""
 
 
 class Connected(Protocol):
@@ -25,7 +24,7 @@ class Connected(Protocol):
 
     @property
     def waiting(self) -> int:
-        """Bytes that it has not taken."""
+        """Bytes that it has not read yet."""
         ...
 
     def send(self, frame: Struct) -> None:
@@ -38,7 +37,7 @@ class Connected(Protocol):
 
 
 class Exchange:
-    """From one worker to all others."""
+    """Passes messages from one worker to all others."""
 
     def __init__(self) -> None:
         self._all: dict[int, Connected] = {}
@@ -51,12 +50,12 @@ class Exchange:
         self.own: dict[str, Callable[[], Raw]] = {}
         """What the log process itself answers, by topic."""
         self.heard: dict[str, Callable[[int, Raw], object]] = {}
-        """Called with a worker's number and its answer, or what it asks with, by topic."""
+        """By topic; called with a worker's number and the question's value."""
         self.left: list[Callable[[int], object]] = []
-        """Called with the number of a worker that is gone."""
+        """Called with the number of each worker that leaves."""
 
     def enter(self, connection: Connected) -> None:
-        """A worker is there; it takes the place of an older one with its number."""
+        """A worker has connected; it replaces an older one with the same number."""
         if connection.worker in self._all:
             self._note_left(connection.worker)
         self._all[connection.worker] = connection
@@ -119,7 +118,7 @@ class Exchange:
 
 
 class Question:
-    """A question that is not answered by all yet."""
+    """A question that not all workers have answered yet."""
 
     def __init__(
         self, sender: Connected, number: int, topic: str, workers: set[int], own: list[tuple[int, Raw]]

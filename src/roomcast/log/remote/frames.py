@@ -1,7 +1,7 @@
 """The frames that a log process and its workers exchange: four bytes of length, then msgpack.
 
-Both ends are of one version and one machine, and nobody else can reach the socket. So there is no negotiation, and
-a frame that cannot be read is a defect: it ends the connection.
+Both ends have the same version and run on one machine, and no other process can reach the socket. So there is no
+negotiation. A frame that cannot be decoded is a defect: it ends the connection.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Consume(Struct, array_like=True, tag=2, frozen=True):
 
 
 class Next(Struct, array_like=True, tag=3, frozen=True):
-    """A consumer asks for its next batch: the last one is delivered."""
+    """A consumer asks for its next batch; it has delivered the last one."""
 
     number: int
 
@@ -81,7 +81,7 @@ class Reply(Struct, array_like=True, tag=7, frozen=True):
 
 
 class Opened(Struct, array_like=True, tag=0, frozen=True):
-    """How the log is now: the first frame of a connection, and again whenever any of it has changed."""
+    """The log's state: the first frame of a connection, and sent again after each change."""
 
     name: str
     epoch: str
@@ -90,8 +90,8 @@ class Opened(Struct, array_like=True, tag=0, frozen=True):
 
 
 Stored = tuple[int, int, int, list[int], bool]
-"""An append's number, its first seq, when it was stored (ms), the `prev` of each message, and whether the key was
-known. The bodies do not travel back: the worker has them."""
+"""An append's number, its first seq, its time (ms), the `prev` of each message, and whether the key was known. The
+bodies are not sent back: the worker has them."""
 Refused = tuple[int, str, str]
 """An append's or a call's number, the error's kind and its text."""
 
@@ -104,7 +104,7 @@ class Appended(Struct, array_like=True, tag=1, frozen=True):
 
 
 class Result(Struct, array_like=True, tag=2, frozen=True):
-    """What a call gave."""
+    """The result of a call."""
 
     number: int
     value: Raw
@@ -123,7 +123,7 @@ class Given(Struct, array_like=True, tag=4, frozen=True):
 
     number: int
     messages: Raw
-    """Of `list[Message]`: encoded once for all workers."""
+    """An encoded `list[Message]`; encoded once for all workers."""
     trimmed: int
     position: int
     cuts: list[Cut]
@@ -137,7 +137,7 @@ class Ended(Struct, array_like=True, tag=5, frozen=True):
 
 
 class Told(Struct, array_like=True, tag=6, frozen=True):
-    """What another worker tells."""
+    """A message from another worker."""
 
     worker: int
     topic: str
@@ -145,7 +145,7 @@ class Told(Struct, array_like=True, tag=6, frozen=True):
 
 
 class Asked(Struct, array_like=True, tag=7, frozen=True):
-    """What another worker asks. The answer is a `Reply` with this number."""
+    """A question from another worker. The answer is a `Reply` with this number."""
 
     number: int
     topic: str
@@ -160,13 +160,13 @@ class Replies(Struct, array_like=True, tag=8, frozen=True):
 
 
 class Revoked(Struct, array_like=True, tag=10, frozen=True):
-    """All revocations that the log keeps: at the beginning, and whenever there are others."""
+    """All revocations that the log keeps: sent first, and after each change."""
 
     revocations: list[Revocation]
 
 
 class Present(Struct, array_like=True, tag=9, frozen=True):
-    """The other workers that are there; whenever one comes or goes."""
+    """The other connected workers; sent whenever one comes or goes."""
 
     workers: list[int]
 
@@ -186,7 +186,7 @@ CALLS: Mapping[str, tuple[Any, Any]] = {
     "revoke": (tuple[Revocation], None),
     "keep": (tuple[Retention], None),
 }
-"""The methods that can be called, with the types of their arguments and of what they give."""
+"""The methods that can be called, with the types of their arguments and results."""
 
 encode = msgspec.msgpack.Encoder().encode
 decode_from_worker = msgspec.msgpack.Decoder(FromWorker).decode
@@ -197,7 +197,7 @@ result_of = {name: msgspec.msgpack.Decoder(types[1]).decode for name, types in C
 
 
 def framed(frame: Struct) -> bytes:
-    """A frame as it is sent."""
+    """The bytes of a frame."""
     data = encode(frame)
     return _LENGTH.pack(len(data)) + data
 
@@ -209,19 +209,19 @@ def batch_of(given: Given) -> Batch:
 
 
 class Splitter:
-    """Frames out of bytes as they arrive."""
+    """Splits arriving bytes into frames."""
 
     def __init__(self) -> None:
         self._rest = b""
-        """The beginning of a frame whose end has not come."""
+        """The beginning of an incomplete frame."""
         self._parts: list[bytes] = []
-        """What came after it, while it is known not to be enough."""
+        """Later pieces of it, as long as they are known not to complete it."""
         self._missing = 0
         """How many bytes must come before there can be another frame."""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The frames that are complete now, without their lengths."""
-        if self._missing > len(data):  # not joined yet: a frame of many megabytes would be copied for each piece
+        if self._missing > len(data):  # not joined yet: that would copy a frame of many megabytes for each piece
             self._parts.append(data)
             self._missing -= len(data)
             return

@@ -1,5 +1,5 @@
-"""A worker's connection to the log process, through the deaths of that process. Knows bytes and frames; what they
-mean is told to those who asked for them.
+"""A worker's connection to the log process, which outlives that process. It knows bytes and frames; hearers handle
+the frames that they registered for.
 
 All frames of one turn of the loop go out in one write.
 """
@@ -17,16 +17,16 @@ from msgspec import Struct
 from roomcast.log.remote.frames import FromLog, Splitter, decode_from_log, framed
 
 LARGE = 1024 * 1024
-"""Bytes of the socket's buffers: a batch of the log is one write, where it is not huge."""
+"""Bytes of the socket's buffers: enough that most batches of the log are one write."""
 
 logger = logging.getLogger("roomcast.log")
 
 
 class Hearer(Protocol):
-    """A part of the worker that the link tells of what it is concerned with."""
+    """A part of the worker that handles some kinds of frames."""
 
     hears: Sequence[type[FromLog]]
-    """The kinds of frames that are for it."""
+    """The kinds of frames that it handles."""
 
     def hear(self, frame: Any) -> None:
         """One of these frames."""
@@ -41,7 +41,7 @@ class Link(asyncio.Protocol):
     """One connection at a time."""
 
     def __init__(self, again: Callable[[], None] = lambda: None) -> None:
-        """`again` is called when the connection is gone, to ask for another one (`connect`)."""
+        """`again` is called when the connection is lost; it must bring a new one to `connect`."""
         self._again = again
         self._transport: asyncio.Transport | None = None
         self._hearers: list[Hearer] = []
@@ -52,7 +52,7 @@ class Link(asyncio.Protocol):
         self._closed = False
 
     def add(self, hearer: Hearer) -> None:
-        """From now on it is told of its frames."""
+        """Registers a hearer for its kinds of frames."""
         self._hearers.append(hearer)
         for kind in hearer.hears:
             self._by_type[kind] = hearer.hear
@@ -70,7 +70,7 @@ class Link(asyncio.Protocol):
         return self._transport is not None
 
     def send(self, frame: Struct) -> None:
-        """Sends a frame at the end of this turn of the loop; nowhere, where there is no connection."""
+        """Sends a frame at the end of this turn of the loop; drops it if there is no connection."""
         if self._transport is None:
             return
         if not self._out:

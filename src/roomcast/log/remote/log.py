@@ -1,4 +1,4 @@
-"""The log that another process owns, over a socket: what a worker of `roomcast serve --workers` has for a log."""
+"""The log of another process, over a socket: the log that a worker of `roomcast serve --workers` uses."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from roomcast.model.revocation import Revocation
 from roomcast.model.rooms import Selection
 
 _CALLS_AT_ONCE = 16
-"""Calls of one worker that the log process has at once; the others wait here, and no worker's pages hold up those
-of another."""
+"""The most calls of one worker that the log process handles at once. Others wait here, so that no worker's reads
+delay another's."""
 _CALL_SECONDS = 5.0
-"""A call that takes longer has failed: the log process stands still."""
+"""Seconds after which a call has failed: the log process hangs."""
 _OPEN_SECONDS = 2.0
-"""How long the first word of the log process may take; after that the log is away."""
+"""Seconds that the log process's first frame may take; after that the log is away."""
 _AWAY = "The log process is away; it is started again."
 _UNKNOWN = (
     "The log process has ended meanwhile, and this may be stored: send it again with the same Idempotency-Key."
@@ -49,7 +49,7 @@ _CLOSED = "The log is closed."
 
 
 class RemoteLog:
-    """Appends of a turn go out together, calls one by one, and a consumer is sent its batches as they come."""
+    """Sends the appends of a turn together, calls one by one, and receives batches as they come."""
 
     def __init__(self, link: Link) -> None:
         self.name = ""
@@ -62,7 +62,7 @@ class RemoteLog:
         self._turn: list[Pending] = []
         """Appends of this turn of the loop."""
         self._appends: dict[int, Pending] = {}
-        """Those that are sent and not answered; in order."""
+        """Appends that were sent and not answered, in order."""
         self._bytes = 0
         """The bodies of all appends that are not answered."""
         self._calls: dict[int, asyncio.Future[Raw]] = {}
@@ -71,7 +71,7 @@ class RemoteLog:
         self._revocations: Sequence[Revocation] = ()
         self._opened = asyncio.Event()
         self._idle: asyncio.Future[None] | None = None
-        """Set where the log closes; done when no append is under way."""
+        """Set when the log closes; done when no append is under way."""
         self._hearing: dict[type, Callable[[Any], None]] = {
             Opened: self._open,
             frames.Appended: self._appended,
@@ -85,7 +85,7 @@ class RemoteLog:
         link.add(self)
 
     async def opened(self) -> RemoteLog:
-        """Waits until the log process has told about its log. Where it does not, this log is away."""
+        """Waits for the log process's first frame. If it does not come, this log is away."""
         try:
             async with asyncio.timeout(_OPEN_SECONDS):
                 await self._opened.wait()
@@ -107,7 +107,7 @@ class RemoteLog:
         return pending.answer
 
     def _refusal(self, pending: Pending) -> str:
-        """Why an append is not taken; empty where it is."""
+        """Why an append is refused; empty if it is accepted."""
         if self._idle:
             return _CLOSED
         if not self._opened.is_set():
@@ -195,7 +195,7 @@ class RemoteLog:
         return keep
 
     async def _call(self, method: str, *arguments: Any) -> Any:
-        """Raises `LogUnavailable` where the log process is away or takes too long, and what the call raised."""
+        """Raises `LogUnavailable` if the log process is away or takes too long, and what the call raised."""
         try:
             async with asyncio.timeout(_CALL_SECONDS), self._slots:
                 return result_of[method](await self._answer(Call(0, method, Raw(encode(arguments)))))

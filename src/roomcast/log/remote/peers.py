@@ -1,4 +1,4 @@
-"""The other workers of this machine, for whatever a worker has to tell or to ask them. It knows no topic."""
+"""Messages and questions to the other workers of this server. It knows no topics."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from roomcast.log.remote.frames import Ask, Asked, FromLog, Present, Replies, Re
 from roomcast.log.remote.link import Link
 
 _ANSWER_SECONDS = 2.0
-"""A question that the log process has not passed on by then has no answers."""
+"""Seconds after which a question that the log process has not passed on gets no answers."""
 
 Hear = Callable[[int, Any], object]
-"""Called with a worker's number and what it tells."""
+"""Called with a worker's number and its message."""
 Answer = Callable[[Any], Any | Awaitable[Any]]
-"""Gives what is asked for."""
+"""Returns the answer to a question."""
 
 logger = logging.getLogger("roomcast.server")
 
 
 class Peers:
-    """What is told arrives within milliseconds, in the order of each teller, and not at all at a worker that
-    stands still for long: it begins anew when it goes on. Values are what msgpack has."""
+    """Messages arrive within milliseconds, in each sender's order. A worker that hangs for long gets none; it
+    reconnects when it runs again. Values are any that msgpack can encode."""
 
     def __init__(self, link: Link, number: int, workers: int) -> None:
         """`workers` is how many the server has, of which this is `number`."""
@@ -37,7 +37,7 @@ class Peers:
         self.siblings: Sequence[int] = [one for one in range(1, workers + 1) if one != number]
         """The numbers of all others, whether they are there or not."""
         self.others: Sequence[int] = ()
-        """The numbers of the others that are there."""
+        """The numbers of the other connected workers."""
         self.changed: list[Callable[[], object]] = []
         """Called whenever `others` has changed."""
         self._link = link
@@ -50,15 +50,15 @@ class Peers:
         link.add(self)
 
     def tell(self, topic: str, value: Any) -> None:
-        """To all others."""
+        """Sends a message to all other workers."""
         self._link.send(Tell(topic, Raw(encode(value))))
 
     def when_told(self, topic: str, hear: Hear) -> None:
-        """From now on `hear` is called with what others tell."""
+        """Registers `hear` for the messages of others."""
         self._hears[topic] = hear
 
     async def ask(self, topic: str, value: Any = None) -> list[tuple[int, Any]]:
-        """What each of the others, and the log process (0), answers; without those that stand still."""
+        """The answers of the other workers and of the log process (0), without those of hung ones."""
         if not self._link.up:
             return []
         number = next(self._numbers)
@@ -74,7 +74,7 @@ class Peers:
             del self._questions[number]
 
     def when_asked(self, topic: str, answer: Answer) -> None:
-        """From now on `answer` gives what others are told who ask."""
+        """Registers `answer` for the questions of others."""
         self._answers[topic] = answer
 
     def hear(self, frame: Any) -> None:
@@ -93,7 +93,7 @@ class Peers:
             task.add_done_callback(self._tasks.discard)
 
     def lost(self) -> None:
-        """The log process has ended: nobody is heard of until the next one is there."""
+        """The log process has ended: no worker can be reached until the next one is up."""
         self.others = ()
         for answers in self._questions.values():
             if not answers.done():
@@ -116,6 +116,6 @@ class Peers:
                 value = answer(msgspec.msgpack.decode(asked.payload))
                 if inspect.isawaitable(value):
                     value = await value
-        except Exception:  # whoever asks must not wait for it
+        except Exception:  # the worker that asks must not wait for it
             logger.exception("a worker's question could not be answered: %s", asked.topic)
         self._link.send(Reply(asked.number, Raw(encode(value))))

@@ -1,10 +1,10 @@
-"""The log process's side: a log, and the workers that use it. Knows nothing of processes.
+"""The log process's side: a log, and the workers that use it. It does not know how processes are started.
 
 Laws:
 - Appends of all workers go into the log's own groups, so one transaction stores those of many workers.
 - A batch is encoded once for all workers, and sent before the answers to the appends that it came from.
-- No worker is waited for: it has at most one batch of each consumer on its way, and is read no further while it
-  does not take what it is sent.
+- The log process waits for no worker. Each consumer has at most one batch on its way, and the process reads
+  nothing from a worker that does not read.
 """
 
 from __future__ import annotations
@@ -54,17 +54,17 @@ logger = logging.getLogger("roomcast.log")
 
 
 class LogServer:
-    """One log for any number of workers; or none, where the log is one that each worker opens by itself."""
+    """One log for any number of workers; or no log, if each worker opens it by itself."""
 
     def __init__(self, log: Log | None) -> None:
         self.log = log
         self.exchange = Exchange()
         self._connections: set[Connection] = set()
         self._told = _opened(log) if log else None
-        """What the workers were told of the log."""
+        """The log's state as last sent to the workers."""
         self._messages: Sequence[Message] = ()
         self._encoded = Raw(encode(()))
-        """These messages, encoded: one batch goes to many."""
+        """The last encoded messages: one batch goes to many workers."""
 
     async def connect(self, worker: int, connected: socket.socket) -> None:
         """Serves a worker over a socket."""
@@ -78,7 +78,7 @@ class LogServer:
             await self.tell_revocations()
 
     def enter(self, connection: Connection, revoked: Revoked) -> None:
-        """A worker is there; `revoked` is what it must know before it serves anybody."""
+        """A worker has connected. It must know `revoked` before it serves anybody."""
         self._connections.add(connection)
         if self.log:
             connection.send(revoked)
@@ -90,7 +90,7 @@ class LogServer:
         self.exchange.leave(connection)
 
     def check(self) -> None:
-        """Tells the workers where anything about the log has changed."""
+        """Tells the workers if the log's state has changed."""
         if self.log and (opened := _opened(self.log)) != self._told:
             self._told = opened
             for connection in self._connections:
@@ -126,7 +126,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, server: LogServer, worker: int, revoked: Revoked) -> None:
         self._revoked = revoked
-        """What was revoked when it connected."""
+        """The revocations at the time it connected."""
         self.worker = worker
         """Its number."""
         self._server = server
@@ -135,7 +135,7 @@ class Connection(asyncio.Protocol):
         self._out: list[bytes] = []
         self._stored: list[Stored] = []
         self._refused: list[Refused] = []
-        """Outcomes of appends in this turn: they go out behind the batches of the same turn."""
+        """Outcomes of appends in this turn; they are sent after the batches of the same turn."""
         self._flushing = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._consumers: dict[int, Serving] = {}
@@ -245,7 +245,7 @@ class Connection(asyncio.Protocol):
         arguments = arguments_of[call.method](call.arguments)
         if call.method == "revoke":
             await self._log.revoke(*arguments)
-            await self._server.tell_revocations()  # before the answer to whoever revoked
+            await self._server.tell_revocations()  # before the answer to the caller
             return None
         if call.method == "keep":
             self._log.keep(*arguments)()
@@ -281,7 +281,7 @@ class Connection(asyncio.Protocol):
 
 
 class Serving:
-    """A consumer of a worker: a batch for each request, and none without."""
+    """A worker's consumer: it sends one batch per request, and none without a request."""
 
     def __init__(self, connection: Connection, server: LogServer, number: int, consumer: Consuming) -> None:
         self._connection = connection
@@ -301,7 +301,7 @@ class Serving:
         closing.add_done_callback(lambda _: self._asked.set())
 
     async def run(self) -> None:
-        """Until the consumer ends, or fails: the worker then begins with another one."""
+        """Runs until the consumer ends or fails; the worker then begins another one."""
         try:
             while await self._asked.wait():
                 self._asked.clear()

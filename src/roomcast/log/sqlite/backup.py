@@ -1,7 +1,7 @@
 """A copy of the log's database, whole as of one moment, beside the server that writes it.
 
-SQLite's backup would begin anew with each commit of the server, and never end where much is published. So all is
-read in one transaction. The write-ahead log cannot be emptied meanwhile, and grows by what is published.
+SQLite's own backup would restart with each commit of the server, and never end on a busy server. So everything is
+read in one transaction. Meanwhile the write-ahead log cannot be emptied, and grows by what is published.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from roomcast.log.sqlite.queries import QUERIES
 from roomcast.model.errors import LogUnusable
 
 _STEP_PAGES = 1_000
-"""4 MB: between two steps the disk is the server's."""
+"""Pages per step, 4 MB: between two steps the server gets the disk."""
 
 Tell = Callable[[int, int], None]
-"""Told how many bytes are copied, and of how many."""
+"""Called with the number of bytes copied, and the total."""
 
 
 def back_up(path: str, copy: str, tell: Tell) -> int:
-    """Copies the database `path` to the new file `copy`, which is there only when it is whole and on the disk.
+    """Copies the database `path` to the new file `copy`, which appears only when it is complete and on the disk.
     Returns its size in bytes. Blocks.
 
-    A server that begins with the copy begins a new epoch: what was published since must not share its ids. Raises
-    `LogUnusable` where there is such a file already, or none to copy, `apsw.Error` and `OSError`."""
+    A server that starts with the copy begins a new epoch, so that ids published since the copy are not used again.
+    Raises `LogUnusable` if `copy` exists or `path` does not, `apsw.Error` and `OSError`."""
     if os.path.lexists(copy):
         raise LogUnusable(f"{copy} is there already: name a new file.")
     part = f"{copy}.part"

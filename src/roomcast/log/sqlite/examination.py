@@ -1,4 +1,4 @@
-"""All of a database, looked at without a server: pages, counts, and each message with the one before it."""
+"""Checks all of a database without a server: pages, counts, and each message with the one before it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from roomcast.log.sqlite.queries import QUERIES
 from roomcast.log.sqlite.whole import check_database
 
 _TOLD_STEPS = 100_000
-"""Of SQLite's machine, between two words about the pages: these have no other count."""
+"""Steps of SQLite's virtual machine between two progress reports; checking pages has no other progress count."""
 _STEP = 5_000
 """Messages that are read at once."""
 
 _Row = tuple[int, str, int, bytes]
 Tell = Callable[[int], None]
-"""Told how many messages were looked at."""
+"""Called with the number of messages checked."""
 
 
 class Examined(NamedTuple):
@@ -32,9 +32,9 @@ class Examined(NamedTuple):
 
 
 def examine(path: str, tell: Tell) -> Examined:
-    """Looks at all of the database `path`. Blocks.
+    """Checks all of the database `path`. Blocks.
 
-    Raises `LogUnusable` where it cannot be looked at, and `apsw.Error`: `CorruptError` says what is damaged."""
+    Raises `LogUnusable` if it cannot be checked, and `apsw.Error`: `CorruptError` says what is damaged."""
     with one_moment(path) as connection:
         connection.set_progress_handler(lambda: _go_on(tell), _TOLD_STEPS)
         check_database(connection, whole=True)
@@ -43,7 +43,7 @@ def examine(path: str, tell: Tell) -> Examined:
 
 
 def _go_on(tell: Tell) -> bool:
-    """What SQLite asks now and then: whether to give up."""
+    """SQLite's progress handler: returns whether to give up."""
     tell(0)
     return False
 

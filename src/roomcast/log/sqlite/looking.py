@@ -1,4 +1,4 @@
-"""A database that is looked at beside the server that has it, or that no server has: nothing of it is changed."""
+"""Reads a database, with or without a running server, and changes nothing."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _READ_ONLY = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
 
 @contextmanager
 def one_moment(path: str) -> Iterator[apsw.Connection]:
-    """A connection to the database `path`, as it is now: what a server writes meanwhile is not seen. Blocks.
+    """A connection to the database `path` in its present state: later writes of a server are not seen. Blocks.
 
-    Raises `LogUnusable` where it is no log of roomcast's, `apsw.Error` where it is damaged or cannot be read."""
+    Raises `LogUnusable` if it is no log of roomcast's, `apsw.Error` if it is damaged or cannot be read."""
     real = os.path.realpath(path)
     if not os.path.isfile(real):
         raise LogUnusable(f"there is no file {path}: name the log's database.")
@@ -36,7 +36,7 @@ def one_moment(path: str) -> Iterator[apsw.Connection]:
 
 
 def _open(real: str) -> apsw.Connection:
-    """Where nobody has it open and this user may not write beside it, as it lies there."""
+    """Opens it read-only; as immutable if no server has it open and this user may not write beside it."""
     connection = apsw.Connection(f"file:{quote(real)}", flags=_READ_ONLY)
     try:
         connection.execute("SELECT 1 FROM sqlite_schema").fetchall()

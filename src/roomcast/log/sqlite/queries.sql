@@ -67,7 +67,7 @@ WHERE (found.messages, found.newest) IS NOT (rooms.messages, rooms.newest) AND r
 SELECT count(*) FROM messages NOT INDEXED WHERE seq > :after;
 
 -- examine --
--- Messages after a seq, and what each says of the one before it
+-- Messages after a seq, each with its `prev`
 SELECT seq, room, prev, body FROM messages WHERE seq > :after ORDER BY seq LIMIT :limit;
 
 -- load_newest --
@@ -97,8 +97,8 @@ DELETE FROM keys WHERE (scope, key) IN (
 -- A step of the writer as one INSERT, which is one transaction: nothing of it is stored where anything fails.
 -- `heads` [seq, room, type, stored_at, prev, start, length] and `bodies` are its messages, `keys` [scope, key,
 -- digest, first, count, stored_at] their idempotency keys; `newest`, `newest_at`, `trimmed`, `bytes`, `messages` the
--- log after it. As ten statements a commit took 5.4 ms beside a busy event loop, so 2.5. Where there are no keys, `plain`
--- leaves out what is done about them: a twentieth of a commit
+-- log after it. As ten statements a commit took 5.4 ms beside a busy event loop, so 2.5. Where there are no keys,
+-- `plain` leaves out what is done about them: a twentieth of a commit
 CREATE TEMP VIEW {name}s AS
 SELECT 0 AS heads, 0 AS bodies, 0 AS keys, 0 AS newest, 0 AS newest_at, 0 AS trimmed, 0 AS bytes, 0 AS messages;
 
@@ -154,9 +154,9 @@ INSERT OR REPLACE INTO keys (scope, key, digest, first, count, stored_at)
 UPDATE keys SET gone = 1 WHERE gone = 0 AND first <= NEW.trimmed;
 
 -- make_cutting --
--- A step of a log with holes, or one that adds a row to the register: beside the oldest of all, `gone` goes, a list of
--- seqs. `purges` are rooms whose rows up to some seq are in no count any more; `deleted` rows are not what a cap took.
--- The register is added to where `rooms` is not NULL, and then loses what is older than `until`
+-- A step of a log with holes, or one that adds a row to the register: beside the oldest of all it removes `gone`, a
+-- list of seqs. `purges` are rooms whose rows up to some seq are no longer in any count; `deleted` rows were not
+-- removed by a cap. The register is added to where `rooms` is not NULL, and then loses what is older than `until`
 CREATE TEMP VIEW cuttings AS
 SELECT
     0 AS heads, 0 AS bodies, 0 AS keys, 0 AS newest, 0 AS newest_at, 0 AS trimmed, 0 AS bytes, 0 AS messages,
@@ -215,16 +215,16 @@ INSERT INTO cuttings VALUES (
 );
 
 -- load_unregistered --
--- The last message in the register, and the rooms of those behind it. Where it is empty, nothing is gone since it began
+-- The last message in the register, and the rooms of those after it. If it is empty, nothing has gone since it began
 SELECT last, (SELECT json_group_array(json_array(room, seq)) FROM messages WHERE seq > last)
 FROM (SELECT coalesce((SELECT max(last) FROM register), trimmed) AS last FROM state);
 
 -- load_register --
--- What is in it behind a message, the older first
+-- Its rows after a message, the oldest first
 SELECT first, last, rooms FROM register WHERE last > :after ORDER BY last LIMIT :limit;
 
 -- begin_register --
--- The message behind which it begins
+-- The message after which it begins
 SELECT coalesce((SELECT first - 1 FROM register ORDER BY last LIMIT 1), trimmed) FROM state;
 
 -- load_purged --
@@ -313,7 +313,7 @@ SELECT json_group_array(octet_length(body)) FROM (
 );
 
 -- load_oldest --
--- The first messages after a seq: their sizes, and when they were stored. -1 for the size of one that is there no longer
+-- The first messages after a seq: their sizes, and when they were stored. A size of -1 means that the message is gone
 SELECT json_group_array(json_array(seq, size, stored_at)) FROM (
     SELECT
         seq, stored_at,
@@ -449,12 +449,12 @@ FROM rooms WHERE room IN (SELECT value FROM json_each(:rooms));
 SELECT sub, iss, before FROM revoked;
 
 -- revoke --
--- Keeps a revocation, of two for the same the later one
+-- Keeps a revocation; of two for the same person and issuer the later one
 INSERT INTO revoked (sub, iss, before) VALUES (:sub, :iss, :before)
 ON CONFLICT (sub, iss) DO UPDATE SET before = max(before, excluded.before);
 
 -- forget_revoked --
--- Lets go of those before `oldest`
+-- Removes those before `oldest`
 DELETE FROM revoked WHERE before < :oldest;
 
 -- make_rooms_newest --

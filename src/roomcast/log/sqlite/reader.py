@@ -54,12 +54,12 @@ class Reader:
     """History, as of now."""
 
     def __init__(self, connection: apsw.Connection, most: int = REMEMBERED, holes: Holes | None = None) -> None:
-        """`most`: so many of the newest messages are known by their rooms at least, also those that are gone."""
+        """`most`: for at least this many of the newest messages the room is known, even if they are gone."""
         self._connection = connection
         self._most = most
         self._holes = Holes() if holes is None else holes
         self._register: Register | None = None
-        """Read when it is asked for, and as far as it goes by then."""
+        """The register; read on demand, as far as it reaches at that time."""
 
     def page(self, selection: Selection, after: int, limit: int, before: int | None) -> Search[Page]:
         asked = self._found(selection, after, before)
@@ -111,7 +111,7 @@ class Reader:
         return _Found(messages, position, losses, deletions, cut or end < min(newest, last))
 
     def _between(self, room: str, after: int, last: int) -> int:
-        """How many messages a room had between, at most. `last` is gone, and so in the register."""
+        """Upper bound of a room's messages in between. `last` is gone, and therefore in the register."""
         register = self._register
         if register is None:
             [since] = self._row(QUERIES["begin_register"])
@@ -120,7 +120,7 @@ class Reader:
             parameters = {"after": register.reach, "limit": _REGISTER_ROWS}
             rows = list(self._connection.execute(QUERIES["load_register"], parameters))
             for first, reach, rooms in rows:
-                if first > register.reach + 1:  # it was not asked for so long that what follows is dropped
+                if first > register.reach + 1:  # unused for so long that rows in between were dropped
                     register.begin(first - 1)
                 for name, seqs in _registered.decode(rooms).items():
                     register.note(name, seqs)

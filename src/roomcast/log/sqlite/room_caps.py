@@ -50,8 +50,8 @@ class _Room:
         return self.messages > self.max_messages or self.bytes > self.max_bytes
 
     def pass_by(self, trimmed: int) -> bool:
-        """Takes off what went by the caps of the whole log, which is trimmed so far; False where that is not among
-        what is known of the room."""
+        """Removes what the caps of the whole log took, which is trimmed up to `trimmed`; False if the known part
+        of the room does not reach that far."""
         oldest, start = self.oldest, self.start
         known = len(oldest)
         while start < known and oldest[start] <= trimmed:
@@ -62,7 +62,7 @@ class _Room:
         return start < known or not self.messages
 
     def add(self, message: Message, size: int) -> bool:
-        """Whether it is over its rule with it."""
+        """Adds a message. Returns whether the room is now over its rule."""
         messages = self.messages
         # Where all of it is known, what comes is, too; otherwise it is read when its turn comes.
         if messages < OLDEST and len(self.oldest) - self.start == 3 * messages:
@@ -103,7 +103,7 @@ class RoomCaps:
         self._rooms.clear()
 
     def learn(self, messages: Sequence[Message], trimmed: int) -> None:
-        """They are to be stored in a log that is trimmed so far."""
+        """Notes messages that will be stored in a log that is trimmed up to `trimmed`."""
         rooms, of = self._rooms, self.rules.of
         strange: list[Message] = []
         for message in messages:
@@ -137,7 +137,7 @@ class RoomCaps:
         self._rooms.pop(room, None)
 
     def load(self, rooms: Iterable[str], trimmed: int) -> None:
-        """Makes these rooms known as they are, those of them that have a rule. `trimmed`: how far the log is."""
+        """Loads the state of those of these rooms that have a rule. `trimmed`: how far the log is trimmed."""
         missing: dict[str, RoomRule] = {}
         for name in rooms:
             room = self._rooms.get(name)
@@ -155,8 +155,8 @@ class RoomCaps:
             self._rooms.clear()
 
     def cut(self, most: int, trimmed: int, end: int, now: int) -> tuple[list[Cut], list[int], int]:
-        """What goes now of a log that is trimmed so far: at most `most` messages, none newer than `end`. The cuts,
-        all seqs, and their bytes."""
+        """What to remove now from a log that is trimmed up to `trimmed`: at most `most` messages, none newer than
+        `end`. Returns the cuts, all seqs, and their bytes."""
         cuts: list[Cut] = []
         seqs: list[int] = []
         size = self.due = 0

@@ -26,8 +26,8 @@ CREATE TABLE purges (
     upto INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Which messages were of which room, also of those that are gone: a row for about 1,000, `first` to `last`. `rooms`:
--- {room: [seq, …]}. A message goes only when it is in there.
+-- Which messages each room had, including gone ones: one row per 1,000 or so, `first` to `last`. `rooms`: {room: [seq,
+-- …]}. A message is removed only after it is registered.
 CREATE TABLE register (
     last INTEGER PRIMARY KEY,
     first INTEGER NOT NULL,
@@ -50,8 +50,7 @@ DROP INDEX keys_first;
 CREATE INDEX keys_first ON keys (first) WHERE gone = 0;
 CREATE INDEX keys_gone ON keys (stored_at) WHERE gone = 1;
 
--- Whose tokens and tickets count no more where they were issued before `before`; `iss` is empty where it is whoever
--- issued them.
+-- Persons whose tokens and tickets issued before `before` are invalid; an empty `iss` means every issuer.
 CREATE TABLE revoked (
     sub TEXT NOT NULL,
     iss TEXT NOT NULL,

@@ -1,7 +1,7 @@
-"""What the writer has stored and not yet put into the register: which messages are of which room.
+"""Messages that the writer has stored and not yet put into the register, by room.
 
-The register is a table with a row for about a thousand messages, so that it costs a commit next to nothing. No
-message goes before it is in there: of each that is gone, its room is known, also after kill -9.
+The register is a table with one row per thousand messages or so, so it costs a commit almost nothing. No message
+is trimmed before it is registered: the room of every gone message is known, even after kill -9.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from roomcast.log.sqlite.write_cache import Row
 from roomcast.model.message import Message
 
 ROW_MESSAGES = 1_000
-"""So many make a row."""
+"""This many messages make a row."""
 
 _rooms = msgspec.json.Decoder(list[tuple[str, int]])
 
@@ -24,28 +24,29 @@ NO_ROW: dict[str, Any] = {"last": None, "first": None, "rooms": None}
 
 
 class Unregistered:
-    """The messages behind the last row."""
+    """The messages after the register's last row."""
 
     def __init__(self, row: Row) -> None:
         self._row = row
         self._last: int | None = None
-        """The last message that is in the register; None where that is to be read."""
+        """The last message in the register; None if it must be read first."""
         self._rooms: dict[str, list[int]] = {}
         self._count = 0
 
     def forget(self) -> None:
-        """What is in the database may be something else."""
+        """Forgets everything, as the database may differ."""
         self._last = None
 
     def is_due(self, trimmed: int, gone: Sequence[int]) -> bool:
-        """Whether the next step must add a row: it takes off all up to `trimmed` and what is `gone`."""
+        """Whether the next step of trimming must add a row first; it removes all up to `trimmed` and all in
+        `gone`."""
         last = self._load() if self._last is None else self._last
         if not self._count:
             return False
         return self._count >= ROW_MESSAGES or trimmed > last or (bool(gone) and max(gone) > last)
 
     def row(self, newest: int) -> dict[str, Any]:
-        """All of them as a row; the newest stored message is `newest`."""
+        """All these messages as a row; `newest` is the newest stored message."""
         return {"last": newest, "first": (self._last or 0) + 1, "rooms": to_json(self._rooms)}
 
     def registered(self, newest: int) -> None:

@@ -25,8 +25,8 @@ _CONTRADICTION = "its tables contradict each other"
 
 
 def check_database(connection: apsw.Connection, *, whole: bool = False) -> None:
-    """Raises `apsw.CorruptError` where something is damaged or missing: as far as can be told within a second, or
-    with `whole`, as far as can be told."""
+    """Raises `apsw.CorruptError` if something is damaged or missing. Checks what fits into a second, or everything
+    with `whole`."""
     try:
         small = whole or _is_small(connection)
         if small:

@@ -22,7 +22,7 @@ Row = Callable[[str, dict[str, Any]], Sequence[Any]]
 """The one row of a query, by its name."""
 
 Oldest = tuple[int, int, int]
-"""A message's seq, size (-1: it is there no longer) and time."""
+"""A message's seq, size (-1: it is gone) and time."""
 
 _newest = msgspec.json.Decoder(dict[str, int])
 _sizes = msgspec.json.Decoder(list[int])
@@ -81,7 +81,7 @@ class WriteCache:
         self.cut.update(seq for seq in seqs if seq <= self._reach)
 
     def _load(self, after: int, full: bool) -> list[Oldest]:
-        """The times are left out where they are not asked for: that halves what it costs."""
+        """Times are left out unless `full`: that halves the cost."""
         [found] = self._row("load_oldest" if full else "load_sizes", {"after": after, "limit": OLDEST})
         if full:
             return _oldest.decode(found)

@@ -169,7 +169,7 @@ class Writer:
         return self._delete("delete_room", {"room": room}, Cut(room, newest, messages))
 
     def revoke(self, revocation: Revocation, oldest: int) -> Committed:
-        """Keeps a revocation, and lets go of those before `oldest`, in ms."""
+        """Keeps a revocation, and removes those before `oldest`, in ms."""
         self._look()
         sub, iss, before = revocation
         try:
@@ -182,7 +182,8 @@ class Writer:
         return self._unchanged((None,))
 
     def _register(self) -> None:
-        """A room that is deleted is gone at once, and its messages must be in the register."""
+        """Registers messages before a room is deleted: it is gone at once, and its messages must be in the
+        register."""
         state = self._known.state
         if self._unregistered.is_due(state.newest, ()):
             self._step(state, (), None, register=True)
