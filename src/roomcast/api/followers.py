@@ -19,7 +19,8 @@ from roomcast.model.shapes import FollowerInfo
 
 MAX_PAGE = 1_000
 DEFAULT_PAGE = 100
-_MOST = 999_999_999
+MOST = 999_999_999
+"""Of a number in the query."""
 PARAMETERS = ("after", "behind", "limit")
 _ROW_BYTES = 700
 """Bytes that a row takes beside its rooms, as it is held and as it is written."""
@@ -39,8 +40,8 @@ def listing(head: Head) -> Listing:
     """Raises `Invalid`, naming each parameter."""
     given = Given(parameters(head.query), PARAMETERS)
     asked = Listing(
-        given.once("after", whole_number(_MOST)) or 0,
-        given.once("behind", whole_number(_MOST)) or 0,
+        given.once("after", whole_number(MOST)) or 0,
+        given.once("behind", whole_number(MOST)) or 0,
         given.once("limit", whole_number(MAX_PAGE)) or DEFAULT_PAGE,
     )
     given.check()

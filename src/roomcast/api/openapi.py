@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from roomcast.api.followers import DEFAULT_PAGE, MAX_PAGE
+from roomcast.api.followers import DEFAULT_PAGE, MAX_PAGE, MOST
 from roomcast.api.query import MAX_LIMIT, MAX_ROOMS
 from roomcast.api.tickets import LONGEST
 from roomcast.log.base import ROOMS_PAGE
@@ -375,13 +375,13 @@ def _rooms(schema: Json) -> Json:
 
 
 def _followers(schema: Json) -> Json:
-    page = _ok("application/json", schema)
+    page, number = _ok("application/json", schema), {"type": "integer", "minimum": 1, "maximum": MOST}
     page["200"]["headers"] = {"Link": {"schema": {"type": "string"}, "description": "RFC 8288: next."}}
     return {
         **_get("followers", "Who follows, and how far they are, in pages.", page, 400, 401, 403, 422, 503),
         "parameters": [
-            _query("after", {"type": "integer", "minimum": 1}, "Behind the stream with this number."),
-            _query("behind", {"type": "integer", "minimum": 1}, "Only with so many messages yet to pass."),
+            _query("after", number, "Behind the stream with this number."),
+            _query("behind", number, "Only with so many messages yet to pass."),
             _query(
                 "limit",
                 {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_PAGE},
@@ -412,7 +412,8 @@ def _head(get: Json) -> Json:
 
 def _problems(*statuses: int) -> Json:
     names = {401: "Unauthenticated", 429: "TooMany", 503: "Unavailable"}
-    return {str(status): {"$ref": f"#/components/responses/{names.get(status, 'Problem')}"} for status in statuses}
+    all = sorted({*statuses, 429}) if 401 in statuses else statuses  # a bad credential too many
+    return {str(status): {"$ref": f"#/components/responses/{names.get(status, 'Problem')}"} for status in all}
 
 
 def _problem_responses() -> Json:
@@ -431,7 +432,7 @@ def _problem_responses() -> Json:
             "content": content,
         },
         "TooMany": {
-            "description": "The client has used up the rate at which it may publish.",
+            "description": "The client has used up its rate, or too many credentials of its address are not good.",
             "headers": {"Retry-After": retry_after},
             "content": content,
         },

@@ -53,9 +53,10 @@ def of_authorization(value: bytes) -> str:
     return word.decode() if scheme == b"bearer" else _password(word)
 
 
-def checked(text: str) -> str:
-    """A credential from elsewhere in a request: a cookie, a ticket in the URL. Raises `BadCredential` where it is
-    too long."""
+def of_pair(pair: bytes) -> str:
+    """A credential from elsewhere in a request, behind the place and `=`: a cookie, a ticket in the URL. Raises
+    `BadCredential` where it is too long."""
+    text = pair.partition(b"=")[2].decode("latin-1")
     if len(text) > MAX_BYTES:
         raise BadCredential(f"a credential has at most {MAX_BYTES // 1024} KiB")
     return text
