@@ -6,8 +6,8 @@ import base64
 
 import pytest
 
-from roomcast.auth.credentials import checked, kind_of, of_authorization
-from roomcast.model.errors import BadCredential
+from roomcast.auth.credentials import kind_of, of_authorization, of_cookie, of_pair
+from roomcast.model.errors import BadCredential, InvalidToken
 
 
 def basic(pair: str | bytes) -> bytes:
@@ -75,6 +75,34 @@ def test_its_first_letters_say_which_kind_it_is() -> None:
 
 
 def test_one_from_elsewhere_has_the_same_bound() -> None:
-    assert checked("x" * 8192)
+    assert of_pair(b"cookie=" + b"x" * 8192) == "x" * 8192
     with pytest.raises(BadCredential):
-        checked("x" * 8193)
+        of_pair(b"cookie=" + b"x" * 8193)
+
+
+COOKIES = {
+    b"tok=x": b"x",
+    b"a=b; tok=x; c=d": b"x",
+    b"a=b;tok=x;c=d": b"x",
+    b" tok\t= x \t;": b"x",
+    b"tok=x=y": b"x=y",
+    b"tok=": b"",
+    b"tok": b"",
+    b"a; tok ;b": b"",
+    b"a=tok; xtok=1; tokx=2; x tok=3": None,
+    b"a=tok": None,
+    b"Tok=x": None,
+    b"": None,
+}
+
+
+@pytest.mark.parametrize(("header", "value"), COOKIES.items())
+def test_a_cookie_is_found_by_its_whole_name(header: bytes, value: bytes | None) -> None:
+    assert of_cookie(header, b"tok") == value
+
+
+@pytest.mark.parametrize("header", [b"tok=x; tok=y", b"tok=x;tok=x", b"tok;tok=x", b"tok=;a=b; tok"])
+def test_a_cookie_that_is_there_twice_is_none_of_both(header: bytes) -> None:
+    with pytest.raises(InvalidToken) as raised:
+        of_cookie(header, b"tok")
+    assert raised.value.reason == "the cookie is given twice"

@@ -12,12 +12,11 @@ from roomcast.auth import rights as module
 from roomcast.auth.rights import Rights
 from roomcast.auth.secrets import Secret, Secrets
 from roomcast.auth.tickets import By, seal
-from roomcast.auth.tokens import budget, issuers
-from roomcast.auth.tokens.budget import Budget
+from roomcast.auth.tokens import issuers
 from roomcast.auth.tokens.grants import filled
 from roomcast.auth.tokens.issuer import of_secrets
 from roomcast.auth.tokens.issuers import Issuers
-from roomcast.model.errors import BadOption, CannotStart, InvalidToken, RightsUnavailable
+from roomcast.model.errors import BadOption, CannotStart, InvalidToken
 from roomcast.model.settings import Settings
 from roomcast.model.settings.template import template
 from tests.auth.signing import pem, private_pem, token
@@ -253,46 +252,11 @@ def test_lists_that_make_too_many_grants_refuse_the_token(folder: Path) -> None:
 # What bad tokens cost
 
 
-def test_bad_signatures_get_a_small_part_of_the_time_and_known_tokens_are_not_held_up(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """10,000 tokens in a second whose signature takes 0.1 ms would else take all of it."""
-    clock = [0.0]
-    verified = []
-
-    def signed_by(keys: object, parts: object) -> bool:
-        clock[0] += 0.000_1
-        verified.append(keys)
-        return False
-
-    one = Rights(issuers=Issuers([], of_secrets(SECRETS)))
-    known = token(OWN, key=SECRET)
-    assert one.identify(known, NOW)
-    monkeypatch.setattr(issuers, "perf_counter", lambda: clock[0])
-    monkeypatch.setattr(issuers, "signed_by", signed_by)
-    assert one.issuers
-    one.issuers._budget = Budget(lambda: clock[0])
-    told = []
-    for number in range(3_000):
-        clock[0] += 0.000_1
-        try:
-            one.identify(token({**OWN, "jti": number}, key=b"x" * 32), NOW)
-        except (InvalidToken, RightsUnavailable) as error:
-            told.append(type(error))
-        assert one.identify(known, NOW)
-    assert 2_000 <= len(verified) < 2_250
-    assert told[:2_000] == [InvalidToken] * 2_000
-    assert told.count(RightsUnavailable) == 3_000 - len(verified)
-    clock[0] += 10
-    assert one.issuers._budget.is_left()
-
-
 def test_a_bad_token_that_is_sent_again_is_not_verified_again(monkeypatch: pytest.MonkeyPatch) -> None:
     verified = []
 
-    def signed_by(keys: object, parts: object) -> bool:
+    def signed_by(keys: object, parts: object) -> None:
         verified.append(keys)
-        return False
 
     monkeypatch.setattr(issuers, "signed_by", signed_by)
     one = Rights(issuers=Issuers([], of_secrets(SECRETS)))
@@ -304,9 +268,7 @@ def test_a_bad_token_that_is_sent_again_is_not_verified_again(monkeypatch: pytes
 
 def test_a_flood_of_bad_tokens_is_remembered_in_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(issuers, "_BAD", 50)
-    monkeypatch.setattr(budget, "_MOST_SECONDS", 1e9)
     one = Issuers([], of_secrets(Secrets([Secret(b"y" * 16 + SECRET)])))
-    one._budget = Budget()
     for number in range(100):
         with pytest.raises(Exception, match="wrong signature"):
             one.holder(token({**OWN, "jti": number}, key=SECRET), NOW)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from roomcast.api.request import TICKET, Fields, Head, Prepared
-from roomcast.http.heads import END, Heads, cut_ticket
+from roomcast.http.heads import END, Found, Heads, cut_ticket
 from tests.raw import post, request
 
 HEAD = post(b"{}")[:-2]
@@ -223,3 +223,23 @@ def test_a_ticket_in_the_url_is_no_reason_to_read_a_head_again_and_is_not_kept(c
     for wrong in (b"GET /?ticket=hunter2\r\nA: HTTP/1.1\r\n\r\n", b"ticket=hunter2?ticket=hunter2"):
         assert counting.heads.find(wrong) is None
     assert "hunter" not in counting.kept()
+
+
+def test_a_browsers_head_with_a_cookie_is_taken_apart_a_few_times_only(
+    counting: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken_apart: list[bytes] = []
+    take_apart = counting.heads._read
+
+    def noted(data: bytes) -> Found | None:
+        taken_apart.append(data)
+        return take_apart(data)
+
+    monkeypatch.setattr(counting.heads, "_read", noted)
+    for number in range(10):
+        browser = ("Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: cors", f"Cookie: a={number}")
+        found = counting.heads.find(_with(*browser))
+        assert found
+        assert found[1][b"cookie"] == b"a=%d" % number
+        assert found[1][b"sec-fetch-site"] == b"same-origin"
+    assert len(taken_apart) == 2

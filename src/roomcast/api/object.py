@@ -7,13 +7,22 @@ from typing import Any
 
 import msgspec
 
-from roomcast.model.errors import Fault
+from roomcast.api.publish import checked_encoding, media_type_of
+from roomcast.api.request import Head
+from roomcast.model.errors import Fault, UnsupportedMediaType
 from roomcast.model.near_miss import MAX_NAME, near_miss
 from roomcast.model.refusal import escaped, invalid, malformed
 
 Readers = Mapping[str, Callable[[object], Any]]
 """By name: what makes a field's value of what was sent. Raises `ValueError` with the end of a sentence that begins
 with the name."""
+
+
+def check_type(head: Head, example: str) -> None:
+    """Raises `UnsupportedMediaType` where the body is said to be something else; `example` is one."""
+    if media_type_of(head) != "application/json":
+        raise UnsupportedMediaType(f"send the header Content-Type: application/json and a body such as {example}")
+    checked_encoding(head)
 
 
 def read(body: bytes, readers: Readers, example: str) -> dict[str, Any]:

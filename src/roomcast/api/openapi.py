@@ -420,7 +420,8 @@ def _head(get: Json) -> Json:
 
 def _problems(*statuses: int) -> Json:
     names = {401: "Unauthenticated", 429: "TooMany", 503: "Unavailable"}
-    return {str(status): {"$ref": f"#/components/responses/{names.get(status, 'Problem')}"} for status in statuses}
+    all = sorted({*statuses, 429}) if 401 in statuses else statuses  # a bad credential too many
+    return {str(status): {"$ref": f"#/components/responses/{names.get(status, 'Problem')}"} for status in all}
 
 
 def _problem_responses() -> Json:
@@ -439,7 +440,7 @@ def _problem_responses() -> Json:
             "content": content,
         },
         "TooMany": {
-            "description": "The client has used up the rate at which it may publish.",
+            "description": "The client has used up its rate, or too many credentials of its address are not good.",
             "headers": {"Retry-After": retry_after},
             "content": content,
         },

@@ -8,11 +8,10 @@ import time
 from typing import Any
 
 from roomcast.api import object as fields
-from roomcast.api.publish import checked_encoding, media_type_of
 from roomcast.api.request import NO_FIELDS, Answer, Head, Request
 from roomcast.auth.leeway import LEEWAY_SECONDS
 from roomcast.delivery.engine import Engine
-from roomcast.model.errors import Fault, Invalid, NotOffered, UnsupportedMediaType
+from roomcast.model.errors import Fault, Invalid, NotOffered
 from roomcast.model.message import rfc3339
 from roomcast.model.refusal import invalid
 from roomcast.model.revocation import Revocation, check_iss, check_sub
@@ -25,9 +24,7 @@ logger = logging.getLogger("roomcast.audit")
 
 def envelope(head: Head) -> None:
     """Raises `UnsupportedMediaType`."""
-    if media_type_of(head) != "application/json":
-        raise UnsupportedMediaType(f"send the header Content-Type: application/json and a body such as {_EXAMPLE}")
-    checked_encoding(head)
+    fields.check_type(head, _EXAMPLE)
 
 
 def check_looks(request: Request) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
 import msgspec
 
-from roomcast.api.publish import checked_encoding, media_type_of
+from roomcast.api import object as fields
 from roomcast.api.query import MAX_ROOMS
 from roomcast.api.request import JSON, Answer, Head, Request
 from roomcast.auth import permit as rights
@@ -20,10 +20,9 @@ from roomcast.auth.principal import Principal
 from roomcast.auth.rights import EXPIRED
 from roomcast.auth.tickets import OPENS_SECONDS, seal
 from roomcast.delivery.engine import Engine
-from roomcast.model.errors import Fault, Forbidden, Invalid, InvalidToken, NotOffered, UnsupportedMediaType
+from roomcast.model.errors import Fault, Forbidden, Invalid, InvalidToken, NotOffered
 from roomcast.model.fields import ANONYMOUS, check
-from roomcast.model.near_miss import MAX_NAME, near_miss
-from roomcast.model.refusal import escaped, invalid, malformed
+from roomcast.model.refusal import invalid
 from roomcast.model.settings.grant import ANY
 
 LONGEST = 24 * 3600
@@ -37,19 +36,17 @@ logger = logging.getLogger("roomcast.audit")
 class Wanted(NamedTuple):
     """The ticket that a body asks for."""
 
-    rooms: list[str]
-    prefixes: list[str]
-    publish: list[str]
-    sub: str | None
-    user: str | None
-    seconds: int
+    rooms: Sequence[str] = ()
+    prefixes: Sequence[str] = ()
+    publish: Sequence[str] = ()
+    sub: str | None = None
+    user: str | None = None
+    seconds: int = 3600
 
 
 def envelope(head: Head) -> None:
     """Raises `UnsupportedMediaType`."""
-    if media_type_of(head) != "application/json":
-        raise UnsupportedMediaType(f"send the header Content-Type: application/json and a body such as {_EXAMPLE}")
-    checked_encoding(head)
+    fields.check_type(head, _EXAMPLE)
 
 
 def check_asker(request: Request) -> None:
@@ -113,9 +110,9 @@ def _answer(request: Request, wanted: Wanted, ticket: str) -> Answer:
 
 def _note(principal: Principal, wanted: Wanted) -> None:
     rooms = [*wanted.rooms, *(prefix + ANY for prefix in wanted.prefixes)]
-    fields = {"by": principal.name, "sub": wanted.sub, "read": rooms, "publish": wanted.publish}
+    told = {"by": principal.name, "sub": wanted.sub, "read": rooms, "publish": wanted.publish}
     text = f"a ticket for {', '.join([*rooms, *wanted.publish])}, by {principal.name}"
-    logger.info("%s", text, extra={"fields": fields})
+    logger.info("%s", text, extra={"fields": told})
 
 
 # The body
@@ -123,31 +120,12 @@ def _note(principal: Principal, wanted: Wanted) -> None:
 
 def _wanted(body: bytes, asker: Principal) -> Wanted:
     """Raises `Malformed`, and `Invalid` naming each field that is wrong."""
-    given = _fields(body)
-    faults = [_unknown(name) for name in given if name not in _READ]
-    values: dict[str, Any] = {}
-    for name, (read, default) in _READ.items():
-        try:
-            values[name] = read(given[name]) if name in given else default
-        except ValueError as error:
-            faults.append(Fault(f"/{name}", str(error)))
-    if values.get("sub") is None:
-        values["sub"] = asker.sub
-    if not faults:
-        faults = _missing(Wanted(**values))
-    if faults:
+    wanted = Wanted(**fields.read(body, _READ, _EXAMPLE))
+    if wanted.sub is None:
+        wanted = wanted._replace(sub=asker.sub)
+    if faults := _missing(wanted):
         raise invalid(faults)
-    return Wanted(**values)
-
-
-def _fields(body: bytes) -> Mapping[str, Any]:
-    try:
-        given = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise malformed(error, body) from None
-    if not isinstance(given, dict):
-        raise invalid([Fault("", f"must be a JSON object such as {_EXAMPLE}")])
-    return given
+    return wanted
 
 
 def _missing(wanted: Wanted) -> list[Fault]:
@@ -158,14 +136,6 @@ def _missing(wanted: Wanted) -> list[Fault]:
     if len(wanted.rooms) + len(wanted.prefixes) > MAX_ROOMS:
         return [Fault("/rooms", f"are more than {MAX_ROOMS} with the prefixes, which is what a stream may follow")]
     return []
-
-
-def _unknown(name: str) -> Fault:
-    hint = near_miss(name, list(_READ), 0.6)
-    return Fault(
-        f"/{escaped(name[:MAX_NAME])}",
-        f"is not known: {f'did you mean {hint}?' if hint else 'a ticket has ' + ', '.join(_READ)}",
-    )
 
 
 def _names(kind: str) -> Callable[[object], list[str]]:
@@ -204,12 +174,11 @@ def _seconds(value: object) -> int:
     return value
 
 
-_READ: Mapping[str, tuple[Callable[[object], Any], Any]] = {
-    "rooms": (_names("room"), []),
-    "prefixes": (_names("prefix"), []),
-    "publish": (_names("room"), []),
-    "sub": (_user, None),
-    "user": (_user, None),
-    "seconds": (_seconds, 3600),
+_READ: fields.Readers = {
+    "rooms": _names("room"),
+    "prefixes": _names("prefix"),
+    "publish": _names("room"),
+    "sub": _user,
+    "user": _user,
+    "seconds": _seconds,
 }
-"""How each field is read, and its default."""

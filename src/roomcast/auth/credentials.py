@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import re
 import string
+from functools import lru_cache
 from typing import Final, Literal
 
 from roomcast.auth.keys import PREFIX as KEY
@@ -53,9 +54,10 @@ def of_authorization(value: bytes) -> str:
     return word.decode() if scheme == b"bearer" else _password(word)
 
 
-def checked(text: str) -> str:
-    """A credential from elsewhere in a request: a cookie, a ticket in the URL. Raises `BadCredential` where it is
-    too long."""
+def of_pair(pair: bytes) -> str:
+    """A credential from elsewhere in a request, behind the place and `=`: a cookie, a ticket in the URL. Raises
+    `BadCredential` where it is too long."""
+    text = pair.partition(b"=")[2].decode("latin-1")
     if len(text) > MAX_BYTES:
         raise BadCredential(f"a credential has at most {MAX_BYTES // 1024} KiB")
     return text
@@ -68,11 +70,16 @@ def of_cookie(header: bytes, name: bytes) -> bytes | None:
     of them is sent first says nothing (RFC 6265, section 5.4)."""
     if name not in header:
         return None
-    pairs = [pair.partition(b"=") for pair in header.split(b";")]
-    found = [value.strip(b" \t") for own, _, value in pairs if own.strip(b" \t") == name]
+    found: list[bytes] = _cookies(name).findall(header)
     if len(found) > 1:
         raise InvalidToken(NOT_VALID, reason="the cookie is given twice")
-    return found[0] if found else None
+    return found[0].strip(b" \t") if found else None
+
+
+@lru_cache(16)
+def _cookies(name: bytes) -> re.Pattern[bytes]:
+    """Finds the values of all cookies of this name."""
+    return re.compile(rb"(?:\A|;)[ \t]*%b[ \t]*(?:=([^;]*)|(?=;|\Z))" % re.escape(name))
 
 
 def is_ours(value: bytes) -> bool:

@@ -118,34 +118,29 @@ class Guard:
         cookie: bytes | None = None,
         *,
         resumes: bool = False,
+        client: Callable[[], str] = lambda: "",
     ) -> Principal:
         """Whose credential it is. The header decides where it is there, and then the ticket of a query, which
         opens streams for a minute and after that only `resumes` them; then a cookie, which is taken as a bearer
-        is.
+        is. `client` names the client that sends it, which is asked for where the credential is new.
 
-        Raises `BadCredential` and `InvalidToken`: a bad credential is never a stranger's."""
+        Raises `BadCredential` and `InvalidToken`: a bad credential is never a stranger's. Raises `TooManyBad` and
+        `RightsUnavailable` where it is not judged, since too many are bad."""
         if (authorization is None and ticket is None and cookie is None) or not self.looks:
             return self.stranger
         rights, now = self.rights, time.time()
         if authorization is not None:
-            found = rights.recalled(authorization, now)
-            return found or rights.identify(credentials.of_authorization(authorization), now, authorization)
+            return rights.whose(authorization, credentials.of_authorization, now, client)
         if ticket is None:
             assert cookie is not None
-            return self._elsewhere(b"cookie=", cookie, now)
-        found = self._elsewhere(b"?ticket=", ticket, now)
+            # With its place: what was good there is not good as a header without a scheme.
+            return rights.whose(b"cookie=" + cookie, credentials.of_pair, now, client)
+        found = rights.whose(b"?ticket=" + ticket, credentials.of_pair, now, client)
         if found.ticket is None:
             raise InvalidToken(NOT_VALID, reason="what the URL gives as a ticket is none")
         if not resumes and not found.ticket.may_open(now):
             raise InvalidToken(TICKET_EXPIRED, reason="the ticket in the URL opens no stream any more")
         return found
-
-    def _elsewhere(self, place: bytes, credential: bytes, now: float) -> Principal:
-        """Whose it is, where it is in no header of its own: what was good there is not good as a header without a
-        scheme."""
-        sent = place + credential
-        found = self.rights.recalled(sent, now)
-        return found or self.rights.identify(credentials.checked(credential.decode("latin-1")), now, sent)
 
     def check_url(self, names: Sequence[str]) -> None:
         """Raises `Invalid` where a query of these names has a credential in it, apart from a ticket where one is

@@ -72,8 +72,13 @@ class Limits:
         spent, self._spent = self._spent, {}
         return spent or {}
 
+    def wait(self, name: str) -> float:
+        """Seconds until the bucket is no longer in debt; 0 where it is in none."""
+        full_at = self._full_at.get(name)
+        return 0.0 if full_at is None else max(0.0, full_at - self._clock() - self._burst * self._interval)
+
     def charge(self, name: str, amount: float) -> None:
-        """So much was taken at another worker."""
+        """So much was taken, here or at another worker, also where less is left."""
         now = self._clock()
         self._keep(name, max(self._full_at.pop(name, now), now) + amount * self._interval)
 

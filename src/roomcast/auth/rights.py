@@ -12,9 +12,11 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
+from time import thread_time
 from typing import TYPE_CHECKING, Final
 
 from roomcast.auth import keys, tickets
+from roomcast.auth.budget import Budget
 from roomcast.auth.credentials import NOT_VALID, kind_of
 from roomcast.auth.grants import Grants
 from roomcast.auth.keys import Keys
@@ -23,7 +25,7 @@ from roomcast.auth.revocations import Revocations
 from roomcast.auth.secrets import Secrets
 from roomcast.auth.tickets import BadTicket, By, TicketEnded
 from roomcast.auth.tokens.bad import BadToken, KeysAway, TokenExpired
-from roomcast.model.errors import BadOption, CannotStart, InvalidToken, RightsUnavailable
+from roomcast.model.errors import BadCredential, BadOption, CannotStart, InvalidToken, RightsUnavailable
 from roomcast.model.fields import ANONYMOUS
 from roomcast.model.revocation import Revocation
 from roomcast.model.settings import Settings
@@ -80,6 +82,7 @@ class Rights:
         self._cache: OrderedDict[bytes, Principal] = OrderedDict()
         """Holders of credentials, by the credential's hash; only of good ones, so that nobody can fill it who has
         none."""
+        self._budget = Budget()
 
     @classmethod
     def of(cls, settings: Settings) -> Rights:
@@ -140,21 +143,23 @@ class Rights:
             return by is not None and self._answers(by) and self.secrets.named(signed) is not None
         return self.issuers is not None and self.issuers.stand(by, signed)
 
-    def identify(self, credential: str, now: float, sent: bytes = b"") -> Principal:
-        """Whose this is; `now` is seconds since 1970. It is remembered as it was `sent`, where that is given.
+    def identify(self, credential: str, now: float) -> Principal:
+        """Whose this is; `now` is seconds since 1970.
 
         Raises `InvalidToken`: never is anybody, whose credential is not good, somebody without one."""
-        sent = sent or credential.encode("utf-8", "surrogatepass")
-        if found := self.recalled(sent, now):
-            return found
-        holder = self._holder(credential, now)
-        if self._revoked.end(holder):
-            raise _refused("revoked")
-        return self._keep(fingerprint(sent), holder)
+        return self.whose(credential.encode("utf-8", "surrogatepass"), lambda sent: credential, now)
 
-    def recalled(self, sent: bytes, now: float) -> Principal | None:
-        """Whose this is, where it was sent in the same bytes before."""
+    def whose(
+        self, sent: bytes, read: Callable[[bytes], str], now: float, client: Callable[[], str] = lambda: ""
+    ) -> Principal:
+        """The same of a credential as it was sent, by which it is remembered. Where it is new, `read` takes its
+        text out of `sent`, and `client` names the client that sends it, whose time is used up if it is bad.
+
+        Raises what `read` does, `InvalidToken`, `TooManyBad` and `RightsUnavailable`."""
         hashed = fingerprint(sent)
+        return self._recalled(hashed, now) or self._keep(hashed, self._judged(sent, read, now, client()))
+
+    def _recalled(self, hashed: bytes, now: float) -> Principal | None:
         found = self._cache.get(hashed)
         if found is None:
             return None
@@ -163,6 +168,19 @@ class Rights:
             return None
         self._cache.move_to_end(hashed)
         return found
+
+    def _judged(self, sent: bytes, read: Callable[[bytes], str], now: float, client: str) -> Principal:
+        self._budget.check(client)
+        began = thread_time()
+        try:
+            holder = self._holder(read(sent), now)
+            if self._revoked.end(holder):
+                raise _refused("revoked")
+        except (BadCredential, InvalidToken):
+            self._budget.charge(client, thread_time() - began)
+            raise
+        self._budget.trust(client)
+        return holder
 
     def _holder(self, credential: str, now: float) -> Principal:
         kind = kind_of(credential)

@@ -74,9 +74,9 @@ class AsgiApp:
                 request.host = await self._host.identify(scope, prepared.head, values)
             request.body = await self._body(request, receive)
         except RoomcastError as error:
-            self._handler.refuse(request, error, future.set_result)
-            return await future
-        task = self._handler.handle(request, partial(_resolve, future))
+            task = self._handler.refuse(request, error, partial(_resolve, future))
+        else:
+            task = self._handler.handle(request, partial(_resolve, future))
         try:
             return await future
         finally:

@@ -10,10 +10,18 @@ import logging
 import time
 
 from roomcast.api.request import TICKET, Request
-from roomcast.model.errors import BadCredential, Forbidden, InvalidToken, NotServed, RoomcastError, Unauthenticated
+from roomcast.model.errors import (
+    BadCredential,
+    Forbidden,
+    InvalidToken,
+    NotServed,
+    RoomcastError,
+    TooManyBad,
+    Unauthenticated,
+)
 from roomcast.model.redact import redacted_target
 
-_REFUSALS = (BadCredential, Forbidden, NotServed, Unauthenticated)
+_REFUSALS = (BadCredential, Forbidden, NotServed, TooManyBad, Unauthenticated)
 _A_SECOND = 50
 """Lines on average. Whoever tries keys must not fill the disk with them."""
 _BURST = 200

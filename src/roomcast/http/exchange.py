@@ -16,7 +16,7 @@ from roomcast.http.connection import SocketConnection
 from roomcast.http.context import Context
 from roomcast.http.render import LAST_CHUNK, answer_head, chunk, stream_head, whole
 from roomcast.http.tls_connection import TlsConnection
-from roomcast.model.errors import Overloaded
+from roomcast.model.errors import Overloaded, RoomcastError
 
 logger = logging.getLogger("roomcast.server")
 
@@ -153,7 +153,14 @@ class Exchange(asyncio.Protocol):
 
     def _handle(self, request: Request) -> None:
         self._begin_answering()
-        task = self._context.handler.handle(request, self._respond)
+        self._mind(self._context.handler.handle(request, self._respond))
+
+    def _refuse(self, request: Request, error: RoomcastError) -> None:
+        """Answers a request whose body is not read to its end."""
+        self._begin_answering()
+        self._mind(self._context.handler.refuse(request, error, self._respond))
+
+    def _mind(self, task: asyncio.Task[None] | None) -> None:
         if task:  # a read: 1,000 of them, each waiting for the log, must not lock out a publisher
             self._task = task
             self._context.connections.waits(self._transport)

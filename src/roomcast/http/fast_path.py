@@ -80,9 +80,7 @@ class FastPath(Exchange):
             self._transport.abort()
             return
         self._keep_alive = False
-        self._begin_answering()
-        request = Request(found[0], found[1], b"", self)
-        self._context.handler.refuse(request, too_many(), self._respond)
+        self._refuse(Request(found[0], found[1], b"", self), too_many())
 
     def _keep(self, received: bytes) -> None:
         self._received = received

@@ -7,16 +7,14 @@ import asyncio
 import logging
 import time
 from asyncio import Future
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import lru_cache, partial
 from itertools import count
 from typing import Any
 
 from roomcast.api.parameters import parameters
-from roomcast.api.publish import publish
 from roomcast.api.request import (
     NO_VALUES,
-    TICKET,
     Answer,
     Head,
     Later,
@@ -24,18 +22,15 @@ from roomcast.api.request import (
     Peer,
     Prepared,
     Request,
-    Route,
     Streaming,
 )
 from roomcast.api.routes import Routes
-from roomcast.auth.credentials import of_cookie
 from roomcast.auth.guard import Guard
-from roomcast.auth.limits import client_name
-from roomcast.auth.permit import require
 from roomcast.delivery.budget import READERS_SHARE, SMALL_BYTES
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.stream import Visit
 from roomcast.http import access
+from roomcast.http.admission import Admission
 from roomcast.http.audit import Audit
 from roomcast.http.cors import Cors
 from roomcast.http.forwarded import Forwarded
@@ -44,20 +39,22 @@ from roomcast.http.intake import Intake
 from roomcast.http.problem import problem
 from roomcast.http.refusals import reason
 from roomcast.http.router import Router
-from roomcast.http.same_site import check_same_site
 from roomcast.http.site import ROUTES
-from roomcast.model.errors import OutcomeUnknown, Overloaded, RightsUnavailable, RoomcastError
+from roomcast.model.errors import OutcomeUnknown, Overloaded, RightsUnavailable, RoomcastError, TooManyBad
 
 Respond = Callable[[Outcome], None]
 """Takes what a request has come to. Called once, at once or later, but for a request that was cancelled."""
 
 _COUNTED = frozenset({"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"})
 """Methods with a label of their own in the metrics: a client must not be able to make new ones."""
-_AUDITED = (400, 401, 403)
+_AUDITED = (400, 401, 403, 429)
 """Statuses of errors that may be refusals by rights."""
 OTHER = "other"
 """The label of all other methods, and of what could not be read."""
 
+_FLOOD_SECONDS = 1.0
+"""After which a client is answered that has sent too many bad credentials: one connection then gets one refusal a
+second, where it got 10,000."""
 _AGENT_CHARACTERS = 200
 """Of a user agent, which its client chooses."""
 _AGENTS = 512
@@ -76,6 +73,7 @@ class Handler:
         self._gate = Gate(guard.mode, engine.settings.allow_origin)
         self._cors = Cors(self._gate)
         self._forwarded = Forwarded(engine.settings.trusted_proxy, engine.settings.forwarded_header)
+        self._admission = Admission(engine, guard, self._gate, self._forwarded)
         self._notes = access.noted()
         self._visits = count(1)
         self._audit = Audit()
@@ -101,41 +99,9 @@ class Handler:
 
     def admit(self, request: Request) -> None:
         """Decides what can be decided before the body is read. Raises `RoomcastError`."""
-        route, values = request.prepared.route, request.values
-        if route is not None:
-            self._gate.check_forwarded(request.head, values)
-            if route.asks_who:
-                self._identify(request, route)
-            self._limit(request, route)
-            route.admits(request)
+        if request.prepared.route is not None:
+            self._admission.admit(request, request.prepared.route)
         request.admitted = True
-
-    def _identify(self, request: Request, route: Route) -> None:
-        request.guard, values = self._guard, request.values
-        ticket = values.get(TICKET)
-        if ticket is not None and not route.takes_ticket:
-            self._guard.check_url(["ticket"])
-            ticket = None
-        if request.host is not None:
-            request.principal = request.host
-        else:
-            # An empty Last-Event-ID is that of a client that has no id.
-            authorization, resumes = values.get(b"authorization"), bool(values.get(b"last-event-id"))
-            if self._guard.cookie and authorization is None and ticket is None:
-                self._take_cookie(request, route)
-            request.principal = self._guard.identify(authorization, ticket, request.cookie, resumes=resumes)
-        if route.needs is not None:
-            require(request.principal, route.needs)
-
-    def _take_cookie(self, request: Request, route: Route) -> None:
-        """Notes the credential in a cookie, where there is one. Raises `NotServed` where another site's page may
-        have sent it, and `InvalidToken` where it is there twice."""
-        sent = request.values.get(b"cookie")
-        if sent is None or route.by_key_only:  # a key is nothing for a browser
-            return
-        request.cookie = of_cookie(sent, self._guard.cookie)
-        if request.cookie is not None:
-            check_same_site(request.head, request.values, self._gate.named, request.peer.scheme())
 
     def handle(self, request: Request, respond: Respond) -> asyncio.Task[None] | None:
         """Does what is asked for. Returns what may be cancelled when the client has gone; None where there is
@@ -148,8 +114,15 @@ class Handler:
                 outcome = self._known(request)
             else:
                 outcome = prepared.route.perform(self._engine, request, prepared.asked)
+        except TooManyBad as error:
+            outcome = self._after_a_while(request, error)
         except Exception as error:
             outcome = self._failed(request, error)
+        return self._settle(request, respond, outcome)
+
+    def _settle(
+        self, request: Request, respond: Respond, outcome: Outcome | Later | Awaitable[Outcome]
+    ) -> asyncio.Task[None] | None:
         if isinstance(outcome, (Answer, Streaming)):
             respond(self._finished(request, outcome))
         elif isinstance(outcome, Later):
@@ -158,33 +131,18 @@ class Handler:
             return asyncio.get_running_loop().create_task(self._await(request, respond, outcome))
         return None
 
-    def _limit(self, request: Request, route: Route) -> None:
-        """Takes one message of what the client's address, and its principal, may publish; `api/publish` takes the
-        others of a batch. Raises `TooMany`."""
-        principal, by_address = request.principal, self._engine.publish_limits
-        streams, rate, _ = principal.quota
-        if streams or rate:
-            request.counted_as = principal.scope or f"address:{self._address_of(request)}"
-        if route.perform is not publish or (by_address is None and rate is None):
-            return
-        takes: list[Callable[[int], None]] = []
-        if by_address is not None:
-            address = self._address_of(request)
-            by_address.take(address)
-            takes.append(partial(by_address.take_more, address))
-        if rate is not None:
-            rates, name = self._engine.rates, request.counted_as
-            rates.take(principal, name)
-            takes.append(partial(rates.take_more, principal, name))
-        request.take_more = partial(_take_from_all, takes)
+    def refuse(self, request: Request, error: RoomcastError, respond: Respond) -> asyncio.Task[None] | None:
+        """Answers a request whose body is not read to its end. Returns what `handle` does."""
+        late = isinstance(error, TooManyBad)
+        outcome = self._after_a_while(request, error) if late else self._problem(request, error)
+        return self._settle(request, respond, outcome)
 
-    def _address_of(self, request: Request) -> str:
-        """The client's, as limits know it."""
-        return client_name(self._forwarded.client_of(request.peer.address(), request.values))
-
-    def refuse(self, request: Request, error: RoomcastError, respond: Respond) -> None:
-        """Answers a request whose body is not read to its end."""
-        respond(self._finished(request, self._problem(request, error)))
+    async def _after_a_while(self, request: Request, error: RoomcastError) -> Answer:
+        """The answer to a client that floods, which takes as long as it costs it little and us nothing: what such
+        a connection sends meanwhile is not read."""
+        request.body = b""
+        await asyncio.sleep(_FLOOD_SECONDS)
+        return self._problem(request, error)
 
     def unreadable(self, target: bytes, error: RoomcastError, peer: Peer, respond: Respond) -> None:
         """Answers what was not HTTP; `target` is as much of it as is worth a line in the log."""
@@ -228,7 +186,7 @@ class Handler:
             logger.error("%s %r failed", request.head.method, request.head.path, exc_info=error)
             error = RoomcastError("see the server's log")
         self._count(error)
-        if isinstance(error, RightsUnavailable) and (away := self._away(request)):
+        if isinstance(error, (RightsUnavailable, TooManyBad)) and (away := self._away(request)):
             return away
         if error.status in _AUDITED:
             self._audit.note(request, error, self._client_of(request))
@@ -281,8 +239,3 @@ class Handler:
 def _agent(sent: bytes) -> str:
     """A client's word for itself, as it is shown."""
     return sent[:_AGENT_CHARACTERS].decode("latin-1")
-
-
-def _take_from_all(takes: Sequence[Callable[[int], None]], count: int) -> None:
-    for take in takes:
-        take(count)

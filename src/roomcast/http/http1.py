@@ -328,10 +328,8 @@ class Http1(Exchange):
         super()._finish()
 
     def _refuse(self, request: Request, error: RoomcastError) -> None:
-        """Answers a request whose body is not read to its end."""
         self._body = None
-        self._begin_answering()
-        self._context.handler.refuse(request, error, self._respond)
+        super()._refuse(request, error)
 
     def _malformed(self, error: h11.RemoteProtocolError) -> None:
         """Answers what is no HTTP, where nothing was answered yet, and ends the connection."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
+
 import msgspec
 
 from roomcast.api.request import Answer, Field, Fields
@@ -13,15 +16,31 @@ from roomcast.model.errors import (
     RightsUnavailable,
     RoomcastError,
     TooMany,
+    Unauthenticated,
 )
 from roomcast.model.redact import without_ours
 from roomcast.model.shapes import PROBLEM_TYPE, Problem
 
 _FIELDS = Fields((b"content-type", b"application/problem+json"), (b"cache-control", b"no-store"))
+_KNOWN = 16
+"""Refusals that are kept as bytes. Their details are ours, and few: a flood gets the same few answers."""
 
 
 def problem(error: RoomcastError) -> Answer:
     """The error as a client sees it."""
+    if isinstance(error, Unauthenticated) and not error.faults:
+        return Answer(error.status, _FIELDS, *_known(type(error), error.detail))  # type: ignore[arg-type]  # mypy: no hash
+    return _problem(error)
+
+
+@lru_cache(_KNOWN)
+def _known(kind: type[Unauthenticated], detail: str) -> tuple[bytes, Sequence[Field]]:
+    """The body of an answer, and its own fields."""
+    answer = _problem(kind(detail))
+    return answer.body, answer.own
+
+
+def _problem(error: RoomcastError) -> Answer:
     faults = [Fault(fault.pointer, without_ours(fault.detail)) for fault in error.faults]
     body = Problem(PROBLEM_TYPE + error.kind, error.title, error.status, without_ours(error.detail), faults)
     return Answer(error.status, _FIELDS, msgspec.json.encode(body), _own(error))

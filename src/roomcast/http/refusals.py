@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from roomcast.model.errors import RoomcastError
+from roomcast.model.errors import RoomcastError, TooManyBad
 
 _OF_KINDS: Mapping[str, str] = {
     "internal": "defect",
@@ -31,4 +31,6 @@ REASONS = tuple(dict.fromkeys(_OF_KINDS.values()))
 
 def reason(error: RoomcastError) -> str:
     """The reason that an error counts for; empty where it counts for none."""
+    if isinstance(error, TooManyBad):
+        return "credential"
     return _OF_KINDS.get(error.kind, "")

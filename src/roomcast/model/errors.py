@@ -235,6 +235,10 @@ class TooMany(RoomcastError):
         """Seconds after which a client may try again."""
 
 
+class TooManyBad(TooMany):
+    """Too many credentials from this address are not good."""
+
+
 class HeadTooLarge(RoomcastError):
     """The request's head is too large."""
 

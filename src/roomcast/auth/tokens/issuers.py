@@ -10,14 +10,11 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from time import perf_counter
 
 from roomcast.auth.principal import Principal
 from roomcast.auth.tickets import By
-from roomcast.auth.tokens.bad import BadToken, KeysAway
-from roomcast.auth.tokens.budget import Budget
+from roomcast.auth.tokens.bad import BadToken
 from roomcast.auth.tokens.issuer import Issuer, signed_by
-from roomcast.auth.tokens.jose import Key
 from roomcast.auth.tokens.jwks import Jwks
 from roomcast.auth.tokens.text import Parts, parts_of
 from roomcast.model.settings.limits import Quota
@@ -45,7 +42,6 @@ class Issuers:
         self._by = {issuer.by: issuer for issuer in self._all}
         self._bad: OrderedDict[int, None] = OrderedDict()
         """Hashes of those whose signature is wrong."""
-        self._budget = Budget()
 
     def __iter__(self) -> Iterator[Issuer]:
         return iter(self._all)
@@ -55,11 +51,9 @@ class Issuers:
         hashed = hash(text)
         if hashed in self._bad:
             raise BadToken(_WRONG_SIGNATURE)
-        if not self._budget.is_left():  # before it is read, which takes as long as the rest of a request
-            raise KeysAway
         parts = parts_of(text)
         issuer = self._issuer(parts)
-        key = self._verify(issuer.check(parts, now), parts)
+        key = signed_by(issuer.check(parts, now), parts)
         if key is None:
             issuer.check_newer(parts, now)
             self._remember(hashed)
@@ -115,14 +109,6 @@ class Issuers:
         if found is None:
             raise BadToken("iss is missing" if iss is None else f"iss is no issuer here: {iss!r:.80}")
         return found
-
-    def _verify(self, keys: Sequence[Key], parts: Parts) -> Key | None:
-        """The one of the keys that has signed it."""
-        began = perf_counter()
-        if key := signed_by(keys, parts):
-            return key
-        self._budget.use(perf_counter() - began)
-        return None
 
     def _remember(self, hashed: int) -> None:
         self._bad[hashed] = None
