@@ -90,20 +90,20 @@ async def test_keys_for_other_things_are_passed_over(server: Server) -> None:
 BAD = {
     "its status is 500": ok(GOOD, status="500 Oops"),
     "its status is 204": b"HTTP/1.1 204 No Content\r\n\r\n",
-    "it is no JSON": ok(b"<html>"),
-    "it is no JSON ": ok(b'{"keys": [], "keys": []}'),
-    "it is no JSON  ": ok(b"[" * 10_000),
-    "it is no JWKS": ok(b"[]"),
-    "it is no JWKS ": ok(b'{"keys": {}}'),
-    "it has no key that is of use": ok(b'{"keys": []}'),
-    "it has no key that is of use; key 0": ok(json.dumps({"keys": [jwk("RSA1024", kid="1")]}).encode()),
+    "it is not JSON": ok(b"<html>"),
+    "it is not JSON ": ok(b'{"keys": [], "keys": []}'),
+    "it is not JSON  ": ok(b"[" * 10_000),
+    "it is not a JWKS": ok(b"[]"),
+    "it is not a JWKS ": ok(b'{"keys": {}}'),
+    "it has no usable key": ok(b'{"keys": []}'),
+    "it has no usable key; key 0": ok(json.dumps({"keys": [jwk("RSA1024", kid="1")]}).encode()),
     "it has more than 256 KiB": ok(GOOD + b" " * 256 * 1024),
-    "it is packed": ok(gzip.compress(GOOD), "Content-Encoding: gzip"),
+    "it is compressed": ok(gzip.compress(GOOD), "Content-Encoding: gzip"),
     "it redirects to another origin": ok(b"", "Location: http://127.0.0.2/jwks", status="302 Found"),
     "it redirects to another origin ": ok(b"", "Location: https://127.0.0.1/jwks", status="307 Found"),
     "it redirects to another origin  ": ok(b"", "Location: //evil.example/jwks", status="301 Found"),
     "it redirects to another origin   ": ok(b"", "Location: file:///etc/passwd", status="301 Found"),
-    "it redirects to no address": ok(b"", "Location: http://[x", status="301 Found"),
+    "it redirects to an invalid URL": ok(b"", "Location: http://[x", status="301 Found"),
     "it redirects more than 3 times": ok(b"", "Location: /jwks", status="302 Found"),
     "RemoteProtocolError": b"HTTP/9 oops\r\n\r\n",
     "RemoteProtocolError ": b"",
@@ -127,7 +127,7 @@ async def test_an_answer_that_does_not_come_is_not_waited_for(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetching, "SECONDS", 0.3)
-    with pytest.raises(CannotFetch, match=r"it was not there after 0\.3 s"):
+    with pytest.raises(CannotFetch, match=r"no complete answer within 0\.3 s"):
         await fetch(f"{server.url}/never")
 
 

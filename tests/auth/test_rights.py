@@ -46,8 +46,8 @@ def test_a_bad_credential_is_never_anonymous_and_its_holder_is_told_no_more_than
     assert refused(open_to_all, new_key("shop")) == ("not valid", "unknown key")
     assert refused(rights(), ticket()[:-1])[0] == "not valid"
     assert refused(rights(), ticket(), NOW + 91) == ("ticket-expired", "the ticket has expired")
-    assert refused(rights(), "eyJhbGciOiJub25lIn0.e30.") == ("not valid", "tokens are not taken here")
-    assert refused(rights(), "eyJh.e30.c2ln") == ("not valid", "tokens are not taken here")
+    assert refused(rights(), "eyJhbGciOiJub25lIn0.e30.") == ("not valid", "tokens are not accepted")
+    assert refused(rights(), "eyJh.e30.c2ln") == ("not valid", "tokens are not accepted")
     assert refused(rights(), "hunter2") == ("not valid", "neither a key nor a ticket nor a token")
     assert refused(rights(), "") == ("not valid", "neither a key nor a ticket nor a token")
     assert refused(rights(), "\ud800")[0] == "not valid"
@@ -66,7 +66,7 @@ def test_a_ticket_is_good_only_while_its_key_is_configured() -> None:
     assert rights(other, KEY).identify(text, NOW)
     assert refused(rights(other), text) == (
         "not valid",
-        "the ticket is of the key 'shop', which is not configured any more",
+        "the ticket is of the key 'shop', which is no longer configured",
     )
     assert refused(rights(secrets=Secrets()), text) == ("not valid", "bad ticket: no secret is configured here")
 

@@ -76,7 +76,7 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "large").write_bytes(os.urandom(70_000))
     for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
-        with pytest.raises(CannotStart, match="is not a file"):
+        with pytest.raises(CannotStart, match="is not a regular file"):
             Secrets.read([str(path)])
     for name, words in ((tmp_path / "none", "No such file"), (Path("a\0b"), "null byte")):
         with pytest.raises(CannotStart, match=f"cannot be read .*{words}"):

@@ -1,4 +1,4 @@
-"""`GET /followers`: who follows, since when, and how far they are, in pages."""
+"""`GET /followers`: the followers, with their start and position, in pages."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ DEFAULT_PAGE = 100
 _MOST = 999_999_999
 PARAMETERS = ("after", "behind", "limit")
 _ROW_BYTES = 700
-"""Bytes that a row takes beside its rooms, as it is held and as it is written."""
+"""Bytes of a row without its rooms, in memory and as JSON."""
 
 
 class Listing(NamedTuple):
-    """What a head asks for."""
+    """The page that a head asks for."""
 
     after: int
-    """The number behind which they begin."""
+    """The page begins after the follower with this number."""
     behind: int
-    """Only those that have so many messages yet to pass."""
+    """Only followers with at least so many messages yet to come."""
     limit: int
 
 
 def listing(head: Head) -> Listing:
-    """Raises `Invalid`, naming each parameter."""
+    """The page that a head asks for. Raises `Invalid`, naming each bad parameter."""
     given = Given(parameters(head.query), PARAMETERS)
     asked = Listing(
         given.once("after", whole_number(_MOST)) or 0,
@@ -48,7 +48,7 @@ def listing(head: Head) -> Listing:
 
 
 async def followers(engine: Engine, request: Request, asked: Listing) -> Answer:
-    """A page of this process's streams, with the way to the next where there may be one."""
+    """A page of this process's streams, with a link to the next page if there is one. Raises `Overloaded`."""
     found = await _found(engine, asked)
     page = found[: asked.limit]
     size = sum([_ROW_BYTES + sum(map(len, stream.selection.texts())) for _, stream in page])
@@ -61,7 +61,7 @@ _Found = tuple[Visit, Stream]
 
 
 async def _found(engine: Engine, asked: Listing) -> Sequence[_Found]:
-    """In turns with others: there may be 15,000."""
+    """All that match. It yields the loop now and then: there may be 15,000."""
     streams, turns = engine.streams, tasks.Turns()
     found: list[_Found] = []
     for stream in list(streams.active):

@@ -1,4 +1,4 @@
-"""`/healthz`, `/readyz`: whether the process answers, and whether it serves what it promises."""
+"""`/healthz`: whether the process answers. `/readyz`: whether it can serve."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from roomcast.version import __version__
 
 
 def healthz(engine: Engine, request: Request, asked: None) -> Answer:
-    """The process answers."""
+    """200 with version and time: the process answers."""
     return _json(200, Health("ok", __version__, rfc3339(time.time_ns() // 1_000_000)))
 
 
 async def readyz(engine: Engine, request: Request, asked: None) -> Answer:
-    """The log answers and the tail is current; else 503 and why not. A log that cannot be written is no reason to
-    send followers away, so that is only said: a full disk would be an outage for them, too."""
+    """200 if the log answers and the tail is current, else 503 with the reason. A log that cannot be written is
+    only reported: a 503 would turn a full disk into an outage for followers, too."""
     why_not = await engine.ready()
     if why_not:
         return _json(503, NotReady("unavailable", why_not if request.principal.metrics else UNSET))

@@ -1,8 +1,8 @@
-"""How much of the server's time goes into signatures that turn out to be bad.
+"""Bounds the time that the server spends on bad signatures.
 
-A token that is good but for its signature makes the server compute: 0.1 ms for ES256, so that 10,000 in a second
-would take all of its time. The time is counted. When it is used up, tokens that were not seen before are answered
-with "come back". Those that are known are not held up.
+A token whose only fault is its signature costs 0.1 ms for ES256, so 10,000 a second would take all of the server's
+time. That time is counted. When the budget is used up, a token that is not in the cache is answered with "retry
+later". Cached tokens are not delayed.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Callable
 from time import monotonic
 
 _SHARE = 0.04
-"""Seconds in each second."""
+"""Seconds that the budget gains each second."""
 _MOST_SECONDS = 0.2
-"""How much can be saved: some thousand good-looking tokens of a fleet whose secret was changed come at once."""
+"""Most that the budget can hold. When a secret changes, a fleet sends some thousand well-formed tokens at once."""
 
 
 class Budget:
-    """Time that is left."""
+    """The time left for verifying bad signatures; `clock` returns seconds."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
@@ -25,12 +25,12 @@ class Budget:
         self._at = clock()
 
     def is_left(self) -> bool:
-        """Whether there is any."""
+        """Whether any time is left."""
         now = self._clock()
         self._left = min(_MOST_SECONDS, self._left + (now - self._at) * _SHARE)
         self._at = now
         return self._left > 0
 
     def use(self, seconds: float) -> None:
-        """Takes some, also more than is left."""
+        """Takes `seconds` from the budget, even if fewer are left."""
         self._left -= seconds
