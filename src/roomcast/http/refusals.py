@@ -1,4 +1,4 @@
-"""Why requests are refused, by the few reasons that an operator tells apart."""
+"""The reasons of refused requests, as an operator distinguishes them in the metrics."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _OF_KINDS: Mapping[str, str] = {
     "head-too-large": "invalid",
     "unknown-coding": "invalid",
 }
-"""What is missing here is no refusal (404, 406), or is counted where the bound is kept: rate and memory."""
+"""Missing kinds are not refusals (404, 406), or are counted by their limit: rate and memory."""
 REASONS = tuple(dict.fromkeys(_OF_KINDS.values()))
 
 
 def reason(error: RoomcastError) -> str:
-    """The reason that an error counts for; empty where it counts for none."""
+    """The reason under which an error is counted; empty if it is not counted."""
     return _OF_KINDS.get(error.kind, "")
