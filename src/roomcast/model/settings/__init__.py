@@ -171,7 +171,7 @@ class Settings:
         30.0, Seconds(0.05, 3600), _STREAMS, "Time after which a follower that takes nothing is closed."
     )
     open: bool = _option(
-        False, Switch(), _RIGHTS, "Whoever reaches the server may read and publish in every room."
+        False, Switch(), _RIGHTS, "Everybody who reaches the server may read and publish in every room."
     )
     anonymous: tuple[str, ...] = _option(
         (),
