@@ -64,7 +64,7 @@ async def test_the_keys_are_those_that_are_there(server: Server) -> None:
     assert b"accept-encoding: identity" in server.heads[0].lower()
 
 
-async def test_keys_for_other_things_are_passed_over(server: Server) -> None:
+async def test_keys_for_other_uses_are_ignored(server: Server) -> None:
     rows = [
         {"kty": "oct", "k": "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3I", "kid": "secret"},
         jwk("RSA", kid="enc", use="enc"),
@@ -111,7 +111,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("why", BAD)
-async def test_what_is_no_jwks_is_told(server: Server, why: str) -> None:
+async def test_an_invalid_jwks_is_reported(server: Server, why: str) -> None:
     server.answers["/jwks"] = BAD[why]
     with pytest.raises(CannotFetch, match=why.strip()):
         await fetch(f"{server.url}/jwks")
@@ -131,7 +131,7 @@ async def test_an_answer_that_does_not_come_is_not_waited_for(
         await fetch(f"{server.url}/never")
 
 
-async def test_nobody_there_is_told(server: Server) -> None:
+async def test_a_refused_connection_is_reported(server: Server) -> None:
     with pytest.raises(CannotFetch, match="ConnectError"):
         await fetch("http://127.0.0.1:1/jwks")
 

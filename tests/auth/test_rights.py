@@ -101,7 +101,7 @@ def test_rights_that_are_read_again_remember_nothing_and_have_a_greater_generati
     assert after.identify(text, NOW) is not before.identify(text, NOW)
 
 
-def test_who_sends_no_credential_is_anonymous_with_what_was_granted() -> None:
+def test_a_client_without_a_credential_is_anonymous_with_the_configured_grants() -> None:
     stranger = Rights(read=Grants.parse(["public/*"])).anonymous
     assert (stranger.kind, stranger.user) == ("anonymous", "anonymous")
     assert "public/a" in stranger.read

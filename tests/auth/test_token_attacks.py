@@ -309,7 +309,7 @@ def test_an_attack_stays_refused_when_the_good_key_was_used_before(rights: Right
             rights.identify(ATTACKS[name][0](), NOW)
 
 
-def test_whoever_has_a_token_that_is_over_is_told_so(rights: Rights) -> None:
+def test_the_holder_of_an_expired_token_is_told_so(rights: Rights) -> None:
     with pytest.raises(InvalidToken) as raised:
         rights.identify(_own(exp=NOW - 40), NOW)
     assert (raised.value.detail, raised.value.reason) == ("expired", "bad token: it has expired")
