@@ -364,7 +364,7 @@ def _rooms(schema: Json) -> Json:
             _query(
                 "sort", {"enum": ["name", "newest"], "default": "name"}, "By code point, or newest message first."
             ),
-            _query("after", {"type": "string"}, "Begin after this name; with sort=newest, after this id."),
+            _query("after", {"type": "string"}, "Begin after this name; with sort=newest, before this id."),
             _query(
                 "limit",
                 {"type": "integer", "minimum": 1, "maximum": ROOMS_PAGE, "default": ROOMS_PAGE},
