@@ -1,4 +1,4 @@
-"""roomcast in someone else's program: an ASGI application that can also be published to by a call."""
+"""roomcast inside a host application: an ASGI application that also publishes by method calls."""
 
 from __future__ import annotations
 
@@ -40,23 +40,24 @@ logger = logging.getLogger("roomcast.server")
 
 
 class Embedded:
-    """A server without sockets. It is open inside `async with live:`, or from its first use on, and belongs to
-    the event loop it was opened in: another one's calls raise `RuntimeError`."""
+    """A server without sockets. It is open inside `async with live:`, or from its first use on. It belongs to the
+    event loop it was opened in: calls from another loop raise `RuntimeError`."""
 
     def __init__(self, settings: AppSettings) -> None:
         self._settings = settings
         self._routes = ROUTES if settings.routes is None else chosen(settings.routes)
         self._loop: asyncio.AbstractEventLoop | None = None
-        """The one it was opened in."""
+        """The loop it was opened in."""
         self._opening: asyncio.Task[Engine] | None = None
-        """Its result is the engine, still there when closed: it then sends followers away and stores nothing."""
+        """Its result is the engine. The engine is kept after closing: it then sends followers away and stores
+        nothing."""
         self._app: AsgiApp | None = None
         self._guard: Guard | None = None
         self._closed = False
         self._signals: tuple[int, ...] = ()
-        """Those to drain at while open."""
+        """The signals that drain it while it is open."""
         self._unchain: list[Callable[[], None]] = []
-        """What gives each of them back to its handler."""
+        """Functions that restore the signals' former handlers."""
 
     async def publish(
         self,
@@ -86,7 +87,7 @@ class Embedded:
         return dict(msgspec.json.decode(stored(engine, batch, began, appending)[2]))
 
     async def delete(self, message: str | None = None, *, room: str | None = None) -> None:
-        """Deletes a message by its `id`, or all that a `room` has, durably, as `DELETE /messages/{id}` and
+        """Durably deletes a message by its id, or all messages of a `room`, as `DELETE /messages/{id}` and
         `DELETE /rooms/{room}` do.
 
         Raises `TypeError` unless one of them is given, and of `roomcast.model.errors` `NotFound` (there never was
@@ -100,18 +101,18 @@ class Embedded:
             await deleting.delete_message(engine, str(message))
 
     async def drain(self) -> None:
-        """Ends every stream so that its client comes back; new ones are answered so from now on. Returns when
-        the clients have taken it, or did not within 3 s and are cut."""
+        """Ends every stream, and every new one, with a request to retry. Returns when the clients have read this;
+        clients that have not within 3 s are cut."""
         if self._opening:
             engine = await self._engine()
             await engine.drain()
             await engine.streams.flushed(DRAIN_SECONDS)
 
     def drain_on_signal(self, signals: Iterable[int] = (signal.SIGTERM, signal.SIGINT)) -> None:
-        """Drains at these signals, while open, and then lets the host's own handlers go on.
+        """Drains at these signals, while open, and then calls the host's own handlers.
 
-        A server that waits for open responses before it ends, as uvicorn does, would else wait for ever. Call it
-        anywhere, once: the handlers are set when this opens, which is after the host has set its own."""
+        Otherwise a server that waits for open responses before it ends, such as uvicorn, would wait for ever. Call
+        it once, at any time: the handlers are set when this opens, after the host has set its own."""
         self._signals = tuple(signals)
         if self._opening and self._opening.done() and not self._closed:
             self._release_signals()
@@ -152,11 +153,11 @@ class Embedded:
             await send({"type": "websocket.close", "code": 1000})
 
     async def _engine(self) -> Engine:
-        """Opened once, whoever asks first, and even if that one is cancelled meanwhile."""
+        """The engine, opened by the first caller. Cancelling that caller does not cancel the opening."""
         loop = asyncio.get_running_loop()
         if self._opening is None:
             self._loop = loop
-            # In a context of its own: what lives on must not keep the first request's.
+            # In a new context: the engine's tasks must not keep the first request's context alive.
             self._opening = loop.create_task(self._open(), context=Context())
         if loop is not self._loop:
             raise RuntimeError(_ELSEWHERE)
@@ -207,10 +208,11 @@ class Embedded:
 
 
 def _chain(number: int, first: Callable[[], None]) -> Callable[[], None]:
-    """Calls `first` at this signal, then what handled it before; what it returns takes that back."""
+    """Calls `first` at this signal, then the former handler. Returns a function that restores the former
+    handler."""
     before = signal.getsignal(number)
     if before in (signal.SIG_IGN, None):
-        return lambda: None  # a signal that does not end the program is none to drain at
+        return lambda: None  # an ignored signal does not end the program, so it must not drain
 
     def handle(signum: int, frame: FrameType | None) -> None:
         first()
@@ -229,7 +231,7 @@ def _chain(number: int, first: Callable[[], None]) -> Callable[[], None]:
 
 
 def _encoded(fields: dict[str, Any]) -> bytes:
-    """Not msgspec's encoder: it turns NaN into null, and what JSON lacks must be refused, not changed."""
+    """The fields as JSON. Not by msgspec, which turns NaN into null: values that JSON lacks must be refused."""
     try:
         return json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError) as error:

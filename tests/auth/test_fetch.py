@@ -64,7 +64,7 @@ async def test_the_keys_are_those_that_are_there(server: Server) -> None:
     assert b"accept-encoding: identity" in server.heads[0].lower()
 
 
-async def test_keys_for_other_things_are_passed_over(server: Server) -> None:
+async def test_keys_for_other_uses_are_ignored(server: Server) -> None:
     rows = [
         {"kty": "oct", "k": "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3I", "kid": "secret"},
         jwk("RSA", kid="enc", use="enc"),
@@ -90,20 +90,20 @@ async def test_keys_for_other_things_are_passed_over(server: Server) -> None:
 BAD = {
     "its status is 500": ok(GOOD, status="500 Oops"),
     "its status is 204": b"HTTP/1.1 204 No Content\r\n\r\n",
-    "it is no JSON": ok(b"<html>"),
-    "it is no JSON ": ok(b'{"keys": [], "keys": []}'),
-    "it is no JSON  ": ok(b"[" * 10_000),
-    "it is no JWKS": ok(b"[]"),
-    "it is no JWKS ": ok(b'{"keys": {}}'),
-    "it has no key that is of use": ok(b'{"keys": []}'),
-    "it has no key that is of use; key 0": ok(json.dumps({"keys": [jwk("RSA1024", kid="1")]}).encode()),
+    "it is not JSON": ok(b"<html>"),
+    "it is not JSON ": ok(b'{"keys": [], "keys": []}'),
+    "it is not JSON  ": ok(b"[" * 10_000),
+    "it is not a JWKS": ok(b"[]"),
+    "it is not a JWKS ": ok(b'{"keys": {}}'),
+    "it has no usable key": ok(b'{"keys": []}'),
+    "it has no usable key; key 0": ok(json.dumps({"keys": [jwk("RSA1024", kid="1")]}).encode()),
     "it has more than 256 KiB": ok(GOOD + b" " * 256 * 1024),
-    "it is packed": ok(gzip.compress(GOOD), "Content-Encoding: gzip"),
+    "it is compressed": ok(gzip.compress(GOOD), "Content-Encoding: gzip"),
     "it redirects to another origin": ok(b"", "Location: http://127.0.0.2/jwks", status="302 Found"),
     "it redirects to another origin ": ok(b"", "Location: https://127.0.0.1/jwks", status="307 Found"),
     "it redirects to another origin  ": ok(b"", "Location: //evil.example/jwks", status="301 Found"),
     "it redirects to another origin   ": ok(b"", "Location: file:///etc/passwd", status="301 Found"),
-    "it redirects to no address": ok(b"", "Location: http://[x", status="301 Found"),
+    "it redirects to an invalid URL": ok(b"", "Location: http://[x", status="301 Found"),
     "it redirects more than 3 times": ok(b"", "Location: /jwks", status="302 Found"),
     "RemoteProtocolError": b"HTTP/9 oops\r\n\r\n",
     "RemoteProtocolError ": b"",
@@ -111,7 +111,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("why", BAD)
-async def test_what_is_no_jwks_is_told(server: Server, why: str) -> None:
+async def test_an_invalid_jwks_is_reported(server: Server, why: str) -> None:
     server.answers["/jwks"] = BAD[why]
     with pytest.raises(CannotFetch, match=why.strip()):
         await fetch(f"{server.url}/jwks")
@@ -127,11 +127,11 @@ async def test_an_answer_that_does_not_come_is_not_waited_for(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetching, "SECONDS", 0.3)
-    with pytest.raises(CannotFetch, match=r"it was not there after 0\.3 s"):
+    with pytest.raises(CannotFetch, match=r"no complete answer within 0\.3 s"):
         await fetch(f"{server.url}/never")
 
 
-async def test_nobody_there_is_told(server: Server) -> None:
+async def test_a_refused_connection_is_reported(server: Server) -> None:
     with pytest.raises(CannotFetch, match="ConnectError"):
         await fetch("http://127.0.0.1:1/jwks")
 

@@ -57,12 +57,12 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "21 a key as a secret": ({"secret_files": ["es"]}, "is a key in PEM, which is for other algorithms"),
     "21 RSA of 1,024 bits": ({"public_keys": ["rsa1024"]}, "has 1024 bits, and at least 2048 are needed"),
     "21 a file that is not there": ({"public_keys": ["gone"]}, "cannot be read (No such file or directory)"),
-    "21 a folder": ({"public_keys": ["."]}, "is not a file that could be read again"),
-    "a private key": ({"public_keys": ["private"]}, "is a private key, which belongs to its issuer alone"),
+    "21 a folder": ({"public_keys": ["."]}, "is not a regular file"),
+    "a private key": ({"public_keys": ["private"]}, "is a private key, which only its issuer may have"),
     "a certificate": ({"public_keys": ["certificate"]}, "is a certificate: `openssl x509 -pubkey -noout`"),
     "a key on another curve": ({"public_keys": ["p521"]}, "is on the curve P-521"),
     "two keys in a file": ({"public_keys": ["two"]}, "has several keys: give each a file"),
-    "no key": ({"public_keys": ["none"]}, "is no public key in PEM"),
+    "no key": ({"public_keys": ["none"]}, "is not a public key in PEM"),
     "a key for none of its algorithms": (
         {"public_keys": ["rsa"], "algorithms": ["ES256"]},
         "is for PS256, RS256: name one of these in algorithms",
@@ -150,7 +150,7 @@ def test_a_ticket_is_good_only_while_its_issuer_is_configured(folder: Path) -> N
     assert configured(folder, dict(row), secret_files=["secret"]).identify(text, NOW).sub == "42"
     with pytest.raises(InvalidToken) as raised:
         configured(folder, {**row, "iss": B}, secret_files=["secret"]).identify(text, NOW)
-    assert raised.value.reason == f"the ticket is of the issuer {A!r}, which is not configured any more"
+    assert raised.value.reason == f"the ticket is of the issuer {A!r}, which is no longer configured"
 
 
 def test_without_joserfc_tickets_work_and_an_issuer_ends_the_start(
@@ -164,7 +164,7 @@ def test_without_joserfc_tickets_work_and_an_issuer_ends_the_start(
     one = configured(folder, secret_files=["secret"])
     with pytest.raises(InvalidToken) as raised:
         one.identify(token(OWN, key=SECRET), NOW)
-    assert (raised.value.detail, raised.value.reason) == ("not valid", "tokens are not installed here")
+    assert (raised.value.detail, raised.value.reason) == ("not valid", "roomcast[jwt] is not installed")
 
 
 def test_the_claim_for_roomcast_may_have_another_name_or_none(folder: Path) -> None:

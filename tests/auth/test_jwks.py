@@ -206,7 +206,7 @@ async def test_keys_of_one_name_are_each_tried_and_a_token_without_one_needs_a_s
     provider = Provider(key("1"), key("1", "second"))
     asking = Asking(provider)
     assert await asking.ask_until_told("1", NOW) == "2 tried"
-    assert asking.ask(None, NOW, issued=NOW - 100) == "no kid, and not one key alone that fits"
+    assert asking.ask(None, NOW, issued=NOW - 100) == "no kid, and not exactly one key for its algorithm"
     provider.keys = (key(None, "second"),)
     await asking.ask_until_told("1", NOW + 300)
     assert asking.ask(None, NOW + 300) == "1 tried"

@@ -46,8 +46,8 @@ def test_a_bad_credential_is_never_anonymous_and_its_holder_is_told_no_more_than
     assert refused(open_to_all, new_key("shop")) == ("not valid", "unknown key")
     assert refused(rights(), ticket()[:-1])[0] == "not valid"
     assert refused(rights(), ticket(), NOW + 91) == ("ticket-expired", "the ticket has expired")
-    assert refused(rights(), "eyJhbGciOiJub25lIn0.e30.") == ("not valid", "tokens are not taken here")
-    assert refused(rights(), "eyJh.e30.c2ln") == ("not valid", "tokens are not taken here")
+    assert refused(rights(), "eyJhbGciOiJub25lIn0.e30.") == ("not valid", "tokens are not accepted")
+    assert refused(rights(), "eyJh.e30.c2ln") == ("not valid", "tokens are not accepted")
     assert refused(rights(), "hunter2") == ("not valid", "neither a key nor a ticket nor a token")
     assert refused(rights(), "") == ("not valid", "neither a key nor a ticket nor a token")
     assert refused(rights(), "\ud800")[0] == "not valid"
@@ -66,7 +66,7 @@ def test_a_ticket_is_good_only_while_its_key_is_configured() -> None:
     assert rights(other, KEY).identify(text, NOW)
     assert refused(rights(other), text) == (
         "not valid",
-        "the ticket is of the key 'shop', which is not configured any more",
+        "the ticket is of the key 'shop', which is no longer configured",
     )
     assert refused(rights(secrets=Secrets()), text) == ("not valid", "bad ticket: no secret is configured here")
 
@@ -101,7 +101,7 @@ def test_rights_that_are_read_again_remember_nothing_and_have_a_greater_generati
     assert after.identify(text, NOW) is not before.identify(text, NOW)
 
 
-def test_who_sends_no_credential_is_anonymous_with_what_was_granted() -> None:
+def test_a_client_without_a_credential_is_anonymous_with_the_configured_grants() -> None:
     stranger = Rights(read=Grants.parse(["public/*"])).anonymous
     assert (stranger.kind, stranger.user) == ("anonymous", "anonymous")
     assert "public/a" in stranger.read

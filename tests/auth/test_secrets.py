@@ -72,11 +72,11 @@ def test_one_that_others_know_or_can_guess_is_refused(tmp_path: Path, data: byte
     assert len(data) < 10 or data.decode().strip() not in raised.value.detail
 
 
-def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+def test_a_path_that_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "large").write_bytes(os.urandom(70_000))
     for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
-        with pytest.raises(CannotStart, match="is not a file"):
+        with pytest.raises(CannotStart, match="is not a regular file"):
             Secrets.read([str(path)])
     for name, words in ((tmp_path / "none", "No such file"), (Path("a\0b"), "null ")):
         with pytest.raises(CannotStart, match=f"cannot be read .*{words}"):

@@ -79,7 +79,7 @@ def test_a_name_that_no_key_can_have_is_status_2() -> None:
         (["--as", OTHER, "--publish=wiki/a"], 1, "line 7: [[key]] wiki may publish nothing"),
         (["--as", OTHER], 0, "line 7: [[key]] wiki may read 'wiki/*'; publish nothing, metrics"),
         (["--as", "rck_shop_three", "--read=public/a"], 1, "refused: not valid: unknown key"),
-        (["--as", "eyJh.e30.c2ln", "--read=public/a"], 1, "tokens are not taken here"),
+        (["--as", "eyJh.e30.c2ln", "--read=public/a"], 1, "tokens are not accepted"),
     ],
 )
 def test_a_question_about_a_room_is_answered_with_the_line_that_decides(

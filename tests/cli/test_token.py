@@ -85,5 +85,5 @@ def test_rights_check_says_that_the_keys_cannot_be_had(tmp_path: Path) -> None:
     done = run("rights", "check", f"--config={tmp_path}/roomcast.toml", "--as", text, "--read=a")
     assert (done.returncode, done.stdout) == (
         1,
-        "refused: try again: whether this token is good cannot be said now\n",
+        "refused: try again: this token cannot be verified now\n",
     )

@@ -54,7 +54,7 @@ def test_a_server_that_is_not_there_is_status_2() -> None:
     assert "no roomcast server answers at" in done.stderr
 
 
-def test_what_answers_and_is_no_roomcast_is_status_2(server: Running) -> None:
+def test_another_server_than_roomcast_is_status_2(server: Running) -> None:
     done = run("doctor", f"{server.url}/elsewhere")
     assert done.returncode == 2
     assert "not by roomcast" in done.stderr

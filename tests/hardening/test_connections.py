@@ -170,7 +170,7 @@ def test_point_4_an_address_has_so_many_connections_and_no_more(start: Callable[
         wait_for(lambda: _answers(server.port), "a place")
     wait_for(lambda: _answers(server.port), "the end of all")
     assert closed(server, "address") >= 15
-    server.wait_until_it_says("refused [0-9]+ connections of addresses that have 10 already")
+    server.wait_until_it_says("refused [0-9]+ connections of addresses that already have 10")
 
 
 def _answers(port: int) -> bool:

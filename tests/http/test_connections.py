@@ -112,7 +112,7 @@ def test_what_is_closed_is_said_once_a_minute(connections: Connections, caplog: 
             entered(connections, 1)
     said = [record.getMessage() for record in caplog.records]
     assert [text.split()[1] for text in said] == ["1", "12", "8"]
-    assert all("4 are for connections" in text for text in said)
+    assert all("may use 4 files for connections" in text for text in said)
 
 
 def test_an_address_is_counted_also_while_it_follows(closed: Counter[str]) -> None:

@@ -149,7 +149,7 @@ def test_a_cookie_is_refused_before_the_body_is_read(way: Way) -> None:
 
 
 @pytest.mark.parametrize("target", ["/", "/roomcast.js", "/healthz", "/readyz", "/openapi.json"])
-def test_what_needs_no_right_looks_at_no_cookie(way: Way, target: str) -> None:
+def test_a_route_that_needs_no_right_checks_no_cookie(way: Way, target: str) -> None:
     for fields in ((cookie("x"), OWN), (cookie("x", f"{COOKIE}=y"), "Sec-Fetch-Site: cross-site")):
         assert way.ask(get(target, *fields)).status == 200
 

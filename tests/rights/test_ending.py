@@ -266,7 +266,7 @@ def test_replacements_are_forgotten_after_a_minute() -> None:
     assert tenures.refuses("a")
 
 
-def test_what_is_counted_of_tickets_is_bounded() -> None:
+def test_the_counts_of_tickets_are_bounded() -> None:
     tenures = Tenures()
     for n in range(20_000):
         for _ in "ab":

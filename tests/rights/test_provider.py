@@ -164,7 +164,7 @@ def test_an_outage_refuses_nobody(provider: Provider, way: Way) -> None:
     assert _status(way, known) == 200
     me = way.ask(get("/me", bearer(later)))  # seen for the first time, and its key is known
     assert (me.status, me.json["user"]) == (200, "carl")
-    way.running.wait_until_it_says(r"the keys at \S+ cannot be had \(ConnectError.*good for 24 h more")
+    way.running.wait_until_it_says(r"cannot fetch the keys at \S+ \(ConnectError.*valid for 24 h more")
     # Rights that are read again begin with the keys that are known.
     way.running.process.send_signal(signal.SIGHUP)
     way.running.wait_until_it_says(r"read again: .*roomcast\.toml")

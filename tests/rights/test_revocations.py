@@ -53,7 +53,7 @@ def status(way: Way, credential: str, target: str = "/messages?room=user/42") ->
     return way.ask(get(target, PAGE, bearer(credential))).status
 
 
-def test_what_somebody_was_given_before_ends_and_nothing_else(way: Way) -> None:
+def test_the_older_credentials_of_a_person_end_and_nothing_else(way: Way) -> None:
     sub = f"sub-{way.name}"
     mine, others, later = given(sub), given(f"{sub}x"), given(sub, age=-2)
     nameless, older = ticket("user/42", age=1), given(f"{sub}-older", age=100)
@@ -172,7 +172,7 @@ def test_only_a_key_with_the_right_revokes(way: Way, fields: tuple[str, ...], ex
     ],
     ids=str,
 )
-def test_what_is_wrong_with_a_revocation_is_named(way: Way, body: object, expected: int, place: str) -> None:
+def test_the_faults_of_a_revocation_are_named(way: Way, body: object, expected: int, place: str) -> None:
     answer = way.ask(revoke(body))
     assert answer.status == expected
     if expected == 422:
@@ -192,7 +192,7 @@ def test_a_revocation_is_in_the_audit_and_outlives_a_restart(tmp_path: Path) -> 
         assert status(ways[0], given("42", age=-5)) == 200
 
 
-def test_where_no_credential_is_looked_at_none_can_be_revoked(local: Way) -> None:
+def test_a_server_that_checks_no_credentials_revokes_none(local: Way) -> None:
     assert local.ask(revoke({"sub": "42"})).status == 501
 
 

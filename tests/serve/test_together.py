@@ -225,7 +225,7 @@ def test_a_principals_streams_and_publishes_are_counted_at_all_workers(server: R
         assert workers[1].post("/rooms/quota", content="x", headers=bearer).status_code == 429
 
 
-def test_what_is_revoked_at_one_worker_ends_the_streams_of_all(server: Running) -> None:
+def test_a_revocation_at_one_worker_ends_the_streams_of_all(server: Running) -> None:
     target = f"/messages?room=revoked&ticket={ticket('revoked', sub='42')}"
     with each_worker(server) as workers, each_worker(server) as others:
         follower = Follower(workers[1], target)

@@ -75,7 +75,7 @@ def test_the_banner_is_said_once_and_every_line_names_its_worker(shared: Running
     assert all(re.match(r"\S+Z \[[12]\] ", line) for line in lines)
 
 
-def test_what_another_server_has_is_refused_in_a_sentence(shared: Running, tmp_path: Path) -> None:
+def test_a_port_or_log_of_another_server_is_refused_in_a_sentence(shared: Running, tmp_path: Path) -> None:
     status, said = refused(tmp_path, f"--port={shared.port}", "--log=memory:")
     assert (status, said.count("\n")) == (1, 1)
     assert f"port {shared.port} on localhost is taken by another program" in said
@@ -194,7 +194,7 @@ def test_a_socket_file_is_served_by_all_and_goes_with_them(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["1", "log"])
-def test_what_was_killed_is_back_within_two_seconds(serve: Serve, name: str) -> None:
+def test_a_killed_process_is_back_within_two_seconds(serve: Serve, name: str) -> None:
     server = serve("--workers=2")
     server.publish("before")
     born = time.monotonic()

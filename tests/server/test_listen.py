@@ -29,7 +29,7 @@ async def test_a_server_that_can_take_no_connections_says_so_and_ends() -> None:
 
     before = asyncio.all_tasks()
     async with asyncio.timeout(PATIENCE):
-        with pytest.raises(CannotStart, match="connections cannot be taken"):
+        with pytest.raises(CannotStart, match="cannot accept connections"):
             await serve(
                 Engine.open(SETTINGS),
                 asyncio.get_running_loop().create_future(),

@@ -266,7 +266,7 @@ def test_a_handshake_that_does_not_end_is_ended(impatient: Running, sent: bytes)
             assert slow.recv(4096) == b""
     counted = 'roomcast_connections_closed_total{reason="handshake"}'
     wait_for(lambda: impatient.metric(counted) == 1, "it to be counted")
-    impatient.wait_until_it_says("warning: closed 1 connections that did not do their TLS handshake")
+    impatient.wait_until_it_says("warning: closed 1 connections that did not finish their TLS handshake")
 
 
 def test_a_client_that_does_not_answer_the_end_of_a_connection_is_let_go(
@@ -398,8 +398,8 @@ def test_a_start_that_fails_says_in_one_sentence_what_to_do(tmp_path: Path, cert
         (key,): "--tls-key is given without --tls-cert: a certificate needs its key, so give both",
         (cert, "--tls-key=none"): "--tls-key none cannot be read (No such file or directory): name a file that",
         ("--tls-cert=none", key): "--tls-cert none cannot be read (No such file or directory): name a file that",
-        (cert, f"--tls-key={tmp_path}"): "is not a file that could be read again: name one",
-        (f"--tls-cert={pipe}", key): "is not a file that could be read again: name one",
+        (cert, f"--tls-key={tmp_path}"): "is not a regular file: name one",
+        (f"--tls-cert={pipe}", key): "is not a regular file: name one",
         (cert, f"--tls-key={other.key}"): "is not the key of --tls-cert",
         (cert, f"--tls-key={unlike.key}"): "is not the key of --tls-cert",
         (cert, f"--tls-key={secret}"): "is encrypted: name one that needs no password",

@@ -1,4 +1,4 @@
-"""`DELETE /messages/{id}` and `DELETE /rooms/{room}`: what was published by mistake, or must not stay."""
+"""`DELETE /messages/{id}` and `DELETE /rooms/{room}`: for messages published by mistake."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ def room(head: Head) -> str:
 
 
 def checked_room(name: str) -> str:
-    """The name, where a room can have it. Raises `Invalid`."""
+    """Returns `name` if it is a valid room name. Raises `Invalid`."""
     if wrong := room_fault(name):
         raise Invalid(f"room {wrong}", [Fault("/room", wrong)])
     return name
 
 
 async def message(engine: Engine, request: Request, text: str) -> Answer:
-    """Deletes one message; the answer comes when that is durable."""
+    """Deletes one message; answers when that is durable."""
     await delete_message(engine, text)
     return Answer(204, NO_FIELDS)
 
@@ -32,16 +32,16 @@ async def delete_message(engine: Engine, text: str) -> None:
     """Deletes the message with this id. Raises `NotFound`, `Gone`, `NotOffered`, `LogUnavailable`."""
     id = await known_id(engine, text)
     if not await engine.log.delete(id.seq):
-        raise Gone(f"message {id} was stored, and is no longer retained")
+        raise Gone(f"message {id} is no longer retained")
 
 
 async def whole_room(engine: Engine, request: Request, name: str) -> Answer:
-    """Deletes all that a room has; the answer comes when that is durable."""
+    """Deletes a room's messages; answers when that is durable."""
     await delete_room(engine, name)
     return Answer(204, NO_FIELDS)
 
 
 async def delete_room(engine: Engine, name: str) -> None:
-    """Deletes all that a room has. Raises `NotOffered`, `LogUnavailable`."""
+    """Deletes a room's messages. Raises `NotOffered`, `LogUnavailable`."""
     engine.check()
     await engine.log.delete_room(name)

@@ -1,4 +1,4 @@
-"""`GET /messages`: a stream or a page of the rooms that are asked for, and where it starts."""
+"""`GET /messages`: a stream or a page of the requested rooms, and where it starts."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from roomcast.model.errors import InvalidToken, LogUnavailable
 
 _STREAM_FIELDS = {
     content_type: Fields(
-        # Without a charset, a browser's navigation and clients built on requests read Latin-1.
+        # Without a charset, a browser that navigates here, and clients built on requests, would read Latin-1.
         (b"content-type", content_type.encode() + (b"; charset=utf-8" if content_type == STREAM else b"")),
-        # Proxies that compress what they may transform, such as express' compression, hold a stream back for ever.
+        # Without no-transform, a compressing proxy (such as express' compression) holds a stream back for ever.
         (b"cache-control", b"no-store, no-transform"),
         (b"x-accel-buffering", b"no"),
         (b"vary", b"Accept"),
@@ -40,18 +40,18 @@ class Following(NamedTuple):
     content_type: str
     query: Query
     may_be_list: bool
-    """Whether a room has a comma in its name: several may have been meant."""
+    """Whether a room's name has a comma: the client may have meant several rooms."""
 
 
 def following(head: Head) -> Following:
-    """Raises `NotAcceptable` and `Invalid`."""
+    """The stream or page that a head asks for. Raises `NotAcceptable` and `Invalid`."""
     asked = query(head.query, "")
     return Following(preferred(head.text(b"accept")), asked, any("," in room for room in asked.selection.rooms))
 
 
 def follow(engine: Engine, request: Request, asked: Following) -> Outcome | Awaitable[Outcome]:
-    """The stream or page; for a client that cannot be served now the word to come back: an EventSource gives up
-    for good on anything but 200."""
+    """The stream or page. A client that cannot be served now is told to retry, with status 200: an EventSource
+    gives up for good on any other status. Raises `Forbidden`, `Invalid` and `InvalidToken`."""
     content_type, query = asked.content_type, asked.query
     if last_event_id := request.values.get(b"last-event-id", b"").strip(b" \t"):
         query = query._replace(origin=After(last_event_id.decode(errors="replace")))
@@ -61,7 +61,7 @@ def follow(engine: Engine, request: Request, asked: Following) -> Outcome | Awai
         if request.is_by_ticket:
             _check_ticket(engine, principal, content_type)
     if asked.may_be_list:
-        # Only of rooms that may be read: else it would tell which others there are.
+        # Only for readable rooms: the refusal must not reveal that other rooms exist.
         refuse_lists(selection.rooms, lambda room: room in principal.read and engine.hub.holds(room))
     if content_type == PAGE:
         return history.page(engine, request, query)
@@ -76,7 +76,7 @@ def follow(engine: Engine, request: Request, asked: Following) -> Outcome | Awai
 
 
 def _check_ticket(engine: Engine, principal: Principal, content_type: str) -> None:
-    """In a URL it opens streams alone, and not when two have it. Raises `Invalid` and `InvalidToken`."""
+    """A ticket in a URL opens only streams, and only for one client. Raises `Invalid` and `InvalidToken`."""
     if content_type == PAGE:
         raise in_url(["ticket"])
     if engine.streams.tenures.refuses(principal.single):
@@ -111,7 +111,7 @@ def _headers_of_a_stream(content_type: str) -> Answer:
 
 
 def away(engine: Engine, request: Request, asked: Following) -> Answer | None:
-    """The word to come back for a stream of whom nobody can say now who they are; None for what is no stream."""
+    """Tells a client to retry when its token cannot be verified now; None unless it asks for a stream."""
     if asked.content_type == PAGE or request.head.method == "HEAD":
         return None
     return _away(engine, asked.content_type, "error")

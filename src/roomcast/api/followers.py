@@ -1,4 +1,4 @@
-"""`GET /followers`: who follows, since when, and how far they are, in pages."""
+"""`GET /followers`: the followers, with their start and position, in pages."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _FIRST: Key = (0, 0, 0)
 
 
 class Listing(NamedTuple):
-    """What a head asks for."""
+    """The page that a head asks for."""
 
     after: Key
     """The place behind which they begin."""
     behind: int
-    """Only those that have so many messages yet to pass."""
+    """Only followers with at least so many messages yet to come."""
     limit: int
 
 
 def listing(head: Head) -> Listing:
-    """Raises `Invalid`, naming each parameter."""
+    """The page that a head asks for. Raises `Invalid`, naming each bad parameter."""
     given = Given(parameters(head.query), PARAMETERS)
     asked = Listing(
         given.once("after", _key) or _FIRST,

@@ -1,4 +1,4 @@
-"""`/healthz`, `/readyz`: whether the process answers, and whether it serves what it promises."""
+"""`/healthz`: whether the process answers. `/readyz`: whether it can serve."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from roomcast.version import __version__
 
 
 def healthz(engine: Engine, request: Request, asked: None) -> Answer:
-    """The process answers."""
+    """200 with version and time: the process answers."""
     return _json(200, Health("ok", __version__, rfc3339(time.time_ns() // 1_000_000)))
 
 

@@ -55,7 +55,7 @@ async def message(engine: Engine, request: Request, text: str) -> Answer:
     if not _readable(request.principal, found):
         raise never(text)
     if found is None:
-        raise Gone(f"message {id} was stored, and is no longer retained")
+        raise Gone(f"message {id} is no longer retained")
     return Answer(200, JSON, as_json(engine.log.epoch, found))
 
 

@@ -1,4 +1,4 @@
-"""A body that is a JSON object of some fields."""
+"""A request's body that is a JSON object with known fields."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from roomcast.model.near_miss import MAX_NAME, near_miss
 from roomcast.model.refusal import escaped, invalid, malformed
 
 Readers = Mapping[str, Callable[[object], Any]]
-"""By name: what makes a field's value of what was sent. Raises `ValueError` with the end of a sentence that begins
-with the name."""
+"""A function for each field name that checks and converts the sent value. It raises `ValueError`; the text
+continues a sentence that begins with the name."""
 
 
 def check_type(head: Head, example: str) -> None:
@@ -26,8 +26,8 @@ def check_type(head: Head, example: str) -> None:
 
 
 def read(body: bytes, readers: Readers, example: str) -> dict[str, Any]:
-    """The fields that a body has. Raises `Malformed`, and `Invalid` naming each one that is wrong; `example` is a
-    body that is right."""
+    """The values of a body's fields. `example` is a valid body, for the error. Raises `Malformed`, and `Invalid`
+    naming each bad field."""
     given = _object(body, example)
     faults = [_unknown(name, readers) for name in given if name not in readers]
     values: dict[str, Any] = {}

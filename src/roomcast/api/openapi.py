@@ -1,4 +1,4 @@
-"""`/openapi.json`: the API as OpenAPI 3.1, put together from the rules that publishing is checked by."""
+"""`/openapi.json`: the API as OpenAPI 3.1, made from the types that also check what is published."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _DURATION = {
 }
 _TIME = {"type": "string", "format": "date-time"}
 _ARGUMENTS = re.compile(rb'("(?:#/components/schemas/)?[A-Z][A-Za-z]*)_[^"]*')
-"""msgspec names `Message[Any]` Message_Any_, and here it is Message."""
+"""Matches msgspec's name Message_Any_ of `Message[Any]`, which is Message here."""
 _SHAPES = (
     Publication,
     Message[Any],
@@ -68,7 +68,7 @@ _SECURITY_SCHEMES = {
 
 
 def document(root_path: str, page_files: Sequence[str]) -> Json:
-    """The description of the API as served under `root_path`, with a page that has these files."""
+    """The description of the API as served under `root_path`; `page_files` are the names of the page's files."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -98,8 +98,8 @@ def document(root_path: str, page_files: Sequence[str]) -> Json:
 
 @cache
 def _schemas() -> Json:
-    """The server's shapes by their names, made once, since that is 3 ms of the loop. The fields of a message that
-    a publisher wrote keep to the publisher's rules, and are left out where they were not given."""
+    """The server's shapes by name, cached: making them takes 3 ms of the loop. A stored message's fields follow
+    the publisher's rules, and are missing if the publisher did not give them."""
     _, found = msgspec.json.schema_components(_SHAPES, ref_template="#/components/schemas/{name}")
     named = msgspec.json.decode(_ARGUMENTS.sub(rb"\1", msgspec.json.encode(found)))
     schemas: Json = {name: {**schema, "title": name} for name, schema in named.items()}
@@ -123,7 +123,7 @@ def _publish() -> Json:
             {
                 "name": "Idempotency-Key",
                 "in": "header",
-                "description": "The same key and request again stores nothing and answers as the first time.",
+                "description": "A repeated request with the same key stores nothing and gets the first answer.",
                 "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$"},
             }
         ],
@@ -139,7 +139,7 @@ def _publish() -> Json:
         },
         "responses": {
             "201": {"description": "Stored, durably.", **answer},
-            "200": {"description": "Stored before, under the same Idempotency-Key.", **answer},
+            "200": {"description": "Already stored, under the same Idempotency-Key.", **answer},
             **_problems(400, 401, 403, 408, 413, 415, 422, 429, 503),
         },
     }
@@ -152,7 +152,7 @@ def _post() -> Json:
         "summary": "Post any text, or any JSON as a message's data: for shells and webhooks.",
         "parameters": [
             {"name": "room", "in": "path", "required": True, "schema": _type(RoomName)},
-            _query("user", _type(UserName), "Who says it."),
+            _query("user", _type(UserName), "The user who says it."),
             _query("type", _type(EventType), "The type of the event."),
             *_publish()["parameters"],
         ],
@@ -174,7 +174,7 @@ def _follow() -> Json:
     stream = {"schema": {"type": "string", "description": "Messages and the events gap, live and roomcast.end."}}
     return {
         "operationId": "follow",
-        "summary": "Follow rooms: what is retained, then what comes; or a page of it as JSON.",
+        "summary": "Follow rooms: the retained messages, then new ones; or get a page of messages as JSON.",
         "security": [{}, {"bearer": []}, {"basic": []}, {"ticket": []}],
         "parameters": [
             {
@@ -189,17 +189,17 @@ def _follow() -> Json:
             {
                 "name": "prefix",
                 "in": "query",
-                "description": "Every room whose name begins so, also those that come later; empty: all rooms.",
+                "description": "All rooms whose names begin with this, future ones included; empty: all rooms.",
                 "style": "form",
                 "explode": True,
                 "schema": {"type": "array", "minItems": 1, "maxItems": MAX_ROOMS, "items": _prefix()},
             },
-            _header("Last-Event-ID", "Resume after this id; what a browser's EventSource sends by itself."),
+            _header("Last-Event-ID", "Resume after this id; a browser's EventSource sends it by itself."),
             _query("last_event_id", {"type": "string"}, "The same, for clients that cannot set headers; "
                    "lastEventId and Last-Event-ID, as polyfills add them, win over it."),
-            _query("after", {"type": "string"}, "The same, as pages name it."),
+            _query("after", {"type": "string"}, "The same, in the links of pages."),
             _query("since", {"anyOf": [_DURATION, _TIME]}, "Start with the first message stored at "
-                   "or after this RFC 3339 time, or so long ago. Not together with replay."),
+                   "or after this RFC 3339 time, or within this duration. Not together with replay."),
             _query("replay", {"type": "string", "pattern": "^(all|none|[0-9]{1,9})$", "default": "all"},
                    "Start with all that is retained, with nothing, or with the newest N."),
             _query("before", _type(Id), "Pages only: end before this id."),
@@ -235,7 +235,7 @@ def _me() -> Json:
     properties = {
         "kind": {"enum": ["anonymous", "key", "ticket", "token", "host"]},
         "name": {"type": "string", "description": "As the access log has it."},
-        "user": {"type": ["string", "null"], "description": "The user of what is published; null: any."},
+        "user": {"type": ["string", "null"], "description": "The user of its messages; null: any."},
         "read": grants,
         "publish": grants,
         "metrics": {"type": "boolean"},
@@ -243,36 +243,36 @@ def _me() -> Json:
         "expires_in": {"type": ["integer", "null"], "minimum": 0, "description": "Seconds; null: no end."},
     }
     told = {"type": "object", "required": list(properties), "properties": properties}
-    return _get("me", "What whoever asks may do.", _ok("application/json", told), 400, 401, 403, 422, 503)
+    return _get("me", "The client's own rights.", _ok("application/json", told), 400, 401, 403, 422, 503)
 
 
 def _ticket() -> Json:
     rooms = {"type": "array", "items": _type(RoomName), "default": []}
     name = {"anyOf": [_type(UserName), {"type": "null"}]}
     wanted = {
-        "rooms": {**rooms, "description": "May be read."},
+        "rooms": {**rooms, "description": "Rooms that may be read."},
         "prefixes": {
             "type": "array",
             "items": {"type": "string"},
             "default": [],
-            "description": "So may rooms whose names begin so.",
+            "description": "Rooms whose names begin with these may be read, too.",
         },
-        "publish": {**rooms, "description": "May be published to; needs sub."},
-        "sub": {**name, "description": "Whom it is for, as the application names them."},
-        "user": {**name, "description": "The user of what is published; anonymous by default."},
+        "publish": {**rooms, "description": "Rooms that may be published to; needs sub."},
+        "sub": {**name, "description": "The ticket's holder, as the application names them."},
+        "user": {**name, "description": "The user of its messages; anonymous by default."},
         "seconds": {"type": "integer", "minimum": 1, "maximum": LONGEST, "default": 3600},
     }
     issued = {
         "ticket": {"type": "string"},
-        "url": {"type": "string", "description": "The path of the stream that it opens, where it reads anything."},
+        "url": {"type": "string", "description": "The path of the stream that it opens, if it may read."},
         "opens_in": {"type": "integer", "description": "Seconds in which url opens a stream."},
-        "ends_in": {"type": "integer", "description": "Seconds after which the ticket is over."},
+        "ends_in": {"type": "integer", "description": "Seconds after which the ticket expires."},
     }
     answer = {"type": "object", "required": ["ticket", "opens_in", "ends_in"], "properties": issued}
     body = {"type": "object", "additionalProperties": False, "properties": wanted}
     return {
         "operationId": "ticket",
-        "summary": "A ticket for some rooms: for somebody who is given no key, such as a page.",
+        "summary": "Issue a ticket for some rooms, for a client without a key, such as a page.",
         "security": [{"bearer": []}, {"basic": []}],
         "requestBody": {
             "required": True,
@@ -288,24 +288,24 @@ def _ticket() -> Json:
 def _revocation() -> Json:
     optional = {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None}
     given = {
-        "sub": {**_type(UserName), "description": "Whose tokens and tickets end."},
-        "iss": {**optional, "description": "Only the tokens of this issuer; by default whoever issued them."},
+        "sub": {**_type(UserName), "description": "The person whose tokens and tickets end."},
+        "iss": {**optional, "description": "Only tokens and tickets of this issuer; by default of every issuer."},
         "before": {
             "anyOf": [{"type": "string", "format": "date-time"}, {"type": "null"}],
             "default": None,
-            "description": "What was issued before ends; now by default.",
+            "description": "Only tokens and tickets issued before this time; now by default.",
         },
     }
     body = {"type": "object", "required": ["sub"], "additionalProperties": False, "properties": given}
     return {
         "operationId": "revoke",
-        "summary": "End somebody's tokens and tickets, and their streams, on all servers of a log.",
+        "summary": "End a person's tokens and tickets, and their streams, on all servers of a log.",
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": body, "example": {"sub": "42"}}},
         },
         "responses": {
-            "204": {"description": "They are good no more."},
+            "204": {"description": "They are no longer valid."},
             **_problems(400, 401, 403, 408, 413, 415, 422, 501, 503, 507),
         },
     }
@@ -344,7 +344,7 @@ def _others(page_files: Sequence[str]) -> dict[str, Json]:
         "/metrics": _get("metrics", "Prometheus metrics.", _ok("text/plain", text), 400, 401, 403, 422, 503),
         "/openapi.json": _free("describe", "This document.", _ok("application/json", {"type": "object"}), 403),
         "/": _free("page", "The page.", _ok("text/html", text), 403),
-        "/roomcast.js": _free("module", "Follows and publishes, for any page.", _ok("text/javascript", text), 403),
+        "/roomcast.js": _free("module", "A module for any page.", _ok("text/javascript", text), 403),
         "/page/{name}": {
             **_free("asset", "A file of the page.", {"200": {"description": "The file."}}, 403, 404),
             "parameters": [
@@ -360,11 +360,11 @@ def _rooms(schema: Json) -> Json:
     return {
         **_get("rooms", "The rooms that hold messages or are followed, in pages.", page, 400, 401, 403, 422, 503),
         "parameters": [
-            _query("prefix", {"type": "string"}, "Only rooms whose names begin so."),
+            _query("prefix", {"type": "string"}, "Only rooms whose names begin with this."),
             _query(
-                "sort", {"enum": ["name", "newest"], "default": "name"}, "By code points, or the newest first."
+                "sort", {"enum": ["name", "newest"], "default": "name"}, "By code point, or newest message first."
             ),
-            _query("after", {"type": "string"}, "Behind this name; with sort=newest, before this id."),
+            _query("after", {"type": "string"}, "Begin after this name; with sort=newest, before this id."),
             _query(
                 "limit",
                 {"type": "integer", "minimum": 1, "maximum": ROOMS_PAGE, "default": ROOMS_PAGE},
@@ -378,7 +378,7 @@ def _followers(schema: Json) -> Json:
     page = _ok("application/json", schema)
     page["200"]["headers"] = {"Link": {"schema": {"type": "string"}, "description": "RFC 8288: next."}}
     return {
-        **_get("followers", "Who follows, and how far they are, in pages.", page, 400, 401, 403, 422, 503),
+        **_get("followers", "The followers and their positions, in pages.", page, 400, 401, 403, 422, 503),
         "parameters": [
             _query(
                 "after",
@@ -409,7 +409,7 @@ def _free(name: str, summary: str, responses: Json, *problems: int) -> Json:
 
 
 def _ok(media_type: str, schema: Json) -> Json:
-    return {"200": {"description": "As asked.", "content": {media_type: {"schema": schema}}}}
+    return {"200": {"description": "As requested.", "content": {media_type: {"schema": schema}}}}
 
 
 def _head(get: Json) -> Json:
@@ -426,16 +426,16 @@ def _problems(*statuses: int) -> Json:
 
 def _problem_responses() -> Json:
     content = {"application/problem+json": {"schema": _ref("Problem")}}
-    retry_after = {"schema": {"type": "integer"}, "description": "Seconds after which to try again."}
+    retry_after = {"schema": {"type": "integer"}, "description": "Seconds after which to retry."}
     return {
-        "Problem": {"description": "What is wrong and what to do.", "content": content},
+        "Problem": {"description": "The fault, and how to mend it.", "content": content},
         "Unauthenticated": {
-            "description": "A credential is needed, or the one that was sent is not good.",
+            "description": "A credential is missing or not valid.",
             "headers": {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "RFC 6750."}},
             "content": content,
         },
         "Unavailable": {
-            "description": "The log does not answer now, or answers hold too much memory.",
+            "description": "The log does not answer now, or answers use too much memory.",
             "headers": {"Retry-After": retry_after},
             "content": content,
         },
@@ -456,7 +456,7 @@ def _type(rule: Any) -> Json:
 
 
 def _plain(field: Json) -> Json:
-    """A stored field without its default, which only a publisher may rely on."""
+    """A stored field's schema without the default, which is only for publishers."""
     return {name: value for name, value in field.items() if name != "default"}
 
 

@@ -1,4 +1,4 @@
-"""`POST /messages`: validated, appended, and answered when durable. Delivery is not done here."""
+"""`POST /messages`: validates, appends, and answers when the messages are durable. Does not deliver them."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ _PARSERS = {
     "application/x-ndjson": (draft.parse_lines, draft.line_steps),
 }
 _BYTES_A_TURN = 8 * 1024
-"""A larger body is parsed in steps, between which others have the loop: one of 26 KB has 1,000 messages in it."""
+"""A larger body is parsed in steps, and the loop runs others between them: 26 KB may hold 1,000 messages."""
 _STAMP_BYTES = 80
-"""Of a stored message in an answer, what it has beside its body: id and timestamp."""
+"""Bytes of a stored message in an answer beside its body: id and timestamp."""
 _KEY = re.compile(r"[\x21-\x7e]{1,128}")
 _FIELDS = Fields((b"content-type", b"application/json"))
 
 
 class Envelope(NamedTuple):
-    """What the head of a publish says of its body."""
+    """How to parse a publish's body, by its head."""
 
     parse: draft.Parser
     steps: Callable[[bytes, int, str | None], draft.Steps]
     """The same in steps, for a large body."""
     same: bytes
-    """What must be the same beside the body where a request is repeated."""
+    """The media type: a repeated request must have the same one, beside the same body."""
 
 
 Stored = tuple[int, bytes, bytes]
-"""201, or 200 where the idempotency key was known; the first message's id; the stored messages, as JSON."""
+"""201, or 200 if the idempotency key was known; the first message's id; the stored messages as JSON."""
 
 
 def envelope(head: Head) -> Envelope:
-    """Raises `UnsupportedMediaType`."""
+    """How to parse the body. Raises `UnsupportedMediaType`."""
     media_type = media_type_of(head)
     parsers = _PARSERS.get(media_type)
     if parsers is None:
@@ -63,18 +63,19 @@ def envelope(head: Head) -> Envelope:
 
 
 def media_type_of(head: Head) -> str:
-    """The body's media type, in lower case; empty where none is said."""
+    """The body's media type, in lower case; empty if none is given."""
     return head.text(b"content-type").partition(";")[0].strip().lower()
 
 
 def checked_encoding(head: Head) -> None:
-    """Raises `UnsupportedMediaType` where the body is encoded."""
+    """Raises `UnsupportedMediaType` if the body has a content encoding."""
     if head.text(b"content-encoding").lower() not in ("", "identity"):
         raise UnsupportedMediaType("send the body without a Content-Encoding")
 
 
 def publish(engine: Engine, request: Request, envelope: Envelope) -> Answer | Later | Awaitable[Answer]:
-    """One message or a batch."""
+    """Stores one message or a batch. Raises what is wrong with the body or the key, `Forbidden`, `TooMany` and
+    `Overloaded`; the answer may raise what `stored` does."""
     if len(request.body) > _BYTES_A_TURN:
         return _publish_in_steps(engine, request, envelope)
     began = time.perf_counter()
@@ -94,7 +95,7 @@ async def _publish_in_steps(engine: Engine, request: Request, envelope: Envelope
     held = _admit(engine, request, parsed)
     idempotency = _idempotency(envelope, principal, request.body, idempotency_key(request))
     appending = engine.log.append(parsed.drafts, idempotency)
-    # Not cancelled with its client: what is given to the log is stored.
+    # Not cancelled when the client leaves: the log stores what it was given.
     await asyncio.wait([appending])
     return _answer(engine, request.head.mount, parsed.batch, began, held, appending)
 
@@ -114,17 +115,17 @@ async def _in_turns(steps: draft.Steps) -> draft.Request:
 def submit(
     engine: Engine, envelope: Envelope, principal: Principal, body: bytes, key: str | None
 ) -> tuple[Future[Appended], bool]:
-    """Gives what the body says to the log: what will come of it, and whether it is a batch. Raises what is wrong
-    with the body, and `Forbidden`."""
+    """Appends the body's messages to the log. Returns the pending append, and whether the body is a batch. Raises
+    what is wrong with the body, and `Forbidden`."""
     parsed = envelope.parse(body, engine.settings.max_message, principal.user)
     _permit(principal, parsed)
     return engine.log.append(parsed.drafts, _idempotency(envelope, principal, body, key)), parsed.batch
 
 
 def _admit(engine: Engine, request: Request, parsed: draft.Request) -> Reservation | None:
-    """Decides what could not be decided before the body was read: the rooms, the client's rate, whose first
-    message is taken already, and the memory of the answer. Not later, since what is stored is no longer refused.
-    Raises `Forbidden`, `TooMany` and `Overloaded`."""
+    """Checks what needs the body: the rooms, the client's rate (its first message is taken already), and the
+    memory for the answer. All this comes before the append: a stored message cannot be refused any more. Raises
+    `Forbidden`, `TooMany` and `Overloaded`."""
     _permit(request.principal, parsed)
     drafts = parsed.drafts
     if request.take_more and len(drafts) > 1:
@@ -143,14 +144,15 @@ def _permit(principal: Principal, parsed: draft.Request) -> None:
 def _idempotency(envelope: Envelope, principal: Principal, body: bytes, key: str | None) -> Idempotency | None:
     if key is None:
         return None
-    # The user that is filled in is stored, too, and two tickets of one scope may differ in it.
+    # The user that the server fills in is part of what is stored; two tickets of one scope may differ in it.
     only = principal.user
     user = [] if only is None or only == ANONYMOUS else [only.encode()]
     return Idempotency(key, hashlib.sha256(b"\n".join([envelope.same, *user, body])).digest(), principal.scope)
 
 
 def stored(engine: Engine, batch: bool, began: float, appending: Future[Appended]) -> Stored:
-    """What has come of it, once it is done. Raises `KeyReused`, `TooLarge` and `LogUnavailable`."""
+    """The result of an append that is done; `began` is from `perf_counter`. Raises `KeyReused`, `TooLarge` and
+    `LogUnavailable`."""
     messages, repeated = appending.result()
     engine.append_times.observe(time.perf_counter() - began)
     if not repeated:
@@ -162,13 +164,14 @@ def stored(engine: Engine, batch: bool, began: float, appending: Future[Appended
 
 
 def idempotency_key(request: Request) -> str | None:
-    """A request's key. Raises `Invalid`."""
+    """A request's idempotency key; None if it has none. Raises `Invalid`."""
     key = request.values.get(b"idempotency-key")
     return None if key is None else checked_key(key.decode("latin-1"))
 
 
 def checked_key(key: str) -> str:
-    """The key as it is. Raises `Invalid`; two headers are one with a space in it, and so are refused."""
+    """Returns `key` unchanged if it is valid. Raises `Invalid`, also for a repeated header: that arrives as one
+    value with a space in it."""
     if not _KEY.fullmatch(key):
         detail = "must be given once, as 1 to 128 visible ASCII characters"
         raise Invalid(f"Idempotency-Key {detail}", [Fault("/Idempotency-Key", detail)])

@@ -1,6 +1,6 @@
-"""What a request for a stream or a page asks for: its rooms, where it starts, and in which format.
+"""The query of a stream or a page: its rooms, where it starts, and its format.
 
-Everything is data in, data out; the errors raised here are the only ones before a stream starts.
+Pure functions. A stream that has started raises no errors; all errors of its query are raised here.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from roomcast.model.rooms import Selection
 from roomcast.model.times import is_time, parse_time
 
 MAX_ROOMS = 64
-"""That a request names, prefixes included."""
+"""Most rooms that a request may name, prefixes included."""
 MAX_LIMIT = 1_000
 STREAM, LINES, PAGE = "text/event-stream", "application/x-ndjson", "application/json"
 FORMATS = (STREAM, LINES, PAGE)
-"""In the order that wins between equals."""
+"""In order of preference between formats of equal quality."""
 PARAMETERS = ("room", "prefix", "last_event_id", "since", "replay", "after", "before", "limit")
 
 _CACHED_BYTES = 256
-"""Longer ones are read anew each time: a cache of them would be a place to fill the memory from outside."""
+"""Longer values are not cached: clients could fill the memory with them."""
 _MAX_ACCEPT = 4_096
 """Browsers send 200 characters. One of 60 KB names 15,000 ranges, and took 17 ms to read."""
 _RESUMES = ("last_event_id", "lasteventid", "last-event-id", "evs_last_event_id")
-"""How a query names the last id, in any case of its letters. Polyfills add all but the first when they reconnect:
+"""Names of the last id in a query, in any case. All but the first are added by polyfills that reconnect:
 event-source-polyfill (its users set the name to Mercure's or the header's), and amvtek's eventsource-polyfill."""
 
 _DURATION = re.compile(r"(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?", re.ASCII)
@@ -40,7 +40,7 @@ _QUALITY = re.compile(r"0?\.[0-9]+|0\.?|1(\.0*)?")  # Java's HttpURLConnection s
 
 
 class Everything(NamedTuple):
-    """`replay=all`: all that is retained."""
+    """`replay=all`: everything that is retained."""
 
 
 class Newest(NamedTuple):
@@ -56,13 +56,13 @@ class Since(NamedTuple):
 
 
 class Ago(NamedTuple):
-    """`since=` with a duration: from the first message that was stored no longer ago, in ms."""
+    """`since=` with a duration in ms: from the first message stored within that time."""
 
     time: int
 
 
 class After(NamedTuple):
-    """A `Last-Event-ID`, just as the client sent it."""
+    """A `Last-Event-ID`, exactly as the client sent it."""
 
     id: str
 
@@ -81,20 +81,20 @@ class Query(NamedTuple):
 
 
 def query(query_string: bytes, last_event_id: str) -> Query:
-    """What the query string and the `Last-Event-ID` header (empty where there is none, and as clients send it that
-    have none) say. Raises `Invalid`, naming each parameter."""
+    """The query of a query string and a `Last-Event-ID` header. The header is empty if it is missing, or if the
+    client has no id. Raises `Invalid`, naming each bad parameter."""
     read = _query if len(query_string) <= _CACHED_BYTES else _query.__wrapped__
     asked = read(query_string)
-    last_event_id = last_event_id.strip(" \t")  # llhttp leaves it behind a value (RFC 9110, section 5.5)
+    last_event_id = last_event_id.strip(" \t")  # llhttp leaves spaces at the end (RFC 9110, section 5.5)
     return asked._replace(origin=After(last_event_id)) if last_event_id else asked
 
 
 def refuse_lists(rooms: Collection[str], exists: Callable[[str], bool]) -> None:
-    """Raises `Invalid` for `room=a,b` where that is the name of no room and `a` of one: two rooms were meant."""
+    """Raises `Invalid` for `room=a,b` if there is no room `a,b` but a room `a`: the client meant two rooms."""
     for room in rooms:
         first, comma, _ = room.partition(",")
         if comma and not exists(room) and exists(first.strip()):
-            detail = f"is the name of no room: for several, repeat it, as in {_repeated(room)}"
+            detail = f"does not exist: for several rooms, repeat the parameter, as in {_repeated(room)}"
             raise Invalid(f"room {detail}", [Fault("/room", detail)])
 
 
@@ -103,14 +103,14 @@ def _repeated(room: str) -> str:
 
 
 def preferred(accept: str) -> str:
-    """The format that an `Accept` header (RFC 9110, section 12.5.1) wants most. Raises `NotAcceptable`."""
+    """The format that an `Accept` header prefers (RFC 9110, section 12.5.1). Raises `NotAcceptable`."""
     if len(accept) > _MAX_ACCEPT:
         raise NotAcceptable(f"the Accept header has more than {_MAX_ACCEPT} characters")
     read = _preferred if len(accept) <= _CACHED_BYTES else _preferred.__wrapped__
     return read(accept)
 
 
-# A crowd that reconnects asks the same few things; read once, they also share one set of rooms in memory.
+# A reconnecting crowd sends the same few queries. Cached, they also share one set of rooms in memory.
 @lru_cache(1024)
 def _query(query_string: bytes) -> Query:
     given = _Given(parameters(query_string))
@@ -127,11 +127,11 @@ def _preferred(accept: str) -> str:
     if not accept.strip():
         return STREAM
     ranges = [_media_range(part) for part in accept.split(",")]
-    # A browser that navigates names text/html first and takes */*: it is shown the stream.
+    # A browser that navigates here prefers text/html and accepts */*: it gets the stream.
     ranked = [(*_quality(format, ranges), -rank, format) for rank, format in enumerate(FORMATS)]
     quality, _, _, format = max(ranked)
     if not quality:
-        raise NotAcceptable(f"this is offered as {', '.join(FORMATS)}; Accept was {accept[:200]!r}")
+        raise NotAcceptable(f"this is available as {', '.join(FORMATS)}; Accept was {accept[:200]!r}")
     return format
 
 
@@ -149,7 +149,7 @@ def _q(value: str) -> float:
 
 
 def _quality(format: str, ranges: Sequence[tuple[str, float]]) -> tuple[float, bool]:
-    """The quality of a format, given by the most specific range, and whether that names the format itself."""
+    """A format's quality by the most specific matching range, and whether that range names it exactly."""
     masks = {"*": 0, "*/*": 0, format.split("/")[0] + "/*": 1, format: 2}
     specific, quality = max(((masks[m], q) for m, q in ranges if m in masks), default=(0, 0.0))
     return quality, specific == 2
@@ -159,7 +159,7 @@ class _Given(Given):
     """The parameters of a request for messages."""
 
     def __init__(self, parameters: Sequence[tuple[str, str]]) -> None:
-        # Polyfills' names of the last id are known, and no near misses.
+        # The polyfills' names of the last id are accepted, but never suggested for a misspelled parameter.
         super().__init__(parameters, PARAMETERS, _RESUMES)
         self.resumes = [(folded, v) for name, v in parameters if (folded := name.lower()) in _RESUMES]
 
@@ -185,15 +185,15 @@ class _Given(Given):
         return next((After(v) for v in resumed if v), None) or since or replay or Everything()
 
     def _last_event_id(self) -> str | None:
-        """The newest of those given. An id that a library added is newer than the URL it was given; of equals the
-        last is, since polyfills append theirs to a URL that may have one."""
+        """The newest of the ids in the query. An id under a polyfill's name is newer than one in the page's own
+        URL. Of several the last is the newest: polyfills append theirs."""
         given = [v for name, v in self.resumes if v and name != _RESUMES[0]]
         given = given or [v for _, v in self.resumes if v]
         return given[-1] if given else None
 
 
 def room_fault(room: str) -> str | None:
-    """What is wrong with a room's name as it stood in a URL, or None."""
+    """The fault of a room's name from a URL; None if it is valid."""
     try:
         room.encode()
     except UnicodeEncodeError:
@@ -202,7 +202,8 @@ def room_fault(room: str) -> str | None:
 
 
 def prefix_fault(prefix: str) -> str | None:
-    """The fault of a prefix as it stood in a URL, or None. All names begin with nothing."""
+    """The fault of a prefix from a URL; None if it is valid. An empty prefix is valid: every name begins with
+    it."""
     return room_fault(prefix) if prefix else None
 
 
@@ -220,10 +221,10 @@ def _since(value: str) -> Since | Ago:
     if (duration := _DURATION.fullmatch(value)) and value:
         days, hours, minutes, seconds = (int(part or 0) for part in duration.groups())
         return Ago((((days * 24 + hours) * 60 + minutes) * 60 + seconds) * 1000)
-    with contextlib.suppress(ValueError):  # no time, or a month 13
+    with contextlib.suppress(ValueError):  # not a time, or a month 13
         return Since(parse_time(value))
     wrong = "must be an RFC 3339 time such as 2026-11-22T06:27:00Z, or a duration such as 10m, 2h or 1h30m"
-    # The commonest reason, and seen by those alone who wrote a URL.
+    # The usual mistake in a handwritten URL.
     if is_time("+".join(value.rsplit(" ", 1))):
         wrong += "; in a URL, a + is written %2B"
     raise ValueError(wrong)

@@ -1,6 +1,6 @@
-"""The shapes of the request path: what a handler is given, and what it gives back.
+"""The types of the request path: a handler's input and output.
 
-No sockets, no ASGI, no bytes of HTTP. Three ways in make a `Request` (the fast path, h11, ASGI) and write an
+No sockets, no ASGI, no bytes of HTTP. Three entry points (the fast path, h11, ASGI) make a `Request` and write an
 `Answer` or serve a `Streaming`; they differ in bytes only.
 """
 
@@ -25,20 +25,20 @@ from roomcast.model.errors import RoomcastError
 from roomcast.model.rooms import Selection
 
 Pieces = AsyncGenerator[bytes, None]
-"""Makes a body as its client takes it. No piece is empty."""
+"""Generates a body as fast as the client reads it. No piece is empty."""
 Field = tuple[bytes, bytes]
 """A header field: its name in lower case, and its value."""
 
 UNIX_PEER = "unix"
-"""The address of whoever is connected to a socket file: there are no others."""
+"""The address of every client that is connected to the socket file."""
 _WITHOUT_BODY = (204, 304)
 TICKET: Final = b"?ticket"
-"""The name among a request's own fields of the ticket in its query, which is cut out of the target."""
+"""The name in `Request.values` of the ticket that was cut out of the query."""
 NO_VALUES: Mapping[bytes, bytes] = {}
 
 
 class Fields:
-    """Header fields that many answers share, with the lines that they are over HTTP/1."""
+    """Header fields that many answers share, also encoded as HTTP/1 lines."""
 
     __slots__ = ("lines", "pairs")
 
@@ -51,64 +51,64 @@ NO_FIELDS = Fields()
 
 
 class Head(NamedTuple):
-    """What many requests share: the request line, and the header fields that decide what is asked for. A request's
-    own fields (its length, its key, its credential) are in `Request.values`."""
+    """The part of a request that many requests share: the request line, and the header fields that decide what is
+    asked for. Its other fields (such as length, key, credential) are in `Request.values`."""
 
     method: str
     target: bytes
     """As it was sent."""
     path: str
-    """Percent-decoded once, below the mount. What is not UTF-8 stays visible, as PEP 383 has it."""
+    """Percent-decoded once, relative to the mount. Bytes that are not UTF-8 become surrogates (PEP 383)."""
     query: bytes
     fields: Mapping[bytes, bytes] = NO_VALUES
-    """By name in lower case; a field given several times is joined by commas (RFC 9110, section 5.3)."""
+    """By name in lower case; repeated fields are joined by commas (RFC 9110, section 5.3)."""
     mount: str = ""
-    """The path that an application around ours has served us under, percent-decoded."""
+    """The path under which a host application serves us, percent-decoded."""
     keep_alive: bool = True
     """Whether the client leaves the connection open (RFC 9112, section 9.3)."""
 
     @classmethod
     def of(cls, method: str, target: bytes, fields: Mapping[bytes, bytes]) -> Head:
-        """From a request line's target in any form (RFC 9112, section 3.2)."""
+        """A head from the target of a request line in any form (RFC 9112, section 3.2)."""
         path, _, query = _relative(target).partition(b"#")[0].partition(b"?")
         options = fields.get(b"connection", b"").lower().split(b",")
         keep_alive = b"close" not in [option.strip(b" \t") for option in options]
         return cls(method, target, decoded(path), query, fields, "", keep_alive)
 
     def text(self, name: bytes) -> str:
-        """A field's value; empty where it is not there."""
+        """A field's value; empty if it is missing."""
         return self.fields.get(name, b"").decode("latin-1")
 
 
 class Prepared(NamedTuple):
-    """All that a head says. It is kept for heads that come again, so there is no credential in it."""
+    """The result of reading a head. It is cached for equal heads, so it holds no credential."""
 
     head: Head
     route: Route | None
-    """None where the answer is known: `refused`, or a preflight."""
+    """None if the head decides the answer: `refused`, or a preflight."""
     asked: Any
-    """What the route read out of the head."""
+    """The result of the route's `asks`."""
     refused: RoomcastError | None
     cors: Fields
-    """What every answer to it carries."""
+    """The CORS fields of every answer to it."""
     label: str
-    """The method, as it is counted."""
+    """The method's label in the metrics."""
 
 
 class Peer(Protocol):
-    """Who is at the other end of a connection."""
+    """The other end of a connection."""
 
     def address(self) -> str:
-        """Its address; `UNIX_PEER` at a socket file, empty where it is not known."""
+        """Its address; `UNIX_PEER` at a socket file, empty if it is not known."""
         ...
 
     def scheme(self) -> str:
-        """`https` where it has reached us over TLS, as far as is known here; else `http`."""
+        """`https` if the connection to this server uses TLS, else `http`; a proxy may use TLS before us."""
         ...
 
 
 class Request:
-    """One request, as a whole."""
+    """One complete request."""
 
     __slots__ = (
         *("admitted", "began", "body", "cookie", "counted_as", "guard", "head", "host", "peer", "prepared"),
@@ -123,24 +123,24 @@ class Request:
         self.body = body
         self.peer = peer
         self.admitted = False
-        """Whether it was decided, from its head, that it is served."""
+        """Whether its head was accepted, before its body is read."""
         self.guard = NOBODY_ASKED
-        """By whom the principal was found."""
+        """The guard that found the principal."""
         self.principal = NOBODY
-        """Who asks; once it is admitted."""
+        """The client's principal, once the request is admitted."""
         self.counted_as = ""
-        """The name under which all that its principal does is counted; empty where nothing is."""
+        """The name under which the principal's streams and messages are counted; empty if they are not."""
         self.take_more: Callable[[int], None] | None = None
-        """Takes so many more of what its client may publish. Raises `TooMany`. None where there is no limit."""
+        """Takes more messages from the client's rate limits. Raises `TooMany`. None if there is no limit."""
         self.cookie: bytes | None = None
-        """The credential in a cookie, where it is that which decides."""
+        """The credential in a cookie, if it is the one that decides."""
         self.host: Principal | None = None
-        """Who asks, where the program around us knows them."""
+        """The principal, if the host application names one."""
         self.began = time.perf_counter()
 
     @property
     def is_by_ticket(self) -> bool:
-        """Whether the ticket in its query is the credential that decides."""
+        """Whether the deciding credential is the ticket in its query."""
         return TICKET in self.values and b"authorization" not in self.values and self.guard.looks
 
 
@@ -157,37 +157,37 @@ class Answer:
         self.own = own
         """Header fields of this answer alone."""
         self.length = None if status in _WITHOUT_BODY else len(body)
-        """Bytes of the body, as the client is told; None where it is told nothing."""
+        """The `Content-Length`; None if none is sent."""
         self.pieces: Pieces | None = None
-        """Makes a body whose length is not known, as the client takes it."""
+        """Generates a body of unknown length, as fast as the client reads it."""
         self.closing = False
-        """Whether the connection is of no further use."""
+        """Whether the connection is closed after it."""
         self.held: Reservation | None = None
-        """The memory that its body is counted with, until its client has taken it."""
+        """The memory reserved for its body until the client has read it."""
         self.cors = NO_FIELDS
-        """What says which pages may read it; for the handler to say."""
+        """The CORS fields; set by the handler."""
 
     @classmethod
     def of_pieces(cls, status: int, fields: Fields, pieces: Pieces, own: Sequence[Field] = ()) -> Answer:
-        """One whose body is made as the client takes it."""
+        """An answer whose body is generated as fast as the client reads it."""
         answer = cls(status, fields, b"", own)
         answer.pieces, answer.length = pieces, None
         return answer
 
     @classmethod
     def none(cls) -> Answer:
-        """No answer: the connection is cut, as it is when a server dies. For what nobody can know: any status
-        would be a lie."""
+        """No answer: the connection is cut, as when a server dies. For an unknown outcome: any status could be
+        wrong."""
         return cls(0, NO_FIELDS).last()
 
     def last(self) -> Answer:
-        """The same, and its connection ends with it."""
+        """The same answer, after which the connection is closed."""
         self.closing = True
         return self
 
 
 class Streaming:
-    """A stream that may begin: the way in gives it a sink."""
+    """A stream that is ready to begin; the entry point gives it a sink."""
 
     __slots__ = (
         "_content_type",
@@ -216,8 +216,8 @@ class Streaming:
         *,
         replaces: bool = False,
     ) -> None:
-        """`holder` is whose right it goes on by, and `seat` is what their streams are counted by; with `replaces`,
-        their older stream ends."""
+        """The stream goes on while `holder` has the right to it, and counts as one of `seat`. With `replaces`, the
+        holder's older stream ends."""
         self._engine = engine
         self._holder = holder
         self._replaces = replaces
@@ -230,7 +230,7 @@ class Streaming:
         self.fields = fields
         self.cors = NO_FIELDS
         self.visit: Visit | None = None
-        """Who follows; for the handler to say."""
+        """The follower; set by the handler."""
 
     def begin(self, connection: Connection, head: bytes, *, chunked: bool) -> None:
         """Streams into `connection`; the first write begins with `head`."""
@@ -246,12 +246,12 @@ class Streaming:
 
 
 class Later(NamedTuple):
-    """An answer that takes until `future` is done. Not a coroutine: a task for each publish costs more than most
-    of what is done in it."""
+    """An answer that is ready when `future` is done. Not a coroutine: a task for each publish would cost more than
+    most of its work."""
 
     future: Future[Any]
     answer: Callable[[Future[Any]], Answer]
-    """Makes it. Raises what `future` failed with."""
+    """Makes the answer. Raises the exception of `future`."""
 
 
 Outcome = Answer | Streaming
@@ -259,26 +259,26 @@ Perform = Callable[[Engine, Request, Any], Outcome | Later | Awaitable[Outcome]]
 
 
 class Route(NamedTuple):
-    """What one method of one path does, in two steps."""
+    """One method of one path, in two steps: `asks` reads the head, `perform` does it."""
 
     perform: Perform
-    """Does it: given the request, and what its head asks for."""
+    """Serves the request, given the result of `asks`."""
     asks: Callable[[Head], Any] = lambda head: None
-    """What a head asks for. Pure, so that what it says is kept with the head. Raises `RoomcastError`."""
+    """Reads a head. Pure, so that its result is cached with the head. Raises `RoomcastError`."""
     admits: Callable[[Request], object] = lambda request: None
-    """Raises `RoomcastError` where a request's own fields, or who asks, already refuse it: before its body is
-    read."""
+    """Checks a request's own fields and principal before its body is read. Raises `RoomcastError` to refuse it."""
     takes_body: bool = False
     needs: Verb | None = None
-    """The right that is needed for anything of it."""
+    """The right without which the route refuses everything."""
     asks_who: bool = True
-    """Whether it matters who asks. Where it does not, a credential is not looked at."""
+    """Whether the principal matters. If not, credentials are not checked."""
     takes_ticket: bool = False
-    """Whether a ticket in the query is a credential."""
+    """Whether it accepts a ticket in the query as a credential."""
     by_key_only: bool = False
-    """Whether only a key can give a right to it, so that nobody else's login is asked."""
+    """Whether only a key can give the right to it. Then neither cookies nor the host's login are checked."""
     away: Callable[[Engine, Request, Any], Answer | None] | None = None
-    """The answer that asks a client to come back, where nobody can say now who it is; None: it is an error."""
+    """Makes the answer that tells a client to retry when its principal cannot be found now; None if it is an
+    error."""
 
 
 JSON = Fields((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
@@ -290,7 +290,7 @@ def decoded(path: bytes) -> str:
 
 
 def _relative(target: bytes) -> bytes:
-    """Without scheme and host, which proxies send in front (RFC 9112, section 3.2.2)."""
+    """A target without the scheme and host that proxies send (RFC 9112, section 3.2.2)."""
     if target.startswith((b"http://", b"https://")):
         _, slash, rest = target.partition(b"//")[2].partition(b"/")
         return slash + rest or b"/"

@@ -1,4 +1,4 @@
-"""`POST /revocations`: somebody's tokens and tickets end."""
+"""`POST /revocations`: ends a person's tokens and tickets."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ def envelope(head: Head) -> None:
 
 
 def check_looks(request: Request) -> None:
-    """Raises `NotOffered` where no credential is looked at, so that none can end."""
+    """Raises `NotOffered` if this server checks no credentials: there is nothing to revoke."""
     if not request.guard.looks:
-        raise NotOffered("no credential is looked at here: say first who may read and publish")
+        raise NotOffered("no credentials are checked here: configure first who may read and publish")
 
 
 async def revoke(engine: Engine, request: Request, asked: None) -> Answer:
-    """Ends them; the answer comes when that is durable, and in force on this server."""
+    """Stores the revocation; answers when it is durable, and in force on this server. Raises `Malformed`,
+    `Invalid` and `LogUnavailable`."""
     revocation = _revocation(request.body, time.time())
     await engine.log.revoke(revocation)
     if engine.enforcement:
@@ -52,7 +53,7 @@ def _revocation(body: bytes, now: float) -> Revocation:
     if before is None:
         before = math.ceil(now * 1000)
     if before > (now + LEEWAY_SECONDS) * 1000:
-        detail = "must not lie in the future: what is issued from now on is good"
+        detail = "must not be in the future: credentials issued from now on stay valid"
         raise Invalid(f"before {detail}", [Fault("/before", detail)])
     return Revocation(given["sub"], given.get("iss"), before)
 

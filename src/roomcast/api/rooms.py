@@ -22,31 +22,31 @@ from roomcast.model.shapes import Room
 
 PARAMETERS = ("prefix", "sort", "after", "limit")
 _ROWS_A_TURN = 100
-"""Rows of a page that are written before others have the loop: all of them take some 3 ms."""
+"""Rows of a page that are encoded before the loop runs others: all of them take some 3 ms."""
 
 _PAGES = 10
-"""Pages of the log that are looked through for the newest rooms that may be read. Where it takes more, the answer
-is short, and has a way on."""
+"""Most pages of the log that are searched for the newest readable rooms. If that is not enough, the answer is
+short and has a link to go on."""
 _LOOKS = 64
-"""The same for rooms by name, which are looked up by what is granted: as many as a ticket has."""
+"""Most grants that are looked up for rooms by name: as many as a ticket has."""
 
 
 _ROW_BYTES = 500
-"""Bytes that a row takes beside its name, as it is held and as it is written."""
+"""Bytes of a row without its name, in memory and as JSON."""
 
 
 class Listing(NamedTuple):
-    """What a head asks for."""
+    """The page that a head asks for."""
 
     prefix: str
     sort: RoomSort
     after: str | None
-    """A name; with `sort=newest`, an id."""
+    """The room's name after which the page begins; with `sort=newest`, its newest id."""
     limit: int
 
 
 def listing(head: Head) -> Listing:
-    """Raises `Invalid`, naming each parameter."""
+    """The page that a head asks for. Raises `Invalid`, naming each bad parameter."""
     given = Given(parameters(head.query), PARAMETERS)
     sort = given.once("sort", _sort) or "name"
     asked = Listing(
@@ -60,7 +60,8 @@ def listing(head: Head) -> Listing:
 
 
 async def rooms(engine: Engine, request: Request, asked: Listing) -> Answer:
-    """A page of those rooms that whoever asks may read, with the way to the next where there may be one."""
+    """A page of the rooms that the client may read, with a link to the next page if there may be one. Raises
+    `Overloaded` and `LogUnavailable`."""
     rows, last = await _rows(engine, asked, request.principal.read)
     followers = await engine.followed.counts([room for room, _ in rows])
     reserved = engine.answers.reserve(sum([len(room) + _ROW_BYTES for room, _ in rows]), READERS_SHARE)
@@ -69,17 +70,17 @@ async def rooms(engine: Engine, request: Request, asked: Listing) -> Answer:
 
 
 Row = tuple[str, RoomStats | None]
-"""A room, and what it holds, if anything."""
+"""A room and its messages' stats; None if it holds no messages."""
 
 
 async def _rows(engine: Engine, asked: Listing, readable: Grants) -> tuple[list[Row], Row | None]:
-    """Those that are readable, and the row to go on behind; None where there are no more."""
+    """The readable rows, and the row after which the next page begins; None if this is the last page."""
     return await (_by_name if asked.sort == "name" else _by_newest)(engine, asked, readable)
 
 
 async def _by_name(engine: Engine, asked: Listing, readable: Grants) -> tuple[list[Row], Row | None]:
-    """What is not granted is not even walked over: where to go on is told by a name, which must not be that of
-    a room that may not be read."""
+    """Looks up only granted rooms. The link to the next page holds a room's name, which must not be that of an
+    unreadable room."""
     rows: list[Row] = []
     end: Row | None = None
     for looks, listing in enumerate(_granted(asked, readable)):
@@ -124,7 +125,7 @@ async def _by_newest(engine: Engine, asked: Listing, readable: Grants) -> tuple[
 
 
 def _narrowed(asked: Listing, readable: Grants) -> Listing | None:
-    """Only what can be readable of it; None where nothing can."""
+    """The listing, narrowed to the prefix of all readable rooms; None if none can be readable."""
     begin = readable.begin()
     if asked.prefix.startswith(begin):
         return asked
@@ -138,7 +139,7 @@ async def _page(engine: Engine, asked: Listing) -> Sequence[Row]:
 
 
 async def _with_followed(engine: Engine, asked: Listing, held: Sequence[RoomStats]) -> list[Row]:
-    """Rooms that are followed and hold nothing, between those that do."""
+    """The rooms that hold messages, merged with followed rooms that hold none."""
     last = held[-1].room if len(held) == asked.limit else None
     holding = {stats.room for stats in held}
     followed = await engine.followed.names(asked.prefix, asked.after, last, asked.limit + len(held))
@@ -171,7 +172,7 @@ def _row(engine: Engine, room: str, stats: RoomStats | None, followers: int) -> 
 
 
 def _rule(engine: Engine, room: str, stats: RoomStats | None) -> dict[str, Any]:
-    """What holds for a room with a rule, and how old its oldest is."""
+    """The caps of a room's rule and the time of its oldest message; empty without a rule."""
     rule = next((rule for rule in engine.log.retention.rooms if rule.matches(room)), None)
     if rule is None:
         return {}
@@ -199,7 +200,7 @@ def _seq(engine: Engine, after: str | None) -> int | None:
     if after is None:
         return None
     id = MessageId.parse(after)
-    # Of another epoch, it says nothing of this one's order: from the newest.
+    # An id of another epoch says nothing about this order: begin with the newest.
     return id.seq if id and id.epoch == engine.log.epoch else None
 
 

@@ -1,4 +1,4 @@
-"""What the API has, by path and method."""
+"""The API's routes, by path and method."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from roomcast.api import delete, follow, followers, health, history, me, post, p
 from roomcast.api.request import Head, Route
 
 Routes = Mapping[str, Mapping[str, Route]]
-"""By path, where `{name}` at the end stands for one segment, and `{room}` for all that is left; then by method. A
-`GET` serves `HEAD` as well."""
+"""By path, then by method. At the end of a path `{name}` stands for one segment, `{room}` for the rest. A `GET`
+serves `HEAD`, too."""
 ALIASES = {"/messages/": "/messages"}
-"""What clients of the original example may ask for."""
+"""Paths that clients of the original example may request."""
 
 
 def last_segment(head: Head) -> str:
-    """What stands in a path for its `{name}`."""
+    """The segment of a path in the place of `{name}`."""
     return head.path.rpartition("/")[2]
 
 

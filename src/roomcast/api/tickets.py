@@ -1,4 +1,4 @@
-"""`POST /tickets`: a ticket for somebody who is given no key, such as a page."""
+"""`POST /tickets`: a ticket for a client without a key, such as a page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from roomcast.model.refusal import invalid
 from roomcast.model.settings.grant import ANY
 
 LONGEST = 24 * 3600
-"""Seconds that a ticket is good at most."""
+"""Longest validity of a ticket, in seconds."""
 _NO_SECRET = "tickets are signed with a secret: give one with --secret-file FILE, or in a program as secret_files"
 _EXAMPLE = '{"rooms": ["user/42"], "seconds": 3600}'
 
@@ -50,7 +50,7 @@ def envelope(head: Head) -> None:
 
 
 def check_asker(request: Request) -> None:
-    """Raises `Unauthenticated`, `Forbidden` and `NotOffered` for those who are given no ticket at all."""
+    """Raises `Unauthenticated`, `Forbidden` or `NotOffered` if the client cannot get any ticket."""
     principal = request.principal
     if request.guard.looks and principal.by is None:
         raise rights.refusal(principal, "tickets are given to keys and tokens")
@@ -61,7 +61,8 @@ def check_asker(request: Request) -> None:
 
 
 def issue(engine: Engine, request: Request, asked: None) -> Answer:
-    """A ticket for less than the asker may do, or as much."""
+    """Issues a ticket for at most the rights of the client. Raises `Malformed`, `Invalid`, `Forbidden` and
+    `InvalidToken`."""
     principal, secrets = request.principal, request.guard.rights.secrets
     assert principal.by is not None, "check_asker has let nobody else in"
     now = time.time()
@@ -76,8 +77,8 @@ def issue(engine: Engine, request: Request, asked: None) -> Answer:
 
 
 def _of_its_own(principal: Principal, wanted: Wanted, now: float) -> Wanted:
-    """The ticket of a token is for whomever the token names, and ends with it. Raises `Forbidden`, and
-    `InvalidToken` for a token that is over but for the leeway."""
+    """A ticket for a token has the token's `sub`, and ends with the token. Raises `Forbidden`, and `InvalidToken`
+    for a token of which only the leeway is left."""
     if principal.until is None:
         return wanted
     if wanted.sub != principal.sub:
@@ -85,12 +86,12 @@ def _of_its_own(principal: Principal, wanted: Wanted, now: float) -> Wanted:
         raise Forbidden(f"sub {detail}", [Fault("/sub", detail)])
     left = math.floor(principal.until - LEEWAY_SECONDS - now)
     if left < 1:
-        raise InvalidToken(EXPIRED, reason="the token that asks for a ticket has expired, but for the leeway")
+        raise InvalidToken(EXPIRED, reason="the token has expired; the leeway does not allow a new ticket")
     return wanted._replace(seconds=min(wanted.seconds, left))
 
 
 def _permitted(principal: Principal, wanted: Wanted) -> str:
-    """The user of what is published with it. Raises `Forbidden`."""
+    """The `user` of messages published with the ticket. Raises `Forbidden` for rights that the client lacks."""
     rights.permit(principal, "read", wanted.rooms, "/rooms/{}", wanted.prefixes, "/prefixes/{}")
     rights.permit(principal, "publish", wanted.publish, "/publish/{}")
     if principal.user is None or wanted.user in (None, principal.user):
@@ -132,7 +133,7 @@ def _missing(wanted: Wanted) -> list[Fault]:
     if not (wanted.rooms or wanted.prefixes or wanted.publish):
         return [Fault("/rooms", f"is missing: name what may be read, as in {_EXAMPLE}")]
     if wanted.publish and wanted.sub is None:
-        return [Fault("/sub", "is missing: say for whom the ticket is, where it may publish")]
+        return [Fault("/sub", "is missing: a ticket that may publish must name its holder")]
     if len(wanted.rooms) + len(wanted.prefixes) > MAX_ROOMS:
         return [Fault("/rooms", f"are more than {MAX_ROOMS} with the prefixes, which is what a stream may follow")]
     return []
@@ -155,9 +156,7 @@ def _check_name(name: object, kind: str) -> None:
     if wrong := check("room", name):
         raise ValueError(f"must hold names of rooms: {name!r:.140} {wrong}")
     if isinstance(name, str) and name.endswith(ANY):
-        raise ValueError(
-            f"must hold names as they are, without a * at the end; {name!r:.140} may be meant for prefixes"
-        )
+        raise ValueError(f"must hold exact names, without a * at the end; {name!r:.140} may belong in prefixes")
 
 
 def _user(value: object) -> str | None:
@@ -168,7 +167,7 @@ def _user(value: object) -> str | None:
 
 def _seconds(value: object) -> int:
     if isinstance(value, float) and value.is_integer():
-        value = int(value)  # JSON has one kind of number: 3600.0 is what some encoders write for 3600
+        value = int(value)  # JSON has one kind of number: some encoders write 3600.0 for 3600
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LONGEST:
         raise ValueError(f"must be a whole number from 1 to {LONGEST}")
     return value

@@ -1,6 +1,6 @@
-"""A credential as a request sends it: its text out of the header, and which kind it is by its first letters.
+"""A credential as a request sends it: its text, taken out of the header, and its kind, by its first letters.
 
-Nothing here says what is in a credential that is refused: it may be a good one, sent in a wrong way.
+No error here repeats any part of a refused credential: it may be a valid one, sent in a wrong way.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from roomcast.auth.tickets import PREFIX as TICKET
 from roomcast.model.errors import BadCredential, InvalidToken
 
 MAX_BYTES = 8 * 1024
-"""Of a credential; a token of an identity provider has 1 to 4 KiB."""
+"""Longest credential; a token of an identity provider has 1 to 4 KiB."""
 
 NOT_VALID: Final = "not valid"
-"""All that its holder is told of a credential that is refused for what it is."""
+"""The only reason that the client is told when its credential is refused."""
 
 CredentialKind = Literal["key", "ticket", "token"]
 
@@ -31,24 +31,24 @@ _SEND = "send `Authorization: Bearer CREDENTIAL`, or Basic with a key as its pas
 
 
 def of_authorization(value: bytes) -> str:
-    """The credential in the value of a request's `Authorization`: a bearer's text, or the password of Basic, whose
-    user name says nothing.
+    """The credential in the value of an `Authorization` field: the Bearer token, or the password of Basic. The
+    user name of Basic is ignored.
 
-    Raises `BadCredential` where it is too long, malformed, of another scheme, or given twice."""
+    Raises `BadCredential` if it is too long, malformed, of another scheme, or given twice."""
     if len(value) > MAX_BYTES:
         raise BadCredential(f"a credential has at most {MAX_BYTES // 1024} KiB")
     word = value.removeprefix(b"Bearer ")
-    if word and len(word) < len(value) and not word.translate(None, _PLAIN):  # as nearly all send it
+    if word and len(word) < len(value) and not word.translate(None, _PLAIN):  # the form of nearly all clients
         return word.decode()
     value = value.strip(b" \t")
-    if b"," in value:  # fields of one name are one list (RFC 9110, section 5.3); no credential has a comma
+    if b"," in value:  # repeated fields are joined by commas (RFC 9110, section 5.3)
         raise BadCredential("Authorization is given twice: send one")
     found = _FIELD.fullmatch(value)
     if not found:
         raise BadCredential(f"Authorization cannot be read: {_SEND}")
     scheme, word = found[1].lower(), found[2]
     if scheme not in (b"bearer", b"basic"):
-        raise BadCredential(f"this scheme of Authorization is not taken: {_SEND}")
+        raise BadCredential(f"this scheme of Authorization is not accepted: {_SEND}")
     if not _TOKEN68.fullmatch(word):
         raise BadCredential(f"Authorization cannot be read: {_SEND}")
     return word.decode() if scheme == b"bearer" else _password(word)
@@ -64,10 +64,10 @@ def of_pair(pair: bytes) -> str:
 
 
 def of_cookie(header: bytes, name: bytes) -> bytes | None:
-    """What the cookie of this name has in a request's `Cookie`; None where it is not there.
+    """The value of the cookie called `name` in a `Cookie` field; None if it is missing.
 
-    Raises `InvalidToken` where it is given twice: a page of a sibling domain may have set the other one, and which
-    of them is sent first says nothing (RFC 6265, section 5.4)."""
+    Raises `InvalidToken` if it is given twice: a page of a sibling domain may have set one of them, and their
+    order does not tell which (RFC 6265, section 5.4)."""
     if name not in header:
         return None
     found: list[bytes] = _cookies(name).findall(header)
@@ -83,7 +83,7 @@ def _cookies(name: bytes) -> re.Pattern[bytes]:
 
 
 def is_ours(value: bytes) -> bool:
-    """Whether the value of an `Authorization` has a key or a ticket of ours in it, and is not somebody else's."""
+    """Whether the value of an `Authorization` field holds a roomcast key or ticket."""
     try:
         return kind_of(of_authorization(value)) != "token"
     except BadCredential:
@@ -91,10 +91,10 @@ def is_ours(value: bytes) -> bool:
 
 
 def kind_of(credential: str) -> CredentialKind:
-    """Which kind it is, or claims to be."""
+    """The kind of the credential by its prefix; nothing is verified."""
     if credential.startswith(KEY):
         return "key"
-    # The prefix without its version: a ticket of a later version is no token either.
+    # Without the version in the prefix: a ticket of a later version must not be taken for a token.
     return "ticket" if credential.startswith(TICKET[:3]) else "token"
 
 

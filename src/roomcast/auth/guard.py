@@ -1,4 +1,4 @@
-"""Who asks: which credential of a request decides, and the principal it stands for."""
+"""The credential of a request that decides, and the principal that it stands for."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from roomcast.model.rooms import Selection
 from roomcast.model.settings import Settings
 
 _IN_URL = re.compile(r".*(?:ticket|token|jwt|secret|password|api.?key).*|auth|authorization|key", re.I | re.S)
-"""Names of credentials in a query, and what is near them: a `tickets=` would be a ticket that nobody looks at.
-URLs end up in logs, histories and `Referer`."""
+"""Query parameters that name a credential, and likely misspellings: a ticket in `tickets=` would be ignored. URLs
+end up in logs, histories and `Referer`."""
 _LONGEST_NAME = 32
 _OPEN = replace(EVERYBODY, admin=False)
 """Everybody in open mode: deleting takes a key."""
 
 
 class Mode(enum.Enum):
-    """Who is served where no credential says so."""
+    """The clients that are served without a credential."""
 
     LOCAL = "local"
-    """Everybody on this machine, and nobody else: nothing is configured."""
+    """Every client on this machine and no other: nothing is configured."""
     OPEN = "open"
     """Everybody."""
     RIGHTS = "rights"
-    """Each by what is granted to them."""
+    """Each client by the rights that the configuration grants it."""
 
 
 class Guard:
@@ -45,23 +45,23 @@ class Guard:
     def __init__(self, mode: Mode, rights: Rights) -> None:
         self.mode = mode
         self.changed: Callable[[], None] = lambda: None
-        """Called when other rights count."""
+        """Called when the rights in force have changed."""
         self._logged: Sequence[Revocation] = ()
-        """What is revoked in the log."""
+        """The revocations that the log keeps."""
         self.take(rights)
 
     @classmethod
     def of(cls, settings: Settings, unsaid: Mode = Mode.LOCAL) -> Guard:
-        """That of a server; `unsaid` is its mode where nothing is configured. Blocks, since it reads the secrets'
-        files. Raises `CannotStart`."""
+        """The guard for these settings; `unsaid` is its mode if nothing is configured. Blocks: it reads the files
+        of secrets. Raises `CannotStart`."""
         rights = Rights.of(settings)
         if settings.open:
             return cls(Mode.OPEN, rights)
         return cls(Mode.RIGHTS if rights.configured else unsaid, rights)
 
     def open(self) -> None:
-        """Has the keys of issuers fetched from now on. When one is gone, those whose token it signed are judged
-        once more."""
+        """Starts fetching the issuers' keys. When a key is withdrawn, the holders of tokens that it signed are
+        checked again."""
         self.rights.open(self._keys_changed)
 
     def close(self) -> None:
@@ -69,7 +69,7 @@ class Guard:
         self.rights.close()
 
     def exchange(self, rights: Rights) -> None:
-        """As `take`, of a guard that is open."""
+        """Replaces the rights of a guard that is open."""
         rights.open(self._keys_changed, self.rights)
         self.rights.close()
         self.take(rights)
@@ -78,28 +78,28 @@ class Guard:
         self.changed()
 
     def take(self, rights: Rights) -> None:
-        """From now on these count, in the mode that the server was started in."""
+        """Puts these rights in force, in the mode that the server was started in."""
         rights.revoke(self._logged)
         self.rights = rights
         self.looks = self.mode is Mode.RIGHTS or (self.mode is Mode.OPEN and rights.configured)
-        """Whether credentials are looked at. Where nothing is configured they are somebody else's: nginx's
-        `auth_basic` passes its own on."""
+        """Whether credentials are checked. With nothing configured they are meant for others: nginx passes on the
+        ones for its own `auth_basic`."""
         self.cookie = rights.cookie.encode() if rights.cookie and self.looks else b""
-        """The name of the cookie that has a credential in it; empty where none is looked at."""
+        """The name of the cookie that holds a credential; empty if no cookie is checked."""
         opened = replace(_OPEN, quota=rights.anonymous.quota)
         by_mode = {Mode.LOCAL: EVERYBODY, Mode.OPEN: opened, Mode.RIGHTS: rights.anonymous}
         self.stranger = by_mode[self.mode]
-        """Whoever sends no credential."""
+        """The principal of a client that sends no credential."""
         self.changed()
 
     def revoke(self, logged: Sequence[Revocation]) -> None:
-        """From now on these are revoked, beside those of the configuration."""
+        """Puts the log's revocations in force, in addition to those of the configuration."""
         self._logged = logged
         self.rights.revoke(logged)
         self.changed()
 
     def lets_go_on(self, holder: object, selection: Selection) -> bool:
-        """Whether somebody may still follow these rooms, by the rights that count now."""
+        """Whether `holder` may still follow all of `selection` by the rights now in force."""
         now = self._now(holder) if isinstance(holder, Principal) else None
         if now is None:
             return False
@@ -137,14 +137,14 @@ class Guard:
             return rights.whose(b"cookie=" + cookie, credentials.of_pair, now, client)
         found = rights.whose(b"?ticket=" + ticket, credentials.of_pair, now, client)
         if found.ticket is None:
-            raise InvalidToken(NOT_VALID, reason="what the URL gives as a ticket is none")
+            raise InvalidToken(NOT_VALID, reason="the URL's ticket parameter holds no ticket")
         if not resumes and not found.ticket.may_open(now):
             raise InvalidToken(TICKET_EXPIRED, reason="the ticket in the URL opens no stream any more")
         return found
 
     def check_url(self, names: Sequence[str]) -> None:
-        """Raises `Invalid` where a query of these names has a credential in it, apart from a ticket where one is
-        taken."""
+        """Raises `Invalid` if one of these query parameters names a credential. The caller leaves out a ticket
+        that the route accepts."""
         if self.mode is Mode.RIGHTS and (wrong := [name for name in names if _IN_URL.fullmatch(name)]):
             raise in_url(wrong)
 
@@ -157,6 +157,6 @@ def in_url(names: Sequence[str]) -> RoomcastError:
     hint = (
         "is no place for a credential: send it as a bearer, in the header Authorization, or follow with a ticket"
     )
-    # A long name may be a credential itself.
+    # A long name may itself be a credential.
     shown = [name if len(name) <= _LONGEST_NAME else f"{name[:3]}…" for name in names]
     return Invalid(f"the query's {shown[0]} {hint}", [Fault(f"/{name}", hint) for name in shown])

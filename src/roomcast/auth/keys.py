@@ -1,7 +1,7 @@
-"""Keys: what a program sends to say which of the configuration's principals it is.
+"""Keys: a program sends one to identify itself as one of the configuration's principals.
 
-A key is 256 random bits, so its SHA-256 tells nothing of it: no salt and no slow hash, as passwords need them.
-The configuration holds only the hash, and so does everything here.
+A key is 256 random bits, so its SHA-256 reveals nothing. The salt and the slow hash that passwords need are not
+necessary. The configuration and this module hold only the hash.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from roomcast.model.settings.key import Key, check_name
 from roomcast.model.settings.limits import PERSON_STREAMS, Quota
 
 PREFIX: Final = "rck_"
-"""For scanners that look for secrets where they should not be."""
+"""Lets scanners recognize leaked keys."""
 _RANDOM_BYTES = 32
 _DIGEST_LENGTH = 32
-"""Hex digits of a hash that tickets carry: 128 bits tell two keys of one name apart."""
+"""Hex digits of the key's hash that a ticket carries: 128 bits tell two keys of one name apart."""
 
 
 def new_key(name: str) -> str:
-    """A key that nobody has had before. Raises `ValueError`, with the end of a sentence that begins with "name",
-    where the name is none."""
+    """A new random key. Raises `ValueError` if the name is not allowed; its text continues a sentence that begins
+    with "name"."""
     check_name(name)
     secret = base64.urlsafe_b64encode(os.urandom(_RANDOM_BYTES)).decode().rstrip("=")
     return f"{PREFIX}{name}_{secret}"
 
 
 def sha256(key: str) -> str:
-    """The hash that the configuration holds, in lower-case hex. It is that of the whole text."""
+    """The hash of the whole key, prefix included, in lower-case hex, as the configuration holds it."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -47,32 +47,32 @@ class Keys:
         self._quotas = {answers_for(row): row.quota(PERSON_STREAMS) for row in rows}
 
     def __bool__(self) -> bool:
-        """Whether there is any."""
+        """Whether any key is configured."""
         return bool(self._principals)
 
     def __iter__(self) -> Iterator[Principal]:
-        """Their holders, in the order of the configuration."""
+        """The keys' principals, in the order of the configuration."""
         return iter(self._principals.values())
 
     def holder(self, sha256: str) -> Principal | None:
-        """Whose key has this hash."""
+        """The principal of the key with this hash; None if there is none."""
         return self._principals.get(sha256)
 
     def quota(self, by: By) -> Quota:
-        """What each of those may have to whom this key gives tickets."""
+        """The quota of each holder of a ticket that this key issued."""
         return self._quotas[by]
 
     def named(self, by: By | None) -> Principal | None:
-        """Whose key this is; None where it is not configured."""
+        """The principal of this key; None if it is not configured."""
         return self._by.get(by)
 
     def answers(self, by: By) -> bool:
-        """Whether the key that is named, and not only another of the same name, is configured."""
+        """Whether exactly this key is configured, not only another key of the same name."""
         return by in self._by
 
 
 def answers_for(row: Key) -> By:
-    """How tickets name this key."""
+    """The key's identity as a ticket carries it."""
     return By(row.name, row.sha256[:_DIGEST_LENGTH])
 
 

@@ -1,7 +1,7 @@
-"""How often somebody may do a thing: a bucket for each, by any name (an address, later a principal).
+"""Rate limits: one bucket for each client, under a name (its address or its principal).
 
 A bucket is one number, the moment at which it is full again (the generic cell rate algorithm, ITU-T I.371, annex
-A). So there is no timer, one that is full need not be kept, and to refuse costs a look into a dictionary.
+A). There is no timer, full buckets need not be kept, and a refusal costs one dictionary lookup.
 """
 
 from __future__ import annotations
@@ -15,34 +15,35 @@ from time import monotonic
 from roomcast.model.errors import TooMany
 
 BUCKETS = 20_000
-"""Buckets that are kept, 3 MB of them: a stranger can come from addresses without end. Beyond it the one that was
-used least recently goes."""
+"""Buckets kept in memory, 3 MB in all: an attacker can use any number of addresses. Beyond this the least recently
+used bucket is dropped."""
 _BURST_SECONDS = 10
-"""The burst, where none is given, is what comes in such a time."""
+"""The default burst is the rate times this."""
 _SUBNET_BITS = 64
-"""What one client of IPv6 has: its provider gives it a network, and it chooses the rest (RFC 6177)."""
+"""Prefix length of one IPv6 client: its provider assigns the network, the client chooses the rest (RFC 6177)."""
 
 
 class Limits:
-    """A rate, and who has used how much of it."""
+    """One rate, and the buckets of all clients that it applies to."""
 
     def __init__(self, rate: float, burst: int = 0, clock: Callable[[], float] = monotonic) -> None:
-        """`rate` is how many a second; `burst` how many may come at once, 0: those of ten seconds."""
+        """`rate` is messages per second. `burst` is how many may come at once; 0 stands for ten seconds' worth.
+        `clock` returns seconds."""
         self._interval = 1 / rate
         self._burst = burst or max(1, int(rate * _BURST_SECONDS))
         self._clock = clock
         self._full_at: dict[str, float] = {}
-        """By name, when the bucket is full again; the least recently used first."""
+        """The time at which each bucket is full again, by name; the least recently used first."""
         self._spent: dict[str, float] | None = None
-        """What was taken since the other workers were told, by name; None where there are none."""
+        """Amounts taken since the other workers were last told, by name; None if there are no other workers."""
         self.refused = 0
 
     def __len__(self) -> int:
-        """Buckets that are kept."""
+        """The number of buckets in memory."""
         return len(self._full_at)
 
     def take(self, name: str) -> None:
-        """Takes one. Raises `TooMany` where none is left."""
+        """Takes one from the bucket `name`. Raises `TooMany` if it is empty."""
         now = self._clock()
         full_at = max(self._full_at.pop(name, now), now)
         try:
@@ -54,8 +55,8 @@ class Limits:
             self._keep(name, full_at)
 
     def take_more(self, name: str, count: int) -> None:
-        """Takes `count`, also where fewer are left: the bucket is then in debt, and nothing is given until that
-        is paid. Raises `TooMany` where it is in debt already."""
+        """Takes `count` from the bucket `name`, even if fewer are left. The bucket is then in debt and gives
+        nothing until the debt is paid. Raises `TooMany` if it is already in debt."""
         now = self._clock()
         full_at = max(self._full_at.pop(name, now), now)
         try:
@@ -67,8 +68,8 @@ class Limits:
             self._keep(name, full_at)
 
     def take_spent(self) -> Mapping[str, float]:
-        """What was taken by whom since this was asked last, for the other workers of this server; nothing at
-        first: from then on it is noted."""
+        """Amounts taken since the last call, by name, for the other workers of this server. The first call returns
+        nothing and starts the recording."""
         spent, self._spent = self._spent, {}
         return spent or {}
 
@@ -83,8 +84,8 @@ class Limits:
         self._keep(name, max(self._full_at.pop(name, now), now) + amount * self._interval)
 
     def _check(self, used: float) -> None:
-        """Raises `TooMany` where so much, as a time, is more than the burst."""
-        # A part of an interval for what floating point makes of a sum of many.
+        """Raises `TooMany` if `used`, in seconds, is more than the burst."""
+        # A thousandth of an interval more, for floating-point errors in long sums.
         too_much = used - (self._burst + 0.001) * self._interval
         if too_much > 0:
             self.refused += 1
@@ -99,7 +100,8 @@ class Limits:
 
 @lru_cache(1024)
 def client_name(address: str) -> str:
-    """The name of a client's bucket: its address, of IPv6 the first half. As it is where it is no address."""
+    """The name of a client's bucket: its IPv4 address, or the first half of its IPv6 address. Any other text is
+    returned unchanged."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""Who asks: found once for each request, and shared by all that one credential asks for."""
+"""The principal: found once for each request, and shared by all requests with the same credential."""
 
 from __future__ import annotations
 
@@ -13,50 +13,51 @@ from roomcast.model.settings.limits import UNLIMITED, Quota
 
 Kind = Literal["anonymous", "key", "token", "ticket", "host"]
 Verb = Literal["read", "publish", "metrics", "admin"]
-"""What a request does: `read` follows and reads messages, `admin` deletes and revokes."""
+"""An action of a request: `read` follows and reads messages, `admin` deletes and revokes."""
 
 
 class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
-    """What somebody may do, and what their messages carry."""
+    """The rights of a client, and the fields that are set in its messages."""
 
     kind: Kind
     name: str
     """For the access log, the audit and limits. Never a part of a credential."""
     user: str | None
-    """The `user` of their messages; None where they may give any."""
+    """The `user` of its messages; None if it may choose any."""
     read: Grants
     publish: Grants
     metrics: bool = False
     admin: bool = False
     quota: Quota = UNLIMITED
-    """How many streams they may have, and how much they may publish."""
+    """How many streams it may have, and how much it may publish."""
     until: float | None = None
-    """When it ends, with the leeway, in seconds since 1970; None where it does not."""
+    """When its credential ends, with the leeway, in seconds since 1970; None if it does not."""
     scope: str = ""
-    """Whose idempotency keys theirs are: those of one scope are one's own."""
+    """Principals of one scope share their idempotency keys."""
     by: By | None = None
-    """Who answers for them, as tickets name it; None where nobody does."""
+    """The key or issuer that vouches for it, as tickets name it; None if there is none."""
     sub: str | None = None
-    """Whom `by` says that they are; None where it says nothing."""
+    """The subject that `by` names; None if it names none."""
     issued: float | None = None
-    """When their credential was issued, in seconds since 1970; None where nobody says."""
+    """When its credential was issued, in seconds since 1970; None if that is not known."""
     ticket: Ticket | None = None
-    """The ticket that they have, if that is what they have."""
+    """Its ticket, if its credential is one."""
     signed: str = ""
-    """The id of the secret that their credential is signed with."""
+    """The id of the secret that its credential is signed with."""
 
     @property
     def single(self) -> str:
-        """Tells whose streams in a URL replace each other; empty where none does."""
+        """Streams opened by URL replace each other if this is the same; empty if none is replaced."""
         return self.ticket.nonce if self.ticket else ""
 
     def may(self, verb: Verb) -> bool:
-        """Whether there is anything at all that they may do so."""
+        """Whether it may do this to anything at all."""
         return bool(getattr(self, verb))
 
     @classmethod
     def of_ticket(cls, ticket: Ticket, quota: Quota = UNLIMITED, signed: str = "") -> Principal:
-        """Whoever has this ticket. A room of it is a name, also where it ends in `*`."""
+        """The principal of a ticket's holder; `signed` is the id of the secret. A room that ends in `*` is a name
+        here, not a prefix."""
         return cls(
             kind="ticket",
             name=name_of(ticket.by, ticket.sub),
@@ -75,15 +76,16 @@ class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
 
 
 def name_of(by: By, sub: str | None = None) -> str:
-    """How logs name those for whom `by` answers; the server's own secret has no name."""
+    """The name in logs of the subject `sub` of the key or issuer `by`. The server's own secret has an empty
+    name."""
     return "/".join(filter(None, [by.name, sub]))
 
 
 def scope_of(by: By, sub: str | None = None) -> str:
-    """The scope of those for whom `by` answers: of a key, or of the person `sub`. A token and the tickets that
-    were given for it have one scope.
+    """The scope of a key or issuer `by`, or of the person `sub` that it names. A token and the tickets issued for
+    it have the same scope.
 
-    No name has a control character, so that no two pairs are one text."""
+    The line feed keeps the texts of two pairs different: names hold no control characters."""
     begun = f"key:{by.name}" if by.digest else f"issuer:{by.name}"
     return begun if sub is None else f"{begun}\n{sub}"
 
@@ -91,6 +93,6 @@ def scope_of(by: By, sub: str | None = None) -> str:
 EVERYBODY = Principal(
     kind=ANONYMOUS, name="", user=None, read=EVERYTHING, publish=EVERYTHING, metrics=True, admin=True
 )
-"""Whoever asks where nobody has said who may: in local mode."""
+"""Every client in local mode, in which no rights are configured."""
 NOBODY = Principal(kind=ANONYMOUS, name="", user=ANONYMOUS, read=NOTHING, publish=NOTHING)
-"""Whoever asks before it is found out who that is: a route that forgets to ask gives nothing away."""
+"""The principal of a request before it is identified. A route that forgets to identify it gives nothing away."""

@@ -1,4 +1,4 @@
-"""How much each principal publishes, where its quota bounds that."""
+"""The publishing rate of each principal whose quota limits it."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from roomcast.auth.principal import Principal
 from roomcast.model.errors import TooMany
 
 _RATES = 100
-"""Rates whose buckets are kept: there are as many as the configuration has, and those of configurations before."""
+"""Different rates kept in memory: those of the configuration, and of earlier ones."""
 
 
 class Rates:
-    """The buckets of all principals. Those of one rate are kept together, by name."""
+    """The buckets of all principals, grouped by rate."""
 
     def __init__(self) -> None:
         self._limits: dict[tuple[float, int], Limits] = {}
         self._shared = False
-        """Whether other workers are told."""
+        """Whether amounts are recorded for other workers."""
         self.refused: Counter[str] = Counter()
-        """Requests that were refused, by kind of principal."""
+        """Refused requests, by kind of principal."""
 
     def take(self, principal: Principal, name: str) -> None:
-        """Takes one message. Raises `TooMany`."""
+        """Takes one message from the bucket `name`. Raises `TooMany` if it is empty."""
         try:
             self._of(principal).take(name)
         except TooMany:
@@ -32,7 +32,8 @@ class Rates:
             raise
 
     def take_more(self, principal: Principal, name: str, count: int) -> None:
-        """Takes `count` more, also where fewer are left: the next ones pay for it. Raises `TooMany`."""
+        """Takes `count` messages from the bucket `name`, even if fewer are left. Raises `TooMany` if it is already
+        in debt."""
         try:
             self._of(principal).take_more(name, count)
         except TooMany:
@@ -40,8 +41,8 @@ class Rates:
             raise
 
     def take_spent(self) -> Mapping[str, float]:
-        """What was taken since this was asked last, for the other workers of this server; it is noted from the
-        first time on."""
+        """Amounts taken since the last call, for the other workers of this server. The first call starts the
+        recording."""
         self._shared = True
         return {
             f"{rate!r} {burst} {name}": amount
@@ -50,7 +51,7 @@ class Rates:
         }
 
     def charge(self, name: str, amount: float) -> None:
-        """So much was taken at another worker, by the name that `take_spent` gave."""
+        """Takes `amount` that another worker gave out; `name` comes from its `take_spent`."""
         rate, burst, name = name.split(" ", 2)
         self._at(float(rate), int(burst)).charge(name, amount)
 

@@ -1,4 +1,4 @@
-"""Whose tokens and tickets count no more."""
+"""Tokens and tickets that were revoked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from roomcast.model.revocation import Revocation
 
 
 class Revocations:
-    """Those of the configuration, and those that the log keeps."""
+    """The revocations of the configuration and of the log, by subject."""
 
     def __init__(self, rows: Iterable[Revocation] = ()) -> None:
         self._by_sub: dict[str, list[Revocation]] = {}
@@ -17,12 +17,12 @@ class Revocations:
             self._by_sub.setdefault(row.sub, []).append(row)
 
     def __len__(self) -> int:
-        """How many people have any."""
+        """The number of subjects with a revocation."""
         return len(self._by_sub)
 
     def end(self, principal: Principal) -> bool:
-        """Whether what somebody was given is revoked. A key, and a ticket that is for nobody, are not: nobody but
-        the configuration can take these away."""
+        """Whether the principal's credential is revoked. A key, or a ticket without a `sub`, is never: only a
+        change of the configuration ends these."""
         if principal.sub is None or not self._by_sub:
             return False
         return any(_ends(row, principal) for row in self._by_sub.get(principal.sub, ()))
@@ -30,7 +30,7 @@ class Revocations:
 
 def _ends(row: Revocation, principal: Principal) -> bool:
     by = principal.by
-    # A key is no issuer, whatever its name is.
+    # A key whose name equals an issuer's is not that issuer.
     issuer = by.name if by is not None and not by.digest else None
     if row.iss is not None and row.iss != issuer:
         return False

@@ -1,7 +1,7 @@
-"""The rights of a server: whom a credential makes somebody, by what is configured.
+"""The rights of a server: the principal of each credential, by the configuration.
 
-They never change, but for what is revoked: those of a configuration that was read again are another object, with a
-cache of its own, which takes the place of this one as a whole.
+Only revocations change an object of this class. A configuration that is read again makes a new one with its own
+cache, which replaces this one as a whole.
 """
 
 from __future__ import annotations
@@ -36,16 +36,17 @@ if TYPE_CHECKING:
     from roomcast.auth.tokens.issuers import Issuers
 
 CACHED: Final = 10_000
-"""Principals that are kept. With tickets for two rooms that is 17 MB; the least recently used one goes first."""
+"""Principals in the cache. With tickets for two rooms it takes 17 MB. The least recently used one is dropped
+first."""
 TICKET_EXPIRED, EXPIRED = "ticket-expired", "expired"
-"""What else the holder of a credential is told about it."""
+"""The other reasons that a client is told when its credential is refused."""
 
 _JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 _generations = itertools.count(1)
 
 
 class Rights:
-    """Who may do what."""
+    """The rights of one configuration, with a cache of principals."""
 
     def __init__(
         self,
@@ -59,11 +60,11 @@ class Rights:
         cookie: str | None = None,
         revoked: Sequence[Revocation] = (),
     ) -> None:
-        """`issuers` is None where no token is taken. `read` and `publish` are what requests without a credential
-        may do, nothing by default; `quota` is how much each of their addresses may. `cookie` is the name of the
-        one that has a credential in it; None: there is none."""
+        """`issuers` is None if no tokens are accepted. `read` and `publish` are the grants of requests without a
+        credential, by default none; `quota` is that of each of their addresses. `cookie` is the name of the cookie
+        that holds a credential; None if there is none. `revoked` are the configuration's revocations."""
         self.generation = next(_generations)
-        """Later rights have a greater one: a principal that was kept may be of earlier ones."""
+        """Greater for later rights: a principal kept elsewhere may have been found by earlier ones."""
         self.keys = keys or Keys()
         self.secrets = secrets or Secrets()
         self.cookie = cookie
@@ -76,7 +77,7 @@ class Rights:
             publish=publish or Grants(),
             quota=quota,
         )
-        """Whoever sends no credential."""
+        """The principal of a client that sends no credential."""
         self._configured_revoked = revoked
         self._revoked = Revocations(revoked)
         self._cache: OrderedDict[bytes, Principal] = OrderedDict()
@@ -86,7 +87,7 @@ class Rights:
 
     @classmethod
     def of(cls, settings: Settings) -> Rights:
-        """Those that the settings give. Blocks, since it reads the secrets' files. Raises `CannotStart`."""
+        """The rights for these settings. Blocks: it reads the files of secrets. Raises `CannotStart`."""
         secrets = secrets_of(settings)
         return cls(
             keys=Keys(settings.keys),
@@ -101,13 +102,13 @@ class Rights:
 
     @property
     def configured(self) -> bool:
-        """Whether anybody has said who may do what."""
+        """Whether the configuration grants or checks anything."""
         strangers = self.anonymous.read or self.anonymous.publish
         return bool(self.keys or self.secrets or self.issuers or self.cookie or strangers)
 
     def open(self, changed: Callable[[], None] = lambda: None, before: Rights | None = None) -> None:
-        """Has the keys of issuers fetched, on the running loop, and begins with those that `before` knows.
-        `changed` is called whenever they are not what they were."""
+        """Starts fetching the issuers' keys on the running loop, beginning with the keys that `before` has.
+        `changed` is called whenever the keys have changed."""
 
         def forget() -> None:
             self._cache.clear()
@@ -117,7 +118,7 @@ class Rights:
             self.issuers.open(forget, before.issuers if before else None)
 
     async def fetched(self) -> None:
-        """Returns when no keys of issuers are being fetched."""
+        """Waits until no fetch of issuers' keys is under way."""
         if self.issuers is not None:
             await self.issuers.fetched()
 
@@ -127,12 +128,13 @@ class Rights:
             self.issuers.close()
 
     def revoke(self, logged: Sequence[Revocation]) -> None:
-        """From now on these are revoked, beside those of the configuration. Nothing is remembered from before."""
+        """Puts the log's revocations in force, in addition to those of the configuration, and clears the cache."""
         self._revoked = Revocations([*self._configured_revoked, *logged])
         self._cache.clear()
 
     def now(self, principal: Principal) -> Principal | None:
-        """What somebody may by these rights, whose credential was good by earlier ones; None where it is not."""
+        """The principal by these rights, for one that was found by earlier rights; None if its credential is no
+        longer valid."""
         if principal.kind == "key":
             return self.keys.named(principal.by)
         return principal if self._still_signs(principal) and not self._revoked.end(principal) else None
@@ -205,20 +207,20 @@ class Rights:
             raise _refused(f"bad ticket: {error}") from None
         if not self._answers(ticket.by):
             whose = f"the key {ticket.by.name!r}" if ticket.by.digest else f"the issuer {ticket.by.name!r}"
-            raise _refused(f"the ticket is of {whose}, which is not configured any more")
+            raise _refused(f"the ticket is of {whose}, which is no longer configured")
         return Principal.of_ticket(ticket, self._quota(ticket.by), tickets.signer(credential))
 
     def _answers(self, by: By) -> bool:
-        """Whether the key or the issuer that answers for a ticket is configured."""
+        """Whether the key or issuer that issued a ticket is configured."""
         return self.keys.answers(by) or (self.issuers is not None and self.issuers.answers(by))
 
     def _quota(self, by: By) -> Quota:
-        """What each of those may have to whom this key or this issuer gives tickets."""
+        """The quota of each holder of a ticket that this key or issuer issued."""
         return self.keys.quota(by) if by.digest or self.issuers is None else self.issuers.quota(by)
 
     def _holder_of_token(self, credential: str, now: float) -> Principal:
         if self.issuers is None:
-            raise _refused("tokens are not taken here" if tokens_installed() else "tokens are not installed here")
+            raise _refused("tokens are not accepted" if tokens_installed() else "roomcast[jwt] is not installed")
         try:
             return self.issuers.holder(credential, now)
         except TokenExpired as error:
@@ -226,7 +228,7 @@ class Rights:
         except BadToken as error:
             raise _refused(f"bad token: {error}") from None
         except KeysAway:
-            raise RightsUnavailable("try again: whether this token is good cannot be said now") from None
+            raise RightsUnavailable("try again: this token cannot be verified now") from None
 
     def _keep(self, hashed: bytes, principal: Principal) -> Principal:
         self._cache[hashed] = principal
@@ -236,13 +238,12 @@ class Rights:
 
 
 def fingerprint(sent: bytes) -> bytes:
-    """What a credential is remembered by. No other has the same, and nothing of it can be told from it. It takes
-    half of the time of SHA-256."""
+    """The cache key of a credential: its BLAKE2b hash, 32 bytes, which takes half of the time of SHA-256."""
     return hashlib.blake2b(sent, digest_size=32).digest()
 
 
 def tokens_installed() -> bool:
-    """Whether the extra is there that tokens need."""
+    """Whether joserfc is installed, which tokens need."""
     return find_spec("joserfc") is not None
 
 
@@ -258,18 +259,16 @@ def _issuers(settings: Settings, secrets: Secrets) -> Issuers | None:
     from roomcast.auth.tokens.issuers import Issuers
 
     if secrets and any(row.iss is None for row in settings.issuers):
-        raise BadOption("[[issuer]] needs iss beside a secret, whose tokens are those that have none")
+        raise BadOption("[[issuer]] needs iss beside a secret: tokens without iss belong to the secret")
     return Issuers([of_row(row) for row in settings.issuers], of_secrets(secrets) if secrets else None)
 
 
 def secrets_of(settings: Settings) -> Secrets:
-    """Those that the settings give. Blocks. Raises `CannotStart`."""
+    """The secrets of these settings. Blocks: it reads files. Raises `CannotStart`."""
     if settings.secret is None:
         return Secrets.read(settings.secret_files)
     if settings.secret_files:
-        raise BadOption(
-            "a secret is given twice, as text and as a file: take ROOMCAST_SECRET or --secret-file away"
-        )
+        raise BadOption("a secret is given twice, as text and as a file: remove ROOMCAST_SECRET or --secret-file")
     return Secrets.of_text(settings.secret, "the secret in ROOMCAST_SECRET")
 
 

@@ -153,7 +153,7 @@ def _contents(path: str) -> bytes:
     try:
         # Only a file is opened: opening a pipe may wait for ever, and it would be empty when it is read again.
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise CannotStart(f"the secret's file {path} is not a file that could be read again: name one")
+            raise CannotStart(f"the secret's file {path} is not a regular file: name one")
         with open(path, "rb") as file:
             data = file.read(_MOST_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name

@@ -1,8 +1,8 @@
-"""Tickets: what may be read and published, signed, for somebody who is given no key.
+"""Tickets: signed rights to read and publish, for a client that is given no key.
 
-Nothing is stored: each server that has the secret takes them. A ticket's text is `rct1_` and the base64url of its
-secret's id, the HMAC-SHA-256 of all the rest, and the content as JSON. It knows nothing of requests: whether an
-address may open a stream *now* is decided where streams begin.
+Nothing is stored: every server with the secret accepts them. A ticket's text is `rct1_` and the base64url of its
+secret's id, the HMAC-SHA-256 of the content, and the content as JSON. This module knows no requests: `api/follow`
+decides whether a ticket in a URL may still open a stream.
 """
 
 from __future__ import annotations
@@ -22,52 +22,52 @@ from roomcast.auth.leeway import LEEWAY_SECONDS
 from roomcast.auth.secrets import ID_LENGTH, Secret, Secrets
 
 PREFIX: Final = "rct1_"
-"""For scanners, and the version: another format has another prefix."""
+"""Lets scanners recognize tickets, and gives the version: another format has another prefix."""
 OPENS_SECONDS = 60
-"""How long a stream may be opened with a ticket in its URL, before it can only be resumed."""
+"""How long a ticket in a URL opens streams; after that it only resumes them."""
 MAX_CONTENT = 2048
-"""Bytes of the content: with the rooms named a second time, an address must still be one that proxies take."""
+"""Bytes of the content. A URL names the rooms a second time, and must stay short enough for proxies."""
 _STANDARD = bytes.maketrans(b"-_+/", b"+/??")
-"""From base64url to base64, where other spellings of the same letters are none."""
+"""From base64url to base64. The letters of plain base64 become invalid, so a text has one spelling."""
 _ID_BYTES, _MAC_BYTES = ID_LENGTH * 3 // 4, 32
 _MAX_TEXT = len(PREFIX) + math.ceil((_ID_BYTES + _MAC_BYTES + MAX_CONTENT) * 4 / 3)
 
 
 class By(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
-    """Who answers for somebody: a key of the configuration, or an issuer of tokens."""
+    """The key of the configuration, or the issuer of tokens, that vouches for a client."""
 
     name: str
     """The key's name, or the issuer's `iss`."""
     digest: str = ""
-    """Tells the keys of one name apart: the first half of its SHA-256. Empty for an issuer."""
+    """The first half of the key's SHA-256, which tells keys of one name apart. Empty for an issuer."""
 
 
 class Ticket(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
-    """What one says. Times are seconds since 1970, without leeway."""
+    """The content of a ticket. Times are seconds since 1970, without leeway."""
 
     by: By
     sub: str | None
-    """Whom it was given to, as the application names them."""
+    """Its holder, as the application names them; None if it names none."""
     user: str
-    """The `user` of what is published with it."""
+    """The `user` of messages published with it."""
     rooms: tuple[str, ...]
     prefixes: tuple[str, ...]
     publish: tuple[str, ...]
     """Rooms that it publishes to."""
     issued: int
     opens: int
-    """Until when streams may be opened with it in a URL; later they can only be resumed."""
+    """Until when it opens streams if it is in a URL; after that it only resumes them."""
     ends: int
     nonce: str
     """Tells two tickets with the same content apart."""
 
     @property
     def until(self) -> int:
-        """When it is refused from, with the leeway."""
+        """The time from which it is refused: its end plus the leeway."""
         return self.ends + LEEWAY_SECONDS
 
     def may_open(self, now: float) -> bool:
-        """Whether a stream that is no resume may be opened at this time with it in a URL."""
+        """Whether it may open a new stream from a URL at `now`, in seconds since 1970."""
         return now < self.opens + LEEWAY_SECONDS
 
 
@@ -76,7 +76,7 @@ class BadTicket(Exception):
 
 
 class TicketEnded(BadTicket):
-    """It was good, and is over: its holder may know."""
+    """The ticket was valid and has expired; its holder is told so."""
 
 
 def seal(
@@ -93,8 +93,8 @@ def seal(
 ) -> str:
     """A new ticket's text, signed with the first of `secrets`.
 
-    `now` is seconds since 1970, and `seconds` is how long it is good. Whether `by` may give these rights away is
-    the caller's to check. Raises `ValueError` where it would be too long, and `LookupError` without a secret."""
+    `now` is seconds since 1970, and `seconds` is how long it is valid. The caller checks that `by` may grant these
+    rights. Raises `ValueError` if the ticket would be too long, and `LookupError` without a secret."""
     issued = math.floor(now)
     ticket = Ticket(
         by=by,
@@ -116,9 +116,9 @@ def seal(
 
 
 def unseal(text: str, secrets: Secrets, now: float) -> Ticket:
-    """What a ticket says, where one of `secrets` signed it and it is not over; `now` is seconds since 1970.
+    """The content of a ticket that one of `secrets` signed; `now` is seconds since 1970.
 
-    Raises `TicketEnded`, and `BadTicket` with why."""
+    Raises `TicketEnded` if it has expired, and `BadTicket` with the reason if it is invalid."""
     raw = _raw(text)
     id, mac, content = raw[:_ID_BYTES], raw[_ID_BYTES:][:_MAC_BYTES], raw[_ID_BYTES + _MAC_BYTES :]
     if not secrets:
@@ -139,7 +139,7 @@ def unseal(text: str, secrets: Secrets, now: float) -> Ticket:
 
 
 def signer(text: str) -> str:
-    """The id of the secret that a good ticket is signed with."""
+    """The id of the secret that signed a valid ticket."""
     return base64.urlsafe_b64encode(_raw(text)[:_ID_BYTES]).decode()
 
 
@@ -151,8 +151,8 @@ def _mac(secret: Secret, content: bytes) -> bytes:
 
 
 def _raw(text: str) -> bytes:
-    """The bytes of one spelling only: base64 decoders skip what is no letter of theirs, and ignore the last bits
-    where the length leaves some over, so that many texts would be one ticket."""
+    """The bytes of a ticket. Only one spelling is accepted: base64 decoders skip unknown letters and ignore spare
+    bits at the end, so that many texts would be the same ticket."""
     coded = text.removeprefix(PREFIX)
     if len(text) > _MAX_TEXT or coded == text:
         raise BadTicket("malformed")

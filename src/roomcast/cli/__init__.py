@@ -1,4 +1,4 @@
-"""The commands, one file each. Those that talk to a server know it by `roomcast.client` alone.
+"""The commands, one file each. Those that talk to a server use only `roomcast.client`.
 
 This file imports none of them: `roomcast --help` and `roomcast serve` need no HTTP client.
 """
@@ -12,13 +12,13 @@ from typing import Any
 import click
 
 CONFIG_VARIABLE = "ROOMCAST_CONFIG"
-"""The server's file, where `--config` names none."""
+"""The server's configuration file, if `--config` is not given."""
 URL_VARIABLE = "ROOMCAST_URL"
-"""Where all of them look for the server that `--url` does not name."""
+"""The server's URL, if `--url` is not given."""
 
 
 class Later(click.Command):
-    """A command whose module is imported when it is called; until then its name and its summary stand for it."""
+    """A command whose module is imported only when it is called; the help needs only its name and summary."""
 
     def __init__(self, name: str, module: str, summary: str) -> None:
         super().__init__(name, help=summary)
@@ -47,12 +47,12 @@ COMMANDS = (
     Later("import", "importing", "Publish the messages of a file that `export` wrote."),
     Later("doctor", "doctor", "Find out what stands between here and the server at URL."),
     Later("backup", "backup", "Copy the log of a server to FILE, while it runs."),
-    Later("check", "check", "Look whether a log in SQLite, or a copy of one, is sound."),
+    Later("check", "check", "Check that a log in SQLite, or a copy of one, is sound."),
     Later("bench", "bench", "Measure the server at URL."),
     Later("key", "key", "Make a key, and the rows of the configuration that know it."),
     Later("ticket", "ticket", "Ask the server for a ticket: some rooms, for a while."),
     Later("token", "token", "Sign a token with the server's secret."),
-    Later("revoke", "revoke", "End the tokens and tickets that somebody was given."),
-    Later("rights", "rights", "Look at who may read and publish."),
+    Later("revoke", "revoke", "End a person's tokens and tickets."),
+    Later("rights", "rights", "Show who may read and publish."),
     Later("completion", "completion", "Print the script for completion in a shell."),
 )

@@ -20,7 +20,7 @@ _DAMAGED, _UNREADABLE = 1, 2
 @click.command("check", cls=Command)
 @click.argument("file", type=click.Path(dir_okay=False))
 def command(file: str) -> None:
-    """Look whether a log in SQLite, or a copy of one, is sound.
+    """Check that a log in SQLite, or a copy of one, is sound.
 
     Reads all of it: its pages and indexes, what its tables say of each other, and of each message whether it is
     JSON and the one before it in its room is there. What was changed within a text nobody can tell. Nothing

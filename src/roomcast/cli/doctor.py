@@ -22,8 +22,8 @@ _COLORS = {Level.OK: "green", Level.NOTE: "cyan", Level.MEND: "red"}
 @click.command("doctor", cls=Command)
 @click.argument("url", envvar=URL_VARIABLE, callback=checked_url)
 @headers.option
-@click.option("--room", help="Followed; nothing is published. By default one that may be read.")
-@click.option("--origin", default="", metavar="ORIGIN", help="Of your page, such as https://example.org.")
+@click.option("--room", help="Room to follow; nothing is published. By default a readable one.")
+@click.option("--origin", default="", metavar="ORIGIN", help="Origin of your page, such as https://example.org.")
 @click.option(
     "--idle",
     default=IDLE_SECONDS,

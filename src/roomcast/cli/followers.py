@@ -25,8 +25,10 @@ _ROOMS = 2
 
 @click.command("followers", cls=Command)
 @to_server
-@click.option("--behind", default=0, type=click.IntRange(0), help="Only who has so many messages yet to pass.")
-@click.option("--every", default=2.0, type=Duration(), metavar="TIME", help="Between two looks.  [default: 2s]")
+@click.option("--behind", default=0, type=click.IntRange(0), help="Only followers so many messages behind.")
+@click.option(
+    "--every", default=2.0, type=Duration(), metavar="TIME", help="Time between two updates.  [default: 2s]"
+)
 @click.option("--once", is_flag=True, help="Look once.")
 def command(server: Server, behind: int, every: float, once: bool) -> None:
     """Show who follows, and who is behind.
@@ -66,7 +68,7 @@ def _absent(workers: Sequence[int]) -> str:
 
 
 def _screen(rows: Sequence[str]) -> str:
-    """As much of them as the terminal has place for, over what is there."""
+    """The rows that fit into the terminal, drawn over the previous ones."""
     columns, lines = shutil.get_terminal_size()
     shown = [row[:columns] for row in rows[: max(3, lines - 1)]]
     return _HOME + "".join(f"{row}{_TO_THE_LINES_END}\n" for row in shown) + _TO_THE_END

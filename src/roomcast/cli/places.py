@@ -1,4 +1,4 @@
-"""Where in a configuration somebody's rights stand."""
+"""The places in a configuration that give a principal its rights."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from roomcast.model.settings.statements import line_in_row, line_of
 
 
 class Places:
-    """The lines of a file, and what is given past it."""
+    """The lines of a configuration file, and the environment variables that override them."""
 
     def __init__(self, path: str | None, settings: Settings, variables: Mapping[str, str]) -> None:
-        """Reads the file. `variables` are the environment's, which go before it. Raises `BadOption`."""
+        """Reads the file. `variables` are the environment's, which override it. Raises `BadOption`."""
         self._path = path
         self._text = read(path) if path else ""
         self._variable = OPTIONS["anonymous"].variable if OPTIONS["anonymous"].variable in variables else None
@@ -25,7 +25,7 @@ class Places:
         self._issuers = [row.iss or "" for row in settings.issuers]
 
     def of(self, asking: Principal, verb: str | None) -> str:
-        """Who this is, and the line that says what they may do; that of `verb`, where one is asked about."""
+        """A text that names a principal and the line with its rights: the line of `verb`, if given."""
         if asking.by is None:
             return f"{self._anonymous()}somebody without a credential"
         shown = None if asking.ticket else verb
@@ -37,7 +37,7 @@ class Places:
         return f"{key}: its{whose}" if whose else key
 
     def of_issuer(self, iss: str, verb: str | None) -> str:
-        """Which issuer this is, and its line; the server's own secret has no `iss`."""
+        """A text that names an issuer and its line; the server's own secret has no `iss`."""
         if iss in self._issuers:
             line = line_in_row("issuer", self._issuers.index(iss), verb, self._text)
             return f"{self._path}, line {line}: [[issuer]] {iss}".rstrip()
@@ -50,5 +50,5 @@ class Places:
             return f"{self._variable}: "
         try:
             return f"{self._path}, line {line_of('anonymous', self._text)}: "
-        except ValueError:  # nothing gives it
+        except ValueError:  # it is not configured
             return ""

@@ -1,4 +1,4 @@
-"""How far something long has come: one line on stderr, in a terminal only, and only if it takes long."""
+"""The progress of a long task: one line on stderr, only in a terminal, and only if the task takes long."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import sys
 import time
 
 _FIRST, _NEXT = 1.0, 0.1
-"""Seconds until it is worth a word, and between two."""
+"""Seconds until the first line, and between two lines."""
 
 
 class Progress:
-    """A line that is written over and over."""
+    """A line that is rewritten in place."""
 
     def __init__(self, what: str, descriptor: int | None = None) -> None:
         self._what = what
         self._descriptor = descriptor
-        """Of the input, to say how much of it is left; None, or no file: it is not known."""
+        """The input's, to show how much of it is read; not shown if it is None or no regular file."""
         self._size = _size(descriptor)
         self._began = time.monotonic()
         self._next = self._began + _FIRST if sys.stderr.isatty() else float("inf")
         self._shown = False
 
     def show(self, count: int, of: int = 0) -> None:
-        """So many are done; `of` how many, where that is known."""
+        """Shows that `count` of `of` are done; 0 if the total is not known."""
         now = time.monotonic()
         if now < self._next:
             return
@@ -40,7 +40,7 @@ class Progress:
         )
 
     def done(self) -> None:
-        """Makes place for what is said at the end."""
+        """Clears the line for the command's last output."""
         if self._shown:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 

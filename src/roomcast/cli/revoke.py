@@ -9,13 +9,15 @@ from roomcast.cli.command import Command, Server, to_server
 
 @click.command("revoke", cls=Command)
 @click.argument("sub")
-@click.option("--iss", metavar="ISSUER", help="Only tokens of this issuer; by default whoever issued them.")
-@click.option("--before", metavar="TIME", help="Only what is older, such as 2026-11-22T06:27:00Z; now by default.")
+@click.option("--iss", metavar="ISSUER", help="Only tokens of this issuer; by default of all issuers.")
+@click.option(
+    "--before", metavar="TIME", help="Only older ones, such as before 2026-11-22T06:27:00Z; now by default."
+)
 @to_server
 def command(server: Server, sub: str, iss: str | None, before: str | None) -> None:
     """End the tokens and tickets that SUB was given, and their streams.
 
-    SUB is the person's name in them. What they are given from now on is good. ROOMCAST_TOKEN must be a key
+    SUB is the person's name in them. New ones stay valid. ROOMCAST_TOKEN must be a key
     with the admin right."""
     with server.client() as client:
         client.revoke(sub, iss=iss, before=before)

@@ -21,12 +21,12 @@ from roomcast.model.settings.issuer import Issuer
 from roomcast.serve.configuration import Configuration
 
 _REFUSED, _WRONG = 1, 2
-"""Exit statuses: it may not, and the configuration is wrong."""
+"""Exit statuses: refused, and a mistake in the configuration."""
 
 
 @click.group("rights")
 def command() -> None:
-    """Look at who may read and publish."""
+    """Show who may read and publish."""
 
 
 def _room(ctx: click.Context, param: click.Parameter, room: str | None) -> str | None:
@@ -37,7 +37,7 @@ def _room(ctx: click.Context, param: click.Parameter, room: str | None) -> str |
 
 @command.command("check", short_help="Say what a configuration allows, and by which line.")
 @click.option("--config", envvar=CONFIG_VARIABLE, show_envvar=True, metavar="FILE", help="The server's file.")
-@click.option("--as", "credential", metavar="CREDENTIAL", help="Whose rights; -: read from the input.")
+@click.option("--as", "credential", metavar="CREDENTIAL", help="Credential to check; -: read from the input.")
 @click.option("--read", metavar="ROOM", callback=_room, help="May they read this room?")
 @click.option("--publish", metavar="ROOM", callback=_room, help="May they publish to this room?")
 def check(config: str | None, credential: str | None, read: str | None, publish: str | None) -> None:
@@ -74,7 +74,7 @@ async def _fetch_keys(rights: Rights) -> None:
 def _judge(
     settings: Settings, rights: Rights, places: Places, credential: str | None, verb: str, room: str | None
 ) -> int:
-    """Says it. Returns the exit status."""
+    """Prints the answer. Returns the exit status."""
     if why := _everybody(settings, rights, credential):
         click.echo(f"allowed: {why}")
         return 0
@@ -97,7 +97,7 @@ def _judge(
 
 
 def _everybody(settings: Settings, rights: Rights, credential: str | None) -> str | None:
-    """Why everybody may; None where they may not."""
+    """The reason why everybody may do everything; None if rights are checked."""
     if settings.open and (credential is None or not rights.configured):
         return "the server is open (--open): everybody may"
     if not rights.configured:
@@ -126,7 +126,7 @@ def _described(asking: Principal, places: Places) -> str:
 
 
 def _granting(asking: Principal, grants: Grants, room: str) -> str:
-    """The grant that lets them."""
+    """The grant that allows it."""
     if asking.ticket:
         return repr(room)
     return next(repr(text) for text in grants.texts() if room in Grants.parse([text]))

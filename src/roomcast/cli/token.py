@@ -20,7 +20,7 @@ from roomcast.model.settings.grant import parse_grant
 from roomcast.serve.configuration import Configuration
 
 _LONGEST = 30 * 24 * 3600
-"""Seconds: a token that ends later is refused."""
+"""Longest validity in seconds: servers refuse a token that ends later."""
 
 
 def _name(ctx: click.Context, param: click.Parameter, text: str | None) -> str | None:
@@ -43,10 +43,10 @@ def _seconds(ctx: click.Context, param: click.Parameter, seconds: float) -> floa
 
 
 @click.command("token")
-@click.option("--sub", required=True, metavar="NAME", callback=_name, help="Whom it is for.")
+@click.option("--sub", required=True, metavar="NAME", callback=_name, help="The holder's name.")
 @click.option("--read", multiple=True, metavar="GRANT", callback=_grants, help="A room, or a prefix and *.")
 @click.option("--publish", multiple=True, metavar="GRANT", callback=_grants, help="A room, or a prefix and *.")
-@click.option("--user", metavar="NAME", callback=_name, help="The user of what is published; that of --sub.")
+@click.option("--user", metavar="NAME", callback=_name, help="The user of its messages; that of --sub.")
 @click.option(
     *("--for", "seconds"),
     type=Duration(),

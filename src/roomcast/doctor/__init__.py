@@ -1,4 +1,4 @@
-"""`roomcast doctor`: what stands between this client and a server, found out by trying it.
+"""`roomcast doctor`: tests the path between this client and a server.
 
-Imports nothing of the server: it sees what any client sees, and asks with `roomcast.client`'s parts.
+Imports nothing of the server: it sees only what any client sees, and uses parts of `roomcast.client`.
 """

@@ -1,4 +1,4 @@
-"""The one who asks: what the credential may, whether pages of an origin may, and the clocks of both sides."""
+"""Checks of the client: its credential's rights, its page's origin, and its clock."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from roomcast.doctor.finding import Finding, mend, note, ok
 from roomcast.doctor.site import Site
 
 _APART = 30.0
-"""Seconds by which clocks may differ: tickets and tokens have as much leeway."""
+"""Seconds by which clocks may differ: the leeway of tickets and tokens."""
 
 
 async def credential(site: Site) -> list[Finding]:
-    """What this client may do. Chooses the room that is followed by it."""
+    """The credential's rights."""
     name = "credential"
     try:
         answer = await site.get("/me")
@@ -36,7 +36,7 @@ async def credential(site: Site) -> list[Finding]:
 
 
 def room_of(me: dict[str, Any], otherwise: str) -> str:
-    """A room that may be read by these rights."""
+    """A room that may be read by the rights `me`, the answer of `GET /me`; `otherwise` if any may be."""
     grants = me.get("read", [])
     if not grants or "*" in grants:
         return otherwise
@@ -52,7 +52,7 @@ def _may(me: dict[str, Any]) -> str:
 
 
 async def origin(site: Site, page: str) -> list[Finding]:
-    """Whether a page of this origin may ask; said only where one is named."""
+    """Whether a page of this origin may send requests; not tried if `page` is empty."""
     if not page:
         return [note("CORS", "not tried: --origin https://example.org names your page's origin")]
     wanted = f"roomcast: --allow-origin {page}"
@@ -84,7 +84,7 @@ async def origin(site: Site, page: str) -> list[Finding]:
 
 
 def clock(answer: httpx.Response, now: float) -> list[Finding]:
-    """The server's clock against ours, `now`, by its answer to `/healthz`."""
+    """Compares the server's clock, by its answer to `/healthz`, with ours: `now`, in seconds since 1970."""
     try:
         told = datetime.fromisoformat(answer.json()["time"])
     except (ValueError, KeyError, TypeError):  # an older server; a proxy may say it

@@ -1,4 +1,4 @@
-"""The beginning of a stream: whether it comes at once, and as it was sent."""
+"""Checks of a stream's beginning: whether it arrives at once and unchanged."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from roomcast.doctor.listening import Heard, listen
 from roomcast.doctor.site import SECONDS, Site
 
 _LATE_SECONDS = 0.15
-"""A first event that comes so much later than another answer was waited with. HAProxy's wait is 0.2 s."""
+"""A first event later than another answer by this many seconds was delayed. HAProxy delays by 0.2 s."""
 
 _LONG_ID = "roomcast-doctor" * 100
 
@@ -16,7 +16,7 @@ async def check(site: Site) -> list[Finding]:
     """First event, compression, content type and caching."""
     heard = await listen(site, SECONDS, _has_event)
     site.follows = bool(heard.events)
-    for _ in range(2 if site.follows else 0):  # a moment's load is no delay
+    for _ in range(2 if site.follows else 0):  # the best of three, since a short load must not count as a delay
         heard = min(heard, await listen(site, SECONDS, _has_event), key=_first_after)
     if heard.answer is None:
         return [mend("first event", f"no answer to a follow within {SECONDS:g} s", site.mends("held"))]
@@ -54,7 +54,7 @@ def _first(site: Site, heard: Heard) -> Finding:
 
 
 async def _encoding(site: Site) -> Finding:
-    # Many compress only what is longer than some length. A gap has the id in it that it is about.
+    # Many proxies compress only long answers. A gap event repeats the id, so a long id makes it long.
     heard = await listen(site, SECONDS, lambda heard: True, resumes=_LONG_ID)
     if heard.answer is None or not heard.answer.is_success:
         return note("compression", "not known: a second follow was not answered")

@@ -1,4 +1,4 @@
-"""All checks, in an order and within a time."""
+"""Runs all checks, in order and within a time limit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from roomcast.doctor.site import Site
 
 ROOM = "roomcast-doctor"
 IDLE_SECONDS = 35.0
-"""How long a silent stream is watched: longer than the 30 s after which many proxies cut, and not much longer."""
+"""How long a silent stream is watched: a little longer than the 30 s after which many proxies cut."""
 
 Tell = Callable[[Finding], None]
 
@@ -25,12 +25,12 @@ class NotReached(Exception):
 
 
 async def examine(site: Site, tell: Tell, *, origin: str = "", idle_seconds: float = IDLE_SECONDS) -> None:
-    """Tells each finding as it comes. Everything else goes on beside the stream that is watched, so that it takes
+    """Passes each finding to `tell` as it comes. The other checks run while an idle stream is watched, so it takes
     little longer than `idle_seconds`. Raises `NotReached`."""
     greeting = await _reach(site)
     await _choose_room(site)
     tell(_server(site, greeting))
-    for finding in await events.check(site):  # by itself: it is about milliseconds
+    for finding in await events.check(site):  # alone, since it measures milliseconds
         tell(finding)
     watching = asyncio.create_task(idle.check(site, idle_seconds))
     try:
@@ -64,7 +64,7 @@ async def _reach(site: Site) -> httpx.Response:
 
 
 async def _choose_room(site: Site) -> None:
-    """Unless one is named: one in which nothing is said, if this client may read it, else one that it may."""
+    """Sets the room if none is named: our own silent one if this client may read it, else a readable one."""
     if site.room:
         return
     site.room = ROOM
@@ -84,5 +84,5 @@ def _server(site: Site, greeting: httpx.Response) -> Finding:
 
 
 async def _one_by_one(*checks: Awaitable[list[Finding]]) -> list[Finding]:
-    """Those that would disturb each other: many streams at once may use up what one address may have."""
+    """Runs checks that would disturb each other: many streams at once may use up the limit of one address."""
     return [finding for check in checks for finding in await check]

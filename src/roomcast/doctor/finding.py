@@ -1,4 +1,4 @@
-"""What a check has found: a line, and where something is wrong, the line of configuration that mends it."""
+"""The result of a check: a line, and for a fault the line of configuration that mends it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Level(Enum):
-    """How it stands with one thing."""
+    """The severity of a finding."""
 
     OK = "ok"
     NOTE = "note"
@@ -19,11 +19,11 @@ class Finding(NamedTuple):
     """The outcome of a check."""
 
     name: str
-    """Of the check, in one or two words."""
+    """The check's name, in one or two words."""
     level: Level
     text: str
     mend: str = ""
-    """What to write where; empty where there is nothing to be done."""
+    """What to configure; empty if nothing is wrong."""
 
 
 def ok(name: str, text: str) -> Finding:

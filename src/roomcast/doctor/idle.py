@@ -1,4 +1,4 @@
-"""A stream on which nothing is published: whether the heartbeat comes through, and when it is cut."""
+"""Checks of an idle stream: whether its heartbeats arrive, and when it is cut."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from roomcast.doctor.listening import Heard, listen
 from roomcast.doctor.site import Site
 
 HEARTBEAT = 15.0
-"""Seconds of silence after which roomcast says something at the latest, unless `--heartbeat` says otherwise."""
+"""Longest silence of roomcast in seconds, unless `--heartbeat` changes it."""
 
 
 async def check(site: Site, seconds: float) -> list[Finding]:
     """Heartbeat, and how long an idle stream lives."""
     if not site.follows:
-        return []  # said already, by the check of the first event
+        return []  # already reported by the check of the first event
     heard = await listen(site, seconds)
     if heard.answer is None or not heard.answer.is_success:
         return [note("idle stream", f"not tried: {heard.failure or 'a second follow was not answered'}")]

@@ -1,4 +1,4 @@
-"""One stream, and when each thing of it came."""
+"""Follows a stream and records when each item arrived."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from roomcast.doctor.site import Site
 
 @dataclass
 class Heard:
-    """What came, each with the seconds since the request was sent."""
+    """The items of a stream, each with the seconds since the request was sent."""
 
     answer: httpx.Response | None = None
-    """None where not even a head came."""
+    """None if not even a head arrived."""
     head_after: float = 0.0
     items: list[tuple[float, Item]] = field(default_factory=list)
     lasted: float = 0.0
-    """Seconds from the head to the end, or to when it was no longer listened to."""
+    """Seconds from the head until the stream ended or listening stopped."""
     ended: bool = False
     """Whether the other side ended it."""
     failure: str = ""
@@ -38,7 +38,7 @@ class Heard:
 
     @property
     def sent_away(self) -> bool:
-        """Whether the server ended it with a word when to come back."""
+        """Whether the server ended it with a retry delay."""
         retries = [item for _, item in self.items if isinstance(item, Retry)]
         return self.ended and (len(retries) > 1 or (bool(retries) and not self.events))
 
@@ -51,8 +51,8 @@ async def listen(
     resumes: str = "",
     **headers: str,
 ) -> Heard:
-    """Follows the site's room for so many seconds, or until `enough`; from `resumes` on, an id that the URL
-    says. Never raises `httpx.HTTPError`."""
+    """Follows the site's room for `seconds`, or until `enough` returns True. `resumes` is an id to resume from,
+    sent in the URL. Never raises `httpx.HTTPError`."""
     heard = Heard()
     opened = began = time.monotonic()
 

@@ -1,4 +1,5 @@
-"""The lines of configuration that mend what is wrong, for each proxy of docs/proxies.md; how a proxy is known."""
+"""The configuration lines that mend each fault, for each proxy of docs/proxies.md; and how a proxy is
+recognized."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from collections.abc import Mapping
 import httpx
 
 NAMES = {"nginx": "nginx", "caddy": "Caddy", "haproxy": "HAProxy", "varnish": "Varnish"}
-"""What each proxy that has lines here is called."""
+"""The names of the proxies with lines here."""
 _OTHERS = ("cloudflare", "apache", "envoy", "traefik", "awselb", "openresty", "litespeed")
 
 _LINES: Mapping[str, Mapping[str, str]] = {
@@ -96,18 +97,18 @@ _LINES: Mapping[str, Mapping[str, str]] = {
 
 
 WRONG = tuple(_LINES)
-"""What can be wrong with a proxy."""
+"""The faults that a proxy can cause."""
 
 
 def line(wrong: str, proxy: str) -> str:
-    """What mends `wrong`, for this proxy, such as `nginx`; empty where none is known."""
+    """The line that mends the fault `wrong` in `proxy`, such as `nginx`; a general one if `proxy` is unknown."""
     lines = _LINES[wrong]
     own = lines.get(proxy, "")
     return f"{NAMES[proxy]}: {own}" if proxy and own else lines[""]
 
 
 def told(headers: httpx.Headers) -> str:
-    """The proxy that an answer's headers tell of, in lower case; empty where they tell of none."""
+    """The proxy that an answer's headers name, in lower case; empty if they name none."""
     said = " ".join(
         [headers.get("server", ""), headers.get("via", ""), *("varnish" for _ in headers.get_list("x-varnish"))]
     )
@@ -115,7 +116,7 @@ def told(headers: httpx.Headers) -> str:
 
 
 def shown(page: bytes) -> str:
-    """The proxy whose own answer to nonsense this is; empty where it is none that is known."""
+    """The proxy that gave this answer to a malformed request; empty if unknown."""
     if b"<center>nginx" in page:
         return "nginx"
     if b"Your browser sent an invalid request." in page:

@@ -1,4 +1,4 @@
-"""A client that was cut, and comes back with the id of its last event."""
+"""Checks of a client that was cut and resumes with the id of its last event."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from roomcast.doctor.listening import Heard, listen
 from roomcast.doctor.site import SECONDS, Site
 
 _STRANGE = "roomcast-doctor"
-"""An id that no server gave: where it arrives, roomcast says that it is malformed."""
+"""An id that no server gave: if it arrives, roomcast answers that it is malformed."""
 
 
 async def check(site: Site) -> list[Finding]:
     """Whether `Last-Event-ID` arrives, and what happens at a cut."""
     if not site.follows:
-        return []  # said already, by the check of the first event
+        return []  # already reported by the check of the first event
     strange = await listen(site, SECONDS, _has_event, Last_Event_ID=_STRANGE)
     if not strange.events:
         return [note("Last-Event-ID", "not tried: a second follow did not begin")]
@@ -27,7 +27,7 @@ async def check(site: Site) -> list[Finding]:
 
 
 async def _cut(site: Site) -> Finding:
-    """Follows, hangs up, and comes back."""
+    """Follows, disconnects, and resumes."""
     before = await listen(site, SECONDS, _has_event)
     if not before.events:
         return note("a cut", "not tried: the stream did not begin again")

@@ -1,4 +1,4 @@
-"""The server that is looked at, as this client reaches it."""
+"""The examined server, as this client reaches it."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ _PROBLEM = "urn:problem-type:roomcast:"
 
 @dataclass
 class Site:
-    """Where it is, whom this client is to it, and what was found out of it first."""
+    """The server's address, this client's credential, and the facts that all checks need."""
 
     url: str
     headers: Mapping[str, str]
     """With the credential, if there is one."""
     room: str = ""
-    """Followed; nothing is published to it. Empty until one is chosen."""
+    """The room to follow; nothing is published to it. Empty until one is chosen."""
     verify: bool = True
-    """Whether the certificate is checked; not any more once it is known to be bad."""
+    """Whether the certificate is checked; False once it is known to be bad."""
     tls: ssl.SSLContext = field(default_factory=ssl.create_default_context)
-    """That of all connections: to make one takes 50 ms."""
+    """The TLS context of all connections: making one takes 50 ms."""
     proxy: str = ""
-    """The proxy that stands before it, as `mends` names it; empty where none was seen."""
+    """The proxy in front of the server, as `mends` names it; empty if none was seen."""
     follows: bool = True
-    """Whether a stream begins in time: else no more can be learnt from streams."""
+    """Whether a stream begins in time; if not, further checks of streams are skipped."""
     local: bool = False
-    """Whether this client is on the server's own machine, as far as addresses tell."""
+    """Whether this client is on the server's machine, by its addresses."""
     trip: float = 0.0
     """Seconds from a request to its answer."""
     greeted: float = 0.0
-    """When it answered first, in seconds since 1970."""
+    """The time of its first answer, in seconds since 1970."""
     stranger: dict[str, Any] = field(default_factory=dict)
-    """What `/me` says to whoever sends no credential; empty where it says nothing."""
+    """The answer of `/me` to a client without a credential; empty if it is refused."""
 
     def client(self, *, credential: bool = True) -> httpx.AsyncClient:
-        """A client of its own, whose connections nobody else uses."""
+        """A new HTTP client, with connections of its own."""
         return httpx.AsyncClient(
             base_url=self.url, headers=self.headers if credential else {}, timeout=SECONDS, verify=self.tls
         )
@@ -58,16 +58,16 @@ class Site:
             return await client.get(path, headers=_named(given))
 
     async def ask(self, method: str, path: str, *, content: bytes = b"", **given: str) -> httpx.Response:
-        """As `get`, for other methods."""
+        """The answer to a request with any method. Raises `httpx.HTTPError`."""
         async with self.client() as client:
             return await client.request(method, path, content=content, headers=_named(given))
 
     def mends(self, wrong: str) -> str:
-        """What mends it in this proxy."""
+        """The line that mends the fault `wrong` in this site's proxy."""
         return mends.line(wrong, self.proxy)
 
     async def look(self) -> httpx.Response:
-        """Reaches it for the first time, and finds out who answers. Raises `httpx.HTTPError`."""
+        """Contacts the server for the first time and identifies its proxy. Raises `httpx.HTTPError`."""
         try:
             found = await self._greet()
         except httpx.ConnectError as error:
@@ -84,7 +84,7 @@ class Site:
     async def _greet(self) -> httpx.Response:
         async with self.client() as client:
             await client.get("/healthz")
-            began = time.monotonic()  # over the connection that is there now
+            began = time.monotonic()  # measured on the open connection
             async with client.stream("GET", "/healthz") as answer:
                 network = answer.extensions.get("network_stream")
                 addresses = (
@@ -96,7 +96,7 @@ class Site:
         return answer
 
     async def _nonsense(self) -> bytes:
-        """What whoever is in front says to what is not HTTP: proxies show themselves so."""
+        """The answer to a malformed request: proxies reveal themselves by it."""
         url = httpx.URL(self.url)
         secure = unverified() if url.scheme == "https" else None
         port = url.port or (443 if secure else 80)
@@ -112,21 +112,21 @@ class Site:
 
 
 async def hang_up(writer: asyncio.StreamWriter) -> None:
-    """Ends a connection at once: over TLS a polite end may be waited for in vain."""
+    """Closes a connection at once: over TLS the other side may never complete a clean close."""
     writer.transport.abort()
     with suppress(OSError):
         await writer.wait_closed()
 
 
 def unverified() -> ssl.SSLContext:
-    """For a server whose certificate is known to be bad: what else is wrong with it is worth knowing, too."""
+    """A TLS context for a server with a bad certificate, so that the other checks can still run."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
 
 
 def is_ours(answer: httpx.Response) -> bool:
-    """Whether roomcast itself gave it, as far as its body tells."""
+    """Whether roomcast itself gave the answer, by its body."""
     kind = answer.headers.get("content-type", "").partition(";")[0]
     if kind == "application/problem+json":
         return _PROBLEM in answer.text or "about:blank" in answer.text

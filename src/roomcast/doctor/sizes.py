@@ -1,4 +1,4 @@
-"""The largest requests that roomcast takes, and whether they get there."""
+"""Checks whether the largest requests that roomcast accepts reach it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from roomcast.doctor.site import Site, is_ours
 _ROOMS = 64
 _LONG_NAME = "doctor-" + "é" * 100
 _BODY = b'"' + b"x" * 1_000_000 + b'"'
-"""JSON, and no message: roomcast reads all of it, and stores nothing."""
+"""JSON, but not a message: roomcast reads all of it and stores nothing."""
 
 
 async def check(site: Site) -> list[Finding]:
@@ -51,7 +51,7 @@ async def _large_body(site: Site) -> Finding:
 
 
 async def _patiently(ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
-    """The answer at one of three tries: Varnish, for one, cuts a large body now and then. A limit always does."""
+    """The answer at one of three tries. Varnish sometimes cuts a large body; a size limit always does."""
     for _ in range(2):
         with suppress(httpx.TransportError):
             return await ask()

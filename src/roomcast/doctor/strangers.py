@@ -1,4 +1,4 @@
-"""What somebody may do who has no credential, and whom the server takes them for."""
+"""Checks of the rights of a client without a credential."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ async def check(site: Site) -> list[Finding]:
 
 
 def _is_local(site: Site) -> bool:
-    """Whether the server takes a stranger for somebody on its machine: only there may they do everything."""
+    """Whether the server takes a stranger for a client on its machine: only these have all rights."""
     return bool(site.stranger.get("admin"))
 
 
 def of(site: Site) -> Finding:
-    """Whom the server takes a stranger for."""
+    """The rights that the server gives a stranger."""
     name = "strangers"
     if not site.stranger:
         return ok(name, "nobody gets in without a credential")
@@ -60,11 +60,11 @@ async def _rooms(site: Site) -> Finding:
 
 
 async def _open(site: Site, *paths: str) -> str:
-    """The first of these that is answered without a credential; empty where none is."""
+    """The first of these paths that is served without a credential; empty if none is."""
     async with site.client(credential=False) as client:
         for path in paths:
             try:
-                # As it is written here: httpx would decode it.
+                # As the raw target: httpx would decode the path.
                 answer = await client.get("/", extensions={"target": path.encode()})
             except httpx.HTTPError:
                 continue

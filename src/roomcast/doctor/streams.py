@@ -1,4 +1,4 @@
-"""HTTP's version, TLS, and how many streams one client may have."""
+"""Checks of TLS, the HTTP version, and the number of streams of one client."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from roomcast.doctor.site import SECONDS, Site, hang_up, unverified
 AT_ONCE = 8
 """More than the six connections that a browser opens to one origin."""
 _SOON = 14 * 86_400
-"""Seconds before its end at which a certificate should have been renewed."""
+"""A certificate that ends in fewer seconds should have been renewed."""
 
 
 class Tls(NamedTuple):
-    """What a handshake came to."""
+    """The result of a TLS handshake."""
 
     http2: bool
     version: str
@@ -64,7 +64,7 @@ def _version(site: Site, tls: Tls | None) -> Finding:
 
 async def _at_once(site: Site) -> list[Finding]:
     if not site.follows:
-        return []  # said already, by the check of the first event
+        return []  # already reported by the check of the first event
     heard = await asyncio.gather(*(listen(site, SECONDS, _has_event) for _ in range(AT_ONCE)))
     begun = sum(bool(one.events) for one in heard)
     if begun == AT_ONCE:

@@ -1,4 +1,4 @@
-"""The way in through somebody else's server: plain ASGI."""
+"""The entry point for a host's server: plain ASGI."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Values = Mapping[bytes, bytes]
 
 
 class ClientGone(Exception):
-    """The client went before its request was whole."""
+    """The client disconnected before its request was complete."""
 
 
 class _Client:
-    """Who is at the other end, as the host says."""
+    """The other end of the connection, as the host's server reports it."""
 
     def __init__(self, scope: Scope) -> None:
         self._client = scope.get("client")
@@ -46,7 +46,7 @@ class AsgiApp:
     """A handler, as an ASGI application for HTTP."""
 
     def __init__(self, handler: Handler, host: Host | None = None) -> None:
-        """`host` is the login of the program around us; None where it has not said who may do what."""
+        """`host` is the login of the host application; None if it gives none."""
         self._handler = handler
         self._host = host
 
@@ -84,8 +84,8 @@ class AsgiApp:
                 task.cancel()
 
     async def _body(self, request: Request, receive: Receive) -> bytes:
-        """Raises `TooLarge` before `receive`, where a client that sent `Expect: 100-continue` has not sent the
-        body yet, or while it arrives."""
+        """The request's body. Raises `TooLarge` while it arrives, or before the first `receive`: a client that
+        sent `Expect: 100-continue` has then not sent the body yet."""
         route = request.prepared.route
         if route is None or not route.takes_body:
             return b""
@@ -119,7 +119,7 @@ class _Sender:
 
 
 def _resolve(future: asyncio.Future[Outcome], outcome: Outcome) -> None:
-    if not future.done():  # the host has cancelled us meanwhile
+    if not future.done():  # done if the host has cancelled us
         future.set_result(outcome)
 
 
@@ -146,7 +146,7 @@ def _head(scope: Scope, fields: Iterable[Field]) -> tuple[Head, dict[bytes, byte
 
 
 def _below(mount: str, path: str) -> str:
-    """ASGI's `path` begins with `root_path`; some hosts leave it out."""
+    """The path relative to the mount. ASGI's `path` begins with `root_path`; some hosts leave it out."""
     rest = path.removeprefix(mount)
     return rest if not rest or rest.startswith("/") else path
 

@@ -1,6 +1,7 @@
-"""`roomcast.audit`: a line for each refusal by rights, with what its holder is not told.
+"""`roomcast.audit`: a line for each refusal by rights, with the reason that the client is not told.
 
-A credential is shown as eight digits of its hash: enough to find two lines of one, and of no other use.
+A credential is shown as eight digits of its hash: enough to match lines of the same credential, and useless
+otherwise.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from roomcast.model.redact import redacted_target
 
 _REFUSALS = (BadCredential, Forbidden, NotServed, TooManyBad, Unauthenticated)
 _A_SECOND = 50
-"""Lines on average. Whoever tries keys must not fill the disk with them."""
+"""Most lines per second on average: a client that tries keys must not fill the disk with lines."""
 _BURST = 200
 
 logger = logging.getLogger("roomcast.audit")
 
 
 class Audit:
-    """Writes the lines, and drops those that are too many."""
+    """Writes the lines, and drops those above the rate."""
 
     def __init__(self) -> None:
         self.dropped = 0
@@ -38,7 +39,7 @@ class Audit:
         self._at = time.monotonic()
 
     def note(self, request: Request, error: RoomcastError, client: str) -> None:
-        """A request that was refused; `client` is its address. Other errors are no matter of rights."""
+        """Writes a line for a request refused by rights; `client` is its address. Ignores other errors."""
         if not isinstance(error, _REFUSALS) or not logger.isEnabledFor(logging.WARNING):
             return
         if not self._may():

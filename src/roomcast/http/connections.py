@@ -1,9 +1,9 @@
-"""All connections of a server: how many there may be, and which of them go when there are too many.
+"""All connections of a server: their limit, and which of them are closed when there are too many.
 
-The attack: 1,024 connections that send nothing took all of a process's files, and 120 of 126 newcomers were reset.
-So there are fewer connections than files, and a newcomer always gets in: one that waits for its client is closed,
-the one that has waited longest. Silent ones do not drive out those that were of use: where most have sent no whole
-request yet, it is one of these. A follower is never closed for others; there are fewer followers than connections.
+The attack: 1,024 silent connections took all of a process's files, and 120 of 126 newcomers were reset. So there
+are fewer connections than files, and a newcomer always gets in: the connection that has waited longest for its
+client is closed. Silent connections must not drive out useful ones: if most have not sent a complete request yet,
+one of these is closed. A follower is never closed for others; there are fewer followers than connections.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from roomcast.model.settings import Settings
 
 FILES, ADDRESS = "files", "address"
 _SAY_AGAIN_SECONDS = 60.0
-"""Between two lines of one reason: an attack must not fill the log."""
+"""Least time between two log lines with the same reason: an attack must not fill the log."""
 
 logger = logging.getLogger("roomcast.server")
 
 
 class Exchanging(Protocol):
-    """A connection that carries requests; a follower's no longer does."""
+    """A connection that still carries requests, unlike a follower's."""
 
     def expire(self) -> None:
-        """Ends what has taken too long. Called every few seconds."""
+        """Closes the connection if a step has taken too long. Called every few seconds."""
         ...
 
     def shutdown(self) -> None:
-        """The server is about to end: what is under way is answered, and nothing more."""
+        """Called when the server is about to end: finishes the pending answer and reads no more requests."""
         ...
 
 
 class Socket(Protocol):
-    """What a connection is known by: its transport, or its handshake."""
+    """The identity of a connection: its transport, or its handshake."""
 
     def abort(self) -> None:
-        """Closes it at once."""
+        """Closes the connection at once."""
         ...
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -61,36 +61,35 @@ class Connections:
         self.limit = settings.connections_limit
         """Connections at once, streams included."""
         self.open = 0
-        """As many are there, streams included. Those that were closed in this turn of the loop are not."""
+        """Open connections, streams included. Those closed in this turn of the loop are not counted."""
         self._all: dict[Socket, Exchanging] = {}
-        """Without the streams."""
+        """The open connections that are not streams."""
         self._silent: OrderedDict[Socket, None] = OrderedDict()
-        """Those whose clients have sent no whole request yet; the oldest comes first."""
+        """The connections without a complete request yet; the oldest first."""
         self._waiting: OrderedDict[Socket, None] = OrderedDict()
-        """The others that wait for their clients, to send or to take something, or for a read of the log; who has
-        waited longest comes first."""
+        """The other connections that wait for their client, or for a read of the log; the longest wait first."""
         self._counted: dict[Socket, str] = {}
-        """The address that a connection is counted for."""
+        """The address under which a connection is counted."""
         self.addresses: Counter[str] = Counter()
-        """How many each address has that is counted."""
+        """The number of connections of each counted address."""
         self.counts: Counts | None = None
-        """The same, for other workers of this server, where there are any."""
+        """The same numbers, shared with the other workers of this server, if there are any."""
         self.elsewhere: Callable[[str], int] = lambda address: 0
-        """How many an address has at other workers of this server."""
+        """The number of connections of an address at the other workers."""
         self._trusts = Forwarded(settings.trusted_proxy, settings.forwarded_header).trusts
         self._gone = self._followed
         """Kept, so that streams share it."""
         self._closed = closed
         self._said: dict[str, tuple[float, int]] = {}
-        """For each reason when it was last said, and how many there had been by then."""
+        """For each reason, the time of its last log line and the count by then."""
         self.empty = asyncio.Event()
-        """Set when the last one is gone that is no stream."""
+        """Set when the last connection that is not a stream is closed."""
 
-    # What connections tell.
+    # Called by connections
 
     def enter(self, socket: Socket, exchange: Exchanging) -> None:
-        """A new one, which waits for its client. It is closed at once where its address has too many, or where
-        there are too many and none of them waits."""
+        """Adds a new connection, which waits for its client. Closes it at once if its address has too many
+        connections, or if there are too many and none of them waits."""
         if self._settings.max_connections_per_address and not self._count_address(socket):
             self.count(ADDRESS)
             socket.abort()
@@ -101,48 +100,48 @@ class Connections:
         self._make_room()
 
     def hand_over(self, socket: Socket, exchange: Exchanging) -> None:
-        """Another protocol has it from now on."""
+        """Replaces the protocol of a connection."""
         if socket in self._all:
             self._all[socket] = exchange
 
     def waits(self, socket: Socket) -> None:
-        """Its client is to send or to take something, or it reads: from now on."""
+        """The connection now waits for its client, or for a read of the log."""
         if socket in self._all and socket not in self._silent:
             self._waiting[socket] = None
             self._waiting.move_to_end(socket)
 
     def works(self, socket: Socket) -> None:
-        """It is the server's turn, as with a publish: it is not closed for others."""
+        """The connection now waits for the server, as in a publish: it is not closed for others."""
         self._silent.pop(socket, None)
         self._waiting.pop(socket, None)
 
     def leave(self, socket: Socket) -> None:
-        """It is gone; a second time is fine."""
+        """The connection is closed. It may be called twice."""
         if self._forget(socket):
             self._free(self._counted.pop(socket, None))
 
     def follow(self, socket: Socket) -> Callable[[], None]:
-        """It is a stream from now on. Returns what is to be called when it is gone."""
-        if not self._forget(socket):  # closed for another one just now
+        """The connection is a stream from now on. Returns a function to call when it is closed."""
+        if not self._forget(socket):  # it was just closed to make room
             return lambda: None
         address = self._counted.pop(socket, None)
         return self._gone if address is None else partial(self._followed, address)
 
     def count(self, reason: str) -> None:
-        """One was closed by the server, before its client was done with it."""
+        """Counts a connection that the server closed before its client was done."""
         self._closed[reason] += 1
 
-    # What the server asks.
+    # Called by the server
 
     def __contains__(self, socket: Socket) -> bool:
         return socket in self._all
 
     def everyone(self) -> list[tuple[Socket, Exchanging]]:
-        """All that are no streams."""
+        """All connections that are not streams."""
         return list(self._all.items())
 
     def states(self) -> dict[str, int]:
-        """How many are in which state."""
+        """The number of connections in each state: silent, waiting, answering, following."""
         silent, waiting = len(self._silent), len(self._waiting)
         return {
             "silent": silent,
@@ -152,7 +151,8 @@ class Connections:
         }
 
     def look(self, now: float) -> None:
-        """Called every few seconds: says what was closed, and follows a limit that was changed (`prlimit`)."""
+        """Called every few seconds: logs what was closed, and adopts a changed limit (`prlimit`). `now` is the
+        loop's time in seconds."""
         self.limit = self._settings.connections_limit
         self._make_room()
         for line in self._lines(now):
@@ -169,7 +169,7 @@ class Connections:
             socket.abort()
 
     def _forget(self, socket: Socket) -> bool:
-        """Whether it was there."""
+        """Removes a connection from all states; returns whether it was open and not a stream."""
         if self._all.pop(socket, None) is None:
             return False
         self.works(socket)
@@ -178,7 +178,7 @@ class Connections:
         return True
 
     def _followed(self, address: str | None = None) -> None:
-        """A stream's connection is gone."""
+        """A stream's connection is closed."""
         self._free(address)
 
     def _free(self, address: str | None) -> None:
@@ -190,7 +190,7 @@ class Connections:
                 del self.addresses[address]
 
     def _count_address(self, socket: Socket) -> bool:
-        """Whether its address may have one more."""
+        """Counts the connection under its address; returns False if the address has too many."""
         peer = socket.get_extra_info("peername")
         if not isinstance(peer, tuple) or self._trusts(peer[0]):
             return True
@@ -207,7 +207,7 @@ class Connections:
             self.counts.set(address, self.addresses[address])
 
     def _lines(self, now: float) -> Iterator[str]:
-        """What is to be said now."""
+        """The log lines that are due."""
         for reason, text in self._texts().items():
             said_at, said = self._said.get(reason, (-_SAY_AGAIN_SECONDS, 0))
             count = self._closed[reason]
@@ -218,22 +218,22 @@ class Connections:
     def _texts(self) -> Mapping[str, str]:
         each = self._settings.max_connections_per_address
         return {
-            FILES: "closed {} connections that had waited longest, to make room for others: of this process's "
-            f"files {self.limit} are for connections. Allow more files (ulimit -n), or limit each address with "
+            FILES: "closed {} connections that had waited longest, to make room for others: this process may "
+            f"use {self.limit} files for connections. Allow more files (ulimit -n), or limit each address with "
             "--max-connections-per-address",
-            ADDRESS: f"refused {{}} connections of addresses that have {each} already "
+            ADDRESS: f"refused {{}} connections of addresses that already have {each} "
             "(--max-connections-per-address)",
-            MEMORY: "closed {} connections, the slowest senders: requests that are being received hold "
+            MEMORY: "closed {} connections, the slowest senders: requests that are being received use "
             f"{self._settings.body_memory} bytes together (--body-memory)",
-            "handshake": "closed {} connections that did not do their TLS handshake in time",
+            "handshake": "closed {} connections that did not finish their TLS handshake in time",
             "head": "closed {} connections that did not send a request's head in time",
             "body": "closed {} connections that did not send a request's body in time",
-            "answer": "closed {} connections whose clients did not take their answers",
+            "answer": "closed {} connections whose clients did not read their answers",
         }
 
 
 def network_of(address: str) -> str:
-    """What is counted as one address: of IPv6 the /64, which is what one client is given."""
+    """The name under which an address is counted. For IPv6 that is its /64, the network of one client."""
     if ":" not in address:
         return address
     return IPv6Address(address.partition("%")[0]).packed[:8].hex()

@@ -1,4 +1,4 @@
-"""What all connections of a server share, and how long each may take for what."""
+"""The state that all connections of a server share, and their time limits."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from roomcast.http.heads import Heads
 from roomcast.http.write_batch import WriteBatch
 
 HEAD_BYTES = 64 * 1024
-"""Of a request's head: against header lines without end."""
+"""Longest head of a request: stops endless header lines."""
 HELD_BYTES = 64 * 1024
-"""Of a body that is held until its request is complete; a larger one is read with h11's flow control."""
+"""Longest body that is kept until its request is complete; a larger one is read with h11's flow control."""
 HEAD_SECONDS = 30.0
-"""Against Slowloris: a head that trickles in holds a connection no longer than this."""
+"""Stops Slowloris: a slow head may hold a connection no longer than this."""
 BODY_SECONDS = 60.0
-"""How long a body may take: a chunked one without end would hold its connection for ever."""
+"""Longest time for a body: an endless chunked one would hold its connection for ever."""
 IDLE_SECONDS = 75.0
-"""Between two requests, and for taking an answer. Longer than the 60 s for which nginx and most clients keep a
-connection: the side that uses it closes it."""
+"""Longest time between two requests, and for reading an answer. nginx and most clients keep a connection for 60 s;
+they should close it first."""
 LINGER_SECONDS = 10.0
-"""How long the body of a request that is answered already may still come. Its client, which is sending, would see
-a reset instead of the answer."""
+"""How long the body of an already answered request is still read. Without this, a client that is still sending
+would see a reset instead of the answer."""
 LOOK_SECONDS = 5.0
-"""Between two looks at all connections."""
+"""Time between two checks of all connections."""
 _TURN_SECONDS = 0.001
-"""How long such a look takes before the others have their turn."""
+"""How long such a check runs before the loop runs others."""
 
 logger = logging.getLogger("roomcast.server")
 
 
 class Context:
-    """One for all connections of a server."""
+    """The shared state; a server has one."""
 
     def __init__(self, handler: Handler, engine: Engine) -> None:
         self.handler = handler
@@ -52,18 +52,18 @@ class Context:
             self.connections.elsewhere = lambda address: engine.together.elsewhere("addresses", address)
 
     async def watch(self) -> None:
-        """Looks at all connections, for ever."""
+        """Checks all connections every few seconds, for ever."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 self.connections.look(asyncio.get_running_loop().time())
                 async for connection in self._each():
                     connection.expire()
-            except Exception:  # a defect, and no reason to leave all connections without it for ever
-                logger.exception("the look at all connections failed")
+            except Exception:  # a bug must not end the checks for all connections
+                logger.exception("the check of all connections failed")
 
     async def _each(self) -> AsyncIterator[Exchanging]:
-        """All connections, a few in each turn of the loop: 18,000 that are silent took 0.1 s at once."""
+        """All connections, a few in each turn of the loop: 18,000 silent ones took 0.1 s in one turn."""
         clock = asyncio.get_running_loop().time
         until = clock() + _TURN_SECONDS
         for socket, connection in self.connections.everyone():
@@ -74,7 +74,7 @@ class Context:
                 until = clock() + _TURN_SECONDS
 
     async def drain(self, seconds: float) -> None:
-        """Ends all connections; those that are answered within `seconds`, when they are."""
+        """Closes all connections. Waits up to `seconds` for pending answers."""
         async for connection in self._each():
             connection.shutdown()
         try:

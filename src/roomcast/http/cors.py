@@ -1,6 +1,6 @@
 """Cross-origin access (Fetch, section 3.2): which pages of other origins may read our answers.
 
-Which of them are served at all is the gate's to say.
+The gate decides which origins are served at all.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _VARY = (b"vary", b"Origin")
 
 
 class Cors:
-    """What answers say of it."""
+    """The CORS header fields of answers."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
         named = (origin.encode() for origin in gate.origins if origin != "*")
         self._named = {origin: Fields(*_allowed(origin), _CREDENTIALS, _VARY) for origin in named}
         any_origin = _allowed(b"*") if "*" in gate.origins else ()
-        # Where there are no named origins, and all are allowed, each is answered the same.
+        # Without named origins, and with all allowed, every answer is the same and needs no Vary.
         self._others = Fields(*any_origin, *([_VARY] if self._named or not any_origin else []))
 
     def fields(self, origin: bytes | None) -> Fields:
-        """What every answer carries, an error as well. `origin` is the request's."""
+        """The fields of every answer, errors included. `origin` is the request's; None if it has none."""
         if origin is None:
             return self._others
         if origin not in self._named and self._gate.is_local(origin.decode("latin-1")):
@@ -39,8 +39,8 @@ class Cors:
         return self._named.get(origin, self._others)
 
     def preflight(self, methods: Sequence[str], asked: bytes) -> Fields:
-        """What a browser asks before it sends a request that a form could not; beside `fields`. Whatever header
-        it asks for may be sent: tracing libraries add theirs to every request of a page."""
+        """The fields of a preflight's answer, in addition to `fields`. All `asked` headers are allowed: tracing
+        libraries add theirs to every request of a page."""
         return Fields(
             (b"allow", ", ".join(methods).encode()),
             (b"access-control-allow-methods", _METHODS),

@@ -1,7 +1,6 @@
-"""What `/metrics` says, by family: of the process, of the log, and of the log's disk. All metrics stand here.
+"""All metric families of `/metrics`: those of the process, of the log, and of the log's disk.
 
-Counters and histograms of several processes add up. So do the gauges of connections, followers and answers; of the
-others the largest counts, and of `log_writable` the smallest.
+`gather` merges those of several processes.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ from roomcast.version import __version__
 
 ENDINGS = ("client", "slow", "drain", "overload", "error", "expired", "revoked", "replaced", "limit")
 CLOSED = ("files", "address", "memory", "handshake", "head", "body", "answer", "idle", "log")
-"""Why the server closes a connection that its client was not done with."""
+"""The reasons for which the server closes a connection before its client is done."""
 KINDS = get_args(Kind)
-"""Of principals. Their names are in no metric: there may be any number, and each is somebody."""
+"""Kinds of principals. No metric has their names: there may be any number, and each is a person or a program."""
 STATES = ("silent", "waiting", "answering", "following")
 
 
 def of_process(engine: Engine) -> Iterable[Metric]:
-    """What this process counts by itself."""
+    """The metrics that this process counts."""
     yield _build()
     yield _gauge("clock_seconds", "This machine's clock, in seconds since 1970.", time.time())
     yield _gauge("loop_longest_turn_seconds", "How long others waited for the loop.", engine.pace.longest_turn)
@@ -46,7 +45,7 @@ def of_process(engine: Engine) -> Iterable[Metric]:
 
 
 def of_log(bounds: Bounds, retention: Retention, rate: float) -> Iterable[Metric]:
-    """What is retained, and the caps in force; `rate`: messages a second that the log gets."""
+    """The log's contents, and the caps in force; `rate` is messages per second that are stored."""
     yield _gauge("log_messages", "Messages retained.", bounds.messages)
     yield _gauge("log_bytes", "Bytes retained.", bounds.bytes)
     yield _gauge("log_messages_limit", "Messages retained at most.", retention.max_messages)
@@ -66,7 +65,7 @@ def of_log(bounds: Bounds, retention: Retention, rate: float) -> Iterable[Metric
 
 
 def of_disk(file: str) -> Iterable[Metric]:
-    """The size of the log's files and what is left of their disk, where the log is a file. Blocks."""
+    """The size of the log's files and the free space of their disk, if the log is a file. Blocks."""
     size = GaugeMetricFamily("roomcast_log_disk_bytes", "Size of the log's file.", labels=["file"])
     free = GaugeMetricFamily("roomcast_log_disk_free_bytes", "What is left of the disk of the log's file.")
     if file:
@@ -88,7 +87,8 @@ def _build() -> Metric:
 
 
 def retention_seconds(bounds: Bounds, retention: Retention, rate: float) -> float:
-    """Seconds until a message that is stored now is trimmed, if all goes on as it did."""
+    """Seconds until a message stored now is trimmed, if messages keep coming at `rate` per second and in this
+    size; infinite without a cap that applies."""
     size = bounds.bytes / bounds.messages if bounds.messages else 0.0
     caps = [(retention.max_messages, rate), (retention.max_bytes, rate * size)]
     times = [cap / grows for cap, grows in caps if grows]
@@ -96,14 +96,14 @@ def retention_seconds(bounds: Bounds, retention: Retention, rate: float) -> floa
 
 
 def _rules(retention: Retention) -> Iterable[Metric]:
-    """The rules in force for rooms."""
+    """The rooms' rules in force."""
     for name, cap, help in (
         ("room_messages_limit", "max_messages", "Messages retained of each room at most."),
         ("room_bytes_limit", "max_bytes", "Bytes retained of each room at most."),
         ("room_max_age_seconds", "max_age", "Age of a room's message at most."),
     ):
         family = GaugeMetricFamily(f"roomcast_{name}", help, labels=["match"])
-        # Of two rows with one name the first counts.
+        # Of two rows with the same name the first one applies.
         caps = {rule.match: getattr(rule, cap) for rule in reversed(retention.rooms)}
         for match, value in caps.items():
             if value is not None:

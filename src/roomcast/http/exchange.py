@@ -1,6 +1,6 @@
-"""The half of a connection that answers: one request at a time, in order, as fast as its client takes the answers.
+"""The answering half of a connection: one request at a time, in order, as fast as its client reads the answers.
 
-What is read, and how, is for those built on it: `fast_path` and `http1`.
+The subclasses in `fast_path` and `http1` read the requests.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ logger = logging.getLogger("roomcast.server")
 
 
 class Exchange(asyncio.Protocol):
-    """One connection, until it is a follower's."""
+    """One connection, until a follower takes it over."""
 
     __slots__ = (
         "_address",
@@ -51,47 +51,47 @@ class Exchange(asyncio.Protocol):
         self._answering = False
         """Whether a request is being answered."""
         self._answers: Answer | None = None
-        """What it comes to."""
+        """The answer that waits for the write batch."""
         self._task: asyncio.Task[None] | None = None
-        """What works on it, and ends when the client has gone."""
+        """The task that makes the answer; cancelled when the client disconnects."""
         self._address: str | None = None
         self._keep_alive = True
         self._ended = False
-        """Whether the client will send no more, and may still read."""
+        """Whether the client has ended its side; it may still read."""
         self._detached = False
-        """Whether the connection belongs to somebody else by now."""
+        """Whether another protocol has taken the connection over."""
         self._chunked = True
         """Whether the client understands chunks."""
         self._used = False
         """Whether a request was answered."""
         self._choked = False
-        """Whether the client does not take what was written."""
+        """Whether the client does not read what was written."""
         self._held: Reservation | None = None
-        """The memory of an answer that the client has yet to take."""
+        """The memory of an answer that the client has not read yet."""
         self._writable: asyncio.Event | None = None
-        """For who writes an answer in pieces."""
+        """Set when the client reads again; `_write_pieces` waits for it."""
         self._since = self._loop.time()
         """When the last answer was given, or the connection made."""
 
-    # What differs between those built on this.
+    # Implemented by subclasses
 
     def _go_on(self) -> None:
-        """An answer is given, and the connection is kept: reads the next request."""
+        """Reads the next request: an answer is given and the connection is kept."""
         raise NotImplementedError
 
     def expire(self) -> None:
-        """Ends what has taken too long. Called every few seconds."""
+        """Closes the connection if a step has taken too long. Called every few seconds."""
         raise NotImplementedError
 
     def shed(self) -> None:
-        """Lets go of what was received: it is the slowest sender, and others need the memory."""
+        """Drops what was received: this is the slowest sender, and others need the memory."""
         raise NotImplementedError
 
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
-        if not self._over_tls():  # hear of the first byte that waits, and of the last
+        if not self._over_tls():  # be told as soon as any byte waits, and when none does
             transport.set_write_buffer_limits(high=0)
         self._context.connections.enter(transport, self)
 
@@ -101,10 +101,10 @@ class Exchange(asyncio.Protocol):
         self._answers = self._held = None
         if self._task:
             self._task.cancel()
-            self._task = None  # they know each other
+            self._task = None  # breaks the reference cycle
 
     def pause_writing(self) -> None:
-        """A client that does not read the answers is not read from: they would be held without a bound."""
+        """Stops reading from a client that does not read its answers: they would pile up without a bound."""
         self._choked = True
         self._since = self._loop.time()
         self._context.connections.waits(self._transport)
@@ -115,7 +115,7 @@ class Exchange(asyncio.Protocol):
         self._held = None
         if self._writable:
             self._writable.set()
-        # Also while an answer is under way: nobody else would, and the next request would never be read.
+        # Even while an answer is under way: otherwise the next request would never be read.
         self._transport.resume_reading()
         if not self._answering:
             self._go_on()
@@ -124,24 +124,24 @@ class Exchange(asyncio.Protocol):
         return self._transport.get_extra_info("sslcontext") is not None
 
     def _outlives_end(self) -> bool:
-        """Whether a client that sends no more is still answered. Not over TLS: the loop closes the connection as
-        soon as the client has ended its side."""
+        """Whether a client that has ended its side is still answered. Not over TLS: the loop closes the connection
+        as soon as the client ends its side."""
         return not self._over_tls()
 
-    # What the server asks of each connection.
+    # Called by the server
 
     def shutdown(self) -> None:
-        """The server is about to end."""
+        """Closes the connection, or lets the pending answer be its last: the server is about to end."""
         self._keep_alive = False
         if not self._answering:
             self._transport.close()
 
     def _waited(self, seconds: float) -> bool:
-        """Whether so long has gone by since anything was answered."""
+        """Whether the last answer was given longer ago than this."""
         return self._loop.time() - self._since > seconds
 
     def _close(self, reason: str) -> None:
-        """Ends a connection whose client is not done with it; the reason is counted."""
+        """Closes the connection before its client is done, and counts the reason."""
         self._context.connections.count(reason)
         self._transport.close()
 
@@ -166,19 +166,19 @@ class Exchange(asyncio.Protocol):
             self._context.connections.waits(self._transport)
 
     def address(self) -> str:
-        """The address at the other end. Asked for once: the kernel's answer takes a tenth of a follow's time."""
+        """The address at the other end. Cached: asking the kernel takes a tenth of a follow's time."""
         if self._address is None:
-            # None where the connection is gone, and text where it is one of a socket file.
+            # None if the connection is gone, and a string for a socket file.
             peer = self._transport.get_extra_info("peername")
             self._address = str(peer[0]) if isinstance(peer, tuple) else "" if peer is None else UNIX_PEER
         return self._address
 
     def scheme(self) -> str:
-        """What its pages have in their address, where no proxy ends TLS before us."""
+        """`https` or `http`, as in the URL of its pages unless a proxy ends TLS before us."""
         return "https" if self._over_tls() else "http"
 
     def _respond(self, outcome: Outcome) -> None:
-        """Called by the handler, now or when what was asked for is done."""
+        """Called by the handler with the outcome, at once or later."""
         self._task = None
         if isinstance(outcome, Streaming):
             self._stream(outcome)
@@ -205,8 +205,8 @@ class Exchange(asyncio.Protocol):
             self._finish()
 
     def _hold(self, answer: Answer) -> None:
-        """Counts what waits until it is taken. Where there is no memory for it, the connection ends: its client,
-        which does not read, cannot be told either."""
+        """Reserves memory for an answer that waits. If there is none, closes the connection: its client does not
+        read, so it cannot be told."""
         try:
             waiting = self._transport.get_write_buffer_size()
             self._held = answer.held or self._context.handler.answers.reserve(waiting)
@@ -222,8 +222,8 @@ class Exchange(asyncio.Protocol):
                     self._transport.write(head + (chunk(piece) if self._chunked else piece))
                     head = b""
                     await self._drained()
-        except Exception:  # what was begun cannot become another answer: its client must see that it was cut
-            logger.exception("an answer could not be made to its end")
+        except Exception:  # a begun answer cannot become an error: the client must see that it was cut
+            logger.exception("an answer could not be completed")
             self._transport.abort()
             return
         self._transport.write(head + (LAST_CHUNK if self._chunked else b""))
@@ -231,7 +231,7 @@ class Exchange(asyncio.Protocol):
         self._finish()
 
     async def _drained(self) -> None:
-        """Waits until the client has taken what was written."""
+        """Waits until the client has read what was written."""
         while self._choked:
             self._writable = self._writable or asyncio.Event()
             self._writable.clear()
@@ -248,13 +248,13 @@ class Exchange(asyncio.Protocol):
             self._go_on()
 
     def _stream(self, streaming: Streaming) -> None:
-        """The connection is a follower's from now on. What was sent behind its request is dropped, as our
-        `Connection: close` says (RFC 9112, section 9.6)."""
+        """Hands the connection over to a follower. Later requests on it are dropped, as our `Connection: close`
+        says (RFC 9112, section 9.6)."""
         self._detached = True
         self._context.intake.hold(self, 0)
         if self._transport.is_closing():
             return
-        if self._ended:  # gone, as far as a stream can tell
+        if self._ended:  # for a stream this means that the client is gone
             self._transport.close()
             return
         left, answers = self._context.connections.follow(self._transport), self._context.handler.answers
@@ -264,7 +264,7 @@ class Exchange(asyncio.Protocol):
         streaming.begin(connection, stream_head(streaming, chunked=self._chunked), chunked=self._chunked)
 
     def _expire_answer(self) -> None:
-        """Ends a client that takes nothing."""
+        """Closes the connection if its client has not read its answer in time."""
         if self._choked and self._waited(limits.IDLE_SECONDS):
             self._context.connections.count("answer")
             self._transport.abort()

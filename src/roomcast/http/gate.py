@@ -1,8 +1,8 @@
-"""Which hosts, pages and proxies are served at all, before anybody asks who they are.
+"""Which hosts, pages and proxies are served at all, before the principal is found.
 
-Where nobody has said who may read, only this machine may (local mode). A browser on it can be made to ask by any
-page: `Origin` tells which page asks, and `Host` tells a page whose name was pointed at this machine (DNS
-rebinding). A proxy that lets others in says so in the headers that name its client.
+Without configured rights only this machine is served (local mode). Any page can make a browser on this machine
+send requests: `Origin` names the page, and `Host` reveals a name that was pointed at this machine (DNS rebinding).
+A proxy that forwards for other machines names them in its headers.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _WAYS_OUT = "say who may read and publish: --config with rights, or --secret-fil
 
 
 class Gate:
-    """Refuses requests for where they come from."""
+    """Refuses requests by their host, origin and proxy."""
 
     def __init__(self, mode: Mode, origins: Sequence[str] | None) -> None:
-        """`origins` are those that `--allow-origin` names; None where it was not given."""
+        """`origins` are those of `--allow-origin`; None if it was not given."""
         self._mode = mode
         self.origins = origins if origins is not None else ("*",) if mode is Mode.OPEN else ()
-        """Those whose pages may read every answer; `*` among them is any."""
+        """Origins whose pages may read every answer; `*` stands for any."""
         self.named = frozenset(origins or ()) - {"*"}
-        """Those whose pages may send a cookie along."""
+        """Origins whose pages may send a cookie."""
 
     def check(self, head: Head) -> None:
-        """By what the head says. Raises `NotServed`."""
+        """Checks host and origin. Raises `NotServed`."""
         if head.path in _ALWAYS:
             return
         if self._mode is Mode.LOCAL:
@@ -49,26 +49,27 @@ class Gate:
             )
 
     def check_forwarded(self, head: Head, values: Mapping[bytes, bytes]) -> None:
-        """By the clients that proxies name; `values` are the request's own fields. Raises `NotServed`."""
+        """Checks the clients that proxies name; `values` are the request's own fields. Raises `NotServed`."""
         if self._mode is Mode.LOCAL and head.path not in _ALWAYS:
             for name in _ADDRESSES:
                 told = values.get(name)
                 if told and not all(_is_loopback(address) for address in _addresses(name, told)):
-                    raise NotServed(f"a proxy forwards this for another machine; {_WAYS_OUT}")
+                    raise NotServed(f"a proxy forwards this request for another machine; {_WAYS_OUT}")
 
     def admits(self, origin: str, head: Head) -> bool:
-        """Whether pages of this origin are served; this server's own are, also where a proxy ends TLS."""
+        """Whether pages of this origin are served. This server's own pages always are, even if a proxy ends
+        TLS."""
         named = "*" in self.origins or origin in self.origins
         return named or self.is_local(origin) or is_own(origin, head.text(b"host"))
 
     def is_local(self, origin: str) -> bool:
-        """Whether it is served for being a page of this machine."""
+        """Whether the origin is served because it is on this machine (local mode)."""
         parts = _ORIGIN.fullmatch(origin)
         return self._mode is Mode.LOCAL and parts is not None and _is_loopback_host(parts[2])
 
 
 def _check_host(head: Head) -> None:
-    target = _TARGET.match(head.target)  # RFC 9112, section 3.2.2: it counts instead of Host
+    target = _TARGET.match(head.target)  # RFC 9112, section 3.2.2: it overrides Host
     for host in filter(None, [head.fields.get(b"host"), target and target[1]]):
         if not _is_loopback_host(host.decode("latin-1")):
             raise NotServed(f"the host {host.decode('latin-1')!r:.200} is not this machine; {_WAYS_OUT}")
@@ -88,7 +89,7 @@ def _is_loopback(address: str) -> bool:
 
 
 def _addresses(name: bytes, told: bytes) -> Iterator[str]:
-    """All addresses in a header; one that cannot be read is empty."""
+    """All addresses in a header; an invalid one is empty."""
     for element in elements(told.decode("latin-1")):
         text = parameters_of(element).get("for", "") if name == b"forwarded" else element
         yield node(text) or ""

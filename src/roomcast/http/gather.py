@@ -1,8 +1,8 @@
-"""The metrics of several workers, as those of one server.
+"""Merges the metrics of several workers into those of one server.
 
-Counters and histograms add up, and so do the gauges of connections, followers, answers and the process; of other
-gauges the largest counts, of a few the smallest. What a worker counted that is gone is still counted: a sum that
-falls looks like a restart to Prometheus, and its rates would be wrong."""
+Counters and histograms are added up, as are the gauges of connections, followers, answers and the process. Of
+other gauges the largest value is taken, of a few the smallest. Counts of dead workers are kept: Prometheus takes a
+falling sum for a restart, and its rates would be wrong."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from prometheus_client.samples import Sample
 from roomcast.delivery.engine import Engine
 
 COUNTERS, SUMS, MOST, LEAST, ALONE = "counters", "sums", "most", "least", "alone"
-"""The parts of a report: what adds up and outlives its worker, what adds up, of what the largest or the smallest
-counts, and what is told of each process by itself."""
+"""The parts of a report: sums that outlive their worker, sums of living workers, values of which the largest is
+taken, or the smallest, and values shown for each process."""
 _ADD_UP = (
     *("roomcast_connections", "roomcast_followers", "roomcast_followers_behind", "roomcast_answer_bytes"),
     *("roomcast_connections_limit", "roomcast_answer_bytes_limit", "roomcast_followers_limit"),
@@ -32,12 +32,12 @@ Report = Mapping[str, Mapping[str, float]]
 
 
 def of_this_process() -> Sequence[Metric]:
-    """What the kernel says of it. Reads files."""
+    """The kernel's metrics of this process. Reads files."""
     return list(ProcessCollector(registry=None).collect())
 
 
 def report(families: Iterable[Metric], alone: Mapping[str, float]) -> Report:
-    """All numbers of one process, for others to add up; `alone` are those that it is told of by itself."""
+    """All numbers of one process, for others to merge; `alone` are those shown for it by itself."""
     parts: dict[str, dict[str, float]] = {COUNTERS: {}, SUMS: {}, MOST: {}, LEAST: {}, ALONE: dict(alone)}
     for family in families:
         part = parts[_part(family)]
@@ -47,7 +47,7 @@ def report(families: Iterable[Metric], alone: Mapping[str, float]) -> Report:
 
 
 def alone(engine: Engine, process: Iterable[Metric]) -> Mapping[str, float]:
-    """What is told of a worker by itself."""
+    """The numbers that are shown for a worker by itself."""
     return {
         "followers": len(engine.streams.active),
         "tail_position": engine.hub.position,
@@ -57,7 +57,7 @@ def alone(engine: Engine, process: Iterable[Metric]) -> Mapping[str, float]:
 
 
 def of_kernel(process: Iterable[Metric]) -> Mapping[str, float]:
-    """The processor time and the memory of a process."""
+    """The processor time in seconds and the resident memory in bytes of a process."""
     samples = {sample.name: sample.value for family in process for sample in family.samples}
     return {
         "cpu_seconds": samples.get("process_cpu_seconds_total", 0),
@@ -66,8 +66,8 @@ def of_kernel(process: Iterable[Metric]) -> Mapping[str, float]:
 
 
 def merged(families: Iterable[Metric], own: int, reports: Mapping[int, Report]) -> list[Metric]:
-    """The families of the process that answers, with the numbers of all; `own` is its number among `reports`, and
-    0 that of the log process."""
+    """The families of the answering process, with the merged numbers of all. The `reports` are by worker number;
+    `own` is that of the answering process, and 0 that of the log process."""
     found: dict[str, Metric] = {}
     for family in families:
         found[family.name] = Metric(family.name, family.documentation, family.type)
@@ -103,7 +103,7 @@ def _key(family: Metric, sample: Any) -> str:
 
 
 def _of_each(reports: Mapping[int, Report]) -> Iterable[Metric]:
-    """What is told of each process by itself."""
+    """The families with a value for each process."""
     gauges = {
         "followers": "Streams open at each worker.",
         "tail_position": "The newest message's number that was delivered by each worker.",

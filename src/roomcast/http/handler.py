@@ -1,5 +1,5 @@
-"""What stands once around every request, whichever way it came in: which route it is, errors as answers, CORS,
-counts and the line in the log."""
+"""The steps around every request, whatever its entry point: its route, errors as answers, CORS, counts and the
+access line."""
 
 from __future__ import annotations
 
@@ -43,28 +43,28 @@ from roomcast.http.site import ROUTES
 from roomcast.model.errors import OutcomeUnknown, Overloaded, RightsUnavailable, RoomcastError, TooManyBad
 
 Respond = Callable[[Outcome], None]
-"""Takes what a request has come to. Called once, at once or later, but for a request that was cancelled."""
+"""Takes a request's outcome. Called exactly once, at once or later; never for a cancelled request."""
 
 _COUNTED = frozenset({"GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE"})
 """Methods with a label of their own in the metrics: a client must not be able to make new ones."""
 _AUDITED = (400, 401, 403, 429)
 """Statuses of errors that may be refusals by rights."""
 OTHER = "other"
-"""The label of all other methods, and of what could not be read."""
+"""The label of all other methods, and of unreadable requests."""
 
 _FLOOD_SECONDS = 1.0
 """After which a client is answered that has sent too many bad credentials: one connection then gets one refusal a
 second, where it got 10,000."""
 _AGENT_CHARACTERS = 200
-"""Of a user agent, which its client chooses."""
+"""Characters kept of a user agent, which its client chooses."""
 _AGENTS = 512
-"""So many are kept once, for all their streams."""
+"""User agents that are cached, so that streams share one string."""
 
 logger = logging.getLogger("roomcast.server")
 
 
 class Handler:
-    """From a request to what it comes to."""
+    """Turns requests into outcomes."""
 
     def __init__(self, engine: Engine, guard: Guard, routes: Routes = ROUTES) -> None:
         self._engine = engine
@@ -80,12 +80,12 @@ class Handler:
         self.answers = engine.answers
         """The memory that answers share."""
         self.max_body = engine.settings.max_body
-        """Bytes of a body that may be received."""
+        """Longest body of a request, in bytes."""
         self.intake = Intake(engine.settings.body_memory, engine.closed)
-        """What all requests hold that are being received."""
+        """The memory of all requests that are being received."""
 
     def prepare(self, head: Head) -> Prepared:
-        """What the head asks for. Never raises: what is wrong with it is `refused`."""
+        """Reads a head. Never raises: its error becomes `refused`."""
         cors = self._cors.fields(head.fields.get(b"origin"))
         label = head.method if head.method in _COUNTED else OTHER
         try:
@@ -104,8 +104,8 @@ class Handler:
         request.admitted = True
 
     def handle(self, request: Request, respond: Respond) -> asyncio.Task[None] | None:
-        """Does what is asked for. Returns what may be cancelled when the client has gone; None where there is
-        nothing: what is published is published."""
+        """Serves a request. Returns the task to cancel if the client disconnects; None if there is none. A publish
+        has none: it is never cancelled."""
         prepared = request.prepared
         try:
             if not request.admitted:
@@ -145,14 +145,14 @@ class Handler:
         return self._problem(request, error)
 
     def unreadable(self, target: bytes, error: RoomcastError, peer: Peer, respond: Respond) -> None:
-        """Answers what was not HTTP; `target` is as much of it as is worth a line in the log."""
+        """Answers bytes that are not HTTP; `target` is as much of them as the access line shows."""
         self._count(error)
         head = Head(OTHER, target, "", b"")
         prepared = Prepared(head, None, None, error, self._cors.fields(None), OTHER)
         respond(self._finished(Request(prepared, NO_VALUES, b"", peer), problem(error).last()))
 
     def _known(self, request: Request) -> Outcome | Later | Awaitable[Outcome]:
-        """What the head alone decides: an error, or a preflight's answer."""
+        """The answer that the head alone decides: an error, or a preflight's."""
         if request.prepared.refused is not None:
             return self._problem(request, request.prepared.refused)
         asked = request.values.get(b"access-control-request-headers", b"")
@@ -177,7 +177,7 @@ class Handler:
         respond(self._finished(request, result))
 
     def _problem(self, request: Request, error: RoomcastError) -> Answer:
-        # RFC 9110, section 10.1.1: whether an expected body still comes is open, so the connection ends here.
+        # RFC 9110, section 10.1.1: the expected body may still come or not, so the connection is closed.
         answer = self._failed(request, error)
         return answer.last() if b"expect" in request.head.fields else answer
 
@@ -197,7 +197,7 @@ class Handler:
             self._engine.refusals[why] += 1
 
     def _away(self, request: Request) -> Answer | None:
-        """The word to come back, of a route that gives one."""
+        """The answer that tells the client to retry, if its route has one."""
         route = request.prepared.route
         return route.away(self._engine, request, request.prepared.asked) if route and route.away else None
 
@@ -217,7 +217,7 @@ class Handler:
             outcome.visit = self._visit(request)
         outcome.cors = request.prepared.cors
         if head.method == "HEAD" and isinstance(outcome, Answer):
-            outcome.body, outcome.pieces = b"", None  # its length is told all the same (RFC 9110, section 9.3.2)
+            outcome.body, outcome.pieces = b"", None  # its length is still sent (RFC 9110, section 9.3.2)
         self._engine.requests[request.prepared.label, outcome.status] += 1
         if self._notes:
             seconds = 0.0 if isinstance(outcome, Streaming) else time.perf_counter() - request.began
@@ -227,7 +227,7 @@ class Handler:
         return outcome
 
     def _held(self, request: Request, answer: Answer) -> Answer:
-        """The answer, counted; or that there is no memory for it."""
+        """The answer with its memory reserved; or an error if there is no memory for it."""
         try:
             answer.held = self.answers.reserve(len(answer.body), READERS_SHARE)
         except Overloaded as error:
@@ -237,5 +237,5 @@ class Handler:
 
 @lru_cache(_AGENTS)
 def _agent(sent: bytes) -> str:
-    """A client's word for itself, as it is shown."""
+    """A user agent, shortened for display."""
     return sent[:_AGENT_CHARACTERS].decode("latin-1")

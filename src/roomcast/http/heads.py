@@ -1,12 +1,12 @@
-"""Heads of requests by their bytes, so that what many requests share is read once.
+"""A cache of request heads by their bytes, so that what many requests share is parsed once.
 
-Who publishes over a connection that is kept sends the same head each time, and a crowd that comes in differs in
-little: a trace id, a cookie, a key. So a head is looked up as it is; where it is not known, by those of its lines
-that decide what is asked for; and read only where these are new. What is left out is `values` (this request's own)
-and what nobody asks for. A credential is always left out: nothing that is kept contains one.
+A publisher on a persistent connection sends the same head each time. The heads of a crowd differ little: a trace
+id, a cookie, a key. So a head is looked up as a whole, then by the lines that decide what is asked for, and parsed
+only if these are new. The other lines are the request's own (`values`) or ignored. The cache never holds a
+credential.
 
-Only heads that leave nothing to be decided are taken: HTTP/1.1, one host, no field twice, no body but one with a
-length. All others are for h11.
+Only unambiguous heads are handled here: HTTP/1.1, one host, no repeated field, no body without a length. h11
+handles all others.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ T = TypeVar("T")
 
 END: Final = b"\r\n\r\n"
 MOST_FIELDS: Final = 128
-"""Of a head: h11 takes 5 us for each, so 10,000 short ones in 64 KiB took 50 ms of one turn of the loop. Browsers
-behind two proxies send some 40."""
+"""Most fields of a head: h11 takes 5 us for each, so 10,000 short ones in 64 KiB took 50 ms of one turn of the
+loop. Browsers behind two proxies send some 40."""
 _KNOWN = 512
-"""How many heads, and how many lines, are kept."""
+"""Most heads, and most lines, in the cache."""
 _KNOWN_BYTES = 4 * 1024
-"""The longest head that is kept, so that all of them take a few MB at most."""
+"""Longest head in the cache, so that it takes a few MB at most."""
 
 DECIDES: Final = frozenset({
     b"accept", b"connection", b"content-encoding", b"content-type", b"expect", b"host", b"origin",
@@ -47,39 +47,39 @@ OWN: Final = frozenset({
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _PLAIN = bytes(n if n == 0x09 or 0x20 <= n != 0x7F else 0x20 for n in range(0x100))
-"""A value that is the same after `translate` has only characters that one may have. To delete these, and to see
-whether something is left, took three times as long."""
+"""A value that `translate` leaves unchanged has only allowed characters. Deleting these and looking for a rest
+took three times as long."""
 _REQUEST_LINE = re.compile(rb"([A-Z]{3,20}) (/[\x21-\x7e]*) HTTP/1\.1")
 _UNUSUAL = (b"expect", b"transfer-encoding", b"upgrade")
 _SECRET = re.compile(rb"(?i)ticket|token|auth|jwt|key|password|secret|%")
-"""What is in the names of a query that must not be kept: what it is, or that it is written so that it hides."""
+"""A query whose names match this may hold a credential, or hide one by `%`, and must not be cached."""
 _TICKET = string.ascii_letters.encode() + string.digits.encode() + b"-_"
-"""What one is made of."""
+"""The characters of a ticket."""
 _SECRET_FIELD = re.compile(rb"auth|token|jwt|key|secret|cookie|session|password")
-"""Fields of others' that may be credentials, by name."""
+"""Names of other programs' fields that may be credentials."""
 _TEMPLATES = 4
-"""How many are kept: each is tried in turn."""
+"""Most templates kept; each is tried in turn."""
 _LONGEST_LENGTH = 12
 """Digits of a body's length."""
 
 Found = tuple[Prepared, Mapping[bytes, bytes], int]
-"""What a head says, the request's own fields, and how many bytes its body has."""
+"""A head's result, the request's own fields, and the bytes of its body."""
 Template = tuple[bytes, bytes, bytes, Found]
-"""A head but for the value of one field, which a client sends with a trace, a cookie or a key of its own:
-what comes before the value, what comes after it, the field's name in lower case (empty where nobody asks for it),
-and what all such heads say. A plain tuple: it is taken apart for each request."""
+"""A head without the value of one field, such as a trace id, a cookie or a key: the bytes before the value, the
+bytes after it, the field's name in lower case (empty if it is ignored), and the result of all such heads. A plain
+tuple, since it is unpacked for each request."""
 
 
 class Kind(enum.Enum):
-    """What a line of a head is."""
+    """The kinds of lines of a head."""
 
     IGNORED = 1
     DECIDES = 2
     SHARED = 3
-    """A request's own, and the same in many: the line is kept."""
+    """A request's own field that is the same in many requests: the line is cached."""
     OWN = 4
     SECRET = 5
-    """Of others, and not to be kept."""
+    """Another program's field that may be a credential: never cached."""
     WRONG = 6
 
 
@@ -99,23 +99,23 @@ _KINDS = {
 
 
 class Heads:
-    """What is known of heads."""
+    """The cache of heads."""
 
     def __init__(self, prepare: Callable[[Head], Prepared]) -> None:
         self._prepare = prepare
         self._whole: dict[bytes, Found] = {}
-        """By the whole head: those with nothing in them that differs from request to request."""
+        """Results by the whole head, for heads that are the same in every request."""
         self._shared: dict[bytes, Prepared | None] = {}
-        """By the lines that decide; None where these are for h11."""
+        """Results by the lines that decide; None if h11 must parse these."""
         self._lines: dict[bytes, Kind] = {}
-        """Lines that came before."""
+        """Kinds of lines seen before."""
         self._names: dict[bytes, Kind] = {}
-        """Names of fields that came before, as they were written."""
+        """Kinds of field names seen before, as they were written."""
         self._templates: tuple[Template, ...] = ()
         """The newest first."""
 
     def find(self, data: bytes) -> Found | None:
-        """What a head says, from the request line up to and with the blank line. None where it is for h11."""
+        """The result of a head, from the request line to the blank line, inclusive. None if h11 must parse it."""
         found = self._whole.get(data)
         if found is not None:
             return found
@@ -126,7 +126,7 @@ class Heads:
         target, ticket = cut_ticket(line)
         if ticket is None:
             return self._read(data)
-        # Without its ticket it is a head like any other, that came before or is kept from now on.
+        # Without its ticket the head is handled, and cached, like any other.
         data = target + version + fields
         found = self._whole.get(data) or self._by_template(data) or self._read(data)
         return found and (found[0], {**found[1], TICKET: ticket}, found[2])
@@ -168,7 +168,7 @@ class Heads:
         return found
 
     def _keep(self, data: bytes, lines: Sequence[bytes], new: Sequence[int], found: Found) -> None:
-        """Keeps a head of which at most one line is new; of that one, only its name."""
+        """Caches a head with at most one new line; of that line, only its name."""
         if not new:
             _keep(self._whole, data, found)
         elif len(data) <= _KNOWN_BYTES and lines[new[0]].partition(b":")[0].lower() not in DECIDES:
@@ -209,7 +209,8 @@ def _found(prepared: Prepared | None, values: Mapping[bytes, bytes]) -> Found | 
 
 
 def _has_secret(query: bytes) -> bool:
-    """In time linear in its bytes: as one pattern for name and `=` it took 9 s for 15,000 escapes without one."""
+    """Whether a query may hold a credential. Takes linear time: one pattern for name and `=` took 9 s for 15,000
+    escapes without a `=`."""
     return any(_SECRET.search(part.rpartition(b"=")[0]) for part in query.split(b"&"))
 
 
@@ -225,7 +226,7 @@ def _with(found: Found, name: bytes, value: bytes) -> Found | None:
 
 
 def _template(lines: Sequence[bytes], number: int, found: Found) -> Template:
-    """From a head's lines, of which that with this number differs."""
+    """The template of a head's lines; the line with this number varies."""
     written = lines[number].partition(b":")[0]
     name = written.lower() if written.lower() in OWN else b""
     prepared, values, length = found
@@ -235,7 +236,7 @@ def _template(lines: Sequence[bytes], number: int, found: Found) -> Template:
 
 
 def _add(values: dict[bytes, bytes], line: bytes) -> bool:
-    """Adds a request's own field; whether it is the only one of its name."""
+    """Adds a request's own field; returns False if its name is repeated."""
     name, _, value = line.partition(b":")
     name = name.lower()
     if name in values:
@@ -246,7 +247,7 @@ def _add(values: dict[bytes, bytes], line: bytes) -> bool:
 
 
 def parse(lines: bytes) -> Head | None:
-    """A head of lines that are known to be fields; None where something is left to be decided."""
+    """A head from its lines, which are valid fields; None if it is ambiguous and h11 must parse it."""
     first, *rest = lines.split(b"\r\n")
     request = _REQUEST_LINE.fullmatch(first)
     parts = (line.partition(b":") for line in rest)
@@ -256,14 +257,14 @@ def parse(lines: bytes) -> Head | None:
 
 
 def cut_ticket(target: bytes) -> tuple[bytes, bytes | None]:
-    """A request's target without the ticket in its query, and the ticket, percent-decoded; several are joined by
-    commas, as fields are. So nothing that is kept, logged or answered has a ticket in it."""
+    """A request's target without the ticket in its query, and the ticket, percent-decoded; None if there is none.
+    Several are joined by commas, as fields are. So no ticket is ever cached, logged or sent back."""
     if b"ticket=" not in target:
         return target, None
     before, _, ticket = target.partition(b"ticket=")
     plain = b"?" in before and b"#" not in before and not ticket.translate(None, _TICKET)
     if plain and before.endswith((b"&", b"?")):
-        return before.removesuffix(b"&"), ticket  # one, at the end, where ours are
+        return before.removesuffix(b"&"), ticket  # one ticket at the end, as in our own URLs
     path, mark, query = target.partition(b"?")
     pairs = query.partition(b"#")[0].split(b"&")
     tickets = [unquote_to_bytes(pair[7:]) for pair in pairs if pair.startswith(b"ticket=")]
@@ -274,8 +275,8 @@ def cut_ticket(target: bytes) -> tuple[bytes, bytes | None]:
 
 
 def divided(pairs: Iterable[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
-    """Header fields by name in lower case: those that decide, and a request's own. One that is given several times
-    is joined by commas (RFC 9110, section 5.3); what nobody asks for is left out."""
+    """Header fields by name in lower case: those that decide, and a request's own. Repeated fields are joined by
+    commas (RFC 9110, section 5.3); unknown ones are left out."""
     decides: dict[bytes, bytes] = {}
     own: dict[bytes, bytes] = {}
     for name, value in pairs:
@@ -294,5 +295,5 @@ def _keep(known: dict[bytes, T], key: bytes, value: T) -> None:
 
 
 def too_many_fields() -> HeadTooLarge:
-    """The error of a head that has more fields than are read."""
+    """The error for a head with too many fields."""
     return HeadTooLarge(f"it may have {MOST_FIELDS} fields: send fewer, or let your proxy add fewer")

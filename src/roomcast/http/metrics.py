@@ -1,4 +1,4 @@
-"""`GET /metrics`: the engine's own counts, read when asked for, so that nothing is counted twice or slowly."""
+"""`GET /metrics`: the engine's own counts, read at each request, so that nothing is counted twice or slowly."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from roomcast.log import file_of
 from roomcast.model.errors import LogUnavailable
 
 TOPIC = "metrics"
-"""What workers ask each other for."""
+"""The topic under which workers ask each other for their metrics."""
 _FIELDS = Fields((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"), (b"cache-control", b"no-store"))
 
 
 async def metrics(engine: Engine, request: Request, asked: None) -> Answer:
-    """In Prometheus's text format."""
+    """The metrics in Prometheus's text format."""
     families = await collect(engine)
-    # Off the loop: what is said of the process and of the disk is read from files.
+    # Off the loop: the metrics of the process and the disk are read from files.
     process = await asyncio.to_thread(gather.of_this_process)
     families += process
     if peers := engine.together.peers:
@@ -33,16 +33,16 @@ async def metrics(engine: Engine, request: Request, asked: None) -> Answer:
 
 
 async def collect(engine: Engine) -> list[Metric]:
-    """All that this process counts, and what the log says of itself."""
+    """The metrics of this process and of its log."""
     try:
         held = list(counts.of_log(await engine.log.bounds(), engine.log.retention, engine.pace.rate))
-    except LogUnavailable:  # what the process itself counts is of most use just then
+    except LogUnavailable:  # the process's own metrics matter most then
         held = []
     return [*counts.of_process(engine), *held]
 
 
 def share(engine: Engine) -> None:
-    """From now on other workers of this server are told what this one counts."""
+    """Answers the other workers' requests for this worker's metrics from now on."""
 
     async def answer(asked: Any) -> gather.Report:
         process = await asyncio.to_thread(gather.of_this_process)
@@ -67,7 +67,7 @@ def _exposed(families: Sequence[Metric], file: str) -> bytes:
 
 
 class _Collected:
-    """What was counted on the loop, as the collector that the library asks for."""
+    """Collected metrics as a collector, as the library needs it."""
 
     def __init__(self, families: Sequence[Metric]) -> None:
         self._families = families

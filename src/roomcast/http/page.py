@@ -1,4 +1,4 @@
-"""The page, as its files are but for the comments: read once, served from memory, from nowhere but here."""
+"""The page's files, without their comments: read once and served from memory."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class File(NamedTuple):
     etag: bytes
     fields: Fields
     unchanged: Fields
-    """Those of `304 Not Modified`."""
+    """The header fields of `304 Not Modified`."""
 
 
 def index(head: Head) -> File:
@@ -51,7 +51,7 @@ def index(head: Head) -> File:
 
 
 def module(head: Head) -> File:
-    """What follows and publishes, for any page anywhere: a module takes its own address for the server's."""
+    """The module with which any page follows and publishes. It takes its own URL for the server's."""
     return _FILES[_MODULE]
 
 
@@ -61,7 +61,7 @@ def module_bytes() -> bytes:
 
 
 def asset(head: Head) -> File:
-    """One of its files. Raises `NotFound`."""
+    """A file of the page. Raises `NotFound`."""
     name = head.path.rpartition("/")[2]
     if name not in names():
         raise NotFound(f"the page has no file {name[:100]!r}")
@@ -69,7 +69,7 @@ def asset(head: Head) -> File:
 
 
 def serve(engine: Engine, request: Request, file: File) -> Answer:
-    """The file, or that the client has it."""
+    """The file, or 304 if the client has it already."""
     if file.etag in re.split(rb"(?:W/|[\s,])+", request.values.get(b"if-none-match", b"")):
         return Answer(304, file.unchanged)
     return Answer(200, file.fields, file.content)
@@ -97,8 +97,8 @@ def _file(name: str, content: bytes) -> File:
 
 
 def _bare(name: str, content: bytes) -> bytes:
-    """A script without its comments and indentation, which are half of its bytes. So no text in one may go over
-    several lines, or have two slashes after a semicolon."""
+    """A script without its comments and indentation, which are half of its bytes. So strings in scripts must not
+    span lines, nor have two slashes after a semicolon."""
     if not name.endswith(".js"):
         return content
     return re.sub(rb"\s*\n\s*", b"\n", re.sub(_COMMENT, b"", content)).lstrip()
@@ -110,4 +110,4 @@ _COMMENT = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _FILES = _read()
-"""By name; read with this module, since the event loop must not wait for a disk."""
+"""By name; read at import, since the event loop must not wait for a disk."""

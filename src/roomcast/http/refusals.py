@@ -1,4 +1,4 @@
-"""Why requests are refused, by the few reasons that an operator tells apart."""
+"""The reasons of refused requests, as an operator distinguishes them in the metrics."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OF_KINDS: Mapping[str, str] = {
     "head-too-large": "invalid",
     "unknown-coding": "invalid",
 }
-"""What is missing here is no refusal (404, 406), or is counted where the bound is kept: rate and memory."""
+"""Missing kinds are not refusals (404, 406), or are counted by their limit: rate and memory."""
 REASONS = tuple(dict.fromkeys(_OF_KINDS.values()))
 
 

@@ -1,4 +1,4 @@
-"""All routes: the API's, and what is served beside it; and the groups of them that a program may choose."""
+"""All routes: the API's, the page's and the metrics'; and the groups of routes that a program may choose."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ Group = Literal[
     "page",
     "module",
 ]
-"""Routes that are chosen together."""
+"""Names of groups of routes."""
 
 
 def describe(engine: Engine, request: Request, asked: None, served: Routes | None = None) -> Answer:
-    """What this API takes and gives, as OpenAPI 3.1; of the routes `served`, where not all are."""
+    """This API as OpenAPI 3.1; only the routes `served`, if given."""
     document = openapi.document(quote(request.head.mount), list(page.names()))
     if served is not None:
         document["paths"] = {path: _of(document["paths"][path], served[path]) for path in served}
@@ -78,8 +78,7 @@ GROUPS: Mapping[Group, Sequence[tuple[str, str]]] = {
 
 
 def chosen(groups: Sequence[Group]) -> Routes:
-    """The routes of these groups. Raises `BadOption` for a name that is none, with the one that was probably
-    meant."""
+    """The routes of these groups. Raises `BadOption` for an unknown name, with a suggestion."""
     if isinstance(groups, str) or not groups:
         raise BadOption("routes must be a list with the name of at least one group, such as ('follow',)")
     for group in groups:
@@ -94,7 +93,7 @@ def chosen(groups: Sequence[Group]) -> Routes:
 
 
 def _described(routes: dict[str, dict[str, Route]]) -> Routes:
-    """With a description of these routes alone."""
+    """The routes, with an OpenAPI document that describes only these."""
     if "/openapi.json" in routes:
         route = ROUTES["/openapi.json"]["GET"]
         routes["/openapi.json"] = {"GET": route._replace(perform=partial(describe, served=routes))}

@@ -1,7 +1,7 @@
-"""Everything that can go wrong, as one tree; each error knows the answer it becomes.
+"""All errors, as one tree; each knows the status of its answer.
 
-An error's docstring is its title, so it says what is wrong; the message given when it is raised says what
-to do. Nothing here knows HTTP beyond a status number: `http/app` turns an error into an answer.
+An error's docstring is its title and says what is wrong. The message given when it is raised says what to do.
+Nothing here knows HTTP beyond a status number: `http/problem` turns an error into an answer.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class RoomcastError(Exception):
     status: ClassVar[int] = 500
     kind: ClassVar[str] = "internal"
     challenge: ClassVar[str | None] = None
-    """What the answer's `WWW-Authenticate` says behind the realm (RFC 6750, section 3); None: there is none."""
+    """The part of `WWW-Authenticate` after the realm (RFC 6750, section 3); None if the header is not sent."""
 
     def __init__(self, detail: str = "", faults: Sequence[Fault] = ()) -> None:
         super().__init__(detail or self.title)
@@ -51,7 +51,7 @@ class BadOption(CannotStart):
     def __init__(self, detail: str, line: int | None = None) -> None:
         super().__init__(detail)
         self.line = line
-        """Of the configuration file, counted from 1; None where the mistake stands elsewhere."""
+        """The line of the configuration file, counted from 1; None if the mistake is elsewhere."""
 
 
 class LogUnusable(CannotStart):
@@ -124,7 +124,7 @@ class InvalidToken(Unauthenticated):
     def __init__(self, detail: str = "", faults: Sequence[Fault] = (), *, reason: str = "") -> None:
         super().__init__(detail, faults)
         self.reason = reason
-        """Which check failed: for the audit. The answer does not say it."""
+        """The check that failed, for the audit log; the answer does not name it."""
 
 
 class Forbidden(RoomcastError):

@@ -1,7 +1,7 @@
-"""Redaction: what a line, an answer or an error shows instead of a password, a ticket or a token.
+"""Redaction: replaces passwords, tickets and tokens in log lines, answers and errors.
 
-Too much is redacted rather than too little: a `key=…` that was no secret costs a reader a look into the code, a
-ticket in a log file costs the room.
+Too much is redacted rather than too little: a redacted `key=…` that was not secret costs a reader some time, a
+ticket in a log file costs the room's secrecy.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ _MARK = "…"
 _MAX_TARGET = 1_000
 """Bytes of a request's target that are shown. A target may be as long as a request's head."""
 _KNOWN = 256
-"""Targets whose text is remembered: most requests ask for what others asked for."""
+"""Targets whose text is cached: most requests repeat others' targets."""
 
 _NAMES = ("access_token", "authorization", "auth", "jwt", "key", "password", "secret", "ticket", "token")
-"""Query parameters that carry credentials, here or in what is mounted beside us."""
+"""Query parameters that carry credentials, here or in applications mounted beside us."""
 _HEADERS = ("proxy-authorization", "authorization", "set-cookie", "cookie")
 
 
@@ -49,7 +49,7 @@ _WITH_SCHEME = re.compile(r"(\b(?:bearer|basic)\s+)(?=\S*[0-9=+/])[\w.~+/-]+=*",
 _OURS = re.compile(
     r"""()(?:(?:rck(?:_|%5f)[a-z0-9-]{1,32}|rct[0-9])(?:_|%5f)[^\s&'",;]*|eyJ[\w-]+\.[\w-]+\.[\w-]*)""", _FLAGS
 )
-"""Keys, tickets and tokens wherever they stand: under a misspelled name, in a path, as a room."""
+"""Keys, tickets and tokens anywhere: under a misspelled name, in a path, as a room."""
 _OF_LOGS = re.compile(
     r"([?&](?:tlsCertificateKeyFilePassword|authMechanismProperties|password|sslpassword)=)[^&]*", re.IGNORECASE
 )
@@ -60,13 +60,14 @@ _PATTERNS = (
     (_AS_PAIR, ("=", "%3d")),
     (_OURS, ("rck", "rct", "eyj")),
 )
-"""Each with what must be there for it to match: the patterns are slow, and most lines have nothing to hide."""
+"""Each pattern with texts of which it needs one to match: the patterns are slow, and most lines have no
+secrets."""
 
 _known: dict[bytes, str] = {}
 
 
 def redact(url: str) -> str:
-    """A log's connection string without its password and what else is secret, also one with a mistake in it."""
+    """A log's connection string without its password and other secrets, even if it is malformed."""
     login, at, rest = url.rpartition("@")
     kind, slashes, user = re.fullmatch(r"([^:]*:?)(/*)([^:]*).*", login, re.DOTALL).groups()  # type: ignore[union-attr]
     return _OF_LOGS.sub(rf"\1{_MARK}", f"{kind}{slashes}{user}@{rest}" if at else url)
@@ -82,21 +83,21 @@ def redacted(text: str) -> str:
 
 
 def without_ours(text: str) -> str:
-    """What an answer says back to its client, without keys, tickets and tokens: they were sent as the name of
-    a room or as an id, and answers are shown and logged by others."""
+    """A text without keys, tickets and tokens. A client may have sent one as a room or an id; an answer must not
+    repeat it, since others show and log answers."""
     return _OURS.sub(_MARK, text) if "rck" in text or "rct" in text or "eyJ" in text else text
 
 
 def redacted_target(target: bytes) -> str:
-    """A request's target as a line shows it: printable, at most 1,000 bytes of it, and without the values of
-    secret parameters, however their names are spelled."""
+    """A request's target for a log line: printable, at most 1,000 bytes of it, and without the values of secret
+    parameters, however their names are encoded."""
     target = target[:_MAX_TARGET]
     shown = _known.get(target)
     return _shown(target) if shown is None else shown
 
 
 def _shown(target: bytes) -> str:
-    # All punctuation stays, or `%20` became `%2520`; anything else could write to the operator's terminal.
+    # Punctuation is kept, or `%20` would become `%2520`; all else is quoted, since it could control a terminal.
     whole = quote(target, string.punctuation)
     if _IN_TARGET.search(whole) or _OURS.search(whole):
         return _OURS.sub(_MARK, _IN_TARGET.sub(rf"\1{_MARK}", whole))  # and not remembered

@@ -1,4 +1,4 @@
-"""That somebody's tokens and tickets count no more."""
+"""Revocations: they end a person's tokens and tickets."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ from typing import NamedTuple
 from roomcast.model.fields import check
 
 KEPT_MS = 31 * 86_400_000
-"""How long one is kept: a token lives for 30 days at most, and clocks may lie apart."""
+"""How long a revocation is kept: a token is valid for at most 30 days, and clocks may differ."""
 MOST = 10_000
 """How many a log keeps."""
 _MAX_ISS = 1_000
 
 
 class Revocation(NamedTuple):
-    """Ends what `sub` was given before a moment."""
+    """Ends the tokens and tickets of `sub` that were issued before a time."""
 
     sub: str
     iss: str | None
-    """The issuer whose tokens end; None: those of all, and the tickets of keys as well."""
+    """The issuer whose tokens end; None for all issuers, and the tickets of keys."""
     before: int
-    """Milliseconds since 1970. A credential that does not say when it was issued was issued before."""
+    """Milliseconds since 1970. A credential without a time of issue counts as older."""
 
     @property
     def whom(self) -> tuple[str, str | None]:
-        """Of two for the same, the later one says all."""
+        """The key of a revocation: a later one with the same key replaces it."""
         return self.sub, self.iss
 
 
 def check_sub(text: str) -> str:
-    """A `sub`, unchanged. Raises `ValueError` with the end of a sentence that begins with "sub"."""
+    """Returns a `sub` unchanged. Raises `ValueError`; its text continues a sentence that begins with "sub"."""
     if wrong := check("user", text):
         raise ValueError(wrong)
     return text
 
 
 def check_iss(text: str) -> str:
-    """An `iss`, unchanged. Raises `ValueError` with the end of a sentence that begins with "iss"."""
+    """Returns an `iss` unchanged. Raises `ValueError`; its text continues a sentence that begins with "iss"."""
     if not 0 < len(text) <= _MAX_ISS or not text.isprintable():
         raise ValueError(f"must be 1 to {_MAX_ISS} printable characters")
     return text

@@ -1,10 +1,9 @@
-"""What the server says, as its clients read it: each shape of JSON stands here once.
+"""The server's JSON answers; each shape is declared here once.
 
-The server writes by them, `/openapi.json` describes them, and the client reads them and adds what is its own. So
-nothing is checked here but kinds: a client must be able to read what a later version says. What a publisher may
-write is checked, by `fields`.
+The server writes these, `/openapi.json` describes them, and the client reads and extends them. Only types are
+checked here: a client must be able to read a later version's answers. `fields` checks what a publisher may write.
 
-`Time` is what the two sides hold differently: text where it is written, a `datetime` where it is read.
+`Time` differs between the sides: text in the server, a `datetime` in the client.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from roomcast.model.errors import Fault
 ID_PATTERN = "([a-z0-9]{4,12})-(0|[1-9][0-9]{0,17})"
 GAP_REASONS = ("trimmed", "deleted", "epoch", "future", "malformed")
 PROBLEM_TYPE = "urn:problem-type:roomcast:"
-"""What the kind of an error is appended to."""
+"""Prefix of an error's kind."""
 
 Time = TypeVar("Time")
 Item = TypeVar("Item")
@@ -27,7 +26,7 @@ Item = TypeVar("Item")
 Id = Annotated[str, Meta(extra_json_schema={"pattern": f"^{ID_PATTERN}$", "examples": ["k3v9qa-1042"]})]
 _Time = Annotated[Time, Meta(extra_json_schema={"type": "string", "format": "date-time"})]
 _AtLeastOne = Annotated[int, Meta(extra_json_schema={"minimum": 1})]
-# Described and not checked: a reason that a later version adds must not end a client's stream.
+# Described but not checked: a reason added by a later version must not end a client's stream.
 _Reason = Annotated[str, Meta(extra_json_schema={"enum": GAP_REASONS})]
 
 

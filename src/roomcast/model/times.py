@@ -13,15 +13,16 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def is_time(text: str) -> bool:
-    """Whether it is written as one; there may be no such day."""
+    """Whether the text has the form of a time; the day need not exist."""
     return _TIME.fullmatch(text) is not None
 
 
 def parse_time(text: str) -> int:
-    """Milliseconds since 1970, rounded up: what is from before that time is before it. Raises `ValueError`."""
+    """Milliseconds since 1970, rounded up, so that a message before this time is also before the result. Raises
+    `ValueError`."""
     if not is_time(text):
         raise ValueError(f"must be an RFC 3339 time such as 2026-11-22T06:27:00Z, not {text!r:.100}")
     leap = text[17:19] == "60"
     moment = datetime.fromisoformat((text[:17] + "59" + text[19:] if leap else text).upper())
-    # Not by timestamp(): as a float, many a .123 comes out as 122.9999 ms.
+    # Not by timestamp(): as a float, .123 often becomes 122.9999 ms.
     return max(0, -((_EPOCH - moment) // timedelta(milliseconds=1)) + (1000 if leap else 0))

@@ -1,4 +1,4 @@
-"""The lines that a server says when it has started."""
+"""The lines that a server prints when it has started."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _EXAMPLE = '{"text": "was geht ab in buxtehude?", "room": "developers"}'
 
 
 async def held(log: Log) -> str:
-    """How much is in it, in words."""
+    """The log's contents, in words."""
     try:
         bounds = await log.bounds()
     except LogUnavailable as error:
@@ -36,8 +36,9 @@ async def held(log: Log) -> str:
 
 
 def banner(settings: Settings, listening: Sequence[Listening], guard: Guard, log: str, workers: int = 1) -> str:
-    """What runs, where to post, follow and look, who may, and what the log holds: a line each, and one for
-    `workers` where there are several. There is nothing to look at with a browser at a socket file."""
+    """The version, the addresses to post, follow and look at, the rights, and the log's contents, a line each; and
+    the number of `workers` if there are several. A browser cannot open a socket file, so it has no line to look
+    at."""
     api, page = (_address(settings, port) for port in (listening[0], listening[-1]))
     path = listening[0].path
     curl = f"curl --unix-socket {shlex.quote(path)}" if path else "curl"
@@ -55,7 +56,7 @@ def banner(settings: Settings, listening: Sequence[Listening], guard: Guard, log
 
 
 def say_all(settings: Settings, listening: Sequence[Listening], guard: Guard, log: str, workers: int = 1) -> None:
-    """All that matters of this start in one line of the log: what an operator looks for afterwards."""
+    """Logs everything that an operator may later want to know of this start, in one line."""
     rate = settings.publish_rate
     fields: dict[str, Any] = {
         "version": __version__,

@@ -1,9 +1,8 @@
 """The log lines of `roomcast serve`, on their way to standard error.
 
-A thread of their own writes them, many at once: a terminal or pipe that nobody reads must not hold up the loop,
-and a wake-up for each line would cost more than the request that it is about. The loop renders the lines about
-requests, as a thread that did would compete with it for the interpreter's lock. The thread renders all others: a
-traceback reads files.
+A separate thread writes them, many at once: an unread terminal or pipe must not hold up the loop, and waking the
+thread for each line would cost more than the request itself. The loop renders the lines about requests; in the
+thread this would compete for the interpreter's lock. The thread renders all others: a traceback reads files.
 """
 
 from __future__ import annotations
@@ -24,18 +23,18 @@ from roomcast.http import access
 from roomcast.serve.rendering import Rendering, rendered, rendering_of
 
 _WAITING_LINES = 10_000
-"""More than these are dropped: a stuck terminal is no reason to grow."""
+"""Further lines are dropped: a stuck terminal must not make the process grow."""
 _GATHER_SECONDS = 0.05
-"""How long the first of several lines waits for the others: nobody sees it, and at full speed thousands gather. A
-warning is written at once."""
+"""How long the first of several lines waits for the others. The delay is invisible, and at full speed thousands
+gather. A warning is written at once."""
 _LAST_LINES_SECONDS = 1.0
-"""How long the last of them may take to be read: a stuck terminal is no reason not to end either."""
+"""How long the end of the process waits for the last lines: a stuck terminal must not keep it from ending."""
 
 
 def log_to_stderr(format: str, requests: bool, level: str = "info", process: str = "") -> Lines:
-    """Takes all lines of this process from now on, also other libraries' warnings and errors that nobody caught.
-    `format` is text or json, `requests` whether each request and the end of each stream has a line, `level` the
-    least that is written: debug, info, warning or error. `process` is named in each line, where there are
+    """Writes all lines of this process from now on, including other libraries' warnings and uncaught errors.
+    `format` is text or json. `requests` says whether each request and the end of each stream has a line. `level`
+    is the least that is written: debug, info, warning or error. `process` is named in each line, if there are
     several."""
     lines = Lines(rendering_of(format, process))
     others = _handle(_Handler(lines.add), level)
@@ -48,14 +47,14 @@ def log_to_stderr(format: str, requests: bool, level: str = "info", process: str
 
 
 def log_at_once(format: str, level: str) -> None:
-    """The same for a process with few lines and no threads: each is written when it comes, or dropped where nobody
-    reads."""
+    """The same for a process with few lines and no threads: each line is written at once, or dropped if standard
+    error is not read."""
     rendering = rendering_of(format, "")
     _handle(_Handler(lambda record: _say_if_read(rendered(rendering, record))), level)
 
 
 def _handle(handler: logging.Handler, level: str) -> int:
-    """Gives all lines to a handler. Returns the least level that others than roomcast have a line for."""
+    """Gives all lines to a handler. Returns the least level of other libraries' lines."""
     least = logging.getLevelNamesMapping()[level.upper()]
     others = max(least, logging.WARNING)
     root = logging.getLogger()
@@ -72,8 +71,8 @@ def _say_if_read(line: str) -> None:
 
 
 def say(line: str) -> None:
-    """A line on standard error, or nowhere: a pipe whose reader has ended, or a terminal that was closed, is no
-    reason to stop. Not by `sys.stderr`, which keeps what it could not write, and fails of it again at the end."""
+    """Writes a line to standard error. If the pipe's reader or the terminal is gone, the line is dropped, not an
+    error. `sys.stderr` is not used: it keeps unwritten text and fails on it again at the end."""
     _write(f"{line}\n".encode(errors="backslashreplace"))
 
 
@@ -84,17 +83,17 @@ class Lines:
         self._rendering = rendering
         self._waiting: deque[str | logging.LogRecord] = deque()
         self._idle = False
-        """Whether the thread sleeps until it is woken. It sets this before it looks for lines a last time, so that
-        whoever added one after that look finds it set."""
+        """Whether the thread must be woken. It sets this before it checks for lines a last time, so a line that is
+        added after that check finds it set."""
         self._wake = threading.Event()
         self._hurry = threading.Event()
-        """Set where what waits must not wait for more."""
+        """Set if the waiting lines must be written without waiting for more."""
         self._ending = False
         self._counting = threading.Lock()
         """Held for an increment only."""
         self._dropped = 0
         self._told = 0
-        """How many of the dropped lines a line has told of."""
+        """How many dropped lines have been reported."""
         self._thread = threading.Thread(target=self._run, name="lines", daemon=True)
         self._thread.start()
         atexit.register(self.end)
@@ -102,7 +101,7 @@ class Lines:
     def add_request(
         self, client: str, method: str, target: str, status: int, seconds: float, principal: str, /
     ) -> None:
-        """The line of a request: see `access.note`."""
+        """Adds the line of a request; for the parameters see `access.note`."""
         waiting = self._waiting
         if len(waiting) >= _WAITING_LINES:
             self._drop()
@@ -112,7 +111,7 @@ class Lines:
             self._wake_up()
 
     def add(self, record: logging.LogRecord) -> None:
-        """Any other line."""
+        """Adds any other line."""
         if len(self._waiting) >= _WAITING_LINES:
             self._drop()
             return
@@ -123,7 +122,7 @@ class Lines:
             self._wake_up()
 
     def end(self) -> None:
-        """Returns when all is written, or after a second."""
+        """Waits until all lines are written, at most a second."""
         self._ending = True
         self._hurry.set()
         self._wake.set()
@@ -140,13 +139,13 @@ class Lines:
     def _run(self) -> None:
         while not self._ending or self._waiting:
             self._sleep()
-            dropped = self._dropped  # whatever is taken now came before them
+            dropped = self._dropped  # the lines taken now came before these
             taken = [self._waiting.popleft() for _ in range(len(self._waiting))]
             lines = [one if isinstance(one, str) else rendered(self._rendering, one) for one in taken]
             _write("".join([f"{line}\n" for line in lines + self._told_of(dropped)]).encode())
 
     def _sleep(self) -> None:
-        """Until there are lines, and a little longer, for more."""
+        """Waits until there are lines, and a little longer for more."""
         self._idle = True
         if not self._waiting:
             self._wake.wait()
@@ -164,7 +163,7 @@ class Lines:
 
 
 class _Handler(logging.Handler):
-    """Python's logging, into our lines."""
+    """Passes the records of Python's logging on."""
 
     def __init__(self, add: Callable[[logging.LogRecord], None]) -> None:
         super().__init__()
@@ -175,23 +174,24 @@ class _Handler(logging.Handler):
 
 
 def _write(data: bytes) -> None:
-    """All of it, or what is taken."""
+    """Writes as much of `data` as standard error accepts."""
     at = 0
     try:
         piece = select.PIPE_BUF if stat.S_ISFIFO(os.fstat(2).st_mode) else len(data)
         while at < len(data):
-            # Whole lines: of several processes on one pipe, pieces up to PIPE_BUF do not mix (POSIX, write()).
+            # Whole lines: writes of several processes to one pipe do not mix up to PIPE_BUF bytes (POSIX,
+            # write()).
             end = data.rfind(b"\n", at, at + piece) + 1 or data.find(b"\n", at) + 1
             try:
                 at += os.write(2, data[at:end])
-            except BlockingIOError:  # another process that has this terminal or pipe, too, made it so
+            except BlockingIOError:  # another process with the same terminal or pipe made it non-blocking
                 select.select([], [2], [])
     except OSError:
         return
 
 
 def _take_what_nobody_caught() -> None:
-    """Python would print it as it is, past the redaction and the escapes."""
+    """Logs uncaught errors. Python itself would print them without redaction and escapes."""
     logger = logging.getLogger("roomcast.uncaught")
     logging.captureWarnings(True)
     sys.excepthook = lambda *error: logger.critical("an error that nobody caught", exc_info=error)

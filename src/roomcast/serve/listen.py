@@ -17,18 +17,18 @@ from typing import NamedTuple
 from roomcast.model.errors import CannotStart
 
 _SNDBUF = 64 * 1024
-"""Per connection; the kernel would let it grow to 4.3 MB for a client that never reads, as measured."""
+"""Bytes per connection. The kernel would let it grow to 4.3 MB for a client that never reads, as measured."""
 _TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
 BACKLOG = 4096
 _DYING_SECONDS = 1.0
 _FEWEST_FILES = 64
-"""With some 20 it begins to start, and then fails anywhere."""
+"""With some 20 files the server begins to start, and then fails at a random place."""
 
 
 UNIX = "unix:"
-"""How a `--host` begins that is the path of a socket file."""
+"""Prefix of a `--host` that is the path of a socket file."""
 _UNIX_UMASK = 0o117
-"""Mode 0660: whoever may write to the file may use the API."""
+"""Mode 0660: every user who may write to the file may use the API."""
 
 
 class Listening(NamedTuple):
@@ -42,14 +42,15 @@ class Listening(NamedTuple):
     """Of that file."""
 
     def remove(self) -> None:
-        """Removes the file, if it is still this one. Whoever connects is refused from then on."""
+        """Removes the file, if it is still this one. New connections are refused from then on."""
         with contextlib.suppress(OSError):
             if self.path and os.lstat(self.path).st_ino == self.inode:
                 os.unlink(self.path)
 
 
 def raise_file_limit() -> None:
-    """A connection is a file: takes what the process may have. Raises `CannotStart` where that is hardly any."""
+    """Raises the file limit as far as allowed, since a connection is a file. Raises `CannotStart` if it is too
+    low."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if 0 <= hard < _FEWEST_FILES:  # -1 is no limit
         raise CannotStart(f"only {hard} files may be open at once: allow more, such as by ulimit -n 65536")
@@ -57,8 +58,9 @@ def raise_file_limit() -> None:
 
 
 def bind(host: str, port: int, slow_after: float, option: str, *, shared: bool = False) -> Listening:
-    """Listens on all addresses that `host` names, on one port number. Raises `CannotStart`, with the `option` that
-    changes the port. `shared`: others may listen on the port that are bound so, too."""
+    """Listens on all addresses that `host` names, on one port. A connection that takes no data is cut after
+    `slow_after` seconds. With `shared`, other `shared` sockets may use the same port. Raises `CannotStart`, naming
+    the `option` that changes the port."""
     sockets: list[socket.socket] = []
     try:
         for family, address in addresses(host):
@@ -72,11 +74,11 @@ def bind(host: str, port: int, slow_after: float, option: str, *, shared: bool =
 
 
 def bind_each(host: str, port: int, slow_after: float, option: str, number: int) -> list[Listening]:
-    """So many, between which the kernel distributes connections (SO_REUSEPORT), or one so many times where it does
-    not: only Linux does. Raises `CannotStart`."""
+    """`number` listeners between which the kernel distributes connections (SO_REUSEPORT). Only Linux does that;
+    elsewhere the same listener is returned `number` times. Raises `CannotStart`."""
     if number == 1 or sys.platform != "linux":
         return [bind(host, port, slow_after, option)] * number
-    if port:  # a port that others share with us is not refused to a second server
+    if port:  # with a shared port alone, a second server would not be refused
         for probe in _patiently(host, port, slow_after, option).sockets:
             probe.close()
     first = bind(host, port, slow_after, option, shared=True)
@@ -85,7 +87,7 @@ def bind_each(host: str, port: int, slow_after: float, option: str, number: int)
 
 
 def _patiently(host: str, port: int, slow_after: float, option: str) -> Listening:
-    """Waits a moment for a port that is taken: the workers of a server that was just killed die behind it."""
+    """Waits a moment for a port that is in use: the workers of a killed server end shortly after it."""
     end = time.monotonic() + _DYING_SECONDS
     while True:
         try:
@@ -97,8 +99,7 @@ def _patiently(host: str, port: int, slow_after: float, option: str) -> Listenin
 
 
 def check_unreachable(host: str) -> None:
-    """Raises `CannotStart` where others than the programs of this machine could connect; also for a socket file,
-    which a proxy may pass on to them."""
+    """Raises `CannotStart` if other machines could connect; also for a socket file, which a proxy may pass on."""
     if host.startswith(UNIX) or not all(_is_loopback(address) for _, address in addresses(host)):
         raise CannotStart(
             f"{host} can be reached by others, and nobody has said who may read and publish: give --config with "
@@ -113,7 +114,7 @@ def _is_loopback(address: str) -> bool:
 def addresses(host: str) -> Sequence[tuple[int, str]]:
     """The families and addresses that a host names. Raises `CannotStart`.
 
-    Not the hosts file's word for localhost: on many machines it knows only one of the two."""
+    The hosts file is not asked for localhost: on many machines it has only one of the two addresses."""
     if host == "localhost":
         return [(socket.AF_INET, "127.0.0.1"), *([(socket.AF_INET6, "::1")] if _has_ipv6() else [])]
     try:
@@ -138,7 +139,7 @@ def _bound(family: int, address: str, port: int, slow_after: float, shared: bool
         if shared:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Set on the listener, these are inherited by each connection, at no call's cost.
+        # Each connection inherits these from the listener, without a call of its own.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SNDBUF)
         if _TCP_USER_TIMEOUT is not None:
             bound.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, int(slow_after * 1000))
@@ -163,7 +164,7 @@ def _why(error: OSError, host: str, port: int, option: str) -> str:
 
 
 def bind_unix(path: str) -> Listening:
-    """Listens on a socket file, in the place of one that a server has left behind. Raises `CannotStart`."""
+    """Listens on a socket file; replaces one that a dead server has left. Raises `CannotStart`."""
     try:
         _make_room(path)
         listener = _bound_file(path)
@@ -173,7 +174,7 @@ def bind_unix(path: str) -> Listening:
 
 
 def _make_room(path: str) -> None:
-    """Removes what a server that was killed has left. Raises `CannotStart` where anything else is there."""
+    """Removes the socket file of a killed server. Raises `CannotStart` if anything else is there."""
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
@@ -181,7 +182,7 @@ def _make_room(path: str) -> None:
     if not stat.S_ISSOCK(mode):
         raise CannotStart(f"{path} is there and no socket: name another path in --host unix:PATH")
     with socket.socket(socket.AF_UNIX) as probe:
-        probe.setblocking(False)  # where a server is too busy to take connections, this would wait for it
+        probe.setblocking(False)  # a blocking connect would wait for a busy server
         found = probe.connect_ex(path)
     if found == errno.ECONNREFUSED:
         os.unlink(path)

@@ -1,4 +1,4 @@
-"""The line of a minute: what was unusual in it, and what to do about that. Nothing, where nothing was."""
+"""A log line each minute in which something was unusual: what it was, and what to do about it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from roomcast.model.errors import LogUnavailable
 
 MINUTE = 60.0
 LONG_TURN = 1.0
-"""Seconds for which everything stands still, from which on it is worth a word."""
+"""A turn of the loop of so many seconds is reported."""
 SHORT_RETENTION = 600.0
-"""Seconds that a message is retained."""
+"""A retention shorter than this is reported, in seconds."""
 LITTLE_SPACE = 500_000_000
-"""Bytes of the log's disk."""
+"""Free space of the log's disk below this is reported, in bytes."""
 
 _COUNTED: Mapping[str, str] = {
     "rate": "{} publishes were over --publish-rate: the lines with 429 name the client",
@@ -37,29 +37,29 @@ _COUNTED: Mapping[str, str] = {
     "trimmed": "{} gaps were told, as clients were away for longer than messages are retained: raise "
     "--max-messages and --max-bytes",
 }
-"""What is counted, by a name of its own: what is said of it, and what to do."""
+"""For each count, its text for the line, and what to do."""
 
 logger = logging.getLogger("roomcast.server")
 
 
 class Minute:
-    """Looks once a minute."""
+    """Checks the engine's counts once a minute."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._before = _counts(engine)
 
     async def run(self) -> None:
-        """For ever."""
+        """Checks each minute, for ever."""
         while True:
             await asyncio.sleep(MINUTE)
             try:
                 await self.look()
-            except Exception:  # a defect, and no reason to say nothing ever again
+            except Exception:  # a bug must not end the checks
                 logger.exception("the look at the last minute failed")
 
     async def look(self) -> None:
-        """Says what was unusual since the last look."""
+        """Logs what was unusual since the last check."""
         before, self._before = self._before, _counts(self._engine)
         counted = {name: count - before[name] for name, count in self._before.items() if count > before[name]}
         measured = dict([*self._of_process(), *await self._of_log()])
@@ -100,7 +100,7 @@ def _counts(engine: Engine) -> Mapping[str, int]:
 
 
 def _free(file: str) -> int | None:
-    """Bytes that are left of its disk; None where that cannot be told. Blocks."""
+    """Free bytes of the file's disk; None if not known. Blocks."""
     try:
         disk = os.statvfs(os.path.dirname(os.path.realpath(file)))
     except OSError:

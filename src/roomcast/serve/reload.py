@@ -1,4 +1,4 @@
-"""SIGHUP: the file is read again, and what can change while the server runs is changed, whole or not at all."""
+"""SIGHUP: reads the configuration again. All options that can change at run time change together, or none does."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ class Reloadable(NamedTuple):
     options: tuple[str, ...]
     """The options it follows; a difference in any other needs a restart."""
     prepare: Callable[[Settings], Commit]
-    """Reads and checks all that it needs, and changes nothing yet. It runs in a thread, may block, and raises a
-    `RoomcastError` where something is wrong. What it returns makes the change, on the loop, and must not fail."""
+    """Reads and checks the new settings, and changes nothing yet. It runs in a thread, may block, and raises
+    `RoomcastError` if something is wrong. The returned function makes the change, on the loop, and must not
+    fail."""
 
 
 class Reload:
@@ -37,12 +38,12 @@ class Reload:
     def __init__(self, configuration: Configuration, things: Sequence[Reloadable] = ()) -> None:
         self._configuration = configuration
         self.things = list(things)
-        """What follows the configuration; a part of the server that opens later adds itself."""
+        """The parts of the server that follow the configuration; parts that open later are added."""
         self._running = configuration.settings
-        """What the server runs with now."""
+        """The settings in force."""
 
     async def run(self) -> None:
-        """Until it is cancelled. Signals that come while the file is read are answered by one more reading."""
+        """Runs until it is cancelled. Signals that come while the file is read cause one more reading."""
         asked, loop = asyncio.Event(), asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, asked.set)
         try:
@@ -56,7 +57,7 @@ class Reload:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # its default would kill a server that is draining
 
     async def reload(self) -> None:
-        """Reads it once, and says in one line what came of it."""
+        """Reads the configuration once, and logs the result in one line."""
         try:
             settings, commits = await asyncio.to_thread(self.prepare)
             for commit in commits:
@@ -64,18 +65,18 @@ class Reload:
         except RoomcastError as error:
             logger.warning("the configuration stays as it was: %s", error.detail)
         except Exception:
-            logger.exception("the configuration could not be read again, by a mistake of roomcast")
+            logger.exception("the configuration could not be read again, because of a bug in roomcast")
         else:
             logger.info("%s", self.taken_over(settings))
 
     def prepare(self) -> tuple[Settings, list[Commit]]:
-        """The settings as the file gives them now, and what makes each part of the server follow them. Blocks.
-        Raises `RoomcastError` where something is wrong; nothing has changed then."""
+        """The file's settings now, and the functions that make each part of the server follow them. Blocks.
+        Changes nothing yet. Raises `RoomcastError` if something is wrong."""
         settings = self._configuration.read_again()
         return settings, [thing.prepare(settings) for thing in self.things]
 
     def taken_over(self, new: Settings) -> str:
-        """New settings count from now on: the line that says so."""
+        """Records that new settings are in force; returns the log line that says so."""
         follows = {name for thing in self.things for name in thing.options}
         self._running = replace(self._running, **{name: getattr(new, name) for name in follows})
         read = [*filter(None, [self._configuration.path]), *(thing.what for thing in self.things)]

@@ -1,5 +1,5 @@
-"""What a log line looks like: for a person in a terminal, or as JSON. No line has anything in it that ends it,
-turns its direction or is not seen, whoever wrote it."""
+"""The rendering of a log line: for a person in a terminal, or as JSON. Line ends, bidirectional controls and
+invisible characters are escaped in all of them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from roomcast.model.redact import redacted
 
 
 class Rendering(Protocol):
-    """How lines look. None of them ends with a line end."""
+    """Renders lines, without the line end."""
 
     def request(
         self, client: str, method: str, target: str, status: int, seconds: float, principal: str, /
     ) -> str:
-        """That of a request, as of now; `target` is printable. A hot path: written for few calls."""
+        """The line of a request that ends now; `seconds` is its duration. `target` is printable. A hot path: makes
+        few calls."""
 
     def line(
         self, seconds: float, level: str, logger: str, message: str, fields: dict[str, Any], trace: str
     ) -> str:
-        """Any other, with what Python's logging knows of it; `seconds` since 1970."""
+        """Any other line, from a record of Python's logging; `seconds` is since 1970."""
 
 
 def rendered(rendering: Rendering, record: logging.LogRecord) -> str:
@@ -35,13 +36,13 @@ def rendered(rendering: Rendering, record: logging.LogRecord) -> str:
     try:
         message, fields = redacted(record.getMessage()), getattr(record, "fields", {})
         trace = redacted(logging.Formatter().formatException(record.exc_info)) if record.exc_info else ""
-    except Exception as error:  # whoever logged it gave arguments that do not fit, or whose `repr` fails
+    except Exception as error:  # its arguments do not fit the format, or their `repr` fails
         message, fields, trace = f"a line that could not be written: {redacted(repr(error))}", {}, ""
     return rendering.line(record.created, record.levelname.lower(), record.name, message, fields, trace)
 
 
 def escaped(text: str) -> str:
-    """As Python escapes it (`\\n`, `\\u202e`): line ends, controls, what turns the direction, what is not seen."""
+    """The text with line ends, controls and invisible characters escaped as in Python (`\\n`, `\\u202e`)."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -56,7 +57,7 @@ class Text:
         line = f"{_now()} {client} {method} {target} {_answered(status, int(seconds * 10_000 + 0.5))}"
         if principal:
             line = f"{line} {principal}"
-        # Not asked of the whole line: a sixth of its time.
+        # Checking the whole line would take a sixth of its time.
         return line if client.isprintable() and method.isprintable() and principal.isprintable() else escaped(line)
 
     def line(
@@ -69,7 +70,7 @@ class Text:
 
 
 class Json:
-    """An object a line. Escapes are JSON's own, so that whoever reads it gets each field as it was."""
+    """An object a line. Escapes are JSON's own, so a reader gets each field unchanged."""
 
     def request(
         self, client: str, method: str, target: str, status: int, seconds: float, principal: str, /
@@ -127,14 +128,14 @@ class JsonOf(Json):
 
 
 def rendering_of(format: str, process: str) -> Rendering:
-    """How lines look in a `format` (text or json), of a `process` that is named where there are several."""
+    """The rendering for a `format` (text or json); a `process` that is not empty is named in each line."""
     if format == "json":
         return JsonOf(process) if process else Json()
     return TextOf(process) if process else Text()
 
 
 _stamp = (0.0, 0.0, "")
-"""The last one, and from when until when it holds: at full speed thirty lines share a millisecond."""
+"""Start and end of the last millisecond, and its text: at full speed thirty lines share one."""
 
 
 def _now() -> str:
@@ -151,13 +152,14 @@ def _now() -> str:
 
 @lru_cache(1024)
 def _answered(status: int, tenths: int) -> str:
-    """Tenths of a millisecond. Cached: to write a float takes a quarter of a line's time."""
+    """Status and duration, in tenths of a millisecond. Cached: formatting a float takes a quarter of a line's
+    time."""
     return f"{status} {tenths / 10:.1f} ms"
 
 
 @lru_cache(256)
 def _asked(client: str, method: str, target: str, principal: str) -> tuple[str, str, str]:
-    """As JSON, without what quotes it: the beginning of a message, the fields, the end of the message."""
+    """Parts of JSON without their quotes or braces: the beginning of a message, the fields, its end."""
     fields = {"client": client, "method": method, "target": target}
     by = {"principal": principal} if principal else {}
     text, end = f"{client} {method} {target}", f" {principal}" if principal else ""

@@ -16,8 +16,8 @@ _OPTIONS = ("keys", "issuers", "anonymous", "secret_files", "cookie", "revoked")
 
 
 def reloadable(guard: Guard, *, opens: bool = True) -> Reloadable:
-    """Gives the guard, on the loop, the rights of each new configuration. A mistake in any part of them keeps
-    those that there are. Not `opens`: for a process without a loop, which only hands them on."""
+    """Gives the guard the rights of each new configuration, on the loop. A mistake in any part keeps the old
+    rights. Without `opens` no keys are fetched: the supervisor has no loop and only checks the rights."""
 
     def prepare(settings: Settings) -> Commit:
         rights = Rights.of(settings)
@@ -27,7 +27,7 @@ def reloadable(guard: Guard, *, opens: bool = True) -> Reloadable:
         def commit() -> None:
             (guard.exchange if opens else guard.take)(rights)
             if opens:
-                audit.info("the rights were read again: all streams are judged by them")
+                audit.info("the rights were read again: all streams are checked by them")
 
         return commit
 

@@ -13,8 +13,8 @@ NAME = "the room rules"
 
 
 def rules_of(log: Log, then: Callable[[], None] = lambda: None) -> Reloadable:
-    """What makes a log follow the `[[room]]` rows and `max_age` of the configuration; `then` is called when it
-    does."""
+    """Makes a log follow the `[[room]]` rows and `max_age` of the configuration; `then` is called after each
+    change."""
 
     def prepare(settings: Settings) -> Commit:
         keep = log.keep(settings.retention)

@@ -1,4 +1,4 @@
-"""From options to a running server, and the lines that say where it is."""
+"""Starts a server from its options, and prints its addresses."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from roomcast.serve.systemd import READY, feed_watchdog, tell
 from roomcast.serve.tls import Tls, tls_of
 
 _SWITCH_SECONDS = 0.0005
-"""How long a thread may keep the interpreter's lock from another. Beside a saturated loop, with Python's 5 ms, the
-log's writer waited up to seconds for it (p99 of an append 65 to 377 ms); with 1 ms it was 14 ms."""
+"""How long a thread may keep the interpreter's lock from another. With Python's 5 ms and a saturated loop, the
+log's writer waited for it up to seconds (p99 of an append 65 to 377 ms); with 1 ms it was 14 ms."""
 
 
 def run(configuration: Configuration) -> None:
@@ -70,7 +70,7 @@ def _listen(configuration: Configuration) -> list[Listening]:
 
 
 def _listen_each(configuration: Configuration, number: int) -> list[list[Listening]]:
-    """The sockets of each worker: those of the port, and those of the page's."""
+    """The sockets of each worker, for the port and the page's port."""
     settings = configuration.settings
     if settings.host.startswith(UNIX):
         for option in ("port", "page_port"):
@@ -89,8 +89,8 @@ def _listen_each(configuration: Configuration, number: int) -> list[list[Listeni
 
 
 def _open_standard_files() -> None:
-    """Opens those that are closed: the database or a client would be given their numbers, and libuv aborts when it
-    closes one of these."""
+    """Opens standard files that are closed. Otherwise the database or a client would get their numbers, and libuv
+    aborts when it closes one of these."""
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(number)

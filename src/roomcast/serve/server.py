@@ -23,7 +23,7 @@ from roomcast.serve.systemd import STOPPING, tell
 from roomcast.serve.tls_listener import TlsListener
 
 _ANSWER_SECONDS = 3.0
-"""How long a request that is under way at the end may take."""
+"""How long a pending request may take when the server ends."""
 
 Started = Callable[[Engine], Awaitable[None]]
 
@@ -36,7 +36,8 @@ async def serve(
     started: Started,
     tls: ssl.SSLContext | None = None,
 ) -> None:
-    """Runs until `stop` is done; `started` is awaited when requests are answered. Raises `CannotStart`."""
+    """Serves until `stop` is done; `started` is awaited once the sockets accept connections. Raises
+    `CannotStart`."""
     guard.open()
     try:
         await _opened(open_engine, stop, listening, guard, started, tls)
@@ -79,13 +80,13 @@ async def _serve(
     try:
         for listener in (one for port in listening for one in port.sockets):
             servers.append(await _accept(context, listener, tls))
-        # What is there now stays for good: it need not be looked at whenever garbage is collected.
+        # The objects that exist now live for ever, so the garbage collector need not visit them.
         gc.freeze()
         await started(engine)
         await stop
         await tell(STOPPING)
     finally:
-        # The listeners stay open until the streams have ended: a client that comes back is told when to.
+        # The listeners stay open until the streams have ended: a client that reconnects is told when to retry.
         await engine.drain()
         await engine.streams.flushed(DRAIN_SECONDS)
         for server in servers:
@@ -102,14 +103,12 @@ async def _accept(context: Context, listener: socket, tls: ssl.SSLContext | None
             return TlsListener(context, listener, tls)
         return await create(lambda: FastPath(context), sock=listener, backlog=BACKLOG)
     except OSError as error:
-        raise CannotStart(
-            f"connections cannot be taken ({error.strerror}): see to that, and start again"
-        ) from error
+        raise CannotStart(f"cannot accept connections ({error.strerror}): mend that, and start again") from error
 
 
 def signalled() -> asyncio.Future[None]:
-    """Done at the first SIGTERM or SIGINT; the second ends the process at once. A supervisor, too, may make it
-    done: a signal that comes to it and to this process is one."""
+    """A future that is done at the first SIGTERM or SIGINT. A second signal ends the process at once. A supervisor
+    may also complete it; the same signal sent to both processes counts once."""
     loop = asyncio.get_running_loop()
     stop = loop.create_future()
     signals = 0

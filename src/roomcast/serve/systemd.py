@@ -1,6 +1,6 @@
-"""Tells systemd how the server is: the protocol of sd_notify(3), over the socket that `NOTIFY_SOCKET` names.
+"""Reports the server's state to systemd: the protocol of sd_notify(3), over the socket in `NOTIFY_SOCKET`.
 
-It is some lines of text in a datagram, so no library is needed. Without that variable nothing is sent."""
+A message is a datagram of text lines, so no library is needed. Without that variable nothing is sent."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ ALIVE = "WATCHDOG=1"
 
 
 _PATIENCE = 1.0
-"""Seconds that systemd may take to make room for a message: its queue is short, and it is emptied at once."""
+"""Seconds to wait for room in systemd's queue, which is short but emptied at once."""
 
 
 def notify(state: str) -> None:
-    """Sends `state`, such as `READY`. It never fails: a message that systemd does not take in a second is lost.
-    `ALIVE` waits for nothing: where there is no room, another one waits to be read."""
+    """Sends `state`, such as `READY`. It never fails: a message that systemd does not accept within a second is
+    lost. `ALIVE` is not waited for: if there is no room, an earlier message is still unread."""
     path = os.environ.get("NOTIFY_SOCKET", "")
     if not path:
         return
@@ -32,7 +32,7 @@ def notify(state: str) -> None:
 
 
 async def tell(state: str) -> None:
-    """Sends it from a thread: the loop must not wait for room."""
+    """As `notify`, from a thread: the loop must not wait for room."""
     await asyncio.to_thread(notify, state)
 
 
@@ -42,21 +42,21 @@ def reloading() -> str:
 
 
 async def feed_watchdog() -> None:
-    """Says that the loop turns, twice in each `WatchdogSec`, for as long as the server runs. A loop that hangs
-    says nothing, and systemd starts the server anew. Returns at once where there is no watchdog."""
+    """Reports that the loop runs, twice in each `WatchdogSec`, until it is cancelled. If the loop hangs, systemd
+    restarts the server. Returns at once if there is no watchdog."""
     while pause := watchdog_seconds() / 2:
         notify(ALIVE)
         await asyncio.sleep(pause)
 
 
 def ignore_systemd() -> None:
-    """For a process that is none of systemd's: says nothing from now on."""
+    """Stops reporting: only the process that systemd started may."""
     for variable in ("NOTIFY_SOCKET", "WATCHDOG_USEC"):
         os.environ.pop(variable, None)
 
 
 def watchdog_seconds() -> float:
-    """What `WATCHDOG_USEC` says, in seconds; 0 where it is not there, or meant for another process."""
+    """The value of `WATCHDOG_USEC`, in seconds; 0 if it is missing or meant for another process."""
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return 0
     microseconds = os.environ.get("WATCHDOG_USEC", "")

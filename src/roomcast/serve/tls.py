@@ -79,7 +79,7 @@ def _check_file(option: str, path: str) -> None:
     try:
         # A pipe is not opened: it would be empty when it is read again.
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise CannotStart(f"{option} {path} is not a file that could be read again: name one")
+            raise CannotStart(f"{option} {path} is not a regular file: name one")
         with open(path, "rb"):
             pass
     except OSError as error:

@@ -154,10 +154,10 @@ def test_brackets_without_end_are_refused(path: Path) -> None:
         load(path)
 
 
-def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+def test_a_path_that_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
-        with pytest.raises(BadOption, match="is not a file"):
+        with pytest.raises(BadOption, match="is not a regular file"):
             load(name)
     with pytest.raises(BadOption, match="cannot be read"):
         load(tmp_path / "missing.toml")

@@ -1,5 +1,5 @@
-"""Tokens (JWT, RFC 7519): who signed one, and what it gives.
+"""Tokens (JWT, RFC 7519): their signature, and the rights that they grant.
 
-Everything but the signature is looked at first, since that is cheap, and nothing is done by what a token says
-before its signature is verified: above all, no address is ever made of it.
+The cheap checks come first, the signature last. Nothing in a token is acted on before its signature is verified;
+above all, no URL in it is ever fetched.
 """

@@ -1,15 +1,15 @@
-"""Why a token is refused."""
+"""The reasons for refusing a token."""
 
 from __future__ import annotations
 
 
 class BadToken(Exception):
-    """The check that failed: for the audit, not for the token's holder."""
+    """Names the check that failed, for the audit log; the token's holder is not told."""
 
 
 class TokenExpired(BadToken):
-    """It is over: its holder may know."""
+    """The token has expired; its holder is told so."""
 
 
 class KeysAway(Exception):
-    """Whether it is good cannot be said now: its key may be one that is not known yet."""
+    """The token cannot be verified now: its key may be one that is not fetched yet."""

@@ -1,4 +1,4 @@
-"""What a token's header and claims must be, whoever issued it."""
+"""Checks of a token's header and claims that are the same for all issuers."""
 
 from __future__ import annotations
 
@@ -11,31 +11,32 @@ from roomcast.auth.tokens.bad import BadToken, TokenExpired
 from roomcast.model.fields import check
 
 MOST_SECONDS = 30 * 24 * 3600
-"""How far ahead a token may end: a revocation is remembered for as long."""
+"""How far ahead a token may end; a revocation is kept for the same time."""
 
 
 def algorithm_of(header: Mapping[str, Any]) -> str:
-    """The `alg`, which may be any text. Raises `BadToken`, also for what nobody here understands."""
+    """The header's `alg`, which may be any text. Raises `BadToken` if it is missing, or if the header has `crit`
+    or `b64`, which are not supported."""
     if "crit" in header:
-        raise BadToken("crit names what is not understood")
+        raise BadToken("crit is not supported")
     if "b64" in header:
-        raise BadToken("b64 is not taken")
+        raise BadToken("b64 is not supported")
     algorithm = header.get("alg")
     if not isinstance(algorithm, str):
-        raise BadToken("alg is no text")
+        raise BadToken("alg is not a string")
     return algorithm
 
 
 def kid_of(header: Mapping[str, Any]) -> str | None:
-    """Raises `BadToken`."""
+    """The header's `kid`; None if it has none. Raises `BadToken`."""
     kid = header.get("kid")
     if "kid" in header and not isinstance(kid, str):
-        raise BadToken("kid is no text")
+        raise BadToken("kid is not a string")
     return kid
 
 
 def until_of(claims: Mapping[str, Any], now: float) -> float:
-    """When it ends, with the leeway, in seconds since 1970. Raises `BadToken`."""
+    """When the token ends, with the leeway; this and `now` are seconds since 1970. Raises `BadToken`."""
     exp = _time(claims, "exp")
     if exp is None:
         raise BadToken("exp is missing")
@@ -44,36 +45,36 @@ def until_of(claims: Mapping[str, Any], now: float) -> float:
     for name in ("nbf", "iat"):
         begins = _time(claims, name)
         if name == "iat" and begins is not None and exp > begins + MOST_SECONDS + LEEWAY_SECONDS:
-            # Its last days would outlive what has revoked it on its first.
+            # A revocation on its first day would be forgotten before its last.
             raise BadToken("exp is more than 30 days after iat")
         if begins is not None and begins > now + LEEWAY_SECONDS:
-            raise BadToken(f"{name} lies in the future")
+            raise BadToken(f"{name} is in the future")
     if now >= exp + LEEWAY_SECONDS:
         raise TokenExpired("it has expired")
     return exp + LEEWAY_SECONDS
 
 
 def issued_of(claims: Mapping[str, Any]) -> float | None:
-    """When it was issued, as it says; None where it does not. Raises `BadToken`."""
+    """The `iat` claim, in seconds since 1970; None if there is none. Raises `BadToken`."""
     return _time(claims, "iat")
 
 
 def sub_of(claims: Mapping[str, Any]) -> str:
-    """Raises `BadToken`."""
+    """The `sub` claim. Raises `BadToken`."""
     if "sub" not in claims:
         raise BadToken("sub is missing")
     return name_of(claims["sub"], "sub")
 
 
 def name_of(value: object, claim: str) -> str:
-    """A value that names somebody. Raises `BadToken`."""
+    """The value of `claim`, checked to be a valid user name. Raises `BadToken`."""
     if not isinstance(value, str) or check("user", value):
-        raise BadToken(f"{claim} is no text of 1 to 128 characters without control characters")
+        raise BadToken(f"{claim} is not a string of 1 to 128 characters without control characters")
     return value
 
 
 def check_audience(claims: Mapping[str, Any], audience: str | None) -> None:
-    """Raises `BadToken` where it is for others."""
+    """Raises `BadToken` if the token is for another audience. None accepts any."""
     given = claims.get("aud")
     if audience is None or given == audience or (isinstance(given, list) and audience in given):
         return
@@ -85,11 +86,11 @@ def _time(claims: Mapping[str, Any], name: str) -> float | None:
     if name not in claims:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise BadToken(f"{name} is no number")
+        raise BadToken(f"{name} is not a number")
     try:
         value = float(value)
     except OverflowError:
         value = math.inf
     if not math.isfinite(value) or value < 0:
-        raise BadToken(f"{name} is no time")
+        raise BadToken(f"{name} is not a time")
     return value

@@ -1,4 +1,4 @@
-"""Gets a JWKS over HTTP: bounded in time and size, and never from elsewhere than it was asked for."""
+"""Fetches a JWKS over HTTP: bounded in time and size, and never from another origin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from httpx import AsyncClient, Response
 
 SECONDS = 5.0
-"""For all of it, redirects too."""
+"""Time for the whole fetch, redirects included."""
 MOST_BYTES = 256 * 1024
 _MOST_REDIRECTS = 3
 _LEAST_AGE, _MOST_AGE = 300.0, 86_400.0
@@ -23,30 +23,30 @@ _MAX_AGE = re.compile(r"(?:^|[\s,])max-age=\"?([0-9]{1,10})", re.IGNORECASE)
 
 
 class CannotFetch(Exception):
-    """Why there are no keys: for the log."""
+    """The reason for the log why the keys could not be fetched."""
 
 
 class Fetched(NamedTuple):
-    """What was found."""
+    """The keys of a JWKS."""
 
     keys: tuple[Key, ...]
     seconds: float
-    """How long it may be kept."""
+    """How long they may be cached."""
     passed_over: tuple[str, ...]
-    """Why other keys are not taken."""
+    """Why each of the other keys is ignored."""
 
 
 async def fetch(url: str) -> Fetched:
-    """The keys that are there now. Raises `CannotFetch`."""
+    """The keys that `url` serves now. Raises `CannotFetch`."""
     try:
         async with asyncio.timeout(SECONDS):
             return await _fetch(url)
     except TimeoutError:
-        raise CannotFetch(f"it was not there after {SECONDS:g} s") from None
+        raise CannotFetch(f"no complete answer within {SECONDS:g} s") from None
 
 
 async def _fetch(url: str) -> Fetched:
-    # The import takes 0.1 s, and reading the certificates of authorities 20 ms.
+    # In a thread: the import takes 0.1 s, and loading the CA certificates 20 ms.
     client = await asyncio.to_thread(_client)
     async with client:
         body, headers = await _body(client, url)
@@ -54,9 +54,9 @@ async def _fetch(url: str) -> Fetched:
 
 
 def _client() -> AsyncClient:
-    import httpx  # late: only a server with the address of a JWKS needs it
+    import httpx  # late: only a server with the URL of a JWKS needs it
 
-    # Its answer is asked for as it is: a small one that unpacks to gigabytes is an old trick.
+    # Uncompressed: a small compressed answer could expand to gigabytes.
     return httpx.AsyncClient(
         headers={"accept-encoding": "identity", "accept": "application/json"}, timeout=SECONDS
     )
@@ -75,7 +75,7 @@ async def _body(client: AsyncClient, url: str) -> tuple[bytes, Mapping[str, str]
     except httpx.HTTPError as error:
         raise CannotFetch(f"{type(error).__name__}: {error}"[:200]) from None
     except (httpx.InvalidURL, ValueError):
-        raise CannotFetch("it redirects to no address") from None
+        raise CannotFetch("it redirects to an invalid URL") from None
     raise CannotFetch(f"it redirects more than {_MOST_REDIRECTS} times")
 
 
@@ -95,7 +95,7 @@ async def _whole(response: Response) -> bytes:
     if response.status_code != 200:
         raise CannotFetch(f"its status is {response.status_code}")
     if response.headers.get("content-encoding", "identity") != "identity":
-        raise CannotFetch("it is packed, although it was asked for as it is")
+        raise CannotFetch("it is compressed, although an uncompressed answer was requested")
     body = bytearray()
     async for piece in response.aiter_raw():
         body += piece
@@ -108,13 +108,13 @@ def _read(body: bytes, headers: Mapping[str, str]) -> Fetched:
     try:
         found = read_json(body)
     except ValueError:
-        raise CannotFetch("it is no JSON") from None
+        raise CannotFetch("it is not JSON") from None
     rows = found.get("keys") if isinstance(found, dict) else None
     if not isinstance(rows, list):
-        raise CannotFetch("it is no JWKS: it has no list of keys")
+        raise CannotFetch("it is not a JWKS: it has no list of keys")
     keys, passed_over = _keys(rows)
-    if not keys:  # an empty set would end every session, and is a mistake more often than it is meant
-        raise CannotFetch("; ".join(["it has no key that is of use", *passed_over]))
+    if not keys:  # an empty set would end every session, and is usually a mistake
+        raise CannotFetch("; ".join(["it has no usable key", *passed_over]))
     return Fetched(tuple(keys), _age(headers.get("cache-control", "")), tuple(passed_over))
 
 

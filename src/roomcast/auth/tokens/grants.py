@@ -1,4 +1,5 @@
-"""The grants of a token: what its own claim names, and what its issuer's templates make of others."""
+"""The grants of a token: those in its roomcast claim, and those that its issuer's templates make of other
+claims."""
 
 from __future__ import annotations
 
@@ -15,17 +16,18 @@ from roomcast.model.settings.grant import parse_grant
 from roomcast.model.settings.template import Template
 
 MOST_GRANTS = 1_000
-"""Of one token."""
+"""Most grants of one token."""
 _LONGEST = 128
 _NAMES = ("read", "publish", "user")
 _SPECIAL = frozenset("/*{}")
-"""What a claim must not bring into a grant: with these, somebody's name would be another room, or many."""
+"""Characters that a claim must not bring into a grant: they could make a name stand for other rooms, or for
+many."""
 
 logger = logging.getLogger("roomcast.audit")
 
 
 class Named(NamedTuple):
-    """What a token's own claim says."""
+    """The content of a token's roomcast claim."""
 
     read: Sequence[str] = ()
     publish: Sequence[str] = ()
@@ -33,9 +35,9 @@ class Named(NamedTuple):
 
 
 def named(claim: object) -> Named:
-    """What the claim for roomcast says. Raises `BadToken` where any of it is not as it must be."""
+    """The content of the roomcast claim. Raises `BadToken` if any part of it is invalid."""
     if not isinstance(claim, Mapping):
-        raise BadToken("the claim for roomcast is no object")
+        raise BadToken("the claim for roomcast is not an object")
     for name in claim:
         if name not in _NAMES:
             meant = near_miss(name, _NAMES, 0.6)
@@ -46,14 +48,14 @@ def named(claim: object) -> Named:
 
 
 def check_count(read: Sequence[str], publish: Sequence[str]) -> None:
-    """Raises `BadToken` where they are too many."""
+    """Raises `BadToken` if there are too many grants."""
     if len(read) + len(publish) > MOST_GRANTS:
         raise BadToken(f"it has more than {MOST_GRANTS} grants")
 
 
 def filled(templates: Sequence[Template], claims: Mapping[str, Any], sub: str) -> list[str]:
-    """The grants that templates give with these claims; each element of a list gives one. A claim that is not what
-    it must be gives none, and is logged. Raises `BadToken` where they are too many."""
+    """The grants that the templates make of these claims; each element of a list makes one. An invalid claim makes
+    none and is logged, under `sub`. Raises `BadToken` if there are too many grants."""
     found: list[str] = []
     for template in templates:
         values = [_values(name, claims, sub) for name in template.claims]
@@ -68,7 +70,7 @@ def _filled(template: Template, chosen: Iterable[tuple[str, ...]], sub: str) -> 
     ]
     good = [grant for grant in grants if _is_grant(grant)]
     if len(good) < len(grants):
-        _note(" and ".join(template.claims), "would make a room that there cannot be", sub)
+        _note(" and ".join(template.claims), "would make an invalid room name", sub)
     return good
 
 
@@ -89,7 +91,7 @@ def _values(name: str, claims: Mapping[str, Any], sub: str) -> list[str]:
 
 
 def _claim(name: str, claims: Mapping[str, Any]) -> Any:
-    """A claim by its name, or by a path of names with dots: Keycloak has roles in `realm_access.roles`."""
+    """A claim by its name or by a dotted path: Keycloak has roles in `realm_access.roles`."""
     if name in claims:
         return claims[name]
     found: Any = claims
@@ -99,11 +101,11 @@ def _claim(name: str, claims: Mapping[str, Any]) -> Any:
 
 
 def _wrong(value: object) -> str:
-    """Why it may not stand in a grant; empty where it may."""
+    """Why a claim's value must not be used in a grant; empty if it may."""
     if value is None:
         return "is missing"
     if not isinstance(value, str):
-        return "is neither a text nor a list of texts"
+        return "is neither a string nor a list of strings"
     if not value:
         return "is empty"
     if len(value) > _LONGEST:
@@ -111,18 +113,18 @@ def _wrong(value: object) -> str:
     if not _SPECIAL.isdisjoint(value):
         return "has one of / * { }"
     if any(unicodedata.category(character) in ("Cc", "Cf", "Cs") for character in value):
-        return "has characters that nobody sees"
+        return "has invisible characters"
     return ""
 
 
 def _grants(claim: Mapping[str, Any], name: str) -> Sequence[str]:
     given = claim.get(name, [])
     if not isinstance(given, list) or not all(isinstance(grant, str) for grant in given):
-        raise BadToken(f"{name} is no list of texts")
+        raise BadToken(f"{name} is not a list of strings")
     try:
         return [parse_grant(grant) for grant in given]
     except ValueError:
-        raise BadToken(f"{name} names a room that there cannot be") from None
+        raise BadToken(f"{name} has an invalid room name") from None
 
 
 def _note(claim: str, why: str, sub: str) -> None:

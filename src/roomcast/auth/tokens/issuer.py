@@ -1,4 +1,4 @@
-"""One issuer of tokens: how its tokens are verified, and whom they make somebody."""
+"""One issuer of tokens: how its tokens are verified, and which principals they stand for."""
 
 from __future__ import annotations
 
@@ -32,29 +32,30 @@ _MOST_PEM_BYTES = 64 * 1024
 
 @dataclass(frozen=True)
 class Issuer:
-    """What is configured of one."""
+    """The configuration of one issuer."""
 
     by: By
-    """How principals and tickets name it."""
+    """Its identity in principals and tickets."""
     source: Source
     algorithms: frozenset[str]
-    """Those that are taken."""
+    """The algorithms that are accepted."""
     iss: str | None = None
-    """The `iss` of its tokens; None: any, or none."""
+    """The `iss` of its tokens; None accepts any `iss`, or none."""
     audience: str | None = None
     user: str = "sub"
-    """The claim that is the `user` of messages."""
+    """The claim that gives the `user` of messages."""
     read: Sequence[Template] = ()
     publish: Sequence[Template] = ()
     claim: str | None = "roomcast"
-    """The claim that names grants; None: none does."""
+    """The claim that names grants; None if no claim does."""
     terms: str = ""
-    """All of its row that decides what a token gives: another row may give less."""
+    """A hash of those of its options that decide a token's rights: with other options a token may grant less."""
     quota: Quota = PERSONAL
-    """What each of its people may have."""
+    """The quota of each of its people."""
 
     def check(self, parts: Parts, now: float) -> Sequence[Key]:
-        """Looks at all that is cheap, and gives the keys that the token may be signed with.
+        """Does all the cheap checks, and returns the keys that may have signed the token. `now` is seconds since
+        1970.
 
         Raises `BadToken` with the check that failed, and `KeysAway`."""
         algorithm, kid = checks.algorithm_of(parts.header), checks.kid_of(parts.header)
@@ -66,11 +67,12 @@ class Issuer:
         return self.source.candidates(algorithm, kid, checks.issued_of(parts.claims), now)
 
     def check_newer(self, parts: Parts, now: float) -> None:
-        """None of the keys has signed it. Raises `KeysAway` where one may come that has."""
+        """Called if none of the keys has signed the token. Raises `KeysAway` if a fetch may bring the right
+        one."""
         self.source.check_newer(checks.kid_of(parts.header), checks.issued_of(parts.claims), now)
 
     def stand(self, signed: str) -> bool:
-        """Whether a token is good that said `signed` of its key, and gives what it gave."""
+        """Whether a token verified earlier is still valid with the same rights; `signed` is its principal's."""
         id, _, terms = signed.partition(" ")
         return terms == self.terms and self.source.has(id)
 
@@ -78,7 +80,7 @@ class Issuer:
         return f"{id} {self.terms}"
 
     def principal(self, claims: Mapping[str, Any], now: float, key: Key | None = None) -> Principal:
-        """Whom claims make somebody that are verified by this key. Raises `BadToken`."""
+        """The principal of claims that `key` verified; `now` is seconds since 1970. Raises `BadToken`."""
         until, sub = checks.until_of(claims, now), checks.sub_of(claims)
         said = self._named(claims)
         read = [*own.filled(self.read, claims, sub), *said.read]
@@ -106,7 +108,7 @@ class Issuer:
 
 
 def of_row(row: Row) -> Issuer:
-    """An issuer of the configuration. Blocks. Raises `CannotStart`."""
+    """An issuer of the configuration. Blocks: it reads files. Raises `CannotStart`."""
     return Issuer(
         by=By(row.iss or ""),
         source=_source(row),
@@ -129,12 +131,12 @@ def _terms(row: Row) -> str:
 
 
 def of_secrets(secrets: Secrets) -> Issuer:
-    """The program that has the server's own secret."""
+    """The issuer of tokens that are signed with the server's own secret. Raises `CannotStart`."""
     return Issuer(By(""), _ring(secrets), frozenset(SYMMETRIC))
 
 
 def signed_by(keys: Sequence[Key], parts: Parts) -> Key | None:
-    """Which of these keys, each of which is made for the token's algorithm, has signed it; None: none of them."""
+    """The key that signed the token; None if none of them did. All `keys` are for the token's algorithm."""
     algorithm = parts.header["alg"]
     return next((key for key in keys if verifies(key, algorithm, parts.signed, parts.signature)), None)
 
@@ -170,13 +172,11 @@ def _public_key(row: Row, path: str) -> Key:
 
 def _contents(path: str) -> bytes:
     try:
-        # Only a file is opened: opening a pipe may wait for ever, and it would be empty when it is read again.
+        # Only a regular file: opening a pipe may wait for ever, and a second read of it would be empty.
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise CannotStart(f"the public key's file {path} is not a file that could be read again: name one")
+            raise CannotStart(f"the public key's file {path} is not a regular file: name one")
         with open(path, "rb") as file:
             return file.read(_MOST_PEM_BYTES)
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         why = getattr(error, "strerror", None) or error
-        raise CannotStart(
-            f"the public key's file {path} cannot be read ({why}): name a file that is there"
-        ) from None
+        raise CannotStart(f"the public key's file {path} cannot be read ({why}): name a readable file") from None

@@ -1,6 +1,6 @@
-"""All issuers of a configuration: whose token it is, and whether it is good.
+"""All issuers of a configuration: they find a token's issuer and verify the token.
 
-A token names its issuer with `iss`, and then only the keys of that issuer count.
+A token names its issuer with `iss`; only the keys of that issuer are tried.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ from roomcast.auth.tokens.text import Parts, parts_of
 from roomcast.model.settings.limits import Quota
 
 _BAD = 10_000
-"""Tokens with a wrong signature that are remembered: a program whose token is bad sends it again and again."""
+"""Tokens with a wrong signature that are remembered: a program with a bad token sends it again and again."""
 _WRONG_SIGNATURE = "wrong signature"
-_FOR_OTHERS = "tokens that it makes for other programs are good here, too"
+_FOR_OTHERS = "tokens that it issues for other programs are accepted here, too"
 
 logger = logging.getLogger("roomcast.server")
 
 
 class Issuers:
-    """Whom tokens make somebody."""
+    """All issuers, by their `iss`."""
 
     def __init__(self, rows: Sequence[Issuer], own: Issuer | None = None) -> None:
-        """`own` is the server's own secret; beside others it takes tokens without `iss` alone."""
+        """`own` is the issuer of the server's own secret. If there are `rows`, it accepts only tokens without
+        `iss`."""
         self._by_iss = {issuer.iss: issuer for issuer in rows if issuer.iss is not None}
         self._any = next((issuer for issuer in rows if issuer.iss is None), None)
-        """The only one, which takes tokens whatever their `iss`."""
+        """The issuer that accepts any `iss`, if there is one; it is then the only issuer."""
         self._without = own if rows else None
         if not rows:
             self._any = own
@@ -47,7 +48,8 @@ class Issuers:
         return iter(self._all)
 
     def holder(self, text: str, now: float) -> Principal:
-        """Whose token it is. Raises `BadToken` with the check that failed, and `KeysAway`."""
+        """The principal of a token; `now` is seconds since 1970. Raises `BadToken` with the check that failed, and
+        `KeysAway`."""
         hashed = hash(text)
         if hashed in self._bad:
             raise BadToken(_WRONG_SIGNATURE)
@@ -65,17 +67,17 @@ class Issuers:
         return by in self._by
 
     def quota(self, by: By) -> Quota:
-        """What each person of this issuer may have."""
+        """The quota of each person of this issuer. Raises `KeyError` if it is not configured."""
         return self._by[by].quota
 
     def stand(self, by: By, signed: str) -> bool:
-        """Whether a token that was good is good by these issuers as well, and gives the same."""
+        """Whether a token that earlier issuers verified is valid by these, too, with the same rights."""
         issuer = self._by.get(by)
         return issuer is not None and issuer.stand(signed)
 
     def open(self, changed: Callable[[], None], before: Issuers | None = None) -> None:
-        """Takes over the fetched keys that `before` has, and has the others fetched. `changed` is called whenever
-        keys are not what they were."""
+        """Takes over the fetched keys of `before`, and starts fetching all keys. `changed` is called whenever keys
+        have changed."""
         known = {(issuer.iss, source.url): source for issuer, source in (before._sources() if before else ())}
         for issuer, source in self._sources():
             if older := known.get((issuer.iss, source.url)):
@@ -86,11 +88,11 @@ class Issuers:
             source.prefetch()
 
     async def fetched(self) -> None:
-        """Returns when no keys are being fetched."""
+        """Waits until no fetch is under way."""
         await asyncio.gather(*(source.fetched() for _, source in self._sources()))
 
     def close(self) -> None:
-        """Ends what is under way."""
+        """Cancels all fetches."""
         for _, source in self._sources():
             source.close()
 
@@ -104,10 +106,10 @@ class Issuers:
     def _issuer(self, parts: Parts) -> Issuer:
         iss = parts.claims.get("iss")
         if "iss" in parts.claims and not isinstance(iss, str):
-            raise BadToken("iss is no text")
+            raise BadToken("iss is not a string")
         found = self._by_iss.get(iss) or self._any if iss is not None else self._without or self._any
         if found is None:
-            raise BadToken("iss is missing" if iss is None else f"iss is no issuer here: {iss!r:.80}")
+            raise BadToken("iss is missing" if iss is None else f"iss names an unknown issuer: {iss!r:.80}")
         return found
 
     def _remember(self, hashed: int) -> None:

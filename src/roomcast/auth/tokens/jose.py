@@ -1,7 +1,7 @@
-"""Keys and signatures, by joserfc: the only module that knows it.
+"""Keys and signatures; the only module that imports joserfc.
 
-joserfc's own reading of tokens is not used: it takes the last of several equal names in JSON, and refuses header
-fields that providers add. What it is trusted with is keys, and whether a signature is one of a key.
+joserfc's own parsing of tokens is not used: it takes the last of several equal names in JSON, and refuses header
+fields that providers add. It only reads keys and verifies signatures here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from joserfc.jws import JWSRegistry
 from roomcast.model.settings.issuer import ASYMMETRIC, SYMMETRIC
 
 LEAST_RSA_BITS = 2048
-"""RFC 7518, section 3.3. joserfc takes any."""
+"""RFC 7518, section 3.3. joserfc accepts shorter keys."""
 _ALGORITHMS = {name: JWSRegistry.algorithms[name] for name in SYMMETRIC + ASYMMETRIC}
 _CURVES = {"P-256", "P-384", "Ed25519"}
 _Kind = type[RSAKey] | type[ECKey] | type[OKPKey]
@@ -36,22 +36,22 @@ _PEM_KINDS: Sequence[tuple[type, _Kind]] = (
 
 
 class Key(NamedTuple):
-    """A key that verifies."""
+    """A key that verifies signatures."""
 
     key: Any
     kid: str | None
     """Its name among its issuer's keys."""
     algorithms: frozenset[str]
-    """Those that it is made for: never one of a secret and one of a public key."""
+    """The algorithms that it is for: all for secrets or all for public keys, never both."""
     id: str = ""
-    """Tells it from other keys, and says nothing about it."""
+    """Identifies it among other keys, and reveals nothing about it."""
 
 
 def verifies(key: Key, algorithm: str, signed: bytes, signature: bytes) -> bool:
-    """Whether it is this key's signature; `algorithm` is one of the key's own."""
+    """Whether `signature` is this key's signature of `signed`; `algorithm` is one of the key's own."""
     try:
         return bool(_ALGORITHMS[algorithm].verify(signed, signature, key.key))
-    except (JoseError, ValueError):  # such as a signature that is too short to be one
+    except (JoseError, ValueError):  # such as a signature that is too short
         return False
 
 
@@ -61,10 +61,10 @@ def of_secret(secret: bytes) -> Key:
 
 
 def of_pem(data: bytes) -> Key:
-    """A public key. Raises `ValueError` with the end of a sentence that begins with where it stands."""
+    """A public key in PEM. Raises `ValueError`; its text continues a sentence that begins with the key's place."""
     if b"PRIVATE KEY-----" in data:
         raise ValueError(
-            "is a private key, which belongs to its issuer alone: `openssl pkey -pubout` shows the public one"
+            "is a private key, which only its issuer may have: `openssl pkey -pubout` shows the public one"
         )
     if b"BEGIN CERTIFICATE-----" in data:
         raise ValueError("is a certificate: `openssl x509 -pubkey -noout` shows its public key")
@@ -74,14 +74,14 @@ def of_pem(data: bytes) -> Key:
         public = load_pem_public_key(data)
         kind = next((kind for native, kind in _PEM_KINDS if isinstance(public, native)), None)
         if kind is None:
-            raise WeakKey(f"is no key for {', '.join(ASYMMETRIC)}")
+            raise WeakKey(f"is not a key for {', '.join(ASYMMETRIC)}")
         if isinstance(public, RSAPublicKey):
             _check_size(public.key_size)
         return _key(kind.import_key(data), None)._replace(id=_id(data))
     except (JoseError, UnsupportedAlgorithm, TypeError):
-        raise ValueError("is no public key in PEM") from None
+        raise ValueError("is not a public key in PEM") from None
     except ValueError as error:
-        raise error if isinstance(error, WeakKey) else ValueError("is no public key in PEM") from None
+        raise error if isinstance(error, WeakKey) else ValueError("is not a public key in PEM") from None
 
 
 def _id(data: bytes) -> str:
@@ -89,20 +89,20 @@ def _id(data: bytes) -> str:
 
 
 class WeakKey(ValueError):
-    """A key that can be broken, or is of another kind than is taken."""
+    """A key that can be broken, or of a kind that is not accepted."""
 
 
 def of_jwk(data: Mapping[str, Any]) -> Key | None:
-    """A public key of a JWKS; None where it is for something else. Raises `ValueError` with what is wrong."""
+    """A public key of a JWKS; None if it is for another use. Raises `ValueError` with the fault."""
     kind = _KINDS.get(str(data.get("kty")))
-    if kind is None or data.get("use", "sig") != "sig":  # RFC 7517, section 5: such keys are passed over
+    if kind is None or data.get("use", "sig") != "sig":  # RFC 7517, section 5: such keys are ignored
         return None
     public = {name: value for name, value in data.items() if name not in ("d", "p", "q", "dp", "dq", "qi", "oth")}
     kid = data.get("kid")
     if kid is not None and not isinstance(kid, str):
-        raise ValueError("its kid is no text")
+        raise ValueError("its kid is not a string")
     try:
-        if kind is RSAKey:  # before joserfc sees it, which warns of a short one, and takes it
+        if kind is RSAKey:  # before joserfc sees it, which only warns about a short key
             _check_size(int.from_bytes(urlsafe_b64decode(f"{data['n']}==")).bit_length())
         key = kind.import_key(public)
         return _key(key, kid)._replace(id=_id(key.thumbprint().encode()))
@@ -114,9 +114,9 @@ def of_jwk(data: Mapping[str, Any]) -> Key | None:
 
 def _key(key: RSAKey | ECKey | OKPKey, kid: str | None) -> Key:
     if not isinstance(key, RSAKey) and key.curve_name not in _CURVES:
-        raise WeakKey(f"is on the curve {key.curve_name}, and {', '.join(sorted(_CURVES))} are taken")
+        raise WeakKey(f"is on the curve {key.curve_name}; {', '.join(sorted(_CURVES))} are accepted")
     if not (fitting := frozenset(_fitting(key))):
-        raise WeakKey(f"is no key for {', '.join(ASYMMETRIC)}")
+        raise WeakKey(f"is not a key for {', '.join(ASYMMETRIC)}")
     return Key(key, kid, fitting)
 
 

@@ -1,7 +1,7 @@
-"""An issuer's keys that are fetched from its address, and kept.
+"""An issuer's keys, fetched from its URL and cached.
 
-Nothing waits for a fetch. A token whose key may come with it is answered like one that cannot be judged now: its
-client comes back. A fetch that fails takes nothing away.
+No request waits for a fetch. If a fetch may bring a token's key, its client is asked to retry later. A failed
+fetch removes no keys.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from roomcast.auth.tokens.jose import Key
 from roomcast.auth.tokens.ring import named
 
 AGAIN_SECONDS = 60.0
-"""How far apart fetches are at least, whatever tokens come meanwhile."""
+"""Least time between two fetches, whatever tokens come meanwhile."""
 OUTLIVES_SECONDS = 86_400.0
-"""How long keys are good after they should have been fetched again."""
+"""How long keys stay valid after a new fetch was due."""
 
 logger = logging.getLogger("roomcast.server")
 
@@ -34,27 +34,27 @@ class Jwks:
         get: Callable[[str], Awaitable[Fetched]] = fetch,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
-        """`changed` is called when keys are there that were not, or are not that were."""
+        """`get` fetches the keys of a URL; `changed` is called when keys were added or removed."""
         self.url = url
         self._get = get
         self.changed = changed
         self._keys: tuple[Key, ...] = ()
         self._known_since = 0.0
-        """When the fetch that these keys are of was begun, in seconds since 1970."""
+        """When the fetch that brought these keys began, in seconds since 1970."""
         self._fresh_until = 0.0
-        """When they are to be fetched again."""
+        """When the next fetch is due, in seconds since 1970."""
         self._tried_at: float | None = None
-        """When a fetch was begun last."""
+        """When the last fetch began."""
         self._failed = False
-        """Whether that one has failed."""
+        """Whether the last fetch failed."""
         self._fetching: asyncio.Task[None] | None = None
 
     def has(self, id: str) -> bool:
-        """See `Source`. Before the first fetch nobody knows."""
+        """See `Source`. Before the first fetch every id is accepted."""
         return not self._keys or any(key.id == id for key in self._keys)
 
     def candidates(self, algorithm: str, kid: str | None, issued: float | None, now: float) -> Sequence[Key]:
-        """See `Source`. Begins a fetch where one is due, or where it may bring the key."""
+        """See `Source`. Begins a fetch if one is due, or if it may bring the key."""
         if now >= self._fresh_until:
             self.refresh(now)
         known = self._keys if now < self._fresh_until + OUTLIVES_SECONDS else ()
@@ -66,46 +66,47 @@ class Jwks:
         if self._may_come(issued):
             raise KeysAway
         raise BadToken(
-            f"unknown kid {kid!r:.80}" if kid is not None else "no kid, and not one key alone that fits"
+            f"unknown kid {kid!r:.80}" if kid is not None else "no kid, and not exactly one key for its algorithm"
         )
 
     def check_newer(self, kid: str | None, issued: float | None, now: float) -> None:
-        """See `Source`. Providers whose tokens have no `kid` change their keys, too; a name means one key."""
+        """See `Source`. Only for a token without `kid`, since its provider changes keys, too; a `kid` names one
+        key."""
         if kid is None:
             self.refresh(now)
             if self._may_come(issued):
                 raise KeysAway
 
     def prefetch(self) -> None:
-        """Begins a fetch, whatever is known: somebody has just said what the configuration is."""
+        """Begins a fetch, even if keys are cached: the configuration was just read."""
         self.refresh(time.time())
 
     def refresh(self, now: float) -> None:
-        """Begins a fetch, unless one was begun within the last minute."""
+        """Begins a fetch, unless one began within the last minute. `now` is seconds since 1970."""
         if self._fetching is None and (self._tried_at is None or now - self._tried_at >= AGAIN_SECONDS):
             self._tried_at = now
             self._fetching = asyncio.get_running_loop().create_task(self._refresh(now))
             self._fetching.add_done_callback(self._end)
 
     async def fetched(self) -> None:
-        """Returns when no fetch is under way."""
+        """Waits until no fetch is under way."""
         while self._fetching is not None:
             await asyncio.wait([self._fetching])
 
     def take_over(self, other: Jwks) -> None:
-        """What another one of the same address knows."""
+        """Copies the keys of `other`, which has the same URL."""
         self._keys, self._known_since, self._fresh_until = other._keys, other._known_since, other._fresh_until
 
     def close(self) -> None:
-        """Ends what is under way."""
+        """Cancels the fetch, if one is under way."""
         if self._fetching:
             self._fetching.cancel()
 
     def _may_come(self, issued: float | None) -> bool:
-        """Whether the key of a token that was issued then may be one that a fetch brings.
+        """Whether a fetch may bring the key of a token issued at this time, in seconds since 1970.
 
-        The one that signs since a moment ago is not refused for having come first: a browser that is refused never
-        asks again. So a token is only refused where the keys were fetched after it was issued."""
+        A token may arrive before the new key that signed it was fetched. It must not be refused, since a refused
+        browser never asks again. So a token is only refused if the keys were fetched after it was issued."""
         if self._fetching or self._failed or not self._known_since:
             return True
         return issued is None or issued + LEEWAY_SECONDS >= self._known_since
@@ -116,16 +117,16 @@ class Jwks:
         except CannotFetch as error:
             self._failed = True
             left = self._fresh_until + OUTLIVES_SECONDS - time.time()
-            kept = f"those that are known are good for {left / 3600:.0f} h more" if left > 0 else "none is known"
-            logger.warning("the keys at %s cannot be had (%s): %s", self.url, error, kept)
+            kept = f"the cached ones are valid for {left / 3600:.0f} h more" if left > 0 else "none is cached"
+            logger.warning("cannot fetch the keys at %s (%s): %s", self.url, error, kept)
         except Exception:
             self._failed = True
-            logger.exception("the keys at %s cannot be had, by a mistake of roomcast", self.url)
+            logger.exception("cannot fetch the keys at %s, because of a bug in roomcast", self.url)
         else:
             self._take(found, began)
 
     def _end(self, fetching: asyncio.Task[None]) -> None:
-        """Also of one that was cancelled before it had begun."""
+        """Called for every fetch, even one that was cancelled before it ran."""
         self._fetching = None
 
     def _take(self, found: Fetched, began: float) -> None:
@@ -133,7 +134,7 @@ class Jwks:
         self._keys, self._failed, self._known_since = found.keys, False, began
         self._fresh_until = began + found.seconds
         for why in found.passed_over:
-            logger.warning("of the keys at %s, one is not taken: %s", self.url, why)
+            logger.warning("one of the keys at %s is ignored: %s", self.url, why)
         if found.keys != before:
             logger.info("the keys at %s: %s", self.url, ", ".join(sorted(repr(key.kid) for key in found.keys)))
             self.changed()

@@ -1,4 +1,4 @@
-"""The keys of one issuer, and which of them a token may be signed with."""
+"""The keys of one issuer, and the choice of those that may have signed a token."""
 
 from __future__ import annotations
 
@@ -9,28 +9,30 @@ from roomcast.auth.tokens.bad import BadToken
 from roomcast.auth.tokens.jose import Key
 
 _TRIED = 16
-"""Keys that are tried for one token at most; more that share a name are a mistake of their issuer's."""
+"""Most keys tried for one token; an issuer that gives more keys the same name is mistaken."""
 
 
 class Source(Protocol):
-    """Where an issuer's keys come from."""
+    """The source of an issuer's keys."""
 
     def candidates(self, algorithm: str, kid: str | None, issued: float | None, now: float) -> Sequence[Key]:
-        """Those that a token of this algorithm and `kid` may be signed with; `issued` is when it was, as far as it
-        says. Raises `BadToken` where there are none, and `KeysAway` where that cannot be said now."""
+        """The keys that may have signed a token with this algorithm and `kid`. `issued` is the token's `iat`, in
+        seconds since 1970 as `now`. Raises `BadToken` if there are none, and `KeysAway` if a fetch may bring
+        one."""
         ...
 
     def check_newer(self, kid: str | None, issued: float | None, now: float) -> None:
-        """None of the candidates has signed it. Raises `KeysAway` where another key of that name may come."""
+        """Called if none of the candidates signed the token. Raises `KeysAway` if a fetch may bring another
+        key."""
         ...
 
     def has(self, id: str) -> bool:
-        """Whether the key of this id is still there, as far as anybody knows."""
+        """Whether the key with this id is still valid, or no keys were fetched yet."""
         ...
 
 
 class Ring:
-    """Keys that are given: secrets, and public keys from files. They have no names, so that each is tried."""
+    """Configured keys: secrets, and public keys from files. They have no names, so each one is tried."""
 
     def __init__(self, keys: Sequence[Key]) -> None:
         self._keys = tuple(keys)
@@ -44,17 +46,17 @@ class Ring:
         raise BadToken(f"no key is for {algorithm}")
 
     def check_newer(self, kid: str | None, issued: float | None, now: float) -> None:
-        """There are no others."""
+        """Does nothing: a ring gets no other keys."""
 
 
 def fitting(keys: Sequence[Key], algorithm: str) -> Sequence[Key]:
-    """Those that are made for the algorithm."""
+    """The keys for the algorithm, at most 16."""
     return [key for key in keys if algorithm in key.algorithms][:_TRIED]
 
 
 def named(keys: Sequence[Key], algorithm: str, kid: str | None) -> Sequence[Key]:
-    """Those of this name, of which there may be several; for a token without one the only key that there is. Empty
-    where there is none."""
+    """The keys for the algorithm with this name, at most 16. For a token without `kid`, the key if it is the only
+    one. Empty if there are none."""
     found = [key for key in keys if algorithm in key.algorithms]
     if kid is None:
         return found if len(found) == 1 else []

@@ -1,4 +1,4 @@
-"""Makes tokens, as somebody's own program does: HS256, with nothing but the standard library."""
+"""Makes tokens as a user's own program would: HS256 by the standard library."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HEADER = {"alg": "HS256", "typ": "JWT"}
 
 
 def sign(secret: bytes, claims: Mapping[str, Any]) -> str:
-    """The token with these claims."""
+    """A token with these claims, signed with `secret`."""
     signed = b".".join(map(_coded, (msgspec.json.encode(_HEADER), msgspec.json.encode(claims))))
     return b".".join([signed, _coded(hmac.digest(secret, signed, "sha256"))]).decode()
 

@@ -1,4 +1,4 @@
-"""A token's text, taken apart: strictly, since two programs that read it in two ways can be played off."""
+"""Parses a token's text, strictly: an attacker can exploit two programs that read one token differently."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from typing import Any, NamedTuple, NoReturn
 from roomcast.auth.tokens.bad import BadToken
 
 MAX_HEADER = 2048
-"""Bytes of a header's text: it may have an `x5c` that is ignored, or a long `jku`."""
+"""Bytes of a header's text: it may hold an `x5c`, which is ignored, or a long `jku`."""
 _STANDARD = bytes.maketrans(b"-_+/", b"+/??")
-"""From base64url to base64, where other spellings of the same letters are none."""
+"""From base64url to base64. The letters of plain base64 become invalid, so a text has one spelling."""
 
 
 class Parts(NamedTuple):
-    """What a token says, of which nothing is verified."""
+    """The parts of a token; nothing of them is verified."""
 
     header: Mapping[str, Any]
     claims: Mapping[str, Any]
     signed: bytes
-    """What the signature is of."""
+    """The bytes that the signature covers."""
     signature: bytes
 
 
 def parts_of(text: str) -> Parts:
-    """Takes a token apart. Raises `BadToken`."""
+    """The parts of a token's text. Raises `BadToken`."""
     segments = text.split(".")
     if len(segments) != 3:
-        raise BadToken("it has not three parts")
+        raise BadToken("it does not have three parts")
     header, claims, signature = segments
     if len(header) > MAX_HEADER:
         raise BadToken(f"its header is longer than {MAX_HEADER} bytes")
@@ -38,10 +38,11 @@ def parts_of(text: str) -> Parts:
 
 
 def read_json(data: bytes) -> Any:
-    """A value, in which no object has a name twice and no text has half a character. Raises `ValueError`."""
+    """A JSON value. Raises `ValueError` if it is invalid, an object has a name twice, or a string has half of a
+    surrogate pair."""
     try:
         found = _DECODER.decode(data.decode())
-        if b"\\ud" in data.lower():  # of a pair; half of one is text that cannot be said again
+        if b"\\ud" in data.lower():  # half of a surrogate pair cannot be encoded
             json.dumps(found, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("nested too deeply") from None
@@ -54,26 +55,26 @@ def _object(name: str, segment: str) -> Mapping[str, Any]:
         found = read_json(data)
     except ValueError as error:
         twice = isinstance(error, _Twice)
-        raise BadToken(f"its {name} {'has a name twice' if twice else 'is no JSON'}") from None
+        raise BadToken(f"its {name} {'has a name twice' if twice else 'is not JSON'}") from None
     if not isinstance(found, dict):
-        raise BadToken(f"its {name} is no JSON object")
+        raise BadToken(f"its {name} is not a JSON object")
     return found
 
 
 def _bytes(name: str, segment: str) -> bytes:
-    """The bytes of one spelling only, as of tickets."""
+    """The bytes of a segment. Only one spelling is accepted, as for tickets."""
     try:
         standard = segment.encode("ascii").translate(_STANDARD)
         raw = a2b_base64(standard + b"=" * (-len(standard) % 4))
     except (ValueError, Error):
-        raise BadToken(f"its {name} is no base64url") from None
+        raise BadToken(f"its {name} is not base64url") from None
     if b2a_base64(raw, newline=False).rstrip(b"=") != standard:
-        raise BadToken(f"its {name} is no base64url")
+        raise BadToken(f"its {name} is not base64url")
     return raw
 
 
 class _Twice(ValueError):
-    """An object has a name twice: which value counts would depend on the reader."""
+    """An object has a name twice. Programs differ in which of the two values they take."""
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

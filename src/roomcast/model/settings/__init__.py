@@ -1,5 +1,5 @@
-"""Every option of the server, once: from a row come the flag, the environment variable, the name in the file of
-`--config`, the help, the keyword of `roomcast.app`, and what the docs must name."""
+"""Every option of the server, declared once. Its row gives the flag, the environment variable, the name in the
+`--config` file, the help, the keyword of `roomcast.app`, and the name that the docs must contain."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ X_FORWARDED_FOR, FORWARDED = "x-forwarded-for", "forwarded"
 SYNCHRONOUS = ("full", "normal", "off")
 """The ways in which SQLite may wait for the disk (https://sqlite.org/pragma.html#pragma_synchronous)."""
 _OWN_FILES = 48
-"""At least so many are not for connections at all, and 5 % of a higher limit: the log, the listeners, and the
-connections that were closed in this turn of the loop and are files until the next."""
+"""Least number of files that connections may not use, or 5 % of the limit if that is more. They are for the log,
+the listeners, and connections closed in this turn of the loop, which remain files until the next."""
 _OTHER_FILES = 64
-"""At least so many are not for followers, where the limit is low: the server has some 20 open itself, and
-publishers need theirs."""
+"""Least number of files that followers may not use: the server itself has some 20 open, and publishers need
+some."""
 
 
 def _option(default: Any, kind: Kind, group: str, help: str, **extra: Any) -> Any:
@@ -51,7 +51,7 @@ def _option(default: Any, kind: Kind, group: str, help: str, **extra: Any) -> An
 
 
 def _section(name: str, row: type, **extra: Any) -> Any:
-    """Rows that the file has as `[[name]]`, and that neither a flag nor a variable gives."""
+    """Rows that only the file can give, as `[[name]]`."""
     return field(default=(), metadata={"section": {"name": name, "row": row, **extra}})
 
 
@@ -61,7 +61,7 @@ _BROWSERS, _OUTPUT = "Browsers", "Output"
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What a server is run with. Sizes are bytes and times are seconds."""
+    """The settings of a server. Sizes are bytes and times are seconds."""
 
     host: str = _option(
         "localhost",
@@ -171,7 +171,7 @@ class Settings:
         30.0, Seconds(0.05, 3600), _STREAMS, "Time after which a follower that takes nothing is closed."
     )
     open: bool = _option(
-        False, Switch(), _RIGHTS, "Whoever reaches the server may read and publish in every room."
+        False, Switch(), _RIGHTS, "Everybody who reaches the server may read and publish in every room."
     )
     anonymous: tuple[str, ...] = _option(
         (),
@@ -221,8 +221,8 @@ class Settings:
 
     @classmethod
     def of(cls, values: Mapping[str, object]) -> Settings:
-        """The settings that a call gives by name. Raises `TypeError` for a name that is no option, and `BadOption`
-        for a value that one cannot have."""
+        """The settings from a call's keywords. Raises `TypeError` for an unknown option, and `BadOption` for a bad
+        value."""
         for name in values:
             if name not in _BY_FIELD:
                 raise TypeError(unknown(name))
@@ -236,19 +236,19 @@ class Settings:
 
     @property
     def worker_count(self) -> int:
-        """How many processes serve."""
+        """The number of processes that serve."""
         return self.workers or max(1, _cores() - 1)
 
     @property
     def followers_limit(self) -> int:
-        """How many streams at once: never so many that publishers and health checks find no file left."""
+        """Most streams at once; it leaves files for publishers and health checks."""
         files = _file_limit()
         most = max(1, min(files * 9 // 10, files - _OTHER_FILES))
         return min(self.max_followers or most, most)
 
     @property
     def connections_limit(self) -> int:
-        """How many connections at once, streams included: beyond it those that wait longest are closed."""
+        """Most connections at once, streams included; beyond it the longest waiting ones are closed."""
         files = _file_limit()
         return max(8, files - max(_OWN_FILES, files // 20))
 
@@ -265,13 +265,13 @@ WRITTEN: Mapping[str, str] = {name: name for name in OPTIONS} | {
 
 
 def with_caps(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Where rooms have rules, the whole log has caps that leave space for them, unless some are given."""
+    """The values, with larger caps of the whole log if rooms have rules and no caps are given."""
     many = {"max_messages": MANY_MESSAGES, "max_bytes": MANY_BYTES} if values.get("room_rules") else {}
     return {**many, **values}
 
 
 def _cores() -> int:
-    """How many processors this process may keep busy; a container may have fewer than its machine."""
+    """The number of processors this process may use; a container may have fewer than its machine."""
     import os  # late, as below: a client needs neither
 
     found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -292,8 +292,8 @@ def _file_limit() -> int:
 
 
 def unknown(name: str, others: Sequence[str] = ()) -> str:
-    """The sentence about a name that is no option, with the one that was probably meant. `others` are options
-    where it was given, beside the server's."""
+    """The error text for an unknown option, with a suggestion. `others` are options that the caller accepts in
+    addition to the server's."""
     from roomcast.model.near_miss import near_miss  # late: only a mistake needs it, and it takes its time
 
     meant = near_miss(name.lower().removeprefix("roomcast_"), [*others, *OPTIONS, *SECTIONS], 0.6)

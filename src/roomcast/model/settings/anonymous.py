@@ -1,5 +1,5 @@
-"""What requests without a credential may do: `read:public/*` as a flag, a table in the file. Their limits stand
-beside it: `publish_rate:20/s`."""
+"""The rights of requests without a credential: `read:public/*` as a flag, a table in the file. Their limits are
+written in the same way: `publish_rate:20/s`."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def granted(verb: str, anonymous: Iterable[str]) -> list[str]:
 
 
 def quota(anonymous: Iterable[str]) -> Quota:
-    """What each address may have. Of a limit that is given twice, the last counts."""
+    """The quota of each address. If a limit is given twice, the last one applies."""
     pairs = (text.partition(":") for text in anonymous)
     given: dict[str, Any] = {name: _LIMITS[name].parse(value) for name, _, value in pairs if name in _LIMITS}
     return Limited(**given).quota(0)
 
 
 def _written(name: str, given: object) -> list[str]:
-    """What a table gives under a name, as flags give it. Raises `ValueError`."""
+    """A table's entry, written as flags would give it. Raises `ValueError`."""
     if name in VERBS:
         return [f"{name}:{grant}" for grant in Repeated("GRANT", parse_grant).check(given)]
     _LIMITS[name].check(given)

@@ -1,4 +1,4 @@
-"""The name of the cookie that has a credential in it."""
+"""The name of the cookie that holds a credential."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", re.ASCII)
 
 
 def parse_cookie_name(text: str) -> str:
-    """A cookie's name (RFC 6265, section 4.1.1), unchanged. Raises `ValueError` with the end of a sentence that
-    begins with the option."""
+    """Returns a cookie's name (RFC 6265, section 4.1.1) unchanged. Raises `ValueError`; its text continues a
+    sentence that begins with the option."""
     if not _NAME.fullmatch(text):
         raise ValueError(
             "must be a cookie's name, 1 to 100 letters, digits and some signs, such as __Host-roomcast, "

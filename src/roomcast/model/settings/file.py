@@ -40,12 +40,12 @@ def read(path: str) -> str:
     try:
         # Only a file is opened: opening a pipe may wait for ever, and it would be empty when it is read again.
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise BadOption(f"--config {path} is not a file that could be read again: name one")
+            raise BadOption(f"--config {path} is not a regular file: name one")
         with open(path, "rb") as file:
             data = file.read(_MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         why = getattr(error, "strerror", None) or error
-        raise BadOption(f"--config {path} cannot be read ({why}): name a file that is there") from None
+        raise BadOption(f"--config {path} cannot be read ({why}): name a readable file") from None
     if len(data) > _MAX_BYTES:
         raise BadOption(f"--config {path} is larger than {_MAX_BYTES // 1024**2} MiB: name another file")
     try:

@@ -13,9 +13,9 @@ from roomcast.model.settings.section import column
 from roomcast.model.settings.template import parse_template
 
 SYMMETRIC = ("HS256",)
-"""What a secret signs with."""
+"""Algorithms of secrets."""
 ASYMMETRIC = ("RS256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519")
-"""What a private key signs with; EdDSA is what RFC 9864 calls Ed25519."""
+"""Algorithms of private keys; RFC 9864 calls EdDSA Ed25519."""
 _SOURCES = ("jwks", "public_keys", "secret_files")
 
 
@@ -26,7 +26,7 @@ def _algorithm(text: str) -> str:
 
 
 def _jwks(text: str) -> str:
-    """An address without a password in it, over TLS where it leads to another machine."""
+    """Returns a URL unchanged if it has no password, and uses TLS unless it is on this machine."""
     try:
         parts = urlsplit(Text().check(text))
         host, _ = parts.hostname or "", parts.port
@@ -48,29 +48,29 @@ def _is_loopback(host: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Issuer(Limited):
-    """Whose tokens are taken: how they are verified, and what they give."""
+    """An issuer whose tokens are accepted: how they are verified, and the rights that they give."""
 
     iss: str | None = column(Text(), None)
-    """Its tokens have this `iss`, to the letter."""
+    """The exact `iss` of its tokens."""
     audience: str | None = column(Text(), None)
-    """Its tokens have this `aud`, alone or in a list; None: any."""
+    """The `aud` of its tokens, alone or in a list; None accepts any."""
     jwks: str | None = column(Checked(_jwks), None)
-    """The address that its public keys are fetched from."""
+    """The URL from which its public keys are fetched."""
     public_keys: tuple[str, ...] = column(Paths(), ())
     """Files of its public keys (PEM)."""
     secret_files: tuple[str, ...] = column(Paths(), ())
     """Files of the secrets that it signs with."""
     algorithms: tuple[str, ...] = column(Repeated("ALGORITHM", _algorithm), ())
-    """Those that its tokens may have; none given: those that its keys are made for."""
+    """The accepted algorithms of its tokens; if none are given, those that fit its keys."""
     user: str = column(Text(), "sub")
-    """The claim that is the `user` of messages."""
+    """The claim that gives the `user` of messages."""
     read: tuple[str, ...] = column(Repeated("GRANT", parse_template), ())
-    """Grants, in which `{claim}` stands for what a token says."""
+    """Grants, in which `{claim}` stands for the claim's value."""
     publish: tuple[str, ...] = column(Repeated("GRANT", parse_template), ())
     claims: bool | None = column(Switch(), None)
-    """Whether tokens name grants themselves; None: where there is neither read nor publish."""
+    """Whether tokens name grants themselves; None: only if neither read nor publish is given."""
     claim: str = column(Text(), "roomcast")
-    """The claim in which they do."""
+    """The claim in which tokens name grants."""
 
     @property
     def takes_claims(self) -> bool:
@@ -78,7 +78,7 @@ class Issuer(Limited):
         return not (self.read or self.publish) if self.claims is None else self.claims
 
     def __post_init__(self) -> None:
-        """Raises `ValueError` where it would verify nothing, or give nothing."""
+        """Raises `ValueError` if it could verify no token, or grant nothing."""
         given = [name for name in _SOURCES if getattr(self, name)]
         if len(given) != 1:
             found = f"has {' and '.join(given)}" if given else "has no keys"
@@ -91,7 +91,7 @@ class Issuer(Limited):
 
 
 def apart(rows: tuple[Any, ...]) -> None:
-    """Raises `ValueError` where tokens do not say which of several issuers theirs is."""
+    """Raises `ValueError` if tokens of several issuers could not be told apart."""
     if len(rows) < 2:
         return
     for row in rows:

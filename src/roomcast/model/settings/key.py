@@ -17,14 +17,15 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def check_name(text: str) -> str:
-    """Returns a key's name unchanged. Raises `ValueError` with the end of a sentence that begins with "name"."""
+    """Returns a key's name unchanged. Raises `ValueError`; its text continues a sentence that begins with
+    "name"."""
     if not _NAME.fullmatch(text):
         raise ValueError(f"must be 1 to 32 of a-z, 0-9 and -, not {text!r:.100}")
     return text
 
 
 def _sha256(text: str) -> str:
-    # The text is not shown: it may be the key itself, pasted into the wrong line.
+    # The text is not shown: it may be the key itself, pasted here by mistake.
     if not _SHA256.fullmatch(text):
         raise ValueError("must be 64 digits of lower-case hex, the hash that `roomcast key NAME` prints")
     return text
@@ -38,12 +39,12 @@ def _user(text: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Key(Limited):
-    """A program that may do something: who it is, how its key is known, and its grants."""
+    """A program with rights: its name, the hash of its key, and its grants."""
 
     name: str = column(Checked(check_name))
-    """Two rows may have one name: two keys of one principal, of which one will be removed."""
+    """Two rows may have the same name: two keys of one principal, while one replaces the other."""
     sha256: str = column(Checked(_sha256))
-    """Of the whole key, in lower-case hex."""
+    """The hash of the whole key, in lower-case hex."""
     read: tuple[str, ...] = column(Repeated("GRANT", parse_grant), ())
     """Rooms, and prefixes that end in `*`."""
     publish: tuple[str, ...] = column(Repeated("GRANT", parse_grant), ())
@@ -55,13 +56,13 @@ class Key(Limited):
     """Whether it may delete and revoke."""
 
     def __post_init__(self) -> None:
-        """Raises `ValueError` where it would be of no use."""
+        """Raises `ValueError` if it has no rights."""
         if not (self.read or self.publish or self.metrics or self.admin):
             raise ValueError('may do nothing: give it read or publish, such as read = ["*"]')
 
 
 def apart(rows: tuple[Any, ...]) -> None:
-    """Raises `ValueError` where a key stands twice: whose it is would depend on the order."""
+    """Raises `ValueError` if two rows have the same key: its principal would depend on their order."""
     seen = set()
     for row in rows:
         if row.sha256 in seen:

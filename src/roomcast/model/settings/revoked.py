@@ -12,7 +12,7 @@ from roomcast.model.times import parse_time
 
 
 class Moment(Kind):
-    """A time with its zone: text as in RFC 3339, or what TOML has for it."""
+    """A time with its zone: text as in RFC 3339, or a TOML date-time."""
 
     metavar = "TIME"
 
@@ -27,13 +27,13 @@ class Moment(Kind):
 
 @dataclass(frozen=True, kw_only=True)
 class RevokedRow:
-    """Whose tokens and tickets end, where they were issued before a moment."""
+    """Ends a person's tokens and tickets that were issued before a time."""
 
     sub: str = column(Checked(check_sub))
     iss: str | None = column(Checked(check_iss), None)
-    """The issuer whose tokens these are; None: whoever issued them."""
+    """The issuer of these tokens; None for every issuer."""
     before: str = column(Moment())
 
     def revocation(self) -> Revocation:
-        """As it is judged by."""
+        """The row as a `Revocation`. Raises `ValueError`."""
         return Revocation(self.sub, self.iss, parse_time(self.before))

@@ -27,14 +27,14 @@ class BadRow(BadOption):
     def __init__(self, detail: str, index: int = 0, name: str | None = None) -> None:
         super().__init__(detail)
         self.index = index
-        """Which row of its section, counted from 0."""
+        """The row's number in its section, counted from 0."""
         self.name = name
-        """The column that is wrong; None where it is the row as a whole."""
+        """The column that is wrong; None if it is the row as a whole."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Section:
-    """What rows there may be under one name."""
+    """The declaration of a section: its names and its rows' columns."""
 
     field: str
     """Its name in `Settings`, and its keyword: keys."""
@@ -43,11 +43,11 @@ class Section:
     row: type
     """The dataclass of a row."""
     together: Callable[[tuple[Any, ...]], None] | None = None
-    """Raises `ValueError` where the last of some rows, each of which is right, does not go with the others."""
+    """Checks rows that are each valid. Raises `ValueError` if the last one conflicts with the others."""
 
     def from_value(self, value: object) -> tuple[Row, ...]:
-        """The rows that a file or a call gives: tables, or rows. Raises `BadRow`, which says which one is wrong,
-        and `BadOption` where these are no rows."""
+        """The rows that a file or a call gives, as tables or rows. Raises `BadRow`, which names the bad row, and
+        `BadOption` if `value` is not a list."""
         if not isinstance(value, list | tuple):
             raise BadOption(f"{self.name} must be rows: write [[{self.name}]] above each, not {shown(value)}")
         rows: list[Row] = []

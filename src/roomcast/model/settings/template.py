@@ -1,4 +1,4 @@
-"""Grants with claims in them: `user/{sub}`, where `{sub}` stands for what a token says."""
+"""Grants with claims in them: in `user/{sub}`, `{sub}` stands for the value of the token's claim."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ class Template(NamedTuple):
     """A grant, in pieces."""
 
     texts: tuple[str, ...]
-    """What stands before, between and behind the claims: one more than there are claims."""
+    """The texts before, between and after the claims: one more than there are claims."""
     claims: tuple[str, ...]
     """The names of claims."""
 
 
 def parse_template(text: str) -> str:
-    """Returns the text unchanged. Raises `ValueError` with the end of a sentence that begins with where it
-    stands."""
+    """Returns the text unchanged. Raises `ValueError`; its text continues a sentence that begins with its
+    place."""
     template(text)
     return text
 
 
 def template(text: str) -> Template:
-    """The pieces. Raises `ValueError`, as `parse_template`."""
+    """The pieces of a grant. Raises `ValueError`, as `parse_template`."""
     pieces = _CLAIM.split(text)
     texts, claims = tuple(pieces[::2]), tuple(pieces[1::2])
     if any(brace in piece for piece in texts for brace in "{}"):

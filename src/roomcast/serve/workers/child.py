@@ -1,4 +1,4 @@
-"""A process of the supervisor's: how it is forked, and how it ends when the supervisor does."""
+"""A child process of the supervisor: how it is forked, and how it ends when the supervisor does."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from roomcast.serve.systemd import ignore_systemd
 from roomcast.serve.workers.orders import Channel, Connect, Failed, Order
 
 _PR_SET_PDEATHSIG = 1
-"""Of prctl(2). Linux has it; elsewhere the end of the channel is what a process ends by."""
+"""Of prctl(2), on Linux. Elsewhere a child ends when its channel does."""
 _PR_SET_NAME = 15
-"""What `ps -o comm` and `top` show."""
+"""Sets the name that `ps -o comm` and `top` show."""
 LOG = 0
 """The number of the process that owns the log; workers are counted from 1."""
 
 Main = Callable[[Channel], None]
-"""What a process does. Raises `CannotStart`."""
+"""The main function of a child. Raises `CannotStart`."""
 
 
 class Child:
@@ -46,7 +46,8 @@ class Child:
         return "the log process" if self.number == LOG else f"worker {self.number}"
 
     def order(self, order: Order, file: int | None = None) -> bool:
-        """Whether it could be told. One that stands still with its channel full is killed: it missed an order."""
+        """Sends an order, with a file descriptor if given; returns whether it was sent. A child that reads nothing
+        while its channel is full is killed, since it missed an order."""
         try:
             self.channel.send(order, file)
         except TimeoutError:
@@ -66,10 +67,11 @@ class Child:
 
 
 def fork(number: int, main: Main, close: Iterable[Callable[[], object]]) -> Child:
-    """Starts a process that does `main`; `close` are called in it first, for what is the supervisor's alone.
+    """Starts a child that runs `main`. The `close` functions are called in it first, to close what only the
+    supervisor needs.
 
-    Forked and not executed: what is imported is shared, a successor is there within milliseconds, and it inherits
-    the listening sockets. The supervisor has neither an event loop nor threads."""
+    Fork without exec: imports are shared, a successor starts within milliseconds, and it inherits the listening
+    sockets. This is safe because the supervisor has neither an event loop nor threads."""
     ours, theirs = Channel.pair()
     parent = os.getpid()
     gc.collect()

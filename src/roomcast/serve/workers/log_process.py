@@ -1,5 +1,5 @@
-"""The process that owns the log, and by which workers tell each other things. Where each worker opens the log by
-itself (a database that several servers share), it does only the latter."""
+"""The process that owns the log and passes messages between workers. With a shared database each worker opens the
+log itself, and this process only passes messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from roomcast.serve.workers.retired import Retired
 
 
 async def keep_log(settings: Settings, channel: Channel) -> None:
-    """Until the supervisor says so; it ends behind the workers. Raises `LogUnusable`."""
+    """Runs until the supervisor ends it, after the workers. Raises `LogUnusable`."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):  # such as from a terminal, to all processes at once
         signal.signal(number, signal.SIG_IGN)

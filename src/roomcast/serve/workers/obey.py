@@ -26,24 +26,24 @@ from roomcast.serve.workers.orders import (
 
 
 class Obedience:
-    """Does what the supervisor says, and ends when it is gone."""
+    """Carries out the supervisor's orders, and ends the process when the supervisor is gone."""
 
     def __init__(self, channel: Channel, stop: asyncio.Future[None]) -> None:
-        """`stop` is done when the process is to end in order."""
+        """`stop` is completed when the process must end in order."""
         self._channel = channel
         self._stop = stop
         self.things: list[Reloadable] = []
-        """What follows new settings."""
+        """The parts of the process that follow new settings."""
         self.connect: Callable[[int, socket.socket], object] = lambda worker, connected: connected.close()
         """Called with a worker's number and a socket, for a connection between it and the log process."""
         self._changes: Sequence[Change] = ()
-        """What was prepared and does not count yet."""
+        """Prepared changes that are not in force yet."""
         self._preparing: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(channel.socket, self._read)
 
     def say(self, order: Order) -> None:
-        """Something for the supervisor, if it is there."""
+        """Sends a message to the supervisor, if it still runs."""
         with contextlib.suppress(OSError):
             self._channel.send(order)
 
@@ -77,7 +77,7 @@ class Obedience:
             )
         except RoomcastError as error:
             self.say(Prepared(order.number, error.detail))
-        except Exception as error:  # a defect, which must not leave the supervisor waiting
+        except Exception as error:  # a bug must not leave the supervisor waiting
             self.say(Prepared(order.number, f"a mistake of roomcast: {error!r:.200}"))
         else:
             self.say(Prepared(order.number, ""))

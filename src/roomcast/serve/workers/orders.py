@@ -1,5 +1,5 @@
-"""What a supervisor and its processes say to each other: four bytes of length, then a pickled order, and with a
-`Connect` a socket. The end of the channel is an order as well: the other side is gone."""
+"""The messages between a supervisor and its child processes: four bytes of length, a pickled order, and with a
+`Connect` a socket. The end of the channel means that the other side is gone."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from roomcast.model.settings import Settings
 _LENGTH = Struct("!I")
 _READ_BYTES = 256 * 1024
 _FILES = 64
-"""Sockets that one read takes along."""
+"""Most sockets received by one read."""
 _SEND_SECONDS = 1.0
-"""A process that takes no order for so long, when its channel is full of them, stands still."""
+"""A child whose channel is full for so long is taken to hang."""
 
 
 class Connect(NamedTuple):
@@ -27,18 +27,18 @@ class Connect(NamedTuple):
 
 
 class Prepare(NamedTuple):
-    """To all: these settings are to count soon. The answer is a `Prepared` with this number."""
+    """To all: prepare these settings. The answer is a `Prepared` with this number."""
 
     number: int
     settings: Settings
 
 
 class Commit(NamedTuple):
-    """To all: they count from now on."""
+    """To all: put the prepared settings in force."""
 
 
 class Forget(NamedTuple):
-    """To all: they never will."""
+    """To all: discard the prepared settings."""
 
 
 class Drain(NamedTuple):
@@ -57,7 +57,7 @@ class Ready(NamedTuple):
     """From a process that has started."""
 
     said: str = ""
-    """What the banner says of it."""
+    """The banner's text about the log."""
 
 
 class Failed(NamedTuple):
@@ -72,18 +72,18 @@ class Prepared(NamedTuple):
 
     number: int
     refused: str
-    """Why they cannot count; empty where they can."""
+    """Why the settings are refused; empty if they are accepted."""
 
 
 class Wanted(NamedTuple):
-    """From a worker without a connection to the log process."""
+    """From a worker that needs a connection to the log process."""
 
 
 Order = Connect | Prepare | Commit | Forget | Drain | Ping | Pong | Ready | Failed | Prepared | Wanted
 
 
 class Channel:
-    """One side's end."""
+    """One end of the connection between the supervisor and a child."""
 
     def __init__(self, connected: socket.socket) -> None:
         self.socket = connected
@@ -95,13 +95,13 @@ class Channel:
 
     @classmethod
     def pair(cls) -> tuple[Channel, Channel]:
-        """Both ends of a new one."""
+        """Both ends of a new channel."""
         ours, theirs = socket.socketpair()
         return cls(ours), cls(theirs)
 
     def send(self, order: Order, file: int | None = None) -> None:
-        """Raises `OSError` where the other side is gone, and `TimeoutError` where it stands still; it can be told
-        nothing more then."""
+        """Sends an order, with a file descriptor if given. Raises `OSError` if the other side is gone, and
+        `TimeoutError` if it hangs; the channel is unusable after that."""
         data = pickle.dumps(order)
         data = _LENGTH.pack(len(data)) + data
         self.socket.settimeout(_SEND_SECONDS)
@@ -114,8 +114,8 @@ class Channel:
             self.socket.setblocking(False)
 
     def receive(self) -> Iterator[tuple[Order, int | None]]:
-        """The orders that have come, each with the descriptor of its socket if it has one. Call it when there is
-        something to read."""
+        """The received orders, each with the descriptor of its socket if it has one. Call it when the channel is
+        readable."""
         try:
             data, files, _, _ = socket.recv_fds(self.socket, _READ_BYTES, _FILES)
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""What workers counted that are gone: so that the server's counters never fall while it runs."""
+"""The counts of dead workers: with them the server's counters never fall while it runs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from roomcast.log.remote.exchange import Exchange
 
 
 class Retired:
-    """In the log process."""
+    """Sums of dead workers' counters, kept in the log process."""
 
     def __init__(self) -> None:
         self._last: dict[int, Mapping[str, float]] = {}
-        """What each worker told last, which is all that anybody was told of it."""
+        """The last report of each worker; no later number of it was ever shown."""
         self._gone: Counter[str] = Counter()
 
     def join(self, exchange: Exchange, topic: str) -> None:
-        """Hears from now on what workers answer, and answers for those that are gone and for this process."""
+        """Listens to the workers' reports on `topic`, and answers it for dead workers and for this process."""
         exchange.heard[topic] = self._hear
         exchange.left.append(self._leave)
         exchange.own[topic] = self._report

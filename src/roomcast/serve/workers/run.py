@@ -1,4 +1,4 @@
-"""From options to a supervisor with its processes."""
+"""Starts a supervisor with its child processes from the options."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _working(number: int, workers: int, listening: Sequence[Listening], guard: G
 
 
 def _main(process: str, serving: Serving) -> Callable[[Settings], Main]:
-    """What a process does with the settings in force; `process` is its name in the log lines."""
+    """The main function of a child, given the settings in force; `process` is its name in the log lines."""
 
     def main(settings: Settings, channel: Channel) -> None:
         lines = log_to_stderr(settings.log_format, settings.access_log, settings.log_level, process)

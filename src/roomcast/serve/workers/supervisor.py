@@ -1,8 +1,7 @@
-"""The supervisor: starts the log process and the workers, gives each its connections, passes signals on, and
-starts again what has ended. It owns the listening sockets, so that connections that wait for a worker that died
-are its successor's.
+"""The supervisor: starts the log process and the workers, connects them, passes signals on, and restarts a process
+that ended. It owns the listening sockets, so connections that wait for a dead worker go to its successor.
 
-It has no event loop, no threads and no log, and it serves nothing: what runs here must not fail.
+It has no event loop, no threads and no log, and serves nothing, since it must not fail.
 """
 
 from __future__ import annotations
@@ -42,9 +41,9 @@ from roomcast.serve.workers.orders import (
 _END_SECONDS = 9.0
 """How long all processes may take to end: two answers' patience, and less than the 10 s of `docker stop`."""
 _PREPARE_SECONDS = 10.0
-"""How long all processes may take to say that new settings can count."""
+"""How long all processes may take to accept new settings."""
 _LEAST_LIFE = 1.0
-"""A process that lived shorter is started again only after as long: it would fail again and again."""
+"""Seconds. A process that lived shorter is restarted only after this delay, since it may fail again and again."""
 
 logger = logging.getLogger("roomcast.server")
 
@@ -60,8 +59,8 @@ class Supervisor:
         reload: Reload,
         started: Callable[[str], None],
     ) -> None:
-        """`mains` are what the processes do, by their numbers, with the settings in force; `listening` the sockets
-        of each worker; `started` is called once, with what the log process says of its log."""
+        """`mains` make the processes' main functions from the settings in force, by process number. `listening`
+        are the sockets of each worker. `started` is called once, with the log process's text about its log."""
         self._settings = settings
         self._mains = mains
         self._listening = dict(listening)
@@ -69,14 +68,14 @@ class Supervisor:
         self._started = started
         self._children: dict[int, Child] = {}
         self._again: dict[int, float] = {}
-        """When those are started that ended, in monotonic time."""
+        """When each ended process is restarted, in monotonic seconds."""
         self._wanting: set[int] = set()
         """Workers without a connection to the log process."""
         self._held = ""
         self._serving = False
         """Whether all have started once."""
         self._ending = 0.0
-        """When those are killed that have not ended; 0 while the server runs."""
+        """When processes that have not ended are killed; 0 while the server runs."""
         self._status = 0
         self._failed: CannotStart | None = None
         self._preparing: Preparing | None = None
@@ -93,7 +92,7 @@ class Supervisor:
         self._wake = wake
 
     def run(self) -> int:
-        """Until a signal. Returns the exit status. Raises `CannotStart`."""
+        """Runs until a signal. Returns the exit status. Raises `CannotStart`."""
         self._take_signals()
         self._selector.register(self._signals, selectors.EVENT_READ, self._signalled)
         self._start(LOG)
@@ -157,7 +156,7 @@ class Supervisor:
             *(one.close for sets in self._listening.values() for one in _sockets(sets) if one not in own),
             *(self._signals.close, self._wake.close, self._selector.close),
         ]
-        if self._preparing:  # a process that starts now was asked nothing: all are asked again
+        if self._preparing:  # a new process does not know the pending settings: send them to all again
             self._drop_reload()
             self._asked_to_reload = True
         child = self._children[number] = fork(number, self._mains[number](self._settings), alone)
