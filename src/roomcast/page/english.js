@@ -82,7 +82,7 @@ export const words = {
   type: "Type",
   when: "To the first message at or after",
   badRoom: "A room’s name has 1 to 128 characters, none of them invisible control characters, and does not begin with $.",
-  badText: "Write something, or add data. Empty messages and messages over 64,000 bytes are not stored.",
+  badText: "Write something, or add data. Empty messages and very long ones are not stored.",
   badType: "A type has 1 to 64 characters on one line. gap, live, open, error, message and roomcast.… are taken.",
   badUser: "A name has at most 128 characters.",
   copyJavascript: "Copy as JavaScript",

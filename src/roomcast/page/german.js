@@ -81,7 +81,7 @@ export const words = {
   type: "Typ",
   when: "Zur ersten Nachricht ab",
   badRoom: "Der Name eines Raums hat 1 bis 128 Zeichen, keine unsichtbaren Steuerzeichen, und beginnt nicht mit $.",
-  badText: "Schreib etwas oder gib Daten an. Leere Nachrichten und solche über 64.000 Byte werden nicht gespeichert.",
+  badText: "Schreib etwas oder gib Daten an. Leere und sehr lange Nachrichten werden nicht gespeichert.",
   badType: "Ein Typ hat 1 bis 64 Zeichen in einer Zeile. gap, live, open, error, message und roomcast.… sind vergeben.",
   badUser: "Ein Name hat höchstens 128 Zeichen.",
   copyJavascript: "Als JavaScript kopieren",
