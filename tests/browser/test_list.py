@@ -171,6 +171,7 @@ def test_data_is_one_line_that_opens_into_a_tree_with_the_digits_that_were_sent(
     expect(lines).to_have_text([sent])
     expect(lines.locator(".number").first).to_have_text("12345678901234567890")
     lines.click()
+    expect(page.locator(".tree summary").first).to_be_visible()
     for folded in page.locator(".tree summary").all()[1:]:
         folded.click()
     expect(page.locator(".tree .leaf")).to_have_text([*leaves, '"2": 1'])
