@@ -78,7 +78,7 @@ def _versions(lock: str) -> set[tuple[str, str]]:
     return {(requirement.name, str(requirement.specifier)) for requirement, _ in locked(lock)}
 
 
-def test_each_python_that_is_claimed_is_one_that_the_readme_says_was_run() -> None:
+def test_each_python_that_is_claimed_is_one_that_the_readme_says_was_tested() -> None:
     claimed = [c.rpartition(" ")[2] for c in PROJECT["project"]["classifiers"] if re.search(r":: 3\.\d+$", c)]
-    run = re.findall(r"3\.\d+", re.search(r"\(run on ([^)]*)\)", (ROOT / "README.md").read_text())[1])  # type: ignore[index]
+    run = re.findall(r"3\.\d+", re.search(r"\(tested with ([^)]*)\)", (ROOT / "README.md").read_text())[1])  # type: ignore[index]
     assert claimed == run
