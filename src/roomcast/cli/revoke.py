@@ -15,9 +15,9 @@ from roomcast.cli.command import Command, Server, to_server
 )
 @to_server
 def command(server: Server, sub: str, iss: str | None, before: str | None) -> None:
-    """End the tokens and tickets that SUB was given, and their streams.
+    """End a person's tokens and tickets.
 
-    SUB is the person's name in them. New ones stay valid. ROOMCAST_TOKEN must be a key
+    SUB is the person's name in them. Their streams end, too. New ones stay valid. ROOMCAST_TOKEN must be a key
     with the admin right."""
     with server.client() as client:
         client.revoke(sub, iss=iss, before=before)
