@@ -180,6 +180,7 @@ def test_data_is_one_line_that_opens_into_a_tree_with_the_digits_that_were_sent(
     page.locator("#rooms a[data-room=kitchen]").click()
     expect(lines).to_have_text([sent])
     post(server, {"room": "kitchen", "data": list(range(250))})
+    expect(lines).to_have_count(2)
     lines.last.click()
     expect(page.locator(".tree .leaf")).to_have_count(100)
     page.get_by_role("button", name="Show the other 150").click()

