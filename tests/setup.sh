@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Brings what the tests need and pip cannot: Debian's Chromium, Firefox, nginx, HAProxy, Caddy and Varnish, curl, promtool,
-# openssl, strace, valgrind, a C compiler, mkfs.ext4, faketime, libfiu, PostgreSQL and PgBouncer, Node's packages and FerretDB,
+# openssl, strace, valgrind, a C compiler, mkfs.ext4, faketime, libfiu, PostgreSQL and PgBouncer, PHP, Node's packages and FerretDB,
 # where they are missing and this user may install them. Otherwise says what will be left out; in CI that is a failure.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -8,7 +8,7 @@ cd "$(dirname "$0")"
 missing=()
 for pair in chromium:chromium firefox-esr:firefox-esr nginx:nginx-light haproxy:haproxy caddy:caddy varnishd:varnish \
             curl:curl promtool:prometheus npm:npm openssl:openssl valgrind:valgrind gcc:gcc mkfs.ext4:e2fsprogs \
-            faketime:faketime fiu-run:fiu-utils strace:strace pgbouncer:pgbouncer; do
+            faketime:faketime fiu-run:fiu-utils strace:strace pgbouncer:pgbouncer php:php-cli; do
   PATH=$PATH:/usr/sbin command -v "${pair%%:*}" >/dev/null || missing+=("${pair##*:}")
 done
 [[ -f /usr/include/stdio.h ]] || missing+=(libc6-dev)
