@@ -350,7 +350,7 @@ class Streams:
         """A stream starts, behind as all do."""
         self.opened += 1
         self.active.add(stream)
-        self.followed.add(stream.selection.rooms)
+        self.followed.add(stream.selection)
         self.behind.add(stream)
         if stream.seat:
             stream.seat.taken += 1
@@ -396,7 +396,7 @@ class Streams:
         """A stream ends."""
         self._closing.add(sink)
         self.active.discard(stream)
-        self.followed.drop(stream.selection.rooms)
+        self.followed.drop(stream.selection)
         self.tenures.leave(stream)
         if stream.seat:
             stream.seat.taken -= 1
