@@ -39,6 +39,9 @@ expect.set_options(timeout=30_000)
 LONGEST = 180.0
 """Seconds that a test may take, far more than it does. Playwright bounds its waits, but not scripts in a page."""
 
+STARTING = 120_000
+"""Milliseconds that a browser may take to start on a busy machine: if it fails, all tests of a module fail."""
+
 MOST_ROOMS = 20
 """A server with more rooms than this is replaced: to delete them takes longer."""
 
@@ -163,7 +166,7 @@ def browser(started: Started) -> Browser:
 def _start_chromium(playwright: Playwright, folder: Path) -> Started:
     path = _chromium(playwright)
     # Its sandbox needs what a container, where tests usually run as root, does not have.
-    browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"], timeout=STARTING)
     told = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")
     [pid] = [process["id"] for process in told["processInfo"] if process["type"] == "browser"]
 
@@ -180,7 +183,7 @@ def _start_firefox(playwright: Playwright, folder: Path) -> Started:
     path = firefox.executable(folder)
     if path is None:
         _missing(f"no Firefox: looked for {firefox.PROGRAM}")
-    browser = playwright.firefox.launch(executable_path=path, channel="moz-firefox")
+    browser = playwright.firefox.launch(executable_path=path, channel="moz-firefox", timeout=STARTING)
     pid = int((folder / "pid").read_text())
 
     def without_cookies(profile: Path) -> BrowserContext:

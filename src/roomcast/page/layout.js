@@ -13,12 +13,15 @@ export class Layout {
     this.#heightOf = heightOf;
   }
 
-  /** @param {Row[]} rows */
-  lay(rows) {
+  /**
+   * @param {Row[]} rows
+   * @param {number} [from] the first row that has changed since the last layout
+   */
+  lay(rows, from = 0) {
     const { length } = rows;
     if (this.#tops.length <= length) this.#tops = new Float64Array(2 * length + 2);
-    let top = 0;
-    for (let index = 0; index < length; index += 1) {
+    let top = from && this.topOf(from);
+    for (let index = from; index < length; index += 1) {
       this.#tops[index] = top;
       top += this.#heightOf(/** @type {Row} */ (rows[index]));
     }

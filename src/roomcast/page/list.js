@@ -27,6 +27,8 @@ export class List {
   #drawn = new Map();
   /** @type {Map<Element, Item>} */
   #itemOf = new Map();
+  /** The index of the first drawn row. */
+  #first = 0;
   #height = 0;
   #width = 0;
   #top = 0;
@@ -161,7 +163,7 @@ export class List {
     if (!this.following) this.#count(this.#unseen + this.#added);
     this.#added = 0;
     this.#lay(anchor);
-    for (let turn = 0; turn < TURNS && this.#fill(); turn += 1) this.#lay(anchor);
+    for (let turn = 0; turn < TURNS && this.#fill(); turn += 1) this.#lay(anchor, this.#first);
     this.#rows.style.blockSize = `${this.#layout.end}px`;
     if (Math.abs(this.#scroller.scrollTop - this.#top) >= 1) this.#scroller.scrollTop = this.#top;
     if (this.following) this.#callbacks.atEnd();
@@ -180,9 +182,12 @@ export class List {
     return item && { item, above: this.#top - this.#layout.topOf(index) };
   }
 
-  /** @param {{item: Item, above: number} | undefined} anchor */
-  #lay(anchor) {
-    this.#layout.lay(this.#items);
+  /**
+   * @param {{item: Item, above: number} | undefined} anchor
+   * @param {number} [from] the first row whose height has changed
+   */
+  #lay(anchor, from) {
+    this.#layout.lay(this.#items, from);
     this.#top = this.#wanted(anchor);
   }
 
@@ -199,6 +204,7 @@ export class List {
   #fill() {
     const first = this.#layout.indexAt(this.#top - BEYOND);
     const last = Math.min(this.#items.length - 1, this.#layout.indexAt(this.#top + this.#height + BEYOND));
+    this.#first = first;
     const wanted = this.#items.slice(first, last + 1);
     const kept = new Set(wanted);
     for (const item of this.#drawn.keys()) if (!kept.has(item)) this.#remove(item);

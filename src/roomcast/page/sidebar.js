@@ -156,8 +156,8 @@ export class Sidebar {
     const { all, catalog } = this.#rooms;
     this.#more.hidden = !catalog.more || Boolean(typed);
     this.#more.textContent = strings.moreRooms(all.size);
-    const found = this.#rows.filter((row) => "room" in row).length;
-    set(this.#count, typed ? strings.roomsFound(found, all.size) : strings.roomsCount(all.size));
+    const found = () => this.#rows.filter((row) => "room" in row).length;
+    set(this.#count, typed ? strings.roomsFound(found(), all.size) : strings.roomsCount(all.size));
     this.#sort.hidden = Boolean(typed); // the best match is first
     this.#fresh.hidden = !typed || all.has(this.#field.value);
     set(this.#fresh, strings.openNew(this.#field.value.slice(0, LINE)));
