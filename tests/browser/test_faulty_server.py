@@ -168,7 +168,7 @@ def test_there_is_a_rest_between_two_tries(somewhere: Page, server: Running, fau
     faulty.stream = act
     tab = Tab(somewhere, server, server=faulty.url)
     tab.until("following.state.until")
-    assert 0 < tab.state["until"] - somewhere.evaluate("Date.now()") <= 600_000
+    assert tab.state["until"] - somewhere.evaluate("Date.now()") <= 600_000
     until = time.monotonic() + 1.3
     eventually(
         somewhere,

@@ -287,6 +287,24 @@ def test_after_an_absence_the_reader_is_reported_how_much_came_and_how_much_is_l
     expect(page.locator("#away")).to_be_hidden()
 
 
+def test_the_button_for_lost_messages_leads_to_the_gap_of_this_room(page: Page, serve: Serve) -> None:
+    """The stream goes on with a message of another room."""
+    server = serve("--max-messages", "20")
+    post(server, {"room": "noise", "text": "x"}, "seen")
+    open_room(page, server)
+    expect(page.locator("#rooms a")).to_have_count(2)
+    away(page)
+    server.kill()
+    server = again(serve, server, "--max-messages", "20")
+    for room, count in (("developers", 10), ("noise", 30), ("developers", 5)):
+        for n in range(count):
+            post(server, {"room": room, "text": f"missed {n}"})
+    back(page)
+    page.get_by_role("button", name="Lost messages").click()
+    expect(page.locator("li.gap.picked")).to_be_in_viewport()
+    expect(page.locator("#notice")).to_be_hidden()
+
+
 def test_another_room_is_opened_and_the_back_button_returns(page: Page, server: Running) -> None:
     post(server, "here")
     post(server, {"text": "there", "room": "other"})

@@ -8,7 +8,7 @@ import { browser, recall, remember } from "./storage.js";
 import { strings } from "./strings.js";
 
 /** @import { Gap } from "../roomcast.js" */
-/** @import { Room } from "./room.js" */
+/** @import { Item, Room } from "./room.js" */
 
 /** A shorter absence is not mentioned, unless messages were lost. */
 const SHORT_MS = 60_000;
@@ -26,9 +26,10 @@ export class Away {
   /** The last id that the reader had read by then. @type {string | undefined} */
   #read;
   #first = "";
+  /** The row of the gap, or the id with which it ends: in another room, where several are followed. @type {string | Item} */
   #gap = "";
 
-  /** @param {(id: string) => void} reveal */
+  /** @param {(to: string | Item) => void} reveal scrolls to the message of an id, or to a row */
   constructor(reveal) {
     onClick("away-new", () => this.#go(reveal, this.#first));
     onClick("away-gap", () => this.#go(reveal, this.#gap));
@@ -66,9 +67,11 @@ export class Away {
     if (!read || (gone < SHORT_MS && !gapAfter(room, read))) return;
     const missed = await page(room, { after: read, limit: String(MOST) }).catch(() => undefined);
     const [first] = missed?.messages ?? [];
-    const gap = gapAfter(room, read) ?? missed?.gap ?? undefined;
     if (missed?.gap && !gapAfter(room, read)) room.insertGap(missed.gap);
+    const row = gapAfter(room, read);
+    const gap = row?.gap ?? missed?.gap ?? undefined;
     if (!room.shown || (!first && !gap)) return;
+    this.#gap = row ?? gap?.resumes_at ?? "";
     this.#show(gone, missed?.messages.length ?? 0, gap, first?.id ?? "");
   }
 
@@ -84,32 +87,31 @@ export class Away {
    */
   #show(gone, count, gap, first) {
     this.#first = first;
-    this.#gap = gap?.resumes_at ?? "";
     set(this.#text, strings.away(gone, count, count >= MOST, gap));
     this.#toNew.hidden = !first;
-    this.#toGap.hidden = !this.#gap || this.#gap === first;
+    this.#toGap.hidden = !gap || gap.resumes_at === first;
     this.#bar.hidden = false;
   }
 
   /**
-   * @param {(id: string) => void} reveal
-   * @param {string} id
+   * @param {(to: string | Item) => void} reveal
+   * @param {string | Item} to
    */
-  #go(reveal, id) {
+  #go(reveal, to) {
     this.close();
-    reveal(id);
+    reveal(to);
   }
 }
 
 /**
- * The newest gap of a room after an id.
+ * The row of the newest gap of a room after an id.
  * @param {Room} room
  * @param {string} read
  */
 function gapAfter({ items }, read) {
   for (let at = items.length - 1; at >= 0; at -= 1) {
     const item = items[at];
-    if (item?.kind === "gap") return item.gap;
+    if (item?.kind === "gap") return item;
     if (item?.kind === "message" && reaches(read, item.message.id)) return undefined;
   }
   return undefined;

@@ -3,7 +3,7 @@
 import { named } from "./connection.js";
 import { dialogOf, element, facts, make } from "./dom.js";
 import { TIME, number } from "./language.js";
-import { credential, publishes, reads, who } from "./rights.js";
+import { credential, publishes, reads } from "./rights.js";
 import { strings } from "./strings.js";
 
 /** @import { Following } from "../roomcast.js" */
@@ -46,7 +46,7 @@ async function request() {
  */
 function draw({ connection, traffic, room, following }, probe) {
   const { history, since } = connection;
-  const ends = history.map(({ at, name, why }) => make("li", "", make("span", "", TIME.format(at)), `${named(name)}${why ? `: ${why}` : ""}`));
+  const ends = history.map(({ at, name, why }) => make("li", "", make("span", "", TIME.format(at)), why ? strings.because(named(name), why) : named(name)));
   content.replaceChildren(
     facts([
       [strings.state, strings.stateSince(connection.text, TIME.format(since))],
@@ -57,7 +57,6 @@ function draw({ connection, traffic, room, following }, probe) {
       [strings.protocol, protocol()],
       [strings.roundTrip, probe ? `${number(probe.ms)} ms` : "–"],
       [strings.proxies, (probe && headersOfProxies(probe)) || strings.noProxies],
-      [strings.you, who()],
       [strings.here, strings.may(reads(room.name), publishes(room.name))],
     ]),
     delays(traffic),

@@ -63,7 +63,6 @@ export const strings = {
   sharing: "Stream",
   state: "State",
   tooLarge: "This message is too large for the server.",
-  you: "You",
   yesterday: "Yesterday",
 
   /** Rules for the fields of a message. @type {Record<string, string | undefined>} */

@@ -62,7 +62,6 @@ export const strings = {
   sharing: "Stream",
   state: "Zustand",
   tooLarge: "Diese Nachricht ist zu groß für den Server.",
-  you: "Du",
   yesterday: "Gestern",
 
   bad: {

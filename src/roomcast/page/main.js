@@ -137,7 +137,7 @@ const composer = new Composer((draft) => {
   outbox.add(draft);
   list.toEnd();
 });
-const away = new Away(reveal);
+const away = new Away((to) => (typeof to === "string" ? reveal(to) : list.reveal(to)));
 
 const outbox = new Outbox({
   added: (entry) => redrawPending(entry, (room) => room.appendPending(entry)),
@@ -373,6 +373,7 @@ function describe() {
   if (!current) return;
   const { name, prefix, followers } = current;
   element("room-title").textContent = prefix === undefined ? visible(name) : strings.group(prefix);
+  element("use-open").hidden = prefix !== undefined;
   messages.ariaLabel = `${strings.messages}: ${name}`;
   const [label, button] = [element("followers"), element("followers-open")];
   label.hidden = rights.isAdmin();
