@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, Page, Request, expect
 
 from tests.browser.rights import Backend, ticket_of
 from tests.browser.steps import open_room, state, texts
-from tests.browser.test_manners import axe_in_all_views
+from tests.browser.test_manners import axe_in_views
 from tests.running import Running
 
 
@@ -110,11 +110,11 @@ def test_the_lines_for_elsewhere_take_a_token_and_never_this_one(
 def test_axe_finds_nothing_where_a_token_is_asked_for(page: Page, backend: Backend, keyed: Running) -> None:
     page.goto(f"{keyed.url}/?room=user/42")
     expect(page.locator("#access-why")).to_be_visible()
-    assert axe_in_all_views(page, 320, 1280) == []
+    assert axe_in_views(page, 320) == []
     give(page, ticket(backend, keyed, "chat"))
     expect(page.locator("#access-why")).to_contain_text("does not give you access here")
     expect(page.locator("#who")).to_have_text("ada")
-    assert axe_in_all_views(page, 320, 1280) == []
+    assert axe_in_views(page, 320) == []
 
 
 def test_without_rights_no_field_for_a_token_is_shown(page: Page, server: Running) -> None:

@@ -429,6 +429,7 @@ def test_the_focus_goes_to_the_list_when_its_room_goes(page: Page, server: Runni
 
 def test_a_rooms_followers_are_counted_and_listed_while_the_list_is_open(page: Page, server: Running) -> None:
     asked: list[str] = []
+    post(server, "x")
     page.on("request", lambda request: asked.append(request.url) if "/followers" in request.url else None)
     page.clock.install()
     with (

@@ -56,7 +56,7 @@ function draw({ connection, traffic, room, following }, probe) {
       [strings.resume, make("code", "", following?.position ?? "–")],
       [strings.protocol, protocol()],
       [strings.roundTrip, probe ? `${number(probe.ms)} ms` : "–"],
-      [strings.proxies, (probe && headersOfProxies(probe)) || strings.noProxies],
+      [strings.proxies, (probe && headersOfProxies(probe)) || strings.none],
       [strings.here, strings.may(reads(room.name), publishes(room.name))],
     ]),
     delays(traffic),

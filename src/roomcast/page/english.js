@@ -52,8 +52,7 @@ export const strings = {
   lastMessage: "Last message",
   lastMinute: "last 60 seconds",
   lastSign: "Last sign of life",
-  noProxies: "none seen",
-  none: "none yet",
+  none: "none",
   ownStream: "opened by this tab, shared by all tabs",
   protocol: "Protocol",
   proxies: "Headers of proxies",
@@ -81,7 +80,7 @@ export const strings = {
   overloaded: "The server is busy or restarting",
   reconnecting: "Reconnecting…",
   stopped: "Stopped",
-  slow: "Still connecting. A browser allows six connections to a server: close other tabs of this one.",
+  slow: "Still connecting. Close other tabs: a browser allows six connections to a server.",
 
   pin: (/** @type {string} */ room) => `Pin ${room}`,
   unpin: (/** @type {string} */ room) => `Unpin ${room}`,
@@ -152,7 +151,7 @@ export const strings = {
   /** @param {number[]} workers */
   missing: (workers) => `Workers that did not answer: ${workers.join(", ")}`,
   /** @param {number} n */
-  firstOnly: (n) => `These are the ${number(n)} oldest. See all with: roomcast followers`,
+  firstOnly: (n) => `These are the ${number(n)} oldest. For all: roomcast followers`,
   /** @param {number} characters */
   showAll: (characters) => `Show all ${number(characters)} characters`,
   /** @param {string} room */

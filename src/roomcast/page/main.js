@@ -212,7 +212,7 @@ function becameLive() {
   if (target && current?.start) reveal(target);
   outbox.retry();
   // Modules that are needed while the server is away must be loaded before. One that fails is fetched when needed.
-  preloading ??= setTimeout(() => Promise.all([import("./connection-panel.js"), import("./inspector.js"), import("./help.js")]).catch(() => {}), 1000);
+  preloading ??= setTimeout(() => Promise.all(["connection-panel", "inspector", "help", "use", "followers"].map((name) => import(`./${name}.js`))).catch(() => {}), 1000);
   loadRights();
 }
 
