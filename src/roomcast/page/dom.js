@@ -9,7 +9,7 @@
  */
 export function element(id, kind) {
   const found = document.getElementById(id);
-  if (!(found instanceof (kind ?? HTMLElement))) throw new Error(`index.html lacks #${id}`);
+  if (!(found instanceof (kind ?? HTMLElement))) throw new Error(`no #${id} of this kind`);
   return /** @type {T} */ (found);
 }
 

@@ -32,7 +32,7 @@ async function update() {
   try {
     draw(await get(new URL(`followers?limit=${LIMIT}`, document.baseURI), credential));
   } catch (error) {
-    content.replaceChildren(make("p", "", strings.reason(String(/** @type {Error} */ (error).message))));
+    content.textContent = strings.reason(/** @type {Error} */ (error).message);
   }
   isAsking = false;
 }
