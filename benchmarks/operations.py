@@ -38,9 +38,10 @@ from roomcast.http.fast_path import FastPath
 from roomcast.http.handler import Handler
 from roomcast.log.append_queue import Request
 from roomcast.log.memory import MemoryLog
-from roomcast.log.sqlite.log import EMPTY_ROOMS, open_log
+from roomcast.log.sqlite.log import open_log
 from roomcast.log.sqlite.opening import open_database
 from roomcast.log.sqlite.writer import Writer
+from roomcast.log.trimming import EMPTY_ROOMS
 from roomcast.model.draft import parse_json
 from roomcast.model.message import Draft, Message
 from roomcast.model.retention import Retention

@@ -60,7 +60,7 @@ class TroubledLog(MemoryLog):
 
     def begin_anew(self, epoch: str = "another") -> None:
         self.epoch = epoch
-        self._feed.restart(self._newest, self._trimmed)
+        self._consumers.restart(self._newest, self._trimmed)
 
 
 @pytest.fixture(autouse=True)

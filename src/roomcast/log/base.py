@@ -124,6 +124,8 @@ RoomSort = Literal["name", "newest"]
 """How the rooms are listed: by code points of their names, or those with the newest message first."""
 ROOMS_PAGE = 1_000
 """The most rooms that one page of them has."""
+PAGE_BYTES = 256 * 1024
+"""A page of messages ends with the message whose body brings it to this many bytes."""
 
 
 class RoomStats(NamedTuple):

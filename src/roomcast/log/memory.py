@@ -14,24 +14,23 @@ from heapq import merge
 from itertools import islice, takewhile
 
 from roomcast.log import clock as machine
-from roomcast.log.base import Appended, Bounds, Idempotency, Loss, Page, RoomSort, RoomStats
+from roomcast.log.base import PAGE_BYTES, Appended, Bounds, Idempotency, Loss, Page, RoomSort, RoomStats
 from roomcast.log.clock import Clock
-from roomcast.log.consumers import Consumer, Consumers
+from roomcast.log.consumers import Consumers
+from roomcast.log.local import LocalLog
 from roomcast.log.revoked import Revoked
 from roomcast.log.room_index import RoomIndex
 from roomcast.log.room_list import RoomList
 from roomcast.log.sequencer import GONE_KEYS, KEY_MS, Kept, Key, Sequencer
 from roomcast.log.sweep import Sweep
-from roomcast.log.trimming import Trimmed, in_order, losses_between, position_before, watermark
-from roomcast.model.errors import LogUnavailable, RoomcastError
+from roomcast.log.trimming import EMPTY_ROOMS, Trimmed, in_order, losses_between, position_before, watermark
+from roomcast.model.errors import RoomcastError
 from roomcast.model.message import Cut, Draft, Message, new_epoch
 from roomcast.model.retention import NO_CAP, Retention, RoomRules
 from roomcast.model.revocation import Revocation
 from roomcast.model.rooms import Selection
 from roomcast.tasks import Turns
 
-PAGE_BYTES = 256 * 1024
-EMPTY_ROOMS = 10_000
 TRIM_STEP = 500
 """How far one turn trims, holes and all: 5,000 took 9 ms. A batch trims so many at once, and again in the turns
 that follow it."""
@@ -51,11 +50,11 @@ async def open_log(
     return MemoryLog(retention, name=url, empty_rooms=empty_rooms)
 
 
-class MemoryLog:
+class MemoryLog(LocalLog):
     """The messages by seq, and an index of each room."""
 
     def __init__(self, retention: Retention, *, name: str = "memory:", empty_rooms: int = EMPTY_ROOMS) -> None:
-        self.name = name
+        super().__init__(name, Consumers(0, 0, self._fetch, self._trim_and_tell))
         self.epoch = new_epoch()
         self.retention = retention
         self.unwritable = ""
@@ -93,8 +92,6 @@ class MemoryLog:
         self._deleted_in: dict[str, None] = {}
         """Rooms that had single messages deleted which may not be trimmed yet."""
         self._revoked = Revoked()
-        self._closed = False
-        self._feed = Consumers(0, 0, self._fetch, self._trim_and_tell)
         self._sweep: Sweep | None = None
         """Begun with the first message: the log may be made before there is a loop."""
         self._later: asyncio.Handle | None = None
@@ -124,7 +121,7 @@ class MemoryLog:
             for new in numbering.new_keys:
                 self._key_of[new.kept.first] = (new.scope, new.key)
             cuts = self._trim()
-            self._feed.push(numbering.messages, self._trimmed, cuts)
+            self._consumers.push(numbering.messages, self._trimmed, cuts)
             if self._sweeps and self._sweep is None:
                 self._keep(self.retention)
         return appended
@@ -198,12 +195,6 @@ class MemoryLog:
             position = max(position, seqs[early - 1] if early else 0)
         return position
 
-    def consumer(self, name: str, after: int, *, holds: bool = True) -> Consumer:
-        return self._feed.open(name, after, holds=holds)
-
-    def positions(self) -> dict[str, int]:
-        return self._feed.positions()
-
     async def bounds(self) -> Bounds:
         self._check_open()
         oldest = next(iter(self._messages.values()), None)
@@ -227,7 +218,7 @@ class MemoryLog:
             index.bytes -= len(message.body)
         self._bytes -= len(message.body)
         self._messages[seq] = message._replace(type=None, body=b"")
-        self._feed.push((), self._trimmed, [Cut(message.room, seq, 1)])
+        self._consumers.push((), self._trimmed, [Cut(message.room, seq, 1)])
         return True
 
     async def delete_room(self, room: str) -> None:
@@ -242,7 +233,7 @@ class MemoryLog:
             self._drop_key(seq)
         index.clear()
         self._note_empty(room)
-        self._feed.push((), self._trimmed, [Cut(room, newest, count)])
+        self._consumers.push((), self._trimmed, [Cut(room, newest, count)])
 
     async def revoke(self, revocation: Revocation) -> None:
         self._check_open()
@@ -268,25 +259,19 @@ class MemoryLog:
             index.take(self._rules.of(room))
         if self._sweep is None:
             self._sweep = Sweep(self._walk)
-        self._sweep.least_age = self.retention.least_age
-        self._sweep.begin()
+        self._sweep.apply(self.retention)
 
-    async def close(self) -> None:
-        self._closed = True
+    async def _close(self) -> None:
         if self._sweep:
             self._sweep.stop()
         if self._later:
             self._later.cancel()
-        self._feed.end()
+        self._consumers.end()
 
     def _stats(self, room: str) -> RoomStats:
         index = self._rooms[room]
         oldest_at = self._messages[index.oldest].stored_at if self._rules else 0
         return RoomStats(room, len(index), index.newest, index.newest_at, oldest_at)
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise LogUnavailable("The log is closed.")
 
     def _store(self, messages: Sequence[Message]) -> None:
         ruled, weighs, size = self._ruled, self._weighs, 0
@@ -317,7 +302,7 @@ class MemoryLog:
     def _trim(self) -> Sequence[Cut]:
         """The oldest first, down to the caps; never what is still held for a consumer. Gives what went of rooms by
         their rules."""
-        floor, end = self._feed.floor, self._newest
+        floor, end = self._consumers.floor, self._newest
         if floor is not None and floor < end:
             end = floor
         cuts = self._trim_rooms(end) if self._over else NOTHING_CUT
@@ -412,9 +397,9 @@ class MemoryLog:
         asyncio.get_running_loop().call_soon(self._walk_on, after)
 
     def _walk_on(self, after: str) -> None:
-        if self._closed or self._sweep is None:
+        if self._closing or self._sweep is None:
             return
-        floor = self._feed.floor
+        floor = self._consumers.floor
         end = self._newest if floor is None else min(floor, self._newest)
         if self.retention.max_age is not None:
             self._trim_by_age(end, _before(self.retention.max_age))
@@ -428,7 +413,7 @@ class MemoryLog:
                 self._over[room] = None
             if sum(cut.gone for cut in cuts) >= TRIM_STEP:
                 break
-        self._feed.push((), self._trimmed, cuts)
+        self._consumers.push((), self._trimmed, cuts)
         self._sweep.stepped(reached)
 
     def _trim_by_age(self, end: int, oldest_at: int) -> None:
@@ -447,7 +432,7 @@ class MemoryLog:
 
     def _trim_on(self) -> None:
         self._later = None
-        if not self._closed:
+        if not self._closing:
             self._trim_and_tell()
 
     def _trim_and_tell(self) -> None:
@@ -457,7 +442,7 @@ class MemoryLog:
         before = self._trimmed
         cuts = self._trim()
         if self._trimmed > before or cuts:
-            self._feed.push((), self._trimmed, cuts)
+            self._consumers.push((), self._trimmed, cuts)
 
     def _page(self, selection: Selection, after: int, limit: int, end: int) -> tuple[list[Message], int]:
         """The messages, and the position up to which they are complete."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from roomcast.model.retention import Retention
+
 MOST_PAUSE = 5.0
 """Seconds between two walks at most: by so much, and the length of a walk, a message may outlive its age."""
 _OF_AGE = 20
@@ -27,15 +29,25 @@ class Sweep:
         """Whether a walk was asked for during one."""
         self._began = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._stopped = False
         self.least_age = float("inf")
         """Seconds after which the first message can be too old."""
+
+    def apply(self, retention: Retention) -> None:
+        """Takes new rules: walks all rooms soon, and again before any message can be too old. Does nothing if no
+        message ever goes without a publish."""
+        self.least_age = retention.least_age
+        if retention.rooms or retention.ages:
+            self.begin()
 
     def begin(self) -> None:
         """Walks all rooms, soon."""
         if self._walking:
             self._again = True
             return
-        self.stop()
+        self._cancel()
+        if self._stopped:
+            return
         self._walking = True
         self._began = asyncio.get_running_loop().time()
         self._step("")
@@ -56,8 +68,18 @@ class Sweep:
             pause = min(MOST_PAUSE, self.least_age / _OF_AGE)
             self._timer = loop.call_later(max(pause, _OF_TIME * (loop.time() - self._began)), self.begin)
 
+    def finished(self, step: asyncio.Future[str | None]) -> None:
+        """`stepped` for a step that is a future. If the storage did not answer, this walk ends; another one begins
+        later."""
+        failed = step.cancelled() or step.exception() is not None
+        self.stepped(None if failed else step.result())
+
     def stop(self) -> None:
-        """No walk begins by itself any more."""
+        """Ends the walk, and begins no other one."""
+        self._stopped, self._walking = True, False
+        self._cancel()
+
+    def _cancel(self) -> None:
         if self._timer:
             self._timer.cancel()
             self._timer = None

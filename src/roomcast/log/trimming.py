@@ -12,6 +12,8 @@ from typing import NamedTuple
 from roomcast.log.base import Loss
 from roomcast.model.rooms import Selection
 
+EMPTY_ROOMS = 10_000
+"""How many rooms without messages a log remembers, so that their followers hear no false alarm."""
 _ALL = 2**63 - 1
 Between = Callable[[str, int, int], int]
 """Upper bound of a room's messages after one seq and up to another."""

@@ -18,7 +18,8 @@ from pymongo.errors import PyMongoError
 from roomcast import tasks
 from roomcast.log.append_queue import Request
 from roomcast.log.base import Appended, Bounds, Idempotency, Page, RoomSort, RoomStats
-from roomcast.log.consumers import Consumer, Consumers
+from roomcast.log.consumers import Consumers
+from roomcast.log.local import LocalLog
 from roomcast.log.mongodb.errors import is_away, unavailable
 from roomcast.log.mongodb.opening import Store, Tuning
 from roomcast.log.mongodb.reader import Reader
@@ -26,7 +27,7 @@ from roomcast.log.mongodb.revoked import Revocations
 from roomcast.log.mongodb.tail import Follower
 from roomcast.log.mongodb.view import Fork
 from roomcast.log.mongodb.writer import Writer
-from roomcast.log.trimming import position_before
+from roomcast.log.trimming import EMPTY_ROOMS, position_before
 from roomcast.model.errors import LogUnavailable, LogUnusable, NotOffered
 from roomcast.model.message import Draft, Message
 from roomcast.model.retention import Retention
@@ -36,8 +37,6 @@ from roomcast.model.rooms import Selection
 P = ParamSpec("P")
 T = TypeVar("T")
 
-EMPTY_ROOMS = 10_000
-"""How many rooms without messages are remembered, so that their followers hear no false alarm."""
 TUNING = Tuning()
 _NO_RULES = (
     "A log in MongoDB is trimmed by its collection, as a whole: leave out [[room]] and --max-age, or keep the log "
@@ -74,19 +73,17 @@ async def open_log(
     return log
 
 
-class MongoLog:
+class MongoLog(LocalLog):
     """A writer, a reader, what keeps the view current, and the feed of the tail."""
 
     def __init__(self, store: Store, asked: Retention, empty_rooms: int, tuning: Tuning) -> None:
-        self.name = store.name
+        super().__init__(store.name, Consumers(0, 0, self._fetch, lambda: None))
         self._store = store
         self._reader = Reader(store)
-        self._feed = Consumers(0, 0, self._fetch, lambda: None)
-        self._follower = Follower(store, self._reader, self._feed, asked, tuning, empty_rooms)
+        self._follower = Follower(store, self._reader, self._consumers, asked, tuning, empty_rooms)
         self._writer = Writer(store, self._reader, self._follower, tuning)
         self._revocations = Revocations(store)
         self._tasks: list[asyncio.Task[None]] = []
-        self._closing: asyncio.Task[None] | None = None
 
     @property
     def epoch(self) -> str:
@@ -132,12 +129,6 @@ class MongoLog:
     async def seek_time(self, selection: Selection, since: int) -> int:
         return await self._ask(self._since, selection, since)
 
-    def consumer(self, name: str, after: int, *, holds: bool = True) -> Consumer:
-        return self._feed.open(name, after, holds=holds)
-
-    def positions(self) -> dict[str, int]:
-        return self._feed.positions()
-
     async def delete(self, seq: int) -> bool:
         raise NotOffered(_NO_DELETING)
 
@@ -161,15 +152,10 @@ class MongoLog:
     async def rooms(self, prefix: str, sort: RoomSort, after: str | int | None, limit: int) -> Sequence[RoomStats]:
         return await self._ask(self._rooms, prefix, sort, after, limit)
 
-    async def close(self) -> None:
-        if self._closing is None:
-            self._closing = asyncio.create_task(self._close())
-        await asyncio.shield(self._closing)
-
     async def _close(self) -> None:
         await self._writer.end()
         await tasks.cancel(self._tasks)
-        self._feed.end()
+        self._consumers.end()
         await self._store.close()
 
     async def _page(self, selection: Selection, after: int, limit: int, before: int | None) -> Page:
@@ -242,8 +228,7 @@ class MongoLog:
         return [message for entry in entries for message in entry.messages if message.seq > after]
 
     async def _ask(self, read: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        if self._closing:
-            raise LogUnavailable("The log is closed.")
+        self._check_open()
         self._follower.check()
         try:
             return await read(*args, **kwargs)

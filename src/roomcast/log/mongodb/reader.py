@@ -11,7 +11,7 @@ from bson import DatetimeMS, Int64
 from pymongo import ASCENDING, DESCENDING
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from roomcast.log.base import Loss, Page, RoomStats
+from roomcast.log.base import PAGE_BYTES, Loss, Page, RoomStats
 from roomcast.log.mongodb.documents import MARK, Entry, Mark, from_document, mark_of
 from roomcast.log.mongodb.opening import Collection, Document, Store
 from roomcast.log.mongodb.rooms import Rooms
@@ -25,7 +25,6 @@ T = TypeVar("T")
 BATCH = 1_000
 """The longest batch: a message may be in a document whose `_id` is so much lower, and no more."""
 RANGE_DOCUMENTS = 1_000
-PAGE_BYTES = 256 * 1024
 _FIRST_DOCUMENTS = 4
 _GROWTH = 8
 """A page is read in parts, each at most so many times as long as the one before: how large documents are is known

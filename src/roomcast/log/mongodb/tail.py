@@ -27,6 +27,7 @@ from roomcast.log.mongodb.opening import Store, Tuning
 from roomcast.log.mongodb.reader import RANGE_DOCUMENTS, Reader, numbers, ours
 from roomcast.log.mongodb.rooms import Rooms
 from roomcast.log.mongodb.view import Fork, Seen, View
+from roomcast.log.outage import HISTORY_CHANGED, NOT_REACHED, Outage
 from roomcast.log.register import Register, remembered
 from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.retention import Retention
@@ -36,7 +37,6 @@ _REST = 4
 _MESSAGES_A_SECOND = 10_000
 _BYTES_A_SECOND = 10_000_000
 """No more is taken to be written to one collection, by all together."""
-_ANEW = "The log is read anew, as its history has changed."
 
 _log = logging.getLogger("roomcast.log")
 
@@ -58,7 +58,7 @@ class Follower:
         self._tuning = tuning
         self._empty_rooms = empty_rooms
         self._view: View | None = None
-        self._outage: LogUnavailable | None = None
+        self._outage = Outage()
         self._lock = asyncio.Lock()
         self._missing_since: float | None = None
         self._forked = False
@@ -87,7 +87,7 @@ class Follower:
         """Raises `LogUnavailable` while the database is away."""
         self.check()
         if self._view is None:
-            raise LogUnavailable("The database was not reached yet.")
+            raise LogUnavailable(NOT_REACHED)
         return self._view
 
     @property
@@ -96,16 +96,14 @@ class Follower:
         return self._view.newest if self._view else 0
 
     def check(self) -> None:
-        """Raises `LogUnavailable` while the database is away, each time its own: a traceback grows with every
-        task that raises the same one."""
-        if self._outage:
-            raise LogUnavailable(self._outage.detail)
+        """Raises `LogUnavailable` while the database is away."""
+        self._outage.check()
 
     async def begin(self, *, new_epoch: bool = False) -> None:
         """Takes the collection over, or takes up its present history. Raises `LogUnusable`, `PyMongoError`."""
         if self._view:
             self._view.abandoned = True
-            self._outage = LogUnavailable(_ANEW)
+            self._outage.begin_anew()
             self._feed.restart(0, 0)
         self._caps.take(await self._store.prepare(self._caps.asked))
         state = await mongodb_state.load(self._store)
@@ -125,7 +123,7 @@ class Follower:
         await self.catch_up()
         self._view.trim(trimmed)
         self.epoch, self._forked = state.epoch, False
-        self._back()
+        self._outage.end()
         self._feed.restart(self._view.newest, self._view.trimmed)
 
     async def run(self) -> None:
@@ -162,7 +160,7 @@ class Follower:
         if self._view is None or self._forked:
             await self.begin()
         await self.catch_up()
-        self._back()
+        self._outage.end()
         self._caps.suspect()  # whatever ended the last cursor may have changed them
         try:
             await self._follow_cursor()
@@ -240,7 +238,7 @@ class Follower:
             return
         await self._look_at_ends(view)
         await self._caps.look()
-        self._back()
+        self._outage.end()
         if view.newest > self._counted:
             await self._write_down(view)
 
@@ -285,25 +283,16 @@ class Follower:
         """What was delivered is not what the collection holds now. Gives what to tell who asks meanwhile."""
         if not self._forked:
             self._forked = True
-            self._outage = LogUnavailable(_ANEW)
+            self._outage.begin_anew()
             _log.error(
                 "the database has lost messages that were delivered, or taken them back: the log goes on under a "
                 "new epoch, and every follower is told of a gap"
             )
-        return LogUnavailable(_ANEW)
+        return LogUnavailable(HISTORY_CHANGED)
 
     def away(self, error: LogUnavailable | LogUnusable) -> None:
         """Notes that, and why, the database cannot be read."""
-        # Where waiting does not help, a person must hear of it, also where it was away for another reason before.
-        news = isinstance(error, LogUnusable) and self._outage and self._outage.detail != error.detail
-        if self._outage is None or news:
-            _log.warning("the log is away, followers wait: %s", error.detail)
-        self._outage = LogUnavailable(error.detail)
-
-    def _back(self) -> None:
-        if self._outage:
-            _log.warning("the log is back")
-        self._outage = None
+        self._outage.begin(error)
 
 
 def _clocks() -> tuple[float, float]:

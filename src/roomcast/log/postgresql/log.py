@@ -17,7 +17,8 @@ from roomcast import tasks
 from roomcast.log import clock as machine
 from roomcast.log.append_queue import Request
 from roomcast.log.base import Appended, Bounds, Idempotency, Page, RoomSort, RoomStats
-from roomcast.log.consumers import Consumer, Consumers
+from roomcast.log.consumers import Consumers
+from roomcast.log.local import LocalLog
 from roomcast.log.postgresql.caps import Caps
 from roomcast.log.postgresql.connection import Session
 from roomcast.log.postgresql.errors import FORM, Failure, said, unavailable, unusable
@@ -28,6 +29,7 @@ from roomcast.log.postgresql.tail import Follower, Tuning
 from roomcast.log.postgresql.writer import Writer
 from roomcast.log.register import remembered
 from roomcast.log.sweep import Sweep
+from roomcast.log.trimming import EMPTY_ROOMS
 from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.message import Draft, Message
 from roomcast.model.redact import redact
@@ -37,8 +39,6 @@ from roomcast.model.rooms import Selection
 
 T = TypeVar("T")
 
-EMPTY_ROOMS = 10_000
-"""How many rooms without messages are remembered, so that their followers hear no false alarm."""
 WALK_ROOMS = 1_000
 TUNING = Tuning()
 
@@ -70,27 +70,25 @@ async def open_log(
     return log
 
 
-class PostgresLog:
+class PostgresLog(LocalLog):
     """A writer, a reader, what keeps this process current, and the feed of its consumers."""
 
     def __init__(self, url: str, retention: Retention, empty_rooms: int, tuning: Tuning, max_message: int) -> None:
-        self.name = redact(url)
+        super().__init__(redact(url), Consumers(0, 0, self._fetch, self._delivered))
         self._caps = Caps(retention)
-        self._feed = Consumers(0, 0, self._fetch, self._delivered)
         self._sessions = [Session(url, heard=self._heard), Session(url), Session(url)]
         following, writing, reading = self._sessions
         most = remembered(retention.max_messages)
-        self._follower = Follower(self.name, following, self._feed, tuning, max_message, most)
+        self._follower = Follower(self.name, following, self._consumers, tuning, max_message, most)
         self._reader = Reader(reading, self._follower, most)
         self._revocations = Revocations(reading)
-        self._writer = Writer(writing, self._follower, self._feed, self._caps, empty_rooms, tuning)
+        self._writer = Writer(writing, self._follower, self._consumers, self._caps, empty_rooms, tuning)
         self._writing, self._reading = writing, reading
         self._outbox = Outbox(writing, self._writer, self._caps, max_message)
         self._follower.outbox = self._outbox.look
         self._sweep = Sweep(self._walk)
         self._walking: asyncio.Task[str | None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._closing: asyncio.Task[None] | None = None
 
     @property
     def epoch(self) -> str:
@@ -121,7 +119,7 @@ class PostgresLog:
         self._tasks = [asyncio.create_task(self._follower.run())]
         self._writer.begin()
         self._writer.trim_later()
-        self._begin_sweep()
+        self._sweep.apply(self.retention)
 
     def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None = None) -> asyncio.Future[Appended]:
         return self._writer.append(Request(drafts, idempotency))
@@ -137,12 +135,6 @@ class PostgresLog:
 
     async def seek_time(self, selection: Selection, since: int) -> int:
         return await self._ask(self._reader.seek_time(selection, since))
-
-    def consumer(self, name: str, after: int, *, holds: bool = True) -> Consumer:
-        return self._feed.open(name, after, holds=holds)
-
-    def positions(self) -> dict[str, int]:
-        return self._feed.positions()
 
     async def delete(self, seq: int) -> bool:
         return bool(await self._delete("delete_message", seq))
@@ -173,16 +165,11 @@ class PostgresLog:
     async def rooms(self, prefix: str, sort: RoomSort, after: str | int | None, limit: int) -> Sequence[RoomStats]:
         return await self._ask(self._reader.rooms(prefix, sort, after, limit, ruled=bool(self.retention.rooms)))
 
-    async def close(self) -> None:
-        if self._closing is None:
-            self._closing = asyncio.create_task(self._close())
-        await asyncio.shield(self._closing)
-
     async def _close(self) -> None:
         self._sweep.stop()
         await self._writer.end()
         await tasks.cancel(self._tasks)
-        self._feed.end()
+        self._consumers.end()
         await self._follower.close()
         await asyncio.gather(*(session.close() for session in self._sessions))
 
@@ -201,18 +188,11 @@ class PostgresLog:
 
     def _keep(self, retention: Retention) -> None:
         self._caps.take(retention)
-        self._begin_sweep()
-
-    def _begin_sweep(self) -> None:
-        if self.retention.rooms or self.retention.ages:
-            self._sweep.least_age = self.retention.least_age
-            self._sweep.begin()
-        else:
-            self._sweep.least_age = float("inf")
+        self._sweep.apply(self.retention)
 
     def _walk(self, after: str) -> None:
         self._walking = asyncio.create_task(self._ask(self._walk_on(after)))
-        self._walking.add_done_callback(self._walked)
+        self._walking.add_done_callback(self._sweep.finished)
 
     async def _walk_on(self, after: str) -> str | None:
         """One step of a walk over all rooms: finds what goes without a publish."""
@@ -222,12 +202,6 @@ class PostgresLog:
             self._caps.note(rows, machine.clock() // 1_000_000)
         self._writer.trim_soon()
         return rows[-1]["room"] if rows else None
-
-    def _walked(self, walking: asyncio.Task[str | None]) -> None:
-        # If the database does not answer, the walk ends, and begins again later.
-        reached = None if walking.cancelled() or walking.exception() else walking.result()
-        if not self._closing:
-            self._sweep.stepped(reached)
 
     def _heard(self, payload: str) -> None:
         self._follower.wake(payload)
@@ -242,8 +216,7 @@ class PostgresLog:
         """The result of a read. The read goes on if its caller is cancelled: cancelling it would close its
         connection."""
         try:
-            if self._closing:
-                raise LogUnavailable("The log is closed.")
+            self._check_open()
             self._follower.check()
         except LogUnavailable:
             reading.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from roomcast.log.base import Bounds, Loss, Page, RoomSort, RoomStats
+from roomcast.log.base import PAGE_BYTES, Bounds, Loss, Page, RoomSort, RoomStats
 from roomcast.log.postgresql.connection import Session
 from roomcast.log.postgresql.queries import NO_END, Row, end_of, messages_of, spans, trimmings_of
 from roomcast.log.postgresql.tail import FETCH_BYTES, FETCH_MESSAGES, Follower
@@ -13,7 +13,6 @@ from roomcast.log.trimming import in_order, losses_between, position_before, wat
 from roomcast.model.message import Message
 from roomcast.model.rooms import Selection
 
-PAGE_BYTES = 256 * 1024
 REGISTER_ROWS = 1_000
 """How many appends are read at once."""
 MANY_ROOMS = 256

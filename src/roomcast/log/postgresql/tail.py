@@ -19,12 +19,13 @@ from typing import NamedTuple
 
 from roomcast.log import clock as machine
 from roomcast.log.consumers import Consumers
+from roomcast.log.outage import HISTORY_CHANGED, NOT_REACHED, Outage
 from roomcast.log.postgresql.connection import Session
 from roomcast.log.postgresql.errors import Failure, Forked, is_forked, unavailable, unusable
 from roomcast.log.postgresql.opening import Anchor, begin_life, prepare
 from roomcast.log.postgresql.queries import Row, messages_of
 from roomcast.log.sequencer import GONE_KEYS, KEY_MS
-from roomcast.model.errors import LogUnavailable, LogUnusable, RoomcastError
+from roomcast.model.errors import LogUnavailable, RoomcastError
 from roomcast.model.message import Cut, Message
 
 FETCH_MESSAGES = 2_000
@@ -32,8 +33,6 @@ FETCH_BYTES = 1024 * 1024
 _ACTIVE_SECONDS = 60.0
 """Seconds after the last message for which the database is polled more often."""
 _TIDY_SECONDS = 60.0
-_NOT_YET = "The database was not reached yet."
-_ANEW = "The log is read anew, as its history has changed."
 
 _log = logging.getLogger("roomcast.log")
 
@@ -83,7 +82,7 @@ class Follower:
         self._tuning = tuning
         self._max_message = max_message
         self._remembered = remembered
-        self._outage: RoomcastError | None = LogUnavailable(_NOT_YET)
+        self.outage = Outage(NOT_REACHED)
         self._forked = False
         self._lock = asyncio.Lock()
         self._woken = asyncio.Event()
@@ -99,10 +98,8 @@ class Follower:
         return self._feed.newest
 
     def check(self) -> None:
-        """Raises a new `LogUnavailable` while the database is away: a shared exception's traceback would grow with
-        every task that raises it."""
-        if self._outage:
-            raise LogUnavailable(self._outage.detail)
+        """Raises `LogUnavailable` while the database is away."""
+        self.outage.check()
 
     def check_epoch(self, row: Row) -> None:
         """Raises `LogUnavailable` if a row is from another epoch than the one its ids would name."""
@@ -123,13 +120,13 @@ class Follower:
             self._feed.restart(state["newest"], state["trimmed"])
             await self._session.rows("tell_others", "epoch")
         self._forked = False
-        self._back()
+        self.outage.end()
 
     async def run(self) -> None:
         """Follows through all failures until it is cancelled."""
         while True:
             try:
-                if self._outage or self._forked:
+                if self.outage or self._forked:
                     await self.begin()
                 await self.catch_up()
                 await self._note()
@@ -183,16 +180,16 @@ class Follower:
         if self._telling:
             await asyncio.wait([self._telling])
         with suppress(Exception):  # if this fails, the next server to start waits five seconds for it
-            if not self._outage:
+            if not self.outage:
                 await self._session.rows("end_server", self.server)
 
     def fork(self) -> LogUnavailable:
         """The delivered history is not the database's. Returns the error for calls meanwhile."""
         if not self._forked:
             self._forked = True
-            self._outage = LogUnavailable(_ANEW)
+            self.outage.begin_anew()
         self._woken.set()
-        return LogUnavailable(_ANEW)
+        return LogUnavailable(HISTORY_CHANGED)
 
     def failed(self, error: BaseException) -> None:
         """A call has failed: notes what that means."""
@@ -203,12 +200,7 @@ class Follower:
 
     def away(self, error: RoomcastError) -> None:
         """Notes that, and why, the database cannot be read."""
-        # If waiting does not help, a person must be told, even if the database was already away for another
-        # reason.
-        news = isinstance(error, LogUnusable) and self._outage and self._outage.detail != error.detail
-        if self._outage is None or news:
-            _log.warning("the log is away, followers wait: %s", error.detail)
-        self._outage = LogUnavailable(error.detail)
+        self.outage.begin(error)
         self._woken.set()
 
     async def _read_on(self) -> bool:
@@ -290,7 +282,7 @@ class Follower:
 
     async def _pause(self) -> None:
         """Waits until there may be something new."""
-        if self._outage:
+        if self.outage:
             await asyncio.sleep(self._tuning.retry_seconds)
             return
         active = asyncio.get_running_loop().time() < self._active_until
@@ -301,11 +293,6 @@ class Follower:
             async with asyncio.timeout(poll):
                 await self._woken.wait()
         self._woken.clear()
-
-    def _back(self) -> None:
-        if self._outage and self._outage.detail != _NOT_YET:
-            _log.warning("the log is back")
-        self._outage = None
 
 
 def _totals(row: Row) -> Totals:

@@ -17,7 +17,8 @@ import msgspec
 
 from roomcast.log.append_queue import Request
 from roomcast.log.base import Appended, Bounds, Idempotency, Page, RoomSort, RoomStats
-from roomcast.log.consumers import Consumer, Consumers
+from roomcast.log.consumers import Consumers
+from roomcast.log.local import LocalLog
 from roomcast.log.register import remembered
 from roomcast.log.revoked import Revoked, oldest_kept
 from roomcast.log.sqlite.errors import unavailable
@@ -28,7 +29,8 @@ from roomcast.log.sqlite.reader import Reader, Search
 from roomcast.log.sqlite.worker import Worker
 from roomcast.log.sqlite.writer import Writer
 from roomcast.log.sweep import Sweep
-from roomcast.model.errors import LogUnavailable, LogUnusable
+from roomcast.log.trimming import EMPTY_ROOMS
+from roomcast.model.errors import LogUnusable
 from roomcast.model.message import Draft, Message
 from roomcast.model.retention import Retention
 from roomcast.model.revocation import Revocation
@@ -36,9 +38,6 @@ from roomcast.model.rooms import Selection
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-EMPTY_ROOMS = 10_000
-"""How many rooms without messages are remembered, so that their followers hear no false alarm."""
 
 
 async def open_log(
@@ -58,11 +57,12 @@ async def open_log(
     return SqliteLog(url, opened, retention, empty_rooms)
 
 
-class SqliteLog:
+class SqliteLog(LocalLog):
     """A writer, a reader, a thread for each, and the feed of the tail."""
 
     def __init__(self, name: str, opened: Opened, retention: Retention, empty_rooms: int) -> None:
-        self.name = name
+        consumers = Consumers(opened.state.newest, opened.state.trimmed, self._fetch, self._delivered)
+        super().__init__(name, consumers)
         self.epoch = opened.epoch
         self.retention = retention
         self._lock = opened.lock
@@ -72,13 +72,11 @@ class SqliteLog:
             opened.writer, opened.files, opened.state, opened.clock, retention, empty_rooms, opened.holes
         )
         self._worker = Worker("roomcast-log-writer")
-        self._feed = Consumers(opened.state.newest, opened.state.trimmed, self._fetch, self._delivered)
-        self._commits = GroupCommit(self._writer, self._worker, self._feed, opened.state, retention)
+        self._commits = GroupCommit(self._writer, self._worker, consumers, opened.state, retention)
         self._revoked = Revoked(opened.revoked)
         self._sweep = Sweep(self._walk)
-        self._closing: asyncio.Task[None] | None = None
         self._commits.trim_later()
-        self._begin_sweep()
+        self._sweep.apply(retention)
 
     @property
     def unwritable(self) -> str:
@@ -98,12 +96,6 @@ class SqliteLog:
 
     async def seek_time(self, selection: Selection, since: int) -> int:
         return await self._read(self._reader.seek_time, selection, since)
-
-    def consumer(self, name: str, after: int, *, holds: bool = True) -> Consumer:
-        return self._feed.open(name, after, holds=holds)
-
-    def positions(self) -> dict[str, int]:
-        return self._feed.positions()
 
     async def bounds(self) -> Bounds:
         return await self._read(self._reader.bounds)
@@ -134,8 +126,7 @@ class SqliteLog:
         self._revoked.add(revocation)
 
     async def revocations(self) -> Sequence[Revocation]:
-        if self._closing:
-            raise LogUnavailable("The log is closed.")
+        self._check_open()
         return self._revoked.rows
 
     def keep(self, retention: Retention) -> Callable[[], None]:
@@ -144,34 +135,16 @@ class SqliteLog:
     def _keep(self, retention: Retention) -> None:
         self.retention = kept = self.retention._replace(rooms=retention.rooms, max_age=retention.max_age)
         self._commits.do(lambda floor: self._writer.keep(kept))
-        self._begin_sweep()
-
-    async def close(self) -> None:
-        if self._closing is None:
-            self._closing = asyncio.create_task(self._close())
-        await asyncio.shield(self._closing)
-
-    def _begin_sweep(self) -> None:
-        if self.retention.rooms or self.retention.ages:
-            self._sweep.least_age = self.retention.least_age
-            self._sweep.begin()
-        else:
-            self._sweep.least_age = float("inf")
+        self._sweep.apply(kept)
 
     def _walk(self, after: str) -> None:
         walking = self._commits.do(lambda floor: self._writer.walk(after, floor))
-        walking.add_done_callback(self._walked)
-
-    def _walked(self, walking: asyncio.Future[str | None]) -> None:
-        # Where the disk does not answer, the walk is over, and begins again later.
-        reached = None if walking.cancelled() or walking.exception() else walking.result()
-        if not self._closing:
-            self._sweep.stepped(reached)
+        walking.add_done_callback(self._sweep.finished)
 
     async def _close(self) -> None:
         self._sweep.stop()
         await self._commits.end()
-        self._feed.end()
+        self._consumers.end()
         try:
             await self._call(self._reader.close)
         finally:
@@ -198,8 +171,7 @@ class SqliteLog:
         return found
 
     async def _read(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        if self._closing:
-            raise LogUnavailable("The log is closed.")
+        self._check_open()
         return await self._ask(read, *args, **kwargs)
 
     async def _ask(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

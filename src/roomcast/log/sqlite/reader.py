@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import apsw
 import msgspec
 
-from roomcast.log.base import Bounds, Loss, Page, RoomStats
+from roomcast.log.base import PAGE_BYTES, Bounds, Loss, Page, RoomStats
 from roomcast.log.register import REMEMBERED, Register
 from roomcast.log.room_list import prefix_end
 from roomcast.log.sqlite.queries import NO_END, QUERIES, to_json, unpack
@@ -23,7 +23,6 @@ from roomcast.log.trimming import Trimmed, in_order, losses_between, position_be
 from roomcast.model.message import Message
 from roomcast.model.rooms import Selection
 
-PAGE_BYTES = 256 * 1024
 FETCH_BYTES = 1024 * 1024
 FETCH_MESSAGES = 2_000
 WALK_ROOMS = 5_000
