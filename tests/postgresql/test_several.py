@@ -11,12 +11,12 @@ import pytest
 
 from roomcast.log import clock as machine
 from roomcast.log import consumers as feeding
-from roomcast.log.base import Consuming, Log
+from roomcast.log.base import Log, LogConsumer
 from roomcast.log.postgresql.tail import Tuning
 from roomcast.model.errors import KeyReused, LogRestarted
 from roomcast.model.message import Message
 from roomcast.model.retention import Retention
-from tests.log.acting import draft, key, next_batch, publish, rooms, seqs, take, told, until
+from tests.log.steps import draft, key, next_batch, publish, rooms, seqs, take, told, until
 from tests.postgresql.conftest import Open
 
 DEAF = Tuning(deaf_poll=0.05)
@@ -106,7 +106,7 @@ async def test_what_another_server_has_not_delivered_is_kept_until_it_stands_sti
 
     await until(trimmed)
     assert (await waiting).trimmed > 0
-    monkeypatch.setattr(feeding, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(feeding, "_CHECK_SECONDS", 0.01)
     monkeypatch.setattr(feeding, "STILL_SECONDS", 0.05)
     await publish(first, *"aaaa")
 
@@ -254,7 +254,7 @@ async def test_the_history_of_a_copy_that_was_put_back_is_another_epoch(open_log
             await drained(tail)
 
 
-async def drained(tail: Consuming) -> None:
+async def drained(tail: LogConsumer) -> None:
     """Until it ends."""
     while True:
         await next_batch(tail)

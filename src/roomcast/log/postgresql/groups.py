@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
-from roomcast.log.append_queue import Answer, Pending
+from roomcast.log.append_queue import AppendAnswer, PendingAppend
 from roomcast.log.base import Appended
 from roomcast.log.postgresql.queries import Row
 from roomcast.log.sequencer import Kept, Key, check_rooms, check_size, repeat
@@ -21,7 +21,7 @@ from roomcast.model.retention import Retention, RoomRules
 class Group:
     """Appends that go in one transaction."""
 
-    def __init__(self, pending: Sequence[Pending], retention: Retention, rules: RoomRules) -> None:
+    def __init__(self, pending: Sequence[PendingAppend], retention: Retention, rules: RoomRules) -> None:
         self.pending = list(pending)
         self.refusals: dict[int, TooLarge] = {}
         """Requests that are too large, by number. One with a known key gets that key's answer all the same."""
@@ -31,7 +31,7 @@ class Group:
             self._check(number, one, retention, rules)
             self._note_key(number, one)
 
-    def _check(self, number: int, one: Pending, retention: Retention, rules: RoomRules) -> None:
+    def _check(self, number: int, one: PendingAppend, retention: Retention, rules: RoomRules) -> None:
         try:
             check_size(one.request.drafts, retention)
             if rules.rules:
@@ -39,7 +39,7 @@ class Group:
         except TooLarge as error:
             self.refusals[number] = error
 
-    def _note_key(self, number: int, one: Pending) -> None:
+    def _note_key(self, number: int, one: PendingAppend) -> None:
         if (idempotency := one.request.idempotency) is None:
             return
         key = (idempotency.scope, idempotency.key)
@@ -68,11 +68,11 @@ class Group:
         assert idempotency
         return idempotency.digest
 
-    def answers(self, row: Row) -> tuple[list[Message], list[Answer]]:
+    def answers(self, row: Row) -> tuple[list[Message], list[AppendAnswer]]:
         """The stored messages, and the answer to each append, from the result of `roomcast.append`."""
         known = _known(row)
         stored: list[Message] = []
-        answers: list[Answer] = []
+        answers: list[AppendAnswer] = []
         kept: dict[Key, Kept] = {}
         for number, one in enumerate(self.pending):
             answers.append(self._answer(number, one, row, known, kept, stored))
@@ -81,12 +81,12 @@ class Group:
     def _answer(
         self,
         number: int,
-        one: Pending,
+        one: PendingAppend,
         row: Row,
         known: Mapping[int, Kept],
         kept: dict[Key, Kept],
         stored: list[Message],
-    ) -> Answer:
+    ) -> AppendAnswer:
         drafts, idempotency = one.request
         key = (idempotency.scope, idempotency.key) if idempotency else None
         before = kept.get(key) if key else None

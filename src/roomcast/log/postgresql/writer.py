@@ -20,7 +20,7 @@ from typing import Any
 
 from roomcast import tasks
 from roomcast.log import clock as machine
-from roomcast.log.append_queue import Answer, Pending, Queue, Request
+from roomcast.log.append_queue import AppendAnswer, AppendQueue, AppendRequest, PendingAppend
 from roomcast.log.base import Appended
 from roomcast.log.clock import Clock
 from roomcast.log.consumers import Consumers
@@ -63,8 +63,8 @@ class Writer:
         self._tuning = tuning
         self._maybe_empty = 2 * empty_rooms + 1
         """How many rooms may be empty. The first count comes soon."""
-        self._queue = Queue("The log is behind: its database is slower than what is published.")
-        self._group: Sequence[Pending] = ()
+        self._queue = AppendQueue("The log is behind: its database is slower than what is published.")
+        self._group: Sequence[PendingAppend] = ()
         self._jobs: deque[tuple[Job, asyncio.Future[Any]]] = deque()
         """Jobs other than appends."""
         self._more = True
@@ -78,8 +78,8 @@ class Writer:
     def begin(self) -> None:
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._refuse_overdue())]
 
-    def append(self, request: Request) -> asyncio.Future[Appended]:
-        pending = Pending.of(request)
+    def append(self, request: AppendRequest) -> asyncio.Future[Appended]:
+        pending = PendingAppend.of(request)
         try:
             if self._ending:
                 raise LogUnavailable("The log is closed.")
@@ -198,7 +198,7 @@ class Writer:
             self._forgets(),
         )
 
-    def committed(self, group: Group, nonce: int, row: Row) -> Sequence[Answer]:
+    def committed(self, group: Group, nonce: int, row: Row) -> Sequence[AppendAnswer]:
         """The group is in the log, `row` is the result of `append`: feeds it, and returns the answers."""
         self._recovered()
         before = self._follower.totals
