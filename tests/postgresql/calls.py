@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from roomcast.log.postgresql.connection import Session
 from roomcast.log.postgresql.log import PostgresLog
 from roomcast.log.postgresql.queries import Row
-from tests.log.acting import until
+from tests.log.steps import until
 
 
 class Calls:

@@ -8,14 +8,14 @@ from secrets import randbits
 import asyncpg
 import pytest
 
-from roomcast.log.append_queue import Pending, Request
+from roomcast.log.append_queue import AppendRequest, PendingAppend
 from roomcast.log.postgresql import tail as postgresql_tail
 from roomcast.log.postgresql.groups import AppendGroup
 from roomcast.log.postgresql.log import PostgresLog
 from roomcast.log.postgresql.queries import Row
 from roomcast.log.postgresql.tuning import PostgresTuning
 from roomcast.model.retention import Retention, RoomRules
-from tests.log.acting import draft, listed, publish, rooms, seqs, take
+from tests.log.steps import draft, listed, publish, rooms, seqs, take
 from tests.postgresql.calls import Calls
 from tests.postgresql.conftest import Open
 from tests.postgresql.test_several import until_acquainted
@@ -26,7 +26,7 @@ POLLING = PostgresTuning(active_poll=0.02, idle_poll=0.02)
 async def append_only(log: PostgresLog, *names: str) -> Row:
     """An append whose server ends before it has waited for the disk."""
     drafts = [draft(name) for name in names]
-    group = AppendGroup([Pending.of(Request(drafts, None))], Retention(), RoomRules(()))
+    group = AppendGroup([PendingAppend.of(AppendRequest(drafts, None))], Retention(), RoomRules(()))
     values = log._writer.values(randbits(63), group.parameters())
     row = await log._writing.row("append", *values[:-1], False)
     assert not row["synced"]

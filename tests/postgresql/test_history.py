@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
-from roomcast.log.base import Consuming
+from roomcast.log.base import LogConsumer
 from roomcast.log.postgresql.tuning import PostgresTuning
 from roomcast.model.errors import LogRestarted
-from tests.log.acting import next_batch, publish, rooms, seqs, take, until
+from tests.log.steps import next_batch, publish, rooms, seqs, take, until
 from tests.postgresql.conftest import Open
 from tests.postgresql.test_several import deafen
-
 
 GUARDED = ("version", "log", "rooms", "appends", "synced", "keys", "purges", "cuts", "revoked")
 
@@ -60,7 +59,7 @@ async def test_the_history_of_a_copy_that_was_put_back_is_another_epoch(open_log
             await drained(tail)
 
 
-async def drained(tail: Consuming) -> None:
+async def drained(tail: LogConsumer) -> None:
     """Reads to the end."""
     while True:
         await next_batch(tail)

@@ -12,7 +12,7 @@ from roomcast.log.postgresql import log as postgresql_log
 from roomcast.log.postgresql.log import PostgresLog
 from roomcast.log.postgresql.tuning import PostgresTuning
 from roomcast.model.retention import Retention
-from tests.log.acting import next_batch, publish, rooms, take, until
+from tests.log.steps import next_batch, publish, rooms, take, until
 from tests.postgresql.calls import Calls
 from tests.postgresql.conftest import Open
 from tests.postgresql.database import Cluster

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from roomcast.log.postgresql.tuning import PostgresTuning
-from tests.log.acting import draft, key, publish, rooms, seqs, take
+from tests.log.steps import draft, key, publish, rooms, seqs, take
 from tests.postgresql.conftest import Open
 
 

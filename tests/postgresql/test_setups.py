@@ -18,7 +18,7 @@ from roomcast.model.redact import redact
 from roomcast.model.retention import Retention
 from tests.certificate import Certificate
 from tests.conftest import require
-from tests.log.acting import draft, publish, rooms, seqs, take
+from tests.log.steps import draft, publish, rooms, seqs, take
 from tests.postgresql.conftest import Open
 from tests.postgresql.database import Cluster, free_port
 from tests.running import wait_for

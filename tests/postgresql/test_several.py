@@ -17,7 +17,7 @@ from roomcast.log.postgresql.tuning import PostgresTuning
 from roomcast.model.errors import KeyReused
 from roomcast.model.message import Message
 from roomcast.model.retention import Retention
-from tests.log.acting import draft, key, next_batch, publish, rooms, seqs, take, told, until
+from tests.log.steps import draft, key, next_batch, publish, rooms, seqs, take, told, until
 from tests.postgresql.calls import Calls
 from tests.postgresql.conftest import Open
 
@@ -120,7 +120,7 @@ async def test_messages_that_another_server_has_not_delivered_are_kept_until_it_
 
     await until(trimmed)
     assert (await waiting).trimmed > 0
-    monkeypatch.setattr(feeding, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(feeding, "_CHECK_SECONDS", 0.01)
     monkeypatch.setattr(feeding, "STILL_SECONDS", 0.05)
     await publish(first, *"aaaa")
 

@@ -9,7 +9,7 @@ from roomcast.log.postgresql import opening
 from roomcast.log.postgresql.queries import MIGRATIONS
 from roomcast.log.postgresql.tuning import PostgresTuning
 from roomcast.model.errors import LogUnavailable, LogUnusable
-from tests.log.acting import draft, publish, seqs, take, until
+from tests.log.steps import draft, publish, seqs, take, until
 from tests.postgresql.conftest import Open
 
 QUICK = PostgresTuning(idle_poll=0.02, active_poll=0.02, retry_seconds=0.02, patience=0.2)

@@ -1,6 +1,6 @@
-"""When all rooms are walked for what goes without a publish: by age, or by rules that are new. No I/O.
+"""When all rooms are walked for messages that go without a publish: by age, or by new rules. No I/O.
 
-A walk goes in steps, so that nobody waits for it; the next one begins after a pause.
+A walk goes in steps, so that nothing waits for it long. The next walk begins after a pause.
 """
 
 from __future__ import annotations
@@ -11,22 +11,23 @@ from collections.abc import Callable
 from roomcast.model.retention import Retention
 
 MOST_PAUSE = 5.0
-"""Seconds between two walks at most: by so much, and the length of a walk, a message may outlive its age."""
-_OF_AGE = 20
-"""A walk begins so many times within the least age, so that an age of a second is exact to 50 ms."""
-_OF_TIME = 20
-"""And takes at most one part in so many of all time."""
+"""The longest pause between two walks, in seconds. A message may outlive its age by this, and by the length of a
+walk."""
+_WALKS_PER_AGE = 20
+"""Walks begin this many times within the least age, so that an age of one second is exact to 50 ms."""
+_PAUSE_PER_WALK = 20
+"""A pause is at least this many times as long as the walk before it."""
 
 
 class Sweep:
     """The walks over one log."""
 
     def __init__(self, step: Callable[[str], None]) -> None:
-        """`step` is called with the room behind which it begins, and `stepped` when it is done."""
+        """`step` begins one step, behind the room with this name. Call `stepped` when it is done."""
         self._step = step
         self._walking = False
         self._again = False
-        """Whether a walk was asked for during one."""
+        """Whether another walk was requested during this one."""
         self._began = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._stopped = False
@@ -41,7 +42,7 @@ class Sweep:
             self.begin()
 
     def begin(self) -> None:
-        """Walks all rooms, soon."""
+        """Begins a walk over all rooms; during a walk, another one follows it."""
         if self._walking:
             self._again = True
             return
@@ -53,7 +54,7 @@ class Sweep:
         self._step("")
 
     def stepped(self, reached: str | None) -> None:
-        """A step is done, up to this room; None: there are no more."""
+        """A step is done. `reached`: the last room that it looked at; None: there are no more."""
         if not self._walking:
             return
         if reached is not None:
@@ -65,8 +66,8 @@ class Sweep:
             self.begin()
         elif self.least_age != float("inf"):
             loop = asyncio.get_running_loop()
-            pause = min(MOST_PAUSE, self.least_age / _OF_AGE)
-            self._timer = loop.call_later(max(pause, _OF_TIME * (loop.time() - self._began)), self.begin)
+            pause = min(MOST_PAUSE, self.least_age / _WALKS_PER_AGE)
+            self._timer = loop.call_later(max(pause, _PAUSE_PER_WALK * (loop.time() - self._began)), self.begin)
 
     def finished(self, step: asyncio.Future[str | None]) -> None:
         """`stepped` for a step that is a future. If the storage did not answer, this walk ends; another one begins

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
-from roomcast.log.append_queue import Answer, Pending
+from roomcast.log.append_queue import AppendAnswer, PendingAppend
 from roomcast.log.base import Appended
 from roomcast.log.postgresql.queries import Row
 from roomcast.log.sequencer import Kept, Key, check_rooms, check_size, repeat
@@ -21,7 +21,7 @@ from roomcast.model.retention import Retention, RoomRules
 class AppendGroup:
     """Appends that go in one transaction."""
 
-    def __init__(self, pending: Sequence[Pending], retention: Retention, rules: RoomRules) -> None:
+    def __init__(self, pending: Sequence[PendingAppend], retention: Retention, rules: RoomRules) -> None:
         self.pending = list(pending)
         self._refusals: dict[int, TooLarge] = {}
         """Requests that are too large, by number. One with a known key gets that key's answer all the same."""
@@ -41,7 +41,7 @@ class AppendGroup:
         numbers, scopes, names, digests = (list(c) for c in zip(*keys, strict=True)) if keys else ([], [], [], [])
         return rooms, types, bodies, requests, numbers, scopes, names, digests
 
-    def answers(self, row: Row) -> tuple[list[Message], list[Answer]]:
+    def answers(self, row: Row) -> tuple[list[Message], list[AppendAnswer]]:
         """The stored messages, and the answer to each append, from the result of `roomcast.append`."""
         known = _known(row)
         stored: list[Message] = []
@@ -53,7 +53,7 @@ class AppendGroup:
         for one in self.pending:
             one.resolve(error)
 
-    def _check(self, number: int, one: Pending, retention: Retention, rules: RoomRules) -> None:
+    def _check(self, number: int, one: PendingAppend, retention: Retention, rules: RoomRules) -> None:
         try:
             check_size(one.request.drafts, retention)
             if rules.rules:
@@ -61,7 +61,7 @@ class AppendGroup:
         except TooLarge as error:
             self._refusals[number] = error
 
-    def _note_key(self, number: int, one: Pending) -> None:
+    def _note_key(self, number: int, one: PendingAppend) -> None:
         if (idempotency := one.request.idempotency) is None:
             return
         key = (idempotency.scope, idempotency.key)
@@ -82,7 +82,7 @@ class AppendGroup:
 
     def _answer(
         self, number: int, row: Row, known: Mapping[int, Kept], kept: dict[Key, Kept], stored: list[Message]
-    ) -> Answer:
+    ) -> AppendAnswer:
         """The answer to one append. Adds its messages to `stored`, and its key to `kept`."""
         drafts, idempotency = self.pending[number].request
         key = (idempotency.scope, idempotency.key) if idempotency else None

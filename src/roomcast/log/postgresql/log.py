@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from roomcast import tasks
 from roomcast.log import clock as machine
-from roomcast.log.append_queue import Request
+from roomcast.log.append_queue import AppendRequest
 from roomcast.log.base import Appended, Bounds, Idempotency, Page, RoomSort, RoomStats
 from roomcast.log.consumers import Consumers
 from roomcast.log.local import LocalLog
@@ -124,7 +124,7 @@ class PostgresLog(LocalLog):
         self._sweep.apply(self.retention)
 
     def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None = None) -> asyncio.Future[Appended]:
-        return self._writer.append(Request(drafts, idempotency))
+        return self._writer.append(AppendRequest(drafts, idempotency))
 
     async def read(self, selection: Selection, after: int, limit: int, before: int | None = None) -> Page:
         return await self._ask(self._reader.page(selection, after, limit, before))
@@ -150,7 +150,7 @@ class PostgresLog(LocalLog):
     async def revocations(self) -> Sequence[Revocation]:
         return await self._ask(self._revocations.rows())
 
-    def keep(self, retention: Retention) -> Callable[[], None]:
+    def prepare_rules(self, retention: Retention) -> Callable[[], None]:
         return lambda: self._keep(retention)
 
     @property

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from roomcast.log.append_queue import Pending, Request
+from roomcast.log.append_queue import AppendRequest, PendingAppend
 from roomcast.log.postgresql.caps import PostgresCaps
 from roomcast.log.postgresql.connection import Session
 from roomcast.log.postgresql.groups import AppendGroup
@@ -93,7 +93,9 @@ class Outbox:
                 drafts.append(draft)
             except RoomcastError as error:
                 refused.append((*row.values(), error.detail))
-        return AppendGroup([Pending.of(Request([draft], None)) for draft in drafts], retention, rules), refused
+        return AppendGroup(
+            [PendingAppend.of(AppendRequest([draft], None)) for draft in drafts], retention, rules
+        ), refused
 
     def _draft(self, row: Row) -> Draft:
         """The draft that a `POST` would make. The text is not decoded and encoded again, so digits stay."""

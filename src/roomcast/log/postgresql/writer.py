@@ -21,7 +21,7 @@ from typing import Any
 
 from roomcast import tasks
 from roomcast.log import clock as machine
-from roomcast.log.append_queue import Answer, Pending, Queue, Request
+from roomcast.log.append_queue import AppendAnswer, AppendQueue, AppendRequest, PendingAppend
 from roomcast.log.base import Appended
 from roomcast.log.clock import Clock
 from roomcast.log.consumers import Consumers
@@ -65,8 +65,8 @@ class PostgresWriter:
         self._caps = caps
         self._clock = Clock()
         self._tuning = tuning
-        self._queue = Queue("The log is behind: its database is slower than what is published.")
-        self._group: Sequence[Pending] = ()
+        self._queue = AppendQueue("The log is behind: its database is slower than what is published.")
+        self._group: Sequence[PendingAppend] = ()
         """The appends that are being stored."""
         self._jobs: deque[tuple[Job, asyncio.Future[Any]]] = deque()
         """Jobs other than appends."""
@@ -81,9 +81,9 @@ class PostgresWriter:
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._refuse_overdue())]
         self.trimmer.later()
 
-    def append(self, request: Request) -> asyncio.Future[Appended]:
+    def append(self, request: AppendRequest) -> asyncio.Future[Appended]:
         """Stores a request's messages with the next group. The future fails as `Log.append` says."""
-        pending = Pending.of(request)
+        pending = PendingAppend.of(request)
         try:
             if self._ending:
                 raise LogUnavailable("The log is closed.")
@@ -141,7 +141,7 @@ class PostgresWriter:
             if not synced["found"]:
                 raise LogUnavailable(HISTORY_CHANGED)
 
-    def committed(self, group: AppendGroup, nonce: int, row: Row) -> Sequence[Answer]:
+    def committed(self, group: AppendGroup, nonce: int, row: Row) -> Sequence[AppendAnswer]:
         """The group is durable in the log; `row` is the result of `append`. Feeds its messages, and returns the
         answers to its appends."""
         self._recovered()

@@ -1,4 +1,4 @@
-"""What the tests of the log do again and again."""
+"""Steps that many tests of the log share."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from roomcast.delivery.gap import Owed
-from roomcast.log.base import Batch, Consuming, Idempotency, Log, Page, RoomSort, RoomStats
+from roomcast.log.base import Batch, Idempotency, Log, LogConsumer, Page, RoomSort, RoomStats
 from roomcast.model.message import Draft, Message
 from roomcast.model.rooms import Selection
 
 PATIENCE = 10
-"""Seconds after which a state that does not come has failed the test."""
+"""Seconds to wait for a state before the test fails."""
 
 
 def draft(room: str = "a", body: bytes = b"{}", type_: str | None = None) -> Draft:
@@ -38,7 +38,7 @@ async def listed(log: Log, prefix: str = "", sort: RoomSort = "name", limit: int
 
 
 def told(page: Page, after: int) -> dict[str, int]:
-    """How much of each room is told to be lost in a page after a position."""
+    """How many messages of each room a page after a position reports as lost."""
     found: dict[str, int] = {}
     for one in Owed(after, exact=True).missing(page):
         found[one.room] = found.get(one.room, 0) + one.at_most
@@ -51,14 +51,26 @@ async def bounds(log: Log) -> tuple[int, int, int]:
 
 
 async def publish(log: Log, *names: str, body: bytes = b"{}") -> list[Message]:
-    """A message to each of these rooms, in this order, each an append of its own."""
+    """Publishes a message to each of these rooms, in this order, each in an append of its own."""
     return [(await log.append([draft(name, body)])).messages[0] for name in names]
 
 
 async def until(state: Callable[[], Awaitable[bool]]) -> None:
+    """Waits for a state."""
     async with asyncio.timeout(PATIENCE):
-        while not await state():  # noqa: ASYNC110 -- there is no event for what another thread does
+        while not await state():  # noqa: ASYNC110 -- another thread sets no event
             await asyncio.sleep(0)
+
+
+async def everything(log: Log, *names: str) -> list[Message]:
+    """All messages of some rooms, page by page."""
+    messages: list[Message] = []
+    position = 0
+    while position < (await log.bounds()).newest:
+        page = await log.read(rooms(*names), position, 100)
+        messages += page.messages
+        position = page.position
+    return messages
 
 
 async def trimmed(log: Log, seq: int) -> None:
@@ -70,16 +82,16 @@ async def trimmed(log: Log, seq: int) -> None:
     await until(reached)
 
 
-async def next_batch(tail: Consuming) -> Batch:
+async def next_batch(consumer: LogConsumer) -> Batch:
     async with asyncio.timeout(PATIENCE):
-        return await anext(tail)
+        return await anext(consumer)
 
 
-async def take(tail: Consuming, count: int) -> list[Message]:
-    """The next `count` messages of the tail."""
+async def take(consumer: LogConsumer, count: int) -> list[Message]:
+    """The next `count` messages of a consumer."""
     messages: list[Message] = []
     while len(messages) < count:
-        messages += (await next_batch(tail)).messages
+        messages += (await next_batch(consumer)).messages
     assert len(messages) == count
     return messages
 

@@ -1,6 +1,6 @@
-"""Whether all is there that must be: found out at the start, and of each read.
+"""Checks that nothing is missing: at the start, and with each read.
 
-SQLite has no checksums: what was changed within a body, nobody can tell.
+SQLite has no checksums: a change within a body cannot be found.
 """
 
 from __future__ import annotations
@@ -10,35 +10,34 @@ from typing import Any
 
 import apsw
 
-from roomcast.log.sqlite.queries import QUERIES
-from roomcast.log.sqlite.state import State
+from roomcast.log.sqlite.queries import QUERIES, one_row
+from roomcast.log.sqlite.state import LogState
 from roomcast.model.message import Message
 
 CHECKED_BYTES = 64 * 1024 * 1024
-"""Up to this size all of a database is checked at the start: 12 ms of CPU for 6 MB, 0.2 s for this. One of 1.4 GB
-takes 3 s, and from a disk much longer; there, what is read is checked when it is read."""
+"""Up to this size a whole database is checked at the start: 12 ms of CPU for 6 MB, 0.2 s for this size. One of 1.4
+GB would take 3 s, and much longer from a slow disk; the pages of a larger one are checked when they are read."""
 CHECKED_MESSAGES = 20_000
-"""How many of the newest messages are counted at the start where it is larger."""
-
+"""How many of the newest messages are counted at the start if the database is larger."""
 
 _CONTRADICTION = "its tables contradict each other"
 
 
 def check_database(connection: apsw.Connection, *, whole: bool = False) -> None:
-    """Raises `apsw.CorruptError` if something is damaged or missing. Checks what fits into a second, or everything
-    with `whole`."""
+    """Raises `apsw.CorruptError` if something is damaged or missing. Checks as much as fits into a second; with
+    `whole`, everything."""
     try:
         small = whole or _is_small(connection)
         if small:
             _check_pages(connection)
         _check_counts(connection, small)
-    except (TypeError, ValueError) as error:  # where a page is another table's, its rows are, too
+    except (TypeError, ValueError) as error:  # a page of another table has rows of another shape
         raise apsw.CorruptError(_CONTRADICTION) from error
 
 
 def check_all(messages: Sequence[Message], trimmed: Mapping[str, int], after: int) -> None:
-    """Raises `apsw.CorruptError` where these are not all messages after `after`, by what each says of the one
-    before it in its room. `trimmed` has how far those rooms are trimmed whose one before is not among them."""
+    """Raises `apsw.CorruptError` if these are not all messages after the seq `after`, judged by the `prev` of
+    each. `trimmed`: how far each room is trimmed that has a `prev` outside these messages."""
     held = {message.seq for message in messages}
     for message in messages:
         if message.prev > after and message.prev not in held and message.prev > trimmed.get(message.room, 0):
@@ -48,12 +47,13 @@ def check_all(messages: Sequence[Message], trimmed: Mapping[str, int], after: in
 def check_rooms(
     messages: Sequence[Message], trimmed: Mapping[str, int], ends: Mapping[str, int], after: int
 ) -> None:
-    """Raises `apsw.CorruptError` where these are not all messages of their rooms after `after`, by what each says
-    of the one before it. `ends` has the last one of each room that must be among them, if it is known."""
+    """Raises `apsw.CorruptError` if these are not all messages of their rooms after the seq `after`, judged by the
+    `prev` of each. `trimmed`: how far each room is trimmed. `ends`: for each room the last message that must be
+    among them, if it is known."""
     last: dict[str, int] = {}
     for message in messages:
         before = last.get(message.room)
-        # The first may follow one that is trimmed.
+        # The first one may follow a trimmed message.
         follows = (
             message.prev <= max(after, trimmed.get(message.room, 0)) if before is None else message.prev == before
         )
@@ -72,7 +72,7 @@ def _check_pages(connection: apsw.Connection) -> None:
 
 
 def _check_counts(connection: apsw.Connection, small: bool) -> None:
-    state = State(*_row(connection, "load_state"))
+    state = LogState(*_row(connection, "load_state"))
     first, last, _, _, messages, size, purges = _row(connection, "check")
     [strange] = _row(connection, "check_rooms")
     within = first is None or state.trimmed < first <= last <= state.newest
@@ -96,5 +96,4 @@ def _is_small(connection: apsw.Connection) -> bool:
 
 
 def _row(connection: apsw.Connection, name: str, parameters: dict[str, Any] | None = None) -> Any:
-    [row] = list(connection.execute(QUERIES[name], parameters))
-    return row
+    return one_row(connection, QUERIES[name], parameters)

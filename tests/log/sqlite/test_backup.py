@@ -1,4 +1,4 @@
-"""Copies of a log beside its server, and what is found out about a file without one."""
+"""Backups of a log while its server runs, and checks of a file without a server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MESSAGES = 3_000
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """One with many messages in three rooms, one of them deleted."""
+    """A server with many messages in three rooms, one of them deleted."""
     running = start_roomcast(tmp_path_factory.mktemp("server"), "--max-messages=100000")
     for number in range(0, MESSAGES, 1_000):
         running.post([{"room": f"room {n % 3}", "text": f"{number + n} " * 20} for n in range(1_000)])
@@ -160,9 +160,7 @@ def test_damage_is_found(damage: Callable[[Path], None], sound: Path, tmp_path: 
         examine(str(file), lambda count: None)
 
 
-def test_a_copy_on_a_disk_that_cannot_be_written_is_looked_at_as_it_lies_there(
-    sound: Path, tmp_path: Path
-) -> None:
+def test_checking_a_copy_changes_nothing_in_it(sound: Path, tmp_path: Path) -> None:
     file = tmp_path / "log.db"
     shutil.copy(sound, file)
     execute("PRAGMA journal_mode = wal")(file)
@@ -171,7 +169,9 @@ def test_a_copy_on_a_disk_that_cannot_be_written_is_looked_at_as_it_lies_there(
     assert file.read_bytes() == before
 
 
-def test_the_command_says_what_it_found_by_its_status(sound: Path, server: Running, tmp_path: Path) -> None:
+def test_the_exit_status_of_check_tells_whether_the_log_is_sound(
+    sound: Path, server: Running, tmp_path: Path
+) -> None:
     done = run("check", str(sound))
     assert (done.returncode, done.stdout) == (
         0,
@@ -187,7 +187,7 @@ def test_the_command_says_what_it_found_by_its_status(sound: Path, server: Runni
 
 
 @pytest.mark.parametrize("file", ["missing.db", "text.db", "other.db", "newer.db"])
-def test_what_cannot_be_read_or_is_no_log_is_status_2(file: str, sound: Path, tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_or_is_no_log_is_status_2(file: str, sound: Path, tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("hello" * 1_000)
     execute("CREATE TABLE t (x)")(tmp_path / "other.db")
     shutil.copy(sound, tmp_path / "newer.db")
@@ -197,7 +197,7 @@ def test_what_cannot_be_read_or_is_no_log_is_status_2(file: str, sound: Path, tm
     assert done.stderr.startswith("roomcast: ")
 
 
-def test_the_command_copies_the_log_that_its_server_was_given(server: Running, tmp_path: Path) -> None:
+def test_backup_copies_the_log_of_the_configuration(server: Running, tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
     done = run("backup", str(copy), ROOMCAST_LOG=f"sqlite:{server.folder}/test.db")
     assert done.returncode == 0
@@ -214,7 +214,7 @@ def test_the_command_copies_the_log_that_its_server_was_given(server: Running, t
         ("sqlite:none.db", "there is no file"),
     ],
 )
-def test_a_log_that_is_no_file_is_told_what_to_do_instead(log: str, instead: str, tmp_path: Path) -> None:
+def test_backup_of_a_log_without_a_file_says_what_to_do_instead(log: str, instead: str, tmp_path: Path) -> None:
     done = run("backup", str(tmp_path / "copy.db"), f"--log={log}")
     assert done.returncode == 1
     assert instead in done.stderr

@@ -1,4 +1,4 @@
-"""A database of each earlier version opens, and is as it was. They were made by the roomcast of their time."""
+"""A database of each earlier version opens with the same content. They were made by the roomcast of their time."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from roomcast.log.sqlite.log import SqliteLog, open_log
 from roomcast.model.errors import LogUnusable
 from roomcast.model.message import Draft
 from roomcast.model.retention import Retention
-from tests.log.acting import bounds, listed, rooms, seqs, told
+from tests.log.steps import bounds, listed, rooms, seqs, told
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 DIGEST = b"\x01" * 32
-"""Of every request that had a key."""
+"""The digest of every request with a key."""
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """What a server of version 1 left that kept 12 messages: 18 in the rooms a, b, empty, quiet and typed."""
+    """The database of a server of version 1 that retained 12 of 18 messages, in the rooms a, b, empty, quiet and
+    typed."""
     return Path(shutil.copy(DATA / "version-1.db", tmp_path / "log.db"))
 
 
@@ -57,7 +58,7 @@ async def test_the_keys_of_version_1_are_known(log: SqliteLog) -> None:
     assert not (await log.append([Draft("a", None, b"{}")], Idempotency("trimmed-key", DIGEST))).repeated
 
 
-async def test_a_database_of_version_1_can_do_what_is_new(log: SqliteLog) -> None:
+async def test_a_database_of_version_1_can_delete(log: SqliteLog) -> None:
     assert await log.delete(9)
     await log.delete_room("b")
     page = await log.read(rooms("a", "b"), 8, 100)
@@ -76,7 +77,7 @@ async def test_a_roomcast_of_version_1_refuses_the_database_of_today(
         await open_log("sqlite:", str(path), retention=Retention())
 
 
-async def test_a_migration_that_is_cut_off_leaves_version_1(path: Path) -> None:
+async def test_a_migration_that_is_interrupted_leaves_version_1(path: Path) -> None:
     connection = apsw.Connection(str(path))
     half = opening.MIGRATIONS[1].split("CREATE TABLE purges")[0]
     connection.execute(f"BEGIN IMMEDIATE; {half}")

@@ -1,4 +1,4 @@
-"""The way from the loop to SQLite's writer and back, with a writer and a thread that do nothing by themselves."""
+"""Group commit with a fake writer, and a fake thread that works when the test says so."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from typing import cast
 
 import pytest
 
-from roomcast.log.append_queue import Request
+from roomcast.log.append_queue import AppendRequest
 from roomcast.log.base import Appended
 from roomcast.log.consumers import Consumers
 from roomcast.log.sqlite import group_commit
 from roomcast.log.sqlite.group_commit import GroupCommit
-from roomcast.log.sqlite.state import State
-from roomcast.log.sqlite.worker import Job, Worker
-from roomcast.log.sqlite.writer import Committed, Writer
+from roomcast.log.sqlite.job_thread import Job, JobThread
+from roomcast.log.sqlite.state import LogState
+from roomcast.log.sqlite.writer import Committed, SqliteWriter
 from roomcast.model.errors import LogUnavailable
 from roomcast.model.message import Message
 from roomcast.model.retention import Retention
-from tests.log.acting import PATIENCE, draft, next_batch
+from tests.log.steps import PATIENCE, draft, next_batch
 
-ONE = Request([draft()], None)
-EMPTY = State(0, 0, 0, 0, 0, 0, 0, 0)
+ONE = AppendRequest([draft()], None)
+EMPTY = LogState(0, 0, 0, 0, 0, 0, 0, 0)
 
 
 class FakeWriter:
-    """Stores each append as one message of 2 bytes, keeps nothing, and notes what it was asked for."""
+    """Counts each append as one message of 2 bytes, and notes which jobs it was given."""
 
-    def __init__(self, state: State, most: int) -> None:
+    def __init__(self, state: LogState, most: int) -> None:
         self.state = state
         self.most = most
-        self.asked: list[str] = []
+        self.jobs: list[str] = []
         self.fails = self.knows_all = False
 
-    def commit(self, requests: Sequence[Request], floor: int | None) -> Committed:
-        self.asked.append("commit")
+    def commit(self, requests: Sequence[AppendRequest], floor: int | None) -> Committed:
+        self.jobs.append("commit")
         if self.fails:
             raise LogUnavailable("The disk is full.")
         if self.knows_all:
@@ -49,13 +49,13 @@ class FakeWriter:
         return Committed(self.state, stored, answers, more=messages > self.most)
 
     def trim(self, floor: int | None) -> Committed:
-        self.asked.append("trim")
+        self.jobs.append("trim")
         self.state = self.state._replace(trimmed=self.state.newest - 1, messages=1)
         return Committed(self.state, (), ())
 
 
-class FakeWorker:
-    """Jobs wait until a test has them done."""
+class FakeThread:
+    """Keeps its jobs until the test calls `work`."""
 
     def __init__(self) -> None:
         self.jobs: list[Job] = []
@@ -66,7 +66,7 @@ class FakeWorker:
         self.given += 1
 
     async def work(self) -> None:
-        """Does what was given, and lets the loop hear of it."""
+        """Does all jobs, and lets the loop handle the outcomes."""
         jobs, self.jobs = self.jobs, []
         for job in jobs:
             job()
@@ -74,7 +74,7 @@ class FakeWorker:
 
 
 async def turns() -> None:
-    """Long enough for what is due now: timers of no delay, and what they call."""
+    """Lets the loop run everything that is due now: timers without delay, and the callbacks that they schedule."""
     loop = asyncio.get_running_loop()
     due = loop.create_future()
     loop.call_later(0, due.set_result, None)
@@ -88,24 +88,24 @@ def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Commits:
-    """What is tested, and what stands around it."""
+    """A group commit with the objects that it needs."""
 
-    def __init__(self, state: State = EMPTY, max_messages: int = 10_000) -> None:
-        self.writer, self.worker = FakeWriter(state, max_messages), FakeWorker()
+    def __init__(self, state: LogState = EMPTY, max_messages: int = 10_000) -> None:
+        self.writer, self.thread = FakeWriter(state, max_messages), FakeThread()
         self.consumers = Consumers(state.newest, state.trimmed, self._fetch, lambda: None)
         self.group = GroupCommit(
-            cast(Writer, self.writer),
-            cast(Worker, self.worker),
+            cast(SqliteWriter, self.writer),
+            cast(JobThread, self.thread),
             self.consumers,
             state,
             Retention(max_messages, 5_000_000),
         )
 
     async def append(self) -> Appended:
-        """One that is committed at once."""
+        """An append that is committed at once."""
         answer = self.group.append(ONE)
         await turns()
-        await self.worker.work()
+        await self.thread.work()
         async with asyncio.timeout(PATIENCE):
             return await answer
 
@@ -113,7 +113,7 @@ class Commits:
         return ()
 
 
-async def test_the_tail_is_woken_before_the_publisher_is_answered() -> None:
+async def test_a_consumer_is_woken_before_the_publisher_is_answered() -> None:
     """Otherwise a publisher that also follows would get its answer a turn of the loop before the message."""
     commits, order = Commits(), list[str]()
     consumer = commits.consumers.open("test", 0)
@@ -128,50 +128,50 @@ async def test_the_tail_is_woken_before_the_publisher_is_answered() -> None:
 
     both = asyncio.gather(publish(), follow())
     await turns()
-    await commits.worker.work()
+    await commits.thread.work()
     await both
     assert order == ["tail", "publisher"]
 
 
-async def test_a_step_of_trimming_waits_for_a_writer_that_is_busy() -> None:
-    commits = Commits(State(10, 0, 0, 20, 0, 0, 10, 0), max_messages=5)
+async def test_a_step_of_trimming_waits_for_a_busy_writer() -> None:
+    commits = Commits(LogState(10, 0, 0, 20, 0, 0, 10, 0), max_messages=5)
     commits.group.trim_later()
     answer = commits.group.append(ONE)
     await turns()
-    assert commits.worker.given == 1
-    await commits.worker.work()
+    assert commits.thread.given == 1
+    await commits.thread.work()
     assert (await answer).messages
-    await commits.worker.work()
-    assert commits.writer.asked == ["commit", "trim"]
+    await commits.thread.work()
+    assert commits.writer.jobs == ["commit", "trim"]
 
 
 async def test_a_step_of_trimming_waits_for_a_group_that_is_about_to_go() -> None:
-    commits = Commits(State(10, 0, 0, 20, 0, 0, 10, 0), max_messages=5)
-    commits.group._scheduled = True  # between an append and the end of its turn
+    commits = Commits(LogState(10, 0, 0, 20, 0, 0, 10, 0), max_messages=5)
+    commits.group._scheduled = True  # as between an append and the end of its turn
     commits.group._trim()
-    assert commits.worker.given == 0
+    assert commits.thread.given == 0
 
 
 async def test_a_quiet_log_that_is_over_its_cap_is_trimmed() -> None:
-    commits = Commits(State(10, 0, 0, 20, 0, 0, 10, 0), max_messages=5)
+    commits = Commits(LogState(10, 0, 0, 20, 0, 0, 10, 0), max_messages=5)
     commits.group.trim_later()
     await turns()
-    await commits.worker.work()
-    assert commits.writer.asked == ["trim"]
+    await commits.thread.work()
+    assert commits.writer.jobs == ["trim"]
     assert commits.consumers.trimmed == 9
 
 
-async def test_appends_that_come_while_it_trims_are_one_group_behind_it() -> None:
-    commits = Commits(State(10, 0, 0, 20, 0, 0, 10, 0), max_messages=5)
+async def test_appends_during_a_step_of_trimming_are_one_group_after_it() -> None:
+    commits = Commits(LogState(10, 0, 0, 20, 0, 0, 10, 0), max_messages=5)
     commits.group.trim_later()
     await turns()
     answers = [commits.group.append(ONE) for _ in range(3)]
     await turns()
-    assert commits.worker.given == 1
-    await commits.worker.work()
-    await commits.worker.work()
+    assert commits.thread.given == 1
+    await commits.thread.work()
+    await commits.thread.work()
     assert [(await answer).messages[0].seq for answer in answers] == [11, 12, 13]
-    assert commits.writer.asked == ["trim", "commit"]
+    assert commits.writer.jobs == ["trim", "commit"]
 
 
 async def test_the_log_can_be_written_again_only_once_something_was_written(
@@ -196,14 +196,14 @@ async def test_the_log_can_be_written_again_only_once_something_was_written(
 
 
 async def test_the_end_waits_for_a_step_of_trimming_and_begins_none() -> None:
-    commits = Commits(State(10, 0, 0, 20, 0, 0, 10, 0), max_messages=5)
+    commits = Commits(LogState(10, 0, 0, 20, 0, 0, 10, 0), max_messages=5)
     commits.group.trim_later()
     await turns()
     ending = asyncio.create_task(commits.group.end())
     await turns()
     assert not ending.done()
-    await commits.worker.work()
+    await commits.thread.work()
     await ending
     commits.group.trim_later()
     await turns()
-    assert commits.worker.given == 1
+    assert commits.thread.given == 1

@@ -1,4 +1,4 @@
-"""Reads a database, with or without a running server, and changes nothing."""
+"""Opens a database for reading only, with or without a running server."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _READ_ONLY = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
 
 
 @contextmanager
-def one_moment(path: str) -> Iterator[apsw.Connection]:
-    """A connection to the database `path` in its present state: later writes of a server are not seen. Blocks.
+def snapshot(path: str) -> Iterator[apsw.Connection]:
+    """A connection to the database `path` in its present state: it does not see later writes of a server. Blocks.
 
-    Raises `LogUnusable` if it is no log of roomcast's, `apsw.Error` if it is damaged or cannot be read."""
+    Raises `LogUnusable` if it is not a log of roomcast's, `apsw.Error` if it is damaged or cannot be read."""
     real = os.path.realpath(path)
     if not os.path.isfile(real):
         raise LogUnusable(f"there is no file {path}: name the log's database.")
@@ -36,7 +36,7 @@ def one_moment(path: str) -> Iterator[apsw.Connection]:
 
 
 def _open(real: str) -> apsw.Connection:
-    """Opens it read-only; as immutable if no server has it open and this user may not write beside it."""
+    """Opens it read-only; as immutable if no server has it open and this user may not create files beside it."""
     connection = apsw.Connection(f"file:{quote(real)}", flags=_READ_ONLY)
     try:
         connection.execute("SELECT 1 FROM sqlite_schema").fetchall()
@@ -51,9 +51,9 @@ def _open(real: str) -> apsw.Connection:
 def _check_identity(connection: apsw.Connection, path: str) -> None:
     [(application, version, _)] = connection.execute(QUERIES["load_identity"]).fetchall()
     if application != APPLICATION_ID:
-        raise LogUnusable(f"{path} is no log of roomcast's: name the log's database.")
+        raise LogUnusable(f"{path} is not a log of roomcast's: name the log's database.")
     if version != len(MIGRATIONS):
         raise LogUnusable(
-            f"{path} is of version {version}, and this roomcast looks at version {len(MIGRATIONS)}: use the "
-            "roomcast that wrote it, or start this one's server with it once."
+            f"{path} is of version {version}, and this roomcast reads version {len(MIGRATIONS)}: use the roomcast "
+            "that wrote it, or start this one's server with it once."
         )
