@@ -133,6 +133,8 @@ class Cluster:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             self.process.wait(PATIENCE)
+            # Its shared memory is in use until the last one has ended, and `start` would fail.
+            wait_for(lambda: not any(map(_runs, map(int, children))), "all of PostgreSQL's processes to end")
 
     def stop(self) -> None:
         """Stops it as an operator does (fast shutdown): connections are cut."""
@@ -187,6 +189,14 @@ class Cluster:
             [str(self.bin / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)], capture_output=True
         )
         return done.returncode == 0
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process has not ended. A zombie has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def _as_user() -> list[str]:

@@ -516,7 +516,7 @@ BEGIN
                 'none of the reserved gap, live, open, error, message, and not starting with roomcast.'
                 USING ERRCODE = 'invalid_parameter_value';
         ELSIF name NOT IN ('text', 'user', 'type', 'data') THEN
-            RAISE EXCEPTION 'message has a field % that there is none of: use text, data, user, type', to_json(name)
+            RAISE EXCEPTION 'message has an unknown field %: use text, data, user, type', to_json(name)
                 USING ERRCODE = 'invalid_parameter_value';
         END IF;
         content := content OR name IN ('text', 'data');
