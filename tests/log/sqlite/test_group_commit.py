@@ -13,7 +13,7 @@ from roomcast.log.append_queue import AppendRequest
 from roomcast.log.base import Appended
 from roomcast.log.consumers import Consumers
 from roomcast.log.sqlite import group_commit
-from roomcast.log.sqlite.group_commit import GroupCommit
+from roomcast.log.sqlite.group_commit import GATHERING_TURNS, GroupCommit
 from roomcast.log.sqlite.job_thread import Job, JobThread
 from roomcast.log.sqlite.state import LogState
 from roomcast.log.sqlite.writer import Committed, SqliteWriter
@@ -74,7 +74,10 @@ class FakeThread:
 
 
 async def turns() -> None:
-    """Lets the loop run everything that is due now: timers without delay, and the callbacks that they schedule."""
+    """Lets the loop run timers without delay, the callbacks that they schedule, and the turns between two
+    groups."""
+    for _ in range(GATHERING_TURNS):
+        await asyncio.sleep(0)
     loop = asyncio.get_running_loop()
     due = loop.create_future()
     loop.call_later(0, due.set_result, None)
@@ -147,9 +150,25 @@ async def test_a_step_of_trimming_waits_for_a_busy_writer() -> None:
 
 async def test_a_step_of_trimming_waits_for_a_group_that_is_about_to_go() -> None:
     commits = Commits(LogState(10, 0, 0, 20, 0, 0, 10, 0), max_messages=5)
-    commits.group._scheduled = True  # as between an append and the end of its turn
+    commits.group.append(ONE)
     commits.group._trim()
     assert commits.thread.given == 0
+
+
+async def test_publishes_of_clients_that_were_just_answered_join_the_waiting_ones() -> None:
+    commits = Commits()
+    first = commits.group.append(ONE)
+    await turns()
+    waited = commits.group.append(ONE)
+    [job] = commits.thread.jobs
+    commits.thread.jobs.clear()
+    job()
+    await first
+    again = commits.group.append(ONE)
+    await turns()
+    await commits.thread.work()
+    assert (waited.done(), again.done()) == (True, True)
+    assert commits.writer.jobs == ["commit", "commit"]
 
 
 async def test_a_quiet_log_that_is_over_its_cap_is_trimmed() -> None:

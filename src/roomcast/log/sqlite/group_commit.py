@@ -1,8 +1,8 @@
 """Gathers appends into groups and gives them to the writer. Lives on the event loop; knows no SQL.
 
 Laws:
-- The writer has one job at a time. While it commits one group, the next one gathers, and goes as soon as the
-  writer is free. All appends of one turn of the loop go together.
+- The writer has one job at a time. While it commits one group, the next one gathers. It goes a few turns of
+  the loop after the writer is free. All appends of one turn of the loop go together.
 - The outcome of a commit arrives in one call: consumers are woken first, then the publishers are answered.
 - Trimming beyond what commits do themselves waits for quiet. A step of a walk over the rooms, or a delete, goes
   between two groups.
@@ -33,6 +33,11 @@ from roomcast.model.retention import Retention
 TRIM_PAUSE = 0.005
 """Seconds of quiet before a step of trimming, so that no publish has to wait for it."""
 
+GATHERING_TURNS = 4
+"""Turns of the loop between a commit and the next group. Meanwhile, clients that were just answered send their
+next publishes, so that one commit stores these and the waiting ones, instead of two. Eight connections publish
+8,200 times a second with it and 6,200 times without, at a shorter median; a single one is as fast as before."""
+
 Work = Callable[[int | None], Committed]
 """A job for the writer; called with the seq up to which it may trim."""
 
@@ -60,7 +65,7 @@ class GroupCommit:
         self._loop = asyncio.get_running_loop()
         self._pending = AppendQueue("The log is behind: its disk is slower than what is published.")
         self._scheduled = False
-        """Whether the next job is given to the writer at the end of this turn of the loop."""
+        """Whether the next job goes soon, without another append."""
         self._busy = False
         """Whether the writer has a job."""
         self.unwritable = ""
@@ -134,7 +139,7 @@ class GroupCommit:
 
     def _trim(self) -> None:
         self._trim_timer = None
-        if not self._busy and not self._scheduled:
+        if not self._busy and not self._pending and not self._jobs:
             self._start(partial(self._writer.trim, self._consumers.floor), ())
 
     def _cancel_trimming(self) -> None:
@@ -165,7 +170,14 @@ class GroupCommit:
             self._committed(group, outcome)
         else:
             self._failed(group, outcome)
-        self._next()
+        self._scheduled = True
+        self._gather(GATHERING_TURNS)
+
+    def _gather(self, turns: int) -> None:
+        if turns and not self._ended:
+            self._loop.call_soon(self._gather, turns - 1)
+        else:
+            self._next()
 
     def _committed(self, group: Sequence[PendingAppend], committed: Committed) -> None:
         # A commit that only answered known keys has written nothing.
