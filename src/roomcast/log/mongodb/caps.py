@@ -47,7 +47,7 @@ class Caps:
         """Reads them where it is time. Raises `LogUnusable` and `PyMongoError`."""
         if asyncio.get_running_loop().time() - self._read_at >= self._seconds:
             caps = await self._store.caps()
-            if caps:  # otherwise the collection is gone, which the tail sees to
+            if caps:  # otherwise the collection is gone, which the tail handles
                 self.take(caps)
 
     def _warn(self) -> None:

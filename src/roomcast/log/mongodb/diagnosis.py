@@ -33,15 +33,15 @@ _NOT_TRUSTED = (
     "that its certificate has."
 )
 _NO_HANDSHAKE = (
-    "{name} and roomcast do not agree on TLS ({error}): see to tlsCAFile and tlsCertificateKeyFile in the "
+    "{name} and roomcast do not agree on TLS ({error}): check tlsCAFile and tlsCertificateKeyFile in the "
     "connection string."
 )
 _WANTS_CERTIFICATE = (
-    "{name} wants a certificate that it knows: see to tlsCertificateKeyFile=FILE in the connection string."
+    "{name} wants a certificate that it knows: name one with tlsCertificateKeyFile=FILE in the connection string."
 )
-_NO_MONGODB = "What answers at {name} is no MongoDB ({error}): see to the host and the port."
+_NO_MONGODB = "What answers at {name} is no MongoDB ({error}): check the host and the port."
 _WRONG_SET = (
-    "{name} names no member of a set called {set}: see to replicaSet in the connection string, and leave it out "
+    "{name} names no member of a set called {set}: correct replicaSet in the connection string, or leave it out "
     "for a single server."
 )
 
@@ -68,7 +68,7 @@ def _from_server(name: str, server: ServerDescription) -> LogUnusable | None:
     if isinstance(error, ProtocolError):
         return LogUnusable(_NO_MONGODB.format(name=name, error=text))
     if isinstance(error, ConfigurationError):
-        return LogUnusable(f"{name} cannot be used as it is written ({text}): see to its options.")
+        return LogUnusable(f"{name} cannot be used as it is written ({text}): correct its options.")
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return LogUnusable(_NOT_TRUSTED.format(name=name, error=text))
     if "[SSL: " in text and not any(word in text for word in _TLS_TRANSIENT):

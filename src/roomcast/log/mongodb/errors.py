@@ -18,10 +18,13 @@ from pymongo.errors import (
 
 from roomcast.model.errors import LogUnavailable, LogUnusable
 
-_LOGIN = "{name} refuses the user or the password: see to both, and to authSource in the connection string."
+_LOGIN = "{name} refuses the user or the password: check both, and authSource in the connection string."
 _NO_RIGHT = "This user may not write {name}: give it the role readWrite on that database."
 _NO_USER = "{name} wants a user and a password: use mongodb://USER:PASSWORD@HOST/DATABASE?authSource=admin."
-_TOO_FEW = "{name} cannot keep the write concern that is asked for ({error}): see to w in the connection string."
+_TOO_FEW = (
+    "{name} cannot keep the write concern that is asked for ({error}): correct w in the connection string, or "
+    "start the missing members."
+)
 _READ_ONLY = (
     "{name} cannot be written on this server, which is no primary: name all members of the replica set, "
     "with replicaSet=NAME, and leave out directConnection."
@@ -31,7 +34,7 @@ _UNUSABLE: dict[int, str] = {
     8000: _LOGIN,  # AtlasError
     13: _NO_RIGHT,  # Unauthorized
     33: _LOGIN,  # KeyNotFound
-    20: "{name} cannot be written ({error}): see to the server.",  # IllegalOperation
+    20: "{name} cannot be written ({error}): check what kind of server it is.",  # IllegalOperation
     79: _TOO_FEW,  # UnknownReplWriteConcern
     100: _TOO_FEW,  # UnsatisfiableWriteConcern: the set has no such members, whether they are up or not
     73: "{name} is no name of a database ({error}): use mongodb://HOST/serversentevents.",  # InvalidNamespace
@@ -62,7 +65,9 @@ def unusable(name: str, error: PyMongoError) -> LogUnusable | None:
     if isinstance(error, ConfigurationError):
         if "wire version" in str(error):
             return LogUnusable(f"{name} is too old a MongoDB server: use version 4.4 or newer ({said(error)}).")
-        return LogUnusable(f"{name} cannot be used as it is written ({said(error)}): see to its host and options.")
+        return LogUnusable(
+            f"{name} cannot be used as it is written ({said(error)}): correct its host and options."
+        )
     if isinstance(error, OperationFailure) and "requires authentication" in str(error):
         return LogUnusable(_NO_USER.format(name=name))
     if isinstance(error, OperationFailure) and error.code in _UNUSABLE:

@@ -5,7 +5,7 @@ Laws:
   a read by range or from our own acknowledged insert goes through `absorb`.
 - What is taken in feeds the tail at once.
 - With the view complete up to N, an insert at N + 1 succeeds only where nobody else wrote meanwhile, or so much
-  that it is trimmed (which the writer sees to): that makes each message's `prev`, the order of times and the
+  that it is trimmed (the writer ensures that): that makes each message's `prev`, the order of times and the
   idempotency keys exact without a lock.
 """
 

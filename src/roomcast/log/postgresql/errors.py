@@ -12,7 +12,8 @@ from roomcast.model.errors import LogUnavailable, LogUnusable, RoomcastError
 from roomcast.model.redact import redact
 
 FORM = "postgresql://USER@HOST[:PORT]/DATABASE"
-_LOGIN = "{name} refuses the user or the password ({error}): see to both, and to .pgpass or the service file."
+_NOT_WHOLE = "The schema roomcast in {name} is not whole ({error}): restore it from a backup."
+_LOGIN = "{name} refuses the user or the password ({error}): check both, and .pgpass or the service file."
 _NO_DATABASE = "{name} names a database that does not exist ({error}): make it with createdb, or name another one."
 _NO_RIGHT = (
     "This user may not make or use the schema roomcast in {name} ({error}): "
@@ -22,15 +23,15 @@ _UNUSABLE: tuple[tuple[type[Exception], str], ...] = (
     (pg.InvalidAuthorizationSpecificationError, _LOGIN),  # InvalidPasswordError is one of them
     (pg.InvalidCatalogNameError, _NO_DATABASE),
     (pg.InsufficientPrivilegeError, _NO_RIGHT),
-    (pg.UndefinedTableError, "The schema roomcast in {name} is not whole ({error}): see to who changed it."),
-    (pg.UndefinedFunctionError, "The schema roomcast in {name} is not whole ({error}): see to who changed it."),
+    (pg.UndefinedTableError, _NOT_WHOLE),
+    (pg.UndefinedFunctionError, _NOT_WHOLE),
     (pg.ClientConfigurationError, "{name} is no connection string ({error}): use " + FORM + "."),
-    (ssl.SSLCertVerificationError, "{name} does not prove who it is ({error}): see to sslmode and sslrootcert."),
-    (ssl.SSLError, "{name} and roomcast do not agree on TLS ({error}): see to sslmode, sslcert and sslkey."),
+    (ssl.SSLCertVerificationError, "{name} does not prove who it is ({error}): check sslmode and sslrootcert."),
+    (ssl.SSLError, "{name} and roomcast do not agree on TLS ({error}): check sslmode, sslcert and sslkey."),
 )
 _NOW = "everything goes on when it can"
 _UNAVAILABLE: tuple[tuple[type[Exception], str], ...] = (
-    (pg.TooManyConnectionsError, "The database has no connection left ({error}): see to max_connections; " + _NOW),
+    (pg.TooManyConnectionsError, "The database has no connection left ({error}): raise max_connections; " + _NOW),
     (pg.DiskFullError, "The database's disk is full; publishing goes on as soon as there is room"),
     (pg.ReadOnlySQLTransactionError, "The database is a standby or read-only; everything goes on at a primary"),
     (pg.TargetServerAttributeNotMatched, "None of the database's servers is a primary; " + _NOW),
@@ -74,7 +75,7 @@ def unusable(name: str, error: BaseException) -> LogUnusable | None:
     if isinstance(error, asyncpg.InterfaceError | ValueError) and not isinstance(error, _AWAY):
         return LogUnusable(f"{name} cannot be used as it is written ({said(error)}): use {FORM}.")
     if isinstance(error, asyncpg.PostgresError) and not isinstance(error, _AWAY):
-        return LogUnusable(f"{name} cannot be used ({said(error)}): see to the database.")
+        return LogUnusable(f"{name} cannot be used ({said(error)}): check the database.")
     return None
 
 

@@ -11,8 +11,8 @@ from roomcast.model.errors import LogUnavailable, LogUnusable
 _NO_RIGHT = "{file} cannot be written: give this user the right to write it and its directory."
 _FULL = "There is no room on the disk of {file}: make room, or name a file on another disk."
 _DAMAGED = (
-    "{file} is damaged, or its disk cannot be read ({error}): see to the disk; else put a copy in its place and "
-    "start with --new-epoch, or name another file."
+    "{file} is damaged, or its disk cannot be read ({error}): check the disk; if it is sound, put a copy in its "
+    "place and start with --new-epoch, or name another file."
 )
 
 _UNUSABLE: dict[type[apsw.Error], str] = {
@@ -22,8 +22,8 @@ _UNUSABLE: dict[type[apsw.Error], str] = {
     apsw.ReadOnlyError: _NO_RIGHT,
     apsw.PermissionsError: _NO_RIGHT,
     apsw.AuthError: _NO_RIGHT,
-    apsw.CantOpenError: "{file} cannot be opened ({error}): see to its rights and its directory.",
-    apsw.IOError: "The disk of {file} fails ({error}): see to the disk, or name a file on another one.",
+    apsw.CantOpenError: "{file} cannot be opened ({error}): check its permissions and its directory.",
+    apsw.IOError: "The disk of {file} fails ({error}): check the disk, or name a file on another one.",
     apsw.BusyError: "{file} is in use by another program: close that one, and start again.",
 }
 
@@ -56,7 +56,7 @@ def unavailable(error: apsw.Error) -> LogUnavailable:
 def _sentence(error: apsw.Error | OSError) -> str:
     if isinstance(error, OSError):
         return _of_system.get(
-            error.errno or 0, "{file} cannot be opened ({error}): see to that, or name another file."
+            error.errno or 0, "{file} cannot be opened ({error}): correct that, or name another file."
         )
     if getattr(error, "extendedresult", 0) in _NO_SPACE:
         return _FULL
