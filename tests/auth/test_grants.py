@@ -38,7 +38,7 @@ def test_another_grant_never_takes_a_right_away(some: list[str], more: list[str]
     assert room not in Grants.parse(some) or room in Grants.parse(some + more)
 
 
-def test_everything_and_nothing_are_what_they_say() -> None:
+def test_everything_covers_all_rooms_and_nothing_covers_none() -> None:
     assert "a" in EVERYTHING
     assert EVERYTHING.covers_prefix("")
     assert EVERYTHING.texts() == ["*"]
@@ -48,6 +48,6 @@ def test_everything_and_nothing_are_what_they_say() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "a\nb", "$x", "$*", "a" * 129, "a\x7f*"])
-def test_what_no_room_can_be_called_is_no_grant(text: str) -> None:
+def test_an_invalid_room_name_is_not_a_grant(text: str) -> None:
     with pytest.raises(ValueError, match="must be a room, or a prefix that ends in"):
         Grants.parse(["fine", text])

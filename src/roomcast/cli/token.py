@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from roomcast.auth.rights import secrets_of
+from roomcast.auth.from_settings import secrets_from
 from roomcast.auth.tokens.sign import sign
 from roomcast.cli import CONFIG_VARIABLE
 from roomcast.cli.duration import Duration
@@ -72,7 +72,7 @@ def command(
     the server's file and variables. Options that name rooms may be repeated."""
     given = {"secret_files": (secret_file,)} if secret_file else {}
     try:
-        secrets = secrets_of(Configuration(given, os.environ, config or None).settings)
+        secrets = secrets_from(Configuration(given, os.environ, config or None).settings)
     except CannotStart as error:
         click.echo(f"roomcast: {error.detail}", err=True)
         sys.exit(2)
