@@ -116,7 +116,8 @@ def test_a_long_name_in_the_query_may_itself_be_a_credential(guard: Guard) -> No
 def test_a_stream_goes_on_only_while_all_its_rooms_may_be_read() -> None:
     guard = Guard(Mode.RIGHTS, rights(KEY, read=Grants.parse(["news", "public/*"])))
     stranger, shop = guard.anonymous, guard.identify(BEARER)
-    held = guard.identify(b"Bearer " + ticket(rooms=["a", "b"], prefixes=["c/"], sub="42"))
+    sent = b"Bearer " + ticket(rooms=["a", "b"], prefixes=["c/"], sub="42")
+    held = guard.identify(sent)
     all_three = Selection.of(["a"], ["c/"])
 
     def allowed() -> list[bool]:
@@ -132,7 +133,11 @@ def test_a_stream_goes_on_only_while_all_its_rooms_may_be_read() -> None:
     assert not guard.may_still_follow(None, all_three)
     guard.revoke([Revocation("42", None, int(time.time() * 1000) + 1000)])
     assert allowed() == [True, False, False, True, False]
-    guard.enforce(rights(OTHER))  # the revocation of the log stays in force, the key is gone
+    guard.enforce(rights(KEY))  # read again, without grants for strangers
+    assert allowed() == [False, False, False, True, False]
+    with pytest.raises(InvalidToken):  # the revocations of the log stay in force
+        guard.identify(sent)
+    guard.enforce(rights(OTHER))
     assert allowed() == [False] * 5
 
 

@@ -16,6 +16,7 @@ from roomcast.auth.tokens.issuer import TokenIssuer
 from roomcast.auth.tokens.issuers import Issuers
 from roomcast.auth.tokens.jose import VerifyingKey, of_jwk
 from roomcast.auth.tokens.jwks import AGAIN_SECONDS, OUTLIVES_SECONDS, Jwks
+from roomcast.auth.tokens.ring import fitting, named
 from roomcast.model.errors import RightsUnavailable
 from tests.auth.signing import jwk, token
 
@@ -210,6 +211,17 @@ async def test_all_keys_with_one_kid_are_tried_and_a_token_without_kid_needs_a_s
     provider.keys = (key(None, "second"),)
     await asking.ask_until_told("1", NOW + 300)
     assert asking.ask(None, NOW + 300) == "1 tried"
+
+
+def test_the_keys_for_a_token_are_chosen_by_algorithm_and_kid_at_most_sixteen() -> None:
+    one, other, nameless = key("1"), key("2", "second"), key(None, "third")
+    assert named([one, other], "ES256", "2") == [other]
+    assert named([one], "ES256", None) == [one]
+    assert named([one, other], "ES256", None) == []
+    assert named([nameless], "ES256", "1") == []
+    assert named([one], "RS256", "1") == []
+    assert fitting([one, other], "RS256") == []
+    assert len(named([one] * 20, "ES256", "1")) == len(fitting([one] * 20, "ES256")) == 16
 
 
 async def test_a_source_begins_with_the_keys_of_the_one_before() -> None:

@@ -116,6 +116,11 @@ def test_rights_count_as_configured_once_anything_is_configured() -> None:
     assert rights().configured
     assert ConfiguredRights(secrets=SECRETS).configured
     assert ConfiguredRights(publish=Grants.parse(["a"])).configured
+    assert ConfiguredRights(cookie="tok").configured
+
+
+def test_a_key_is_any_text_with_the_configured_hash() -> None:
+    assert rights("hunter2").identify("hunter2", NOW).name == "shop"
 
 
 def test_a_principal_of_earlier_rights_is_found_again_by_its_key_secret_and_issuer() -> None:
