@@ -108,9 +108,8 @@ def _emptied(server: Running) -> bool:
     names = [row["room"] for row in server.get("/rooms").json()["rooms"]]
     if len(names) > MOST_ROOMS:
         return False
-    for name in names:
-        httpx.delete(f"{server.url}/rooms/{quote(name, safe='')}").raise_for_status()
-    return True
+    # Not a room named `..`: clients take it for a way up.
+    return all([httpx.delete(f"{server.url}/rooms/{quote(name, safe='')}").is_success for name in names])
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
