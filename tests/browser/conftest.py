@@ -109,7 +109,7 @@ def _emptied(server: Running) -> bool:
     if len(names) > MOST_ROOMS:
         return False
     # Not a room named `..`: clients take it for a way up.
-    return all([httpx.delete(f"{server.url}/rooms/{quote(name, safe='')}").is_success for name in names])
+    return all(httpx.delete(f"{server.url}/rooms/{quote(name, safe='')}").is_success for name in names)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
