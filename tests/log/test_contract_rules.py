@@ -293,3 +293,13 @@ async def test_a_room_that_has_messages_again_is_not_forgotten(open_log: Open) -
         await log.delete_room(room)
     assert await retained(log, "a") == [2]
     assert [stats.room for stats in await listed(log)] == ["a"]
+
+
+async def test_a_deleted_message_or_room_no_longer_counts_for_its_rule(open_log: Open) -> None:
+    log = await open_log(rooms=(RoomRule("few", max_messages=2), RoomRule("small", max_bytes=10)))
+    await publish(log, "few", "few", "small", "small", body=b"12345")
+    await log.delete_room("few")
+    await log.delete(3)
+    await publish(log, "few", "few", "small", "other", body=b"12345")
+    await kept(log, [5, 6], "few")
+    assert await retained(log, "small") == [4, 7]
