@@ -1,4 +1,4 @@
-"""The programs in docs/postgresql.md, as they stand there."""
+"""The programs in docs/postgresql.md, run unchanged."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from roomcast.log.revoked import KeptRevocations, oldest_kept
 from roomcast.model.revocation import Revocation
 
 
-class Revocations:
+class PostgresRevocations:
     """The revocations of all servers on one log. Every method raises what the driver raises."""
 
     def __init__(self, session: Session) -> None:
