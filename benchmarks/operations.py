@@ -22,9 +22,9 @@ from itertools import count, cycle, islice, repeat
 from typing import Any, NamedTuple, cast
 
 from roomcast.api.query import preferred, query
-from roomcast.auth.guard import NOBODY_ASKED, Guard, Mode
+from roomcast.auth.guard import NO_GUARD, Guard, Mode
 from roomcast.auth.keys import Keys, answers_for, sha256
-from roomcast.auth.rights import Rights
+from roomcast.auth.rights import ConfiguredRights
 from roomcast.auth.secrets import Secrets
 from roomcast.auth.tickets import seal
 from roomcast.delivery.budget import Budget
@@ -451,8 +451,8 @@ def _context(runner: asyncio.Runner | None = None, kind: str = PLAIN) -> Iterato
     settings = Settings(log="memory:", max_messages=RETAINED, heartbeat=3600)
     engine = runner.run(Engine.open(settings))
     runner.run(_filled(engine))
-    rights = Rights(keys=Keys(ROWS), secrets=SECRETS)
-    yield Context(Handler(engine, NOBODY_ASKED if kind == PLAIN else Guard(Mode.RIGHTS, rights)), engine)
+    rights = ConfiguredRights(keys=Keys(ROWS), secrets=SECRETS)
+    yield Context(Handler(engine, NO_GUARD if kind == PLAIN else Guard(Mode.RIGHTS, rights)), engine)
     runner.run(engine.close())
 
 

@@ -23,7 +23,7 @@ _SUBNET_BITS = 64
 """Prefix length of one IPv6 client: its provider assigns the network, the client chooses the rest (RFC 6177)."""
 
 
-class Limits:
+class RateLimiter:
     """One rate, and the buckets of all clients that it applies to."""
 
     def __init__(self, rate: float, burst: int = 0, clock: Callable[[], float] = monotonic) -> None:
@@ -74,12 +74,12 @@ class Limits:
         return spent or {}
 
     def wait(self, name: str) -> float:
-        """Seconds until the bucket is no longer in debt; 0 where it is in none."""
+        """Seconds until the bucket is no longer in debt; 0 if it is not in debt."""
         full_at = self._full_at.get(name)
         return 0.0 if full_at is None else max(0.0, full_at - self._clock() - self._burst * self._interval)
 
     def charge(self, name: str, amount: float) -> None:
-        """So much was taken, here or at another worker, also where less is left."""
+        """Takes `amount`, which was used here or at another worker, even if less is left."""
         now = self._clock()
         self._keep(name, max(self._full_at.pop(name, now), now) + amount * self._interval)
 
@@ -90,7 +90,7 @@ class Limits:
         if too_much > 0:
             self.refused += 1
             wait = ceil(too_much)
-            raise TooMany(f"send the next message in {wait} s, and then not more of them", wait)
+            raise TooMany(f"send the next message in {wait} s, and fewer of them from then on", wait)
 
     def _keep(self, name: str, full_at: float) -> None:
         self._full_at[name] = full_at

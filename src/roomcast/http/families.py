@@ -36,7 +36,7 @@ def of_process(engine: Engine) -> Iterable[Metric]:
     """The metrics that this process counts."""
     yield _build()
     yield _gauge("clock_seconds", "This machine's clock, in seconds since 1970.", time.time())
-    yield _gauge("loop_longest_turn_seconds", "How long others waited for the loop.", engine.pace.longest_turn)
+    yield _gauge("loop_longest_turn_seconds", "Longest turn of the event loop lately.", engine.pace.longest_turn)
     yield from _of_publishing(engine)
     yield from _of_streams(engine)
     yield from _of_connections(engine)
@@ -48,16 +48,16 @@ def of_log(bounds: Bounds, retention: Retention, rate: float) -> Iterable[Metric
     """The log's contents, and the caps in force; `rate` is messages per second that are stored."""
     yield _gauge("log_messages", "Messages retained.", bounds.messages)
     yield _gauge("log_bytes", "Bytes retained.", bounds.bytes)
-    yield _gauge("log_messages_limit", "Messages retained at most.", retention.max_messages)
-    yield _gauge("log_bytes_limit", "Bytes retained at most.", retention.max_bytes)
-    yield _gauge("log_newest", "The newest message's number.", bounds.newest)
+    yield _gauge("log_messages_limit", "Most messages retained.", retention.max_messages)
+    yield _gauge("log_bytes_limit", "Most bytes retained.", retention.max_bytes)
+    yield _gauge("log_newest", "Number of the newest message.", bounds.newest)
     yield _gauge("log_oldest_timestamp_seconds", "When the oldest message was stored.", bounds.oldest_at / 1000)
     yield _gauge(
         "log_retention_seconds",
         "How long a message is retained at this rate.",
         retention_seconds(bounds, retention, rate),
     )
-    age = GaugeMetricFamily("roomcast_log_max_age_seconds", "Age of a message at most.")
+    age = GaugeMetricFamily("roomcast_log_max_age_seconds", "Highest age of a message.")
     if retention.max_age is not None:
         age.add_metric([], retention.max_age)
     yield age
@@ -67,7 +67,7 @@ def of_log(bounds: Bounds, retention: Retention, rate: float) -> Iterable[Metric
 def of_disk(file: str) -> Iterable[Metric]:
     """The size of the log's files and the free space of their disk, if the log is a file. Blocks."""
     size = GaugeMetricFamily("roomcast_log_disk_bytes", "Size of the log's file.", labels=["file"])
-    free = GaugeMetricFamily("roomcast_log_disk_free_bytes", "What is left of the disk of the log's file.")
+    free = GaugeMetricFamily("roomcast_log_disk_free_bytes", "Free space of the disk of the log's file.")
     if file:
         with suppress(OSError):
             for name, suffix in (("database", ""), ("wal", "-wal")):
@@ -81,7 +81,7 @@ def of_disk(file: str) -> Iterable[Metric]:
 
 def _build() -> Metric:
     labels = {"version": __version__, "python": platform.python_version()}
-    family = GaugeMetricFamily("roomcast_build_info", "What runs here.", labels=list(labels))
+    family = GaugeMetricFamily("roomcast_build_info", "The running version.", labels=list(labels))
     family.add_metric(list(labels.values()), 1)
     return family
 
@@ -98,9 +98,9 @@ def retention_seconds(bounds: Bounds, retention: Retention, rate: float) -> floa
 def _rules(retention: Retention) -> Iterable[Metric]:
     """The rooms' rules in force."""
     for name, cap, help in (
-        ("room_messages_limit", "max_messages", "Messages retained of each room at most."),
-        ("room_bytes_limit", "max_bytes", "Bytes retained of each room at most."),
-        ("room_max_age_seconds", "max_age", "Age of a room's message at most."),
+        ("room_messages_limit", "max_messages", "Most messages retained of each room."),
+        ("room_bytes_limit", "max_bytes", "Most bytes retained of each room."),
+        ("room_max_age_seconds", "max_age", "Highest age of a room's message."),
     ):
         family = GaugeMetricFamily(f"roomcast_{name}", help, labels=["match"])
         # Of two rows with the same name the first one applies.
@@ -117,9 +117,11 @@ def _of_publishing(engine: Engine) -> Iterable[Metric]:
     yield _gauge("log_writable", "Whether the last write to the log succeeded.", not engine.log.unwritable)
     if isinstance(engine.log, HasOutbox):
         yield _counter("outbox_moved", "Messages published in SQL that were stored.", engine.log.outbox_moved)
-        yield _counter("outbox_refused", "Messages published in SQL that were not.", engine.log.outbox_refused)
-    yield _gauge("tail_position", "The newest message's number that was delivered.", engine.hub.position)
-    consumers = GaugeMetricFamily("roomcast_consumer_position", "Delivered to it up to here.", labels=["consumer"])
+        yield _counter("outbox_refused", "Messages published in SQL that were refused.", engine.log.outbox_refused)
+    yield _gauge("tail_position", "Number of the newest delivered message.", engine.hub.position)
+    consumers = GaugeMetricFamily(
+        "roomcast_consumer_position", "Number of the newest message it received.", labels=["consumer"]
+    )
     for name, position in engine.log.positions().items():
         consumers.add_metric([name], position)
     yield consumers
@@ -134,16 +136,18 @@ def _of_streams(engine: Engine) -> Iterable[Metric]:
         engine.tail.delivery_times,
     )
     yield _gauge("followers", "Streams open.", len(streams.active))
-    yield _gauge("followers_behind", "Streams replaying, or too slow for the live.", len(streams.behind))
+    yield _gauge(
+        "followers_behind", "Streams that replay, or are too slow for live messages.", len(streams.behind)
+    )
     yield _gauge(
         "followers_behind_messages",
-        "Messages of the log that the last of these has yet to pass.",
+        "Messages that the slowest of these streams is behind.",
         streams.farthest_behind,
     )
-    yield _gauge("followers_limit", "Streams this process takes.", engine.followers_limit)
-    yield _counter("streams_opened", "Streams begun.", streams.opened)
+    yield _gauge("followers_limit", "Most streams of this process.", engine.followers_limit)
+    yield _counter("streams_opened", "Streams opened.", streams.opened)
     yield _labelled("streams_ended", "Streams ended.", "reason", dict.fromkeys(ENDINGS, 0) | streams.endings)
-    yield _labelled("gaps", "Gaps told.", "reason", dict.fromkeys(GAP_REASONS, 0) | streams.gaps)
+    yield _labelled("gaps", "Gaps told to followers.", "reason", dict.fromkeys(GAP_REASONS, 0) | streams.gaps)
     yield _counter("log_reads", "Pages read from the log for streams.", streams.reader.reads)
 
 
@@ -155,14 +159,14 @@ def _of_connections(engine: Engine) -> Iterable[Metric]:
     for state, number in (dict.fromkeys(STATES, 0) | engine.connected()).items():
         connections.add_metric([state], number)
     yield connections
-    yield _gauge("connections_limit", "Connections this process takes.", engine.settings.connections_limit)
+    yield _gauge("connections_limit", "Most connections of this process.", engine.settings.connections_limit)
 
 
 def _of_answers(engine: Engine) -> Iterable[Metric]:
-    yield _gauge("answer_bytes", "Memory of answers that are made, or wait to be taken.", engine.answers.held)
-    yield _gauge("answer_bytes_limit", "Memory that answers may take at most.", engine.answers.limit)
-    limits = engine.publish_limits
-    refused = {"memory": engine.answers.refused, "rate": limits.refused if limits else 0}
+    yield _gauge("answer_bytes", "Memory of answers being built or waiting to be read.", engine.answers.held)
+    yield _gauge("answer_bytes_limit", "Most memory for answers.", engine.answers.limit)
+    limiter = engine.address_limiter
+    refused = {"memory": engine.answers.refused, "rate": limiter.refused if limiter else 0}
     known = refused | dict.fromkeys(refusals.REASONS, 0)
     yield _labelled("refusals", "Requests refused.", "reason", known | engine.refusals)
     requests = CounterMetricFamily("roomcast_requests", "Requests answered.", labels=["method", "status"])
@@ -175,7 +179,7 @@ def _limited(engine: Engine) -> Metric:
     family = CounterMetricFamily(
         "roomcast_limited", "Streams and publishes beyond a principal's limit.", labels=["principal", "limit"]
     )
-    for limit, counted in (("streams", engine.streams.limited), ("publish", engine.rates.refused)):
+    for limit, counted in (("streams", engine.streams.limited), ("publish", engine.principal_limiters.refused)):
         for kind in KINDS:
             family.add_metric([kind, limit], counted[kind])
     return family

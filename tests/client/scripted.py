@@ -1,5 +1,5 @@
-"""A server of which every byte is the test's, and ears that hear what a client makes of it: the same for both
-clients, so that a test is written once."""
+"""A server whose every byte the test writes, and a recorder of what a client makes of it. Both clients are driven
+in the same way, so that each test is written once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ END = "the end"
 
 
 def aside(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Future[Any]:
-    """Calls it in a thread that keeps neither the test nor the program, whatever becomes of it."""
+    """Calls it in a daemon thread, which never blocks the end of the test."""
     result: Future[Any] = Future()
 
     def run() -> None:
@@ -35,7 +35,7 @@ def aside(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Future[Any]:
 
 
 class Connection:
-    """One that a client made, with its request read."""
+    """A client's connection, with its request read."""
 
     def __init__(self, accepted: socket.socket) -> None:
         self.socket = accepted
@@ -52,38 +52,38 @@ class Connection:
         self.body = self._received[:length]
 
     def answer(self, status: str = "200 OK", *fields: str, body: bytes = b"") -> None:
-        """A whole answer."""
+        """Sends a whole answer."""
         self._send_head(status, *fields, f"Content-Length: {len(body)}", "Connection: close")
         self.socket.sendall(body)
         self.socket.close()
 
     def begin(self, content_type: str = "text/event-stream") -> Self:
-        """A stream's head. Its pieces are chunks, so that a clean end and a cut can be told apart."""
+        """Sends a stream's head. Its pieces are chunks, so that a clean end differs from a cut."""
         self._send_head("200 OK", f"Content-Type: {content_type}", "Transfer-Encoding: chunked")
         return self
 
     def send(self, *pieces: bytes | str) -> None:
-        """Each as a chunk and a write of its own."""
+        """Sends each piece as a chunk, in a write of its own."""
         for piece in pieces:
             data = piece.encode() if isinstance(piece, str) else piece
             self.socket.sendall(b"%x\r\n%b\r\n" % (len(data), data))
 
     def end(self, *pieces: bytes | str) -> None:
-        """A clean end."""
+        """Ends the stream cleanly."""
         self.send(*pieces)
         self.socket.sendall(b"0\r\n\r\n")
         self.socket.close()
 
     def end_and_keep(self) -> None:
-        """A clean end, and the connection stays for another request."""
+        """Ends the stream cleanly, and keeps the connection for another request."""
         self.socket.sendall(b"0\r\n\r\n")
 
     def cut(self) -> None:
-        """An end that is none."""
+        """Closes the connection in the middle of the stream."""
         self.socket.close()
 
     def reset(self) -> None:
-        """The same, and rude."""
+        """Closes it with a TCP reset."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
@@ -108,8 +108,8 @@ class Connection:
         self._received += data
 
 
-class Scene:
-    """A listening socket; connections are taken one by one, when the test wants one."""
+class ScriptedServer:
+    """A listening socket, which accepts a connection when the test asks for one."""
 
     def __init__(self) -> None:
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -118,12 +118,12 @@ class Scene:
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}/events"
 
     def next(self) -> Connection:
-        """The next connection."""
+        """Accepts the next connection."""
         self._connections.append(Connection(self._listening.accept()[0]))
         return self._connections[-1]
 
     def is_quiet(self, seconds: float) -> bool:
-        """Whether nobody connects for so long."""
+        """Whether nobody connects for so many seconds."""
         self._listening.settimeout(seconds)
         try:
             self._listening.accept()[0].close()
@@ -139,15 +139,15 @@ class Scene:
             connection.socket.close()
 
 
-class Ears:
-    """What a client hears, in a thread of its own: events and comments, pauses, and at last an error or END."""
+class EventRecorder:
+    """Follows in a thread, and records events, comments, pauses, and at last an error or END."""
 
     def __init__(self, kind: str, url: str, **options: Any) -> None:
         self._heard: queue.Queue[Any] = queue.Queue()
         self._options = {"retry": 0.0, "on_pause": self._heard.put, **options}
         self._url = url
         self.source: Any = None
-        """What it iterates."""
+        """The event source that it iterates."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._await if kind == "async" else self._block, daemon=True)
@@ -161,7 +161,7 @@ class Ears:
         return item
 
     def next_of_all(self) -> Any:
-        """The same, or a pause."""
+        """The next item, also a pause."""
         return self._heard.get(timeout=PATIENCE)
 
     def next_pause(self) -> Pause:
@@ -183,7 +183,7 @@ class Ears:
         if self._loop is None:
             getattr(self.source, name)()
             return
-        with contextlib.suppress(RuntimeError):  # the loop ended
+        with contextlib.suppress(RuntimeError):  # the loop has ended
             calling = getattr(self.source, async_name)()
             try:
                 asyncio.run_coroutine_threadsafe(calling, self._loop).result(PATIENCE)
@@ -216,7 +216,7 @@ class Ears:
 
 
 class Bounded:
-    """A `Client` of which no call lasts for ever."""
+    """A `Client` whose calls all end after a while."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._client = Client(*args, **kwargs)
@@ -228,7 +228,7 @@ class Bounded:
         return aside(call, *args, **kwargs).result(2 * PATIENCE)
 
     def leave(self) -> None:
-        """Closes the client, whatever it is about."""
+        """Closes the client, while calls are under way."""
         self.close()
 
     def follow(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
@@ -241,7 +241,7 @@ class Bounded:
 
 
 class Sync:
-    """An `AsyncClient` by the calls of `Client`, so that one test is for both. Its loop runs in a thread."""
+    """An `AsyncClient` with the methods of `Client`, so that one test serves both. Its loop runs in a thread."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._loop = asyncio.new_event_loop()
@@ -267,7 +267,7 @@ class Sync:
             self.run(stream.aclose())
 
     def leave(self) -> None:
-        """Closes the client, whatever it is about."""
+        """Closes the client, while calls are under way."""
         self.run(self._client.aclose())
 
     def close(self) -> None:

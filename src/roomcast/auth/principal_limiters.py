@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from roomcast.auth.limits import Limits
 from roomcast.auth.principal import Principal
+from roomcast.auth.rate_limiter import RateLimiter
 from roomcast.model.errors import TooMany
 
 _RATES = 100
 """Different rates kept in memory: those of the configuration, and of earlier ones."""
 
 
-class Rates:
+class PrincipalLimiters:
     """The buckets of all principals, grouped by rate."""
 
     def __init__(self) -> None:
-        self._limits: dict[tuple[float, int], Limits] = {}
+        self._limiters: dict[tuple[float, int], RateLimiter] = {}
         self._shared = False
         """Whether amounts are recorded for other workers."""
         self.refused: Counter[str] = Counter()
@@ -46,8 +46,8 @@ class Rates:
         self._shared = True
         return {
             f"{rate!r} {burst} {name}": amount
-            for (rate, burst), limits in self._limits.items()
-            for name, amount in limits.take_spent().items()
+            for (rate, burst), limiter in self._limiters.items()
+            for name, amount in limiter.take_spent().items()
         }
 
     def charge(self, name: str, amount: float) -> None:
@@ -55,17 +55,17 @@ class Rates:
         rate, burst, name = name.split(" ", 2)
         self._at(float(rate), int(burst)).charge(name, amount)
 
-    def _of(self, principal: Principal) -> Limits:
+    def _of(self, principal: Principal) -> RateLimiter:
         _, rate, burst = principal.quota
         assert rate is not None
         return self._at(rate, burst)
 
-    def _at(self, rate: float, burst: int) -> Limits:
-        limits = self._limits.get((rate, burst))
-        if limits is None:
-            if len(self._limits) >= _RATES:
-                self._limits.clear()
-            limits = self._limits[rate, burst] = Limits(rate, burst)
+    def _at(self, rate: float, burst: int) -> RateLimiter:
+        limiter = self._limiters.get((rate, burst))
+        if limiter is None:
+            if len(self._limiters) >= _RATES:
+                self._limiters.clear()
+            limiter = self._limiters[rate, burst] = RateLimiter(rate, burst)
             if self._shared:
-                limits.take_spent()
-        return limits
+                limiter.take_spent()
+        return limiter
