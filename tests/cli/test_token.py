@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from roomcast.auth.rights import Rights
+from roomcast.auth.rights import ConfiguredRights
 from roomcast.auth.secrets import Secrets
 from roomcast.auth.tokens.issuer import of_secrets
 from roomcast.auth.tokens.issuers import Issuers
@@ -35,7 +35,7 @@ def test_a_token_is_signed_with_the_servers_secret_and_printed_alone(config: Pat
     done = run("token", *asked, ROOMCAST_CONFIG=str(config))
     assert (done.returncode, done.stderr) == (0, "")
     secrets = Secrets.of_text(SECRET, "the secret")
-    holder = Rights(issuers=Issuers([], of_secrets(secrets))).identify(done.stdout.strip(), time.time())
+    holder = ConfiguredRights(issuers=Issuers([], of_secrets(secrets))).identify(done.stdout.strip(), time.time())
     assert (holder.sub, holder.user) == ("42", "u")
     assert (holder.read.texts(), holder.publish.texts()) == (["team/7/*", "user/42"], ["chat/7"])
     assert holder.until == pytest.approx(time.time() + 930, abs=20)

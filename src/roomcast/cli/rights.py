@@ -9,9 +9,10 @@ import time
 
 import click
 
+from roomcast.auth.from_settings import rights_from
 from roomcast.auth.grants import Grants
 from roomcast.auth.principal import Principal
-from roomcast.auth.rights import Rights
+from roomcast.auth.rights import ConfiguredRights
 from roomcast.cli import config_option
 from roomcast.cli.formatting import say
 from roomcast.cli.places import Places
@@ -54,7 +55,7 @@ def check(config: str | None, credential: str | None, read: str | None, publish:
         credential = sys.stdin.read().strip()
     try:
         settings = Configuration({}, os.environ, config or None).settings
-        rights, places = Rights.of(settings), Places(config or None, settings, os.environ)
+        rights, places = rights_from(settings), Places(config or None, settings, os.environ)
     except CannotStart as error:
         say(error.detail)
         sys.exit(_WRONG)
@@ -67,13 +68,18 @@ def check(config: str | None, credential: str | None, read: str | None, publish:
         sys.exit(_judge(settings, rights, places, credential, verb, room))
 
 
-async def _fetch_keys(rights: Rights) -> None:
-    rights.open()
+async def _fetch_keys(rights: ConfiguredRights) -> None:
+    rights.start_fetching()
     await rights.fetched()
 
 
 def _judge(
-    settings: Settings, rights: Rights, places: Places, credential: str | None, verb: str, room: str | None
+    settings: Settings,
+    rights: ConfiguredRights,
+    places: Places,
+    credential: str | None,
+    verb: str,
+    room: str | None,
 ) -> int:
     """Prints the answer. Returns the exit status."""
     if why := _everybody(settings, rights, credential):
@@ -85,7 +91,7 @@ def _judge(
         click.echo(f"refused: {error.detail}: {error.reason}")
         return _REFUSED
     except RightsUnavailable as error:
-        click.echo(f"refused: {error.detail}")
+        click.echo(f"refused: {error.detail}: its issuer's keys cannot be fetched, or lack its key")
         return _REFUSED
     if room is None:
         click.echo(_described(asking, places))
@@ -97,7 +103,7 @@ def _judge(
     return 0 if allowed else _REFUSED
 
 
-def _everybody(settings: Settings, rights: Rights, credential: str | None) -> str | None:
+def _everybody(settings: Settings, rights: ConfiguredRights, credential: str | None) -> str | None:
     """The reason why everybody may do everything; None if rights are checked."""
     if settings.open and (credential is None or not rights.configured):
         return "the server is open (--open): everybody may"
@@ -106,7 +112,7 @@ def _everybody(settings: Settings, rights: Rights, credential: str | None) -> st
     return None
 
 
-def _listed(settings: Settings, rights: Rights, places: Places) -> list[str]:
+def _listed(settings: Settings, rights: ConfiguredRights, places: Places) -> list[str]:
     strangers = _everybody(settings, rights, None) or _described(rights.anonymous, places)
     count = len([*rights.secrets])
     secrets = f"{count} secret{'' if count == 1 else 's'}" if count else "no secret, so there are no tickets"

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from roomcast.auth.rights import secrets_of
+from roomcast.auth.from_settings import secrets_from
 from roomcast.auth.tokens.sign import sign
 from roomcast.cli import config_option
 from roomcast.cli.duration import Duration
@@ -89,7 +89,7 @@ def command(
     or from the server's configuration file and variables."""
     given = {"secret_files": (secret_file,)} if secret_file else {}
     try:
-        secrets = secrets_of(Configuration(given, os.environ, config or None).settings)
+        secrets = secrets_from(Configuration(given, os.environ, config or None).settings)
     except CannotStart as error:
         say(error.detail)
         sys.exit(2)
