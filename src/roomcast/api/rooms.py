@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from roomcast.api.parameters import QueryParameters, parameters, whole_number
+from roomcast.api.query import prefix_fault
 from roomcast.api.request import JSON, Answer, Field, Head, Pieces, Request
 from roomcast.auth.grants import Grants
 from roomcast.delivery.budget import READERS_SHARE, Reservation
@@ -50,9 +51,9 @@ def parse_query(head: Head) -> RoomsQuery:
     given = QueryParameters(parameters(head.query), PARAMETERS)
     sort = given.once("sort", _sort) or "name"
     query = RoomsQuery(
-        given.once("prefix", str) or "",
+        given.once("prefix", _name) or "",
         sort,
-        given.once("after", str if sort == "name" else _is_id) or None,
+        given.once("after", _name if sort == "name" else _is_id) or None,
         given.once("limit", whole_number(ROOMS_PAGE)) or ROOMS_PAGE,
     )
     given.check()
@@ -202,6 +203,13 @@ def _seq(engine: Engine, after: str | None) -> int | None:
     id = MessageId.parse(after)
     # An id of another epoch says nothing about this order: begin with the newest.
     return id.seq if id and id.epoch == engine.log.epoch else None
+
+
+def _name(value: str) -> str:
+    """The beginning of a room's name. PostgreSQL stores no NUL and takes none in a query."""
+    if fault := prefix_fault(value):
+        raise ValueError(fault)
+    return value
 
 
 def _is_id(value: str) -> str:

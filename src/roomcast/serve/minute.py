@@ -27,7 +27,7 @@ _COUNTED: Mapping[str, str] = {
     "memory": "{} requests found no memory for answers: see who does not read (roomcast followers), or raise "
     "--answer-memory",
     "log": "{} requests found the log away or not writable: GET /readyz says why",
-    "rights": "{} requests came while nobody could say whose they are: see to the login or the issuer of tokens",
+    "rights": "{} requests came while nobody could say whose they are: check the login or the issuer of tokens",
     "defect": "{} requests failed by a mistake of roomcast: report the traceback in this log",
     "credential": "{} credentials were missing or refused: the lines of roomcast.audit say why",
     "host": "{} requests were for a host or from a page that is not served: --allow-origin, or rights",
