@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -100,7 +101,13 @@ class Running:
         return self.process.wait(PATIENCE)
 
     def kill(self) -> None:
+        """Ends it at once. While coverage is measured it is asked to end first: a killed process leaves no
+        data."""
         self._client.close()
+        if "COVERAGE_PROCESS_CONFIG" in os.environ and self.process.poll() is None:
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(PATIENCE)
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(PATIENCE)

@@ -1,4 +1,4 @@
-"""The engine by itself: in which order things open, begin anew and end, and what is said meanwhile."""
+"""The engine by itself: how it opens, restarts and ends, and what it reports meanwhile."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from roomcast import tasks
 from roomcast.delivery import engine as engines
-from roomcast.delivery import replay
+from roomcast.delivery import recovery, replay
 from roomcast.delivery.engine import Engine
 from roomcast.log.base import Bounds, Page
 from roomcast.log.consumers import Consumer
@@ -26,7 +26,7 @@ SETTINGS = Settings(log="memory:")
 
 
 class TroubledLog(MemoryLog):
-    """A log that can be away, or begin anew."""
+    """A log that can be away, or restart."""
 
     def __init__(self, retention: Retention | None = None) -> None:
         super().__init__(retention or Retention())
@@ -58,19 +58,19 @@ class TroubledLog(MemoryLog):
         self.closed = True
         await super().close()
 
-    def begin_anew(self, epoch: str = "another") -> None:
+    def restart_log(self, epoch: str = "another") -> None:
         self.epoch = epoch
         self._feed.restart(self._newest, self._trimmed)
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "_RESTART_SECONDS", 0)
+    monkeypatch.setattr(recovery, "_RETRY_SECONDS", 0)
 
 
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> TroubledLog:
-    """What every engine of the test opens."""
+    """The log that every engine of the test opens."""
     log = TroubledLog()
 
     async def open_log(*arguments: object, **options: object) -> TroubledLog:
@@ -111,11 +111,11 @@ async def test_it_counts_from_nothing(engine: Engine) -> None:
 
 
 async def test_only_the_newest_are_given_to_the_window(log: TroubledLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "_WINDOW_MESSAGES", 3)
+    monkeypatch.setattr(recovery, "_WINDOW_MESSAGES", 3)
     await store(log, "a", 10)
     engine = await Engine.open(SETTINGS)
     rooms = Selection.of("a")
-    assert [engine.hub.window(rooms, after) is None for after in (6, 7)] == [True, False]
+    assert [engine.hub.piece_after(rooms, after) is None for after in (6, 7)] == [True, False]
     await engine.close()
 
 
@@ -141,7 +141,7 @@ async def test_a_log_that_was_reached_and_fails_is_refused_and_closed(log: Troub
     assert log.closed
 
 
-async def test_whatever_fails_while_it_opens_the_log_is_closed(
+async def test_any_failure_while_it_opens_closes_the_log(
     log: TroubledLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail() -> Bounds:
@@ -162,12 +162,12 @@ async def test_a_log_whose_newest_cannot_be_read_is_refused_and_closed(
     with pytest.raises(LogUnusable, match="A page is damaged"):
         await Engine.open(SETTINGS)
     assert log.closed
-    assert caplog.records == []  # it is the reason why it does not start, and told as that
+    assert caplog.records == []  # the error is reported as the reason why the server does not start
     assert asyncio.all_tasks() == before
 
 
 async def test_a_signal_while_it_opens_closes_the_log(log: TroubledLog) -> None:
-    """With lowered durability a log that was not closed goes on under a new epoch."""
+    """With lowered durability, a log that was not closed begins a new epoch."""
     await store(log, "a", 3)
     log.hangs = True
     before = asyncio.all_tasks()
@@ -188,7 +188,7 @@ async def test_a_log_that_is_away_at_the_start_is_served_when_it_is_there(
     engine = await Engine.open(SETTINGS)
     with pytest.raises(LogUnavailable, match="not reached yet"):
         engine.check()
-    log.begin_anew(there)
+    log.restart_log(there)
     await until(lambda: log.looked_at > 2)
     assert await engine.ready() == "The database is away."
     log.away = ""
@@ -200,16 +200,16 @@ async def test_a_log_that_is_away_at_the_start_is_served_when_it_is_there(
     await engine.close()
 
 
-# Beginning anew
+# Restarting
 
 
-async def test_where_the_log_begins_anew_every_stream_ends_and_new_ones_are_served(
+async def test_a_restart_of_the_log_ends_every_stream_and_new_ones_are_served(
     engine: Engine, log: TroubledLog, caplog: pytest.LogCaptureFixture
 ) -> None:
     crowd = [FakeConnection() for _ in range(3)]
     for connection in crowd:
         follow(engine.streams, connection)
-    log.begin_anew()
+    log.restart_log()
     await until(lambda: engine.hub.epoch == "another")
     await until(lambda: not any(connection.open for connection in crowd))
     assert all(connection.heard.count(b"retry: ") == 2 for connection in crowd)
@@ -223,11 +223,11 @@ async def test_where_the_log_begins_anew_every_stream_ends_and_new_ones_are_serv
     assert await engine.ready() == ""
 
 
-async def test_until_the_log_that_begins_anew_is_read_the_server_says_why_it_is_not_ready(
+async def test_while_a_restarted_log_cannot_be_read_the_server_says_why_it_is_not_ready(
     engine: Engine, log: TroubledLog
 ) -> None:
     log.away = "It is read anew."
-    log.begin_anew()
+    log.restart_log()
     looked_at = log.looked_at
     await until(lambda: log.looked_at > looked_at + 1)
     assert await engine.ready() == "It is read anew."
@@ -237,7 +237,9 @@ async def test_until_the_log_that_begins_anew_is_read_the_server_says_why_it_is_
     assert await engine.ready() == ""
 
 
-async def test_a_log_that_began_anew_is_not_ready_before_the_tail_knows(engine: Engine, log: TroubledLog) -> None:
+async def test_after_a_restart_of_the_log_the_server_is_not_ready_until_the_tail_knows(
+    engine: Engine, log: TroubledLog
+) -> None:
     log.epoch = "another"
     assert await engine.ready() == "the log is being read anew"
 
@@ -289,7 +291,7 @@ async def test_the_end_leaves_no_task_and_a_closed_log(log: TroubledLog) -> None
     connection, waiting = FakeConnection(), FakeConnection()
     follow(engine.streams, connection)
     engine.hub.restart(log.epoch, 1, 0)
-    follow(engine.streams, waiting)  # for a page that does not come
+    follow(engine.streams, waiting)  # waits for a page that never comes
     await until(lambda: log.asked)
     await engine.close()
     assert not connection.open
@@ -298,6 +300,6 @@ async def test_the_end_leaves_no_task_and_a_closed_log(log: TroubledLog) -> None
     assert asyncio.all_tasks() == before
 
 
-def test_who_is_sent_away_comes_back_after_2_to_10_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_is_sent_away_comes_back_after_2_to_10_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("random.randint", lambda least, most: (least, most))
     assert replay.retry_delay_ms() == (2_000, 10_000)  # type: ignore[comparison-overlap]

@@ -1,4 +1,4 @@
-"""A gap by itself: how losses add up, and what its reader sees."""
+"""Gaps by themselves: how losses add up, and the data of the event."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_without_a_loss_a_gap_stays_as_it_is(gap: Gap | None) -> None:
     assert widened(gap, "test", []) is gap
 
 
-def test_a_first_loss_begins_a_gap_behind_what_is_whole() -> None:
+def test_a_first_loss_begins_a_gap_where_the_rooms_are_whole() -> None:
     losses = [lost("b", 2), lost("a", 5, after=8)]
     assert widened(None, "test", losses) == Gap("test-7", ["a", "b"], 7, "trimmed")
 
@@ -44,7 +44,7 @@ def test_a_gap_of_unknown_size_stays_so_and_keeps_its_reason() -> None:
     assert widened(FUTURE, "test", [lost("c", 4)]) == Gap("test-99", ["a", "b", "c"], None, "future")
 
 
-def test_a_gap_is_of_what_was_deleted_only_where_all_of_it_was() -> None:
+def test_the_reason_of_a_gap_is_deleted_only_if_all_of_it_was_deleted() -> None:
     gone = lost("a", 1, deleted=True)
     reasons = {
         "deleted": [widened(None, "test", [gone, gone]), widened(DELETED, "test", [gone])],
@@ -67,7 +67,7 @@ def told(owed: Owed, found: Page) -> dict[str, int]:
     return {one.room: one.at_most for one in owed.missing(found)}
 
 
-def test_what_is_lost_lies_behind_a_position_before_all_that_is_retained() -> None:
+def test_a_loss_lies_after_a_position_that_is_older_than_everything_retained() -> None:
     owed = Owed(10, exact=True)
     assert told(owed, page(60, Loss("a", 13, 100), Loss("b", 40, 5))) == {"a": 3, "b": 5}
 
@@ -83,13 +83,13 @@ def test_a_loss_is_told_when_the_stream_passes_it_and_only_then() -> None:
     assert told(owed, page(45, Loss("b", 40, 5), oldest=14)) == {"b": 5}
 
 
-def test_what_a_room_loses_later_is_told_behind_what_was_told() -> None:
+def test_a_later_loss_of_a_room_is_told_without_the_earlier_one() -> None:
     owed = Owed(10, exact=True)
     assert told(owed, page(20, Loss("a", 20, 8))) == {"a": 8}
     assert told(owed, page(40, Loss("a", 30, 11))) == {"a": 3}
 
 
-def test_what_was_lost_before_a_stream_began_is_not_told_to_one_that_asked_for_what_there_is() -> None:
+def test_a_replay_of_all_is_not_told_of_losses_before_it_began() -> None:
     owed = Owed(0, exact=False)
     begun = page(10, Loss("a", 20, 8), Loss("a", 30, 1, number=2), deletions=2)
     assert told(owed, begun) == {}
@@ -108,7 +108,7 @@ def test_a_reader_sees_all_five_fields(resumes_at: MessageId | None, told: str |
     }
 
 
-def test_a_gap_of_one_who_follows_by_prefix_names_the_prefixes_concerned() -> None:
+def test_a_gap_of_a_stream_by_prefix_names_the_prefixes_concerned() -> None:
     gap = widened(None, "test", [lost("a/1", 2), lost("c", 1)], ("a/", "b/"))
     assert gap == Gap("test-7", ["a/1", "c"], 3, "trimmed", ["a/"])
     assert widened(gap, "test", [lost("b/1", 4)], ("a/", "b/")) == Gap(
@@ -140,3 +140,11 @@ def test_a_reader_sees_the_prefixes_where_some_are_followed() -> None:
         "reason": "malformed",
         "prefixes": ["a/"],
     }
+
+
+def test_a_gap_is_one_line_whatever_a_client_sent_as_its_id_and_its_rooms_are_called() -> None:
+    odd = "a\x85id: zzzz-9\u2028data: {}\u2029\x0b\x1e"
+    data = Gap(odd, [odd], None, "malformed").data(None)
+    assert len(data.decode().splitlines()) == 1
+    assert json.loads(data)["after"] == odd
+    assert json.loads(data)["rooms"] == [odd]

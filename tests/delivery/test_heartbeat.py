@@ -1,4 +1,4 @@
-"""Heartbeats for the silent, and an end for those that take nothing, without waiting for either."""
+"""Heartbeats on silent streams, and the end of slow ones, without waiting for either."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from roomcast import tasks
 from roomcast.delivery import heartbeat as heartbeats
 from roomcast.delivery.heartbeat import Heartbeat
 from roomcast.delivery.hub import Hub
-from roomcast.delivery.stream import Stream, Streams
+from roomcast.delivery.stream import Stream
+from roomcast.delivery.streams import Streams
 from roomcast.log.memory import MemoryLog
 from roomcast.model.retention import Retention
 from tests.delivery.fakes import RAW, ROOM, FakeConnection, follow, messages
@@ -19,11 +20,11 @@ LONG_AGO = -1_000.0
 """In the loop's time."""
 
 
-def live(streams: Streams, spoke_at: float) -> FakeConnection:
-    """Somebody who is caught up, and has heard nothing since then."""
+def live(streams: Streams, written_at: float) -> FakeConnection:
+    """A live follower that was last written to at this time."""
     connection = FakeConnection()
     stream = Stream.__new__(Stream)
-    streams.hub.join(ROOM, RAW, connection, stream, spoke_at)
+    streams.hub.join(ROOM, RAW, connection, stream, written_at)
     return connection
 
 
@@ -63,14 +64,14 @@ async def test_a_delivery_is_a_sign_of_life(streams: Streams) -> None:
     assert connection.count(1) == 1
 
 
-async def test_a_delivery_to_others_is_none(streams: Streams) -> None:
+async def test_a_delivery_to_another_room_is_no_sign_of_life(streams: Streams) -> None:
     connection = live(streams, LONG_AGO)
     streams.hub.feed(messages(1, 1, room="b"), 0, asyncio.get_running_loop().time())
     await steps(Heartbeat(streams, heartbeat=15, slow_after=30), 1)
     assert connection.heard == b":\n"
 
 
-async def test_one_who_joins_others_makes_no_sound_for_them(streams: Streams) -> None:
+async def test_a_follower_that_joins_an_audience_is_no_sign_of_life_for_the_others(streams: Streams) -> None:
     connection = live(streams, LONG_AGO)
     live(streams, asyncio.get_running_loop().time())
     await steps(Heartbeat(streams, heartbeat=15, slow_after=30), 1)
@@ -98,13 +99,13 @@ async def test_a_heartbeat_comes_before_the_silence_that_is_promised(streams: St
     assert (early.heard, late.heard) == (b":\n", b"")
 
 
-async def test_who_spoke_just_now_is_left_alone(streams: Streams) -> None:
+async def test_no_heartbeat_comes_soon_after_a_write(streams: Streams) -> None:
     connection = live(streams, asyncio.get_running_loop().time() - 9)
     await steps(Heartbeat(streams, heartbeat=15, slow_after=30), 1)
     assert connection.heard == b""
 
 
-async def test_who_takes_nothing_is_closed_after_so_many_steps(
+async def test_a_client_that_takes_nothing_is_closed_after_so_many_steps(
     streams: Streams, waiting: tuple[Stream, FakeConnection]
 ) -> None:
     heartbeat = Heartbeat(streams, heartbeat=15, slow_after=30)  # a step is a second
@@ -117,7 +118,9 @@ async def test_who_takes_nothing_is_closed_after_so_many_steps(
     assert streams.endings == {"slow": 1}
 
 
-async def test_who_takes_a_byte_begins_anew(streams: Streams, waiting: tuple[Stream, FakeConnection]) -> None:
+async def test_a_client_that_takes_a_byte_has_the_whole_time_again(
+    streams: Streams, waiting: tuple[Stream, FakeConnection]
+) -> None:
     heartbeat = Heartbeat(streams, heartbeat=15, slow_after=30)
     await steps(heartbeat, 29)
     waiting[1].unread -= 1
@@ -125,7 +128,7 @@ async def test_who_takes_a_byte_begins_anew(streams: Streams, waiting: tuple[Str
     assert not waiting[0].ended
 
 
-async def test_who_takes_pieces_of_one_size_is_not_taken_for_one_that_takes_nothing(
+async def test_a_client_that_takes_pieces_of_one_size_is_not_slow(
     streams: Streams, waiting: tuple[Stream, FakeConnection]
 ) -> None:
     heartbeat = Heartbeat(streams, heartbeat=15, slow_after=30)
@@ -135,7 +138,7 @@ async def test_who_takes_pieces_of_one_size_is_not_taken_for_one_that_takes_noth
     assert not waiting[0].ended
 
 
-async def test_who_waits_for_the_log_hears_a_sign_of_life_and_is_not_slow(streams: Streams) -> None:
+async def test_a_stream_that_waits_for_the_log_gets_heartbeats_and_is_not_slow(streams: Streams) -> None:
     connection = FakeConnection()
     stream = follow(streams, connection)
     streams.behind.add(stream)

@@ -1,4 +1,4 @@
-"""How long turns are, and how fast the log grows."""
+"""The measured length of the loop's turns, and the growth of the log."""
 
 from __future__ import annotations
 

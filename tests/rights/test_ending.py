@@ -283,6 +283,6 @@ async def test_one_stream_that_cannot_be_ended_keeps_no_other_from_its_end(
         [broken, *others] = _entered(tenures, [Someone(time.time() - 1)] * 3)
         broken.withdraw = lambda reason: 1 / 0  # type: ignore[method-assign, assignment]
         await until(lambda: all(stream.ended for stream in others))
-        assert "cannot be told" in caplog.text
+        assert "could not be ended" in caplog.text
     finally:
         await engine.close()

@@ -1,4 +1,4 @@
-"""The file of `--config`: TOML, each option at its top level by its name, each section as `[[name]]`."""
+"""The configuration file of `--config`: TOML with options at the top level, and sections as `[[name]]`."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from roomcast.model.settings.section import BadRow
 from roomcast.model.settings.statements import line_in_row, line_of
 
 _MAX_BYTES = 16 * 1024 * 1024
-"""Far more than anybody writes: a path that was mistyped must not fill the memory."""
+"""Far more than anybody writes: a mistyped path must not fill the memory."""
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _HINTS = {
     "Invalid value": 'text stands in quotes, and so do sizes and times with a unit, such as "5MB"',
     "Expected newline": 'text stands in quotes, and so do sizes and times with a unit, such as "5MB"',
     "Cannot overwrite": "the same name stands in it twice",
 }
-"""What to do about the commonest mistakes, by how the reader's message begins."""
+"""Advice for the most common mistakes, by the beginning of tomllib's message."""
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What the file gives: checked values by name, as `Settings` and `roomcast.app` take them.
+    """Reads the file. Returns checked values by name, as `Settings` and `roomcast.app` take them.
 
-    Blocks. Raises `BadOption`, with the line where there is one, if the file cannot be read, is not TOML, names
-    something that is no option, or gives one a value that it cannot have."""
+    Blocks. Raises `BadOption`, with the line if there is one, if the file cannot be read, is not TOML, or has an
+    unknown option or a bad value."""
     shown = os.fspath(path)
     text = read(shown)
     return dict(_field(shown, text, name, given) for name, given in _parsed(shown, text).items())
 
 
 def read(path: str) -> str:
-    """The file's text. Blocks. Raises `BadOption`."""
+    """Returns the file's text. Blocks. Raises `BadOption`."""
     try:
-        # Only a file is opened: opening a pipe may wait for ever, and it would be empty when it is read again.
+        # Only a regular file is opened: opening a pipe may block for ever, and a reload would find it empty.
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise BadOption(f"--config {path} is not a regular file: name one")
         with open(path, "rb") as file:
@@ -68,7 +68,7 @@ def _parsed(path: str, text: str) -> dict[str, Any]:
 
 
 def _field(path: str, text: str, name: str, given: object) -> tuple[str, Any]:
-    """A field of the settings, and its value."""
+    """Returns the name of a field of the settings, and its value."""
     try:
         if section := SECTIONS.get(name):
             return section.field, section.from_value(given)
@@ -80,14 +80,12 @@ def _field(path: str, text: str, name: str, given: object) -> tuple[str, Any]:
 
 
 def _option(name: str, given: object) -> Option:
-    """Raises `BadOption` where the file has no such option."""
+    """Raises `BadOption` if the file cannot give this option."""
     if (option := OPTIONS.get(name)) is None:
         section = "; options stand at the top of the file, in no section" if isinstance(given, dict) else ""
         raise BadOption(unknown(name) + section)
     if option.private:
-        raise BadOption(
-            f"{name} does not stand in the file: set {option.variable}, or name a file in {name}_files"
-        )
+        raise BadOption(f"{name} cannot be set in the file: set {option.variable}, or name a file in {name}_files")
     return option
 
 
