@@ -28,10 +28,9 @@ test: $(VENV)/.dev ## Run all checks and tests, after installing what they need
 COVERING := $(addprefix tests/,model log delivery api auth http client server rights)
 coverage: $(VENV)/.dev ## Measure which branches of the core its tests take, those in processes of their own included
 	@tests/setup.sh
-	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n $$((2 * $$(getconf _NPROCESSORS_ONLN))) --dist worksteal $(COVERING) $(ARGS)
-	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest -n $$((2 * $$(getconf _NPROCESSORS_ONLN))) --dist worksteal $(COVERING) $(ARGS); \
+	failed=$$?; $(BIN)/python -m coverage combine --quiet && $(BIN)/python -m coverage report && exit $$failed
 
 lint: $(VENV)/.dev ## Check style, types and which module imports which
 	$(BIN)/ruff check .

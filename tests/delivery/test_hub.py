@@ -156,6 +156,30 @@ def test_nothing_is_left_of_rooms_that_are_left() -> None:
     assert hub._bytes == 0
 
 
+def test_a_room_that_goes_on_keeps_no_audience_that_has_left() -> None:
+    hub = fed("a")
+    for selection in (Selection.of("a"), Selection.of((), ["a"])):
+        ear = RecordingSink()
+        hub.join(selection, RAW, ear, ear, 0.0)
+        assert len(hub._rooms["a"].audiences) == 1
+        hub.leave(selection, RAW, ear)
+        assert (hub._rooms["a"].audiences, hub._rooms["a"].named, hub._by_prefix) == ({}, 0, {})
+
+
+def test_a_piece_at_the_end_of_the_window_is_shared_until_more_comes() -> None:
+    hub = fed("a", "b")
+    first = hub.piece_after(Selection.of("a"), 0)
+    assert hub.piece_after(Selection.of("a"), 0) is first
+    fed("b", hub=hub)
+    assert hub.piece_after(Selection.of("a"), 0) is not first
+
+
+def test_a_piece_without_messages_is_not_kept() -> None:
+    hub = fed("a", "b")
+    assert window(hub, "c", 0) == []
+    assert hub._pieces == {}
+
+
 def test_a_crowd_that_replays_shares_one_piece() -> None:
     hub = fed(*"ab" * 500)
     first, again = (hub.piece_after(Selection.of("a"), 0) for _ in range(2))

@@ -91,6 +91,12 @@ def test_the_newest_by_prefix_are_counted_without_cut_messages() -> None:
     assert [hub.seek_newest(by_prefix, count) for count in (2, 3)] == [3, 3]
 
 
+def test_the_newest_by_prefix_are_not_known_if_newer_ones_were_cut() -> None:
+    hub = fed("a/1", "a/2")
+    hub.feed([], 0, 0.0, cuts=[Cut("a/2", 2, 1)])
+    assert [hub.seek_newest(Selection.of((), [prefix]), 1) for prefix in ("a/", "a/1", "a/2")] == [None, 0, None]
+
+
 def test_the_window_by_prefix_does_not_reach_over_messages_cut_from_one_of_its_rooms() -> None:
     hub = fed("a/1", "b", "a/2", "a/1")
     by_prefix = Selection.of((), ["a/"])
