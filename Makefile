@@ -18,11 +18,10 @@ install: $(VENV)/.run ## Install roomcast into .venv, and start nothing
 run: $(VENV)/.run ## Run the server on port 8080, its page on port 3000
 	@exec $(BIN)/roomcast serve $(ARGS)
 
-# Twice as many as processors: tests wait for browsers, databases and clocks most of the time.
 test: $(VENV)/.dev ## Run all checks and tests, after installing what they need
 	@tests/setup.sh
 	$(MAKE) --no-print-directory lint
-	$(BIN)/pytest -n $$((2 * $$(getconf _NPROCESSORS_ONLN))) --dist worksteal $(ARGS)
+	tests/run.sh $(ARGS)
 
 # The fewest folders that reach every part of the core. What is left out is in pyproject.toml, with its reason.
 COVERING := $(addprefix tests/,model log delivery api auth http client server rights)
