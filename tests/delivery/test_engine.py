@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from unittest.mock import AsyncMock
 
 import pytest
 
 from roomcast import tasks
+from roomcast.auth.guard import Guard
 from roomcast.delivery import engine as engines
-from roomcast.delivery import recovery, replay
+from roomcast.delivery import recovery, replay, together
 from roomcast.delivery.engine import Engine
+from roomcast.delivery.gap import Opening
+from roomcast.delivery.stream import Stream
 from roomcast.log.base import Bounds, Page
 from roomcast.log.consumers import Consumer
 from roomcast.log.memory import MemoryLog
-from roomcast.model.errors import LogUnavailable, LogUnusable
+from roomcast.model.errors import LogUnavailable, LogUnusable, TooMany
 from roomcast.model.retention import Retention
+from roomcast.model.revocation import Revocation
 from roomcast.model.rooms import Selection
 from roomcast.model.settings import Settings
-from tests.delivery.fakes import FakeConnection, follow, store, until
+from tests.delivery.fakes import RAW, ROOM, FakeConnection, follow, store, until
+from tests.delivery.peers import Linked, linked
 
 SETTINGS = Settings(log="memory:")
 
@@ -303,3 +308,105 @@ async def test_the_end_leaves_no_task_and_a_closed_log(log: TroubledLog) -> None
 def test_a_client_that_is_sent_away_comes_back_after_2_to_10_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("random.randint", lambda least, most: (least, most))
     assert replay.retry_delay_ms() == (2_000, 10_000)  # type: ignore[comparison-overlap]
+
+
+# One of several workers
+
+
+@pytest.fixture
+async def workers(log: TroubledLog, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[Engine]]:
+    """Two engines over one log, which tell each other their counts at once."""
+    monkeypatch.setattr(together, "_TELL_SECONDS", 0)
+    settings = Settings(log="memory:", max_followers=2, publish_rate=1.0, publish_burst=2)
+    peers = linked(2)
+    opened = [await Engine.over(settings, log, peer) for peer in peers]
+    yield opened
+    for engine in opened:
+        await engine.close()
+
+
+async def test_the_limit_of_followers_is_that_of_all_workers(workers: list[Engine]) -> None:
+    one, other = workers
+    first = follow(one.streams, FakeConnection())
+    assert (one.full, other.full) == (False, False)
+    follow(other.streams, FakeConnection())
+    await until(lambda: one.full and other.full)
+    first.end("client")
+    await until(lambda: not other.full)
+    assert not one.full
+
+
+async def test_seats_and_rates_are_those_of_all_workers(workers: list[Engine]) -> None:
+    one, other = workers
+    seats = [engine.streams.seats.of("shop", 1, "key") for engine in workers]
+    seats[0].taken = seats[1].taken = 1
+    await until(lambda: seats[0].is_over and seats[1].is_over)
+    assert one.publish_limits is not None
+    assert other.publish_limits is not None
+    for _ in range(2):
+        one.publish_limits.take("client")
+    limits = other.publish_limits
+
+    def is_spent() -> bool:
+        try:
+            limits.take("client")
+        except TooMany:
+            return True
+        return False
+
+    await until(is_spent)
+
+
+async def test_a_tickets_stream_at_one_worker_ends_that_at_another(workers: list[Engine]) -> None:
+    class Someone:
+        until = None
+        single = "ticket"
+
+    begun = []
+    for engine in workers:
+        begun.append(Stream(engine.streams, FakeConnection(), ROOM, RAW, Opening(0), Someone()))
+        begun[-1].attach(b"", replaces=True)
+    assert [stream.ended for stream in begun] == [True, False]
+    assert [len(engine.streams.tenures._replaced["ticket"]) for engine in workers] == [1, 1]
+
+
+async def test_each_worker_says_why_it_is_not_ready(workers: list[Engine], log: TroubledLog) -> None:
+    one, other = workers
+    assert await one.readiness() == {}
+    other.streams.draining = True
+    assert await one.readiness() == {2: "the server is draining"}
+    peer = other.together.peers
+    assert isinstance(peer, Linked)
+    peer.hangs = True
+    log.away = "It is away."
+    assert await one.readiness() == {1: "It is away.", 2: "it does not answer"}
+
+
+async def test_one_process_is_full_at_its_own_limit(engine: Engine) -> None:
+    engine.followers_limit = 1
+    assert not engine.full
+    stream = follow(engine.streams, FakeConnection())
+    assert engine.full
+    stream.end("client")
+    assert await engine.readiness() == {}
+
+
+async def test_revocations_of_the_log_are_in_force_from_the_start(
+    engine: Engine, log: TroubledLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guard = Guard.of(Settings(open=True))
+    await log.revoke(Revocation("ann", None, 2**52))
+    await engine.enforce(guard)
+    assert [row.sub for row in guard._logged] == ["ann"]
+    assert engine.streams.rights_changed
+
+
+async def test_a_log_that_is_away_keeps_no_guard_from_its_work(
+    engine: Engine, log: TroubledLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail() -> Sequence[Revocation]:
+        raise LogUnavailable("It is away.")
+
+    monkeypatch.setattr(log, "revocations", fail)
+    await engine.enforce(Guard.of(Settings(open=True)))
+    assert engine.enforcement

@@ -97,6 +97,20 @@ def test_a_replay_of_all_is_not_told_of_losses_before_it_began() -> None:
     assert told(owed, page(40, *lost)) == {"a": 3, "b": 1, "d": 1}
 
 
+def test_losses_before_the_page_that_found_a_position_are_not_told() -> None:
+    """As for `replay=20`: the log finds the position, and says what it had lost by then."""
+    found = page(10, Loss("a", 20, 8), Loss("b", 30, 1, number=2), deletions=2)
+    owed = Owed(10, exact=True, before=found)
+    assert told(owed, page(40, Loss("a", 25, 11), Loss("b", 30, 1, number=2), Loss("c", 31, 1, number=3))) == {
+        "a": 3,
+        "c": 1,
+    }
+
+
+def test_an_id_that_cannot_be_used_may_have_lost_anything_of_the_rooms() -> None:
+    assert unknown("x-1", Selection.of("ba"), "epoch") == Gap("x-1", ["a", "b"], None, "epoch")
+
+
 @pytest.mark.parametrize(("resumes_at", "told"), [(MessageId("test", 12), "test-12"), (None, None)])
 def test_a_reader_sees_all_five_fields(resumes_at: MessageId | None, told: str | None) -> None:
     assert json.loads(Gap("test-7", ["a"], 4, "trimmed").data(resumes_at)) == {

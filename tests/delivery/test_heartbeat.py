@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
 from roomcast import tasks
 from roomcast.delivery import heartbeat as heartbeats
+from roomcast.delivery.gap import Opening
 from roomcast.delivery.heartbeat import Heartbeat
 from roomcast.delivery.hub import Hub
 from roomcast.delivery.stream import Stream
 from roomcast.delivery.streams import Streams
 from roomcast.log.memory import MemoryLog
 from roomcast.model.retention import Retention
+from roomcast.model.rooms import Selection
 from tests.delivery.fakes import RAW, ROOM, FakeConnection, follow, messages
 
 LONG_AGO = -1_000.0
@@ -168,3 +171,72 @@ async def test_it_looks_five_times_a_heartbeat_and_once_a_second(
     with pytest.raises(asyncio.CancelledError):
         await Heartbeat(streams, heartbeat, slow_after=30).run()
     assert slept == [step, step]
+
+
+class Someone:
+    """A holder of a right that ends at a time."""
+
+    single = ""
+
+    def __init__(self, until: float | None = None) -> None:
+        self.until = until
+
+
+def held(streams: Streams, until: float | None = None) -> Stream:
+    """A live stream of a holder."""
+    stream = Stream(streams, FakeConnection(), ROOM, RAW, Opening(0), Someone(until))
+    stream.attach(b"")
+    return stream
+
+
+async def test_streams_end_with_their_right_and_others_go_on(streams: Streams) -> None:
+    ended, valid, never = held(streams, time.time() - 1), held(streams, time.time() + 99), held(streams)
+    await steps(Heartbeat(streams, heartbeat=15, slow_after=30), 1)
+    assert [stream.ended for stream in (ended, valid, never)] == [True, False, False]
+    assert streams.endings == {"expired": 1}
+
+
+async def test_each_stream_is_checked_once_after_rights_have_changed(streams: Streams) -> None:
+    kept, ended, stranger = held(streams), held(streams), follow(streams, FakeConnection())
+    checked: list[object] = []
+
+    def may_follow(holder: object, selection: Selection) -> bool:
+        checked.append(holder)
+        assert not streams.rights_changed, "a change during the check must not be lost"
+        return holder is kept.holder
+
+    heartbeat = Heartbeat(streams, heartbeat=15, slow_after=30)
+    streams.recheck(may_follow)
+    await steps(heartbeat, 2)
+    assert [stream.ended for stream in (kept, ended, stranger)] == [False, True, False]
+    assert len(checked) == 2
+    assert streams.endings == {"revoked": 1}
+
+
+async def test_the_slowest_stream_says_how_far_behind_followers_are(
+    streams: Streams, waiting: tuple[Stream, FakeConnection]
+) -> None:
+    heartbeat = Heartbeat(streams, heartbeat=15, slow_after=30)
+    streams.hub.feed(messages(2, 6), 0, 0.0)
+    await steps(heartbeat, 1)
+    assert streams.farthest_behind == 5
+    waiting[0].position = 9  # as after the log has restarted at an earlier position
+    await steps(heartbeat, 1)
+    assert streams.farthest_behind == 0
+    waiting[0].end("client")
+    await steps(heartbeat, 1)
+    assert (streams.farthest_behind, heartbeat._seen) == (0, {})
+
+
+async def test_a_stream_that_catches_up_during_the_look_is_passed_over(
+    streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "_TURN_SECONDS", 0)
+    late = [follow(streams, FakeConnection()) for _ in range(2)]
+    streams.behind.update(late)
+    heartbeat = Heartbeat(streams, heartbeat=15, slow_after=30)
+    looking = asyncio.create_task(steps(heartbeat, 1))
+    await asyncio.sleep(0)
+    streams.behind.clear()
+    await looking
+    assert heartbeat._seen == {}

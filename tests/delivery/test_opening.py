@@ -183,6 +183,73 @@ async def test_a_gap_behind_which_there_is_nothing_is_told_without_a_next_messag
     assert connection.ids("gap") == connection.ids("live") == [log.id(4)]
 
 
+async def test_a_client_that_named_a_time_is_told_no_position_that_it_does_not_know() -> None:
+    log, streams = await logged("a", 10)
+    await trim(log, 5)
+    connection = FakeConnection()
+    follow(streams, connection, Opening(2, named=False))
+    await until(lambda: connection.told("live"))
+    assert [(gap["after"], gap["lost_at_most"]) for gap in connection.told("gap")] == [(None, 4)]
+
+
+async def test_losses_that_the_log_named_with_the_position_are_not_told() -> None:
+    log, streams = await logged("a", 10)
+    await trim(log, 5)
+    found = await log.read(ROOM, 0, 1)
+    log.retention = Retention(3)
+    await store(log, "z")
+    connection = FakeConnection()
+    follow(streams, connection, Opening(0, before=found))
+    await until(lambda: connection.told("live"))
+    assert [gap["lost_at_most"] for gap in connection.told("gap")] == [3]
+
+
+async def test_a_loss_after_pieces_of_the_window_is_told_from_there() -> None:
+    """The stream reads a page, then the window, and then a page again, since the window has left it behind."""
+    log = HeldLog()
+    await store(log, "a", 2)
+    hub = Hub(log.epoch, 2, 0)
+    streams = Streams(log, hub)
+    connection = FakeConnection(full_after=2)  # the head, and the page
+    stream = follow(streams, connection)
+    await until(lambda: connection.count(2))
+    await store(log, "a", 2)
+    hub.feed(messages(3, 4), 0, 0.0)
+    connection.writable, connection.full_after = True, 1
+    stream.pump()
+    assert (connection.count(4), stream.position) == (1, 4)
+    await store(log, "a", 3)
+    log.retention = Retention(1)
+    await store(log, "z")
+    hub.feed([*messages(5, 7), *messages(8, 8, room="z")], 7, 0.0)
+    connection.writable, connection.full_after = True, 99
+    stream.pump()
+    await until(lambda: connection.told("gap"))
+    [gap] = connection.told("gap")
+    assert (gap["after"], gap["lost_at_most"]) == (log.id(4), 3)
+
+
+async def test_a_loss_after_live_messages_is_told_from_there() -> None:
+    log = HeldLog()
+    await store(log, "a", 2)
+    hub = Hub(log.epoch, 2, 0)
+    streams = Streams(log, hub)
+    connection = FakeConnection(full_after=3)  # the head, the page, and a live write
+    stream = follow(streams, connection)
+    await until(lambda: connection.told("live"))
+    await store(log, "a", 5)
+    hub.feed(messages(3, 4), 0, 0.0)
+    assert stream in streams.behind
+    log.retention = Retention(1)
+    await store(log, "z")
+    hub.feed([*messages(5, 7), *messages(8, 8, room="z")], 7, 0.0)
+    connection.writable, connection.full_after = True, 99
+    stream.pump()
+    await until(lambda: connection.told("gap"))
+    [gap] = connection.told("gap")
+    assert (gap["after"], gap["lost_at_most"]) == (log.id(4), 3)
+
+
 # Drained
 
 

@@ -255,7 +255,7 @@ class Stream:
             if is_last:
                 parts.append(_live_frame(self.wire, hub.epoch, self.position, self._replayed, self._expires_in()))
                 self._replayed = None
-        return self._write(parts) if parts else self._sink.writable
+        return not parts or self._write(parts)
 
     def _write(self, parts: Sequence[bytes]) -> bool:
         """Writes them all, small ones together. Returns whether the sink takes more."""
