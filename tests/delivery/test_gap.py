@@ -32,6 +32,11 @@ def test_a_first_loss_begins_a_gap_where_the_rooms_are_whole() -> None:
     assert widened(None, "test", losses) == Gap("test-7", ["a", "b"], 7, "trimmed")
 
 
+def test_a_gap_begins_at_the_position_of_an_empty_log_or_at_none_that_was_named() -> None:
+    gaps = [widened(None, "test", [lost("a", 1, after=after)]) for after in (0, -1)]
+    assert [gap and gap.after for gap in gaps] == ["test-0", None]
+
+
 def test_a_second_loss_adds_its_count_and_its_rooms() -> None:
     assert widened(SINCE, "test", [lost("a", 4)]) == Gap(None, ["a", "b"], 7, "trimmed")
 
@@ -75,6 +80,56 @@ def test_a_loss_lies_after_a_position_that_is_older_than_everything_retained() -
 def test_a_client_that_may_have_been_cut_in_a_replay_is_told_of_all_that_a_room_lost() -> None:
     owed = Owed(10, exact=True)
     assert told(owed, page(60, Loss("a", 13, 100), oldest=5)) == {"a": 100}
+
+
+def missing(owed: Owed, found: Page) -> list[tuple[str, int, int, bool]]:
+    return [(one.room, one.after, one.last, one.deleted) for one in owed.missing(found)]
+
+
+def test_losses_are_told_in_the_order_in_which_the_stream_passes_them() -> None:
+    lost = (Loss("b", 40, 5), Loss("a", 20, 1, number=1), Loss("a", 50, 1, number=2))
+    assert missing(Owed(10, exact=True), page(60, *lost, deletions=2)) == [
+        ("a", 10, 20, True),
+        ("b", 10, 40, False),
+        ("a", 20, 50, True),
+    ]
+
+
+def test_a_loss_is_a_deletion_if_the_room_was_whole_up_to_where_only_deletions_begin() -> None:
+    for after, deleted in ((10, True), (11, False)):
+        assert missing(Owed(10, exact=True), page(60, Loss("a", 20, 3, after))) == [("a", 10, 20, deleted)]
+
+
+def test_a_client_that_named_a_time_is_told_only_positions_that_it_has_passed() -> None:
+    owed = Owed(10, exact=True, named=False)
+    assert missing(owed, page(20, Loss("a", 13, 1))) == [("a", -1, 13, False)]
+    assert missing(owed, page(40, Loss("b", 30, 1))) == [("b", 20, 30, False)]
+
+
+def test_a_loss_is_of_one_message_at_least() -> None:
+    owed = Owed(10, exact=True)
+    assert told(owed, page(20, Loss("a", 20, 8))) == {"a": 8}
+    assert told(owed, page(40, Loss("a", 30, 8))) == {"a": 1}
+
+
+def test_a_client_whose_last_message_is_retained_may_have_been_cut_in_a_replay() -> None:
+    assert told(Owed(10, exact=True), page(60, Loss("a", 13, 100), oldest=10)) == {"a": 100}
+
+
+def test_of_a_client_that_may_have_been_cut_nothing_counts_as_told_before() -> None:
+    assert told(Owed(10, exact=True), page(60, Loss("a", 13, 100, passed=90), oldest=5)) == {"a": 100}
+    assert told(Owed(10, exact=True), page(60, Loss("a", 40, 100, passed=90), oldest=50)) == {"a": 10}
+
+
+def test_a_stream_that_has_passed_a_page_knows_where_later_losses_lie() -> None:
+    owed = Owed(10, exact=True)
+    assert told(owed, page(20, oldest=5)) == {}
+    assert told(owed, page(60, Loss("a", 30, 100), oldest=5)) == {"a": 10}
+
+
+def test_a_stream_whose_start_the_log_found_knows_where_later_losses_lie() -> None:
+    owed = Owed(10, exact=True, before=page(10, Loss("a", 20, 8)))
+    assert told(owed, page(60, Loss("b", 13, 100), oldest=5)) == {"b": 3}
 
 
 def test_a_loss_is_told_when_the_stream_passes_it_and_only_then() -> None:

@@ -109,6 +109,19 @@ async def test_only_so_many_read_at_once_and_nothing_is_read_for_ended_streams(
     assert caplog.records == []
 
 
+async def test_a_page_is_read_as_long_as_one_stream_waits_for_it(log: CountingLog, streams: Streams) -> None:
+    for position in range(READS_AT_ONCE):
+        follow(streams, FakeConnection(), position)
+    gone, stays = FakeConnection(), FakeConnection()
+    follow(streams, gone, READS_AT_ONCE).lost("client")
+    left = follow(streams, gone, READS_AT_ONCE)
+    follow(streams, stays, READS_AT_ONCE)
+    await until(lambda: len(log.asked) == READS_AT_ONCE)
+    left.lost("client")
+    log.answers.set()
+    await until(lambda: stays.told("live"))
+
+
 async def test_a_page_is_asked_for_again_until_the_log_is_back(
     log: CountingLog, streams: Streams, monkeypatch: pytest.MonkeyPatch
 ) -> None:

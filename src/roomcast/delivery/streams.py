@@ -128,8 +128,7 @@ class Streams:
     def closed(self, sink: Connection) -> None:
         """Notes that a connection is gone."""
         self._closing.discard(sink)
-        if not self._closing:
-            self._closed.set()
+        self._closed.set()
 
     async def flushed(self, seconds: float) -> None:
         """Returns when the clients have taken the last bytes of all ended streams. After so many seconds it cuts
