@@ -87,7 +87,7 @@ def missing(owed: Owed, found: Page) -> list[tuple[str, int, int, bool]]:
 
 
 def test_losses_are_told_in_the_order_in_which_the_stream_passes_them() -> None:
-    lost = (Loss("b", 40, 5), Loss("a", 20, 1, number=1), Loss("a", 50, 1, number=2))
+    lost = (Loss("b", 40, 5, after=39), Loss("a", 20, 1, number=1), Loss("a", 50, 1, number=2))
     assert missing(Owed(10, exact=True), page(60, *lost, deletions=2)) == [
         ("a", 10, 20, True),
         ("b", 10, 40, False),
@@ -102,8 +102,8 @@ def test_a_loss_is_a_deletion_if_the_room_was_whole_up_to_where_only_deletions_b
 
 def test_a_client_that_named_a_time_is_told_only_positions_that_it_has_passed() -> None:
     owed = Owed(10, exact=True, named=False)
-    assert missing(owed, page(20, Loss("a", 13, 1))) == [("a", -1, 13, False)]
-    assert missing(owed, page(40, Loss("b", 30, 1))) == [("b", 20, 30, False)]
+    assert missing(owed, page(20, Loss("a", 13, 1, after=12))) == [("a", -1, 13, False)]
+    assert missing(owed, page(40, Loss("b", 30, 1, after=29))) == [("b", 20, 30, False)]
 
 
 def test_a_loss_is_of_one_message_at_least() -> None:

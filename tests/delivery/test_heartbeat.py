@@ -119,6 +119,7 @@ async def test_a_client_that_takes_nothing_is_closed_after_so_many_steps(
     assert waiting[1].heard == b""
     assert not waiting[1].open
     assert streams.endings == {"slow": 1}
+    assert heartbeat._seen == {}
 
 
 async def test_a_client_that_takes_a_byte_has_the_whole_time_again(
@@ -154,6 +155,13 @@ async def test_a_stream_that_waits_for_the_log_gets_heartbeats_and_is_not_slow(s
     await steps(heartbeat, 22)
     assert not stream.ended
     assert connection.heard == b":\n" * 3
+
+
+async def test_a_stream_that_waits_for_the_log_is_not_slow_however_rare_heartbeats_are(streams: Streams) -> None:
+    stream = follow(streams, FakeConnection())
+    streams.behind.add(stream)
+    await steps(Heartbeat(streams, heartbeat=100, slow_after=5), 30)
+    assert not stream.ended
 
 
 @pytest.mark.parametrize(("heartbeat", "step"), [(15, 1.0), (0.05, 0.01)])

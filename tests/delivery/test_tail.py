@@ -154,6 +154,16 @@ async def test_a_hole_while_nobody_is_live_makes_the_window_begin_after_it(
     assert [entry.message.seq for entry in piece.entries] == [5, 6]
 
 
+async def test_a_waiter_returns_when_the_hub_restarts_at_a_later_position(log: ScriptedLog, hub: Hub) -> None:
+    tail = Tail(log, hub)
+    waiting = asyncio.create_task(tail.reached(2))
+    await asyncio.sleep(0)
+    hub.restart(log.epoch, 3, 0)
+    running = asyncio.create_task(tail.run())
+    await within_patience(waiting)
+    running.cancel()
+
+
 async def test_a_log_under_another_epoch_is_not_followed(log: ScriptedLog, hub: Hub) -> None:
     hub.epoch = "another"
     with pytest.raises(LogRestarted, match="new epoch"):
