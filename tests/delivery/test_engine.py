@@ -26,6 +26,7 @@ from roomcast.model.rooms import Selection
 from roomcast.model.settings import Settings
 from tests.delivery.fakes import RAW, ROOM, FakeConnection, follow, store, until
 from tests.delivery.peers import Linked, linked
+from tests.running import PATIENCE
 
 SETTINGS = Settings(log="memory:")
 
@@ -287,6 +288,18 @@ async def test_a_drain_sends_everybody_away_in_turns_with_others(
     assert engine.draining
     assert await engine.ready() == "the server is draining"
     assert engine.streams.endings == {"drain": 5}
+
+
+async def test_the_end_fails_waiters_also_while_the_log_is_away(log: TroubledLog) -> None:
+    log.epoch, log.away = "", "The database is away."
+    engine = await Engine.open(SETTINGS)
+    await until(lambda: log.looked_at > 2)
+    waiting = asyncio.create_task(engine.tail.reached(1))
+    await asyncio.sleep(0)
+    await engine.close()
+    with pytest.raises(LogUnavailable, match="The log is closed"):
+        async with asyncio.timeout(PATIENCE):
+            await waiting
 
 
 async def test_the_end_leaves_no_task_and_a_closed_log(log: TroubledLog) -> None:

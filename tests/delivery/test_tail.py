@@ -27,16 +27,37 @@ class ScriptedLog(MemoryLog):
         self.brings: asyncio.Queue[Batch | Exception | None] = asyncio.Queue()
         self.asked: list[int] = []
         """The positions from which it was followed."""
+        self.open: list[int] = []
+        """The positions at which the consumers began that are not closed."""
+        self.most_open = 0
 
     def consumer(self, name: str, after: int, *, holds: bool = True) -> Any:
         self.asked.append(after)
-        return self._tail()
+        self.open.append(after)
+        self.most_open = max(self.most_open, len(self.open))
+        return ScriptedConsumer(self, after)
 
-    async def _tail(self) -> AsyncIterator[Batch]:
-        while (brought := await self.brings.get()) is not None:
-            if isinstance(brought, Exception):
-                raise brought
-            yield brought
+
+class ScriptedConsumer:
+    """A consumer of a scripted log."""
+
+    def __init__(self, log: ScriptedLog, after: int) -> None:
+        self._log = log
+        self._after = after
+
+    def __aiter__(self) -> ScriptedConsumer:
+        return self
+
+    async def __anext__(self) -> Batch:
+        brought = await self._log.brings.get()
+        if brought is None:
+            raise StopAsyncIteration
+        if isinstance(brought, Exception):
+            raise brought
+        return brought
+
+    async def aclose(self) -> None:
+        self._log.open.remove(self._after)
 
 
 @pytest.fixture
@@ -101,12 +122,24 @@ async def test_an_outage_ends_the_waiting_and_the_log_is_followed_again(
     assert tail.outage == "It is away."
     log.brings.put_nowait(Batch(messages(2, 2), 0))
     await until(lambda: hub.position == 2)
-    assert tail.outage == ""
+    assert (tail.outage, tail._waiting) == ("", [])
     assert log.asked == [0, 1, 1, 1]
+    assert (log.open, log.most_open) == ([1], 2), "without a consumer, the next messages could be trimmed"
     assert [record.getMessage() for record in caplog.records] == [
         "the log is away, followers wait: It is away.",
         "the log is back",
     ]
+
+
+async def test_a_waiter_that_comes_during_an_outage_waits_for_its_end(tail: Tail, log: ScriptedLog) -> None:
+    log.brings.put_nowait(LogUnavailable("It is away."))
+    await until(lambda: tail.outage)
+    waiting = asyncio.create_task(tail.reached(1))
+    await asyncio.sleep(0)
+    log.brings.put_nowait(LogUnavailable("It is still away."))
+    await until(lambda: len(log.asked) == 3)
+    log.brings.put_nowait(Batch(messages(1, 1), 0))
+    await within_patience(waiting)
 
 
 async def test_an_outage_while_the_server_starts_is_no_news_of_its_own(
@@ -152,6 +185,23 @@ async def test_a_hole_while_nobody_is_live_makes_the_window_begin_after_it(
     piece = hub.piece_after(ROOM, 4)
     assert piece
     assert [entry.message.seq for entry in piece.entries] == [5, 6]
+
+
+async def test_only_batches_that_are_written_to_followers_are_timed(
+    tail: Tail, log: ScriptedLog, hub: Hub
+) -> None:
+    log.brings.put_nowait(Batch(messages(1, 1), 0))
+    await within_patience(asyncio.create_task(tail.reached(1)))
+    follow(Streams(log, hub), FakeConnection())
+    log.brings.put_nowait(Batch(messages(2, 2, room="b"), 0))
+    log.brings.put_nowait(Batch((), 1))
+    await until(lambda: hub.trimmed)
+    assert tail.delivery_times.count == 0
+    ahead = messages(3, 3)[0]._replace(stored_at=2 * 10**14)
+    log.brings.put_nowait(Batch([ahead], 0))
+    await within_patience(asyncio.create_task(tail.reached(3)))
+    assert (tail.delivery_times.count, tail.delivery_times.sum, tail.outage) == (1, 0.0, "")
+    assert log.asked == [0]
 
 
 async def test_a_waiter_returns_when_the_hub_restarts_at_a_later_position(log: ScriptedLog, hub: Hub) -> None:

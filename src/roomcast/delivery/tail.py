@@ -80,7 +80,7 @@ class Tail:
 
     async def _follow(self) -> None:
         loop = asyncio.get_running_loop()
-        if self._log.epoch not in ("", self._hub.epoch):
+        if self._log.epoch != self._hub.epoch:
             raise LogRestarted("the log has a new epoch")
         async for batch in await self._consume():
             self._note("")
