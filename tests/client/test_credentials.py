@@ -149,7 +149,7 @@ def test_a_server_without_a_secret_says_what_it_lacks(tmp_path: Path, client: Ma
         with pytest.raises(NotOffered, match="--secret-file"):
             client(server.url, auth=KEY).ticket("orders")
     finally:
-        server.kill()
+        server.end()
 
 
 @pytest.mark.parametrize("reason", ["expired", "revoked"])

@@ -19,7 +19,7 @@ from roomcast.delivery.stream import Stream
 from roomcast.log.base import Bounds, Page
 from roomcast.log.consumers import Consumer
 from roomcast.log.memory import MemoryLog
-from roomcast.model.errors import LogUnavailable, LogUnusable, TooMany
+from roomcast.model.errors import LogRestarted, LogUnavailable, LogUnusable, TooMany
 from roomcast.model.retention import Retention
 from roomcast.model.revocation import Revocation
 from roomcast.model.rooms import Selection
@@ -40,7 +40,7 @@ class TroubledLog(MemoryLog):
         self.told: Bounds | None = None
         self.looked_at = self.asked = 0
         self.reads: asyncio.Event | None = None
-        self.tail_fails = self.hangs = self.closed = False
+        self.tail_fails = self.hangs = self.closed = self.is_ahead = False
 
     async def bounds(self) -> Bounds:
         self.looked_at += 1
@@ -58,6 +58,9 @@ class TroubledLog(MemoryLog):
     def consumer(self, name: str, after: int, *, holds: bool = True) -> Consumer:
         if self.tail_fails:
             raise LogUnavailable("A page is damaged.")
+        if self.is_ahead:
+            self.is_ahead = False
+            raise LogRestarted("trimming has overtaken this process")
         return super().consumer(name, self._newest if self.hangs else after)
 
     async def close(self) -> None:
@@ -138,6 +141,20 @@ async def test_a_log_that_another_server_trims_meanwhile_is_followed_from_where_
     assert engine.hub.position == 23
     assert await engine.ready() == ""
     await engine.close()
+
+
+async def test_a_log_that_is_trimmed_past_the_tail_at_the_start_is_followed_from_its_end(log: TroubledLog) -> None:
+    await store(log, "a", 3)
+    log.is_ahead = True
+    engine = await Engine.open(SETTINGS)
+    assert engine.hub.position == 3
+    assert await engine.ready() == ""
+    await engine.close()
+
+
+def test_the_hub_is_fed_the_newest_messages_that_are_retained() -> None:
+    found = [Bounds(trimmed, newest, 0, 0, 0) for trimmed, newest in ((5, 20), (0, 3), (7, 30_000))]
+    assert [recovery.first_position(bounds) for bounds in found] == [5, 0, 20_000]
 
 
 async def test_a_log_that_was_reached_and_fails_is_refused_and_closed(log: TroubledLog) -> None:
@@ -229,6 +246,26 @@ async def test_a_restart_of_the_log_ends_every_stream_and_new_ones_are_served(
     assert await engine.ready() == ""
 
 
+async def test_after_a_hole_in_the_same_history_nothing_before_it_is_fed_again(
+    engine: Engine, log: TroubledLog
+) -> None:
+    """The hole would be met again, and end the streams that have come back."""
+    connection = FakeConnection()
+    follow(engine.streams, connection)
+    log.restart_log(log.epoch)
+    await until(lambda: not connection.open)
+    assert engine.hub.position == 3
+    assert engine.hub.piece_after(ROOM, 2) is None
+
+
+async def test_after_a_restart_the_newest_are_the_logs_to_tell_until_they_were_fed(
+    engine: Engine, log: TroubledLog
+) -> None:
+    log.restart_log()
+    await until(lambda: engine.hub.epoch == "another")
+    assert engine.hub._newest_at_start == 3
+
+
 async def test_while_a_restarted_log_cannot_be_read_the_server_says_why_it_is_not_ready(
     engine: Engine, log: TroubledLog
 ) -> None:
@@ -291,9 +328,9 @@ async def test_a_drain_sends_everybody_away_in_turns_with_others(
 
 
 async def test_the_end_fails_waiters_also_while_the_log_is_away(log: TroubledLog) -> None:
-    log.epoch, log.away = "", "The database is away."
+    log.epoch, log.away, log.tail_fails = "", "The database is away.", True
     engine = await Engine.open(SETTINGS)
-    await until(lambda: log.looked_at > 2)
+    await until(lambda: engine.tail.outage)
     waiting = asyncio.create_task(engine.tail.reached(1))
     await asyncio.sleep(0)
     await engine.close()
