@@ -30,6 +30,7 @@ def test_names_are_given_by_prefix_after_one_and_up_to_another() -> None:
     assert names(rooms, "b") == "b b1 b2 b3"
     assert names(rooms, "b", after="b1") == "b2 b3"
     assert names(rooms, "b", after="a") == "b b1 b2 b3"
+    assert names(rooms, "b2", after="a") == "b2"
     assert names(rooms, "b", after="b15", last="b2") == "b2"
     assert names(rooms, last="b") == "a b"
     assert names(rooms, "d") == ""
