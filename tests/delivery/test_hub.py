@@ -156,6 +156,15 @@ def test_nothing_is_left_of_rooms_that_are_left() -> None:
     assert hub._bytes == 0
 
 
+def test_a_follower_of_a_room_whose_messages_are_all_evicted_gets_the_next_one() -> None:
+    hub, ear = fed(), RecordingSink()
+    join(hub, "a", ear)
+    fed("a", hub=hub)
+    hub.feed([], 1, 0.0)
+    fed("a", hub=hub)
+    assert len(ear.heard) == 2
+
+
 def test_a_room_that_goes_on_keeps_no_audience_that_has_left() -> None:
     hub = fed("a")
     for selection in (Selection.of("a"), Selection.of((), ["a"])):

@@ -190,7 +190,6 @@ class Window:
         for name, room in list(self._rooms.items()):
             self._bytes -= room.cut(floor)
             self._forget_if_idle(name)
-        self._drop_pieces()
 
     def _bound_silent_rooms(self) -> None:
         """Forgets silent rooms whose floor the window has passed. If too few are, it empties the whole window."""
