@@ -61,7 +61,7 @@ class TroubledLog(MemoryLog):
         if self.is_ahead:
             self.is_ahead = False
             raise LogRestarted("trimming has overtaken this process")
-        return super().consumer(name, self._newest if self.hangs else after)
+        return super().consumer(name, self._consumers.newest if self.hangs else after)
 
     async def close(self) -> None:
         self.closed = True
@@ -69,7 +69,7 @@ class TroubledLog(MemoryLog):
 
     def restart_log(self, epoch: str = "another") -> None:
         self.epoch = epoch
-        self._feed.restart(self._newest, self._trimmed)
+        self._consumers.restart(self._consumers.newest, self._consumers.trimmed)
 
 
 @pytest.fixture(autouse=True)
@@ -391,11 +391,11 @@ async def test_seats_and_rates_are_those_of_all_workers(workers: list[Engine]) -
     seats = [engine.streams.seats.of("shop", 1, "key") for engine in workers]
     seats[0].taken = seats[1].taken = 1
     await until(lambda: seats[0].is_over and seats[1].is_over)
-    assert one.publish_limits is not None
-    assert other.publish_limits is not None
+    assert one.address_limiter is not None
+    assert other.address_limiter is not None
     for _ in range(2):
-        one.publish_limits.take("client")
-    limits = other.publish_limits
+        one.address_limiter.take("client")
+    limits = other.address_limiter
 
     def is_spent() -> bool:
         try:
@@ -410,7 +410,7 @@ async def test_seats_and_rates_are_those_of_all_workers(workers: list[Engine]) -
 async def test_a_tickets_stream_at_one_worker_ends_that_at_another(workers: list[Engine]) -> None:
     class Someone:
         until = None
-        single = "ticket"
+        ticket_nonce = "ticket"
 
     begun = []
     for engine in workers:

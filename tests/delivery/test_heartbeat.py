@@ -184,7 +184,7 @@ async def test_it_looks_five_times_a_heartbeat_and_once_a_second(
 class Someone:
     """A holder of a right that ends at a time."""
 
-    single = ""
+    ticket_nonce = ""
 
     def __init__(self, until: float | None = None) -> None:
         self.until = until

@@ -54,7 +54,7 @@ async def logged(rooms: str, count: int) -> tuple[HeldLog, Streams]:
 
 async def trim(log: MemoryLog, kept: int) -> None:
     """Trims all but the newest `kept` messages. One of these is new, and of another room."""
-    log.retention = Retention(kept)
+    log._content.retention = Retention(kept)
     await store(log, "z")
 
 
@@ -162,7 +162,7 @@ async def test_two_losses_without_a_message_between_them_are_one_gap() -> None:
     connection = FakeConnection()
     follow(streams, connection, 1)
     await until(lambda: log.asked)
-    log.retention = Retention(3)
+    log._content.retention = Retention(3)
     await store(log, "aazza")
     streams.hub.restart(log.epoch, 10, 8)
     log.answers.set()
@@ -196,7 +196,7 @@ async def test_losses_that_the_log_named_with_the_position_are_not_told() -> Non
     log, streams = await logged("a", 10)
     await trim(log, 5)
     found = await log.read(ROOM, 0, 1)
-    log.retention = Retention(3)
+    log._content.retention = Retention(3)
     await store(log, "z")
     connection = FakeConnection()
     follow(streams, connection, Opening(0, before=found))
@@ -219,7 +219,7 @@ async def test_a_loss_after_pieces_of_the_window_is_told_from_there() -> None:
     stream.pump()
     assert (connection.count(4), stream.position) == (1, 4)
     await store(log, "a", 3)
-    log.retention = Retention(1)
+    log._content.retention = Retention(1)
     await store(log, "z")
     hub.feed([*messages(5, 7), *messages(8, 8, room="z")], 7, 0.0)
     connection.writable, connection.full_after = True, 99
@@ -240,7 +240,7 @@ async def test_a_loss_after_live_messages_is_told_from_there() -> None:
     await store(log, "a", 5)
     hub.feed(messages(3, 4), 0, 0.0)
     assert stream in streams.behind
-    log.retention = Retention(1)
+    log._content.retention = Retention(1)
     await store(log, "z")
     hub.feed([*messages(5, 7), *messages(8, 8, room="z")], 7, 0.0)
     connection.writable, connection.full_after = True, 99

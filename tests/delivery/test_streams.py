@@ -18,8 +18,8 @@ from tests.delivery.fakes import RAW, ROOM, FakeConnection, follow, messages
 class Someone:
     """A holder of a right."""
 
-    def __init__(self, until: float | None = None, single: str = "") -> None:
-        self.until, self.single = until, single
+    def __init__(self, until: float | None = None, ticket_nonce: str = "") -> None:
+        self.until, self.ticket_nonce = until, ticket_nonce
 
 
 @pytest.fixture
@@ -71,11 +71,11 @@ async def test_a_stream_whose_right_was_revoked_while_it_opened_may_not_begin(st
 async def test_only_a_stream_that_replaces_ends_its_holders_older_one(streams: Streams) -> None:
     begun = []
     for replaces in (True, False, True):
-        begun.append(Stream(streams, FakeConnection(), ROOM, RAW, Opening(3), Someone(single="ticket")))
+        begun.append(Stream(streams, FakeConnection(), ROOM, RAW, Opening(3), Someone(ticket_nonce="ticket")))
         begun[-1].attach(b"", replaces=replaces)
     assert [stream.ended for stream in begun] == [True, False, False]
     begun[2].end("client")
-    assert streams.tenures._singles == {}
+    assert streams.tenures._by_nonce == {}
 
 
 @pytest.mark.parametrize(("behind", "position"), [(False, 3), (True, 1)])

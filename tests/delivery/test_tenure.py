@@ -9,10 +9,10 @@ from roomcast.delivery.tenure import REPLACED_SECONDS, REPLACEMENTS, Holder, Ten
 
 
 class Someone:
-    """A holder of a ticket; `single` identifies it."""
+    """A holder of a ticket; `ticket_nonce` identifies it."""
 
-    def __init__(self, single: str = "a", until: float | None = None) -> None:
-        self.single, self.until = single, until
+    def __init__(self, ticket_nonce: str = "a", until: float | None = None) -> None:
+        self.ticket_nonce, self.until = ticket_nonce, until
 
 
 class One:
@@ -38,8 +38,8 @@ def told() -> list[str]:
 @pytest.fixture
 def tenures(told: list[str]) -> Tenures:
     found = Tenures()
-    found.opened = lambda single: told.append(f"opened {single}")
-    found.replaced = lambda single: told.append(f"replaced {single}")
+    found.opened = lambda nonce: told.append(f"opened {nonce}")
+    found.replaced = lambda nonce: told.append(f"replaced {nonce}")
     return found
 
 
@@ -58,7 +58,7 @@ def test_streams_that_replace_nothing_stay_and_nobody_is_told(
     streams = [One(tenures, holder, replaces=replaces) for _ in range(2)]
     assert [stream.ended for stream in streams] == ["", ""]
     assert told == []
-    assert tenures._singles == {}
+    assert tenures._by_nonce == {}
 
 
 def test_a_stream_in_another_process_ends_the_one_here(tenures: Tenures, told: list[str]) -> None:
@@ -75,10 +75,10 @@ def test_a_stream_in_another_process_ends_the_one_here(tenures: Tenures, told: l
 
 def test_a_stream_that_does_not_replace_is_not_forgotten_for_one_that_does(tenures: Tenures) -> None:
     holder = Someone()
-    single, beside = One(tenures, holder), One(tenures, holder, replaces=False)
+    only, beside = One(tenures, holder), One(tenures, holder, replaces=False)
     tenures.leave(beside)
     tenures.replace("a", 0)
-    assert (single.ended, beside.ended) == ("replaced", "")
+    assert (only.ended, beside.ended) == ("replaced", "")
 
 
 def test_nothing_is_kept_of_streams_that_have_left(tenures: Tenures) -> None:
@@ -86,7 +86,7 @@ def test_nothing_is_kept_of_streams_that_have_left(tenures: Tenures) -> None:
     tenures.leave(streams[0])
     assert list(tenures._by_second) == [10]
     tenures.leave(streams[1])
-    assert (tenures._by_second, tenures._singles) == ({}, {})
+    assert (tenures._by_second, tenures._by_nonce) == ({}, {})
 
 
 @pytest.mark.parametrize(
@@ -111,10 +111,10 @@ def test_the_tickets_that_are_watched_are_those_replaced_last(
     tenures: Tenures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tenure, "_WATCHED", 2)
-    for single in "abac":
-        tenures.count(single, 0)
+    for nonce in "abac":
+        tenures.count(nonce, 0)
     assert list(tenures._replaced) == ["a", "c"]
-    for single in "xyz":
+    for nonce in "xyz":
         for _ in range(REPLACEMENTS + 1):
-            tenures.count(single, 0)
-    assert [tenures.refuses(single) for single in "xyz"] == [False, True, True]
+            tenures.count(nonce, 0)
+    assert [tenures.refuses(nonce) for nonce in "xyz"] == [False, True, True]
