@@ -375,7 +375,7 @@ def found_in_the_window() -> Iterator[Call]:
     def call() -> None:
         position = 0
         while position < hub.position:
-            piece = hub.window(ROOMS, position)
+            piece = hub.piece_after(ROOMS, position)
             assert piece, "the window is too short"
             position = piece.position
 

@@ -1,4 +1,4 @@
-"""Which rooms are followed, and by how many: kept as streams come and go, so that nobody counts all of them."""
+"""The number of followers of each room, updated as streams begin and end."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator
 
 LISTED_ROOMS = 10_000
-"""Followed rooms that hold nothing and are listed. A stranger can follow names without end; of those beyond only
-such are listed that hold messages."""
+"""How many followed rooms are listed although they may have no messages. A stranger can follow any number of
+names; a room beyond this number is listed only if it has messages."""
 
 
 class FollowedRooms:
-    """The rooms of all streams, by name."""
+    """The rooms that streams follow by name."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
         self._names: list[str] = []
-        """In order, and never more than are listed."""
+        """The listed rooms, sorted."""
 
     def add(self, rooms: Iterable[str]) -> None:
-        """One more follows these rooms."""
+        """Counts one more follower of each of these rooms."""
         for room in rooms:
             count = self._counts.get(room, 0)
             self._counts[room] = count + 1
@@ -27,7 +27,7 @@ class FollowedRooms:
                 insort(self._names, room)
 
     def drop(self, rooms: Iterable[str]) -> None:
-        """One fewer follows these rooms."""
+        """Counts one fewer follower of each of these rooms."""
         for room in rooms:
             self._counts[room] -= 1
             if not self._counts[room]:
@@ -35,11 +35,12 @@ class FollowedRooms:
                 self._forget(room)
 
     def count(self, room: str) -> int:
-        """How many follow a room."""
+        """The number of a room's followers."""
         return self._counts.get(room, 0)
 
     def names(self, prefix: str, after: str | None, last: str | None) -> Iterator[str]:
-        """Followed rooms whose names begin so, in order of code points: behind `after`, up to `last`."""
+        """The listed rooms with this prefix, in order of code points: after `after`, up to and including
+        `last`."""
         start = bisect_left(self._names, prefix)
         if after is not None:
             start = max(start, bisect_right(self._names, after))
