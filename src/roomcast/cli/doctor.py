@@ -16,7 +16,7 @@ from roomcast.doctor.examination import IDLE_SECONDS, NotReached, examine
 from roomcast.doctor.finding import Finding, Level
 from roomcast.doctor.site import Site
 
-_COLORS = {Level.OK: "green", Level.NOTE: "cyan", Level.MEND: "red"}
+_COLORS = {Level.OK: "green", Level.NOTE: "cyan", Level.FAULT: "red"}
 
 
 @click.command("doctor", cls=Command)
@@ -35,10 +35,10 @@ def command(url: str, headers: dict[str, str], room: str | None, origin: str, id
     """Find out what stands between here and the server at URL.
 
     Tries everything for real: a line for each check, and where something is wrong, the line of configuration
-    that mends it. Follows a room in which nothing happens, publishes nothing, and takes at most 45 s unless --idle
+    that fixes it. Follows a room in which nothing happens, publishes nothing, and takes at most 45 s unless --idle
     asks for more. Run it where your clients are.
 
-    Exits with 0 where all is well, with 1 where there is something to mend, and with 2 where no roomcast server
+    Exits with 0 where all is well, with 1 where something is wrong, and with 2 where no roomcast server
     answers."""
     site = Site(url.rstrip("/"), headers, room or "")
     found: list[Finding] = []
@@ -47,7 +47,7 @@ def command(url: str, headers: dict[str, str], room: str | None, origin: str, id
     except NotReached as error:
         say(f"no roomcast server answers at {url}: {error}")
         sys.exit(2)
-    sys.exit(1 if any(finding.level is Level.MEND for finding in found) else 0)
+    sys.exit(1 if any(finding.level is Level.FAULT for finding in found) else 0)
 
 
 def _telling(found: list[Finding]) -> Callable[[Finding], None]:
@@ -55,7 +55,7 @@ def _telling(found: list[Finding]) -> Callable[[Finding], None]:
         found.append(finding)
         mark = click.style(f"{finding.level.value:<5}", fg=_COLORS[finding.level])
         click.echo(f"{mark} {finding.name:<14} {printable(finding.text)}")
-        if finding.mend:
-            click.echo(f"      {'':<14} {click.style(printable(finding.mend), bold=True)}")
+        if finding.fix:
+            click.echo(f"      {'':<14} {click.style(printable(finding.fix), bold=True)}")
 
     return tell
