@@ -186,6 +186,18 @@ async def test_a_failed_fetch_and_an_empty_set_take_nothing_away() -> None:
     assert asking.changes == 1
 
 
+async def test_an_issuer_is_away_from_a_failed_fetch_to_one_that_succeeds() -> None:
+    provider = Provider(key("1"))
+    asking = Asking(provider)
+    issuers = Issuers([Issuer(By(""), asking.source, frozenset(["ES256"]), iss="https://a.example")])
+    told = []
+    for is_away, now in ((False, NOW), (True, NOW + 400), (False, NOW + 800)):
+        provider.is_away = is_away
+        await asking.ask_until_told("1", now)
+        told.append(issuers.away())
+    assert told == [{"https://a.example": is_away} for is_away in (False, True, False)]
+
+
 async def test_keys_that_are_gone_are_good_no_more_and_what_was_remembered_is_forgotten() -> None:
     provider = Provider(key("1"), key("2", "second"))
     asking = Asking(provider)

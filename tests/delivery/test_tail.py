@@ -104,8 +104,8 @@ async def test_who_waits_hears_of_an_outage_and_the_log_is_followed_on(
     assert tail.outage == ""
     assert log.asked == [0, 1, 1, 1]
     assert [record.getMessage() for record in caplog.records] == [
-        "the log is away, followers wait: It is away.",
-        "the log is back",
+        "the log is away, followers wait; once it answers, all goes on by itself: It is away.",
+        "the log is back: nothing is left to do",
     ]
 
 

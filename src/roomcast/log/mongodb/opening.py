@@ -168,7 +168,7 @@ class Store:
         foreign = await self.messages.estimated_document_count() - ours
         if foreign > 0:
             _log.warning(
-                "%s holds %d documents that are not roomcast's: they are left alone, and nobody is sent them",
+                "%s holds %d documents that are not roomcast's: they are sent to nobody. Keep them elsewhere",
                 MESSAGES,
                 foreign,
             )
@@ -191,7 +191,7 @@ def _client(url: str, name: str) -> AsyncMongoClient[Document]:
             raise LogUnusable(f"{name} cannot be used: {error.strerror or error}.") from error
     if client.read_preference != ReadPreference.PRIMARY:
         _log.warning(
-            "readPreference is not used: a secondary may not have yet what a publisher was told is stored"
+            "readPreference is not used, as a secondary may lack what was acknowledged: remove it from --log"
         )
     return client
 

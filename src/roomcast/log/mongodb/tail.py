@@ -116,7 +116,10 @@ class Follower:
         if new_epoch or forked or state.counted > (latest.last if latest else 0):
             timed_after = latest.last if new_epoch and latest else 0
             state = await mongodb_state.begin_epoch(self._store, state.epoch, trimmed, timed_after)
-            _log.warning("the log goes on under the new epoch %s", state.epoch)
+            _log.warning(
+                "the log goes on under the new epoch %s: clients are told a gap, nothing is left to do",
+                state.epoch,
+            )
         register = Register(state.counted, remembered(self.retention.max_messages))
         known = await mongodb_state.load_rooms(self._store)
         rooms = Rooms(known, state.forgotten, self._empty_rooms, register)
@@ -234,7 +237,9 @@ class Follower:
             await self.catch_up()
         state = await mongodb_state.look(self._store)
         if state.epoch != self.epoch:
-            _log.warning("another process has begun the epoch %s", state.epoch)
+            _log.warning(
+                "another server has begun the epoch %s: this one follows, nothing is left to do", state.epoch
+            )
             self._forked = True
             await self.begin()
             return
@@ -288,7 +293,8 @@ class Follower:
             self._outage = LogUnavailable(_ANEW)
             _log.error(
                 "the database has lost messages that were delivered, or taken them back: the log goes on under a "
-                "new epoch, and every follower is told of a gap"
+                "new epoch, and every follower is told of a gap. Look in the database's log for a failover or a "
+                "restore"
             )
         return LogUnavailable(_ANEW)
 
@@ -297,12 +303,14 @@ class Follower:
         # Where waiting does not help, a person must hear of it, also where it was away for another reason before.
         news = isinstance(error, LogUnusable) and self._outage and self._outage.detail != error.detail
         if self._outage is None or news:
-            _log.warning("the log is away, followers wait: %s", error.detail)
+            _log.warning(
+                "the log is away, followers wait; once it answers, all goes on by itself: %s", error.detail
+            )
         self._outage = LogUnavailable(error.detail)
 
     def _back(self) -> None:
         if self._outage:
-            _log.warning("the log is back")
+            _log.warning("the log is back: nothing is left to do")
         self._outage = None
 
 

@@ -230,7 +230,9 @@ class Writer:
             before, entries = self._sent
             found = await self._reader.since(max(1, before.first), len(entries) + 2)
             if out_of_place(before, entries, found):
-                _log.warning("a write came so late that its number was taken and trimmed: it is written again")
+                _log.warning(
+                    "a write came so late that its number was taken and trimmed: it is written again by itself"
+                )
                 numbers = [Int64(entry.first) for entry in entries]
                 nonces = [Int64(entry.nonce) for entry in entries]
                 late = {"_id": {"$in": numbers}, "roomcast.nonce": {"$in": nonces}}
@@ -249,7 +251,7 @@ class Writer:
 
     async def _pause(self, why: str) -> None:
         if why and not self.unwritable:
-            _log.warning("publishing waits: %s", why)
+            _log.warning("publishing waits; once the database takes writes, it goes on by itself: %s", why)
         self.unwritable = why or self.unwritable
         await asyncio.sleep(self._tuning.retry_seconds)
 
@@ -257,7 +259,7 @@ class Writer:
         self._collisions = 0
         if self.unwritable:
             self.unwritable = ""
-            _log.warning("publishing goes on")
+            _log.warning("publishing goes on: nothing is left to do")
 
     def _answer_all(self, answer: Answer) -> None:
         for pending in self._group.values():

@@ -47,7 +47,7 @@ async def prepare(session: Session, name: str, max_message: int) -> None:
         option = "fsync = off" if found["unsynced"] else "synchronous_commit = off"
         _log.warning(
             "the database has %s: the last acknowledged messages can be gone after a crash, and each of its "
-            "starts is a new epoch",
+            "starts is a new epoch. Set it to on, unless that is what you want",
             option,
         )
 
@@ -58,7 +58,7 @@ async def _admit_publisher(session: Session) -> None:
         try:
             await session.script(QUERIES["lock_schema"], QUERIES["admit_publisher"])
         except InsufficientPrivilegeError as error:
-            _log.warning("roomcast_publisher may not publish: %s; the schema's owner can GRANT it.", said(error))
+            _log.warning("roomcast_publisher may not publish (%s): the schema's owner can GRANT it.", said(error))
 
 
 def _check(found: Row, name: str) -> None:
@@ -98,7 +98,13 @@ async def begin_life(session: Session, epoch: str, anchor: Anchor, *, anew: bool
     async with session.transaction() as call:
         [row] = await call("begin_life", epoch, *anchor, fresh, anew, now)
     if row["begun"]:
-        _log.warning("the log goes on under the new epoch %s", row["epoch"])
+        _log.warning(
+            "the log goes on under the new epoch %s: clients are told a gap, nothing is left to do", row["epoch"]
+        )
     if row["timed"]:
-        _log.warning("%d messages were from the future: they are from %s now.", row["timed"], rfc3339(now))
+        _log.warning(
+            "%d messages were from the future: they are from %s now, nothing is left to do.",
+            row["timed"],
+            rfc3339(now),
+        )
     return str(row["epoch"])

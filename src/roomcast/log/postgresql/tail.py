@@ -207,7 +207,9 @@ class Follower:
         # reason.
         news = isinstance(error, LogUnusable) and self._outage and self._outage.detail != error.detail
         if self._outage is None or news:
-            _log.warning("the log is away, followers wait: %s", error.detail)
+            _log.warning(
+                "the log is away, followers wait; once it answers, all goes on by itself: %s", error.detail
+            )
         self._outage = LogUnavailable(error.detail)
         self._woken.set()
 
@@ -304,7 +306,7 @@ class Follower:
 
     def _back(self) -> None:
         if self._outage and self._outage.detail != _NOT_YET:
-            _log.warning("the log is back")
+            _log.warning("the log is back: nothing is left to do")
         self._outage = None
 
 

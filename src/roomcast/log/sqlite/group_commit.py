@@ -170,7 +170,7 @@ class GroupCommit:
         # A key that was known was answered without writing.
         if self.unwritable and committed.state != self._state:
             self.unwritable = ""
-            _log.warning("The log can be written again.")
+            _log.warning("The log can be written again: nothing is left to do.")
         before, self._state = self._state, committed.state
         self._feed.push(committed.messages, committed.state.trimmed, committed.cuts)
         for pending, answer in zip(group, committed.answers, strict=True):

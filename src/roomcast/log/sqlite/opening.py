@@ -168,7 +168,9 @@ def _take_back_times(connection: apsw.Connection) -> None:
     """A new epoch is also for a log whose clock was ahead once: else messages would carry that time for ever."""
     now = Clock().now(0)
     if count := begin_times(connection, now):
-        _log.warning("%d messages were from the future: they are from %s now.", count, rfc3339(now))
+        _log.warning(
+            "%d messages were from the future: they are from %s now, nothing is left to do.", count, rfc3339(now)
+        )
 
 
 def _begin_life(connection: apsw.Connection, *, anew: bool, synchronous: str) -> str:
