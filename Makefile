@@ -8,7 +8,7 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint lock docs dist soak siege bench micro instructions picture terminal clean
+.PHONY: help install run test workers lint lock docs dist soak siege bench micro instructions picture terminal clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -22,6 +22,11 @@ test: $(VENV)/.dev ## Run all checks and tests, after installing what they need
 	@tests/setup.sh
 	$(MAKE) --no-print-directory lint
 	tests/run.sh $(ARGS)
+
+workers: $(VENV)/.dev ## Run the tests of kills, drain, rights, limits and the attacker with --workers 2
+	@tests/setup.sh
+	ROOMCAST_TEST_WORKERS=2 $(BIN)/pytest -n $$(getconf _NPROCESSORS_ONLN) tests/rights \
+		$(addprefix tests/hardening/test_,$(addsuffix .py,kill kill_rules signals slow churn limits torture)) $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, types and which module imports which
 	$(BIN)/ruff check .

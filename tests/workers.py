@@ -15,6 +15,8 @@ import httpx
 from tests.running import PATIENCE, Running, wait_for
 
 _numbers = count(1)
+_KEPT = httpx.Limits(keepalive_expiry=None)
+"""By default a connection that was idle for 5 s is replaced, perhaps by one to another worker."""
 
 ONE_PROCESS: Mapping[str, str] = {}
 """The tests that cannot hold with `--workers`, each with the reason. With ROOMCAST_TEST_WORKERS they are left
@@ -63,7 +65,7 @@ def each_worker(server: Running, number: int = 2) -> Iterator[list[httpx.Client]
     found: dict[str, httpx.Client] = {}
     with ExitStack() as stack:
         while len(found) < number:
-            client = stack.enter_context(httpx.Client(base_url=server.url, timeout=PATIENCE))
+            client = stack.enter_context(httpx.Client(base_url=server.url, timeout=PATIENCE, limits=_KEPT))
             path = f"/healthz?{next(_numbers)}"
             assert client.get(path).status_code == 200
             worker = server.wait_until_it_says(rf"\[(\d+)\] \S+ GET {re.escape(path)} ")[1]

@@ -109,6 +109,16 @@ def test_a_clock_that_is_an_hour_off_is_a_fault(seconds: int, level: str, text: 
     assert (found.level.value, text in found.text) == (level, True)
 
 
+def test_a_credential_that_the_server_cannot_check_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def get(site: Site, path: str) -> httpx.Response:
+        return httpx.Response(503)
+
+    monkeypatch.setattr(Site, "get", get)
+    [found] = asyncio.run(asking.credential(Site("http://localhost", {})))
+    assert (found.level, found.text) == (Level.FAULT, "the server cannot check it now: 503")
+    assert "[[issuer]]" in found.fix
+
+
 def test_a_stranger_from_elsewhere_who_looks_local_is_a_fault() -> None:
     site = Site("http://192.0.2.1", {}, stranger={"admin": True, "read": ["*"], "publish": ["*"]})
     assert strangers.of(site).level is Level.FAULT

@@ -30,6 +30,9 @@ async def credential(site: Site) -> list[Finding]:
                 "set ROOMCAST_TOKEN to a valid key, ticket or token",
             )
         ]
+    if answer.status_code == 503:
+        fix = "see roomcast's log: the keys of an [[issuer]] cannot be fetched, or a login is away"
+        return [fault(name, "the server cannot check it now: 503", fix)]
     if not answer.is_success:
         return [note(name, f"GET /me is answered {answer.status_code}")]
     return [ok(name, _may(answer.json()))]
