@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from roomcast.delivery.engine import Engine
-from roomcast.http.counts import retention_seconds
+from roomcast.http.families import retention_seconds
 from roomcast.log import file_of
 from roomcast.model.errors import LogUnavailable
 
@@ -106,9 +106,9 @@ class Minute:
 
 
 def _counts(engine: Engine) -> Mapping[str, int]:
-    limits, endings = engine.publish_limits, engine.streams.endings
+    limiter, endings = engine.address_limiter, engine.streams.endings
     return {
-        "rate": limits.refused if limits else 0,
+        "rate": limiter.refused if limiter else 0,
         "memory": engine.answers.refused,
         **{name: engine.refusals[name] for name in ("log", "rights", "defect", "credential", "host")},
         **{name: endings.get(name, 0) for name in ("slow", "overload", "error")},

@@ -37,11 +37,11 @@ async def serve(
     tls: ssl.SSLContext | None = None,
 ) -> None:
     """Serves until `stop` is done. Awaits `started` once the sockets accept connections. Raises `CannotStart`."""
-    guard.open()
+    guard.start_fetching()
     try:
         await _opened(open_engine, stop, listening, guard, started, tls)
     finally:
-        guard.close()
+        guard.stop_fetching()
 
 
 async def _opened(

@@ -39,7 +39,7 @@ async def keep_log(settings: Settings, channel: Channel[Report, Order], restarts
     Retired(restarts).join(server.exchange, TOPIC)
     supervisor.when_connected(server.connect)
     if log:
-        supervisor.parts.append(rules_of(log, server.check))
+        supervisor.parts.append(rules_of(log, server.tell_status))
     supervisor.report(StartDone(said))
     returning = loop.create_task(go_on_returning())
     try:

@@ -56,7 +56,7 @@ def supervise(
     followed = Reloadable(rules.NAME, rules.OPTIONS, lambda settings: lambda: None)
     parts = [
         *([tls.reloadable] if tls else []),
-        reloadable(guard, opens=False),
+        reloadable(guard, fetches=False),
         *([followed] if configuration.path else []),
     ]
     return Supervisor(settings, mains, sockets, Reload(configuration, parts), started).run()

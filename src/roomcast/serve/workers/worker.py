@@ -12,7 +12,7 @@ from roomcast.http.metrics import share
 from roomcast.log import is_shared
 from roomcast.log.remote.link import Link
 from roomcast.log.remote.log import RemoteLog
-from roomcast.log.remote.peers import Peers
+from roomcast.log.remote.peers import WorkerPeers
 from roomcast.model.settings import Settings
 from roomcast.serve.listen import Listening
 from roomcast.serve.memory import go_on_returning
@@ -42,7 +42,7 @@ async def work(
     supervisor.parts = [*([tls.reloadable] if tls else []), reloadable(guard)]
     link = Link(lambda: supervisor.report(NeedsLog()))
     supervisor.when_connected(lambda _, connected: link.connect(connected))
-    opening = _engine(settings, link, Peers(link, number, workers, restarts))
+    opening = _engine(settings, link, WorkerPeers(link, number, workers, restarts))
 
     async def started(engine: Engine) -> None:
         if is_shared(settings.log):
@@ -58,7 +58,7 @@ async def work(
         await tasks.cancel(beside)
 
 
-async def _engine(settings: Settings, link: Link, peers: Peers) -> Engine:
+async def _engine(settings: Settings, link: Link, peers: WorkerPeers) -> Engine:
     """The engine over the log process's log, or over a shared log that this worker opens by itself."""
     log = await Engine.log_of(settings) if is_shared(settings.log) else await RemoteLog(link).opened()
     return await Engine.over(settings, log, peers)
