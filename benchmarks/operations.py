@@ -48,7 +48,7 @@ from roomcast.model.retention import Retention
 from roomcast.model.rooms import Selection
 from roomcast.model.settings import Settings
 from roomcast.model.settings.key import Key
-from roomcast.serve.rendering import Json, Rendering, Text
+from roomcast.serve.rendering import JsonLines, Rendering, TextLines
 
 Call = Callable[[], object]
 
@@ -265,8 +265,8 @@ def published(kind: str) -> Iterator[Call]:
 # Each request, with the access log on.
 
 
-@operation("each request: its line rendered for the log, as text", Text, counted=200)
-@operation("each request: its line rendered for the log, as JSON", Json, counted=200)
+@operation("each request: its line rendered for the log, as text", TextLines, counted=200)
+@operation("each request: its line rendered for the log, as JSON", JsonLines, counted=200)
 def noted(rendering: Callable[[], Rendering]) -> Iterator[Call]:
     waiting, request = deque[str](maxlen=GROUP), rendering().request
     access.write_to(lambda *line: waiting.append(request(*line)))

@@ -20,6 +20,8 @@ class Peers(Protocol):
 
     number: int
     """This worker's."""
+    restarts: int
+    """How many processes were this worker before."""
     siblings: Sequence[int]
     """The numbers of all others that the server has, whether they are there or not."""
     others: Sequence[int]

@@ -247,13 +247,13 @@ class PostgresWriter:
 
     def _log_wait(self, why: str) -> None:
         if not self.unwritable:
-            _log.warning("publishing waits: %s", why)
+            _log.warning("publishing waits; once the database takes writes, it goes on by itself: %s", why)
         self.unwritable = why
 
     def _recovered(self) -> None:
         if self.unwritable:
             self.unwritable = ""
-            _log.warning("publishing goes on")
+            _log.warning("publishing goes on: nothing is left to do")
 
     async def _refuse_overdue(self) -> None:
         """Refuses appends that waited too long. One that was already sent may be stored all the same."""
