@@ -353,8 +353,8 @@ ROWS = (
     ),
     Row(
         "page",
-        "the page in Chromium: 10,000 messages in the list, 500 more a second",
-        Storm(held=10_000, rate=500),
+        "the page in Chromium: 10,000 messages in the list, 10,000 rooms, 500 more messages a second",
+        Storm(held=10_000, rate=500, rooms=10_000),
         (MEMORY,),
         (
             Figure("messages_per_second", "messages/s"),
@@ -363,6 +363,7 @@ ROWS = (
             Figure("main_thread", "main thread %", 1, 100),
             Figure("long_tasks", "tasks over 50 ms", 0),
             Figure("longest_task_ms", "longest ms"),
+            Figure("first_paint_ms", "first paint ms"),
         ),
         (at_most(50, "longest_task_ms", "the longest task in ms", of=(MEMORY,)),),
         "drawn without a graphics card, on the cores of the server and the load",
