@@ -1,4 +1,4 @@
-"""The page in a storm: a list of many messages, more of them each second, and what a real Chromium makes of it."""
+"""The page under load: a long list of messages that grows each second, in a real Chromium."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _WATCH = """() => {
 
 @dataclass(frozen=True)
 class Storm:
-    """Messages at a rate, in a list that has many."""
+    """Messages at a rate, in a long list."""
 
     held: int
-    """Messages in the list before it begins."""
+    """Messages in the list at the start."""
     rate: int
     """Messages a second."""
 
@@ -77,7 +77,7 @@ def _all_cores() -> Iterator[None]:
 
 
 def _cpu(session: CDPSession) -> float:
-    """Seconds of CPU that the page's main thread has taken, whatever else the machine does."""
+    """CPU seconds of the page's main thread."""
     metrics = session.send("Performance.getMetrics")["metrics"]
     return float(next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration"))
 

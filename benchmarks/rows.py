@@ -23,10 +23,10 @@ FLOOR, SYNCED, NCHAN, MEMORY, SQLITE, MONGODB, STARLETTE, FASTAPI = (
     "fastapi",
 )
 RIGHTS = "roomcast-rights"
-"""With keys and a secret."""
+"""roomcast with keys and a secret."""
 CREDENTIALS = (("keyed", "key"), ("ticketed", "ticket"), ("url", "ticket in the URL"))
 QUIET, SQLITE_QUIET = "roomcast-quiet", "roomcast-sqlite-quiet"
-"""Without an access log; all others are as they are by default."""
+"""roomcast without an access log; the others have default settings."""
 ROOMCAST = (MEMORY, SQLITE)
 ALL = (FLOOR, NCHAN, MEMORY, SQLITE, STARLETTE, FASTAPI)
 MAIN = (FLOOR, NCHAN, MEMORY, SQLITE)
@@ -34,7 +34,7 @@ MAIN = (FLOOR, NCHAN, MEMORY, SQLITE)
 
 @dataclass(frozen=True)
 class Figure:
-    """A column: a figure's key, its heading, how it is written."""
+    """A column: a figure's key, its heading, and its format."""
 
     key: str
     heading: str
@@ -44,21 +44,21 @@ class Figure:
 
 @dataclass(frozen=True)
 class Target:
-    """What must be reached: a figure, or its ratio to another server's, or to another figure of its own."""
+    """A target: for a figure, for its ratio to another server's, or to another figure of the same server."""
 
     figure: str
     name: str
-    """What a reader calls the figure."""
+    """The figure's name in the table."""
     limit: float
     at_most: bool = True
     against: str = ""
-    """Whose figure it is divided by: a peer's name; SELF: the server's own; empty: nobody's."""
+    """The peer whose figure it is divided by; SELF: the same server; empty: it is not divided."""
     other: str = ""
-    """The figure it is divided by, where it is another one."""
+    """The figure it is divided by, if it is another one."""
     of: tuple[str, ...] = ROOMCAST
-    """Whom it is asked of."""
+    """The peers that must reach it."""
     group: str = ""
-    """Of targets in one group, one has to be reached."""
+    """At least one target of a group must be reached."""
 
 
 SELF = "self"
@@ -74,7 +74,7 @@ def at_least(limit: float, figure: str, name: str, against: str = "", **more: ob
 
 @dataclass(frozen=True)
 class Row:
-    """A piece of work, done to each of its peers."""
+    """A kind of work, and the peers that it is measured on."""
 
     key: str
     title: str
@@ -84,7 +84,7 @@ class Row:
     targets: tuple[Target, ...]
     note: str = ""
     long: bool = False
-    """Only with --long, and only once."""
+    """Whether it runs only with --long, and only once."""
 
 
 CPU = Figure("cpu_us", "CPU µs/delivery", 2)
