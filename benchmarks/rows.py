@@ -124,7 +124,7 @@ ROWS = (
             at_most(1.5, "p99_ms", "p99", NCHAN),
             *COMPLETE,
         ),
-        "who cannot keep up with the pace publishes fewer messages, or is stopped with deliveries outstanding",
+        "a server that cannot keep up publishes fewer messages, or is stopped with deliveries outstanding",
     ),
     Row(
         "burst",
@@ -174,7 +174,7 @@ ROWS = (
         MAIN,
         (PUBLISHES, P50, P99, Figure("cpu_us", "CPU µs/message", 1)),
         (at_most(1, "p50_ms", "p50 in ms, on memory:", of=(MEMORY,)),),
-        "a flush that waited on a timer would show here as its period",
+        "a flush on a timer would show here as its period",
     ),
     Row(
         "idle",
@@ -228,7 +228,7 @@ ROWS = (
             GROWING,
         ),
         (at_least(0.7, "publishes_per_s", SYNCS, SELF, other="syncs_per_s", of=(SQLITE,)),),
-        "the synced floor: what is left of the syncs where each waits for a request, and that for its answer",
+        "the synced floor: the rate left if each sync waits for a request, and each request for its answer",
     ),
     Row(
         "access-log",
@@ -247,7 +247,7 @@ ROWS = (
             ),
             at_most(0, "failed", "publishes refused"),
         ),
-        "its lines go to a file, and the thread that writes them is counted in",
+        "its lines go to a file; the thread that writes them is included",
     ),
     Row(
         "heads",
@@ -307,7 +307,7 @@ ROWS = (
         (SQLITE,),
         (ACKED, COUNTED, Figure("publishes_per_sync", "publishes/sync", 1)),
         (),
-        "posts that come together share a sync: at most 32 of them here",
+        "concurrent posts share a sync: at most 32 of them here",
     ),
     Row(
         "replay",
@@ -321,7 +321,7 @@ ROWS = (
             LOST,
         ),
         (at_least(0.5, "bytes_per_s", "bytes a second", FLOOR), at_most(0, "lost", "messages missing")),
-        "the floor is a C program that writes the very bytes roomcast wrote",
+        "the floor is a C program that writes the same bytes as roomcast",
     ),
     Row(
         "reconnect",
@@ -341,7 +341,7 @@ ROWS = (
             at_most(0.01, "reads_per_follower", "log reads a follower"),
             *COMPLETE,
         ),
-        "live: has what was missed and the next message; 400 connections are dialled at a time",
+        "live: has the missed messages and the next one; 400 connections are opened at a time",
     ),
     Row(
         "large",

@@ -1,4 +1,4 @@
-"""The figures of the comparison are those of the run's data, to the last digit."""
+"""The figures of the comparison equal the run's data, to the last digit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROWS = [row["values"] for row in RUN["rows"]]
 
 
 def table(page: str, heading: str) -> list[list[str]]:
-    """The cells of the first table below a heading, without the line under its head."""
+    """The cells of the first table below a heading, without the line that separates its head."""
     text = (ROOT / page).read_text().partition(f"## {heading}\n")[2]
     lines = re.findall(r"^\|.*\|$", text.partition("\n## ")[0], re.MULTILINE)
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "---" not in line]
