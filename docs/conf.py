@@ -43,8 +43,6 @@ def _link_within(app: Sphinx, name: str, source: list[str]) -> None:
     up = "../" * name.count("/")
     for file, page in PAGES.items():
         source[0] = re.sub(rf"\]\({re.escape(up + file)}", f"]({up}{page}", source[0])
-    if name == "index":  # a pattern that matches no page would be a warning
-        source[0] = re.sub(r"(?m)^(\S+\*)\n", lambda entry: entry[0] if [*HERE.glob(entry[1])] else "", source[0])
 
 
 def setup(app: Sphinx) -> None:
