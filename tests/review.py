@@ -129,7 +129,7 @@ def share(found: Iterator[bool]) -> float:
 
 def main() -> None:
     """Prints the figures of the folders that the command line names."""
-    reviews = {folder: Review.of(folder) for folder in map(Path, sys.argv[1:] or [FOLDER])}
+    reviews = {folder: Review.of(folder) for folder in map(Path, sys.argv[1:] or [str(FOLDER)])}
     print("| | " + " | ".join(str(folder) for folder in reviews) + " |")
     print("| --- " * (len(reviews) + 1) + "|")
     for column, *values in zip(_COLUMNS, *(review.texts() for review in reviews.values()), strict=True):
