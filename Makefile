@@ -18,11 +18,10 @@ install: $(VENV)/.run ## Install roomcast into .venv, and start nothing
 run: $(VENV)/.run ## Run the server on port 8080, its page on port 3000
 	@exec $(BIN)/roomcast serve $(ARGS)
 
-# Twice as many as processors: tests wait for browsers, databases and clocks most of the time.
 test: $(VENV)/.dev ## Run all checks and tests, after installing what they need
 	@tests/setup.sh
 	$(MAKE) --no-print-directory lint
-	$(BIN)/pytest -n $$((2 * $$(getconf _NPROCESSORS_ONLN))) --dist worksteal $(ARGS)
+	tests/run.sh $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, types and which module imports which
 	$(BIN)/ruff check .

@@ -176,6 +176,7 @@ def test_a_server_that_cannot_store_says_so_and_is_ready_for_followers(trouble: 
     trouble.end()
     server.publish("afterwards")
     assert (server.get("/readyz").json()["writable"], server.metric("roomcast_log_writable")) == (True, 1)
+    server.wait_until_it_says("The log can be written again")
     said = server.said()
     assert (said.count("The log cannot be written"), said.count("The log can be written again")) == (1, 1)
 

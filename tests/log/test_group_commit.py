@@ -13,7 +13,7 @@ from roomcast.log.append_queue import Request
 from roomcast.log.base import Appended
 from roomcast.log.consumers import Consumers
 from roomcast.log.sqlite import group_commit
-from roomcast.log.sqlite.group_commit import GroupCommit
+from roomcast.log.sqlite.group_commit import GATHERING_TURNS, GroupCommit
 from roomcast.log.sqlite.state import State
 from roomcast.log.sqlite.worker import Job, Worker
 from roomcast.log.sqlite.writer import Committed, Writer
@@ -74,7 +74,9 @@ class FakeWorker:
 
 
 async def turns() -> None:
-    """Long enough for what is due now: timers of no delay, and what they call."""
+    """Long enough for timers of no delay, what they call, and the turns between two groups."""
+    for _ in range(GATHERING_TURNS):
+        await asyncio.sleep(0)
     loop = asyncio.get_running_loop()
     due = loop.create_future()
     loop.call_later(0, due.set_result, None)
@@ -147,9 +149,25 @@ async def test_a_step_of_trimming_waits_for_a_writer_that_is_busy() -> None:
 
 async def test_a_step_of_trimming_waits_for_a_group_that_is_about_to_go() -> None:
     commits = Commits(State(10, 0, 0, 20, 0, 0, 10, 0), max_messages=5)
-    commits.group._scheduled = True  # between an append and the end of its turn
+    commits.group.append(ONE)
     commits.group._trim()
     assert commits.worker.given == 0
+
+
+async def test_publishes_of_clients_that_were_just_answered_go_with_those_that_waited() -> None:
+    commits = Commits()
+    first = commits.group.append(ONE)
+    await turns()
+    waited = commits.group.append(ONE)
+    [job] = commits.worker.jobs
+    commits.worker.jobs.clear()
+    job()
+    await first
+    again = commits.group.append(ONE)
+    await turns()
+    await commits.worker.work()
+    assert (waited.done(), again.done()) == (True, True)
+    assert commits.writer.asked == ["commit", "commit"]
 
 
 async def test_a_quiet_log_that_is_over_its_cap_is_trimmed() -> None:

@@ -66,8 +66,8 @@ def test_followers_stay_through_an_outage_and_get_everything_after_it(
         server.publish("after")
         assert observer.texts(2) == ["during", "after"]
     assert str(during["id"]).partition("-")[0] == str(before["id"]).partition("-")[0]
-    assert "the log is away" in server.said()
-    assert "the log is back" in server.said()
+    server.wait_until_it_says("the log is away")
+    server.wait_until_it_says("the log is back")
     assert "Traceback" not in server.said()
 
 
