@@ -24,7 +24,7 @@ def run(folder: Path, tests: str) -> subprocess.CompletedProcess[str]:
     (folder / "pytest.ini").write_text("[pytest]\naddopts = -q\n")
     (folder / "test_some.py").write_text("def test_sound():\n    pass\n" + tests)
     env = {**os.environ, "PYTEST": str(Path(sys.executable).with_name("pytest"))}
-    return subprocess.run([RUN], cwd=folder, env=env, capture_output=True, text=True, timeout=60)
+    return subprocess.run([RUN, "-n0"], cwd=folder, env=env, capture_output=True, text=True, timeout=120)
 
 
 def test_a_test_that_passes_on_its_own_is_named_and_passes(tmp_path: Path) -> None:
