@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 API = (ROOT / "docs/api.md").read_text()
 README = (ROOT / "README.md").read_text()
 SRC = ROOT / "src/roomcast"
-GROUPS = {"log/sqlite", "log/postgresql", "log/mongodb", "cli", "page"}
+GROUPS = {"log/memory", "log/sqlite", "log/postgresql", "log/mongodb", "cli", "page"}
 """Folders whose modules the architecture need not name one by one."""
 DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
