@@ -8,7 +8,7 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint lock docs dist soak siege bench micro instructions picture terminal clean
+.PHONY: help install run test lint generate lock docs dist soak siege bench micro instructions picture terminal clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -28,6 +28,9 @@ lint: $(VENV)/.dev ## Check style, types and which module imports which
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+generate: $(VENV)/.dev ## Write the blocking half of the client anew, from the asynchronous one
+	$(BIN)/python -m tools.blocking
 
 # First what the tests run with; then the others, held to the same versions where they share some.
 lock: $(VENV)/.dev ## Choose anew, to the version and the hash, what run, test, docs, bench and the image install

@@ -42,6 +42,8 @@ class Round(NamedTuple):
     server_us: float
     """CPU of all servers for a publish, in µs."""
     database_us: float
+    cores: float
+    """Cores that servers, database and load kept busy; near the machine's number they are the limit."""
 
 
 @contextmanager
@@ -122,13 +124,16 @@ def _race(log: str, count: int, seconds: float) -> Round:
         pids = [server.process.pid for server in servers]
         asyncio.run(_flat_out(ports, min(1.0, seconds)))  # connections are made, caches are warm
         before, before_database = sum(map(_cpu, pids)), _cpu(database) if database else 0.0
+        before_load = time.process_time()
         began = time.monotonic()
         stored = asyncio.run(_flat_out(ports, seconds))
         took, total = time.monotonic() - began, sum(stored)
         servers_cpu = sum(map(_cpu, pids)) - before
         database_cpu = _cpu(database) - before_database if database else 0.0
+        load_cpu = time.process_time() - before_load
     share = min(stored) / total * count
-    return Round(total / took, share, servers_cpu / total * 1e6, database_cpu / total * 1e6)
+    cores = (servers_cpu + database_cpu + load_cpu) / took
+    return Round(total / took, share, servers_cpu / total * 1e6, database_cpu / total * 1e6, cores)
 
 
 async def _paced(publishing: int, following: int, seconds: float) -> tuple[list[float], list[float]]:
@@ -201,15 +206,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--logs", default="sqlite,postgresql,ferretdb,secantusdb")
     asked = parser.parse_args()
-    print("| log | servers | publishes/s | least share | server µs | database µs |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print("| log | servers | publishes/s | least share | server µs | database µs | cores busy |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     logs = asked.logs.split(",")
     for log in logs:
         for count in (1,) if log == "sqlite" else (1, 2, 3):
             found = _race(log, count, asked.seconds)
             print(
                 f"| {log} | {count} | {found.publishes:,.0f} | {found.least_share:.2f} | {found.server_us:.0f} "
-                f"| {found.database_us:.0f} |",
+                f"| {found.database_us:.0f} | {found.cores:.1f} |",
                 flush=True,
             )
     print(f"\n| log, {PACE}/s | answer p50 ms | delivery p50 ms | on another server p50 ms |")

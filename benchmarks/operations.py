@@ -22,9 +22,9 @@ from itertools import count, cycle, islice, repeat
 from typing import Any, NamedTuple, cast
 
 from roomcast.api.query import preferred, query
-from roomcast.auth.guard import NOBODY_ASKED, Guard, Mode
+from roomcast.auth.guard import NO_GUARD, Guard, Mode
 from roomcast.auth.keys import Keys, answers_for, sha256
-from roomcast.auth.rights import Rights
+from roomcast.auth.rights import ConfiguredRights
 from roomcast.auth.secrets import Secrets
 from roomcast.auth.tickets import seal
 from roomcast.delivery.budget import Budget
@@ -36,11 +36,12 @@ from roomcast.http.connection import SocketConnection
 from roomcast.http.context import Context
 from roomcast.http.fast_path import FastPath
 from roomcast.http.handler import Handler
-from roomcast.log.append_queue import Request
+from roomcast.log.append_queue import AppendRequest
 from roomcast.log.memory import MemoryLog
-from roomcast.log.sqlite.log import EMPTY_ROOMS, open_log
+from roomcast.log.sqlite.log import open_log
 from roomcast.log.sqlite.opening import open_database
-from roomcast.log.sqlite.writer import Writer
+from roomcast.log.sqlite.writer import SqliteWriter
+from roomcast.log.trimming import EMPTY_ROOMS
 from roomcast.model.draft import parse_json
 from roomcast.model.message import Draft, Message
 from roomcast.model.retention import Retention
@@ -171,11 +172,13 @@ def appended_to_memory(size: int) -> Iterator[Call]:
 @operation("each publish: committed to SQLite, alone", 1, counted=100)
 @operation("each publish: committed to SQLite, as one of a group of 32", GROUP, units=GROUP, counted=40)
 def committed_to_sqlite(size: int) -> Iterator[Call]:
-    requests = [Request([DRAFT], None)] * size
+    requests = [AppendRequest([DRAFT], None)] * size
     with tempfile.TemporaryDirectory() as folder:
         opened = open_database(f"{folder}/log.db", new_epoch=False, synchronous="off")
-        writer = Writer(opened.writer, opened.files, opened.state, opened.clock, Retention(RETAINED), EMPTY_ROOMS)
-        writer.commit([Request([DRAFT] * RETAINED, None)], None)
+        writer = SqliteWriter(
+            opened.writer, opened.files, opened.state, opened.clock, Retention(RETAINED), EMPTY_ROOMS
+        )
+        writer.commit([AppendRequest([DRAFT] * RETAINED, None)], None)
         yield lambda: writer.commit(requests, None)
         opened.reader.close()
         writer.close()
@@ -448,8 +451,8 @@ def _context(runner: asyncio.Runner | None = None, kind: str = PLAIN) -> Iterato
     settings = Settings(log="memory:", max_messages=RETAINED, heartbeat=3600)
     engine = runner.run(Engine.open(settings))
     runner.run(_filled(engine))
-    rights = Rights(keys=Keys(ROWS), secrets=SECRETS)
-    yield Context(Handler(engine, NOBODY_ASKED if kind == PLAIN else Guard(Mode.RIGHTS, rights)), engine)
+    rights = ConfiguredRights(keys=Keys(ROWS), secrets=SECRETS)
+    yield Context(Handler(engine, NO_GUARD if kind == PLAIN else Guard(Mode.RIGHTS, rights)), engine)
     runner.run(engine.close())
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from roomcast.http.counts import ENDINGS
+from roomcast.http.families import ENDINGS
 from roomcast.http.site import ROUTES
 from roomcast.model.settings import OPTIONS
 from roomcast.model.settings.option import Option

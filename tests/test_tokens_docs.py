@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from roomcast.auth.rights import Rights
+from roomcast.auth.rights import ConfiguredRights
 from roomcast.auth.tokens.issuer import of_row, of_secrets
 from roomcast.auth.tokens.issuers import Issuers
 from roomcast.auth.tokens.jose import of_pem
@@ -58,7 +58,7 @@ def test_a_program_in_each_language_signs_a_token_that_is_taken(server: Running,
 
 def test_the_claims_that_the_docs_explain_are_taken() -> None:
     [claims] = blocks(section("My own JWT"), "json")
-    rights = Rights(issuers=Issuers([], of_secrets(SECRETS)))
+    rights = ConfiguredRights(issuers=Issuers([], of_secrets(SECRETS)))
     holder = rights.identify(token(json.loads(claims), key=SECRET), json.loads(claims)["iat"])
     assert (holder.user, holder.read.texts(), holder.publish.texts()) == (
         "user-42",
@@ -95,6 +95,6 @@ def test_the_row_for_a_provider_gives_rooms_for_what_its_tokens_say(name: str) -
     said = json.loads(claims)
     taken = dataclasses.replace(of_row(issuer), source=Ring([of_pem(pem("ES256", "docs"))]))
     text = token(said, "ES256", name="docs", kid="ins_1", cat="cl_B7d4PD111AAA")
-    holder = Rights(issuers=Issuers([taken])).identify(text, said["iat"])
+    holder = ConfiguredRights(issuers=Issuers([taken])).identify(text, said["iat"])
     read, user = PROVIDERS[name]
     assert (holder.read.texts(), holder.user) == (read, user)

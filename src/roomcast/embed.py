@@ -69,13 +69,23 @@ class Embedded:
         data: Any = UNSET,
         idempotency_key: str | None = None,
     ) -> dict[str, Any]:
-        """Stores a message durably and returns it as `POST /messages` does.
+        """Publishes a message, and returns when it is durable.
 
-        `data` is any value that JSON has. Raises `Invalid`, `TooLarge`, `KeyReused`, `LogUnavailable` (also once
-        closed), all of them `roomcast.model.errors.RoomcastError`."""
+        `room`, `user` and `idempotency_key` have 1 to 128 characters, `type` has 1 to 64; `data` is any JSON
+        value. One of `text` and `data` is required. A repeated call with the same `idempotency_key` and message
+        stores nothing and returns the first message.
+
+            stored = await live.publish("orders", text="order 12 is paid")
+
+        Returns the stored message: a dictionary with `id`, `room`, `user` and `timestamp` (RFC 3339), and with
+        `text`, `data` and `type` if they were given.
+
+        Raises errors of `roomcast.model.errors`, all of them `RoomcastError`: `Invalid` for a wrong field,
+        `TooLarge`, `KeyReused` if the key was used for another message, and `LogUnavailable` if the log cannot
+        take it now or is closed. Raises `RuntimeError` in another event loop."""
         engine = await self._engine()
-        asked = {"room": room, "text": text, "user": user, "type": type}
-        fields = {name: value for name, value in asked.items() if value is not None}
+        given = {"room": room, "text": text, "user": user, "type": type}
+        fields = {name: value for name, value in given.items() if value is not None}
         if data is not UNSET:
             fields["data"] = data
         key = None if idempotency_key is None else checked_key(idempotency_key)
@@ -87,11 +97,11 @@ class Embedded:
         return dict(msgspec.json.decode(stored(engine, batch, began, appending)[2]))
 
     async def delete(self, message: str | None = None, *, room: str | None = None) -> None:
-        """Durably deletes a message by its id, or all messages of a `room`, as `DELETE /messages/{id}` and
-        `DELETE /rooms/{room}` do.
+        """Deletes a message by its id, or all messages of a `room`; returns when that is durable.
 
-        Raises `TypeError` unless one of them is given, and of `roomcast.model.errors` `NotFound` (there never was
-        such a message), `Gone` (it is there no longer), `Invalid`, `NotOffered` (in MongoDB), `LogUnavailable`."""
+        Raises `TypeError` unless exactly one of them is given. Raises errors of `roomcast.model.errors`:
+        `NotFound` if there never was such a message, `Gone` if it is no longer retained, `Invalid` for a name that
+        no room can have, `NotOffered` if the log is in MongoDB, and `LogUnavailable`."""
         if (message is None) == (room is None):
             raise TypeError("delete one message by its id, or one room: delete(id) or delete(room=name)")
         engine = await self._engine()
@@ -101,18 +111,19 @@ class Embedded:
             await deleting.delete_message(engine, str(message))
 
     async def drain(self) -> None:
-        """Ends every stream, and every new one, with a request to retry. Returns when the clients have read this;
-        clients that have not within 3 s are cut."""
+        """Ends every stream, and each new one, with a `retry:` line. Returns when all clients have read it; the
+        connections of clients that do not within 3 s are cut."""
         if self._opening:
             engine = await self._engine()
             await engine.drain()
             await engine.streams.flushed(DRAIN_SECONDS)
 
     def drain_on_signal(self, signals: Iterable[int] = (signal.SIGTERM, signal.SIGINT)) -> None:
-        """Drains at these signals, while open, and then calls the host's own handlers.
+        """Drains when one of these signals arrives while this is open, and then calls the host's own handler.
 
-        Otherwise a server that waits for open responses before it ends, such as uvicorn, would wait for ever. Call
-        it once, at any time: the handlers are set when this opens, after the host has set its own."""
+        Without it, a server that waits for open responses before it ends, such as uvicorn, would wait for ever.
+        Call it once, at any time: the handlers are set when this opens, after the host has set its own. It works
+        in the main thread only; in another thread a warning is logged."""
         self._signals = tuple(signals)
         if self._opening and self._opening.done() and not self._closed:
             self._release_signals()
@@ -136,7 +147,7 @@ class Embedded:
             self._release_signals()
             await self.drain()
             if self._guard:
-                self._guard.close()
+                self._guard.stop_fetching()
             await engine.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -172,7 +183,7 @@ class Embedded:
         except BaseException:
             self._opening = None
             raise
-        guard.open()
+        guard.start_fetching()
         self._guard = guard
         rights = self._settings.rights
         host = Host(rights, self._settings.allow_origin or ()) if rights else None

@@ -1,4 +1,4 @@
-"""What a request for messages asks for, as tables."""
+"""Queries for messages, as tables."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ JAVA = "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2"
         ("; , / , text/event-stream", STREAM),
     ],
 )
-def test_the_format_that_is_wanted_most(accept: str, format: str) -> None:
+def test_the_format_with_the_highest_quality_is_chosen(accept: str, format: str) -> None:
     assert preferred(accept) == format
 
 
@@ -120,7 +120,7 @@ def test_the_format_that_is_wanted_most(accept: str, format: str) -> None:
         "text/event-stream;q=",
     ],
 )
-def test_where_none_is_accepted_the_refusal_names_those_there_are(accept: str) -> None:
+def test_if_no_format_is_accepted_the_refusal_names_them(accept: str) -> None:
     with pytest.raises(NotAcceptable) as refusal:
         preferred(accept)
     for format in (STREAM, LINES, PAGE):
@@ -174,7 +174,7 @@ def refused(text: str) -> list[str]:
         ("last_event_id=abcd-1%20", "", After("abcd-1 ")),
     ],
 )
-def test_where_it_starts(text: str, header: str, origin: Origin) -> None:
+def test_a_query_says_where_the_stream_starts(text: str, header: str, origin: Origin) -> None:
     assert ask(f"room=a&{text}", header).origin == origin
 
 
@@ -182,7 +182,7 @@ def test_where_it_starts(text: str, header: str, origin: Origin) -> None:
     ("duration", "seconds"),
     [("10m", 600), ("0s", 0), ("90s", 90), ("2h", 7200), ("1h30m", 5400), ("1d1h1m1s", 90_061), ("007m", 420)],
 )
-def test_since_a_duration_is_so_long_ago(duration: str, seconds: int) -> None:
+def test_since_with_a_duration_is_that_long_ago(duration: str, seconds: int) -> None:
     assert ask(f"room=a&since={duration}").origin == Ago(seconds * 1000)
 
 
@@ -198,7 +198,7 @@ def test_since_a_duration_is_so_long_ago(duration: str, seconds: int) -> None:
         ("limit", ["", "0", "-1", "1001", "1.0", "ten", "١", "%201", "99999999999999999999"]),
     ],
 )  # fmt: skip
-def test_a_value_that_says_nothing_is_named(name: str, values: list[str]) -> None:
+def test_an_invalid_value_is_named(name: str, values: list[str]) -> None:
     for value in values:
         assert refused(f"room=a&{name}={value}") == [f"/{name}"], value
 
@@ -209,13 +209,13 @@ def test_only_rooms_prefixes_and_last_ids_may_be_repeated(name: str) -> None:
     assert refused(f"room=a&{name}={value}&{name}={value}") == [f"/{name}"]
 
 
-def test_since_and_replay_are_not_given_together() -> None:
+def test_since_and_replay_cannot_be_given_together() -> None:
     assert refused("room=a&since=10m&replay=all") == ["/since"]
     assert refused("room=a&since=10m&replay=all&last_event_id=abcd-1") == ["/since"]
     assert refused("room=a&since=&replay=") == ["/replay", "/since", "/since"]
 
 
-def test_a_refusal_of_since_says_how_plus_is_written() -> None:
+def test_a_refusal_of_since_says_how_to_write_a_plus() -> None:
     with pytest.raises(Invalid, match="%2B"):
         ask("room=a&since=2026-11-22T06:27:00+01:00")
     with pytest.raises(Invalid) as refusal:  # seen by users of programs, too, who write no URL
@@ -261,7 +261,7 @@ def test_the_last_id_by_all_names_that_clients_give_it(text: str, id: str) -> No
         (",", {""}, "room=&room="),
     ],
 )
-def test_rooms_in_a_list_are_refused_with_what_was_meant(rooms: str, known: set[str], words: str | None) -> None:
+def test_rooms_in_a_list_are_refused_with_a_suggestion(rooms: str, known: set[str], words: str | None) -> None:
     if words is None:
         refuse_lists({rooms}, known.__contains__)
         return
@@ -271,7 +271,7 @@ def test_rooms_in_a_list_are_refused_with_what_was_meant(rooms: str, known: set[
     assert [fault.pointer for fault in refusal.value.faults] == ["/room"]
 
 
-def test_no_room_is_said_in_words() -> None:
+def test_a_missing_room_is_explained() -> None:
     with pytest.raises(Invalid, match=r"^room is missing"):
         ask("replay=none")
 
@@ -332,7 +332,7 @@ def test_rooms_and_prefixes_are_64_together() -> None:
         "room=a&room=", urlencode([("room", f"r{n}") for n in range(65)]), "room=a&" * 65,
     ],
 )  # fmt: skip
-def test_no_or_a_bad_room_is_named(text: str) -> None:
+def test_a_missing_or_bad_room_is_named(text: str) -> None:
     assert "/room" in refused(text)
 
 
@@ -371,7 +371,7 @@ def test_a_near_miss_is_refused_with_a_hint(name: str, meant: str) -> None:
     assert f"did you mean {meant}?" in refusal.value.detail
 
 
-def test_everything_wrong_is_named_at_once() -> None:
+def test_all_mistakes_are_named_at_once() -> None:
     assert refused("rooms=a&replay=x&limit=0&since=1") == [
         "/rooms",
         "/room",
@@ -382,7 +382,7 @@ def test_everything_wrong_is_named_at_once() -> None:
     ]
 
 
-def test_a_query_of_endless_names_is_refused_before_they_are_looked_at() -> None:
+def test_a_query_with_too_many_names_is_refused_before_they_are_read() -> None:
     assert refused("room=a&" + "&".join(f"roo{n}=" for n in range(10_000))) == []
     assert refused("&".join("room=%24" for _ in range(MAX_PARAMETERS + 1))) == []
     assert len(refused("&".join("room=%24" for _ in range(MAX_PARAMETERS)))) == 1 + MAX_ROOMS
@@ -413,7 +413,7 @@ def test_a_page_is_limited_and_may_end_before_an_id() -> None:
         "%u0041",
     ],
 )
-def test_escapes_are_read_as_everybody_reads_them(text: str) -> None:
+def test_escapes_are_decoded_as_usual(text: str) -> None:
     assert unquoted(text.encode()) == unquote_to_bytes(text.replace("+", " ").encode())
     assert unquoted(b"+" + text.replace("+", "").encode() + b"%2B")[:1] == b" "
 

@@ -19,8 +19,8 @@ _CURVES = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521
 
 @cache
 def private(kind: str, name: str = "") -> Any:
-    """A private key of cryptography's: `kind` is RSA (or RSA and its bits), ES256, ES384 or Ed25519, and `name`
-    tells several of one kind apart."""
+    """A private key of the library cryptography. `kind` is RSA (or RSA and its bits), ES256, ES384 or Ed25519, and
+    `name` tells several of one kind apart."""
     if kind.startswith("RSA"):
         return rsa.generate_private_key(65537, int(kind[3:] or 2048))
     if kind == "Ed25519":
@@ -29,22 +29,22 @@ def private(kind: str, name: str = "") -> Any:
 
 
 def pem(kind: str, name: str = "") -> bytes:
-    """Its public half."""
+    """The public key in PEM."""
     return bytes(private(kind, name).public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
 
 
 def der(kind: str, name: str = "") -> bytes:
-    """The same, in another encoding."""
+    """The public key in DER."""
     return bytes(private(kind, name).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
 
 def private_pem(kind: str, name: str = "") -> bytes:
-    """The private half."""
+    """The private key in PEM."""
     return bytes(private(kind, name).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
 
 def jwk(kind: str, name: str = "", **more: Any) -> dict[str, Any]:
-    """The public half as a JWK."""
+    """The public key as a JWK."""
     return {**_key(kind, name).as_dict(private=False), **more}
 
 
@@ -59,7 +59,8 @@ _KINDS = {"RS": "RSA", "PS": "RSA", "Ed": "Ed25519"}
 
 
 def signature(algorithm: str, signed: bytes, key: bytes | str = "", name: str = "") -> bytes:
-    """By `key`, which is a secret, or the kind of a private key; by default the kind that the algorithm needs."""
+    """A signature by `key`: a secret, or the kind of a private key, by default the kind that the algorithm
+    needs."""
     if isinstance(key, bytes):
         return hmac.digest(key, signed, f"sha{algorithm[2:]}")
     with warnings.catch_warnings():
@@ -69,7 +70,7 @@ def signature(algorithm: str, signed: bytes, key: bytes | str = "", name: str = 
 
 
 def coded(value: object) -> str:
-    """A part of a token: bytes as they are, whatever else as JSON."""
+    """A part of a token: bytes unchanged, any other value as JSON."""
     data = value if isinstance(value, bytes) else json.dumps(value).encode()
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
@@ -82,7 +83,7 @@ def token(
     header: object = None,
     **more: Any,
 ) -> str:
-    """A token. `more` is put into its header; `header` takes the place of all of it, also as bytes."""
+    """A token. `more` is added to its header; `header` replaces the whole header, also as bytes."""
     head = {"alg": algorithm, "typ": "JWT", **more} if header is None else header
     signed = f"{coded(head)}.{coded(claims)}"
     return f"{signed}.{coded(signature(algorithm, signed.encode(), key, name))}"

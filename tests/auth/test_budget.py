@@ -1,21 +1,25 @@
-"""What bad credentials cost: whoever sends them, and nobody else."""
+"""Bad credentials cost time only to those who send them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from roomcast.auth import rights as module
-from roomcast.auth.budget import Budget
+from roomcast.auth.budget import BadCredentialBudget
 from roomcast.auth.credentials import of_authorization
-from roomcast.auth.limits import BUCKETS
-from roomcast.auth.rights import Rights
-from roomcast.auth.tokens import issuers
-from roomcast.auth.tokens.issuer import of_secrets, signed_by
+from roomcast.auth.principal_cache import fingerprint
+from roomcast.auth.rate_limiter import BUCKETS
+from roomcast.auth.rights import ConfiguredRights
+from roomcast.auth.tickets import By
+from roomcast.auth.tokens import issuer
+from roomcast.auth.tokens.fetch import CannotFetch, Fetched
+from roomcast.auth.tokens.issuer import TokenIssuer, of_secrets
 from roomcast.auth.tokens.issuers import Issuers
-from roomcast.auth.tokens.jose import Key
-from roomcast.auth.tokens.text import Parts
+from roomcast.auth.tokens.jose import verifies
+from roomcast.auth.tokens.jwks import Jwks
 from roomcast.model.errors import BadCredential, InvalidToken, RightsUnavailable, TooManyBad
 from tests.auth.signing import token
 from tests.auth.test_token_attacks import NOW, OWN, SECRET, SECRETS
@@ -26,7 +30,7 @@ JUDGING = 0.000_1
 
 
 class Clock:
-    """A time that passes when somebody says so."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -41,44 +45,44 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def budget(clock: Clock) -> Budget:
-    return Budget(clock)
+def budget(clock: Clock) -> BadCredentialBudget:
+    return BadCredentialBudget(clock)
 
 
 @pytest.fixture
-def server(clock: Clock, budget: Budget, monkeypatch: pytest.MonkeyPatch) -> Rights:
-    """Rights whose tokens take `JUDGING` to verify, and nothing else takes any time."""
+def server(clock: Clock, budget: BadCredentialBudget, monkeypatch: pytest.MonkeyPatch) -> ConfiguredRights:
+    """Rights whose tokens take `JUDGING` to verify, while nothing else takes any time."""
 
-    def verify(keys: Sequence[Key], parts: Parts) -> Key | None:
+    def verify(*signed: Any) -> bool:
         clock.now += JUDGING
-        return signed_by(keys, parts)
+        return verifies(*signed)
 
-    monkeypatch.setattr(issuers, "signed_by", verify)
+    monkeypatch.setattr(issuer, "verifies", verify)
     monkeypatch.setattr(module, "thread_time", clock)
-    one = Rights(issuers=Issuers([], of_secrets(SECRETS)))
+    one = ConfiguredRights(issuers=Issuers([], of_secrets(SECRETS)))
     one._budget = budget
     return one
 
 
-def asked(server: Rights, credential: str, client: str) -> type[Exception] | None:
-    """How it is refused; None where it is good."""
+def asked(server: ConfiguredRights, credential: str, client: str) -> type[Exception] | None:
+    """The error that refuses the credential; None if it is accepted."""
     try:
-        server.whose(f"Bearer {credential}".encode(), of_authorization, NOW, lambda: client)
+        server.identify_sent(f"Bearer {credential}".encode(), of_authorization, NOW, lambda: client)
     except (BadCredential, InvalidToken, RightsUnavailable, TooManyBad) as error:
         return type(error)
     return None
 
 
 def bad() -> Iterator[str]:
-    """Tokens that are good but for their signature, each another one."""
+    """Tokens with a wrong signature, each one different."""
     number = 0
     while True:
         number += 1
         yield token({**OWN, "jti": number}, key=b"x" * 32)
 
 
-def test_a_flood_of_one_address_costs_others_nothing(server: Rights, clock: Clock) -> None:
-    """10,000 tokens in a second whose signature takes 0.1 ms would else take all of it."""
+def test_a_flood_of_one_address_costs_others_nothing(server: ConfiguredRights, clock: Clock) -> None:
+    """Otherwise 10,000 tokens a second whose signature takes 0.1 ms would take all of the time."""
     flood, told = bad(), []
     for number in range(3_000):
         clock.now += 0.000_1
@@ -92,7 +96,7 @@ def test_a_flood_of_one_address_costs_others_nothing(server: Rights, clock: Cloc
     assert told.count(InvalidToken) < 1_000
 
 
-def test_who_floods_still_gets_in_with_what_was_good_before(server: Rights) -> None:
+def test_a_flooder_is_still_served_with_a_cached_credential(server: ConfiguredRights) -> None:
     known, new = (token({**OWN, "jti": jti}, key=SECRET) for jti in ("known", "new"))
     assert asked(server, known, FLOODER) is None
     flood = bad()
@@ -102,7 +106,7 @@ def test_who_floods_still_gets_in_with_what_was_good_before(server: Rights) -> N
     assert asked(server, new, FLOODER) is TooManyBad
 
 
-def test_a_flood_that_has_ended_is_forgotten(budget: Budget, clock: Clock) -> None:
+def test_a_flood_that_has_ended_is_forgotten(budget: BadCredentialBudget, clock: Clock) -> None:
     budget.charge(FLOODER, 1.0)
     with pytest.raises(TooManyBad, match="send one that is, in 46 s") as refused:
         budget.check(FLOODER)
@@ -110,7 +114,7 @@ def test_a_flood_that_has_ended_is_forgotten(budget: Budget, clock: Clock) -> No
     budget.check(FLOODER)
 
 
-def test_a_flood_of_many_addresses_holds_up_strangers_only(server: Rights) -> None:
+def test_a_flood_of_many_addresses_holds_up_strangers_only(server: ConfiguredRights) -> None:
     assert asked(server, token(OWN, key=SECRET), HONEST) is None
     flood, number = bad(), 0
     while asked(server, next(flood), f"198.51.100.{number}") is not RightsUnavailable:
@@ -120,22 +124,36 @@ def test_a_flood_of_many_addresses_holds_up_strangers_only(server: Rights) -> No
     assert asked(server, token({**OWN, "jti": "newer"}, key=SECRET), "203.0.113.9") is RightsUnavailable
 
 
+async def test_a_flood_of_tokens_whose_key_may_yet_be_fetched_counts_too() -> None:
+    """Anybody can write such tokens, and have a signature of each verified."""
+
+    async def get(url: str) -> Fetched:
+        raise CannotFetch("its status is 500")
+
+    source = Jwks("https://a.example/jwks", get)
+    one = ConfiguredRights(issuers=Issuers([TokenIssuer(By(""), source, frozenset(["ES256"]))]))
+    flood = (token({**OWN, "jti": number}, key=b"x" * 32, header={"alg": "ES256"}) for number in range(5_000))
+    outcomes = {asked(one, text, FLOODER) for text in flood}
+    await source.fetched()
+    assert outcomes == {RightsUnavailable, TooManyBad}
+
+
 @pytest.mark.parametrize("credential", ["rck_x_" + "y" * 43, "rct1_" + "y" * 200, "y", "y.y.y", "y y"])
-def test_every_kind_of_bad_credential_counts(server: Rights, credential: str) -> None:
+def test_every_kind_of_bad_credential_counts(server: ConfiguredRights, credential: str) -> None:
     told = [asked(server, credential, FLOODER) for _ in range(5_000)]
     assert told[0] in (InvalidToken, BadCredential)
     assert told[-1] is TooManyBad
 
 
-def test_what_is_remembered_of_addresses_is_bounded(budget: Budget) -> None:
+def test_the_memory_for_addresses_is_bounded(budget: BadCredentialBudget) -> None:
     for number in range(BUCKETS + 100):
         budget.charge(f"bad {number}", 0.0)
         budget.trust(f"good {number}")
     assert len(budget._each) == len(budget._trusted) == BUCKETS
 
 
-def test_a_credential_is_hashed_once(server: Rights, monkeypatch: pytest.MonkeyPatch) -> None:
-    hashed, fingerprint = [], module.fingerprint
+def test_a_credential_is_hashed_once(server: ConfiguredRights, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed = []
 
     def noted(sent: bytes) -> bytes:
         hashed.append(sent)

@@ -1,4 +1,4 @@
-"""A credential out of a header."""
+"""A credential is read from a header."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def test_a_bearer_or_the_password_of_basic_is_the_credential(value: bytes, crede
         (b"Bearer " + b"x" * 8186, "at most 8 KiB"),
     ],
 )
-def test_what_cannot_be_read_is_said_and_not_shown(value: bytes, words: str) -> None:
+def test_an_invalid_header_is_refused_and_not_shown(value: bytes, words: str) -> None:
     with pytest.raises(BadCredential) as raised:
         of_authorization(value)
     assert words in raised.value.detail
     assert "SECRE" not in raised.value.detail
 
 
-def test_its_first_letters_say_which_kind_it_is() -> None:
+def test_the_kind_of_a_credential_is_told_by_its_first_letters() -> None:
     assert kind_of("rck_shop_x") == "key"
     assert kind_of("rct1_x") == "ticket"
     assert kind_of("rct2_x") == "ticket"
@@ -74,7 +74,7 @@ def test_its_first_letters_say_which_kind_it_is() -> None:
     assert kind_of("") == "token"
 
 
-def test_one_from_elsewhere_has_the_same_bound() -> None:
+def test_a_cookie_or_ticket_has_the_same_size_limit() -> None:
     assert of_pair(b"cookie=" + b"x" * 8192) == "x" * 8192
     with pytest.raises(BadCredential):
         of_pair(b"cookie=" + b"x" * 8193)
@@ -102,7 +102,7 @@ def test_a_cookie_is_found_by_its_whole_name(header: bytes, value: bytes | None)
 
 
 @pytest.mark.parametrize("header", [b"tok=x; tok=y", b"tok=x;tok=x", b"tok;tok=x", b"tok=;a=b; tok"])
-def test_a_cookie_that_is_there_twice_is_none_of_both(header: bytes) -> None:
+def test_a_cookie_that_was_sent_twice_is_refused(header: bytes) -> None:
     with pytest.raises(InvalidToken) as raised:
         of_cookie(header, b"tok")
     assert raised.value.reason == "the cookie is given twice"

@@ -1,4 +1,4 @@
-"""How a JWKS is got: bounded in time and size, and from nowhere else."""
+"""A JWKS is fetched within bounds of time and size, and from its own origin only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GOOD = json.dumps({"keys": [jwk("ES256", kid="1")]}).encode()
 
 
 class Server:
-    """Answers each path with bytes, as they are."""
+    """Answers each path with given bytes, unchanged."""
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -59,7 +59,7 @@ def ok(body: bytes, *fields: str, status: str = "200 OK") -> bytes:
     return "\r\n".join(lines).encode() + body
 
 
-async def test_the_keys_are_those_that_are_there(server: Server) -> None:
+async def test_the_served_keys_are_read(server: Server) -> None:
     assert await server.keys(ok(GOOD)) == ["1"]
     assert b"accept-encoding: identity" in server.heads[0].lower()
 
@@ -123,9 +123,7 @@ async def test_a_redirect_within_the_origin_is_followed(server: Server) -> None:
     assert server.asked == ["/jwks", "/keys"]
 
 
-async def test_an_answer_that_does_not_come_is_not_waited_for(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_fetch_does_not_wait_for_ever(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetching, "SECONDS", 0.3)
     with pytest.raises(CannotFetch, match=r"no complete answer within 0\.3 s"):
         await fetch(f"{server.url}/never")

@@ -38,7 +38,7 @@ def test_another_grant_never_takes_a_right_away(some: list[str], more: list[str]
     assert room not in Grants.parse(some) or room in Grants.parse(some + more)
 
 
-def test_everything_and_nothing_are_what_they_say() -> None:
+def test_everything_covers_all_rooms_and_nothing_covers_none() -> None:
     assert "a" in EVERYTHING
     assert EVERYTHING.covers_prefix("")
     assert EVERYTHING.texts() == ["*"]
@@ -48,6 +48,44 @@ def test_everything_and_nothing_are_what_they_say() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "a\nb", "$x", "$*", "a" * 129, "a\x7f*"])
-def test_what_no_room_can_be_called_is_no_grant(text: str) -> None:
+def test_an_invalid_room_name_is_not_a_grant(text: str) -> None:
     with pytest.raises(ValueError, match="must be a room, or a prefix that ends in"):
         Grants.parse(["fine", text])
+
+
+@given(st.lists(NAMES, max_size=4), NAMES)
+def test_a_prefix_is_covered_by_every_shorter_one(texts: list[str], prefix: str) -> None:
+    expected = any(text.endswith("*") and prefix.startswith(text[:-1]) for text in texts)
+    assert Grants.parse(texts).covers_prefix(prefix) is expected
+
+
+@given(st.lists(NAMES, max_size=6))
+def test_ranges_are_in_order_and_cover_each_room_once(texts: list[str]) -> None:
+    ranges = Grants.parse(texts).ranges()
+    assert ranges == sorted(ranges)
+    for name, _ in ranges:
+        assert [
+            other for other, is_prefix in ranges if name == other or (is_prefix and name.startswith(other))
+        ] == [name]
+    assert Grants([n for n, p in ranges if not p], [n for n, p in ranges if p]).texts() == sorted(
+        {name + "*" * is_prefix for name, is_prefix in ranges}
+    )
+    for text in texts:
+        name = text.removesuffix("*")
+        assert any(name == other or (is_prefix and name.startswith(other)) for other, is_prefix in ranges)
+
+
+@pytest.mark.parametrize(
+    ("texts", "begin"),
+    [
+        (["user/42", "user/43"], "user/4"),
+        (["user/42", "user/4*"], "user/4"),
+        (["a", "b"], ""),
+        (["abc"], "abc"),
+        (["ab*", "abc", "abd"], "ab"),
+        (["*", "abc"], ""),
+        ([], ""),
+    ],
+)
+def test_the_common_prefix_of_all_rooms_is_the_longest(texts: list[str], begin: str) -> None:
+    assert Grants.parse(texts).begin() == begin

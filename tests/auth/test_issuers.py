@@ -1,4 +1,4 @@
-"""Issuers as they are configured: what ends the start, which keys count, what templates give."""
+"""Issuers in the configuration: mistakes that end the start, their keys, and their templates."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from roomcast.auth import rights as module
-from roomcast.auth.rights import Rights
+from roomcast.auth import verifier
+from roomcast.auth.from_settings import rights_from
+from roomcast.auth.rights import ConfiguredRights
 from roomcast.auth.secrets import Secret, Secrets
 from roomcast.auth.tickets import By, seal
-from roomcast.auth.tokens import issuers
+from roomcast.auth.tokens import issuer, issuers
 from roomcast.auth.tokens.grants import filled
 from roomcast.auth.tokens.issuer import of_secrets
 from roomcast.auth.tokens.issuers import Issuers
@@ -42,13 +43,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def configured(folder: Path, *rows: dict[str, Any], **more: Any) -> Rights:
+def configured(folder: Path, *rows: dict[str, Any], **more: Any) -> ConfiguredRights:
     """The rights of a configuration; files are named by their names in the folder."""
     for row in (*rows, more):
         for name in ("public_keys", "secret_files"):
             if name in row:
                 row[name] = [str(folder / file) for file in row[name]]
-    return Rights.of(Settings.of({"issuers": rows, **more}))
+    return rights_from(Settings.of({"issuers": rows, **more}))
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
@@ -91,7 +92,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_row_that_is_wrong_ends_the_start_with_a_sentence(folder: Path, name: str) -> None:
+def test_a_wrong_row_ends_the_start_with_a_sentence(folder: Path, name: str) -> None:
     row, sentence = WRONG[name]
     with pytest.raises(CannotStart) as raised:
         configured(folder, dict(row))
@@ -109,11 +110,11 @@ def test_several_issuers_need_what_tells_their_tokens_apart(folder: Path) -> Non
         configured(folder, {"public_keys": ["es"]}, secret_files=["secret"])
 
 
-def test_an_issuer_alone_is_enough_to_say_who_may(folder: Path) -> None:
+def test_an_issuer_alone_configures_rights(folder: Path) -> None:
     assert configured(folder, {"public_keys": ["es"]}).configured
 
 
-def test_21_one_line_end_is_no_part_of_a_secret(folder: Path) -> None:
+def test_21_a_line_end_is_not_part_of_a_secret(folder: Path) -> None:
     one = configured(folder, {"secret_files": ["secret"]})
     assert one.identify(token(OWN, key=SECRET), NOW).sub == "42"
     assert one.identify(token({**OWN, "iss": "any"}, key=SECRET), NOW)
@@ -144,7 +145,7 @@ def test_beside_an_issuer_the_secret_is_for_tokens_without_iss(folder: Path) -> 
             both.identify(token(claims, key=key), NOW)
 
 
-def test_a_ticket_is_good_only_while_its_issuer_is_configured(folder: Path) -> None:
+def test_a_ticket_is_valid_only_while_its_issuer_is_configured(folder: Path) -> None:
     row = {"iss": A, "public_keys": ["es"]}
     text = seal(SECRETS, By(A), rooms=["a"], sub="42", now=NOW, seconds=60)
     assert configured(folder, dict(row), secret_files=["secret"]).identify(text, NOW).sub == "42"
@@ -156,7 +157,7 @@ def test_a_ticket_is_good_only_while_its_issuer_is_configured(folder: Path) -> N
 def test_without_joserfc_tickets_work_and_an_issuer_ends_the_start(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "tokens_installed", lambda: False)
+    monkeypatch.setattr(verifier, "tokens_installed", lambda: False)
     with pytest.raises(
         CannotStart, match=r"needs joserfc, which is not installed: `pip install 'roomcast\[jwt\]'`"
     ):
@@ -255,11 +256,12 @@ def test_lists_that_make_too_many_grants_refuse_the_token(folder: Path) -> None:
 def test_a_bad_token_that_is_sent_again_is_not_verified_again(monkeypatch: pytest.MonkeyPatch) -> None:
     verified = []
 
-    def signed_by(keys: object, parts: object) -> None:
-        verified.append(keys)
+    def verifies(key: object, *signed: object) -> bool:
+        verified.append(key)
+        return False
 
-    monkeypatch.setattr(issuers, "signed_by", signed_by)
-    one = Rights(issuers=Issuers([], of_secrets(SECRETS)))
+    monkeypatch.setattr(issuer, "verifies", verifies)
+    one = ConfiguredRights(issuers=Issuers([], of_secrets(SECRETS)))
     for _ in range(100):
         with pytest.raises(InvalidToken, match="not valid"):
             one.identify(token(OWN, key=SECRET), NOW)
@@ -267,21 +269,19 @@ def test_a_bad_token_that_is_sent_again_is_not_verified_again(monkeypatch: pytes
 
 
 def test_a_flood_of_bad_tokens_is_remembered_in_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(issuers, "_BAD", 50)
+    monkeypatch.setattr(issuers, "_REMEMBERED", 50)
     one = Issuers([], of_secrets(Secrets([Secret(b"y" * 16 + SECRET)])))
     for number in range(100):
         with pytest.raises(Exception, match="wrong signature"):
             one.holder(token({**OWN, "jti": number}, key=SECRET), NOW)
-    assert len(one._bad) == 50
+    assert len(one._wrong) == 50
 
 
-async def test_an_issuer_with_an_address_and_without_audience_is_warned_of(
-    folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_jwks_without_audience_is_warned_of(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     for row, warned in (({"iss": A}, True), ({"iss": A, "audience": "x"}, False)):
         caplog.clear()
         one = configured(folder, {**row, "jwks": "http://127.0.0.1:1/jwks"})
-        one.open()
-        one.close()
+        one.start_fetching()
+        one.stop_fetching()
         await one.fetched()
         assert (f"[[issuer]] {A} has no audience" in caplog.text) is warned

@@ -1,4 +1,4 @@
-"""The keys of an issuer: when they are fetched, how long they are good, and what is said of a token meanwhile."""
+"""The keys of an issuer: when they are fetched, how long they are valid, and the outcome for tokens meanwhile."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import time
 import pytest
 
 from roomcast.auth.guard import Guard, Mode
-from roomcast.auth.rights import Rights
+from roomcast.auth.rights import ConfiguredRights
 from roomcast.auth.tickets import By
 from roomcast.auth.tokens.bad import BadToken, KeysAway
 from roomcast.auth.tokens.fetch import CannotFetch, Fetched
-from roomcast.auth.tokens.issuer import Issuer
+from roomcast.auth.tokens.issuer import TokenIssuer
 from roomcast.auth.tokens.issuers import Issuers
-from roomcast.auth.tokens.jose import Key, of_jwk
+from roomcast.auth.tokens.jose import VerifyingKey, of_jwk
 from roomcast.auth.tokens.jwks import AGAIN_SECONDS, OUTLIVES_SECONDS, Jwks
+from roomcast.auth.tokens.ring import fitting, named
 from roomcast.model.errors import RightsUnavailable
 from tests.auth.signing import jwk, token
 
@@ -23,16 +24,16 @@ NOW = 1_795_690_180.0
 MINUTE, DAY = 60.0, 86_400.0
 
 
-def key(kid: str | None, name: str = "", **more: object) -> Key:
+def key(kid: str | None, name: str = "", **more: object) -> VerifyingKey:
     found = of_jwk({**jwk("ES256", name, **more), "kid": kid} if kid else jwk("ES256", name, **more))
     assert found
     return found
 
 
 class Provider:
-    """Answers when it is told to, with the keys that it has, or not at all."""
+    """A provider that answers with its keys, or is away."""
 
-    def __init__(self, *keys: Key, seconds: float = 300.0) -> None:
+    def __init__(self, *keys: VerifyingKey, seconds: float = 300.0) -> None:
         self.keys = keys
         self.seconds = seconds
         self.is_away = False
@@ -47,7 +48,7 @@ class Provider:
 
 
 class Asking:
-    """Tokens that come, at any time."""
+    """Asks a source for the keys of tokens, at any time."""
 
     def __init__(self, provider: Provider) -> None:
         self.changes = 0
@@ -56,24 +57,24 @@ class Asking:
     def _changed(self) -> None:
         self.changes += 1
 
-    def ask(self, kid: str | None, now: float, issued: float | None = None) -> str:
-        """What is said of a token of ES256 that was issued just now, unless told otherwise."""
+    def ask(self, kid: str | None, now: float, first_sent: float | None = None) -> str:
+        """The outcome for a token of ES256 that is sent for the first time, unless told otherwise."""
         try:
-            found = self.source.candidates("ES256", kid, now if issued is None else issued, now)
+            found = self.source.candidates("ES256", kid, now if first_sent is None else first_sent, now)
         except KeysAway:
             return "come back"
         except BadToken as error:
             return str(error)
         return f"{len(found)} tried"
 
-    async def ask_until_told(self, kid: str, now: float, issued: float | None = None) -> str:
-        """What is said when the fetch that it has begun is over."""
-        self.ask(kid, now, issued)
+    async def ask_until_told(self, kid: str, now: float, first_sent: float | None = None) -> str:
+        """The outcome when the fetch that it has begun is over."""
+        self.ask(kid, now, first_sent)
         await self.source.fetched()
-        return self.ask(kid, now, issued)
+        return self.ask(kid, now, first_sent)
 
 
-async def test_the_first_token_has_the_keys_fetched_and_comes_back() -> None:
+async def test_the_first_token_begins_a_fetch_and_is_told_to_retry() -> None:
     provider = Provider(key("1"))
     asking = Asking(provider)
     assert asking.ask("1", NOW) == "come back"
@@ -83,7 +84,7 @@ async def test_the_first_token_has_the_keys_fetched_and_comes_back() -> None:
     assert provider.asked == 1
 
 
-async def test_11_ten_thousand_kids_that_nobody_knows_are_one_fetch_a_minute() -> None:
+async def test_11_ten_thousand_unknown_kids_cause_one_fetch_a_minute() -> None:
     provider = Provider(key("1"), seconds=DAY)
     asking = Asking(provider)
     assert await asking.ask_until_told("1", NOW) == "1 tried"
@@ -110,17 +111,17 @@ async def test_11_known_keys_work_while_the_source_is_away_and_unknown_ones_are_
     assert provider.asked <= 1 + 60 * 24
 
 
-async def test_while_the_source_is_away_no_token_is_refused_for_its_key_however_old_it_is() -> None:
+async def test_no_token_is_refused_for_its_key_while_the_source_is_away() -> None:
     provider = Provider(key("1"), seconds=DAY)
     asking = Asking(provider)
-    assert await asking.ask_until_told("2", NOW, issued=NOW - 600) == "unknown kid '2'"
+    assert await asking.ask_until_told("2", NOW, first_sent=NOW - 600) == "unknown kid '2'"
     provider.is_away = True
-    assert await asking.ask_until_told("2", NOW + MINUTE, issued=NOW - 600) == "come back"
+    assert await asking.ask_until_told("2", NOW + MINUTE, first_sent=NOW - 600) == "come back"
     never = Asking(provider)
-    assert await never.ask_until_told("2", NOW, issued=NOW - 600) == "come back"
+    assert await never.ask_until_told("2", NOW, first_sent=NOW - 600) == "come back"
 
 
-async def test_10_a_day_after_they_should_have_been_fetched_again_keys_are_good_no_more() -> None:
+async def test_10_keys_outlive_a_failed_fetch_by_a_day() -> None:
     provider = Provider(key("1"))
     asking = Asking(provider)
     assert await asking.ask_until_told("1", NOW) == "1 tried"
@@ -143,7 +144,7 @@ async def test_the_first_token_after_a_rotation_is_never_refused() -> None:
     assert asking.ask("1", NOW + AGAIN_SECONDS) == "1 tried"
 
 
-async def test_a_token_without_kid_may_be_of_a_newer_key_too() -> None:
+async def test_a_token_without_kid_may_be_signed_by_a_newer_key() -> None:
     provider = Provider(key(None), seconds=DAY)
     asking = Asking(provider)
     await asking.ask_until_told("1", NOW)
@@ -158,7 +159,7 @@ async def test_a_token_without_kid_may_be_of_a_newer_key_too() -> None:
     asking.source.check_newer(None, NOW, NOW + 62)  # the keys are newer than the token
 
 
-async def test_a_kid_that_somebody_tried_before_is_found_when_it_is_there() -> None:
+async def test_an_unknown_kid_is_found_once_it_is_published() -> None:
     provider = Provider(key("1"), seconds=DAY)
     asking = Asking(provider)
     for minute in range(5):
@@ -169,15 +170,15 @@ async def test_a_kid_that_somebody_tried_before_is_found_when_it_is_there() -> N
     assert await asking.ask_until_told("2", NOW + 5 * MINUTE, now) == "1 tried"
 
 
-async def test_a_token_is_refused_where_the_keys_are_newer_and_do_not_have_its_own() -> None:
+async def test_a_token_is_refused_when_newer_keys_lack_its_own() -> None:
     provider = Provider(key("2"), seconds=DAY)
     asking = Asking(provider)
-    assert await asking.ask_until_told("1", NOW, issued=NOW - 31) == "unknown kid '1'"
-    assert asking.ask("1", NOW + 1, issued=NOW - 29) == "come back"
+    assert await asking.ask_until_told("1", NOW, first_sent=NOW - 31) == "unknown kid '1'"
+    assert asking.ask("1", NOW + 1, first_sent=NOW - 29) == "come back"
     assert provider.asked == 1
 
 
-async def test_a_failed_fetch_and_an_empty_set_take_nothing_away() -> None:
+async def test_a_failed_fetch_removes_no_keys() -> None:
     provider = Provider(key("1"))
     asking = Asking(provider)
     assert await asking.ask_until_told("1", NOW) == "1 tried"
@@ -186,14 +187,14 @@ async def test_a_failed_fetch_and_an_empty_set_take_nothing_away() -> None:
     assert asking.changes == 1
 
 
-async def test_keys_that_are_gone_are_good_no_more_and_what_was_remembered_is_forgotten() -> None:
+async def test_removed_keys_are_invalid_and_the_cache_is_cleared() -> None:
     provider = Provider(key("1"), key("2", "second"))
     asking = Asking(provider)
     assert await asking.ask_until_told("1", NOW) == "1 tried"
     provider.keys = (key("2", "second"),)
     assert asking.ask("1", NOW + 300) == "1 tried"  # while it is fetched
     await asking.source.fetched()
-    assert asking.ask("1", NOW + 301, issued=NOW) == "unknown kid '1'"
+    assert asking.ask("1", NOW + 301, first_sent=NOW) == "unknown kid '1'"
     assert asking.changes == 2
     provider.keys = (key("2", "third"),)  # another key under the same name
     assert await asking.ask_until_told("2", NOW + 700) == "1 tried"
@@ -202,39 +203,50 @@ async def test_keys_that_are_gone_are_good_no_more_and_what_was_remembered_is_fo
     assert asking.changes == 3
 
 
-async def test_keys_of_one_name_are_each_tried_and_a_token_without_one_needs_a_single_key() -> None:
+async def test_all_keys_with_one_kid_are_tried_and_a_token_without_kid_needs_a_single_key() -> None:
     provider = Provider(key("1"), key("1", "second"))
     asking = Asking(provider)
     assert await asking.ask_until_told("1", NOW) == "2 tried"
-    assert asking.ask(None, NOW, issued=NOW - 100) == "no kid, and not exactly one key for its algorithm"
+    assert asking.ask(None, NOW, first_sent=NOW - 100) == "no kid, and not exactly one key for its algorithm"
     provider.keys = (key(None, "second"),)
     await asking.ask_until_told("1", NOW + 300)
     assert asking.ask(None, NOW + 300) == "1 tried"
 
 
-async def test_a_source_that_takes_the_place_of_another_knows_what_it_knew() -> None:
+def test_the_keys_for_a_token_are_chosen_by_algorithm_and_kid_at_most_sixteen() -> None:
+    one, other, nameless = key("1"), key("2", "second"), key(None, "third")
+    assert named([one, other], "ES256", "2") == [other]
+    assert named([one], "ES256", None) == [one]
+    assert named([one, other], "ES256", None) == []
+    assert named([nameless], "ES256", "1") == []
+    assert named([one], "RS256", "1") == []
+    assert fitting([one, other], "RS256") == []
+    assert len(named([one] * 20, "ES256", "1")) == len(fitting([one] * 20, "ES256")) == 16
+
+
+async def test_a_source_begins_with_the_keys_of_the_one_before() -> None:
     provider = Provider(key("1"))
     asking = Asking(provider)
     assert await asking.ask_until_told("1", NOW) == "1 tried"
     provider.is_away = True
     later = Asking(provider)
-    later.source.take_over(asking.source)
+    later.source.copy_keys(asking.source)
     assert later.ask("1", NOW + 100) == "1 tried"
     assert provider.asked == 1
 
 
-async def test_a_holder_is_judged_once_more_when_the_key_of_their_token_is_gone() -> None:
+async def test_a_holder_is_checked_again_when_the_key_of_their_token_is_withdrawn() -> None:
     provider = Provider(key("1"), key("2", "second"))
     source = Jwks("https://a.example/jwks", provider.get)
-    rights = Rights(issuers=Issuers([Issuer(By(""), source, frozenset(["ES256"]))]))
+    rights = ConfiguredRights(issuers=Issuers([TokenIssuer(By(""), source, frozenset(["ES256"]))]))
     judged: list[bool] = []
     guard = Guard(Mode.RIGHTS, rights)
-    guard.changed = lambda: judged.append(rights.now(holder) is not None)
+    guard.changed = lambda: judged.append(rights.current(holder) is not None)
     now = time.time()
     source._take(Fetched(provider.keys, 300, ()), now)
     text = token({"sub": "42", "iat": now, "exp": now + 900}, "ES256", kid="1")
     holder = rights.identify(text, now)
-    guard.open()
+    guard.start_fetching()
     await source.fetched()
     assert judged == []
     provider.keys = (key("2", "second"),)
@@ -246,7 +258,7 @@ async def test_a_holder_is_judged_once_more_when_the_key_of_their_token_is_gone(
         rights.identify(text, now)
 
 
-async def test_a_mistake_in_a_fetch_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_bug_in_a_fetch_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
     async def get(url: str) -> Fetched:
         raise RuntimeError("a mistake")
 
@@ -258,7 +270,7 @@ async def test_a_mistake_in_a_fetch_ends_nothing(caplog: pytest.LogCaptureFixtur
         source.candidates("ES256", "1", NOW, NOW)
 
 
-async def test_a_source_that_is_closed_leaves_no_task_behind() -> None:
+async def test_a_stopped_source_leaves_no_task_behind() -> None:
     async def get(url: str) -> Fetched:
         await asyncio.Event().wait()
         raise AssertionError
@@ -266,6 +278,6 @@ async def test_a_source_that_is_closed_leaves_no_task_behind() -> None:
     source = Jwks("https://a.example/jwks", get)
     source.refresh(NOW)
     await asyncio.sleep(0)
-    source.close()
+    source.stop_fetching()
     await source.fetched()
     assert asyncio.all_tasks() == {asyncio.current_task()}

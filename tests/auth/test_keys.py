@@ -1,4 +1,4 @@
-"""Keys: how they are made, and whose they are."""
+"""Keys: how they are made, and their principals."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_key_has_a_prefix_for_scanners_its_name_and_256_random_bits() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "Shop", "a" * 33, "a_b", "a b", "é", "shop\n"])
-def test_a_name_that_is_none_is_refused(name: str) -> None:
+def test_an_invalid_key_name_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="must be 1 to 32 of a-z, 0-9 and -"):
         new_key(name)
 
@@ -54,7 +54,7 @@ def test_two_keys_of_one_name_have_their_own_grants_and_one_scope() -> None:
     assert first.by != second.by
 
 
-def test_a_key_answers_for_its_tickets_and_another_of_its_name_does_not() -> None:
+def test_a_ticket_belongs_to_its_key_and_not_to_another_of_the_same_name() -> None:
     key = new_key("shop")
     keys = Keys([row(key)])
     assert keys.answers(By("shop", sha256(key)[:32]))

@@ -1,4 +1,4 @@
-"""Which secrets are taken, and what is said of the others."""
+"""Which secrets are accepted, and the errors for others."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ GOOD = b"3q2+7wQkYt1mXr8vZs5uLp0aHcJdNfBe9gKi"
 
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
-def test_one_line_end_is_no_part_of_it(end: bytes) -> None:
+def test_one_line_end_is_not_part_of_a_secret(end: bytes) -> None:
     assert secret(GOOD + end, "it").text == GOOD
 
 
 @pytest.mark.parametrize("end", [b"\n\n", b" ", b"\r", b"\r\n\r\n", b"\t\n"])
-def test_whatever_else_is_in_the_file_belongs_to_it(end: bytes) -> None:
+def test_all_other_bytes_of_the_file_belong_to_the_secret(end: bytes) -> None:
     assert secret(GOOD + end, "it").text in (GOOD + end.removesuffix(b"\n").removesuffix(b"\r"), GOOD + end)
     assert secret(GOOD + end, "it").text != GOOD
 
 
-def test_it_is_not_decoded() -> None:
+def test_a_secret_is_not_decoded() -> None:
     coded = b"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
     assert secret(coded, "it").text == coded
 
 
-def test_bytes_that_are_no_text_are_taken_as_they_are(tmp_path: Path) -> None:
+def test_a_secret_may_be_any_bytes(tmp_path: Path) -> None:
     data = bytes(range(224, 256))
     (tmp_path / "s").write_bytes(data)
     assert Secrets.read([str(tmp_path / "s")]).signing.text == data
@@ -62,7 +62,7 @@ def test_bytes_that_are_no_text_are_taken_as_they_are(tmp_path: Path) -> None:
         (b'{"kty":"RSA","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78"}', "is a JWK"),
     ],
 )
-def test_one_that_others_know_or_can_guess_is_refused(tmp_path: Path, data: bytes, words: str) -> None:
+def test_a_known_or_guessable_secret_is_refused(tmp_path: Path, data: bytes, words: str) -> None:
     (tmp_path / "s").write_bytes(data)
     with pytest.raises(CannotStart) as raised:
         Secrets.read([str(tmp_path / "s")])
@@ -72,7 +72,7 @@ def test_one_that_others_know_or_can_guess_is_refused(tmp_path: Path, data: byte
     assert len(data) < 10 or data.decode().strip() not in raised.value.detail
 
 
-def test_a_path_that_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_regular_file_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "large").write_bytes(os.urandom(70_000))
     for path in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
@@ -85,7 +85,7 @@ def test_a_path_that_is_no_regular_file_is_refused_without_waiting(tmp_path: Pat
         Secrets.read([str(tmp_path / "large")])
 
 
-def test_the_first_signs_and_each_is_found_by_its_id(tmp_path: Path) -> None:
+def test_the_first_secret_signs_and_each_is_found_by_its_id(tmp_path: Path) -> None:
     for name in ("new", "old"):
         (tmp_path / name).write_bytes(name.encode() + GOOD)
     both = Secrets.read([str(tmp_path / "new"), str(tmp_path / "old")])
@@ -97,13 +97,13 @@ def test_the_first_signs_and_each_is_found_by_its_id(tmp_path: Path) -> None:
     assert new.id != old.id
 
 
-def test_without_any_there_is_none_to_sign_with() -> None:
+def test_without_secrets_none_signs() -> None:
     assert not Secrets()
     with pytest.raises(LookupError):
         _ = Secrets().signing
 
 
-def test_nothing_that_prints_one_shows_it() -> None:
+def test_the_repr_of_a_secret_does_not_show_it() -> None:
     given = Secrets.of_text(GOOD.decode(), "ROOMCAST_SECRET")
     assert GOOD.decode() not in repr(given) + repr(given.signing) + str(given.signing) + given.signing.id
 

@@ -1,4 +1,4 @@
-"""Programs as a shell runs them: in a pipe, or in a terminal."""
+"""Programs run as by a shell: in a pipe, or in a terminal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Self
 from tests.running import PATIENCE
 
 TO_THE_END = 3 * PATIENCE
-"""Seconds that a program may take, of which some wait by themselves: `bench` for what is late."""
+"""Seconds that a program may take. Some wait by themselves, such as `bench` for late messages."""
 ROOMCAST = [sys.executable, "-m", "roomcast"]
 
 
@@ -32,7 +32,7 @@ def environment(**more: str) -> dict[str, str]:
 def run(
     *arguments: str, url: str | None = None, input: bytes | str = b"", **env: str
 ) -> subprocess.CompletedProcess[str]:
-    """One that ends by itself, in pipes."""
+    """Runs a program that ends by itself, in pipes."""
     done = subprocess.run(
         [*ROOMCAST, *arguments],
         input=input.encode() if isinstance(input, str) else input,
@@ -45,7 +45,8 @@ def run(
 
 
 class Program:
-    """One that goes on, whose output is read as it comes: of a pipe each of the two, of a terminal both as one."""
+    """A program that keeps running. Its output is read as it comes: stdout and stderr in pipes, or both in a
+    terminal."""
 
     def __init__(
         self,
@@ -76,26 +77,26 @@ class Program:
             os.close(end)
 
     def until(self, pattern: str, where: str = "out") -> re.Match[str]:
-        """Reads until it has said this."""
+        """Reads until the output has this pattern."""
         end = time.monotonic() + PATIENCE
         while not (match := re.search(pattern, getattr(self, where), re.MULTILINE)):
             assert self._read(end), f"no {pattern!r} in {self.out!r} and {self.err!r}"
         return match
 
     def look(self, seconds: float = 0.05) -> None:
-        """Reads what it has said meanwhile."""
+        """Reads the output that has come meanwhile."""
         if select.select([*self._names], [], [], seconds)[0]:
             self._read(0)
 
     def wait(self) -> int:
-        """Its exit status, after all it has said."""
+        """Reads to the end. Returns the exit status."""
         end = time.monotonic() + TO_THE_END
         while self._read(end):
             pass
         return self.process.wait(PATIENCE)
 
     def close_output(self) -> None:
-        """Nobody reads its stdout any more."""
+        """Closes our end of its stdout."""
         out = next(end for end, name in self._names.items() if name == "out")
         del self._names[out]
         os.close(out)
@@ -106,7 +107,7 @@ class Program:
         for one in ready:
             try:
                 data = os.read(one, 65536)
-            except OSError:  # Linux's word for a terminal that nobody has open any more
+            except OSError:  # Linux raises it for a terminal that no process has open any more
                 data = b""
             if data:
                 name = self._names[one]

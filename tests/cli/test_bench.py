@@ -1,4 +1,4 @@
-"""`roomcast bench`: its figures, its table, and that it notices what is lost."""
+"""`roomcast bench`: its figures, its table, and the detection of losses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.running import Running, wait_for
 SHORT = ("--seconds=1", "--followers=20", "--rooms=3", "--rate=50")
 
 
-def test_a_run_says_deliveries_delays_and_that_nothing_was_lost(server: Running) -> None:
+def test_a_run_prints_deliveries_delays_and_that_nothing_was_lost(server: Running) -> None:
     done = run("bench", server.url, *SHORT)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("20 followers of 3 rooms, 50 messages a second of 200 characters\n")
@@ -33,7 +33,7 @@ def test_a_run_says_deliveries_delays_and_that_nothing_was_lost(server: Running)
     assert server.metric("roomcast_messages_published_total") == published
 
 
-def test_the_table_lives_in_a_terminal(server: Running) -> None:
+def test_the_table_is_updated_in_a_terminal(server: Running) -> None:
     with Program("bench", server.url, "--seconds=2", "--followers=5", url="", terminal=True) as bench:
         assert bench.wait() == 0
     pictures = bench.out.split("\x1b[J")
@@ -44,7 +44,7 @@ def test_the_table_lives_in_a_terminal(server: Running) -> None:
     assert "nothing was lost" in pictures[-1]
 
 
-def test_in_a_narrow_terminal_no_line_of_the_table_is_broken(server: Running) -> None:
+def test_lines_of_the_table_are_cut_to_a_narrow_terminal(server: Running) -> None:
     options = ("--seconds=1.5", "--followers=5")
     with Program("bench", server.url, *options, url="", terminal=True, columns=50) as bench:
         assert bench.wait() == 0
@@ -54,7 +54,7 @@ def test_in_a_narrow_terminal_no_line_of_the_table_is_broken(server: Running) ->
     assert "from a post to its delivery" in end, "the last one stays, and is whole"
 
 
-def test_ctrl_c_ends_it_quietly_with_130(server: Running) -> None:
+def test_ctrl_c_ends_it_quietly_with_status_130(server: Running) -> None:
     with Program("bench", server.url, "--seconds=60", "--followers=5", url="", terminal=True) as bench:
         bench.until(r"delivered +[1-9]")
         bench.process.send_signal(signal.SIGINT)
@@ -62,7 +62,7 @@ def test_ctrl_c_ends_it_quietly_with_130(server: Running) -> None:
     assert "Traceback" not in bench.out
 
 
-def test_a_restart_meanwhile_costs_cuts_and_loses_nothing(serve: Serve) -> None:
+def test_a_restart_during_a_run_causes_cuts_and_no_loss(serve: Serve) -> None:
     server = serve()
     with Program("bench", server.url, "--seconds=3", "--followers=5", "--rate=20", url="") as bench:
         wait_for(lambda: server.metric("roomcast_messages_published_total") > 3, "messages")
@@ -73,12 +73,12 @@ def test_a_restart_meanwhile_costs_cuts_and_loses_nothing(serve: Serve) -> None:
     assert "nothing was lost" in bench.out
 
 
-class Forgetful(BaseHTTPRequestHandler):
-    """A server that says 201 to everything, and then does as its `sin` says with the third of each five messages:
-    never with the last, behind which nothing is waited for."""
+class FaultyServer(BaseHTTPRequestHandler):
+    """Answers 201, and has its `fault` at the third of each five messages: never at the last one, after which the
+    bench does not wait."""
 
     protocol_version = "HTTP/1.1"
-    sin: str
+    fault: str
     followers: list[queue.Queue[bytes]]
     lock: threading.Lock
     posted: int
@@ -90,7 +90,7 @@ class Forgetful(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(b'id: liar-0\nevent: live\ndata: {"replayed":0}\n\n')
+        self.wfile.write(b'id: faulty-0\nevent: live\ndata: {"replayed":0}\n\n')
         assert parse_qs(urlsplit(self.path).query)["replay"] == ["none"]
         while data := mine.get():
             self.wfile.write(data)
@@ -100,13 +100,13 @@ class Forgetful(BaseHTTPRequestHandler):
         with self.lock:
             kind = type(self)
             kind.posted += 1
-            data = json.dumps({"id": f"liar-{kind.posted}", **message}, separators=(",", ":"))
-            block = f"id: liar-{kind.posted}\ndata: {data}\n\n".encode()
-            times = {"lose": 0, "double": 2}.get(self.sin, 1) if kind.posted % 5 == 3 else 1
+            data = json.dumps({"id": f"faulty-{kind.posted}", **message}, separators=(",", ":"))
+            block = f"id: faulty-{kind.posted}\ndata: {data}\n\n".encode()
+            times = {"lose": 0, "double": 2}.get(self.fault, 1) if kind.posted % 5 == 3 else 1
             for follower in self.followers:
                 for _ in range(times):
                     follower.put(block)
-        self.send_response(507 if self.sin == "refuse" and kind.posted % 5 == 3 else 201)
+        self.send_response(507 if self.fault == "refuse" and kind.posted % 5 == 3 else 201)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -115,9 +115,9 @@ class Forgetful(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def liar(request: pytest.FixtureRequest) -> Iterator[str]:
+def faulty(request: pytest.FixtureRequest) -> Iterator[str]:
     kind = type(
-        "Liar", (Forgetful,), {"sin": request.param, "followers": [], "lock": threading.Lock(), "posted": 0}
+        "Faulty", (FaultyServer,), {"fault": request.param, "followers": [], "lock": threading.Lock(), "posted": 0}
     )
     server = ThreadingHTTPServer(("127.0.0.1", 0), kind)
     server.daemon_threads = True
@@ -130,22 +130,22 @@ def liar(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("liar", "words"),
+    ("faulty", "words"),
     [
         ("nothing", "nothing was lost"),
         ("lose", "{twice} deliveries were lost"),
         ("double", "wrong +{twice}  0 cuts, 0 gaps, {twice} doubled or out of order"),
         ("refuse", "published .* {once} refused"),
     ],
-    indirect=["liar"],
+    indirect=["faulty"],
 )
-def test_a_server_that_loses_or_doubles_is_found_out(liar: str, words: str) -> None:
-    done = run("bench", liar, "--followers=2", "--rate=20", "--seconds=1")
+def test_a_server_that_loses_or_doubles_messages_is_detected(faulty: str, words: str) -> None:
+    done = run("bench", faulty, "--followers=2", "--rate=20", "--seconds=1")
     published = re.search(r"published +(\d+) .* (\d+) refused", done.stdout)
     assert published, done.stdout
-    sins = (int(published[1]) + int(published[2]) + 2) // 5
-    assert sins > 0
-    assert re.search(words.format(once=sins, twice=2 * sins), done.stdout), done.stdout
+    faults = (int(published[1]) + int(published[2]) + 2) // 5
+    assert faults > 0
+    assert re.search(words.format(once=faults, twice=2 * faults), done.stdout), done.stdout
     assert done.returncode == (0 if "nothing" in words else 1)
     assert "Traceback" not in done.stderr
 
@@ -161,17 +161,17 @@ def test_a_server_that_loses_or_doubles_is_found_out(liar: str, words: str) -> N
         (["--rate=nan"], 2, "no finite number"),
     ],
 )
-def test_what_cannot_be_is_one_sentence(arguments: list[str], status: int, words: str) -> None:
+def test_a_mistake_is_reported_in_one_sentence(arguments: list[str], status: int, words: str) -> None:
     done = run("bench", *arguments)
     assert (done.returncode, words in done.stderr) == (status, True), done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_server_that_lets_in_fewer_or_refuses_is_said(serve: Serve) -> None:
+def test_a_server_that_refuses_followers_is_reported(serve: Serve) -> None:
     server = serve()
     done = run("bench", f"{server.url}/elsewhere", *SHORT)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "followers are let in: a follow is answered 404" in done.stderr
+    assert "followers: the server answers 404" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

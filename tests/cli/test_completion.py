@@ -1,4 +1,4 @@
-"""What a shell completes, what is loaded for it, and that names and summaries are the commands' own."""
+"""Completion in a shell, the modules it imports, and the names and summaries of commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from roomcast.cli import COMMANDS, Later
+from roomcast.cli import COMMANDS, LazyCommand
 from roomcast.cli.main import unknown_variables
 from tests.cli.shell import environment, run
 from tests.conftest import require
@@ -22,7 +22,7 @@ def ended(*command: str, **options: Any) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
-def test_the_summary_of_a_command_is_its_helps_first_sentence(command: Later) -> None:
+def test_the_summary_of_a_command_is_its_helps_first_sentence(command: LazyCommand) -> None:
     assert command.real.help
     assert command.real.help.split("\n")[0] == command.help
     assert command.real.name == command.name
@@ -70,13 +70,13 @@ def test_commands_options_and_rooms_are_completed(server: Running, typed: str, o
     assert set(_completed(typed, server.url)) == offered
 
 
-def test_without_a_server_no_room_is_offered_and_nothing_said() -> None:
+def test_completion_without_a_server_prints_nothing() -> None:
     assert _completed("roomcast tail d", "http://127.0.0.1:9") == []
 
 
 @pytest.mark.parametrize(("typed", "offered"), [("tail --exit", "--exit-on-gap"), ("tail dev", "developers")])
 def test_bash_itself_completes_them(server: Running, tmp_path: Path, typed: str, offered: str) -> None:
-    """`COMPREPLY` is what bash offers of a completion."""
+    """The completions that bash has in `COMPREPLY`."""
     server.publish("x")
     (tmp_path / "roomcast").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m roomcast "$@"\n')
     (tmp_path / "roomcast").chmod(0o755)
@@ -94,13 +94,13 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 
 
 @pytest.mark.parametrize("room", ["two words", "a;b", "x$y", "quo'te", "-x", "a\u202eb"])
-def test_a_room_that_a_shell_would_take_apart_is_not_offered(server: Running, room: str) -> None:
+def test_rooms_that_a_shell_needs_quoted_are_not_offered(server: Running, room: str) -> None:
     server.post([{"room": "plain:räume/1", "text": "x"}, {"room": room, "text": "x"}])
     assert _completed("roomcast tail", server.url, " ") == ["plain:räume/1"]
 
 
 def _completed(typed: str, url: str, end: str = "") -> list[str]:
-    """`end`: a space where the next word has not begun."""
+    """`end`: a space if the next word has not begun."""
     words = (typed + end).split(" ")
     asked = {"_ROOMCAST_COMPLETE": "bash_complete", "COMP_WORDS": typed + end, "COMP_CWORD": str(len(words) - 1)}
     program = "from roomcast.cli.main import main; main(prog_name='roomcast')"
@@ -109,15 +109,15 @@ def _completed(typed: str, url: str, end: str = "") -> list[str]:
     return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
 
 
-def test_the_command_lines_variable_is_known_to_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_server_knows_the_variables_of_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROOMCAST_URL", "http://x")
     monkeypatch.setenv("ROOMCAST_URI", "http://x")
     assert "ROOMCAST_URL" not in unknown_variables()
     assert "ROOMCAST_URI" in unknown_variables()
 
 
-def test_a_variable_that_nobody_knows_is_named_by_every_command(server: Running) -> None:
+def test_every_command_names_an_unknown_variable(server: Running) -> None:
     done = run("tail", "developers", "--replay=some", url=server.url, ROOMCAST_URI="http://x")
     first, second = done.stderr.splitlines()
-    assert first == "roomcast: the environment variable ROOMCAST_URI is not known and does nothing"
+    assert first.endswith("ROOMCAST_URI is unknown and has no effect: correct or unset it")
     assert second.startswith("roomcast: replay must be")

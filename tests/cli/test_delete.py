@@ -1,4 +1,4 @@
-"""`roomcast delete`: a message or a room, and a question before it where somebody sits."""
+"""`roomcast delete`: a message or a room, with a question first in a terminal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ admin = true
 
 @pytest.fixture
 def terminal() -> Iterator[tuple[int, int]]:
-    """Where somebody types, and what a program reads of it."""
+    """A terminal for typing, and the end that a program reads."""
     ends = pty.openpty()
     yield ends
     for end in ends:
@@ -54,13 +54,13 @@ def test_a_message_and_a_room_are_deleted_without_a_question_in_a_pipe(server: R
 
 
 @pytest.mark.parametrize("arguments", [[], ["abcd-1", "--room", "a"]])
-def test_one_of_both_is_named(arguments: list[str]) -> None:
+def test_delete_needs_either_an_id_or_a_room(arguments: list[str]) -> None:
     done = run("delete", *arguments, url="http://127.0.0.1:1")
     assert done.returncode == 2
-    assert "a message's id, or --room" in done.stderr
+    assert "the id of a message, or --room" in done.stderr
 
 
-def test_in_a_terminal_it_asks_first(server: Running, terminal: tuple[int, int]) -> None:
+def test_delete_asks_first_in_a_terminal(server: Running, terminal: tuple[int, int]) -> None:
     typed, read = terminal
     server.publish("x", "a")
     with Program("delete", "--room", "a", url=server.url, input=read) as program:
@@ -73,9 +73,7 @@ def test_in_a_terminal_it_asks_first(server: Running, terminal: tuple[int, int])
     assert rooms(server) == {}
 
 
-def test_a_server_with_rights_wants_the_admin_right(
-    serve: Serve, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_delete_needs_the_admin_right(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> None:
     config = tmp_path_factory.mktemp("rights") / "roomcast.toml"
     config.write_text(ROWS)
     server = serve("--config", str(config))

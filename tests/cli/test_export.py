@@ -1,4 +1,4 @@
-"""`roomcast rooms`, `export` and `import`: out, in again, and on after an interruption."""
+"""`roomcast rooms`, `export` and `import`, also after an interruption."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_rooms_are_a_table_in_a_terminal_and_lines_in_a_pipe(server: Running) ->
 
 
 @pytest.mark.parametrize("room", ["日本語の部屋", "e\u0301tage", "x" * 40])
-def test_the_columns_of_rooms_stand_below_each_other_whatever_their_names(server: Running, room: str) -> None:
+def test_the_columns_of_rooms_are_aligned_for_names_of_all_scripts(server: Running, room: str) -> None:
     server.post([{"room": room, "text": "x"}, {"room": "developers", "text": "x"}])
     with Program("rooms", url=server.url, terminal=True, NO_COLOR="1") as rooms:
         assert rooms.wait() == 0
@@ -42,11 +42,11 @@ def test_the_columns_of_rooms_stand_below_each_other_whatever_their_names(server
 
 
 def _columns(line: str) -> int:
-    """What a terminal gives these lines: two for a Japanese character, none for an accent that is one alone."""
+    """The columns of these lines: two for a Japanese character, none for a combining accent."""
     return len(line) + len(re.findall("[\u3040-\u9fff]", line)) - line.count("\u0301")
 
 
-def test_an_export_is_all_that_is_retained_page_by_page(server: Running) -> None:
+def test_an_export_has_all_retained_messages(server: Running) -> None:
     for _ in range(3):
         server.post([{"room": "developers", "text": "x"}] * 800)
     done = run("export", "developers", url=server.url)
@@ -55,7 +55,7 @@ def test_an_export_is_all_that_is_retained_page_by_page(server: Running) -> None
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_an_export_goes_on_after_the_last_whole_line(server: Running, tmp_path: Path) -> None:
+def test_an_export_continues_after_the_last_whole_line(server: Running, tmp_path: Path) -> None:
     file = tmp_path / "rooms.ndjson"
     export = ("export", "developers", "other", f"--output={file}")
     server.post(VARIED)
@@ -74,7 +74,7 @@ def test_an_export_goes_on_after_the_last_whole_line(server: Running, tmp_path: 
 @pytest.mark.parametrize(
     "content", ["my diary", "one\ntwo\n", '{"a": 1}\n', "\n\n", '{"id": 1, "room": "developers"}\n']
 )
-def test_somebody_elses_file_is_never_touched(server: Running, tmp_path: Path, content: str) -> None:
+def test_a_file_that_is_no_export_is_not_changed(server: Running, tmp_path: Path, content: str) -> None:
     server.post(VARIED)
     file = tmp_path / "diary.txt"
     file.write_text(content)
@@ -84,7 +84,7 @@ def test_somebody_elses_file_is_never_touched(server: Running, tmp_path: Path, c
     assert file.read_text() == content
 
 
-def test_a_file_of_other_rooms_is_not_gone_on_with(server: Running, tmp_path: Path) -> None:
+def test_an_export_of_other_rooms_is_not_continued(server: Running, tmp_path: Path) -> None:
     server.post(VARIED)
     file = tmp_path / "x.ndjson"
     run("export", "other", f"--output={file}", url=server.url)
@@ -94,9 +94,9 @@ def test_a_file_of_other_rooms_is_not_gone_on_with(server: Running, tmp_path: Pa
 
 
 @pytest.mark.parametrize("device", ["/dev/null", "/dev/full"])
-def test_what_is_no_file_is_not_gone_on_with(server: Running, device: str) -> None:
+def test_an_export_needs_a_regular_file(server: Running, device: str) -> None:
     done = run("export", "developers", f"--output={device}", url=server.url)
-    assert (done.returncode, done.stderr.startswith(f"roomcast: {device} is no file")) == (1, True)
+    assert (done.returncode, done.stderr.startswith(f"roomcast: {device} is no regular file")) == (1, True)
 
 
 def test_two_exports_do_not_write_one_file(server: Running, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_two_exports_do_not_write_one_file(server: Running, tmp_path: Path) -> N
     assert (done.returncode, "another export" in done.stderr) == (1, True)
 
 
-def test_a_gap_in_an_export_is_told(serve: Serve, tmp_path: Path) -> None:
+def test_an_export_reports_a_gap(serve: Serve, tmp_path: Path) -> None:
     server = serve("--max-messages=5")
     file = tmp_path / "x.ndjson"
     server.publish("first")
@@ -122,7 +122,7 @@ def test_a_gap_in_an_export_is_told(serve: Serve, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("room", "words"),
     [
-        ("nosuch", "there is no room nosuch"),
+        ("nosuch", "there is no room nosuch: list the rooms with roomcast rooms"),
         ("develop", "there is no room develop: did you mean developers?"),
         ("*", "there is no room *: --all exports every room"),
     ],
@@ -138,7 +138,7 @@ def test_a_room_that_does_not_exist_is_an_error_and_the_others_are_written(
     assert len(with_another.stdout.splitlines()) == 1
 
 
-def test_a_room_is_no_error_where_all_that_the_file_has_of_it_is_trimmed(serve: Serve, tmp_path: Path) -> None:
+def test_a_room_of_the_file_that_was_trimmed_to_nothing_is_no_error(serve: Serve, tmp_path: Path) -> None:
     server = serve("--max-messages=1")
     file = tmp_path / "x.ndjson"
     server.publish("x")
@@ -149,8 +149,8 @@ def test_a_room_is_no_error_where_all_that_the_file_has_of_it_is_trimmed(serve: 
     assert run("export", "developers", f"--output={file}", url=server.url).returncode == 0
 
 
-def test_all_rooms_are_exported_in_the_order_of_the_log_and_gone_on_with(server: Running, tmp_path: Path) -> None:
-    """More rooms, and longer names, than one request can have."""
+def test_all_rooms_are_exported_in_the_order_of_the_log_and_continued(server: Running, tmp_path: Path) -> None:
+    """There are more rooms, with longer names, than one request can name."""
     rooms = [f"raum {n} {'入' * (n % 50)}" for n in range(150)]
     for batch in range(3):
         server.post([{"room": room, "text": str(batch)} for room in rooms])
@@ -164,9 +164,7 @@ def test_all_rooms_are_exported_in_the_order_of_the_log_and_gone_on_with(server:
     assert [int(id.split("-")[1]) for id in ids] == [*range(1, 453)]
 
 
-def test_rooms_are_exported_by_prefix_and_gone_on_with_also_those_that_come_later(
-    server: Running, tmp_path: Path
-) -> None:
+def test_rooms_are_exported_by_prefix_also_those_that_come_later(server: Running, tmp_path: Path) -> None:
     server.post([{"room": room, "text": "x"} for room in ("team/7/a", "other", "team/8/a", "team/7/b")])
     file = tmp_path / "x.ndjson"
     export = ("export", "other", "team/7/a", "--prefix=team/7/", f"--output={file}")
@@ -180,21 +178,21 @@ def test_rooms_are_exported_by_prefix_and_gone_on_with_also_those_that_come_late
     assert (others.returncode, "ends with a message of team/7/a" in others.stderr) == (1, True)
     nothing = run("export", "--prefix=team/9/", "--prefix=o", url=server.url)
     assert (nothing.returncode, len(nothing.stdout.splitlines())) == (1, 1)
-    assert nothing.stderr == "roomcast: there is no room whose name begins with team/9/\n"
+    assert nothing.stderr.startswith("roomcast: there is no room whose name begins with team/9/: list the rooms")
 
 
 @pytest.mark.parametrize("arguments", [[], ["developers", "--all"], ["--prefix=a", "--all"]])
 def test_an_export_needs_rooms_or_all(arguments: list[str]) -> None:
     done = run("export", *arguments)
-    assert (done.returncode, "or give --all for every one" in done.stderr) == (2, True)
+    assert (done.returncode, "or give a --prefix of their names, or --all" in done.stderr) == (2, True)
 
 
-def test_all_of_an_empty_server_is_nothing(server: Running) -> None:
+def test_the_export_of_an_empty_server_is_empty(server: Running) -> None:
     done = run("export", "--all", url=server.url)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_what_was_exported_is_imported_as_it_was(serve: Serve, server: Running, tmp_path: Path) -> None:
+def test_an_import_restores_an_export(serve: Serve, server: Running, tmp_path: Path) -> None:
     server.post(VARIED)
     file = tmp_path / "x.ndjson"
     run("export", "developers", "other", f"--output={file}", url=server.url)
@@ -215,7 +213,7 @@ def _plain(line: str) -> object:
 def test_an_import_that_was_interrupted_doubles_nothing_when_it_runs_again(
     server: Running, tmp_path: Path
 ) -> None:
-    """The file has equal stretches, which must all be stored. The interruption is a line that is refused."""
+    """The file has equal parts, which must all be stored. A refused line is the interruption."""
     lines = ['{"room":"developers","text":"same"}\n'] * 1700
     file = tmp_path / "x.ndjson"
     file.write_text("".join([*lines[:1200], '{"room":"developers"}\n', *lines[1201:]]))
@@ -232,7 +230,7 @@ def test_an_import_that_was_interrupted_doubles_nothing_when_it_runs_again(
         assert server.get("/rooms").json()["rooms"][0]["messages"] == 1700
 
 
-def test_an_import_of_what_is_no_export_is_one_sentence(server: Running, tmp_path: Path) -> None:
+def test_an_import_of_a_file_that_is_no_export_is_one_sentence(server: Running, tmp_path: Path) -> None:
     (tmp_path / "x").write_text("no json\n")
     done = run("import", str(tmp_path / "x"), url=server.url)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
@@ -240,14 +238,14 @@ def test_an_import_of_what_is_no_export_is_one_sentence(server: Running, tmp_pat
     assert run("import", str(tmp_path / "none"), url=server.url).returncode == 2
 
 
-def test_a_server_that_is_not_there_is_one_sentence() -> None:
+def test_a_missing_server_is_reported_in_one_sentence() -> None:
     done = run("rooms", url="http://127.0.0.1:9")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert done.stderr.startswith("roomcast: http://127.0.0.1:9/rooms cannot be reached: ")
-    assert done.stderr.endswith(": is a server running there? Another is named with --url, or ROOMCAST_URL\n")
+    assert done.stderr.endswith(": start the server, or name another one with --url or ROOMCAST_URL\n")
 
 
-def test_an_answer_of_something_else_is_one_sentence(server: Running) -> None:
+def test_an_answer_of_another_server_is_reported_in_one_sentence(server: Running) -> None:
     done = run("rooms", f"--url={server.url}/elsewhere")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "roomcast: " in done.stderr

@@ -1,4 +1,4 @@
-"""The command line: what it says, what it refuses, how it ends."""
+"""The command line of the server: its output, its errors, and its end."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run(*arguments: str, cwd: Path | None = None, **env: str) -> subprocess.Comp
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """A port on which somebody else listens."""
+    """A port on which another program listens."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -47,7 +47,7 @@ def taken() -> Iterator[int]:
 
 
 def refused(*arguments: str, status: int = 1, cwd: Path | None = None, **env: str) -> str:
-    """What a start that fails says: one line, no trace."""
+    """The error of a start that fails: one line, no traceback."""
     answer = run("serve", "--port=0", "--page-port=0", *arguments, cwd=cwd, **env)
     assert answer.returncode == status, answer.stderr
     assert "Traceback" not in answer.stderr
@@ -67,15 +67,6 @@ def test_the_version_and_the_help() -> None:
     assert "[default: 10000" in text
 
 
-def test_the_help_of_torture_says_what_it_does_and_how_it_ends() -> None:
-    text = " ".join(run("torture", "--help").stdout.split())
-    for option in ("--minutes", "--followers", "--publishers", "--rooms", "--header NAME:VALUE", "--seed"):
-        assert option in text
-    assert "Exits with 1 where something acknowledged was lost, doubled or reordered" in text
-    assert "with 2 where there is no such server" in text
-    assert "torture" in run("--help").stdout
-
-
 @pytest.mark.parametrize(
     "argument", ["--minutes=0", "--followers=0", "--header=no colon", "--header=a:\x1b", "--no-such"]
 )
@@ -85,7 +76,7 @@ def test_a_bad_option_of_torture_is_status_2(argument: str) -> None:
     assert "Traceback" not in answer.stderr
 
 
-def test_the_banner_says_in_six_lines_where_everything_is_and_who_may(serve: Serve) -> None:
+def test_the_banner_has_addresses_and_rights_in_six_lines(serve: Serve) -> None:
     server = serve()
     lines = server.said().splitlines()[:6]
     assert lines[0].startswith("roomcast ")
@@ -130,7 +121,7 @@ def test_a_taken_port_is_named_in_one_sentence(taken: int) -> None:
     assert answer.stderr.endswith("choose another port with --port\n")
 
 
-def test_too_few_files_are_named_in_one_sentence_and_not_met_under_way(tmp_path: Path) -> None:
+def test_too_low_a_limit_of_open_files_is_an_error_at_the_start(tmp_path: Path) -> None:
     command = ["sh", "-c", 'ulimit -n 21 && exec "$@"', "sh", *ROOMCAST, "serve", "--port=0", "--page-port=0"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
@@ -144,14 +135,14 @@ def test_a_chosen_page_port_that_is_taken_is_refused(taken: int) -> None:
     assert answer.stderr.endswith("choose another port with --page-port\n")
 
 
-def test_only_the_default_page_port_taken_is_said_and_lived_with(tmp_path: Path) -> None:
+def test_a_taken_default_page_port_is_only_a_warning(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             other.bind(("127.0.0.1", 3000))
             other.listen()
         except OSError:
-            pass  # somebody else has it, which serves as well
+            pass  # another program has it, which serves as well
         server = Running([*ROOMCAST, "serve", "--port=0", "--log=memory:"], tmp_path)
         try:
             match = server.wait_until_it_says(r"look +http://\S+?:(\d+)/")
@@ -171,7 +162,9 @@ def test_only_the_default_page_port_taken_is_said_and_lived_with(tmp_path: Path)
         (["--host=no.such.host.invalid"], ["no.such.host.invalid"]),
     ],
 )
-def test_what_cannot_work_is_one_clear_sentence(arguments: list[str], words: list[str], tmp_path: Path) -> None:
+def test_an_impossible_start_is_reported_in_one_sentence(
+    arguments: list[str], words: list[str], tmp_path: Path
+) -> None:
     said = refused(*arguments, cwd=tmp_path)
     assert all(word in said for word in words), said
 
@@ -222,7 +215,7 @@ def test_each_option_is_a_variable_and_the_flag_wins(serve: Serve) -> None:
     assert OPTIONS["page_port"].variable == "ROOMCAST_PAGE_PORT"
 
 
-def test_a_bad_variable_is_named_and_a_bad_option_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bad_value_is_reported_with_its_variable_or_option(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROOMCAST_MAX_BYTES", "much")
     bad_variable = run("serve")
     bad_option = run("serve", "--max-bytes=much")
@@ -231,9 +224,7 @@ def test_a_bad_variable_is_named_and_a_bad_option_is(monkeypatch: pytest.MonkeyP
     assert bad_option.stderr.startswith("roomcast: --max-bytes must be a size")
 
 
-def test_a_flag_wins_over_a_variable_that_over_the_file_and_that_over_the_default(
-    serve: Serve, tmp_path: Path
-) -> None:
+def test_a_flag_overrides_a_variable_which_overrides_the_file(serve: Serve, tmp_path: Path) -> None:
     config = tmp_path / "roomcast.toml"
     config.write_text('max_messages = 7\nmax_bytes = 70\nheartbeat = "2m"\nlog = "nowhere:"\n')
     env = {"ROOMCAST_MAX_BYTES": "5kB", "ROOMCAST_LOG": "nowhere:", "ROOMCAST_CONFIG": "no.toml"}
@@ -280,7 +271,9 @@ def test_a_page_port_of_the_file_is_a_chosen_one(taken: int, tmp_path: Path) -> 
         ("allow_origin", "example.com", "did you mean https://example.com?"),
     ],
 )
-def test_a_bad_value_is_answered_in_our_words_wherever_it_stands(option: str, value: str, words: str) -> None:
+def test_a_bad_value_has_the_same_error_in_a_flag_a_variable_and_the_file(
+    option: str, value: str, words: str
+) -> None:
     flag, variable = OPTIONS[option].flag, OPTIONS[option].variable
     by_flag, by_variable = run("serve", flag, value), run("serve", cwd=None, **{variable: value})
     assert (by_flag.returncode, by_variable.returncode) == (2, 2)
@@ -353,7 +346,7 @@ def test_a_hangup_while_it_drains_does_not_end_it(serve: Serve) -> None:
         assert server.process.wait(PATIENCE) == 0
 
 
-def test_unknown_variables_are_named_and_foreign_ones_are_not(serve: Serve) -> None:
+def test_unknown_variables_are_named_except_those_of_kubernetes(serve: Serve) -> None:
     env = {
         "ROOMCAST_MAX_MESSAGE_COUNT": "7",
         "ROOMCAST_TEST_ANYTHING": "1",
@@ -390,12 +383,12 @@ sys.meta_path.insert(0, Signalled())
 from roomcast.cli.main import main
 main(arguments)
 """
-"""The program, and a signal that comes when it begins to import a module."""
+"""The program gets a signal when it begins to import a module."""
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("module", ["roomcast.serve.run", "uvloop", "roomcast.log.sqlite.log"])
-def test_a_signal_at_the_start_ends_it_too(tmp_path: Path, number: int, module: str) -> None:
+def test_a_signal_during_the_start_ends_it(tmp_path: Path, number: int, module: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", _SIGNALLED, str(number), module, "serve", "--port=0", "--page-port=0"],
         cwd=tmp_path,
@@ -410,7 +403,7 @@ def test_a_signal_at_the_start_ends_it_too(tmp_path: Path, number: int, module: 
 @pytest.mark.parametrize(
     "module", ["roomcast.serve.configuration", "roomcast.serve.run", "roomcast.log.sqlite.log"]
 )
-def test_a_hangup_at_the_start_does_not_end_it(tmp_path: Path, module: str) -> None:
+def test_a_hangup_during_the_start_does_not_end_it(tmp_path: Path, module: str) -> None:
     command = [sys.executable, "-c", _SIGNALLED, str(int(signal.SIGHUP)), module]
     server = Running([*command, "serve", "--port=0", "--page-port=0"], tmp_path)
     try:
@@ -420,7 +413,7 @@ def test_a_hangup_at_the_start_does_not_end_it(tmp_path: Path, module: str) -> N
 
 
 def test_a_second_signal_ends_at_once(serve: Serve) -> None:
-    """The first drain waits for an answer that its client does not take; the second signal does not."""
+    """The drain waits for an answer that its client does not take; the second signal ends the wait."""
     server = serve("--max-bytes=30MB")
     for _ in range(20):
         server.post([{"room": "large", "text": "x" * 60_000}] * 15)
@@ -457,7 +450,7 @@ def test_the_access_log_is_for_people_or_as_json(serve: Serve) -> None:
     assert "healthz" not in silent.said()
 
 
-def test_nobody_reading_its_output_does_not_hold_it_up(tmp_path: Path) -> None:
+def test_output_that_nobody_reads_does_not_block_the_server(tmp_path: Path) -> None:
     read, write = os.pipe()
     with subprocess.Popen(
         [*ROOMCAST, "serve", "--port=0", "--page-port=0", "--log=memory:"], stderr=write, cwd=tmp_path

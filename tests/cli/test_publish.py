@@ -1,4 +1,4 @@
-"""`roomcast publish`: one message, lines, objects; what is refused and what had been stored."""
+"""`roomcast publish`: one message, lines, objects; refused lines and the number of stored ones."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from roomcast.cli.batches import Line, Unstopped
-from roomcast.cli.lines import Read
+from roomcast.cli.batches import Line, NonStopSender
+from roomcast.cli.lines import InputLine
 from roomcast.cli.texts import Texts
 from roomcast.client import Stored, Unreachable
 from roomcast.client.request import encoded
@@ -51,7 +51,7 @@ def test_a_single_message_prints_its_id(server: Running) -> None:
     )
 
 
-def test_data_may_stand_alone_also_null(server: Running) -> None:
+def test_data_needs_no_text_and_may_be_null(server: Running) -> None:
     assert run("publish", "developers", "--data=null", url=server.url).returncode == 0
     assert history(server)[0]["data"] is None
     assert "text" not in history(server)[0]
@@ -69,7 +69,7 @@ def test_lines_become_messages(server: Running) -> None:
     assert [(m["user"], m["text"]) for m in history(server)] == [("log", "one"), ("log", "two"), ("log", "three")]
 
 
-def test_a_line_is_published_when_it_comes(server: Running) -> None:
+def test_a_line_is_published_as_soon_as_it_comes(server: Running) -> None:
     read, write = os.pipe()
     with Program("publish", "developers", url=server.url, input=read) as publish:
         os.close(read)
@@ -92,7 +92,7 @@ def test_a_long_file_goes_in_large_batches(server: Running, tmp_path: Path) -> N
     assert server.metric('roomcast_requests_total{method="POST",status="201"}') < 20
 
 
-def test_a_body_stays_well_under_what_a_server_takes(serve: Serve) -> None:
+def test_a_batch_stays_far_below_the_servers_limit(serve: Serve) -> None:
     server = serve("--max-body=700000")
     lines = "\x01" * 9_000 + "\n"  # each six bytes in JSON
     done = run("publish", "developers", url=server.url, input=lines * 50)
@@ -101,14 +101,14 @@ def test_a_body_stays_well_under_what_a_server_takes(serve: Serve) -> None:
     assert 'status="413"' not in server.get("/metrics").text
 
 
-def test_a_server_that_takes_less_at_once_gets_less(serve: Serve) -> None:
+def test_a_server_with_a_lower_limit_gets_smaller_batches(serve: Serve) -> None:
     server = serve("--max-body=5000")
     done = run("publish", "developers", url=server.url, input="x" * 100 + "\n" + ("y" * 100 + "\n") * 199)
     assert (done.returncode, done.stderr) == (0, "")
     assert len(texts(server)) == 200
 
 
-def test_objects_keep_their_fields_and_take_the_rest_from_the_options(server: Running) -> None:
+def test_objects_take_missing_fields_from_the_options(server: Running) -> None:
     lines = [
         {"text": "a"},
         {"data": {"n": [1, None]}, "user": "bo", "type": "x.y"},
@@ -131,12 +131,12 @@ def test_objects_keep_their_fields_and_take_the_rest_from_the_options(server: Ru
         ("[1]", "line 703 is no JSON object"),
         ("{", "line 703 is not JSON"),
         ('{"data": NaN}', "line 703 is not JSON: NaN is no JSON"),
-        ('{"text": "\\ud800"}', "line 703 is not JSON: half of a surrogate pair stands alone in it"),
+        ('{"text": "\\ud800"}', "line 703 is not JSON: it has half of a surrogate pair"),
         ('{"text": "\\ud83d"', "line 703 is not JSON: Expecting ',' delimiter: line 1 column 18"),
         ('{"data": 1e400}', "line 703 is refused: data has a number that others cannot read"),
     ],
 )
-def test_a_refused_line_is_named_and_all_before_it_are_stored(server: Running, bad: str, words: str) -> None:
+def test_a_refused_line_is_named_and_the_lines_before_it_are_stored(server: Running, bad: str, words: str) -> None:
     good = '{"text": "x"}\n'
     done = run("publish", "developers", "--ndjson", url=server.url, input=f"{good * 701}\n{bad}\n{good * 9}")
     assert done.returncode == 1
@@ -146,14 +146,14 @@ def test_a_refused_line_is_named_and_all_before_it_are_stored(server: Running, b
     assert server.get("/rooms").json()["rooms"][0]["messages"] == 701
 
 
-def test_a_line_of_objects_that_does_not_end_is_named(server: Running) -> None:
+def test_an_endless_line_of_json_is_named(server: Running) -> None:
     input = b'{"text": "good"}\n\n{"text": "' + b"x" * (9 * 1024 * 1024)
     done = run("publish", "developers", "--ndjson", url=server.url, input=input)
     assert done.returncode == 1
-    assert done.stderr == "roomcast: line 3 has more than 8,388,608 bytes; 1 message is stored\n"
+    assert done.stderr == "roomcast: line 3 has more than 8,388,608 bytes: split it; 1 message is stored\n"
 
 
-def test_what_a_build_says_is_stored_whatever_its_bytes_and_the_build_is_not_killed(server: Running) -> None:
+def test_any_output_of_a_build_is_stored_and_the_build_is_not_killed(server: Running) -> None:
     build = (
         r"printf 'good\nb\344d\n'; head -c 70000 /dev/zero | tr '\0' x; printf '\n'; "
         r"head -c 9000000 /dev/zero | tr '\0' '\1'; printf '\nlast\n'"
@@ -168,7 +168,7 @@ def test_what_a_build_says_is_stored_whatever_its_bytes_and_the_build_is_not_kil
         check=False,
     )
     assert done.stdout == "0 0\n"
-    changed = "1 line was not UTF-8: what could not be read is stored as \ufffd; 2 lines were too long, and cut"
+    changed = "1 line was not UTF-8: unreadable bytes are stored as \ufffd; 2 lines were too long, and cut"
     assert done.stderr == f"roomcast: {changed}\n"
     good, bad, long, longer, last = (message["text"] for message in history(server, "builds"))
     assert (good, bad, last) == ("good", "b\ufffdd", "last")
@@ -177,16 +177,16 @@ def test_what_a_build_says_is_stored_whatever_its_bytes_and_the_build_is_not_kil
 
 
 @pytest.mark.parametrize("text", ["x", "ä", "入", "😀", '"', "\x1b", "\u2028", "x入\x85"])
-def test_a_line_is_cut_to_what_a_server_takes_whatever_its_letters(text: str) -> None:
+def test_a_line_is_cut_to_the_servers_limit_for_all_characters(text: str) -> None:
     cutting = Texts({"room": "builds"})
     content = (text * 80_000).encode()
-    line = cutting.line(1, Read(content, len(content)))
+    line = cutting.line(1, InputLine(content, len(content)))
     request = parse_json(encoded(line.message), 64_000)
     assert 63_900 < len(request.drafts[0].body) <= 64_000
     assert cutting.cut == 1
 
 
-def test_a_server_that_takes_less_of_a_line_gets_less(serve: Serve) -> None:
+def test_a_server_with_a_lower_limit_for_messages_gets_shorter_lines(serve: Serve) -> None:
     server = serve("--max-message=5000")
     done = run("publish", "developers", url=server.url, input=("x" * 20_000 + "\nshort\n") * 100)
     assert (done.returncode, done.stderr) == (0, "roomcast: 100 lines were too long, and cut\n")
@@ -196,17 +196,17 @@ def test_a_server_that_takes_less_of_a_line_gets_less(serve: Serve) -> None:
     assert all(2000 < len(text) < 5000 and text.endswith(mark) for text in stored[::2])
 
 
-def test_a_pipe_is_read_to_its_end_where_nothing_of_it_can_be_stored(server: Running) -> None:
+def test_a_pipe_is_read_to_its_end_if_no_line_can_be_stored(server: Running) -> None:
     done = run("publish", "$builds", url=server.url, input="x\n" * 20_000)
     assert done.returncode == 1
     first, last = done.stderr.splitlines()
     assert first.startswith("roomcast: line 1 is refused: room must be")
     assert first.endswith("; 0 messages are stored; reading on")
-    assert last == "roomcast: 20,000 messages are not stored, or not for certain; 0 messages are stored"
+    assert last == "roomcast: 20,000 messages are not stored, or perhaps not; 0 messages are stored"
 
 
 class Flaky:
-    """A client of a server that is away now and then."""
+    """The client of a server that is sometimes away."""
 
     def __init__(self) -> None:
         self.away = False
@@ -221,10 +221,10 @@ class Flaky:
         return Stored()
 
 
-def test_a_pipe_outlives_a_server_that_is_away_for_long() -> None:
+def test_a_pipe_is_read_while_the_server_is_away() -> None:
     patient, impatient = Flaky(), Flaky()
     said: list[str] = []
-    sender = Unstopped(patient, impatient, said.append, lambda batch, place: False)  # type: ignore[arg-type]
+    sender = NonStopSender(patient, impatient, said.append, lambda batch, place: False)  # type: ignore[arg-type]
 
     def send(number: int) -> None:
         sender.send([Line.of(number, {"text": str(number)})])
@@ -243,7 +243,7 @@ def test_a_pipe_outlives_a_server_that_is_away_for_long() -> None:
     assert told.startswith("the server is away; 1 message is stored")
 
 
-def test_a_file_is_stored_up_to_a_line_that_is_refused(server: Running, tmp_path: Path) -> None:
+def test_a_file_is_stored_up_to_a_refused_line(server: Running, tmp_path: Path) -> None:
     file = tmp_path / "lines"
     file.write_text("x\n" * 1000)
     with file.open() as input, Program("publish", "$x", url=server.url, input=input.fileno()) as publish:
@@ -255,7 +255,7 @@ def test_a_file_is_stored_up_to_a_line_that_is_refused(server: Running, tmp_path
 NUMBERS = ["12345678901234567.89", "-0", "1e-400", "12345678901234567890", "0.10", "1E5", '[{"a":1,"a":2}]']
 
 
-def test_data_is_stored_to_the_letter(server: Running, tmp_path: Path) -> None:
+def test_json_is_stored_unchanged(server: Running, tmp_path: Path) -> None:
     data = f'{{"numbers":[{",".join(NUMBERS)}],"a":1,"a":2}}'
     exported = (
         f'{{"id":"abcd-1","room":"developers","user":"a","data":{data},"timestamp":"2026-11-26T00:00:00.000Z"}}'
@@ -268,7 +268,7 @@ def test_data_is_stored_to_the_letter(server: Running, tmp_path: Path) -> None:
     assert [line.partition('"data":')[2].rpartition(',"timestamp"')[0] for line in lines] == [data] * 3
 
 
-def test_in_a_terminal_the_end_says_how_many(server: Running, tmp_path: Path) -> None:
+def test_the_number_of_stored_messages_is_printed_in_a_terminal(server: Running, tmp_path: Path) -> None:
     file = tmp_path / "x"
     file.write_text("a\nb\n")
     with (
@@ -286,11 +286,11 @@ def test_long_input_shows_its_progress_in_a_terminal(server: Running) -> None:
         end = time.monotonic() + PATIENCE
         while "messages stored, " not in publish.out:
             assert time.monotonic() < end, publish.out
-            os.write(write, b"x\n" * 10)  # in all less than a pipe holds: it never waits
+            os.write(write, b"x\n" * 10)  # less than the pipe holds: the write never blocks
             publish.look()
         os.close(write)
         assert publish.wait() == 0
-    assert publish.out.endswith("\r\x1b[Kroomcast: " + publish.out.rsplit("roomcast: ")[1])
+    assert publish.out.endswith("\x1b[1F\x1b[Jroomcast: " + publish.out.rsplit("roomcast: ")[1])
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,9 @@ def test_long_input_shows_its_progress_in_a_terminal(server: Running) -> None:
         (["developers", "x", "--key=ä"], 1, "roomcast: "),
     ],
 )
-def test_what_cannot_be_is_one_sentence(server: Running, arguments: list[str], status: int, words: str) -> None:
+def test_a_mistake_is_reported_in_one_sentence(
+    server: Running, arguments: list[str], status: int, words: str
+) -> None:
     done = run("publish", *arguments, url=server.url)
     assert done.returncode == status, done.stderr
     assert words in done.stderr

@@ -1,4 +1,4 @@
-"""How the commands reach a server: headers that nobody else sees, certificates, and answers of something else."""
+"""How commands reach a server: headers from the environment, certificates, and answers of other servers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.shell import TO_THE_END, run
-from tests.client.scene import Scene, aside
+from tests.client.scripted import ScriptedServer, aside
 from tests.conftest import require
 from tests.running import PATIENCE
 
@@ -31,43 +31,43 @@ BY_NAME = pytest.mark.parametrize("command", COMMANDS, ids=lambda command: comma
 
 
 @pytest.fixture
-def scene() -> Iterator[Scene]:
-    scene = Scene()
-    yield scene
-    scene.close()
+def scripted() -> Iterator[ScriptedServer]:
+    scripted = ScriptedServer()
+    yield scripted
+    scripted.close()
 
 
 def at(url: str, command: list[str]) -> list[str]:
-    """The command with the server's address, in whichever way it takes it."""
+    """The command with the server's address, as an argument or an option."""
     return [*command, url] if command[0] in ("bench", "torture") else [*command, f"--url={url}"]
 
 
 @BY_NAME
-def test_headers_may_come_from_where_nobody_sees_them(scene: Scene, command: list[str]) -> None:
-    url = scene.url.removesuffix("/events")
+def test_headers_may_come_from_the_environment(scripted: ScriptedServer, command: list[str]) -> None:
+    url = scripted.url.removesuffix("/events")
     env = {"ROOMCAST_HEADER": "Authorization: Bearer secret\n\nX-Team: red\n"}
     running = aside(run, *at(url, command), "--header=x-team: blue", input=LINE, **env)
-    asked = scene.next()
+    asked = scripted.next()
     assert asked.headers["authorization"] == "Bearer secret"
     assert asked.headers["x-team"] == "blue"
     asked.answer("403 Forbidden")
-    scene.close()
+    scripted.close()
     done = running.result(TO_THE_END + PATIENCE)
     assert done.returncode == (2 if command[0] == "torture" else 1)
     assert done.stderr.count("\n") == 1, done.stderr
 
 
 @BY_NAME
-def test_each_command_sends_the_token_of_the_environment(scene: Scene, command: list[str]) -> None:
-    running = aside(run, *at(scene.url.removesuffix("/events"), command), input=LINE, ROOMCAST_TOKEN="rck_a_b")
-    asked = scene.next()
+def test_each_command_sends_the_token_of_the_environment(scripted: ScriptedServer, command: list[str]) -> None:
+    running = aside(run, *at(scripted.url.removesuffix("/events"), command), input=LINE, ROOMCAST_TOKEN="rck_a_b")
+    asked = scripted.next()
     assert asked.headers["authorization"] == "Bearer rck_a_b"
     asked.answer("403 Forbidden")
-    scene.close()
+    scripted.close()
     assert running.result(TO_THE_END + PATIENCE).returncode in (1, 2)
 
 
-def test_a_header_in_the_environment_that_is_none_is_not_repeated() -> None:
+def test_the_error_for_a_malformed_header_in_the_environment_does_not_show_it() -> None:
     done = run("rooms", ROOMCAST_HEADER="X-A: b\nsecret")
     assert done.returncode == 2
     assert "ROOMCAST_HEADER" in done.stderr
@@ -76,7 +76,7 @@ def test_a_header_in_the_environment_that_is_none_is_not_repeated() -> None:
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """A server's own, with its key."""
+    """A self-signed certificate with its key."""
     key, signed = tmp_path / "key.pem", tmp_path / "signed.pem"
     new = [require("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
     new += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(signed)]
@@ -87,7 +87,7 @@ def certificate(tmp_path: Path) -> Path:
 
 
 class Page(BaseHTTPRequestHandler):
-    """Says the same to everything, as a proxy does that knows no server behind it."""
+    """Gives the same answer to every request, like a proxy without a server behind it."""
 
     protocol_version = "HTTP/1.1"
     status = 404
@@ -125,12 +125,12 @@ def page(request: pytest.FixtureRequest) -> Iterator[ThreadingHTTPServer]:
 
 
 @BY_NAME
-def test_a_certificate_that_is_not_trusted_is_one_sentence_that_helps(
+def test_an_untrusted_certificate_is_reported_with_the_remedy(
     page: ThreadingHTTPServer, certificate: Path, command: list[str]
 ) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate)
-    # The handshake belongs to the thread of its connection: one that is broken off must not stop the others.
+    # Each connection's thread does its own handshake, so that a broken one does not stop the others.
     page.socket = context.wrap_socket(page.socket, server_side=True, do_handshake_on_connect=False)
     url = f"https://127.0.0.1:{page.server_port}"
     done = run(*at(url, command), input=LINE)
@@ -144,7 +144,7 @@ def test_a_certificate_that_is_not_trusted_is_one_sentence_that_helps(
 
 
 @pytest.mark.parametrize("command", COMMANDS[:-1], ids=lambda command: command[0])
-def test_https_to_a_server_without_tls_is_one_sentence_that_helps(
+def test_https_to_a_server_without_tls_is_reported_with_the_remedy(
     page: ThreadingHTTPServer, command: list[str]
 ) -> None:
     done = run(*at(f"https://127.0.0.1:{page.server_port}", command), input=LINE)
@@ -152,14 +152,16 @@ def test_https_to_a_server_without_tls_is_one_sentence_that_helps(
     assert "it speaks no TLS on this port: write http:// instead of https://" in done.stderr
 
 
-def test_a_file_of_certificates_that_is_not_there_is_said() -> None:
+def test_a_missing_file_of_certificates_is_reported() -> None:
     done = run("rooms", SSL_CERT_FILE="/nowhere.pem")
     assert (done.returncode, "/nowhere.pem" in done.stderr, "no such file" in done.stderr) == (2, True, True)
 
 
 @BY_NAME
 @pytest.mark.parametrize("page", [200, 401, 404], indirect=True)
-def test_a_page_of_something_else_is_one_sentence(page: ThreadingHTTPServer, command: list[str]) -> None:
+def test_a_page_of_another_server_is_reported_in_one_sentence(
+    page: ThreadingHTTPServer, command: list[str]
+) -> None:
     done = run(*at(f"http://127.0.0.1:{page.server_port}", command), input=LINE)
     assert done.returncode == (2 if command[0] == "torture" else 1), done.stdout
     assert done.stderr.count("\n") == 1, done.stderr

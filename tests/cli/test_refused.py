@@ -1,4 +1,4 @@
-"""Every command where the server lets nobody in without a right: one sentence, and status 1."""
+"""Every command at a server with rights: a refusal is one sentence and status 1."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.cli.shell import run
 from tests.running import Running, start_roomcast
 
 READER, WRITER = "rck_reader_" + 43 * "r", "rck_writer_" + 43 * "w"
-HOLDS = "(ROOMCAST_TOKEN holds the key, ticket or token that is sent)"
+HOLDS = "(put a key, a ticket or a token into ROOMCAST_TOKEN)"
 
 COMMANDS = [["tail", "a"], ["publish", "a", "text"], ["rooms"], ["export", "a"]]
 
@@ -32,7 +32,9 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
-def test_nobody_and_a_wrong_credential_are_told_where_it_goes(guarded: Running, command: list[str]) -> None:
+def test_a_missing_or_wrong_credential_is_reported_with_the_variable_for_it(
+    guarded: Running, command: list[str]
+) -> None:
     nobody = run(*command, url=guarded.url)
     wrong = run(*command, url=guarded.url, ROOMCAST_TOKEN="rck_reader_wrong")
     for done, words in ((nobody, "send a key, a ticket or a token"), (wrong, "not valid")):
@@ -53,7 +55,7 @@ def test_nobody_and_a_wrong_credential_are_told_where_it_goes(guarded: Running, 
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
-def test_who_lacks_a_right_is_told_which(guarded: Running, command: list[str], words: str) -> None:
+def test_the_error_for_a_missing_right_names_the_room(guarded: Running, command: list[str], words: str) -> None:
     done = run(*command, url=guarded.url, ROOMCAST_TOKEN=READER)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("roomcast: ")
@@ -61,7 +63,7 @@ def test_who_lacks_a_right_is_told_which(guarded: Running, command: list[str], w
     assert done.stderr.count("\n") == 1
 
 
-def test_lines_that_may_not_be_published_are_known_not_to_be_stored(guarded: Running, tmp_path: Path) -> None:
+def test_lines_without_a_right_are_counted_as_not_stored(guarded: Running, tmp_path: Path) -> None:
     lines = '{"room": "b", "text": "1"}\n{"room": "c", "text": "2"}\n{"room": "b", "text": "3"}\n'
     done = run("publish", "a", "--ndjson", url=guarded.url, input=lines, ROOMCAST_TOKEN=WRITER)
     assert done.returncode == 1

@@ -30,7 +30,7 @@ def server(serve: Serve, tmp_path: Path) -> Running:
     return serve("--config", str(tmp_path / "rights.toml"), "--secret-file", str(tmp_path / "secret"))
 
 
-def test_what_somebody_was_given_ends(server: Running) -> None:
+def test_revoke_ends_a_persons_credentials(server: Running) -> None:
     by = answers_for(Key(name="writer", sha256=sha256(WRITER), read=("*",)))
     secrets, then = Secrets.of_text(SECRET, "the secret"), time.time() - 5
     ticket = seal(secrets, by, rooms=["a"], sub="42", now=then, seconds=60)

@@ -1,4 +1,4 @@
-"""`roomcast key`, `roomcast rights check`, `roomcast ticket`, and the token that all commands send."""
+"""`roomcast key`, `roomcast rights check`, `roomcast ticket`, and the credential that all commands send."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from roomcast.auth.secrets import Secrets
 from roomcast.auth.tickets import seal
 from roomcast.model.settings.key import Key
 from tests.cli.shell import TO_THE_END, run
-from tests.client.scene import Scene, aside
+from tests.client.scripted import ScriptedServer, aside
 
 KEY, OTHER = "rck_shop_one", "rck_wiki_two"
 ROWS = f"""anonymous = {{ read = ["public/*"] }}
@@ -39,13 +39,13 @@ def config(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def scene() -> Iterator[Scene]:
-    scene = Scene()
-    yield scene
-    scene.close()
+def scripted() -> Iterator[ScriptedServer]:
+    scripted = ScriptedServer()
+    yield scripted
+    scripted.close()
 
 
-def test_a_new_key_is_all_of_stdout_and_its_rows_are_toml_that_can_be_pasted(tmp_path: Path) -> None:
+def test_key_prints_the_key_on_stdout_and_a_valid_entry_on_stderr(tmp_path: Path) -> None:
     made = run("key", "my-shop")
     key = made.stdout.removesuffix("\n")
     assert made.returncode == 0
@@ -109,7 +109,7 @@ def test_a_ticket_is_judged_by_its_rooms_and_by_whether_its_key_is_configured(
     assert (late.returncode, late.stdout) == (1, "refused: not valid: bad ticket: issued in the future\n")
 
 
-def test_what_a_variable_gives_counts_as_well(config: Path) -> None:
+def test_rights_check_reads_variables(config: Path) -> None:
     done = run("rights", "check", f"--config={config}", "--read=news", ROOMCAST_ANONYMOUS="read:news")
     assert (done.returncode, done.stdout) == (
         0,
@@ -128,7 +128,7 @@ def test_what_a_variable_gives_counts_as_well(config: Path) -> None:
         ("[x]\n", "line 12: 'x' is not an option"),
     ],
 )
-def test_a_file_that_is_wrong_is_status_2_and_one_line(config: Path, more: str, words: str) -> None:
+def test_a_faulty_file_is_status_2_and_one_line(config: Path, more: str, words: str) -> None:
     config.write_text(ROWS + more)
     done = run("rights", "check", f"--config={config}", "--read=public/a")
     assert (done.returncode, done.stdout) == (2, "")
@@ -147,11 +147,11 @@ def test_two_questions_at_once_and_no_room_are_status_2(config: Path) -> None:
         assert run("rights", "check", f"--config={config}", *asked).returncode == 2
 
 
-def test_a_ticket_is_asked_for_with_the_token_and_printed_alone(scene: Scene) -> None:
+def test_a_ticket_is_asked_for_with_the_token_and_printed_alone(scripted: ScriptedServer) -> None:
     rooms = ["--room=user/42", "--room=news", "--prefix=team/7/", "--publish=chat/7"]
-    url = scene.url.removesuffix("/events")
+    url = scripted.url.removesuffix("/events")
     running = aside(run, "ticket", *rooms, "--sub=42", "--user=u42", "--for=15m", url=url, ROOMCAST_TOKEN=KEY)
-    asked = scene.next()
+    asked = scripted.next()
     assert (asked.method, asked.target) == ("POST", "/tickets")
     assert asked.headers["authorization"] == f"Bearer {KEY}"
     assert json.loads(asked.body) == {
@@ -168,9 +168,9 @@ def test_a_ticket_is_asked_for_with_the_token_and_printed_alone(scene: Scene) ->
     assert (done.returncode, done.stdout, done.stderr) == (0, "rct1_x\n", "")
 
 
-def test_an_answer_that_is_no_ticket_is_not_shown(scene: Scene) -> None:
-    running = aside(run, "ticket", "--room=a", url=scene.url.removesuffix("/events"))
-    scene.next().answer("201 Created", "Content-Type: application/json", body=b'{"tiket": "rct1_x"}')
+def test_an_answer_that_is_no_ticket_is_not_shown(scripted: ScriptedServer) -> None:
+    running = aside(run, "ticket", "--room=a", url=scripted.url.removesuffix("/events"))
+    scripted.next().answer("201 Created", "Content-Type: application/json", body=b'{"tiket": "rct1_x"}')
     done = running.result(TO_THE_END)
     assert (done.returncode, done.stdout) == (1, "")
     assert "rct1_x" not in done.stderr
@@ -183,16 +183,16 @@ def test_a_ticket_for_nothing_or_for_no_time_is_not_asked_for(arguments: list[st
     assert "Traceback" not in done.stderr
 
 
-def test_a_header_of_the_same_name_goes_before_the_token(scene: Scene) -> None:
-    url = scene.url.removesuffix("/events")
+def test_a_header_of_the_same_name_goes_before_the_token(scripted: ScriptedServer) -> None:
+    url = scripted.url.removesuffix("/events")
     running = aside(run, "rooms", "--header=authorization: Basic eDp5", url=url, ROOMCAST_TOKEN=KEY)
-    asked = scene.next()
+    asked = scripted.next()
     assert asked.headers["authorization"] == "Basic eDp5"
     asked.answer("403 Forbidden")
     running.result(TO_THE_END)
 
 
-def test_a_token_that_is_none_is_refused_and_not_shown() -> None:
+def test_a_malformed_token_is_refused_and_not_shown() -> None:
     done = run("rooms", url="http://localhost:1", ROOMCAST_TOKEN="hunter2 and\x07more")
     assert done.returncode == 2
     assert "ROOMCAST_TOKEN" in done.stderr

@@ -1,4 +1,4 @@
-"""`roomcast tail`: what it shows, what it survives, how it ends."""
+"""`roomcast tail`: its output, restarts of the server, and its end."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def test_it_begins_with_the_newest_ten_and_goes_on_live(server: Running) -> None
 @pytest.mark.parametrize(
     ("options", "first"), [(["--replay=all"], "0"), (["--replay=2"], "3"), (["--since=10m"], "0")]
 )
-def test_where_it_begins_can_be_said(server: Running, options: list[str], first: str) -> None:
+def test_the_beginning_can_be_chosen(server: Running, options: list[str], first: str) -> None:
     server.post([{"room": "developers", "text": str(n)} for n in range(5)])
     done = run("tail", "developers", "--count=1", *options, url=server.url)
     assert json.loads(done.stdout)["text"] == first
 
 
-def test_without_replay_only_what_is_new_comes(server: Running) -> None:
+def test_replay_none_prints_only_new_messages(server: Running) -> None:
     server.publish("old")
     with Program("tail", "developers", "--replay=none", "--count=1", url=server.url) as tail:
         wait_for(lambda: server.metric("roomcast_followers"), "the follower")
@@ -66,14 +66,14 @@ def test_a_terminal_shows_a_line_a_message_in_colours_and_local_time(server: Run
     assert plain(second).endswith(" developers anonymous: null")
 
 
-def test_no_colour_where_none_is_wanted(server: Running) -> None:
+def test_there_are_no_colours_with_no_color_or_a_dumb_terminal(server: Running) -> None:
     server.publish("hello")
     with Program("tail", "developers", "--count=1", url=server.url, terminal=True, NO_COLOR="1") as tail:
         assert tail.wait() == 0
     assert "\x1b" not in tail.out
 
 
-def test_what_others_write_never_reaches_the_terminal_raw(server: Running) -> None:
+def test_control_characters_of_others_never_reach_the_terminal(server: Running) -> None:
     nasty = "\x1b]0;owned\x07\x1b[2J\x9b31m\r\nfake\u202e\u2066\u2028"
     server.publish(f"a{nasty}b", user="u\u202ex", type="t\u202ex", data={f"k{nasty}": nasty})
     with Program("tail", "developers", "--count=1", url=server.url, terminal=True) as tail:
@@ -96,12 +96,12 @@ def test_a_terminal_without_utf_8_shows_escapes(server: Running) -> None:
         PYTHONIOENCODING="latin-1:strict",
         NO_COLOR="1",
     ) as tail:
-        # The terminal of the test reads UTF-8, and so only ASCII of what is Latin-1.
+        # The test decodes the Latin-1 terminal as UTF-8, so it can read ASCII only.
         assert tail.wait() == 0
     assert "\\u2603" in tail.out
 
 
-def test_a_gap_is_told_on_stderr_and_in_a_terminal_in_its_place(serve: Serve) -> None:
+def test_a_gap_is_reported_on_stderr_and_in_a_terminal_in_its_place(serve: Serve) -> None:
     server = serve("--max-messages=5")
     for _ in range(8):
         server.post([{"room": "developers", "text": "x"}] * 4)
@@ -116,7 +116,7 @@ def test_a_gap_is_told_on_stderr_and_in_a_terminal_in_its_place(serve: Serve) ->
     assert run("tail", "developers", since, "--exit-on-gap", url=server.url).returncode == 3
 
 
-def test_it_survives_a_restart_and_says_so_in_a_terminal_only(serve: Serve) -> None:
+def test_it_survives_a_restart_and_reports_it_only_in_a_terminal(serve: Serve) -> None:
     server = serve()
     server.publish("before")
     with (
@@ -134,14 +134,14 @@ def test_it_survives_a_restart_and_says_so_in_a_terminal_only(serve: Serve) -> N
     assert "roomcast: connected again" in shown.out
 
 
-def test_a_server_that_never_was_there_is_named_and_waited_for() -> None:
+def test_it_reports_an_absent_server_and_waits_for_it() -> None:
     with Program("tail", "developers", url="http://127.0.0.1:9") as tail:
         tail.until(r"roomcast: .*refused.*; next attempt", "err")
         assert tail.process.poll() is None
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-def test_ctrl_c_ends_it_quietly_with_130(server: Running, terminal: bool) -> None:
+def test_ctrl_c_ends_it_quietly_with_status_130(server: Running, terminal: bool) -> None:
     server.publish("hello")
     with Program("tail", "developers", url=server.url, terminal=terminal) as tail:
         tail.until("hello")
@@ -161,7 +161,7 @@ def test_a_closed_pipe_ends_it_quietly_without_a_further_message(server: Running
 
 
 @pytest.mark.parametrize(("closed", "status"), [(">&-", 0), ("2>&-", 0), (">/dev/full", 1)])
-def test_an_output_that_takes_nothing_is_no_accident(server: Running, closed: str, status: int) -> None:
+def test_a_closed_or_full_output_causes_no_traceback(server: Running, closed: str, status: int) -> None:
     server.publish("hello")
     done = subprocess.run(
         ["/bin/sh", "-c", f'exec "$@" {closed}', "sh", *ROOMCAST, "tail", "developers", "--count=1"],
@@ -194,7 +194,9 @@ def test_an_output_that_takes_nothing_is_no_accident(server: Running, closed: st
         (["$developers"], 1, "roomcast: room "),
     ],
 )
-def test_what_cannot_be_is_one_sentence(server: Running, arguments: list[str], status: int, words: str) -> None:
+def test_a_mistake_is_reported_in_one_sentence(
+    server: Running, arguments: list[str], status: int, words: str
+) -> None:
     done = run("tail", *arguments, url=server.url)
     assert done.returncode == status
     assert words in done.stderr
@@ -207,7 +209,7 @@ def plain(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
-def test_rooms_are_followed_by_what_their_names_begin_with(server: Running) -> None:
+def test_rooms_are_followed_by_prefix(server: Running) -> None:
     for room in ("team/7/a", "team/8", "kitchen", "team/7/b"):
         server.publish(room, room=room)
     done = run("tail", "kitchen", "--prefix=team/7/", "--count=3", url=server.url)

@@ -1,4 +1,4 @@
-"""`roomcast token`, and what `rights check` says of tokens."""
+"""`roomcast token`, and `rights check` for tokens."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from roomcast.auth.rights import Rights
+from roomcast.auth.rights import ConfiguredRights
 from roomcast.auth.secrets import Secrets
 from roomcast.auth.tokens.issuer import of_secrets
 from roomcast.auth.tokens.issuers import Issuers
@@ -35,7 +35,7 @@ def test_a_token_is_signed_with_the_servers_secret_and_printed_alone(config: Pat
     done = run("token", *asked, ROOMCAST_CONFIG=str(config))
     assert (done.returncode, done.stderr) == (0, "")
     secrets = Secrets.of_text(SECRET, "the secret")
-    holder = Rights(issuers=Issuers([], of_secrets(secrets))).identify(done.stdout.strip(), time.time())
+    holder = ConfiguredRights(issuers=Issuers([], of_secrets(secrets))).identify(done.stdout.strip(), time.time())
     assert (holder.sub, holder.user) == ("42", "u")
     assert (holder.read.texts(), holder.publish.texts()) == (["team/7/*", "user/42"], ["chat/7"])
     assert holder.until == pytest.approx(time.time() + 930, abs=20)
@@ -44,7 +44,7 @@ def test_a_token_is_signed_with_the_servers_secret_and_printed_alone(config: Pat
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        (["--sub=42"], "say what to sign with: --secret-file"),
+        (["--sub=42"], "there is no secret to sign with: give --secret-file"),
         (["--sub=42", "--secret-file=gone"], "cannot be read"),
         (["--sub="], "1 to 128 characters"),
         (["--sub=42", "--read=$x"], "must be a room"),
@@ -58,7 +58,7 @@ def test_a_token_that_would_be_refused_is_not_signed(asked: list[str], words: st
     assert words in " ".join(done.stderr.split())
 
 
-def test_rights_check_says_what_a_token_may_and_by_which_line(config: Path) -> None:
+def test_rights_check_shows_the_rights_of_a_token_and_the_line(config: Path) -> None:
     own = run("token", "--sub=42", "--read=user/42", ROOMCAST_CONFIG=str(config)).stdout.strip()
     now = time.time()
     by_issuer = signed({"iss": "https://a.example", "sub": "7", "exp": now + 900}, "ES256", name="cli")
@@ -79,7 +79,7 @@ def test_rights_check_says_what_a_token_may_and_by_which_line(config: Path) -> N
     assert "line 3: [[issuer]] https://a.example: its tokens may read 'user/{sub}'; publish nothing" in listed
 
 
-def test_rights_check_says_that_the_keys_cannot_be_had(tmp_path: Path) -> None:
+def test_rights_check_reports_that_the_keys_cannot_be_fetched(tmp_path: Path) -> None:
     (tmp_path / "roomcast.toml").write_text('[[issuer]]\njwks = "http://127.0.0.1:1/jwks"\n')
     text = signed({"sub": "7", "exp": time.time() + 900}, "ES256", name="cli")
     done = run("rights", "check", f"--config={tmp_path}/roomcast.toml", "--as", text, "--read=a")

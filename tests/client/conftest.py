@@ -1,4 +1,4 @@
-"""Scenes, ears and clients, all of them ended with their test."""
+"""Scripted servers, recorders and clients, all of which end with their test."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ import pytest
 
 from roomcast.auth.keys import sha256
 from tests import hasty
-from tests.client.scene import CLIENTS, Ears, Scene
+from tests.client.scripted import CLIENTS, EventRecorder, ScriptedServer
 from tests.running import Running, start_roomcast
 
-Listen = Callable[..., Ears]
+Listen = Callable[..., EventRecorder]
 MakeClient = Callable[..., Any]
 KEY = "rck_shop_" + 43 * "k"
 
 
 @pytest.fixture
-def scene() -> Iterator[Scene]:
-    scene = Scene()
-    yield scene
-    scene.close()
+def scripted() -> Iterator[ScriptedServer]:
+    scripted = ScriptedServer()
+    yield scripted
+    scripted.close()
 
 
 @pytest.fixture(params=["sync", "async"])
 def kind(request: pytest.FixtureRequest) -> str:
-    """With `await` or without."""
+    """Which client: with `await` or without."""
     return str(request.param)
 
 
 @pytest.fixture
-def listen(kind: str, scene: Scene) -> Iterator[Listen]:
-    """Follows the scene with the options of `connect`."""
-    listening: list[Ears] = []
+def listen(kind: str, scripted: ScriptedServer) -> Iterator[Listen]:
+    """Starts recorders that follow the scripted server, with the options of `connect`."""
+    listening: list[EventRecorder] = []
 
-    def start(url: str = scene.url, **options: Any) -> Ears:
-        listening.append(Ears(kind, url, **options))
+    def start(url: str = scripted.url, **options: Any) -> EventRecorder:
+        listening.append(EventRecorder(kind, url, **options))
         return listening[-1]
 
     yield start
-    for ears in listening:
-        ears.close()
+    for recorder in listening:
+        recorder.close()
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def client(kind: str) -> Iterator[MakeClient]:
 
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[Running]:
-    """A server on which a ticket is good for just as long as it says."""
+    """A server with rights, on which a ticket ends exactly when it says."""
     (tmp_path / "secret").write_text("0123456789abcdefghijklmnopqrstuvwxyz")
     (tmp_path / "roomcast.toml").write_text(
         f'secret_files = ["{tmp_path / "secret"}"]\n[[key]]\nname = "shop"\nsha256 = "{sha256(KEY)}"\n'

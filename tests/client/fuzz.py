@@ -1,5 +1,5 @@
-"""Fuzzes the decoder by what its code does with the bytes (atheris, libFuzzer), in pieces of all sizes: the slow
-one must agree. `python -m tests.client.fuzz FOLDER -max_total_time=60`; FOLDER keeps what is worth trying again.
+"""Fuzzes the decoder, guided by coverage (atheris, libFuzzer), with pieces of all sizes: the slow decoder must
+agree. `python -m tests.client.fuzz FOLDER -max_total_time=60`; FOLDER keeps inputs for the next run.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["roomcast.client.decode"]):
-    import roomcast.client.decode  # noqa: F401 - instrumented only where it is imported first here
+with atheris.instrument_imports(include=["roomcast.client.decode", "roomcast.client.blocks"]):
+    import roomcast.client.decode  # noqa: F401 - it is instrumented only if this is its first import
 
 from tests.client import slowly
 from tests.client.test_decode import CASES, fed, stream_of
 
 _SIZES = 4
-"""Bytes at the beginning: the sizes of the pieces, in turn."""
+"""The first bytes are the sizes of the pieces, in turn."""
 
 
 def check(data: bytes) -> None:
-    """Raises where the two decoders differ."""
+    """Raises if the two decoders differ."""
     stream = data[_SIZES:]
     assert fed(_pieces(stream, data[:_SIZES])) == slowly.decode(stream)
 
@@ -37,7 +37,7 @@ def _pieces(stream: bytes, sizes: bytes) -> Iterator[bytes]:
 
 
 def main(folder: Path, *options: str) -> None:
-    """Begins with the vectors, whole and in small pieces."""
+    """Fuzzes; the first inputs are the vectors, whole and in small pieces."""
     for number, case in enumerate(CASES):
         for name, sizes in (("whole", b"\xff"), ("pieces", b"\x01")):
             (folder / f"{number}-{name}").write_bytes(sizes * _SIZES + stream_of(case))

@@ -1,5 +1,5 @@
-"""A proxy that is as bad as networks are: it cuts what comes back from the server, at random and where it hurts,
-and stalls."""
+"""A proxy like a bad network: it cuts the server's answers at random places, also within characters, and
+stalls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from tests.running import PATIENCE
 
 
 class BadProxy:
-    """Relays to a port on this machine. Of each answer so many bytes pass, and then comes one of four endings."""
+    """Relays to a port on this machine. A random number of bytes of each answer passes, then comes one of four
+    endings."""
 
     ENDINGS = ("cut", "reset", "inside a character", "stall")
 
@@ -25,9 +26,9 @@ class BadProxy:
         self._server: asyncio.Server | None = None
         self.port = 0
         self.target = 0
-        """Where it relays to."""
+        """The port that it relays to."""
         self.lenient = False
-        """Whether it lets all pass from now on."""
+        """Whether everything passes from now on."""
         self.endings: Counter[str] = Counter()
         self._relaying: set[asyncio.Task[None]] = set()
 
@@ -57,7 +58,7 @@ class BadProxy:
         task.add_done_callback(self._relaying.discard)
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, and one request on it."""
+        """Relays one connection with one request."""
         upstream: asyncio.StreamWriter | None = None
         try:
             async with asyncio.timeout(10 * PATIENCE):
@@ -100,7 +101,7 @@ class BadProxy:
     async def _end(self, ending: str, asking: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.endings[ending] += 1
         if ending == "stall":
-            await asking.read()  # until the client has had enough
+            await asking.read()  # until the client gives up
         elif ending == "reset":
             writer.get_extra_info("socket").setsockopt(
                 socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)

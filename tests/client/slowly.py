@@ -1,15 +1,15 @@
-"""A second decoder of event streams, slow and by the letter of WHATWG HTML, section 9.2.6."""
+"""A second decoder of event streams, slow and exactly as WHATWG HTML, section 9.2.6, has it."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 LONGEST = 10**12
-"""Milliseconds: any more are the same."""
+"""Milliseconds: the longest delay."""
 
 
 class Decoded(NamedTuple):
-    """Everything that a whole stream says."""
+    """Everything that is decoded from a stream."""
 
     events: list[tuple[str, str, str]]
     """Type, data, last event id."""
@@ -19,7 +19,7 @@ class Decoded(NamedTuple):
 
 
 def decode(stream: bytes) -> Decoded:
-    """The whole stream at once, character by character."""
+    """Decodes a whole stream, character by character."""
     text = stream.decode("utf-8", "replace")
     if text[:1] == "\ufeff":
         text = text[1:]
@@ -56,7 +56,7 @@ def decode(stream: bytes) -> Decoded:
 
 
 def _lines(text: str) -> list[str]:
-    """Those that have ended."""
+    """The lines that have ended."""
     lines, line, position = [], "", 0
     while position < len(text):
         character = text[position]

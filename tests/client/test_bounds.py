@@ -1,4 +1,4 @@
-"""A hostile server: whatever it sends, a client reads a bounded part of it, and never spins."""
+"""A hostile server: the client reads a bounded part of any answer, and never spins."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from roomcast.client import Refused, TooMuch
-from roomcast.client.source import Source
+from roomcast.client.stream_state import StreamState
 from tests.client.conftest import Listen, MakeClient
-from tests.client.scene import Connection, Scene, aside
+from tests.client.scripted import Connection, ScriptedServer, aside
 from tests.running import PATIENCE
 
 MIB = 1024 * 1024
@@ -32,7 +32,7 @@ BY_CALL = pytest.mark.parametrize("call", CALLS)
 
 @contextlib.contextmanager
 def measured() -> Iterator[list[int]]:
-    """The most that Python held meanwhile, in bytes."""
+    """The peak of Python's memory in bytes."""
     tracemalloc.start()
     most: list[int] = []
     try:
@@ -45,7 +45,7 @@ def measured() -> Iterator[list[int]]:
 def flood(
     asked: Connection, *fields: str, status: str = "200 OK", piece: bytes = b" " * MIB, pieces: int = 400
 ) -> int:
-    """Sends a body of 400 MiB, and how much of it was taken."""
+    """Sends a body of 400 MiB. Returns how many bytes the client took."""
     head = "\r\n".join([f"HTTP/1.1 {status}", *fields, "Content-Type: application/json", "", ""])
     sent = 0
     with contextlib.suppress(OSError):
@@ -58,35 +58,35 @@ def flood(
 
 
 @BY_CALL
-def test_an_answer_without_end_is_refused(scene: Scene, client: MakeClient, call: str) -> None:
-    one = client(scene.url.removesuffix("/events"), max_answer=MIB)
+def test_an_endless_answer_is_refused(scripted: ScriptedServer, client: MakeClient, call: str) -> None:
+    one = client(scripted.url.removesuffix("/events"), max_answer=MIB)
     with measured() as most:
         calling = aside(CALLS[call], one)
-        assert flood(scene.next()) < 100 * MIB
+        assert flood(scripted.next()) < 100 * MIB
         with pytest.raises(TooMuch, match="max_answer"):
             calling.result(PATIENCE)
     assert most[0] < 30 * MIB
 
 
-def test_an_answer_is_bounded_also_where_nobody_set_a_bound(scene: Scene, client: MakeClient) -> None:
-    one = client(scene.url.removesuffix("/events"))
+def test_an_answer_has_a_bound_by_default(scripted: ScriptedServer, client: MakeClient) -> None:
+    one = client(scripted.url.removesuffix("/events"))
     calling = aside(CALLS["history"], one)
-    assert flood(scene.next()) < 200 * MIB
+    assert flood(scripted.next()) < 200 * MIB
     with pytest.raises(TooMuch):
         calling.result(PATIENCE)
 
 
 @BY_CALL
 @pytest.mark.parametrize("status", ["404 Not Found", "307 Temporary Redirect"])
-def test_an_error_or_a_redirection_without_end_is_cut(
-    scene: Scene, client: MakeClient, call: str, status: str
+def test_the_body_of_an_endless_error_or_redirect_is_cut(
+    scripted: ScriptedServer, client: MakeClient, call: str, status: str
 ) -> None:
-    one = client(scene.url.removesuffix("/events"))
+    one = client(scripted.url.removesuffix("/events"))
     with measured() as most:
         calling = aside(CALLS[call], one)
-        assert flood(scene.next(), "Location: /elsewhere", status=status) < 100 * MIB
+        assert flood(scripted.next(), "Location: /elsewhere", status=status) < 100 * MIB
         if status.startswith("307"):
-            asked = scene.next()
+            asked = scripted.next()
             assert asked.target == "/elsewhere"
             asked.answer("404 Not Found")
         with pytest.raises(Refused, match="404"):
@@ -97,15 +97,15 @@ def test_an_error_or_a_redirection_without_end_is_cut(
 @BY_CALL
 @pytest.mark.parametrize("encodings", ["gzip", "gzip, gzip", "deflate", "br"])
 def test_a_compressed_answer_is_refused_and_not_unpacked(
-    scene: Scene, client: MakeClient, call: str, encodings: str
+    scripted: ScriptedServer, client: MakeClient, call: str, encodings: str
 ) -> None:
-    one = client(scene.url.removesuffix("/events"))
+    one = client(scripted.url.removesuffix("/events"))
     body = gzip.compress(b" " * 50 * MIB)
     if encodings != "gzip":
         body = gzip.compress(body)
     with measured() as most:
         calling = aside(CALLS[call], one)
-        asked = scene.next()
+        asked = scripted.next()
         assert asked.headers["accept-encoding"] == "identity"
         asked.answer("200 OK", f"Content-Encoding: {encodings}", body=body)
         with pytest.raises(Refused, match="not asked for"):
@@ -113,18 +113,18 @@ def test_a_compressed_answer_is_refused_and_not_unpacked(
     assert most[0] < 20 * MIB
 
 
-def test_a_compressed_stream_is_refused(scene: Scene, listen: Listen) -> None:
-    ears = listen()
-    scene.next().answer("200 OK", "Content-Type: text/event-stream", "Content-Encoding: gzip", body=b"")
-    assert isinstance(ears.next(), Refused)
+def test_a_compressed_stream_is_refused(scripted: ScriptedServer, listen: Listen) -> None:
+    recorder = listen()
+    scripted.next().answer("200 OK", "Content-Type: text/event-stream", "Content-Encoding: gzip", body=b"")
+    assert isinstance(recorder.next(), Refused)
 
 
-def test_pages_of_rooms_are_read_to_the_last_one(scene: Scene, client: MakeClient) -> None:
-    """From the server that was asked: the link's host would be given the client's headers."""
-    one = client(scene.url.removesuffix("/events"))
+def test_pages_of_rooms_are_read_to_the_last_one(scripted: ScriptedServer, client: MakeClient) -> None:
+    """The client asks the same server again: the host of the link must not get the client's headers."""
+    one = client(scripted.url.removesuffix("/events"))
     calling = aside(one.rooms)
     for number in range(3):
-        asked = scene.next()
+        asked = scripted.next()
         assert asked.target == ("/rooms" if not number else f"/rooms?after=r{number - 1}")
         row = b'{"room":"r%d","messages":1,"newest":null,"newest_at":null,"followers":0}' % number
         link = f'Link: <http://elsewhere.example/rooms?after=r{number}>; rel="next"' if number < 2 else "X: y"
@@ -132,13 +132,13 @@ def test_pages_of_rooms_are_read_to_the_last_one(scene: Scene, client: MakeClien
     assert [room.room for room in calling.result(PATIENCE)] == ["r0", "r1", "r2"]
 
 
-def test_pages_of_rooms_without_end_are_refused(scene: Scene, client: MakeClient) -> None:
-    one = client(scene.url.removesuffix("/events"), max_answer=100_000)
+def test_endless_pages_of_rooms_are_refused(scripted: ScriptedServer, client: MakeClient) -> None:
+    one = client(scripted.url.removesuffix("/events"), max_answer=100_000)
     calling = aside(one.rooms)
     row = b'{"room":"r","messages":1,"newest":null,"newest_at":null,"followers":0}'
     for number in range(20):
         body = b'{"rooms":[' + b",".join([row] * 100) + b"]}"
-        asked = scene.next()
+        asked = scripted.next()
         asked.answer("200 OK", f'Link: </rooms?after=r{number}>; rel="next"', body=body)
         if (number + 1) * len(body) > 100_000:
             break
@@ -146,26 +146,26 @@ def test_pages_of_rooms_without_end_are_refused(scene: Scene, client: MakeClient
         calling.result(PATIENCE)
 
 
-def test_a_server_that_says_no_pause_and_ends_each_stream_is_not_asked_without_pause(
-    scene: Scene, listen: Listen
+def test_a_server_that_wants_no_pause_and_ends_each_stream_gets_one_request_per_pause(
+    scripted: ScriptedServer, listen: Listen
 ) -> None:
-    ears = listen()
+    recorder = listen()
     for _ in range(3):
-        scene.next().begin().end("retry: 0\n\n")
-        assert ears.next_pause().seconds == 0.1
+        scripted.next().begin().end("retry: 0\n\n")
+        assert recorder.next_pause().seconds == 0.1
 
 
 @pytest.mark.parametrize("retry", [0.0, 0.001, 5.0])
 @pytest.mark.parametrize("max_delay", [0.0, 0.05, 60.0])
 @pytest.mark.parametrize("error", [None, ConnectionError()])
 def test_every_pause_has_a_floor(retry: float, max_delay: float, error: Exception | None) -> None:
-    source = Source(retry=retry, max_delay=max_delay)
+    source = StreamState(retry=retry, max_delay=max_delay)
     for _ in range(50):
         assert source.ended(error).seconds >= max(min(0.1, max_delay), 0.01)
 
 
-def test_a_client_that_is_sent_no_pause_for_a_second_uses_little_of_the_processor(
-    scene: Scene, listen: Listen
+def test_a_server_that_wants_no_pause_does_not_keep_the_client_busy(
+    scripted: ScriptedServer, listen: Listen
 ) -> None:
     answered = 0
     done = threading.Event()
@@ -174,16 +174,16 @@ def test_a_client_that_is_sent_no_pause_for_a_second_uses_little_of_the_processo
         nonlocal answered
         with contextlib.suppress(OSError):
             while not done.is_set():
-                scene.next().begin().end("retry: 0\n\n")
+                scripted.next().begin().end("retry: 0\n\n")
                 answered += 1
 
     serving = aside(serve)
     before = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
-    ears = listen()
+    recorder = listen()
     done.wait(1)
     done.set()
-    ears.close()
-    scene.close()
+    recorder.close()
+    scripted.close()
     serving.result(2 * PATIENCE)
     assert answered <= 12
     assert sum(resource.getrusage(resource.RUSAGE_SELF)[:2]) - before < 1

@@ -1,4 +1,4 @@
-"""Both clients against a real server, and against answers that a real one gives seldom."""
+"""Both clients with a real server, and with rare answers."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ import httpx
 import pytest
 
 from roomcast.client import AsyncClient, Client, Gap, Live, Message, Pause, Refused, Unreachable, request
-from roomcast.client.source import Source
+from roomcast.client.stream_state import StreamState
 from roomcast.model.errors import Gone, Invalid, KeyReused, LogUnavailable, NotFound, TooLarge
 from tests.client.conftest import MakeClient
-from tests.client.scene import Scene, aside
+from tests.client.scripted import ScriptedServer, aside
 from tests.conftest import Serve
 from tests.running import PATIENCE, Running, wait_for
 
 PROBLEM = "Content-Type: application/problem+json"
 
 
-def test_what_is_published_is_what_is_followed(server: Running, client: MakeClient) -> None:
+def test_a_follower_gets_the_published_messages(server: Running, client: MakeClient) -> None:
     one = client(server.url)
     sent = [
         one.publish("developers", text="hello"),
@@ -44,7 +44,7 @@ def test_what_is_published_is_what_is_followed(server: Running, client: MakeClie
     assert json.loads(sent[1].json)["data"] == {"order": [7, None]}
 
 
-def test_none_is_a_value_for_data(server: Running, client: MakeClient) -> None:
+def test_none_is_a_value_of_data(server: Running, client: MakeClient) -> None:
     one = client(server.url)
     assert '"data":null' in one.publish("developers", data=None).json
     assert '"data"' not in one.publish("developers", text="x").json
@@ -54,13 +54,13 @@ def test_none_is_a_value_for_data(server: Running, client: MakeClient) -> None:
     "where",
     [{"since": "10m"}, {"since": timedelta(minutes=10)}, {"replay": 2}, {"replay": "all"}, {}],
 )
-def test_where_a_follow_starts(server: Running, client: MakeClient, where: dict[str, Any]) -> None:
+def test_a_follow_starts_at_since_or_replay(server: Running, client: MakeClient, where: dict[str, Any]) -> None:
     one = client(server.url)
     stored = [one.publish("developers", text=str(n)) for n in range(2)]
     assert [*islice(one.follow("developers", **where), 3)] == [*stored, Live(2, id=stored[1].id)]
 
 
-def test_a_follow_from_now_on_or_from_an_id(server: Running, client: MakeClient) -> None:
+def test_a_follow_starts_now_or_after_an_id(server: Running, client: MakeClient) -> None:
     one = client(server.url)
     stored = [one.publish("developers", text=str(n)) for n in range(2)]
     assert next(iter(one.follow("developers", replay="none"))) == Live(0, id=stored[1].id)
@@ -75,7 +75,7 @@ def test_a_time_without_its_zone_is_refused(server: Running, client: MakeClient)
         next(iter(client(server.url).follow("developers", since=datetime(2026, 11, 22))))
 
 
-def test_a_gap_is_told(serve: Serve, client: MakeClient) -> None:
+def test_a_follower_gets_a_gap(serve: Serve, client: MakeClient) -> None:
     server = serve("--max-messages=3")
     one = client(server.url)
     stored = [one.publish("developers", text=str(n)) for n in range(40)]
@@ -90,7 +90,7 @@ def test_a_gap_is_told(serve: Serve, client: MakeClient) -> None:
     assert gap.lost_at_most == stored.index(message) - 1
 
 
-def test_rooms_are_followed_and_read_by_what_their_names_begin_with(serve: Serve, client: MakeClient) -> None:
+def test_rooms_are_followed_and_read_by_prefix(serve: Serve, client: MakeClient) -> None:
     server = serve("--max-messages=3", "--log=memory:")
     one = client(server.url)
     stored = [one.publish(room, text=room) for room in ("b", "a/1", "a/2", "c", "a/1")]
@@ -102,7 +102,7 @@ def test_rooms_are_followed_and_read_by_what_their_names_begin_with(serve: Serve
         one.history()
 
 
-def test_history_rooms_and_single_messages(serve: Serve, client: MakeClient) -> None:
+def test_history_rooms_and_single_messages_can_be_read(serve: Serve, client: MakeClient) -> None:
     server = serve("--max-messages=10")
     one = client(server.url)
     stored = [one.publish("developers", text=str(n)) for n in range(40)]
@@ -119,7 +119,7 @@ def test_history_rooms_and_single_messages(serve: Serve, client: MakeClient) -> 
         one.message("no such/id?")
 
 
-def test_what_a_client_deletes_is_gone(server: Running, client: MakeClient) -> None:
+def test_deleted_messages_and_rooms_are_gone(server: Running, client: MakeClient) -> None:
     one = client(server.url)
     stored = [one.publish(room, text="x") for room in ("a", "a", "of/one?")]
     assert one.delete(stored[0].id) is None
@@ -134,28 +134,30 @@ def test_what_a_client_deletes_is_gone(server: Running, client: MakeClient) -> N
         one.delete_room("$x")
 
 
-def test_what_went_with_a_delete_whose_answer_is_lost_is_deleted(scene: Scene, client: MakeClient) -> None:
-    one = client(scene.url.removesuffix("/events"))
+def test_a_delete_whose_answer_was_lost_succeeds_when_the_message_is_gone(
+    scripted: ScriptedServer, client: MakeClient
+) -> None:
+    one = client(scripted.url.removesuffix("/events"))
     deleting = aside(one.delete, "abcd-1")
-    asked = scene.next()
+    asked = scripted.next()
     assert (asked.method, asked.target) == ("DELETE", "/messages/abcd-1")
     asked.cut()
-    scene.next().answer("410 Gone", PROBLEM, body=b'{"title": "Gone", "status": 410}')
+    scripted.next().answer("410 Gone", PROBLEM, body=b'{"title": "Gone", "status": 410}')
     assert deleting.result(PATIENCE) is None
 
 
-def test_a_revocation_is_asked_for_again_where_its_answer_is_lost(scene: Scene, client: MakeClient) -> None:
-    one = client(scene.url.removesuffix("/events"))
+def test_a_revocation_whose_answer_was_lost_is_sent_again(scripted: ScriptedServer, client: MakeClient) -> None:
+    one = client(scripted.url.removesuffix("/events"))
     revoking = aside(one.revoke, "42", before=datetime(2026, 11, 22, tzinfo=UTC))
-    asked = scene.next()
+    asked = scripted.next()
     assert (asked.method, asked.target) == ("POST", "/revocations")
     assert json.loads(asked.body) == {"sub": "42", "before": "2026-11-22T00:00:00+00:00"}
     asked.cut()
-    scene.next().answer("204 No Content")
+    scripted.next().answer("204 No Content")
     assert revoking.result(PATIENCE) is None
 
 
-def test_mistakes_raise_what_the_server_says(server: Running, client: MakeClient) -> None:
+def test_mistakes_raise_the_servers_errors(server: Running, client: MakeClient) -> None:
     one = client(server.url)
     with pytest.raises(Invalid, match="room") as invalid:
         one.publish("$x", text="x")
@@ -171,11 +173,11 @@ def test_mistakes_raise_what_the_server_says(server: Running, client: MakeClient
     with pytest.raises(ValueError, match="name the rooms"):
         one.history()
     for ask in (one.history, lambda rooms: next(iter(one.follow(rooms)))):
-        with pytest.raises(TypeError, match="name each by itself"):
+        with pytest.raises(TypeError, match="give each name by itself"):
             ask(["developers", "news"])
 
 
-def test_an_idempotency_key_of_ones_own_stores_once(server: Running, client: MakeClient) -> None:
+def test_the_callers_idempotency_key_stores_once(server: Running, client: MakeClient) -> None:
     one = client(server.url)
     first, second = (one.publish("developers", text="x", idempotency_key="k") for _ in range(2))
     assert first == second
@@ -184,8 +186,10 @@ def test_an_idempotency_key_of_ones_own_stores_once(server: Running, client: Mak
     assert one.publish("developers", text="x").id != one.publish("developers", text="x").id
 
 
-def test_a_publish_whose_answer_is_lost_is_sent_again_with_the_same_key(scene: Scene, client: MakeClient) -> None:
-    one = client(scene.url.removesuffix("/events"))
+def test_a_publish_whose_answer_was_lost_is_sent_again_with_the_same_key(
+    scripted: ScriptedServer, client: MakeClient
+) -> None:
+    one = client(scripted.url.removesuffix("/events"))
     stored = {
         "id": "abcd-1",
         "room": "r",
@@ -196,12 +200,12 @@ def test_a_publish_whose_answer_is_lost_is_sent_again_with_the_same_key(scene: S
     results: list[Any] = []
     thread = threading.Thread(target=lambda: results.append(one.publish("r", text="x")), daemon=True)
     thread.start()
-    asked = [scene.next()]
+    asked = [scripted.next()]
     asked[-1].cut()
     for answer in ("502 Bad Gateway", "503 Service Unavailable", "500 Internal Server Error"):
-        asked.append(scene.next())
+        asked.append(scripted.next())
         asked[-1].answer(answer)
-    asked.append(scene.next())
+    asked.append(scripted.next())
     asked[-1].answer("201 Created", "Content-Type: application/json", body=json.dumps(stored).encode())
     thread.join(PATIENCE)
     assert [message.id for message in results] == ["abcd-1"]
@@ -209,7 +213,9 @@ def test_a_publish_whose_answer_is_lost_is_sent_again_with_the_same_key(scene: S
     assert len(asked[0].headers["idempotency-key"]) >= 32
 
 
-def test_a_server_that_is_away_for_too_long_is_said_to_be(scene: Scene, client: MakeClient) -> None:
+def test_a_server_that_is_away_for_too_long_raises_unreachable(
+    scripted: ScriptedServer, client: MakeClient
+) -> None:
     one = client("http://127.0.0.1:1", patience=0.3)
     began = time.monotonic()
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1:1"):
@@ -218,12 +224,14 @@ def test_a_server_that_is_away_for_too_long_is_said_to_be(scene: Scene, client: 
 
 
 @pytest.mark.parametrize("status", ["404 Not Found", "307 Temporary Redirect"])
-def test_a_password_in_the_address_is_in_no_error(scene: Scene, client: MakeClient, status: str) -> None:
+def test_no_error_shows_the_password_of_the_address(
+    scripted: ScriptedServer, client: MakeClient, status: str
+) -> None:
     with pytest.raises(Unreachable, match=r"http://127\.0\.0\.1:1/rooms") as away:
         client("http://user:secret@127.0.0.1:1", patience=0).rooms()
-    one = client(scene.url.removesuffix("/events").replace("://", "://user:secret@"))
+    one = client(scripted.url.removesuffix("/events").replace("://", "://user:secret@"))
     asking = aside(one.rooms)
-    asked = scene.next()
+    asked = scripted.next()
     assert asked.headers["authorization"] == "Basic dXNlcjpzZWNyZXQ="
     asked.answer(status, "Location:")
     with pytest.raises(Refused, match=r"http://127\.0\.0\.1:\d+/rooms answered") as refused:
@@ -231,8 +239,10 @@ def test_a_password_in_the_address_is_in_no_error(scene: Scene, client: MakeClie
     assert "secret" not in f"{away.value} {refused.value}"
 
 
-def test_retry_after_is_waited_for_and_patience_ends_it(scene: Scene, client: MakeClient) -> None:
-    one = client(scene.url.removesuffix("/events"), patience=0.5)
+def test_a_retry_after_beyond_the_patience_raises_the_servers_error(
+    scripted: ScriptedServer, client: MakeClient
+) -> None:
+    one = client(scripted.url.removesuffix("/events"), patience=0.5)
     problem = {"type": "urn:problem-type:roomcast:log-unavailable", "detail": "the disk is full", "errors": []}
     errors: list[Any] = []
 
@@ -243,7 +253,7 @@ def test_retry_after_is_waited_for_and_patience_ends_it(scene: Scene, client: Ma
 
     thread = threading.Thread(target=publish, daemon=True)
     thread.start()
-    scene.next().answer(
+    scripted.next().answer(
         "503 Service Unavailable",
         "Retry-After: 60",
         PROBLEM,
@@ -266,10 +276,10 @@ def test_retry_after_is_waited_for_and_patience_ends_it(scene: Scene, client: Ma
         ("403 Forbidden", ["Content-Type: application/problem+json"], b"["),
     ],
 )
-def test_an_answer_that_is_not_roomcasts_is_refused(
-    scene: Scene, client: MakeClient, status: str, fields: list[str], body: bytes
+def test_an_answer_that_is_none_of_roomcasts_raises_refused(
+    scripted: ScriptedServer, client: MakeClient, status: str, fields: list[str], body: bytes
 ) -> None:
-    one = client(scene.url.removesuffix("/events"))
+    one = client(scripted.url.removesuffix("/events"))
     for call in (lambda: one.rooms(), lambda: next(iter(one.follow("r")))):
         errors: list[Any] = []
 
@@ -280,23 +290,23 @@ def test_an_answer_that_is_not_roomcasts_is_refused(
 
         thread = threading.Thread(target=ask, daemon=True)
         thread.start()
-        scene.next().answer(status, *fields, body=body)
+        scripted.next().answer(status, *fields, body=body)
         thread.join(PATIENCE)
         assert errors
         assert "keep out" in str(errors[0]) or b"keep out" not in body
 
 
-def test_a_follow_outlives_what_a_proxy_answers_while_its_server_restarts(
-    scene: Scene, client: MakeClient
+def test_a_follow_survives_a_proxys_answers_while_the_server_restarts(
+    scripted: ScriptedServer, client: MakeClient
 ) -> None:
-    one = client(scene.url.removesuffix("/events"), max_delay=0.01)
+    one = client(scripted.url.removesuffix("/events"), max_delay=0.01)
     heard: list[Any] = []
     thread = threading.Thread(target=lambda: heard.extend(one.follow("r", replay="none")), daemon=True)
     thread.start()
     for status in ("502 Bad Gateway", "503 Service Unavailable", "504 Gateway Timeout", "429 Too Many Requests"):
-        scene.next().answer(status)
-    scene.next().begin().end('retry: 1\nid: abcd-0\nevent: live\ndata: {"replayed":0}\n\n', "retry: 2\n")
-    asked = scene.next()
+        scripted.next().answer(status)
+    scripted.next().begin().end('retry: 1\nid: abcd-0\nevent: live\ndata: {"replayed":0}\n\n', "retry: 2\n")
+    asked = scripted.next()
     assert asked.headers["last-event-id"] == "abcd-0"
     assert asked.target == "/messages?room=r&replay=none"
     asked.answer("204 No Content")
@@ -304,48 +314,48 @@ def test_a_follow_outlives_what_a_proxy_answers_while_its_server_restarts(
     assert heard == [Live(0, id="abcd-0")]
 
 
-def test_events_that_only_later_servers_know_are_passed_over(scene: Scene, client: MakeClient) -> None:
-    one = client(scene.url.removesuffix("/events"))
+def test_events_of_later_versions_are_skipped(scripted: ScriptedServer, client: MakeClient) -> None:
+    one = client(scripted.url.removesuffix("/events"))
     heard: list[Any] = []
     thread = threading.Thread(target=lambda: heard.extend(islice(one.follow("r"), 1)), daemon=True)
     thread.start()
-    scene.next().begin().send(
+    scripted.next().begin().send(
         'id: abcd-1\nevent: roomcast.presence\ndata: {}\n\nid: abcd-1\nevent: live\ndata: {"replayed":0}\n\n'
     )
     thread.join(PATIENCE)
     assert heard == [Live(0, id="abcd-1")]
 
 
-def test_a_stream_is_dead_after_two_and_a_half_heartbeats(scene: Scene, client: MakeClient) -> None:
+def test_a_stream_is_dead_after_two_and_a_half_heartbeats(scripted: ScriptedServer, client: MakeClient) -> None:
     pauses: list[Any] = []
-    one = client(scene.url.removesuffix("/events"), heartbeat=0.1, max_delay=0.01)
+    one = client(scripted.url.removesuffix("/events"), heartbeat=0.1, max_delay=0.01)
     thread = threading.Thread(target=lambda: [*one.follow("r", on_pause=pauses.append)], daemon=True)
     thread.start()
-    scene.next().begin().send(":\n")
-    scene.next().answer("204 No Content")
+    scripted.next().begin().send(":\n")
+    scripted.next().answer("204 No Content")
     thread.join(PATIENCE)
     assert isinstance(pauses[0].error, httpx.ReadTimeout)
 
 
-def test_a_server_with_slower_heartbeats_is_given_twice_as_long_until_one_is_heard(
-    scene: Scene, client: MakeClient, monkeypatch: pytest.MonkeyPatch
+def test_the_read_timeout_doubles_until_a_heartbeat_comes(
+    scripted: ScriptedServer, client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(request, "_HEARTBEAT", 0.1)
     pauses: queue.Queue[Pause] = queue.Queue()
-    one = client(scene.url.removesuffix("/events"), max_delay=0.0)
+    one = client(scripted.url.removesuffix("/events"), max_delay=0.0)
     following = aside(lambda: [*one.follow("r", on_pause=pauses.put)])
     for seconds in (0.25, 0.5, 1.0):
-        asked = scene.next()
+        asked = scripted.next()
         began = time.monotonic()
         asked.begin()
         assert isinstance(pauses.get(timeout=PATIENCE).error, httpx.ReadTimeout)
         assert time.monotonic() - began >= seconds
-    scene.next().answer("204 No Content")
+    scripted.next().answer("204 No Content")
     assert following.result(PATIENCE) == []
 
 
-def silent_for(source: Source, *, answered: bool = True, heartbeat: bool = False) -> float | None:
-    """How long the next stream may be silent, after one that was."""
+def silent_for(source: StreamState, *, answered: bool = True, heartbeat: bool = False) -> float | None:
+    """The read timeout of the next stream after a silent one."""
     if answered:
         source.opened()
         for item in source.feed(b"data: x\n\n" + b":\n" * heartbeat):
@@ -354,32 +364,30 @@ def silent_for(source: Source, *, answered: bool = True, heartbeat: bool = False
     return source.read_timeout
 
 
-def test_how_long_a_stream_may_be_silent_is_learned_only_from_one_that_came_and_had_no_heartbeat() -> None:
-    source = Source(read_timeout=40.0, learns=True)
+def test_only_an_open_stream_without_heartbeats_doubles_the_read_timeout() -> None:
+    source = StreamState(read_timeout=40.0, learns_heartbeat=True)
     assert silent_for(source, answered=False) == 40
     assert silent_for(source) == 80
     assert silent_for(source, heartbeat=True) == 80
     assert silent_for(source) == 80
-    source = Source(read_timeout=40.0, learns=True)
+    source = StreamState(read_timeout=40.0, learns_heartbeat=True)
     assert [silent_for(source) for _ in range(5)] == [80, 160, 320, 600, 600]
-    assert silent_for(Source(read_timeout=40.0)) == 40
+    assert silent_for(StreamState(read_timeout=40.0)) == 40
 
 
-def test_a_client_that_is_closed_ends_its_streams_and_its_requests_wherever_they_are(
-    scene: Scene, client: MakeClient
-) -> None:
-    one = client(scene.url.removesuffix("/events"), max_delay=600, patience=600)
+def test_closing_a_client_ends_its_streams_and_requests(scripted: ScriptedServer, client: MakeClient) -> None:
+    one = client(scripted.url.removesuffix("/events"), max_delay=600, patience=600)
     pauses: queue.Queue[Pause] = queue.Queue()
 
     def follow() -> list[Any]:
         return [*one.follow("r", on_pause=pauses.put)]
 
-    reading, stream = aside(follow), scene.next().begin()
-    waiting, asked = aside(follow), scene.next()
+    reading, stream = aside(follow), scripted.next().begin()
+    waiting, asked = aside(follow), scripted.next()
     pausing = aside(follow)
-    scene.next().begin().end("retry: 600000\n")
+    scripted.next().begin().end("retry: 600000\n")
     assert pauses.get(timeout=PATIENCE).seconds == 600
-    publishing, posted = aside(one.publish, "r", text="x"), scene.next()
+    publishing, posted = aside(one.publish, "r", text="x"), scripted.next()
     one.leave()
     assert [following.result(PATIENCE) for following in (reading, waiting, pausing)] == [[], [], []]
     with pytest.raises(RuntimeError, match="closed"):
@@ -391,9 +399,9 @@ def test_a_client_that_is_closed_ends_its_streams_and_its_requests_wherever_they
             call()
 
 
-def test_a_caller_that_takes_nothing_is_not_read_ahead_for(scene: Scene, client: MakeClient) -> None:
-    """Beyond what it took there is one read of the socket; the rest waits in the kernel, and in the server."""
-    one = client(scene.url.removesuffix("/events"))
+def test_the_client_does_not_read_ahead_of_its_caller(scripted: ScriptedServer, client: MakeClient) -> None:
+    """Only one read of the socket is ahead of the caller; the rest waits in the kernel and in the server."""
+    one = client(scripted.url.removesuffix("/events"))
     taken: list[Any] = []
     go_on = threading.Event()
 
@@ -406,7 +414,7 @@ def test_a_caller_that_takes_nothing_is_not_read_ahead_for(scene: Scene, client:
 
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()
-    stream = scene.next().begin()
+    stream = scripted.next().begin()
     stream.socket.setblocking(False)
     sent = 0
     data = {"id": "abcd-1", "room": "r", "user": "u", "text": "x" * 10_000, "timestamp": "2026-11-22T06:27:00Z"}
@@ -425,7 +433,7 @@ def test_a_caller_that_takes_nothing_is_not_read_ahead_for(scene: Scene, client:
     thread.join(PATIENCE)
 
 
-async def test_a_task_that_is_cancelled_leaves_nothing_behind(server: Running) -> None:
+async def test_a_cancelled_task_leaves_no_task_and_no_connection(server: Running) -> None:
     before = asyncio.all_tasks()
     async with AsyncClient(server.url) as client:
         opened = asyncio.Event()
@@ -446,8 +454,8 @@ async def test_a_task_that_is_cancelled_leaves_nothing_behind(server: Running) -
         await asyncio.to_thread(wait_for, lambda: server.metric("roomcast_followers") == 0, "the ends")
 
 
-async def test_cancelling_works_also_while_messages_come_fast(server: Running) -> None:
-    """On Python 3.11 a cancellation can be swallowed that comes together with what was waited for."""
+async def test_cancelling_works_while_messages_come_fast(server: Running) -> None:
+    """On Python 3.11 a cancellation can be lost that comes together with the awaited result."""
     async with AsyncClient(server.url) as client:
         await client.publish_batch([{"room": "developers", "text": str(n)} for n in range(1000)])
 
@@ -466,7 +474,7 @@ async def test_cancelling_works_also_while_messages_come_fast(server: Running) -
         await asyncio.to_thread(wait_for, lambda: server.metric("roomcast_followers") == 0, "the ends")
 
 
-async def test_a_loop_that_is_left_ends_the_stream_in_both_clients(server: Running) -> None:
+async def test_leaving_the_loop_ends_the_stream(server: Running) -> None:
     before = asyncio.all_tasks()
     async with asyncio.timeout(2 * PATIENCE), AsyncClient(server.url) as client:
         with Client(server.url) as blocking:
@@ -479,7 +487,7 @@ async def test_a_loop_that_is_left_ends_the_stream_in_both_clients(server: Runni
             assert asyncio.all_tasks() == before
 
 
-def test_a_client_says_that_it_belongs_to_another_event_loop(server: Running) -> None:
+def test_a_client_of_another_event_loop_raises_an_error_that_says_so(server: Running) -> None:
     client = AsyncClient(server.url)
 
     async def follow() -> None:
@@ -491,12 +499,12 @@ def test_a_client_says_that_it_belongs_to_another_event_loop(server: Running) ->
         asyncio.run(follow())
 
 
-def test_a_timeout_for_all_is_refused(server: Running, client: MakeClient) -> None:
-    with pytest.raises(TypeError, match="heartbeat, patience and read_timeout"):
+def test_the_option_timeout_is_refused(server: Running, client: MakeClient) -> None:
+    with pytest.raises(TypeError, match="use heartbeat and patience"):
         client(server.url, timeout=5)
 
 
-def test_hooks_for_httpx_are_called_beside_ours(server: Running) -> None:
+def test_the_callers_hooks_for_httpx_are_called(server: Running) -> None:
     seen: list[Any] = []
     with Client(server.url, event_hooks={"request": [seen.append], "response": [seen.append]}) as client:
         client.rooms()
@@ -511,7 +519,7 @@ def test_several_threads_use_one_client(server: Running) -> None:
         assert {m.text for m in client.history("r").messages} == {str(n) for n in range(20)}
 
 
-def test_importing_the_client_imports_no_server_and_serving_no_client() -> None:
+def test_the_client_imports_no_server_and_the_server_no_client() -> None:
     program = "import sys, {}; print([name for name in sys.modules if name in {!r}])"
     server = [
         "roomcast.serve",
@@ -535,8 +543,3 @@ def test_importing_the_client_imports_no_server_and_serving_no_client() -> None:
             timeout=PATIENCE,
         )
         assert done.stdout == "[]\n"
-
-
-def test_both_clients_offer_the_same() -> None:
-    offered = {name for name in dir(Client) if not name.startswith("_")}
-    assert {name for name in dir(AsyncClient) if not name.startswith("_")} == offered - {"close"} | {"aclose"}

@@ -1,4 +1,4 @@
-"""Both clients where somebody must be let in: a credential for each connection, and what its end does."""
+"""Both clients with a server that has rights: fresh credentials, and the end of a credential."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ import pytest
 import roomcast
 from roomcast.auth.keys import sha256
 from roomcast.client import Client, Live, Message
-from roomcast.client.source import Source
+from roomcast.client.stream_state import StreamState
 from roomcast.model import errors
 from roomcast.model.errors import Forbidden, NotOffered, RoomcastError, TooMany, Unauthenticated
 from tests.client.conftest import KEY, MakeClient
-from tests.client.scene import Connection, Scene, aside
+from tests.client.scripted import Connection, ScriptedServer, aside
 from tests.running import PATIENCE, Running, start_roomcast
 
 PROBLEM = "Content-Type: application/problem+json"
 
 
 class Tickets:
-    """Gives a new one each time that it is asked, and counts."""
+    """Returns a new ticket at each call, and counts the calls."""
 
     def __init__(self, url: str, seconds: float) -> None:
         self._url = url
@@ -49,7 +49,7 @@ def refuse(connection: Connection, detail: str = "expired") -> None:
 
 
 def numbered(kind: str) -> Callable[[], Any]:
-    """`first`, `second`, … as a function or a coroutine function: what a client may be given."""
+    """Returns `first`, `second`, …: a function or a coroutine function, for `auth`."""
     names = iter(["first", "second", "third", "fourth", "fifth"])
 
     async def soon() -> str:
@@ -67,11 +67,11 @@ def end(seq: int, reason: str, retry: int = 60_000) -> str:
     return f'id: x-{seq}\nevent: roomcast.end\ndata: {{"reason": "{reason}"}}\n\nretry: {retry}\n'
 
 
-def base(scene: Scene) -> str:
-    return scene.url.removesuffix("/events")
+def base(scripted: ScriptedServer) -> str:
+    return scripted.url.removesuffix("/events")
 
 
-def test_what_is_raised_is_roomcasts_own() -> None:
+def test_the_exported_errors_are_those_of_the_server() -> None:
     assert roomcast.Unauthenticated is errors.Unauthenticated
     assert roomcast.Forbidden is errors.Forbidden
 
@@ -105,9 +105,7 @@ def test_a_stream_outlives_its_tickets_without_a_gap(guarded: Running, client: M
     assert all(live.expires_in is not None and 0 <= live.expires_in <= 2 for live in lives)
 
 
-def test_a_credential_that_is_over_and_stays_so_raises_the_servers_word(
-    guarded: Running, client: MakeClient
-) -> None:
+def test_a_credential_that_ended_for_good_raises_the_servers_error(guarded: Running, client: MakeClient) -> None:
     ticket = Tickets(guarded.url, seconds=1)()
     one = client(guarded.url, auth=ticket)
     stream = one.follow("orders")
@@ -122,9 +120,7 @@ def test_a_credential_that_is_over_and_stays_so_raises_the_servers_word(
         one.rooms()
 
 
-def test_a_right_that_is_not_granted_raises_at_once_and_names_the_room(
-    guarded: Running, client: MakeClient
-) -> None:
+def test_a_missing_right_raises_at_once_and_names_the_room(guarded: Running, client: MakeClient) -> None:
     tickets = Tickets(guarded.url, seconds=60)
     one = client(guarded.url, auth=tickets)
     calls: list[Callable[[], Any]] = [
@@ -140,7 +136,7 @@ def test_a_right_that_is_not_granted_raises_at_once_and_names_the_room(
         assert "news" in str(caught.value) or "publish" in str(caught.value)
 
 
-def test_a_server_without_a_secret_says_what_it_lacks(tmp_path: Path, client: MakeClient) -> None:
+def test_a_ticket_of_a_server_without_a_secret_raises_not_offered(tmp_path: Path, client: MakeClient) -> None:
     (tmp_path / "roomcast.toml").write_text(
         f'[[key]]\nname = "shop"\nsha256 = "{sha256(KEY)}"\nread = ["*"]\npublish = ["*"]\n'
     )
@@ -153,68 +149,70 @@ def test_a_server_without_a_secret_says_what_it_lacks(tmp_path: Path, client: Ma
 
 
 @pytest.mark.parametrize("reason", ["expired", "revoked"])
-def test_a_stream_that_ends_by_rights_goes_on_at_once_with_a_fresh_credential(
-    scene: Scene, client: MakeClient, kind: str, reason: str
+def test_a_stream_whose_credential_ends_continues_at_once_with_a_fresh_one(
+    scripted: ScriptedServer, client: MakeClient, kind: str, reason: str
 ) -> None:
-    stream = client(base(scene), auth=numbered(kind)).follow("a")
+    stream = client(base(scripted), auth=numbered(kind)).follow("a")
     first = aside(next, stream)
-    connection = scene.next()
+    connection = scripted.next()
     assert connection.headers["authorization"] == "Bearer first"
     connection.begin().end(stored(1), end(5, reason))
     assert first.result(PATIENCE).id == "x-1"
-    second = aside(next, stream)  # where it waited for the minute that the server says, this would fail
-    connection = scene.next()
+    second = aside(next, stream)  # fails if the client waits for the server's delay of a minute
+    connection = scripted.next()
     assert connection.headers["authorization"] == "Bearer second"
     assert connection.headers["last-event-id"] == "x-5"
     connection.begin().send(stored(6))
     assert second.result(PATIENCE).id == "x-6"
 
 
-def test_a_fresh_credential_is_asked_for_once_and_then_the_servers_word_is_raised(
-    scene: Scene, client: MakeClient, kind: str
+def test_a_second_rejected_credential_raises_the_servers_error(
+    scripted: ScriptedServer, client: MakeClient, kind: str
 ) -> None:
-    stream = client(base(scene), auth=numbered(kind)).follow("a")
+    stream = client(base(scripted), auth=numbered(kind)).follow("a")
     first = aside(next, stream)
-    refuse(scene.next(), "not valid")
-    connection = scene.next()
+    refuse(scripted.next(), "not valid")
+    connection = scripted.next()
     assert connection.headers["authorization"] == "Bearer second"
     connection.begin().end(stored(1), end(1, "expired"))
     assert first.result(PATIENCE).id == "x-1"
     second = aside(next, stream)
-    for name, detail in (("third", "expired"), ("fourth", "not valid")):  # a stream that came counts anew
-        connection = scene.next()
+    for name, detail in (("third", "expired"), ("fourth", "not valid")):  # an open stream resets the count
+        connection = scripted.next()
         assert connection.headers["authorization"] == f"Bearer {name}"
         refuse(connection, detail)
     with pytest.raises(Unauthenticated, match="not valid"):
         second.result(PATIENCE)
-    assert scene.is_quiet(0.3)
+    assert scripted.is_quiet(0.3)
 
 
-def test_a_publish_asks_once_for_a_fresh_credential_too(scene: Scene, client: MakeClient, kind: str) -> None:
-    one = client(base(scene), auth=numbered(kind), patience=0)
+def test_a_publish_also_tries_a_fresh_credential_once(
+    scripted: ScriptedServer, client: MakeClient, kind: str
+) -> None:
+    one = client(base(scripted), auth=numbered(kind), patience=0)
     publishing = aside(one.publish, "a", text="t")
-    refused = scene.next()
+    refused = scripted.next()
     refuse(refused)
-    connection = scene.next()
+    connection = scripted.next()
     assert connection.headers["authorization"] == "Bearer second"
     assert connection.headers["idempotency-key"] == refused.headers["idempotency-key"]
     connection.answer("201 Created", "Content-Type: application/json", body=stored(1).split("data: ")[1].encode())
     assert publishing.result(PATIENCE).id == "x-1"
     publishing = aside(one.publish, "a", text="t")
     for _ in range(2):
-        refuse(scene.next())
+        refuse(scripted.next())
     with pytest.raises(Unauthenticated, match="expired"):
         publishing.result(PATIENCE)
 
 
-def test_a_credential_that_is_no_function_is_not_tried_twice(scene: Scene, client: MakeClient) -> None:
-    one = client(base(scene), auth="always the same")
+def test_a_fixed_credential_is_not_tried_twice(scripted: ScriptedServer, client: MakeClient) -> None:
+    one = client(base(scripted), auth="always the same")
     for call in (lambda: next(one.follow("a")), lambda: one.publish("a", text="t")):
         calling = aside(call)
-        refuse(scene.next())
+        refuse(scripted.next())
         with pytest.raises(Unauthenticated, match="expired"):
             calling.result(PATIENCE)
-    assert scene.is_quiet(0.3)
+    assert scripted.is_quiet(0.3)
 
 
 @pytest.mark.parametrize(
@@ -226,61 +224,63 @@ def test_a_credential_that_is_no_function_is_not_tried_twice(scene: Scene, clien
         ("501 Not Implemented", "not-offered", NotOffered),
     ],
 )
-def test_what_no_credential_mends_is_raised_at_once(
-    scene: Scene, client: MakeClient, status: str, kind_of_problem: str, error: type[RoomcastError]
+def test_errors_that_no_credential_can_fix_are_raised_at_once(
+    scripted: ScriptedServer, client: MakeClient, status: str, kind_of_problem: str, error: type[RoomcastError]
 ) -> None:
-    one = client(base(scene), auth=lambda: "token")
+    one = client(base(scripted), auth=lambda: "token")
     for call in (lambda: next(one.follow("a")), lambda: one.history("a")):
         calling = aside(call)
-        scene.next().answer(status, PROBLEM, body=problem(kind_of_problem, "its words"))
+        scripted.next().answer(status, PROBLEM, body=problem(kind_of_problem, "its words"))
         with pytest.raises(error, match="its words"):
             calling.result(PATIENCE)
-    assert scene.is_quiet(0.3)
+    assert scripted.is_quiet(0.3)
 
 
-def test_too_many_publishes_are_tried_again_when_the_server_says(scene: Scene, client: MakeClient) -> None:
-    publishing = aside(client(base(scene)).publish, "a", text="t")
+def test_a_publish_above_the_limit_is_tried_again_after_retry_after(
+    scripted: ScriptedServer, client: MakeClient
+) -> None:
+    publishing = aside(client(base(scripted)).publish, "a", text="t")
     began = time.monotonic()
-    scene.next().answer("429 Too Many Requests", PROBLEM, "Retry-After: 1", body=problem("too-many", "slower"))
-    connection = scene.next()
+    scripted.next().answer("429 Too Many Requests", PROBLEM, "Retry-After: 1", body=problem("too-many", "slower"))
+    connection = scripted.next()
     assert time.monotonic() - began >= 1
     connection.answer("201 Created", "Content-Type: application/json", body=stored(1).split("data: ")[1].encode())
     assert publishing.result(PATIENCE).id == "x-1"
-    publishing = aside(client(base(scene), patience=0).publish, "a", text="t")
-    scene.next().answer("429 Too Many Requests", PROBLEM, "Retry-After: 7", body=problem("too-many", "slower"))
+    publishing = aside(client(base(scripted), patience=0).publish, "a", text="t")
+    scripted.next().answer("429 Too Many Requests", PROBLEM, "Retry-After: 7", body=problem("too-many", "slower"))
     with pytest.raises(TooMany, match="slower") as caught:
         publishing.result(PATIENCE)
     assert caught.value.retry_after == 7
 
 
-def test_two_clients_with_one_ticket_do_not_throw_each_other_out_for_ever(
-    scene: Scene, client: MakeClient
+def test_two_clients_with_one_ticket_do_not_replace_each_other_for_ever(
+    scripted: ScriptedServer, client: MakeClient
 ) -> None:
-    stream = client(base(scene), auth="the same").follow("a")
+    stream = client(base(scripted), auth="the same").follow("a")
     hearing = aside(lambda: [*islice(stream, 9)])
     for _ in range(3):
-        scene.next().begin().end(end(1, "replaced", retry=20))
+        scripted.next().begin().end(end(1, "replaced", retry=20))
     with pytest.raises(Unauthenticated, match="another stream uses the same ticket"):
         hearing.result(PATIENCE)
 
 
-def ended(source: Source, reason: str, retry: int = 2_000) -> float:
-    """Seconds until the next connection of one that ended so."""
+def ended(source: StreamState, reason: str, retry: int = 2_000) -> float:
+    """Seconds until the next connection after an end with this reason."""
     source.opened()
     for item in source.feed(end(1, reason, retry).encode()):
         source.take(item)
     return source.ended(None).seconds
 
 
-def test_a_fresh_credential_that_is_over_at_once_does_not_make_a_client_spin() -> None:
-    source = Source(heeds_end=True)
+def test_a_fresh_credential_that_ends_at_once_is_used_after_the_retry_delay() -> None:
+    source = StreamState(is_roomcast=True)
     assert ended(source, "expired") < 0.5
     assert ended(source, "expired") == 2
 
 
-def test_one_that_was_replaced_comes_back_when_the_server_says() -> None:
-    assert ended(Source(heeds_end=True), "replaced") == 2
+def test_a_replaced_stream_reconnects_after_the_retry_delay() -> None:
+    assert ended(StreamState(is_roomcast=True), "replaced") == 2
 
 
-def test_a_server_of_another_kind_may_have_an_event_of_that_name() -> None:
-    assert ended(Source(), "expired") == 2
+def test_other_servers_may_have_an_event_named_roomcast_end() -> None:
+    assert ended(StreamState(), "expired") == 2

@@ -1,4 +1,4 @@
-"""A thousand cuts for each client, restarts among them, and not one message lost or doubled."""
+"""A thousand cuts and some restarts for each client, without a lost or doubled message."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from tests.running import PATIENCE, Running
 
 FOLLOWERS = 10
 CUTS = 1000
-"""For each of the two clients."""
+"""Cuts for each of the two clients."""
 RESTARTS = 4
-"""Evenly among them, by turns with a word to the streams and without."""
+"""Restarts, evenly spread over the cuts; every second one drains."""
 END = "the end of it"
 HEARTBEAT = 0.2
 LETTERS = "aä€😀\n\u2028"
 
 
 class Heard:
-    """What one follower was given."""
+    """The messages that one follower got."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.gaps: list[Gap] = []
 
     def hear(self, item: Message | Gap | Live) -> bool:
-        """Whether more is to come."""
+        """Whether more messages are expected."""
         if isinstance(item, Gap):
             self.gaps.append(item)
         elif isinstance(item, Message):
@@ -54,7 +54,8 @@ async def cutting(server: Running, seed: int) -> AsyncIterator[BadProxy]:
 async def publish_among_cuts(
     proxy: BadProxy, restart: Callable[[bool], object], client: AsyncClient, seed: int
 ) -> list[str]:
-    """Batches with characters of one to four bytes, at a pace, until there were enough cuts; then the end."""
+    """Publishes batches with characters of one to four bytes, at a pace, until there were enough cuts; then a last
+    message."""
     chance, texts = random.Random(seed), list[str]()
     end = time.monotonic() + 6 * PATIENCE
     restarts = 0
@@ -75,7 +76,7 @@ async def publish_among_cuts(
 
 
 class Restarting:
-    """A server on one port, started again over the same log."""
+    """A server that restarts on the same port with the same log."""
 
     def __init__(self, serve: Serve) -> None:
         self._serve = serve
@@ -83,7 +84,7 @@ class Restarting:
         self.running = serve(*self._options)
 
     def restart(self, with_a_word: bool) -> None:
-        """Drained, or killed."""
+        """Stops the server by a drain or by a kill, and starts it again."""
         if with_a_word:
             self.running.terminate()
         else:

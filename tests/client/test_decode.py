@@ -1,4 +1,4 @@
-"""The decoder against vectors that other languages read, too, and against a second one that is slow and right."""
+"""The decoder, tested with vectors that other languages read as well, and against a slow decoder."""
 
 from __future__ import annotations
 
@@ -102,14 +102,14 @@ STREAMS = st.lists(
 
 @settings(max_examples=500, deadline=None)
 @given(STREAMS, st.lists(st.integers(0, 2000), max_size=12))
-def test_whatever_comes_in_whatever_pieces_it_agrees_with_the_slow_one(stream: bytes, places: list[int]) -> None:
+def test_it_agrees_with_the_slow_decoder_on_any_bytes_in_any_pieces(stream: bytes, places: list[int]) -> None:
     edges = [0, *sorted(min(place, len(stream)) for place in places), len(stream)]
     pieces = [stream[a:b] for a, b in itertools.pairwise(edges)]
     assert fed(pieces) == slowly.decode(stream)
 
 
 @given(st.lists(st.tuples(st.sampled_from([None, "order.paid"]), st.text().map(str.strip)), max_size=40))
-def test_what_the_server_writes_is_what_it_reads(messages: list[tuple[str | None, str]]) -> None:
+def test_it_reads_the_servers_blocks(messages: list[tuple[str | None, str]]) -> None:
     bodies = [json.dumps({"room": "r", "text": text}, separators=(",", ":")).encode() for _, text in messages]
     written = [
         EventStream.message("abcd", Message(n, "r", type, 1, 0, body))
@@ -137,7 +137,7 @@ def test_comments_and_retries_come_with_their_line_and_not_with_the_block() -> N
     assert decoder.feed(b"\n\n") == [Event("message", "x", "")]
 
 
-def test_it_goes_on_from_the_id_that_the_stream_before_it_ended_with() -> None:
+def test_it_starts_with_the_last_id_of_the_stream_before() -> None:
     decoder = Decoder("a-7")
     assert decoder.feed(b"data: x\n\nid: b") == [Event("message", "x", "a-7")]
     assert decoder.last_event_id == "a-7"
@@ -145,7 +145,7 @@ def test_it_goes_on_from_the_id_that_the_stream_before_it_ended_with() -> None:
 
 @pytest.mark.parametrize("size", [1, 100, 5000])
 @pytest.mark.parametrize("line", [b"data: ", b":", b"", b"id: ", b"retry: "])
-def test_a_line_without_end_is_refused_with_a_bound(line: bytes, size: int) -> None:
+def test_an_endless_line_raises_endless(line: bytes, size: int) -> None:
     decoder = Decoder(max_block=10_000)
     decoder.feed(line)
     for _ in range((10_000 - len(line)) // size):
@@ -155,7 +155,7 @@ def test_a_line_without_end_is_refused_with_a_bound(line: bytes, size: int) -> N
 
 
 @pytest.mark.parametrize("together", [1, 100])
-def test_a_block_without_end_is_refused_with_a_bound(together: int) -> None:
+def test_an_endless_block_raises_endless(together: int) -> None:
     decoder = Decoder(max_block=10_000)
     piece = b"data: 1234\n" * together
     for _ in range(10_000 // len(piece)):
@@ -164,14 +164,14 @@ def test_a_block_without_end_is_refused_with_a_bound(together: int) -> None:
         decoder.feed(piece)
 
 
-def test_a_block_that_is_too_large_is_refused_when_it_comes_at_once_as_well() -> None:
+def test_a_too_large_block_in_one_piece_raises_endless() -> None:
     blocks = b"data: x\n\n" * 50
     for large in (b"data: %b\n\n" % (b"x" * 10_001), b"data: x\n" * 2_000 + b"\n"):
         with pytest.raises(Endless):
             Decoder(max_block=10_000).feed(blocks + large + blocks)
 
 
-def test_what_is_not_held_may_go_on_for_ever() -> None:
+def test_an_endless_stream_of_small_items_is_no_error() -> None:
     decoder = Decoder(max_block=100)
     for _ in range(100):
         assert decoder.feed(b": heartbeat\n" * 20) == [Comment(" heartbeat")] * 20
@@ -179,7 +179,7 @@ def test_what_is_not_held_may_go_on_for_ever() -> None:
 
 
 def test_a_long_line_in_small_pieces_takes_time_in_proportion() -> None:
-    """Eight MB in pieces of 64 bytes: joined anew for each piece they would be 500 GB."""
+    """8 MB in pieces of 64 bytes: copying the line for each piece would move 500 GB."""
     decoder = Decoder()
     began = time.process_time()
     decoder.feed(b"data: ")
@@ -191,6 +191,6 @@ def test_a_long_line_in_small_pieces_takes_time_in_proportion() -> None:
     assert time.process_time() - began < 20
 
 
-def test_a_retry_of_endless_digits_is_a_long_time_and_no_error() -> None:
+def test_a_retry_of_very_many_digits_is_a_long_time() -> None:
     assert Decoder().feed(b"retry: " + b"9" * 10_000 + b"\n") == [Retry(10**12)]
     assert Decoder().feed(b"retry: " + b"0" * 10_000 + b"5\n") == [Retry(5)]

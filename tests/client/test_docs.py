@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.client.conftest import KEY
-from tests.client.scene import aside
+from tests.client.scripted import aside
 from tests.running import PATIENCE, Running
 from tests.test_docs import ROOT, blocks
 

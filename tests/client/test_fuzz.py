@@ -1,4 +1,4 @@
-"""A few thousand turns of the fuzzer; by itself it goes on for as long as one likes."""
+"""A few thousand runs of the fuzzer, which can also run for any time by itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.running import PATIENCE
 ROOT = Path(__file__).parents[2]
 
 
-def test_whatever_the_fuzzer_makes_of_the_vectors_is_read_as_the_slow_decoder_reads_it(tmp_path: Path) -> None:
+def test_the_fuzzer_finds_no_difference_from_the_slow_decoder(tmp_path: Path) -> None:
     pytest.importorskip("atheris", reason="there is no atheris for this machine")
     command = [sys.executable, "-m", "tests.client.fuzz", str(tmp_path), "-runs=5000", "-seed=1", "-max_len=1000"]
     fuzzed = subprocess.run(

@@ -1,4 +1,4 @@
-"""Proxies of the environment: every form that NO_PROXY has in the wild, and those that cannot be used."""
+"""Proxies of the environment: every form of NO_PROXY, and proxies that cannot be used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from roomcast.client import Unreachable
 from roomcast.client.proxies import proxy_for
 from tests.client.conftest import MakeClient
-from tests.client.scene import Scene, aside
+from tests.client.scripted import ScriptedServer, aside
 from tests.running import PATIENCE
 
 PROXY = "http://proxy.example:3128"
@@ -19,7 +19,7 @@ PROXY = "http://proxy.example:3128"
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Without proxies of the machine."""
+    """Removes the machine's own proxies."""
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "REQUEST_METHOD"):
         for spelt in (name, name.upper()):
             monkeypatch.delenv(spelt, raising=False)
@@ -58,7 +58,9 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         (":::,[,://,/8,*.", "http://example.com/", False),
     ],
 )
-def test_what_no_proxy_covers(environment: pytest.MonkeyPatch, no_proxy: str, url: str, direct: bool) -> None:
+def test_no_proxy_covers_names_addresses_and_networks(
+    environment: pytest.MonkeyPatch, no_proxy: str, url: str, direct: bool
+) -> None:
     environment.setenv("ALL_PROXY", PROXY)
     environment.setenv("NO_PROXY", no_proxy)
     found = proxy_for(httpx.URL(url))
@@ -86,20 +88,20 @@ def test_loopback_never_goes_through_a_proxy(environment: pytest.MonkeyPatch, ho
     assert proxy_for(httpx.URL(f"https://{host}:8080/")) is None
 
 
-def test_the_schemes_own_variable_goes_before_the_one_for_all(environment: pytest.MonkeyPatch) -> None:
+def test_the_variable_of_the_scheme_overrides_all_proxy(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("ALL_PROXY", "http://all.example:1")
     environment.setenv("https_proxy", "secure.example:2")
     assert proxy_for(httpx.URL("https://example.com/")) == ("https_proxy", "http://secure.example:2")
     assert proxy_for(httpx.URL("http://example.com/")) == ("ALL_PROXY", "http://all.example:1")
 
 
-def test_a_request_goes_through_the_proxy_and_one_that_is_excepted_does_not(
-    environment: pytest.MonkeyPatch, scene: Scene, client: MakeClient
+def test_a_request_goes_through_the_proxy_unless_no_proxy_covers_it(
+    environment: pytest.MonkeyPatch, scripted: ScriptedServer, client: MakeClient
 ) -> None:
-    environment.setenv("http_proxy", scene.url.removesuffix("/events"))
+    environment.setenv("http_proxy", scripted.url.removesuffix("/events"))
     one = client("http://roomcast.example:8080")
     calling = aside(one.rooms)
-    asked = scene.next()
+    asked = scripted.next()
     assert asked.target == "http://roomcast.example:8080/rooms"
     asked.answer(body=b'{"rooms":[]}')
     assert calling.result(PATIENCE) == []
@@ -108,14 +110,14 @@ def test_a_request_goes_through_the_proxy_and_one_that_is_excepted_does_not(
         client("http://roomcast.example:8080", patience=0).rooms()
 
 
-def test_a_redirection_to_loopback_leaves_the_proxy(
-    environment: pytest.MonkeyPatch, scene: Scene, client: MakeClient
+def test_a_redirect_to_loopback_bypasses_the_proxy(
+    environment: pytest.MonkeyPatch, scripted: ScriptedServer, client: MakeClient
 ) -> None:
-    base = scene.url.removesuffix("/events")
+    base = scripted.url.removesuffix("/events")
     environment.setenv("http_proxy", base)
     calling = aside(client("http://roomcast.example:8080").rooms)
-    scene.next().answer("307 Temporary Redirect", f"Location: {base}/here")
-    asked = scene.next()
+    scripted.next().answer("307 Temporary Redirect", f"Location: {base}/here")
+    asked = scripted.next()
     assert asked.target == "/here"
     asked.answer(body=b'{"rooms":[]}')
     assert calling.result(PATIENCE) == []
@@ -133,7 +135,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("proxy", BAD)
-def test_a_proxy_that_cannot_be_used_is_one_sentence_that_names_its_variable(
+def test_an_unusable_proxy_raises_an_error_that_names_its_variable(
     environment: pytest.MonkeyPatch, client: MakeClient, proxy: str
 ) -> None:
     environment.setenv("ALL_PROXY", proxy)
@@ -146,18 +148,16 @@ def test_a_proxy_that_cannot_be_used_is_one_sentence_that_names_its_variable(
 
 
 @pytest.mark.parametrize("proxy", BAD)
-def test_a_proxy_that_cannot_be_used_is_no_matter_where_none_is_used(
-    environment: pytest.MonkeyPatch, scene: Scene, client: MakeClient, proxy: str
+def test_an_unusable_proxy_does_not_matter_for_a_direct_request(
+    environment: pytest.MonkeyPatch, scripted: ScriptedServer, client: MakeClient, proxy: str
 ) -> None:
     environment.setenv("ALL_PROXY", proxy)
-    calling = aside(client(scene.url.removesuffix("/events")).rooms)
-    scene.next().answer(body=b'{"rooms":[]}')
+    calling = aside(client(scripted.url.removesuffix("/events")).rooms)
+    scripted.next().answer(body=b'{"rooms":[]}')
     assert calling.result(PATIENCE) == []
 
 
-def test_the_environment_is_not_asked_where_it_is_not_trusted(
-    environment: pytest.MonkeyPatch, client: MakeClient
-) -> None:
+def test_trust_env_false_ignores_the_environment(environment: pytest.MonkeyPatch, client: MakeClient) -> None:
     environment.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]

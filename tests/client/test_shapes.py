@@ -1,4 +1,4 @@
-"""What stands beside `model/shapes`, for speed or for type checkers, says the same."""
+"""Code that repeats `model/shapes`, for speed or for type checkers, agrees with it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from roomcast.model.shapes import Message, Page
 SCHEMAS = document("", [])["components"]["schemas"]
 
 
-async def test_messages_and_pages_are_written_by_hand_as_their_shapes_say() -> None:
+async def test_the_servers_messages_and_pages_have_the_fields_of_their_shapes() -> None:
     given = {"room": "a", "user": "b", "text": "c", "type": "d", "data": {}}
     live = roomcast.app(log="memory:")
     transport = httpx.ASGITransport(live)
@@ -27,7 +27,7 @@ async def test_messages_and_pages_are_written_by_hand_as_their_shapes_say() -> N
     assert set(page) == {field.name for field in fields(Page)}
 
 
-def test_what_the_client_publishes_is_what_the_server_takes() -> None:
+def test_a_publication_has_the_fields_of_the_api() -> None:
     schema = SCHEMAS["Publication"]
     assert set(Publication.__annotations__) == set(schema["properties"])
     hints = get_type_hints(Publication, include_extras=True)

@@ -1,5 +1,5 @@
-"""What a type checker makes of programs that use the client: the documentation's examples are strictly typed, and
-what is iterated has the type that it says."""
+"""Programs that use the client, under a type checker: the documentation's examples are strictly typed, and items
+have their types."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def test_the_examples_of_the_docs_are_strictly_typed(tmp_path: Path) -> None:
 
 @pytest.fixture
 def url(server: Running) -> str:
-    """Of a stream, where one event waits."""
+    """The address of a stream with one event."""
     server.publish("x")
     return f"{server.url}/messages?room=developers"
 
 
-def test_events_and_where_they_are_asked_for_comments_as_well(url: str) -> None:
+def test_events_and_comments_have_their_types(url: str) -> None:
     with connect(url) as events:
         event = assert_type(next(events), Event)
         assert event.type == "message"
@@ -46,7 +46,7 @@ def test_events_and_where_they_are_asked_for_comments_as_well(url: str) -> None:
         assert isinstance(item, Event)
 
 
-async def test_the_same_with_await(url: str) -> None:
+async def test_events_and_comments_have_their_types_with_await(url: str) -> None:
     async with aconnect(url) as events:
         event = assert_type(await anext(events), Event)
         assert event.type == "message"
@@ -55,7 +55,7 @@ async def test_the_same_with_await(url: str) -> None:
         assert isinstance(item, Event)
 
 
-async def test_a_follower_gives_messages_gaps_and_the_end_of_a_replay(server: Running) -> None:
+async def test_items_of_a_follower_have_their_types(server: Running) -> None:
     server.publish("x")
     with Client(server.url) as client, client.follow("developers") as stream:
         assert_type(next(stream), Message | Gap | Live)

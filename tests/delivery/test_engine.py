@@ -52,7 +52,7 @@ class TroubledLog(MemoryLog):
     def consumer(self, name: str, after: int, *, holds: bool = True) -> Consumer:
         if self.tail_fails:
             raise LogUnavailable("A page is damaged.")
-        return super().consumer(name, self._newest if self.hangs else after)
+        return super().consumer(name, self._consumers.newest if self.hangs else after)
 
     async def close(self) -> None:
         self.closed = True
@@ -60,7 +60,7 @@ class TroubledLog(MemoryLog):
 
     def begin_anew(self, epoch: str = "another") -> None:
         self.epoch = epoch
-        self._feed.restart(self._newest, self._trimmed)
+        self._consumers.restart(self._consumers.newest, self._consumers.trimmed)
 
 
 @pytest.fixture(autouse=True)

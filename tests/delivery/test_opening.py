@@ -53,7 +53,7 @@ async def logged(rooms: str, count: int) -> tuple[HeldLog, Streams]:
 
 async def trim(log: MemoryLog, kept: int) -> None:
     """All but the newest `kept`, of which one is new and of another room."""
-    log.retention = Retention(kept)
+    log._content.retention = Retention(kept)
     await store(log, "z")
 
 
@@ -160,7 +160,7 @@ async def test_two_losses_without_a_message_between_them_are_one_gap() -> None:
     connection = FakeConnection()
     follow(streams, connection, 1)
     await until(lambda: log.asked)
-    log.retention = Retention(3)
+    log._content.retention = Retention(3)
     await store(log, "aazza")
     streams.hub.restart(log.epoch, 10, 8)
     log.answers.set()

@@ -17,7 +17,7 @@ from roomcast.model.rooms import Selection
 from roomcast.model.settings import Settings
 from roomcast.model.settings.room import RoomRow
 from tests.delivery.fakes import FakeConnection, follow, store, until
-from tests.log import acting
+from tests.log import steps
 
 Open = Callable[..., Awaitable[Engine]]
 
@@ -70,7 +70,7 @@ async def kept(engine: Engine, **counts: int) -> None:
     async def reached() -> bool:
         return {row.room: row.messages for row in await engine.log.rooms("", "name", None, 1_000)} == counts
 
-    await acting.until(reached)
+    await steps.until(reached)
     await until(lambda: engine.hub.window(BY_PREFIX, 0) is None)
 
 

@@ -11,7 +11,7 @@ is measured in CPU, memory and the longest turn of the server's loop. What else 
 8. a clock that was wrong once: test_clock
 9. the page: tests/browser/test_rooms, tests/browser/test_list
 10. our clients against a hostile server: tests/client/test_bounds
-11. files damaged under it: test_disk, tests/log/test_sqlite
+11. files damaged under it: test_disk, tests/log/sqlite
 12. supply chain: tests/test_packaging
 """
 

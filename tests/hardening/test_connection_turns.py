@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from roomcast.auth.guard import NOBODY_ASKED
+from roomcast.auth.guard import NO_GUARD
 from roomcast.delivery.engine import Engine
 from roomcast.http import context as limits
 from roomcast.http.context import Context
@@ -41,7 +41,7 @@ class Socket(Transport):
 @pytest.fixture
 async def context() -> AsyncIterator[Context]:
     engine = await Engine.open(Settings(log="memory:"))
-    yield Context(Handler(engine, NOBODY_ASKED), engine)
+    yield Context(Handler(engine, NO_GUARD), engine)
     await engine.close()
 
 

@@ -106,7 +106,7 @@ def trouble(request: pytest.FixtureRequest, serve: Serve, tmp_path: Path) -> Ite
             faults.server,
             lambda: faults.begin(request.param),
             lambda: faults.end(request.param),
-            "The log's disk fails; publishing goes on as soon as it works again.",
+            "The log's disk fails: check the disk; publishing goes on as soon as it works again.",
         )
         return
     with small_disk(tmp_path / "disk", "16m") as disk:
@@ -116,7 +116,7 @@ def trouble(request: pytest.FixtureRequest, serve: Serve, tmp_path: Path) -> Ite
             server,
             lambda: fill(ballast),
             ballast.unlink,
-            "The log's disk is full; publishing goes on as soon as there is room.",
+            "The log's disk is full: make room on it; publishing then goes on.",
         )
         server.kill()
 

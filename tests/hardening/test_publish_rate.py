@@ -11,8 +11,6 @@ import httpx
 import pytest
 
 import roomcast
-from roomcast.auth.limits import BUCKETS, Limits, client_name
-from roomcast.model.errors import TooMany
 from tests.conftest import Serve
 from tests.hardening.process import cpu_seconds
 from tests.raw import Raw, ask, post, request
@@ -20,96 +18,6 @@ from tests.running import PATIENCE, Running
 
 BODY = b'{"room":"a","text":"x"}'
 CHUNKED = ("Content-Type: application/json", "Transfer-Encoding: chunked")
-
-
-class Clock:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def taken(limits: Limits, name: str = "a", tries: int = 100) -> int:
-    """How many are given of `tries`."""
-    given = 0
-    for _ in range(tries):
-        try:
-            limits.take(name)
-        except TooMany:
-            continue
-        given += 1
-    return given
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-def test_a_burst_is_given_at_once_and_then_the_rate(clock: Clock) -> None:
-    limits = Limits(2, 5, clock)
-    assert taken(limits) == 5
-    for _ in range(50):
-        clock.now += 0.5
-        assert taken(limits) == 1
-    clock.now += 3600
-    assert taken(limits) == 5
-
-
-def test_each_has_a_bucket_of_its_own(clock: Clock) -> None:
-    limits = Limits(1, 1, clock)
-    assert [taken(limits, name) for name in "abca"] == [1, 1, 1, 0]
-
-
-def test_the_burst_is_that_of_ten_seconds_where_none_is_given(clock: Clock) -> None:
-    assert taken(Limits(2, 0, clock)) == 20
-    assert taken(Limits(1 / 3600, 0, clock)) == 1
-
-
-def test_a_large_batch_is_a_debt_that_is_paid_before_anything_else_is_given(clock: Clock) -> None:
-    limits = Limits(10, 5, clock)
-    limits.take("a")
-    limits.take_more("a", 999)
-    with pytest.raises(TooMany) as refused:
-        limits.take("a")
-    assert refused.value.retry_after == 100
-    with pytest.raises(TooMany):
-        limits.take_more("a", 1)
-    clock.now += refused.value.retry_after - 1
-    assert taken(limits) == 0
-    clock.now += 1
-    assert taken(limits) >= 1
-
-
-def test_a_client_that_waits_as_it_is_told_is_served(clock: Clock) -> None:
-    limits = Limits(1 / 7, 3, clock)
-    taken(limits)
-    for _ in range(20):
-        with pytest.raises(TooMany) as refused:
-            limits.take("a")
-        clock.now += refused.value.retry_after
-        limits.take("a")
-
-
-def test_no_more_buckets_are_kept_than_a_few_megabytes_hold(clock: Clock) -> None:
-    limits = Limits(1, 1, clock)
-    for number in range(BUCKETS + 100):
-        limits.take(str(number))
-    assert len(limits) == BUCKETS
-    assert taken(limits, str(BUCKETS + 99)) == 0
-    assert taken(limits, "0") == 1
-
-
-def test_a_client_of_ipv6_is_its_network_whichever_of_its_addresses_it_takes() -> None:
-    first, *others = map(client_name, ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", "2001:db8:1:2::1%eth0"))
-    assert others == [first, first]
-    assert client_name("2001:db8:1:2::1") != client_name("2001:db8:1:3::1")
-    assert client_name("::ffff:192.0.2.1") == client_name("192.0.2.1") == "192.0.2.1"
-    assert client_name("192.0.2.1") != client_name("192.0.2.2")
-    assert client_name("unix") == "unix"
 
 
 @pytest.mark.parametrize(

@@ -446,4 +446,7 @@ async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 def test_the_attacker_shares_no_code_with_the_server() -> None:
     for file in Path(roomcast.torture.__file__).parent.glob("*.py"):
         imported = re.findall(r"^\s*(?:from|import) +(roomcast\S*)", file.read_text(), re.MULTILINE)
-        assert all(name.startswith("roomcast.torture.") for name in imported), (file.name, imported)
+        assert all(name.startswith(("roomcast.torture.", "roomcast.terminal")) for name in imported), (
+            file.name,
+            imported,
+        )

@@ -38,5 +38,5 @@ def test_a_record_shows_no_secret(heard: pytest.LogCaptureFixture) -> None:
     assert "hidden" not in str(record.__dict__)
 
 
-def test_nothing_is_noted_where_nobody_asked_for_it() -> None:
+def test_nothing_is_logged_while_logging_is_off() -> None:
     assert not access.noted()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from roomcast.auth.guard import NOBODY_ASKED
+from roomcast.auth.guard import NO_GUARD
 from roomcast.delivery.engine import Engine
 from roomcast.http.asgi import AsgiApp
 from roomcast.http.handler import Handler
@@ -20,7 +20,7 @@ JSON = (b"content-type", b"application/json")
 
 
 class Host:
-    """Somebody else's server, with a request whose body comes as the test says."""
+    """A host's server, with a request whose body arrives as the test says."""
 
     def __init__(self, app: AsgiApp, *fields: tuple[bytes, bytes]) -> None:
         self.sent: list[Any] = []
@@ -47,8 +47,8 @@ async def engine() -> AsyncIterator[Engine]:
     await engine.close()
 
 
-async def test_point_5_the_slowest_body_is_refused_where_all_hold_too_much(engine: Engine) -> None:
-    handler = Handler(engine, NOBODY_ASKED)
+async def test_point_5_the_slowest_body_is_refused_when_all_hold_too_much(engine: Engine) -> None:
+    handler = Handler(engine, NO_GUARD)
     app = AsgiApp(handler)
     slow, fast = Host(app), Host(app)
     slow.body(b" " * 60_000)
@@ -64,7 +64,7 @@ async def test_point_5_the_slowest_body_is_refused_where_all_hold_too_much(engin
 
 
 async def test_point_2_more_fields_than_are_read_are_refused(engine: Engine) -> None:
-    app = AsgiApp(Handler(engine, NOBODY_ASKED))
+    app = AsgiApp(Handler(engine, NO_GUARD))
     most = [(b"x-%d" % number, b"") for number in range(127)]
     for fields, status in ((most, 422), ([*most, (b"x", b"")], 431)):
         host = Host(app, *fields)

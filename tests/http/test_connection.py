@@ -17,7 +17,7 @@ from roomcast.http.connection import SocketConnection
 
 
 class FakeTransport(asyncio.Transport):
-    """A socket's transport, as far as a connection asks for it; what is written to it stays with it."""
+    """The part of a socket's transport that a connection uses; it keeps the written bytes."""
 
     def __init__(self, ours: socket.socket) -> None:
         super().__init__({"socket": ours})
@@ -45,7 +45,7 @@ class FakeTransport(asyncio.Transport):
 
 
 class FakeStream(Stream):
-    """Notes what its connection tells it."""
+    """Records the calls of its connection."""
 
     __slots__ = ("told",)
 
@@ -61,7 +61,7 @@ class FakeStream(Stream):
 
 @pytest.fixture
 def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Ours and the client's."""
+    """Our end and the client's end."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     theirs.setblocking(False)
@@ -76,7 +76,7 @@ def transport(ends: tuple[socket.socket, socket.socket]) -> FakeTransport:
 
 @pytest.fixture
 def connection(transport: FakeTransport) -> SocketConnection:
-    """One that writes straight to its socket, as after its first write."""
+    """A connection that writes straight to its socket, as after its first write."""
     taken = SocketConnection(Budget(1_000_000))
     taken.stream = FakeStream()
     taken.take(transport)
@@ -97,7 +97,7 @@ def told(connection: SocketConnection) -> list[str]:
     return connection.stream.told
 
 
-def test_the_first_write_is_the_transports_and_what_follows_the_sockets(
+def test_the_first_write_goes_through_the_transport_and_later_ones_to_the_socket(
     connection: SocketConnection, transport: FakeTransport, ends: tuple[socket.socket, socket.socket]
 ) -> None:
     assert (transport.protocol, transport.high) == (connection, 0)
@@ -119,7 +119,7 @@ ENDINGS: dict[str, Callable[[SocketConnection], None]] = {
 def test_a_connection_that_has_ended_never_touches_its_descriptor_again(
     connection: SocketConnection, ends: tuple[socket.socket, socket.socket], ending: str
 ) -> None:
-    """By then it may be somebody else's: the kernel gives the lowest number that is free."""
+    """By then another connection may have it: the kernel assigns the lowest free number."""
     received(ends[1])
     ENDINGS[ending](connection)
     stranger, hears = socket.socketpair()
@@ -134,7 +134,7 @@ def test_a_connection_that_has_ended_never_touches_its_descriptor_again(
         assert received(hears) == b""
 
 
-def test_a_lost_connection_tells_its_stream_once_and_lets_go_of_it(connection: SocketConnection) -> None:
+def test_a_lost_connection_tells_its_stream_once_and_forgets_it(connection: SocketConnection) -> None:
     stream = connection.stream
     assert isinstance(stream, FakeStream)
     connection.connection_lost(None)
@@ -146,7 +146,7 @@ def test_a_lost_connection_tells_its_stream_once_and_lets_go_of_it(connection: S
 @pytest.mark.parametrize(
     ("error", "reason"), [(None, "client"), (ConnectionResetError(), "client"), (TimeoutError(), "slow")]
 )
-def test_a_client_that_the_kernel_gave_up_is_a_slow_one(
+def test_a_client_that_the_kernel_gave_up_counts_as_slow(
     connection: SocketConnection, error: Exception | None, reason: str
 ) -> None:
     stream = connection.stream
@@ -155,7 +155,7 @@ def test_a_client_that_the_kernel_gave_up_is_a_slow_one(
     assert stream.told == [reason]
 
 
-def test_what_the_socket_does_not_take_is_left_to_the_transport_and_what_comes_waits_there(
+def test_bytes_that_the_socket_does_not_take_wait_in_the_transport(
     connection: SocketConnection, transport: FakeTransport, ends: tuple[socket.socket, socket.socket]
 ) -> None:
     data = b"x" * 10_000_000
@@ -175,7 +175,7 @@ def test_what_the_socket_does_not_take_is_left_to_the_transport_and_what_comes_w
     assert told(connection) == ["pump"]
 
 
-def test_a_full_socket_is_no_end(connection: SocketConnection, transport: FakeTransport) -> None:
+def test_a_full_socket_does_not_end_the_stream(connection: SocketConnection, transport: FakeTransport) -> None:
     with suppress(BlockingIOError):
         while True:
             connection.send(b"x" * 65_536)
@@ -195,7 +195,7 @@ def test_a_broken_socket_is_the_end(
     assert connection.send(b"x") == 0
 
 
-def test_the_last_words_are_sent_before_the_end(
+def test_the_last_bytes_are_sent_before_the_end(
     connection: SocketConnection, transport: FakeTransport, ends: tuple[socket.socket, socket.socket]
 ) -> None:
     received(ends[1])
@@ -205,7 +205,7 @@ def test_the_last_words_are_sent_before_the_end(
     assert not transport.aborted
 
 
-def test_a_transport_in_which_something_waits_is_not_bypassed(
+def test_a_transport_with_waiting_bytes_is_not_bypassed(
     transport: FakeTransport, ends: tuple[socket.socket, socket.socket]
 ) -> None:
     transport.waits = 10
@@ -218,7 +218,7 @@ def test_a_transport_in_which_something_waits_is_not_bypassed(
     assert received(ends[1]) == b""
 
 
-def test_what_the_kernel_holds_for_the_client_is_waiting(
+def test_bytes_in_the_kernel_count_as_waiting(
     connection: SocketConnection, ends: tuple[socket.socket, socket.socket]
 ) -> None:
     before = connection.waiting()

@@ -12,7 +12,7 @@ from roomcast.model.settings import Settings
 
 
 class Connection:
-    """A socket, and what carries its requests."""
+    """A socket, and the protocol of its requests."""
 
     def __init__(self, peer: object = "") -> None:
         self.aborted = False
@@ -57,13 +57,15 @@ def aborted(connections: list[Connection]) -> list[int]:
     return [number for number, one in enumerate(connections) if one.aborted]
 
 
-def test_the_one_that_was_silent_longest_makes_room(connections: Connections, closed: Counter[str]) -> None:
+def test_the_connection_that_was_silent_longest_is_closed_for_a_new_one(
+    connections: Connections, closed: Counter[str]
+) -> None:
     made = entered(connections, *range(6))
     assert aborted(made) == [0, 1]
     assert (connections.open, closed[FILES]) == (4, 2)
 
 
-def test_while_most_are_silent_one_of_these_goes_and_then_the_longest_idle(connections: Connections) -> None:
+def test_silent_connections_are_closed_first_while_they_are_the_majority(connections: Connections) -> None:
     made = entered(connections, *range(4))
     for number in (1, 0):
         connections.works(made[number])
@@ -76,7 +78,7 @@ def test_while_most_are_silent_one_of_these_goes_and_then_the_longest_idle(conne
     assert aborted(made) == [1, 2]
 
 
-def test_one_that_is_being_served_is_not_closed_for_others(connections: Connections) -> None:
+def test_a_connection_being_served_is_not_closed_for_others(connections: Connections) -> None:
     made = entered(connections, *range(4))
     for one in made:
         connections.works(one)
@@ -94,7 +96,7 @@ def test_a_stream_counts_and_is_not_closed_for_others(connections: Connections) 
     assert aborted(made) == [4]
 
 
-def test_one_that_was_closed_for_others_comes_back_in_no_way(connections: Connections) -> None:
+def test_a_connection_closed_for_others_stays_closed(connections: Connections) -> None:
     made = entered(connections, *range(5))
     connections.waits(made[0])
     connections.hand_over(made[0], made[0])
@@ -104,7 +106,9 @@ def test_one_that_was_closed_for_others_comes_back_in_no_way(connections: Connec
     assert len(connections.everyone()) == 4
 
 
-def test_what_is_closed_is_said_once_a_minute(connections: Connections, caplog: pytest.LogCaptureFixture) -> None:
+def test_closed_connections_are_logged_once_a_minute(
+    connections: Connections, caplog: pytest.LogCaptureFixture
+) -> None:
     entered(connections, *range(5))
     for second in range(0, 200, 5):
         connections.look(float(second))
@@ -115,7 +119,7 @@ def test_what_is_closed_is_said_once_a_minute(connections: Connections, caplog: 
     assert all("may use 4 files for connections" in text for text in said)
 
 
-def test_an_address_is_counted_also_while_it_follows(closed: Counter[str]) -> None:
+def test_a_following_connection_still_counts_for_its_address(closed: Counter[str]) -> None:
     connections = Connections(Settings(max_connections_per_address=2, trusted_proxy=("192.0.2.1",)), closed)
     made = entered(connections, ("10.0.0.1", 1), ("10.0.0.1", 2), ("10.0.0.1", 3), ("10.0.0.2", 1))
     assert (aborted(made), closed[ADDRESS]) == ([2], 1)
@@ -143,5 +147,5 @@ def test_neither_a_trusted_proxy_nor_a_socket_file_is_counted(closed: Counter[st
         ("10.0.0.1", "10.0.0.2", False),
     ],
 )
-def test_of_ipv6_the_network_that_one_client_is_given_is_one_address(one: str, other: str, same: bool) -> None:
+def test_an_ipv6_network_of_one_client_counts_as_one_address(one: str, other: str, same: bool) -> None:
     assert (network_of(one) == network_of(other)) is same

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from roomcast.api.request import Answer, Fields, Pieces
+from roomcast.api.request import Answer, HeaderFields, Pieces
 from roomcast.http.connections import Connections
 from roomcast.http.context import Context
 from roomcast.http.exchange import Exchange
@@ -18,7 +18,7 @@ from tests.delivery.fakes import until
 
 
 class Transport(asyncio.Transport):
-    """Keeps what is written to it."""
+    """A transport that keeps the written bytes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Transport(asyncio.Transport):
 
 
 class Shared:
-    """As much of a context as a connection asks for."""
+    """The part of a context that a connection uses."""
 
     def __init__(self) -> None:
         self.connections = Connections(Settings(), Counter())
@@ -65,11 +65,11 @@ class One(Exchange):
 async def begun(pieces: Pieces) -> tuple[One, Transport]:
     connection, transport = One(cast(Context, Shared())), Transport()
     connection.connection_made(transport)
-    connection._respond(Answer.of_pieces(200, Fields(), pieces))
+    connection._respond(Answer.of_pieces(200, HeaderFields(), pieces))
     return connection, transport
 
 
-async def test_a_piece_is_made_when_the_client_has_taken_the_one_before() -> None:
+async def test_a_piece_is_made_when_the_client_has_read_the_one_before() -> None:
     made: list[int] = []
 
     async def pieces() -> Pieces:
@@ -88,7 +88,7 @@ async def test_a_piece_is_made_when_the_client_has_taken_the_one_before() -> Non
     assert not transport.closed
 
 
-async def test_an_answer_that_cannot_be_made_is_cut_and_not_ended(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_answer_that_fails_halfway_is_cut_off(caplog: pytest.LogCaptureFixture) -> None:
     async def pieces() -> Pieces:
         yield b"one"
         raise RuntimeError("the log is away")
@@ -99,7 +99,7 @@ async def test_an_answer_that_cannot_be_made_is_cut_and_not_ended(caplog: pytest
     assert "could not be completed" in caplog.text
 
 
-async def test_nothing_more_is_made_for_a_client_that_has_gone() -> None:
+async def test_no_more_pieces_are_made_for_a_client_that_disconnected() -> None:
     ended = asyncio.Event()
 
     async def pieces() -> Pieces:

@@ -10,7 +10,7 @@ import pytest
 
 from roomcast.auth.guard import Guard, Mode
 from roomcast.auth.keys import Keys, sha256
-from roomcast.auth.rights import Rights
+from roomcast.auth.rights import ConfiguredRights
 from roomcast.delivery.engine import Engine
 from roomcast.http import handler as module
 from roomcast.http.asgi import AsgiApp
@@ -35,13 +35,13 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def context() -> AsyncIterator[Context]:
-    """What the connections of a server share that one address has flooded."""
+    """The shared state of a server's connections, after one address has flooded it."""
     engine = await Engine.open(Settings(log="memory:", heartbeat=3600))
     rows = [
         Key(name=name, sha256=sha256(key), read=("*",), publish=("*",))
         for name, key in (("known", KNOWN), ("new", NEW))
     ]
-    rights = Rights(keys=Keys(rows))
+    rights = ConfiguredRights(keys=Keys(rows))
     context = Context(Handler(engine, Guard(Mode.RIGHTS, rights)), engine)
     assert (await answer(context, "fast", KNOWN, FLOODER)).startswith(b"201")
     rights._budget.charge(FLOODER, 0.11)
@@ -50,7 +50,7 @@ async def context() -> AsyncIterator[Context]:
 
 
 class Client(Transport):
-    """Of an address."""
+    """The connection of an address."""
 
     def __init__(self, address: str) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class Client(Transport):
 
 
 class Host:
-    """Somebody else's server, which sends us a request."""
+    """A host's server that passes on a request."""
 
     def __init__(self, context: Context, credential: str, address: str, accept: str) -> None:
         self.written = b""
@@ -85,7 +85,7 @@ def _fields(credential: str, accept: str) -> dict[str, str]:
 
 
 def sent(context: Context, way: str, credential: str, address: str, accept: str = "") -> Client | Host:
-    """A publish, or a follow that accepts something, on its way."""
+    """Sends a publish, or a follow with this `Accept`."""
     if way == "asgi":
         return Host(context, credential, address, accept)
     client = Client(address)
@@ -100,7 +100,7 @@ def sent(context: Context, way: str, credential: str, address: str, accept: str 
 
 
 async def answer(context: Context, way: str, credential: str, address: str, accept: str = "") -> bytes:
-    """What it is answered, from the status on."""
+    """The answer, from its status on."""
     client = sent(context, way, credential, address, accept)
     try:
         await until(lambda: client.written.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n"))
@@ -111,7 +111,7 @@ async def answer(context: Context, way: str, credential: str, address: str, acce
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_flood_is_answered_late_and_what_was_good_before_at_once(context: Context, way: str) -> None:
+async def test_a_flood_is_answered_late_and_a_cached_credential_at_once(context: Context, way: str) -> None:
     late = [sent(context, way, credential, FLOODER) for credential in ("bad", NEW)]
     assert (await answer(context, way, KNOWN, FLOODER)).startswith(b"201")
     assert (await answer(context, way, NEW, HONEST)).startswith(b"201")
@@ -125,7 +125,7 @@ async def test_a_flood_is_answered_late_and_what_was_good_before_at_once(context
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("accept", ["text/event-stream", "application/x-ndjson"])
-async def test_a_stream_of_a_flooder_is_asked_to_come_back(context: Context, way: str, accept: str) -> None:
+async def test_a_stream_of_a_flooder_is_told_to_retry(context: Context, way: str, accept: str) -> None:
     told = await answer(context, way, "bad", FLOODER, accept)
     assert told.startswith(b"200")
     assert b"retry" in told
@@ -139,7 +139,7 @@ async def test_a_flood_counts_as_refusals_for_credentials(context: Context) -> N
     assert refusals["credential"] == before + 1
 
 
-async def test_a_flooder_that_goes_away_is_not_answered(context: Context) -> None:
+async def test_a_flooder_that_disconnects_is_not_answered(context: Context) -> None:
     connection, client = FastPath(context), Client(FLOODER)
     connection.connection_made(client)
     connection.data_received(b"GET /messages?room=a HTTP/1.1\r\nAuthorization: Bearer bad\r\nHost: a\r\n\r\n")

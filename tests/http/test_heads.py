@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from roomcast.api.request import TICKET, Fields, Head, Prepared
+from roomcast.api.request import TICKET, Head, HeaderFields, PreparedHead
 from roomcast.http.heads import END, Found, Heads, cut_ticket
 from tests.raw import post, request
 
@@ -19,12 +19,12 @@ class Counting:
         self.read: list[Head] = []
         self.heads = Heads(self._prepare)
 
-    def _prepare(self, head: Head) -> Prepared:
+    def _prepare(self, head: Head) -> PreparedHead:
         self.read.append(head)
-        return Prepared(head, None, None, None, Fields(), "GET")
+        return PreparedHead(head, None, None, None, HeaderFields(), "GET")
 
     def kept(self) -> str:
-        """All that is kept of what was sent, the values of `find` among it."""
+        """Everything that is cached of the sent heads, including the values of `find`."""
         known = self.heads
         return repr([known._whole, known._shared, known._lines, known._names, known._templates])
 
@@ -38,7 +38,7 @@ def _with(*fields: str, head: bytes = HEAD) -> bytes:
     return head.replace(END, b"\r\n" + "\r\n".join(fields).encode("latin-1") + END)
 
 
-def test_a_plain_head_says_all_there_is_to_know(counting: Counting) -> None:
+def test_a_plain_head_is_understood_completely(counting: Counting) -> None:
     found = counting.heads.find(HEAD)
     assert found
     head = found[0].head
@@ -54,7 +54,7 @@ def test_a_head_without_a_body_has_no_length(counting: Counting) -> None:
 
 
 @pytest.mark.parametrize("option", ["close", "Keep-Alive, Close"])
-def test_who_asks_to_close_is_not_kept(counting: Counting, option: str) -> None:
+def test_a_connection_is_closed_if_the_client_says_so(counting: Counting, option: str) -> None:
     found = counting.heads.find(_with(f"Connection: {option}"))
     assert found
     assert not found[0].head.keep_alive
@@ -75,7 +75,7 @@ def test_who_asks_to_close_is_not_kept(counting: Counting, option: str) -> None:
         b"\r\n\r\n",
     ],
 )
-def test_what_is_not_plain_is_nothing(counting: Counting, data: bytes) -> None:
+def test_a_head_that_is_not_plain_is_left_to_h11(counting: Counting, data: bytes) -> None:
     assert counting.heads.find(data) is None
 
 
@@ -99,7 +99,7 @@ def test_what_is_not_plain_is_nothing(counting: Counting, data: bytes) -> None:
         ": a",
     ],
 )
-def test_a_field_that_leaves_something_to_be_decided_is_nothing(counting: Counting, field: str) -> None:
+def test_an_ambiguous_field_is_left_to_h11(counting: Counting, field: str) -> None:
     assert counting.heads.find(_with(field)) is None
     assert counting.heads.find(_with(field)) is None
 
@@ -114,7 +114,7 @@ def test_a_field_that_leaves_something_to_be_decided_is_nothing(counting: Counti
         "X-Request-Id: {n}",
     ],
 )
-def test_a_head_that_differs_in_one_value_says_what_it_says_by_itself(counting: Counting, field: str) -> None:
+def test_a_head_from_a_template_has_the_same_result_as_a_parsed_one(counting: Counting, field: str) -> None:
     head = HEAD.replace(b"Content-Length: 2\r\n", b"") if field.startswith("Content-Length") else HEAD
     by_themselves = [Counting().heads.find(_with(field.format(n=n), head=head)) for n in range(20)]
     found = [counting.heads.find(_with(field.format(n=n), head=head)) for n in range(20)]
@@ -123,19 +123,19 @@ def test_a_head_that_differs_in_one_value_says_what_it_says_by_itself(counting: 
 
 
 @pytest.mark.parametrize("value", ["a\r\nHost: b", "a\0", "a\nX: b", "a\r\n b", "a\r\nTransfer-Encoding: chunked"])
-def test_a_value_that_is_more_than_a_value_is_not_taken_for_one(counting: Counting, value: str) -> None:
+def test_a_value_with_a_line_end_is_not_accepted_as_a_value(counting: Counting, value: str) -> None:
     for n in range(3):
         assert counting.heads.find(_with(f"traceparent: {n}"))
     assert counting.heads.find(_with(f"traceparent: {value}")) is None
 
 
-def test_of_a_field_that_differs_only_the_name_is_kept(counting: Counting) -> None:
+def test_only_the_name_of_a_varying_field_is_cached(counting: Counting) -> None:
     for n in range(3):
         assert counting.heads.find(_with(f"Authorization: Bearer s3cr3t{n}", "X-Request-Id: 7"))
     assert "s3cr3t" not in counting.kept()
 
 
-def test_heads_that_differ_in_what_nobody_asks_for_are_read_once(counting: Counting) -> None:
+def test_heads_that_differ_in_ignored_fields_are_parsed_once(counting: Counting) -> None:
     for n in range(1_000):
         found = counting.heads.find(
             _with(f"traceparent: 00-{n:032x}-{n:016x}-01", f"Cookie: a={n}", f"Idempotency-Key: {n}")
@@ -158,13 +158,13 @@ def test_heads_that_differ_in_what_nobody_asks_for_are_read_once(counting: Count
         ("X: y", FOLLOW.replace(b"room=a", b"access_token=s3cr3t&room=a")),
     ],
 )
-def test_no_credential_is_ever_kept(counting: Counting, field: str, head: bytes) -> None:
+def test_no_credential_is_ever_cached(counting: Counting, field: str, head: bytes) -> None:
     for _ in range(3):
         assert counting.heads.find(_with(field, head=head))
     assert "s3cr3t" not in counting.kept()
 
 
-def test_what_is_kept_is_bounded(counting: Counting) -> None:
+def test_the_cache_of_heads_is_bounded(counting: Counting) -> None:
     for n in range(5_000):
         for _ in range(3):
             counting.heads.find(_with(f"X-{n}: {n}", head=FOLLOW.replace(b"room=a", b"room=%d" % n)))
@@ -196,13 +196,11 @@ CUTS = (
 
 
 @pytest.mark.parametrize(("target", "rest", "ticket"), CUTS)
-def test_a_ticket_is_cut_out_of_the_query_and_out_of_nothing_else(
-    target: bytes, rest: bytes, ticket: bytes | None
-) -> None:
+def test_only_a_ticket_in_the_query_is_cut_out(target: bytes, rest: bytes, ticket: bytes | None) -> None:
     assert cut_ticket(target) == (rest, ticket)
 
 
-def test_what_is_kept_for_h11_has_no_credential_in_it(counting: Counting) -> None:
+def test_the_cache_of_heads_for_h11_has_no_credential(counting: Counting) -> None:
     for secret in ("token=hunter2", "%74icket=hunter2", "ticket=hunter2"):
         head = request("GET", f"/messages?room=a&{secret}", "Expect: 100-continue")
         assert counting.heads.find(head) is None
@@ -210,7 +208,7 @@ def test_what_is_kept_for_h11_has_no_credential_in_it(counting: Counting) -> Non
     assert "hunter2" not in counting.kept()
 
 
-def test_a_ticket_in_the_url_is_no_reason_to_read_a_head_again_and_is_not_kept(counting: Counting) -> None:
+def test_a_head_with_a_ticket_is_cached_without_the_ticket(counting: Counting) -> None:
     for n in range(5):
         found = counting.heads.find(request("GET", f"/messages?room=a&ticket=rct1_hunter{n}"))
         assert found
@@ -225,7 +223,7 @@ def test_a_ticket_in_the_url_is_no_reason_to_read_a_head_again_and_is_not_kept(c
     assert "hunter" not in counting.kept()
 
 
-def test_a_browsers_head_with_a_cookie_is_taken_apart_a_few_times_only(
+def test_a_browsers_head_with_a_cookie_is_parsed_a_few_times_only(
     counting: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken_apart: list[bytes] = []

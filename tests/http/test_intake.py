@@ -12,7 +12,7 @@ KIB = 1024
 
 
 class Sender:
-    """Holds something."""
+    """A sender that holds bytes."""
 
     def __init__(self) -> None:
         self.is_shed = False
@@ -35,7 +35,7 @@ def shed(senders: list[Sender]) -> list[int]:
     return [number for number, one in enumerate(senders) if one.is_shed]
 
 
-def test_the_slowest_goes_and_one_that_sends_on_stays(intake: Intake, closed: Counter[str]) -> None:
+def test_the_slowest_sender_is_closed_and_a_fast_one_stays(intake: Intake, closed: Counter[str]) -> None:
     senders = [Sender() for _ in range(3)]
     for sender in senders:
         intake.hold(sender, 20 * KIB)
@@ -44,7 +44,7 @@ def test_the_slowest_goes_and_one_that_sends_on_stays(intake: Intake, closed: Co
     assert (shed(senders), closed[MEMORY]) == ([1], 1)
 
 
-def test_a_byte_now_and_then_makes_nobody_fast(intake: Intake) -> None:
+def test_sending_a_byte_now_and_then_does_not_make_a_sender_fast(intake: Intake) -> None:
     senders = [Sender() for _ in range(2)]
     for sender in senders:
         intake.hold(sender, 40 * KIB)
@@ -53,7 +53,7 @@ def test_a_byte_now_and_then_makes_nobody_fast(intake: Intake) -> None:
     assert shed(senders) == [0]
 
 
-def test_one_alone_may_hold_as_much_as_a_request_may_have(intake: Intake) -> None:
+def test_a_single_sender_may_hold_a_whole_request(intake: Intake) -> None:
     sender = Sender()
     intake.hold(sender, 500 * KIB)
     assert not sender.is_shed
@@ -61,7 +61,7 @@ def test_one_alone_may_hold_as_much_as_a_request_may_have(intake: Intake) -> Non
     assert sender.is_shed
 
 
-def test_what_is_given_back_is_held_no_more(intake: Intake) -> None:
+def test_released_bytes_are_no_longer_held(intake: Intake) -> None:
     sender = Sender()
     for _ in range(2):
         intake.hold(sender, 500 * KIB)
@@ -70,7 +70,7 @@ def test_what_is_given_back_is_held_no_more(intake: Intake) -> None:
     assert intake.held == 0
 
 
-def test_a_crowd_that_sent_next_to_nothing_is_bounded_too(intake: Intake, closed: Counter[str]) -> None:
+def test_many_senders_of_few_bytes_are_bounded_too(intake: Intake, closed: Counter[str]) -> None:
     senders = [Sender() for _ in range(1_000)]
     for sender in senders:
         intake.hold(sender, 1)

@@ -19,7 +19,7 @@ from roomcast.model.errors import Fault, InvalidToken, RoomcastError, Unauthenti
         (Unauthenticated("x", [Fault("/a", "b")]), "", Unauthenticated().title),
     ],
 )
-def test_a_refusal_that_comes_again_says_the_same(error: RoomcastError, challenge: str, title: str) -> None:
+def test_a_repeated_refusal_is_the_same(error: RoomcastError, challenge: str, title: str) -> None:
     first, again = problem(error), problem(error)
     assert first is not again
     assert (first.body, [*first.own]) == (again.body, [*again.own])

@@ -12,7 +12,7 @@ NAMED = ("https://named.example", "*")
 
 
 def is_let_in(method: str, scheme: str = "http", **fields: str) -> bool:
-    """Whether a request with these fields is, `sec_fetch_site` for `Sec-Fetch-Site`."""
+    """Whether a request with these fields is admitted; `sec_fetch_site` stands for `Sec-Fetch-Site`."""
     values = {name.replace("_", "-").encode(): value.encode() for name, value in fields.items()}
     origin = {b"origin": values.pop(b"origin")} if "origin" in fields else {}
     head = Head(method, b"/messages", "/messages", b"", {b"host": b"app.example:8000", **origin})
@@ -48,11 +48,11 @@ def is_let_in(method: str, scheme: str = "http", **fields: str) -> bool:
     ],
     ids=str,
 )
-def test_a_cookie_counts_for_the_sites_own_pages(fields: dict[str, str], get: bool, post: bool) -> None:
+def test_a_cookie_is_accepted_from_the_sites_own_pages(fields: dict[str, str], get: bool, post: bool) -> None:
     assert is_let_in("GET", **fields) == is_let_in("HEAD", **fields) == get
     assert is_let_in("POST", **fields) == is_let_in("DELETE", **fields) == post
 
 
-def test_a_page_without_tls_is_not_one_of_a_site_that_has_it() -> None:
+def test_a_page_over_http_is_not_a_https_sites_own() -> None:
     assert not is_let_in("POST", "https", origin="http://app.example:8000")
     assert is_let_in("POST", "https", origin="https://app.example:8000")

@@ -16,7 +16,7 @@ import sseclient
 from aiohttp_sse_client.client import EventSource as AiohttpEventSource
 
 from roomcast.client.sse import Event, aconnect, connect
-from tests.client.scene import aside
+from tests.client.scripted import aside
 from tests.conftest import Serve, require
 from tests.interop.serving import LAST
 from tests.running import PATIENCE, Running, start_uvicorn, wait_for

@@ -1,4 +1,4 @@
-"""A log of every kind. A blocking call on the event loop, made from within roomcast, fails the test."""
+"""Fixtures that open a log of each kind. A blocking call of roomcast on the event loop fails the test."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
 from roomcast import tasks
+from roomcast.log import clock as machine
 from roomcast.log import memory
 from roomcast.log.base import Log
 from roomcast.log.mongodb import log as mongodb
@@ -31,7 +32,7 @@ Open = Callable[..., Awaitable[Log]]
 
 
 class Worker(RemoteLog):
-    """A log over a socket, whose other end is closed with it."""
+    """A log over a socket. Closing it also closes the log at the other end."""
 
     @classmethod
     async def open(cls, url: str, path: str, **options: Any) -> Worker:
@@ -66,16 +67,25 @@ BACKENDS: dict[str, Open] = {
 @pytest.fixture(autouse=True)
 def no_blocking_call() -> Iterator[None]:
     with blockbuster_ctx("roomcast") as blocking:
-        # The driver looks once, for each server it finds, whether it runs in a container.
+        # The driver checks once for each server whether it runs in a container.
         blocking.functions["os.stat"].can_block_in("pymongo/pool_options.py", "get_container_env_info")
-        # A service file, .pgpass and certificates are read with each connection that is made.
+        # The driver reads a service file, .pgpass and certificates with each connection.
         for function in blocking.functions.values():
             function.can_block_in("asyncpg/connect_utils.py", "_parse_connect_dsn_and_args")
         yield
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The clock of the log: a list with the time in ms, which the test may change."""
+    time = [1_000]
+    monkeypatch.setattr(machine, "clock", lambda: time[0] * 1_000_000)
+    return time
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Each test on each backend, but for a promise that a backend keeps in a way of its own and tests itself."""
+    """Runs each test on each backend, except on those that keep this promise in their own way and test that
+    themselves."""
     if "kind" in metafunc.fixturenames:
         own = metafunc.definition.get_closest_marker("not_on")
         others = own.args if own else ()
@@ -85,7 +95,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 async def open_log(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Open]:
-    """Opens a log of this kind, with caps, `rooms` (rules) and `empty_rooms`; all are closed with the test."""
+    """A function that opens a log of this kind, with caps, rules (`rooms`) and `empty_rooms`. All logs are closed
+    at the end of the test."""
     logs: list[Log] = []
     server: MongoDB | None = request.getfixturevalue(kind) if kind in SERVERS else None
     trimming: list[asyncio.Task[None]] = []
@@ -123,7 +134,7 @@ async def open_log(kind: str, tmp_path: Path, request: pytest.FixtureRequest) ->
 
 
 async def keep_trimmed(url: str) -> None:
-    """What MongoDB does with each insert FerretDB does when it is asked to."""
+    """Has FerretDB trim again and again, as MongoDB does with each insert."""
     async with AsyncMongoClient[dict[str, object]](url) as client:
         while True:
             with suppress(PyMongoError):
@@ -133,5 +144,5 @@ async def keep_trimmed(url: str) -> None:
 
 @pytest.fixture
 async def log(open_log: Open) -> Log:
-    """A log with room for all that a test stores."""
+    """A log large enough for everything that a test stores."""
     return await open_log()

@@ -1,4 +1,4 @@
-"""Consumers by themselves: what one is told where the storage is ahead of what they know of it."""
+"""What a consumer is told if the storage is ahead of the commits that it was told of."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def stored(*seqs: int) -> list[Message]:
     [([6, 7], 5), ([1, 2, 7], 4), ([1, 2, 3, 4, 5, 6, 7], 0), ([2], 1), ([], 7)],
     ids=["trimmed", "taken by a rule", "whole", "more to come", "all gone"],
 )
-async def test_what_is_gone_before_it_is_fetched_is_missed_though_nobody_has_told_yet(
+async def test_messages_that_are_gone_before_they_are_fetched_are_missed_even_if_no_trimming_was_told(
     holds: bool, there: list[int], missed: int
 ) -> None:
     async def fetch(after: int) -> Sequence[Message]:
@@ -31,7 +31,7 @@ async def test_what_is_gone_before_it_is_fetched_is_missed_though_nobody_has_tol
     assert (list(batch.messages), batch.missed) == (stored(*there), missed)
 
 
-async def test_what_was_missed_is_counted_once_however_it_is_told() -> None:
+async def test_a_missed_message_is_counted_once_however_it_is_told() -> None:
     async def fetch(after: int) -> Sequence[Message]:
         return stored(8, 9)
 

@@ -1,4 +1,4 @@
-"""What every log promises of revocations."""
+"""The promises about revocations, on every backend."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from roomcast.log import revoked
 from roomcast.log.base import Log
 from roomcast.model.errors import LogUnavailable, TooManyRevocations
 from roomcast.model.revocation import KEPT_MS, Revocation
-from tests.log.acting import publish
+from tests.log.steps import publish
 
 NOW = 1_800_000_000_000
 
@@ -21,11 +21,11 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return times
 
 
-async def test_a_new_log_has_none(log: Log) -> None:
+async def test_a_new_log_has_no_revocations(log: Log) -> None:
     assert list(await log.revocations()) == []
 
 
-async def test_what_was_revoked_is_kept_and_is_no_message(log: Log) -> None:
+async def test_revocations_are_kept_and_are_no_messages(log: Log) -> None:
     rows = {Revocation("42", None, NOW), Revocation("42", "https://a", NOW - 5), Revocation("ü\u2028", "b", NOW)}
     for row in rows:
         await log.revoke(row)
@@ -33,13 +33,13 @@ async def test_what_was_revoked_is_kept_and_is_no_message(log: Log) -> None:
     assert (await publish(log, "a"))[0].seq == 1
 
 
-async def test_of_two_for_the_same_the_later_one_counts(log: Log) -> None:
+async def test_of_two_revocations_for_one_person_the_later_one_counts(log: Log) -> None:
     for before in (NOW - 9, NOW, NOW - 5):
         await log.revoke(Revocation("42", "https://a", before))
     assert list(await log.revocations()) == [Revocation("42", "https://a", NOW)]
 
 
-async def test_they_are_the_same_object_as_long_as_nothing_has_changed(log: Log) -> None:
+async def test_the_revocations_are_the_same_object_as_long_as_nothing_has_changed(log: Log) -> None:
     await log.revoke(Revocation("42", None, NOW))
     first = await log.revocations()
     assert await log.revocations() is first
@@ -47,7 +47,7 @@ async def test_they_are_the_same_object_as_long_as_nothing_has_changed(log: Log)
     assert await log.revocations() is not first
 
 
-async def test_one_goes_when_nothing_can_be_as_old_as_what_it_ends(log: Log, now: list[int]) -> None:
+async def test_a_revocation_goes_when_all_credentials_that_it_ends_have_expired(log: Log, now: list[int]) -> None:
     await log.revoke(Revocation("42", None, NOW))
     now[0] += KEPT_MS
     await log.revoke(Revocation("43", None, now[0]))
@@ -57,7 +57,9 @@ async def test_one_goes_when_nothing_can_be_as_old_as_what_it_ends(log: Log, now
     assert {row.sub for row in await log.revocations()} == {"43", "44"}
 
 
-async def test_none_is_forgotten_for_another(log: Log, now: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_revocation_is_forgotten_for_another(
+    log: Log, now: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(revoked, "MOST", 2)
     await log.revoke(Revocation("1", None, NOW))
     await log.revoke(Revocation("2", None, NOW))

@@ -1,4 +1,4 @@
-"""What every backend with rules, ages and deletes promises (`log/base.py`)."""
+"""The promises about rules, ages and deletes, on every backend that has them."""
 
 from __future__ import annotations
 
@@ -6,24 +6,15 @@ import asyncio
 
 import pytest
 
-from roomcast.log import clock as machine
 from roomcast.log.base import Log
 from roomcast.log.sequencer import KEY_MS
 from roomcast.model.errors import KeyReused, TooLarge
 from roomcast.model.retention import Retention, RoomRule
 from roomcast.model.rooms import Selection
-from tests.log.acting import draft, key, listed, next_batch, publish, rooms, seqs, take, told, until
 from tests.log.conftest import Open
+from tests.log.steps import draft, key, listed, next_batch, publish, rooms, seqs, take, told, until
 
 pytestmark = pytest.mark.not_on("mongodb", because="a capped collection keeps its own caps and deletes nothing")
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The time in ms, as its one entry."""
-    time = [1_000_000]
-    monkeypatch.setattr(machine, "clock", lambda: time[0] * 1_000_000)
-    return time
 
 
 async def retained(log: Log, *names: str) -> list[int]:
@@ -42,7 +33,7 @@ async def kept(log: Log, expected: list[int], *names: str) -> None:
 # Rules
 
 
-async def test_a_flooded_room_takes_nothing_from_others(open_log: Open) -> None:
+async def test_a_flooded_room_removes_nothing_of_others(open_log: Open) -> None:
     log = await open_log(rooms=(RoomRule("busy", max_messages=3),))
     await publish(log, "quiet", *["busy"] * 100, "quiet")
     await kept(log, [99, 100, 101], "busy")
@@ -66,7 +57,7 @@ async def test_a_room_keeps_no_more_bytes_than_its_rule(open_log: Open) -> None:
     assert (await log.bounds()).bytes == 8
 
 
-async def test_what_a_room_lost_by_its_rule_is_told(open_log: Open) -> None:
+async def test_losses_by_a_rule_are_told(open_log: Open) -> None:
     log = await open_log(rooms=(RoomRule("a", max_messages=2),))
     await publish(log, *["a", "b"] * 5)
     await kept(log, [7, 9], "a")
@@ -81,7 +72,7 @@ async def test_how_many_a_room_lost_by_its_rule_is_exact_however_much_lies_betwe
     for _ in range(10):
         await log.append([draft(room) for room in "abbb" * 25])
     await publish(log, "a")
-    first = 4 * 151 + 1  # the oldest of a that is left
+    first = 4 * 151 + 1  # the oldest message of room a that is left
     await kept(log, [*range(first, 1_000, 4), 1_001], "a")
     for after in (0, 1, 2, 399, 400, 401, first - 5):
         lost = len(range(1, first, 4)) - len(range(1, after + 1, 4))
@@ -105,20 +96,20 @@ async def test_a_batch_larger_than_what_its_room_retains_is_refused_alone(open_l
     assert seqs((await log.append([draft("a"), draft("c"), draft("a"), draft("c")])).messages) == [1, 2, 3, 4]
 
 
-async def test_a_rule_takes_nothing_that_was_not_delivered(open_log: Open) -> None:
+async def test_a_rule_removes_only_delivered_messages(open_log: Open) -> None:
     log = await open_log(rooms=(RoomRule("a", max_messages=1),))
     tail = log.consumer("test", 0)
     await publish(log, *["a"] * 10)
     assert await retained(log, "a") == list(range(1, 11))
     assert seqs(await take(tail, 10)) == list(range(1, 11))
-    waiting = asyncio.ensure_future(next_batch(tail))  # it is delivered now
+    waiting = asyncio.ensure_future(next_batch(tail))  # this says that the last one is delivered
     await kept(log, [10], "a")
     cuts = (await waiting).cuts
     assert [cut.room for cut in cuts] == ["a"]
 
 
 @pytest.mark.parametrize("holds", [True, False])
-async def test_a_consumer_that_begins_before_what_a_rule_took_is_told_how_many(
+async def test_a_consumer_that_begins_before_messages_that_a_rule_removed_is_told_how_many(
     open_log: Open, holds: bool
 ) -> None:
     log = await open_log(rooms=(RoomRule("a", max_messages=2),))
@@ -134,7 +125,7 @@ async def test_a_consumer_that_begins_before_what_a_rule_took_is_told_how_many(
 async def test_new_rules_are_reached_without_a_publish(open_log: Open) -> None:
     log = await open_log()
     await publish(log, *["a", "b"] * 20)
-    log.keep(Retention(rooms=(RoomRule("a", max_messages=2),)))()
+    log.prepare_rules(Retention(rooms=(RoomRule("a", max_messages=2),)))()
     await kept(log, [37, 39], "a")
     assert len(await retained(log, "b")) == 20
 
@@ -142,7 +133,7 @@ async def test_new_rules_are_reached_without_a_publish(open_log: Open) -> None:
 # Ages
 
 
-async def test_what_is_too_old_goes_without_a_publish(open_log: Open, clock: list[int]) -> None:
+async def test_messages_that_are_too_old_go_without_a_publish(open_log: Open, clock: list[int]) -> None:
     log = await open_log(rooms=(RoomRule("a", max_age=1.0),))
     await publish(log, "a", "b")
     clock[0] += 600
@@ -164,7 +155,7 @@ async def test_an_age_of_the_log_holds_for_every_room(open_log: Open, clock: lis
     assert (await log.bounds())[2:] == (0, 0, 0)
 
 
-async def test_age_takes_nothing_that_was_not_delivered(open_log: Open, clock: list[int]) -> None:
+async def test_age_removes_only_delivered_messages(open_log: Open, clock: list[int]) -> None:
     log = await open_log(max_age=1.0)
     tail = log.consumer("test", 0)
     await publish(log, "a", "a")
@@ -184,7 +175,7 @@ async def test_rooms_are_listed_with_the_age_of_their_oldest(open_log: Open, clo
         clock[0] += 5
     await kept(log, [2, 3], "a")
     [room] = await listed(log)
-    assert (room.messages, room.oldest_at, room.newest_at) == (2, 1_000_005, 1_000_010)
+    assert (room.messages, room.oldest_at, room.newest_at) == (2, 1_005, 1_010)
 
 
 # Deletes
@@ -202,7 +193,7 @@ async def test_a_deleted_message_is_read_nowhere(log: Log) -> None:
     assert (await log.bounds()).bytes == 6
 
 
-async def test_what_was_deleted_is_told_to_who_comes_from_before_it_only(log: Log) -> None:
+async def test_a_deletion_is_told_only_to_readers_from_before_it(log: Log) -> None:
     await publish(log, *["a", "b"] * 4)
     for seq in (3, 5):
         await log.delete(seq)
@@ -221,7 +212,7 @@ async def test_a_deleted_message_leaves_a_row_that_counts_until_it_is_trimmed(op
     assert (await log.bounds()).messages == 3
 
 
-async def test_a_deleted_room_is_empty_and_what_comes_later_stays(log: Log) -> None:
+async def test_a_deleted_room_is_empty_and_later_messages_stay(log: Log) -> None:
     await publish(log, *["a", "b"] * 3)
     await log.delete_room("a")
     assert await retained(log, "a") == []
@@ -250,7 +241,7 @@ async def test_how_many_of_a_deleted_room_are_lost_is_exact(open_log: Open) -> N
 
 
 @pytest.mark.parametrize("how", ["message", "room"])
-async def test_a_key_outlives_what_was_deleted(log: Log, clock: list[int], how: str) -> None:
+async def test_a_key_outlives_the_deletion_of_its_message(log: Log, clock: list[int], how: str) -> None:
     first = (await log.append([draft()], key("k"))).messages
     clock[0] += KEY_MS - 1
     await (log.delete(1) if how == "message" else log.delete_room("a"))
@@ -261,7 +252,7 @@ async def test_a_key_outlives_what_was_deleted(log: Log, clock: list[int], how: 
     assert await retained(log, "a") == []
 
 
-async def test_a_consumer_is_told_what_was_deleted(log: Log) -> None:
+async def test_a_consumer_is_told_of_a_deletion(log: Log) -> None:
     await publish(log, "a", "a", "b")
     tail = log.consumer("test", 0)
     await take(tail, 3)

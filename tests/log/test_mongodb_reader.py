@@ -1,4 +1,4 @@
-"""How much a page takes out of a collection: no more than it has."""
+"""A page reads no more of a collection than it returns."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Any, cast
 
 import pytest
 
-from roomcast.log.mongodb.documents import Entry, to_document
+from roomcast.log.base import PAGE_BYTES
+from roomcast.log.mongodb.documents import AppendDocument, to_document
 from roomcast.log.mongodb.opening import Store
-from roomcast.log.mongodb.reader import PAGE_BYTES, Reader
+from roomcast.log.mongodb.reader import MongoReader
 from roomcast.log.trimming import Trimmed
 from roomcast.model.message import Message
 
 
 class Collection:
-    """As much of a collection as a page asks for."""
+    """The methods of a collection that reading a page needs."""
 
     def __init__(self, bodies: Sequence[bytes]) -> None:
         self.documents = [_document(seq, body) for seq, body in enumerate(bodies, 1)]
@@ -58,23 +59,23 @@ class Collection:
 
 def _document(seq: int, body: bytes) -> dict[str, Any]:
     message = Message(seq, "a", None, 1000, seq - 1, body)
-    return to_document(Entry([message], [Trimmed(seq - 1, 0, seq - 1)], 1, 1, 0, len(body)))
+    return to_document(AppendDocument([message], [Trimmed(seq - 1, 0, seq - 1)], 1, 1, 0, len(body)))
 
 
-def reader_of(collection: Collection) -> Reader:
+def reader_of(collection: Collection) -> MongoReader:
     @asynccontextmanager
     async def start_session() -> AsyncIterator[None]:
         yield None
 
     client = SimpleNamespace(start_session=start_session)
-    return Reader(cast(Store, SimpleNamespace(client=client, messages=collection, latest=collection)))
+    return MongoReader(cast(Store, SimpleNamespace(client=client, messages=collection, latest=collection)))
 
 
 def body(size: int) -> bytes:
     return b'{"room":"a","text":"%b"}' % (b"x" * size)
 
 
-async def test_a_page_of_large_messages_reads_no_more_than_it_takes() -> None:
+async def test_a_page_of_large_messages_reads_no_more_than_it_returns() -> None:
     collection = Collection([body(60_000)] * 300)
     page = await reader_of(collection).page(frozenset("a"), 0, 1000, None)
     assert [message.seq for message in page.messages] == [1, 2, 3, 4, 5]
@@ -82,7 +83,7 @@ async def test_a_page_of_large_messages_reads_no_more_than_it_takes() -> None:
     assert collection.sent <= 6
 
 
-async def test_large_messages_behind_small_ones_are_not_read_by_the_hundred() -> None:
+async def test_large_messages_behind_small_ones_are_read_in_small_numbers() -> None:
     collection = Collection([body(10)] * 50 + [body(60_000)] * 300)
     page = await reader_of(collection).page(frozenset("a"), 0, 1000, None)
     assert sum(len(message.body) for message in page.messages) >= PAGE_BYTES
@@ -91,7 +92,7 @@ async def test_large_messages_behind_small_ones_are_not_read_by_the_hundred() ->
 
 @pytest.mark.parametrize("limit", [1, 3, 4, 5, 36, 100, 1000])
 @pytest.mark.parametrize("before", [None, 7, 250])
-async def test_a_page_in_parts_is_what_one_read_gives(limit: int, before: int | None) -> None:
+async def test_a_page_read_in_parts_is_the_same_as_one_read(limit: int, before: int | None) -> None:
     collection = Collection([body(10)] * 300)
     reader = reader_of(collection)
     page = await reader.page(frozenset("a"), 2, limit, before)

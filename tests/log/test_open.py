@@ -1,4 +1,4 @@
-"""A log by its name."""
+"""Opening a log by its name."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def test_a_log_is_opened_by_its_name(tmp_path: Path, monkeypatch: pytest.M
         ("", "names no log"),
     ],
 )
-async def test_another_name_is_answered_with_the_known_ones(url: str, says: str) -> None:
+async def test_an_unknown_name_is_refused_with_the_known_ones(url: str, says: str) -> None:
     with pytest.raises(LogUnusable, match=says):
         await open_log(url, retention=Retention())
 

@@ -1,4 +1,4 @@
-"""How many of a room are lost: the list of its messages that outlives them, in memory and in the database."""
+"""How many messages of a room are lost: the register, in memory and in the database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from roomcast.log.sqlite import unregistered
 from roomcast.log.sqlite.log import SqliteLog, open_log
 from roomcast.model.errors import LogUnavailable
 from roomcast.model.retention import Retention
-from tests.log.acting import draft, publish, rooms, told, trimmed
+from tests.log.steps import draft, publish, rooms, told, trimmed
 
 KEPT = 10
 RANDOM = random.Random(18)
@@ -37,14 +37,14 @@ async def log(tmp_path: Path) -> AsyncIterator[SqliteLog]:
 
 
 async def store(log: Log, count: int) -> list[str]:
-    """So many messages to three rooms, in a random order."""
+    """Publishes `count` messages to three rooms in a random order. Returns the rooms."""
     names = RANDOM.choices("abc", (1, 5, 20), k=count)
     await publish(log, *names)
     return names
 
 
 async def check(log: Log, names: list[str], begin: int = 0) -> None:
-    """Each room's losses are exact from each position from `begin` on."""
+    """Checks that each room's losses are exact from each position from `begin` on."""
     end = len(names) - KEPT
     await trimmed(log, end)
     for after in range(begin, end):
@@ -53,7 +53,7 @@ async def check(log: Log, names: list[str], begin: int = 0) -> None:
             assert told(await log.read(rooms(room), after, 1), after) == ({room: lost} if lost else {})
 
 
-def test_it_counts_between_any_two_messages_and_never_too_few() -> None:
+def test_the_register_never_counts_too_few_messages() -> None:
     names = RANDOM.choices("abc", (1, 5, 20), k=100)
     for most in (10, 30, 1_000):
         listed = Register(0, most)
@@ -66,7 +66,7 @@ def test_it_counts_between_any_two_messages_and_never_too_few() -> None:
             assert told_of == there if after >= listed.since else told_of >= there
 
 
-async def test_it_outlives_restarts(log: SqliteLog, tmp_path: Path) -> None:
+async def test_the_register_survives_restarts(log: SqliteLog, tmp_path: Path) -> None:
     names = await store(log, 25)
     for _ in range(3):
         await log.close()
@@ -76,7 +76,7 @@ async def test_it_outlives_restarts(log: SqliteLog, tmp_path: Path) -> None:
     await log.close()
 
 
-async def test_it_outlives_kill_9(log: SqliteLog, tmp_path: Path) -> None:
+async def test_the_register_survives_kill_9(log: SqliteLog, tmp_path: Path) -> None:
     names = await store(log, 33)
     await trimmed(log, 33 - KEPT)
     for suffix in ("", "-wal"):
@@ -90,26 +90,28 @@ async def test_it_outlives_kill_9(log: SqliteLog, tmp_path: Path) -> None:
         await copy.close()
 
 
-async def test_a_commit_that_fails_leaves_it_as_it_was(log: SqliteLog, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failed_commit_leaves_the_register_unchanged(
+    log: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
     names = await store(log, 30)
-    run = log._writer._run
+    run = log._writer._database.run
 
-    def fail(name: str, parameters: dict[str, object] | None = None) -> None:
+    def fail(name: str, parameters: dict[str, object]) -> None:
         run(name, parameters)
         raise apsw.FullError("no space")
 
     for _ in range(8):
         with monkeypatch.context() as patched:
-            patched.setattr(log._writer, "_run", fail)
-            patched.setattr(log._writer, "_take_back", lambda: None)
+            patched.setattr(log._writer._database, "run", fail)
+            patched.setattr(log._writer._database, "_take_back", lambda: None)
             with pytest.raises(LogUnavailable):
                 await log.append([draft("b")])
-        names.append("b")  # it is there all the same
+        names.append("b")  # it was stored all the same
         names += await store(log, 3)
     await check(log, names)
 
 
-async def test_where_it_does_not_reach_the_loss_is_a_bound(
+async def test_before_the_register_begins_a_loss_is_a_bound(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(register, "REMEMBERED", 60)
@@ -117,18 +119,18 @@ async def test_where_it_does_not_reach_the_loss_is_a_bound(
     try:
         names = await store(log, 40)
         await check(log, names)
-        names += await store(log, 400)  # it is not read meanwhile, and what follows is dropped
+        names += await store(log, 400)  # the reader does not read the register meanwhile, and rows are dropped
         await check(log, names, len(names) - 60)
         for after in (0, 50, 200):
             lost = names[after:-KEPT].count("a")
             assert lost <= told(await log.read(rooms("a"), after, 1), after)["a"] <= len(names) - KEPT - after
-        rows = list(log._writer._connection.execute("SELECT first, last, rooms FROM register"))
+        rows = list(log._writer._database.connection.execute("SELECT first, last, rooms FROM register"))
         assert 60 <= sum(last - first + 1 for first, last, _ in rows) < 80
     finally:
         await log.close()
 
 
-async def test_a_room_in_memory_lists_what_went_last(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_room_in_memory_lists_the_messages_trimmed_last(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room_index, "GONE", 20)
     log = MemoryLog(Retention(KEPT))
     names = await store(log, 40)
@@ -138,5 +140,5 @@ async def test_a_room_in_memory_lists_what_went_last(monkeypatch: pytest.MonkeyP
     for after in (0, 50, 200):
         lost = names[after:-KEPT].count("c")
         assert lost <= told(await log.read(rooms("c"), after, 1), after)["c"] <= len(names) - KEPT - after
-    assert len(log._rooms["c"].seqs) <= KEPT + 2 * 20
+    assert len(log._content.rooms["c"].seqs) <= KEPT + 2 * 20
     await log.close()

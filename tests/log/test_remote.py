@@ -1,4 +1,4 @@
-"""The log over a socket: what it does beside the contract, which `test_contract` holds it to."""
+"""The log over a socket: everything beside the contract, which `test_contract` tests."""
 
 from __future__ import annotations
 
@@ -14,9 +14,20 @@ from msgspec import Raw
 from roomcast.log import consumers as feeding
 from roomcast.log.base import Log, Page
 from roomcast.log.memory import MemoryLog
-from roomcast.log.remote import exchange, frames
+from roomcast.log.remote import calls, exchange
 from roomcast.log.remote import log as remote
-from roomcast.log.remote.frames import Ask, FromLog, Present, Replies, Reply, Splitter, Tell, Told, framed
+from roomcast.log.remote.frames import (
+    AskPeers,
+    FromLog,
+    PeerQuestion,
+    PeerReplies,
+    PeerReply,
+    PeersPresent,
+    Splitter,
+    Tell,
+    Told,
+    framed,
+)
 from roomcast.log.remote.link import Link
 from roomcast.log.remote.log import RemoteLog
 from roomcast.log.remote.server import LogServer
@@ -24,11 +35,11 @@ from roomcast.log.sqlite import log as sqlite
 from roomcast.model.errors import LogUnavailable, OutcomeUnknown
 from roomcast.model.retention import Retention
 from roomcast.model.rooms import Selection
-from tests.log.acting import draft, key, next_batch, publish, rooms, seqs, take, until
+from tests.log.steps import draft, key, next_batch, publish, rooms, seqs, take, until
 
 
 class Workers:
-    """A log process within this one, and any number of workers."""
+    """A log process and any number of workers, all in this process."""
 
     def __init__(self, log: Log) -> None:
         self.log = log
@@ -72,8 +83,8 @@ async def workers(tmp_path: Path) -> AsyncIterator[Workers]:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 1_000])
-def test_frames_are_found_however_their_bytes_come_in(size: int) -> None:
-    sent = [Reply(n, Raw(msgspec.msgpack.encode("x" * n * 5))) for n in range(8)]
+def test_frames_are_split_however_their_bytes_arrive(size: int) -> None:
+    sent = [PeerReply(n, Raw(msgspec.msgpack.encode("x" * n * 5))) for n in range(8)]
     data = b"".join(map(framed, sent))
     splitter = Splitter()
     found = [one for at in range(0, len(data), size) for one in list(splitter.feed(data[at : at + size]))]
@@ -98,10 +109,10 @@ async def test_a_key_is_one_for_all_workers(workers: Workers) -> None:
     assert {tuple(seqs(answer.messages)) for answer in answers} == {(1,)}
 
 
-async def test_a_worker_that_takes_nothing_holds_up_no_other(
+async def test_a_worker_that_takes_nothing_delays_no_other(
     workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feeding, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(feeding, "_CHECK_SECONDS", 0.01)
     monkeypatch.setattr(feeding, "STILL_SECONDS", 0.05)
     monkeypatch.setattr(feeding, "RECENT_BYTES", 1)
     slow, fast = await workers.start(), await workers.start()
@@ -144,7 +155,7 @@ async def test_workers_learn_that_the_log_cannot_be_written(
 
 async def test_workers_learn_new_rules(workers: Workers) -> None:
     one, two = await workers.start(), await workers.start()
-    one.keep(Retention(max_age=60.0))()
+    one.prepare_rules(Retention(max_age=60.0))()
 
     async def told() -> bool:
         return two.retention.max_age == one.retention.max_age == 60.0
@@ -155,7 +166,7 @@ async def test_workers_learn_new_rules(workers: Workers) -> None:
 # The end of the log process
 
 
-async def test_what_is_under_way_when_the_log_process_ends_is_refused_in_words(workers: Workers) -> None:
+async def test_requests_under_way_when_the_log_process_ends_are_refused_with_a_reason(workers: Workers) -> None:
     worker = await workers.start()
     tail = worker.consumer("delivery", 0)
     waiting = asyncio.ensure_future(next_batch(tail))
@@ -185,7 +196,7 @@ async def test_an_append_that_may_be_stored_says_so(workers: Workers) -> None:
         await appending
 
 
-async def test_a_worker_goes_on_with_the_next_log_process(workers: Workers) -> None:
+async def test_a_worker_continues_with_the_next_log_process(workers: Workers) -> None:
     worker = await workers.start()
     tail = worker.consumer("delivery", 0)
     await publish(worker, "a")
@@ -199,7 +210,7 @@ async def test_a_worker_goes_on_with_the_next_log_process(workers: Workers) -> N
 
 
 async def test_a_call_that_takes_too_long_has_failed(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "_CALL_SECONDS", 0.01)
+    monkeypatch.setattr(calls, "_CALL_SECONDS", 0.01)
 
     async def stuck(*arguments: object) -> Page:
         await asyncio.Event().wait()
@@ -211,7 +222,7 @@ async def test_a_call_that_takes_too_long_has_failed(workers: Workers, monkeypat
         await worker.read(rooms("a"), 0, 1)
 
 
-async def test_a_log_whose_process_does_not_speak_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_log_whose_process_sends_nothing_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "_OPEN_SECONDS", 0.01)
     worker = await RemoteLog(Link()).opened()
     assert worker.epoch == ""
@@ -219,7 +230,7 @@ async def test_a_log_whose_process_does_not_speak_is_away(monkeypatch: pytest.Mo
         await worker.bounds()
 
 
-async def test_what_a_log_never_expected_is_an_error_and_ends_nothing(
+async def test_an_unexpected_error_of_the_log_ends_only_its_call(
     workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(*arguments: object) -> Page:
@@ -232,13 +243,13 @@ async def test_what_a_log_never_expected_is_an_error_and_ends_nothing(
     assert (await worker.bounds()).newest == 0
 
 
-# What workers tell each other
+# Messages and questions between workers
 
 
-class Ear:
-    """Keeps what it hears."""
+class Recorder:
+    """A worker that keeps all frames for it, and answers questions with their own payload."""
 
-    hears: Sequence[type[FromLog]] = (Told, Present, Replies, frames.Asked)
+    handles: Sequence[type[FromLog]] = (Told, PeersPresent, PeerReplies, PeerQuestion)
 
     def __init__(self, link: Link) -> None:
         self.link = link
@@ -247,38 +258,38 @@ class Ear:
         self.replies: list[dict[int, object]] = []
         link.add(self)
 
-    def hear(self, frame: FromLog) -> None:
+    def handle(self, frame: FromLog) -> None:
         if isinstance(frame, Told):
             self.told.append((frame.worker, frame.topic, msgspec.msgpack.decode(frame.payload)))
-        elif isinstance(frame, Present):
+        elif isinstance(frame, PeersPresent):
             self.present = frame.workers
-        elif isinstance(frame, Replies):
+        elif isinstance(frame, PeerReplies):
             self.replies.append({worker: msgspec.msgpack.decode(payload) for worker, payload in frame.answers})
-        elif isinstance(frame, frames.Asked) and frame.topic != "silence":
-            self.link.send(Reply(frame.number, frame.payload))
+        elif isinstance(frame, PeerQuestion) and frame.topic != "silence":
+            self.link.send(PeerReply(frame.number, frame.payload))
 
     def lost(self) -> None:
         self.present = []
 
 
 @pytest.fixture
-async def ears() -> AsyncIterator[list[Ear]]:
+async def recorders() -> AsyncIterator[list[Recorder]]:
     workers = Workers(MemoryLog(Retention()))
-    ears = []
+    recorders = []
     for number in (1, 2, 3):
-        ears.append(Ear(Link()))
-        workers.links.append(ears[-1].link)
-        await workers.connect(ears[-1].link, number)
-    await until_present(ears[0], [2, 3])
-    yield ears
+        recorders.append(Recorder(Link()))
+        workers.links.append(recorders[-1].link)
+        await workers.connect(recorders[-1].link, number)
+    await until_present(recorders[0], [2, 3])
+    yield recorders
     for link in workers.links:
         link.close()
     workers.server.close()
 
 
-async def until_present(ear: Ear, expected: list[int]) -> None:
+async def until_present(recorder: Recorder, expected: list[int]) -> None:
     async def present() -> bool:
-        return ear.present == expected
+        return recorder.present == expected
 
     await until(present)
 
@@ -287,58 +298,58 @@ def payload(value: object) -> Raw:
     return Raw(msgspec.msgpack.encode(value))
 
 
-async def test_what_a_worker_tells_reaches_all_others(ears: list[Ear]) -> None:
-    ears[0].link.send(Tell("limits", payload({"a": 1})))
+async def test_a_message_of_a_worker_reaches_all_others(recorders: list[Recorder]) -> None:
+    recorders[0].link.send(Tell("limits", payload({"a": 1})))
 
-    async def heard() -> bool:
-        return all(ear.told == [(1, "limits", {"a": 1})] for ear in ears[1:])
+    async def received() -> bool:
+        return all(recorder.told == [(1, "limits", {"a": 1})] for recorder in recorders[1:])
 
-    await until(heard)
-    assert ears[0].told == []
+    await until(received)
+    assert recorders[0].told == []
 
 
-async def test_a_question_is_answered_by_all_others(ears: list[Ear]) -> None:
-    ears[1].link.send(Ask(7, "metrics", payload("?")))
+async def test_a_question_is_answered_by_all_others(recorders: list[Recorder]) -> None:
+    recorders[1].link.send(AskPeers(7, "metrics", payload("?")))
 
     async def answered() -> bool:
-        return ears[1].replies == [{1: "?", 3: "?"}]
+        return recorders[1].replies == [{1: "?", 3: "?"}]
 
     await until(answered)
 
 
-async def ask(ear: Ear, topic: str) -> dict[int, object]:
+async def ask(recorder: Recorder, topic: str) -> dict[int, object]:
     """The answers to a question of this worker."""
-    ear.replies.clear()
-    ear.link.send(Ask(7, topic, payload("?")))
+    recorder.replies.clear()
+    recorder.link.send(AskPeers(7, topic, payload("?")))
 
     async def answered() -> bool:
-        return bool(ear.replies)
+        return bool(recorder.replies)
 
     await until(answered)
-    return ear.replies[0]
+    return recorder.replies[0]
 
 
-async def test_a_worker_that_was_silent_is_waited_for_once_and_again_when_it_has_answered(
-    ears: list[Ear], monkeypatch: pytest.MonkeyPatch
+async def test_a_silent_worker_is_waited_for_once_and_again_after_it_has_answered(
+    recorders: list[Recorder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exchange, "_REPLY_SECONDS", 0.01)
-    assert await ask(ears[1], "silence") == {}
+    assert await ask(recorders[1], "silence") == {}
     monkeypatch.setattr(exchange, "_REPLY_SECONDS", 1_000)
-    assert await ask(ears[1], "silence") == {}
+    assert await ask(recorders[1], "silence") == {}
 
     async def is_waited_for() -> bool:
-        return await ask(ears[1], "metrics") == {1: "?", 3: "?"}
+        return await ask(recorders[1], "metrics") == {1: "?", 3: "?"}
 
     await until(is_waited_for)
 
 
-async def test_a_question_waits_for_no_worker_that_goes(ears: list[Ear]) -> None:
-    ears[1].link.send(Ask(8, "silence", payload("?")))
-    for ear in (ears[0], ears[2]):
-        ear.link.close()
+async def test_a_question_does_not_wait_for_a_worker_that_leaves(recorders: list[Recorder]) -> None:
+    recorders[1].link.send(AskPeers(8, "silence", payload("?")))
+    for recorder in (recorders[0], recorders[2]):
+        recorder.link.close()
 
     async def given_up() -> bool:
-        return ears[1].replies == [{}]
+        return recorders[1].replies == [{}]
 
     await until(given_up)
-    assert ears[1].present == []
+    assert recorders[1].present == []

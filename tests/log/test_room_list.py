@@ -1,4 +1,4 @@
-"""The rooms in both orders, in memory."""
+"""The list of rooms in both orders, in memory."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_page_costs_the_same_however_many_rooms_there_are(sort: RoomSort, afte
 
 
 def cost(rooms: RoomList, sort: RoomSort, after: str | None) -> float:
-    """CPU time of a page; the least of several."""
+    """The CPU time of a page in seconds; the least of several tries."""
     times = []
     for _ in range(20):
         began = time.thread_time()

@@ -1,4 +1,5 @@
-"""Any order of appends, deletes, reads, tails, restarts and other caps, against a model that forgets nothing."""
+"""Any order of appends, deletes, reads, consumers, restarts and new caps, compared with a model that keeps
+everything."""
 
 from __future__ import annotations
 
@@ -15,13 +16,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from roomcast.delivery.gap import Missing, Owed
 from roomcast.log import clock, sweep
-from roomcast.log.base import Appended, Consuming, Idempotency, Log, Page, RoomSort, RoomStats
+from roomcast.log.base import Appended, Idempotency, Log, LogConsumer, Page, RoomSort, RoomStats
 from roomcast.model.errors import KeyReused, TooLarge
 from roomcast.model.message import Draft, Message
 from roomcast.model.retention import Retention, RoomRule
 from roomcast.model.rooms import Selection
-from tests.log.acting import listed, next_batch, until
 from tests.log.conftest import BACKENDS
+from tests.log.steps import listed, next_batch, until
 from tests.postgresql.database import Cluster
 
 T = TypeVar("T")
@@ -48,10 +49,10 @@ def _rule(match: str) -> st.SearchStrategy[RoomRule]:
 
 
 _rules = st.builds(lambda *rules: rules, _rule("ab"), _rule("a*")) | st.just(())
-# With caps of the whole log beside rules, what is left depends on which goes first.
+# Never caps of the whole log together with rules: the result would depend on which is applied first.
 retentions = caps | st.builds(Retention, st.just(10**6), st.just(10**9), ages, _rules)
 anywhere = st.floats(0, 1)
-"""A place in the log, as a part of all there ever was."""
+"""A place in the log, as a fraction of all messages that there ever were."""
 
 
 class KeptKey(NamedTuple):
@@ -60,7 +61,7 @@ class KeptKey(NamedTuple):
 
 
 class LogMachine(RuleBasedStateMachine):
-    """The log beside its model."""
+    """The log and its model."""
 
     kind: ClassVar[str]
     empty_rooms: ClassVar[int] = 100
@@ -73,20 +74,20 @@ class LogMachine(RuleBasedStateMachine):
         """Every message there ever was; its index is its seq - 1."""
         self.keys: dict[tuple[str, str], KeptKey] = {}
         self.gone: set[int] = set()
-        """Seqs that are trimmed, or went with their room."""
+        """The seqs that are trimmed, or were deleted with their room."""
         self.deleted: set[int] = set()
-        """Seqs that were deleted, one by one or with their room."""
-        self.tail: Consuming | None = None
+        """The seqs that were deleted, singly or with their room."""
+        self.tail: LogConsumer | None = None
         self.delivered = 0
-        """The last message the tail gave."""
+        """The last message that the consumer was given."""
         self.asked_past = 0
-        """The last message the tail was asked past."""
+        """The last message that the consumer has delivered."""
         self.time = 1_000
-        """What the clock says, in ms."""
+        """The clock's time in ms."""
         self.clock = pytest.MonkeyPatch()
         self.clock.setattr(clock, "clock", lambda: self.time * 1_000_000)
         self.clock.setattr(sweep, "MOST_PAUSE", 0.001)
-        self.clock.setattr(sweep, "_OF_TIME", 0)
+        self.clock.setattr(sweep, "_PAUSE_PER_WALK", 0)
         self._open(retention)
 
     def _open(self, retention: Retention, *, new_epoch: bool = False) -> None:
@@ -351,20 +352,20 @@ class LogMachine(RuleBasedStateMachine):
         self.settle()
 
     async def _kept(self, retention: Retention) -> None:
-        self.log.keep(retention)()
+        self.log.prepare_rules(retention)()
 
     @rule(part=anywhere)
     def open_tail(self, part: float) -> None:
         if self.tail:
-            self.close_tail()  # what it held back goes before the next one opens
+            self.close_tail()  # the messages that it held back must go before the next one opens
         self.asked_past = self.delivered = max(self.place(part), self.run(self.log.bounds()).trimmed)
         self.gone_before = set(self.gone)
-        """What went before it could hold it."""
+        """The messages that were gone before the consumer began."""
         self.tail = self._tail(self.asked_past)
         self.settle()
 
-    def _tail(self, after: int) -> Consuming:
-        async def opened() -> Consuming:
+    def _tail(self, after: int) -> LogConsumer:
+        async def opened() -> LogConsumer:
             return self.log.consumer("test", after)
 
         return self.run(opened())
@@ -480,7 +481,7 @@ TestForgetfulPostgresql = on_postgresql(ForgetfulPostgresqlMachine.TestCase)
 TestForgetfulPostgresql.settings = _limits(4)
 
 
-# What it found
+# Failures that the machine has found
 
 
 @pytest.fixture(params=[MemoryMachine, SqliteMachine])
@@ -490,7 +491,7 @@ def machine(request: pytest.FixtureRequest) -> Iterator[LogMachine]:
     machine.teardown()
 
 
-def test_what_goes_by_two_caps_at_once_is_counted_once(machine: LogMachine) -> None:
+def test_a_message_removed_by_two_caps_at_once_is_counted_once(machine: LogMachine) -> None:
     machine.open(retention=Retention(10**6, 10**9, 34, (RoomRule("a*", None, None, 54),)))
     machine.append(drafts=[Draft("a", None, b"x" * 30)], idempotency=None)
     machine.append(drafts=[Draft("c", None, b"x"), Draft("a", None, b"y")], idempotency=None)
@@ -499,7 +500,7 @@ def test_what_goes_by_two_caps_at_once_is_counted_once(machine: LogMachine) -> N
     machine.bounds_and_rooms_are_exact()
 
 
-def test_what_a_new_rule_takes_goes_when_a_consumer_no_longer_holds_it(machine: LogMachine) -> None:
+def test_a_new_rule_removes_messages_once_a_consumer_no_longer_holds_them(machine: LogMachine) -> None:
     machine.open(retention=Retention(10**6, 10**9, None, ()))
     machine.open_tail(part=0)
     machine.append(drafts=[Draft("a", None, b"x")] * 6, idempotency=None)
@@ -510,7 +511,9 @@ def test_what_a_new_rule_takes_goes_when_a_consumer_no_longer_holds_it(machine: 
 
 
 @pytest.mark.parametrize("nothing", ["refused", "deleted", "there is none"])
-def test_what_a_consumer_held_goes_also_after_a_job_that_did_nothing(machine: LogMachine, nothing: str) -> None:
+def test_messages_that_a_consumer_held_go_even_after_a_job_that_did_nothing(
+    machine: LogMachine, nothing: str
+) -> None:
     machine.open(retention=Retention(3, 200, None, ()))
     machine.append(drafts=[Draft("a", None, b"x")] * 3, idempotency=None)
     machine.open_tail(part=0)
@@ -525,7 +528,7 @@ def test_what_a_consumer_held_goes_also_after_a_job_that_did_nothing(machine: Lo
     assert len(machine.kept) == 3
 
 
-def test_a_key_whose_message_is_gone_is_not_from_the_future_either(machine: LogMachine) -> None:
+def test_a_key_whose_message_is_gone_is_not_from_the_future(machine: LogMachine) -> None:
     machine.open(retention=Retention(12, 200, None, ()))
     again = ([Draft("a", None, b"")], Idempotency("k", b"1", ""))
     machine.append(*again)

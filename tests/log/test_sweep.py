@@ -1,17 +1,20 @@
-"""When all rooms are walked (`log/sweep.py`), on a loop whose time stands still."""
+"""When all rooms are walked (`log/sweep.py`), on a loop whose time the test sets."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 
 from roomcast.log.sweep import MOST_PAUSE, Sweep
+from roomcast.model.errors import LogUnavailable
+from roomcast.model.retention import Retention, RoomRule
 
 
 class Timer:
-    """One that a test lets go off."""
+    """A timer that fires when the test calls `call`."""
 
     def __init__(self, delay: float, call: Callable[[], None]) -> None:
         self.delay = delay
@@ -23,7 +26,7 @@ class Timer:
 
 
 class Loop:
-    """As much of an event loop as is asked for."""
+    """The methods of an event loop that a sweep needs."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -35,6 +38,26 @@ class Loop:
     def call_later(self, delay: float, call: Callable[[], None]) -> Timer:
         self.timers.append(Timer(delay, call))
         return self.timers[-1]
+
+
+class Step:
+    """The future of a step, which is done."""
+
+    def __init__(
+        self, reached: str | None = None, error: Exception | None = None, cancelled: bool = False
+    ) -> None:
+        self.reached = reached
+        self.error = error
+        self.is_cancelled = cancelled
+
+    def result(self) -> str | None:
+        return self.reached
+
+    def exception(self) -> Exception | None:
+        return self.error
+
+    def cancelled(self) -> bool:
+        return self.is_cancelled
 
 
 @pytest.fixture
@@ -56,7 +79,7 @@ def test_a_walk_goes_from_room_to_room_and_ends_where_there_are_no_more(loop: Lo
     assert (steps, loop.timers) == (["", "a", "b"], [])
 
 
-def test_a_walk_asked_for_during_one_follows_it_once(loop: Loop) -> None:
+def test_a_walk_requested_during_a_walk_follows_it_once(loop: Loop) -> None:
     steps: list[str] = []
     sweep = Sweep(steps.append)
     for _ in range(3):
@@ -89,9 +112,52 @@ def test_a_long_walk_is_followed_by_a_longer_pause(loop: Loop) -> None:
 
 
 def test_a_stopped_sweep_begins_no_walk(loop: Loop) -> None:
-    sweep = Sweep(lambda after: None)
+    steps: list[str] = []
+    sweep = Sweep(steps.append)
     sweep.least_age = 1.0
     sweep.begin()
     sweep.stepped(None)
     sweep.stop()
     assert loop.timers[0].cancelled
+    sweep.begin()
+    sweep.stepped("a")
+    assert steps == [""]
+
+
+def test_a_sweep_stopped_during_a_walk_takes_no_further_step(loop: Loop) -> None:
+    steps: list[str] = []
+    sweep = Sweep(steps.append)
+    sweep.begin()
+    sweep.stop()
+    sweep.stepped("a")
+    assert (steps, loop.timers) == ([""], [])
+
+
+@pytest.mark.parametrize(
+    ("retention", "walks", "timers"),
+    [
+        (Retention(), 0, 0),
+        (Retention(rooms=(RoomRule("a", max_messages=1),)), 1, 0),
+        (Retention(max_age=20.0), 1, 1),
+        (Retention(rooms=(RoomRule("a", max_age=20.0),)), 1, 1),
+    ],
+    ids=["no rules", "a rule", "an age", "the age of a rule"],
+)
+def test_rooms_are_walked_once_for_rules_and_repeatedly_for_ages(
+    loop: Loop, retention: Retention, walks: int, timers: int
+) -> None:
+    steps: list[str] = []
+    sweep = Sweep(steps.append)
+    sweep.apply(retention)
+    sweep.stepped(None)
+    assert (len(steps), len(loop.timers)) == (walks, timers)
+
+
+@pytest.mark.parametrize("failed", [Step(error=LogUnavailable("The disk is full.")), Step(cancelled=True)])
+def test_a_step_that_fails_ends_its_walk(loop: Loop, failed: Step) -> None:
+    steps: list[str] = []
+    sweep = Sweep(steps.append)
+    sweep.apply(Retention(max_age=20.0))
+    for step in (Step("a"), failed):
+        sweep.finished(cast(asyncio.Future[str | None], step))
+    assert (steps, len(loop.timers)) == (["", "a"], 1)

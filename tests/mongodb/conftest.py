@@ -1,4 +1,4 @@
-"""Databases that a test may kill, and servers on them."""
+"""Fixtures for databases that a test may kill, and for servers on them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Serve = Callable[..., Running]
 
 @pytest.fixture
 def database() -> Iterator[FerretDB]:
-    """A database server of this test's own, running."""
+    """A running database server for this test alone."""
     if REAL:
         pytest.skip("this test ends its database server")
     require_ferretdb()
@@ -29,18 +29,18 @@ def database() -> Iterator[FerretDB]:
 
 @pytest.fixture
 def url(mongo: MongoDB) -> str:
-    """A database that nobody has used, on the server that the tests share."""
+    """A new database on the server that the tests share."""
     return mongo.url()
 
 
 @pytest.fixture
 def serve_on(tmp_path: Path) -> Iterator[Serve]:
-    """Starts a server on a connection string; every server is ended with the test."""
+    """A function that starts a server on a connection string. All servers end with the test."""
     running: list[Running] = []
 
     def start(url: str, *options: str, patience: float = 10, kind: str = SERVERS[0]) -> Running:
         command = [sys.executable, "-m", "tests.mongodb.serve", "serve", "--port", "0", "--page-port", "0"]
-        # From the repository's root: the tests' own module is run.
+        # From the repository's root, as it runs a module of the tests.
         env = {
             "PYTHONPATH": f"{ROOT}/src:{ROOT}",
             "ROOMCAST_TEST_PATIENCE": str(patience),

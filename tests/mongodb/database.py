@@ -1,8 +1,8 @@
 """Databases for the tests: FerretDB and SecantusDB in place of MongoDB, or the server that ROOMCAST_TEST_MONGODB
 names.
 
-The two differ where it matters. FerretDB never trims by itself, and its tail repeats, reorders and loses;
-SecantusDB trims with each insert, is the primary of a replica set, and has users.
+The two complement each other. FerretDB never trims by itself, and its tailable cursor repeats, reorders and loses
+documents. SecantusDB trims with each insert, is the primary of a replica set, and has users.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from roomcast.log.mongodb.opening import Document, Tuning
+from roomcast.log.mongodb.opening import Document, MongoTuning
 from tests.running import PATIENCE, wait_for
 
 from pymongo.asynchronous.cursor import AsyncCursor  # isort: skip
@@ -33,19 +33,20 @@ BINARY = Path(__file__).parent / "build" / "ferretdb"
 REAL = os.environ.get("ROOMCAST_TEST_MONGODB", "")
 """The connection string of a real server, without a database."""
 SERVERS = ["mongodb"] if REAL else ["ferretdb", "secantusdb"]
-"""The fixtures that are a server; a test that names none takes the first."""
+"""The names of the fixtures for servers. A test that names none uses the first."""
 
 
 def widen(cursor: AsyncCursor[Document]) -> None:
-    """FerretDB ends a cursor whose first batch is not full, and takes 10 ms for each further one."""
+    """Sets a large batch size after the first batch: FerretDB ends a cursor whose first batch is not full, and
+    takes 10 ms for each further batch."""
     cursor._batch_size = 1_000
 
 
 TUNINGS = {
-    "mongodb": Tuning(look_seconds=0.3),
-    # A shorter wait makes FerretDB repeat and lose what it brings.
-    "ferretdb": Tuning(await_ms=5_000, look_seconds=0.3, first_batch=1, opened=widen),
-    "secantusdb": Tuning(look_seconds=0.3),
+    "mongodb": MongoTuning(look_seconds=0.3),
+    # With a shorter wait FerretDB repeats and loses documents.
+    "ferretdb": MongoTuning(await_ms=5_000, look_seconds=0.3, first_batch=1, opened=widen),
+    "secantusdb": MongoTuning(look_seconds=0.3),
 }
 
 
@@ -57,42 +58,42 @@ class MongoDB(NamedTuple):
     """Its connection string, without a database."""
 
     @property
-    def tuning(self) -> Tuning:
+    def tuning(self) -> MongoTuning:
         return TUNINGS[self.kind]
 
     @property
     def trims(self) -> bool:
-        """Whether it trims with each insert, as MongoDB does."""
+        """Whether it trims with each insert, like MongoDB."""
         return self.kind != "ferretdb"
 
     @property
     def address(self) -> tuple[str, int]:
-        """Of its only, or first, member."""
+        """The host and port of its only, or first, member."""
         first = urlsplit(self.server.partition(",")[0])
         return first.hostname or "localhost", first.port or 27017
 
     def url(self, name: str = "", options: str = "", address: tuple[str, int] | None = None) -> str:
-        """The connection string of a database that nobody has used, or of `name`; by way of a proxy at `address`
-        where that is given."""
+        """The connection string of the database `name`, or of a new one. `address`: the proxy to connect
+        through."""
         kind, _, rest = self.server.partition("://")
         hosts, _, given = rest.partition("?")
         login, at, hosts = hosts.rstrip("/").rpartition("@")
         if address:
             hosts = "{}:{}".format(*address)
-            # The driver would learn the members' addresses and go round the proxy; and it would see what a proxy
-            # says of the server only when an answer that the server holds back for 10 s is due.
+            # Otherwise the driver would learn the members' addresses and bypass the proxy. And it would notice a
+            # fault of the proxy only after 10 s, the time for which the server may delay its answer.
             options += "&directConnection=true&serverMonitoringMode=poll&heartbeatFrequencyMS=500"
         options = "&".join(part for part in (given, options.strip("&")) if part)
         return f"{kind}://{login}{at}{hosts}/{name or fresh_name()}{'?' if options else ''}{options}"
 
     async def trim(self, database: AsyncDatabase[Document]) -> None:
-        """What MongoDB does with each insert FerretDB does when it is asked to: trims `messages` to its `max`."""
+        """Trims `messages` to its `max`: FerretDB does that only on request."""
         if not self.trims:
             await database.command("compact", "messages")
 
 
 class Process(ABC):
-    """One server process on a port of its own; `kill` and `start` again find the same files."""
+    """A server process on its own port. After `kill`, `start` continues with the same files."""
 
     kind = ""
 
@@ -104,7 +105,7 @@ class Process(ABC):
 
     @abstractmethod
     def command(self) -> list[str]:
-        """How it is started."""
+        """The command that starts it."""
 
     @property
     def url(self) -> str:
@@ -122,13 +123,13 @@ class Process(ABC):
         wait_for(self._answers, f"{self.kind} to listen")
 
     def kill(self) -> None:
-        """As a power cut to the process."""
+        """Kills it at once, like a crash."""
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait(PATIENCE)
 
     def stop(self) -> None:
-        """As a person stops it."""
+        """Stops it as an operator does."""
         assert self.process
         self.process.terminate()
         self.process.wait(PATIENCE)
@@ -154,7 +155,7 @@ class FerretDB(Process):
 
 
 class SecantusDB(Process):
-    """MongoDB's protocol over WiredTiger, as the only member of a set."""
+    """MongoDB's protocol over WiredTiger, as the only member of a replica set."""
 
     kind = "secantusdb"
 
@@ -164,15 +165,17 @@ class SecantusDB(Process):
 
 
 def require_ferretdb() -> None:
-    """Skips, or in CI fails, where it was not built."""
+    """Skips the test, or fails it in CI, if FerretDB is not built."""
     if not BINARY.exists():
-        _leave_out("FerretDB is not built: tests/setup.sh builds it where Go 1.24 or newer is installed")
+        _leave_out("FerretDB is not built: install Go 1.24 or newer, and run tests/setup.sh")
 
 
 def require_secantusdb() -> None:
-    """Skips, or in CI fails, where it is not installed."""
+    """Skips the test, or fails it in CI, if SecantusDB is not installed."""
     if importlib.util.find_spec("secantus") is None:
-        _leave_out("SecantusDB is not installed: pip install -e '.[dev]' installs it where there is a wheel of it")
+        _leave_out(
+            "SecantusDB is not installed: pip install -e '.[dev]' installs it if there is a wheel for this machine"
+        )
 
 
 def _leave_out(message: str) -> None:
@@ -182,7 +185,7 @@ def _leave_out(message: str) -> None:
 
 
 def fresh_name() -> str:
-    """A database that nobody has used."""
+    """The name of a new database."""
     return f"roomcast_{uuid.uuid4().hex[:12]}"
 
 

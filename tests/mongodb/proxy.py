@@ -1,8 +1,8 @@
-"""Stands between a driver and its database and does what networks and replica sets do: cuts, delays, loses answers
-of writes that happened, answers with a server's errors.
+"""A proxy between a driver and its database with the faults of networks and replica sets: it cuts connections,
+delays answers, loses answers to writes that happened, and answers with a server's errors.
 
-It understands as much of the wire protocol (OP_MSG, and OP_QUERY for the greeting) as it takes to know a command
-by its name and to change an answer. A driver has one command at a time on a connection: one answer follows each.
+It knows enough of the wire protocol (OP_MSG, and OP_QUERY for the first greeting) to read a command's name and to
+change an answer. A driver has one command at a time on a connection, and each command has one answer.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Document = dict[str, Any]
 
 
 class Command(NamedTuple):
-    """What a driver asks."""
+    """A driver's command."""
 
     name: str
     body: Mapping[str, Any]
@@ -36,7 +36,7 @@ class Command(NamedTuple):
 
 
 class Fault:
-    """What is done to the next `times` commands that match."""
+    """A fault for the next `times` commands that match."""
 
     def __init__(
         self,
@@ -51,8 +51,9 @@ class Fault:
         lose: bool = False,
         delay: float = 0.0,
     ) -> None:
-        """`answer`: instead of the server's; `change`: makes another one of that; `cut`: before the server sees
-        it; `lose`: after it has done it. `after` so many that are let through."""
+        """`after`: how many matching commands pass first. `answer` replaces the server's answer, `change` modifies
+        it. `cut` closes the connection before the server sees the command, `lose` after the server has run it.
+        `delay`: seconds before the command is passed on."""
         self.name = name
         self.times = times
         self.after = after
@@ -78,7 +79,7 @@ class Fault:
 
 
 def error(code: int, name: str, **more: Any) -> Document:
-    """As a server refuses a command."""
+    """A server's answer that refuses a command."""
     return {"ok": 0.0, "code": code, "codeName": name, "errmsg": f"{name}, says the proxy", **more}
 
 
@@ -86,14 +87,14 @@ class Proxy:
     """One proxy, on a free port."""
 
     def __init__(self, upstream: tuple[str, int], tls: ssl.SSLContext | None = None) -> None:
-        """`upstream`: the database's host and port; `tls`: what it shows to a driver."""
+        """`upstream`: the database's host and port. `tls`: the proxy's own TLS towards drivers."""
         self._upstream = upstream
         self._tls = tls
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self.faults: list[Fault] = []
         self.commands: Counter[tuple[str, str]] = Counter()
-        """How many of each were asked, by name and collection."""
+        """How many commands came, by name and collection."""
         self.port = 0
 
     async def __aenter__(self) -> Proxy:
@@ -143,7 +144,7 @@ class Proxy:
         up_reader: asyncio.StreamReader,
         up_writer: asyncio.StreamWriter,
     ) -> bool:
-        """One command and its answer; whether the connection lives on."""
+        """Passes one command and its answer on. Returns whether the connection stays open."""
         request = await _message(reader)
         command = _command(request)
         self.commands[command.name, command.collection] += 1
@@ -187,11 +188,11 @@ def _command(message: bytes) -> Command:
 
 
 def _body(message: bytes) -> Document:
-    """The command's or answer's document; a list of documents beside it is not looked at."""
+    """The document of a command or an answer; ignores a list of documents beside it."""
     code = _code(message)
     if code == _OP_MSG:
         start = 20
-        while message[start] != 0:  # another kind of section, with its size in front
+        while message[start] != 0:  # a section of another kind, which begins with its size
             start += 1 + int.from_bytes(message[start + 1 : start + 5], "little")
         start += 1
     elif code == _OP_QUERY:
@@ -203,9 +204,9 @@ def _body(message: bytes) -> Document:
 
 
 def _answer(request: bytes, document: Document) -> bytes:
-    asked = _HEADER.unpack(request[:16])[1]
+    answered = _HEADER.unpack(request[:16])[1]
     if _code(request) == _OP_QUERY:
         rest, code = struct.pack("<iqii", 8, 0, 0, 1) + bson.encode(document), _OP_REPLY
     else:
         rest, code = struct.pack("<i", 0) + b"\0" + bson.encode(document), _OP_MSG
-    return _HEADER.pack(16 + len(rest), 0, asked, code) + rest
+    return _HEADER.pack(16 + len(rest), 0, answered, code) + rest

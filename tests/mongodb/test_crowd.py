@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from roomcast.log.mongodb import log as mongodb
-from roomcast.log.mongodb.opening import Tuning
+from roomcast.log.mongodb.opening import MongoTuning
 from roomcast.model.retention import Retention
-from tests.log.acting import draft, seqs
+from tests.log.steps import draft, seqs
 from tests.mongodb.conftest import Serve
 from tests.mongodb.database import FerretDB, MongoDB, fresh_name
 from tests.mongodb.proxy import Proxy
@@ -29,18 +29,18 @@ TURNS = 50
 
 
 class Crowd:
-    """Followers that resume by their last id, and what each of them heard."""
+    """Followers that resume by their last id, with the ids that each one received."""
 
     def __init__(self, ports: list[int]) -> None:
         self.ports = ports
-        self.heard: list[list[str]] = []
+        self.received: list[list[str]] = []
         self.gaps: list[str] = []
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def follow(self, number: int) -> None:
-        """Until it is cancelled; another server each time."""
-        heard: list[str] = []
-        self.heard.append(heard)
+        """Follows until it is cancelled, each time on a random server."""
+        received: list[str] = []
+        self.received.append(received)
         position = ""
         while True:
             try:
@@ -49,13 +49,13 @@ class Crowd:
                     if event == "gap":
                         self.gaps.append(id)
                     elif not event:
-                        heard.append(id)
+                        received.append(id)
             except (OSError, asyncio.IncompleteReadError):
                 pass
             await asyncio.sleep(0.1)
 
     def cut(self) -> None:
-        """Some connection, at random."""
+        """Cuts a random connection."""
         if self._writers:
             random.choice(list(self._writers)).transport.abort()
 
@@ -85,7 +85,7 @@ class Crowd:
 
 
 async def publish(ports: list[int], name: str, stop: asyncio.Event, stored: dict[str, str]) -> None:
-    """Messages with a key each, repeated until they are acknowledged, to any server."""
+    """Publishes messages to random servers, each with a key and repeated until it is acknowledged."""
     async with httpx.AsyncClient(timeout=20) as client:
         number = 0
         while not stop.is_set():
@@ -118,12 +118,12 @@ async def test_every_acknowledged_message_reaches_every_follower_once_whatever_h
     stop.set()
     await asyncio.wait_for(asyncio.gather(*publishers), 60)
     everything = sorted(stored.values(), key=lambda id: int(id.rpartition("-")[2]))
-    await reached(lambda: all(len(heard) >= len(everything) for heard in crowd.heard))
+    await reached(lambda: all(len(received) >= len(everything) for received in crowd.received))
     for task in followers:
         task.cancel()
     await asyncio.gather(*followers, return_exceptions=True)
     assert crowd.gaps == []
-    assert Counter(map(tuple, crowd.heard)) == {tuple(everything): FOLLOWERS}
+    assert Counter(map(tuple, crowd.received)) == {tuple(everything): FOLLOWERS}
     assert [id.rpartition("-")[2] for id in everything] == [str(n + 1) for n in range(len(everything))]
 
 
@@ -136,14 +136,14 @@ async def reached(state: object, seconds: float = 60) -> None:
 
 @pytest.mark.parametrize("writers", [2, 4])
 async def test_writers_flat_out_share_one_dense_order_and_none_is_starved(mongo: MongoDB, writers: int) -> None:
-    """All in this process: what they share is the database. Counted without the first turns, in which one writes
-    alone until it hears of the others, and the last, which is cut short."""
-    url, tuning = mongo.url(), mongo.tuning._replace(look_seconds=Tuning().look_seconds)
+    """All logs are in this process and share only the database. The first turns are not counted: one log writes
+    alone until it notices the others. Nor is the last turn, which is cut short."""
+    url, tuning = mongo.url(), mongo.tuning._replace(look_seconds=MongoTuning().look_seconds)
     logs = [await mongodb.open_log(url, "", retention=Retention(), tuning=tuning) for _ in range(writers)]
     owner: dict[int, int] = {}
 
     def turns() -> list[list[int]]:
-        """Who wrote, for each message, turn by turn."""
+        """For each message the log that wrote it, grouped by turns."""
         return [list(turn) for _, turn in groupby(owner[seq] for seq in sorted(owner))]
 
     async def flat_out(which: int) -> None:
@@ -175,8 +175,8 @@ async def test_two_thousand_followers_that_reconnect_at_once_cost_the_database_a
         position = answers[0 if behind else -1].json()["id"]
         before, began = reads(proxy), time.monotonic()
         await asyncio.wait_for(asyncio.gather(*(until_live(server.port, position) for _ in range(2_000))), 60)
-        # Three a look, whoever is there.
-        looks = 3 * ((time.monotonic() - began) / Tuning().look_seconds + 1)
+        # Each check makes three reads, however many followers there are.
+        looks = 3 * ((time.monotonic() - began) / MongoTuning().look_seconds + 1)
         assert reads(proxy) - before < 10 + looks
 
 

@@ -1,4 +1,4 @@
-"""What networks and replica sets do to a log, each branch of its recovery by itself."""
+"""Faults of networks and replica sets; each way of recovery is tested by itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from roomcast.log.mongodb import log as mongodb
 from roomcast.log.mongodb.log import MongoLog
 from roomcast.model.errors import LogUnavailable, LogUnusable, TooLarge
 from roomcast.model.retention import Retention
-from tests.log.acting import PATIENCE, draft, key, publish, rooms, seqs, take, until
+from tests.log.steps import PATIENCE, draft, key, publish, rooms, seqs, take, until
 from tests.mongodb.database import SERVERS, MongoDB, fresh_name
 from tests.mongodb.proxy import Proxy, error
 
@@ -30,12 +30,12 @@ async def proxy(mongo: MongoDB) -> AsyncIterator[Proxy]:
 
 @pytest.fixture
 async def open_log(proxy: Proxy, mongo: MongoDB) -> AsyncIterator[Open]:
-    """Opens logs on one database, through the proxy unless told otherwise."""
+    """A function that opens logs on one database, through the proxy unless `direct`."""
     logs: list[MongoLog] = []
     name = fresh_name()
 
     async def open_one(direct: bool = False, max_messages: int = 10_000, **tuning: object) -> MongoLog:
-        """`direct`: not by way of the proxy."""
+        """`direct`: without the proxy."""
         url = mongo.url(name, "serverSelectionTimeoutMS=500", None if direct else proxy.address)
         patient = mongo.tuning._replace(**{"retry_seconds": 0.02, **tuning})  # type: ignore[arg-type]
         logs.append(await mongodb.open_log(url, "", retention=Retention(max_messages), tuning=patient))
@@ -68,7 +68,7 @@ MOVING = [
 
 
 @pytest.mark.parametrize("answer", MOVING, ids=lambda answer: str(answer["codeName"]))
-async def test_a_write_that_a_moving_primary_refuses_is_written_to_the_next(
+async def test_a_write_refused_by_a_stepping_down_primary_goes_to_the_next_one(
     log: MongoLog, proxy: Proxy, answer: dict[str, object]
 ) -> None:
     fault = proxy.inject("insert", 2, answer=answer)
@@ -77,7 +77,7 @@ async def test_a_write_that_a_moving_primary_refuses_is_written_to_the_next(
     assert await everything(log) == [1, 2, 3]
 
 
-async def test_a_write_cut_before_it_happened_is_written_once(log: MongoLog, proxy: Proxy) -> None:
+async def test_a_write_whose_connection_is_cut_before_it_is_written_once(log: MongoLog, proxy: Proxy) -> None:
     proxy.inject("insert", 2, cut=True)
     assert seqs(await publish(log, "a")) == [2]
     assert await everything(log) == [1, 2]
@@ -90,7 +90,7 @@ async def test_a_write_whose_answer_was_lost_is_found_and_not_repeated(log: Mong
     assert await everything(log) == [1, 2, 3, 4, 5]
 
 
-async def test_a_write_whose_answer_was_lost_is_found_behind_what_others_wrote_meanwhile(
+async def test_a_write_whose_answer_was_lost_is_found_before_later_writes_of_others(
     log: MongoLog, open_log: Open, proxy: Proxy
 ) -> None:
     other = await open_log(direct=True)
@@ -107,7 +107,7 @@ async def test_a_write_whose_answer_was_lost_is_found_behind_what_others_wrote_m
     assert await everything(log) == [1, 2, 3, 4]
 
 
-async def test_a_write_that_another_process_was_faster_than_takes_the_next_number(
+async def test_a_write_that_lost_its_number_to_another_process_takes_the_next_one(
     log: MongoLog, open_log: Open, proxy: Proxy
 ) -> None:
     other = await open_log(direct=True)
@@ -122,13 +122,13 @@ async def test_a_write_that_another_process_was_faster_than_takes_the_next_numbe
 
 
 @pytest.mark.parametrize("answered", [True, False])
-async def test_a_write_that_comes_when_its_number_is_trimmed_is_taken_back_and_written_again(
+async def test_a_write_that_arrives_after_its_number_was_trimmed_is_taken_back_and_repeated(
     open_log: Open, proxy: Proxy, mongo: MongoDB, answered: bool
 ) -> None:
     other = await open_log(direct=True, max_messages=3)
     log = await open_log(max_messages=3)
     await publish(log, "a")
-    await tasks.cancel(log._tasks)  # it only writes
+    await tasks.cancel(log._tasks)  # so that it only writes
     slow = proxy.inject("insert", delay=0.5, lose=not answered)
     writing = log.append([draft(), draft()])
     await asyncio.wait_for(slow.met.wait(), PATIENCE)
@@ -160,22 +160,20 @@ def unconfirmed(answer: dict[str, object]) -> dict[str, object]:
     return {**answer, "writeConcernError": trouble}
 
 
-async def test_a_write_without_its_majority_is_answered_when_it_can_be_read_with_one(
-    log: MongoLog, proxy: Proxy
-) -> None:
+async def test_a_write_without_a_majority_is_answered_once_a_majority_has_it(log: MongoLog, proxy: Proxy) -> None:
     fault = proxy.inject("insert", change=unconfirmed)
     assert seqs(await publish(log, "a")) == [2]
     assert fault.met.is_set()
     assert await everything(log) == [1, 2]
 
 
-async def test_a_write_that_never_is_confirmed_is_refused_after_a_while(open_log: Open, proxy: Proxy) -> None:
+async def test_a_write_that_is_never_confirmed_is_refused_after_a_while(open_log: Open, proxy: Proxy) -> None:
     log = await open_log(patience=0.5)
     proxy.inject("insert", 10_000, answer=error(100, "UnsatisfiableWriteConcern"))
     with pytest.raises(LogUnavailable, match="UnsatisfiableWriteConcern"):
         await log.append([draft()])
     async with asyncio.timeout(PATIENCE):
-        while log._writer._group:  # noqa: ASYNC110 -- until its last attempt has failed as well
+        while log._writer._group:  # noqa: ASYNC110 -- until its last attempt has failed, too
             await asyncio.sleep(0.01)
     proxy.faults.clear()
     assert seqs(await publish(log, "a")) == [1]
@@ -219,23 +217,25 @@ async def test_a_cursor_that_ends_in_any_way_loses_nothing(
     await publish(writer, *["a"] * 3)
     assert seqs(await take(tail, 3)) == [5, 6, 7]
     await asyncio.wait_for(fault.met.wait(), PATIENCE)
-    # Only where nothing else can be read either.
+    # An outage is logged only if nothing else can be read either.
     assert ("the log is away" in caplog.text) <= ("cut" in ending or "lose" in ending or ending == MOVED)
 
 
-async def test_a_cursor_that_brings_nothing_is_overtaken_by_a_look(open_log: Open, proxy: Proxy) -> None:
+async def test_messages_that_the_cursor_does_not_return_are_found_by_the_check(
+    open_log: Open, proxy: Proxy
+) -> None:
     writer, reader = await open_log(direct=True), await open_log()
     await publish(writer, "a")
     tail = reader.consumer("test", 0)
     await take(tail, 1)
     silent = proxy.inject("getMore", 10_000, delay=3_600)
-    proxy.cut()  # or the one that waits now would bring it
+    proxy.cut()  # otherwise the request that waits now would return it
     await asyncio.wait_for(silent.met.wait(), PATIENCE)
     await publish(writer, "a", "a")
     assert seqs(await take(tail, 2)) == [2, 3]
 
 
-async def test_a_cursor_that_repeats_and_skips_is_no_more_believed(open_log: Open, proxy: Proxy) -> None:
+async def test_a_cursor_that_repeats_and_skips_documents_loses_nothing(open_log: Open, proxy: Proxy) -> None:
     writer, reader = await open_log(direct=True), await open_log(look_seconds=60)
     await publish(writer, "a")
     tail = reader.consumer("test", 0)
@@ -252,7 +252,7 @@ async def test_a_cursor_that_repeats_and_skips_is_no_more_believed(open_log: Ope
     assert seqs(await take(tail, 21)) == list(range(2, 23))
 
 
-async def test_an_outage_is_told_and_over_by_itself(log: MongoLog, proxy: Proxy) -> None:
+async def test_an_outage_is_reported_and_ends_by_itself(log: MongoLog, proxy: Proxy) -> None:
     proxy.inject("find", 8, collection="*", cut=True)
     proxy.cut()
 
@@ -271,15 +271,15 @@ async def test_an_outage_is_told_and_over_by_itself(log: MongoLog, proxy: Proxy)
     assert seqs(await publish(log, "a")) == [2]
 
 
-# Caps that somebody changes
+# Caps that change
 
 
 @pytest.mark.parametrize("sign", ["the time", "another cursor", "a log that shrinks"])
-async def test_caps_that_somebody_changes_are_seen(
+async def test_changed_caps_are_noticed(
     open_log: Open, proxy: Proxy, sign: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     log = await open_log(look_seconds=0.05, caps_seconds=0.05 if sign == "the time" else 3_600)
-    caps = log._follower._caps
+    caps = log._tail._caps
     await publish(log, *"aaa")
 
     async def looked() -> bool:
@@ -303,7 +303,7 @@ async def test_caps_that_somebody_changes_are_seen(
         await log.append([draft()] * 3)
 
 
-async def test_caps_are_not_read_with_each_look(open_log: Open, proxy: Proxy) -> None:
+async def test_caps_are_not_read_with_each_check(open_log: Open, proxy: Proxy) -> None:
     log = await open_log(look_seconds=0.01)
     await publish(log, "a")
 
@@ -311,12 +311,12 @@ async def test_caps_are_not_read_with_each_look(open_log: Open, proxy: Proxy) ->
         return proxy.commands["find", "roomcast"] > 6
 
     await until(looked)
-    # Twice where the collection is made, and once for each of the first cursors.
+    # Twice when the collection is created, and once for each of the first cursors.
     assert proxy.commands["listCollections", "1"] <= 4
 
 
 def with_caps(**caps: int) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """As a server answers after `collMod`, which neither of those in the tests does right."""
+    """Changes an answer to that of a server after `collMod`, which neither server of the tests supports fully."""
 
     def change(answer: dict[str, Any]) -> dict[str, Any]:
         for found in answer["cursor"]["firstBatch"]:
@@ -326,7 +326,7 @@ def with_caps(**caps: int) -> Callable[[dict[str, Any]], dict[str, Any]]:
     return change
 
 
-# What cannot be opened
+# Databases that cannot be opened
 
 
 async def test_a_publish_while_the_database_was_away_since_the_start_is_refused_and_later_stored(

@@ -1,4 +1,4 @@
-"""What is this backend's own: its documents, its collection, other histories."""
+"""Tests for MongoDB alone: its documents, its collection, and other histories."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from pymongo.errors import AutoReconnect
 from roomcast import tasks
 from roomcast.log import clock
 from roomcast.log import open_log as open_any
-from roomcast.log.base import Consuming
+from roomcast.log.base import LogConsumer
 from roomcast.log.consumers import Consumers
 from roomcast.log.mongodb import log as mongodb
 from roomcast.log.mongodb import state as mongodb_state
 from roomcast.log.mongodb.chain import out_of_place
-from roomcast.log.mongodb.documents import Entry, key_of
+from roomcast.log.mongodb.documents import AppendDocument, key_of
 from roomcast.log.mongodb.log import MongoLog
 from roomcast.log.mongodb.opening import Store
 from roomcast.log.mongodb.reader import BATCH
-from roomcast.log.mongodb.rooms import NOTHING, Rooms
-from roomcast.log.mongodb.view import Fork, Seen, View
+from roomcast.log.mongodb.rooms import NOTHING, KnownRooms
+from roomcast.log.mongodb.view import HistoryChanged, NewestSeen, View
 from roomcast.log.register import Register
 from roomcast.model.draft import MAX_BATCH
 from roomcast.model.errors import LogRestarted, LogUnavailable, LogUnusable, TooLarge
@@ -36,7 +36,7 @@ from roomcast.model.message import Message
 from roomcast.model.redact import redact
 from roomcast.model.retention import Retention
 from roomcast.model.revocation import Revocation
-from tests.log.acting import PATIENCE, draft, key, next_batch, publish, rooms, seqs, take, told, trimmed, until
+from tests.log.steps import PATIENCE, draft, key, next_batch, publish, rooms, seqs, take, told, trimmed, until
 from tests.mongodb.database import MongoDB
 
 Open = Callable[..., Awaitable[MongoLog]]
@@ -45,7 +45,7 @@ Database = AsyncDatabase[dict[str, Any]]
 
 @pytest.fixture
 async def database(url: str) -> AsyncIterator[Database]:
-    """What a person would see in the shell."""
+    """The database as a person sees it in the shell."""
     async with AsyncMongoClient[dict[str, Any]](url) as client:
         yield client.get_default_database()
 
@@ -70,7 +70,7 @@ def body(text: str, **more: object) -> bytes:
     return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-async def test_what_one_process_revokes_is_revoked_in_all(open_log: Open) -> None:
+async def test_a_revocation_in_one_process_counts_in_all(open_log: Open) -> None:
     one, other = await open_log(), await open_log()
     before = await other.revocations()
     row = Revocation("42", "https://a", clock.clock() // 1_000_000)
@@ -110,7 +110,7 @@ STRANGE = [
 ]
 
 
-async def test_a_body_that_its_fields_would_not_give_back_is_kept_as_it_is(open_log: Open) -> None:
+async def test_a_body_that_its_fields_would_change_is_stored_unchanged(open_log: Open) -> None:
     log = await open_log()
     bodies = [*STRANGE, body("\x00"), body("a", data="x" * 1_000), b'{"room":"developers","text":"\\u2028"}']
     await log.append([draft("developers", one) for one in bodies])
@@ -122,14 +122,14 @@ async def test_it_closes_though_the_driver_loses_a_cancel(open_log: Open, monkey
     looking = asyncio.Event()
 
     async def lose(store: Store) -> NoReturn:
-        monkeypatch.undo()  # it does so seldom
+        monkeypatch.undo()  # the driver loses a cancel only now and then
         looking.set()
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(3_600)
         raise AutoReconnect("the cancel was lost")
 
     log = await open_log()
-    monkeypatch.setattr(mongodb_state, "look", lose)
+    monkeypatch.setattr(mongodb_state, "read", lose)
     async with asyncio.timeout(PATIENCE):
         await looking.wait()
         await log.close()
@@ -158,13 +158,13 @@ async def test_the_longest_batch_is_taken_and_a_longer_one_refused(open_log: Ope
     assert seqs((await log.read(rooms("a"), BATCH, 10)).messages) == [BATCH + 1]
 
 
-async def test_what_does_not_fit_into_a_document_is_refused(open_log: Open) -> None:
+async def test_a_batch_that_does_not_fit_into_a_document_is_refused(open_log: Open) -> None:
     log = await open_log(max_bytes=10**9)
     with pytest.raises(TooLarge, match="16 MiB"):
         await log.append([draft(body=b"x" * 1_000_000)] * 16)
 
 
-async def test_the_collection_is_made_capped_and_found_again(open_log: Open, database: Database) -> None:
+async def test_the_collection_is_created_capped_and_found_again(open_log: Open, database: Database) -> None:
     log = await open_log(max_messages=500, max_bytes=256_000)
     await publish(log, "a", "b")
     options = await database.messages.options()
@@ -214,7 +214,7 @@ async def test_the_originals_messages_are_left_alone_and_counted_in_one_warning(
     assert await database.messages.count_documents({"_class": {"$exists": True}}) == 4
     warnings = [message for message in caplog.messages if "not roomcast's" in message]
     assert warnings == [
-        f"messages holds {count} documents that are not roomcast's: they are left alone, and nobody is sent them"
+        f"messages holds {count} documents that are not roomcast's: they are left alone and sent to nobody"
         for count in (3, 4)
     ]
 
@@ -238,7 +238,7 @@ async def test_a_foreign_document_beyond_all_numbers_is_no_outage(
     assert not any("is away" in message for message in caplog.messages)
 
 
-async def test_a_new_epoch_goes_on_with_the_next_number(open_log: Open) -> None:
+async def test_a_new_epoch_continues_with_the_next_number(open_log: Open) -> None:
     log = await open_log()
     await publish(log, "a", "b")
     tail = log.consumer("test", 0)
@@ -246,12 +246,12 @@ async def test_a_new_epoch_goes_on_with_the_next_number(open_log: Open) -> None:
     other = await open_log(new_epoch=True)
     assert other.epoch != log.epoch
     assert seqs(await publish(other, "a")) == [3]
-    await restarted(log, tail)  # the first is told, too
+    await restarted(log, tail)  # the first log is told, too
     assert log.epoch == other.epoch
     assert (await log.read(rooms("a"), 0, 10)).messages[-1].prev == 1
 
 
-async def test_times_begin_anew_under_a_new_epoch_that_was_asked_for(
+async def test_times_begin_anew_under_a_requested_new_epoch(
     open_log: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = await open_log()
@@ -270,8 +270,8 @@ async def test_times_begin_anew_under_a_new_epoch_that_was_asked_for(
     assert (await publish(late, "a"))[0].stored_at == 1_000
 
 
-async def restarted(log: MongoLog, tail: Consuming) -> None:
-    """Waits until the tail says that the log has another history, and the log can be read again."""
+async def restarted(log: MongoLog, tail: LogConsumer) -> None:
+    """Waits until the consumer tells that the log has another history, and the log can be read again."""
     told = False
     while not told:
         try:
@@ -289,14 +289,12 @@ async def restarted(log: MongoLog, tail: Consuming) -> None:
 
 
 async def rewrite(database: Database, *documents: dict[str, Any]) -> None:
-    """Another history, as after a rollback or from a copy."""
+    """Replaces the end of the history, as a rollback or a restored copy does."""
     await database.messages.delete_many({"_id": {"$gte": documents[0]["_id"]}})
     await database.messages.insert_many(documents)
 
 
-async def test_messages_that_were_delivered_and_taken_back_begin_a_new_epoch(
-    open_log: Open, database: Database
-) -> None:
+async def test_a_rollback_of_delivered_messages_begins_a_new_epoch(open_log: Open, database: Database) -> None:
     log = await open_log()
     before = log.epoch
     await publish(log, *"aaaa")
@@ -313,9 +311,7 @@ async def test_messages_that_were_delivered_and_taken_back_begin_a_new_epoch(
     assert seqs((await log.read(rooms("a"), 0, 100)).messages) == [1, 2, 3, 4, 5]
 
 
-async def test_messages_that_were_delivered_and_are_gone_begin_a_new_epoch(
-    open_log: Open, database: Database
-) -> None:
+async def test_the_loss_of_delivered_messages_begins_a_new_epoch(open_log: Open, database: Database) -> None:
     log = await open_log(tuning={"stale_seconds": 0.5})
     before = log.epoch
     await publish(log, *"aaaa")
@@ -327,7 +323,7 @@ async def test_messages_that_were_delivered_and_are_gone_begin_a_new_epoch(
     assert [(m.seq, m.prev) for m in await publish(log, "a")] == [(3, 2)]
 
 
-async def test_a_log_that_lost_its_end_while_nobody_looked_begins_a_new_epoch(
+async def test_a_log_that_lost_its_end_while_it_was_closed_begins_a_new_epoch(
     open_log: Open, database: Database
 ) -> None:
     log = await open_log()
@@ -341,7 +337,7 @@ async def test_a_log_that_lost_its_end_while_nobody_looked_begins_a_new_epoch(
 
 
 async def until_counted(database: Database, seq: int) -> None:
-    """Waits until all up to there is written down beside the messages."""
+    """Waits until the rooms of all messages up to `seq` are saved."""
 
     async def counted() -> bool:
         found = await database.roomcast.find_one({"_id": "log"})
@@ -350,21 +346,22 @@ async def until_counted(database: Database, seq: int) -> None:
     await until(counted)
 
 
-def test_a_document_that_follows_another_one_than_we_read_is_a_fork() -> None:
-    view = View(Consumers(0, 0, fetch=None, delivered=lambda: None), Rooms([], NOTHING, 0, Register(0, 10)), {}, 0)  # type: ignore[arg-type]
+def test_a_document_that_follows_an_unknown_one_is_another_history() -> None:
+    consumers = Consumers(0, 0, fetch=None, delivered=lambda: None)  # type: ignore[arg-type]
+    view = View(consumers, KnownRooms([], NOTHING, 0, Register(0, 10)), {}, 0)
     assert view.absorb(entry(1, nonce=11, after=0))
     assert view.absorb(entry(2, nonce=12, after=11))
     assert view.absorb(entry(2, nonce=12, after=11))
     assert not view.absorb(entry(4, nonce=14, after=13))
-    with pytest.raises(Fork):
+    with pytest.raises(HistoryChanged):
         view.absorb(entry(2, nonce=22, after=11))
-    with pytest.raises(Fork):
+    with pytest.raises(HistoryChanged):
         view.absorb(entry(3, nonce=13, after=22))
     assert view.newest == 2
 
 
-def entry(seq: int, nonce: int, after: int) -> Entry:
-    return Entry([Message(seq, "a", None, 1, 0, b"")], [NOTHING], nonce, after, 0, 0)
+def entry(seq: int, nonce: int, after: int) -> AppendDocument:
+    return AppendDocument([Message(seq, "a", None, 1, 0, b"")], [NOTHING], nonce, after, 0, 0)
 
 
 async def test_a_process_that_was_away_for_longer_than_the_retention_tells_a_gap(
@@ -375,7 +372,7 @@ async def test_a_process_that_was_away_for_longer_than_the_retention_tells_a_gap
     late = await open_log(max_messages=3)
     tail = late.consumer("test", 0)
     await take(tail, 2)
-    await tasks.cancel(late._tasks)  # it hears and sees nothing from now on
+    await tasks.cancel(late._tasks)  # so that it receives nothing from now on
     await publish(writer, *"bbbbb")
     await mongo.trim(database)
     await trimmed(writer, 4)
@@ -385,7 +382,7 @@ async def test_a_process_that_was_away_for_longer_than_the_retention_tells_a_gap
     assert seqs((await next_batch(tail)).messages)[:1] == [5]
 
 
-async def test_a_process_that_was_away_for_longer_than_the_retention_takes_no_number_again(
+async def test_a_process_that_was_away_for_longer_than_the_retention_reuses_no_number(
     open_log: Open, database: Database, mongo: MongoDB
 ) -> None:
     writer = await open_log(max_messages=3)
@@ -398,19 +395,19 @@ async def test_a_process_that_was_away_for_longer_than_the_retention_takes_no_nu
     assert seqs(await publish(writer, "b")) == [10]
 
 
-def test_a_write_is_out_of_its_place_where_others_have_been_there_before() -> None:
+def test_a_write_is_out_of_place_if_its_number_was_used_before() -> None:
     two, three, four = entry(2, nonce=12, after=11), entry(3, nonce=13, after=12), entry(4, nonce=14, after=13)
-    before = Seen(2, 2, 12)
+    before = NewestSeen(2, 2, 12)
     for found in ([two, three, four], [three, four], [three], [four, entry(5, nonce=15, after=14)], []):
         assert not out_of_place(before, [three, four], found)
-    assert not out_of_place(Seen(), [three], [three, four])
+    assert not out_of_place(NewestSeen(), [three], [three, four])
     assert not out_of_place(before, [three], [three, entry(4, nonce=14, after=0)])
     for other in (entry(4, nonce=24, after=23), entry(6, nonce=16, after=15)):
         assert out_of_place(before, [three], [three, other])
-        assert out_of_place(Seen(), [three], [three, other])
+        assert out_of_place(NewestSeen(), [three], [three, other])
 
 
-async def test_what_is_known_of_empty_rooms_survives_a_restart(
+async def test_empty_rooms_are_remembered_across_a_restart(
     open_log: Open, database: Database, mongo: MongoDB
 ) -> None:
     log = await open_log(max_messages=2)
@@ -427,7 +424,7 @@ async def test_what_is_known_of_empty_rooms_survives_a_restart(
     assert (await publish(again, "a"))[0].prev == 2
 
 
-async def test_rooms_that_nobody_wrote_down_may_alarm_falsely_but_are_never_silent(
+async def test_rooms_that_were_not_saved_may_alarm_falsely_but_are_never_silent(
     open_log: Open, database: Database, mongo: MongoDB
 ) -> None:
     log = await open_log(max_messages=2, tuning={"look_seconds": 3_600})
@@ -451,7 +448,7 @@ async def test_a_key_goes_with_its_document(open_log: Open, database: Database, 
     assert (seqs(fresh.messages), fresh.repeated) == ([6], False)
 
 
-def test_a_scope_and_a_key_are_never_taken_for_another_pair() -> None:
+def test_no_two_pairs_of_scope_and_key_are_confused() -> None:
     assert len({key_of(scope, name) for scope, name in [("", "1:k"), ("k", ""), ("", "k"), ("1:", "k")]}) == 4
 
 
@@ -490,7 +487,7 @@ async def test_a_bad_connection_string_is_refused_in_a_sentence(url: str, says: 
     ],
 )
 @pytest.mark.parametrize("kind", ["mongodb", "mongodb+srv"])
-def test_limits_with_which_no_news_would_come_are_refused(kind: str, options: str, says: str) -> None:
+def test_limits_that_would_cut_off_the_wait_for_news_are_refused(kind: str, options: str, says: str) -> None:
     url = f"{kind}://somewhere.example.org/x?{options}"
     if not says:
         Store(url)
@@ -511,25 +508,25 @@ async def test_a_log_with_two_connections_and_short_limits_works(mongo: MongoDB)
         await log.close()
 
 
-async def test_what_is_published_while_an_empty_log_is_read_is_no_loss(
+async def test_a_publish_while_an_empty_log_is_read_is_no_loss(
     open_log: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = await open_log(max_messages=10**6, max_bytes=10**9)  # or the publish would want to read first
+    log = await open_log(max_messages=10**6, max_bytes=10**9)  # otherwise the publish would read first
     await tasks.cancel(log._tasks)
     read = log._reader.range
 
-    async def and_publish(seq: int) -> list[Entry]:
+    async def and_publish(seq: int) -> list[AppendDocument]:
         found = await read(seq)
         assert not found
         await publish(log, "a")
         return found
 
     monkeypatch.setattr(log._reader, "range", and_publish)
-    await log._follower.catch_up()
-    assert log._follower.newest == 1
+    await log._tail.catch_up()
+    assert log._tail.newest == 1
 
 
-async def test_a_newest_that_is_trimmed_while_it_is_read_is_no_other_history(
+async def test_a_newest_document_that_is_trimmed_during_the_read_is_no_other_history(
     open_log: Open, database: Database, mongo: MongoDB, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = await open_log(max_messages=1)
@@ -537,17 +534,17 @@ async def test_a_newest_that_is_trimmed_while_it_is_read_is_no_other_history(
     await tasks.cancel(log._tasks)
     await publish(await open_log(max_messages=1), "a")
     await mongo.trim(database)
-    read, view = log._reader.oldest, log._follower.view
+    read, view = log._reader.oldest, log._tail.view
 
     async def and_see() -> object:
         monkeypatch.undo()
         found = await read()
         [entry] = await log._reader.range(2)
-        assert view.absorb(entry)  # as from the cursor
+        assert view.absorb(entry)  # as if the cursor had returned it
         return found
 
     monkeypatch.setattr(log._reader, "oldest", and_see)
-    await log._follower.catch_up()
+    await log._tail.catch_up()
     assert view.newest == 2
 
 

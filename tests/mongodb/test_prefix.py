@@ -1,4 +1,4 @@
-"""Rooms that are followed by prefix on MongoDB, and what its capped collection cannot do."""
+"""Following by prefix on MongoDB, and what its capped collection cannot do."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_streams_lines_and_pages_by_prefix_have_each_message_once(server: Runnin
     assert newest.status_code == 200
 
 
-def test_a_resume_by_prefix_is_told_of_the_rooms_that_lost_something(server: Running, url: str) -> None:
+def test_a_resume_by_prefix_is_told_which_rooms_lost_messages(server: Running, url: str) -> None:
     ids = [server.publish(str(n), f"a/{n % 2}")["id"] for n in range(6)]
     server.publish("other", "b")
 

@@ -18,7 +18,7 @@ def ready(server: Running) -> bool:
     return server.get("/readyz").status_code == 200
 
 
-def test_what_is_posted_to_one_server_is_followed_on_another_and_resumed_on_a_third(
+def test_a_message_posted_to_one_server_is_followed_on_another_and_resumed_on_a_third(
     serve_on: Serve, url: str
 ) -> None:
     first, second, third = (serve_on(url) for _ in range(3))
@@ -75,7 +75,7 @@ def test_the_server_starts_while_the_database_is_away_and_says_so(serve_on: Serv
     assert "all streams end" not in server.said()
 
 
-def test_what_waiting_does_not_help_with_is_said_when_the_database_is_back(
+def test_a_mistake_that_waiting_does_not_mend_is_reported_when_the_database_is_back(
     serve_on: Serve, database: FerretDB
 ) -> None:
     database.kill()
@@ -106,7 +106,7 @@ def test_a_publish_waits_for_a_while_and_is_then_refused(serve_on: Serve, databa
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL])
-def test_a_killed_server_leaves_a_log_that_others_go_on_with(serve_on: Serve, url: str, number: int) -> None:
+def test_a_killed_server_leaves_a_log_that_others_continue(serve_on: Serve, url: str, number: int) -> None:
     first, second = serve_on(url), serve_on(url)
     ids = [first.publish(str(n))["id"] for n in range(5)]
     first.process.send_signal(number)

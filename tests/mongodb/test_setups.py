@@ -1,4 +1,4 @@
-"""Set-ups that waiting does not mend: the server does not start with them, and says what to do."""
+"""Mistakes in the set-up that waiting does not mend: the server does not start, and says what to do."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from roomcast.log.mongodb import log as mongodb
 from roomcast.model.errors import LogUnusable
 from roomcast.model.retention import Retention
 from tests.conftest import require
-from tests.log.acting import publish, seqs
+from tests.log.steps import publish, seqs
 from tests.mongodb.database import SERVERS, MongoDB, SecantusDB, require_secantusdb
 from tests.mongodb.proxy import Proxy
 from tests.running import PATIENCE
 
 SOON = "serverSelectionTimeoutMS=500"
 
-# PyMongo leaves a socket to the garbage collector where a server hangs up within the handshake of TLS.
+# PyMongo leaves a socket to the garbage collector if a server hangs up during the TLS handshake.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -46,7 +46,7 @@ def no_warning_in_the_next_module() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two certificates for localhost, each its own authority: ours.pem, other.pem."""
+    """A folder with two self-signed certificates for localhost: ours.pem and other.pem."""
     folder = tmp_path_factory.mktemp("certificates")
     new = [require("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
     for name in ("ours", "other"):
@@ -91,7 +91,7 @@ async def opened(url: str) -> mongodb.MongoLog:
     return log
 
 
-async def test_tls_with_the_right_authority_is_taken(with_tls: MongoDB, certificates: Path) -> None:
+async def test_tls_with_the_right_authority_works(with_tls: MongoDB, certificates: Path) -> None:
     options = f"tls=true&tlsCAFile={certificates}/ours.pem&directConnection=true"
     tuning = with_tls.tuning
     log = await mongodb.open_log(with_tls.url(options=options), "", retention=Retention(), tuning=tuning)
@@ -103,8 +103,8 @@ async def test_tls_with_the_right_authority_is_taken(with_tls: MongoDB, certific
     ("options", "says"),
     [
         ("", "speaks TLS only: add tls=true"),
-        ("tls=true", "does not prove who it is .*self.signed certificate.*: name its authority with tlsCAFile"),
-        ("tls=true&tlsCAFile={}/other.pem", "does not prove who it is"),
+        ("tls=true", "is not trusted .*self.signed certificate.*: name its authority with tlsCAFile"),
+        ("tls=true&tlsCAFile={}/other.pem", "is not trusted"),
     ],
     ids=["forgotten", "no authority", "another authority"],
 )
@@ -134,7 +134,7 @@ async def test_a_missing_or_unknown_client_certificate_is_refused(certificates: 
         options += f"&tlsCertificateKeyFile={certificates}/{ours}"
     with listening(context) as port:
         said = await refusal(f"mongodb://localhost:{port}/x?{options}")
-    assert "see to" in said
+    assert "in the connection string" in said
     assert "tlsCertificateKeyFile" in said
 
 
@@ -170,7 +170,7 @@ async def test_tls_with_a_server_that_has_none_is_refused(ferretdb: MongoDB) -> 
     assert "does not speak TLS" in await refusal(ferretdb.url(options=f"tls=true&{SOON}"))
 
 
-async def test_what_is_no_mongodb_is_refused() -> None:
+async def test_a_server_that_is_not_mongodb_is_refused() -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readexactly(16)
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -179,22 +179,22 @@ async def test_what_is_no_mongodb_is_refused() -> None:
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        assert "is no MongoDB" in await refusal(f"mongodb://127.0.0.1:{port}/x?{SOON}")
+        assert "is not MongoDB" in await refusal(f"mongodb://127.0.0.1:{port}/x?{SOON}")
 
 
 @pytest.mark.parametrize("mongo", SERVERS, indirect=True)
 async def test_a_set_of_another_name_is_refused(mongo: MongoDB) -> None:
     said = await refusal(mongo.url(options=f"replicaSet=nosuch&{SOON}"))
-    assert "names no member of a set called nosuch: see to replicaSet" in said
+    assert "names no member of a set called nosuch: correct replicaSet" in said
 
 
-async def test_more_members_than_there_are_cannot_confirm(secantusdb: MongoDB) -> None:
-    assert "cannot keep the write concern" in await refusal(secantusdb.url(options="w=2"))
+async def test_a_write_concern_with_more_members_than_the_set_has_is_refused(secantusdb: MongoDB) -> None:
+    assert "cannot keep the requested write concern" in await refusal(secantusdb.url(options="w=2"))
 
 
 @pytest.fixture(scope="module")
 def with_users() -> Iterator[SecantusDB]:
-    """A server that wants a password; its one user is ada, password lovelace."""
+    """A server that requires a password; its only user is ada, password lovelace."""
     require_secantusdb()
     server = SecantusDB()
     server.start()
@@ -213,7 +213,7 @@ async def create_user(url: str) -> None:
 
 async def test_a_missing_user_and_a_wrong_password_are_refused(with_users: SecantusDB) -> None:
     server = with_users.shared
-    assert "wants a user and a password: use mongodb://USER:PASSWORD@HOST" in await refusal(server.url())
+    assert "requires a user and a password: use mongodb://USER:PASSWORD@HOST" in await refusal(server.url())
     for login in ("ada:hunter2", "bob:lovelace"):
         said = await refusal(server.url(options="authSource=admin").replace("://", f"://{login}@"))
         assert "refuses the user or the password" in said
@@ -222,7 +222,7 @@ async def test_a_missing_user_and_a_wrong_password_are_refused(with_users: Secan
     assert (await opened(url)).epoch
 
 
-async def test_a_name_that_no_name_server_knows_is_refused_and_one_that_does_not_answer_waited_for(
+async def test_an_unknown_name_is_refused_and_a_silent_name_server_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     trouble: Exception = NXDOMAIN()  # type: ignore[no-untyped-call]
@@ -232,7 +232,7 @@ async def test_a_name_that_no_name_server_knows_is_refused_and_one_that_does_not
 
     monkeypatch.setattr(dns.asyncresolver, "resolve", resolve)
     url = "mongodb+srv://nosuch.example.org/x"
-    assert "see to its host and options" in await refusal(url)
+    assert "correct its host and options" in await refusal(url)
     trouble = Timeout()  # type: ignore[no-untyped-call]
     assert not (await opened(url)).epoch
 
@@ -243,4 +243,4 @@ def test_the_server_ends_with_one_sentence_and_status_1(tmp_path: Path, mongo: M
     done = subprocess.run(serve, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
-    assert "see to replicaSet" in line
+    assert "correct replicaSet" in line

@@ -1,4 +1,4 @@
-"""A balancer before several servers: each connection goes to the next one that answers."""
+"""A balancer for several servers: each connection goes to the next server that answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Balancer:
 
     def __init__(self, ports: list[int]) -> None:
         self.ports = ports
-        """Those of the servers; may be changed."""
+        """The servers' ports. A test may change them."""
         self.port = 0
         self._turns = count()
         self._loop = asyncio.new_event_loop()

@@ -1,4 +1,4 @@
-"""Logs and servers on the cluster that the tests share, and clusters that a test may end."""
+"""Logs and servers on the cluster that the tests share, and a cluster that tests may stop and kill."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from roomcast.log.postgresql import log as postgresql_log
 from roomcast.log.postgresql.log import PostgresLog
-from roomcast.log.postgresql.tail import Tuning
+from roomcast.log.postgresql.tuning import PostgresTuning
 from roomcast.model.retention import Retention
 from tests.postgresql.database import Cluster
 from tests.running import Running, start_roomcast
@@ -28,10 +28,10 @@ def url(postgresql: Cluster) -> Iterator[str]:
 
 @pytest.fixture
 async def open_log(url: str) -> AsyncIterator[Open]:
-    """Opens logs on one database; all are closed with the test."""
+    """Opens logs on one database. All are closed after the test."""
     logs: list[PostgresLog] = []
 
-    async def open_one(to: str = "", tuning: Tuning | None = None, **options: object) -> PostgresLog:
+    async def open_one(to: str = "", tuning: PostgresTuning | None = None, **options: object) -> PostgresLog:
         retention = options.pop("retention", Retention())
         logs.append(
             await postgresql_log.open_log(to or url, "//", retention=retention, tuning=tuning, **options)  # type: ignore[arg-type]
@@ -45,7 +45,7 @@ async def open_log(url: str) -> AsyncIterator[Open]:
 
 @pytest.fixture(scope="module")
 def own() -> Iterator[Cluster]:
-    """A cluster whose disk counts, and that the tests of a file may end and start."""
+    """A cluster that waits for its disk, and that the tests of a file may stop, kill and start."""
     cluster = Cluster()
     cluster.make()
     cluster.start()
@@ -55,7 +55,7 @@ def own() -> Iterator[Cluster]:
 
 @pytest.fixture
 def serve_on(tmp_path: Path) -> Iterator[Serve]:
-    """Starts a server on a connection string; every server is ended with the test."""
+    """Starts servers on connection strings. All are killed after the test."""
     running: list[Running] = []
 
     def start(url: str, *options: str, env: dict[str, str] | None = None) -> Running:

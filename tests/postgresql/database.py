@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own: a cluster in a temporary folder, run by a user without privileges."""
+"""A PostgreSQL cluster for tests, in a temporary folder, run by a user without privileges."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ import pytest
 from tests.running import PATIENCE, wait_for
 
 USER = "roomcast"
-"""Of the database; a superuser there, as the tests make databases."""
+"""A superuser of the cluster, since the tests create databases."""
 QUICK = {"fsync": "off", "full_page_writes": "off"}
-"""For a cluster that nobody kills: the disk is not what is tested."""
+"""Settings of a cluster that no test kills."""
 
 
 def binaries() -> Path | None:
-    """Where the newest PostgreSQL of this machine is; Debian puts it on no path."""
+    """The folder of the newest PostgreSQL of this machine. Debian does not put it on the path."""
     if found := shutil.which("initdb"):
         return Path(found).resolve().parent
     installed = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
@@ -32,7 +32,7 @@ def binaries() -> Path | None:
 
 
 def require_postgresql() -> Path:
-    """Skips, or in CI fails, where it is not installed."""
+    """Returns that folder. Skips the test, or in CI fails it, if PostgreSQL is not installed."""
     found = binaries()
     if found is None:
         message = "PostgreSQL is not installed: tests/setup.sh installs it where it may"
@@ -43,19 +43,19 @@ def require_postgresql() -> Path:
 
 
 class Cluster:
-    """One server process on a port of its own; `kill` and `start` again find the same files."""
+    """One database server on a port of its own. After `kill` or `stop`, `start` finds the same files."""
 
     def __init__(self, folder: Path | None = None, **settings: str) -> None:
-        """`folder`: an empty one for its files, where it is not to be a temporary one."""
+        """`folder`: an empty folder for its files; by default a temporary one."""
         self.bin = require_postgresql()
         self.folder = folder or Path(tempfile.mkdtemp(prefix="pg-"))
         self.data = self.folder / "data"
         self.port = free_port()
         self.settings = settings
         self._free: list[str] = []
-        """Databases that were given back."""
+        """The connection strings of databases that were given back."""
         self.certificate = ""
-        """The file of its certificate, where it has one."""
+        """The file of its certificate, if it has one."""
         self.process: subprocess.Popen[bytes] | None = None
         if os.geteuid() == 0:
             os.chown(self.folder, _unprivileged().pw_uid, _unprivileged().pw_gid)
@@ -66,13 +66,13 @@ class Cluster:
         return f"postgresql://{USER}@127.0.0.1:{self.port}"
 
     def make(self) -> None:
-        """The files of a new cluster."""
+        """Creates the files of a new cluster."""
         self.run(
             "initdb", "-D", str(self.data), "-U", USER, "-A", "trust", "-E", "UTF8", "--no-sync", "--locale=C"
         )
 
     def place(self, name: str, text: str, folder: Path | None = None) -> None:
-        """A file that only the cluster's user can read, in its data or in another folder."""
+        """Writes a file that only the cluster's user can read, into its data or another folder."""
         file = (folder or self.data) / name
         file.write_text(text)
         file.chmod(0o600)
@@ -80,7 +80,7 @@ class Cluster:
             os.chown(file, _unprivileged().pw_uid, _unprivileged().pw_gid)
 
     def as_user(self) -> list[str]:
-        """What is put before a command so that the user whom the cluster belongs to runs it."""
+        """The words before a command that make the cluster's user run it."""
         return _as_user()
 
     def start(self) -> None:
@@ -98,13 +98,13 @@ class Cluster:
         wait_for(self._answers, "PostgreSQL to answer")
 
     def start_alone(self) -> None:
-        """Without waiting for a standby that is yet to be made."""
+        """Starts it without waiting for a standby, which does not exist yet."""
         names, self.settings = self.settings, {**self.settings, "synchronous_standby_names": ""}
         self.start()
         self.settings = names
 
     def make_standby(self) -> Cluster:
-        """A copy that follows this one, and that this one waits for from now on where its settings say so."""
+        """A copy that follows this cluster. From now on commits wait for it, if the settings say so."""
         standby = Cluster()
         where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", USER]
         standby.run(
@@ -115,17 +115,17 @@ class Cluster:
         return standby
 
     def stop_following(self) -> None:
-        """The standby hears nothing of its primary any more."""
+        """Cuts this standby off its primary."""
         self.sql("ALTER SYSTEM SET primary_conninfo = ''")
         self.sql("SELECT pg_reload_conf()")
         wait_for(lambda: self.sql("SELECT count(*) FROM pg_stat_wal_receiver") == "0", "the standby to stop")
 
     def caught_up(self, primary: Cluster) -> bool:
-        """Whether the standby has all that its primary has written."""
+        """Whether this standby has everything that its primary has written."""
         return self.sql("SELECT pg_last_wal_replay_lsn()") >= primary.sql("SELECT pg_current_wal_lsn()")
 
     def kill(self) -> None:
-        """Every process of it at once, as a machine that is switched off."""
+        """Kills all its processes at once."""
         if self.process and self.process.poll() is None:
             postmaster = self.process.pid
             children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
@@ -133,9 +133,11 @@ class Cluster:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             self.process.wait(PATIENCE)
+            # Its shared memory is in use until the last one has ended, and `start` would fail.
+            wait_for(lambda: not any(map(_runs, map(int, children))), "all of PostgreSQL's processes to end")
 
     def stop(self) -> None:
-        """As a person stops it: connections are cut."""
+        """Stops it as an operator does (fast shutdown): connections are cut."""
         assert self.process
         self.process.send_signal(signal.SIGINT)
         self.process.wait(PATIENCE)
@@ -145,15 +147,15 @@ class Cluster:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def url(self, name: str = "") -> str:
-        """The connection string of a new database, or of `name`."""
+        """The connection string of the database `name`, by default of a new one."""
         return f"{self.server}/{name or self.make_database()}"
 
     def take(self) -> str:
-        """The connection string of a database without the schema: a new one, or one that was given back."""
+        """The connection string of a database without the schema: one that was given back, or a new one."""
         return self._free.pop() if self._free else self.url()
 
     def give_back(self, url: str) -> None:
-        """No log is open on it any more. A new database is 300 files, to be made and to be removed."""
+        """Takes a database back on which no log is open. Creating a new one each time would write 300 files."""
         self.sql("SET client_min_messages = error; DROP SCHEMA IF EXISTS roomcast CASCADE", url.rpartition("/")[2])
         self._free.append(url)
 
@@ -163,14 +165,14 @@ class Cluster:
         return name
 
     def sql(self, text: str, database: str = "postgres", user: str = USER) -> str:
-        """What psql gives, without heads and alignment. Raises where a statement fails."""
+        """The output of psql, without headers and alignment. Fails the test if a statement fails."""
         return self.run(
             "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(self.port), "-U", user,
             "-d", database, "-c", text,
         )  # fmt: skip
 
     def run(self, program: str, *arguments: str) -> str:
-        """One of PostgreSQL's programs, as the user whom the cluster belongs to."""
+        """Runs one of PostgreSQL's programs as the cluster's user, and returns its output."""
         done = subprocess.run(
             [*_as_user(), str(self.bin / program), *arguments], cwd=self.folder, capture_output=True, text=True
         )
@@ -187,6 +189,14 @@ class Cluster:
             [str(self.bin / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)], capture_output=True
         )
         return done.returncode == 0
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process has not ended. A zombie has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def _as_user() -> list[str]:

@@ -1,4 +1,4 @@
-"""The programs in docs/postgresql.md, as they stand there."""
+"""The programs in docs/postgresql.md, run unchanged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.log.acting import take
+from tests.log.steps import take
 from tests.postgresql.conftest import Open
 from tests.postgresql.database import Cluster
 

@@ -10,11 +10,19 @@ import pytest
 
 from roomcast.log.postgresql import log as postgresql_log
 from roomcast.log.postgresql.log import PostgresLog
-from roomcast.log.postgresql.tail import Tuning
+from roomcast.log.postgresql.tuning import PostgresTuning
 from roomcast.model.retention import Retention
-from tests.log.acting import next_batch, publish, rooms, take, until
+from tests.log.steps import next_batch, publish, rooms, take, until
+from tests.postgresql.calls import Calls
 from tests.postgresql.conftest import Open
 from tests.postgresql.database import Cluster
+
+LONGEST = 64_000 - len('{"room":"a","user":"anonymous","text":""}')
+"""The most bytes of a text that a message to the room `a` may have."""
+
+
+def json(text: str) -> str:
+    return '{"text":"' + text + '"}'
 
 
 async def connect(url: str) -> asyncpg.Connection:
@@ -61,12 +69,12 @@ async def test_a_slow_transaction_that_publishes_holds_up_nobody(open_log: Open,
     await application.close()
 
 
-async def test_a_notified_one_is_moved_at_once(open_log: Open, url: str) -> None:
-    log = await open_log(tuning=Tuning(active_poll=60, idle_poll=60))
+async def test_a_message_published_with_notify_is_moved_at_once(open_log: Open, url: str) -> None:
+    log = await open_log(tuning=PostgresTuning(active_poll=60, idle_poll=60))
     tail = log.consumer("test", 0)
+    await Calls(log).until_answered("forget_keys")  # its last query before it waits for a minute
     application = await connect(url)
     waiting = asyncio.create_task(next_batch(tail))
-    await asyncio.sleep(0.1)  # it has looked for the last time within a minute
     await application.execute("""select roomcast.publish('orders', '{"text": "now"}', notify => true)""")
     assert len((await waiting).messages) == 1
     await application.close()
@@ -92,12 +100,14 @@ async def test_a_notified_one_is_moved_at_once(open_log: Open, url: str) -> None
         ("a", '{"text": "x", "type": "error"}', "type must be"),
         ("a", '{"text": "x", "type": "roomcast.x"}', "type must be"),
         ("a", '{"text": "x", "type": "a\\u2028b"}', "type must be"),
-        ("a", '{"text": "x", "room": "b"}', 'field "room" that there is none of'),
+        ("a", '{"text": "x", "room": "b"}', 'unknown field "room"'),
         ("a", '{"text": "\\ud800"}', "invalid input syntax for type json"),
         ("a", '{"text": "' + "x" * 64_000 + '"}', "more than the 64000"),
+        ("a", json("x" * (LONGEST + 1)), "takes 64001 bytes when stored, more than the 64000"),
+        ("a", json("\u2028" * (LONGEST // 6 + 1)), "more than the 64000"),
     ],
 )
-async def test_what_a_post_would_refuse_fails_in_the_transaction(
+async def test_a_message_that_a_post_would_refuse_fails_in_the_transaction(
     postgresql: Cluster, one_log: str, room: str, message: str, says: str
 ) -> None:
     application = await connect(one_log)
@@ -121,7 +131,7 @@ def one_log(postgresql: Cluster) -> str:
     return url
 
 
-async def test_what_cannot_be_moved_is_kept_with_its_reason(
+async def test_a_message_that_cannot_be_moved_is_kept_with_the_reason(
     open_log: Open, url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     log = await open_log(retention=Retention(max_bytes=100))
@@ -141,7 +151,40 @@ async def test_what_cannot_be_moved_is_kept_with_its_reason(
     await application.close()
 
 
-async def test_of_several_servers_one_moves_each_message_and_order_is_kept(open_log: Open, url: str) -> None:
+@pytest.mark.parametrize(
+    ("room", "message"),
+    [
+        ("a", json("x" * LONGEST)),
+        ("a", json("\u2028" * (LONGEST // 6))),
+        ('"' * 128, json("é" * 30_000)),
+        ("a", '{"text":"' + "x" * (LONGEST + 8) + '","user":"u"}'),
+        ("a", '{"data": {"deep": "\\u00e9 \\/", "digits": 1.100000000000000000001e2}}'),
+    ],
+)
+async def test_a_message_that_publish_accepts_is_not_refused_later(
+    open_log: Open, url: str, room: str, message: str
+) -> None:
+    log = await open_log()
+    application = await connect(url)
+    await application.execute("select roomcast.publish($1, $2)", room, message)
+    await take(log.consumer("test", 0), 1)
+    assert await application.fetchval("select count(*) from roomcast.outbox_refused") == 0
+    await application.close()
+
+
+async def test_very_many_messages_of_one_transaction_do_not_hold_up_a_post(open_log: Open, url: str) -> None:
+    log = await open_log(retention=Retention(1_000_000, 1_000_000_000))
+    application = await connect(url)
+    await application.execute(
+        "select roomcast.publish('orders', '{\"text\": \"x\"}') from generate_series(1, 20000)"
+    )
+    await Calls(log).until_answered("take_outbox")
+    [message] = await publish(log, "other")
+    assert message.seq < 20_000
+    await application.close()
+
+
+async def test_each_message_is_moved_by_one_of_several_servers_and_order_is_kept(open_log: Open, url: str) -> None:
     logs = [await open_log() for _ in range(3)]
     application = await connect(url)
     for number in range(500):
@@ -152,7 +195,7 @@ async def test_of_several_servers_one_moves_each_message_and_order_is_kept(open_
     await application.close()
 
 
-async def test_only_those_who_may_publish_do_and_nothing_else(
+async def test_only_members_of_the_role_may_publish_and_they_may_do_nothing_else(
     open_log: Open, postgresql: Cluster, url: str
 ) -> None:
     database = url.rpartition("/")[2]
@@ -173,6 +216,31 @@ async def test_only_those_who_may_publish_do_and_nothing_else(
     ]:
         with pytest.raises(AssertionError, match="permission denied"):
             postgresql.sql(other, database, user)
-    hostile = "create temp table outbox (room text, message text); " + statement
-    postgresql.sql(hostile, database, "shop")  # the function's search_path is its own
-    await take(log.consumer("test", 1), 1)
+    for number, hostile in enumerate(HOSTILE, 1):  # the function's settings are its own
+        postgresql.sql(hostile + statement, database, "shop")
+        await take(log.consumer("test", number), 1)
+    unescaped = "set standard_conforming_strings = off; select roomcast.publish('$orders', '{\"text\": \"x\"}')"
+    with pytest.raises(AssertionError, match="not starting with"):
+        postgresql.sql(unescaped, database, "shop")
+
+
+HOSTILE = [
+    "create temp table outbox (room text, message text);",
+    "create function pg_temp.json_typeof(json) returns text language sql as $$ select 'array' $$;"
+    "set search_path = pg_temp, pg_catalog;",
+    "create function pg_temp.length(text) returns int language sql as $$ select 1000000 $$;"
+    "set search_path = pg_temp, pg_catalog, roomcast;",
+]
+
+
+async def test_a_notification_of_somebody_else_does_no_harm(
+    open_log: Open, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = await open_log()
+    stranger = await connect(url)
+    for payload in ("", "²", "9" * 7_000, "-1", "outbox", "epoch"):
+        await stranger.execute("select pg_notify('roomcast', $1)", payload)
+    await publish(log, "a")
+    await Calls(log).until_answered("load_news")
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+    await stranger.close()

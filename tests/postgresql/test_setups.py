@@ -1,4 +1,4 @@
-"""Connection strings as every client of PostgreSQL takes them, and mistakes in them, which show no secrets."""
+"""Connection strings, and mistakes in them, which show no secrets; and poolers."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from roomcast.model.redact import redact
 from roomcast.model.retention import Retention
 from tests.certificate import Certificate
 from tests.conftest import require
-from tests.log.acting import draft, publish, rooms, seqs, take
+from tests.log.steps import draft, publish, rooms, seqs, take
 from tests.postgresql.conftest import Open
 from tests.postgresql.database import Cluster, free_port
 from tests.running import wait_for
 
 SECRET = "hunter2"
 
-# asyncpg leaves the socket of a TLS handshake that failed to the garbage collector.
+# asyncpg leaves the socket of a failed TLS handshake to the garbage collector.
 pytestmark = pytest.mark.filterwarnings(
     "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
@@ -39,7 +39,7 @@ def collect() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster with TLS, on which `app` needs SCRAM and `owner` nothing."""
+    """A cluster with TLS: `app` needs TLS and SCRAM, `plain` needs SCRAM, `roomcast` needs no password."""
     certificate = Certificate(tmp_path_factory.mktemp("tls"))
     cluster = Cluster(fsync="off", ssl="on", password_encryption="scram-sha-256")
     cluster.make()
@@ -60,7 +60,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture
 def database(guarded: Cluster) -> str:
-    """One in which `app` and `plain` may make a schema."""
+    """A database in which `app` and `plain` may create a schema."""
     name = guarded.make_database()
     guarded.sql(f'GRANT CREATE ON DATABASE "{name}" TO app, plain')
     return name
@@ -75,7 +75,7 @@ async def works(url: str) -> None:
         await log.close()
 
 
-async def test_a_password_a_pgpass_file_and_a_service_file_are_taken(
+async def test_a_password_a_pgpass_file_and_a_service_file_are_used(
     guarded: Cluster, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await works(f"postgresql://plain:{SECRET}@127.0.0.1:{guarded.port}/{database}")
@@ -97,13 +97,13 @@ async def test_a_password_a_pgpass_file_and_a_service_file_are_taken(
 async def test_tls_is_verified_as_libpq_does(guarded: Cluster, database: str) -> None:
     where = f"postgresql://app:{SECRET}@localhost:{guarded.port}/{database}"
     await works(f"{where}?sslmode=verify-full&sslrootcert={guarded.certificate}")
-    with pytest.raises(LogUnusable, match=r"does not prove who it is.*sslrootcert") as refused:
+    with pytest.raises(LogUnusable, match=r"cannot prove its identity.*sslrootcert") as refused:
         await works(f"{where}?sslmode=verify-full&sslrootcert={_other(guarded)}")
     assert SECRET not in str(refused.value)
 
 
 def _other(guarded: Cluster) -> str:
-    """The certificate of somebody else."""
+    """The file of another server's certificate."""
     folder = guarded.folder / "other"
     folder.mkdir(exist_ok=True)
     return str(Certificate(folder).cert)
@@ -116,14 +116,14 @@ def _other(guarded: Cluster) -> str:
         (f"postgresql://nobody:{SECRET}@{{at}}", "refuses the user or the password"),
         (f"postgresql://app:{SECRET}@{{at}}?sslmode=disable", "refuses the user or the password"),
         (f"postgresql://roomcast:{SECRET}@{{host}}/nowhere", "does not exist"),
-        (f"postgresql://roomcast:{SECRET}@{{at}}?sslmode=often", "cannot be used|is no connection string"),
+        (f"postgresql://roomcast:{SECRET}@{{at}}?sslmode=often", "cannot be used|is not a connection string"),
         (f"postgresql://roomcast:{SECRET}@{{at}}?colour=red", "cannot be used"),
-        (f"postgresql://roomcast:{SECRET}@localhost:port/x", "cannot be used|is no connection string"),
-        (f"postgresql:roomcast:{SECRET}@localhost/x", "cannot be used|is no connection string"),
+        (f"postgresql://roomcast:{SECRET}@localhost:port/x", "cannot be used|is not a connection string"),
+        (f"postgresql:roomcast:{SECRET}@localhost/x", "cannot be used|is not a connection string"),
         (f"postgresql://roomcast:{SECRET}%@{{host}}/%zz", "does not exist"),
     ],
 )
-async def test_a_mistake_is_said_in_a_sentence_without_the_password(
+async def test_a_mistake_is_explained_in_one_sentence_without_the_password(
     guarded: Cluster, database: str, url: str, says: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     host = f"127.0.0.1:{guarded.port}"
@@ -138,13 +138,15 @@ def test_a_password_in_the_query_is_not_shown() -> None:
     assert shown == "postgresql://localhost/x?password=…&sslpassword=…&user=a"
 
 
-async def test_who_may_make_no_schema_is_told_how_to(guarded: Cluster, database: str) -> None:
+async def test_a_user_who_may_not_create_the_schema_is_told_which_right_is_missing(
+    guarded: Cluster, database: str
+) -> None:
     guarded.sql(f'REVOKE CREATE ON DATABASE "{database}" FROM plain')
     with pytest.raises(LogUnusable, match="GRANT CREATE ON DATABASE"):
         await open_any(f"postgresql://plain:{SECRET}@127.0.0.1:{guarded.port}/{database}", retention=Retention())
 
 
-async def test_a_schema_of_its_own_is_all_that_it_needs(guarded: Cluster, database: str) -> None:
+async def test_owning_the_schema_is_enough(guarded: Cluster, database: str) -> None:
     url = f"postgresql://plain:{SECRET}@127.0.0.1:{guarded.port}/{database}"
     await works(url)
     guarded.sql(f'REVOKE CREATE ON DATABASE "{database}" FROM plain', database)
@@ -160,7 +162,9 @@ async def test_another_encoding_is_refused(guarded: Cluster) -> None:
         await open_any(f"{guarded.server}/latin", retention=Retention())
 
 
-async def test_what_puts_durability_off_is_said(open_log: Open, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_setting_that_gives_up_durability_is_logged(
+    open_log: Open, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.WARNING):
         await open_log()
     assert "the database has fsync = off" in caplog.text
@@ -168,7 +172,7 @@ async def test_what_puts_durability_off_is_said(open_log: Open, caplog: pytest.L
 
 @pytest.fixture(params=["transaction", "session"])
 def pooler(request: pytest.FixtureRequest, postgresql: Cluster) -> Iterator[int]:
-    """The port of a PgBouncer before the shared cluster."""
+    """The port of a PgBouncer for the shared cluster."""
     port, folder = free_port(), postgresql.folder
     postgresql.place("bouncer.users", '"roomcast" ""\n', folder)
     settings = {
@@ -195,10 +199,12 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-async def test_behind_a_pooler_all_of_it_works(open_log: Open, postgresql: Cluster, url: str, pooler: int) -> None:
+async def test_everything_works_behind_a_pooler(
+    open_log: Open, postgresql: Cluster, url: str, pooler: int
+) -> None:
     behind = url.replace(str(postgresql.port), str(pooler))
     logs: list[PostgresLog] = [await open_log(behind), await open_log(behind), await open_log(url)]
-    assert [log._follower._session.pooled for log in logs] == [True, True, False]
+    assert [log._tail._session.pooled for log in logs] == [True, True, False]
     tails = [log.consumer("test", 0) for log in logs]
     for n in range(30):
         await publish(logs[n % 3], f"r{n % 2}")

@@ -1,4 +1,4 @@
-"""Several servers on one database, as logs in one process; and answers that are lost on the way."""
+"""Several servers on one database, as logs in one process."""
 
 from __future__ import annotations
 
@@ -11,26 +11,39 @@ import pytest
 
 from roomcast.log import clock as machine
 from roomcast.log import consumers as feeding
-from roomcast.log.base import Consuming, Log
-from roomcast.log.postgresql.tail import Tuning
-from roomcast.model.errors import KeyReused, LogRestarted
+from roomcast.log.base import Log
+from roomcast.log.postgresql.log import PostgresLog
+from roomcast.log.postgresql.tuning import PostgresTuning
+from roomcast.model.errors import KeyReused
 from roomcast.model.message import Message
 from roomcast.model.retention import Retention
-from tests.log.acting import draft, key, next_batch, publish, rooms, seqs, take, told, until
+from tests.log.steps import draft, key, next_batch, publish, rooms, seqs, take, told, until
+from tests.postgresql.calls import Calls
 from tests.postgresql.conftest import Open
 
-DEAF = Tuning(deaf_poll=0.05)
+QUICK = PostgresTuning(deaf_poll=0.05)
 
 
-async def deafen(log: object) -> None:
-    """It hears no notification from now on."""
-    log._follower._session._heard = None  # type: ignore[attr-defined]
-    await log._follower._session.drop()  # type: ignore[attr-defined]
+async def deafen(log: PostgresLog) -> None:
+    """The log receives no notification from now on."""
+    log._tail._session._on_notification = None
+    await log._tail._session.drop()
 
 
-@pytest.mark.parametrize("deaf", [False, True], ids=["notified", "asking"])
-async def test_what_all_publish_is_dense_and_each_follower_gets_all_of_it_once(open_log: Open, deaf: bool) -> None:
-    logs = [await open_log(tuning=DEAF) for _ in range(3)]
+async def until_acquainted(*logs: PostgresLog) -> None:
+    """Waits until each log knows that it is not the only one."""
+
+    async def acquainted() -> bool:
+        return not any(log._tail.alone for log in logs)
+
+    await until(acquainted)
+
+
+@pytest.mark.parametrize("deaf", [False, True], ids=["notified", "polling"])
+async def test_messages_of_all_servers_are_dense_and_each_follower_gets_each_of_them_once(
+    open_log: Open, deaf: bool
+) -> None:
+    logs = [await open_log(tuning=QUICK) for _ in range(3)]
     if deaf:
         for log in logs:
             await deafen(log)
@@ -61,7 +74,7 @@ async def test_two_servers_store_one_key_once(open_log: Open) -> None:
         await second.append([draft()], key("k", b"other"))
 
 
-async def test_what_one_server_deletes_is_gone_on_another_within_a_second(open_log: Open) -> None:
+async def test_a_message_deleted_on_one_server_is_gone_on_another_within_a_second(open_log: Open) -> None:
     first, second = await open_log(), await open_log()
     await publish(first, *"aab")
     tail = second.consumer("test", 0)
@@ -88,15 +101,16 @@ async def test_a_server_whose_clock_is_behind_takes_no_time_back(
     assert times == [9_000, 9_000, 9_500, 9_500]
 
 
-async def test_what_another_server_has_not_delivered_is_kept_until_it_stands_still(
+async def test_messages_that_another_server_has_not_delivered_are_kept_until_it_stands_still(
     open_log: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quick = Tuning(note_seconds=0.01, active_poll=0.05, idle_poll=0.05)
+    quick = PostgresTuning(note_seconds=0.01, active_poll=0.05, idle_poll=0.05)
     first, second = [await open_log(retention=Retention(2), tuning=quick) for _ in range(2)]
     tail = second.consumer("test", 0)
-    assert await noted(second) == 0
+    await until_noted(second)
+    calls = Calls(first)
     await publish(first, *"aaaaaa")
-    await asyncio.sleep(0.1)  # it would be trimmed by now
+    await calls.until_answered("trim")
     assert (await first.bounds()).trimmed == 0
     assert seqs(await take(tail, 6)) == [1, 2, 3, 4, 5, 6]
     waiting = asyncio.create_task(next_batch(tail))
@@ -106,7 +120,7 @@ async def test_what_another_server_has_not_delivered_is_kept_until_it_stands_sti
 
     await until(trimmed)
     assert (await waiting).trimmed > 0
-    monkeypatch.setattr(feeding, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(feeding, "_CHECK_SECONDS", 0.01)
     monkeypatch.setattr(feeding, "STILL_SECONDS", 0.05)
     await publish(first, *"aaaa")
 
@@ -116,183 +130,37 @@ async def test_what_another_server_has_not_delivered_is_kept_until_it_stands_sti
     await until(trimmed_past_it)
 
 
-async def noted(log: object) -> int | None:
-    """The position that a log is noted with, once it is."""
-    follower = log._follower  # type: ignore[attr-defined]
+async def until_noted(log: PostgresLog) -> None:
+    """Waits until the log's server is recorded with a position."""
 
-    async def is_noted() -> bool:
-        return follower._noted[0] is not None
+    async def noted() -> bool:
+        return log._tail.presence.position is not None
 
-    await until(is_noted)
-    position: int | None = follower._noted[0]
-    return position
+    await until(noted)
 
 
-async def test_a_server_that_is_idle_asks_less_than_six_times_a_second(open_log: Open) -> None:
+async def test_an_idle_server_makes_fewer_than_six_queries_a_second(open_log: Open) -> None:
     log = await open_log()
-    counted = 0
-    for session in log._sessions:
-        call = session._call
-
-        async def counting(name: str, *values: object, call=call) -> object:  # type: ignore[no-untyped-def]
-            nonlocal counted
-            counted += 1
-            return await call(name, *values)
-
-        session._call = counting  # type: ignore[method-assign, assignment]
-    began = time.monotonic()
-    while time.monotonic() - began < 2:
-        await log.revocations()  # as the server does
-        await asyncio.sleep(1)
-    assert counted < 6 * (time.monotonic() - began)
+    calls = Calls(log)
+    await calls.until_answered("forget_keys")  # the last query of its start
+    began, before = time.monotonic(), calls.answered.total()
+    await calls.until_answered("load_news", 2)
+    polling = (calls.answered.total() - before) / (time.monotonic() - began)
+    assert polling + 1 < 6  # the server asks for revocations once a second
 
 
-async def test_an_append_whose_connection_is_cut_while_it_waits_is_stored_once(open_log: Open, url: str) -> None:
-    log = await open_log()
-    await publish(log, "a")
-    other = await asyncpg.connect(url)
-    lock = other.transaction()
-    await lock.start()
-    await other.execute("SELECT 1 FROM roomcast.log FOR UPDATE")
-    appending = log.append([draft(), draft()])
-    await until_waiting(other)
-    await other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-    await lock.commit()
-    assert seqs((await appending).messages) == [2, 3]
-    assert (await log.bounds()).newest == 3
-    await other.close()
+async def test_publishing_servers_get_equal_shares(open_log: Open) -> None:
+    logs = [await open_log() for _ in range(3)]
+    await until_acquainted(*logs)
+    shares = [0, 0, 0]
 
+    async def publisher(which: int) -> None:
+        while sum(shares) < 3_000:
+            await logs[which].append([draft()])
+            shares[which] += 1
 
-async def until_waiting(connection: asyncpg.Connection) -> None:
-    """Waits until somebody waits for a lock."""
-    while not await connection.fetchval(
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    ):
-        await connection.execute("SELECT pg_stat_clear_snapshot()")
-
-
-@pytest.mark.parametrize("idempotency", [None, key("k")])
-async def test_an_append_whose_answer_is_lost_is_stored_once(open_log: Open, idempotency: object) -> None:
-    log, other = await open_log(), await open_log()
-    session = log._writing
-    call = session._call
-    lost: list[str] = []
-
-    async def losing(name: str, *values: object) -> object:
-        found = await call(name, *values)
-        if name == "append" and not lost:
-            lost.append(name)
-            await publish(other, "b")  # and somebody was quicker with the next one
-            raise ConnectionResetError("the answer is lost")
-        return found
-
-    session._call = losing  # type: ignore[method-assign, assignment]
-    tail = log.consumer("test", 0)
-    answer = await log.append([draft("a", b"1"), draft("a", b"2")], idempotency)  # type: ignore[arg-type]
-    assert (seqs(answer.messages), answer.repeated) == ([1, 2], False)
-    assert [(m.seq, m.room, m.prev) for m in await take(tail, 3)] == [(1, "a", 0), (2, "a", 1), (3, "b", 0)]
-    assert seqs(await publish(log, "a")) == [4]
-    assert (await publish(log, "a"))[0].prev == 4
-
-
-async def test_a_lock_that_somebody_holds_is_waited_for_and_then_said(
-    open_log: Open, url: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    log = await open_log(tuning=Tuning(patience=0.3, retry_seconds=0.05))
-    other = await asyncpg.connect(url)
-    lock = other.transaction()
-    await lock.start()
-    await other.execute("SELECT 1 FROM roomcast.log FOR UPDATE")
-    with pytest.raises(Exception, match="takes too long"):
-        await log.append([draft()])
-    assert (await log.read(rooms("a"), 0, 10)).messages == []  # readers wait for nobody
-    await lock.commit()
-    await other.close()
-
-
-async def test_what_an_operator_deletes_is_refused_in_a_sentence(open_log: Open, url: str) -> None:
-    log = await open_log()
-    await publish(log, "a")
-    other = await asyncpg.connect(url)
-    for statement in (
-        "DELETE FROM roomcast.messages",
-        "TRUNCATE roomcast.messages",
-        "UPDATE roomcast.log SET newest = 0",
-        "DELETE FROM roomcast.rooms",
-    ):
-        with pytest.raises(asyncpg.RaiseError, match="is written by roomcast itself"):
-            await other.execute(statement)
-    await other.execute("VACUUM FULL roomcast.messages")
-    await other.close()
-    assert len((await log.read(rooms("a"), 0, 10)).messages) == 1
-
-
-async def test_the_history_of_a_copy_that_was_put_back_is_another_epoch(open_log: Open, url: str) -> None:
-    logs = [await open_log(), await open_log()]
-    await publish(logs[0], *"aaaa")
-    tails = [log.consumer("test", 0) for log in logs]
-    for tail in tails:
-        await take(tail, 4)
-    epoch = logs[0].epoch
-    other = await asyncpg.connect(url)
-    await other.execute(
-        "SET roomcast.server = 'on'; DELETE FROM roomcast.messages WHERE seq > 2;"
-        "DELETE FROM roomcast.appends WHERE first > 2;"
-        "UPDATE roomcast.rooms SET newest = 2, messages = 2, bytes = 4;"
-        "UPDATE roomcast.log SET newest = 2, messages = 2, bytes = 4,"
-        " nonce = (SELECT nonce FROM roomcast.appends WHERE last = 2)"
-    )
-    await other.close()
-
-    async def forked() -> bool:
-        return {log.epoch for log in logs} != {epoch} and logs[0].epoch == logs[1].epoch
-
-    await until(forked)
-    assert seqs(await publish(logs[1], "a")) == [3]
-    for tail in tails:
-        with pytest.raises(LogRestarted):
-            await drained(tail)
-
-
-async def drained(tail: Consuming) -> None:
-    """Until it ends."""
-    while True:
-        await next_batch(tail)
-
-
-async def test_a_new_epoch_at_the_start_is_taken_by_the_others(open_log: Open) -> None:
-    first = await open_log()
-    await publish(first, "a")
-    second = await open_log(new_epoch=True)
-    assert second.epoch != first.epoch
-
-    async def taken() -> bool:
-        return first.epoch == second.epoch
-
-    await until(taken)
-    assert seqs(await publish(first, "a")) == [2]
-
-
-async def test_a_publish_that_meets_a_new_epoch_is_stored_under_it(open_log: Open) -> None:
-    first = await open_log(tuning=Tuning(active_poll=60, idle_poll=60))
-    await deafen(first)
-    await publish(first, "a")
-    second = await open_log(new_epoch=True)
-    assert seqs(await publish(first, "a")) == [2]
-    assert first.epoch == second.epoch
-
-
-async def test_a_newer_schema_that_this_roomcast_can_use_is_used_and_another_is_refused(
-    open_log: Open, url: str
-) -> None:
-    await open_log()
-    other = await asyncpg.connect(url)
-    await other.execute("UPDATE roomcast.version SET number = 7")
-    await publish(await open_log(), "a")
-    await other.execute("UPDATE roomcast.version SET least = 7")
-    with pytest.raises(Exception, match="start a newer roomcast"):
-        await open_log()
-    await other.close()
+    await asyncio.gather(*(publisher(which) for which in range(3) for _ in range(32)))
+    assert min(shares) > 0.9 * sum(shares) / 3
 
 
 async def test_a_closed_log_leaves_nothing_behind(open_log: Open, url: str) -> None:

@@ -53,17 +53,17 @@ def _local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sequence[Way]]:
 
 @pytest.fixture(params=["fast", "h11", "asgi"])
 def way(_by_rights: Sequence[Way], request: pytest.FixtureRequest) -> Way:
-    """Into a server with rights."""
+    """The ways into a server with rights."""
     return next(way for way in _by_rights if way.name == request.param)
 
 
 @pytest.fixture(params=["fast", "h11", "asgi"])
 def opened(_open: Sequence[Way], request: pytest.FixtureRequest) -> Way:
-    """Into a server that everybody may use."""
+    """The ways into an open server."""
     return next(way for way in _open if way.name == request.param)
 
 
 @pytest.fixture(params=["fast", "h11"])
 def local(_local: Sequence[Way], request: pytest.FixtureRequest) -> Way:
-    """Into a server of which nobody has said who may use it. An application has no such mode."""
+    """The ways into a server without configured rights. An application has no such mode."""
     return next(way for way in _local if way.name == request.param)

@@ -92,7 +92,7 @@ def ticket(
     secrets: Secrets = SECRETS,
     **more: Any,
 ) -> str:
-    """One that was issued `age` seconds ago, for `seconds`."""
+    """A ticket that was issued `age` seconds ago, for `seconds`."""
     return seal(secrets, BY_NAME[by], rooms=rooms, now=time.time() - age, seconds=seconds, **more)
 
 
@@ -104,7 +104,7 @@ class Way(NamedTuple):
     running: Running
 
     def open(self, data: bytes) -> Raw:
-        """A stream, from its head on."""
+        """Opens a stream; it begins with its head."""
         connection = Raw(self.port, data)
         assert connection.answer(to_head=True).status == 200
         return connection
@@ -120,14 +120,14 @@ class Way(NamedTuple):
         return json.loads(body), answer.headers.get("link", "")
 
     def ask(self, data: bytes, *, to_head: bool = False) -> Answer:
-        """One request's answer; a stream's is its head."""
+        """The answer to one request; of a stream, its head."""
         with Raw(self.port, data) as connection:
             return connection.answer(to_head=to_head or data.startswith(b"HEAD"))
 
 
 @contextmanager
 def two_ways(folder: Path, *options: str, log: str = "memory:") -> Iterator[Sequence[Way]]:
-    """A server of our own."""
+    """A server of `roomcast serve`."""
     ports = ("--port=0", f"--page-port={free_port()}")  # 0 would be none
     command = [sys.executable, "-c", _TWO_WAYS, "serve", *ports, f"--log={log}", *options, *WORKERS]
     running = Running(command, folder)
@@ -142,7 +142,7 @@ def two_ways(folder: Path, *options: str, log: str = "memory:") -> Iterator[Sequ
 
 @contextmanager
 def over_asgi(folder: Path, options: dict[str, Any]) -> Iterator[Way]:
-    """Somebody else's server, with ours in it."""
+    """A host application with roomcast mounted in it."""
     root = str(Path(__file__).parents[2])
     python_path = f"{root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     env = {"ROOMCAST_TEST_OPTIONS": json.dumps(options), "PYTHONPATH": python_path}
@@ -157,7 +157,7 @@ def over_asgi(folder: Path, options: dict[str, Any]) -> Iterator[Way]:
 
 
 def issuers(folder: Path) -> list[dict[str, Any]]:
-    """The rows of both."""
+    """The configuration rows of keys and issuers."""
     (folder / "public.pem").write_bytes(pem("ES256", "server"))
     read, claims = ["user/{sub}", "team/{teams}/*"], {"claims": True}
     by_key = {"iss": ISS, "audience": "roomcast", "public_keys": [str(folder / "public.pem")]}
@@ -166,19 +166,19 @@ def issuers(folder: Path) -> list[dict[str, Any]]:
 
 
 def token(**claims: Any) -> str:
-    """One of a program that has the server's secret, good for 15 minutes unless its claims say else."""
+    """A token signed with the server's secret, valid for 15 minutes unless its claims say otherwise."""
     now = time.time()
     return signed({"sub": "42", "iat": now, "exp": now + 900, **claims}, key=SECRET.encode())
 
 
 def own(*read: str, **claims: Any) -> str:
-    """The same, with grants of its own; `publish` and `user` are what it says of these."""
+    """The same, with these grants in its own claim."""
     said = {name: claims.pop(name) for name in ("publish", "user") if name in claims}
     return token(**claims, roomcast={"read": read, **said})
 
 
 def token_of(iss: str, **claims: Any) -> str:
-    """One of an issuer's."""
+    """A token of an issuer."""
     now = time.time()
     said = {"iss": iss, "aud": "roomcast", "sub": "42", "iat": now, "exp": now + 900, **claims}
     return signed(said, "ES256", name="server", kid="1")
@@ -229,7 +229,7 @@ def request(
     host: str = "localhost",
     version: str = "1.1",
 ) -> bytes:
-    """A request's bytes."""
+    """The bytes of a request."""
     length = [] if body is None else [f"Content-Length: {len(body)}"]
     own = [f"Host: {host}"] if host else []
     lines = [f"{method} {target} HTTP/{version}", *own, *length, *fields, "", ""]
@@ -241,6 +241,6 @@ def get(target: str, *fields: str, **more: Any) -> bytes:
 
 
 def publish(body: object, *fields: str, target: str = "/messages") -> bytes:
-    """A message or a batch, or bytes as they are."""
+    """The bytes of a publish: of a message, a batch, or any body."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     return request("POST", target, JSON, *fields, body=data)

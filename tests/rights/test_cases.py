@@ -34,7 +34,7 @@ UNREADABLE = 'Bearer realm="roomcast", error="invalid_request"'
 
 
 class Case(NamedTuple):
-    """Who asks for what, and what comes of it."""
+    """Requests by all kinds of clients, and their outcomes."""
 
     number: str
     target: str
@@ -42,11 +42,11 @@ class Case(NamedTuple):
     status: int
     challenge: str | None = None
     named: tuple[str, ...] = ()
-    """What the errors' details are about."""
+    """The details of the errors."""
 
 
 def reads() -> tuple[Case, ...]:
-    """Made when a test runs, as tickets grow old meanwhile."""
+    """Made when a test runs, because tickets expire."""
     return (
         Case("1 nothing sent", "/messages?room=user/42", (), 401, UNASKED, ("user/42",)),
         Case("2 a room of everybody", "/messages?room=public/a", (), 200),
@@ -225,7 +225,7 @@ def _credentials(sent: str) -> list[str]:
 
 @pytest.mark.parametrize("accept", FORMATS)
 @pytest.mark.parametrize("number", range(len(READS)), ids=READS)
-def test_head_tells_what_a_follow_would_come_to(way: Way, number: int, accept: str) -> None:
+def test_head_gives_the_outcome_that_a_follow_would_have(way: Way, number: int, accept: str) -> None:
     case = reads()[number]
     told = way.ask(request("HEAD", case.target, accept, *case.fields))
     real = way.ask(get(case.target, accept, *case.fields))
@@ -244,7 +244,7 @@ def test_head_tells_what_a_follow_would_come_to(way: Way, number: int, accept: s
         ("ticket-expired", ticket("user/42", age=4000)),
     ],
 )
-def test_the_holder_is_told_what_has_ended_and_nothing_else(way: Way, detail: str, credential: str) -> None:
+def test_the_holder_is_told_only_what_has_expired(way: Way, detail: str, credential: str) -> None:
     answer = way.ask(get("/messages?room=user/42", bearer(credential)))
     assert (answer.status, answer.json["detail"]) == (401, detail)
     assert answer.json["type"] == "urn:problem-type:roomcast:unauthenticated"
@@ -300,7 +300,7 @@ PUBLISHED = (
     ("what", "fields", "body", "status", "user"), PUBLISHED, ids=[row[0] for row in PUBLISHED]
 )
 @pytest.mark.parametrize("form", ["json", "ndjson", "batch", "chunked", "room", "room and user", "1.0", "expect"])
-def test_a_message_carries_who_published_it(
+def test_a_message_has_the_user_who_published_it(
     way: Way, what: str, fields: tuple[str, ...], body: dict[str, str], status: int, user: str | None, form: str
 ) -> None:
     if way.name == "asgi" and form in ("1.0", "expect"):
@@ -347,7 +347,7 @@ def _published(form: str, body: dict[str, str], fields: tuple[str, ...]) -> byte
     return request("POST", target, "Content-Type: application/json", *fields, body=b'"x"')
 
 
-def test_27_a_batch_with_one_forbidden_room_is_stored_in_no_part(way: Way) -> None:
+def test_27_nothing_of_a_batch_with_a_forbidden_room_is_stored(way: Way) -> None:
     before = _newest(way)
     batch = [{"room": "chat/7", "text": "x" * 100}] * 1000
     batch[500] = batch[900] = {"room": "chat/8", "text": "x"}
@@ -367,7 +367,7 @@ def test_27_all_other_users_of_a_batch_are_named(way: Way) -> None:
     assert _newest(way) == before
 
 
-def test_28_an_idempotency_key_is_ones_own(way: Way) -> None:
+def test_28_each_principal_has_its_own_idempotency_keys(way: Way) -> None:
     body = {"room": "chat/7", "text": "x"}
     key = f"Idempotency-Key: {way.name}-28"
     sub = ticket(publish=["chat/7"], sub="42")
@@ -382,7 +382,7 @@ def test_28_an_idempotency_key_is_ones_own(way: Way) -> None:
     assert [answer.json["id"] for answer in again] == [first[n].json["id"] for n in (0, 1, 2)]
 
 
-def test_28_strangers_share_one_scope_and_reach_no_others(way: Way) -> None:
+def test_28_strangers_share_one_scope_that_is_theirs_alone(way: Way) -> None:
     body, key = {"room": "inbox/a", "text": "x"}, f"Idempotency-Key: {way.name}-28-strangers"
     first, second = (way.ask(publish(body, key)) for _ in range(2))
     assert (first.status, second.status) == (201, 200)
@@ -396,7 +396,7 @@ def test_28_the_same_body_under_another_user_is_another_request(way: Way) -> Non
         assert way.ask(publish(body, key, bearer(holder))).status == status
 
 
-def test_29_a_repeat_by_one_who_has_lost_the_right_is_refused(way: Way) -> None:
+def test_29_a_repeat_is_refused_after_the_right_was_lost(way: Way) -> None:
     body, key = {"room": "chat/7", "text": "x"}, f"Idempotency-Key: {way.name}-29"
     may, may_not = (ticket(publish=[room], sub="29") for room in ("chat/7", "chat/8"))
     assert way.ask(publish(body, key, bearer(may))).status == 201
@@ -407,7 +407,7 @@ def test_29_a_repeat_by_one_who_has_lost_the_right_is_refused(way: Way) -> None:
 
 @pytest.mark.parametrize("target", ["/messages", "/rooms/chat/7", "/tickets"])
 def test_401_comes_before_the_body(way: Way, target: str) -> None:
-    """A stranger that may publish nothing, and one whose credential is bad."""
+    """A stranger without the right to publish, and a client with a bad credential."""
     if way.name == "asgi":
         pytest.skip("somebody else's server reads the body before it closes")
     for fields in ((bearer("x"),), () if target == "/tickets" else (bearer(READER),)):
@@ -437,7 +437,7 @@ def ids(way: Way, _filled: dict[str, dict[str, str]]) -> dict[str, str]:
 
 @pytest.mark.parametrize("sort", ["", "&sort=newest"])
 @pytest.mark.parametrize("limit", [1, 2, 1000])
-def test_31_rooms_are_those_that_one_may_read(way: Way, ids: dict[str, str], sort: str, limit: int) -> None:
+def test_31_only_readable_rooms_are_listed(way: Way, ids: dict[str, str], sort: str, limit: int) -> None:
     found, target, pages = [], f"/rooms?limit={limit}{sort}", 0
     while target:
         with_link = way.ask_whole(get(target, bearer(NARROW), "Connection: close"))
@@ -457,7 +457,7 @@ def test_31_rooms_without_a_credential(way: Way, ids: dict[str, str]) -> None:
     assert way.ask(get("/rooms", bearer(WRITER))).status == 403
 
 
-def test_a_message_that_may_not_be_read_is_one_that_never_was(way: Way, ids: dict[str, str]) -> None:
+def test_an_unreadable_message_is_answered_like_one_that_never_existed(way: Way, ids: dict[str, str]) -> None:
     def told(id: str, *fields: str, method: str = "GET") -> tuple[int, bytes]:
         answer = way.ask(request(method, f"/messages/{id}", *fields))
         return answer.status, answer.body.replace(id.encode(), b"ID")
@@ -474,7 +474,7 @@ def test_a_message_that_may_not_be_read_is_one_that_never_was(way: Way, ids: dic
     assert told(f"{ids['user/42']}?ticket={ticket('user/42')}")[0] == 422
 
 
-def test_a_room_with_a_comma_does_not_tell_which_rooms_there_are(way: Way, ids: dict[str, str]) -> None:
+def test_a_refused_room_list_does_not_reveal_which_rooms_exist(way: Way, ids: dict[str, str]) -> None:
     for fields in ((), (bearer(NARROW),)):
         held = way.ask(get("/messages?room=a/secret,b", *fields))
         none = way.ask(get("/messages?room=a/nothing,b", *fields))
@@ -498,13 +498,13 @@ def test_32_metrics_need_their_own_right(way: Way, fields: tuple[str, ...], stat
 
 
 @pytest.mark.parametrize("target", ["/healthz", "/readyz", "/openapi.json", "/", "/page/page.css", "/roomcast.js"])
-def test_what_needs_no_right_stays_open(way: Way, target: str) -> None:
+def test_routes_that_need_no_right_stay_open(way: Way, target: str) -> None:
     assert way.ask(get(target)).status == 200
     if target != "/readyz":
         assert way.ask(get(target, bearer("x"))).status == 200, "a credential was looked at"
 
 
-def test_readyz_tells_a_stranger_nothing_of_the_log(way: Way) -> None:
+def test_readyz_tells_a_stranger_nothing_about_the_log(way: Way) -> None:
     assert "detail" not in way.ask(get("/readyz")).json
 
 
@@ -541,7 +541,7 @@ def mes() -> tuple[tuple[tuple[str, ...], dict[str, object]], ...]:
 
 
 @pytest.mark.parametrize("number", range(4))
-def test_me_tells_what_one_may(way: Way, number: int) -> None:
+def test_me_lists_the_rights_of_the_client(way: Way, number: int) -> None:
     fields, told = mes()[number]
     answer = way.ask(get("/me", *fields))
     assert answer.status == 200

@@ -39,7 +39,7 @@ def cookie(credential: str, *others: str) -> str:
 
 
 def reads() -> list[tuple[str, tuple[str, ...], int]]:
-    """What each follow of user/42 comes to; made anew, since tickets are good for a while."""
+    """The outcome of each follow of user/42; made for each test, because tickets expire."""
     good, ended = cookie(ticket("user/42")), cookie(ticket("user/42", age=4000))
     return [
         ("a ticket", (good, OWN), 200),
@@ -137,7 +137,7 @@ def test_42_a_page_of_another_site_publishes_nothing_with_a_cookie(
     assert way.ask(publish(MESSAGE, bearer(WRITER), *fields)).status == refused
 
 
-def test_42_a_form_publishes_no_json(way: Way) -> None:
+def test_42_a_form_cannot_publish_json(way: Way) -> None:
     body = b'{"room":"chat/7","text":"x"}'
     answer = way.ask(request("POST", "/messages", "Content-Type: text/plain", cookie(WRITER), OWN, body=body))
     assert answer.status == 415
@@ -159,7 +159,7 @@ def test_a_cookie_reads_no_metrics(way: Way) -> None:
     assert way.ask(get("/metrics", bearer(ALL))).status == 200
 
 
-def test_a_cookie_does_whatever_its_credential_may(way: Way) -> None:
+def test_a_cookie_has_the_rights_of_its_credential(way: Way) -> None:
     me = way.ask(get("/me", cookie(NARROW), OWN)).json
     assert (me["name"], me["kind"]) == ("narrow", "key")
     stored = way.ask(publish(MESSAGE, cookie(NARROW), OWN)).json
@@ -169,7 +169,7 @@ def test_a_cookie_does_whatever_its_credential_may(way: Way) -> None:
     assert way.ask(wanted).status == 201
 
 
-def test_only_a_named_origin_may_send_it_from_elsewhere_and_read_the_answer(way: Way) -> None:
+def test_only_a_named_origin_may_send_a_cookie_from_elsewhere_and_read_the_answer(way: Way) -> None:
     for target, status in (("/me", 200), ("/messages?room=user/43", 403), ("/messages/x", 404)):
         answer = way.ask(get(target, PAGE, cookie(NARROW), f"Origin: {ORIGIN}", "Sec-Fetch-Site: cross-site"))
         assert answer.status == status
@@ -182,7 +182,7 @@ def test_only_a_named_origin_may_send_it_from_elsewhere_and_read_the_answer(way:
 
 
 class Sent(NamedTuple):
-    """A request of a crowd: same head, another cookie."""
+    """One of many requests with the same head and different cookies."""
 
     credential: str
     status: int
@@ -196,7 +196,7 @@ def test_each_request_is_judged_by_its_own_cookie_however_alike_the_heads_are(wa
     assert way.ask(get("/messages?room=user/42", PAGE, OWN)).status == 401
 
 
-def test_one_that_ends_meanwhile_is_refused_from_then_on(way: Way) -> None:
+def test_a_ticket_that_expires_meanwhile_is_refused_from_then_on(way: Way) -> None:
     short = ticket("user/42", age=1, seconds=-28)  # with the leeway, one second more
     data = get("/messages?room=user/42", PAGE, cookie(short), OWN)
     assert way.ask(data).status == 200

@@ -14,7 +14,7 @@ import pytest
 
 from roomcast.auth.guard import Guard, Mode
 from roomcast.auth.keys import Keys
-from roomcast.auth.rights import Rights
+from roomcast.auth.rights import ConfiguredRights
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.gap import Gap, Opening
 from roomcast.delivery.tenure import REPLACEMENTS, Held, Holder, Tenures
@@ -31,12 +31,12 @@ STREAMS = 5_000
 
 
 def _ending(seconds: float) -> str:
-    """A ticket that ends then, with the leeway."""
+    """A ticket that expires at this time, leeway included."""
     return ticket("user/33", age=100, seconds=100 - 30 + seconds)
 
 
 @pytest.mark.parametrize("accept", [SSE, NDJSON])
-def test_33_a_stream_ends_with_its_ticket_says_so_and_is_refused_afterwards(way: Way, accept: str) -> None:
+def test_33_a_stream_ends_with_its_ticket_and_its_reconnect_is_refused(way: Way, accept: str) -> None:
     sent, began = _ending(2), time.monotonic()
     target = f"/messages?room=user/33&replay=none&ticket={sent}"
     resume = "Last-Event-ID: x-1"  # as of a reconnect: it may be opened no more
@@ -67,7 +67,7 @@ def test_33_a_stream_ends_with_its_ticket_says_so_and_is_refused_afterwards(way:
     assert re.search(r'roomcast_streams_ended_total\{reason="expired"\} [1-9]', metrics)
 
 
-def test_a_ticket_in_a_url_has_one_stream_and_only_so_many_replacements(way: Way) -> None:
+def test_a_ticket_in_a_url_has_one_stream_and_a_limit_of_replacements(way: Way) -> None:
     if way.name == "h11":
         pytest.skip("the same engine as the fast path's")
     sent = ticket("user/34")
@@ -97,7 +97,7 @@ def test_a_ticket_in_a_url_has_one_stream_and_only_so_many_replacements(way: Way
     other.cut()
 
 
-def test_head_replaces_nothing(way: Way) -> None:
+def test_a_head_request_replaces_no_stream(way: Way) -> None:
     target = f"/messages?room=user/35&replay=none&ticket={ticket('user/35')}"
     with Observer(way.port, target) as stream:
         stream.until_live()
@@ -108,7 +108,8 @@ def test_head_replaces_nothing(way: Way) -> None:
 
 
 class Client:
-    """The transport of one that takes everything at once. Over TLS, as it has no socket to write to."""
+    """The transport of a client that reads everything at once. It poses as TLS, since it has no socket to write
+    to."""
 
     def __init__(self) -> None:
         self.told = b""
@@ -145,10 +146,10 @@ class Client:
     abort = close
 
 
-async def test_35_five_thousand_streams_of_one_second_end_within_five_and_disturb_nobody() -> None:
+async def test_35_five_thousand_streams_that_expire_together_end_within_five_seconds() -> None:
     engine = await Engine.open(Settings(log="memory:", heartbeat=15))
     keys = Keys([replace(key, streams=0) for key in KEYS])  # any number: these are all of one ticket
-    context = Context(Handler(engine, Guard(Mode.RIGHTS, Rights(keys=keys, secrets=SECRETS))), engine)
+    context = Context(Handler(engine, Guard(Mode.RIGHTS, ConfiguredRights(keys=keys, secrets=SECRETS))), engine)
     try:
         await engine.log.append([Draft("user/42", None, b'{"room":"user/42","text":"x"}')])
         await engine.tail.reached(1)
@@ -186,8 +187,8 @@ def _follow(context: Context, data: bytes) -> Client:
     return client
 
 
-async def test_a_gap_that_was_not_told_yet_is_told_before_the_end() -> None:
-    """Its client resumes behind it, and nobody would know of it any more."""
+async def test_a_pending_gap_is_told_before_the_end() -> None:
+    """Otherwise its client would resume after the gap and never hear of it."""
     engine = await Engine.open(Settings(log="memory:"))
     try:
         connection = FakeConnection(full_after=1)
@@ -210,8 +211,8 @@ async def test_a_gap_that_was_not_told_yet_is_told_before_the_end() -> None:
 class Someone:
     """A holder."""
 
-    def __init__(self, until: float | None = None, single: str = "") -> None:
-        self.until, self.single = until, single
+    def __init__(self, until: float | None = None, ticket_nonce: str = "") -> None:
+        self.until, self.ticket_nonce = until, ticket_nonce
 
 
 class One:
@@ -247,7 +248,7 @@ def test_streams_end_when_their_second_has_passed_and_not_before() -> None:
     assert list(tenures.ended(100)) == []
 
 
-def test_a_stream_that_has_left_is_not_ended_and_is_replaced_by_nobody() -> None:
+def test_a_closed_stream_is_neither_ended_nor_replaced() -> None:
     tenures, holder = Tenures(), Someone(10, "a")
     [first] = _entered(tenures, [holder], replaces=True)
     tenures.leave(first)
@@ -257,7 +258,7 @@ def test_a_stream_that_has_left_is_not_ended_and_is_replaced_by_nobody() -> None
 
 
 def test_replacements_are_forgotten_after_a_minute() -> None:
-    tenures, holder = Tenures(), Someone(single="a")
+    tenures, holder = Tenures(), Someone(ticket_nonce="a")
     for n in range(100):
         tenures.enter(cast(Held, One(tenures, holder)), replaces=True, now=n * 6.0)
     assert not tenures.refuses("a")
@@ -270,11 +271,11 @@ def test_the_counts_of_tickets_are_bounded() -> None:
     tenures = Tenures()
     for n in range(20_000):
         for _ in "ab":
-            tenures.enter(cast(Held, One(tenures, Someone(single=str(n)))), replaces=True, now=0.0)
+            tenures.enter(cast(Held, One(tenures, Someone(ticket_nonce=str(n)))), replaces=True, now=0.0)
     assert len(tenures._replaced) <= 10_000
 
 
-async def test_one_stream_that_cannot_be_ended_keeps_no_other_from_its_end(
+async def test_a_stream_that_fails_to_end_does_not_keep_others_from_ending(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     engine = await Engine.open(Settings(log="memory:"))

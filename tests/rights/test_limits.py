@@ -30,7 +30,7 @@ TARGET = "/messages?room=public/a"
 
 
 def is_let_in(way: Way, *fields: str, target: str = TARGET) -> bool:
-    """Whether a stream goes on until it is live; else it has ended, and its client was told when to come back."""
+    """Whether a stream gets live; otherwise it has ended, and its client was told to retry."""
     with Raw(way.port, get(target, *fields)) as connection:
         assert connection.answer(to_head=True).status == 200
         try:
@@ -49,7 +49,7 @@ def metric(way: Way, kind: str, limit: str) -> float:
 
 
 @pytest.mark.parametrize("accept", [SSE, NDJSON])
-def test_one_stream_too_many_is_asked_to_come_back(way: Way, accept: str) -> None:
+def test_a_stream_above_the_limit_is_told_to_retry(way: Way, accept: str) -> None:
     sub = f"streams-{way.name}-{accept}"
     before = metric(way, "ticket", "streams")
 
@@ -83,7 +83,7 @@ def test_the_stream_that_replaces_another_takes_its_place(way: Way) -> None:
 
 
 def test_a_token_and_its_ticket_are_one_person(way: Way) -> None:
-    """And a hundred streams are what one has."""
+    """It stands for a hundred streams of one person."""
     sub = f"both-{way.name}"
     sent = bearer(own("public/a", sub=sub))
     asked = way.ask(publish({"rooms": ["public/a"]}, sent, target="/tickets"))
@@ -97,7 +97,7 @@ def test_a_token_and_its_ticket_are_one_person(way: Way) -> None:
         assert is_let_in(way, SSE, bearer(own("public/a", sub=f"{sub}x")))
 
 
-def test_tickets_without_a_sub_are_each_their_own(way: Way) -> None:
+def test_each_ticket_without_a_sub_counts_by_itself(way: Way) -> None:
     with ExitStack() as stack:
         for _ in range(4):
             fields = (SSE, bearer(ticket("public/a", by="limited")))
@@ -110,7 +110,7 @@ def test_a_key_has_no_limit_of_streams_unless_it_is_given_one(way: Way) -> None:
             stack.enter_context(way.open(get(TARGET, SSE, bearer(ALL))))
 
 
-def test_a_hundred_streams_of_one_person_are_the_default(way: Way) -> None:
+def test_a_person_has_a_hundred_streams_by_default(way: Way) -> None:
     sub = f"hundred-{way.name}"
     with ExitStack() as stack:
         for _ in range(100):
@@ -119,7 +119,7 @@ def test_a_hundred_streams_of_one_person_are_the_default(way: Way) -> None:
         assert not is_let_in(way, SSE, bearer(ticket("public/a", sub=sub)))
 
 
-def test_a_publish_beyond_the_rate_is_429_with_when_to_come_back(way: Way) -> None:
+def test_a_publish_beyond_the_rate_is_429_with_retry_after(way: Way) -> None:
     sub, before = f"rate-{way.name}", metric(way, "ticket", "publish")
 
     def post(text: str = "x", **more: object) -> bytes:

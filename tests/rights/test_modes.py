@@ -1,4 +1,4 @@
-"""Who is served at all: the three modes, pages of other origins, names and proxies."""
+"""The three modes, and which pages, host names and proxies they serve."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ LOCAL: tuple[tuple[str, dict[str, Any], tuple[str, ...], int], ...] = (
 
 @pytest.mark.parametrize(("what", "more", "fields", "status"), LOCAL, ids=[row[0] for row in LOCAL])
 @pytest.mark.parametrize("form", ["sse", "page", "post", "form", "head"])
-def test_where_nothing_is_configured_this_machine_alone_is_served(
+def test_without_configuration_only_this_machine_is_served(
     local: Way, what: str, more: dict[str, Any], fields: tuple[str, ...], status: int, form: str
 ) -> None:
     match form:
@@ -91,7 +91,7 @@ def test_where_nothing_is_configured_this_machine_alone_is_served(
         assert ("--open" in answer.json["detail"]) or ("--allow-origin" in answer.json["detail"])
 
 
-def test_a_host_in_the_request_line_counts_as_well(local: Way) -> None:
+def test_a_host_in_the_request_line_is_checked_too(local: Way) -> None:
     for scheme in ("http", "HTTP"):
         assert local.ask(get(f"{scheme}://evil.example/me")).status in (403, 404)
     assert local.ask(get("http://evil.example/me")).status == 403
@@ -100,11 +100,11 @@ def test_a_host_in_the_request_line_counts_as_well(local: Way) -> None:
 
 
 @pytest.mark.parametrize("target", ["/healthz", "/readyz"])
-def test_probes_reach_a_local_server_under_any_name(local: Way, target: str) -> None:
+def test_health_probes_reach_a_local_server_under_any_name(local: Way, target: str) -> None:
     assert local.ask(get(target, "X-Forwarded-For: 203.0.113.9", host="10.0.0.7")).status == 200
 
 
-def test_in_local_mode_everybody_may_everything(local: Way) -> None:
+def test_in_local_mode_everybody_may_do_everything(local: Way) -> None:
     told = local.ask(get("/me", bearer(ALL))).json
     assert (told["kind"], told["user"], told["read"], told["publish"]) == ("anonymous", None, ["*"], ["*"])
     assert (told["metrics"], told["admin"], told["expires_in"]) == (True, True, None)
@@ -113,7 +113,7 @@ def test_in_local_mode_everybody_may_everything(local: Way) -> None:
     assert local.ask(publish(MESSAGE, target="/tickets")).status == 501
 
 
-def test_in_open_mode_everybody_may_everything_but_delete(opened: Way) -> None:
+def test_in_open_mode_everybody_may_do_everything_but_delete(opened: Way) -> None:
     told = opened.ask(get("/me", bearer(ALL), host="evil.example")).json
     assert (told["kind"], told["user"], told["read"], told["publish"]) == ("anonymous", None, ["*"], ["*"])
     assert (told["metrics"], told["admin"]) == (True, False)
@@ -169,7 +169,7 @@ def _serve(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "unix:there"])
-def test_48_what_others_can_reach_needs_a_decision(tmp_path: Path, host: str) -> None:
+def test_48_a_server_that_others_can_reach_needs_rights_or_open(tmp_path: Path, host: str) -> None:
     ended = _serve(tmp_path, f"--host={host}")
     assert ended.returncode == 1
     assert "nobody has said who may read and publish" in ended.stderr
@@ -197,12 +197,12 @@ def test_21_a_secret_that_can_be_guessed_is_refused(tmp_path: Path, what: str, c
     assert not content.strip() or content.decode().strip() not in ended.stderr
 
 
-def test_21_a_secret_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_21_a_missing_secret_file_is_named(tmp_path: Path) -> None:
     ended = _serve(tmp_path, "--secret-file=gone")
     assert (ended.returncode, "gone" in ended.stderr) == (1, True)
 
 
-def test_a_key_in_place_of_its_hash_is_not_shown(tmp_path: Path) -> None:
+def test_a_key_given_instead_of_its_hash_is_not_shown(tmp_path: Path) -> None:
     file = configured(tmp_path)
     file.write_text(f'[[key]]\nname = "x"\nsha256 = "{ALL}"\nread = ["*"]\n')
     ended = _serve(tmp_path, f"--config={file}")

@@ -50,11 +50,11 @@ class Provider:
         self._running.kill()
 
     def discovered(self) -> dict[str, str]:
-        """What it says of itself, by OpenID Connect Discovery."""
+        """Its own description, by OpenID Connect Discovery."""
         return dict(httpx.get(f"{self.url}/.well-known/openid-configuration").json())
 
     def token(self, sub: str) -> str:
-        """The ID token of somebody who logs in, by the authorization code flow."""
+        """The ID token of a user who logs in, by the authorization code flow."""
         query = {"client_id": "roomcast", "redirect_uri": _BACK, "response_type": "code", "scope": "openid"}
         back = httpx.post(self._authorize, params=query, data={"sub": sub}).headers["location"]
         code = httpx.URL(back).params["code"]
@@ -89,13 +89,13 @@ def way(provider: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def _status(way: Way, token: str) -> int:
-    """Of a stream: 200 alone where it goes on, 0 where it is told to come back."""
+    """The status of a stream: 200 if it goes on, 0 if its client is told to retry."""
     answer = way.ask(get("/messages?room=user/anna", SSE, bearer(token)), to_head=True)
     return 0 if "transfer-encoding" not in answer.headers and answer.status == 200 else answer.status
 
 
 def _open(way: Way, token: str) -> set[int]:
-    """What streams of this token are told until one goes on."""
+    """The statuses of streams with this token until one goes on."""
     told: set[int] = set()
 
     def goes_on() -> bool:
@@ -117,7 +117,7 @@ def test_somebody_who_logs_in_follows_and_publishes(provider: Provider, way: Way
     assert way.ask(get("/messages?room=user/anna", SSE, bearer(provider.token("berta")))).status == 403
 
 
-def test_a_rotation_refuses_nobody_and_ends_what_the_old_key_signed(provider: Provider, way: Way) -> None:
+def test_a_rotation_refuses_nobody_and_ends_the_tokens_of_the_old_key(provider: Provider, way: Way) -> None:
     old = provider.token("anna")
     assert _open(way, old) <= {0, 200}
     with Observer(way.port, "/messages?room=user/anna", headers={"Authorization": f"Bearer {old}"}) as follower:

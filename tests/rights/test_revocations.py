@@ -45,7 +45,7 @@ def revoke(body: object, *fields: str) -> bytes:
 
 
 def given(sub: str, age: float = 1) -> str:
-    """A ticket that this person was given a second ago."""
+    """A ticket that was issued to this person a second ago."""
     return ticket("user/42", sub=sub, age=age)
 
 
@@ -78,7 +78,7 @@ def test_the_older_credentials_of_a_person_end_and_nothing_else(way: Way) -> Non
     assert status(way, mine) == 401
 
 
-def test_that_of_one_issuer_ends_no_ticket_of_a_key(way: Way) -> None:
+def test_a_revocation_for_one_issuer_ends_no_ticket_of_a_key(way: Way) -> None:
     mine = given(f"iss-{way.name}")
     for iss in ("https://issuer.example", "all"):
         assert way.ask(revoke({"sub": f"iss-{way.name}", "iss": iss})).status == 204
@@ -106,13 +106,13 @@ def test_tokens_end_by_when_they_were_issued_and_by_whom(way: Way) -> None:
 
 
 def _undated(sub: str) -> str:
-    """A token that does not say when it was issued."""
+    """A token without `iat`."""
     claims = {"sub": sub, "exp": time.time() + 900, "roomcast": {"read": ["user/42"]}}
     return signed(claims, key=SECRET.encode())
 
 
 @pytest.mark.parametrize("accept", [SSE, NDJSON])
-def test_streams_of_what_was_revoked_end_and_say_so(way: Way, accept: str) -> None:
+def test_streams_of_revoked_credentials_end_with_the_reason(way: Way, accept: str) -> None:
     sub = f"stream-{way.name}-{accept}"
     url = f"/messages?room=user/42&ticket={given(sub)}"
     by_header = get("/messages?room=user/42", accept, bearer(given(sub)))
@@ -192,14 +192,14 @@ def test_a_revocation_is_in_the_audit_and_outlives_a_restart(tmp_path: Path) -> 
         assert status(ways[0], given("42", age=-5)) == 200
 
 
-def test_a_server_that_checks_no_credentials_revokes_none(local: Way) -> None:
+def test_a_server_that_checks_no_credentials_cannot_revoke_any(local: Way) -> None:
     assert local.ask(revoke({"sub": "42"})).status == 501
 
 
 # Case 47: SIGHUP
 
 
-def test_47_a_right_that_is_taken_away_in_the_file_ends_its_streams_and_a_broken_file_ends_none(
+def test_47_a_right_removed_from_the_file_ends_its_streams_and_a_broken_file_ends_none(
     tmp_path: Path,
 ) -> None:
     file = configured(tmp_path)
@@ -262,7 +262,7 @@ def _without(good: str) -> str:
     return head + "".join(f"[[key]]\n{row}" for row in kept) + f'[[revoked]]\nsub = "42"\nbefore = {moment}\n'
 
 
-def test_47_a_secret_that_is_taken_away_ends_what_it_signed(tmp_path: Path) -> None:
+def test_47_removing_a_secret_ends_the_credentials_that_it_signed(tmp_path: Path) -> None:
     (tmp_path / "new").write_text(SECRET[::-1])
     file = configured(tmp_path)
     keys = file.read_text().partition("[[key]]")[2]
@@ -288,7 +288,7 @@ def test_47_a_secret_that_is_taken_away_ends_what_it_signed(tmp_path: Path) -> N
             stream.socket.close()
 
 
-def test_47_an_issuer_that_gives_less_or_is_gone_ends_its_streams_and_no_others(tmp_path: Path) -> None:
+def test_47_an_issuer_that_grants_less_or_is_removed_ends_its_own_streams_only(tmp_path: Path) -> None:
     file = configured(tmp_path)
     good = file.read_text()
     (tmp_path / "other.pem").write_bytes(pem("ES256", "other"))

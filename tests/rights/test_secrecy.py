@@ -9,7 +9,7 @@ import pytest
 
 from roomcast.auth.guard import Guard, Mode
 from roomcast.auth.keys import Keys
-from roomcast.auth.rights import Rights
+from roomcast.auth.rights import ConfiguredRights
 from tests.raw import Raw
 from tests.rights.serving import (
     ALL,
@@ -34,9 +34,7 @@ _UNKNOWN = "rck_all_" + "Z9" * 21 + "Z"
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_41_nothing_that_is_written_or_answered_has_a_byte_of_a_credential(
-    tmp_path: Path, log_format: str
-) -> None:
+def test_41_no_log_or_answer_shows_a_byte_of_a_credential(tmp_path: Path, log_format: str) -> None:
     good, ended = ticket("user/42", "public/a"), ticket("user/42", age=4000)
     forged, opened = ticket("user/42", secrets=OTHER_SECRETS), ticket("user/42", age=100)
     credentials = [good, ended, forged, opened, ALL, NARROW, _UNKNOWN]
@@ -106,7 +104,7 @@ def _misused(credential: str) -> list[bytes]:
 
 
 def test_no_repr_has_a_byte_of_a_credential() -> None:
-    rights = Rights(keys=Keys(KEYS), secrets=SECRETS)
+    rights = ConfiguredRights(keys=Keys(KEYS), secrets=SECRETS)
     guard, sent = Guard(Mode.RIGHTS, rights), ticket("user/42", publish=["a"], sub="42")
     for credential in (ALL, sent):
         found = guard.identify(bearer(credential).partition(": ")[2].encode())

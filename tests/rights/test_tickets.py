@@ -47,7 +47,7 @@ def test_a_ticket_opens_the_stream_of_its_url(way: Way) -> None:
     assert way.ask(get("/messages?room=user/42", PAGE, bearer(told["ticket"]))).status == 200
 
 
-def test_a_ticket_to_publish_alone_has_no_url(way: Way) -> None:
+def test_a_ticket_only_for_publishing_has_no_url(way: Way) -> None:
     told = _ask(way, {"publish": ["chat/7"], "sub": "42"}, bearer(ALL)).json
     assert "url" not in told
     stored = way.ask(publish({"room": "chat/7", "text": "x"}, bearer(told["ticket"])))
@@ -71,7 +71,7 @@ ASKERS: tuple[tuple[str, object, tuple[str, ...], int, list[str]], ...] = (
 
 
 @pytest.mark.parametrize(("who", "body", "fields", "status", "places"), ASKERS, ids=[row[0] for row in ASKERS])
-def test_nobody_gives_away_more_than_they_have(
+def test_a_ticket_grants_no_more_than_its_issuer_has(
     way: Way, who: str, body: object, fields: tuple[str, ...], status: int, places: list[str]
 ) -> None:
     answer = _ask(way, body, *fields)
@@ -115,7 +115,7 @@ WRONG: tuple[tuple[object, int, str], ...] = (
 
 
 @pytest.mark.parametrize(("body", "status", "place"), WRONG, ids=range(len(WRONG)))
-def test_what_is_wrong_with_a_wish_is_named(way: Way, body: object, status: int, place: str) -> None:
+def test_the_faults_of_a_requested_ticket_are_named(way: Way, body: object, status: int, place: str) -> None:
     answer = _ask(way, body, bearer(ALL))
     assert answer.status == status, answer.body
     assert answer.json["errors"][0]["pointer"] == place
@@ -126,7 +126,7 @@ def test_a_form_cannot_ask_for_a_ticket(way: Way) -> None:
     assert way.ask(data).status == 415
 
 
-def test_39_a_ticket_in_the_url_of_anything_but_a_stream_is_refused(way: Way) -> None:
+def test_39_a_ticket_in_a_url_opens_only_streams(way: Way) -> None:
     sent = ticket("user/42", publish=["chat/7"], sub="42")
     for data in (
         publish({"room": "chat/7", "text": "x"}, target=f"/messages?ticket={sent}"),
@@ -142,7 +142,7 @@ def test_39_a_ticket_in_the_url_of_anything_but_a_stream_is_refused(way: Way) ->
         assert sent.encode() not in answer.body
 
 
-def test_39_a_ticket_of_another_secret_or_of_a_key_that_is_gone_is_refused(way: Way) -> None:
+def test_39_a_ticket_of_another_secret_or_of_a_removed_key_is_refused(way: Way) -> None:
     assert way.ask(get("/messages?room=user/42", bearer(ticket("user/42", secrets=OTHER_SECRETS)))).status == 401
 
 
@@ -159,7 +159,7 @@ def test_39_not_one_bit_of_a_ticket_can_be_changed(way: Way) -> None:
 
 
 def test_38_a_ticket_resumes_after_a_kill_and_on_another_server(tmp_path: Path) -> None:
-    """With its header, long after it may be opened."""
+    """A resume with the header, long after the ticket opens streams."""
     flags = [f"--config={configured(tmp_path)}"]
     sent = ticket("user/42", age=1_000)
     with two_ways(tmp_path, *flags, log="sqlite:a.db") as (way, _):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from roomcast.auth.rights import Rights
+from roomcast.auth.from_settings import rights_from
 from roomcast.model.errors import BadOption
 from roomcast.model.settings import Settings
 from roomcast.serve.configuration import Configuration
@@ -70,7 +70,7 @@ def test_a_secret_as_text_and_one_in_a_file_stand_for_each_other(tmp_path: Path)
     assert secrets({}, {"ROOMCAST_SECRET_FILE": "v"}, path) == (None, ("v",))
     both = Configuration({}, {**text, "ROOMCAST_SECRET_FILE": "v"}, None).settings
     with pytest.raises(BadOption, match="a secret is given twice"):
-        Rights.of(both)
+        rights_from(both)
 
 
 def test_origins_that_are_not_given_are_another_thing_than_none() -> None:

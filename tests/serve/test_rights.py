@@ -82,5 +82,5 @@ async def test_a_server_that_was_started_without_rights_stays_so_and_says_it(
     guard = Guard.of(configuration.settings)
     path.write_text(_ROW.format("0" * 64))
     await Reload(configuration, [reloadable(guard)]).reload()
-    assert not guard.looks
+    assert not guard.checks_credentials
     assert "needs a restart" in caplog.text

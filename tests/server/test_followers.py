@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.cli.shell import TO_THE_END, Program, run
-from tests.client.scene import Scene, aside
+from tests.client.scripted import ScriptedServer, aside
 from tests.observer import Observer
 from tests.running import PATIENCE, Running, start_roomcast, wait_for
 
@@ -147,23 +147,23 @@ def test_in_a_terminal_it_is_a_table_that_is_drawn_again(server: Running) -> Non
     with following(server) as follower:
         follower.until_live()
         with Program("followers", "--every=100ms", url=server.url, terminal=True, ROOMCAST_TOKEN=ADMIN) as program:
-            program.until("1 followers, 0 behind")
+            program.until("1 follower, 0 behind")
             program.until("203.0.113.7")
     with Program("followers", "--every=100ms", url=server.url, terminal=True, ROOMCAST_TOKEN=ADMIN) as program:
         program.until("0 followers, 0 behind")
         with following(server):
-            program.until("1 followers, 0 behind")
+            program.until("1 follower, 0 behind")
         program.out = ""
         program.until("0 followers, 0 behind")
 
 
 def test_the_command_names_workers_that_do_not_answer_on_whichever_page() -> None:
-    scene = Scene()
-    running = aside(run, "followers", url=scene.url.removesuffix("/events"))
+    scripted = ScriptedServer()
+    running = aside(run, "followers", url=scripted.url.removesuffix("/events"))
     following = '<http://x/followers?after=1-1-1&limit=1000>; rel="next"'
-    scene.next().answer("200 OK", f"Link: {following}", body=b'{"followers":[],"missing":[7]}')
-    scene.next().answer("200 OK", body=b'{"followers":[],"missing":[2,7]}')
+    scripted.next().answer("200 OK", f"Link: {following}", body=b'{"followers":[],"missing":[7]}')
+    scripted.next().answer("200 OK", body=b'{"followers":[],"missing":[2,7]}')
     done = running.result(TO_THE_END + PATIENCE)
-    scene.close()
+    scripted.close()
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == "roomcast: no answer from workers 2, 7, whose followers are left out\n"

@@ -213,7 +213,7 @@ async def test_a_key_and_its_tickets_decide_where_they_are_sent() -> None:
     [
         ({"user": ""}, "user must be 1 to 128 characters"),
         ({"user": None}, "user must be a string"),
-        ({"user": "a", "read": "news"}, r"read must be a list of grants, not one text: \['news'\]"),
+        ({"user": "a", "read": "news"}, r"read must be a list of grants, not one string: write \['news'\]"),
         ({"user": "a", "publish": ["a\n"]}, "publish must be a room"),
         ({"user": "a", "until": datetime(2030, 1, 1)}, "until needs a time zone"),
         ({"user": "a", "until": float("nan")}, "until must be a finite number"),

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from roomcast.auth.guard import NOBODY_ASKED
+from roomcast.auth.guard import NO_GUARD
 from roomcast.delivery.engine import Engine
 from roomcast.log.memory import MemoryLog
 from roomcast.model.errors import CannotStart, LogUnavailable, LogUnusable
@@ -34,7 +34,7 @@ async def test_a_server_that_can_take_no_connections_says_so_and_ends() -> None:
                 Engine.open(SETTINGS),
                 asyncio.get_running_loop().create_future(),
                 [Listening([closed], 1)],
-                NOBODY_ASKED,
+                NO_GUARD,
                 started,
             )
     assert asyncio.all_tasks() - before == set()

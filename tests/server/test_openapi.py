@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 import roomcast
-from roomcast.api.tickets import Wanted
+from roomcast.api.tickets import TicketRequest
 from roomcast.auth.keys import new_key, sha256
 from roomcast.http.site import ROUTES
 from tests.running import Running, start_roomcast
@@ -76,7 +76,7 @@ def test_the_example_is_taken(server: Running, document: dict[str, Any]) -> None
 async def test_the_example_of_a_ticket_is_taken_and_the_answer_is_as_described(document: dict[str, Any]) -> None:
     described = document["paths"]["/tickets"]["post"]
     content = described["requestBody"]["content"]["application/json"]
-    assert set(content["schema"]["properties"]) == set(Wanted._fields)
+    assert set(content["schema"]["properties"]) == set(TicketRequest._fields)
     key = new_key("shop")
     row = roomcast.Key(name="shop", sha256=sha256(key), read=("*",), admin=True)
     live = roomcast.app(log="memory:", keys=(row,), secret="Zk8hQ2vN5xR1mB7cT4wY9pL3sD6fG0jA")

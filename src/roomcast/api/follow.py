@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from roomcast.api import history
 from roomcast.api.query import FORMATS, PAGE, STREAM, After, Query, preferred, query, refuse_lists
-from roomcast.api.request import Answer, Fields, Head, Outcome, Request, Streaming
+from roomcast.api.request import Answer, Head, HeaderFields, Outcome, Request, Streaming
 from roomcast.api.start import from_window, locate
 from roomcast.auth.credentials import NOT_VALID
 from roomcast.auth.grants import EVERYTHING
@@ -22,7 +22,7 @@ from roomcast.delivery.wire import wire
 from roomcast.model.errors import InvalidToken, LogUnavailable
 
 _STREAM_FIELDS = {
-    content_type: Fields(
+    content_type: HeaderFields(
         # Without a charset, a browser that navigates here, and clients built on requests, would read Latin-1.
         (b"content-type", content_type.encode() + (b"; charset=utf-8" if content_type == STREAM else b"")),
         # Without no-transform, a compressing proxy (such as express' compression) holds a stream back for ever.
@@ -45,14 +45,14 @@ class Following(NamedTuple):
 
 def following(head: Head) -> Following:
     """The stream or page that a head asks for. Raises `NotAcceptable` and `Invalid`."""
-    asked = query(head.query, "")
-    return Following(preferred(head.text(b"accept")), asked, any("," in room for room in asked.selection.rooms))
+    found = query(head.query, "")
+    return Following(preferred(head.text(b"accept")), found, any("," in room for room in found.selection.rooms))
 
 
-def follow(engine: Engine, request: Request, asked: Following) -> Outcome | Awaitable[Outcome]:
+def follow(engine: Engine, request: Request, parsed: Following) -> Outcome | Awaitable[Outcome]:
     """The stream or page. A client that cannot be served now is told to retry, with status 200: an EventSource
     gives up for good on any other status. Raises `Forbidden`, `Invalid` and `InvalidToken`."""
-    content_type, query = asked.content_type, asked.query
+    content_type, query = parsed.content_type, parsed.query
     if last_event_id := request.values.get(b"last-event-id", b"").strip(b" \t"):
         query = query._replace(origin=After(last_event_id.decode(errors="replace")))
     principal, selection = request.principal, query.selection
@@ -60,7 +60,7 @@ def follow(engine: Engine, request: Request, asked: Following) -> Outcome | Awai
         permit(principal, "read", sorted(selection.rooms), prefixes=selection.prefixes)
         if request.is_by_ticket:
             _check_ticket(engine, principal, content_type)
-    if asked.may_be_list:
+    if parsed.may_be_list:
         # Only for readable rooms: the refusal must not reveal that other rooms exist.
         refuse_lists(selection.rooms, lambda room: room in principal.read and engine.hub.holds(room))
     if content_type == PAGE:
@@ -68,7 +68,7 @@ def follow(engine: Engine, request: Request, asked: Following) -> Outcome | Awai
     if request.head.method == "HEAD":
         return _headers_of_a_stream(content_type)
     if engine.streams.draining:
-        return _away(engine, content_type, "drain")
+        return _retry_later(engine, content_type, "drain")
     opening = from_window(engine, query.selection, query.origin) if engine.hub.epoch else None
     if opening is None:
         return _from_log(engine, request, query, content_type)
@@ -79,7 +79,7 @@ def _check_ticket(engine: Engine, principal: Principal, content_type: str) -> No
     """A ticket in a URL opens only streams, and only for one client. Raises `Invalid` and `InvalidToken`."""
     if content_type == PAGE:
         raise in_url(["ticket"])
-    if engine.streams.tenures.refuses(principal.single):
+    if engine.streams.tenures.refuses(principal.ticket_nonce):
         raise InvalidToken(NOT_VALID, reason="the ticket's stream was replaced too often")
 
 
@@ -87,13 +87,13 @@ async def _from_log(engine: Engine, request: Request, query: Query, content_type
     try:
         opening = await locate(engine, query.selection, query.origin)
     except LogUnavailable:
-        return _away(engine, content_type, "error")
+        return _retry_later(engine, content_type, "error")
     return _begin(engine, request, query, content_type, opening)
 
 
 def _begin(engine: Engine, request: Request, query: Query, content_type: str, opening: Opening) -> Outcome:
     if engine.full or not engine.answers.has(PIECE_BYTES):
-        return _away(engine, content_type, "overload")
+        return _retry_later(engine, content_type, "overload")
     principal = request.principal
     most, seat = principal.quota.streams, None
     if most:
@@ -110,14 +110,15 @@ def _headers_of_a_stream(content_type: str) -> Answer:
     return answer.last()
 
 
-def away(engine: Engine, request: Request, asked: Following) -> Answer | None:
-    """Tells a client to retry when its token cannot be verified now; None unless it asks for a stream."""
-    if asked.content_type == PAGE or request.head.method == "HEAD":
+def retry_later(engine: Engine, request: Request, parsed: Following) -> Answer | None:
+    """The answer that tells a client to retry when its credential is not judged now; None if it did not ask for a
+    stream."""
+    if parsed.content_type == PAGE or request.head.method == "HEAD":
         return None
-    return _away(engine, asked.content_type, "error")
+    return _retry_later(engine, parsed.content_type, "error")
 
 
-def _away(engine: Engine, content_type: str, reason: str) -> Answer:
+def _retry_later(engine: Engine, content_type: str, reason: str) -> Answer:
     endings = engine.streams.endings
     endings[reason] = endings.get(reason, 0) + 1
     body = wire(content_type, chunked=False).retry(retry_delay_ms())

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from roomcast import tasks
-from roomcast.api.parameters import Given, parameters, whole_number
+from roomcast.api.parameters import QueryParameters, parameters, whole_number
 from roomcast.api.request import JSON, Answer, Field, Head, Pieces, Request
 from roomcast.delivery.budget import READERS_SHARE, Reservation
 from roomcast.delivery.engine import Engine
@@ -24,42 +24,42 @@ _KEY = re.compile(r"(\d{1,15})-(\d{1,3})-(\d{1,15})", re.ASCII)
 _FIRST: Key = (0, 0, 0)
 
 
-class Listing(NamedTuple):
-    """The page that a head asks for."""
+class FollowersQuery(NamedTuple):
+    """The requested page."""
 
     after: Key
-    """The place behind which they begin."""
+    """The page begins after the follower with this key."""
     behind: int
-    """Only followers with at least so many messages yet to come."""
+    """Only followers that are at least this many messages behind."""
     limit: int
 
 
-def listing(head: Head) -> Listing:
-    """The page that a head asks for. Raises `Invalid`, naming each bad parameter."""
-    given = Given(parameters(head.query), PARAMETERS)
-    asked = Listing(
+def parse_query(head: Head) -> FollowersQuery:
+    """The page that a request is for. Raises `Invalid`, naming each bad parameter."""
+    given = QueryParameters(parameters(head.query), PARAMETERS)
+    query = FollowersQuery(
         given.once("after", _key) or _FIRST,
         given.once("behind", whole_number(MOST_BEHIND)) or 0,
         given.once("limit", whole_number(MAX_PAGE)) or DEFAULT_PAGE,
     )
     given.check()
-    return asked
+    return query
 
 
 def _key(value: str) -> Key:
     if not (match := _KEY.fullmatch(value)):
-        raise ValueError("must be as the link to the next page has it")
+        raise ValueError("must be copied from the link to the next page")
     since, worker, number = map(int, match.groups())
     return since, worker, number
 
 
-async def followers(engine: Engine, request: Request, asked: Listing) -> Answer:
-    """A page of all workers' streams, with the way to the next where there may be one."""
-    places, missing = await engine.roll.places(asked.after, asked.behind, asked.limit + 1)
-    page = places[: asked.limit]
+async def followers(engine: Engine, request: Request, query: FollowersQuery) -> Answer:
+    """A page of the streams of all workers, with a link to the next page if there may be one."""
+    places, missing = await engine.roll.places(query.after, query.behind, query.limit + 1)
+    page = places[: query.limit]
     reserved = engine.answers.reserve(sum([place.size for place in page]), READERS_SHARE)
     rows, gone = await engine.roll.rows(page)
-    own = [_next(request, asked, page[-1].key)] if len(places) > asked.limit else []
+    own = [_next(request, query, page[-1].key)] if len(places) > query.limit else []
     return Answer.of_pieces(200, JSON, _pieces(rows, sorted({*missing, *gone}), reserved), own)
 
 
@@ -75,7 +75,7 @@ async def _pieces(rows: Sequence[bytes], missing: Sequence[int], held: Reservati
         held.release()
 
 
-def _next(request: Request, asked: Listing, last: Key) -> Field:
+def _next(request: Request, query: FollowersQuery, last: Key) -> Field:
     after = "-".join(map(str, last))
-    fields = {"after": after, "limit": asked.limit, **({"behind": asked.behind} if asked.behind else {})}
+    fields = {"after": after, "limit": query.limit, **({"behind": query.behind} if query.behind else {})}
     return b"link", f'<{quote(request.head.mount)}/followers?{urlencode(fields)}>; rel="next"'.encode()

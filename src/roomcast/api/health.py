@@ -14,17 +14,17 @@ from roomcast.model.shapes import Health, NotReady, Ready
 from roomcast.version import __version__
 
 
-def healthz(engine: Engine, request: Request, asked: None) -> Answer:
+def healthz(engine: Engine, request: Request, parsed: None) -> Answer:
     """200 with version and time: the process answers."""
     return _json(200, Health("ok", __version__, rfc3339(time.time_ns() // 1_000_000)))
 
 
-async def readyz(engine: Engine, request: Request, asked: None) -> Answer:
-    """The log answers and the tail is current; else 503 and why not.
+async def readyz(engine: Engine, request: Request, parsed: None) -> Answer:
+    """200 if the log answers and the tail is current; else 503 with the reason.
 
-    A server of several workers is ready while one of them is, and says which are not: sending its clients away
-    would make an outage for all of what is one for some, until the worker is started again. A log that cannot be
-    written is only said, too: a full disk would be an outage for followers."""
+    A server of several workers is ready while one of them is, and `missing` names the others. If a load balancer
+    took the server out because of one worker, the outage of some clients would become one of all. For the same
+    reason a log that cannot be written to is only reported: a full disk is no outage for followers."""
     failing = await engine.readiness()
     unwritable = engine.log.unwritable
     here = engine.together.number

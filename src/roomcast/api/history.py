@@ -8,7 +8,7 @@ from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
 from roomcast.api.query import Everything, Query
-from roomcast.api.request import JSON, Answer, Field, Fields, Pieces, Request
+from roomcast.api.request import JSON, Answer, Field, HeaderFields, Pieces, Request
 from roomcast.api.start import locate
 from roomcast.auth.principal import Principal
 from roomcast.delivery.budget import READERS_SHARE, Reservation
@@ -21,7 +21,7 @@ from roomcast.model.message import Message, MessageId, as_json
 
 _MESSAGE_BYTES = 300
 """Bytes that a message takes beside its body, as measured."""
-_PAGE = Fields(*JSON.pairs, (b"vary", b"Accept"))
+_PAGE = HeaderFields(*JSON.pairs, (b"vary", b"Accept"))
 
 
 async def page(engine: Engine, request: Request, query: Query) -> Answer:
@@ -30,7 +30,7 @@ async def page(engine: Engine, request: Request, query: Query) -> Answer:
     held = engine.answers.reserve(PIECE_BYTES, READERS_SHARE)
     try:
         return await _page(engine, request, query, held)
-    except BaseException:  # its client may have gone: what was read goes as well
+    except BaseException:  # also if the client disconnected
         held.release()
         raise
 
@@ -41,7 +41,7 @@ async def _page(engine: Engine, request: Request, query: Query, held: Reservatio
     owed = Owed(opening.position, exact=opening.exact, named=opening.named, before=opening.before)
     found = await _read(engine, query, opening.position, before, owed, held)
     if opening.epoch not in (None, engine.log.epoch):
-        raise LogUnavailable("The log began anew meanwhile: ask again.")
+        raise LogUnavailable("The log began a new epoch meanwhile: ask again.")
     return _answer(
         engine, request, query, _told(engine.log.epoch, opening.gap, found, query.selection.prefixes), held
     )
@@ -51,7 +51,7 @@ async def message(engine: Engine, request: Request, text: str) -> Answer:
     """One message by its id."""
     id = await known_id(engine, text)
     found = await engine.log.get(id.seq)
-    # Of a room that may not be read nothing is said, not even that it is there.
+    # The answer must not reveal that a room exists which the client may not read.
     if not _readable(request.principal, found):
         raise never(text)
     if found is None:
@@ -60,7 +60,7 @@ async def message(engine: Engine, request: Request, text: str) -> Answer:
 
 
 async def known_id(engine: Engine, text: str) -> MessageId:
-    """The id of a message that there is, or was. Raises `NotFound`."""
+    """The id of a message that exists, or once did. Raises `NotFound`."""
     id = MessageId.parse(text)
     bounds = await engine.log.bounds()
     if id is None or id.epoch != engine.log.epoch or not 0 < id.seq <= bounds.newest:
@@ -74,7 +74,7 @@ def never(text: str) -> NotFound:
 
 
 def _readable(principal: Principal, message: Message | None) -> bool:
-    """Whether a message may be read; one that is gone may have been of any room."""
+    """Whether the principal may read a message. One that is gone (None) may have been of any room."""
     return principal.read.covers_prefix("") if message is None else message.room in principal.read
 
 
@@ -95,7 +95,7 @@ async def _opening(engine: Engine, query: Query, before: int | None) -> Opening:
 
 
 class _Found(NamedTuple):
-    """All that a page is made of."""
+    """The messages of a page, and the messages missing between them."""
 
     messages: Sequence[Message]
     position: int
@@ -116,7 +116,7 @@ class _Told(NamedTuple):
 async def _read(
     engine: Engine, query: Query, position: int, before: int | None, owed: Owed, held: Reservation
 ) -> _Found:
-    """One read brings no more than should be in memory at once; a page is what was asked for."""
+    """Reads a page's messages, in several reads if one would bring too much into memory."""
     messages: list[Message] = []
     missing: list[Missing] = []
     while True:
@@ -129,7 +129,7 @@ async def _read(
 
 
 def _told(epoch: str, gap: Gap | None, found: _Found, prefixes: Sequence[str]) -> _Told:
-    """The page up to where a second gap would have to stand in it."""
+    """The page, cut before a second gap: it can tell of only one."""
     missing, resumes_at, pending = list(found.missing), None, gap is not None
     for number, message in enumerate(found.messages):
         due = [one for one in missing if one.last < message.seq]
@@ -139,7 +139,7 @@ def _told(epoch: str, gap: Gap | None, found: _Found, prefixes: Sequence[str]) -
             return _Told(found.messages[:number], found.messages[number - 1].seq, gap, resumes_at, cut=True)
         gap, pending, resumes_at = widened(gap, epoch, due, prefixes), False, MessageId(epoch, message.seq)
         missing = missing[len(due) :]
-    if missing and resumes_at:  # behind the last message
+    if missing and resumes_at:  # the second gap comes after the last message
         return _Told(found.messages, found.messages[-1].seq, gap, resumes_at, cut=True)
     return _Told(found.messages, found.position, widened(gap, epoch, missing, prefixes), resumes_at, cut=False)
 
@@ -160,7 +160,7 @@ def _answer(engine: Engine, request: Request, query: Query, found: _Told, held: 
     end = b'],"position":"%b","gap":%b}' % (position, gap)
     links = _links(engine, request, query, found)
     own: list[Field] = [(b"link", ", ".join(links).encode())] if links else []
-    if held.size <= 2 * PIECE_BYTES:  # the piece that is made is counted, too
+    if held.size <= 2 * PIECE_BYTES:  # the encoded piece is counted, too
         body = b'{"messages":[%b%b' % (b",".join([as_json(epoch, message) for message in found.messages]), end)
         answer = Answer(200, _PAGE, body, own)
         answer.held = held
@@ -169,7 +169,7 @@ def _answer(engine: Engine, request: Request, query: Query, found: _Told, held: 
 
 
 async def _pieces(epoch: str, messages: Sequence[Message], end: bytes, held: Reservation) -> Pieces:
-    """The page's body, as its client takes it."""
+    """The page's body, as fast as its client reads it."""
     piece, size = [b'{"messages":['], 0
     try:
         for number, message in enumerate(messages):
@@ -185,7 +185,7 @@ async def _pieces(epoch: str, messages: Sequence[Message], end: bytes, held: Res
 
 
 def _links(engine: Engine, request: Request, query: Query, found: _Told) -> list[str]:
-    """RFC 8288: the pages on either side, where there may be any."""
+    """Links to the pages before and after (RFC 8288), if there may be any."""
     targets: dict[str, tuple[str, int]] = {}
     if found.messages and found.messages[0].seq > engine.hub.trimmed + 1:
         targets["prev"] = ("before", found.messages[0].seq)

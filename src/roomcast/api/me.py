@@ -1,4 +1,4 @@
-"""`GET /me`: what whoever asks may do."""
+"""`GET /me`: the rights of the client."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from roomcast.api.request import JSON, Answer, Request
 from roomcast.delivery.engine import Engine
 
 
-def me(engine: Engine, request: Request, asked: None) -> Answer:
-    """The principal of the request, as it may be told to them."""
+def me(engine: Engine, request: Request, parsed: None) -> Answer:
+    """The rights of the request's principal, as JSON."""
     principal = request.principal
     told = {
         "kind": principal.kind,

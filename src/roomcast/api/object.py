@@ -19,7 +19,8 @@ continues a sentence that begins with the name."""
 
 
 def check_type(head: Head, example: str) -> None:
-    """Raises `UnsupportedMediaType` where the body is said to be something else; `example` is one."""
+    """Raises `UnsupportedMediaType` unless the body is declared as JSON; `example` is a valid body, for the
+    error."""
     if media_type_of(head) != "application/json":
         raise UnsupportedMediaType(f"send the header Content-Type: application/json and a body such as {example}")
     checked_encoding(head)

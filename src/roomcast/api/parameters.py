@@ -12,36 +12,37 @@ from roomcast.model.near_miss import near_miss
 T = TypeVar("T")
 
 MAX_PARAMETERS = 128
-"""64 rooms, and as many of what proxies, polyfills and trackers add."""
+"""64 rooms, and as many parameters that proxies, polyfills and trackers add."""
 _NAMES = ("room", "prefix")
 _COMPARED = 32
-"""Unknown names that are compared with the known ones: 65 µs each."""
+"""Most unknown names that are compared with the known ones: each takes 65 µs."""
 
 _NO_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
 def parameters(query_string: bytes) -> Sequence[tuple[str, str]]:
-    """The pairs in their order. What is not UTF-8 in a `room` or `prefix` stays visible (as PEP 383 has it), to be
-    refused; anywhere else it is replaced. Raises `Invalid` where there are more than MAX_PARAMETERS."""
+    """The names and values, in their order. In a `room` or `prefix`, bytes that are not UTF-8 become surrogates
+    (PEP 383), to be refused later; anywhere else they are replaced. Raises `Invalid` for more than
+    MAX_PARAMETERS."""
     if query_string.count(b"&") >= MAX_PARAMETERS:
         raise Invalid(f"the query has more than {MAX_PARAMETERS} parameters")
     return [_pair(part) for part in query_string.split(b"&") if part]
 
 
-class Given:
-    """The parameters of one request, read one by one. What is wrong gathers in `faults`."""
+class QueryParameters:
+    """The parameters of one request, read one by one. Their mistakes are collected in `faults`."""
 
     def __init__(
         self, parameters: Sequence[tuple[str, str]], known: Sequence[str], also_known: Sequence[str] = ()
     ) -> None:
-        """`also_known` are names that are no near misses, in lower case."""
+        """`also_known` are further accepted names, in lower case, that are never suggested."""
         self.values: dict[str, list[str]] = {}
         for name, value in parameters:
             self.values.setdefault(name, []).append(value)
         self.faults = self._near_misses(known, also_known)
 
     def once(self, name: str, read: Callable[[str], T]) -> T | None:
-        """The value of a parameter, as `read` understands it; None where it is not there or wrong."""
+        """The value of a parameter, converted by `read`; None if it is missing or wrong."""
         values = self.values.get(name, [])
         if len(values) > 1:
             self.faults.append(Fault(f"/{name}", "is given more than once"))
@@ -52,19 +53,20 @@ class Given:
             return None
 
     def check(self) -> None:
-        """Raises `Invalid` where anything was wrong."""
+        """Raises `Invalid` if any parameter was wrong."""
         if self.faults:
             raise Invalid(f"{self.faults[0].pointer[1:]} {self.faults[0].detail}", self.faults)
 
     def _near_misses(self, known: Sequence[str], also_known: Sequence[str]) -> list[Fault]:
-        """Other names are ignored (a cache-buster, a token), a misspelt one is not: it would be silently lost."""
+        """The misspelled names. Ignoring them would lose what the client meant; other unknown names, such as a
+        cache-buster, are ignored."""
         unknown = [name for name in self.values if name not in known and name.lower() not in also_known]
         hints = {name: near_miss(name, known) for name in unknown[:_COMPARED]}
         return [Fault(f"/{n}", f"is not known: did you mean {hint}?") for n, hint in hints.items() if hint]
 
 
 def whole_number(most: int) -> Callable[[str], int]:
-    """Reads a number from 1 to `most`."""
+    """Returns a function that reads a number from 1 to `most`."""
 
     def read(value: str) -> int:
         if not (value.isascii() and value.isdigit()) or len(value) > 9 or not 1 <= int(value) <= most:
@@ -81,7 +83,7 @@ def _pair(part: bytes) -> tuple[str, str]:
 
 
 def unquoted(text: bytes) -> bytes:
-    """Percent-decoded, and each `+` a space. A `%` without two hexadecimal digits behind it stays.
+    """The percent-decoded text, with a space for each `+`. A `%` without two hexadecimal digits stays.
 
     urllib's function takes 3.5 ms for 64 KB, as it makes an object of each escape. Python's own escapes, such as
     `\\x41`, are decoded in C, so the text is rewritten into those.

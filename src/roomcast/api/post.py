@@ -1,10 +1,10 @@
-"""`POST /rooms/{room}`: the way of shells and webhooks. JSON is a message's data, any other body its text."""
+"""`POST /rooms/{room}`, for shells and webhooks: a JSON body becomes a message's data, any other its text."""
 
 from __future__ import annotations
 
 from functools import partial
 
-from roomcast.api.parameters import Given, parameters
+from roomcast.api.parameters import QueryParameters, parameters
 from roomcast.api.publish import Envelope, checked_encoding, media_type_of
 from roomcast.api.query import room_fault
 from roomcast.api.request import Head
@@ -16,7 +16,7 @@ PREFIX = "/rooms/"
 
 
 def envelope(head: Head) -> Envelope:
-    """What the head says of the message. Raises `Invalid` and `UnsupportedMediaType`."""
+    """How to parse the body. Raises `Invalid` and `UnsupportedMediaType`."""
     media_type = media_type_of(head)
     if media_type.startswith("multipart/"):
         raise UnsupportedMediaType("send the message as the body itself: with curl, -d or --data-binary, not -F")
@@ -34,7 +34,7 @@ def envelope(head: Head) -> Envelope:
 
 def _fields(head: Head) -> draft.Fields:
     room = head.path.removeprefix(PREFIX)
-    given = Given(parameters(head.query), ("user", "type"))
+    given = QueryParameters(parameters(head.query), ("user", "type"))
     if wrong := room_fault(room):
         given.faults.append(Fault("/room", wrong))
     user, type = given.once("user", partial(_checked, "user")), given.once("type", partial(_checked, "type"))

@@ -12,7 +12,7 @@ from functools import partial
 from typing import NamedTuple
 from urllib.parse import quote
 
-from roomcast.api.request import Answer, Fields, Head, Later, Request
+from roomcast.api.request import Answer, Head, HeaderFields, PendingAnswer, Request
 from roomcast.auth.grants import EVERYTHING
 from roomcast.auth.permit import permit
 from roomcast.auth.principal import Principal
@@ -33,7 +33,7 @@ _BYTES_A_TURN = 8 * 1024
 _STAMP_BYTES = 80
 """Bytes of a stored message in an answer beside its body: id and timestamp."""
 _KEY = re.compile(r"[\x21-\x7e]{1,128}")
-_FIELDS = Fields((b"content-type", b"application/json"))
+_FIELDS = HeaderFields((b"content-type", b"application/json"))
 
 
 class Envelope(NamedTuple):
@@ -73,7 +73,7 @@ def checked_encoding(head: Head) -> None:
         raise UnsupportedMediaType("send the body without a Content-Encoding")
 
 
-def publish(engine: Engine, request: Request, envelope: Envelope) -> Answer | Later | Awaitable[Answer]:
+def publish(engine: Engine, request: Request, envelope: Envelope) -> Answer | PendingAnswer | Awaitable[Answer]:
     """Stores one message or a batch. Raises what is wrong with the body or the key, `Forbidden`, `TooMany` and
     `Overloaded`; the answer may raise what `stored` does."""
     if len(request.body) > _BYTES_A_TURN:
@@ -86,7 +86,7 @@ def publish(engine: Engine, request: Request, envelope: Envelope) -> Answer | La
     appending = engine.log.append(drafts, _idempotency(envelope, request.principal, request.body, key))
     if appending.done():
         return _answer(engine, request.head.mount, batch, began, held, appending)
-    return Later(appending, partial(_answer, engine, request.head.mount, batch, began, held))
+    return PendingAnswer(appending, partial(_answer, engine, request.head.mount, batch, began, held))
 
 
 async def _publish_in_steps(engine: Engine, request: Request, envelope: Envelope) -> Answer:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote
 
-from roomcast.api.parameters import Given, parameters, whole_number
+from roomcast.api.parameters import QueryParameters, parameters, whole_number
 from roomcast.model.errors import Fault, Invalid, NotAcceptable
 from roomcast.model.fields import check
 from roomcast.model.rooms import Selection
@@ -84,9 +84,9 @@ def query(query_string: bytes, last_event_id: str) -> Query:
     """The query of a query string and a `Last-Event-ID` header. The header is empty if it is missing, or if the
     client has no id. Raises `Invalid`, naming each bad parameter."""
     read = _query if len(query_string) <= _CACHED_BYTES else _query.__wrapped__
-    asked = read(query_string)
+    found = read(query_string)
     last_event_id = last_event_id.strip(" \t")  # llhttp leaves spaces at the end (RFC 9110, section 5.5)
-    return asked._replace(origin=After(last_event_id)) if last_event_id else asked
+    return found._replace(origin=After(last_event_id)) if last_event_id else found
 
 
 def refuse_lists(rooms: Collection[str], exists: Callable[[str], bool]) -> None:
@@ -113,7 +113,7 @@ def preferred(accept: str) -> str:
 # A reconnecting crowd sends the same few queries. Cached, they also share one set of rooms in memory.
 @lru_cache(1024)
 def _query(query_string: bytes) -> Query:
-    given = _Given(parameters(query_string))
+    given = _MessageParameters(parameters(query_string))
     selection = given.selection()
     origin = given.origin()
     before = given.once("before", str)
@@ -155,7 +155,7 @@ def _quality(format: str, ranges: Sequence[tuple[str, float]]) -> tuple[float, b
     return quality, specific == 2
 
 
-class _Given(Given):
+class _MessageParameters(QueryParameters):
     """The parameters of a request for messages."""
 
     def __init__(self, parameters: Sequence[tuple[str, str]]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import unquote
 
-from roomcast.auth.guard import NOBODY_ASKED
+from roomcast.auth.guard import NO_GUARD
 from roomcast.auth.principal import NOBODY, Principal, Verb
 from roomcast.delivery.budget import Reservation
 from roomcast.delivery.engine import Engine
@@ -29,7 +29,7 @@ Pieces = AsyncGenerator[bytes, None]
 Field = tuple[bytes, bytes]
 """A header field: its name in lower case, and its value."""
 
-UNIX_PEER = "unix"
+UNIX_ADDRESS = "unix"
 """The address of every client that is connected to the socket file."""
 _WITHOUT_BODY = (204, 304)
 TICKET: Final = b"?ticket"
@@ -37,7 +37,7 @@ TICKET: Final = b"?ticket"
 NO_VALUES: Mapping[bytes, bytes] = {}
 
 
-class Fields:
+class HeaderFields:
     """Header fields that many answers share, also encoded as HTTP/1 lines."""
 
     __slots__ = ("lines", "pairs")
@@ -47,7 +47,7 @@ class Fields:
         self.lines = b"".join([b"%b: %b\r\n" % pair for pair in pairs])
 
 
-NO_FIELDS = Fields()
+NO_FIELDS = HeaderFields()
 
 
 class Head(NamedTuple):
@@ -80,26 +80,27 @@ class Head(NamedTuple):
         return self.fields.get(name, b"").decode("latin-1")
 
 
-class Prepared(NamedTuple):
+class PreparedHead(NamedTuple):
     """The result of reading a head. It is cached for equal heads, so it holds no credential."""
 
     head: Head
     route: Route | None
     """None if the head decides the answer: `refused`, or a preflight."""
-    asked: Any
-    """The result of the route's `asks`."""
+    parsed: Any
+    """The result of the route's `parse`."""
     refused: RoomcastError | None
-    cors: Fields
+    cors: HeaderFields
     """The CORS fields of every answer to it."""
     label: str
     """The method's label in the metrics."""
 
 
-class Peer(Protocol):
-    """The other end of a connection."""
+class ClientConnection(Protocol):
+    """The connection that a request came by."""
 
     def address(self) -> str:
-        """Its address; `UNIX_PEER` at a socket file, empty if it is not known."""
+        """The client's address; `UNIX_ADDRESS` at a socket file, empty if it is not known. Behind a proxy it is
+        the proxy's."""
         ...
 
     def scheme(self) -> str:
@@ -111,20 +112,22 @@ class Request:
     """One complete request."""
 
     __slots__ = (
-        *("admitted", "began", "body", "cookie", "counted_as", "guard", "head", "host", "peer", "prepared"),
+        *("admitted", "began", "body", "connection", "cookie", "counted_as", "guard", "head", "host", "prepared"),
         *("principal", "take_more", "values"),
     )
 
-    def __init__(self, prepared: Prepared, values: Mapping[bytes, bytes], body: bytes, peer: Peer) -> None:
+    def __init__(
+        self, prepared: PreparedHead, values: Mapping[bytes, bytes], body: bytes, connection: ClientConnection
+    ) -> None:
         self.prepared = prepared
         self.head = prepared.head
         self.values = values
         """Its own header fields, by name in lower case."""
         self.body = body
-        self.peer = peer
+        self.connection = connection
         self.admitted = False
         """Whether its head was accepted, before its body is read."""
-        self.guard = NOBODY_ASKED
+        self.guard = NO_GUARD
         """The guard that found the principal."""
         self.principal = NOBODY
         """The client's principal, once the request is admitted."""
@@ -141,7 +144,7 @@ class Request:
     @property
     def is_by_ticket(self) -> bool:
         """Whether the deciding credential is the ticket in its query."""
-        return TICKET in self.values and b"authorization" not in self.values and self.guard.looks
+        return TICKET in self.values and b"authorization" not in self.values and self.guard.checks_credentials
 
 
 class Answer:
@@ -149,7 +152,7 @@ class Answer:
 
     __slots__ = ("body", "closing", "cors", "fields", "held", "length", "own", "pieces", "status")
 
-    def __init__(self, status: int, fields: Fields, body: bytes = b"", own: Sequence[Field] = ()) -> None:
+    def __init__(self, status: int, fields: HeaderFields, body: bytes = b"", own: Sequence[Field] = ()) -> None:
         self.status = status
         self.fields = fields
         """Header fields that it shares with others."""
@@ -168,7 +171,7 @@ class Answer:
         """The CORS fields; set by the handler."""
 
     @classmethod
-    def of_pieces(cls, status: int, fields: Fields, pieces: Pieces, own: Sequence[Field] = ()) -> Answer:
+    def of_pieces(cls, status: int, fields: HeaderFields, pieces: Pieces, own: Sequence[Field] = ()) -> Answer:
         """An answer whose body is generated as fast as the client reads it."""
         answer = cls(status, fields, b"", own)
         answer.pieces, answer.length = pieces, None
@@ -210,7 +213,7 @@ class Streaming:
         selection: Selection,
         opening: Opening,
         content_type: str,
-        fields: Fields,
+        fields: HeaderFields,
         holder: Holder | None = None,
         seat: Seat | None = None,
         *,
@@ -245,7 +248,7 @@ class Streaming:
         stream.attach(head, replaces=self._replaces)
 
 
-class Later(NamedTuple):
+class PendingAnswer(NamedTuple):
     """An answer that is ready when `future` is done. Not a coroutine: a task for each publish would cost more than
     most of its work."""
 
@@ -255,33 +258,33 @@ class Later(NamedTuple):
 
 
 Outcome = Answer | Streaming
-Perform = Callable[[Engine, Request, Any], Outcome | Later | Awaitable[Outcome]]
+Perform = Callable[[Engine, Request, Any], Outcome | PendingAnswer | Awaitable[Outcome]]
 
 
 class Route(NamedTuple):
-    """One method of one path, in two steps: `asks` reads the head, `perform` does it."""
+    """One method of one path, in two steps: `parse` reads the head, `perform` does it."""
 
     perform: Perform
-    """Serves the request, given the result of `asks`."""
-    asks: Callable[[Head], Any] = lambda head: None
+    """Serves the request, given the result of `parse`."""
+    parse: Callable[[Head], Any] = lambda head: None
     """Reads a head. Pure, so that its result is cached with the head. Raises `RoomcastError`."""
-    admits: Callable[[Request], object] = lambda request: None
+    check: Callable[[Request], object] = lambda request: None
     """Checks a request's own fields and principal before its body is read. Raises `RoomcastError` to refuse it."""
     takes_body: bool = False
     needs: Verb | None = None
     """The right without which the route refuses everything."""
-    asks_who: bool = True
+    needs_principal: bool = True
     """Whether the principal matters. If not, credentials are not checked."""
     takes_ticket: bool = False
     """Whether it accepts a ticket in the query as a credential."""
     by_key_only: bool = False
     """Whether only a key can give the right to it. Then neither cookies nor the host's login are checked."""
-    away: Callable[[Engine, Request, Any], Answer | None] | None = None
+    retry_later: Callable[[Engine, Request, Any], Answer | None] | None = None
     """Makes the answer that tells a client to retry when its principal cannot be found now; None if it is an
     error."""
 
 
-JSON = Fields((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
+JSON = HeaderFields((b"content-type", b"application/json"), (b"cache-control", b"no-store"))
 
 
 def decoded(path: bytes) -> str:

@@ -29,11 +29,11 @@ def envelope(head: Head) -> None:
 
 def check_looks(request: Request) -> None:
     """Raises `NotOffered` if this server checks no credentials: there is nothing to revoke."""
-    if not request.guard.looks:
+    if not request.guard.checks_credentials:
         raise NotOffered("no credentials are checked here: configure first who may read and publish")
 
 
-async def revoke(engine: Engine, request: Request, asked: None) -> Answer:
+async def revoke(engine: Engine, request: Request, parsed: None) -> Answer:
     """Stores the revocation; answers when it is durable, and in force on this server. Raises `Malformed`,
     `Invalid` and `LogUnavailable`."""
     revocation = _revocation(request.body, time.time())

@@ -11,7 +11,8 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from roomcast.api.parameters import Given, parameters, whole_number
+from roomcast.api.parameters import QueryParameters, parameters, whole_number
+from roomcast.api.query import prefix_fault
 from roomcast.api.request import JSON, Answer, Field, Head, Pieces, Request
 from roomcast.auth.grants import Grants
 from roomcast.delivery.budget import READERS_SHARE, Reservation
@@ -35,8 +36,8 @@ _ROW_BYTES = 500
 """Bytes of a row without its name, in memory and as JSON."""
 
 
-class Listing(NamedTuple):
-    """The page that a head asks for."""
+class RoomsQuery(NamedTuple):
+    """The requested page."""
 
     prefix: str
     sort: RoomSort
@@ -45,27 +46,27 @@ class Listing(NamedTuple):
     limit: int
 
 
-def listing(head: Head) -> Listing:
-    """The page that a head asks for. Raises `Invalid`, naming each bad parameter."""
-    given = Given(parameters(head.query), PARAMETERS)
+def parse_query(head: Head) -> RoomsQuery:
+    """The page that a request is for. Raises `Invalid`, naming each bad parameter."""
+    given = QueryParameters(parameters(head.query), PARAMETERS)
     sort = given.once("sort", _sort) or "name"
-    asked = Listing(
-        given.once("prefix", str) or "",
+    query = RoomsQuery(
+        given.once("prefix", _name) or "",
         sort,
-        given.once("after", str if sort == "name" else _is_id) or None,
+        given.once("after", _name if sort == "name" else _is_id) or None,
         given.once("limit", whole_number(ROOMS_PAGE)) or ROOMS_PAGE,
     )
     given.check()
-    return asked
+    return query
 
 
-async def rooms(engine: Engine, request: Request, asked: Listing) -> Answer:
+async def rooms(engine: Engine, request: Request, query: RoomsQuery) -> Answer:
     """A page of the rooms that the client may read, with a link to the next page if there may be one. Raises
     `Overloaded` and `LogUnavailable`."""
-    rows, last = await _rows(engine, asked, request.principal.read)
+    rows, last = await _rows(engine, query, request.principal.read)
     followers = await engine.followed.counts([room for room, _ in rows])
     reserved = engine.answers.reserve(sum([len(room) + _ROW_BYTES for room, _ in rows]), READERS_SHARE)
-    own = [] if last is None else [_next(engine, request, asked, last)]
+    own = [] if last is None else [_next(engine, request, query, last)]
     return Answer.of_pieces(200, JSON, _pieces(engine, rows, followers, reserved), own)
 
 
@@ -73,79 +74,79 @@ Row = tuple[str, RoomStats | None]
 """A room and its messages' stats; None if it holds no messages."""
 
 
-async def _rows(engine: Engine, asked: Listing, readable: Grants) -> tuple[list[Row], Row | None]:
+async def _rows(engine: Engine, query: RoomsQuery, readable: Grants) -> tuple[list[Row], Row | None]:
     """The readable rows, and the row after which the next page begins; None if this is the last page."""
-    return await (_by_name if asked.sort == "name" else _by_newest)(engine, asked, readable)
+    return await (_by_name if query.sort == "name" else _by_newest)(engine, query, readable)
 
 
-async def _by_name(engine: Engine, asked: Listing, readable: Grants) -> tuple[list[Row], Row | None]:
+async def _by_name(engine: Engine, query: RoomsQuery, readable: Grants) -> tuple[list[Row], Row | None]:
     """Looks up only granted rooms. The link to the next page holds a room's name, which must not be that of an
     unreadable room."""
     rows: list[Row] = []
     end: Row | None = None
-    for looks, listing in enumerate(_granted(asked, readable)):
+    for looks, part in enumerate(_granted(query, readable)):
         if looks == _LOOKS:
             return rows, end
-        page = await _page(engine, listing._replace(limit=min(listing.limit, asked.limit - len(rows))))
+        page = await _page(engine, part._replace(limit=min(part.limit, query.limit - len(rows))))
         found = [row for row in page if row[0] in readable]
         rows += found
-        if len(rows) == asked.limit:
+        if len(rows) == query.limit:
             return rows, rows[-1]
-        end = found[-1] if found else (listing.prefix, None)
+        end = found[-1] if found else (part.prefix, None)
     return rows, None
 
 
-def _granted(asked: Listing, readable: Grants) -> Iterator[Listing]:
-    """The parts of a listing that are granted, in order."""
-    after = asked.after or ""
+def _granted(query: RoomsQuery, readable: Grants) -> Iterator[RoomsQuery]:
+    """The parts of a query that are granted, in order."""
+    after = query.after or ""
     for name, is_prefix in readable.ranges():
         if not is_prefix:
-            if name.startswith(asked.prefix) and name > after:
-                yield asked._replace(prefix=name, limit=1, after=None)
+            if name.startswith(query.prefix) and name > after:
+                yield query._replace(prefix=name, limit=1, after=None)
             continue
-        inner, outer = max((name, asked.prefix), (asked.prefix, name), key=lambda pair: len(pair[0]))
+        inner, outer = max((name, query.prefix), (query.prefix, name), key=lambda pair: len(pair[0]))
         if inner.startswith(outer) and (inner > after or after.startswith(inner)):
-            yield asked._replace(prefix=inner)
+            yield query._replace(prefix=inner)
 
 
-async def _by_newest(engine: Engine, asked: Listing, readable: Grants) -> tuple[list[Row], Row | None]:
+async def _by_newest(engine: Engine, query: RoomsQuery, readable: Grants) -> tuple[list[Row], Row | None]:
     rows: list[Row] = []
-    listing = _narrowed(asked, readable)
+    part = _narrowed(query, readable)
     for _ in range(_PAGES):
-        page = [] if listing is None else await _page(engine, listing)
+        page = [] if part is None else await _page(engine, part)
         rows += [row for row in page if row[0] in readable]
-        if listing is None or len(page) < asked.limit:
+        if part is None or len(page) < query.limit:
             break
-        if len(rows) >= asked.limit:
-            return rows[: asked.limit], rows[asked.limit - 1]
-        listing = listing._replace(after=_after(engine, asked, page[-1]))
+        if len(rows) >= query.limit:
+            return rows[: query.limit], rows[query.limit - 1]
+        part = part._replace(after=_after(engine, query, page[-1]))
     else:
         return rows, page[-1]
-    return rows[: asked.limit], rows[asked.limit - 1] if len(rows) > asked.limit else None
+    return rows[: query.limit], rows[query.limit - 1] if len(rows) > query.limit else None
 
 
-def _narrowed(asked: Listing, readable: Grants) -> Listing | None:
-    """The listing, narrowed to the prefix of all readable rooms; None if none can be readable."""
+def _narrowed(query: RoomsQuery, readable: Grants) -> RoomsQuery | None:
+    """The query, narrowed to the prefix of all readable rooms; None if none can be readable."""
     begin = readable.begin()
-    if asked.prefix.startswith(begin):
-        return asked
-    return asked._replace(prefix=begin) if begin.startswith(asked.prefix) else None
+    if query.prefix.startswith(begin):
+        return query
+    return query._replace(prefix=begin) if begin.startswith(query.prefix) else None
 
 
-async def _page(engine: Engine, asked: Listing) -> Sequence[Row]:
-    after = asked.after if asked.sort == "name" else _seq(engine, asked.after)
-    held = await engine.log.rooms(asked.prefix, asked.sort, after, asked.limit)
-    return await _with_followed(engine, asked, held) if asked.sort == "name" else [(one.room, one) for one in held]
+async def _page(engine: Engine, query: RoomsQuery) -> Sequence[Row]:
+    after = query.after if query.sort == "name" else _seq(engine, query.after)
+    held = await engine.log.rooms(query.prefix, query.sort, after, query.limit)
+    return await _with_followed(engine, query, held) if query.sort == "name" else [(one.room, one) for one in held]
 
 
-async def _with_followed(engine: Engine, asked: Listing, held: Sequence[RoomStats]) -> list[Row]:
+async def _with_followed(engine: Engine, query: RoomsQuery, held: Sequence[RoomStats]) -> list[Row]:
     """The rooms that hold messages, merged with followed rooms that hold none."""
-    last = held[-1].room if len(held) == asked.limit else None
+    last = held[-1].room if len(held) == query.limit else None
     holding = {stats.room for stats in held}
-    followed = await engine.followed.names(asked.prefix, asked.after, last, asked.limit + len(held))
+    followed = await engine.followed.names(query.prefix, query.after, last, query.limit + len(held))
     empty: list[Row] = [(room, None) for room in followed if room not in holding]
     full: list[Row] = [(stats.room, stats) for stats in held]
-    return list(islice(merge(full, empty, key=lambda row: row[0]), asked.limit))
+    return list(islice(merge(full, empty, key=lambda row: row[0]), query.limit))
 
 
 async def _pieces(engine: Engine, rows: Sequence[Row], followers: Mapping[str, int], held: Reservation) -> Pieces:
@@ -180,20 +181,20 @@ def _rule(engine: Engine, room: str, stats: RoomStats | None) -> dict[str, Any]:
     return {**oldest_at, **{name: cap for name, cap in rule._asdict().items() if name != "match"}}
 
 
-def _next(engine: Engine, request: Request, asked: Listing, last: Row) -> Field:
+def _next(engine: Engine, request: Request, query: RoomsQuery, last: Row) -> Field:
     fields = {
-        "prefix": asked.prefix,
-        "sort": asked.sort,
-        "after": _after(engine, asked, last),
-        "limit": str(asked.limit),
+        "prefix": query.prefix,
+        "sort": query.sort,
+        "after": _after(engine, query, last),
+        "limit": str(query.limit),
     }
-    query = urlencode({name: value for name, value in fields.items() if value})
-    return b"link", f'<{quote(request.head.mount)}/rooms?{query}>; rel="next"'.encode()
+    kept = urlencode({name: value for name, value in fields.items() if value})
+    return b"link", f'<{quote(request.head.mount)}/rooms?{kept}>; rel="next"'.encode()
 
 
-def _after(engine: Engine, asked: Listing, last: Row) -> str:
+def _after(engine: Engine, query: RoomsQuery, last: Row) -> str:
     room, stats = last
-    return room if asked.sort == "name" or stats is None else str(MessageId(engine.log.epoch, stats.newest))
+    return room if query.sort == "name" or stats is None else str(MessageId(engine.log.epoch, stats.newest))
 
 
 def _seq(engine: Engine, after: str | None) -> int | None:
@@ -202,6 +203,13 @@ def _seq(engine: Engine, after: str | None) -> int | None:
     id = MessageId.parse(after)
     # An id of another epoch says nothing about this order: begin with the newest.
     return id.seq if id and id.epoch == engine.log.epoch else None
+
+
+def _name(value: str) -> str:
+    """The beginning of a room's name. PostgreSQL stores no NUL and takes none in a query."""
+    if fault := prefix_fault(value):
+        raise ValueError(fault)
+    return value
 
 
 def _is_id(value: str) -> str:

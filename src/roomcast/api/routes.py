@@ -19,23 +19,25 @@ def last_segment(head: Head) -> str:
     return head.path.rpartition("/")[2]
 
 
-_PUBLISH = Route(publish.publish, admits=publish.idempotency_key, takes_body=True, needs="publish")
+_PUBLISH = Route(publish.publish, check=publish.idempotency_key, takes_body=True, needs="publish")
 
 ROUTES: Routes = {
     "/messages": {
-        "GET": Route(follow.follow, follow.following, needs="read", takes_ticket=True, away=follow.away),
-        "POST": _PUBLISH._replace(asks=publish.envelope),
+        "GET": Route(
+            follow.follow, follow.following, needs="read", takes_ticket=True, retry_later=follow.retry_later
+        ),
+        "POST": _PUBLISH._replace(parse=publish.envelope),
     },
     "/messages/{id}": {
         "GET": Route(history.message, last_segment),
         "DELETE": Route(delete.message, last_segment, needs="admin"),
     },
-    "/rooms": {"GET": Route(rooms.rooms, rooms.listing, needs="read")},
+    "/rooms": {"GET": Route(rooms.rooms, rooms.parse_query, needs="read")},
     "/rooms/{room}": {
-        "POST": _PUBLISH._replace(asks=post.envelope),
+        "POST": _PUBLISH._replace(parse=post.envelope),
         "DELETE": Route(delete.whole_room, delete.room, needs="admin"),
     },
-    "/followers": {"GET": Route(followers.followers, followers.listing, needs="admin")},
+    "/followers": {"GET": Route(followers.followers, followers.parse_query, needs="admin")},
     "/me": {"GET": Route(me.me)},
     "/tickets": {"POST": Route(tickets.issue, tickets.envelope, tickets.check_asker, takes_body=True)},
     "/revocations": {
@@ -43,6 +45,6 @@ ROUTES: Routes = {
             *(revocations.revoke, revocations.envelope, revocations.check_looks), takes_body=True, needs="admin"
         )
     },
-    "/healthz": {"GET": Route(health.healthz, asks_who=False)},
+    "/healthz": {"GET": Route(health.healthz, needs_principal=False)},
     "/readyz": {"GET": Route(health.readyz, by_key_only=True)},
 }

@@ -12,7 +12,7 @@ from roomcast.model.rooms import Selection
 
 
 async def locate(engine: Engine, selection: Selection, origin: Origin) -> Opening:
-    """The start, from the log where memory does not tell it. Raises `LogUnavailable`."""
+    """The start, from the window in memory or from the log. Raises `LogUnavailable`."""
     engine.check()
     epoch = engine.hub.epoch
     opening = from_window(engine, selection, origin)
@@ -23,7 +23,8 @@ async def locate(engine: Engine, selection: Selection, origin: Origin) -> Openin
 
 
 def from_window(engine: Engine, selection: Selection, origin: Origin) -> Opening | None:
-    """The start, if that can be told without the log, as it can for a crowd that reconnects."""
+    """The start, if the window in memory is enough to find it, as it is for clients that reconnect together; else
+    None."""
     hub = engine.hub
     match origin:
         case After(id):
@@ -35,7 +36,7 @@ def from_window(engine: Engine, selection: Selection, origin: Origin) -> Opening
             return Opening(parsed.seq) if parsed.seq <= hub.position else None
         case Newest(limit):
             position = hub.seek_newest(selection, limit)
-            # What was cut between them before is no loss of this client's.
+            # A message that was trimmed between these before is not a loss of this client.
             return None if position is None else Opening(position, exact=hub.is_whole_after(position))
         case Everything():
             return Opening(hub.trimmed, exact=False)
@@ -52,13 +53,13 @@ async def _from_log(engine: Engine, selection: Selection, origin: Origin) -> Ope
             position = await engine.log.seek_newest(selection, limit)
             return Opening(position, before=await engine.log.read(selection, position, 1))
         case After(id) if (parsed := MessageId.parse(id)) and parsed.seq <= (await engine.log.bounds()).newest:
-            return Opening(parsed.seq)  # stored, and on its way here: the client has it from its own POST
+            return Opening(parsed.seq)  # the tail will bring it: the client has the id from its own POST
         case After(id):
             return _start_over(engine, selection, id, "future")
     raise AssertionError(origin)
 
 
 def _start_over(engine: Engine, selection: Selection, id: str, reason: str) -> Opening:
-    """An id that says nothing here: over everything retained, and a gap says why. The worst that can come of it
-    is a message twice, under another id."""
+    """The start for an id that is unknown here: everything retained, and a gap that says why. At worst the client
+    gets a message twice, under another id."""
     return Opening(engine.hub.trimmed, unknown(id, selection, reason), exact=False)

@@ -15,9 +15,9 @@ from roomcast.api import object as fields
 from roomcast.api.query import MAX_ROOMS
 from roomcast.api.request import JSON, Answer, Head, Request
 from roomcast.auth import permit as rights
+from roomcast.auth.credentials import EXPIRED
 from roomcast.auth.leeway import LEEWAY_SECONDS
 from roomcast.auth.principal import Principal
-from roomcast.auth.rights import EXPIRED
 from roomcast.auth.tickets import OPENS_SECONDS, seal
 from roomcast.delivery.engine import Engine
 from roomcast.model.errors import Fault, Forbidden, Invalid, InvalidToken, NotOffered
@@ -33,8 +33,8 @@ _EXAMPLE = '{"rooms": ["user/42"], "seconds": 3600}'
 logger = logging.getLogger("roomcast.audit")
 
 
-class Wanted(NamedTuple):
-    """The ticket that a body asks for."""
+class TicketRequest(NamedTuple):
+    """The requested ticket."""
 
     rooms: Sequence[str] = ()
     prefixes: Sequence[str] = ()
@@ -52,7 +52,7 @@ def envelope(head: Head) -> None:
 def check_asker(request: Request) -> None:
     """Raises `Unauthenticated`, `Forbidden` or `NotOffered` if the client cannot get any ticket."""
     principal = request.principal
-    if request.guard.looks and principal.by is None:
+    if request.guard.checks_credentials and principal.by is None:
         raise rights.refusal(principal, "tickets are given to keys and tokens")
     if principal.ticket is not None:
         raise Forbidden("a ticket gives no tickets: ask with the key or the token")
@@ -60,7 +60,7 @@ def check_asker(request: Request) -> None:
         raise NotOffered(_NO_SECRET)
 
 
-def issue(engine: Engine, request: Request, asked: None) -> Answer:
+def issue(engine: Engine, request: Request, parsed: None) -> Answer:
     """Issues a ticket for at most the rights of the client. Raises `Malformed`, `Invalid`, `Forbidden` and
     `InvalidToken`."""
     principal, secrets = request.principal, request.guard.rights.secrets
@@ -76,7 +76,7 @@ def issue(engine: Engine, request: Request, asked: None) -> Answer:
     return _answer(request, wanted, ticket)
 
 
-def _of_its_own(principal: Principal, wanted: Wanted, now: float) -> Wanted:
+def _of_its_own(principal: Principal, wanted: TicketRequest, now: float) -> TicketRequest:
     """A ticket for a token has the token's `sub`, and ends with the token. Raises `Forbidden`, and `InvalidToken`
     for a token of which only the leeway is left."""
     if principal.until is None:
@@ -90,7 +90,7 @@ def _of_its_own(principal: Principal, wanted: Wanted, now: float) -> Wanted:
     return wanted._replace(seconds=min(wanted.seconds, left))
 
 
-def _permitted(principal: Principal, wanted: Wanted) -> str:
+def _permitted(principal: Principal, wanted: TicketRequest) -> str:
     """The `user` of messages published with the ticket. Raises `Forbidden` for rights that the client lacks."""
     rights.permit(principal, "read", wanted.rooms, "/rooms/{}", wanted.prefixes, "/prefixes/{}")
     rights.permit(principal, "publish", wanted.publish, "/publish/{}")
@@ -100,7 +100,7 @@ def _permitted(principal: Principal, wanted: Wanted) -> str:
     raise Forbidden(f"user {detail}", [Fault("/user", detail)])
 
 
-def _answer(request: Request, wanted: Wanted, ticket: str) -> Answer:
+def _answer(request: Request, wanted: TicketRequest, ticket: str) -> Answer:
     told = {"ticket": ticket, "opens_in": OPENS_SECONDS, "ends_in": wanted.seconds}
     rooms = [("room", room) for room in wanted.rooms] + [("prefix", prefix) for prefix in wanted.prefixes]
     if rooms:
@@ -109,7 +109,7 @@ def _answer(request: Request, wanted: Wanted, ticket: str) -> Answer:
     return Answer(201, JSON, msgspec.json.encode(told))
 
 
-def _note(principal: Principal, wanted: Wanted) -> None:
+def _note(principal: Principal, wanted: TicketRequest) -> None:
     rooms = [*wanted.rooms, *(prefix + ANY for prefix in wanted.prefixes)]
     told = {"by": principal.name, "sub": wanted.sub, "read": rooms, "publish": wanted.publish}
     text = f"a ticket for {', '.join([*rooms, *wanted.publish])}, by {principal.name}"
@@ -119,9 +119,9 @@ def _note(principal: Principal, wanted: Wanted) -> None:
 # The body
 
 
-def _wanted(body: bytes, asker: Principal) -> Wanted:
-    """Raises `Malformed`, and `Invalid` naming each field that is wrong."""
-    wanted = Wanted(**fields.read(body, _READ, _EXAMPLE))
+def _wanted(body: bytes, asker: Principal) -> TicketRequest:
+    """Parses the body. Raises `Malformed`, and `Invalid` naming each wrong field."""
+    wanted = TicketRequest(**fields.read(body, _READ, _EXAMPLE))
     if wanted.sub is None:
         wanted = wanted._replace(sub=asker.sub)
     if faults := _missing(wanted):
@@ -129,7 +129,7 @@ def _wanted(body: bytes, asker: Principal) -> Wanted:
     return wanted
 
 
-def _missing(wanted: Wanted) -> list[Fault]:
+def _missing(wanted: TicketRequest) -> list[Fault]:
     if not (wanted.rooms or wanted.prefixes or wanted.publish):
         return [Fault("/rooms", f"is missing: name what may be read, as in {_EXAMPLE}")]
     if wanted.publish and wanted.sub is None:

@@ -1,1 +1,1 @@
-"""Who asks, and whether they may: principals, grants and credentials."""
+"""Principals, their credentials, and what they may do."""

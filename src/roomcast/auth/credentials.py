@@ -1,4 +1,4 @@
-"""A credential as a request sends it: its text, taken out of the header, and its kind, by its first letters.
+"""Reads a credential from a request: its text, and its kind by its first letters.
 
 No error here repeats any part of a refused credential: it may be a valid one, sent in a wrong way.
 """
@@ -19,7 +19,9 @@ MAX_BYTES = 8 * 1024
 """Longest credential; a token of an identity provider has 1 to 4 KiB."""
 
 NOT_VALID: Final = "not valid"
-"""The only reason that the client is told when its credential is refused."""
+TICKET_EXPIRED: Final = "ticket-expired"
+EXPIRED: Final = "expired"
+"""The reasons that a client is told when its credential is refused. All others are for the audit log only."""
 
 CredentialKind = Literal["key", "ticket", "token"]
 
@@ -55,8 +57,8 @@ def of_authorization(value: bytes) -> str:
 
 
 def of_pair(pair: bytes) -> str:
-    """A credential from elsewhere in a request, behind the place and `=`: a cookie, a ticket in the URL. Raises
-    `BadCredential` where it is too long."""
+    """The credential in `PLACE=CREDENTIAL`, as a cookie or a ticket in a URL is passed. Raises `BadCredential` if
+    it is too long."""
     text = pair.partition(b"=")[2].decode("latin-1")
     if len(text) > MAX_BYTES:
         raise BadCredential(f"a credential has at most {MAX_BYTES // 1024} KiB")

@@ -1,4 +1,4 @@
-"""The credential of a request that decides, and the principal that it stands for."""
+"""Finds the principal of each request, by the credential that decides."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Final
 from msgspec.structs import replace
 
 from roomcast.auth import credentials
-from roomcast.auth.credentials import NOT_VALID
+from roomcast.auth.credentials import NOT_VALID, TICKET_EXPIRED
+from roomcast.auth.from_settings import rights_from
 from roomcast.auth.principal import EVERYBODY, Principal
-from roomcast.auth.rights import TICKET_EXPIRED, Rights
+from roomcast.auth.rights import ConfiguredRights
 from roomcast.model.errors import Fault, Invalid, InvalidToken, RoomcastError
 from roomcast.model.fields import ANONYMOUS
 from roomcast.model.revocation import Revocation
@@ -24,6 +25,9 @@ _IN_URL = re.compile(r".*(?:ticket|token|jwt|secret|password|api.?key).*|auth|au
 """Query parameters that name a credential, and likely misspellings: a ticket in `tickets=` would be ignored. URLs
 end up in logs, histories and `Referer`."""
 _LONGEST_NAME = 32
+_COOKIE, _TICKET = b"\ncookie=", b"\nticket="
+"""Put before a credential from these places. A cached one must not be found in another place, such as a header
+without a scheme; no header has a line feed."""
 _OPEN = replace(EVERYBODY, admin=False)
 """Everybody in open mode: deleting takes a key."""
 
@@ -42,53 +46,53 @@ class Mode(enum.Enum):
 class Guard:
     """Finds the principal of each request."""
 
-    def __init__(self, mode: Mode, rights: Rights) -> None:
+    def __init__(self, mode: Mode, rights: ConfiguredRights) -> None:
         self.mode = mode
         self.changed: Callable[[], None] = lambda: None
         """Called when the rights in force have changed."""
         self._logged: Sequence[Revocation] = ()
         """The revocations that the log keeps."""
-        self.take(rights)
+        self.enforce(rights)
 
     @classmethod
     def of(cls, settings: Settings, unsaid: Mode = Mode.LOCAL) -> Guard:
         """The guard for these settings; `unsaid` is its mode if nothing is configured. Blocks: it reads the files
         of secrets. Raises `CannotStart`."""
-        rights = Rights.of(settings)
+        rights = rights_from(settings)
         if settings.open:
             return cls(Mode.OPEN, rights)
         return cls(Mode.RIGHTS if rights.configured else unsaid, rights)
 
-    def open(self) -> None:
+    def start_fetching(self) -> None:
         """Starts fetching the issuers' keys. When a key is withdrawn, the holders of tokens that it signed are
         checked again."""
-        self.rights.open(self._keys_changed)
+        self.rights.start_fetching(self._keys_changed)
 
-    def close(self) -> None:
-        """Ends what `open` began."""
-        self.rights.close()
+    def stop_fetching(self) -> None:
+        """Ends what `start_fetching` began."""
+        self.rights.stop_fetching()
 
-    def exchange(self, rights: Rights) -> None:
-        """Replaces the rights of a guard that is open."""
-        rights.open(self._keys_changed, self.rights)
-        self.rights.close()
-        self.take(rights)
+    def replace(self, rights: ConfiguredRights) -> None:
+        """Puts these rights in force, and fetches the keys of their issuers instead of those before."""
+        rights.start_fetching(self._keys_changed, self.rights)
+        self.rights.stop_fetching()
+        self.enforce(rights)
 
     def _keys_changed(self) -> None:
         self.changed()
 
-    def take(self, rights: Rights) -> None:
-        """Puts these rights in force, in the mode that the server was started in."""
+    def enforce(self, rights: ConfiguredRights) -> None:
+        """Puts these rights in force, in the mode that the server was started in. Fetches no keys."""
         rights.revoke(self._logged)
         self.rights = rights
-        self.looks = self.mode is Mode.RIGHTS or (self.mode is Mode.OPEN and rights.configured)
+        self.checks_credentials = self.mode is Mode.RIGHTS or (self.mode is Mode.OPEN and rights.configured)
         """Whether credentials are checked. With nothing configured they are meant for others: nginx passes on the
         ones for its own `auth_basic`."""
-        self.cookie = rights.cookie.encode() if rights.cookie and self.looks else b""
+        self.cookie = rights.cookie.encode() if rights.cookie and self.checks_credentials else b""
         """The name of the cookie that holds a credential; empty if no cookie is checked."""
         opened = replace(_OPEN, quota=rights.anonymous.quota)
         by_mode = {Mode.LOCAL: EVERYBODY, Mode.OPEN: opened, Mode.RIGHTS: rights.anonymous}
-        self.stranger = by_mode[self.mode]
+        self.anonymous = by_mode[self.mode]
         """The principal of a client that sends no credential."""
         self.changed()
 
@@ -98,18 +102,18 @@ class Guard:
         self.rights.revoke(logged)
         self.changed()
 
-    def lets_go_on(self, holder: object, selection: Selection) -> bool:
+    def may_still_follow(self, holder: object, selection: Selection) -> bool:
         """Whether `holder` may still follow all of `selection` by the rights now in force."""
-        now = self._now(holder) if isinstance(holder, Principal) else None
-        if now is None:
+        current = self._current(holder) if isinstance(holder, Principal) else None
+        if current is None:
             return False
         rooms, prefixes = selection
-        return not now.read.lacking(rooms) and all(map(now.read.covers_prefix, prefixes))
+        return not current.read.lacking(rooms) and all(map(current.read.covers_prefix, prefixes))
 
-    def _now(self, principal: Principal) -> Principal | None:
+    def _current(self, principal: Principal) -> Principal | None:
         if principal.kind == ANONYMOUS:
-            return self.stranger
-        return principal if principal.kind == "host" else self.rights.now(principal)
+            return self.anonymous
+        return principal if principal.kind == "host" else self.rights.current(principal)
 
     def identify(
         self,
@@ -120,26 +124,25 @@ class Guard:
         resumes: bool = False,
         client: Callable[[], str] = lambda: "",
     ) -> Principal:
-        """Whose credential it is. The header decides where it is there, and then the ticket of a query, which
-        opens streams for a minute and after that only `resumes` them; then a cookie, which is taken as a bearer
-        is. `client` names the client that sends it, which is asked for where the credential is new.
+        """The principal of a request. The first of these that was sent decides alone: the `Authorization` header,
+        the ticket in the query, the cookie. A ticket in the query opens streams for a minute; after that it only
+        resumes them, so `resumes` must be true. `client` names the client; it is called if the credential is new.
 
-        Raises `BadCredential` and `InvalidToken`: a bad credential is never a stranger's. Raises `TooManyBad` and
-        `RightsUnavailable` where it is not judged, since too many are bad."""
-        if (authorization is None and ticket is None and cookie is None) or not self.looks:
-            return self.stranger
+        Raises `BadCredential` and `InvalidToken`: the sender of a bad credential is never anonymous. Raises
+        `TooManyBad` and `RightsUnavailable` if the credential is not judged now."""
+        if (authorization is None and ticket is None and cookie is None) or not self.checks_credentials:
+            return self.anonymous
         rights, now = self.rights, time.time()
         if authorization is not None:
-            return rights.whose(authorization, credentials.of_authorization, now, client)
+            return rights.identify_sent(authorization, credentials.of_authorization, now, client)
         if ticket is None:
             assert cookie is not None
-            # With its place: what was good there is not good as a header without a scheme.
-            return rights.whose(b"cookie=" + cookie, credentials.of_pair, now, client)
-        found = rights.whose(b"?ticket=" + ticket, credentials.of_pair, now, client)
+            return rights.identify_sent(_COOKIE + cookie, credentials.of_pair, now, client)
+        found = rights.identify_sent(_TICKET + ticket, credentials.of_pair, now, client)
         if found.ticket is None:
             raise InvalidToken(NOT_VALID, reason="the URL's ticket parameter holds no ticket")
         if not resumes and not found.ticket.may_open(now):
-            raise InvalidToken(TICKET_EXPIRED, reason="the ticket in the URL opens no stream any more")
+            raise InvalidToken(TICKET_EXPIRED, reason="the ticket in the URL no longer opens streams")
         return found
 
     def check_url(self, names: Sequence[str]) -> None:
@@ -149,7 +152,8 @@ class Guard:
             raise in_url(wrong)
 
 
-NOBODY_ASKED: Final = Guard(Mode.LOCAL, Rights())
+NO_GUARD: Final = Guard(Mode.LOCAL, ConfiguredRights())
+"""The guard of a server without rights."""
 
 
 def in_url(names: Sequence[str]) -> RoomcastError:

@@ -1,4 +1,4 @@
-"""What a program around us says of somebody that it knows: in `roomcast.app(rights=...)`."""
+"""The rights that a host application gives one of its users, by `roomcast.app(rights=...)`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from roomcast.model.fields import check
 
 @dataclass(frozen=True)
 class Rights:
-    """What somebody may do, as the host's own login says.
+    """The rights of one user of the host application.
 
-    `user` is the `user` of their messages, 1 to 128 characters: they can give no other. `read` and `publish` are
-    grants: names of rooms, or the beginning of names and `*`; nothing by default. `until` is when their streams
-    end, as a `datetime` with a time zone or in seconds since 1970; None: they do not.
+    `user` is the `user` of the messages that they publish, 1 to 128 characters; they cannot choose another. `read`
+    and `publish` are grants: each is the name of a room, or a prefix and `*`; by default nothing is granted.
+    `until` is when their streams end, as a `datetime` with a time zone or in seconds since 1970; None: never.
 
         Rights("42", read=["user/42", "news"], publish=["chat/*"])
 
-    Raises `ValueError` where one of these cannot be."""
+    Raises `ValueError` if a value is not valid."""
 
     user: str
     read: Sequence[str] = ()
@@ -34,7 +34,7 @@ class Rights:
         self.principal()
 
     def principal(self) -> Principal:
-        """Who asks, by these rights. Raises `ValueError`."""
+        """The principal with these rights. Raises `ValueError`."""
         if wrong := check("user", self.user):
             raise ValueError(f"user {wrong}")
         return Principal(
@@ -49,12 +49,12 @@ class Rights:
 
 
 Ask = Callable[[MutableMapping[str, Any]], Awaitable[Rights | None]]
-"""Given the ASGI scope of a request: the rights of whoever sent it, or None for a stranger."""
+"""Takes the ASGI scope of a request, and returns the rights of the user who sent it; None for a stranger."""
 
 
 def _grants(name: str, texts: Sequence[str]) -> Grants:
     if isinstance(texts, str):
-        raise ValueError(f"{name} must be a list of grants, not one text: [{texts!r:.140}]")
+        raise ValueError(f"{name} must be a list of grants, not one string: write [{texts!r:.140}]")
     try:
         return Grants.parse(texts)
     except ValueError as error:

@@ -6,12 +6,12 @@ necessary. The configuration and this module hold only the hash.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from roomcast.auth import base64url
 from roomcast.auth.grants import Grants
 from roomcast.auth.principal import Principal, scope_of
 from roomcast.auth.tickets import By
@@ -29,8 +29,7 @@ def new_key(name: str) -> str:
     """A new random key. Raises `ValueError` if the name is not allowed; its text continues a sentence that begins
     with "name"."""
     check_name(name)
-    secret = base64.urlsafe_b64encode(os.urandom(_RANDOM_BYTES)).decode().rstrip("=")
-    return f"{PREFIX}{name}_{secret}"
+    return f"{PREFIX}{name}_{base64url.encode(os.urandom(_RANDOM_BYTES))}"
 
 
 def sha256(key: str) -> str:

@@ -1,6 +1,6 @@
-"""How far the clocks of two machines may lie apart."""
+"""The allowed difference between the clocks of two machines."""
 
 from __future__ import annotations
 
 LEEWAY_SECONDS = 30
-"""Added to every time in a credential, whether it begins or ends something."""
+"""Tolerance for every time in a credential, at its beginning and at its end."""

@@ -1,4 +1,4 @@
-"""Whether somebody may do to these rooms what is asked for: all of it, or nothing."""
+"""Checks a request against the rights of its principal: the whole request is allowed, or none of it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from roomcast.model.errors import Fault, Forbidden, Invalid, RoomcastError, Unau
 from roomcast.model.fields import ANONYMOUS
 
 _NAMED = 100
-"""Rooms that a refusal names at most."""
+"""Most rooms that a refusal names."""
 _DONE = {"read": "read", "publish": "published to"}
-_UNSEEN = "has characters that nobody sees, so that it can be taken for another room: leave them out"
+_UNSEEN = "has invisible characters, so that it looks like another room: leave them out"
 
 
 def permit(
@@ -24,11 +24,11 @@ def permit(
     prefixes: Sequence[str] = (),
     prefix_place: str = "/prefix",
 ) -> None:
-    """Raises what refuses the request as a whole, naming each room that is not granted: `Unauthenticated` for a
-    stranger, `Forbidden` for others, `Invalid` for a room to publish to that looks like another.
+    """Raises an error that names each room that is not granted: `Unauthenticated` for an anonymous principal,
+    `Forbidden` for others, `Invalid` for publishing to a room whose name has invisible characters.
 
     `place` is the JSON pointer to a room in the request, and `prefix_place` to a prefix; `{}` in it stands for its
-    number."""
+    index."""
     granted = principal.read if verb == "read" else principal.publish
     if prefixes or not all(map(granted.__contains__, rooms)):
         _check_granted(principal, granted, verb, rooms, place, prefixes, prefix_place)
@@ -58,14 +58,14 @@ def _check_granted(
 
 
 def require(principal: Principal, verb: Verb) -> None:
-    """Raises `Unauthenticated` or `Forbidden` where there is nothing at all that they may do so: decided before a
+    """Raises `Unauthenticated` or `Forbidden` if the principal has this right for no room at all. Decided before a
     body is read."""
     if not principal.may(verb):
         raise refusal(principal, f"this credential gives no right to {verb}")
 
 
 def refusal(principal: Principal, detail: str, faults: Sequence[Fault] = ()) -> RoomcastError:
-    """The error for one who lacks a right. A stranger may have it with a credential."""
+    """The error for a principal that lacks a right. With a credential, an anonymous one may have it."""
     if principal.kind == ANONYMOUS:
         return Unauthenticated("send a key, a ticket or a token as a bearer, in the header Authorization", faults)
     return Forbidden(detail, faults)

@@ -46,8 +46,8 @@ class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
     """The id of the secret that its credential is signed with."""
 
     @property
-    def single(self) -> str:
-        """Streams opened by URL replace each other if this is the same; empty if none is replaced."""
+    def ticket_nonce(self) -> str:
+        """The nonce of its ticket, of which a URL has one stream at a time; empty if it has no ticket."""
         return self.ticket.nonce if self.ticket else ""
 
     def may(self, verb: Verb) -> bool:

@@ -7,17 +7,16 @@ decides whether a ticket in a URL may still open a stream.
 
 from __future__ import annotations
 
-import base64
 import hmac
 import math
 import os
-from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
+from roomcast.auth import base64url
 from roomcast.auth.leeway import LEEWAY_SECONDS
 from roomcast.auth.secrets import ID_LENGTH, Secret, Secrets
 
@@ -27,8 +26,6 @@ OPENS_SECONDS = 60
 """How long a ticket in a URL opens streams; after that it only resumes them."""
 MAX_CONTENT = 2048
 """Bytes of the content. A URL names the rooms a second time, and must stay short enough for proxies."""
-_STANDARD = bytes.maketrans(b"-_+/", b"+/??")
-"""From base64url to base64. The letters of plain base64 become invalid, so a text has one spelling."""
 _ID_BYTES, _MAC_BYTES = ID_LENGTH * 3 // 4, 32
 _MAX_TEXT = len(PREFIX) + math.ceil((_ID_BYTES + _MAC_BYTES + MAX_CONTENT) * 4 / 3)
 
@@ -106,12 +103,12 @@ def seal(
         issued=issued,
         opens=issued + OPENS_SECONDS,
         ends=math.ceil(now + seconds),
-        nonce=base64.urlsafe_b64encode(os.urandom(9)).decode(),
+        nonce=base64url.encode(os.urandom(9)),
     )
     content = msgspec.json.encode(ticket)
     if len(content) > MAX_CONTENT:
         raise ValueError("a ticket for all these would be too long: ask for fewer rooms, or use a token")
-    id = base64.urlsafe_b64decode(secrets.signing.id)
+    id = base64url.decode(secrets.signing.id)
     return _text(id + _mac(secrets.signing, content) + content)
 
 
@@ -123,7 +120,7 @@ def unseal(text: str, secrets: Secrets, now: float) -> Ticket:
     id, mac, content = raw[:_ID_BYTES], raw[_ID_BYTES:][:_MAC_BYTES], raw[_ID_BYTES + _MAC_BYTES :]
     if not secrets:
         raise BadTicket("no secret is configured here")
-    if (secret := secrets.named(base64.urlsafe_b64encode(id).decode())) is None:
+    if (secret := secrets.named(base64url.encode(id))) is None:
         raise BadTicket("unknown secret")
     if not hmac.compare_digest(mac, _mac(secret, content)):
         raise BadTicket("wrong signature")
@@ -140,7 +137,7 @@ def unseal(text: str, secrets: Secrets, now: float) -> Ticket:
 
 def signer(text: str) -> str:
     """The id of the secret that signed a valid ticket."""
-    return base64.urlsafe_b64encode(_raw(text)[:_ID_BYTES]).decode()
+    return base64url.encode(_raw(text)[:_ID_BYTES])
 
 
 _DECODER = msgspec.json.Decoder(Ticket, strict=True)
@@ -151,20 +148,15 @@ def _mac(secret: Secret, content: bytes) -> bytes:
 
 
 def _raw(text: str) -> bytes:
-    """The bytes of a ticket. Only one spelling is accepted: base64 decoders skip unknown letters and ignore spare
-    bits at the end, so that many texts would be the same ticket."""
+    """The bytes of a ticket. Raises `BadTicket`."""
     coded = text.removeprefix(PREFIX)
     if len(text) > _MAX_TEXT or coded == text:
         raise BadTicket("malformed")
     try:
-        standard = coded.encode().translate(_STANDARD)
-        raw = a2b_base64(standard + b"=" * (-len(standard) % 4))
+        return base64url.decode(coded)
     except ValueError:
         raise BadTicket("malformed") from None
-    if b2a_base64(raw, newline=False).rstrip(b"=") != standard:
-        raise BadTicket("malformed")
-    return raw
 
 
 def _text(raw: bytes) -> str:
-    return PREFIX + base64.urlsafe_b64encode(raw).decode().rstrip("=")
+    return PREFIX + base64url.encode(raw)

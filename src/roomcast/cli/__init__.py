@@ -1,4 +1,4 @@
-"""The commands, one file each. Those that talk to a server use only `roomcast.client`.
+"""The commands, one file each. The commands that talk to a server use only `roomcast.client`.
 
 This file imports none of them: `roomcast --help` and `roomcast serve` need no HTTP client.
 """
@@ -13,12 +13,19 @@ import click
 
 CONFIG_VARIABLE = "ROOMCAST_CONFIG"
 """The server's configuration file, if `--config` is not given."""
+config_option = click.option(
+    "--config",
+    envvar=CONFIG_VARIABLE,
+    show_envvar=True,
+    metavar="FILE",
+    help="The server's configuration file.",
+)
 URL_VARIABLE = "ROOMCAST_URL"
 """The server's URL, if `--url` is not given."""
 
 
-class Later(click.Command):
-    """A command whose module is imported only when it is called; the help needs only its name and summary."""
+class LazyCommand(click.Command):
+    """A command whose module is imported only when it is called; the list of commands needs only its summary."""
 
     def __init__(self, name: str, module: str, summary: str) -> None:
         super().__init__(name, help=summary)
@@ -26,7 +33,7 @@ class Later(click.Command):
 
     @cached_property
     def real(self) -> click.Command:
-        """The command itself."""
+        """The command of the module."""
         command = importlib.import_module(f"{__name__}.{self._module}").command
         assert isinstance(command, click.Command)
         return command
@@ -38,21 +45,22 @@ class Later(click.Command):
 
 
 COMMANDS = (
-    Later("tail", "tail", "Follow rooms: the newest messages, and then each as it comes."),
-    Later("publish", "publish", "Publish a message to a room, or each line of the input."),
-    Later("rooms", "rooms", "List the rooms that have messages or followers."),
-    Later("followers", "followers", "Show who follows, and who is behind."),
-    Later("delete", "delete", "Delete a message, or all messages of a room."),
-    Later("export", "export", "Write what is retained of rooms, as lines of JSON."),
-    Later("import", "importing", "Publish the messages of a file that `export` wrote."),
-    Later("doctor", "doctor", "Find out what stands between here and the server at URL."),
-    Later("backup", "backup", "Copy the log of a server to FILE, while it runs."),
-    Later("check", "check", "Check that a log in SQLite, or a copy of one, is sound."),
-    Later("bench", "bench", "Measure the server at URL."),
-    Later("key", "key", "Make a key, and the rows of the configuration that know it."),
-    Later("ticket", "ticket", "Ask the server for a ticket: some rooms, for a while."),
-    Later("token", "token", "Sign a token with the server's secret."),
-    Later("revoke", "revoke", "End a person's tokens and tickets."),
-    Later("rights", "rights", "Show who may read and publish."),
-    Later("completion", "completion", "Print the script for completion in a shell."),
+    LazyCommand("tail", "tail", "Follow rooms: print the newest messages, then each new one."),
+    LazyCommand("publish", "publish", "Publish a message to a room, or each line of the input."),
+    LazyCommand("rooms", "rooms", "List the rooms that have messages or followers."),
+    LazyCommand("followers", "followers", "List the followers, and how far each is behind."),
+    LazyCommand("delete", "delete", "Delete a message, or all messages of a room."),
+    LazyCommand("export", "export", "Write the retained messages of rooms as lines of JSON."),
+    LazyCommand("import", "importing", "Publish the messages of a file that `export` wrote."),
+    LazyCommand("doctor", "doctor", "Check the proxies between here and the server at URL."),
+    LazyCommand("backup", "backup", "Copy the log of a running server to FILE."),
+    LazyCommand("check", "check", "Check a log in SQLite, or a copy of one, for damage."),
+    LazyCommand("bench", "bench", "Measure the server at URL."),
+    LazyCommand("torture", "torture", "Attack the server at URL to see whether it keeps its promises."),
+    LazyCommand("key", "key", "Make a key, and its entry for the configuration file."),
+    LazyCommand("ticket", "ticket", "Get a ticket: a credential for some rooms, for a while."),
+    LazyCommand("token", "token", "Sign a token with the server's secret."),
+    LazyCommand("revoke", "revoke", "End a person's tokens and tickets."),
+    LazyCommand("rights", "rights", "Show who may read and publish."),
+    LazyCommand("completion", "completion", "Print the script for completion in a shell."),
 )

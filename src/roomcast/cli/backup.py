@@ -8,7 +8,7 @@ import sys
 import apsw
 import click
 
-from roomcast.cli import CONFIG_VARIABLE
+from roomcast.cli import config_option
 from roomcast.cli.command import Command
 from roomcast.cli.formatting import say
 from roomcast.cli.progress import Progress
@@ -20,26 +20,26 @@ from roomcast.model.settings import OPTIONS
 from roomcast.serve.configuration import Configuration
 
 _INSTEAD = {
-    "memory": "a log in memory ends with its server: roomcast export writes its messages to a file",
-    "mongodb": "a log in MongoDB is backed up by MongoDB's own tools, such as mongodump --archive=FILE",
-    "mongodb+srv": "a log in MongoDB is backed up by MongoDB's own tools, such as mongodump --archive=FILE",
-    "postgresql": "a log in PostgreSQL is backed up by PostgreSQL's own tools, such as pg_dump --file=FILE",
-    "postgres": "a log in PostgreSQL is backed up by PostgreSQL's own tools, such as pg_dump --file=FILE",
+    "memory": "a log in memory ends with its server: write its messages to a file with roomcast export",
+    "mongodb": "back up a log in MongoDB with MongoDB's own tools, such as mongodump --archive=FILE",
+    "mongodb+srv": "back up a log in MongoDB with MongoDB's own tools, such as mongodump --archive=FILE",
+    "postgresql": "back up a log in PostgreSQL with PostgreSQL's own tools, such as pg_dump --file=FILE",
+    "postgres": "back up a log in PostgreSQL with PostgreSQL's own tools, such as pg_dump --file=FILE",
 }
 
 
 @click.command("backup", cls=Command)
 @click.argument("file", type=click.Path(dir_okay=False))
-@click.option("--log", help="The server's log, as in roomcast serve.  [default: sqlite:roomcast.db]")
-@click.option("--config", envvar=CONFIG_VARIABLE, show_envvar=True, metavar="FILE", help="The server's file.")
+@click.option("--log", help="The server's log, as for roomcast serve.  [default: sqlite:roomcast.db]")
+@config_option
 def command(file: str, log: str | None, config: str | None) -> None:
-    """Copy the log of a server to FILE, while it runs.
+    """Copy the log of a running server to FILE.
 
-    The copy is whole as of one moment, and one file. Make it on the server's machine, as a user who may read its
-    database: that is the one of --log, ROOMCAST_LOG or the server's file. A server that is started with the copy
-    begins a new epoch, so that no id means two messages.
+    The copy is one file with the state of one moment. Run the command on the server's machine, as a user who may
+    read the log that --log, ROOMCAST_LOG or the configuration file names. A server that is started with the copy
+    begins a new epoch, so that no id is used for two messages.
 
-    For a log in SQLite. Exits with 1 where there is no such log, or FILE is there already."""
+    Only for a log in SQLite. Exits with 1 if there is no such log, or if FILE exists."""
     try:
         given = {} if log is None else {"log": log}
         url = Configuration(given, os.environ, config or None).settings.log
@@ -47,7 +47,12 @@ def command(file: str, log: str | None, config: str | None) -> None:
         say(error.detail)
         sys.exit(2 if isinstance(error, BadOption) else 1)
     if not (path := file_of(url)):
-        raise LogUnusable(_INSTEAD.get(url.partition(":")[0], f"{OPTIONS['log'].flag} names no log in SQLite"))
+        raise LogUnusable(
+            _INSTEAD.get(
+                url.partition(":")[0],
+                f"{OPTIONS['log'].flag} must name a log in SQLite, such as sqlite:roomcast.db",
+            )
+        )
     progress = Progress("bytes copied")
     try:
         size = back_up(path, file, lambda done, of: progress.show(done, of))
@@ -55,4 +60,4 @@ def command(file: str, log: str | None, config: str | None) -> None:
         raise unusable(path, error) from error
     finally:
         progress.done()
-    say(f"{file} has {size:,} bytes; roomcast check {file} looks whether it is sound")
+    say(f"{file} has {size:,} bytes; check it for damage with: roomcast check {file}")

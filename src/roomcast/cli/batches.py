@@ -1,11 +1,11 @@
-"""Many messages to a server: in batches as large as what is there, with a word about what became of each."""
+"""Many messages to a server, in batches of the lines that have come, with a report on each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from roomcast.cli.lines import BadLine, Read
+from roomcast.cli.lines import BadLine, InputLine
 from roomcast.cli.progress import Progress
 from roomcast.client import Client
 from roomcast.client.request import encoded
@@ -21,24 +21,24 @@ from roomcast.model.errors import (
 
 MAX_MESSAGES = 500
 PATIENCE = 30.0
-"""Seconds that a server may be away while much is published."""
+"""Seconds that a server may be away while many messages are published."""
 MAX_BYTES = 512 * 1024
-"""Half of what a server, and nginx before it, takes by default."""
+"""Bytes: half of the default limit of a server, and of nginx before it."""
 
 
 _NOTHING_STORED = (Forbidden, Invalid, Malformed, TooLarge, Unauthenticated)
-"""A batch that is answered so is not stored, and no part of it."""
+"""After these errors no part of the batch is stored."""
 
 
 class Stopped(RoomcastError):
-    """Not all of the input is stored."""
+    """A part of the input is not stored."""
 
     kind = "stopped"
 
     def __init__(self, detail: str, bad: Collection[int] | None = None) -> None:
         super().__init__(detail)
         self.bad = bad
-        """Numbers of the lines that are refused; None where the batch is lost as a whole."""
+        """Numbers of the refused lines; None if the whole batch is lost."""
 
 
 class Line(NamedTuple):
@@ -49,12 +49,12 @@ class Line(NamedTuple):
     message: dict[str, Any]
     size: int
     """Bytes as JSON."""
-    read: Read | None = None
-    """The line itself, where it is text, which may be cut."""
+    read: InputLine | None = None
+    """The line itself if it is text, which may be cut."""
 
     @classmethod
-    def of(cls, number: int, message: dict[str, Any], read: Read | None = None) -> Line:
-        """Raises `BadLine` where it is more than JSON can say."""
+    def of(cls, number: int, message: dict[str, Any], read: InputLine | None = None) -> Line:
+        """Makes one of a message. Raises `BadLine` if JSON cannot say it."""
         try:
             return cls(number, message, len(encoded(message)) + 1, read)
         except Invalid as error:
@@ -62,8 +62,8 @@ class Line(NamedTuple):
 
 
 def batches(lines: Iterable[Line | None]) -> Iterator[list[Line]]:
-    """As many lines as may go at once; fewer where the next is not there yet (None). What comes before a bad line
-    is a batch as well, and then the line's error is raised."""
+    """Batches of as many lines as may be sent at once, or of fewer when the next line has not come yet (None). The
+    lines before a bad one are a batch as well; then the bad line's error is raised."""
     batch: list[Line] = []
     size = 0
     source = iter(lines)
@@ -85,11 +85,12 @@ def batches(lines: Iterable[Line | None]) -> Iterator[list[Line]]:
 
 
 Shorten = Callable[[list[Line], int], bool]
-"""Makes a line of a batch shorter that is too large for the server, and all others that are; whether it could."""
+"""Cuts the line at this place of a batch, and all others that are too large for the server. Returns whether it
+could."""
 
 
-class Sender:
-    """Publishes batches, and knows how far it came."""
+class BatchSender:
+    """Publishes batches, and counts the messages."""
 
     def __init__(
         self,
@@ -101,19 +102,20 @@ class Sender:
     ) -> None:
         self._client = client
         self._key = key
-        """The batch's idempotency key; without it the client's own, which only its own retries repeat."""
+        """Makes a batch's idempotency key. Without it each batch has a random one, which only its retries
+        share."""
         self._up_to_the_bad_line = up_to_the_bad_line
-        """Whether of a refused batch the lines before the bad one are stored. Not where batches must be the same
-        another time."""
+        """Whether the lines before a refused one are stored. Not for an import, whose batches must be the same in
+        its next run."""
         self._shorten = shorten
         self.stored = 0
         self.known = 0
-        """Messages that the server had stored before, under the same key."""
+        """Messages that the server had stored before, with the same key."""
         self.lost = 0
-        """Messages that are not stored, or of which that is not known, where that is no reason to stop."""
+        """Messages that are not stored, or perhaps not, without a stop."""
 
     def send(self, batch: list[Line]) -> None:
-        """Raises what the server says, in words about lines, and about what is stored."""
+        """Publishes a batch. Raises `Stopped`, which names the lines, and the number of stored messages."""
         try:
             stored = self._client.publish_batch(
                 [line.message for line in batch], idempotency_key=self._key(batch) if self._key else None
@@ -121,8 +123,8 @@ class Sender:
         except _NOTHING_STORED as error:
             self._refused(batch, error)
         except RoomcastError as error:
-            unknown = f"of the {len(batch)} from line {batch[0].number} on it is not known"
-            raise Stopped(f"{error.detail}; {self.said()}, {unknown}") from error
+            unknown = f"and perhaps also the {len(batch)} from line {batch[0].number} on"
+            raise Stopped(f"{error.detail}; {self.summary()}, {unknown}") from error
         else:
             self.known += len(batch) * stored.known
             self.stored += len(batch) * (not stored.known)
@@ -139,7 +141,7 @@ class Sender:
                 self.send(batch[:bad])
             numbers = {batch[place].number for place in places}
             raise self.stopped(f"line {batch[bad].number} is refused: {places[bad]}", numbers) from error
-        elif too_large and len(batch) > 1:  # a server that takes less at once
+        elif too_large and len(batch) > 1:  # the server has a lower limit for a body
             self.send(batch[: len(batch) // 2])
             self.send(batch[len(batch) // 2 :])
         else:
@@ -147,17 +149,17 @@ class Sender:
             which = f"line {first} is" if first == last else f"lines {first} to {last} are"
             raise self.stopped(f"{which} refused: {error.detail}") from error
 
-    def said(self) -> str:
-        """How much is stored, in words."""
+    def summary(self) -> str:
+        """A sentence on the number of stored messages."""
         before = f", {self.known:,} {'was' if self.known == 1 else 'were'} stored before" if self.known else ""
-        return f"{said(self.stored)}{before}"
+        return f"{self.stored:,} message{' is' if self.stored == 1 else 's are'} stored{before}"
 
     def stopped(self, why: str, bad: Collection[int] | None = None) -> Stopped:
-        """The error that says also what is stored."""
-        return Stopped(f"{why}; {self.said()}", bad)
+        """The error, with the number of stored messages."""
+        return Stopped(f"{why}; {self.summary()}", bad)
 
     def send_all(self, lines: Iterable[Line | None], progress: Progress) -> None:
-        """Raises `Stopped`."""
+        """Publishes all lines and shows the progress. Raises `Stopped`."""
         try:
             for batch in batches(lines):
                 self.send(batch)
@@ -168,24 +170,24 @@ class Sender:
             progress.done()
 
 
-class Unstopped(Sender):
-    """A sender that never stops: what cannot be stored is counted, and what comes after it is tried."""
+class NonStopSender(BatchSender):
+    """Never stops: it counts the messages that cannot be stored, and tries the next ones."""
 
     def __init__(self, client: Client, impatient: Client, tell: Callable[[str], None], shorten: Shorten) -> None:
         super().__init__(client, shorten=shorten)
         self._patient, self._impatient = client, impatient
-        """The client for when all is well, and the one for when the server is known to be away: a pipe that is not
-        read holds up the program that writes it."""
+        """The second client is used while the server is known to be away: waiting for it would block the program
+        that writes into the pipe."""
         self._tell = tell
-        """Says what went wrong, the first time of several in a row."""
+        """Reports an error, only once for several in a row."""
 
     def send(self, batch: list[Line]) -> None:
-        """Raises nothing that a later batch may not meet."""
+        """Publishes a batch, without the lines that are refused. Raises no `Stopped`."""
         while batch:
             try:
                 super().send(batch)
-            except Stopped as error:  # of this batch nothing is stored: parts of it come here by themselves
-                self._told(error)
+            except Stopped as error:  # nothing of this batch is stored: its parts are sent by this method, too
+                self._report(error)
                 rest = [line for line in batch if line.number not in error.bad] if error.bad else []
                 self.lost += len(batch) - len(rest)
                 batch = rest
@@ -193,20 +195,15 @@ class Unstopped(Sender):
                 self._client = self._patient
                 return
 
-    def _told(self, error: Stopped) -> None:
+    def _report(self, error: Stopped) -> None:
         if not self.lost or (error.bad is None and self._client is self._patient):
             self._tell(f"{error.detail}; reading on")
         if error.bad is None:
             self._client = self._impatient
 
 
-def said(stored: int) -> str:
-    """How much is stored, in words."""
-    return f"{stored:,} message{' is' if stored == 1 else 's are'} stored"
-
-
 def _place(fault: Fault) -> tuple[int, str] | None:
-    """Which of a batch's messages is meant, and what is wrong with it."""
+    """The place of the faulty message in the batch, and its error."""
     _, _, rest = fault.pointer.partition("/")
     number, _, field = rest.partition("/")
     if not number.isdecimal():

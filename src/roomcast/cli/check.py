@@ -20,13 +20,13 @@ _DAMAGED, _UNREADABLE = 1, 2
 @click.command("check", cls=Command)
 @click.argument("file", type=click.Path(dir_okay=False))
 def command(file: str) -> None:
-    """Check that a log in SQLite, or a copy of one, is sound.
+    """Check a log in SQLite, or a copy of one, for damage.
 
-    Reads all of it: its pages and indexes, what its tables say of each other, and of each message whether it is
-    JSON and the one before it in its room is there. What was changed within a text nobody can tell. Nothing
-    of FILE is changed; a server may have it open.
+    Reads all of it: pages and indexes, whether the tables agree, and for each message whether it is JSON and its
+    predecessor in the room is there. A change within a text cannot be found. FILE is not changed, and a server may
+    have it open.
 
-    Exits with 0 where it is sound, with 1 where it is damaged, and with 2 where it cannot be read, or is no log of
+    Exits with 0 if it is sound, with 1 if it is damaged, and with 2 if it cannot be read or is no log of
     roomcast's."""
     progress = Progress("messages checked")
     try:
@@ -37,8 +37,8 @@ def command(file: str) -> None:
         sys.exit(_UNREADABLE)
     except apsw.CorruptError as error:
         progress.done()
-        said = printable(" ".join(str(error).removeprefix("CorruptError: ").split()))
-        click.echo(f"{file} is damaged: {said}")
+        what = printable(" ".join(str(error).removeprefix("CorruptError: ").split()))
+        click.echo(f"{file} is damaged: {what}")
         sys.exit(_DAMAGED)
     except (apsw.Error, OSError) as error:
         progress.done()

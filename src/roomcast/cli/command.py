@@ -1,4 +1,4 @@
-"""What the commands have in common: where the server is, and how they end."""
+"""Common parts of the commands: the server's address, the credential, and how they end."""
 
 from __future__ import annotations
 
@@ -17,32 +17,30 @@ from roomcast.cli import URL_VARIABLE, headers
 from roomcast.cli.formatting import say
 from roomcast.cli.headers import TOKEN_VARIABLE
 from roomcast.client import Client, address
-from roomcast.client.errors import bad_tls, shown
+from roomcast.client.errors import bad_tls, without_password
 from roomcast.model.errors import RoomcastError, Unauthenticated
 
 DEFAULT_URL = address.EXAMPLE
 
 CLOSED_PIPE = 128 + signal.SIGPIPE
-"""The status of a program that is ended by its reader's going, as shells give it."""
+"""The status that shells give to a program whose reader has gone."""
 
 
 class Command(click.Command):
-    """A command that says what is wrong in one sentence, and ends quietly where its user ends it."""
+    """A command that reports an error in one sentence, and ends quietly at Ctrl-C or when its reader has gone."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        # Of what was closed (`>&-`) Python has None, and the next connection would have its number.
+        # For a closed stream (`>&-`) Python has None, and the next connection would get its descriptor.
         sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
         sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
         if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
             ctx.color = False
-        if isinstance(
-            sys.stdout, io.TextIOWrapper
-        ):  # a terminal that has no UTF-8 shows what it has not as escapes
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal without UTF-8 shows other characters as escapes
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            nobody_reads()
+            end_without_reader()
         except KeyboardInterrupt:
             sys.exit(128 + signal.SIGINT)
         except RoomcastError as error:
@@ -56,39 +54,41 @@ class Command(click.Command):
 
 
 def advice(error: BaseException | None) -> str:
-    """What to do about a server that does not answer, or lets nobody in without a credential; empty where
-    something else is wrong."""
+    """The addition to an error that says what to do if the server does not answer or wants a credential; empty for
+    other errors."""
     while error is not None and not isinstance(error, (httpx.ConnectError, Unauthenticated)):
         error = error.__cause__
     if isinstance(error, Unauthenticated):
-        return f" ({TOKEN_VARIABLE} holds the key, ticket or token that is sent)"
+        return f" (put a key, a ticket or a token into {TOKEN_VARIABLE})"
     if error is None or bad_tls(error):
         return ""
-    return f": is a server running there? Another is named with --url, or {URL_VARIABLE}"
+    return f": start the server, or name another one with --url or {URL_VARIABLE}"
 
 
 def _forget_output() -> None:
-    """What is still buffered goes nowhere, and so raises nothing at the end: it cannot be written."""
+    """Discards buffered output, which cannot be written, so that Python reports no error for it at the end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def nobody_reads() -> None:
-    """Ends the program, whose reader is gone."""
+def end_without_reader() -> None:
+    """Ends the program after its reader has gone."""
     _forget_output()
     sys.exit(CLOSED_PIPE)
 
 
 def checked_url(ctx: click.Context, param: click.Parameter, url: str) -> str:
-    """Raises `click.BadParameter` where it cannot be a server's."""
+    """Returns the URL. Raises `click.BadParameter` if it cannot be a server's."""
     try:
         address.server(url)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
     if not url.isascii():
-        raise click.BadParameter(f"{shown(url)!r} is no server's: write it as {DEFAULT_URL}")
+        raise click.BadParameter(f"{without_password(url)!r} is no address of a server: write it as {DEFAULT_URL}")
     trusted = os.environ.get("SSL_CERT_FILE")
     if trusted and not os.path.isfile(trusted):
-        raise click.BadParameter("there is no such file", param_hint=f"SSL_CERT_FILE={trusted}")
+        raise click.BadParameter(
+            "there is no such file: correct or unset it", param_hint=f"SSL_CERT_FILE={trusted}"
+        )
     return url
 
 
@@ -99,24 +99,24 @@ _url_option = click.option(
     show_envvar=True,
     envvar=URL_VARIABLE,
     callback=checked_url,
-    help="Where the server is.",
+    help="The server's address.",
 )
 
 
 class Server(NamedTuple):
-    """Where a command's server is."""
+    """The server of a command, and the headers for it."""
 
     url: str
     headers: dict[str, str]
 
     def client(self, patience: float = 5.0) -> Client:
-        """`patience`: how many seconds a server that does not answer is waited for. By default long enough for a
-        restart, and not too long for who sits before it."""
+        """A client that waits `patience` seconds for a server that does not answer: by default long enough for a
+        restart, and not too long for a person at a terminal."""
         return Client(self.url, headers=self.headers, patience=patience)
 
 
 def to_server(function: Callable[..., None]) -> Callable[..., None]:
-    """Declares `--url` and `--header`, and gives the function the `Server` that they name."""
+    """Adds the options `--url` and `--header`, and gives the function the `Server` that they name."""
 
     @functools.wraps(function)
     def with_server(url: str, headers: dict[str, str], **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a shell completes beside options: the names of the rooms there are."""
+"""Completion of room names in a shell."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from roomcast.cli.command import DEFAULT_URL
 from roomcast.client import Client
 
 _SECONDS = 1.0
-"""How long somebody who pressed the tab key waits."""
+"""So long a person waits after pressing the tab key."""
 _PLAIN = re.compile(r"\w[\w@%+=:,./-]*")
-"""Names that every shell takes as they are. The others must be quoted, each shell's way, and some would write over
-the terminal."""
+"""Names that no shell needs quoted. Others must be quoted in each shell's way, and some would write over the
+terminal."""
 
 
 def room_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Rooms of the server; none where it does not answer at once."""
+    """The rooms of the server; none if it does not answer at once."""
     url = ctx.params.get("url") or os.environ.get(URL_VARIABLE, DEFAULT_URL)
     found: list[str] = []
     asking = threading.Thread(target=_ask, args=(url, ctx.params.get("headers"), found), daemon=True)
@@ -32,6 +32,6 @@ def room_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> l
 
 
 def _ask(url: str, headers: dict[str, str] | None, found: list[str]) -> None:
-    # Whatever goes wrong has no place in somebody's prompt.
+    # No error may be printed into the prompt.
     with suppress(Exception), Client(url, headers=headers, patience=0) as client:
         found += [room.room for room in client.rooms()]

@@ -8,7 +8,7 @@ from click.shell_completion import get_completion_class
 from roomcast.cli.command import Command
 
 _VARIABLE = "_ROOMCAST_COMPLETE"
-"""click's own: with it the program answers a shell that completes."""
+"""click's own name: with this variable set, the program answers a shell that completes."""
 
 
 @click.command("completion", cls=Command)

@@ -22,24 +22,25 @@ _COLORS = {Level.OK: "green", Level.NOTE: "cyan", Level.MEND: "red"}
 @click.command("doctor", cls=Command)
 @click.argument("url", envvar=URL_VARIABLE, callback=checked_url)
 @headers.option
-@click.option("--room", help="Room to follow; nothing is published. By default a readable one.")
-@click.option("--origin", default="", metavar="ORIGIN", help="Origin of your page, such as https://example.org.")
+@click.option("--room", help="Room to follow.  [default: one that may be read]")
+@click.option(
+    "--origin", default="", metavar="ORIGIN", help="Origin of your page, such as https://example.org; checks CORS."
+)
 @click.option(
     "--idle",
     default=IDLE_SECONDS,
     type=Duration(),
     metavar="TIME",
-    help="How long a silent stream is watched, such as 5m.  [default: 35s]",
+    help="Watch a silent stream for so long, such as 5m.  [default: 35s]",
 )
 def command(url: str, headers: dict[str, str], room: str | None, origin: str, idle: float) -> None:
-    """Find out what stands between here and the server at URL.
+    """Check the proxies between here and the server at URL.
 
-    Tries everything for real: a line for each check, and where something is wrong, the line of configuration
-    that mends it. Follows a room in which nothing happens, publishes nothing, and takes at most 45 s unless --idle
-    asks for more. Run it where your clients are.
+    Makes real requests, and prints a line for each check. If something is wrong, the next line is the proxy's
+    configuration that fixes it. It follows a quiet room and publishes nothing. It takes at most 45 s unless --idle
+    is longer. Run it where your clients are.
 
-    Exits with 0 where all is well, with 1 where there is something to mend, and with 2 where no roomcast server
-    answers."""
+    Exits with 0 if all is well, with 1 if there is something to fix, and with 2 if no roomcast server answers."""
     site = Site(url.rstrip("/"), headers, room or "")
     found: list[Finding] = []
     try:

@@ -1,4 +1,4 @@
-"""Times as options: those of the server's own options, `15m`."""
+"""Durations as options, written as in the server's own options: `15m`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from roomcast.model.settings.units import parse_seconds
 
 
 class Duration(click.ParamType[float]):
-    """Seconds, of a text such as 90, 15m or 1h30m."""
+    """Converts a text such as 90, 15m or 1h30m to seconds."""
 
     name = "TIME"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Raises `click.BadParameter` where it is none."""
+        """Returns seconds. Raises `click.BadParameter` if the text is no duration."""
         try:
             return parse_seconds(str(value))
         except ValueError as error:

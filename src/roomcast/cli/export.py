@@ -26,13 +26,16 @@ from roomcast.model.errors import RoomcastError
 from roomcast.model.rooms import Selection
 
 _BEGINNING = b'{"id":"'
-"""Of each line of an export."""
+"""Each line of an export begins so."""
 _TAIL = 1024 * 1024
-"""Bytes at a file's end in which its last whole line is looked for: far more than a message may have."""
+"""The last whole line is searched for in so many bytes at the file's end: far more than a message may have."""
+
+
+_LIST_THEM = "list the rooms with roomcast rooms"
 
 
 class NoExport(RoomcastError):
-    """The file is not one that can be gone on with."""
+    """The export cannot be continued or is not complete."""
 
     kind = "no-export"
 
@@ -45,22 +48,25 @@ class NoExport(RoomcastError):
     "prefixes",
     multiple=True,
     metavar="TEXT",
-    help="Every room there is whose name begins so; may be repeated.",
+    help="Export every room whose name begins with TEXT; repeatable.",
 )
-@click.option("--all", "every", is_flag=True, help="Every room there is.")
+@click.option("--all", "every", is_flag=True, help="Export every room.")
 @click.option(
-    "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Instead of stdout."
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write to FILE instead of stdout.",
 )
 def command(
     server: Server, rooms: tuple[str, ...], prefixes: tuple[str, ...], every: bool, output: Path | None
 ) -> None:
-    """Write what is retained of rooms, as lines of JSON.
+    """Write the retained messages of rooms as lines of JSON.
 
-    The oldest comes first. A FILE that exists is gone on with behind its last whole line: after an interruption,
-    or every night. What is no longer retained by then is told as a gap, on stderr. A room that does not exist, or
-    a prefix that no room has, is an error, with status 1; the others are written all the same."""
+    The oldest come first. If FILE exists, the export continues after its last whole line: run it again after an
+    interruption, or every night. Messages that are no longer retained are reported as a gap on stderr. A room that
+    does not exist, or a prefix that no room has, is an error with status 1; the other rooms are still written."""
     if every == bool(rooms or prefixes):
-        raise click.UsageError("name the rooms, or their --prefix, or give --all for every one")
+        raise click.UsageError("name the rooms, or give a --prefix of their names, or --all")
     selection = Selection.of(rooms, prefixes)
     if output is None:
         with server.client() as client:
@@ -69,22 +75,24 @@ def command(
     with _opened(output) as file, server.client(PATIENCE) as client:
         last = _last(file, output)
         if last is not None and not (every or selection.covers(last.room)):
-            raise NoExport(f"{output} ends with a message of {last.room}: name that room, too, or another file")
+            raise NoExport(
+                f"{output} ends with a message of {last.room}: name that room as well, or write to another file"
+            )
         _export(client, selection, every, last, file)
 
 
 def _export(client: Client, selection: Selection, every: bool, last: Message | None, file: BinaryIO) -> None:
-    """Writes the rooms, or every one that this client may list, from behind `last`. Raises `NoExport` at the end
-    where one that is named does not exist, or none with a prefix."""
-    there, end = _rooms_and_end(client, last)
-    # All that the room of `last` had may be trimmed since.
-    known = [*dict.fromkeys([*there, *([last.room] if last else [])])]
+    """Writes the rooms, or every room that this client may list, after the message `last`. Raises `NoExport` at
+    the end if a named room does not exist, or a prefix has no room."""
+    listed, end = _rooms_and_end(client, last)
+    # The room of `last` may have been trimmed to nothing since.
+    known = [*dict.fromkeys([*listed, *([last.room] if last else [])])]
     wanted = [room for room in known if every or selection.covers(room)]
     begun = [prefix for prefix in selection.prefixes if any(room.startswith(prefix) for room in wanted)]
     write(file, messages(client, wanted, last.id if last else None, end, begun))
-    missing = [_no_room(room, there) for room in sorted(selection.rooms.difference(known))]
+    missing = [_no_room(room, listed) for room in sorted(selection.rooms.difference(known))]
     missing += [
-        f"there is no room whose name begins with {prefix}"
+        f"there is no room whose name begins with {prefix}: {_LIST_THEM}"
         for prefix in selection.prefixes
         if prefix not in ("", *begun)
     ]
@@ -93,7 +101,7 @@ def _export(client: Client, selection: Selection, every: bool, last: Message | N
 
 
 def _rooms_and_end(client: Client, last: Message | None) -> tuple[list[str], str]:
-    """The rooms there are, and a position up to which there are no others."""
+    """The names of all rooms, and a position up to which there are no others."""
     named = [last.room] if last else [room.room for room in client.rooms()]
     if not named:
         return [], ""
@@ -101,28 +109,28 @@ def _rooms_and_end(client: Client, last: Message | None) -> tuple[list[str], str
     return [room.room for room in client.rooms()], end
 
 
-def _no_room(room: str, there: list[str]) -> str:
-    near = difflib.get_close_matches(room, there, 1)
-    hint = "--all exports every room" if room == "*" else f"did you mean {near[0]}?" if near else ""
-    return f"there is no room {room}" + (f": {hint}" if hint else "")
+def _no_room(room: str, listed: list[str]) -> str:
+    near = difflib.get_close_matches(room, listed, 1)
+    hint = "--all exports every room" if room == "*" else f"did you mean {near[0]}?" if near else _LIST_THEM
+    return f"there is no room {room}: {hint}"
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    """The file, for this process only."""
+    """Opens the file and locks it for this process."""
     with path.open("a+b") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # some devices can be read for ever
-            raise NoExport(f"{path} is no file: leave --output out, and redirect the output there")
+            raise NoExport(f"{path} is no regular file: leave out --output and redirect stdout there")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise NoExport(f"{path} is being written by another export") from None
+            raise NoExport(f"another export is writing {path}: wait for it, or write to another file") from None
         yield file
 
 
 def _last(file: BinaryIO, path: Path) -> Message | None:
-    """The message of the last whole line, behind which the file then ends. Raises `NoExport` before anything of
-    somebody else's file is touched."""
+    """The message of the last whole line. Cuts off a line that is not whole. Raises `NoExport`, before it changes
+    anything, for a file that is no export."""
     size = file.seek(0, os.SEEK_END)
     file.seek(start := max(0, size - _TAIL))
     *whole, rest = file.read().split(b"\n")
@@ -132,13 +140,13 @@ def _last(file: BinaryIO, path: Path) -> Message | None:
         last = None
     begun = rest.startswith(_BEGINNING[: len(rest)])
     if not begun or (last is None and (whole or start)):
-        raise NoExport(f"{path} is no export that can be gone on with: name another file")
+        raise NoExport(f"{path} is no export that can be continued: write to another file")
     file.truncate(size - len(rest))
     return last
 
 
 def write(file: BinaryIO, found: Iterator[Message]) -> None:
-    """Each as a line, with a word about how far it came."""
+    """Writes each message as a line, and shows the progress."""
     progress = Progress("messages exported")
     try:
         for count, message in enumerate(found, 1):

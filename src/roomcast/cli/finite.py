@@ -1,4 +1,4 @@
-"""Numbers of options."""
+"""Numbers as options."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import click
 
 
 class FiniteRange(click.FloatRange):
-    """Python's `nan` lies in every range, and a timer of it never rings."""
+    """A range without `nan`, which lies in every range of click's: a timer of `nan` never fires."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
-            self.fail(f"{value} is no finite number", param, ctx)
+            self.fail(f"{value} is no finite number: write it as 1.5", param, ctx)
         return number

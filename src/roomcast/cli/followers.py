@@ -2,64 +2,64 @@
 
 from __future__ import annotations
 
-import shutil
+import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import click
-import msgspec
 
 from roomcast.cli import formatting
 from roomcast.cli.command import Command, Server, to_server
 from roomcast.cli.duration import Duration
 from roomcast.client import FollowerInfo
+from roomcast.terminal import Screen, aligned
 
 _HEADINGS = ("who", "from", "since", "behind", "waiting", "rooms", "with")
-_CLEAR, _HOME, _TO_THE_END, _TO_THE_LINES_END = "\x1b[2J", "\x1b[H", "\x1b[J", "\x1b[K"
 _AGENT = 30
-"""Characters of a user agent: its beginning says most."""
+"""Characters of a user agent; its beginning says most."""
 _ROOMS = 2
-"""Rooms that are named."""
+"""Rooms of a follower that are named."""
 
 
 @click.command("followers", cls=Command)
 @to_server
-@click.option("--behind", default=0, type=click.IntRange(0), help="Only followers so many messages behind.")
+@click.option(
+    "--behind", default=0, type=click.IntRange(0), help="Only followers that are at least so many messages behind."
+)
 @click.option(
     "--every", default=2.0, type=Duration(), metavar="TIME", help="Time between two updates.  [default: 2s]"
 )
-@click.option("--once", is_flag=True, help="Look once.")
+@click.option("--once", is_flag=True, help="Print the table once and end.")
 def command(server: Server, behind: int, every: float, once: bool) -> None:
-    """Show who follows, and who is behind.
+    """List the followers, and how far each is behind.
 
-    In a terminal as a table that is drawn again until Ctrl-C, the farthest behind first; elsewhere once, each as a
-    line of JSON. Needs a credential with the right admin, in ROOMCAST_TOKEN."""
+    In a terminal it is a table, the farthest behind first, which is updated until Ctrl-C; elsewhere it is a line
+    of JSON for each follower. Needs a credential with the admin right in ROOMCAST_TOKEN."""
     with server.client() as client:
         if not formatting.in_terminal():
-            told = client.followers(behind=behind)
-            for follower in told.followers:
-                click.echo(_json(follower))
-            if told.missing:
-                click.echo(f"roomcast: {_absent(told.missing)}", err=True)
+            answer = client.followers(behind=behind)
+            for follower in answer.followers:
+                click.echo(formatting.as_json(follower))
+            if answer.missing:
+                formatting.say(_absent(answer.missing))
             return
-        if not once:
-            click.echo(_CLEAR, nl=False)
+        screen = Screen(sys.stdout)
         while True:
-            told = client.followers(behind=behind)
-            found = sorted(told.followers, key=lambda one: -one.behind)
-            rows = [_summary(found, told.missing), *_table(found)]
+            answer = client.followers(behind=behind)
+            found = sorted(answer.followers, key=lambda one: -one.behind)
+            rows = [_summary(found, answer.missing), *_table(found)]
             if once:
                 click.echo("\n".join(rows))
                 return
-            click.echo(_screen(rows), nl=False)
+            screen.show(rows)
             time.sleep(every)
 
 
 def _summary(found: Sequence[FollowerInfo], missing: Sequence[int]) -> str:
     late = sum(one.behind > 0 for one in found)
-    said = f"{len(found):,} followers, {late:,} behind"
-    return f"{said}; {_absent(missing)}" if missing else said
+    summary = f"{len(found):,} follower{'' if len(found) == 1 else 's'}, {late:,} behind"
+    return f"{summary}; {_absent(missing)}" if missing else summary
 
 
 def _absent(workers: Sequence[int]) -> str:
@@ -67,17 +67,8 @@ def _absent(workers: Sequence[int]) -> str:
     return f"no answer from {some} {', '.join(map(str, workers))}, whose followers are left out"
 
 
-def _screen(rows: Sequence[str]) -> str:
-    """The rows that fit into the terminal, drawn over the previous ones."""
-    columns, lines = shutil.get_terminal_size()
-    shown = [row[:columns] for row in rows[: max(3, lines - 1)]]
-    return _HOME + "".join(f"{row}{_TO_THE_LINES_END}\n" for row in shown) + _TO_THE_END
-
-
 def _table(found: Sequence[FollowerInfo]) -> list[str]:
-    rows = [_HEADINGS, *map(_row, found)]
-    widths = [max(map(formatting.width, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(formatting.padded, row, widths)).rstrip() for row in rows]
+    return aligned([_HEADINGS, *map(_row, found)])
 
 
 def _row(one: FollowerInfo) -> tuple[str, ...]:
@@ -95,7 +86,7 @@ def _row(one: FollowerInfo) -> tuple[str, ...]:
 
 
 def _for(since: datetime) -> str:
-    """How long ago, in its two largest units."""
+    """The time since then, in its two largest units."""
     seconds = max(0, int((datetime.now(UTC) - since).total_seconds()))
     units = [
         (seconds // 86_400, "d"),
@@ -105,10 +96,3 @@ def _for(since: datetime) -> str:
     ]
     first = next((number for number, (count, _) in enumerate(units) if count), 3)
     return "".join(f"{count}{unit}" for count, unit in units[first : first + 2])
-
-
-def _json(one: FollowerInfo) -> bytes:
-    """As the server writes it."""
-    told = msgspec.structs.asdict(one)
-    told["since"] = one.since.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return msgspec.json.encode(told)

@@ -1,47 +1,37 @@
-"""What is said to people: messages as lines, gaps, times. Others' texts never reach a terminal as they are."""
+"""Messages, gaps and times as text for people. Texts of others reach a terminal only with escapes."""
 
 from __future__ import annotations
 
 import re
 import sys
-import unicodedata
 import zlib
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
-from roomcast.client import Gap, Message
+if TYPE_CHECKING:  # commands that ask no server import no HTTP client
+    from roomcast.client import Gap, Message
 
 _DANGEROUS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What moves a cursor, sets a title, ends a line or turns the direction of what stands behind it."""
+"""Characters that move the cursor, set a title, end a line or change the direction of writing."""
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _MOST_NAMED = 64
-"""As many rooms as a gap names: there may be more."""
+"""A gap names so many rooms at most: with so many, there may be more."""
 _COLORS = ("green", "cyan", "magenta", "blue", "yellow", "bright_red")
-"""Of users: each always has the same one."""
+"""A user always has the same colour."""
 
 
 def say(text: str) -> None:
-    """One line on stderr."""
+    """Prints one line on stderr."""
     click.echo(f"roomcast: {printable(text)}", err=True)
 
 
 def printable(text: str) -> str:
     """The text on one line, its control characters as escapes."""
     return _DANGEROUS.sub(_escaped, text)
-
-
-def width(text: str) -> int:
-    """Columns that a terminal gives it: two for an East Asian character, none for an accent of its own."""
-    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
-    return len(text) + wide - sum(unicodedata.category(character) in ("Mn", "Me", "Cf") for character in text)
-
-
-def padded(text: str, columns: int) -> str:
-    """With spaces up to so many columns."""
-    return text + " " * (columns - width(text))
 
 
 def _escaped(match: re.Match[str]) -> str:
@@ -66,7 +56,7 @@ def line(message: Message) -> str:
 
 
 def _data(written: str) -> str | None:
-    """The message's data as it was written, also where it is null; None where it has none."""
+    """The message's data as it was written, also null; None without data."""
     fields = _fields.decode(written)
     if "data" not in fields:
         return None
@@ -74,9 +64,21 @@ def _data(written: str) -> str | None:
 
 
 def local(time: datetime) -> str:
-    """The time of day here; with its date where that is another one."""
+    """The local time; with the date if that is not today."""
     here = time.astimezone()
     return f"{here:%H:%M:%S}" if here.date() == datetime.now().date() else f"{here:%Y-%m-%d %H:%M:%S}"
+
+
+def as_json(row: msgspec.Struct) -> bytes:
+    """A room or a follower as the server writes it."""
+    fields = msgspec.structs.asdict(row).items()
+    return msgspec.json.encode({name: _json_value(value) for name, value in fields if value is not msgspec.UNSET})
+
+
+def _json_value(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return value
 
 
 def gap(found: Gap) -> str:
@@ -85,8 +87,8 @@ def gap(found: Gap) -> str:
     why = {
         "trimmed": "no longer retained",
         "deleted": "deleted",
-        "epoch": "the log is a new one",
-        "future": "the log has lost its end",
+        "epoch": "the log was replaced",
+        "future": "the log has lost its newest messages",
         "malformed": "the last id is none of this server's",
     }.get(found.reason, found.reason)
     since = f" after {found.after}" if found.after else ""
@@ -94,12 +96,12 @@ def gap(found: Gap) -> str:
 
 
 def _concerned(gap: Gap) -> str:
-    """The rooms; where they are many, or not known, what their names begin with."""
+    """The rooms, or the prefixes of their names if the rooms are many or unknown."""
     if gap.prefixes and not 0 < len(gap.rooms) < _MOST_NAMED:
         return f"rooms whose names begin with {', '.join(prefix or 'anything' for prefix in gap.prefixes)}"
     return ", ".join(gap.rooms)
 
 
 def in_terminal(err: bool = False) -> bool:
-    """Whether somebody looks."""
+    """Whether stdout, or stderr, is a terminal."""
     return (sys.stderr if err else sys.stdout).isatty()

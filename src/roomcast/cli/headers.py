@@ -1,4 +1,4 @@
-"""Headers that a user gives, as options and in the environment. No HTTP client: `roomcast torture` has its own."""
+"""Headers from options and from the environment. It imports no HTTP client: `roomcast torture` has its own."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from collections.abc import Iterable
 import click
 
 VARIABLE = "ROOMCAST_HEADER"
-"""A header a line. What is an option instead, everybody on the machine sees in the list of processes."""
+"""One header on each line. Options are visible to everybody on the machine in the list of processes."""
 TOKEN_VARIABLE = "ROOMCAST_TOKEN"
-"""A key, a ticket or a token, sent as a bearer where no header has the name `Authorization`."""
+"""A key, a ticket or a token, sent as a bearer token unless there is a header `Authorization`."""
 
 
 def headers(given: Iterable[str]) -> dict[str, str]:
-    """Those of the options and of the environment, with its token; of the same name the option's. Raises
-    `click.BadParameter`."""
+    """The headers of the options and of the environment, with its token. An option overrides a variable's header
+    of the same name. Raises `click.BadParameter`."""
     chosen = dict(_pair(text) for text in given)
     names = {name.lower() for name in chosen}
     lines = os.environ.get(VARIABLE, "").splitlines()
     try:
         kept = dict(_pair(line) for line in lines if line.strip())
-    except click.BadParameter:  # whose words are no secret's place
+    except click.BadParameter:  # its text would show a secret
         raise click.BadParameter(
-            "a line of it is no header: write it as NAME:VALUE", param_hint=VARIABLE
+            "a line is no header: write each line as NAME:VALUE", param_hint=VARIABLE
         ) from None
     both = {**{name: value for name, value in kept.items() if name.lower() not in names}, **chosen}
     token = os.environ.get(TOKEN_VARIABLE, "").strip()
@@ -32,7 +32,9 @@ def headers(given: Iterable[str]) -> dict[str, str]:
 
 def _bearer(token: str) -> dict[str, str]:
     if not token.isascii() or not token.isprintable() or " " in token:
-        raise click.BadParameter("it is no credential: a key, a ticket or a token", param_hint=TOKEN_VARIABLE)
+        raise click.BadParameter(
+            "it is no credential: set it to a key, a ticket or a token, without spaces", param_hint=TOKEN_VARIABLE
+        )
     return {"Authorization": f"Bearer {token}"}
 
 
@@ -49,6 +51,6 @@ option = click.option(
     multiple=True,
     metavar="NAME:VALUE",
     callback=lambda ctx, param, values: headers(values),
-    help=f"Sent with each request; may be repeated. Secrets go into {TOKEN_VARIABLE} or {VARIABLE}, a header a "
-    "line: options are seen by others.",
+    help=f"Header of each request; repeatable. Put secrets into {TOKEN_VARIABLE}, or into {VARIABLE} (one header "
+    "on each line): other users see options.",
 )

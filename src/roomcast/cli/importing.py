@@ -9,7 +9,7 @@ from typing import BinaryIO
 import click
 
 from roomcast.cli import formatting
-from roomcast.cli.batches import PATIENCE, Line, Sender
+from roomcast.cli.batches import PATIENCE, BatchSender, Line
 from roomcast.cli.command import Command, Server, to_server
 from roomcast.cli.lines import lines
 from roomcast.cli.objects import parsed
@@ -25,25 +25,24 @@ _THE_SERVERS = ("id", "timestamp")
 def command(server: Server, file: BinaryIO) -> None:
     """Publish the messages of a file that `export` wrote.
 
-    Each with its room, user, text, type and data; its id and its time are new ones. After an interruption run it
-    again with the same file: what is stored already is not stored twice, as long as the first messages are
-    retained. Says at the end, on stderr, how many it stored and how many were stored before. `-` is the standard
-    input."""
+    Each message keeps its room, user, text, type and data, and gets a new id and a new time. After an interruption
+    run it again with the same file: nothing is stored twice, as long as the first messages are retained. At the
+    end stderr says how many messages were stored now and how many before. `-` is the standard input."""
     with server.client(PATIENCE) as client:
-        sender = Sender(client, key=_key)
+        sender = BatchSender(client, key=_key)
         sender.send_all(_messages(file.fileno()), Progress("messages stored", file.fileno()))
-    formatting.say(sender.said())
+    formatting.say(sender.summary())
 
 
 def _key(batch: list[Line]) -> str:
-    """Of where the batch stands and what is in it: the same file gives the same keys another time, and two equal
-    stretches of a file different ones."""
+    """Made of the place of the batch and its content: the same file gives the same keys in the next run, and two
+    equal parts of a file give different ones."""
     content = b"\n".join([b"%d %b" % (line.number, encoded(line.message)) for line in batch])
     return f"import-{hashlib.sha256(content).hexdigest()}"
 
 
 def _messages(descriptor: int) -> Iterator[Line]:
-    """Never fewer at once because more is not there yet: the batches must be the same another time."""
+    """Waits for lines that are not there yet: the batches must be the same in the next run."""
     present = (line for line in lines(descriptor) if line is not None)
     for number, line in enumerate(present, 1):
         if line.content.strip():

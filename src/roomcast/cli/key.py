@@ -10,17 +10,17 @@ from roomcast.auth.keys import new_key, sha256
 def _row(name: str, key: str) -> str:
     return (
         f'[[key]]\nname = "{name}"\nsha256 = "{sha256(key)}"\n'
-        'read = ["*"]      # rooms, and prefixes that end in *\npublish = ["*"]'
+        'read = ["*"]      # names of rooms, and prefixes with * at the end\npublish = ["*"]'
     )
 
 
 @click.command("key")
 @click.argument("name")
 def command(name: str) -> None:
-    """Make a key, and the rows of the configuration that know it.
+    """Make a key, and its entry for the configuration file.
 
-    The key alone is printed on stdout, once: nothing keeps it. The rows for the file of --config are printed on
-    stderr; they hold the key's hash, so that whoever reads the file has no key."""
+    The key is printed on stdout, and stored nowhere. Its entry for the file of --config is printed on stderr. The
+    entry holds only the key's hash: nobody can get the key from the file."""
     try:
         key = new_key(name)
     except ValueError as error:

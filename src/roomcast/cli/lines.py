@@ -1,4 +1,4 @@
-"""Lines of a file, a pipe or a terminal, as they come."""
+"""Lines of a file, a pipe or a terminal, as soon as they come."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from roomcast.model.errors import RoomcastError
 
 MAX_LINE = 8 * 1024 * 1024
-"""Bytes that are kept of a line: far more than a message may have. An endless one must not fill the memory."""
+"""Bytes of a line that are kept: far more than a message may have. An endless line must not fill the memory."""
 _PIECE = 64 * 1024
 
 
@@ -20,17 +20,17 @@ class BadLine(RoomcastError):
     kind = "bad-line"
 
 
-class Read(NamedTuple):
-    """A line without its end."""
+class InputLine(NamedTuple):
+    """A line of the input, without its line feed."""
 
     content: bytes
     """Its first `MAX_LINE` bytes."""
     size: int
-    """Bytes that it has."""
+    """Bytes of the whole line."""
 
 
-def lines(descriptor: int) -> Iterator[Read | None]:
-    """Each line, and None wherever the next one is not there yet."""
+def lines(descriptor: int) -> Iterator[InputLine | None]:
+    """Each line, and None whenever the next one has not come yet."""
     rest, size = bytearray(), 0
     while True:
         if not select.select([descriptor], [], [], 0)[0]:
@@ -40,9 +40,9 @@ def lines(descriptor: int) -> Iterator[Read | None]:
         rest += first[: MAX_LINE - len(rest)]
         size += len(first)
         for line in more:
-            yield Read(bytes(rest), size)
+            yield InputLine(bytes(rest), size)
             rest, size = bytearray(line), len(line)
         if not data:
             break
     if rest:
-        yield Read(bytes(rest), size)
+        yield InputLine(bytes(rest), size)

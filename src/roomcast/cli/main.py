@@ -1,20 +1,17 @@
-"""The command line. Each option is declared in `settings`; here it becomes a flag."""
+"""The command line. The options of `serve` are declared in `settings`; here they become flags."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import sys
-import time
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
 from roomcast import __version__
 from roomcast.cli import COMMANDS, CONFIG_VARIABLE, URL_VARIABLE
 from roomcast.cli import headers as given
-from roomcast.cli.finite import FiniteRange
 from roomcast.model.errors import BadOption, CannotStart
 from roomcast.model.settings import OPTIONS
 from roomcast.model.settings.kinds import Choice, Repeated, Switch
@@ -22,14 +19,14 @@ from roomcast.model.settings.option import Option
 
 _EPILOG = (
     "Each option is also an environment variable, and a name in the file of --config: --max-bytes is "
-    "ROOMCAST_MAX_BYTES and max_bytes. Sizes may be written as 5MB (5,000,000) or 64KiB (65,536), times as "
+    "ROOMCAST_MAX_BYTES and max_bytes. Write sizes as 5MB (5,000,000) or 64KiB (65,536), and times as "
     "500ms, 10m, 1h30m or 7d."
 )
 _NOT_OURS = ("ROOMCAST_TEST_", "ROOMCAST_SERVICE_", "ROOMCAST_PORT_")
 
 
 class GroupedCommand(click.Command):
-    """A command whose help shows its options under headings."""
+    """A command whose help groups its options under headings."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
@@ -44,7 +41,7 @@ class GroupedCommand(click.Command):
 
 
 class GroupedOption(click.Option):
-    """An option that knows its heading."""
+    """An option with its heading."""
 
     def __init__(self, *args: Any, group: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -63,7 +60,7 @@ def _config_option() -> GroupedOption:
     return GroupedOption(
         ["--config"],
         group="Configuration",
-        help="A TOML file with options by their names, read again at SIGHUP.",
+        help="A TOML file with options by their names. SIGHUP reads it again.",
         envvar=CONFIG_VARIABLE,
         metavar="FILE",
         type=click.UNPROCESSED,
@@ -71,7 +68,7 @@ def _config_option() -> GroupedOption:
 
 
 def _option(option: Option) -> GroupedOption:
-    """The flag alone, as it was given: what it means, and what else gives the option, is `Configuration`'s."""
+    """The flag with its text as it was given: `Configuration` reads the text, and finds the other sources."""
     words = option.kind.words if isinstance(option.kind, Choice) else ()
     return GroupedOption(
         [f"{option.flag}/--no-{option.flag[2:]}" if option.negatable else option.flag, option.name],
@@ -90,10 +87,13 @@ def _option(option: Option) -> GroupedOption:
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="roomcast", message="%(prog)s %(version)s")
 def main() -> None:
-    """A self-hosted server for server-sent events: post to a room, and every follower of the room has it a
-    millisecond later; whoever was away resumes exactly."""
+    """A self-hosted server for server-sent events. A message that is posted to a room reaches every follower of
+    the room within a millisecond; a client that was away resumes exactly."""
     for name in unknown_variables():
-        click.echo(f"roomcast: the environment variable {name} is not known and does nothing", err=True)
+        click.echo(
+            f"roomcast: the environment variable {name} is unknown and has no effect: correct or unset it",
+            err=True,
+        )
 
 
 @_options
@@ -102,12 +102,12 @@ def main() -> None:
 def serve(ctx: click.Context, /, config: str | None, **options: Any) -> None:
     """Run the server."""
     _take_signals()
-    from roomcast.serve.configuration import Configuration  # late: --help and --version need none of it
+    from roomcast.serve.configuration import Configuration  # imported late: --help and --version do not need it
 
     given = {name: value for name, value in options.items() if _on_the_command_line(ctx, name)}
     try:
         configuration = Configuration(given, os.environ, config or None)
-        from roomcast.serve import run  # later still: a mistake is answered sooner
+        from roomcast.serve import run  # later still: a mistake in the options is reported sooner
 
         run.run(configuration)
     except CannotStart as error:
@@ -120,96 +120,16 @@ def _on_the_command_line(ctx: click.Context, name: str) -> bool:
 
 
 def _take_signals() -> None:
-    """Leaves at SIGTERM and SIGINT until there is something to drain. Not by Python's `KeyboardInterrupt`: raised
-    in the middle of an import it may be lost there, with the import lock taken, and the thread that opens the log
-    waits for that for ever. SIGHUP, which kills by default, is ignored until the configuration can be reloaded."""
+    """Exits at SIGTERM and SIGINT until there is something to drain. Python's `KeyboardInterrupt` could be lost in
+    the middle of an import, which then keeps the import lock, and the thread that opens the log would wait for it
+    for ever. SIGHUP would kill the process: it is ignored until the configuration can be reloaded."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))
 
 
-@main.command(short_help="Attack the server at URL: does a promise break?")
-@click.argument("url")
-@click.option("--minutes", default=1.0, show_default=True, type=FiniteRange(min=0, min_open=True))
-@click.option("--followers", default=100, show_default=True, type=click.IntRange(1, 15_000))
-@click.option("--publishers", default=4, show_default=True, type=click.IntRange(1, 1_000))
-@click.option("--rooms", default=8, show_default=True, type=click.IntRange(1, 1_000), help="Its own, new ones.")
-@click.option(
-    "--principals",
-    default=0,
-    type=click.IntRange(0, 15_000),
-    help="So many follow, each with tickets for its own rooms, while others try to get in. Needs a key in "
-    "ROOMCAST_TOKEN that may read and publish every room, and read the metrics.",
-)
-@given.option
-@click.option("--seed", type=int, help="Repeat the choices of an earlier attack; they are taken at random.")
-@click.option("--yes", is_flag=True, help="Go on where messages of others may be trimmed by it.")
-@click.option("--rude", is_flag=True, help="Do what a stranger would, and see whether the server still serves.")
-def torture(
-    url: str,
-    minutes: float,
-    followers: int,
-    publishers: int,
-    rooms: int,
-    principals: int,
-    headers: dict[str, str],
-    seed: int | None,
-    yes: bool,
-    rude: bool,
-) -> None:
-    """Attack the server at URL from outside, and see whether a promise breaks.
-
-    Publishes, follows, cuts its own connections and resumes, in rooms of its own, which it removes afterwards
-    where the server lets it. What it publishes takes its place in the log's retention: where that would trim
-    messages of others, it does nothing without --yes. Restart the server meanwhile, or kill it: it must lose
-    nothing. Ctrl-C ends the attack early, and a second one the wait for the verdict.
-
-    With --rude it takes the server's connections, memory and time instead, in ways that cost a stranger little,
-    while a quiet publisher and a follower find out what is left for them: silent connections, halves of heads and
-    bodies, unread answers, pages hung up on, nested bodies, endless heads, floods of rooms. Only on this machine,
-    or with --yes.
-
-    Exits with 1 where something acknowledged was lost, doubled or reordered, a gap was told wrongly, or somebody
-    was let in without a right, or with --rude where a publish took more than a second at the 99th percentile; with
-    2 where there is no such server, or no room for the attack in its log."""
-    if rude:
-        _attack_rudely(url, 60 * minutes, headers, allowed=yes)
-    from roomcast.torture import show
-    from roomcast.torture.attack import Attack, Plan
-    from roomcast.torture.target import Target, Unusable
-
-    chosen: dict[str, Any] = {} if seed is None else {"seed": seed}
-    plan = Plan(60 * minutes, followers, publishers, rooms, overrun=yes, principals=principals, **chosen)
-    table = show.Table()
-    try:
-        attack = Attack(Target.parse(url, tuple(headers.items())), plan)
-        asyncio.run(show.attack(attack, table))
-    except Unusable as error:
-        click.echo(f"roomcast: {error}", err=True)
-        sys.exit(2)
-    click.echo("\n".join([*show.table(attack, time.monotonic() - table.began), "", *show.verdict(attack)]))
-    sys.exit(1 if attack.record.counts["violations"] else 130 if attack.cut_short else 0)
-
-
-def _attack_rudely(url: str, seconds: float, headers: dict[str, str], *, allowed: bool) -> NoReturn:
-    from roomcast.torture import rude
-    from roomcast.torture.target import Target, Unusable
-
-    interrupted = False
-    try:
-        attack = rude.Rude(Target.parse(url, tuple(headers.items())), seconds, allowed=allowed)
-        asyncio.run(attack.run())
-    except Unusable as error:
-        click.echo(f"roomcast: {error}", err=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        interrupted = True
-    click.echo("\n".join([*rude.table(attack.findings), "", *rude.verdict(attack)]))
-    sys.exit(1 if attack.faulty else 130 if interrupted else 0)
-
-
 def unknown_variables() -> list[str]:
-    """Variables that look like ours and are not."""
+    """Variables whose names look like ours and are not."""
     known = {
         URL_VARIABLE,
         CONFIG_VARIABLE,

@@ -1,5 +1,5 @@
-"""Lines that are messages already, as JSON objects. What they say is sent to the letter: a number that Python
-cannot hold, or a key that is given twice, must not change on its way."""
+"""Lines that are JSON objects, read as messages. Their text is sent unchanged: a number that Python cannot
+represent, or a name that is given twice, stays as it is."""
 
 from __future__ import annotations
 
@@ -9,50 +9,50 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from roomcast.cli.lines import MAX_LINE, BadLine, Read
+from roomcast.cli.lines import MAX_LINE, BadLine, InputLine
 
 _any = msgspec.json.Decoder()
 _fields = msgspec.json.Decoder(dict[str, Raw])
 
 
-def parsed(number: int, line: Read) -> dict[str, Any]:
-    """The fields of the object that a line is, each as it is written. Raises `BadLine`."""
+def parsed(number: int, line: InputLine) -> dict[str, Any]:
+    """The fields of the object, each as JSON as it is written. Raises `BadLine`."""
     if line.size > len(line.content):
-        raise BadLine(f"line {number} has more than {MAX_LINE:,} bytes")
+        raise BadLine(f"line {number} has more than {MAX_LINE:,} bytes: split it")
     try:
         check(line.content)
         return _fields.decode(line.content)
     except msgspec.ValidationError:
-        raise BadLine(f"line {number} is no JSON object") from None
+        raise BadLine(f'line {number} is no JSON object: write it as {{"text": "…"}}') from None
     except (ValueError, RecursionError) as error:
         raise BadLine(f"line {number} is not JSON: {error}") from None
 
 
 def raw(text: str) -> Raw:
-    """A JSON value, as it is written. Raises `ValueError`, `RecursionError`."""
+    """The JSON value as it is written. Raises `ValueError` or `RecursionError` if it is not JSON."""
     encoded = text.encode()
     check(encoded)
     return Raw(encoded)
 
 
 def check(text: bytes) -> None:
-    """Raises `ValueError` or `RecursionError` where this is not JSON. `Raw` is only skipped over: UTF-8 and lone
-    surrogates are not looked at."""
+    """Raises `ValueError` or `RecursionError` if the text is not JSON. msgspec alone would not check UTF-8 and
+    lone surrogates within a `Raw`."""
     try:
         _any.decode(text)
-    except msgspec.ValidationError:  # a number beyond a double's range: the server says which
+    except msgspec.ValidationError:  # a number beyond the range of a double: the server reports it
         text.decode()
     except msgspec.DecodeError as error:
         raise ValueError(_why(text) or str(error)) from None
 
 
 def _why(text: bytes) -> str:
-    """What is wrong, and where, in Python's words: msgspec calls half a surrogate pair "truncated"."""
+    """The error and its place in the words of Python's json; msgspec calls half a surrogate pair "truncated"."""
     try:
         json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         return str(error)
-    return "half of a surrogate pair stands alone in it"
+    return "it has half of a surrogate pair"
 
 
 def _refuse(name: str) -> None:

@@ -1,4 +1,4 @@
-"""The places in a configuration that give a principal its rights."""
+"""The lines of a configuration that give a principal its rights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Places:
         self._issuers = [row.iss or "" for row in settings.issuers]
 
     def of(self, asking: Principal, verb: str | None) -> str:
-        """A text that names a principal and the line with its rights: the line of `verb`, if given."""
+        """The principal and the line with its rights, in words: the line of `verb`, if given."""
         if asking.by is None:
             return f"{self._anonymous()}somebody without a credential"
         shown = None if asking.ticket else verb

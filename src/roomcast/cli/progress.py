@@ -1,4 +1,4 @@
-"""The progress of a long task: one line on stderr, only in a terminal, and only if the task takes long."""
+"""The progress of a long task: a line on stderr, only in a terminal, and only if the task takes long."""
 
 from __future__ import annotations
 
@@ -7,42 +7,37 @@ import stat
 import sys
 import time
 
+from roomcast.terminal import Screen
+
 _FIRST, _NEXT = 1.0, 0.1
 """Seconds until the first line, and between two lines."""
 
 
 class Progress:
-    """A line that is rewritten in place."""
+    """A line that is replaced while the task goes on."""
 
     def __init__(self, what: str, descriptor: int | None = None) -> None:
         self._what = what
         self._descriptor = descriptor
-        """The input's, to show how much of it is read; not shown if it is None or no regular file."""
+        """The input's, to show how much of it was read. Left out for None and for other than regular files."""
         self._size = _size(descriptor)
         self._began = time.monotonic()
-        self._next = self._began + _FIRST if sys.stderr.isatty() else float("inf")
-        self._shown = False
+        self._next = self._began + _FIRST
+        self._screen = Screen(sys.stderr)
 
     def show(self, count: int, of: int = 0) -> None:
-        """Shows that `count` of `of` are done; 0 if the total is not known."""
+        """Shows that `count` of `of` are done; `of` is 0 if the total is not known."""
         now = time.monotonic()
         if now < self._next:
             return
         self._next = now + _NEXT
-        self._shown = True
         rate = count / (now - self._began)
         share = f"{count / of:4.0%}  " if of else self._share()
-        print(
-            f"\r\x1b[K{share}{count:,} {self._what}, {rate:,.0f} a second",
-            end="",
-            file=sys.stderr,
-            flush=True,
-        )
+        self._screen.show([f"{share}{count:,} {self._what}, {rate:,.0f} a second"])
 
     def done(self) -> None:
-        """Clears the line for the command's last output."""
-        if self._shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        """Removes the line before the command's last output."""
+        self._screen.clear()
 
     def _share(self) -> str:
         if self._descriptor is None or not self._size:

@@ -1,8 +1,8 @@
 """The history of any number of rooms, in the order of the log.
 
-A request names 64 rooms, and its line has a bound as well. Where there are more, groups of rooms are read side by
-side and merged, up to one position that is taken first: what is published meanwhile belongs to the next export,
-which goes on behind the newest message of this one.
+A request names 64 rooms at most, and its line has a limit as well. If there are more, groups of rooms are read
+side by side and merged, up to one position that is taken first. Messages published meanwhile belong to the next
+export, which continues after the newest message of this one.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from roomcast.client import Client, Message, TooMuch
 
 _PAGE = 1000
 _MOST_ROOMS, _MOST_BYTES = 64, 6000
-"""Of one request: what the server takes, and what nginx does (8 KB a line) with something to spare."""
+"""The limits of one request: the server's, and that of nginx (8 KB for the line) with something to spare."""
 
 
 def messages(
     client: Client, rooms: Sequence[str], after: str | None, end: str, prefixes: Sequence[str] = ()
 ) -> Iterator[Message]:
-    """All that is retained of these rooms, and of those whose names begin with one of `prefixes`, behind the id
-    `after`, up to the id `end`, the oldest first. Gaps are told on stderr."""
+    """The retained messages of these rooms, and of those whose names begin with one of `prefixes`, after the id
+    `after` and up to the id `end`, the oldest first. Reports gaps on stderr."""
     named = [room for room in rooms if not room.startswith(tuple(prefixes))]
     groups: list[tuple[Sequence[str], Sequence[str]]] = [(group, ()) for group in grouped(named) if group]
     if prefixes:
@@ -35,7 +35,7 @@ def messages(
 
 
 def grouped(rooms: Sequence[str]) -> Iterator[list[str]]:
-    """As many rooms as one request can name."""
+    """Groups of as many rooms as one request can name."""
     group: list[str] = []
     size = 0
     for room in rooms:
@@ -49,7 +49,7 @@ def grouped(rooms: Sequence[str]) -> Iterator[list[str]]:
 
 
 def seq(id: str) -> int:
-    """An id's place in the log."""
+    """The number in an id."""
     return int(id.rpartition("-")[2])
 
 

@@ -9,10 +9,12 @@ import time
 
 import click
 
+from roomcast.auth.from_settings import rights_from
 from roomcast.auth.grants import Grants
 from roomcast.auth.principal import Principal
-from roomcast.auth.rights import Rights
-from roomcast.cli import CONFIG_VARIABLE
+from roomcast.auth.rights import ConfiguredRights
+from roomcast.cli import config_option
+from roomcast.cli.formatting import say
 from roomcast.cli.places import Places
 from roomcast.model.errors import CannotStart, InvalidToken, RightsUnavailable
 from roomcast.model.fields import check as check_field
@@ -35,27 +37,27 @@ def _room(ctx: click.Context, param: click.Parameter, room: str | None) -> str |
     return room
 
 
-@command.command("check", short_help="Say what a configuration allows, and by which line.")
-@click.option("--config", envvar=CONFIG_VARIABLE, show_envvar=True, metavar="FILE", help="The server's file.")
-@click.option("--as", "credential", metavar="CREDENTIAL", help="Credential to check; -: read from the input.")
+@command.command("check", short_help="Show what a configuration allows, and by which line.")
+@config_option
+@click.option("--as", "credential", metavar="CREDENTIAL", help="Credential to check; - reads it from the input.")
 @click.option("--read", metavar="ROOM", callback=_room, help="May they read this room?")
 @click.option("--publish", metavar="ROOM", callback=_room, help="May they publish to this room?")
 def check(config: str | None, credential: str | None, read: str | None, publish: str | None) -> None:
-    """Say what a server with this configuration would allow, and by which line.
+    """Show what a server with this configuration would allow, and by which line.
 
-    Its file and the variables ROOMCAST_... are those of the server. Without --as somebody is asked about who sends
-    no credential, and without a room everybody's rights are listed.
+    The configuration is that of --config and of the server's variables ROOMCAST_.... Without --as it is about
+    clients without a credential. Without --as and without a room it lists all rights.
 
-    Exits with 0 where it is allowed, with 1 where it is refused, and with 2 where the configuration is wrong."""
+    Exits with 0 if it is allowed, with 1 if it is refused, and with 2 if the configuration is wrong."""
     if read is not None and publish is not None:
-        raise click.UsageError("ask for one: --read or --publish")
+        raise click.UsageError("give only one of --read and --publish")
     if credential == "-":
         credential = sys.stdin.read().strip()
     try:
         settings = Configuration({}, os.environ, config or None).settings
-        rights, places = Rights.of(settings), Places(config or None, settings, os.environ)
+        rights, places = rights_from(settings), Places(config or None, settings, os.environ)
     except CannotStart as error:
-        click.echo(f"roomcast: {error.detail}", err=True)
+        say(error.detail)
         sys.exit(_WRONG)
     verb, room = ("read", read) if read is not None else ("publish", publish)
     if room is None and credential is None:
@@ -66,13 +68,18 @@ def check(config: str | None, credential: str | None, read: str | None, publish:
         sys.exit(_judge(settings, rights, places, credential, verb, room))
 
 
-async def _fetch_keys(rights: Rights) -> None:
-    rights.open()
+async def _fetch_keys(rights: ConfiguredRights) -> None:
+    rights.start_fetching()
     await rights.fetched()
 
 
 def _judge(
-    settings: Settings, rights: Rights, places: Places, credential: str | None, verb: str, room: str | None
+    settings: Settings,
+    rights: ConfiguredRights,
+    places: Places,
+    credential: str | None,
+    verb: str,
+    room: str | None,
 ) -> int:
     """Prints the answer. Returns the exit status."""
     if why := _everybody(settings, rights, credential):
@@ -84,7 +91,7 @@ def _judge(
         click.echo(f"refused: {error.detail}: {error.reason}")
         return _REFUSED
     except RightsUnavailable as error:
-        click.echo(f"refused: {error.detail}")
+        click.echo(f"refused: {error.detail}: its issuer's keys cannot be fetched, or lack its key")
         return _REFUSED
     if room is None:
         click.echo(_described(asking, places))
@@ -96,7 +103,7 @@ def _judge(
     return 0 if allowed else _REFUSED
 
 
-def _everybody(settings: Settings, rights: Rights, credential: str | None) -> str | None:
+def _everybody(settings: Settings, rights: ConfiguredRights, credential: str | None) -> str | None:
     """The reason why everybody may do everything; None if rights are checked."""
     if settings.open and (credential is None or not rights.configured):
         return "the server is open (--open): everybody may"
@@ -105,7 +112,7 @@ def _everybody(settings: Settings, rights: Rights, credential: str | None) -> st
     return None
 
 
-def _listed(settings: Settings, rights: Rights, places: Places) -> list[str]:
+def _listed(settings: Settings, rights: ConfiguredRights, places: Places) -> list[str]:
     strangers = _everybody(settings, rights, None) or _described(rights.anonymous, places)
     count = len([*rights.secrets])
     secrets = f"{count} secret{'' if count == 1 else 's'}" if count else "no secret, so there are no tickets"

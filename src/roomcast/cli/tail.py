@@ -19,7 +19,7 @@ from roomcast.client import Follower, Gap, Message, Pause, Unreachable
 from roomcast.client.errors import bad_tls
 
 NEWEST = 10
-"""As many as `tail -f` begins with."""
+"""The number of lines that `tail -f` begins with."""
 AFTER_GAP = 3
 
 
@@ -31,18 +31,18 @@ AFTER_GAP = 3
     "prefixes",
     multiple=True,
     metavar="TEXT",
-    help="Follow every room whose name begins so, also those that come later; may be repeated. '': all rooms.",
+    help="Follow every room whose name begins with TEXT, also rooms that come later; repeatable. '' is all rooms.",
 )
 @click.option(
     "--replay",
     metavar="all|none|N",
-    help=f"Which messages of before come first: the newest N over all the rooms together; {NEWEST} by default.",
+    help=f"Print these earlier messages first; N is the newest N over all rooms together.  [default: {NEWEST}]",
 )
 @click.option(
     "--since", metavar="WHEN", help="Begin at a time (2026-11-22T06:27:00Z), or so long ago (10m, 1h30m)."
 )
 @click.option("--count", type=click.IntRange(1), metavar="N", help="End after N messages.")
-@click.option("--exit-on-gap", is_flag=True, help=f"End with status {AFTER_GAP} where messages may be lost.")
+@click.option("--exit-on-gap", is_flag=True, help=f"End with status {AFTER_GAP} when messages may be lost.")
 def command(
     server: Server,
     rooms: tuple[str, ...],
@@ -52,15 +52,15 @@ def command(
     count: int | None,
     exit_on_gap: bool,
 ) -> None:
-    """Follow rooms: the newest messages, and then each as it comes.
+    """Follow rooms: print the newest messages, then each new one.
 
-    In a terminal each message is a line with its time here; elsewhere it is its JSON. A server that restarts or a
-    network that is away is waited for, and nothing is missed: where messages may be lost, a gap is told, in the
-    terminal in its place, else on stderr."""
+    A message is a line of text in a terminal, with its local time, and a line of JSON elsewhere. When the server
+    restarts or the network fails, the command waits, connects again and misses nothing. If messages may be lost,
+    it reports a gap: in its place in a terminal, elsewhere on stderr."""
     if not rooms and not prefixes:
-        raise click.UsageError("name the rooms to follow, or what their names begin with: --prefix team/")
+        raise click.UsageError("name the rooms to follow, or give a prefix of their names: --prefix team/")
     if since is not None and replay is not None:
-        raise click.UsageError("--since and --replay both say where to begin: give one of them")
+        raise click.UsageError("--since and --replay both say where to begin: give only one")
     if since is None and replay is None:
         replay = str(NEWEST)
     connection = _Connection()
@@ -75,7 +75,7 @@ def command(
             on_pause=connection.paused,
         ) as follower,
     ):
-        gone = _when_nobody_reads(follower.close)
+        gone = _when_reader_ends(follower.close)
         _write(follower, count, exit_on_gap)
     if gone.is_set():
         sys.exit(CLOSED_PIPE)
@@ -111,22 +111,23 @@ def _tell(gap: Gap) -> None:
 
 
 class _Connection:
-    """What is said of it: in a terminal all, elsewhere only why there has never been one."""
+    """Reports the state of the connection: each change in a terminal; elsewhere only why the first attempt
+    failed."""
 
     def __init__(self) -> None:
-        self._been = False
+        self._was_open = False
         self._pausing = False
 
     def opened(self, response: object) -> None:
         if self._pausing and formatting.in_terminal(err=True):
-            formatting.say("connected again" if self._been else "connected")
-        self._been, self._pausing = True, False
+            formatting.say("connected again" if self._was_open else "connected")
+        self._was_open, self._pausing = True, False
 
     def paused(self, pause: Pause) -> None:
-        if not self._been and (why := bad_tls(pause.error)):
+        if not self._was_open and (why := bad_tls(pause.error)):
             raise Unreachable(f"the server cannot be reached: {why}")
-        if formatting.in_terminal(err=True) or not (self._been or self._pausing):
-            where = "" if self._been else advice(pause.error)
+        if formatting.in_terminal(err=True) or not (self._was_open or self._pausing):
+            where = "" if self._was_open else advice(pause.error)
             formatting.say(f"{_why(pause)}{where}; next attempt in {pause.seconds:.1f} s")
         self._pausing = True
 
@@ -134,13 +135,13 @@ class _Connection:
 def _why(pause: Pause) -> str:
     if pause.error is None:
         return "the server ended the stream"
-    said = str(pause.error) or type(pause.error).__name__
-    return f"the server cannot be reached: {said}" if isinstance(pause.error, httpx.ConnectError) else said
+    text = str(pause.error) or type(pause.error).__name__
+    return f"the server cannot be reached: {text}" if isinstance(pause.error, httpx.ConnectError) else text
 
 
-def _when_nobody_reads(then: Callable[[], None]) -> threading.Event:
-    """Calls `then` when the pipe that is written to has lost its reader: the next message may be far away, and
-    `tail | head -1` would wait for it."""
+def _when_reader_ends(then: Callable[[], None]) -> threading.Event:
+    """Calls `then` when nobody reads the output pipe any more. Without it, `tail | head -1` would go on until the
+    next message."""
     gone = threading.Event()
 
     def watch() -> None:

@@ -10,10 +10,11 @@ from typing import Any
 
 import click
 
-from roomcast.auth.rights import secrets_of
+from roomcast.auth.from_settings import secrets_from
 from roomcast.auth.tokens.sign import sign
-from roomcast.cli import CONFIG_VARIABLE
+from roomcast.cli import config_option
 from roomcast.cli.duration import Duration
+from roomcast.cli.formatting import say
 from roomcast.model.errors import CannotStart
 from roomcast.model.fields import check
 from roomcast.model.settings.grant import parse_grant
@@ -43,20 +44,36 @@ def _seconds(ctx: click.Context, param: click.Parameter, seconds: float) -> floa
 
 
 @click.command("token")
-@click.option("--sub", required=True, metavar="NAME", callback=_name, help="The holder's name.")
-@click.option("--read", multiple=True, metavar="GRANT", callback=_grants, help="A room, or a prefix and *.")
-@click.option("--publish", multiple=True, metavar="GRANT", callback=_grants, help="A room, or a prefix and *.")
-@click.option("--user", metavar="NAME", callback=_name, help="The user of its messages; that of --sub.")
+@click.option(
+    "--sub", required=True, metavar="NAME", callback=_name, help="The name of the person that it is for."
+)
+@click.option(
+    "--read",
+    multiple=True,
+    metavar="GRANT",
+    callback=_grants,
+    help="Room that may be read, or a prefix with *; repeatable.",
+)
+@click.option(
+    "--publish",
+    multiple=True,
+    metavar="GRANT",
+    callback=_grants,
+    help="Room that may be published to, or a prefix with *; repeatable.",
+)
+@click.option(
+    "--user", metavar="NAME", callback=_name, help="The user of the messages published with it.  [default: SUB]"
+)
 @click.option(
     *("--for", "seconds"),
     type=Duration(),
     default="15m",
     show_default=True,
     callback=_seconds,
-    help="How long it is good, 30d at most.",
+    help="How long it is valid, 30d at most.",
 )
-@click.option("--secret-file", metavar="FILE", help="File of the secret; that of the server by default.")
-@click.option("--config", envvar=CONFIG_VARIABLE, show_envvar=True, metavar="FILE", help="The server's file.")
+@click.option("--secret-file", metavar="FILE", help="File with the secret.  [default: the server's]")
+@config_option
 def command(
     sub: str,
     read: list[str],
@@ -68,16 +85,18 @@ def command(
 ) -> None:
     """Sign a token with the server's secret.
 
-    Prints it, as a program of yours would make it. No server is asked: the secret is that of --secret-file, or of
-    the server's file and variables. Options that name rooms may be repeated."""
+    Prints a token like those that your own program makes. No server is asked: the secret comes from --secret-file,
+    or from the server's configuration file and variables."""
     given = {"secret_files": (secret_file,)} if secret_file else {}
     try:
-        secrets = secrets_of(Configuration(given, os.environ, config or None).settings)
+        secrets = secrets_from(Configuration(given, os.environ, config or None).settings)
     except CannotStart as error:
-        click.echo(f"roomcast: {error.detail}", err=True)
+        say(error.detail)
         sys.exit(2)
     if not secrets:
-        raise click.UsageError("say what to sign with: --secret-file, or --config with secret_files")
+        raise click.UsageError(
+            "there is no secret to sign with: give --secret-file, or a --config with secret_files"
+        )
     now = math.floor(time.time())
     own: dict[str, Any] = {"read": read, "publish": publish} | ({"user": user} if user else {})
     click.echo(

@@ -1,15 +1,16 @@
-"""The client: `AsyncClient` for an event loop, `Client` for threads; `roomcast.client.sse` for servers of other
-kinds.
+"""The client: `AsyncClient` for an event loop, `Client` for threads. `roomcast.client.sse` follows any server.
 
     async with AsyncClient("http://localhost:8080") as client:
         async for message in client.follow("developers", since="10m"):
             print(message)
 
-Nothing of the server is imported here.
+It imports nothing of the server.
 """
 
-from roomcast.client.awaiting import AsyncClient, AsyncFollower
-from roomcast.client.blocking import Client, Follower
+from roomcast.client.awaiting.client import AsyncClient
+from roomcast.client.awaiting.follower import AsyncFollower
+from roomcast.client.blocking.client import Client
+from roomcast.client.blocking.follower import Follower
 from roomcast.client.errors import Refused, TooMuch, Unreachable
 from roomcast.client.messages import (
     FollowerInfo,
@@ -23,7 +24,7 @@ from roomcast.client.messages import (
     Room,
     Stored,
 )
-from roomcast.client.source import Pause
+from roomcast.client.stream_state import Pause
 from roomcast.model.errors import Forbidden, Unauthenticated
 
 __all__ = [

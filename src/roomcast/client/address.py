@@ -1,29 +1,29 @@
-"""The addresses of servers, checked when they are given: a port of 99999 must not wait for its first request."""
+"""Addresses of servers, checked when they are given: a port of 99999 must not wait for the first request."""
 
 from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from roomcast.client.errors import shown
+from roomcast.client.errors import without_password
 
 EXAMPLE = "http://localhost:8080"
 
 
 def checked(url: str) -> str:
-    """The URL, which httpx can ask. Raises `ValueError`."""
+    """Returns the URL, of which httpx can make a request. Raises `ValueError`."""
     try:
         parts = urlsplit(url)
-        name = (parts.hostname or "").encode("idna")  # raises where that is no name
+        name = (parts.hostname or "").encode("idna")  # raises for what is no host name
         good = parts.scheme in ("http", "https") and name and parts.port != 0
-    except ValueError:  # a port of 99999 as well
+    except ValueError:  # also for a port of 99999
         good = False
     if not good or not url.isprintable() or " " in url:
-        raise ValueError(f"{shown(url)!r} is no server's address: write it as {EXAMPLE}")
+        raise ValueError(f"{without_password(url)!r} is no address of a server: write it as {EXAMPLE}")
     return url
 
 
 def server(url: str) -> str:
-    """The address of a roomcast server, to which paths are added. Raises `ValueError`."""
+    """Returns the address of a roomcast server, without a last slash. Raises `ValueError`."""
     if "?" in checked(url) or "#" in url:
-        raise ValueError(f"{shown(url)!r} is no server's address: leave out what begins with ? or #")
+        raise ValueError(f"{without_password(url)!r} is no address of a server: leave out the part from ? or # on")
     return url.rstrip("/")

@@ -1,7 +1,7 @@
-"""What the client raises beside the server's own errors (`roomcast.model.errors`), and how an answer becomes one.
+"""The client's own errors, beside the server's (`roomcast.model.errors`), and how an answer becomes one.
 
 An answer that explains itself (RFC 9457) with one of roomcast's problem types is raised as the class of that type:
-what `await live.publish(...)` raises in the server's process, `client.publish(...)` raises as well.
+`client.publish(...)` raises the same errors as `await live.publish(...)` in the server's process.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from roomcast.model.errors import Fault, RoomcastError
 from roomcast.model.shapes import PROBLEM_TYPE
 
 MAX_EXPLANATION = 64 * 1024
-"""Bytes of a refusal that are read."""
+"""Bytes that are read of an answer that is an error."""
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
-"""What different OpenSSLs say to an answer in plain HTTP."""
+"""The errors of different versions of OpenSSL for an answer in plain HTTP."""
 _KINDS: dict[str, type[RoomcastError]] = {
     kind.kind: kind
     for kind in (
@@ -50,48 +50,49 @@ class Unreachable(RoomcastError):
 
 
 class Refused(RoomcastError):
-    """The answer is not the one that was asked for, and asking again would not help."""
+    """The answer is none of roomcast's, and another attempt would not help."""
 
     kind = "refused"
 
     def __init__(self, detail: str, answered: int = 0) -> None:
+        """`answered`: the answer's status."""
         super().__init__(detail)
         self.answered = answered
-        """The answer's status; 0 where there is none, as for a redirection that leads nowhere."""
+        """The answer's status; 0 where it is not known."""
 
 
 class TooMuch(Refused):
-    """The answer is longer than the client takes."""
+    """The answer is longer than `max_answer`."""
 
     kind = "too-much"
 
 
 class Closed(RuntimeError):
-    """The client was closed, before or meanwhile."""
+    """The client was closed, before the call or during it."""
 
     def __init__(self) -> None:
-        super().__init__("the client is closed")
+        super().__init__("the client is closed: make a new one")
 
 
-class Busy(Exception):  # inside the client only: becomes a pause, or what it is caused by
+class TryAgain(Exception):  # stays inside the client: becomes a pause, or raises its `error`
     """Another attempt may have a better answer."""
 
     def __init__(self, error: RoomcastError, seconds: float) -> None:
         super().__init__(str(error))
         self.error = error
         self.seconds = seconds
-        """The server's `Retry-After`; 0 where it names none."""
+        """The server's `Retry-After`; 0 without one."""
 
 
-class Stale(Busy):
-    """The credential was not taken; a fresh one may be, at once."""
+class CredentialRejected(TryAgain):
+    """The server rejected the credential; a fresh one may be tried at once."""
 
     def __init__(self, error: RoomcastError) -> None:
         super().__init__(error, 0.0)
 
 
 def refusal(response: httpx.Response, body: bytes) -> RoomcastError:
-    """What an answer says that is not the one asked for."""
+    """The error that an answer means. Returns a class of `roomcast.model.errors`, or `Refused`."""
     problem = _problem(response, body)
     name = str(problem.get("type")).removeprefix(PROBLEM_TYPE)
     kind = _KINDS.get(name)
@@ -100,23 +101,24 @@ def refusal(response: httpx.Response, body: bytes) -> RoomcastError:
         return errors.TooMany(detail, round(retry_after(response)))
     if kind and isinstance(detail, str):
         return kind(_unescaped(detail), [*_faults(problem.get("errors"))])
-    said = f": {detail}" if isinstance(detail, str) else ""
+    explanation = f": {detail}" if isinstance(detail, str) else ""
     content = content_type(response) or "no content type"
     answered = f"{response.status_code} {response.reason_phrase} ({content})"
-    return Refused(f"{shown(response.request.url)} answered {answered}{said}", response.status_code)
+    url = without_password(response.request.url)
+    return Refused(f"{url} answered {answered}{explanation}; check the URL", response.status_code)
 
 
-def shown(url: str | httpx.URL) -> str:
-    """An address as people and logs may read it: without a user's password."""
+def without_password(url: str | httpx.URL) -> str:
+    """The address without user and password, for people and logs."""
     return re.sub("(?<=://)[^/?#]*@", "", str(url))
 
 
 def bad_tls(error: BaseException | None) -> str | None:
-    """Why there is no TLS with a server, now or later, with what helps; None where that is not what is wrong."""
+    """Why TLS with a server fails, now and later, and what helps; None where something else is wrong."""
     while error is not None and not isinstance(error, ssl.SSLError):
         error = error.__cause__ or error.__context__
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted: {error.verify_message} (name the file of its CA in SSL_CERT_FILE)"
+        return f"its certificate is not trusted: {error.verify_message} (set SSL_CERT_FILE to the file of its CA)"
     if error is not None and error.reason in _NO_TLS:
         return "it speaks no TLS on this port: write http:// instead of https://"
     return None
@@ -128,7 +130,7 @@ def content_type(response: httpx.Response) -> str:
 
 
 def retry_after(response: httpx.Response) -> float:
-    """Seconds; 0 where there is none, or a date."""
+    """The seconds of `Retry-After`; 0 where there is none, or a date."""
     text = str(response.headers.get("retry-after", "")).strip()
     return float(text[:9]) if text.isascii() and text.isdecimal() else 0.0
 
@@ -152,6 +154,6 @@ def _faults(listed: Any) -> list[Fault]:
 
 
 def _unescaped(detail: str) -> str:
-    """Without the advice for those who write a URL by hand: the client encodes it, and a %2B would be taken as it
-    is."""
+    """Without the advice for URLs that are written by hand: the client encodes the value, and a %2B would be sent
+    literally."""
     return detail.replace(" (with + written as %2B)", " or 2026-11-22T08:27:00+02:00")

@@ -1,4 +1,4 @@
-"""What a follower is given, typed."""
+"""Messages, gaps, pages and the other answers of the server, typed, and decoded from its JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from roomcast.model import shapes
 
 
 class Publication(TypedDict):
-    """A message to publish. `text` may be left out where `data` is there."""
+    """A message to publish. `text` may be left out where there is `data`."""
 
     room: str
     text: NotRequired[str]
@@ -25,48 +25,48 @@ class Publication(TypedDict):
 
 
 class Message(shapes.Message[datetime], frozen=True):
-    """A stored message. `data` is None as well where it has none: `json` tells the difference."""
+    """A stored message. `data` is None both for JSON's null and for no data: `json` shows the difference."""
 
     json: str = ""
-    """All of it as the server sent it: one line."""
+    """The whole message as the server sent it: one line."""
 
 
 class Stored(list[Message]):
-    """The messages of a batch, as they are stored."""
+    """The messages of a batch as they are stored."""
 
     known = False
-    """An earlier request with the same idempotency key had stored them."""
+    """Whether an earlier request with the same idempotency key had stored them."""
 
 
 class IssuedTicket(Struct, frozen=True):
-    """A ticket, and how it is used."""
+    """A ticket, and how to use it."""
 
     ticket: str
-    """As a bearer it is good for all that was asked for."""
+    """The credential. Send it as a bearer token."""
     opens_in: float
-    """Seconds in which streams may be opened at `url`; later they can only be resumed."""
+    """Seconds in which a stream may be opened at `url`; later it can only be resumed."""
     ends_in: float
-    """Seconds after which it is refused."""
+    """Seconds after which the server rejects it."""
     url: str | None = None
-    """The path of a stream of its rooms; None where it names none to read."""
+    """The path of a stream of its rooms; None where no room may be read with it."""
 
 
 class Gap(shapes.Gap, frozen=True):
-    """Messages that may be lost: they came after `after` and before `resumes_at`."""
+    """Messages after `after` and before `resumes_at` may be lost."""
 
     id: str = ""
     """The position just before `resumes_at`."""
 
 
 class Live(shapes.Live, frozen=True):
-    """The replay is over: what comes from here on is new."""
+    """The replay is over; the next messages are new."""
 
     id: str = ""
-    """The position reached."""
+    """The position that the stream has reached."""
 
 
 class Page(shapes.Page[Message], frozen=True):
-    """A page of history: a `follow(..., last_event_id=page.position)` goes on without a seam."""
+    """A page of history. `follow(..., last_event_id=page.position)` goes on without a seam."""
 
     gap: Gap | None
 
@@ -76,11 +76,11 @@ class Room(shapes.Room[datetime], frozen=True):
 
 
 class FollowerInfo(shapes.FollowerInfo[datetime], frozen=True):
-    """A follower, and how far it is."""
+    """A follower, and how far it has got."""
 
 
 class Followers(shapes.Followers[FollowerInfo], frozen=True):
-    """Who follows, of all workers that answered."""
+    """The followers of all workers that answered."""
 
 
 class _Page(shapes.Page[Raw], frozen=True):
@@ -97,11 +97,12 @@ _ticket = msgspec.json.Decoder(IssuedTicket)
 _list = msgspec.json.Decoder(list[Raw])
 _BAD = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _RESERVED = ("open", "error")
+_CHECK = "check that a roomcast server answers at this URL"
 
 
-def heard(event: Event) -> Message | Gap | Live | None:
-    """What an event of a stream says; None for what only later versions know. Raises `Refused` where it is not
-    what roomcast says."""
+def from_event(event: Event) -> Message | Gap | Live | None:
+    """The item that an event means; None for an event of a later version. Raises `Refused` for an event that is
+    none of roomcast's."""
     try:
         if event.type == "gap":
             return msgspec.structs.replace(_gap.decode(event.data), id=event.id)
@@ -111,63 +112,70 @@ def heard(event: Event) -> Message | Gap | Live | None:
             return None
         return message(event.data)
     except _BAD as error:
-        raise _foreign(event.data, error) from None
+        raise _not_roomcasts(event.data, error) from None
 
 
 def message(text: str) -> Message:
-    """The message that a line of JSON is."""
+    """Decodes one line of JSON."""
     decoded = _message.decode(text)
     msgspec.structs.force_setattr(decoded, "json", text)
     return decoded
 
 
 def page(body: bytes) -> Page:
-    """Raises `Refused`."""
+    """Decodes a page of history. Raises `Refused`."""
     try:
         decoded = _page.decode(body)
         return Page([message(bytes(raw).decode()) for raw in decoded.messages], decoded.position, decoded.gap)
     except _BAD as error:
-        raise _foreign(body, error) from None
+        raise _not_roomcasts(body, error) from None
 
 
-def messages(body: bytes) -> list[Message]:
-    """One message, or an array of them. Raises `Refused`."""
+def single(body: bytes) -> Message:
+    """Decodes one message. Raises `Refused`."""
     try:
-        raws = _list.decode(body) if body.lstrip()[:1] == b"[" else [body]
-        return [message(bytes(raw).decode()) for raw in raws]
+        return message(body.decode())
     except _BAD as error:
-        raise _foreign(body, error) from None
+        raise _not_roomcasts(body, error) from None
+
+
+def batch(body: bytes) -> list[Message]:
+    """Decodes an array of messages. Raises `Refused`."""
+    try:
+        return [message(bytes(raw).decode()) for raw in _list.decode(body)]
+    except _BAD as error:
+        raise _not_roomcasts(body, error) from None
 
 
 def rooms(body: bytes) -> Sequence[Room]:
-    """Raises `Refused`."""
+    """Decodes a page of rooms. Raises `Refused`."""
     try:
         return _rooms.decode(body).rooms
     except _BAD as error:
-        raise _foreign(body, error) from None
+        raise _not_roomcasts(body, error) from None
 
 
 def followers(body: bytes) -> Followers:
-    """Raises `Refused`."""
+    """Decodes a page of followers. Raises `Refused`."""
     try:
         return _followers.decode(body)
     except _BAD as error:
-        raise _foreign(body, error) from None
+        raise _not_roomcasts(body, error) from None
 
 
 def ticket(body: bytes) -> IssuedTicket:
-    """Raises `Refused`, which shows nothing of it."""
+    """Decodes a ticket. Raises `Refused`, which shows no part of the ticket."""
     try:
         return _ticket.decode(body)
     except _BAD:
-        raise Refused("this is not what roomcast says of a ticket") from None
+        raise Refused(f"the answer is no ticket of roomcast's: {_CHECK}") from None
 
 
-def deleted(body: bytes) -> None:
-    """Raises `Refused` where an answer to a delete has a body: roomcast's has none."""
+def check_empty(body: bytes) -> None:
+    """Raises `Refused` if the answer to a delete has a body: roomcast's has none."""
     if body:
-        raise Refused(f"this is not what roomcast says of a delete: {body[:100]!r}")
+        raise Refused(f"this is no answer of roomcast's to a delete: {body[:100]!r}; {_CHECK}")
 
 
-def _foreign(said: str | bytes, error: Exception) -> Refused:
-    return Refused(f"this is not what roomcast says: {said[:100]!r} ({error})")
+def _not_roomcasts(answer: str | bytes, error: Exception) -> Refused:
+    return Refused(f"this is no answer of roomcast's: {answer[:100]!r} ({error}); {_CHECK}")

@@ -1,4 +1,4 @@
-"""What may be given to a client: the options that go to httpx, and what is said where a name is none of them."""
+"""The options of a client that go to httpx, and the error for a name that is no option."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import httpx
 
 
 class HttpxOptions(TypedDict, total=False):
-    """What goes to httpx's client as it is given."""
+    """Options that are passed on to httpx's client."""
 
     verify: ssl.SSLContext | str | bool
     cert: str | tuple[str, str] | tuple[str, str, str] | None
@@ -42,14 +42,16 @@ class AwaitingOptions(HttpxOptions, total=False):
 
 
 def check_names(given: Iterable[str], own: Iterable[str]) -> None:
-    """Raises `TypeError` where a name is none of httpx's options, with what was probably meant. `own` are the
-    names that the caller takes itself."""
+    """Raises `TypeError` for a name that is neither an option of httpx nor one of `own`, the caller's options. The
+    error names the option that was probably meant."""
     known = [*own, *BlockingOptions.__annotations__]
     for name in given:
-        if name == "timeout":  # httpx's own would have no effect: each request has one that fits it
+        if name == "timeout":  # httpx's would have no effect: each request has its own
             raise TypeError(
-                "there is no timeout for all: heartbeat, patience and read_timeout say what is too long"
+                "timeout is not an option: use heartbeat and patience of a client, or read_timeout of connect"
             )
         if name not in known:
             near = difflib.get_close_matches(name, known, 1, 0.7)
-            raise TypeError(f"{name} is not an option" + (f": did you mean {near[0]}?" if near else ""))
+            raise TypeError(
+                f"{name} is not an option: " + (f"did you mean {near[0]}?" if near else "leave it out")
+            )

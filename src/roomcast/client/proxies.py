@@ -1,8 +1,8 @@
-"""Proxies named by the environment: which one a URL goes through, if any.
+"""The proxy that the environment names for a URL.
 
-httpx reads the same variables, but it takes a network in NO_PROXY for a host with a port, and it fails on a proxy
-that it cannot use even where no request would go there. So it is given a transport that decides for each request,
-also for one that follows a redirection.
+httpx reads the same variables, but it takes a network in NO_PROXY for a host with a port, and an unusable proxy
+makes it fail even where no request would go there. So we give it a transport that decides for each request, also
+for one that follows a redirect.
 """
 
 from __future__ import annotations
@@ -18,59 +18,59 @@ from urllib.request import getproxies
 
 import httpx
 
-from roomcast.client.errors import Unreachable, shown
+from roomcast.client.errors import Unreachable, without_password
 
-Kind = TypeVar("Kind", bound=httpx.BaseTransport | httpx.AsyncBaseTransport)
-Make = Callable[[httpx.Proxy | None], Kind]
+Transport = TypeVar("Transport", bound=httpx.BaseTransport | httpx.AsyncBaseTransport)
+MakeTransport = Callable[[httpx.Proxy | None], Transport]
 
 _ENTRY = re.compile(r"(?:(?P<scheme>[a-z0-9+.-]+)://)?(?P<host>\[[^\]]*\]|[^:]*)(?::(?P<port>[0-9]+))?")
-"""A host of NO_PROXY, with its scheme and port where it has them. A bare IPv6 address is none: it is a network."""
+"""A host of NO_PROXY, with its scheme and port where it has them. A bare IPv6 address counts as a network."""
 _BRACKETS = re.compile(r"^\[([^\]]*)\](/[0-9]+)?$")
 
 
-class Found(NamedTuple):
+class EnvironmentProxy(NamedTuple):
     """A proxy of the environment."""
 
     variable: str
     url: str
 
 
-def proxy_for(url: httpx.URL) -> Found | None:
-    """The proxy that the environment names for this URL; None where it is to be asked directly. Loopback always
-    is: behind the proxy, `localhost` would be the proxy's own machine."""
+def proxy_for(url: httpx.URL) -> EnvironmentProxy | None:
+    """The proxy that the environment names for this URL; None for a direct connection. Loopback is always direct:
+    behind the proxy, `localhost` would be the proxy's own machine."""
     found = getproxies()
     if _is_loopback(url.host) or _is_excepted(url, found.get("no", "")):
         return None
     for scheme in (url.scheme, "all"):
         if proxy := found.get(scheme):
-            return Found(_variable(f"{scheme}_proxy"), proxy if "://" in proxy else f"http://{proxy}")
+            return EnvironmentProxy(_variable(f"{scheme}_proxy"), proxy if "://" in proxy else f"http://{proxy}")
     return None
 
 
-class Routes(Generic[Kind]):
-    """One transport for each proxy there was, made when it is needed first."""
+class Routes(Generic[Transport]):
+    """One transport for each proxy, made when it is first needed."""
 
-    def __init__(self, make: Make[Kind]) -> None:
+    def __init__(self, make: MakeTransport[Transport]) -> None:
         self._make = make
         self._lock = threading.Lock()
-        self._made: dict[Found | None, Kind] = {}
+        self._made: dict[EnvironmentProxy | None, Transport] = {}
 
-    def to(self, url: httpx.URL) -> Kind:
-        """The transport for this URL. Raises `Unreachable` where its proxy cannot be used."""
+    def to(self, url: httpx.URL) -> Transport:
+        """The transport for this URL. Raises `Unreachable` if its proxy cannot be used."""
         found = proxy_for(url)
         with self._lock:
             if found not in self._made:
                 self._made[found] = self._make(None) if found is None else self._through(found, url)
             return self._made[found]
 
-    def all(self) -> list[Kind]:
-        """Those that were made."""
+    def all(self) -> list[Transport]:
+        """All transports that were made."""
         with self._lock:
             return [*self._made.values()]
 
-    def _through(self, found: Found, url: httpx.URL) -> Kind:
+    def _through(self, found: EnvironmentProxy, url: httpx.URL) -> Transport:
         try:
-            parts = urlsplit(found.url)  # raises where brackets or a port make no sense
+            parts = urlsplit(found.url)  # raises for a bad port or bad brackets
             if not parts.hostname or parts.port == 0:
                 raise ValueError("it names no host and port")
             return self._make(httpx.Proxy(found.url))
@@ -78,38 +78,11 @@ class Routes(Generic[Kind]):
             why = "a SOCKS proxy needs the package socksio (pip install 'httpx[socks]')"
         except (ValueError, httpx.InvalidURL) as error:
             why = str(error)
+        proxy = f"{found.variable}={without_password(found.url)}"
         raise Unreachable(
-            f"{shown(url)} cannot be reached: {found.variable}={shown(found.url)} cannot be used: {why}; "
-            f"name another proxy, or NO_PROXY={url.host}"
+            f"{without_password(url)} cannot be reached: {proxy} cannot be used: {why}; "
+            f"name another proxy, or set NO_PROXY={url.host}"
         )
-
-
-class Routed(httpx.BaseTransport):
-    """Sends each request the way that the environment says."""
-
-    def __init__(self, make: Make[httpx.HTTPTransport]) -> None:
-        self._routes = Routes(make)
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        return self._routes.to(request.url).handle_request(request)
-
-    def close(self) -> None:
-        for transport in self._routes.all():
-            transport.close()
-
-
-class AsyncRouted(httpx.AsyncBaseTransport):
-    """`Routed` for an event loop."""
-
-    def __init__(self, make: Make[httpx.AsyncHTTPTransport]) -> None:
-        self._routes = Routes(make)
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return await self._routes.to(request.url).handle_async_request(request)
-
-    async def aclose(self) -> None:
-        for transport in self._routes.all():
-            await transport.aclose()
 
 
 def _is_loopback(host: str) -> bool:
@@ -126,8 +99,8 @@ def _is_excepted(url: httpx.URL, no_proxy: str) -> bool:
 
 
 def _covers(entry: str, url: httpx.URL) -> bool:
-    """Whether an entry of NO_PROXY means this URL: `*`, a network or address of either kind, a name and all below
-    it, each with a scheme and a port where wanted."""
+    """Whether an entry of NO_PROXY covers this URL. An entry is `*`, a network, an IPv4 or IPv6 address, or a
+    name, which covers its subdomains, too; scheme and port are optional."""
     if entry == "*":
         return True
     if (network := _network(entry)) is not None:
@@ -144,7 +117,7 @@ def _covers(entry: str, url: httpx.URL) -> bool:
 
 
 def _network(text: str) -> Any:
-    """`10.0.0.0/8`, `fd07::/64`, `[fd07::]/64`, `::1`, `[::1]`; None where it is something else."""
+    """`10.0.0.0/8`, `fd07::/64`, `[fd07::]/64`, `::1`, `[::1]`; None for anything else."""
     try:
         return ipaddress.ip_network(_BRACKETS.sub(r"\1\2", text), strict=False)
     except ValueError:
@@ -159,5 +132,5 @@ def _address(host: str) -> Any:
 
 
 def _variable(name: str) -> str:
-    """As it is written in the environment; the lower case goes before the upper."""
+    """The variable as it is written in the environment; lower case goes before upper case."""
     return next((found for found in (name, name.upper()) if os.environ.get(found)), f"the system's {name}")

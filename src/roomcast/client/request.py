@@ -1,4 +1,4 @@
-"""What is asked of a roomcast server: one function for each request of its API. No I/O."""
+"""The requests of a roomcast server's API, one function each. No I/O."""
 
 from __future__ import annotations
 
@@ -12,28 +12,27 @@ from urllib.parse import quote, urlencode
 
 from msgspec import Raw
 
-from roomcast.client.http import Ask
+from roomcast.client.http import OutgoingRequest
 from roomcast.model.errors import Fault, Invalid
 
 Since = str | datetime | timedelta
-"""An RFC 3339 time or a duration such as `10m`, as the API has it, or Python's own (a time with its zone)."""
+"""An RFC 3339 time or a duration such as `10m`, as in the API; or a `datetime` with its zone, or a `timedelta`."""
 Replay = str | int
-"""`all`, `none`, or how many of the newest."""
+"""`all`, `none`, or the number of the newest messages."""
 
 READ_SECONDS = 30.0
-"""Silence after which an answer is no longer waited for."""
+"""The client waits for an answer until the connection is silent for so long."""
 _HEARTBEAT = 15.0
-"""Seconds: the server's, unless it is told otherwise."""
+"""Seconds: the server's default."""
 _SILENCE = 2.5
-"""Heartbeats that may fail to come before a stream is dead: one is late with every hiccup of a network."""
-
-
-_ANSWERED, _MORE = 8, 64 * 1024
-"""A message of 23 bytes comes back with its id, user and time as one of some 120."""
+"""Heartbeats without one after which a stream is dead: every hiccup of a network makes one late."""
+_ANSWER_FACTOR, _ANSWER_LEAST = 8, 64 * 1024
+"""Bounds of an answer in bytes. A message of 23 bytes comes back with its id, user and time as one of about
+120."""
 
 
 class Unset:
-    """No value was given: None is one, JSON's null."""
+    """No value was given; None is a value, JSON's null."""
 
     def __repr__(self) -> str:
         return "UNSET"
@@ -42,98 +41,99 @@ class Unset:
 UNSET = Unset()
 
 
-def publish(base: str, body: Mapping[str, Any] | Sequence[Mapping[str, Any]], key: str | None) -> Ask:
-    """One message, or several at once. Raises `Invalid` where that is no JSON."""
+def publish(base: str, body: Mapping[str, Any] | Sequence[Mapping[str, Any]], key: str | None) -> OutgoingRequest:
+    """Publishes one message, or several at once. Raises `Invalid` for what JSON cannot say."""
     headers: list[tuple[str, str | bytes]] = [
         ("Accept", "application/json"),
         ("Content-Type", "application/json"),
         ("Idempotency-Key", secrets.token_hex(16) if key is None else key),
     ]
     written = encoded(body)
-    return Ask("POST", f"{base}/messages", written, headers, READ_SECONDS, len(written) * _ANSWERED + _MORE)
+    return OutgoingRequest(
+        "POST", f"{base}/messages", written, headers, READ_SECONDS, len(written) * _ANSWER_FACTOR + _ANSWER_LEAST
+    )
 
 
 def publication(room: str, **fields: Any) -> dict[str, Any]:
-    """A message as its publisher writes it, without what was not given."""
+    """The JSON object of a message, without the fields that were not given."""
     given = {name: value for name, value in fields.items() if value is not None or name == "data"}
     return {"room": room} | {name: value for name, value in given.items() if value is not UNSET}
 
 
 def silence(heartbeat: float | None) -> float:
-    """Seconds after which a stream that says nothing is dead."""
+    """Seconds of silence after which a stream is dead; `heartbeat` is the server's, in seconds."""
     return _SILENCE * (_HEARTBEAT if heartbeat is None else heartbeat)
 
 
 def follow(
     base: str, rooms: Sequence[str], prefixes: Sequence[str], since: Since | None, replay: Replay | None
-) -> Ask:
-    """A stream. Raises `ValueError` where there is no room, and `TypeError` where one is no name."""
-    return Ask("GET", _messages(base, rooms, prefixes, since=since, replay=replay))
+) -> OutgoingRequest:
+    """Follows. Raises `ValueError` if there is no room, and `TypeError` if one is no string."""
+    return OutgoingRequest("GET", _messages(base, rooms, prefixes, since=since, replay=replay))
 
 
-def history(base: str, rooms: Sequence[str], prefixes: Sequence[str], **parameters: Any) -> Ask:
-    """A page of messages. Raises as `follow` does."""
+def history(base: str, rooms: Sequence[str], prefixes: Sequence[str], **parameters: Any) -> OutgoingRequest:
+    """Reads a page of messages. Raises as `follow` does."""
     return _json(_messages(base, rooms, prefixes, **parameters))
 
 
-def ticket(base: str, *, seconds: float | None, **content: Any) -> Ask:
-    """A ticket for what is given and not empty. Asking again for it is harmless: the server keeps none."""
+def ticket(base: str, *, seconds: float | None, **content: Any) -> OutgoingRequest:
+    """Asks for a ticket; empty values are left out. Repeating it is harmless: the server keeps no tickets."""
     given = {name: value for name, value in content.items() if value}
     if seconds is not None:
-        given["seconds"] = math.ceil(seconds)  # the server takes whole ones
+        given["seconds"] = math.ceil(seconds)  # the server takes whole seconds
     headers: list[tuple[str, str | bytes]] = [("Accept", "application/json"), ("Content-Type", "application/json")]
-    return Ask("POST", f"{base}/tickets", encoded(given), headers, READ_SECONDS, _MORE)
+    return OutgoingRequest("POST", f"{base}/tickets", encoded(given), headers, READ_SECONDS, _ANSWER_LEAST)
 
 
-def message(base: str, id: str) -> Ask:
-    """One message."""
+def message(base: str, id: str) -> OutgoingRequest:
+    """Reads one message."""
     return _json(f"{base}/messages/{quote(id, safe='')}")
 
 
-def delete(base: str, id: str) -> Ask:
-    """One message is to go."""
+def delete(base: str, id: str) -> OutgoingRequest:
+    """Deletes one message."""
     return _delete(f"{base}/messages/{quote(id, safe='')}")
 
 
-def delete_room(base: str, room: str) -> Ask:
-    """All that a room has is to go."""
+def delete_room(base: str, room: str) -> OutgoingRequest:
+    """Deletes all messages of a room."""
     return _delete(f"{base}/rooms/{quote(room, safe='')}")
 
 
-def revoke(base: str, sub: str, iss: str | None, before: datetime | str | None) -> Ask:
-    """A request to end a person's tokens and tickets. Repeating it is harmless."""
+def revoke(base: str, sub: str, iss: str | None, before: datetime | str | None) -> OutgoingRequest:
+    """Ends a person's tokens and tickets. Repeating it is harmless."""
     content = {"sub": sub, "iss": iss, "before": None if before is None else _written(before)}
     given = {name: value for name, value in content.items() if value is not None}
     headers: list[tuple[str, str | bytes]] = [("Accept", "application/json"), ("Content-Type", "application/json")]
-    return Ask("POST", f"{base}/revocations", encoded(given), headers, READ_SECONDS, _MORE)
+    return OutgoingRequest("POST", f"{base}/revocations", encoded(given), headers, READ_SECONDS, _ANSWER_LEAST)
 
 
-def rooms(base: str, page: str = "") -> Ask:
-    """The rooms there are; `page` is the query of a further page."""
+def rooms(base: str, page: str = "") -> OutgoingRequest:
+    """Lists the rooms; `page` is the query of a further page."""
     return _json(f"{base}/rooms" + (f"?{page}" if page else ""))
 
 
-def followers(base: str, behind: int, page: str = "") -> Ask:
-    """A request for the followers with at least `behind` messages yet to pass; `page` is the query of a further
-    page."""
-    asked = {"limit": 1_000, **({"behind": behind} if behind else {})}
-    return _json(f"{base}/followers?{page or urlencode(asked)}")
+def followers(base: str, behind: int, page: str = "") -> OutgoingRequest:
+    """Lists the followers with at least `behind` messages still to pass; `page` is the query of a further page."""
+    query = {"limit": 1_000, **({"behind": behind} if behind else {})}
+    return _json(f"{base}/followers?{page or urlencode(query)}")
 
 
-def _json(url: str) -> Ask:
-    return Ask("GET", url, None, [("Accept", "application/json")], READ_SECONDS)
+def _json(url: str) -> OutgoingRequest:
+    return OutgoingRequest("GET", url, None, [("Accept", "application/json")], READ_SECONDS)
 
 
-def _delete(url: str) -> Ask:
-    return Ask("DELETE", url, None, [("Accept", "application/json")], READ_SECONDS)
+def _delete(url: str) -> OutgoingRequest:
+    return OutgoingRequest("DELETE", url, None, [("Accept", "application/json")], READ_SECONDS)
 
 
 def _messages(base: str, rooms: Sequence[str], prefixes: Sequence[str], **parameters: Any) -> str:
     if not rooms and not prefixes:
-        raise ValueError("name the rooms, or what their names begin with")
+        raise ValueError("name the rooms, or give prefixes")
     for room in [*rooms, *prefixes]:
-        if not isinstance(room, str):  # a list of them would be written out, and followed as one room
-            raise TypeError(f"a room is a string, and {room!r} is none: name each by itself")
+        if not isinstance(room, str):  # a list would be sent as the name of one room
+            raise TypeError(f"a room is a string, and {room!r} is none: give each name by itself")
     named = [*(("room", room) for room in rooms), *(("prefix", prefix) for prefix in prefixes)]
     named += [(name, _written(value)) for name, value in parameters.items() if value is not None]
     return f"{base}/messages?{urlencode(named)}"
@@ -144,13 +144,13 @@ def _written(value: Any) -> str:
         return f"{-(-value // timedelta(seconds=1))}s"
     if isinstance(value, datetime):
         if value.tzinfo is None:
-            raise ValueError("a time needs its zone: datetime.now(UTC), not datetime.now()")
+            raise ValueError("a time needs its zone: write datetime.now(UTC), not datetime.now()")
         return value.isoformat()
     return str(value)
 
 
 def encoded(body: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> bytes:
-    """One message, or several, as JSON. Raises `Invalid`."""
+    """Returns one message, or several, as JSON. Raises `Invalid`."""
     if isinstance(body, Mapping):
         return _object(body)
     return b"[" + b",".join([_object(one) if isinstance(one, Mapping) else _json_of(one) for one in body]) + b"]"
@@ -161,8 +161,8 @@ def _object(fields: Mapping[str, Any]) -> bytes:
 
 
 def _json_of(value: Any) -> bytes:
-    """Not by msgspec's encoder: it turns NaN into null, and what JSON lacks must be refused, not changed. A `Raw`
-    is JSON already, and goes as it is written."""
+    """Not by msgspec's encoder, which turns NaN into null: a value that JSON lacks must be refused, not changed. A
+    `Raw` is JSON already, and is sent as it is."""
     if isinstance(value, Raw):
         return bytes(value)
     try:

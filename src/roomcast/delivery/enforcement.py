@@ -26,7 +26,7 @@ class Enforcement:
         self._log = log
         self._guard = guard
         self._rows: Sequence[Revocation] = ()
-        guard.changed = lambda: streams.doubt(guard.lets_go_on)
+        guard.changed = lambda: streams.doubt(guard.may_still_follow)
 
     async def look(self) -> None:
         """Takes over the log's revocations. Raises `LogUnavailable`."""

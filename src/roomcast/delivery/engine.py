@@ -15,8 +15,8 @@ from collections.abc import Callable
 
 from roomcast import tasks
 from roomcast.auth.guard import Guard
-from roomcast.auth.limits import Limits
-from roomcast.auth.rates import Rates
+from roomcast.auth.principal_limiters import PrincipalLimiters
+from roomcast.auth.rate_limiter import RateLimiter
 from roomcast.delivery.budget import Budget
 from roomcast.delivery.counts import Counts, Number
 from roomcast.delivery.enforcement import Enforcement
@@ -62,9 +62,9 @@ class Engine:
         self.answers = Budget(settings.answer_memory)
         """What all answers hold that are larger than a write."""
         rate = settings.publish_rate
-        self.publish_limits = None if rate is None else Limits(rate, settings.publish_burst)
+        self.address_limiter = None if rate is None else RateLimiter(rate, settings.publish_burst)
         """What each client may publish; None: as much as it likes."""
-        self.rates = Rates()
+        self.principal_limiters = PrincipalLimiters()
         """The publish rates of principals that have a limit."""
         self.pages = asyncio.Semaphore(_PAGES_AT_ONCE)
         """Reads of the log for pages: resumes and readiness must not queue behind all of them."""
@@ -103,13 +103,13 @@ class Engine:
             seats.counts = Counts()
             seats.elsewhere = lambda name: together.elsewhere("seats", name)
             together.count("seats", seats.counts)
-            if self.publish_limits is not None:
-                together.spend("publish", self.publish_limits)
-            together.spend("rates", self.rates)
-            tenures.opened = lambda single: peers.tell("ticket opened", single)
-            tenures.replaced = lambda single: peers.tell("ticket replaced", single)
-            peers.when_told("ticket opened", lambda worker, single: tenures.replace(single, time.time()))
-            peers.when_told("ticket replaced", lambda worker, single: tenures.count(single, time.time()))
+            if self.address_limiter is not None:
+                together.spend("publish", self.address_limiter)
+            together.spend("rates", self.principal_limiters)
+            tenures.opened = lambda nonce: peers.tell("ticket opened", nonce)
+            tenures.replaced = lambda nonce: peers.tell("ticket replaced", nonce)
+            peers.when_told("ticket opened", lambda worker, nonce: tenures.replace(nonce, time.time()))
+            peers.when_told("ticket replaced", lambda worker, nonce: tenures.count(nonce, time.time()))
 
     @classmethod
     async def open(cls, settings: Settings) -> Engine:

@@ -10,7 +10,7 @@ from itertools import count
 
 from roomcast.delivery.histogram import Histogram
 from roomcast.delivery.hub import Hub
-from roomcast.log.base import Consuming, Log
+from roomcast.log.base import Log, LogConsumer
 from roomcast.model.errors import LogRestarted, LogUnavailable
 
 _RETRY_SECONDS = 0.5
@@ -28,7 +28,7 @@ class Tail:
     def __init__(self, log: Log, hub: Hub) -> None:
         self._log = log
         self._hub = hub
-        self._consumer: Consuming | None = None
+        self._consumer: LogConsumer | None = None
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._number = count()
         self.delivery_times = Histogram()
@@ -90,7 +90,7 @@ class Tail:
                 self.delivery_times.observe(max(0.0, time.time() - batch.messages[0].stored_at / 1000))
             self._wake()
 
-    async def _consume(self) -> Consuming:
+    async def _consume(self) -> LogConsumer:
         """Begins where the hub is."""
         before, self._consumer = self._consumer, self._log.consumer("delivery", self._hub.position)
         if before:  # only now: without any, what the new one has yet to bring could be trimmed

@@ -28,8 +28,9 @@ class Holder(Protocol):
         ...
 
     @property
-    def single(self) -> str:
-        """Tells whose streams in a URL replace each other; empty where none does."""
+    def ticket_nonce(self) -> str:
+        """The nonce of its ticket; empty without one. Streams that a URL with the same ticket opens replace each
+        other."""
         ...
 
 
@@ -48,13 +49,13 @@ class Tenures:
 
     def __init__(self) -> None:
         self._by_second: dict[int, set[Held]] = {}
-        self._singles: dict[str, Held] = {}
+        self._by_nonce: dict[str, Held] = {}
         self._replaced: OrderedDict[str, deque[float]] = OrderedDict()
         """When each ticket's stream was last replaced."""
         self._refused: OrderedDict[str, None] = OrderedDict()
-        self.opened: Callable[[str], None] = lambda single: None
+        self.opened: Callable[[str], None] = lambda nonce: None
         """Called when a ticket's stream begins; it also replaces streams of other processes."""
-        self.replaced: Callable[[str], None] = lambda single: None
+        self.replaced: Callable[[str], None] = lambda nonce: None
         """Called when a ticket's stream was replaced."""
 
     def enter(self, stream: Held, *, replaces: bool, now: float) -> None:
@@ -63,21 +64,21 @@ class Tenures:
             return
         if holder.until is not None:
             self._by_second.setdefault(math.ceil(holder.until), set()).add(stream)
-        if replaces and holder.single:
-            older = self._singles.get(holder.single)
-            self._singles[holder.single] = stream
-            self.opened(holder.single)
+        if replaces and holder.ticket_nonce:
+            older = self._by_nonce.get(holder.ticket_nonce)
+            self._by_nonce[holder.ticket_nonce] = stream
+            self.opened(holder.ticket_nonce)
             if older is not None:
-                self._replace(holder.single, older, now)
+                self._replace(holder.ticket_nonce, older, now)
 
-    def replace(self, single: str, now: float) -> None:
+    def replace(self, nonce: str, now: float) -> None:
         """A ticket's stream has begun in another process: ends the one here."""
-        if older := self._singles.pop(single, None):
-            self._replace(single, older, now)
+        if older := self._by_nonce.pop(nonce, None):
+            self._replace(nonce, older, now)
 
-    def _replace(self, single: str, older: Held, now: float) -> None:
-        self.count(single, now)
-        self.replaced(single)
+    def _replace(self, nonce: str, older: Held, now: float) -> None:
+        self.count(nonce, now)
+        self.replaced(nonce)
         older.withdraw("replaced")
 
     def leave(self, stream: Held) -> None:
@@ -88,31 +89,31 @@ class Tenures:
             others.discard(stream)
             if not others:
                 self._by_second.pop(math.ceil(holder.until), None)
-        if self._singles.get(holder.single) is stream:
-            del self._singles[holder.single]
+        if self._by_nonce.get(holder.ticket_nonce) is stream:
+            del self._by_nonce[holder.ticket_nonce]
 
     def ended(self, now: float) -> Iterator[Held]:
         """Streams whose right has ended; `now` is seconds since 1970."""
         for second in [second for second in self._by_second if second <= now]:
             yield from list(self._by_second.pop(second, ()))
 
-    def refuses(self, single: str) -> bool:
+    def refuses(self, nonce: str) -> bool:
         """Whether a ticket's streams were replaced so often that it is not taken any more."""
-        return single in self._refused
+        return nonce in self._refused
 
-    def count(self, single: str, now: float) -> None:
+    def count(self, nonce: str, now: float) -> None:
         """Counts that a ticket's stream was replaced, here or in another process."""
-        times = self._replaced.setdefault(single, deque(maxlen=REPLACEMENTS + 1))
+        times = self._replaced.setdefault(nonce, deque(maxlen=REPLACEMENTS + 1))
         times.append(now)
-        self._replaced.move_to_end(single)
+        self._replaced.move_to_end(nonce)
         if len(times) > REPLACEMENTS and now - times[0] < REPLACED_SECONDS:
-            _keep(self._refused, single)
-            self._replaced.pop(single)
+            _keep(self._refused, nonce)
+            self._replaced.pop(nonce)
         if len(self._replaced) > _WATCHED:
             self._replaced.popitem(last=False)
 
 
-def _keep(kept: OrderedDict[str, None], single: str) -> None:
-    kept[single] = None
+def _keep(kept: OrderedDict[str, None], nonce: str) -> None:
+    kept[nonce] = None
     if len(kept) > _WATCHED:
         kept.popitem(last=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from roomcast.doctor.finding import Finding, mend, note, ok
-from roomcast.doctor.listening import Heard, listen
+from roomcast.doctor.listening import Heard, has_event, listen
 from roomcast.doctor.site import SECONDS, Site
 
 _LATE_SECONDS = 0.15
@@ -14,19 +14,15 @@ _LONG_ID = "roomcast-doctor" * 100
 
 async def check(site: Site) -> list[Finding]:
     """First event, compression, content type and caching."""
-    heard = await listen(site, SECONDS, _has_event)
+    heard = await listen(site, SECONDS, has_event)
     site.follows = bool(heard.events)
     for _ in range(2 if site.follows else 0):  # the best of three, since a short load must not count as a delay
-        heard = min(heard, await listen(site, SECONDS, _has_event), key=_first_after)
+        heard = min(heard, await listen(site, SECONDS, has_event), key=_first_after)
     if heard.answer is None:
         return [mend("first event", f"no answer to a follow within {SECONDS:g} s", site.mends("held"))]
     if heard.answer.status_code != 200:
         return [_refused(site, heard)]
     return [_first(site, heard), await _encoding(site), _kind(site, heard), _cache(site, heard)]
-
-
-def _has_event(heard: Heard) -> bool:
-    return bool(heard.events)
 
 
 def _first_after(heard: Heard) -> float:

@@ -43,6 +43,11 @@ class Heard:
         return self.ended and (len(retries) > 1 or (bool(retries) and not self.events))
 
 
+def has_event(heard: Heard) -> bool:
+    """Whether an event arrived."""
+    return bool(heard.events)
+
+
 async def listen(
     site: Site,
     seconds: float,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from roomcast.doctor.finding import Finding, mend, note, ok
-from roomcast.doctor.listening import Heard, listen
+from roomcast.doctor.listening import has_event, listen
 from roomcast.doctor.site import SECONDS, Site
 
 _STRANGE = "roomcast-doctor"
@@ -16,7 +16,7 @@ async def check(site: Site) -> list[Finding]:
     """Whether `Last-Event-ID` arrives, and what happens at a cut."""
     if not site.follows:
         return []  # already reported by the check of the first event
-    strange = await listen(site, SECONDS, _has_event, Last_Event_ID=_STRANGE)
+    strange = await listen(site, SECONDS, has_event, Last_Event_ID=_STRANGE)
     if not strange.events:
         return [note("Last-Event-ID", "not tried: a second follow did not begin")]
     first = strange.events[0][1]
@@ -28,15 +28,11 @@ async def check(site: Site) -> list[Finding]:
 
 async def _cut(site: Site) -> Finding:
     """Follows, disconnects, and resumes."""
-    before = await listen(site, SECONDS, _has_event)
+    before = await listen(site, SECONDS, has_event)
     if not before.events:
         return note("a cut", "not tried: the stream did not begin again")
-    after = await listen(site, SECONDS, _has_event, Last_Event_ID=before.events[-1][1].id)
+    after = await listen(site, SECONDS, has_event, Last_Event_ID=before.events[-1][1].id)
     if after.events and after.events[0][1].type != "gap":
         return ok("a cut", f"goes on without a gap, {after.events[0][0] * 1000:.0f} ms after coming back")
     lost = after.events[0][1].data if after.events else "nothing came"
     return note("a cut", f"comes back with a gap: {lost}")
-
-
-def _has_event(heard: Heard) -> bool:
-    return bool(heard.events)

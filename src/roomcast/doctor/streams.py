@@ -11,7 +11,7 @@ from typing import NamedTuple
 import httpx
 
 from roomcast.doctor.finding import Finding, mend, note, ok
-from roomcast.doctor.listening import Heard, listen
+from roomcast.doctor.listening import has_event, listen
 from roomcast.doctor.site import SECONDS, Site, hang_up, unverified
 
 AT_ONCE = 8
@@ -65,15 +65,11 @@ def _version(site: Site, tls: Tls | None) -> Finding:
 async def _at_once(site: Site) -> list[Finding]:
     if not site.follows:
         return []  # already reported by the check of the first event
-    heard = await asyncio.gather(*(listen(site, SECONDS, _has_event) for _ in range(AT_ONCE)))
+    heard = await asyncio.gather(*(listen(site, SECONDS, has_event) for _ in range(AT_ONCE)))
     begun = sum(bool(one.events) for one in heard)
     if begun == AT_ONCE:
         return [ok("streams", f"{AT_ONCE} at once from this address")]
     return [mend("streams", f"{begun} of {AT_ONCE} at once from this address began", site.mends("streams"))]
-
-
-def _has_event(heard: Heard) -> bool:
-    return bool(heard.events)
 
 
 async def _handshake(site: Site) -> Tls | None:

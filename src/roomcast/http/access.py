@@ -1,7 +1,7 @@
-"""A line for each request.
+"""The access log: a line for each request.
 
-`roomcast serve` writes them by itself (`serve/lines`): a `LogRecord` for each cost more than the request. In
-somebody else's program they are records of `roomcast.access` like any other logger's.
+`roomcast serve` writes the lines by itself (`serve/lines`): a `LogRecord` for each cost more than the request. In
+a host application they are records of the logger `roomcast.access`.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ _write: Write | None = None
 
 
 def write_to(write: Write | None) -> None:
-    """Lines go to `write` from now on instead of to Python's logging; None: to that again."""
+    """Sends all lines to `write` from now on; None sends them to Python's logging again."""
     global _write
     _write = write
 
 
 def noted() -> bool:
-    """Whether requests are written down at all."""
+    """Whether the access log is written at all."""
     return _write is not None or _logger.isEnabledFor(logging.INFO)
 
 
 def note(client: str, method: str, target: bytes, status: int, seconds: float, principal: str = "") -> None:
-    """One line for one request. `client` is its address, `target` as received, `seconds` until its answer began,
-    `principal` who asked, where that is known."""
+    """Writes the line of a request. `client` is its client's address, `target` is as received, `seconds` is the
+    time until its answer began, and `principal` is the principal's name, empty if it has none."""
     shown = redacted_target(target)
     if _write:
         _write(client, method, shown, status, seconds, principal)

@@ -1,4 +1,4 @@
-"""What is decided of a request before its body is read: where it comes from, who asks, and how much they may."""
+"""Checks a request before its body is read: its origin, its principal, and the limits of both."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from roomcast.api.publish import publish
 from roomcast.api.request import TICKET, Request, Route
 from roomcast.auth.credentials import of_cookie
 from roomcast.auth.guard import Guard
-from roomcast.auth.limits import client_name
 from roomcast.auth.permit import require
+from roomcast.auth.rate_limiter import client_name
 from roomcast.delivery.engine import Engine
 from roomcast.http.forwarded import Forwarded
 from roomcast.http.gate import Gate
@@ -18,7 +18,7 @@ from roomcast.http.same_site import check_same_site
 
 
 class Admission:
-    """Lets requests in."""
+    """Admits requests, or refuses them."""
 
     def __init__(self, engine: Engine, guard: Guard, gate: Gate, forwarded: Forwarded) -> None:
         self._engine = engine
@@ -27,12 +27,12 @@ class Admission:
         self._forwarded = forwarded
 
     def admit(self, request: Request, route: Route) -> None:
-        """Notes who asks. Raises `RoomcastError` where the request is refused."""
+        """Sets the principal of a request. Raises `RoomcastError` if the request is refused."""
         self._gate.check_forwarded(request.head, request.values)
-        if route.asks_who:
+        if route.needs_principal:
             self._identify(request, route)
         self._limit(request, route)
-        route.admits(request)
+        route.check(request)
 
     def _identify(self, request: Request, route: Route) -> None:
         request.guard, values = self._guard, request.values
@@ -43,7 +43,7 @@ class Admission:
         if request.host is not None:
             request.principal = request.host
         else:
-            # An empty Last-Event-ID is that of a client that has no id.
+            # A client that has no id may send an empty Last-Event-ID.
             authorization, resumes = values.get(b"authorization"), bool(values.get(b"last-event-id"))
             if self._guard.cookie and authorization is None and ticket is None:
                 self._take_cookie(request, route)
@@ -54,19 +54,19 @@ class Admission:
             require(request.principal, route.needs)
 
     def _take_cookie(self, request: Request, route: Route) -> None:
-        """Notes the credential in a cookie, where there is one. Raises `NotServed` where another site's page may
-        have sent it, and `InvalidToken` where it is there twice."""
+        """Sets the credential of a request from its cookie, if it has one. Raises `NotServed` if another site's
+        page may have sent it, and `InvalidToken` if it was sent twice."""
         sent = request.values.get(b"cookie")
-        if sent is None or route.by_key_only:  # a key is nothing for a browser
+        if sent is None or route.by_key_only:  # browsers have no keys
             return
         request.cookie = of_cookie(sent, self._guard.cookie)
         if request.cookie is not None:
-            check_same_site(request.head, request.values, self._gate.named, request.peer.scheme())
+            check_same_site(request.head, request.values, self._gate.named, request.connection.scheme())
 
     def _limit(self, request: Request, route: Route) -> None:
-        """Takes one message of what the client's address, and its principal, may publish; `api/publish` takes the
-        others of a batch. Raises `TooMany`."""
-        principal, by_address = request.principal, self._engine.publish_limits
+        """Takes one message from the rate limits of the client's address and of its principal; `api/publish` takes
+        the others of a batch. Raises `TooMany`."""
+        principal, by_address = request.principal, self._engine.address_limiter
         streams, rate, _ = principal.quota
         if streams or rate:
             request.counted_as = principal.scope or f"address:{self._address_of(request)}"
@@ -78,14 +78,14 @@ class Admission:
             by_address.take(address)
             takes.append(partial(by_address.take_more, address))
         if rate is not None:
-            rates, name = self._engine.rates, request.counted_as
-            rates.take(principal, name)
-            takes.append(partial(rates.take_more, principal, name))
+            limiters, name = self._engine.principal_limiters, request.counted_as
+            limiters.take(principal, name)
+            takes.append(partial(limiters.take_more, principal, name))
         request.take_more = partial(_take_from_all, takes)
 
     def _address_of(self, request: Request) -> str:
-        """The client's, as limits know it."""
-        return client_name(self._forwarded.client_of(request.peer.address(), request.values))
+        """The client's address, as rate limits name it."""
+        return client_name(self._forwarded.client_of(request.connection.address(), request.values))
 
 
 def _take_from_all(takes: Sequence[Callable[[int], None]], count: int) -> None:

@@ -10,11 +10,11 @@ from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
-from roomcast.api.request import TICKET, Answer, Field, Head, Outcome, Prepared, Request, Streaming
+from roomcast.api.request import TICKET, Answer, Field, Head, Outcome, PreparedHead, Request, Streaming
 from roomcast.delivery.budget import Budget
 from roomcast.http import context as limits
 from roomcast.http.asgi_sink import AsgiSink, Receive, Send
-from roomcast.http.body import Body, too_many, too_slow
+from roomcast.http.body import RequestBody, too_many, too_slow
 from roomcast.http.handler import Handler
 from roomcast.http.heads import MOST_FIELDS, cut_ticket, divided, too_many_fields
 from roomcast.http.host import Host
@@ -65,12 +65,12 @@ class AsgiApp:
         else:
             await _answer(outcome, receive, send)
 
-    async def _outcome(self, scope: Scope, prepared: Prepared, values: Values, receive: Receive) -> Outcome:
+    async def _outcome(self, scope: Scope, prepared: PreparedHead, values: Values, receive: Receive) -> Outcome:
         request = Request(prepared, values, b"", _Client(scope))
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         try:
             route = prepared.route
-            if self._host and route and self._host.knows(route, values):
+            if self._host and route and self._host.decides(route, values):
                 request.host = await self._host.identify(scope, prepared.head, values)
             request.body = await self._body(request, receive)
         except RoomcastError as error:
@@ -84,13 +84,13 @@ class AsgiApp:
                 task.cancel()
 
     async def _body(self, request: Request, receive: Receive) -> bytes:
-        """The request's body. Raises `TooLarge` while it arrives, or before the first `receive`: a client that
-        sent `Expect: 100-continue` has then not sent the body yet."""
+        """The request's body. Raises `TooLarge` while it is received; by its `Content-Length` before the first
+        `receive`, when a client that sent `Expect: 100-continue` has not sent the body yet."""
         route = request.prepared.route
         if route is None or not route.takes_body:
             return b""
         self._handler.admit(request)
-        body = Body(self._handler.max_body)
+        body = RequestBody(self._handler.max_body)
         body.expect(request.values.get(b"content-length", b""))
         sender = _Sender()
         try:

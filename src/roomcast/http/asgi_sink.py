@@ -1,4 +1,4 @@
-"""A follower's sink over plain ASGI `send`, in a program that mounts us."""
+"""The sink of a follower in a host application: plain ASGI `send`."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class AsgiSink:
-    """A sink that is an ASGI response; `run` is its life."""
+    """A sink that is an ASGI response. It lives as long as `run` runs."""
 
     def __init__(self, answers: Budget) -> None:
         self._answers = answers
         self._reason = "client"
-        """Why it ends, where it does."""
+        """The reason for its end, if the sink itself ends it."""
         self.stream: Stream | None = None
         self._pending: list[bytes] = []
         self._size = 0
-        """Bytes pending, and those on their way in `send`."""
+        """Bytes that are pending, or that `send` was given and has not finished."""
         self._ended = False
         self._wake = asyncio.Event()
         self._sending: asyncio.Task[None] | None = None
@@ -35,9 +35,9 @@ class AsgiSink:
         return not self._ended and self._size < PIECE_BYTES
 
     def send(self, data: bytes) -> int:
-        return 0  # it has no faster way than `write`
+        return 0  # no way is faster than `write`
 
-    def write(self, data: bytes, start: int = 0) -> bool:  # from the start: `send` takes nothing
+    def write(self, data: bytes, start: int = 0) -> bool:  # `start` is 0: `send` takes nothing
         if self._ended:
             return False
         try:
@@ -66,14 +66,14 @@ class AsgiSink:
             self._sending.cancel()
 
     async def run(self, receive: Receive, send: Send) -> None:
-        """Sends until the stream ends or the client is gone. Hosts tell that in different ways: they give
-        `http.disconnect`, they raise in `send`, or they cancel."""
+        """Sends until the stream ends or the client disconnects. Hosts report that in different ways: by
+        `http.disconnect`, by an exception in `send`, or by cancelling."""
         self._sending = asyncio.create_task(self._send(send))
         gone = asyncio.create_task(_disconnected(receive))
         try:
             await asyncio.wait({self._sending, gone}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            # A task of its own, because a `send` that waits for a slow client must end when the stream does.
+            # Sending has its own task: a `send` that waits for a slow client must end with the stream.
             self._sending.cancel()
             gone.cancel()
             if self.stream:
@@ -94,7 +94,7 @@ class AsgiSink:
                 self._drop(sending)
             was_writable, self._size = self.writable, self._size - len(data)
             if self.stream and self.writable and not was_writable:
-                # Not here: what is wrong in there must not look like a client that is gone.
+                # In a turn of its own: a bug in the stream must not look like a client that disconnected.
                 asyncio.get_running_loop().call_soon(self.stream.pump)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

@@ -1,4 +1,4 @@
-"""A body on its way in, with its bounds."""
+"""The body of a request while it is received, with its bounds."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from roomcast.http import context as limits
 from roomcast.model.errors import Overloaded, TimedOut, TooLarge
 
 
-class Body:
-    """What was received of a body. It is refused as soon as it is known to be too large."""
+class RequestBody:
+    """The received part of a body. It is refused as soon as it is known to be too large."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        """Bytes it may have."""
+        """Most bytes of a body."""
         self._received = bytearray()
-        """One piece: a list of chunks of two bytes would take 28 times their memory."""
+        """One buffer: a list of chunks of two bytes would take 28 times their memory."""
 
     @property
     def held(self) -> int:
@@ -21,18 +21,18 @@ class Body:
         return len(self._received)
 
     def expect(self, length: bytes) -> None:
-        """Its length as its head says. Raises `TooLarge`."""
+        """Checks the `Content-Length`. Raises `TooLarge`."""
         if length.isdigit() and (len(length) > 18 or int(length) > self._limit):
             raise self._too_large()
 
     def add(self, data: bytes) -> None:
-        """A piece. Raises `TooLarge`."""
+        """Adds received bytes. Raises `TooLarge`."""
         self._received += data
         if len(self._received) > self._limit:
             raise self._too_large()
 
     def whole(self) -> bytes:
-        """All of it."""
+        """All bytes received."""
         return bytes(self._received)
 
     def _too_large(self) -> TooLarge:
@@ -40,10 +40,10 @@ class Body:
 
 
 def too_slow() -> TimedOut:
-    """The error of a body that does not come."""
+    """The error for a body that does not arrive in time."""
     return TimedOut(f"the body took longer than {limits.BODY_SECONDS:.0f} s")
 
 
 def too_many() -> Overloaded:
-    """The error of the body that came slowest, where all that are being received take too much memory."""
+    """The error for the slowest body, if all bodies being received take too much memory."""
     return Overloaded("too many requests are being received, and this one came slowest: send it again")

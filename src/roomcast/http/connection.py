@@ -1,8 +1,8 @@
-"""A follower's connection: the socket, and nothing of the request it came with.
+"""A follower's connection: the socket, and nothing of the request that opened it.
 
 Once a follow is accepted, its transport is given this protocol. Writes go straight to the socket while nothing
-waits in the transport, and through the transport otherwise. Over TLS a message would go into the connection in
-plain text that way: `tls_connection` is for those.
+waits in the transport, and through the transport otherwise. Over TLS this would write plain text into the
+encrypted connection, so those have `tls_connection`.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ _SIOCOUTQ = termios.TIOCOUTQ
 
 
 def unnoticed() -> None:
-    """Nobody counts this connection."""
+    """Does nothing: this connection is not counted."""
 
 
 class FollowerConnection(asyncio.Protocol):
-    """What both kinds of connection do alike: belong to a follower, and end."""
+    """The common part of both kinds of connection: they belong to a follower, and end."""
 
     __slots__ = ("_answers", "_held", "_left", "_ours", "_reason", "_transport", "_writable", "stream")
 
     def __init__(self, answers: Budget, left: Callable[[], None] = unnoticed) -> None:
-        """`left` is called when the connection is gone."""
+        """`left` is called when the connection is closed."""
         self._left = left
         self._answers = answers
         self._held: list[bytes] | None = None
-        """What its client has yet to take, as it is counted."""
+        """The bytes objects that its client has not read yet, each counted in `answers`."""
         self._reason = "client"
-        """Why it ends, where it does."""
+        """The reason for its end, if it ends before its stream."""
         self._transport = cast(asyncio.Transport, None)
         self._ours = False
         """Whether it may be written to."""
@@ -48,14 +48,14 @@ class FollowerConnection(asyncio.Protocol):
         self.stream: Stream | None = None
 
     def take(self, transport: asyncio.Transport) -> None:
-        """The transport is ours from here on."""
+        """Takes the transport over from another protocol."""
         self._transport = transport
         self._ours = True
         transport.set_protocol(self)
         self._writable = transport.get_write_buffer_size() == 0
 
     def abort(self) -> None:
-        """Ends at once."""
+        """Closes the connection at once."""
         self._let_go()
         self._transport.abort()
 
@@ -64,7 +64,7 @@ class FollowerConnection(asyncio.Protocol):
         self._writable = False
 
     def _hold(self, data: bytes) -> None:
-        """Counts what waits. Where there is no memory for it, the client is cut, and resumes."""
+        """Counts bytes that wait. If there is no memory for them, the client is cut, and resumes."""
         try:
             self._answers.hold(data)
         except Overloaded:
@@ -74,12 +74,12 @@ class FollowerConnection(asyncio.Protocol):
             self._held = [*(self._held or ()), data]
 
     def _taken(self) -> None:
-        """Nothing waits any more."""
+        """The client has read everything that waited."""
         held, self._held = self._held, None
         for data in held or ():
             self._answers.drop(data)
 
-    # asyncio.Protocol. What the client sends after its request is dropped: a follower has nothing to say.
+    # asyncio.Protocol. Bytes that the client sends after its request are ignored.
 
     def pause_writing(self) -> None:
         self._writable = False
@@ -89,7 +89,7 @@ class FollowerConnection(asyncio.Protocol):
         self._let_go()
         self._taken()
         if self.stream:
-            # TCP_USER_TIMEOUT: the kernel found that the client takes nothing before we did.
+            # TCP_USER_TIMEOUT: the kernel noticed before us that the client reads nothing.
             self.stream.lost("slow" if isinstance(exc, TimeoutError) else self._reason)
             self.stream = None
 
@@ -102,15 +102,15 @@ class SocketConnection(FollowerConnection):
     def __init__(self, answers: Budget, left: Callable[[], None] = unnoticed) -> None:
         super().__init__(answers, left)
         self._fd = -1
-        """The socket's descriptor, once asked for and as long as it is certain to be ours."""
+        """The socket's descriptor, from its first use until the connection is closed; else -1."""
         self._fresh = True
-        """Whether nothing was written yet. What is first goes through the transport: uvloop makes a socket object
-        for whoever asks for the descriptor, which takes an eighth of a follower's coming in."""
+        """Whether nothing was written yet. The first bytes go through the transport: to get the descriptor, uvloop
+        makes a socket object, which takes an eighth of the time to accept a follower."""
         self.send: Callable[[bytes], int] = _nothing
 
     def take(self, transport: asyncio.Transport) -> None:
         super().take(transport)
-        transport.set_write_buffer_limits(high=0)  # hear of the first byte that waits, and of the last
+        transport.set_write_buffer_limits(high=0)  # call us when any byte waits, and when none does
 
     @property
     def writable(self) -> bool:
@@ -166,12 +166,12 @@ class SocketConnection(FollowerConnection):
 
 
 def _nothing(data: bytes) -> int:
-    """How much a connection takes that is no more ours."""
+    """The number of bytes that a closed connection takes."""
     return 0
 
 
 def in_kernel(fd: int) -> int:
-    """Bytes the kernel holds for the client; 0 where it does not say, as macOS does not of a socket."""
+    """Bytes that the kernel holds for the client; 0 if it does not tell, as macOS does for sockets."""
     try:
         queued = fcntl.ioctl(fd, _SIOCOUTQ, b"\0\0\0\0")
     except OSError:

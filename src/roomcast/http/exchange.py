@@ -9,7 +9,7 @@ import asyncio
 import logging
 from contextlib import aclosing
 
-from roomcast.api.request import UNIX_PEER, Answer, Outcome, Pieces, Request, Streaming
+from roomcast.api.request import UNIX_ADDRESS, Answer, Outcome, Pieces, Request, Streaming
 from roomcast.delivery.budget import Reservation
 from roomcast.http import context as limits
 from roomcast.http.connection import SocketConnection
@@ -170,7 +170,7 @@ class Exchange(asyncio.Protocol):
         if self._address is None:
             # None if the connection is gone, and a string for a socket file.
             peer = self._transport.get_extra_info("peername")
-            self._address = str(peer[0]) if isinstance(peer, tuple) else "" if peer is None else UNIX_PEER
+            self._address = str(peer[0]) if isinstance(peer, tuple) else "" if peer is None else UNIX_ADDRESS
         return self._address
 
     def scheme(self) -> str:

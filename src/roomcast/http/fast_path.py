@@ -1,8 +1,8 @@
-"""A new connection's protocol: requests whose heads leave nothing to be decided, and that come as a whole.
+"""The first protocol of every connection: it serves requests with unambiguous heads that arrive as a whole.
 
-What a head asks for is looked up by its bytes. What is not plain, not HTTP/1.1, pipelined, malformed, large, or
-slow to come is fed to `Http1` as it was received, which then has the connection for good. Nothing is begun before
-a request is there as a whole, so nothing of HTTP's odd corners is decided here.
+The meaning of a head is looked up by its bytes. A request that is ambiguous, not HTTP/1.1, pipelined, malformed,
+large or slow is fed to `Http1` as it was received, which then keeps the connection. No request is begun before all
+of it is received, so none of HTTP's special cases is decided here.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from roomcast.http.http1 import Http1
 
 
 class FastPath(Exchange):
-    """One connection, until it is a follower's or `Http1`'s."""
+    """One connection, until a follower or `Http1` takes it over."""
 
     __slots__ = ("_found", "_head_bytes", "_received", "_size")
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._received = b""
-        """What was received of a request that is not complete, or behind one that is being answered."""
+        """Bytes of an incomplete request, or of those behind one that is being answered."""
         self._found: Found | None = None
-        """What the head says of the request whose body is on its way."""
+        """The result of the head whose body is being received."""
         self._head_bytes = 0
-        """How long that head is."""
+        """Bytes of that head."""
         self._size = 0
-        """How long the request is, with its body."""
+        """Bytes of that request, with its body."""
 
     def data_received(self, data: bytes) -> None:
         received = self._received + data if self._received else data
@@ -40,7 +40,7 @@ class FastPath(Exchange):
             return
         if self._found is None:
             self._head_bytes = received.find(END) + len(END)
-            # Where it has no end yet: of three bytes, nothing is known.
+            # Without an end these are three bytes, which no head has.
             found = self._context.heads.find(received[: self._head_bytes])
             if found is None or found[2] > self._context.held_body or self._head_bytes > limits.HEAD_BYTES:
                 self._hand_over(received)
@@ -51,19 +51,20 @@ class FastPath(Exchange):
             self._hand_over(received)
         elif len(received) < self._size:
             if not self._received:
-                self._context.connections.waits(self._transport)  # for this request, since now
+                self._context.connections.waits(self._transport)  # for this request, from now on
             self._keep(received)
         else:
             self._serve(received)
 
     def eof_received(self) -> bool:
-        """A client such as `nc -N` ends its side after its request, and reads on: it is answered, then closed."""
+        """A client such as `nc -N` ends its side after its request and still reads: it is answered, then the
+        connection is closed."""
         self._ended = True
         self._keep_alive = False
         return self._answering and self._outlives_end()
 
     def expire(self) -> None:
-        """Ends an idle connection. Slow ones are `Http1`'s matter."""
+        """Closes an idle connection. `Http1` closes slow ones."""
         if self._choked:
             self._expire_answer()
         elif self._answering:
@@ -74,7 +75,7 @@ class FastPath(Exchange):
             self._close("idle" if self._used else "head")
 
     def shed(self) -> None:
-        """Refuses a request whose body is on its way; cuts a client that sends on and does not take its answer."""
+        """Refuses a request whose body is being received; closes the connection if it has none."""
         found, self._found, self._received = self._found, None, b""
         if self._answering or found is None:
             self._transport.abort()
@@ -106,11 +107,11 @@ class FastPath(Exchange):
             self.data_received(received)
 
     def _hand_over(self, received: bytes) -> None:
-        """Gives the connection to `Http1`, as if it had always been there."""
+        """Gives the connection, and everything received, to `Http1`."""
         self._detached = True
         self._let_go()
         protocol = Http1(self._context)
         self._transport.set_protocol(protocol)
-        protocol.take_over(self._transport)
+        protocol.adopt(self._transport)
         if received:
             protocol.data_received(received)

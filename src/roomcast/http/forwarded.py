@@ -1,8 +1,8 @@
-"""Who a request's client is where proxies stand in between.
+"""Finds the address of a client behind proxies.
 
-A trusted proxy adds the address of its own client at the end of a header. So the header is read from its end: each
-address there was written by the proxy that follows, and the first that is not a trusted proxy's is the client's.
-Whatever stands before it came from the client, which may have written anything.
+A trusted proxy appends the address of its own client to a header. So the header is read from its end: each address
+there was written by the proxy after it, and the first that is not a trusted proxy's is the client's. Everything
+before it came from the client, which may have written anything.
 
 Only one header is read, the one that `--forwarded-header` names. nginx, HAProxy and Caddy extend
 `X-Forwarded-For`, and pass a client's own `Forwarded` on as it came.
@@ -16,14 +16,14 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import NamedTuple
 
-from roomcast.api.request import UNIX_PEER
+from roomcast.api.request import UNIX_ADDRESS
 from roomcast.model.settings import FORWARDED
 from roomcast.model.settings.network import Address
 
 _BYTES = 512
-"""How much of a header's end is read: room for 11 addresses of IPv6. It bounds what the cache holds, too."""
+"""Bytes of a header's end that are read: enough for 11 IPv6 addresses. It bounds the cache's memory, too."""
 _CACHED = 1024
-"""Clients whose header was read before."""
+"""Most headers in the cache."""
 _SCHEMES = ("http", "https")
 
 _NODE = re.compile(
@@ -35,14 +35,14 @@ _PARAMETER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)=(?:([!#$%&'*+.^_`|~0-9A-
 
 
 class Hop(NamedTuple):
-    """What one proxy says of its client."""
+    """The client of one proxy, as the proxy names it."""
 
     address: str
     scheme: str | None = None
 
 
 class Forwarded:
-    """What trusted proxies say of the clients behind them."""
+    """Reads the header in which trusted proxies name their clients."""
 
     def __init__(self, trusted: Sequence[str], header: str) -> None:
         """`trusted` are addresses and networks, `header` is `x-forwarded-for` or `forwarded`."""
@@ -53,14 +53,14 @@ class Forwarded:
         self._client = lru_cache(_CACHED)(self._find)
 
     def client_of(self, peer: str, values: Mapping[bytes, bytes]) -> str:
-        """The client's address. `peer` is the address at the other end of the connection, `values` are the
-        request's own header fields. It is `peer` where that is no trusted proxy, or where the proxy says nothing
-        that can be read."""
+        """The client's address. `peer` is the address at the other end of the connection, and `values` are the
+        request's own header fields. Returns `peer` if it is not a trusted proxy, or if the header is missing or
+        invalid."""
         told = values.get(self._header)
         return peer if told is None else self._client(peer, _end(told)).address
 
     def scheme_of(self, peer: str, values: Mapping[bytes, bytes]) -> str | None:
-        """`http` or `https`, as the client used it; None where no trusted proxy says so."""
+        """The client's scheme, `http` or `https`; None if no trusted proxy names it."""
         if self._in_forwarded:
             return self._client(peer, _end(values.get(self._header, b""))).scheme
         told = values.get(b"x-forwarded-proto", b"").decode("latin-1").rpartition(",")[2].strip().lower()
@@ -76,24 +76,24 @@ class Forwarded:
         return found
 
     def trusts(self, address: str) -> bool:
-        """Whether it is a trusted proxy's. All peers of a socket file are."""
+        """Whether the address is a trusted proxy's. All clients of a socket file are trusted."""
         parsed = _address(address.partition("%")[0])  # without the interface of a link-local address
-        return address == UNIX_PEER or (parsed is not None and any(parsed in one for one in self._networks))
+        return address == UNIX_ADDRESS or (parsed is not None and any(parsed in one for one in self._networks))
 
 
 def _end(told: bytes) -> bytes:
-    """The last bytes of a header, without the element that they begin in the middle of."""
+    """The last bytes of a header, without an incomplete first element."""
     return told if len(told) <= _BYTES else told[-_BYTES:].partition(b",")[2]
 
 
 def elements(told: str) -> Iterator[str]:
-    """The elements of a list, the last one first. Commas in quotes count, too: a quote that the client left open
-    must not swallow what the proxy wrote after it."""
+    """The elements of a list, the last one first. A comma in quotes is a separator, too: a quote that the client
+    left open must not hide the element that the proxy appended."""
     return (one for one in (element.strip(" \t") for element in reversed(told.split(","))) if one)
 
 
 def _x_forwarded_for(told: str) -> Iterator[Hop]:
-    """From the last hop on, up to one that cannot be read."""
+    """The hops from the last one back to the first invalid one."""
     for element in elements(told):
         if (address := node(element)) is None:
             return
@@ -101,7 +101,7 @@ def _x_forwarded_for(told: str) -> Iterator[Hop]:
 
 
 def _forwarded(told: str) -> Iterator[Hop]:
-    """RFC 7239, from the last hop on, up to one that cannot be read."""
+    """The same for RFC 7239."""
     for element in elements(told):
         told_of = parameters_of(element)
         if (address := node(told_of.get("for", ""))) is None:
@@ -111,7 +111,7 @@ def _forwarded(told: str) -> Iterator[Hop]:
 
 
 def parameters_of(element: str) -> dict[str, str]:
-    """By name; none of them where one cannot be read or is there twice."""
+    """The parameters of an element, by name; none if one of them is invalid or given twice."""
     found: dict[str, str] = {}
     for text in filter(None, (part.strip(" \t") for part in element.split(";"))):
         parameter = _PARAMETER.fullmatch(text)
@@ -122,7 +122,7 @@ def parameters_of(element: str) -> dict[str, str]:
 
 
 def node(text: str) -> str | None:
-    """The address in it, written as Python writes it; None where it is none, such as `unknown` or `_hidden`."""
+    """The address in a node, as Python writes it; None if it has none, such as `unknown` or `_hidden`."""
     parts = _NODE.fullmatch(text)
     address = _address(parts[1] or parts[2] or parts[3]) if parts else None
     return None if address is None else str(address)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from ipaddress import ip_address
 
 from roomcast.api.request import Head
 from roomcast.auth.guard import Mode
 from roomcast.http.forwarded import elements, node, parameters_of
 from roomcast.http.same_site import is_own
 from roomcast.model.errors import NotServed
+from roomcast.model.loopback import is_loopback
 
 _ALWAYS = ("/healthz", "/readyz")
 _AUTHORITY = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{1,255})(?::[0-9]{0,5})?")
@@ -53,7 +53,7 @@ class Gate:
         if self._mode is Mode.LOCAL and head.path not in _ALWAYS:
             for name in _ADDRESSES:
                 told = values.get(name)
-                if told and not all(_is_loopback(address) for address in _addresses(name, told)):
+                if told and not all(is_loopback(address) for address in _addresses(name, told)):
                     raise NotServed(f"a proxy forwards this request for another machine; {_WAYS_OUT}")
 
     def admits(self, origin: str, head: Head) -> bool:
@@ -78,14 +78,7 @@ def _check_host(head: Head) -> None:
 def _is_loopback_host(authority: str) -> bool:
     parts = _AUTHORITY.fullmatch(authority.lower())
     name = parts[1].strip("[]").removesuffix(".") if parts else ""
-    return name == "localhost" or name.endswith(".localhost") or _is_loopback(name)
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
-        return False
+    return name == "localhost" or name.endswith(".localhost") or is_loopback(name)
 
 
 def _addresses(name: bytes, told: bytes) -> Iterator[str]:

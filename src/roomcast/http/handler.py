@@ -16,11 +16,11 @@ from roomcast.api.parameters import parameters
 from roomcast.api.request import (
     NO_VALUES,
     Answer,
+    ClientConnection,
     Head,
-    Later,
     Outcome,
-    Peer,
-    Prepared,
+    PendingAnswer,
+    PreparedHead,
     Request,
     Streaming,
 )
@@ -53,8 +53,8 @@ OTHER = "other"
 """The label of all other methods, and of unreadable requests."""
 
 _FLOOD_SECONDS = 1.0
-"""After which a client is answered that has sent too many bad credentials: one connection then gets one refusal a
-second, where it got 10,000."""
+"""Delay of the answer to a client that has sent too many bad credentials: each of its connections then gets one
+refusal a second instead of 10,000."""
 _AGENT_CHARACTERS = 200
 """Characters kept of a user agent, which its client chooses."""
 _AGENTS = 512
@@ -78,24 +78,24 @@ class Handler:
         self._visits = count(1)
         self._audit = Audit()
         self.answers = engine.answers
-        """The memory that answers share."""
+        """The memory that all answers share."""
         self.max_body = engine.settings.max_body
         """Longest body of a request, in bytes."""
         self.intake = Intake(engine.settings.body_memory, engine.closed)
         """The memory of all requests that are being received."""
 
-    def prepare(self, head: Head) -> Prepared:
+    def prepare(self, head: Head) -> PreparedHead:
         """Reads a head. Never raises: its error becomes `refused`."""
         cors = self._cors.fields(head.fields.get(b"origin"))
         label = head.method if head.method in _COUNTED else OTHER
         try:
             self._gate.check(head)
             route = self._router.route(head)
-            if route and route.asks_who:
+            if route and route.needs_principal:
                 self._guard.check_url([name for name, _ in parameters(head.query)])
-            return Prepared(head, route, route and route.asks(head), None, cors, label)
+            return PreparedHead(head, route, route and route.parse(head), None, cors, label)
         except RoomcastError as error:
-            return Prepared(head, None, None, error.with_traceback(None), cors, label)
+            return PreparedHead(head, None, None, error.with_traceback(None), cors, label)
 
     def admit(self, request: Request) -> None:
         """Decides what can be decided before the body is read. Raises `RoomcastError`."""
@@ -113,19 +113,19 @@ class Handler:
             if prepared.route is None:
                 outcome = self._known(request)
             else:
-                outcome = prepared.route.perform(self._engine, request, prepared.asked)
+                outcome = prepared.route.perform(self._engine, request, prepared.parsed)
         except TooManyBad as error:
-            outcome = self._after_a_while(request, error)
+            outcome = self._delayed(request, error)
         except Exception as error:
             outcome = self._failed(request, error)
         return self._settle(request, respond, outcome)
 
     def _settle(
-        self, request: Request, respond: Respond, outcome: Outcome | Later | Awaitable[Outcome]
+        self, request: Request, respond: Respond, outcome: Outcome | PendingAnswer | Awaitable[Outcome]
     ) -> asyncio.Task[None] | None:
         if isinstance(outcome, (Answer, Streaming)):
             respond(self._finished(request, outcome))
-        elif isinstance(outcome, Later):
+        elif isinstance(outcome, PendingAnswer):
             outcome.future.add_done_callback(partial(self._resolve, request, respond, outcome))
         else:
             return asyncio.get_running_loop().create_task(self._await(request, respond, outcome))
@@ -134,31 +134,32 @@ class Handler:
     def refuse(self, request: Request, error: RoomcastError, respond: Respond) -> asyncio.Task[None] | None:
         """Answers a request whose body is not read to its end. Returns what `handle` does."""
         late = isinstance(error, TooManyBad)
-        outcome = self._after_a_while(request, error) if late else self._problem(request, error)
+        outcome = self._delayed(request, error) if late else self._problem(request, error)
         return self._settle(request, respond, outcome)
 
-    async def _after_a_while(self, request: Request, error: RoomcastError) -> Answer:
-        """The answer to a client that floods, which takes as long as it costs it little and us nothing: what such
-        a connection sends meanwhile is not read."""
+    async def _delayed(self, request: Request, error: RoomcastError) -> Answer:
+        """The answer to a client that floods, after a delay in which its connection is not read."""
         request.body = b""
         await asyncio.sleep(_FLOOD_SECONDS)
         return self._problem(request, error)
 
-    def unreadable(self, target: bytes, error: RoomcastError, peer: Peer, respond: Respond) -> None:
+    def unreadable(
+        self, target: bytes, error: RoomcastError, connection: ClientConnection, respond: Respond
+    ) -> None:
         """Answers bytes that are not HTTP; `target` is as much of them as the access line shows."""
         self._count(error)
         head = Head(OTHER, target, "", b"")
-        prepared = Prepared(head, None, None, error, self._cors.fields(None), OTHER)
-        respond(self._finished(Request(prepared, NO_VALUES, b"", peer), problem(error).last()))
+        prepared = PreparedHead(head, None, None, error, self._cors.fields(None), OTHER)
+        respond(self._finished(Request(prepared, NO_VALUES, b"", connection), problem(error).last()))
 
-    def _known(self, request: Request) -> Outcome | Later | Awaitable[Outcome]:
+    def _known(self, request: Request) -> Outcome | PendingAnswer | Awaitable[Outcome]:
         """The answer that the head alone decides: an error, or a preflight's."""
         if request.prepared.refused is not None:
             return self._problem(request, request.prepared.refused)
-        asked = request.values.get(b"access-control-request-headers", b"")
-        return Answer(204, self._cors.preflight(self._router.methods(request.head.path), asked))
+        requested = request.values.get(b"access-control-request-headers", b"")
+        return Answer(204, self._cors.preflight(self._router.methods(request.head.path), requested))
 
-    def _resolve(self, request: Request, respond: Respond, later: Later, future: Future[Any]) -> None:
+    def _resolve(self, request: Request, respond: Respond, later: PendingAnswer, future: Future[Any]) -> None:
         try:
             outcome = later.answer(future)
         except OutcomeUnknown:
@@ -186,8 +187,8 @@ class Handler:
             logger.error("%s %r failed", request.head.method, request.head.path, exc_info=error)
             error = RoomcastError("see the server's log")
         self._count(error)
-        if isinstance(error, (RightsUnavailable, TooManyBad)) and (away := self._away(request)):
-            return away
+        if isinstance(error, (RightsUnavailable, TooManyBad)) and (answer := self._retry_later(request)):
+            return answer
         if error.status in _AUDITED:
             self._audit.note(request, error, self._client_of(request))
         return problem(error)
@@ -196,13 +197,17 @@ class Handler:
         if why := reason(error):
             self._engine.refusals[why] += 1
 
-    def _away(self, request: Request) -> Answer | None:
+    def _retry_later(self, request: Request) -> Answer | None:
         """The answer that tells the client to retry, if its route has one."""
         route = request.prepared.route
-        return route.away(self._engine, request, request.prepared.asked) if route and route.away else None
+        return (
+            route.retry_later(self._engine, request, request.prepared.parsed)
+            if route and route.retry_later
+            else None
+        )
 
     def _client_of(self, request: Request) -> str:
-        return self._forwarded.client_of(request.peer.address(), request.values) or "-"
+        return self._forwarded.client_of(request.connection.address(), request.values) or "-"
 
     def _visit(self, request: Request) -> Visit:
         agent = _agent(request.values.get(b"user-agent", b""))

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 from urllib.parse import unquote_to_bytes
 
-from roomcast.api.request import TICKET, Head, Prepared
+from roomcast.api.request import TICKET, Head, PreparedHead
 from roomcast.model.errors import HeadTooLarge
 
 T = TypeVar("T")
@@ -62,7 +62,7 @@ _TEMPLATES = 4
 _LONGEST_LENGTH = 12
 """Digits of a body's length."""
 
-Found = tuple[Prepared, Mapping[bytes, bytes], int]
+Found = tuple[PreparedHead, Mapping[bytes, bytes], int]
 """A head's result, the request's own fields, and the bytes of its body."""
 Template = tuple[bytes, bytes, bytes, Found]
 """A head without the value of one field, such as a trace id, a cookie or a key: the bytes before the value, the
@@ -70,7 +70,7 @@ bytes after it, the field's name in lower case (empty if it is ignored), and the
 tuple, since it is unpacked for each request."""
 
 
-class Kind(enum.Enum):
+class LineKind(enum.Enum):
     """The kinds of lines of a head."""
 
     IGNORED = 1
@@ -84,16 +84,16 @@ class Kind(enum.Enum):
 
 
 # An enum's attributes are slow to get.
-_IGNORED, _DECIDES, _WRONG = Kind.IGNORED, Kind.DECIDES, Kind.WRONG
-_KEPT = (Kind.IGNORED, Kind.DECIDES, Kind.SHARED)
+_IGNORED, _DECIDES, _WRONG = LineKind.IGNORED, LineKind.DECIDES, LineKind.WRONG
+_KEPT = (LineKind.IGNORED, LineKind.DECIDES, LineKind.SHARED)
 _KINDS = {
-    **dict.fromkeys(DECIDES, Kind.DECIDES),
-    **dict.fromkeys(OWN, Kind.OWN),
+    **dict.fromkeys(DECIDES, LineKind.DECIDES),
+    **dict.fromkeys(OWN, LineKind.OWN),
     **dict.fromkeys(
         # A browser sends the two of Sec-Fetch with each cookie. If their lines were a request's own, such a head
         # would have several of these, and be taken apart each time, which takes 10 us.
         (b"content-length", b"sec-fetch-mode", b"sec-fetch-site", b"user-agent", b"x-forwarded-proto"),
-        Kind.SHARED,
+        LineKind.SHARED,
     ),
 }
 
@@ -101,15 +101,15 @@ _KINDS = {
 class Heads:
     """The cache of heads."""
 
-    def __init__(self, prepare: Callable[[Head], Prepared]) -> None:
+    def __init__(self, prepare: Callable[[Head], PreparedHead]) -> None:
         self._prepare = prepare
         self._whole: dict[bytes, Found] = {}
         """Results by the whole head, for heads that are the same in every request."""
-        self._shared: dict[bytes, Prepared | None] = {}
+        self._shared: dict[bytes, PreparedHead | None] = {}
         """Results by the lines that decide; None if h11 must parse these."""
-        self._lines: dict[bytes, Kind] = {}
+        self._lines: dict[bytes, LineKind] = {}
         """Kinds of lines seen before."""
-        self._names: dict[bytes, Kind] = {}
+        self._names: dict[bytes, LineKind] = {}
         """Kinds of field names seen before, as they were written."""
         self._templates: tuple[Template, ...] = ()
         """The newest first."""
@@ -174,7 +174,7 @@ class Heads:
         elif len(data) <= _KNOWN_BYTES and lines[new[0]].partition(b":")[0].lower() not in DECIDES:
             self._templates = (_template(lines, new[0], found), *self._templates[: _TEMPLATES - 1])
 
-    def _kind(self, line: bytes) -> Kind:
+    def _kind(self, line: bytes) -> LineKind:
         name, colon, value = line.partition(b":")
         kind = self._names.get(name) or self._name(name)
         if not colon or value.translate(_PLAIN) != value:
@@ -183,15 +183,15 @@ class Heads:
             _keep(self._lines, line, kind)
         return kind
 
-    def _name(self, name: bytes) -> Kind:
+    def _name(self, name: bytes) -> LineKind:
         if not _NAME.fullmatch(name):
             return _WRONG
-        other = Kind.SECRET if _SECRET_FIELD.search(name.lower()) else _IGNORED
+        other = LineKind.SECRET if _SECRET_FIELD.search(name.lower()) else _IGNORED
         kind = _KINDS.get(name.lower(), other)
         _keep(self._names, name, kind)
         return kind
 
-    def _prepared(self, key: bytes) -> Prepared | None:
+    def _prepared(self, key: bytes) -> PreparedHead | None:
         head = parse(key)
         prepared = None if head is None else self._prepare(head)
         query = key.partition(b"\r\n")[0].partition(b"?")[2] if head is None else head.query
@@ -203,7 +203,7 @@ class Heads:
 _BLANK = [b"", b""]
 
 
-def _found(prepared: Prepared | None, values: Mapping[bytes, bytes]) -> Found | None:
+def _found(prepared: PreparedHead | None, values: Mapping[bytes, bytes]) -> Found | None:
     length = _length(values.get(b"content-length", b"0"))
     return None if prepared is None or length is None else (prepared, values, length)
 

@@ -1,5 +1,5 @@
-"""The memory that all requests share that are being received: heads and bodies that are not complete, and what was
-sent behind a request that is not answered yet.
+"""The memory of all requests that are being received: incomplete heads and bodies, and the bytes behind a request
+that is not answered yet.
 
 The attack: a body of 1 MiB without its last byte was held for 60 s, and 400 of them took 433 MB.
 """
@@ -10,36 +10,36 @@ from collections import Counter, OrderedDict
 from typing import Final, Protocol
 
 MEMORY: Final = "memory"
-"""Why the slowest sender is closed."""
+"""The reason for closing the slowest sender."""
 _OVERHEAD = 2 * 1024
-"""Bytes that a request takes beside what was received of it: a connection's parser, as measured, and its objects.
-So a crowd of bodies of a byte is bounded, too, and making room closes few of them in a turn of the loop."""
+"""Bytes that a request takes beside its received bytes, as measured: the connection's parser and its objects. So
+many bodies of one byte are bounded, too, and making room closes few of them in a turn of the loop."""
 _STEP = 16 * 1024
-"""A sender is as slow as its last so many bytes: one byte a second does not make it a fast one."""
+"""The speed of a sender is that of its last bytes, this many: sending one byte a second does not make it fast."""
 
 
-class Sender(Protocol):
-    """A connection, or a request of somebody else's server, that is being received."""
+class RequestSender(Protocol):
+    """A connection that sends a request, or a request that a host's server receives."""
 
     def shed(self) -> None:
-        """Lets go of all that was received. Called once, when it is the slowest and the memory is needed."""
+        """Drops everything received. Called once, when it is the slowest and the memory is needed."""
         ...
 
 
 class Intake:
-    """Bytes received and not yet used."""
+    """Counts the bytes received and not yet used."""
 
     def __init__(self, limit: int, closed: Counter[str]) -> None:
-        """`limit` is in bytes; `closed` counts who is closed, by reason."""
+        """`limit` is in bytes; `closed` counts closed connections, by reason."""
         self._limit = limit
         self._closed = closed
-        self._senders: OrderedDict[Sender, int] = OrderedDict()
-        """What each of them holds, in bytes. The first is the one whose last step began longest ago."""
+        self._senders: OrderedDict[RequestSender, int] = OrderedDict()
+        """Bytes held by each sender; the slowest sender first."""
         self.held = 0
 
-    def hold(self, sender: Sender, size: int) -> None:
-        """`sender` holds `size` bytes from now on; with 0 it is forgotten. Sheds the slowest where all of them
-        hold too much; one alone may hold as much as a request may have."""
+    def hold(self, sender: RequestSender, size: int) -> None:
+        """`sender` holds `size` bytes from now on; 0 forgets it. Sheds the slowest senders while all together hold
+        too much; the last one may hold as much as a request may have."""
         before = self._senders.get(sender, 0)
         if size:
             size += _OVERHEAD

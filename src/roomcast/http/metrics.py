@@ -1,4 +1,4 @@
-"""`GET /metrics`: the engine's own counts, read at each request, so that nothing is counted twice or slowly."""
+"""`GET /metrics`: the engine's own counts, read at each request, so that nothing is counted twice."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ from typing import Any
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 
-from roomcast.api.request import Answer, Fields, Request
+from roomcast.api.request import Answer, HeaderFields, Request
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.together import Peers
-from roomcast.http import counts, gather
+from roomcast.http import gather
+from roomcast.http.families import of_disk, of_log, of_process
 from roomcast.log import file_of
 from roomcast.model.errors import LogUnavailable
 
 TOPIC = "metrics"
 """The topic under which workers ask each other for their metrics."""
-_FIELDS = Fields((b"content-type", b"text/plain; version=0.0.4; charset=utf-8"), (b"cache-control", b"no-store"))
+_FIELDS = HeaderFields(
+    (b"content-type", b"text/plain; version=0.0.4; charset=utf-8"), (b"cache-control", b"no-store")
+)
 
 
-async def metrics(engine: Engine, request: Request, asked: None) -> Answer:
+async def metrics(engine: Engine, request: Request, parsed: None) -> Answer:
     """The metrics in Prometheus's text format."""
     families = await collect(engine)
     # Off the loop: the metrics of the process and the disk are read from files.
@@ -35,18 +38,18 @@ async def metrics(engine: Engine, request: Request, asked: None) -> Answer:
 async def collect(engine: Engine) -> list[Metric]:
     """The metrics of this process and of its log."""
     try:
-        held = list(counts.of_log(await engine.log.bounds(), engine.log.retention, engine.pace.rate))
+        held = list(of_log(await engine.log.bounds(), engine.log.retention, engine.pace.rate))
     except LogUnavailable:  # the process's own metrics matter most then
         held = []
-    return [*counts.of_process(engine), *held]
+    return [*of_process(engine), *held]
 
 
 def share(engine: Engine) -> None:
     """Answers the other workers' requests for this worker's metrics from now on."""
 
-    async def answer(asked: Any) -> gather.Report:
+    async def answer(question: Any) -> gather.Report:
         process = await asyncio.to_thread(gather.of_this_process)
-        return gather.report([*counts.of_process(engine), *process], gather.alone(engine, process))
+        return gather.report([*of_process(engine), *process], gather.alone(engine, process))
 
     if peers := engine.together.peers:
         peers.when_asked(TOPIC, answer)
@@ -62,7 +65,7 @@ async def _of_all(
 
 def _exposed(families: Sequence[Metric], file: str) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collected([*families, *counts.of_disk(file)]))
+    registry.register(_Collected([*families, *of_disk(file)]))
     return generate_latest(registry)
 
 

@@ -1,4 +1,4 @@
-"""The page's files, without their comments: read once and served from memory."""
+"""The page's files: read once, stripped of comments, and served from memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from importlib import resources
 from typing import NamedTuple
 
-from roomcast.api.request import Answer, Fields, Head, Request
+from roomcast.api.request import Answer, Head, HeaderFields, Request
 from roomcast.delivery.engine import Engine
 from roomcast.model.errors import NotFound
 
@@ -40,8 +40,8 @@ class File(NamedTuple):
 
     content: bytes
     etag: bytes
-    fields: Fields
-    unchanged: Fields
+    fields: HeaderFields
+    unchanged: HeaderFields
     """The header fields of `304 Not Modified`."""
 
 
@@ -93,7 +93,7 @@ def _file(name: str, content: bytes) -> File:
     etag = b'"%b"' % hashlib.sha256(content).hexdigest()[:20].encode()
     shared = (*_HEADERS, (b"etag", etag))
     media_type = (b"content-type", _TYPES[name.rpartition(".")[2]])
-    return File(content, etag, Fields(media_type, *shared), Fields(*shared))
+    return File(content, etag, HeaderFields(media_type, *shared), HeaderFields(*shared))
 
 
 def _bare(name: str, content: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""An error as an answer: RFC 9457."""
+"""Makes an error into an answer (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import msgspec
 
-from roomcast.api.request import Answer, Field, Fields
+from roomcast.api.request import Answer, Field, HeaderFields
 from roomcast.model.errors import (
     Fault,
     LogUnavailable,
@@ -21,13 +21,13 @@ from roomcast.model.errors import (
 from roomcast.model.redact import without_ours
 from roomcast.model.shapes import PROBLEM_TYPE, Problem
 
-_FIELDS = Fields((b"content-type", b"application/problem+json"), (b"cache-control", b"no-store"))
+_FIELDS = HeaderFields((b"content-type", b"application/problem+json"), (b"cache-control", b"no-store"))
 _KNOWN = 16
-"""Refusals that are kept as bytes. Their details are ours, and few: a flood gets the same few answers."""
+"""Refusals cached as bytes. Their texts are fixed and few: a flood gets the same few answers."""
 
 
 def problem(error: RoomcastError) -> Answer:
-    """The error as a client sees it."""
+    """The answer that tells a client of the error."""
     if isinstance(error, Unauthenticated) and not error.faults:
         return Answer(error.status, _FIELDS, *_known(type(error), error.detail))  # type: ignore[arg-type]  # mypy: no hash
     return _problem(error)
@@ -35,7 +35,7 @@ def problem(error: RoomcastError) -> Answer:
 
 @lru_cache(_KNOWN)
 def _known(kind: type[Unauthenticated], detail: str) -> tuple[bytes, Sequence[Field]]:
-    """The body of an answer, and its own fields."""
+    """The body of the answer, and the header fields of this answer alone."""
     answer = _problem(kind(detail))
     return answer.body, answer.own
 

@@ -30,7 +30,7 @@ REASONS = tuple(dict.fromkeys(_OF_KINDS.values()))
 
 
 def reason(error: RoomcastError) -> str:
-    """The reason that an error counts for; empty where it counts for none."""
+    """The reason that an error counts for; empty if it counts for none."""
     if isinstance(error, TooManyBad):
         return "credential"
     return _OF_KINDS.get(error.kind, "")

@@ -7,7 +7,7 @@ from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 
-from roomcast.api.request import Answer, Fields, Streaming
+from roomcast.api.request import Answer, HeaderFields, Streaming
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
@@ -18,7 +18,7 @@ _CHUNKED = b"transfer-encoding: chunked\r\n"
 
 
 def whole(answer: Answer, *, close: bool) -> bytes:
-    """An answer whose body is there."""
+    """The bytes of an answer with a complete body."""
     lines = _lines(answer)
     if answer.length is not None:
         lines.append(b"content-length: %d\r\n" % answer.length)
@@ -27,8 +27,8 @@ def whole(answer: Answer, *, close: bool) -> bytes:
 
 
 def answer_head(answer: Answer, *, close: bool, chunked: bool) -> bytes:
-    """Of an answer in pieces, up to and with the blank line. `chunked` is how these go out; else their end is that
-    of the connection."""
+    """The head of an answer in pieces, blank line included. The pieces are sent as chunks if `chunked`; otherwise
+    the end of the connection ends them."""
     lines = _lines(answer)
     lines += (_CHUNKED if chunked else b"", _CLOSE_AND_BLANK if close else b"\r\n")
     return b"".join(lines)
@@ -42,18 +42,18 @@ def _lines(answer: Answer) -> list[bytes]:
 
 
 @lru_cache(64)
-def _shared_lines(status: int, fields: Fields, cors: Fields, now: int) -> bytes:
-    """What the answers of a second have in common."""
+def _shared_lines(status: int, fields: HeaderFields, cors: HeaderFields, now: int) -> bytes:
+    """The lines that the answers of one second share."""
     return b"%b%b%b%b" % (_STATUS[status], _date(now), fields.lines, cors.lines)
 
 
 def stream_head(streaming: Streaming, *, chunked: bool) -> bytes:
-    """A stream's, which ends with its connection."""
+    """The head of a stream, which ends with its connection."""
     return _stream_head(streaming.fields, streaming.cors, chunked, int(time.time()))
 
 
 @lru_cache(64)
-def _stream_head(fields: Fields, cors: Fields, chunked: bool, now: int) -> bytes:
+def _stream_head(fields: HeaderFields, cors: HeaderFields, chunked: bool, now: int) -> bytes:
     end = _CLOSE + (_CHUNKED if chunked else b"")
     return _shared_lines(200, fields, cors, now) + end + b"\r\n"
 

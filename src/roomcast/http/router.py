@@ -1,4 +1,4 @@
-"""Which route a request is for, among those that are served."""
+"""Finds the route of a request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from roomcast.model.errors import MethodNotAllowed, NotFound
 
 
 class Router:
-    """Finds it."""
+    """The routes that are served."""
 
     def __init__(self, routes: Routes) -> None:
         self._routes = routes
@@ -20,7 +20,7 @@ class Router:
         }
 
     def route(self, head: Head) -> Route | None:
-        """None for a preflight. Raises `NotFound` and `MethodNotAllowed`."""
+        """The route of a request; None for a preflight. Raises `NotFound` and `MethodNotAllowed`."""
         handlers = self._handlers(head.path)
         if not handlers:
             hint = "; a message for a room goes to /rooms/ROOM" if head.method == "POST" else ""
@@ -34,7 +34,7 @@ class Router:
         return route
 
     def methods(self, path: str) -> Sequence[str]:
-        """Those that are served at a path."""
+        """The methods that are served at a path."""
         own = [*self._handlers(path)]
         return [*own, *(["HEAD"] if "GET" in own else []), "OPTIONS"]
 

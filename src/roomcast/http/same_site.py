@@ -1,8 +1,8 @@
 """The origin rule of cookies.
 
-A browser sends a cookie with whatever request any page makes. So it tells who asks, but not that they wanted to
-(CSRF). The rule is that of Go's `http.CrossOriginProtection`, and it holds for a `GET` as well: a stream that
-another site's page opens is load, and what it takes of the network tells something.
+A browser sends a cookie with every request of any page. So the cookie tells whose browser it is, but not that its
+user wanted the request (CSRF). The rule is that of Go's `http.CrossOriginProtection`, and holds for a `GET` as
+well: a stream that another site's page opens is load, and its traffic reveals something.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from roomcast.api.request import Head
 from roomcast.model.errors import NotServed
 
 _OURS = (b"same-origin", b"none")
-"""`Sec-Fetch-Site` of our own pages, and of an address that somebody typed or chose from their bookmarks."""
+"""`Sec-Fetch-Site` of our own pages, and of an address that the user typed or chose from their bookmarks."""
 _SAFE = ("GET", "HEAD")
 _ORIGIN = re.compile(r"(https?)://([^/]+)")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
@@ -25,8 +25,9 @@ def check_same_site(
 ) -> None:
     """Raises `NotServed` for a request that a page of another site may have made.
 
-    `values` are the request's own fields, `named` the origins that may send cookies along (`*` counts for none),
-    and `scheme` is that of the connection: a page of `http` is not one of ours where ours come by `https`."""
+    `values` are the request's own fields, and `named` are the origins whose pages may send cookies; `*` names
+    none. `scheme` is that of the connection: if this server uses `https`, a page that came over `http` is not its
+    own."""
     origin = head.text(b"origin")
     if origin and origin != "*" and origin in named:
         return
@@ -36,19 +37,19 @@ def check_same_site(
     elif origin:
         ours = is_own(origin, head.text(b"host"), values.get(b"x-forwarded-proto", scheme.encode()))
     else:
-        ours = head.method in _SAFE  # a client that is no browser, or an old one's own page
+        ours = head.method in _SAFE  # a client that is not a browser, or an old browser on our own page
     if not ours:
         raise NotServed("a cookie counts for this site's own pages only: name the other origin in --allow-origin")
 
 
 def _is_link(head: Head, values: Mapping[bytes, bytes]) -> bool:
-    """Whether somebody has followed a link: what is loaded is not readable by the page that it stood on."""
+    """Whether the user followed a link: the page with the link cannot read the answer."""
     return head.method in _SAFE and values.get(b"sec-fetch-mode") == b"navigate"
 
 
 def is_own(origin: str, host: str, scheme: bytes = b"http") -> bool:
-    """Whether the origin's pages come from this host. A proxy that ends TLS may not say so: what looks like `http`
-    may be either."""
+    """Whether the origin's pages come from this host. A proxy may end TLS without saying so: `http` may mean
+    either."""
     parts = _ORIGIN.fullmatch(origin)
     if not parts or (scheme == b"https" and parts[1] != "https"):
         return False

@@ -38,7 +38,7 @@ Group = Literal[
 """Names of groups of routes."""
 
 
-def describe(engine: Engine, request: Request, asked: None, served: Routes | None = None) -> Answer:
+def describe(engine: Engine, request: Request, parsed: None, served: Routes | None = None) -> Answer:
     """This API as OpenAPI 3.1; only the routes `served`, if given."""
     document = openapi.document(quote(request.head.mount), list(page.names()))
     if served is not None:
@@ -54,10 +54,10 @@ def _of(item: Mapping[str, object], served: Mapping[str, Route]) -> Mapping[str,
 ROUTES: Routes = {
     **API,
     "/metrics": {"GET": Route(metrics, needs="metrics", by_key_only=True)},
-    "/openapi.json": {"GET": Route(describe, asks_who=False)},
-    "/": {"GET": Route(page.serve, page.index, asks_who=False)},
-    "/roomcast.js": {"GET": Route(page.serve, page.module, asks_who=False)},
-    "/page/{name}": {"GET": Route(page.serve, page.asset, asks_who=False)},
+    "/openapi.json": {"GET": Route(describe, needs_principal=False)},
+    "/": {"GET": Route(page.serve, page.index, needs_principal=False)},
+    "/roomcast.js": {"GET": Route(page.serve, page.module, needs_principal=False)},
+    "/page/{name}": {"GET": Route(page.serve, page.asset, needs_principal=False)},
 }
 GROUPS: Mapping[Group, Sequence[tuple[str, str]]] = {
     "follow": [("GET", "/messages")],

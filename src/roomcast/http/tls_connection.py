@@ -26,18 +26,18 @@ class TlsConnection(FollowerConnection):
     def __init__(self, answers: Budget, left: Callable[[], None] = unnoticed) -> None:
         super().__init__(answers, left)
         self._rest: list[memoryview] = []
-        """What the transport was not given yet."""
+        """The bytes that the transport was not given yet."""
         self._ending = False
-        """Whether the connection ends when all of it was."""
+        """Whether the connection is closed once the transport has all of them."""
 
     def take(self, transport: asyncio.Transport) -> None:
         super().take(transport)
-        # Hear of the first byte that waits, and of the last. A limit of 0 bytes is reached when nothing waits.
+        # Call us when any byte waits, and when none does. A limit of 0 bytes is reached when nothing waits.
         transport.set_write_buffer_limits(high=1)
 
     @property
     def writable(self) -> bool:
-        """Whether it wants more now."""
+        """Whether it takes more bytes now."""
         return self._writable and not self._rest
 
     def send(self, data: bytes) -> int:
@@ -45,7 +45,8 @@ class TlsConnection(FollowerConnection):
         return 0
 
     def write(self, data: bytes, start: int = 0) -> bool:
-        """Takes all of `data` from `start` on; False where it wants no more until it says so."""
+        """Takes all of `data` from `start` on. Returns False if the stream must wait for `pump` before the next
+        write."""
         if not self._ours:
             return False
         self._rest.append(memoryview(data)[start:])
@@ -54,25 +55,25 @@ class TlsConnection(FollowerConnection):
         return self.writable
 
     def _feed(self) -> bool:
-        """Gives the transport what it takes; whether that was all, and it would take more."""
+        """Gives the transport as much as it takes. Returns whether that was everything, and it would take more."""
         while self._rest and self._writable:
             first = self._rest[0]
             self._transport.write(first[:_SLICE])
             if len(first) > _SLICE:
                 self._rest[0] = first[_SLICE:]
-            elif self._rest:  # not lost meanwhile
+            elif self._rest:  # the connection was not closed by this write
                 del self._rest[0]
         return self.writable
 
     def waiting(self) -> int:
-        """Bytes taken and not yet taken by the client, but for those in the loop's own buffer of the socket."""
+        """Bytes that the client has not read yet, except those in the loop's own buffer of the socket."""
         if not self._ours:
             return 0
         ours = sum(map(len, self._rest)) + self._transport.get_write_buffer_size()
         return ours + in_kernel(self._transport.get_extra_info("socket").fileno())
 
     def close(self, last: bytes) -> None:
-        """Sends what waits, then `last`, then ends."""
+        """Sends the bytes that wait, then `last`, and closes the connection."""
         self.write(last)
         self._ours = False
         self._ending = True

@@ -1,4 +1,5 @@
-"""The capped message log, one file a backend. A backend's driver is imported when a log of its kind is opened."""
+"""The capped message log: a folder for each backend. A driver is imported only when a log of its kind is
+opened."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ _DRIVERS = {
 }
 _FORMS = "sqlite:{}, memory:, postgresql://HOST[:PORT]/DATABASE or mongodb://HOST[:PORT]/serversentevents"
 _SHARED = ("mongodb", "mongodb+srv", "postgresql", "postgres")
-"""The kinds of logs that several processes may open at once."""
+"""The kinds of logs that several processes may open at the same time."""
 
 
 def is_shared(url: str) -> bool:
@@ -41,7 +42,8 @@ def file_of(url: str) -> str:
 
 
 def load_backend(url: str) -> Any:
-    """Imports the module for the kind of log that `url` names; None if it names none. Raises `LogUnusable`."""
+    """Imports the module for the kind of log that `url` names, and returns it; None if it names none. Raises
+    `LogUnusable` if its driver is not installed."""
     kind = url.partition(":")[0]
     if kind not in _BACKENDS:
         return None
@@ -62,19 +64,19 @@ async def open_log(
     synchronous: str = "full",
     max_message: int = 64_000,
 ) -> Log:
-    """The log that `url` names: `sqlite:PATH`, `memory:`, `postgresql://…` or `mongodb://…`.
+    """Opens the log that `url` names: `sqlite:PATH`, `memory:`, `postgresql://…` or `mongodb://…`.
 
-    `synchronous` (full, normal or off) is how SQLite waits for the disk; with less than full a power cut may
-    take acknowledged messages. `max_message`: the most bytes of a message, for logs that can be published to
-    without this server. Raises `LogUnusable` with one sentence that says what to do.
+    `new_epoch`: begin a new epoch. `synchronous` (full, normal or off): how SQLite waits for the disk; below full,
+    a power cut may lose acknowledged messages. `max_message`: the most bytes of a message, for logs that other
+    programs can publish to without this server. Raises `LogUnusable` with one sentence that says what to do.
     """
     kind, colon, rest = url.partition(":")
     if not colon or kind not in _BACKENDS:
         path = url if not colon and ("/" in url or "." in url) else "PATH"
         raise LogUnusable(f"{redact(url)!r} names no log: use {_FORMS.format(path)}.")
-    if kind == "memory" and rest:  # who names a file wants it kept
+    if kind == "memory" and rest:  # a user who names a file expects it to be kept
         raise LogUnusable(f"{url!r} names no log: memory: has no file; to keep what is published use sqlite:PATH.")
-    # Importing reads files, which must not hold up a loop that already serves.
+    # In a thread: an import reads files, which must not block a loop that already serves.
     backend = await asyncio.to_thread(load_backend, url)
     log: Log = await backend.open_log(
         url,

@@ -1,4 +1,4 @@
-"""When a message is stored, by the machine's clock: it may be set back, or may have been wrong once."""
+"""The time at which a message is stored, from a clock that may be set back or may have been wrong."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ clock = time.time_ns
 """Nanoseconds since 1970."""
 
 BEHIND_MS = 60_000
-"""A clock that is so far behind the newest message was set back, or was wrong when that message was stored."""
+"""If the clock is this far behind the newest message, it was set back, or was wrong when that message was
+stored."""
 
 _log = logging.getLogger("roomcast.log")
 
@@ -24,11 +25,11 @@ class Clock:
 
     def __init__(self) -> None:
         self._warned = False
-        """Whether it was said that the clock is behind; once, until it no longer is."""
+        """Whether the present lag of the clock was logged: once, until the clock has caught up."""
 
     def now(self, at_least: int) -> int:
-        """The time in ms, never below `at_least`, the time of the newest retained message (0 where there is none):
-        the order of times is the order of ids, also when the clock is set back."""
+        """The time in ms since 1970, but never below `at_least`, the time of the newest retained message (0 if
+        there is none). So times are in the order of ids, even when the clock is set back."""
         now = clock() // 1_000_000
         if now >= at_least:
             self._warned = False

@@ -1,7 +1,8 @@
-"""The messages that each room had, including gone ones: tells how many of a room are lost after any position.
+"""Lists the messages of each room, including those that are gone, to count how many a room lost after any
+position.
 
-A message's `prev` says that its room lost some, but not how many. A client resumes with the id of a message that
-is gone; only a list of the room's messages tells how many came after that one.
+A message's `prev` shows that its room lost messages, but not how many. A client may resume with the id of a
+message that is gone; only a list of the room's messages tells how many came after that one.
 """
 
 from __future__ import annotations
@@ -20,21 +21,21 @@ def remembered(max_messages: int) -> int:
 
 
 class Register:
-    """The seqs of a log's newest messages, room by room. Bounded, and 8 bytes a message."""
+    """The seqs of a log's newest messages, by room. Bounded; 8 bytes a message."""
 
     __slots__ = ("_count", "_from", "_most", "_newer", "_older", "reach", "since")
 
     def __init__(self, since: int, most: int) -> None:
-        """All messages after `since` will be in it, and of these the newest `most` at least."""
+        """It will list the messages after the seq `since`, and always at least the newest `most` of them."""
         self._most = most
         self.begin(since)
 
     def begin(self, since: int) -> None:
-        """Empties the register: it will hold all messages after `since`, and none before."""
+        """Empties the register. It will list the messages after the seq `since`."""
         self.since = since
-        """All messages after this one are in it, up to `reach`."""
+        """It lists all messages with since < seq <= reach."""
         self.reach = since
-        # Two halves: dropping the older one needs no walk over all rooms.
+        # Two halves: the older one is dropped as a whole, without a walk over all rooms.
         self._older: dict[str, array[int]] = {}
         self._newer: dict[str, array[int]] = {}
         self._from = since
@@ -43,19 +44,19 @@ class Register:
         """How many are in `_newer`."""
 
     def note(self, room: str, seqs: Sequence[int]) -> None:
-        """These are the room's next messages. Call `reached` when all rooms have theirs."""
+        """Adds the room's next messages. Call `reached` once all rooms have theirs."""
         self._newer.setdefault(room, array("q")).extend(seqs)
         self._count += len(seqs)
 
     def reached(self, seq: int) -> None:
-        """All messages up to here are noted."""
+        """All messages up to `seq` are listed now."""
         self.reach = seq
         if self._count >= self._most:
             self._older, self._newer = self._newer, {}
             self.since, self._from, self._count = self._from, seq, 0
 
     def between(self, room: str, after: int, last: int) -> int:
-        """How many messages the room had after `after` and up to `last`, at most; exact where all are in it."""
+        """How many messages the room had with after < seq <= last, at most; exact if all of them are listed."""
         known = sum(_between(half.get(room, ()), after, last) for half in (self._older, self._newer))
         before = max(0, min(last, self.since) - after)
         behind = max(0, last - max(after, self.reach))

@@ -1,5 +1,4 @@
-"""The revocations that a log keeps, as every backend holds them in memory. They are few, and polled every
-second."""
+"""The revocations of a log, in memory. Every backend holds them so: they are few, and are polled every second."""
 
 from __future__ import annotations
 
@@ -10,27 +9,27 @@ from roomcast.model.errors import TooManyRevocations
 from roomcast.model.revocation import KEPT_MS, MOST, Revocation
 
 
-class Revoked:
-    """The revocations that are kept: the latest for each `sub` and `iss`."""
+class KeptRevocations:
+    """The latest revocation for each `sub` and `iss`."""
 
     def __init__(self, rows: Iterable[Revocation] = ()) -> None:
         self._by_whom = {row.whom: row for row in rows}
         self.rows: Sequence[Revocation] = tuple(self._by_whom.values())
-        """Another object whenever anything has changed."""
+        """A new object after each change."""
 
     def check(self, revocation: Revocation) -> None:
-        """Raises `TooManyRevocations` if there is no room for it. No other is dropped for it: that would let a
+        """Raises `TooManyRevocations` if no more can be kept. None is dropped for another: that would let a
         revoked user in again."""
         oldest = oldest_kept()
         kept = sum(row.before >= oldest for row in self.rows)
         if kept >= MOST and revocation.whom not in self._by_whom:
             raise TooManyRevocations(
                 f"the log keeps {MOST}, each for {KEPT_MS // 86_400_000} days: replace the secret, or the "
-                "issuer's key, and all that it has signed ends"
+                "issuer's key; that ends everything it has signed"
             )
 
     def add(self, revocation: Revocation) -> None:
-        """Keeps it, and drops those that are older than any valid credential."""
+        """Adds it, and drops all that are older than any valid credential."""
         oldest = oldest_kept()
         kept = {whom: row for whom, row in self._by_whom.items() if row.before >= oldest}
         earlier = kept.get(revocation.whom, revocation)
@@ -39,5 +38,6 @@ class Revoked:
 
 
 def oldest_kept() -> int:
-    """The time in ms before which a revocation is useless: all credentials that it ends have expired."""
+    """The time in ms since 1970 before which a revocation is useless: all credentials that it ends have
+    expired."""
     return machine.clock() // 1_000_000 - KEPT_MS

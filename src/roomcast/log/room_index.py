@@ -1,4 +1,4 @@
-"""One room of the log in memory."""
+"""One room of the log in memory: the seqs of its messages."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from roomcast.model.message import Message
 from roomcast.model.retention import NO_CAP, RoomRule
 
 GONE = 250
-"""At least this many seqs of gone messages are kept, and half as many as the room retains: up to 4 KB for each
-small room."""
+"""At least this many seqs of gone messages stay listed, and at least half as many as the room retains: up to 4 KB
+for a small room."""
 
 
 class RoomIndex:
-    """The seqs of a room's retained messages, oldest first, how far it is trimmed, and the seqs of those that went
+    """The seqs of a room's retained messages, oldest first; how far it is trimmed; and the seqs that were trimmed
     last."""
 
     __slots__ = (
@@ -41,22 +41,23 @@ class RoomIndex:
         self.newest, self.newest_at, self._lost, _ = trimmed
         self._trimmed, self._trimmed_at = self.newest, self.newest_at
         self.capped = self.newest
-        """Its last message that a cap took."""
+        """The last message that a cap removed."""
         self.bytes = 0
-        """The sum of its bodies; kept by the log, where rooms have rules."""
+        """The sum of its bodies. The log keeps it up to date, if any rule limits bytes."""
         self._max_messages = NO_CAP
         self.max_bytes = NO_CAP
-        """The bytes that its rule allows."""
+        """The bytes that the rule allows."""
         self.limit = NO_CAP
-        """The room can be over its rule's messages only if `seqs` is longer than this."""
+        """The room has more messages than its rule allows only if `seqs` is longer than this. It saves a call for
+        each message."""
         self.deleted: dict[int, int] = {}
-        """The number of its deletion for each message that was deleted and is not trimmed yet."""
+        """The messages that were deleted and are not trimmed yet, each with the number of its deletion."""
         self.seqs = array("q")
         self._start = 0
-        """The index in `seqs` where the retained messages begin. Those before are gone; they tell how many a
+        """The index in `seqs` where the retained messages begin. The gone messages before it tell how many a
         follower lost."""
         self._listed_after = self.newest
-        """All messages of the room after this one are in `seqs`."""
+        """`seqs` has all of the room's messages after this seq."""
 
     @property
     def trimmed(self) -> Trimmed:
@@ -64,7 +65,7 @@ class RoomIndex:
 
     @property
     def oldest(self) -> int:
-        """Its oldest message; there must be one."""
+        """The seq of its oldest message. The room must not be empty."""
         return self.seqs[self._start]
 
     def __len__(self) -> int:
@@ -79,14 +80,14 @@ class RoomIndex:
         self.limit = self._start + self._max_messages
         return len(self.seqs) > self.limit or self.bytes > self.max_bytes
 
-    def take(self, rule: RoomRule | None) -> None:
-        """Applies a new rule."""
+    def apply(self, rule: RoomRule | None) -> None:
+        """Applies a new rule; None: the room has none now."""
         self._max_messages = (rule and rule.max_messages) or NO_CAP
         self.max_bytes = (rule and rule.max_bytes) or NO_CAP
         self.limit = self._start + self._max_messages
 
     def trim(self, message: Message) -> bool:
-        """Takes its oldest message off; whether it was the last one."""
+        """Removes the oldest message, which is `message`. Returns whether it was the last one."""
         self._trimmed, self._trimmed_at = message.seq, message.stored_at
         if not self.deleted or self.deleted.pop(message.seq, None) is None:
             self.capped = message.seq
@@ -94,10 +95,10 @@ class RoomIndex:
         self._start += 1
         retained = len(self.seqs) - self._start
         if self._start > 2 * GONE and self._start > retained:
-            self._unlist(retained)
+            self._shorten(retained)
         return not retained
 
-    def _unlist(self, retained: int) -> None:
+    def _shorten(self, retained: int) -> None:
         """Forgets the older half of the gone seqs at once: removing them one by one would move all others each
         time."""
         cut = self._start - max(GONE, retained // 2)
@@ -107,26 +108,28 @@ class RoomIndex:
         self.limit -= cut
 
     def clear(self) -> None:
-        """All of it is deleted."""
+        """Removes all messages: the room was deleted."""
         self._lost += len(self)
         self._trimmed, self._trimmed_at = self.newest, self.newest_at
         self._start, self.bytes, self.deleted = len(self.seqs), 0, {}
         if self._start > 2 * GONE:
-            self._unlist(0)
+            self._shorten(0)
 
     def ascending(self, after: int) -> Iterable[int]:
+        """Its retained messages after a seq, oldest first."""
         return islice(self.seqs, bisect_right(self.seqs, after, lo=self._start), None)
 
     def count(self, first: int, last: int) -> int:
-        """How many of its messages lie between, both ends included, but for what was deleted."""
+        """How many retained messages have first <= seq <= last, not counting deleted ones."""
         seqs, start = self.seqs, self._start
         held = bisect_right(seqs, last, lo=start) - bisect_left(seqs, first, lo=start)
         return held - sum(first <= seq <= last for seq in self.deleted)
 
     def lost_after(self, after: int) -> int:
-        """Upper bound of its gone messages after `after`; exact if all of them are listed."""
+        """How many messages after the seq `after` are gone, at most; exact if all of them are still listed."""
         listed = self._start - bisect_right(self.seqs, after, hi=self._start)
         return listed + max(0, self._listed_after - after)
 
     def all(self) -> Sequence[int]:
+        """All retained messages, oldest first."""
         return self.seqs[self._start :]

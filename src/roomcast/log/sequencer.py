@@ -1,7 +1,7 @@
-"""Gives appends their place in the log, and each its answer; stores nothing.
+"""Numbers a group of appends, and prepares the answer to each. Stores nothing.
 
-All backends number by it, so that a key, a `seq` and a `prev` mean the same on each of them. What it was
-told stays as it was until the backend has stored the result: a failed commit leaves no hole.
+All backends number with it, so that a key, a `seq` and a `prev` mean the same on each of them. It changes nothing
+that the backend knows until the backend has stored the result, so a failed commit leaves no hole.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from roomcast.model.retention import NO_CAP, Retention, RoomRules
 
 NO_RULES = RoomRules(())
 KEY_MS = 600_000
-"""How long a key is kept at least, also where its first message is gone sooner."""
+"""The least time in ms for which a key is kept, even if its first message is gone sooner."""
 GONE_KEYS = 100_000
-"""How many of those are kept; the oldest go first."""
+"""How many keys whose message is gone are kept; the oldest go first."""
 
 Key = tuple[str, str]
 """A scope and an idempotency key in it."""
 
 
 class Kept(NamedTuple):
-    """What is kept of an append that had an idempotency key."""
+    """An earlier append with an idempotency key."""
 
     digest: bytes
     first: int
@@ -34,7 +34,7 @@ class Kept(NamedTuple):
     size: int
     """How many messages it stored."""
     stored_at: int
-    """When, in ms."""
+    """When, in ms since 1970."""
 
 
 class NewKey(NamedTuple):
@@ -46,7 +46,7 @@ class NewKey(NamedTuple):
 
 
 class Sequencer:
-    """A group of appends on their way into the log."""
+    """A group of appends that is about to be stored."""
 
     __slots__ = (
         "_after",
@@ -69,23 +69,24 @@ class Sequencer:
         keys: dict[Key, Kept],
         rules: RoomRules = NO_RULES,
     ) -> None:
-        """Begins at `after`. `newest_of` gives the newest message of a room, `keys` what is known of those asked
-        for, and is added to; `rules` are what each room retains by itself."""
+        """`after`: the newest seq in the log. `stored_at`: the time of these messages, in ms since 1970.
+        `newest_of` returns the newest seq of a room. `keys` has the known ones of the group's idempotency keys;
+        new ones are added to it."""
         self.messages: list[Message] = []
-        """What is to be stored, without a hole from `after + 1` on."""
+        """The messages to store, numbered without a hole from `after + 1` on."""
         self.new_keys: list[NewKey] = []
-        """The idempotency keys to be stored with them."""
+        """The idempotency keys to store with them."""
         self._retention = retention
         self._after = after
         self._stored_at = stored_at
         self._newest_of = newest_of
         self._newest: dict[str, int] = {}
-        """The newest of each room in this group."""
+        """The newest seq of each room in this group."""
         self._keys = keys
         self._rules = rules if rules.rules else None
 
     def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None) -> Appended:
-        """Numbers `drafts`, or finds what the same request stored before. Raises `KeyReused`, `TooLarge`."""
+        """Numbers `drafts`, or returns what the same request stored before. Raises `KeyReused`, `TooLarge`."""
         if idempotency and (kept := self._keys.get((idempotency.scope, idempotency.key))):
             return repeat(kept, drafts, idempotency)
         size = check_size(drafts, self._retention)
@@ -112,7 +113,8 @@ class Sequencer:
 
 
 def repeat(kept: Kept, drafts: Sequence[Draft], idempotency: Idempotency) -> Appended:
-    """The first answer, made from the same request: what was stored may be gone. Raises `KeyReused`."""
+    """Rebuilds the first answer from the repeated request, as the stored messages may be gone. Raises
+    `KeyReused`."""
     if kept.digest != idempotency.digest:
         raise KeyReused("This Idempotency-Key was used for another request: send a new request with a new key.")
     numbered = enumerate(drafts, kept.first)
@@ -121,8 +123,8 @@ def repeat(kept: Kept, drafts: Sequence[Draft], idempotency: Idempotency) -> App
 
 
 def check_size(drafts: Sequence[Draft], retention: Retention) -> int:
-    """The bytes of their bodies. Raises `TooLarge` where the log could not retain `drafts` even if it held nothing
-    else."""
+    """Returns the sum of the bodies, in bytes. Raises `TooLarge` if the log could not retain `drafts` even if it
+    were empty."""
     if len(drafts) > retention.max_messages:
         raise TooLarge(f"These are {len(drafts)} messages, and the log retains {retention.max_messages}.")
     size = 0
@@ -134,7 +136,7 @@ def check_size(drafts: Sequence[Draft], retention: Retention) -> int:
 
 
 def check_rooms(drafts: Sequence[Draft], rules: RoomRules) -> None:
-    """Raises `TooLarge` where a room could not retain its part of `drafts` even if it held nothing else."""
+    """Raises `TooLarge` if a room could not retain its part of `drafts` even if it were empty."""
     counts, sizes = Counter(draft.room for draft in drafts), Counter[str]()
     if rules.least_bytes < NO_CAP:
         for room, _, body in drafts:

@@ -1,6 +1,6 @@
-"""When all rooms are walked for what goes without a publish: by age, or by rules that are new. No I/O.
+"""When all rooms are walked for messages that go without a publish: by age, or by new rules. No I/O.
 
-A walk goes in steps, so that nobody waits for it; the next one begins after a pause.
+A walk goes in steps, so that nothing waits for it long. The next walk begins after a pause.
 """
 
 from __future__ import annotations
@@ -8,40 +8,53 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from roomcast.model.retention import Retention
+
 MOST_PAUSE = 5.0
-"""Seconds between two walks at most: by so much, and the length of a walk, a message may outlive its age."""
-_OF_AGE = 20
-"""A walk begins so many times within the least age, so that an age of a second is exact to 50 ms."""
-_OF_TIME = 20
-"""And takes at most one part in so many of all time."""
+"""The longest pause between two walks, in seconds. A message may outlive its age by this, and by the length of a
+walk."""
+_WALKS_PER_AGE = 20
+"""Walks begin this many times within the least age, so that an age of one second is exact to 50 ms."""
+_PAUSE_PER_WALK = 20
+"""A pause is at least this many times as long as the walk before it."""
 
 
 class Sweep:
     """The walks over one log."""
 
     def __init__(self, step: Callable[[str], None]) -> None:
-        """`step` is called with the room behind which it begins, and `stepped` when it is done."""
+        """`step` begins one step, behind the room with this name. Call `stepped` when it is done."""
         self._step = step
         self._walking = False
         self._again = False
-        """Whether a walk was asked for during one."""
+        """Whether another walk was requested during this one."""
         self._began = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._stopped = False
         self.least_age = float("inf")
         """Seconds after which the first message can be too old."""
 
+    def apply(self, retention: Retention) -> None:
+        """Takes new rules: walks all rooms soon, and again before any message can be too old. Does nothing if no
+        message ever goes without a publish."""
+        self.least_age = retention.least_age
+        if retention.rooms or retention.ages:
+            self.begin()
+
     def begin(self) -> None:
-        """Walks all rooms, soon."""
+        """Begins a walk over all rooms; during a walk, another one follows it."""
         if self._walking:
             self._again = True
             return
-        self.stop()
+        self._cancel()
+        if self._stopped:
+            return
         self._walking = True
         self._began = asyncio.get_running_loop().time()
         self._step("")
 
     def stepped(self, reached: str | None) -> None:
-        """A step is done, up to this room; None: there are no more."""
+        """A step is done. `reached`: the last room that it looked at; None: there are no more."""
         if not self._walking:
             return
         if reached is not None:
@@ -53,11 +66,21 @@ class Sweep:
             self.begin()
         elif self.least_age != float("inf"):
             loop = asyncio.get_running_loop()
-            pause = min(MOST_PAUSE, self.least_age / _OF_AGE)
-            self._timer = loop.call_later(max(pause, _OF_TIME * (loop.time() - self._began)), self.begin)
+            pause = min(MOST_PAUSE, self.least_age / _WALKS_PER_AGE)
+            self._timer = loop.call_later(max(pause, _PAUSE_PER_WALK * (loop.time() - self._began)), self.begin)
+
+    def finished(self, step: asyncio.Future[str | None]) -> None:
+        """`stepped` for a step that is a future. If the storage did not answer, this walk ends; another one begins
+        later."""
+        failed = step.cancelled() or step.exception() is not None
+        self.stepped(None if failed else step.result())
 
     def stop(self) -> None:
-        """No walk begins by itself any more."""
+        """Ends the walk, and begins no other one."""
+        self._stopped, self._walking = True, False
+        self._cancel()
+
+    def _cancel(self) -> None:
         if self._timer:
             self._timer.cancel()
             self._timer = None

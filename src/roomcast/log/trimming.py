@@ -1,7 +1,7 @@
-"""What a reader has lost: from what is known of each room's trimming, the same on every backend.
+"""Finds what a reader has lost, from how far each room is trimmed. The same on every backend.
 
-In each room the oldest messages go first, so all that a room lost lies before all that it has; but for single
-messages that were deleted.
+In each room the oldest messages are removed first, so all that a room lost comes before all that it has, except
+for single messages that were deleted.
 """
 
 from __future__ import annotations
@@ -12,28 +12,32 @@ from typing import NamedTuple
 from roomcast.log.base import Loss
 from roomcast.model.rooms import Selection
 
+EMPTY_ROOMS = 10_000
+"""How many rooms without messages a log remembers, so that their followers hear no false alarm."""
 _ALL = 2**63 - 1
 Between = Callable[[str, int, int], int]
-"""Upper bound of a room's messages after one seq and up to another."""
+"""Called with a room, a seq and a later seq. Returns how many messages the room had after the first and up to the
+second, at most."""
 
 
 class Trimmed(NamedTuple):
     """How far a room is trimmed."""
 
     seq: int
-    """Its last message that is gone; 0 where there is none."""
+    """The last message that is gone; 0 if there is none."""
     at: int
-    """When that one was stored, in ms."""
+    """When that one was stored, in ms since 1970."""
     lost: int
     """How many are gone, at most."""
     capped: int = _ALL
-    """Its last message that a cap took: what went behind it was deleted."""
+    """The last message that a cap removed: later ones that are gone were deleted."""
 
 
 def watermark(seq: int, at: int) -> Trimmed:
-    """What must be taken for the trimming of a room the log does not know, having forgotten rooms up to `seq`.
+    """The trimming to assume for a room that the log does not know, if it has forgotten rooms whose newest message
+    was at most `seq`.
 
-    Nothing is known of it but that, so an alarm may be false here; silence never is.
+    A false alarm is possible here; a silent loss is not.
     """
     return Trimmed(seq, at, seq)
 
@@ -46,8 +50,9 @@ def losses_between(
     before: int | None,
     between: Between,
 ) -> list[Loss]:
-    """What is lost of the messages with after < seq < before, but for single ones that were deleted. `known` has
-    each room that is known of those followed by name, and by prefix those that may have lost any."""
+    """The losses among the messages with after < seq < before, except single ones that were deleted. `known`: of
+    the rooms followed by name all that the log knows, and of those followed by prefix at least all that may have
+    lost any. `unknown`: the trimming of all other rooms."""
     losses = []
     for room, trimmed in _each(selection, known, unknown):
         last = trimmed.seq if before is None else min(trimmed.seq, before - 1)
@@ -58,18 +63,19 @@ def losses_between(
 
 
 def in_order(loss: Loss) -> tuple[int, str]:
-    """Losses are told in the order of their last message."""
+    """The sort key of losses: by their last message."""
     return loss.last, loss.room
 
 
 def _each(selection: Selection, known: Mapping[str, Trimmed], unknown: Trimmed) -> Iterable[tuple[str, Trimmed]]:
-    """All rooms of a selection, as they are trimmed; without a name those that the log does not know."""
+    """All rooms of a selection with their trimming. An empty name stands for rooms that the log does not know."""
     if not selection.prefixes:
         return [(room, known.get(room, unknown)) for room in selection.rooms]
     return {**dict.fromkeys(selection.rooms, unknown), "": unknown, **known}.items()
 
 
 def position_before(selection: Selection, known: Mapping[str, Trimmed], unknown: Trimmed, since: int) -> int:
-    """The last message of these rooms that is gone and was stored before `since` (ms); 0 where there is none."""
+    """The last message of these rooms that is gone and was stored before `since` (ms since 1970); 0 if there is
+    none."""
     trimmings = (trimmed for _, trimmed in _each(selection, known, unknown))
     return max((trimmed.seq for trimmed in trimmings if trimmed.at < since), default=0)

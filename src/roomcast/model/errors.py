@@ -34,6 +34,7 @@ class RoomcastError(Exception):
 
     @property
     def title(self) -> str:
+        """The first line of the class's docstring, without its full stop."""
         return (type(self).__doc__ or "").strip().split("\n")[0].rstrip(".")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from roomcast.auth.grants import Grants
 from roomcast.auth.guard import Guard, Mode
-from roomcast.auth.rights import Rights
+from roomcast.auth.rights import ConfiguredRights
 from roomcast.log.base import Log
 from roomcast.model.errors import LogUnavailable
 from roomcast.model.settings import Settings
@@ -84,7 +84,7 @@ def _rights(guard: Guard) -> str:
     return f"strangers {' and '.join(strangers)}; {_holders(rights)}"
 
 
-def _of_strangers(rights: Rights) -> Sequence[tuple[str, Grants]]:
+def _of_strangers(rights: ConfiguredRights) -> Sequence[tuple[str, Grants]]:
     return [("read", rights.anonymous.read), ("publish to", rights.anonymous.publish)]
 
 
@@ -97,13 +97,13 @@ def _named(texts: Sequence[str]) -> str:
     return ", ".join([*texts[:_SHOWN], *more]) or "nothing"
 
 
-def _holders(rights: Rights) -> str:
+def _holders(rights: ConfiguredRights) -> str:
     keys = f"keys of {', '.join(sorted({key.name for key in rights.keys}))}" if rights.keys else "no keys"
     tickets = "tickets" if rights.secrets else "no secret for tickets"
     return "; ".join([keys, tickets, *_tokens(rights)])
 
 
-def _tokens(rights: Rights) -> Sequence[str]:
+def _tokens(rights: ConfiguredRights) -> Sequence[str]:
     if rights.issuers is None:
         return ["tokens need `pip install 'roomcast[jwt]'`"] if rights.secrets else []
     return [f"tokens of {_named([issuer.by.name or 'the secret' for issuer in rights.issuers])}"]

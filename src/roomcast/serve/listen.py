@@ -11,10 +11,10 @@ import stat
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from ipaddress import ip_address
 from typing import NamedTuple
 
 from roomcast.model.errors import CannotStart
+from roomcast.model.loopback import is_loopback
 
 _SNDBUF = 64 * 1024
 """Bytes per connection. The kernel would let it grow to 4.3 MB for a client that never reads, as measured."""
@@ -100,15 +100,11 @@ def _patiently(host: str, port: int, slow_after: float, option: str) -> Listenin
 
 def check_unreachable(host: str) -> None:
     """Raises `CannotStart` if other machines could connect; also for a socket file, which a proxy may pass on."""
-    if host.startswith(UNIX) or not all(_is_loopback(address) for _, address in addresses(host)):
+    if host.startswith(UNIX) or not all(is_loopback(address) for _, address in addresses(host)):
         raise CannotStart(
             f"{host} can be reached by others, and nobody has said who may read and publish: give --config with "
             "rights, or --secret-file, or --open if everybody may"
         )
-
-
-def _is_loopback(address: str) -> bool:
-    return ip_address(address.partition("%")[0]).is_loopback
 
 
 def addresses(host: str) -> Sequence[tuple[int, str]]:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from roomcast.delivery.engine import Engine
-from roomcast.http.counts import retention_seconds
+from roomcast.http.families import retention_seconds
 from roomcast.log import file_of
 from roomcast.model.errors import LogUnavailable
 
@@ -27,7 +27,7 @@ _COUNTED: Mapping[str, str] = {
     "memory": "{} requests found no memory for answers: see who does not read (roomcast followers), or raise "
     "--answer-memory",
     "log": "{} requests found the log away or not writable: GET /readyz says why",
-    "rights": "{} requests came while nobody could say whose they are: see to the login or the issuer of tokens",
+    "rights": "{} requests came while nobody could say whose they are: check the login or the issuer of tokens",
     "defect": "{} requests failed by a mistake of roomcast: report the traceback in this log",
     "credential": "{} credentials were missing or refused: the lines of roomcast.audit say why",
     "host": "{} requests were for a host or from a page that is not served: --allow-origin, or rights",
@@ -89,9 +89,9 @@ class Minute:
 
 
 def _counts(engine: Engine) -> Mapping[str, int]:
-    limits, endings = engine.publish_limits, engine.streams.endings
+    limiter, endings = engine.address_limiter, engine.streams.endings
     return {
-        "rate": limits.refused if limits else 0,
+        "rate": limiter.refused if limiter else 0,
         "memory": engine.answers.refused,
         **{name: engine.refusals[name] for name in ("log", "rights", "defect", "credential", "host")},
         **{name: endings.get(name, 0) for name in ("slow", "overload", "error")},

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from roomcast.auth.from_settings import rights_from
 from roomcast.auth.guard import Guard, Mode
-from roomcast.auth.rights import Rights
 from roomcast.model.errors import BadOption
 from roomcast.model.settings import Settings
 from roomcast.serve.reload import Commit, Reloadable
@@ -15,18 +15,18 @@ audit = logging.getLogger("roomcast.audit")
 _OPTIONS = ("keys", "issuers", "anonymous", "secret_files", "cookie", "revoked")
 
 
-def reloadable(guard: Guard, *, opens: bool = True) -> Reloadable:
+def reloadable(guard: Guard, *, fetches: bool = True) -> Reloadable:
     """Gives the guard the rights of each new configuration, on the loop. A mistake in any part keeps the old
-    rights. Without `opens` no keys are fetched: the supervisor has no loop and only checks the rights."""
+    rights. Without `fetches` no keys are fetched: the supervisor has no loop and only checks the rights."""
 
     def prepare(settings: Settings) -> Commit:
-        rights = Rights.of(settings)
+        rights = rights_from(settings)
         if guard.mode is Mode.LOCAL and rights.configured:
             raise BadOption("a server that was started without rights needs a restart to have them")
 
         def commit() -> None:
-            (guard.exchange if opens else guard.take)(rights)
-            if opens:
+            (guard.replace if fetches else guard.enforce)(rights)
+            if fetches:
                 audit.info("the rights were read again: all streams are checked by them")
 
         return commit

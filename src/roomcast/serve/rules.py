@@ -17,10 +17,10 @@ def rules_of(log: Log, then: Callable[[], None] = lambda: None) -> Reloadable:
     change."""
 
     def prepare(settings: Settings) -> Commit:
-        keep = log.keep(settings.retention)
+        apply = log.prepare_rules(settings.retention)
 
         def commit() -> None:
-            keep()
+            apply()
             then()
 
         return commit

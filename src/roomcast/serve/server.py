@@ -38,11 +38,11 @@ async def serve(
 ) -> None:
     """Serves until `stop` is done; `started` is awaited once the sockets accept connections. Raises
     `CannotStart`."""
-    guard.open()
+    guard.start_fetching()
     try:
         await _opened(open_engine, stop, listening, guard, started, tls)
     finally:
-        guard.close()
+        guard.stop_fetching()
 
 
 async def _opened(

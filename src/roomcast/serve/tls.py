@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import ssl
-import stat
 
 from roomcast.model.errors import CannotStart
+from roomcast.model.regular_file import read_regular
 from roomcast.model.settings import Settings
 from roomcast.serve.reload import Commit, Reloadable
 
+_MOST_BYTES = 1024 * 1024
+"""Far more than a chain of certificates has."""
 _UNLIKE = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
 """What OpenSSL says of a key that is not the certificate's; the last, where one is RSA and the other ECDSA."""
 
@@ -53,7 +54,7 @@ def _files(settings: Settings) -> tuple[str, str]:
 def _load(cert: str, key: str) -> ssl.SSLContext:
     """A context of its own, so that bad files harm no other."""
     for option, path in (("--tls-cert", cert), ("--tls-key", key)):
-        _check_file(option, path)
+        read_regular(path, f"{option} {path}", _MOST_BYTES)  # OpenSSL's errors do not say why, or of which file
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.set_alpn_protocols(["http/1.1"])
     context.options |= ssl.OP_NO_RENEGOTIATION  # a client could have handshakes made without end
@@ -72,19 +73,6 @@ class _Encrypted(Exception):
 
 def _refuse_password() -> str:
     raise _Encrypted
-
-
-def _check_file(option: str, path: str) -> None:
-    """Raises `CannotStart` with the reason, which OpenSSL's errors leave out, or do not name the file of."""
-    try:
-        # A pipe is not opened: it would be empty when it is read again.
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise CannotStart(f"{option} {path} is not a regular file: name one")
-        with open(path, "rb"):
-            pass
-    except OSError as error:
-        what_to_do = "name a file that this user may read"
-        raise CannotStart(f"{option} {path} cannot be read ({error.strerror}): {what_to_do}") from None
 
 
 def _why(error: Exception, cert: str, key: str) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import signal
 import sys
 import time
 from collections.abc import Sequence
 from typing import TextIO
 
+from roomcast.terminal import Screen
 from roomcast.torture.attack import Attack
 
 _ROWS = (
@@ -62,28 +62,21 @@ class Table:
 
     def __init__(self, file: TextIO = sys.stderr) -> None:
         self._file = file
-        self._live = file.isatty()
-        self.every = _EVERY_TERMINAL if self._live else _EVERY_ELSEWHERE
+        self._screen = Screen(file)
+        self.every = _EVERY_TERMINAL if self._screen.is_terminal else _EVERY_ELSEWHERE
         self.began = time.monotonic()
-        self._drawn = 0
 
     def show(self, attack: Attack) -> None:
         """As it stands."""
-        if not self._live:
-            print(_line(attack, time.monotonic() - self.began), file=self._file, flush=True)
-            return
-        self.clear()
-        # A line that is broken in two could not be redrawn in place.
-        width = shutil.get_terminal_size().columns - 1
-        lines = [*table(attack, time.monotonic() - self.began), *attack.record.violations[:_FIRST]]
-        self._drawn = len(lines)
-        print("\n".join(line[:width] for line in lines), file=self._file, flush=True)
+        seconds = time.monotonic() - self.began
+        if self._screen.is_terminal:
+            self._screen.show([*table(attack, seconds), *attack.record.violations[:_FIRST]])
+        else:
+            print(_line(attack, seconds), file=self._file, flush=True)
 
     def clear(self) -> None:
-        """Takes away what is drawn."""
-        if self._drawn:
-            print(f"\x1b[{self._drawn}F\x1b[J", end="", file=self._file, flush=True)
-            self._drawn = 0
+        """Removes what is drawn."""
+        self._screen.clear()
 
 
 def table(attack: Attack, seconds: float) -> list[str]:

@@ -154,7 +154,7 @@ def test_brackets_without_end_are_refused(path: Path) -> None:
         load(path)
 
 
-def test_a_path_that_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_regular_file_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
         with pytest.raises(BadOption, match="is not a regular file"):

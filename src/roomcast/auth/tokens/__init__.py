@@ -1,5 +1,5 @@
 """Tokens (JWT, RFC 7519): their signature, and the rights that they grant.
 
-The cheap checks come first, the signature last. Nothing in a token is acted on before its signature is verified;
-above all, no URL in it is ever fetched.
+Before the signature is verified, only `iss`, `alg` and `kid` are read: they choose the keys. All other claims come
+after it, so that no answer depends on a claim that anybody may have written. No URL in a token is ever fetched.
 """

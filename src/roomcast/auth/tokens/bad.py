@@ -12,4 +12,4 @@ class TokenExpired(BadToken):
 
 
 class KeysAway(Exception):
-    """The token cannot be verified now: its key may be one that is not fetched yet."""
+    """The token cannot be verified now: its issuer's keys were not fetched since the token was first sent."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
-from roomcast.auth.tokens.jose import Key, of_jwk
+from roomcast.auth.tokens.jose import VerifyingKey, of_jwk
 from roomcast.auth.tokens.text import read_json
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class CannotFetch(Exception):
 class Fetched(NamedTuple):
     """The keys of a JWKS."""
 
-    keys: tuple[Key, ...]
+    keys: tuple[VerifyingKey, ...]
     seconds: float
     """How long they may be cached."""
     passed_over: tuple[str, ...]
@@ -118,7 +118,7 @@ def _read(body: bytes, headers: Mapping[str, str]) -> Fetched:
     return Fetched(tuple(keys), _age(headers.get("cache-control", "")), tuple(passed_over))
 
 
-def _keys(rows: list[Any]) -> tuple[list[Key], list[str]]:
+def _keys(rows: list[Any]) -> tuple[list[VerifyingKey], list[str]]:
     keys, passed_over = [], []
     for number, row in enumerate(rows):
         try:

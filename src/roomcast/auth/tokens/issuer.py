@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,11 +15,12 @@ from roomcast.auth.tokens import checks
 from roomcast.auth.tokens import grants as own
 from roomcast.auth.tokens.bad import BadToken
 from roomcast.auth.tokens.grants import Named
-from roomcast.auth.tokens.jose import Key, of_pem, of_secret, verifies
+from roomcast.auth.tokens.jose import VerifyingKey, of_pem, of_secret, verifies
 from roomcast.auth.tokens.jwks import Jwks
-from roomcast.auth.tokens.ring import Ring, Source
+from roomcast.auth.tokens.ring import KeySource, Ring
 from roomcast.auth.tokens.text import Parts
 from roomcast.model.errors import CannotStart
+from roomcast.model.regular_file import read_regular
 from roomcast.model.settings.issuer import ASYMMETRIC, SYMMETRIC
 from roomcast.model.settings.issuer import Issuer as Row
 from roomcast.model.settings.limits import PERSON_STREAMS, PERSONAL, Quota
@@ -31,12 +30,12 @@ _MOST_PEM_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
-class Issuer:
+class TokenIssuer:
     """The configuration of one issuer."""
 
     by: By
     """Its identity in principals and tickets."""
-    source: Source
+    source: KeySource
     algorithms: frozenset[str]
     """The algorithms that are accepted."""
     iss: str | None = None
@@ -53,23 +52,19 @@ class Issuer:
     quota: Quota = PERSONAL
     """The quota of each of its people."""
 
-    def check(self, parts: Parts, now: float) -> Sequence[Key]:
-        """Does all the cheap checks, and returns the keys that may have signed the token. `now` is seconds since
-        1970.
+    def signing_key(self, parts: Parts, first_sent: float, now: float) -> VerifyingKey | None:
+        """The key that signed the token; None if the signature is wrong. No claim is looked at. `first_sent` is
+        when the token was first sent to this process; it and `now` are seconds since 1970.
 
-        Raises `BadToken` with the check that failed, and `KeysAway`."""
+        Raises `BadToken` with the check of the header that failed, and `KeysAway` if a fetch may bring the key."""
         algorithm, kid = checks.algorithm_of(parts.header), checks.kid_of(parts.header)
         if algorithm not in self.algorithms:
-            raise BadToken(f"the algorithm {algorithm!r:.40} is not taken")
-        checks.check_audience(parts.claims, self.audience)
-        checks.until_of(parts.claims, now)
-        checks.sub_of(parts.claims)
-        return self.source.candidates(algorithm, kid, checks.issued_of(parts.claims), now)
-
-    def check_newer(self, parts: Parts, now: float) -> None:
-        """Called if none of the keys has signed the token. Raises `KeysAway` if a fetch may bring the right
-        one."""
-        self.source.check_newer(checks.kid_of(parts.header), checks.issued_of(parts.claims), now)
+            raise BadToken(f"the algorithm {algorithm!r:.40} is not accepted")
+        candidates = self.source.candidates(algorithm, kid, first_sent, now)
+        key = next((key for key in candidates if verifies(key, algorithm, parts.signed, parts.signature)), None)
+        if key is None:
+            self.source.check_newer(kid, first_sent, now)
+        return key
 
     def stand(self, signed: str) -> bool:
         """Whether a token verified earlier is still valid with the same rights; `signed` is its principal's."""
@@ -79,17 +74,19 @@ class Issuer:
     def _signed(self, id: str) -> str:
         return f"{id} {self.terms}"
 
-    def principal(self, claims: Mapping[str, Any], now: float, key: Key | None = None) -> Principal:
-        """The principal of claims that `key` verified; `now` is seconds since 1970. Raises `BadToken`."""
+    def principal(self, claims: Mapping[str, Any], now: float, key: VerifyingKey | None = None) -> Principal:
+        """The principal of claims that `key` signed; `now` is seconds since 1970. Raises `BadToken` with the check
+        of the claims that failed, and `TokenExpired`."""
+        checks.check_audience(claims, self.audience)
         until, sub = checks.until_of(claims, now), checks.sub_of(claims)
-        said = self._named(claims)
-        read = [*own.filled(self.read, claims, sub), *said.read]
-        publish = [*own.filled(self.publish, claims, sub), *said.publish]
+        named = self._named(claims)
+        read = [*own.filled(self.read, claims, sub), *named.read]
+        publish = [*own.filled(self.publish, claims, sub), *named.publish]
         own.check_count(read, publish)
         return Principal(
             kind="token",
             name=name_of(self.by, sub),
-            user=said.user or checks.name_of(claims.get(self.user), f"the claim {self.user} for the user"),
+            user=named.user or checks.name_of(claims.get(self.user), f"the claim {self.user} for the user"),
             read=Grants.parse(read),
             publish=Grants.parse(publish),
             until=until,
@@ -107,9 +104,9 @@ class Issuer:
         return own.named(claims[self.claim])
 
 
-def of_row(row: Row) -> Issuer:
+def of_row(row: Row) -> TokenIssuer:
     """An issuer of the configuration. Blocks: it reads files. Raises `CannotStart`."""
-    return Issuer(
+    return TokenIssuer(
         by=By(row.iss or ""),
         source=_source(row),
         iss=row.iss,
@@ -130,18 +127,12 @@ def _terms(row: Row) -> str:
     return hashlib.sha256(repr([verified, given]).encode()).hexdigest()[:16]
 
 
-def of_secrets(secrets: Secrets) -> Issuer:
+def of_secrets(secrets: Secrets) -> TokenIssuer:
     """The issuer of tokens that are signed with the server's own secret. Raises `CannotStart`."""
-    return Issuer(By(""), _ring(secrets), frozenset(SYMMETRIC))
+    return TokenIssuer(By(""), _ring(secrets), frozenset(SYMMETRIC))
 
 
-def signed_by(keys: Sequence[Key], parts: Parts) -> Key | None:
-    """The key that signed the token; None if none of them did. All `keys` are for the token's algorithm."""
-    algorithm = parts.header["alg"]
-    return next((key for key in keys if verifies(key, algorithm, parts.signed, parts.signature)), None)
-
-
-def _source(row: Row) -> Source:
+def _source(row: Row) -> KeySource:
     if row.jwks:
         return Jwks(row.jwks)
     if row.secret_files:
@@ -158,9 +149,9 @@ def _ring(secrets: Secrets) -> Ring:
         ) from None
 
 
-def _public_key(row: Row, path: str) -> Key:
+def _public_key(row: Row, path: str) -> VerifyingKey:
     try:
-        key = of_pem(_contents(path))
+        key = of_pem(read_regular(path, f"the public key's file {path}", _MOST_PEM_BYTES))
     except ValueError as error:
         raise CannotStart(f"the public key in {path} {error}") from None
     if row.algorithms and key.algorithms.isdisjoint(row.algorithms):
@@ -168,15 +159,3 @@ def _public_key(row: Row, path: str) -> Key:
             f"the public key in {path} is for {', '.join(sorted(key.algorithms))}: name one of these in algorithms"
         )
     return key
-
-
-def _contents(path: str) -> bytes:
-    try:
-        # Only a regular file: opening a pipe may wait for ever, and a second read of it would be empty.
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise CannotStart(f"the public key's file {path} is not a regular file: name one")
-        with open(path, "rb") as file:
-            return file.read(_MOST_PEM_BYTES)
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        why = getattr(error, "strerror", None) or error
-        raise CannotStart(f"the public key's file {path} cannot be read ({why}): name a readable file") from None

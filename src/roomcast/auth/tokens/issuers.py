@@ -1,6 +1,7 @@
 """All issuers of a configuration: they find a token's issuer and verify the token.
 
-A token names its issuer with `iss`; only the keys of that issuer are tried.
+A token names its issuer with `iss`; only the keys of that issuer are tried. A stranger can therefore learn which
+issuers are configured, and nothing else: all other claims are read after the signature.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from functools import partial
 
 from roomcast.auth.principal import Principal
 from roomcast.auth.tickets import By
-from roomcast.auth.tokens.bad import BadToken
-from roomcast.auth.tokens.issuer import Issuer, signed_by
+from roomcast.auth.tokens.bad import BadToken, KeysAway
+from roomcast.auth.tokens.issuer import TokenIssuer
 from roomcast.auth.tokens.jwks import Jwks
 from roomcast.auth.tokens.text import Parts, parts_of
 from roomcast.model.settings.limits import Quota
 
-_BAD = 10_000
-"""Tokens with a wrong signature that are remembered: a program with a bad token sends it again and again."""
+_REMEMBERED = 10_000
+"""Tokens that are remembered of each kind: a program with a bad token sends it again and again."""
 _WRONG_SIGNATURE = "wrong signature"
 _FOR_OTHERS = "tokens that it issues for other programs are accepted here, too"
 
@@ -30,7 +31,7 @@ logger = logging.getLogger("roomcast.server")
 class Issuers:
     """All issuers, by their `iss`."""
 
-    def __init__(self, rows: Sequence[Issuer], own: Issuer | None = None) -> None:
+    def __init__(self, rows: Sequence[TokenIssuer], own: TokenIssuer | None = None) -> None:
         """`own` is the issuer of the server's own secret. If there are `rows`, it accepts only tokens without
         `iss`."""
         self._by_iss = {issuer.iss: issuer for issuer in rows if issuer.iss is not None}
@@ -41,24 +42,30 @@ class Issuers:
             self._any = own
         self._all = [*rows, *([own] if own else [])]
         self._by = {issuer.by: issuer for issuer in self._all}
-        self._bad: OrderedDict[int, None] = OrderedDict()
-        """Hashes of those whose signature is wrong."""
+        self._wrong: OrderedDict[int, float] = OrderedDict()
+        """When each token with a wrong signature was first sent, by the token's hash."""
+        self._pending: OrderedDict[int, float] = OrderedDict()
+        """When each token whose key may yet be fetched was first sent, by the token's hash."""
 
-    def __iter__(self) -> Iterator[Issuer]:
+    def __iter__(self) -> Iterator[TokenIssuer]:
         return iter(self._all)
 
     def holder(self, text: str, now: float) -> Principal:
         """The principal of a token; `now` is seconds since 1970. Raises `BadToken` with the check that failed, and
         `KeysAway`."""
         hashed = hash(text)
-        if hashed in self._bad:
+        if hashed in self._wrong:
             raise BadToken(_WRONG_SIGNATURE)
         parts = parts_of(text)
         issuer = self._issuer(parts)
-        key = signed_by(issuer.check(parts, now), parts)
+        first_sent = self._pending.get(hashed, now)
+        try:
+            key = issuer.signing_key(parts, first_sent, now)
+        except KeysAway:
+            _remember(self._pending, hashed, first_sent)
+            raise
         if key is None:
-            issuer.check_newer(parts, now)
-            self._remember(hashed)
+            _remember(self._wrong, hashed, first_sent)
             raise BadToken(_WRONG_SIGNATURE)
         return issuer.principal(parts.claims, now, key)
 
@@ -75,13 +82,13 @@ class Issuers:
         issuer = self._by.get(by)
         return issuer is not None and issuer.stand(signed)
 
-    def open(self, changed: Callable[[], None], before: Issuers | None = None) -> None:
-        """Takes over the fetched keys of `before`, and starts fetching all keys. `changed` is called whenever keys
+    def start_fetching(self, changed: Callable[[], None], before: Issuers | None = None) -> None:
+        """Copies the fetched keys of `before`, and starts fetching all keys. `changed` is called whenever keys
         have changed."""
         known = {(issuer.iss, source.url): source for issuer, source in (before._sources() if before else ())}
         for issuer, source in self._sources():
             if older := known.get((issuer.iss, source.url)):
-                source.take_over(older)
+                source.copy_keys(older)
             if issuer.audience is None:
                 logger.warning("[[issuer]] %s has no audience: %s", issuer.by.name or source.url, _FOR_OTHERS)
             source.changed = partial(self._forget, changed)
@@ -91,19 +98,19 @@ class Issuers:
         """Waits until no fetch is under way."""
         await asyncio.gather(*(source.fetched() for _, source in self._sources()))
 
-    def close(self) -> None:
+    def stop_fetching(self) -> None:
         """Cancels all fetches."""
         for _, source in self._sources():
-            source.close()
+            source.stop_fetching()
 
     def _forget(self, changed: Callable[[], None]) -> None:
-        self._bad.clear()
+        self._wrong.clear()
         changed()
 
-    def _sources(self) -> list[tuple[Issuer, Jwks]]:
+    def _sources(self) -> list[tuple[TokenIssuer, Jwks]]:
         return [(issuer, issuer.source) for issuer in self._all if isinstance(issuer.source, Jwks)]
 
-    def _issuer(self, parts: Parts) -> Issuer:
+    def _issuer(self, parts: Parts) -> TokenIssuer:
         iss = parts.claims.get("iss")
         if "iss" in parts.claims and not isinstance(iss, str):
             raise BadToken("iss is not a string")
@@ -112,7 +119,8 @@ class Issuers:
             raise BadToken("iss is missing" if iss is None else f"iss names an unknown issuer: {iss!r:.80}")
         return found
 
-    def _remember(self, hashed: int) -> None:
-        self._bad[hashed] = None
-        if len(self._bad) > _BAD:
-            self._bad.popitem(last=False)
+
+def _remember(tokens: OrderedDict[int, float], hashed: int, first_sent: float) -> None:
+    tokens[hashed] = first_sent
+    if len(tokens) > _REMEMBERED:
+        tokens.popitem(last=False)

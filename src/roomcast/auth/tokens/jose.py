@@ -35,7 +35,7 @@ _PEM_KINDS: Sequence[tuple[type, _Kind]] = (
 )
 
 
-class Key(NamedTuple):
+class VerifyingKey(NamedTuple):
     """A key that verifies signatures."""
 
     key: Any
@@ -47,7 +47,7 @@ class Key(NamedTuple):
     """Identifies it among other keys, and reveals nothing about it."""
 
 
-def verifies(key: Key, algorithm: str, signed: bytes, signature: bytes) -> bool:
+def verifies(key: VerifyingKey, algorithm: str, signed: bytes, signature: bytes) -> bool:
     """Whether `signature` is this key's signature of `signed`; `algorithm` is one of the key's own."""
     try:
         return bool(_ALGORITHMS[algorithm].verify(signed, signature, key.key))
@@ -55,12 +55,12 @@ def verifies(key: Key, algorithm: str, signed: bytes, signature: bytes) -> bool:
         return False
 
 
-def of_secret(secret: bytes) -> Key:
+def of_secret(secret: bytes) -> VerifyingKey:
     """A key from the bytes of a secret."""
-    return Key(OctKey.import_key(secret), None, frozenset(SYMMETRIC), _id(secret))
+    return VerifyingKey(OctKey.import_key(secret), None, frozenset(SYMMETRIC), _id(secret))
 
 
-def of_pem(data: bytes) -> Key:
+def of_pem(data: bytes) -> VerifyingKey:
     """A public key in PEM. Raises `ValueError`; its text continues a sentence that begins with the key's place."""
     if b"PRIVATE KEY-----" in data:
         raise ValueError(
@@ -92,7 +92,7 @@ class WeakKey(ValueError):
     """A key that can be broken, or of a kind that is not accepted."""
 
 
-def of_jwk(data: Mapping[str, Any]) -> Key | None:
+def of_jwk(data: Mapping[str, Any]) -> VerifyingKey | None:
     """A public key of a JWKS; None if it is for another use. Raises `ValueError` with the fault."""
     kind = _KINDS.get(str(data.get("kty")))
     if kind is None or data.get("use", "sig") != "sig":  # RFC 7517, section 5: such keys are ignored
@@ -112,12 +112,12 @@ def of_jwk(data: Mapping[str, Any]) -> Key | None:
         raise ValueError("it cannot be read") from None
 
 
-def _key(key: RSAKey | ECKey | OKPKey, kid: str | None) -> Key:
+def _key(key: RSAKey | ECKey | OKPKey, kid: str | None) -> VerifyingKey:
     if not isinstance(key, RSAKey) and key.curve_name not in _CURVES:
         raise WeakKey(f"is on the curve {key.curve_name}; {', '.join(sorted(_CURVES))} are accepted")
     if not (fitting := frozenset(_fitting(key))):
         raise WeakKey(f"is not a key for {', '.join(ASYMMETRIC)}")
-    return Key(key, kid, fitting)
+    return VerifyingKey(key, kid, fitting)
 
 
 def _check_size(bits: int) -> None:

@@ -14,13 +14,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from roomcast.auth.leeway import LEEWAY_SECONDS
 from roomcast.auth.tokens.bad import BadToken, KeysAway
 from roomcast.auth.tokens.fetch import CannotFetch, Fetched, fetch
-from roomcast.auth.tokens.jose import Key
+from roomcast.auth.tokens.jose import VerifyingKey
 from roomcast.auth.tokens.ring import named
 
 AGAIN_SECONDS = 60.0
 """Least time between two fetches, whatever tokens come meanwhile."""
 OUTLIVES_SECONDS = 86_400.0
-"""How long keys stay valid after a new fetch was due."""
+"""How long keys stay valid after the next fetch was due."""
 
 logger = logging.getLogger("roomcast.server")
 
@@ -38,7 +38,7 @@ class Jwks:
         self.url = url
         self._get = get
         self.changed = changed
-        self._keys: tuple[Key, ...] = ()
+        self._keys: tuple[VerifyingKey, ...] = ()
         self._known_since = 0.0
         """When the fetch that brought these keys began, in seconds since 1970."""
         self._fresh_until = 0.0
@@ -50,11 +50,11 @@ class Jwks:
         self._fetching: asyncio.Task[None] | None = None
 
     def has(self, id: str) -> bool:
-        """See `Source`. Before the first fetch every id is accepted."""
+        """See `KeySource`. Before the first fetch every id is accepted."""
         return not self._keys or any(key.id == id for key in self._keys)
 
-    def candidates(self, algorithm: str, kid: str | None, issued: float | None, now: float) -> Sequence[Key]:
-        """See `Source`. Begins a fetch if one is due, or if it may bring the key."""
+    def candidates(self, algorithm: str, kid: str | None, first_sent: float, now: float) -> Sequence[VerifyingKey]:
+        """See `KeySource`. Begins a fetch if one is due, or if it may bring the key."""
         if now >= self._fresh_until:
             self.refresh(now)
         known = self._keys if now < self._fresh_until + OUTLIVES_SECONDS else ()
@@ -62,20 +62,16 @@ class Jwks:
             return found
         if kid is not None and any(key.kid == kid for key in known):
             raise BadToken(f"the key {kid!r:.80} is not for {algorithm}")
-        self.refresh(now)
-        if self._may_come(issued):
-            raise KeysAway
+        self._fetch_for(first_sent, now)
         raise BadToken(
             f"unknown kid {kid!r:.80}" if kid is not None else "no kid, and not exactly one key for its algorithm"
         )
 
-    def check_newer(self, kid: str | None, issued: float | None, now: float) -> None:
-        """See `Source`. Only for a token without `kid`, since its provider changes keys, too; a `kid` names one
+    def check_newer(self, kid: str | None, first_sent: float, now: float) -> None:
+        """See `KeySource`. Only for a token without `kid`, since its provider changes keys, too; a `kid` names one
         key."""
         if kid is None:
-            self.refresh(now)
-            if self._may_come(issued):
-                raise KeysAway
+            self._fetch_for(first_sent, now)
 
     def prefetch(self) -> None:
         """Begins a fetch, even if keys are cached: the configuration was just read."""
@@ -93,23 +89,25 @@ class Jwks:
         while self._fetching is not None:
             await asyncio.wait([self._fetching])
 
-    def take_over(self, other: Jwks) -> None:
+    def copy_keys(self, other: Jwks) -> None:
         """Copies the keys of `other`, which has the same URL."""
         self._keys, self._known_since, self._fresh_until = other._keys, other._known_since, other._fresh_until
 
-    def close(self) -> None:
+    def stop_fetching(self) -> None:
         """Cancels the fetch, if one is under way."""
         if self._fetching:
             self._fetching.cancel()
 
-    def _may_come(self, issued: float | None) -> bool:
-        """Whether a fetch may bring the key of a token issued at this time, in seconds since 1970.
+    def _fetch_for(self, first_sent: float, now: float) -> None:
+        """Begins a fetch, if one is allowed, for a token that no known key can have signed. Raises `KeysAway` if a
+        fetch may bring its key.
 
         A token may arrive before the new key that signed it was fetched. It must not be refused, since a refused
-        browser never asks again. So a token is only refused if the keys were fetched after it was issued."""
-        if self._fetching or self._failed or not self._known_since:
-            return True
-        return issued is None or issued + LEEWAY_SECONDS >= self._known_since
+        browser never asks again. So a token is only refused if the keys were fetched after it was first sent here.
+        Its own `iat` does not count: nobody has verified it."""
+        self.refresh(now)
+        if self._fetching or self._failed or first_sent + LEEWAY_SECONDS >= self._known_since:
+            raise KeysAway
 
     async def _refresh(self, began: float) -> None:
         try:

@@ -6,22 +6,22 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from roomcast.auth.tokens.bad import BadToken
-from roomcast.auth.tokens.jose import Key
+from roomcast.auth.tokens.jose import VerifyingKey
 
 _TRIED = 16
 """Most keys tried for one token; an issuer that gives more keys the same name is mistaken."""
 
 
-class Source(Protocol):
+class KeySource(Protocol):
     """The source of an issuer's keys."""
 
-    def candidates(self, algorithm: str, kid: str | None, issued: float | None, now: float) -> Sequence[Key]:
-        """The keys that may have signed a token with this algorithm and `kid`. `issued` is the token's `iat`, in
-        seconds since 1970 as `now`. Raises `BadToken` if there are none, and `KeysAway` if a fetch may bring
-        one."""
+    def candidates(self, algorithm: str, kid: str | None, first_sent: float, now: float) -> Sequence[VerifyingKey]:
+        """The keys that may have signed a token with this algorithm and `kid`. `first_sent` is when the token was
+        first sent to this process; it and `now` are seconds since 1970. Raises `BadToken` if there are none, and
+        `KeysAway` if a fetch may bring one."""
         ...
 
-    def check_newer(self, kid: str | None, issued: float | None, now: float) -> None:
+    def check_newer(self, kid: str | None, first_sent: float, now: float) -> None:
         """Called if none of the candidates signed the token. Raises `KeysAway` if a fetch may bring another
         key."""
         ...
@@ -34,27 +34,27 @@ class Source(Protocol):
 class Ring:
     """Configured keys: secrets, and public keys from files. They have no names, so each one is tried."""
 
-    def __init__(self, keys: Sequence[Key]) -> None:
+    def __init__(self, keys: Sequence[VerifyingKey]) -> None:
         self._keys = tuple(keys)
 
     def has(self, id: str) -> bool:
         return any(key.id == id for key in self._keys)
 
-    def candidates(self, algorithm: str, kid: str | None, issued: float | None, now: float) -> Sequence[Key]:
+    def candidates(self, algorithm: str, kid: str | None, first_sent: float, now: float) -> Sequence[VerifyingKey]:
         if found := fitting(self._keys, algorithm):
             return found
         raise BadToken(f"no key is for {algorithm}")
 
-    def check_newer(self, kid: str | None, issued: float | None, now: float) -> None:
+    def check_newer(self, kid: str | None, first_sent: float, now: float) -> None:
         """Does nothing: a ring gets no other keys."""
 
 
-def fitting(keys: Sequence[Key], algorithm: str) -> Sequence[Key]:
+def fitting(keys: Sequence[VerifyingKey], algorithm: str) -> Sequence[VerifyingKey]:
     """The keys for the algorithm, at most 16."""
     return [key for key in keys if algorithm in key.algorithms][:_TRIED]
 
 
-def named(keys: Sequence[Key], algorithm: str, kid: str | None) -> Sequence[Key]:
+def named(keys: Sequence[VerifyingKey], algorithm: str, kid: str | None) -> Sequence[VerifyingKey]:
     """The keys for the algorithm with this name, at most 16. For a token without `kid`, the key if it is the only
     one. Empty if there are none."""
     found = [key for key in keys if algorithm in key.algorithms]

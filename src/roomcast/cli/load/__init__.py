@@ -1,4 +1,5 @@
-"""A measured load for `roomcast bench`: many followers and a few publishers on plain connections, in one process.
+"""The load of `roomcast bench`: many followers and a few publishers on plain connections, in one process.
 
-The general client is not used: what is measured should be the server, and a follower here costs a tenth.
+It does not use the general client: a follower here costs a tenth of that, so the server is measured, not the
+client.
 """

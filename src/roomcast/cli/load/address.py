@@ -12,11 +12,11 @@ from urllib.parse import unquote, urlsplit
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 PATIENCE = 10.0
-"""Seconds that a connection, or an answer, may take."""
+"""Seconds that a connection or an answer may take."""
 
 
 class Address(NamedTuple):
-    """Where the server is."""
+    """The server's address, and the header fields for it."""
 
     host: str
     port: int
@@ -27,6 +27,7 @@ class Address(NamedTuple):
 
     @classmethod
     def of(cls, url: str, headers: Mapping[str, str]) -> Address:
+        """Takes a URL apart; its user and password become a header field."""
         parts = urlsplit(url)
         assert parts.hostname
         tls = ssl.create_default_context() if parts.scheme == "https" else None
@@ -37,13 +38,13 @@ class Address(NamedTuple):
         return cls(parts.hostname, parts.port or (443 if tls else 80), tls, parts.path.rstrip("/"), fields)
 
     async def connect(self, protocol: Callable[[], P]) -> P:
-        """Raises `OSError`."""
+        """Opens a connection. Raises `OSError`."""
         async with asyncio.timeout(PATIENCE):
             loop = asyncio.get_running_loop()
             return (await loop.create_connection(protocol, self.host, self.port, ssl=self.tls))[1]
 
     def request(self, method: str, target: str, body: bytes = b"", /, **fields: str) -> bytes:
-        """HTTP/1.1; the names of `fields` have underscores for hyphens."""
+        """Returns an HTTP/1.1 request as bytes; the names of `fields` have underscores for hyphens."""
         named = {**self.fields, **{name.replace("_", "-"): value for name, value in fields.items()}}
         if body:
             named["Content-Length"] = str(len(body))

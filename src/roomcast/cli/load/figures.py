@@ -1,4 +1,4 @@
-"""What a load has measured so far."""
+"""The figures of a load so far."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ _STEP = math.log(1.01)
 
 
 class Delays:
-    """How long deliveries took, by count."""
+    """A histogram of delays."""
 
     def __init__(self) -> None:
         self._counts: Counter[int] = Counter()
 
     def add(self, seconds: float) -> None:
+        """Counts one delay."""
         self._counts[int(math.log(max(seconds, 1e-6)) // _STEP)] += 1
 
     def quantile(self, share: float) -> float:
-        """Seconds that this share of the deliveries took at most; 0 where there is none."""
+        """The seconds that this share of the deliveries took at most; 0 without deliveries."""
         left = share * self._counts.total()
         for step in sorted(self._counts):
             left -= self._counts[step]
@@ -33,7 +34,7 @@ class Delays:
 
 @dataclass
 class Figures:
-    """Counts of one run."""
+    """The counts of one run."""
 
     audience: list[int]
     """Followers of each room."""
@@ -41,58 +42,62 @@ class Figures:
     published: int = 0
     """Acknowledged by the server."""
     expected: int = 0
-    """Deliveries of what is acknowledged."""
+    """Deliveries of acknowledged messages."""
     refused: int = 0
     deliveries: int = 0
     cuts: int = 0
     """Connections of followers that ended."""
     gaps: int = 0
     disorder: int = 0
-    """Messages that came to a follower a second time, or after a later one."""
+    """Messages that a follower got a second time, or after a later one."""
     delays: Delays = field(default_factory=Delays)
     sent: list[float] = field(default_factory=list)
-    """When each message was posted first."""
-    heard: list[int] = field(default_factory=list)
-    """By how many followers each message was."""
+    """When each message was posted for the first time."""
+    received: list[int] = field(default_factory=list)
+    """The number of followers that got each message."""
     stored: list[bool] = field(default_factory=list)
-    """Whether it is acknowledged."""
+    """Whether each message is acknowledged."""
     began: float = field(default_factory=time.perf_counter)
     last: float = 0.0
     """When the newest delivery came."""
 
     @property
     def followers(self) -> int:
+        """All followers."""
         return sum(self.audience)
 
     def post(self) -> int:
-        """The number of the next message, which is posted now."""
+        """Counts a message that is posted now. Returns its number."""
         self.sent.append(time.perf_counter())
-        self.heard.append(0)
+        self.received.append(0)
         self.stored.append(False)
         return len(self.sent) - 1
 
     def acknowledged(self, number: int) -> None:
+        """Counts a message that the server has stored."""
         self.stored[number] = True
         self.published += 1
         self.expected += self.audience[self.room(number)]
 
     def deliver(self, numbers: Iterator[int], now: float) -> None:
-        """These came to a follower just now."""
+        """Counts messages that a follower got at this time."""
         for number in numbers:
-            self.heard[number] += 1
+            self.received[number] += 1
             self.deliveries += 1
             self.delays.add(now - self.sent[number])
         self.last = now
 
     def room(self, number: int) -> int:
-        """Messages go to the rooms in turn."""
+        """The room of a message: messages go to the rooms in turn."""
         return number % len(self.audience)
 
     def missing(self) -> int:
-        """Deliveries that have not come, of what was acknowledged."""
-        expected = (self.audience[self.room(n)] - heard for n, heard in enumerate(self.heard) if self.stored[n])
+        """Acknowledged messages that followers have not got yet, over all followers."""
+        expected = (
+            self.audience[self.room(n)] - received for n, received in enumerate(self.received) if self.stored[n]
+        )
         return sum(max(0, left) for left in expected)
 
     def seconds(self) -> float:
-        """From the first post to the newest delivery."""
+        """Seconds from the first post to the newest delivery."""
         return max(self.last - self.began, 1e-9)

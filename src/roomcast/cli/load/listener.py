@@ -17,11 +17,11 @@ from roomcast.cli.load.figures import Figures
 from roomcast.client.decode import Decoder, Endless, Event
 
 _RETRY = 3.0
-"""Seconds; roomcast's own word, where a connection ended before it came."""
+"""Seconds before the next connection: roomcast's own delay, also for a connection that ended before it came."""
 
 
 class Listener(asyncio.Protocol):
-    """Follows a room; connects again and resumes where it is cut."""
+    """Follows a room, and connects again and resumes after a cut."""
 
     def __init__(self, address: Address, room: str, figures: Figures, refused: Callable[[str], object]) -> None:
         self._address = address
@@ -39,12 +39,13 @@ class Listener(asyncio.Protocol):
         self._content_type = b""
 
     async def connect(self) -> None:
-        """Raises `OSError`."""
+        """Opens the stream. Raises `OSError`."""
         self._parser = httptools.HttpResponseParser(self)
         self._decoder = Decoder(self._decoder.last_event_id)
         await self._address.connect(lambda: self)
 
     def close(self) -> None:
+        """Ends it for good."""
         self._closed = True
         if self._connecting:
             self._connecting.cancel()
@@ -52,7 +53,7 @@ class Listener(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transports do not inherit from it
         last = self._decoder.last_event_id
         resume = {"Last_Event_ID": last} if last else {}
         self._transport.write(self._address.request("GET", self._target, Accept="text/event-stream", **resume))
@@ -71,8 +72,8 @@ class Listener(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         if status != 200 or self._content_type != b"text/event-stream":
-            said = ascii(self._content_type.decode("latin-1")).strip("'") or "no content type"
-            self._refused(f"a follow is answered {status} ({said})")
+            content = ascii(self._content_type.decode("latin-1")).strip("'") or "no content type"
+            self._refused(f"the server answers {status} ({content}) to a follow")
 
     def on_body(self, body: bytes) -> None:
         now = time.perf_counter()

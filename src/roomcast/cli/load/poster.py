@@ -1,4 +1,4 @@
-"""One publisher: a kept connection, one request after another."""
+"""One publisher, which sends one request after another on a connection that it keeps."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ class Poster(asyncio.Protocol):
         self._address = address
         self._transport: asyncio.Transport | None = None
         self._answer: Future[int] | None = None
-        """The status that is waited for."""
+        """The status of the request under way."""
         self._parser = httptools.HttpResponseParser(self)
 
     async def post(self, body: bytes, key: str) -> int:
-        """The status. Raises `OSError` where there was no answer; the same key may then be sent again."""
+        """Posts a message. Returns the status. Raises `OSError` without an answer; then send the same key
+        again."""
         if self._transport is None:
             self._parser = httptools.HttpResponseParser(self)
             await self._address.connect(lambda: self)
@@ -34,11 +35,12 @@ class Poster(asyncio.Protocol):
             return await self._answer
 
     def close(self) -> None:
+        """Ends the connection."""
         if self._transport:
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transports do not inherit from it
 
     def data_received(self, data: bytes) -> None:
         try:

@@ -1,4 +1,4 @@
-"""A whole run: followers come, messages are posted at a pace, and what is late is waited for."""
+"""A whole run: followers connect, messages are posted at a pace, and late deliveries are waited for."""
 
 from __future__ import annotations
 
@@ -18,41 +18,45 @@ from roomcast.client.errors import bad_tls
 from roomcast.model.errors import RoomcastError
 
 _POSTERS = 16
-"""Connections that publish: as many messages as may be on their way to the disk at once."""
+"""Connections that publish; so many messages may be on their way to the disk at once."""
 _AT_ONCE = 64
 """Followers that connect at the same time."""
 _SPARE = 64
-"""Files that are not followers."""
+"""Open files beside the followers' connections."""
 _LATE = 15.0
-"""Seconds that a follower may take to come (back), or to be given what it lacks."""
+"""Seconds that a follower may take to connect (again), or to get missing messages."""
 _LOOK = 0.02
+"""Seconds between two looks at the figures."""
 _PAUSE = 0.5
 """Seconds until a post without an answer is sent again."""
 
 
+_WHAT_TO_DO = "check the URL and the credential, or give fewer --followers"
+
+
 class Unmeasurable(RoomcastError):
-    """There is nothing to measure."""
+    """The server cannot be measured."""
 
     kind = "unmeasurable"
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is asked for."""
+class LoadPlan:
+    """The size of the load."""
 
     followers: int = 100
     rate: float = 100.0
-    """Messages a second, over all rooms."""
+    """Messages per second, over all rooms together."""
     size: int = 200
-    """Characters of a text."""
+    """Characters of a message's text."""
     seconds: float = 10.0
     rooms: int = 1
 
 
 class Run:
-    """A load on a server. Its rooms are new ones."""
+    """A load on a server, in new rooms of its own."""
 
-    def __init__(self, address: Address, plan: Plan) -> None:
+    def __init__(self, address: Address, plan: LoadPlan) -> None:
         self.plan = plan
         self._address = address
         each, more = divmod(plan.followers, plan.rooms)
@@ -60,11 +64,11 @@ class Run:
         name = f"bench-{secrets.token_hex(4)}"
         self._rooms = [f"{name}-{room}" for room in range(plan.rooms)]
         self._key = secrets.token_hex(8)
-        self._why: str | None = None
-        """Why followers are refused."""
+        self._refusal: str | None = None
+        """The server's reason for refusing followers."""
 
     async def run(self) -> None:
-        """Raises `Unmeasurable` where the server does not take the followers."""
+        """Runs the load to its end. Raises `Unmeasurable` if the server does not take the followers."""
         _allow_files(self.plan.followers)
         listeners = [
             Listener(self._address, room, self.figures, self._refused)
@@ -75,27 +79,27 @@ class Run:
             await _some_at_once(listener.connect for listener in listeners)
             await self._until(lambda: self.figures.connected == self.plan.followers)
             if self.figures.connected < self.plan.followers:
-                missing = f"only {self.figures.connected} of {self.plan.followers} followers are let in"
-                why = self._why or (self.figures.cuts and "their connections end before there is an answer")
-                raise Unmeasurable(f"{missing}: {why}" if why else missing)
+                missing = f"the server lets in only {self.figures.connected} of {self.plan.followers} followers"
+                why = self._refusal or (self.figures.cuts and "connections end without an answer")
+                raise Unmeasurable(f"{missing}{f': {why}' if why else ''}; {_WHAT_TO_DO}")
             await self._post_all()
             await self._until(
                 lambda: self.figures.deliveries >= self.figures.expected and not self.figures.missing()
             )
         except OSError as error:
-            said = bad_tls(error) or str(error) or "no answer in time"
-            raise Unmeasurable(f"the server cannot be reached: {said}") from None
+            why = bad_tls(error) or str(error) or "no answer in time"
+            raise Unmeasurable(f"the server cannot be reached: {why}; check that it runs at this URL") from None
         finally:
             for listener in listeners:
                 listener.close()
 
     def _refused(self, why: str) -> None:
-        self._why = why
+        self._refusal = why
 
     async def _until(self, state: Callable[[], bool]) -> None:
-        """Waits for it, unless nothing more comes."""
+        """Waits for the state, or until nothing more comes."""
         seen, end = -1, 0.0
-        while not state() and self._why is None:
+        while not state() and self._refusal is None:
             if (moved := self.figures.deliveries + self.figures.connected) != seen:
                 seen, end = moved, time.perf_counter() + _LATE
             if time.perf_counter() > end:
@@ -118,9 +122,9 @@ class Run:
         while (due := len(figures.sent) / plan.rate) < plan.seconds:
             if (early := figures.began + due - time.perf_counter()) > 0:
                 await asyncio.sleep(early)
-                continue  # another one may have posted it meanwhile
+                continue  # another poster may have posted it meanwhile
             if time.perf_counter() - figures.began > plan.seconds:
-                return  # more was asked for than can be
+                return  # the server is slower than the rate
             await self._post(poster, figures.post())
 
     async def _post(self, poster: Poster, number: int) -> None:
@@ -144,13 +148,13 @@ class Run:
 def _allow_files(followers: int) -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if hard != resource.RLIM_INFINITY and followers + _SPARE > hard:
-        raise Unmeasurable(f"this process may have {hard} files (ulimit -n): fewer followers, please")
+        raise Unmeasurable(f"this process may open {hard} files: give fewer --followers, or raise ulimit -n")
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _some_at_once(jobs: Iterable[Callable[[], Awaitable[None]]]) -> None:
     queue = iter(jobs)
-    await next(queue)()  # one alone: where the server is not there, it says so once
+    await next(queue)()  # the first one alone: a server that is away gives one error, not many
 
     async def work() -> None:
         for job in queue:

@@ -1,4 +1,4 @@
-"""The collection's caps: those in force, not those that were asked for."""
+"""The collection's caps: those in force, which may differ from those of the configuration."""
 
 from __future__ import annotations
 
@@ -12,48 +12,48 @@ from roomcast.model.retention import Retention
 _log = logging.getLogger("roomcast.log")
 
 
-class Caps:
-    """What is retained. Anybody may change it with `collMod`, and the database tells nobody, so it is read again
-    now and then, and when something suggests a change."""
+class MongoCaps:
+    """The caps in force. Any user of the database may change them with `collMod`, and the database notifies
+    nobody. So they are read again now and then, and when something suggests a change."""
 
-    def __init__(self, store: Store, asked: Retention, seconds: float) -> None:
-        """`seconds`: between two reads where nothing suggests a change."""
-        self.retention = asked
+    def __init__(self, store: Store, configured: Retention, seconds: float) -> None:
+        """`seconds`: the time between two reads if nothing suggests a change."""
+        self.retention = configured
         self._store = store
-        self.asked = asked
+        self.configured = configured
         self._seconds = seconds
         self._read_at = -math.inf
-        """On the loop's clock."""
+        """When they were read last, on the loop's clock."""
         self._held = 0
 
     def take(self, caps: Retention) -> None:
-        """These are in force now."""
+        """Notes the caps that were read. Warns if they have changed and differ from the configuration."""
         self._read_at = asyncio.get_running_loop().time()
         before, self.retention = self.retention, caps
         if caps != before:
             self._warn()
 
     def suspect(self) -> None:
-        """They may have been changed: the next look reads them."""
+        """Something suggests a change: the next `look` reads them."""
         self._read_at = -math.inf
 
     def note_held(self, messages: int) -> None:
-        """The log holds so many now."""
-        if messages < self._held:  # with the same caps only a long message after short ones does that
+        """Notes how many messages the log holds now."""
+        if messages < self._held:  # with unchanged caps, only a long message after short ones has this effect
             self.suspect()
         self._held = messages
 
     async def look(self) -> None:
-        """Reads them where it is time. Raises `LogUnusable` and `PyMongoError`."""
+        """Reads them if it is time. Raises `LogUnusable` and `PyMongoError`."""
         if asyncio.get_running_loop().time() - self._read_at >= self._seconds:
             caps = await self._store.caps()
-            if caps:  # otherwise the collection is gone, which the tail sees to
+            if caps:  # otherwise the collection is gone, which the tail finds out
                 self.take(caps)
 
     def _warn(self) -> None:
-        """The collection's caps win; a person who asked for others should know."""
+        """The collection's caps win, and the user who configured others should know."""
         for name in ("max_messages", "max_bytes"):
-            capped, wanted = getattr(self.retention, name), getattr(self.asked, name)
+            capped, wanted = getattr(self.retention, name), getattr(self.configured, name)
             # The server rounds a size up to a multiple of 256.
             if not wanted <= capped < wanted + 256:
                 option = name.replace("_", "-")

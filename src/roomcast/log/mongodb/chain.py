@@ -1,4 +1,5 @@
-"""Documents that follow each other: how a group is chained to what was seen, and whether it is in its place."""
+"""Chains of documents: how a group is chained to the newest document, and whether a written one is in its
+place."""
 
 from __future__ import annotations
 
@@ -6,44 +7,45 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from roomcast.log.base import Idempotency
-from roomcast.log.mongodb.documents import Entry, key_of
-from roomcast.log.mongodb.view import Seen, View
+from roomcast.log.mongodb.documents import AppendDocument, key_of
+from roomcast.log.mongodb.view import NewestSeen, View
 from roomcast.log.trimming import Trimmed
 from roomcast.model.message import Message
 
 
 class Chain:
-    """Entries that follow each other, and what was seen."""
+    """Documents that follow each other and the newest one that was seen."""
 
     def __init__(self, view: View) -> None:
-        self.entries: list[Entry] = []
+        self.entries: list[AppendDocument] = []
         self._view = view
         self._after = view.seen.nonce
         self._bytes = view.seen.bytes
         self._newest: dict[str, Trimmed] = {}
 
-    def add(self, number: int, messages: Sequence[Message], idempotency: Idempotency | None) -> None:
-        """An append, with its nonce."""
+    def add(self, nonce: int, messages: Sequence[Message], idempotency: Idempotency | None) -> None:
+        """Adds an append with its nonce."""
         size = sum(len(message.body) for message in messages)
-        before = [self._pass(message) for message in messages]
+        before = [self._note(message) for message in messages]
         key, digest = (
             (key_of(idempotency.scope, idempotency.key), idempotency.digest) if idempotency else (None, b"")
         )
-        self.entries.append(Entry(messages, before, number, self._after, self._bytes, size, key, digest))
-        self._after = number
+        self.entries.append(AppendDocument(messages, before, nonce, self._after, self._bytes, size, key, digest))
+        self._after = nonce
         self._bytes += size
 
-    def _pass(self, message: Message) -> Trimmed:
-        """What its room was before it."""
+    def _note(self, message: Message) -> Trimmed:
+        """Returns what the room was before a message, and notes the message."""
         before = self._newest.get(message.room) or self._view.rooms.newest_of(message.room)
         self._newest[message.room] = Trimmed(message.seq, message.stored_at, before.lost + 1)
         return before
 
 
-def out_of_place(before: Seen, written: Sequence[Entry], found: Sequence[Entry]) -> bool:
-    """Whether any of what we wrote after `before` is not in its place. `found` is what there is from there on."""
+def out_of_place(before: NewestSeen, written: Sequence[AppendDocument], found: Sequence[AppendDocument]) -> bool:
+    """Whether any document that we wrote after `before` is not in its place. `found`: the documents from `before`
+    on."""
     if found and before.nonce and found[0].nonce == before.nonce:
-        return False  # the oldest go first: where that is still there, nothing behind it was ever trimmed
+        return False  # the oldest are trimmed first, so nothing after `before` was ever trimmed
     ours = {entry.nonce for entry in written}
     return any(
         one.nonce in ours and (next_one.first != one.last + 1 or next_one.after not in (0, one.nonce))

@@ -1,7 +1,7 @@
-"""Why the driver found no server, where that is a mistake in the set-up that waiting does not mend.
+"""Finds out why the driver found no server, if the cause is a mistake in the set-up that waiting does not mend.
 
-The driver's own error says only that it found none in time. What each server did is in its topology; a server
-that speaks TLS and a client that does not (or the reverse) only hang up on each other, and are asked once more.
+The driver's own error only says that it found no server in time. Its topology has the error of each server. A
+server with TLS and a client without (or the reverse) only close the connection, so they are probed once more.
 """
 
 from __future__ import annotations
@@ -22,36 +22,37 @@ from roomcast.model.errors import LogUnusable
 
 _PROBE_SECONDS = 1.0
 _TLS_TRANSIENT = ("EOF", "timed out")
-"""A handshake that ended so was cut, as by a server that just stops."""
+"""The errors of a handshake that was cut, for example by a server that just stops."""
 _SPEAKS_TLS = (
-    "{name} speaks TLS only: add tls=true to the connection string, and tlsCAFile=FILE where the authority is "
-    "your own."
+    "{name} speaks TLS only: add tls=true to the connection string, and tlsCAFile=FILE if the certificate is from "
+    "an authority of your own."
 )
 _NO_TLS = "{name} does not speak TLS: leave tls=true out of the connection string, or set up TLS on the server."
 _NOT_TRUSTED = (
-    "{name} does not prove who it is ({error}): name its authority with tlsCAFile=FILE, and the server by a name "
-    "that its certificate has."
+    "The certificate of {name} is not trusted ({error}): name its authority with tlsCAFile=FILE, and the server "
+    "by a name that its certificate has."
 )
 _NO_HANDSHAKE = (
-    "{name} and roomcast do not agree on TLS ({error}): see to tlsCAFile and tlsCertificateKeyFile in the "
+    "{name} and roomcast do not agree on TLS ({error}): correct tlsCAFile and tlsCertificateKeyFile in the "
     "connection string."
 )
 _WANTS_CERTIFICATE = (
-    "{name} wants a certificate that it knows: see to tlsCertificateKeyFile=FILE in the connection string."
+    "{name} requires a certificate that it knows: name one with tlsCertificateKeyFile=FILE in the connection "
+    "string."
 )
-_NO_MONGODB = "What answers at {name} is no MongoDB ({error}): see to the host and the port."
+_NO_MONGODB = "The server at {name} is not MongoDB ({error}): correct the host and the port."
 _WRONG_SET = (
-    "{name} names no member of a set called {set}: see to replicaSet in the connection string, and leave it out "
+    "{name} names no member of a set called {set}: correct replicaSet in the connection string, and leave it out "
     "for a single server."
 )
 
 
 def from_topology(name: str, topology: TopologyDescription) -> LogUnusable | None:
-    """What the driver found out about the servers; None where waiting may help.
+    """The mistake that the driver's topology shows; None if waiting may help.
 
-    `name`: the log's name, as a person may see it.
+    `name`: the log's name without credentials.
     """
-    # The driver strikes off who is no member of the set. A set that only has no primary keeps its members.
+    # The driver removes servers that are not members of the set. A set that only has no primary keeps its members.
     if not topology.server_descriptions() and topology.replica_set_name:
         return LogUnusable(_WRONG_SET.format(name=name, set=topology.replica_set_name))
     if topology.known_servers:
@@ -68,7 +69,7 @@ def _from_server(name: str, server: ServerDescription) -> LogUnusable | None:
     if isinstance(error, ProtocolError):
         return LogUnusable(_NO_MONGODB.format(name=name, error=text))
     if isinstance(error, ConfigurationError):
-        return LogUnusable(f"{name} cannot be used as it is written ({text}): see to its options.")
+        return LogUnusable(f"{name} cannot be used as it is written ({text}): correct its options.")
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return LogUnusable(_NOT_TRUSTED.format(name=name, error=text))
     if "[SSL: " in text and not any(word in text for word in _TLS_TRANSIENT):
@@ -77,8 +78,8 @@ def _from_server(name: str, server: ServerDescription) -> LogUnusable | None:
 
 
 async def from_probe(name: str, topology: TopologyDescription, *, tls: bool) -> LogUnusable | None:
-    """What a server that the driver could not talk to says where it is asked in another way; takes a few seconds
-    at most.
+    """The mistake that a second attempt shows, with and without TLS, at a server that the driver could not talk
+    to; None if there is none. Takes a few seconds at most.
 
     `tls`: whether the connection string asks for TLS.
     """
@@ -97,24 +98,24 @@ async def from_probe(name: str, topology: TopologyDescription, *, tls: bool) -> 
 
 
 def _addresses(servers: Iterable[ServerDescription]) -> list[tuple[str, int]]:
-    """Those that can be asked. A socket file has no port, and a name that is not looked up yet neither."""
+    """The addresses that can be probed. A socket file has no port, nor has a name that is not resolved yet."""
     found = (server.address for server in servers if server.server_type == SERVER_TYPE.Unknown)
     return [(host, port) for host, port in found if port is not None]
 
 
 async def _answers_tls(host: str, port: int) -> bool:
     try:
-        async with _shaken_hands(host, port):
+        async with _tls_connection(host, port):
             return True
     except (OSError, TimeoutError):
         return False
 
 
 async def _wants_certificate(host: str, port: int) -> bool:
-    """With TLS 1.3 the server says so only after the handshake, and the driver may have written by then, which
-    loses what it says."""
+    """With TLS 1.3 the server asks for a certificate only after the handshake. By then the driver may have
+    written, which loses the server's error."""
     try:
-        async with _shaken_hands(host, port) as reader:
+        async with _tls_connection(host, port) as reader:
             await reader.read(1)
     except ssl.SSLError as error:
         return "CERTIFICATE_REQUIRED" in (error.reason or "")
@@ -124,12 +125,13 @@ async def _wants_certificate(host: str, port: int) -> bool:
 
 
 @asynccontextmanager
-async def _shaken_hands(host: str, port: int) -> AsyncIterator[asyncio.StreamReader]:
-    """A connection with TLS to whoever answers there. Raises `OSError`, and `TimeoutError` after two seconds."""
+async def _tls_connection(host: str, port: int) -> AsyncIterator[asyncio.StreamReader]:
+    """A TLS connection to any server, which is not verified. Raises `OSError`, and `TimeoutError` after two
+    seconds."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing is told to it
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing is sent to it
     async with asyncio.timeout(2 * _PROBE_SECONDS):
-        # A limit of its own: a handshake that is cancelled leaves its socket open.
+        # With a timeout of its own: a handshake that is cancelled leaves its socket open.
         reader, writer = await asyncio.open_connection(
             host, port, ssl=context, ssl_handshake_timeout=_PROBE_SECONDS
         )

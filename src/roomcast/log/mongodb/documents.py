@@ -1,14 +1,14 @@
-"""One append as one document, and back. Knows BSON's shapes, no client and no connection.
+"""Converts an append to a document, and back. Knows BSON's types, but no client and no connection.
 
-A document is for two readers. A person finds `room`, `user`, `text` and `timestamp`, as in the original example;
-`roomcast` and `prev` are for us:
+A document has two kinds of fields. People read `room`, `user`, `text` and `timestamp`, as in the original example;
+roomcast needs `roomcast` and `prev`:
 
     {_id: 1042, room: "developers", user: "anonymous", text: "…", timestamp: ISODate("…"),
      prev: {seq: 1040, at: ISODate("…"), count: 17},
      roomcast: {last: 1042, nonce: …, after: …, before: 81234, size: 71}}
 
-A batch is one document as well, because a capped collection takes no transactions: `_id` is its first seq, `room`
-lists its rooms, one for each of its `messages`.
+A batch is one document, too, because a capped collection has no transactions. Its `_id` is its first seq; `room`
+lists the rooms of its `messages` in their order.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from roomcast.model.message import Message
 Document = Mapping[str, Any]
 
 
-class Entry(NamedTuple):
-    """One append, as the collection has it."""
+class AppendDocument(NamedTuple):
+    """One append as the collection stores it."""
 
     messages: Sequence[Message]
     before: Sequence[Trimmed]
-    """For each message what its room was before it: its newest, when that came, how many there ever were."""
+    """For each message its room before it: the newest message, its time, and how many there ever were."""
     nonce: int
-    """A random number of this write: two documents with one `_id` and one nonce are the same."""
+    """A random number of this write: two documents with the same `_id` and nonce are the same."""
     after: int
-    """The nonce of the document before; 0 where nothing is known of that. One that says otherwise follows another
-    history than the one we read."""
+    """The nonce of the document before it; 0 if that is not known. A document with another one belongs to another
+    history than the one that was read."""
     bytes_before: int
-    """The sum of all bodies before."""
+    """The sum of all bodies before it, from the log's beginning."""
     size: int
-    """The sum of its own."""
+    """The sum of its own bodies."""
     key: str | None = None
-    """Its idempotency key, with the scope."""
+    """Its idempotency key with the scope, as `key_of` joins them."""
     digest: bytes = b""
 
     @property
@@ -59,8 +59,8 @@ class Entry(NamedTuple):
         return self.messages[0].stored_at
 
 
-class Mark(NamedTuple):
-    """What of a document tells where the log begins or ends, without its messages."""
+class DocumentEnds(NamedTuple):
+    """The part of a document that tells where the log begins or ends, without its messages."""
 
     first: int
     last: int
@@ -70,12 +70,12 @@ class Mark(NamedTuple):
     nonce: int
 
 
-MARK = {"roomcast": 1, "timestamp": 1}
-"""The projection that gives it."""
+ENDS = {"roomcast": 1, "timestamp": 1}
+"""The projection for `DocumentEnds`."""
 
 
 class _Fields(Struct, forbid_unknown_fields=True):
-    """A body, in the order in which it is written."""
+    """A message's body, with its fields in the order in which the server writes them."""
 
     room: str
     user: str | UnsetType = UNSET
@@ -94,18 +94,18 @@ def nonce() -> int:
 
 
 def key_of(scope: str, key: str) -> str:
-    """A scope and a key as one string that no other two give."""
+    """Joins a scope and a key to a string that no other pair gives."""
     return f"{len(scope)}:{scope}{key}"
 
 
-def to_document(entry: Entry) -> dict[str, Any]:
-    """As it is inserted. Numbers are 64 bits wide whatever their size, so that equal ones are equal everywhere."""
+def to_document(entry: AppendDocument) -> dict[str, Any]:
+    """The document to insert. All numbers have 64 bits, so that equal numbers are equal on every server."""
     parts = [_part(message, before) for message, before in zip(entry.messages, entry.before, strict=True)]
     if len(parts) == 1:
         [document] = parts
     else:
         document = {"room": [message.room for message in entry.messages], "messages": parts}
-    ours: dict[str, Any] = {
+    own: dict[str, Any] = {
         "last": Int64(entry.last),
         "nonce": Int64(entry.nonce),
         "after": Int64(entry.after),
@@ -113,9 +113,9 @@ def to_document(entry: Entry) -> dict[str, Any]:
         "size": Int64(entry.size),
     }
     if entry.key is not None:
-        ours |= {"key": entry.key, "digest": entry.digest}
+        own |= {"key": entry.key, "digest": entry.digest}
     at = DatetimeMS(entry.stored_at)
-    return {"_id": Int64(entry.first), **document, "timestamp": at, "roomcast": ours}
+    return {"_id": Int64(entry.first), **document, "timestamp": at, "roomcast": own}
 
 
 def _part(message: Message, before: Trimmed) -> dict[str, Any]:
@@ -127,8 +127,8 @@ def _part(message: Message, before: Trimmed) -> dict[str, Any]:
 
 
 def _readable(message: Message) -> dict[str, Any]:
-    """The body's fields; and the body itself where they would not give it back to the byte. `data` is a string of
-    JSON: BSON changes numbers and refuses some names."""
+    """The body's fields, and also the body itself if the fields would not give back the same bytes. `data` is a
+    string of JSON: BSON changes numbers and refuses some names."""
     try:
         fields = _fields.decode(message.body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -154,29 +154,30 @@ def _body(room: str, type_: str | None, named: Mapping[str, Any]) -> bytes:
     )
 
 
-def from_document(document: Document) -> Entry:
-    """What `to_document` was given. Raises `LookupError`, `TypeError` or `ValueError` for a foreign document."""
-    ours = document["roomcast"]
+def from_document(document: Document) -> AppendDocument:
+    """The append that `to_document` was given. Raises `LookupError`, `TypeError` or `ValueError` for a document of
+    another program."""
+    own = document["roomcast"]
     parts = document.get("messages", (document,))
-    # Not as they come: BSON's numbers of 64 bits are of a class of their own.
+    # Converted, as BSON's 64-bit numbers have a class of their own.
     first, at = int(document["_id"]), int(document["timestamp"])
-    return Entry(
+    return AppendDocument(
         [_message(first + number, at, part) for number, part in enumerate(parts)],
         [_before(part["prev"]) for part in parts],
-        int(ours["nonce"]),
-        int(ours["after"]),
-        int(ours["before"]),
-        int(ours["size"]),
-        ours.get("key"),
-        ours.get("digest", b""),
+        int(own["nonce"]),
+        int(own["after"]),
+        int(own["before"]),
+        int(own["size"]),
+        own.get("key"),
+        own.get("digest", b""),
     )
 
 
-def mark_of(document: Document) -> Mark:
+def ends_of(document: Document) -> DocumentEnds:
     """Raises as `from_document` does."""
-    ours = document["roomcast"]
-    at, first, last = int(document["timestamp"]), int(document["_id"]), int(ours["last"])
-    return Mark(first, last, at, int(ours["before"]), int(ours["size"]), int(ours["nonce"]))
+    own = document["roomcast"]
+    at, first, last = int(document["timestamp"]), int(document["_id"]), int(own["last"])
+    return DocumentEnds(first, last, at, int(own["before"]), int(own["size"]), int(own["nonce"]))
 
 
 def _message(seq: int, at: int, part: Document) -> Message:

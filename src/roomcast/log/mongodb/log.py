@@ -1,10 +1,11 @@
 """The log in a capped collection of MongoDB: one log for any number of servers. Lives on the event loop.
 
 Laws:
-- The collection is the log; its caps trim it, on every insert of anybody. No document is deleted or changed by us,
-  but a write of our own that came when its number was given and trimmed already (see `mongodb_writer`).
-- Trimming waits for nobody: a process that was away for longer than the retention has a hole, and says so.
-- While the database is away nothing here waits for it but publishes, and these for a bounded time.
+- The collection is the log; its caps trim it, on every insert of any process. We delete or change no document,
+  except a write of our own that arrived after its number had been used and trimmed (see `writer`).
+- Trimming does not wait for consumers: a process that was away for longer than the retention has a hole, and tells
+  a gap.
+- While the database is away, only publishes wait for it, and for a bounded time.
 """
 
 from __future__ import annotations
@@ -16,17 +17,18 @@ from typing import ParamSpec, TypeVar
 from pymongo.errors import PyMongoError
 
 from roomcast import tasks
-from roomcast.log.append_queue import Request
+from roomcast.log.append_queue import AppendRequest
 from roomcast.log.base import Appended, Bounds, Idempotency, Page, RoomSort, RoomStats
-from roomcast.log.consumers import Consumer, Consumers
+from roomcast.log.consumers import Consumers
+from roomcast.log.local import LocalLog
 from roomcast.log.mongodb.errors import is_away, unavailable
-from roomcast.log.mongodb.opening import Store, Tuning
-from roomcast.log.mongodb.reader import Reader
-from roomcast.log.mongodb.revoked import Revocations
-from roomcast.log.mongodb.tail import Follower
-from roomcast.log.mongodb.view import Fork
-from roomcast.log.mongodb.writer import Writer
-from roomcast.log.trimming import position_before
+from roomcast.log.mongodb.opening import MongoTuning, Store
+from roomcast.log.mongodb.reader import MongoReader
+from roomcast.log.mongodb.revoked import MongoRevocations
+from roomcast.log.mongodb.tail import MongoTail
+from roomcast.log.mongodb.view import HistoryChanged
+from roomcast.log.mongodb.writer import MongoWriter
+from roomcast.log.trimming import EMPTY_ROOMS, position_before
 from roomcast.model.errors import LogUnavailable, LogUnusable, NotOffered
 from roomcast.model.message import Draft, Message
 from roomcast.model.retention import Retention
@@ -36,9 +38,7 @@ from roomcast.model.rooms import Selection
 P = ParamSpec("P")
 T = TypeVar("T")
 
-EMPTY_ROOMS = 10_000
-"""How many rooms without messages are remembered, so that their followers hear no false alarm."""
-TUNING = Tuning()
+TUNING = MongoTuning()
 _NO_RULES = (
     "A log in MongoDB is trimmed by its collection, as a whole: leave out [[room]] and --max-age, or keep the log "
     "in SQLite."
@@ -53,17 +53,18 @@ async def open_log(
     retention: Retention,
     new_epoch: bool = False,
     empty_rooms: int = EMPTY_ROOMS,
-    tuning: Tuning | None = None,
+    tuning: MongoTuning | None = None,
     **durability: object,
 ) -> MongoLog:
-    """The log in the database that the connection string `url` names; how durable it is, its `w` says.
+    """Opens the log in the database that the connection string `url` names. Its option `w` decides how durable it
+    is.
 
-    Opens also while the database is away, with an `epoch` that is empty until then. Raises `LogUnusable`.
+    Opens also while the database is away; `epoch` is then empty until it is reached. Raises `LogUnusable`.
     """
     if retention.rooms or retention.ages:
         raise LogUnusable(_NO_RULES)
     tuning = tuning or TUNING
-    # The driver looks into files for what machine this is.
+    # In a thread: the driver reads files to find out what machine this is.
     store = await asyncio.to_thread(Store, url, tuning.await_ms)
     log = MongoLog(store, retention, empty_rooms, tuning)
     try:
@@ -74,69 +75,61 @@ async def open_log(
     return log
 
 
-class MongoLog:
-    """A writer, a reader, what keeps the view current, and the feed of the tail."""
+class MongoLog(LocalLog):
+    """A writer, a reader, a tail that keeps the view current, and the consumers."""
 
-    def __init__(self, store: Store, asked: Retention, empty_rooms: int, tuning: Tuning) -> None:
-        self.name = store.name
+    def __init__(self, store: Store, configured: Retention, empty_rooms: int, tuning: MongoTuning) -> None:
+        super().__init__(store.name, Consumers(0, 0, self._fetch, lambda: None))
         self._store = store
-        self._reader = Reader(store)
-        self._feed = Consumers(0, 0, self._fetch, lambda: None)
-        self._follower = Follower(store, self._reader, self._feed, asked, tuning, empty_rooms)
-        self._writer = Writer(store, self._reader, self._follower, tuning)
-        self._revocations = Revocations(store)
+        self._reader = MongoReader(store)
+        self._tail = MongoTail(store, self._reader, self._consumers, configured, tuning, empty_rooms)
+        self._writer = MongoWriter(store, self._reader, self._tail, tuning)
+        self._revocations = MongoRevocations(store)
         self._tasks: list[asyncio.Task[None]] = []
-        self._closing: asyncio.Task[None] | None = None
 
     @property
     def epoch(self) -> str:
-        return self._follower.epoch
+        return self._tail.epoch
 
     @property
     def retention(self) -> Retention:
-        return self._follower.retention
+        return self._tail.retention
 
     @property
     def unwritable(self) -> str:
         return self._writer.unwritable
 
     async def begin(self, *, new_epoch: bool = False) -> None:
-        """Raises `LogUnusable`."""
+        """Connects, and begins to follow the collection. Raises `LogUnusable`."""
         try:
-            await self._follower.begin(new_epoch=new_epoch)
+            await self._tail.begin(new_epoch=new_epoch)
         except PyMongoError as error:
             if refusal := await self._store.diagnose(error):
                 raise refusal from error
             if new_epoch or not is_away(error):
                 raise LogUnusable(f"{self.name} cannot be opened: {unavailable(error).detail}") from error
-            self._follower.away(unavailable(error))
-        except LogUnavailable as error:  # it is reached, and cannot be used
+            self._tail.away(unavailable(error))
+        except LogUnavailable as error:  # the database is reached, but cannot be used
             raise LogUnusable(error.detail) from error
         self._tasks = [
-            asyncio.create_task(self._follower.run()),
-            asyncio.create_task(self._follower.look_after()),
+            asyncio.create_task(self._tail.run()),
+            asyncio.create_task(self._tail.watch()),
         ]
 
     def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None = None) -> asyncio.Future[Appended]:
-        return self._writer.append(Request(drafts, idempotency))
+        return self._writer.append(AppendRequest(drafts, idempotency))
 
     async def read(self, selection: Selection, after: int, limit: int, before: int | None = None) -> Page:
-        return await self._ask(self._page, selection, after, limit, before)
+        return await self._read(self._page, selection, after, limit, before)
 
     async def get(self, seq: int) -> Message | None:
-        return await self._ask(self._reader.get, seq)
+        return await self._read(self._reader.get, seq)
 
     async def seek_newest(self, selection: Selection, count: int, before: int | None = None) -> int:
-        return await self._ask(self._before_newest, selection, count, before)
+        return await self._read(self._seek_newest, selection, count, before)
 
     async def seek_time(self, selection: Selection, since: int) -> int:
-        return await self._ask(self._since, selection, since)
-
-    def consumer(self, name: str, after: int, *, holds: bool = True) -> Consumer:
-        return self._feed.open(name, after, holds=holds)
-
-    def positions(self) -> dict[str, int]:
-        return self._feed.positions()
+        return await self._read(self._seek_time, selection, since)
 
     async def delete(self, seq: int) -> bool:
         raise NotOffered(_NO_DELETING)
@@ -145,76 +138,71 @@ class MongoLog:
         raise NotOffered(_NO_DELETING)
 
     async def revoke(self, revocation: Revocation) -> None:
-        await self._ask(self._revocations.add, revocation)
+        await self._read(self._revocations.add, revocation)
 
     async def revocations(self) -> Sequence[Revocation]:
-        return await self._ask(self._revocations.rows)
+        return await self._read(self._revocations.rows)
 
-    def keep(self, retention: Retention) -> Callable[[], None]:
+    def prepare_rules(self, retention: Retention) -> Callable[[], None]:
         if retention.rooms or retention.ages:
             raise NotOffered(_NO_RULES)
         return lambda: None
 
     async def bounds(self) -> Bounds:
-        return await self._ask(self._bounds)
+        return await self._read(self._bounds)
 
     async def rooms(self, prefix: str, sort: RoomSort, after: str | int | None, limit: int) -> Sequence[RoomStats]:
-        return await self._ask(self._rooms, prefix, sort, after, limit)
-
-    async def close(self) -> None:
-        if self._closing is None:
-            self._closing = asyncio.create_task(self._close())
-        await asyncio.shield(self._closing)
+        return await self._read(self._rooms, prefix, sort, after, limit)
 
     async def _close(self) -> None:
         await self._writer.end()
         await tasks.cancel(self._tasks)
-        self._feed.end()
+        self._consumers.end()
         await self._store.close()
 
     async def _page(self, selection: Selection, after: int, limit: int, before: int | None) -> Page:
         names, before = await self._found(selection, after, before)
         page = await self._reader.page(names, after, limit, before)
-        trimmed = await self._follower.trim()
-        view = self._follower.view
+        trimmed = await self._tail.find_trimmed()
+        view = self._tail.view
         losses = await self._reader.losses(page, selection, names, view.rooms, trimmed, after, before)
-        # What is retained of these rooms begins behind what is trimmed.
+        # A bound: the oldest message of these rooms comes after the trimmed ones.
         return page._replace(losses=losses, oldest=trimmed + 1) if losses else page
 
     async def _found(
         self, selection: Selection, after: int, before: int | None
     ) -> tuple[frozenset[str], int | None]:
-        """The rooms of a selection, by prefix those that have had messages after a position; and what a page of
-        them ends before."""
+        """The rooms of a selection, by prefix those that have had messages after a position; and the seq before
+        which a page of them ends."""
         if not selection.prefixes:
             return selection.rooms, before
-        await self._follower.catch_up()
-        view = self._follower.view
-        # A room that comes meanwhile is not among them: no further than what is known now.
+        await self._tail.catch_up()
+        view = self._tail.view
+        # A room that is created meanwhile is missing, so read no further than the newest message now.
         end = view.newest + 1 if before is None else min(before, view.newest + 1)
         return selection.rooms.union(view.rooms.begun(selection.prefixes, after)), end
 
-    async def _before_newest(self, selection: Selection, count: int, before: int | None) -> int:
-        await self._follower.catch_up()
-        newest = self._follower.view.newest
+    async def _seek_newest(self, selection: Selection, count: int, before: int | None) -> int:
+        await self._tail.catch_up()
+        newest = self._tail.view.newest
         end = newest if before is None else max(0, min(newest, before - 1))
         names, _ = await self._found(selection, 0, before)
         seq = await self._reader.seek_newest(names, count, end)
         return end if seq is None else seq - 1
 
-    async def _since(self, selection: Selection, since: int) -> int:
+    async def _seek_time(self, selection: Selection, since: int) -> int:
         before = await self._reader.last_before(since)
-        trimmed = await self._follower.trim()
+        trimmed = await self._tail.find_trimmed()
         if before and before.last > trimmed:
             return before.last
-        known = self._follower.view.rooms
+        known = self._tail.view.rooms
         names = selection.rooms.union(known.begun(selection.prefixes, 0))
         trimmings = await self._reader.trimmings(names, known, trimmed)
         return position_before(selection, trimmings, known.forgotten, since)
 
     async def _bounds(self) -> Bounds:
         oldest, newest = await self._reader.oldest(), await self._reader.newest()
-        view = self._follower.view
+        view = self._tail.view
         if oldest is None or newest is None:
             return Bounds(view.newest, view.newest, 0, 0, 0)
         view.trim(min(oldest.first - 1, view.newest))
@@ -225,11 +213,11 @@ class MongoLog:
     async def _rooms(
         self, prefix: str, sort: RoomSort, after: str | int | None, limit: int
     ) -> Sequence[RoomStats]:
-        await self._follower.catch_up()
-        trimmed = await self._follower.trim()
+        await self._tail.catch_up()
+        trimmed = await self._tail.find_trimmed()
         found: list[RoomStats] = []
-        # Those that are trimmed while they are counted leave room for others.
-        while page := self._follower.view.rooms.page(prefix, sort, after, limit - len(found), trimmed):
+        # Rooms that are trimmed while they are counted leave space for others.
+        while page := self._tail.view.rooms.page(prefix, sort, after, limit - len(found), trimmed):
             found += await self._reader.count(page)
             room, newest = next(reversed(page.items()))
             after = room if sort == "name" else newest.seq
@@ -238,18 +226,17 @@ class MongoLog:
         return found
 
     async def _fetch(self, after: int) -> Sequence[Message]:
-        entries = await self._ask(self._reader.range, after + 1)
+        entries = await self._read(self._reader.range, after + 1)
         return [message for entry in entries for message in entry.messages if message.seq > after]
 
-    async def _ask(self, read: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        if self._closing:
-            raise LogUnavailable("The log is closed.")
-        self._follower.check()
+    async def _read(self, read: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        self._check_open()
+        self._tail.check()
         try:
             return await read(*args, **kwargs)
         except PyMongoError as error:
             if is_away(error):
-                self._follower.away(unavailable(error))
+                self._tail.away(unavailable(error))
             raise unavailable(error) from error
-        except Fork:
-            raise self._follower.fork() from None
+        except HistoryChanged:
+            raise self._tail.note_change() from None

@@ -1,5 +1,4 @@
-"""From a connection string to a collection that can be used: takes it over, or says in one sentence what stands in
-the way."""
+"""Opens the collection that a connection string names, or says in one sentence why it cannot be used."""
 
 from __future__ import annotations
 
@@ -35,54 +34,58 @@ Document = dict[str, Any]
 Collection = AsyncCollection[Document]
 
 MESSAGES = "messages"
-BESIDE = "roomcast"
-"""The small collection beside it: the epoch, and what is known of each room."""
+METADATA = "roomcast"
+"""The small collection beside it, with the epoch and the rooms."""
 _NO_CAP = 10**12
 _NOT_SUPPORTED = frozenset({59, 72, 115, 238, 303, 40415})
-"""How servers that only speak MongoDB's protocol refuse what they do not have: CommandNotFound, InvalidOptions,
-CommandNotSupported, NotImplemented, FeatureNotSupported, an unknown field."""
+"""The codes with which servers that only speak MongoDB's protocol refuse a missing feature: CommandNotFound,
+InvalidOptions, CommandNotSupported, NotImplemented, FeatureNotSupported, an unknown field."""
 _FORM = "mongodb://HOST[:PORT]/serversentevents"
 
 _log = logging.getLogger("roomcast.log")
 
 
-class Tuning(NamedTuple):
-    """What differs between a real server and a stand-in, and what tests shorten. No options of a user's."""
+class MongoTuning(NamedTuple):
+    """Times that differ between MongoDB and its stand-ins, or that tests shorten. They are no user options."""
 
     await_ms: int = 1_000
-    """How long the server holds back the answer that nothing is new."""
+    """How long the server waits for news before it answers that there is none."""
     look_seconds: float = 1.0
-    """Between two looks at the newest document, so that a lost last one cannot hide."""
+    """Seconds between two looks at the newest document: without them, the loss of the last one could stay
+    hidden."""
     patience: float = 10.0
     """Seconds after which a publish that could not be stored is refused."""
     retry_seconds: float = 0.2
+    """Seconds between two attempts while the database is away."""
     first_batch: int = 0
-    """How many documents the cursor brings at first; 0: as many as the server likes."""
+    """How many documents the cursor's first batch has; 0: the server decides."""
     opened: Callable[[AsyncCursor[Document]], None] | None = None
-    """Called with each cursor that has brought its first batch."""
+    """Called with each cursor after its first batch."""
     caps_seconds: float = 60.0
-    """Between two looks at the collection's caps, where nothing suggests that somebody has changed them."""
+    """Seconds between two reads of the collection's caps, if nothing suggests a change."""
     stale_seconds: float = 5.0
-    """How long a new primary may not know yet what the last one confirmed, before it counts as lost."""
+    """Seconds for which a new primary may not yet have a document that the last one confirmed, before it counts as
+    lost."""
 
 
 _DEFAULTS = {
     # Not the driver's 30 s: a publish is refused after 10.
     "serverselectiontimeoutms": ("serverSelectionTimeoutMS", 3_000),
     "connecttimeoutms": ("connectTimeoutMS", 3_000),
-    # None by default: a connection that a firewall forgot would hold up everything for good.
+    # The driver has no limit: a connection that a firewall dropped would block everything for ever.
     "sockettimeoutms": ("socketTimeoutMS", 20_000),
-    # With the driver's own second try it would be seconds until an outage is known; ours are in the loops.
+    # With the driver's own retry an outage would be noticed seconds later; our loops retry themselves.
     "retryreads": ("retryReads", False),
     "appname": ("appName", "roomcast"),
 }
 
 
 class Store:
-    """The collections of one log, with how they are to be read and written."""
+    """The collections of one log, with their read and write concerns."""
 
-    def __init__(self, url: str, await_ms: int = Tuning().await_ms) -> None:
-        """Raises `LogUnusable` for a string that says nothing, or cannot work with an await of `await_ms`."""
+    def __init__(self, url: str, await_ms: int = MongoTuning().await_ms) -> None:
+        """`await_ms`: how long the tail waits for news. Raises `LogUnusable` for a connection string that is
+        wrong, or whose limits are too short for that wait."""
         self.name = redact(url)
         self.client = _client(url, self.name)
         self._tls = _uses_tls(url)
@@ -90,16 +93,16 @@ class Store:
         database = _database(self.client, url, self.name)
         concern, level = _concerns(database)
         codec: CodecOptions[Document] = CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_MS)
-        # Always the primary: what a publish was answered with must be there for everybody who asks after it.
+        # Always the primary: a message must be found by every read after its publish was answered.
         self.database = database.with_options(codec, ReadPreference.PRIMARY, concern, ReadConcern(level))
         self.messages: Collection = self.database[MESSAGES]
-        self.beside: Collection = self.database[BESIDE]
-        # Here also what is not confirmed yet must be seen.
+        self.metadata: Collection = self.database[METADATA]
+        # Also sees documents that are not confirmed yet.
         self.latest = self.messages.with_options(read_concern=ReadConcern("local"))
 
     async def prepare(self, retention: Retention) -> Retention:
-        """Makes what is missing, and gives the caps that are in force. Raises `LogUnusable`, and `PyMongoError`
-        where the database is away."""
+        """Creates the collection and its indexes if they are missing. Returns the caps in force. Raises
+        `LogUnusable`, and `PyMongoError` if the database is away."""
         caps = await self.caps()
         if caps is None:
             await self._create(retention)
@@ -112,14 +115,14 @@ class Store:
         return caps
 
     async def caps(self) -> Retention | None:
-        """The caps that are in force now; None where the collection is gone. Raises as `prepare`."""
+        """The caps in force now; None if the collection is gone. Raises like `prepare`."""
         options = await self._options()
         return None if options is None else self._caps(options)
 
     def refusal(self, error: PyMongoError) -> LogUnusable | None:
-        """Why this log cannot be opened and waiting does not help; None where it may."""
+        """The mistake for which this log cannot be opened; None if waiting may help."""
         topology = self.client.topology_description
-        # Of a set it is an election, which passes; a server that was named alone stays what it is.
+        # In a set it is an election, which passes; a server that was named alone stays a secondary.
         if no_primary(error) and topology.topology_type_name == "Single":
             return read_only(self.name)
         if isinstance(error, ServerSelectionTimeoutError):
@@ -127,8 +130,8 @@ class Store:
         return unusable(self.name, error)
 
     async def diagnose(self, error: PyMongoError) -> LogUnusable | None:
-        """As `refusal`, and asks the servers themselves where the driver could talk to none; takes about a second
-        longer then."""
+        """Like `refusal`; if the driver could talk to no server, also probes the servers, which takes about a
+        second longer."""
         found = self.refusal(error)
         if found or not isinstance(error, ServerSelectionTimeoutError):
             return found
@@ -152,7 +155,7 @@ class Store:
         except OperationFailure as error:
             if error.code in _NOT_SUPPORTED:
                 raise LogUnusable(no_caps(self.name, said(error))) from error
-            if error.code != 48:  # NamespaceExists: another process was faster
+            if error.code != 48:  # NamespaceExists: another process has created it meanwhile
                 raise
 
     def _caps(self, options: Mapping[str, Any]) -> Retention:
@@ -168,14 +171,14 @@ class Store:
         foreign = await self.messages.estimated_document_count() - ours
         if foreign > 0:
             _log.warning(
-                "%s holds %d documents that are not roomcast's: they are left alone, and nobody is sent them",
+                "%s holds %d documents that are not roomcast's: they are left alone and sent to nobody",
                 MESSAGES,
                 foreign,
             )
 
 
 def _client(url: str, name: str) -> AsyncMongoClient[Document]:
-    if any(map(str.isspace, url)):  # the driver would look for a host of that name, for ever
+    if any(map(str.isspace, url)):  # the driver would look for a host of that name for ever
         raise LogUnusable(f"{name} is no connection string (there is a space in it): use {_FORM}.")
     given = _options(url)
     defaults: dict[str, Any] = dict(pair for key, pair in _DEFAULTS.items() if key not in given)
@@ -185,19 +188,19 @@ def _client(url: str, name: str) -> AsyncMongoClient[Document]:
             client: AsyncMongoClient[Document] = AsyncMongoClient(url, **defaults)
         except PyMongoError as error:
             raise unusable(name, error) or LogUnusable(f"{name} cannot be used: {error}.") from error
-        except (UserWarning, ValueError, TypeError) as error:  # an option unknown or misspelled
+        except (UserWarning, ValueError, TypeError) as error:  # an unknown or misspelt option
             raise unusable(name, InvalidURI(str(error))) or LogUnusable(str(error)) from error
-        except OSError as error:  # a file for TLS that is not there, or is none
+        except OSError as error:  # a file for TLS that is missing or wrong
             raise LogUnusable(f"{name} cannot be used: {error.strerror or error}.") from error
     if client.read_preference != ReadPreference.PRIMARY:
         _log.warning(
-            "readPreference is not used: a secondary may not have yet what a publisher was told is stored"
+            "readPreference is not used: a secondary may not yet have messages that are acknowledged; leave it out"
         )
     return client
 
 
 def _options(url: str) -> dict[str, str]:
-    """The connection string's options, by their names in small letters."""
+    """The connection string's options, by their names in lower case."""
     return {key.lower(): value for key, value in parse_qsl(url.partition("?")[2], keep_blank_values=True)}
 
 
@@ -207,7 +210,7 @@ def _uses_tls(url: str) -> bool:
 
 
 def _check_limits(options: ClientOptions, await_ms: int) -> None:
-    """Raises `LogUnusable` for what the log would never work with."""
+    """Raises `LogUnusable` for limits with which the log could never work."""
     pool = options.pool_options
     if pool.max_pool_size == 1:
         raise LogUnusable(
@@ -229,27 +232,28 @@ def _database(client: AsyncMongoClient[Document], url: str, name: str) -> AsyncD
         database = client.get_default_database()
     except PyMongoError:
         path = ""
-    # What is behind a dot the driver takes for a collection.
+    # The driver takes the part behind a dot for a collection.
     if not path or path != database.name:
         raise LogUnusable(f"{name} names no database: use {_FORM}.")
     return database
 
 
 def _concerns(database: AsyncDatabase[Document]) -> tuple[WriteConcern, str]:
-    """How writes are confirmed, `majority` where nothing is said, and what reading sees then: no more than is
-    confirmed, and no less."""
-    asked = database.write_concern.document
-    if asked.get("w", "majority") == "majority":
-        return WriteConcern(**{**_seconds(asked), "w": "majority"}), "majority"
-    if asked["w"] == 0:
+    """The write concern, `majority` by default, and the read concern with which reads see exactly what is
+    confirmed."""
+    requested = database.write_concern.document
+    if requested.get("w", "majority") == "majority":
+        return WriteConcern(**{**_limited(requested), "w": "majority"}), "majority"
+    if requested["w"] == 0:
         raise LogUnusable("w=0 confirms nothing, and roomcast promises that a message is stored: leave w out.")
     return database.write_concern, "local"
 
 
-def _seconds(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Without a limit, a set without its majority would hold up a write for good."""
-    return {"wtimeout": 5_000, **asked}
+def _limited(requested: Mapping[str, Any]) -> dict[str, Any]:
+    """Without a time limit, a set without its majority would block a write for ever."""
+    return {"wtimeout": 5_000, **requested}
 
 
 def int64(values: Mapping[str, int]) -> dict[str, Int64]:
+    """The values as BSON's 64-bit numbers."""
     return {name: Int64(value) for name, value in values.items()}

@@ -1,5 +1,5 @@
-"""Reads the collection. Every query is bracketed by `{_id: {$gte: 1}}`: in BSON's order an ObjectId is greater
-than any number, so an open sort on `_id` would find a foreign document.
+"""Reads the collection. Every query is limited to numeric `_id`s (`numbers`): in BSON's order an ObjectId is
+greater than any number, so an unlimited sort on `_id` would find documents of other programs.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from bson import DatetimeMS, Int64
 from pymongo import ASCENDING, DESCENDING
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from roomcast.log.base import Loss, Page, RoomStats
-from roomcast.log.mongodb.documents import MARK, Entry, Mark, from_document, mark_of
+from roomcast.log.base import PAGE_BYTES, Loss, Page, RoomStats
+from roomcast.log.mongodb.documents import ENDS, AppendDocument, DocumentEnds, ends_of, from_document
 from roomcast.log.mongodb.opening import Collection, Document, Store
-from roomcast.log.mongodb.rooms import Rooms
+from roomcast.log.mongodb.rooms import KnownRooms
 from roomcast.log.trimming import Trimmed, losses_between
 from roomcast.model.errors import LogUnavailable
 from roomcast.model.message import Message
@@ -23,49 +23,51 @@ from roomcast.model.rooms import Selection
 T = TypeVar("T")
 
 BATCH = 1_000
-"""The longest batch: a message may be in a document whose `_id` is so much lower, and no more."""
+"""The longest batch: the `_id` of a message's document is lower than its seq by less than this."""
 RANGE_DOCUMENTS = 1_000
-PAGE_BYTES = 256 * 1024
 _FIRST_DOCUMENTS = 4
 _GROWTH = 8
-"""A page is read in parts, each at most so many times as long as the one before: how large documents are is known
-only when they are there, and 1,000 of the largest are a gigabyte."""
+"""A page is read in parts; each has at most this many times as many documents as the one before. Their size is
+only known once they are read, and 1,000 of the largest are a gigabyte."""
 _DOCUMENTS_AT_ONCE = 64
-"""Of a part, what the database sends at once."""
+"""How many documents of a part the database sends at once."""
 _NO_END = 2**62
 MOST_NAMED = 64
-"""Rooms of which each is told what it lost. There are more only where a client follows by prefix."""
+"""For up to this many rooms each loss is told by room. More rooms come up only if a client follows by prefix."""
 
 
-class Reader:
-    """What is asked of the collection. Every method raises `PyMongoError` where the database is away."""
+class MongoReader:
+    """Queries the collection. Every method raises `PyMongoError` if the database is away."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._messages = store.messages
         self.reads = 0
+        """How many queries were made."""
 
-    async def range(self, seq: int, limit: int = RANGE_DOCUMENTS) -> list[Entry]:
-        """The first documents from the one on that holds `seq`."""
+    async def range(self, seq: int, limit: int = RANGE_DOCUMENTS) -> list[AppendDocument]:
+        """The first documents, beginning with the one that holds `seq`."""
         return await self._find(self._messages, _holding(seq), ASCENDING, limit)
 
-    async def since(self, first: int, limit: int = RANGE_DOCUMENTS) -> list[Entry]:
-        """The first documents from the one on that begins with `first`. Cheaper than `range`, which has to look
-        for it among those before."""
+    async def since(self, first: int, limit: int = RANGE_DOCUMENTS) -> list[AppendDocument]:
+        """The first documents with `_id` >= `first`. Cheaper than `range`, which has to search the documents
+        before."""
         return await self._find(self._messages, {"_id": numbers(first)}, ASCENDING, limit)
 
-    async def oldest(self) -> Mark | None:
-        return await self._mark(self._messages, {"_id": numbers(1)}, ASCENDING)
+    async def oldest(self) -> DocumentEnds | None:
+        """The oldest document; None if there is none."""
+        return await self._ends(self._messages, {"_id": numbers(1)}, ASCENDING)
 
-    async def newest(self, session: AsyncClientSession | None = None) -> Mark | None:
-        return await self._mark(self._messages, {"_id": numbers(1)}, DESCENDING, session)
+    async def newest(self, session: AsyncClientSession | None = None) -> DocumentEnds | None:
+        """The newest confirmed document; None if there is none."""
+        return await self._ends(self._messages, {"_id": numbers(1)}, DESCENDING, session)
 
-    async def latest(self) -> Mark | None:
-        """The newest, also one that is not confirmed yet."""
-        return await self._mark(self._store.latest, {"_id": numbers(1)}, DESCENDING)
+    async def latest(self) -> DocumentEnds | None:
+        """The newest document, even if it is not confirmed yet."""
+        return await self._ends(self._store.latest, {"_id": numbers(1)}, DESCENDING)
 
-    async def with_keys(self, keys: Sequence[str]) -> Sequence[Entry]:
-        """The documents that have these idempotency keys, also those that are not confirmed yet."""
+    async def with_keys(self, keys: Sequence[str]) -> Sequence[AppendDocument]:
+        """The documents that have these idempotency keys, including those that are not confirmed yet."""
         return await self._find(
             self._store.latest, {"_id": numbers(1), "roomcast.key": {"$in": list(keys)}}, ASCENDING, 0
         )
@@ -75,15 +77,15 @@ class Reader:
         return entry.messages[seq - entry.first] if entry and entry.first <= seq else None
 
     async def page(self, rooms: frozenset[str], after: int, limit: int, before: int | None) -> Page:
-        """A page without its losses; its `position` is how far it is sure to be complete."""
-        # In one session the second read is never of an earlier moment than the first, also on another primary.
+        """A page without its losses."""
+        # In one session a later read never sees an earlier moment, not even on another primary.
         async with self._store.client.start_session() as session:
             newest = await self.newest(session)
             end = newest.last if newest else 0
             end = end if before is None else min(end, max(after, before - 1))
             of_rooms = {"room": {"$in": sorted(rooms)}}
             query = _holding(after + 1, end) | of_rooms
-            entries: list[Entry] = []
+            entries: list[AppendDocument] = []
             count = min(_FIRST_DOCUMENTS, limit + 1)
             while True:
                 part, whole = await self._part(query, count, session)
@@ -98,11 +100,11 @@ class Reader:
 
     async def _part(
         self, query: Mapping[str, Any], count: int, session: AsyncClientSession
-    ) -> tuple[list[Entry], bool]:
-        """The first documents, as many as fill a page at most; and whether there are no more."""
+    ) -> tuple[list[AppendDocument], bool]:
+        """At most `count` documents, and no more than fill a page; and whether there are no more."""
         self.reads += 1
         found = self._messages.find(query, session=session).sort("_id", ASCENDING).limit(count)
-        entries: list[Entry] = []
+        entries: list[AppendDocument] = []
         size = 0
         async with found.batch_size(_DOCUMENTS_AT_ONCE) as cursor:
             async for document in cursor:
@@ -117,15 +119,15 @@ class Reader:
         page: Page,
         selection: Selection,
         names: frozenset[str],
-        rooms: Rooms,
+        rooms: KnownRooms,
         trimmed: int,
         after: int,
         before: int | None,
     ) -> Sequence[Loss]:
-        """What of these rooms was trimmed before the page's first message of each, as its `prev` tells it."""
+        """The losses of these rooms before the page's first message of each, judged by its `prev`."""
         if after >= trimmed:
             return []
-        if len(names) > MOST_NAMED:  # of so many it would be a query each: it may be any of them
+        if len(names) > MOST_NAMED:  # by room, it would take a query for each
             position = trimmed if before is None else min(trimmed, before - 1)
             return [Loss("", position, position, position)]
         known: dict[str, Trimmed] = {}
@@ -133,21 +135,22 @@ class Reader:
             known.setdefault(message.room, Trimmed(message.prev, 0, 0))
         found = await self.trimmings(names, rooms, trimmed)
         for room, first in known.items():
-            # The room's oldest may have gone while the page was read: the page has it, so it is not lost.
+            # The room's oldest message may have been trimmed while the page was read, which has it: it is not
+            # lost.
             if found[room].seq > first.seq:
                 found[room] = first._replace(lost=found[room].lost)
         return losses_between(selection, found, rooms.forgotten, after, before, rooms.between)
 
-    async def trimmings(self, names: frozenset[str], rooms: Rooms, trimmed: int) -> dict[str, Trimmed]:
+    async def trimmings(self, names: frozenset[str], rooms: KnownRooms, trimmed: int) -> dict[str, Trimmed]:
         """How far each of these rooms is trimmed."""
         return {room: await self._trimming(room, rooms, trimmed) for room in names}
 
-    async def _trimming(self, room: str, rooms: Rooms, trimmed: int) -> Trimmed:
+    async def _trimming(self, room: str, rooms: KnownRooms, trimmed: int) -> Trimmed:
         newest = rooms.newest_of(room)
         if newest.seq <= trimmed:
             return newest
         oldest = _one(await self._find(self._messages, {"_id": numbers(1), "room": room}, ASCENDING, 1))
-        if oldest is None:  # gone since
+        if oldest is None:  # it was trimmed meanwhile
             return newest
         index = next(n for n, message in enumerate(oldest.messages) if message.room == room)
         return oldest.before[index]
@@ -155,20 +158,20 @@ class Reader:
     async def seek_newest(self, rooms: frozenset[str], count: int, end: int) -> int | None:
         """The seq of the oldest of the newest `count` messages up to `end`."""
         query = {"_id": numbers(1, end), "room": {"$in": sorted(rooms)}}
-        # One more: the first of them may reach beyond the end.
+        # One more than needed: the first one may reach beyond the end.
         entries = await self._find(self._messages, query, DESCENDING, count + 1)
         seqs = [m.seq for e in entries for m in reversed(e.messages) if m.room in rooms and m.seq <= end]
         return seqs[:count][-1] if count and seqs else None
 
-    async def last_before(self, time: int) -> Mark | None:
-        """The newest document stored before a time (ms)."""
-        # Walked from the end: who asks asks for what is recent.
+    async def last_before(self, time: int) -> DocumentEnds | None:
+        """The newest document stored before a time (ms since 1970)."""
+        # Searched from the end: most requests are for recent times.
         query = {"_id": numbers(1), "timestamp": {"$lt": DatetimeMS(time)}}
-        return await self._mark(self._messages, query, DESCENDING)
+        return await self._ends(self._messages, query, DESCENDING)
 
     async def count(self, rooms: Mapping[str, Trimmed]) -> Sequence[RoomStats]:
-        """How many messages of each of these rooms there are, given their newest. Only the documents of these
-        rooms are looked at, by their index."""
+        """Counts the messages of each of these rooms, which are given with their newest message. It reads only the
+        documents of these rooms, by the index."""
         names = list(rooms)
         steps: list[Mapping[str, Any]] = [
             {"$match": {"_id": numbers(1), "room": {"$in": names}}},
@@ -191,25 +194,25 @@ class Reader:
         direction: int,
         limit: int,
         session: AsyncClientSession | None = None,
-    ) -> list[Entry]:
+    ) -> list[AppendDocument]:
         self.reads += 1
         cursor = collection.find(query, session=session).sort("_id", direction).limit(limit)
         return [ours(from_document, document) async for document in cursor]
 
-    async def _mark(
+    async def _ends(
         self,
         collection: Collection,
         query: Mapping[str, Any],
         direction: int,
         session: AsyncClientSession | None = None,
-    ) -> Mark | None:
+    ) -> DocumentEnds | None:
         self.reads += 1
-        found = await collection.find_one(query, MARK, sort=[("_id", direction)], session=session)
-        return ours(mark_of, found) if found else None
+        found = await collection.find_one(query, ENDS, sort=[("_id", direction)], session=session)
+        return ours(ends_of, found) if found else None
 
 
 def ours(read: Callable[[Document], T], document: Document) -> T:
-    """Raises `LogUnavailable` where somebody else's document stands in the way of ours."""
+    """Reads a document. Raises `LogUnavailable` if it is of another program and has a number as its `_id`."""
     try:
         return read(document)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -220,29 +223,29 @@ def ours(read: Callable[[Document], T], document: Document) -> T:
 
 
 def numbers(first: int, last: int = _NO_END) -> dict[str, Int64]:
-    """The bracket around every query's `_id`."""
+    """The condition on `_id` for first <= seq <= last."""
     return {"$gte": Int64(first), "$lte": Int64(last)}
 
 
 def _holding(seq: int, last: int = _NO_END) -> dict[str, Any]:
-    """The documents from the one on that holds `seq`; the bracket lets an index find them."""
+    """The condition for documents from the one that holds `seq` on. The bounds of `_id` let it use the index."""
     return {"_id": numbers(max(1, seq - BATCH + 1), last), "roomcast.last": {"$gte": Int64(seq)}}
 
 
-def _one(entries: Sequence[Entry]) -> Entry | None:
+def _one(entries: Sequence[AppendDocument]) -> AppendDocument | None:
     return entries[0] if entries else None
 
 
-def _next_count(count: int, entries: Sequence[Entry]) -> int:
-    """How many documents to read next for a page: as many as fill it where they are as large as those before."""
+def _next_count(count: int, entries: Sequence[AppendDocument]) -> int:
+    """How many documents to read next for a page: as many as fill it if they are as large as those before."""
     size = sum(entry.size for entry in entries) + 1
     fitting = (PAGE_BYTES - size) * len(entries) // size
     return max(1, min(_GROWTH * count, fitting + 1))
 
 
 def _cut(wanted: Iterable[Message], limit: int) -> tuple[list[Message], bool]:
-    """At most `limit`, no more bytes than should be in memory, and not past a place where trimming has overtaken
-    the reading: there a room's message does not follow on the one before it."""
+    """The messages of a page, and whether there may be more: at most `limit`, up to `PAGE_BYTES`, and not past a
+    place where messages were trimmed during the read. There, a message's `prev` is not the one before it."""
     messages: list[Message] = []
     newest: dict[str, int] = {}
     size = 0

@@ -1,6 +1,6 @@
 """The revocations, in the small collection beside the messages.
 
-Each is a document of its own. One more document has a version, which changes with every revocation: only that one
+Each is a document of its own. Another document has a version, which changes with every revocation: only that one
 is read every second.
 """
 
@@ -11,40 +11,40 @@ from collections.abc import Sequence
 from bson import Int64, ObjectId
 
 from roomcast.log.mongodb.opening import Store
-from roomcast.log.revoked import Revoked, oldest_kept
+from roomcast.log.revoked import KeptRevocations, oldest_kept
 from roomcast.model.revocation import Revocation
 
 _ALL = {"sub": {"$exists": True}}
 _VERSION = "revocations"
 
 
-class Revocations:
+class MongoRevocations:
     """The revocations of all processes on one log."""
 
     def __init__(self, store: Store) -> None:
-        self._beside = store.beside
+        self._metadata = store.metadata
         self._version: object = None
-        self._known = Revoked()
+        self._known = KeptRevocations()
 
     async def add(self, revocation: Revocation) -> None:
         """Keeps one. Raises `TooManyRevocations`, and `PyMongoError` if the database is away."""
         await self.rows()
         self._known.check(revocation)
         sub, iss, before = revocation
-        await self._beside.delete_many(_ALL | {"before": {"$lt": Int64(oldest_kept())}})
+        await self._metadata.delete_many(_ALL | {"before": {"$lt": Int64(oldest_kept())}})
         whom = {"sub": sub} if iss is None else {"sub": sub, "iss": iss}
         new = {"$max": {"before": Int64(before)}, "$setOnInsert": whom}
-        await self._beside.update_one({"_id": f"revoked {iss or ''}\n{sub}"}, new, upsert=True)
+        await self._metadata.update_one({"_id": f"revoked {iss or ''}\n{sub}"}, new, upsert=True)
         # The version last: a process that reads the revocations between the two writes reads them again.
-        await self._beside.update_one({"_id": _VERSION}, {"$set": {"version": ObjectId()}}, upsert=True)
+        await self._metadata.update_one({"_id": _VERSION}, {"$set": {"version": ObjectId()}}, upsert=True)
 
     async def rows(self) -> Sequence[Revocation]:
         """The present revocations; the same object as long as nothing has changed. Raises `PyMongoError`."""
-        latest = await self._beside.find_one({"_id": _VERSION})
+        latest = await self._metadata.find_one({"_id": _VERSION})
         version = latest and latest["version"]
         if version != self._version:
-            found = self._beside.find(_ALL)
+            found = self._metadata.find(_ALL)
             rows = [Revocation(row["sub"], row.get("iss"), int(row["before"])) async for row in found]
             # Set only now, so that a failed read is repeated.
-            self._known, self._version = Revoked(rows), version
+            self._known, self._version = KeptRevocations(rows), version
         return self._known.rows

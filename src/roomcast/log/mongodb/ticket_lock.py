@@ -1,10 +1,10 @@
-"""Who of several processes writes next: each takes a number, as at a counter, and waits for those before it.
+"""Decides which of several processes writes next: each takes a ticket, and waits for those before it.
 
 Laws:
-- It is advice. The unique index on `_id` decides what is stored, so nothing is wrong where a number is lost,
-  skipped or taken twice, or where a process knows nothing of it: only time is lost.
-- Who writes alone takes no number, and looks now and then whether somebody waits.
-- Nobody waits for one who does not move.
+- The lock is only advice: the unique index on `_id` decides what is stored. If a ticket is lost, skipped or taken
+  twice, or if a process ignores the lock, only time is lost.
+- A process that writes alone takes no tickets. It looks now and then whether another one waits.
+- No process waits for one that has stopped.
 """
 
 from __future__ import annotations
@@ -21,85 +21,90 @@ from roomcast.log.mongodb.opening import Collection, Store
 
 _COUNTER = {"_id": "turn"}
 _ALONE = 16
-"""After so many turns without seeing another a process takes no more numbers, and looks after so many writes."""
+"""After this many turns without another process, it takes no more tickets. From then on it looks for others after
+every so many writes."""
 _SHORTEST_SECONDS = 0.02
 _LONGEST_SECONDS = 0.25
-"""How long a turn lasts after its first write, where there is more to write; in between, as long again as that
-took. So about half of the time goes into changing places, however slow that is, and nobody waits for long."""
+"""A turn with more to write lasts as long after its first write as that one took, within these bounds. So about
+half of the time is spent on changing turns, however slow that is, and no process waits for long."""
 _POLL_SECONDS = 0.005
-"""For each that is before us."""
+"""Seconds between two looks at the counter, for each process that is before us."""
 _LONGEST_POLL_SECONDS = 0.1
 _STALE_SECONDS = 1.0
 _STALE_TURNS = 4
-"""After so long, and so many times what our own turn took, another's is taken for lost: its process has died."""
+"""A turn is skipped once it takes longer than this, and longer than this many of our own turns: its process has
+died."""
 
 
 class Counter(NamedTuple):
-    """The numbers."""
+    """The document that all processes share."""
 
     taken: int = 0
+    """The last ticket that was taken."""
     served: int = 0
+    """The last ticket whose turn is over."""
     newest: int = 0
     """How far the log reached after the last turn."""
 
 
 class TicketLock:
-    """This process's place in the queue."""
+    """The lock as one process uses it."""
 
     def __init__(self, store: Store) -> None:
-        # What is lost of it in a failover does no harm, so nothing waits for it to be confirmed.
-        self._beside: Collection = store.beside.with_options(
+        # Its loss in a failover does no harm, so writes need not be confirmed by a majority.
+        self._metadata: Collection = store.metadata.with_options(
             write_concern=WriteConcern(1), read_concern=ReadConcern("local")
         )
         self._queues = False
-        """Whether others want to write as well."""
+        """Whether this process takes tickets, as others write as well."""
         self._number = 0
-        """Ours, or the last we had."""
+        """Our last ticket."""
         self._waiting = False
-        self._served = False
+        """Whether we have a ticket whose turn is not over."""
+        self._held = False
         """Whether it is our turn."""
         self._alone = 0
-        """How many turns, or writes outside of the queue, ago another was seen."""
+        """How many of our turns, or writes without a ticket, ago another process was seen."""
         self._since = 0.0
-        """When our turn began, or we were last beaten in it."""
+        """When our turn began, or when another process last wrote during it."""
         self._until = 0.0
         """When our turn ends; 0 before its first write."""
         self._took = 0.0
-        """How long our last turn was; a busy database makes it longer for all."""
+        """How long our last turn took; a busy database makes turns longer for all."""
 
-    def ask(self) -> None:
-        """Another was faster, again: from now on we queue."""
+    def start_queueing(self) -> None:
+        """Another process was faster, again: from now on we take tickets."""
         self._queues, self._alone = True, 0
         self._since = _time()
 
-    async def begin(self) -> int:
-        """Waits until it is our turn; how far the log reached then, or 0 where nobody else has written. Raises
+    async def acquire(self) -> int:
+        """Waits for our turn. Returns the newest seq in the log then, or 0 if no other process has written. Raises
         `PyMongoError`, and can be called again after that."""
-        if not self._queues or self._served:
+        if not self._queues or self._held:
             return 0
         before = self._number
         counter = await self._take() if not self._waiting else await self._look()
         counter = await self._wait(counter)
-        self._served, self._since, self._until = True, _time(), 0.0
+        self._held, self._since, self._until = True, _time(), 0.0
         if self._number == before + 1:
             return 0
         self._alone = 0
         return counter.newest
 
-    def last(self) -> bool:
-        """Whether our turn lasts, now that something is written."""
-        if not self._served:
+    def may_continue(self) -> bool:
+        """Whether our turn lasts, after a write."""
+        if not self._held:
             return False
         now = _time()
         if not self._until:
             self._until = now + min(max(now - self._since, _SHORTEST_SECONDS), _LONGEST_SECONDS)
         return now < self._until
 
-    async def end(self, newest: int) -> None:
-        """We have written, and the log reaches up to `newest`: the next one's turn. Raises `PyMongoError`."""
+    async def release(self, newest: int) -> None:
+        """Ends our turn. `newest`: the newest seq in the log. Raises `PyMongoError`."""
         self._alone += 1
         if self._waiting:
-            self._waiting = self._served = False
+            self._waiting = self._held = False
             self._took = _time() - self._since
             self._queues = self._alone < _ALONE
             await self._update({"$max": {"served": Int64(self._number)}, "$set": {"newest": Int64(newest)}})
@@ -118,26 +123,26 @@ class TicketLock:
         while (before := self._number - 1 - counter.served) > 0:
             await asyncio.sleep(min(_POLL_SECONDS * before, _LONGEST_POLL_SECONDS))
             seen, counter = counter, await self._look()
-            if counter.taken < self._number:  # the counter was lost, and our number with it
+            if counter.taken < self._number:  # the counter was lost, and our ticket with it
                 counter = await self._take()
             if counter.served != seen.served:
                 moved = _time()
             elif _time() - moved > patience:
-                counter = await self._pass_over(counter.served + 1)
+                counter = await self._skip(counter.served + 1)
         return counter
 
     async def _look(self) -> Counter:
-        return _counter(await self._beside.find_one(_COUNTER))
+        return _counter(await self._metadata.find_one(_COUNTER))
 
-    async def _pass_over(self, number: int) -> Counter:
+    async def _skip(self, number: int) -> Counter:
         return await self._update({"$max": {"served": Int64(number)}})
 
     async def _update(self, update: dict[str, Any]) -> Counter:
         after = ReturnDocument.AFTER
         try:
-            found = await self._beside.find_one_and_update(_COUNTER, update, upsert=True, return_document=after)
-        except DuplicateKeyError:  # another process has made it at the same moment
-            found = await self._beside.find_one_and_update(_COUNTER, update, return_document=after)
+            found = await self._metadata.find_one_and_update(_COUNTER, update, upsert=True, return_document=after)
+        except DuplicateKeyError:  # another process has created it at the same moment
+            found = await self._metadata.find_one_and_update(_COUNTER, update, return_document=after)
         return _counter(found)
 
 

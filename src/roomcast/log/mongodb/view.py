@@ -1,12 +1,12 @@
 """The log as this process has seen it: dense, in order, each document once. No I/O.
 
 Laws:
-- Only what goes on from the newest document by number and by nonce is taken in. What came from the cursor, from
-  a read by range or from our own acknowledged insert goes through `absorb`.
-- What is taken in feeds the tail at once.
-- With the view complete up to N, an insert at N + 1 succeeds only where nobody else wrote meanwhile, or so much
-  that it is trimmed (which the writer sees to): that makes each message's `prev`, the order of times and the
-  idempotency keys exact without a lock.
+- A document is added only if it follows the newest one by number and by nonce. All documents go through `absorb`:
+  those from the cursor, from a range read and from our own acknowledged insert.
+- A document that is added is passed to the consumers at once.
+- If the view is complete up to N, an insert at N + 1 succeeds only if no other process wrote meanwhile, or if so
+  much was written that N + 1 is trimmed again (the writer handles that). This makes each message's `prev`, the
+  order of times and the idempotency keys exact without a lock.
 """
 
 from __future__ import annotations
@@ -14,97 +14,104 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from roomcast.log.consumers import Consumers
-from roomcast.log.mongodb.documents import Entry, Mark
-from roomcast.log.mongodb.rooms import Rooms
+from roomcast.log.mongodb.documents import AppendDocument, DocumentEnds
+from roomcast.log.mongodb.rooms import KnownRooms
 
 
-class Seen(NamedTuple):
-    """The newest document that was taken in."""
+class NewestSeen(NamedTuple):
+    """The newest document in the view."""
 
     first: int = 0
     last: int = 0
     nonce: int = 0
-    """0 where there is none, or where it is gone and nothing is known of it."""
+    """0 if there is no document, or if it is gone and nothing is known of it."""
     stored_at: int = 0
     bytes: int = 0
-    """The sum of all bodies up to here, from the log's beginning."""
+    """The sum of all bodies up to this document, from the log's beginning."""
 
 
-class Fork(Exception):
-    """The collection has another history than the one we read: something that was delivered is gone."""
+class HistoryChanged(Exception):
+    """The collection has another history than the view: something that was delivered is gone."""
 
 
 class View:
-    """Where this process stands."""
+    """All that this process has seen of the log."""
 
     def __init__(
-        self, feed: Consumers, rooms: Rooms, mine: dict[int, Entry | None], position: int, timed_after: int = 0
+        self,
+        consumers: Consumers,
+        rooms: KnownRooms,
+        own_writes: dict[int, AppendDocument | None],
+        position: int,
+        timed_after: int = 0,
     ) -> None:
         self.rooms = rooms
-        self.seen = Seen(position, position)
+        self.seen = NewestSeen(position, position)
         self.trimmed = 0
         """How far the collection is trimmed."""
         self.timed_after = timed_after
-        """Times began anew after this message: somebody asked for a new epoch then."""
+        """Times began anew after this message, with a new epoch that was requested."""
         self.abandoned = False
-        """Whether another view has taken its place."""
-        self._mine = mine
-        """By nonce, the writes whose fate is not known; filled in with what is found in the log."""
-        self._feed = feed
+        """Whether another view has replaced it."""
+        self._own_writes = own_writes
+        """By nonce, this process's writes whose outcome is not known; `absorb` adds each one that it finds."""
+        self._consumers = consumers
 
     @property
     def retained_at(self) -> int:
-        """When the newest retained message was stored, as times go; 0 where they begin anew."""
+        """The time below which no new message may be stored, in ms since 1970: that of the newest retained
+        message. 0 if times begin anew."""
         return self.seen.stored_at if self.seen.last > max(self.trimmed, self.timed_after) else 0
 
     @property
     def newest(self) -> int:
+        """The newest seq that was seen."""
         return self.seen.last
 
-    def absorb(self, entry: Entry) -> bool:
-        """Takes in the next document, and leaves one that was seen; False where something is missing before it.
-        Raises `Fork`."""
+    def absorb(self, entry: AppendDocument) -> bool:
+        """Adds the next document, and ignores one that was seen. False if something is missing before it. Raises
+        `HistoryChanged`."""
         seen = self.seen
         if entry.last <= seen.last:
-            self._recognise(entry)
+            self._compare(entry)
             return True
         if entry.first != seen.last + 1:
             return False
         if seen.nonce and entry.after and entry.after != seen.nonce:
-            raise Fork
-        self._take(entry)
+            raise HistoryChanged
+        self._add(entry)
         return True
 
-    def jump(self, oldest: Mark) -> None:
-        """All before `oldest` is gone, and we have not seen it."""
+    def jump(self, oldest: DocumentEnds) -> None:
+        """Continues at `oldest`: everything before it is trimmed, and some of it was never seen."""
         trimmed = oldest.first - 1
         self.seen = self.seen._replace(first=trimmed, last=trimmed, nonce=0)
         self.rooms.lose(trimmed, oldest.stored_at)
         self.trim(trimmed)
 
     def trim(self, trimmed: int) -> None:
-        """The collection is trimmed this far now."""
+        """The collection is trimmed up to the seq `trimmed` now."""
         if trimmed > self.trimmed:
             self.trimmed = trimmed
             self.rooms.forget(trimmed)
             if not self.abandoned:
-                self._feed.push((), trimmed)
+                self._consumers.push((), trimmed)
 
-    def _recognise(self, entry: Entry) -> None:
-        """The newest that was seen is met again: it is the same, or becomes known."""
+    def _compare(self, entry: AppendDocument) -> None:
+        """Compares a document that was seen with the newest one."""
         if entry.last == self.seen.last and not self.seen.nonce:
             self.seen = _seen(entry)
         if entry.first == self.seen.first and entry.nonce != self.seen.nonce:
-            raise Fork
+            raise HistoryChanged
 
-    def _take(self, entry: Entry) -> None:
+    def _add(self, entry: AppendDocument) -> None:
         self.seen = _seen(entry)
         self.rooms.note(entry)
-        if entry.nonce in self._mine:
-            self._mine[entry.nonce] = entry
+        if entry.nonce in self._own_writes:
+            self._own_writes[entry.nonce] = entry
         if not self.abandoned:
-            self._feed.push(entry.messages, self.trimmed)
+            self._consumers.push(entry.messages, self.trimmed)
 
 
-def _seen(entry: Entry) -> Seen:
-    return Seen(entry.first, entry.last, entry.nonce, entry.stored_at, entry.bytes_before + entry.size)
+def _seen(entry: AppendDocument) -> NewestSeen:
+    return NewestSeen(entry.first, entry.last, entry.nonce, entry.stored_at, entry.bytes_before + entry.size)

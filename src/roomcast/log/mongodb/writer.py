@@ -1,15 +1,17 @@
-"""Writes the collection: groups of appends, each append a document, one group on its way at a time.
+"""Writes the collection in groups of appends. Each append is a document; one group is written at a time.
 
 Laws:
-- Numbers are `max + 1` as this process has seen it; the unique index on `_id` decides between processes.
-- An append keeps its nonce over all attempts. What became of a write without an answer is read from the log before
-  anything is answered or written again: there either is a document with its nonce, or another with its number.
-- A number is taken only from a view that was just read to be complete: below what is trimmed the index refuses
-  nothing, and who was stopped for longer than the retention would take a number for the second time. Where the
-  write itself took so long, it is proven, and else taken back, before it is answered.
-- An ordered insert stops at the first document that is refused: what is stored of a group is its beginning.
-- Who was beaten to a number twice in a row queues for its turn, and so do all others then: otherwise the one with
-  the shorter way to the database would win every time.
+- A number is the newest seq that this process has seen, plus one; the unique index on `_id` decides between
+  processes.
+- An append keeps its nonce over all attempts. If a write had no answer, its outcome is read from the log before
+  anything is answered or written again: there is either a document with its nonce, or another one with its number.
+- A number is used only if the view was just read to be complete. The unique index cannot reject a number whose
+  document was already trimmed, so a process that was paused for longer than the retention could otherwise reuse
+  one. If the write itself took that long, it is checked before it is answered, and taken back if it is out of
+  place.
+- An ordered insert stops at the first document that is refused: only the beginning of a group is stored.
+- A process that lost its number to another one twice in a row takes a ticket, and so do all others then. Otherwise
+  the process with the shorter way to the database would always win.
 """
 
 from __future__ import annotations
@@ -22,64 +24,66 @@ from contextlib import suppress
 from bson import Int64
 from pymongo.errors import BulkWriteError, PyMongoError
 
-from roomcast.log.append_queue import Answer, Pending, Queue, Request
+from roomcast.log.append_queue import AppendAnswer, AppendQueue, AppendRequest, PendingAppend
 from roomcast.log.base import Appended, Idempotency
 from roomcast.log.clock import Clock
 from roomcast.log.mongodb.chain import Chain, out_of_place
-from roomcast.log.mongodb.documents import Entry, key_of, nonce, to_document
+from roomcast.log.mongodb.documents import AppendDocument, key_of, nonce, to_document
 from roomcast.log.mongodb.errors import unavailable
-from roomcast.log.mongodb.opening import Store, Tuning
-from roomcast.log.mongodb.reader import BATCH, Reader
-from roomcast.log.mongodb.tail import Follower
+from roomcast.log.mongodb.opening import MongoTuning, Store
+from roomcast.log.mongodb.reader import BATCH, MongoReader
+from roomcast.log.mongodb.tail import MongoTail
 from roomcast.log.mongodb.ticket_lock import TicketLock
-from roomcast.log.mongodb.view import Fork, Seen, View
+from roomcast.log.mongodb.view import HistoryChanged, NewestSeen, View
 from roomcast.log.sequencer import Kept, Sequencer
 from roomcast.model.errors import LogUnavailable, RoomcastError, TooLarge
 from roomcast.model.message import Draft
 
 _DOCUMENT_BYTES = 15 * 1024 * 1024
-"""A document has 16 MiB, some of it for names."""
+"""A document may have 16 MiB, including its field names."""
 _MESSAGE_BYTES = 400
-"""What a message takes beside its body, at most."""
+"""The most bytes that a message takes beside its body."""
 _DUPLICATE = 11000
 _OVERDUE_SECONDS = 0.25
+"""Seconds between two checks for publishes that have waited too long."""
 _MOMENT_SECONDS = 0.005
-"""What an answer brings about comes a moment after it; others wait as long between two looks at the queue."""
+"""How long a turn waits for more publishes: an answered publisher may send the next one at once. Other processes
+poll as often."""
 _COLLISIONS = 2
-"""After so many in a row a writer queues."""
+"""After this many in a row, a writer takes tickets."""
 
 _log = logging.getLogger("roomcast.log")
 
 
-class Behind(Exception):
-    """Another process has written: we must see it first."""
+class OtherProcessWrote(Exception):
+    """Another process has written, which must be read first."""
 
 
-class Writer:
+class MongoWriter:
     """The one writer of this process."""
 
-    def __init__(self, store: Store, reader: Reader, follower: Follower, tuning: Tuning) -> None:
+    def __init__(self, store: Store, reader: MongoReader, tail: MongoTail, tuning: MongoTuning) -> None:
         self._store = store
         self._reader = reader
-        self._follower = follower
+        self._tail = tail
         self._tuning = tuning
-        self._turns = TicketLock(store)
-        self._queue = Queue("The log is behind: its database is slower than what is published.")
-        self._group: dict[int, Pending] = {}
-        """By nonce, those on their way."""
+        self._lock = TicketLock(store)
+        self._queue = AppendQueue("The log is behind: its database is slower than what is published.")
+        self._group: dict[int, PendingAppend] = {}
+        """By nonce, the appends that are being written."""
         self._wanted = asyncio.Event()
         self._ended = False
-        self._doubt = False
-        """Whether a write is out whose fate is not known."""
-        self._sent: tuple[Seen, Sequence[Entry]] | None = None
-        """What was written last, and after what, until it is proven that it has its place."""
+        self._unsure = False
+        """Whether the outcome of the last write is not known."""
+        self._sent: tuple[NewestSeen, Sequence[AppendDocument]] | None = None
+        """The last write, and the newest document before it, until the write is known to be in its place."""
         self._collisions = 0
         self._clock = Clock()
         self.unwritable = ""
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._refuse_overdue())]
 
-    def append(self, request: Request) -> asyncio.Future[Appended]:
-        pending = Pending.of(request)
+    def append(self, request: AppendRequest) -> asyncio.Future[Appended]:
+        pending = PendingAppend.of(request)
         try:
             if self._ended:
                 raise LogUnavailable("The log is closed.")
@@ -105,18 +109,18 @@ class Writer:
             if not self._queue and not self._ended:
                 await self._wanted.wait()
             self._group = {nonce(): pending for pending in self._queue.take_group()}
-            self._follower.mine.update(dict.fromkeys(self._group))
+            self._tail.own_writes.update(dict.fromkeys(self._group))
             await self._store_group()
             for number in self._group:
-                del self._follower.mine[number]
+                del self._tail.own_writes[number]
             self._group = {}
-            if not (self._turns.last() and await self._more()):
-                # The next write says what is wrong; or somebody has written into the counter.
+            if not (self._lock.may_continue() and await self._more()):
+                # The next write reports an outage. The other errors: the counter has been overwritten by hand.
                 with suppress(PyMongoError, TypeError, ValueError):
-                    await self._turns.end(self._follower.newest)
+                    await self._lock.release(self._tail.newest)
 
     async def _more(self) -> bool:
-        """Whether there is more to write, now or in a moment."""
+        """Whether there is more to write, now or within a moment."""
         if not self._queue and not self._ended:
             self._wanted.clear()
             with suppress(TimeoutError):
@@ -125,17 +129,17 @@ class Writer:
         return bool(self._queue)
 
     async def _store_group(self) -> None:
-        """Until each has its answer."""
+        """Tries until each append of the group has its answer."""
         while any(not pending.answer.done() for pending in self._group.values()):
             try:
-                ahead = await self._turns.begin() > self._follower.newest
-                if ahead or self._doubt or not self._follower.fresh:
+                ahead = await self._lock.acquire() > self._tail.newest
+                if ahead or self._unsure or not self._tail.fresh:
                     await self._settle()
-                await self._attempt(self._follower.view)
-            except Behind:
+                await self._attempt(self._tail.view)
+            except OtherProcessWrote:
                 await self._give_way()
-            except Fork:
-                self._follower.fork()
+            except HistoryChanged:
+                self._tail.note_change()
                 await self._pause("")
             except PyMongoError as error:
                 await self._pause(unavailable(error).detail)
@@ -148,19 +152,19 @@ class Writer:
                 self._recovered()
 
     async def _settle(self) -> None:
-        """Reads what became of the last write, and what others wrote."""
-        await self._prove()
-        await self._follower.catch_up()
+        """Reads the outcome of the last write, and what other processes wrote."""
+        await self._check_place()
+        await self._tail.catch_up()
         self._answer_stored()
-        self._doubt = False
+        self._unsure = False
 
     def _answer_stored(self) -> None:
         for number, pending in self._group.items():
-            if entry := self._follower.mine.get(number):
+            if entry := self._tail.own_writes.get(number):
                 pending.resolve(Appended(entry.messages, False))
 
     async def _attempt(self, view: View) -> None:
-        """One insert of all that have no answer yet."""
+        """Inserts all appends that have no answer yet."""
         waiting = {n: p for n, p in self._group.items() if not p.answer.done()}
         if not waiting:
             return
@@ -171,37 +175,38 @@ class Writer:
         for number, answer in answers.items():
             waiting[number].resolve(answer)
 
-    async def _known(self, view: View, asked: Sequence[Idempotency | None]) -> dict[str, Entry]:
-        keys = [key_of(one.scope, one.key) for one in asked if one]
+    async def _known(self, view: View, requested: Sequence[Idempotency | None]) -> dict[str, AppendDocument]:
+        """The documents that have one of these idempotency keys, by key."""
+        keys = [key_of(one.scope, one.key) for one in requested if one]
         if not keys:
             return {}
         found = await self._reader.with_keys(keys)
         if any(entry.last > view.newest for entry in found):
-            raise Behind
+            raise OtherProcessWrote
         return {entry.key: entry for entry in found if entry.key}
 
     def _number(
-        self, view: View, waiting: dict[int, Pending], known: dict[str, Entry]
-    ) -> tuple[list[Entry], dict[int, Answer]]:
-        """The documents to insert, and what each is to be answered when they are stored."""
-        asked = [p.request.idempotency for p in waiting.values() if p.request.idempotency]
+        self, view: View, waiting: dict[int, PendingAppend], known: dict[str, AppendDocument]
+    ) -> tuple[list[AppendDocument], dict[int, AppendAnswer]]:
+        """The documents to insert, and the answer to each append once they are stored."""
+        requested = [p.request.idempotency for p in waiting.values() if p.request.idempotency]
         entries = {
             (one.scope, one.key): known[key_of(one.scope, one.key)]
-            for one in asked
+            for one in requested
             if key_of(one.scope, one.key) in known
         }
-        numbering = Sequencer(
-            self._follower.retention,
+        sequencer = Sequencer(
+            self._tail.retention,
             view.newest,
             self._clock.now(view.retained_at),
             lambda room: view.rooms.newest_of(room).seq,
             {key: Kept(e.digest, e.first, len(e.messages), e.stored_at) for key, e in entries.items()},
         )
         chain = Chain(view)
-        answers: dict[int, Answer] = {}
+        answers: dict[int, AppendAnswer] = {}
         for number, pending in waiting.items():
             try:
-                answers[number] = appended = numbering.append(*pending.request)
+                answers[number] = appended = sequencer.append(*pending.request)
             except RoomcastError as error:
                 answers[number] = error
             else:
@@ -209,43 +214,46 @@ class Writer:
                     chain.add(number, appended.messages, pending.request.idempotency)
         return chain.entries, answers
 
-    async def _insert(self, view: View, entries: Sequence[Entry]) -> None:
-        self._doubt, self._sent = True, (view.seen, entries)
+    async def _insert(self, view: View, entries: Sequence[AppendDocument]) -> None:
+        self._unsure, self._sent = True, (view.seen, entries)
         try:
             await self._store.messages.insert_many([to_document(entry) for entry in entries], ordered=True)
         except BulkWriteError as error:
             errors = error.details.get("writeErrors", [])
             if not errors or errors[0]["code"] != _DUPLICATE or error.details.get("writeConcernErrors"):
                 raise
-            raise Behind from None
-        await self._prove()
-        self._doubt = False
+            raise OtherProcessWrote from None
+        await self._check_place()
+        self._unsure = False
         for entry in entries:
             view.absorb(entry)
 
-    async def _prove(self) -> None:
-        """That what was sent is in its place. Raises `Behind` where that was trimmed before it came, and it is
-        taken back."""
-        if self._sent and not self._follower.fresh:
+    async def _check_place(self) -> None:
+        """Checks that the last write is in its place. If its number had been used and trimmed before, takes it
+        back and raises `OtherProcessWrote`."""
+        if self._sent and not self._tail.fresh:
             before, entries = self._sent
             found = await self._reader.since(max(1, before.first), len(entries) + 2)
             if out_of_place(before, entries, found):
-                _log.warning("a write came so late that its number was taken and trimmed: it is written again")
+                _log.warning(
+                    "a write came so late that its number was taken and trimmed: it is written again, and you "
+                    "need do nothing"
+                )
                 numbers = [Int64(entry.first) for entry in entries]
                 nonces = [Int64(entry.nonce) for entry in entries]
                 late = {"_id": {"$in": numbers}, "roomcast.nonce": {"$in": nonces}}
                 await self._store.messages.delete_many(late)
-                raise Behind
+                raise OtherProcessWrote
         self._sent = None
 
     async def _give_way(self) -> None:
-        """Another was faster: sees what it wrote, and after some defeats queues."""
+        """Another process was faster: its write is read next. After some collisions takes tickets."""
         self._collisions += 1
-        self._doubt = True
+        self._unsure = True
         if self._collisions >= _COLLISIONS:
-            # What stands in our way may not be confirmed yet.
+            # The other process's document may not be confirmed yet.
             await asyncio.sleep(min(0.001 * 2**self._collisions, self._tuning.retry_seconds))
-            self._turns.ask()
+            self._lock.start_queueing()
 
     async def _pause(self, why: str) -> None:
         if why and not self.unwritable:
@@ -259,12 +267,13 @@ class Writer:
             self.unwritable = ""
             _log.warning("publishing goes on")
 
-    def _answer_all(self, answer: Answer) -> None:
+    def _answer_all(self, answer: AppendAnswer) -> None:
         for pending in self._group.values():
             pending.resolve(answer)
 
     async def _refuse_overdue(self) -> None:
-        """Nobody waits longer than `patience`. A write that is out by then may be stored all the same."""
+        """Refuses publishes that have waited longer than `patience`. One that is being written may be stored all
+        the same."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_OVERDUE_SECONDS)
@@ -275,7 +284,7 @@ class Writer:
 
 
 def _check(drafts: Sequence[Draft]) -> None:
-    """An append is one document."""
+    """Raises `TooLarge` for an append that does not fit into a document."""
     if len(drafts) > BATCH:
         raise TooLarge(f"These are {len(drafts)} messages, and a batch has at most {BATCH}.")
     size = sum([len(draft.body) + _MESSAGE_BYTES for draft in drafts])

@@ -1,4 +1,4 @@
-"""What is retained, and which rooms have more than their rules leave them. No I/O."""
+"""The caps of the log and of its rooms, and which rooms exceed their rules. No I/O."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from roomcast.log.postgresql.queries import NO_END, Row
 from roomcast.model.retention import Retention, RoomRule, RoomRules
 
 
-class Caps:
-    """The caps of the whole log, and the rules of rooms, as this server was given them."""
+class PostgresCaps:
+    """The caps of the whole log and the rules of rooms, as configured on this server."""
 
     def __init__(self, retention: Retention) -> None:
         self.retention = retention
         self.rules = RoomRules(retention.rooms)
         self.over: dict[str, None] = {}
-        """Rooms that have more than their rules leave them."""
+        """Rooms that exceed their rules, as an ordered set."""
         self.due = 0
-        """How many messages came to such rooms since the last cut."""
+        """How many messages were stored in such rooms since the last step of trimming."""
 
-    def take(self, retention: Retention) -> None:
-        """Applies other rules from now on."""
+    def apply(self, retention: Retention) -> None:
+        """Takes the rules of rooms and the age from `retention`. The caps of the whole log stay."""
         self.retention = self.retention._replace(rooms=retention.rooms, max_age=retention.max_age)
         self.rules = RoomRules(retention.rooms)
         self.over.clear()
 
     def oldest_at(self, now: int) -> int:
-        """Messages stored before this time (ms) are too old for the log; -1 if none are."""
+        """At `now` (ms), messages stored before the returned time (ms) are too old for the log; -1 if none are."""
         age = self.retention.max_age
         return -1 if age is None else max(0, now - int(age * 1000))
 
-    def learn(self, row: Row, stored: int) -> None:
-        """Notes how much rooms have after an append of `stored` messages."""
+    def note_append(self, row: Row, stored: int) -> None:
+        """Notes which rooms exceed their rules after an append of `stored` messages; `row` is its result."""
         if not self.rules.rules or row["room_names"] is None:
             return
         for room, messages, size in zip(row["room_names"], row["room_messages"], row["room_bytes"], strict=True):
@@ -40,15 +40,15 @@ class Caps:
                 self.over[room] = None
                 self.due += stored
 
-    def note(self, rows: Sequence[Row], now: int) -> None:
-        """Notes rooms as a walk finds them."""
+    def note_walk(self, rows: Sequence[Row], now: int) -> None:
+        """The same for the rooms of one step of a walk (`walk_rooms`) at `now` (ms)."""
         for row in rows:
             rule = self.rules.of(row["room"])
             if rule and (_is_over(rule, row["messages"], row["bytes"]) or row["oldest_at"] < _too_old(rule, now)):
                 self.over[row["room"]] = None
 
-    def of(self, rooms: Sequence[str], now: int) -> tuple[Sequence[str], list[int], list[int], list[int]]:
-        """The rooms with the limits of each: messages, bytes, and the oldest time allowed."""
+    def limits(self, rooms: Sequence[str], now: int) -> tuple[Sequence[str], list[int], list[int], list[int]]:
+        """The rooms, and the limits of each at `now` (ms): messages, bytes, and the oldest time allowed (ms)."""
         rules = [self.rules.of(room) or RoomRule("") for room in rooms]
         most = [NO_END if rule.max_messages is None else rule.max_messages for rule in rules]
         size = [NO_END if rule.max_bytes is None else rule.max_bytes for rule in rules]

@@ -29,13 +29,13 @@ Connection = Any
 
 class Session:
     """One connection, for one call at a time. Every call raises what the driver raises. If the error ended the
-    connection, the next call opens another one."""
+    connection, the next call opens another one, maybe to another primary."""
 
-    def __init__(self, url: str, *, heard: Callable[[str], None] | None = None) -> None:
-        """`heard` is called with others' notifications, unless a pooler is in between. A reconnect may lose
-        some."""
+    def __init__(self, url: str, *, on_notification: Callable[[str], None] | None = None) -> None:
+        """`on_notification` is called with the text of each notification; behind a pooler there are none. A
+        reconnect may lose some."""
         self._url = url
-        self._heard = heard
+        self._on_notification = on_notification
         self._lock = asyncio.Lock()
         self._connection: Connection = None
         self._statements: dict[str, Any] = {}
@@ -46,16 +46,17 @@ class Session:
     @property
     def listening(self) -> bool:
         """Whether notifications arrive now."""
-        return bool(self._heard and self._connection and not self._connection.is_closed() and not self.pooled)
+        connected = self._connection is not None and not self._connection.is_closed()
+        return connected and self._on_notification is not None and not self.pooled
 
     async def rows(self, name: str, *values: object) -> Sequence[Row]:
-        """The rows of a query."""
+        """The rows of the query `name` in queries.sql."""
         async with self.transaction(name) as call:
             rows: Sequence[Row] = await call(name, *values)
         return rows
 
     async def row(self, name: str, *values: object) -> Row:
-        """The one row of a query."""
+        """The one row of the query `name` in queries.sql."""
         [row] = await self.rows(name, *values)
         return row
 
@@ -66,11 +67,11 @@ class Session:
                 await self._connection.execute(text, timeout=CALL_SECONDS)
 
     @asynccontextmanager
-    async def transaction(self, alone: str = "") -> AsyncIterator[Callable[..., Any]]:
-        """Several calls as one. `alone`: the name of the only query in it, which then needs no explicit
+    async def transaction(self, only: str = "") -> AsyncIterator[Callable[..., Any]]:
+        """Several calls as one. `only`: the name of the only query in it, which then needs no explicit
         transaction."""
-        async with self._lock, self._kept() as connection:
-            if alone and not self.pooled:
+        async with self._lock, self._checked_connection() as connection:
+            if only and not self.pooled:
                 yield self._call
                 return
             begin = f"BEGIN; {QUERIES['settings_of_transaction']}" if self.pooled else "BEGIN"
@@ -84,7 +85,7 @@ class Session:
             await connection.execute("COMMIT", timeout=CALL_SECONDS)
 
     async def drop(self) -> None:
-        """Closes the connection; the next call opens another one."""
+        """Closes the connection. The next call opens another one."""
         connection, self._connection = self._connection, None
         self._statements.clear()
         if connection and not connection.is_closed():
@@ -94,13 +95,14 @@ class Session:
                 connection.terminate()
 
     async def close(self) -> None:
+        """Closes the connection for good: later calls raise asyncpg's `InterfaceError`."""
         self._closed = True
         async with self._lock:
             await self.drop()
 
     @asynccontextmanager
-    async def _kept(self) -> AsyncIterator[Connection]:
-        """The connection. It is dropped if an error leaves its state in doubt."""
+    async def _checked_connection(self) -> AsyncIterator[Connection]:
+        """The connection. It is ended if an error leaves its state in doubt."""
         connection = await self._connected()
         try:
             yield connection
@@ -143,21 +145,22 @@ class Session:
         if self.pooled:
             return
         await connection.execute(QUERIES["settings"], timeout=CONNECT_SECONDS)
-        if self._heard:
+        if self._on_notification:
             await connection.add_listener(_CHANNEL, self._notified)
 
     def _notified(self, connection: Connection, pid: int, channel: str, payload: str) -> None:
-        if self._heard:
-            self._heard(payload)
+        if self._on_notification:
+            self._on_notification(payload)
 
 
 async def connect(url: str) -> Connection:
-    """A connection as libpq would make it: what the string leaves out comes from PG… variables, a service file and
-    .pgpass. With several hosts it takes a primary, unless the string says otherwise."""
-    said = "target_session_attrs" in url or "PGTARGETSESSIONATTRS" in os.environ
-    asked = None if said else "primary"
+    """A connection as libpq would make it. What the string leaves out comes from PG… variables, a service file and
+    .pgpass. Of several hosts it takes a primary, unless the string says otherwise. Raises what the driver
+    raises."""
+    chosen = "target_session_attrs" in url or "PGTARGETSESSIONATTRS" in os.environ
+    target = None if chosen else "primary"
     # Two limits: the driver's own does not cover name lookups and the TLS handshake.
     async with asyncio.timeout(3 * CONNECT_SECONDS):
         return await asyncpg.connect(
-            url, timeout=CONNECT_SECONDS, statement_cache_size=0, target_session_attrs=asked
+            url, timeout=CONNECT_SECONDS, statement_cache_size=0, target_session_attrs=target
         )

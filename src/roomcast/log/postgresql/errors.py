@@ -8,41 +8,46 @@ import ssl
 import asyncpg
 from asyncpg import exceptions as pg
 
+from roomcast.log.outage import HISTORY_CHANGED
 from roomcast.model.errors import LogUnavailable, LogUnusable, RoomcastError
 from roomcast.model.redact import redact
 
 FORM = "postgresql://USER@HOST[:PORT]/DATABASE"
-_LOGIN = "{name} refuses the user or the password ({error}): see to both, and to .pgpass or the service file."
-_NO_DATABASE = "{name} names a database that does not exist ({error}): make it with createdb, or name another one."
+_LOGIN = "{name} refuses the user or the password ({error}): check both, and .pgpass or the service file."
+_NO_DATABASE = (
+    "{name} names a database that does not exist ({error}): create it with createdb, or name another one."
+)
 _NO_RIGHT = (
-    "This user may not make or use the schema roomcast in {name} ({error}): "
+    "This user may not create or use the schema roomcast in {name} ({error}): "
     "GRANT CREATE ON DATABASE … TO its role for the first start, or make the role the schema's owner."
 )
+_INCOMPLETE = "The schema roomcast in {name} is incomplete ({error}): restore it from a backup, or drop all of it."
 _UNUSABLE: tuple[tuple[type[Exception], str], ...] = (
     (pg.InvalidAuthorizationSpecificationError, _LOGIN),  # InvalidPasswordError is one of them
     (pg.InvalidCatalogNameError, _NO_DATABASE),
     (pg.InsufficientPrivilegeError, _NO_RIGHT),
-    (pg.UndefinedTableError, "The schema roomcast in {name} is not whole ({error}): see to who changed it."),
-    (pg.UndefinedFunctionError, "The schema roomcast in {name} is not whole ({error}): see to who changed it."),
-    (pg.ClientConfigurationError, "{name} is no connection string ({error}): use " + FORM + "."),
-    (ssl.SSLCertVerificationError, "{name} does not prove who it is ({error}): see to sslmode and sslrootcert."),
-    (ssl.SSLError, "{name} and roomcast do not agree on TLS ({error}): see to sslmode, sslcert and sslkey."),
+    (pg.UndefinedTableError, _INCOMPLETE),
+    (pg.UndefinedFunctionError, _INCOMPLETE),
+    (pg.ClientConfigurationError, "{name} is not a connection string ({error}): use " + FORM + "."),
+    (ssl.SSLCertVerificationError, "{name} cannot prove its identity ({error}): check sslmode and sslrootcert."),
+    (ssl.SSLError, "{name} and roomcast do not agree on TLS ({error}): check sslmode, sslcert and sslkey."),
 )
-_NOW = "everything goes on when it can"
+_RETRIED = "roomcast tries again by itself"
 _UNAVAILABLE: tuple[tuple[type[Exception], str], ...] = (
-    (pg.TooManyConnectionsError, "The database has no connection left ({error}): see to max_connections; " + _NOW),
-    (pg.DiskFullError, "The database's disk is full; publishing goes on as soon as there is room"),
-    (pg.ReadOnlySQLTransactionError, "The database is a standby or read-only; everything goes on at a primary"),
-    (pg.TargetServerAttributeNotMatched, "None of the database's servers is a primary; " + _NOW),
-    (pg.ObjectNotInPrerequisiteStateError, "The database is a standby; everything goes on at a primary"),
-    (pg.LockNotAvailableError, "Something holds the log's row locked ({error}): look into pg_stat_activity"),
+    (
+        pg.TooManyConnectionsError,
+        "The database has no connection left ({error}): check max_connections; " + _RETRIED,
+    ),
+    (pg.DiskFullError, "The database's disk is full; publishing goes on as soon as there is space"),
+    (pg.ReadOnlySQLTransactionError, "The database is a standby or read-only; roomcast waits for a primary"),
+    (pg.TargetServerAttributeNotMatched, "None of the database's servers is a primary; " + _RETRIED),
+    (pg.ObjectNotInPrerequisiteStateError, "The database is a standby; roomcast waits for a primary"),
+    (pg.LockNotAvailableError, "Another session holds the log's lock ({error}): look into pg_stat_activity"),
     (pg.QueryCanceledError, "The database took too long ({error})"),
-    (TimeoutError, "The database takes too long; " + _NOW),
+    (TimeoutError, "The database takes too long; " + _RETRIED),
 )
 ANOTHER_EPOCH, ANOTHER_HISTORY, ANOTHER_LIFE = "RC001", "RC002", "RC003"
-"""What our functions raise, see `lock` in functions.sql."""
-Failure = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
-"""Errors that a call of the driver raises without a defect of ours. TLS errors are OSErrors."""
+"""SQLSTATEs that our functions raise, see `lock` in functions.sql."""
 _AWAY = (
     pg.PostgresConnectionError,
     pg.OperatorInterventionError,
@@ -58,41 +63,55 @@ _AWAY = (
 )
 
 
-class Forked(Exception):
+class HistoryChanged(Exception):
     """The log's epoch or history, or the database's life, is not the one this server knows."""
 
 
-def is_forked(error: BaseException) -> bool:
+Failure = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    HistoryChanged,
+    OSError,
+    TimeoutError,
+)
+"""Errors that a call raises without a defect of ours. TLS errors are OSErrors."""
+
+
+def is_another_history(error: BaseException) -> bool:
+    """Whether an error says that the log or the database is not the one this server knows."""
+    if isinstance(error, HistoryChanged):
+        return True
     return getattr(error, "sqlstate", None) in (ANOTHER_EPOCH, ANOTHER_HISTORY, ANOTHER_LIFE)
 
 
 def unusable(name: str, error: BaseException) -> LogUnusable | None:
-    """Why the log cannot be opened although the server waits; None if waiting may help."""
+    """Why the log `name` cannot be opened although the server waits; None if waiting may help."""
     for kind, sentence in _UNUSABLE:
         if isinstance(error, kind):
-            return LogUnusable(sentence.format(name=name, error=said(error)))
+            return LogUnusable(sentence.format(name=name, error=error_text(error)))
     if isinstance(error, asyncpg.InterfaceError | ValueError) and not isinstance(error, _AWAY):
-        return LogUnusable(f"{name} cannot be used as it is written ({said(error)}): use {FORM}.")
+        return LogUnusable(f"{name} cannot be used as it is written ({error_text(error)}): use {FORM}.")
     if isinstance(error, asyncpg.PostgresError) and not isinstance(error, _AWAY):
-        return LogUnusable(f"{name} cannot be used ({said(error)}): see to the database.")
+        return LogUnusable(f"{name} cannot be used ({error_text(error)}): check the database.")
     return None
 
 
 def unavailable(error: BaseException) -> RoomcastError:
-    """Why an open log does not answer."""
+    """Why an open log does not answer. Always a new exception: the traceback of a shared one would grow."""
     if isinstance(error, RoomcastError):
         return type(error)(error.detail)
-    if is_forked(error) or isinstance(error, Forked):
-        return LogUnavailable("The log is read anew, as its history has changed.")
+    if is_another_history(error):
+        return LogUnavailable(HISTORY_CHANGED)
     for kind, sentence in _UNAVAILABLE:
         if isinstance(error, kind):
-            return LogUnavailable(sentence.format(error=said(error)) + ".")
+            return LogUnavailable(sentence.format(error=error_text(error)) + ".")
     if isinstance(error, OSError | asyncpg.PostgresConnectionError | pg.OperatorInterventionError):
-        return LogUnavailable(f"The database cannot be reached ({said(error)}); {_NOW}.")
-    return LogUnavailable(f"The database does not answer as it should ({said(error)}).")
+        return LogUnavailable(f"The database cannot be reached ({error_text(error)}); {_RETRIED}.")
+    return LogUnavailable(f"The database gives an unexpected answer ({error_text(error)}).")
 
 
-def said(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """The database's own error text in one line, without secrets of a connection string."""
     text = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
     # `invalid DSN: …` repeats the string that it could not parse.

@@ -21,11 +21,14 @@ CREATE FUNCTION roomcast.is_replicated() RETURNS boolean LANGUAGE sql STABLE AS 
 $$;
 
 -- Takes the lock. Fails with RC001 if the log has another epoch, with RC002 if it lost messages that this server has
--- seen (up to `_seen`, whose append had `_nonce`), with RC003 if the database has begun another life.
+-- seen (up to `_seen`, whose append had `_nonce`), with RC003 if the database has begun another life. The advisory lock
+-- comes first because its queue is fair: of several servers that wait for a row, the one that asks at the right moment
+-- overtakes the others.
 CREATE FUNCTION roomcast.lock(_epoch text, _seen bigint, _nonce bigint) RETURNS roomcast.log LANGUAGE plpgsql AS $$
 DECLARE
     l roomcast.log;
 BEGIN
+    PERFORM pg_advisory_xact_lock(7234190522766);
     SELECT * INTO l FROM roomcast.log WHERE id = 1 FOR UPDATE;
     IF l.epoch IS DISTINCT FROM _epoch THEN
         RAISE EXCEPTION 'the log has another epoch' USING ERRCODE = 'RC001';
@@ -40,7 +43,7 @@ END $$;
 -- Writes the row back, except the columns that change only with a new life.
 CREATE FUNCTION roomcast.save(l roomcast.log) RETURNS void LANGUAGE sql AS $$
     UPDATE roomcast.log SET
-        newest = l.newest, newest_at = l.newest_at, trimmed = l.trimmed, messages = l.messages, bytes = l.bytes,
+        newest = l.newest, newest_at = l.newest_at, durable = l.durable, trimmed = l.trimmed, messages = l.messages, bytes = l.bytes,
         deletions = l.deletions, changes = l.changes, forgotten = l.forgotten, forgotten_at = l.forgotten_at,
         nonce = l.nonce, replicated = l.replicated
     WHERE id = 1
@@ -145,13 +148,15 @@ END $$;
 -- Stores a group of publishes. `_requests`: for each message the number of its request. A request whose idempotency key
 -- (`_key_…`) is known is not stored; what is kept of that key is returned (`known_…`). `_nonce`: the append's random
 -- number. If that append is already stored, because only its answer was lost, `again` is true and nothing is stored
--- now.
+-- now. `_alone`: no other server waits for the lock, so the commit may wait for the disk. `synced`: this commit waits for
+-- the disk, or nothing depends on that; otherwise the server must call `sync`. `newest`, `nonce`: the newest message, and
+-- the random number of its append.
 CREATE FUNCTION roomcast.append(
     _epoch text, _seen bigint, _seen_nonce bigint, _nonce bigint, _now bigint, _server text,
     _rooms text[], _types text[], _bodies bytea[], _requests int[],
     _key_requests int[], _scopes text[], _keys text[], _digests bytea[],
-    _floor bigint, _max_messages bigint, _max_bytes bigint, _oldest_at bigint, _empty_rooms int,
-    OUT again boolean, OUT first bigint, OUT stored_at bigint, OUT prevs bigint[], OUT nths bigint[],
+    _floor bigint, _max_messages bigint, _max_bytes bigint, _oldest_at bigint, _empty_rooms int, _alone boolean,
+    OUT again boolean, OUT synced boolean, OUT nonce bigint, OUT first bigint, OUT stored_at bigint, OUT prevs bigint[],
     OUT known_requests int[], OUT known_digests bytea[], OUT known_firsts bigint[], OUT known_counts int[],
     OUT known_ats bigint[],
     OUT room_names text[], OUT room_messages bigint[], OUT room_bytes bigint[],
@@ -163,7 +168,7 @@ DECLARE
     known roomcast.appends;
     before bigint;
     size bigint;
-    count_stored bigint;
+    count_stored bigint := 0;
     stored_rooms text[];
 BEGIN
     l := roomcast.lock(_epoch, _seen, _seen_nonce);
@@ -181,7 +186,7 @@ BEGIN
     IF again THEN
         first := known.first;
         stored_at := known.stored_at;
-        SELECT array_agg(m.prev ORDER BY m.seq), array_agg(m.nth ORDER BY m.seq) INTO prevs, nths
+        SELECT array_agg(m.prev ORDER BY m.seq) INTO prevs
             FROM roomcast.messages AS m WHERE m.seq BETWEEN known.first AND known.last;
     ELSE
         before := l.newest;
@@ -196,8 +201,7 @@ BEGIN
         WITH placed AS (
             SELECT
                 before + d.n AS seq, d.room, d.type, d.body,
-                coalesce(lag(before + d.n) OVER own, r.newest, l.forgotten) AS prev,
-                coalesce(r.lost + r.messages, l.forgotten) + row_number() OVER own AS nth
+                coalesce(lag(before + d.n) OVER own, r.newest, l.forgotten) AS prev
             FROM (
                 SELECT room, type, body, row_number() OVER (ORDER BY number) AS n
                 FROM unnest(_rooms, _types, _bodies, _requests)
@@ -206,9 +210,9 @@ BEGIN
             ) AS d LEFT JOIN roomcast.rooms AS r ON r.room = d.room
             WINDOW own AS (PARTITION BY d.room ORDER BY d.n)
         ), stored AS (
-            INSERT INTO roomcast.messages (seq, room, type, stored_at, prev, nth, body)
-            SELECT p.seq, p.room, p.type, stored_at, p.prev, p.nth, p.body FROM placed AS p
-            RETURNING seq, room, prev, nth, octet_length(body) AS size
+            INSERT INTO roomcast.messages (seq, room, type, stored_at, prev, body)
+            SELECT p.seq, p.room, p.type, stored_at, p.prev, p.body FROM placed AS p
+            RETURNING seq, room, prev, octet_length(body) AS size
         ), noted AS (
             INSERT INTO roomcast.rooms AS r (room, newest, newest_at, trimmed, trimmed_at, lost, capped, messages, bytes)
             SELECT
@@ -220,12 +224,11 @@ BEGIN
                 messages = r.messages + excluded.messages, bytes = r.bytes + excluded.bytes
             RETURNING r.room, r.messages, r.bytes
         )
-        SELECT s.prevs, s.nths, s.rooms, s.count, s.size, n.names, n.messages, n.bytes
-        INTO prevs, nths, stored_rooms, count_stored, size, room_names, room_messages, room_bytes
+        SELECT s.prevs, s.rooms, s.count, s.size, n.names, n.messages, n.bytes
+        INTO prevs, stored_rooms, count_stored, size, room_names, room_messages, room_bytes
         FROM (
             SELECT
-                array_agg(prev ORDER BY seq) AS prevs, array_agg(nth ORDER BY seq) AS nths,
-                array_agg(room ORDER BY seq) AS rooms, count(*) AS count, coalesce(sum(size), 0) AS size
+                array_agg(prev ORDER BY seq) AS prevs, array_agg(room ORDER BY seq) AS rooms, count(*) AS count, coalesce(sum(size), 0) AS size
             FROM stored
         ) AS s, (
             SELECT array_agg(room) AS names, array_agg(messages) AS messages, array_agg(bytes) AS bytes FROM noted
@@ -262,18 +265,39 @@ BEGIN
                     (2 * count_stored + 8)::int
                 );
             END IF;
+            IF _alone THEN
+                l.durable := l.newest;
+            ELSE
+                PERFORM set_config('synchronous_commit', 'off', true);
+            END IF;
             PERFORM roomcast.save(l);
         END IF;
     END IF;
+    synced := CASE WHEN again THEN false WHEN count_stored > 0 THEN _alone ELSE known_requests IS NULL END;
     newest := l.newest;
+    nonce := l.nonce;
     trimmed := l.trimmed;
     messages := l.messages;
     bytes := l.bytes;
     changes := l.changes;
 END $$;
 
+-- Waits until all messages up to `_newest`, whose append had `_nonce`, are on the disk: the row is written, so this
+-- commit waits. Returns whether the log has that append: the connection may be to another primary by now, which never
+-- got it.
+CREATE FUNCTION roomcast.sync(_server text, _epoch text, _newest bigint, _nonce bigint) RETURNS boolean LANGUAGE sql AS $$
+    WITH written AS (
+        INSERT INTO roomcast.synced AS s (server, epoch, seq)
+        SELECT _server, l.epoch, a.last FROM roomcast.log AS l, roomcast.appends AS a
+        WHERE l.id = 1 AND l.epoch = _epoch AND a.nonce = _nonce AND a.last = _newest
+        ON CONFLICT (server, epoch) DO UPDATE SET seq = greatest(s.seq, excluded.seq)
+        RETURNING seq
+    )
+    SELECT EXISTS (SELECT 1 FROM written)
+$$;
+
 -- One step of trimming: rooms over their rules, the oldest of the whole log, rows of deleted rooms; at most `_most` of
--- each. `left`: the rooms of `_rooms` that may have more to go; `more`: whether anything else may.
+-- each. `still_over`: the rooms of `_rooms` that may have more to go; `more`: whether anything else may.
 CREATE FUNCTION roomcast.trim(
     _epoch text, _seen bigint, _seen_nonce bigint, _server text,
     _floor bigint, _max_messages bigint, _max_bytes bigint, _oldest_at bigint, _most int, _empty_rooms int,
@@ -422,7 +446,8 @@ END $$;
 -- Adopts the log in this life of the database. `_seen` and `_nonce`: what the calling server knows, `_seen` = 0 if it
 -- knows nothing; `_anew`: a new epoch in any case. The epoch changes if acknowledged messages may be gone: if the
 -- server's newest message is missing, or if the life is a new one and the last append did not wait for a standby. If
--- another server has begun an epoch since `_epoch`, that one is taken.
+-- another server has begun an epoch since `_epoch`, that one is taken. This commit waits for the disk, so all messages
+-- are durable afterwards.
 CREATE FUNCTION roomcast.begin_life(
     _epoch text, _seen bigint, _nonce bigint, _new_epoch text, _anew boolean, _now bigint,
     OUT epoch text, OUT begun boolean, OUT timed bigint
@@ -449,8 +474,8 @@ BEGIN
         PERFORM roomcast.save(l);
     END IF;
     epoch := CASE WHEN begun THEN _new_epoch ELSE l.epoch END;
-    IF begun OR l.life <> here THEN
-        UPDATE roomcast.log SET epoch = CASE WHEN begun THEN _new_epoch ELSE l.epoch END, life = here WHERE id = 1;
+    IF begun OR l.life <> here OR l.durable <> l.newest THEN
+        UPDATE roomcast.log SET epoch = begin_life.epoch, life = here, durable = newest WHERE id = 1;
     END IF;
 END $$;
 
@@ -459,12 +484,14 @@ END $$;
 -- /messages, without its room; text and not json, whose functions change numbers. `notify`: a server moves it at once
 -- instead of at its next poll. That takes a lock of the whole database server when the transaction commits.
 CREATE FUNCTION roomcast.publish(room text, message text, notify boolean DEFAULT false) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
     no_controls constant text := '[^\u0001-\u001f\u007f-\u009f]';
     name text;
     value json;
     content boolean := false;
+    named boolean := false;
+    size int;
     most int;
 BEGIN
     IF publish.room IS NULL OR publish.room !~ ('^(?!\$)' || no_controls || '{1,128}$') THEN
@@ -472,12 +499,6 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value';
     ELSIF publish.message IS NULL OR json_typeof(publish.message::json) <> 'object' THEN
         RAISE EXCEPTION 'message must be a JSON object such as {"text": "…"}' USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    SELECT max_message INTO most FROM roomcast.log WHERE id = 1;
-    IF octet_length(publish.message) + octet_length(publish.room) > most THEN
-        RAISE EXCEPTION 'message and room take % bytes, more than the % that a message may have',
-            octet_length(publish.message) + octet_length(publish.room), most
-            USING ERRCODE = 'program_limit_exceeded';
     END IF;
     FOR name, value IN SELECT * FROM json_each(publish.message::json) LOOP
         IF name = 'text' AND (json_typeof(value) <> 'string' OR value #>> '{}' = '') THEN
@@ -495,13 +516,25 @@ BEGIN
                 'none of the reserved gap, live, open, error, message, and not starting with roomcast.'
                 USING ERRCODE = 'invalid_parameter_value';
         ELSIF name NOT IN ('text', 'user', 'type', 'data') THEN
-            RAISE EXCEPTION 'message has a field % that there is none of: use text, data, user, type', to_json(name)
+            RAISE EXCEPTION 'message has an unknown field %: use text, data, user, type', to_json(name)
                 USING ERRCODE = 'invalid_parameter_value';
         END IF;
         content := content OR name IN ('text', 'data');
+        named := named OR name = 'user';
     END LOOP;
     IF NOT content THEN
         RAISE EXCEPTION 'message has neither text nor data' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    -- The most that it takes when stored: with its room and user, and with characters escaped that end a line for some
+    -- readers. So the size of a message that is accepted here is never what the server refuses.
+    size := octet_length(publish.message) + octet_length('"room":,') + octet_length(to_json(publish.room)::text)
+        + CASE WHEN named THEN 0 ELSE octet_length('"user":"anonymous",') END
+        + 3 * (length(publish.message) - length(translate(publish.message, E'\u2028\u2029', '')))
+        + 4 * (length(publish.message) - length(translate(publish.message, E'\u0085', '')));
+    SELECT max_message INTO most FROM roomcast.log WHERE id = 1;
+    IF size > most THEN
+        RAISE EXCEPTION 'the message takes % bytes when stored, more than the % that one may have', size, most
+            USING ERRCODE = 'program_limit_exceeded';
     END IF;
     INSERT INTO roomcast.outbox (room, message) VALUES (publish.room, publish.message);
     IF publish.notify THEN

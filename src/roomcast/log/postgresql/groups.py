@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
-from roomcast.log.append_queue import Answer, Pending
+from roomcast.log.append_queue import AppendAnswer, PendingAppend
 from roomcast.log.base import Appended
 from roomcast.log.postgresql.queries import Row
 from roomcast.log.sequencer import Kept, Key, check_rooms, check_size, repeat
@@ -18,40 +18,18 @@ from roomcast.model.message import Message
 from roomcast.model.retention import Retention, RoomRules
 
 
-class Group:
+class AppendGroup:
     """Appends that go in one transaction."""
 
-    def __init__(self, pending: Sequence[Pending], retention: Retention, rules: RoomRules) -> None:
+    def __init__(self, pending: Sequence[PendingAppend], retention: Retention, rules: RoomRules) -> None:
         self.pending = list(pending)
-        self.refusals: dict[int, TooLarge] = {}
+        self._refusals: dict[int, TooLarge] = {}
         """Requests that are too large, by number. One with a known key gets that key's answer all the same."""
-        self._asked: dict[Key, int] = {}
+        self._of_key: dict[Key, int] = {}
         """The request that stands for each key: the first that would be stored, or else the first."""
         for number, one in enumerate(self.pending):
             self._check(number, one, retention, rules)
             self._note_key(number, one)
-
-    def _check(self, number: int, one: Pending, retention: Retention, rules: RoomRules) -> None:
-        try:
-            check_size(one.request.drafts, retention)
-            if rules.rules:
-                check_rooms(one.request.drafts, rules)
-        except TooLarge as error:
-            self.refusals[number] = error
-
-    def _note_key(self, number: int, one: Pending) -> None:
-        if (idempotency := one.request.idempotency) is None:
-            return
-        key = (idempotency.scope, idempotency.key)
-        before = self._asked.setdefault(key, number)
-        if not self._stores(before):
-            self._asked[key] = number
-
-    def _stores(self, number: int) -> bool:
-        """Whether a request is stored, provided that its key, if it has one, is unknown."""
-        drafts, idempotency = self.pending[number].request
-        first = idempotency is None or self._asked[idempotency.scope, idempotency.key] == number
-        return bool(drafts) and first and number not in self.refusals
 
     def parameters(self) -> Sequence[object]:
         """The messages' rooms, types, bodies and requests; the keys' requests, scopes, names and digests."""
@@ -59,63 +37,93 @@ class Group:
         drafts = list(chain.from_iterable(self.pending[number].request.drafts for number in storing))
         requests = [number for number in storing for _ in self.pending[number].request.drafts]
         rooms, types, bodies = (list(column) for column in zip(*drafts, strict=True)) if drafts else ([], [], [])
-        keys = [(number, scope, key, self._digest(number)) for (scope, key), number in self._asked.items()]
+        keys = [(number, scope, key, self._digest(number)) for (scope, key), number in self._of_key.items()]
         numbers, scopes, names, digests = (list(c) for c in zip(*keys, strict=True)) if keys else ([], [], [], [])
         return rooms, types, bodies, requests, numbers, scopes, names, digests
+
+    def answers(self, row: Row) -> tuple[list[Message], list[AppendAnswer]]:
+        """The stored messages, and the answer to each append, from the result of `roomcast.append`."""
+        known = _known(row)
+        stored: list[Message] = []
+        kept: dict[Key, Kept] = {}
+        return stored, [self._answer(n, row, known, kept, stored) for n in range(len(self.pending))]
+
+    def refuse(self, error: RoomcastError) -> None:
+        """Answers all of the group with one error."""
+        for one in self.pending:
+            one.resolve(error)
+
+    def _check(self, number: int, one: PendingAppend, retention: Retention, rules: RoomRules) -> None:
+        try:
+            check_size(one.request.drafts, retention)
+            if rules.rules:
+                check_rooms(one.request.drafts, rules)
+        except TooLarge as error:
+            self._refusals[number] = error
+
+    def _note_key(self, number: int, one: PendingAppend) -> None:
+        if (idempotency := one.request.idempotency) is None:
+            return
+        key = (idempotency.scope, idempotency.key)
+        before = self._of_key.setdefault(key, number)
+        if not self._stores(before):
+            self._of_key[key] = number
+
+    def _stores(self, number: int) -> bool:
+        """Whether a request is stored, provided that its key, if it has one, is unknown."""
+        drafts, idempotency = self.pending[number].request
+        first = idempotency is None or self._of_key[idempotency.scope, idempotency.key] == number
+        return bool(drafts) and first and number not in self._refusals
 
     def _digest(self, number: int) -> bytes:
         idempotency = self.pending[number].request.idempotency
         assert idempotency
         return idempotency.digest
 
-    def answers(self, row: Row) -> tuple[list[Message], list[Answer]]:
-        """The stored messages, and the answer to each append, from the result of `roomcast.append`."""
-        known = _known(row)
-        stored: list[Message] = []
-        answers: list[Answer] = []
-        kept: dict[Key, Kept] = {}
-        for number, one in enumerate(self.pending):
-            answers.append(self._answer(number, one, row, known, kept, stored))
-        return stored, answers
-
     def _answer(
-        self,
-        number: int,
-        one: Pending,
-        row: Row,
-        known: Mapping[int, Kept],
-        kept: dict[Key, Kept],
-        stored: list[Message],
-    ) -> Answer:
-        drafts, idempotency = one.request
+        self, number: int, row: Row, known: Mapping[int, Kept], kept: dict[Key, Kept], stored: list[Message]
+    ) -> AppendAnswer:
+        """The answer to one append. Adds its messages to `stored`, and its key to `kept`."""
+        drafts, idempotency = self.pending[number].request
         key = (idempotency.scope, idempotency.key) if idempotency else None
-        before = kept.get(key) if key else None
-        if before is None and key:
-            before = known.get(self._asked[key])
-            # Stored by this very append, whose first answer was lost.
-            if before and row["again"] and before.first >= row["first"] and self._stores(number):
-                before = None
+        before = self._before(number, key, row, known, kept) if key else None
         if before and idempotency:
             try:
                 return repeat(before, drafts, idempotency)
             except RoomcastError as error:
                 return error
-        if number in self.refusals:
-            return self.refusals[number]
-        first, prevs = row["first"] + len(stored), row["prevs"] or ()
-        messages = []
-        for seq, (room, type_, body) in enumerate(drafts, first):
-            index = seq - row["first"]
-            prev = prevs[index] if index < len(prevs) else 0
-            messages.append(Message(seq, room, type_, row["stored_at"], prev, body))
+        if number in self._refusals:
+            return self._refusals[number]
+        first = row["first"] + len(stored)
+        messages = self._messages(number, first, row)
         stored += messages
         if key and idempotency and messages:
             kept[key] = Kept(idempotency.digest, first, len(messages), row["stored_at"])
         return Appended(messages, False)
 
+    def _before(
+        self, number: int, key: Key, row: Row, known: Mapping[int, Kept], kept: Mapping[Key, Kept]
+    ) -> Kept | None:
+        """What an earlier request of this group, or an earlier append, stored with the same key."""
+        if key in kept:
+            return kept[key]
+        before = known.get(self._of_key[key])
+        # Stored by this very append, whose first answer was lost.
+        own = before and row["again"] and before.first >= row["first"] and self._stores(number)
+        return None if own else before
+
+    def _messages(self, number: int, first: int, row: Row) -> list[Message]:
+        """The stored messages of one request, which begin with the seq `first`."""
+        prevs, base = row["prevs"] or (), row["first"]
+        return [
+            # Where the answer was lost, the last ones may be gone already, and `prevs` is shorter.
+            Message(seq, room, type_, row["stored_at"], prevs[seq - base] if seq - base < len(prevs) else 0, body)
+            for seq, (room, type_, body) in enumerate(self.pending[number].request.drafts, first)
+        ]
+
 
 def _known(row: Row) -> dict[int, Kept]:
-    """What is kept of keys, by the number of the first request with each."""
+    """What is kept of keys, by the number of the request that stands for each."""
     if not row["known_requests"]:
         return {}
     fields = zip(row["known_digests"], row["known_firsts"], row["known_counts"], row["known_ats"], strict=True)

@@ -15,19 +15,22 @@ from typing import Any, TypeVar
 
 from roomcast import tasks
 from roomcast.log import clock as machine
-from roomcast.log.append_queue import Request
+from roomcast.log.append_queue import AppendRequest
 from roomcast.log.base import Appended, Bounds, Idempotency, Page, RoomSort, RoomStats
-from roomcast.log.consumers import Consumer, Consumers
-from roomcast.log.postgresql.caps import Caps
+from roomcast.log.consumers import Consumers
+from roomcast.log.local import LocalLog
+from roomcast.log.postgresql.caps import PostgresCaps
 from roomcast.log.postgresql.connection import Session
-from roomcast.log.postgresql.errors import FORM, Failure, said, unavailable, unusable
+from roomcast.log.postgresql.errors import FORM, Failure, error_text, unavailable, unusable
 from roomcast.log.postgresql.outbox import Outbox
-from roomcast.log.postgresql.reader import Reader
-from roomcast.log.postgresql.revoked import Revocations
-from roomcast.log.postgresql.tail import Follower, Tuning
-from roomcast.log.postgresql.writer import Writer
+from roomcast.log.postgresql.reader import PostgresReader
+from roomcast.log.postgresql.revoked import PostgresRevocations
+from roomcast.log.postgresql.tail import PostgresTail
+from roomcast.log.postgresql.tuning import PostgresTuning
+from roomcast.log.postgresql.writer import PostgresWriter
 from roomcast.log.register import remembered
 from roomcast.log.sweep import Sweep
+from roomcast.log.trimming import EMPTY_ROOMS
 from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.message import Draft, Message
 from roomcast.model.redact import redact
@@ -37,10 +40,8 @@ from roomcast.model.rooms import Selection
 
 T = TypeVar("T")
 
-EMPTY_ROOMS = 10_000
-"""How many rooms without messages are remembered, so that their followers hear no false alarm."""
 WALK_ROOMS = 1_000
-TUNING = Tuning()
+_TUNING = PostgresTuning()
 
 
 async def open_log(
@@ -50,7 +51,7 @@ async def open_log(
     retention: Retention,
     new_epoch: bool = False,
     empty_rooms: int = EMPTY_ROOMS,
-    tuning: Tuning | None = None,
+    tuning: PostgresTuning | None = None,
     max_message: int = 64_000,
     **durability: object,
 ) -> PostgresLog:
@@ -60,8 +61,8 @@ async def open_log(
     Opens also while the database is away; `epoch` is then empty until it is reached. Raises `LogUnusable`.
     """
     if not rest.startswith("//"):  # the driver would take all of it for a database name
-        raise LogUnusable(f"{redact(url)!r} is no connection string: use {FORM}.")
-    log = PostgresLog(url, retention, empty_rooms, tuning or TUNING, max_message)
+        raise LogUnusable(f"{redact(url)!r} is not a connection string: use {FORM}.")
+    log = PostgresLog(url, retention, empty_rooms, tuning or _TUNING, max_message)
     try:
         await log.begin(new_epoch=new_epoch)
     except BaseException:
@@ -70,31 +71,31 @@ async def open_log(
     return log
 
 
-class PostgresLog:
+class PostgresLog(LocalLog):
     """A writer, a reader, what keeps this process current, and the feed of its consumers."""
 
-    def __init__(self, url: str, retention: Retention, empty_rooms: int, tuning: Tuning, max_message: int) -> None:
-        self.name = redact(url)
-        self._caps = Caps(retention)
-        self._feed = Consumers(0, 0, self._fetch, self._delivered)
-        self._sessions = [Session(url, heard=self._heard), Session(url), Session(url)]
+    def __init__(
+        self, url: str, retention: Retention, empty_rooms: int, tuning: PostgresTuning, max_message: int
+    ) -> None:
+        super().__init__(redact(url), Consumers(0, 0, self._fetch, self._delivered))
+        self._caps = PostgresCaps(retention)
+        self._sessions = [Session(url, on_notification=self._notified), Session(url), Session(url)]
         following, writing, reading = self._sessions
         most = remembered(retention.max_messages)
-        self._follower = Follower(self.name, following, self._feed, tuning, max_message, most)
-        self._reader = Reader(reading, self._follower, most)
-        self._revocations = Revocations(reading)
-        self._writer = Writer(writing, self._follower, self._feed, self._caps, empty_rooms, tuning)
+        self._tail = PostgresTail(self.name, following, self._consumers, tuning, max_message, most)
+        self._reader = PostgresReader(reading, self._tail, most)
+        self._revocations = PostgresRevocations(reading)
+        self._writer = PostgresWriter(writing, self._tail, self._consumers, self._caps, empty_rooms, tuning)
         self._writing, self._reading = writing, reading
         self._outbox = Outbox(writing, self._writer, self._caps, max_message)
-        self._follower.outbox = self._outbox.look
+        self._tail.on_outbox = self._outbox.move_soon
         self._sweep = Sweep(self._walk)
         self._walking: asyncio.Task[str | None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._closing: asyncio.Task[None] | None = None
 
     @property
     def epoch(self) -> str:
-        return self._follower.epoch
+        return self._tail.epoch
 
     @property
     def retention(self) -> Retention:
@@ -107,24 +108,23 @@ class PostgresLog:
     async def begin(self, *, new_epoch: bool = False) -> None:
         """Raises `LogUnusable`."""
         try:
-            await self._follower.begin(new_epoch=new_epoch)
+            await self._tail.begin(new_epoch=new_epoch)
         except LogUnavailable as error:
             if new_epoch:
                 raise LogUnusable(f"{self.name} cannot be opened: {error.detail}") from error
-            self._follower.away(error)
+            self._tail.away(error)
         except (*Failure, ValueError) as error:
             if refusal := unusable(self.name, error):
                 raise refusal from error
             if new_epoch:
-                raise LogUnusable(f"{self.name} cannot be opened: {said(error)}.") from error
-            self._follower.away(unavailable(error))
-        self._tasks = [asyncio.create_task(self._follower.run())]
+                raise LogUnusable(f"{self.name} cannot be opened: {error_text(error)}.") from error
+            self._tail.away(unavailable(error))
+        self._tasks = [asyncio.create_task(self._tail.run())]
         self._writer.begin()
-        self._writer.trim_later()
-        self._begin_sweep()
+        self._sweep.apply(self.retention)
 
     def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None = None) -> asyncio.Future[Appended]:
-        return self._writer.append(Request(drafts, idempotency))
+        return self._writer.append(AppendRequest(drafts, idempotency))
 
     async def read(self, selection: Selection, after: int, limit: int, before: int | None = None) -> Page:
         return await self._ask(self._reader.page(selection, after, limit, before))
@@ -138,12 +138,6 @@ class PostgresLog:
     async def seek_time(self, selection: Selection, since: int) -> int:
         return await self._ask(self._reader.seek_time(selection, since))
 
-    def consumer(self, name: str, after: int, *, holds: bool = True) -> Consumer:
-        return self._feed.open(name, after, holds=holds)
-
-    def positions(self) -> dict[str, int]:
-        return self._feed.positions()
-
     async def delete(self, seq: int) -> bool:
         return bool(await self._delete("delete_message", seq))
 
@@ -156,7 +150,7 @@ class PostgresLog:
     async def revocations(self) -> Sequence[Revocation]:
         return await self._ask(self._revocations.rows())
 
-    def keep(self, retention: Retention) -> Callable[[], None]:
+    def prepare_rules(self, retention: Retention) -> Callable[[], None]:
         return lambda: self._keep(retention)
 
     @property
@@ -173,67 +167,48 @@ class PostgresLog:
     async def rooms(self, prefix: str, sort: RoomSort, after: str | int | None, limit: int) -> Sequence[RoomStats]:
         return await self._ask(self._reader.rooms(prefix, sort, after, limit, ruled=bool(self.retention.rooms)))
 
-    async def close(self) -> None:
-        if self._closing is None:
-            self._closing = asyncio.create_task(self._close())
-        await asyncio.shield(self._closing)
-
     async def _close(self) -> None:
         self._sweep.stop()
         await self._writer.end()
         await tasks.cancel(self._tasks)
-        self._feed.end()
-        await self._follower.close()
+        self._consumers.end()
+        await self._tail.close()
         await asyncio.gather(*(session.close() for session in self._sessions))
 
     async def _delete(self, query: str, what: int | str) -> bool:
         async def job() -> bool:
-            follower = self._follower
-            row = await self._writing.row(query, follower.epoch, *follower.anchor, what)
+            row = await self._writing.row(query, self._tail.epoch, *self._tail.anchor, what)
             return bool(row["found"])
 
         found: bool = await self._writer.do(job)
         if found:
-            self._writer.trim_soon()  # the rows of a room go in steps
-            self._follower.tell()
-            await self._ask(self._follower.catch_up())  # gone here with the answer
+            self._writer.trimmer.soon()  # the rows of a room go in steps
+            self._tail.notifier.tell()
+            await self._ask(self._tail.catch_up())  # gone here with the answer
         return found
 
     def _keep(self, retention: Retention) -> None:
-        self._caps.take(retention)
-        self._begin_sweep()
-
-    def _begin_sweep(self) -> None:
-        if self.retention.rooms or self.retention.ages:
-            self._sweep.least_age = self.retention.least_age
-            self._sweep.begin()
-        else:
-            self._sweep.least_age = float("inf")
+        self._caps.apply(retention)
+        self._sweep.apply(self.retention)
 
     def _walk(self, after: str) -> None:
         self._walking = asyncio.create_task(self._ask(self._walk_on(after)))
-        self._walking.add_done_callback(self._walked)
+        self._walking.add_done_callback(self._sweep.finished)
 
     async def _walk_on(self, after: str) -> str | None:
         """One step of a walk over all rooms: finds what goes without a publish."""
         rows: Sequence[Any] = ()
         if self._caps.rules.rules:
             rows = await self._reading.rows("walk_rooms", after, WALK_ROOMS)
-            self._caps.note(rows, machine.clock() // 1_000_000)
-        self._writer.trim_soon()
+            self._caps.note_walk(rows, machine.clock() // 1_000_000)
+        self._writer.trimmer.soon()
         return rows[-1]["room"] if rows else None
 
-    def _walked(self, walking: asyncio.Task[str | None]) -> None:
-        # If the database does not answer, the walk ends, and begins again later.
-        reached = None if walking.cancelled() or walking.exception() else walking.result()
-        if not self._closing:
-            self._sweep.stepped(reached)
-
-    def _heard(self, payload: str) -> None:
-        self._follower.wake(payload)
+    def _notified(self, payload: str) -> None:
+        self._tail.wake(payload)
 
     def _delivered(self) -> None:
-        self._writer.trim_later()
+        self._writer.trimmer.later()
 
     async def _fetch(self, after: int) -> Sequence[Message]:
         return await self._ask(self._reader.fetch(after))
@@ -242,9 +217,8 @@ class PostgresLog:
         """The result of a read. The read goes on if its caller is cancelled: cancelling it would close its
         connection."""
         try:
-            if self._closing:
-                raise LogUnavailable("The log is closed.")
-            self._follower.check()
+            self._check_open()
+            self._tail.check()
         except LogUnavailable:
             reading.close()
             raise
@@ -255,7 +229,7 @@ class PostgresLog:
             asked.add_done_callback(_forget)
             raise
         except Failure as error:
-            self._follower.wake()
+            self._tail.wake()
             raise unavailable(error) from error
 
 

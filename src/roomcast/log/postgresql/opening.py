@@ -10,7 +10,7 @@ from asyncpg.exceptions import InsufficientPrivilegeError
 
 from roomcast.log import clock as machine
 from roomcast.log.postgresql.connection import Session
-from roomcast.log.postgresql.errors import said
+from roomcast.log.postgresql.errors import error_text
 from roomcast.log.postgresql.queries import MIGRATIONS, QUERIES, VERSION, Row
 from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.message import new_epoch, rfc3339
@@ -22,33 +22,40 @@ _log = logging.getLogger("roomcast.log")
 
 
 class Anchor(NamedTuple):
-    """What a server knows of the log's history: its newest append, as of some moment."""
+    """The append up to which a server knows the log's history."""
 
     seq: int = 0
+    """Its last message."""
     nonce: int = 0
+    """Its random number."""
 
 
 async def prepare(session: Session, name: str, max_message: int) -> None:
-    """Creates missing parts of the schema. Raises `LogUnusable`, `LogUnavailable` and what the driver raises."""
+    """Creates the schema or brings it up to date. `name`: the log's, for errors; `max_message`: the most bytes of
+    a message published in SQL. Raises `LogUnusable`, `LogUnavailable` and what the driver raises."""
     found = await session.row("identify")
     _check(found, name)
-    if not found["made"] or (await session.row("load_version"))["number"] < VERSION:
+    if not found["made"] or (await session.row("load_version"))["version"] < VERSION:
         await _migrate(session)
-    version = await session.row("load_version")
-    if version["least"] > VERSION:
-        raise LogUnusable(
-            f"The schema roomcast in {name} is of version {version['number']}, and this roomcast knows versions "
-            f"up to {VERSION}: start a newer roomcast, or name another database."
-        )
+    check_version(await session.row("load_version"), name)
     await _admit_publisher(session)
     await session.rows("make_log", new_epoch())
     await session.rows("note_limit", max_message)
-    if found["hasty"] or found["unsynced"]:
-        option = "fsync = off" if found["unsynced"] else "synchronous_commit = off"
+    if found["fsync_off"] or found["commit_off"]:
+        option = "fsync = off" if found["fsync_off"] else "synchronous_commit = off"
         _log.warning(
-            "the database has %s: the last acknowledged messages can be gone after a crash, and each of its "
-            "starts is a new epoch",
+            "the database has %s: a crash can lose the last acknowledged messages, so each start of the database "
+            "begins a new epoch",
             option,
+        )
+
+
+def check_version(row: Row, name: str) -> None:
+    """Raises `LogUnusable` if the schema of the log `name` is for newer versions of roomcast only."""
+    if row["least"] > VERSION:
+        raise LogUnusable(
+            f"The schema roomcast in {name} is of version {row['version']}, which this roomcast cannot use "
+            f"(it knows version {VERSION}): start a newer roomcast, or name another database."
         )
 
 
@@ -58,27 +65,30 @@ async def _admit_publisher(session: Session) -> None:
         try:
             await session.script(QUERIES["lock_schema"], QUERIES["admit_publisher"])
         except InsufficientPrivilegeError as error:
-            _log.warning("roomcast_publisher may not publish: %s; the schema's owner can GRANT it.", said(error))
+            _log.warning(
+                "roomcast_publisher may not publish: %s; the schema's owner can GRANT it.", error_text(error)
+            )
 
 
 def _check(found: Row, name: str) -> None:
     if found["standby"]:
-        raise LogUnavailable("The database is a standby; everything goes on when it is a primary.")
+        raise LogUnavailable("The database is a standby; roomcast waits until it is a primary.")
     if found["version"] < _LEAST_SERVER:
         raise LogUnusable(f"{name} is older than PostgreSQL 14: use a newer one.")
     if found["encoding"] != "UTF8":
         raise LogUnusable(
-            f"{name} keeps texts as {found['encoding']}: make a database with ENCODING 'UTF8' TEMPLATE template0."
+            f"{name} has the encoding {found['encoding']}: create a database with "
+            "ENCODING 'UTF8' TEMPLATE template0."
         )
 
 
 async def _migrate(session: Session) -> None:
-    """If several servers start at once, the first one migrates."""
-    await session.script(QUERIES["lock_schema"], *_guarded(MIGRATIONS))
+    """Creates the schema, or brings it up to date. If several servers start at once, the first one does it."""
+    await session.script(QUERIES["lock_schema"], *_if_older(MIGRATIONS))
 
 
-def _guarded(migrations: Sequence[str]) -> list[str]:
-    """Each version's script, as a block that does nothing if the schema already has that version."""
+def _if_older(migrations: Sequence[str]) -> list[str]:
+    """Each version's script as a block that does nothing if the schema already has that version."""
     blocks = []
     for number, script in enumerate(migrations, 1):
         known = f"(SELECT number FROM roomcast.version) >= {number}"
@@ -91,12 +101,11 @@ def _guarded(migrations: Sequence[str]) -> list[str]:
 
 
 async def begin_life(session: Session, epoch: str, anchor: Anchor, *, anew: bool) -> str:
-    """The epoch under which the log goes on, from the one that this server knows ('' for none). Raises what the
+    """Adopts the log in the database's present life. `epoch` and `anchor`: what this server knows of it, '' for
+    nothing; `anew`: begins a new epoch in any case. Returns the epoch under which the log goes on. Raises what the
     driver raises."""
     now = machine.clock() // 1_000_000
-    fresh = new_epoch()
-    async with session.transaction() as call:
-        [row] = await call("begin_life", epoch, *anchor, fresh, anew, now)
+    row = await session.row("begin_life", epoch, *anchor, new_epoch(), anew, now)
     if row["begun"]:
         _log.warning("the log goes on under the new epoch %s", row["epoch"])
     if row["timed"]:

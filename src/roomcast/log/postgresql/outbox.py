@@ -14,27 +14,27 @@ from typing import Any
 
 import msgspec
 
-from roomcast.log.append_queue import Pending, Request
-from roomcast.log.postgresql.caps import Caps
+from roomcast.log.append_queue import AppendRequest, PendingAppend
+from roomcast.log.postgresql.caps import PostgresCaps
 from roomcast.log.postgresql.connection import Session
-from roomcast.log.postgresql.groups import Group
+from roomcast.log.postgresql.groups import AppendGroup
 from roomcast.log.postgresql.queries import Row
-from roomcast.log.postgresql.writer import Writer
+from roomcast.log.postgresql.writer import PostgresWriter
 from roomcast.log.sequencer import check_rooms, check_size
 from roomcast.model.draft import parse_json
 from roomcast.model.errors import RoomcastError
 from roomcast.model.message import Draft
 
-MOST = 200
-"""The most messages moved in one transaction."""
+_MOST = 200
+"""The most messages moved in one transaction, which holds the log's lock."""
 
 _log = logging.getLogger("roomcast.log")
 
 
 class Outbox:
-    """The outbox, as this server moves it."""
+    """Moves messages from the outbox to the log, on this server's writer."""
 
-    def __init__(self, session: Session, writer: Writer, caps: Caps, max_message: int) -> None:
+    def __init__(self, session: Session, writer: PostgresWriter, caps: PostgresCaps, max_message: int) -> None:
         self.moved = 0
         """How many messages this process has moved to the log."""
         self.refused = 0
@@ -43,32 +43,33 @@ class Outbox:
         self._writer = writer
         self._caps = caps
         self._max_message = max_message
-        self._asked = False
+        self._scheduled = False
 
-    def look(self) -> None:
-        """Something waits in the outbox."""
-        if not self._asked:
-            self._asked = True
+    def move_soon(self) -> None:
+        """Something waits in the outbox: moves all of it."""
+        if not self._scheduled:
+            self._scheduled = True
             self._writer.do(self._move).add_done_callback(self._done)
 
     def _done(self, moving: asyncio.Future[Any]) -> None:
-        self._asked = False
-        # After a failure the next look still finds the messages.
+        self._scheduled = False
+        # After a failure the next poll still finds the messages.
         if not moving.cancelled() and not moving.exception() and moving.result():
-            self.look()
+            self.move_soon()
 
     async def _move(self) -> bool:
-        """Moves what fits into one transaction. Returns whether there may be more."""
+        """Moves the first `_MOST` messages. Returns whether there may be more."""
         nonce = secrets.randbits(63)
         async with self._session.transaction() as call:
             [lock] = await call("lock_outbox")
-            rows = sorted(await call("take_outbox", MOST), key=_by_id) if lock["ours"] else []
+            rows = sorted(await call("take_outbox", _MOST), key=_by_id) if lock["ours"] else []
             if not rows:
                 return False
             group, refused = self._group(rows)
             if refused:
                 await call("refuse_outbox", *map(list, zip(*refused, strict=True)))
             [row] = await call("append", *self._writer.values(nonce, group.parameters()))
+        await self._writer.sync(row)
         self._writer.committed(group, nonce, row)
         self.moved += len(rows) - len(refused)
         self.refused += len(refused)
@@ -76,10 +77,11 @@ class Outbox:
             _log.error(
                 "a message for %s, published in SQL at %s, is in roomcast.outbox_refused: %s", room, at, why
             )
-        return len(rows) == MOST
+        return len(rows) == _MOST
 
-    def _group(self, rows: Sequence[Row]) -> tuple[Group, list[tuple[object, ...]]]:
-        """The messages as one group, and those that cannot be stored, with the reasons."""
+    def _group(self, rows: Sequence[Row]) -> tuple[AppendGroup, list[tuple[object, ...]]]:
+        """The messages that can be stored, as one group; and the others with the reasons, as rows of
+        `outbox_refused`."""
         retention, rules = self._caps.retention, self._caps.rules
         drafts: list[Draft] = []
         refused: list[tuple[object, ...]] = []
@@ -91,7 +93,9 @@ class Outbox:
                 drafts.append(draft)
             except RoomcastError as error:
                 refused.append((*row.values(), error.detail))
-        return Group([Pending.of(Request([draft], None)) for draft in drafts], retention, rules), refused
+        return AppendGroup(
+            [PendingAppend.of(AppendRequest([draft], None)) for draft in drafts], retention, rules
+        ), refused
 
     def _draft(self, row: Row) -> Draft:
         """The draft that a `POST` would make. The text is not decoded and encoded again, so digits stay."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from sys import maxunicode
-from typing import Any
+from typing import Any, NamedTuple
 
 from roomcast.log.room_list import prefix_end
 from roomcast.log.trimming import Trimmed
@@ -18,7 +18,7 @@ VERSION = 1
 """The schema's version."""
 NO_END = 2**63 - 1
 """Larger than any seq or number of bytes."""
-BEHIND_ALL = chr(maxunicode) * 200
+AFTER_ALL_NAMES = chr(maxunicode) * 200
 """Sorts after every room's name."""
 
 
@@ -42,7 +42,7 @@ def _bare(text: str) -> str:
 
 
 def _filled(query: str, parts: Mapping[str, str]) -> str:
-    """A query with other queries in the places of their names."""
+    """A query, with each `{name}` replaced by the query of that name."""
     while (filled := re.sub(r"\{(\w+)\}", lambda match: parts[match[1]], query)) != query:
         query = filled
     return query
@@ -62,8 +62,24 @@ QUERIES = {
 }
 
 
+class Totals(NamedTuple):
+    """The log as a whole, as far as trimming needs it."""
+
+    trimmed: int = 0
+    """How far the whole log is trimmed, as a seq."""
+    messages: int = 0
+    bytes: int = 0
+    changes: int = 0
+    """How often messages went that were not the oldest of the whole log."""
+
+
+def totals_of(row: Row) -> Totals:
+    """The totals of a row with these columns."""
+    return Totals(row["trimmed"], row["messages"], row["bytes"], row["changes"])
+
+
 def messages_of(row: Row) -> list[Message]:
-    """The messages of a row with their arrays."""
+    """The messages of a row that has an array for each of their fields."""
     if row["seqs"] is None:
         return []
     fields = zip(
@@ -73,7 +89,7 @@ def messages_of(row: Row) -> list[Message]:
 
 
 def trimmings_of(row: Row) -> dict[str, Trimmed]:
-    """How far rooms are trimmed, of a row with their arrays."""
+    """How far each room is trimmed, of a row that has an array for each column."""
     if row["lost_rooms"] is None:
         return {}
     states = zip(row["lost_ends"], row["lost_ats"], row["lost_counts"], row["lost_caps"], strict=True)
@@ -81,11 +97,11 @@ def trimmings_of(row: Row) -> dict[str, Trimmed]:
 
 
 def spans(prefixes: Iterable[str]) -> tuple[list[str], list[str]]:
-    """The bounds of the names with each prefix: the first name, and the first one beyond."""
+    """For each prefix the range of names that begin with it: the first of them, and the first name after them."""
     firsts = list(prefixes)
     return firsts, [end_of(prefix) for prefix in firsts]
 
 
 def end_of(prefix: str) -> str:
-    """The first text beyond the names with a prefix."""
-    return prefix_end(prefix) or BEHIND_ALL
+    """The first text after all names that begin with a prefix."""
+    return prefix_end(prefix) or AFTER_ALL_NAMES

@@ -13,14 +13,13 @@ SET {local} idle_in_transaction_session_timeout = '10s'; SET {local} default_tra
 SET {local} roomcast.server = 'on';
 
 -- identify --
--- The kind of database: whether it is behind a pooler, whether it is a standby, the encoding, whether commits wait for
--- the disk
+-- The kind of database: whether it is a standby, its encoding and version, whether commits wait for the disk, and
+-- whether it has the schema
 SELECT
-    pg_backend_pid() AS pid, pg_is_in_recovery() AS standby, current_setting('server_encoding') AS encoding,
+    pg_is_in_recovery() AS standby, current_setting('server_encoding') AS encoding,
     current_setting('server_version_num')::int AS version,
-    current_setting('synchronous_commit') = 'off' AS hasty, current_setting('fsync') = 'off' AS unsynced,
-    to_regclass('roomcast.version') IS NOT NULL AS made,
-    session_user AS me;
+    current_setting('synchronous_commit') = 'off' AS commit_off, current_setting('fsync') = 'off' AS fsync_off,
+    to_regclass('roomcast.version') IS NOT NULL AS made;
 
 -- find_publisher --
 -- Whether the role for publishing in SQL still needs its grants; no row if there is no such role
@@ -54,7 +53,7 @@ SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::timestamptz[], $5
 
 -- load_version --
 -- The schema's version
-SELECT number, least FROM roomcast.version;
+SELECT number AS version, least FROM roomcast.version;
 
 -- lock_schema --
 -- Held while the schema is created or changed: if several servers start at once, only one does it
@@ -69,23 +68,26 @@ INSERT INTO roomcast.log (id, epoch, life) VALUES (1, $1, roomcast.life()) ON CO
 SELECT epoch, begun, timed FROM roomcast.begin_life($1, $2, $3, $4, $5, $6);
 
 -- load_log --
--- The log as a whole, and the current life of the database
+-- The log as a whole
 SELECT
-    epoch, newest, trimmed, messages, bytes, deletions, changes, nonce, life,
-    roomcast.life() AS here,
+    epoch, newest, trimmed, messages, bytes, changes, nonce,
     coalesce((
         SELECT m.stored_at FROM roomcast.messages AS m JOIN roomcast.rooms AS r ON r.room = m.room
         WHERE m.seq > l.trimmed AND m.seq > r.trimmed ORDER BY m.seq LIMIT 1
     ), 0) AS oldest_at
-FROM roomcast.log AS l WHERE id = 1;
+FROM roomcast.readable AS l;
 
 -- load_news --
--- The same, with the first messages after a seq: at most $2, and fewer if their bodies exceed $3 bytes
+-- The log as a whole, with the first messages after a seq: at most $2, and fewer if their bodies exceed $3 bytes; the
+-- schema's version; the current life of the database; whether servers other than $4 run; and whether something waits in
+-- the outbox
 SELECT
-    l.epoch, l.newest, l.trimmed, l.messages, l.bytes, l.changes, l.nonce, l.life, roomcast.life() AS here,
+    (SELECT number FROM roomcast.version) AS version, (SELECT least FROM roomcast.version) AS least,
+    l.epoch, l.newest, l.trimmed, l.messages, l.bytes, l.changes, l.nonce, l.stored, l.stored_nonce, l.life, roomcast.life() AS here,
+    EXISTS (SELECT 1 FROM roomcast.servers WHERE server <> $4) AS others,
     EXISTS (SELECT 1 FROM roomcast.outbox) AS outbox,
     n.seqs, n.rooms, n.types, n.stored_ats, n.prevs, n.bodies
-FROM roomcast.log AS l CROSS JOIN LATERAL (
+FROM roomcast.readable AS l CROSS JOIN LATERAL (
     {arrays} FROM (
         SELECT *, sum(octet_length(body)) OVER (ORDER BY seq) - octet_length(body) AS before FROM (
             SELECT seq, room, type, stored_at, prev, body FROM roomcast.messages AS m
@@ -94,8 +96,7 @@ FROM roomcast.log AS l CROSS JOIN LATERAL (
             ) ORDER BY seq LIMIT $2
         ) AS first
     ) AS found WHERE before < $3
-) AS n
-WHERE l.id = 1;
+) AS n;
 
 -- arrays --
 -- Messages, oldest first
@@ -126,7 +127,12 @@ DELETE FROM roomcast.servers WHERE server = $1;
 -- forget_servers --
 -- Removes servers that were not seen for a minute, and appends older than the newest $1 messages, which no server needs
 -- any more
-WITH ended AS (DELETE FROM roomcast.servers WHERE seen_at < clock_timestamp() - interval '1 minute')
+WITH ended AS (
+    DELETE FROM roomcast.servers WHERE seen_at < clock_timestamp() - interval '1 minute'
+), unsynced AS (
+    DELETE FROM roomcast.synced AS s USING roomcast.log AS l
+    WHERE s.epoch <> l.epoch OR (s.seq <= l.durable AND s.server NOT IN (SELECT server FROM roomcast.servers))
+)
 DELETE FROM roomcast.appends
 WHERE last <= (SELECT newest - $1 FROM roomcast.log WHERE id = 1)
     AND at < clock_timestamp() - interval '10 minutes';
@@ -134,11 +140,12 @@ WHERE last <= (SELECT newest - $1 FROM roomcast.log WHERE id = 1)
 -- begin_register --
 -- The message after which the stored appends begin
 SELECT epoch, coalesce((SELECT first - 1 FROM roomcast.appends ORDER BY last LIMIT 1), newest) AS since
-FROM roomcast.log WHERE id = 1;
+FROM roomcast.readable;
 
 -- load_register --
--- The first appends after a message, with the rooms of their messages
-SELECT first, last, rooms FROM roomcast.appends WHERE last > $1 ORDER BY last LIMIT $2;
+-- The first durable appends after a message, with the rooms of their messages
+SELECT a.first, a.last, a.rooms FROM roomcast.readable AS l JOIN roomcast.appends AS a ON a.last <= l.newest
+WHERE a.last > $1 ORDER BY a.last LIMIT $2;
 
 -- forget_keys --
 -- Removes keys whose first message is gone: those stored up to $1, and those beyond the newest $2; at most 1,000 at
@@ -154,8 +161,12 @@ DELETE FROM roomcast.keys WHERE (scope, key) IN (
 -- append --
 -- Stores a group of publishes
 SELECT * FROM roomcast.append(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20
 );
+
+-- sync --
+-- Waits until the disk has all messages up to one, if the log has that one
+SELECT roomcast.sync($1, $2, $3, $4) AS found;
 
 -- trim --
 -- One step of trimming
@@ -206,13 +217,13 @@ SELECT l.epoch, l.newest, ARRAY(
         ) AS r
     ) AS found LIMIT $5
 ) AS rooms
-FROM roomcast.log AS l WHERE id = 1;
+FROM roomcast.readable AS l;
 
 -- page --
 -- The first messages of some rooms ($1, and spans $2 to $3 of names) with $4 < seq <= $5: at most $6, and until their
 -- bodies have grown to $7; what is lost of the rooms after $4; the oldest they retain; and what was deleted one by one
 WITH l AS MATERIALIZED (
-    SELECT * FROM roomcast.log WHERE id = 1
+    SELECT epoch, newest, deletions, forgotten, forgotten_at FROM roomcast.readable
 ), found AS MATERIALIZED (
     SELECT *, sum(octet_length(body)) OVER (ORDER BY seq) - octet_length(body) AS before FROM (
         SELECT m.seq, m.room, m.type, m.stored_at, m.prev, m.body FROM (
@@ -292,12 +303,12 @@ SELECT min(first.seq) FROM (
 
 -- get --
 -- One message
-SELECT l.epoch, n.* FROM roomcast.log AS l CROSS JOIN LATERAL (
-    {arrays} FROM roomcast.messages AS m WHERE m.seq = $1 AND m.deleted IS NULL AND {live}
-) AS n WHERE l.id = 1;
+SELECT l.epoch, n.* FROM roomcast.readable AS l CROSS JOIN LATERAL (
+    {arrays} FROM roomcast.messages AS m WHERE m.seq = $1 AND m.seq <= l.newest AND m.deleted IS NULL AND {live}
+) AS n;
 
 -- seek_newest --
--- The oldest of the newest $4 messages of some rooms ($1) up to $3 (spans $2 are handled by `seek_newest_of_many`)
+-- The oldest of the newest $3 messages of some rooms ($1) up to $2
 SELECT l.epoch, l.newest, (SELECT min(seq) FROM (
     SELECT arm.seq FROM unnest($1::text[]) AS named (room)
     JOIN roomcast.rooms AS r ON r.room = named.room
@@ -307,7 +318,7 @@ SELECT l.epoch, l.newest, (SELECT min(seq) FROM (
         ORDER BY m.seq DESC LIMIT $3
     ) AS arm ORDER BY arm.seq DESC LIMIT $3
 ) AS newest) AS oldest
-FROM roomcast.log AS l WHERE l.id = 1;
+FROM roomcast.readable AS l;
 
 -- seek_newest_of_many --
 -- The same for a selection of very many rooms
@@ -316,13 +327,13 @@ SELECT l.epoch, l.newest, (SELECT min(seq) FROM (
     WHERE m.seq <= least($4, l.newest) AND m.deleted IS NULL AND {chosen} AND {live}
     ORDER BY m.seq DESC LIMIT $5
 ) AS newest) AS oldest
-FROM roomcast.log AS l WHERE l.id = 1;
+FROM roomcast.readable AS l;
 
 -- seek_time --
 -- The newest message stored before a time ($4): times never fall, so this is a binary search. The middle of a range may
 -- be a hole
 WITH RECURSIVE search (low, high) AS (
-    SELECT trimmed, newest FROM roomcast.log WHERE id = 1
+    SELECT trimmed, newest FROM roomcast.readable
     UNION ALL
     SELECT
         CASE WHEN coalesce(m.stored_at < $4, true) THEN (low + high + 1) / 2 ELSE low END,
@@ -339,7 +350,7 @@ SELECT
         SELECT seq FROM roomcast.messages WHERE seq <= (SELECT max(low) FROM search) ORDER BY seq DESC LIMIT 1
     ), 0) AS position,
     k.names AS lost_rooms, k.ends AS lost_ends, k.ats AS lost_ats, k.counts AS lost_counts, k.caps AS lost_caps
-FROM roomcast.log AS l, (
+FROM roomcast.readable AS l, (
     SELECT array_agg(room) AS names, array_agg(trimmed) AS ends, array_agg(trimmed_at) AS ats,
         array_agg(lost) AS counts, array_agg(capped) AS caps FROM (
         SELECT room, trimmed, trimmed_at, lost, capped FROM roomcast.rooms WHERE room = ANY ($1::text[])
@@ -348,8 +359,7 @@ FROM roomcast.log AS l, (
         FROM unnest($2::text[], $3::text[]) AS span (first, past)
         JOIN roomcast.rooms AS r ON r.room >= span.first AND r.room < span.past WHERE r.trimmed > 0 AND r.trimmed_at < $4
     ) AS known
-) AS k
-WHERE l.id = 1;
+) AS k;
 
 -- rooms_by_name --
 -- A page of the rooms that have messages, by name: from $1 to before $2, and unless $3 is true only after $4

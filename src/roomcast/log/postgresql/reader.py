@@ -4,63 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from roomcast.log.base import Bounds, Loss, Page, RoomSort, RoomStats
+from roomcast.log.base import PAGE_BYTES, Bounds, Loss, Page, RoomSort, RoomStats
 from roomcast.log.postgresql.connection import Session
 from roomcast.log.postgresql.queries import NO_END, Row, end_of, messages_of, spans, trimmings_of
-from roomcast.log.postgresql.tail import FETCH_BYTES, FETCH_MESSAGES, Follower
+from roomcast.log.postgresql.tail import FETCH_BYTES, FETCH_MESSAGES, PostgresTail
 from roomcast.log.register import Register
 from roomcast.log.trimming import in_order, losses_between, position_before, watermark
 from roomcast.model.message import Message
 from roomcast.model.rooms import Selection
 
-PAGE_BYTES = 256 * 1024
 REGISTER_ROWS = 1_000
 """How many appends are read at once."""
 MANY_ROOMS = 256
 """Up to this many rooms of a prefix are read one by one, each by its own index; for more the log is walked."""
 
 
-class Reader:
-    """Queries the database. Every method raises `LogUnavailable` if the log's epoch is not the one this server
-    knows, and what the driver raises."""
+class PostgresReader:
+    """Reads as `Log` describes, method by method. Every method raises `LogUnavailable` if the log's epoch is not
+    the one this server knows, and what the driver raises."""
 
-    def __init__(self, session: Session, follower: Follower, remembered: int) -> None:
+    def __init__(self, session: Session, tail: PostgresTail, remembered: int) -> None:
         """`remembered`: the least number of messages in the register."""
         self._session = session
-        self._follower = follower
+        self._tail = tail
         self._remembered = remembered
         self._register: Register | None = None
         self._registered = ""
         """The epoch that the register is of."""
 
     async def page(self, selection: Selection, after: int, limit: int, before: int | None) -> Page:
-        upto = NO_END if before is None else before - 1
-        limit = max(limit, 1)
-        names, (firsts, pasts) = sorted(selection.rooms), spans(selection.prefixes)
-        values = [names, firsts, pasts, after, upto, limit, PAGE_BYTES]
-        rooms: Sequence[str] | None = names
-        known = NO_END
-        if firsts:
-            # A room that is created meanwhile may be missing, so read no further than the newest message now.
-            known, rooms = await self._found(selection, after)
-            values[4] = min(upto, known)
-        row = await (self._row("page_of_many", *values) if rooms is None else self._row("page", *values, rooms))
+        """The first messages of some rooms with after < seq < before, and what is lost of them."""
+        row, known = await self._page_row(selection, after, max(limit, 1), before)
         messages, newest = messages_of(row), min(row["newest"], known)
         end = newest if before is None else min(newest, max(after, before - 1))
-        unknown = watermark(row["forgotten"], row["forgotten_at"])
-        trimmings = trimmings_of(row)
-        lost = max((trimmed.seq for trimmed in trimmings.values()), default=0)
-        between = (await self._load_register(lost)).between if lost > after else _nothing_between
-        losses = losses_between(selection, trimmings, unknown, after, before, between)
-        if row["deleted_seqs"]:
-            gone = zip(row["deleted_rooms"], row["deleted_seqs"], row["deletion_numbers"], strict=True)
-            losses = sorted([*losses, *(Loss(room, seq, 1, 0, n) for room, seq, n in gone)], key=in_order)
+        losses = await self._losses(row, selection, after, before)
         oldest = (row["newest"] + 1 if row["oldest"] is None else row["oldest"]) if losses else 0
         return Page(messages, messages[-1].seq if row["cut"] else end, losses, oldest, row["deletions"])
 
     async def fetch(self, after: int) -> Sequence[Message]:
         """The first messages of the whole log after a position."""
-        return messages_of(await self._row("load_news", after, FETCH_MESSAGES, FETCH_BYTES))
+        return messages_of(
+            await self._row("load_news", after, FETCH_MESSAGES, FETCH_BYTES, self._tail.presence.server)
+        )
 
     async def get(self, seq: int) -> Message | None:
         found = messages_of(await self._row("get", seq))
@@ -70,7 +55,7 @@ class Reader:
         upto = NO_END if before is None else before - 1
         rooms: Sequence[str] | None = sorted(selection.rooms)
         if selection.prefixes:
-            _, rooms = await self._found(selection, 0)
+            _, rooms = await self._matching(selection, 0)
         if rooms is None:
             row = await self._row(
                 "seek_newest_of_many", sorted(selection.rooms), *spans(selection.prefixes), upto, count
@@ -104,9 +89,33 @@ class Reader:
             )
         return [RoomStats(*row.values()) for row in rows]
 
+    async def _page_row(self, selection: Selection, after: int, limit: int, before: int | None) -> tuple[Row, int]:
+        """The row of a page, and the seq up to which all rooms of the selection are in it."""
+        names, upto, known = sorted(selection.rooms), NO_END if before is None else before - 1, NO_END
+        rooms: Sequence[str] | None = names
+        if selection.prefixes:
+            # A room that is created meanwhile may be missing, so read no further than the newest message now.
+            known, rooms = await self._matching(selection, after)
+        values = (names, *spans(selection.prefixes), after, min(upto, known), limit, PAGE_BYTES)
+        if rooms is None:
+            return await self._row("page_of_many", *values), known
+        return await self._row("page", *values, rooms), known
+
+    async def _losses(self, row: Row, selection: Selection, after: int, before: int | None) -> list[Loss]:
+        """What is lost of the rooms of a page, from the page's row."""
+        unknown = watermark(row["forgotten"], row["forgotten_at"])
+        trimmings = trimmings_of(row)
+        lost = max((trimmed.seq for trimmed in trimmings.values()), default=0)
+        between = (await self._load_register(lost)).between if lost > after else _nothing_between
+        losses = losses_between(selection, trimmings, unknown, after, before, between)
+        if row["deleted_seqs"]:
+            gone = zip(row["deleted_rooms"], row["deleted_seqs"], row["deletion_numbers"], strict=True)
+            losses = sorted([*losses, *(Loss(room, seq, 1, 0, n) for room, seq, n in gone)], key=in_order)
+        return losses
+
     async def _load_register(self, upto: int) -> Register:
-        """The register of each room's messages, read up to `upto`."""
-        if self._register is None or self._registered != self._follower.epoch:
+        """The register of each room's messages, read up to the seq `upto`."""
+        if self._register is None or self._registered != self._tail.epoch:
             row = await self._row("begin_register")
             self._register, self._registered = Register(row["since"], self._remembered), row["epoch"]
         register = self._register
@@ -118,7 +127,7 @@ class Reader:
                 break
         return register
 
-    async def _found(self, selection: Selection, after: int) -> tuple[int, Sequence[str] | None]:
+    async def _matching(self, selection: Selection, after: int) -> tuple[int, Sequence[str] | None]:
         """The newest message, and the rooms of a selection that have messages after a position; None if there are
         too many to read one by one."""
         row = await self._row(
@@ -129,7 +138,7 @@ class Reader:
 
     async def _row(self, name: str, *values: object) -> Row:
         row = await self._session.row(name, *values)
-        self._follower.check_epoch(row)
+        self._tail.check_epoch(row)
         return row
 
 

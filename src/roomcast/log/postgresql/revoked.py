@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from roomcast.log.postgresql.connection import Session
-from roomcast.log.revoked import Revoked, oldest_kept
+from roomcast.log.revoked import KeptRevocations, oldest_kept
 from roomcast.model.revocation import Revocation
 
 
-class Revocations:
+class PostgresRevocations:
     """The revocations of all servers on one log. Every method raises what the driver raises."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._version = 0
-        self._known = Revoked()
+        self._known = KeptRevocations()
 
     async def add(self, revocation: Revocation) -> None:
         """Keeps one. Also raises `TooManyRevocations`."""
@@ -33,6 +33,8 @@ class Revocations:
         version = found[0]["version"]
         if version != self._version:
             rows = [row for row in found if row["sub"] is not None]
-            self._known = Revoked(Revocation(row["sub"], row["iss"] or None, row["before"]) for row in rows)
+            self._known = KeptRevocations(
+                Revocation(row["sub"], row["iss"] or None, row["before"]) for row in rows
+            )
             self._version = version
         return self._known.rows

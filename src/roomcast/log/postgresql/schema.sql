@@ -2,7 +2,8 @@
 -- some message on, so the log as a whole may have holes.
 --
 -- A migration only adds, so that servers of the previous version can run beside new ones during an upgrade. Functions
--- that an older roomcast calls stay as they are; new ones get new names.
+-- that an older roomcast calls stay as they are; new ones get new names. A migration that cannot do so drops `append`
+-- and raises `least`: running older servers see that within a second, and say that a newer roomcast is needed.
 
 CREATE SCHEMA IF NOT EXISTS roomcast;
 REVOKE ALL ON SCHEMA roomcast FROM PUBLIC;
@@ -16,16 +17,18 @@ INSERT INTO roomcast.version VALUES (1, 1);
 
 -- The log as a whole, one row. Every append, trim and delete locks it first, for the whole transaction: that lock
 -- orders all messages. A database sequence does not: in a trial a reader that asked for `id > last` never saw 981 of
--- 3,256 committed rows, since a lower number can commit later. `forgotten`, `forgotten_at`: upper bound for the
--- messages of rooms that are not in `rooms`. `nonce`: random number of the newest append. `changes`: the number of the
--- newest row of `cuts`. `life`: the life of the database that wrote last, see `life()`. `replicated`: whether the last
--- append waited for a synchronous standby. `max_message`: the most bytes of one message, as configured on the server
--- that started last. `revoked`: counts the changes of `revoked`.
+-- 3,256 committed rows, since a lower number can commit later. `durable`: all messages up to here are on the disk; see
+-- also `synced`. `forgotten`, `forgotten_at`: upper bound for the messages of rooms that are not in `rooms`. `nonce`:
+-- random number of the newest append. `changes`: the number of the newest row of `cuts`. `life`: the life of the
+-- database that wrote last, see `life()`. `replicated`: whether the last append waited for a synchronous standby.
+-- `max_message`: the most bytes of one message, as configured on the server that started last. `revoked`: counts the
+-- changes of `revoked`.
 CREATE TABLE roomcast.log (
     id int PRIMARY KEY CHECK (id = 1),
     epoch text NOT NULL,
     newest bigint NOT NULL DEFAULT 0,
     newest_at bigint NOT NULL DEFAULT 0,
+    durable bigint NOT NULL DEFAULT 0,
     trimmed bigint NOT NULL DEFAULT 0,
     messages bigint NOT NULL DEFAULT 0,
     bytes bigint NOT NULL DEFAULT 0,
@@ -40,15 +43,14 @@ CREATE TABLE roomcast.log (
     revoked bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);
 
--- The messages retained. `prev`: an upper bound for the seq of the room's previous message; `nth`: its number in its
--- room, exact while the log remembers the room; `deleted`: the number of its deletion; its row is then empty.
+-- The messages retained. `prev`: an upper bound for the seq of the room's previous message; `deleted`: the number of
+-- its deletion; its row is then empty.
 CREATE TABLE roomcast.messages (
     seq bigint PRIMARY KEY,
     room text COLLATE "C" NOT NULL,
     type text,
     stored_at bigint NOT NULL,
     prev bigint NOT NULL,
-    nth bigint NOT NULL,
     deleted bigint,
     body bytea NOT NULL
 ) WITH (autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_scale_factor = 0.1);
@@ -86,6 +88,32 @@ CREATE TABLE roomcast.appends (
     rooms text[] NOT NULL
 );
 CREATE INDEX appends_last ON roomcast.appends (last);
+
+-- Up to where each server knows the log to be on the disk. With several servers an append does not wait for the disk
+-- while it holds the lock: it commits asynchronously, and its server then writes this row, whose commit waits until
+-- everything before it is on the disk and on the synchronous standbys. So the servers share the wait instead of queueing
+-- for it. A row says something about its own epoch only.
+CREATE TABLE roomcast.synced (
+    server text NOT NULL,
+    epoch text NOT NULL,
+    seq bigint NOT NULL,
+    PRIMARY KEY (server, epoch)
+) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);
+
+-- The log as its readers may see it: `newest` is the newest durable message, and `nonce` the number of its append.
+-- `stored`, `stored_nonce`: the same for the newest message, durable or not.
+CREATE VIEW roomcast.readable AS
+SELECT
+    l.epoch, d.newest, least(l.trimmed, d.newest) AS trimmed, l.messages, l.bytes, l.deletions, l.changes, l.forgotten,
+    l.forgotten_at, l.life, l.newest AS stored, l.nonce AS stored_nonce,
+    CASE WHEN d.newest = l.newest THEN l.nonce
+        ELSE (SELECT a.nonce FROM roomcast.appends AS a WHERE a.last = d.newest) END AS nonce
+FROM roomcast.log AS l CROSS JOIN LATERAL (
+    SELECT least(l.newest, greatest(l.durable, (
+        SELECT max(s.seq) FROM roomcast.synced AS s WHERE s.epoch = l.epoch
+    ))) AS newest
+) AS d
+WHERE l.id = 1;
 
 -- Idempotency keys. `first`, `count`: the messages of that append; `gone`: whether the first of them is trimmed; the
 -- key is then kept for a while.
@@ -153,8 +181,8 @@ CREATE TABLE roomcast.outbox_refused (
     why text NOT NULL
 );
 
--- Direct changes to these tables would make the servers' counts wrong, and change history that others rely on. They are
--- refused with an explanation. The owner can set `roomcast.server` to 'on' and do it all the same.
+-- Direct changes to the tables that only servers write would make counts wrong, and change history that others rely on.
+-- They are refused with an explanation. The owner can set `roomcast.server` to 'on' and do it all the same.
 CREATE FUNCTION roomcast.guard() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF current_setting('roomcast.server', true) IS DISTINCT FROM 'on' THEN
@@ -164,9 +192,16 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
-CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON roomcast.messages
-    FOR EACH STATEMENT EXECUTE FUNCTION roomcast.guard();
-CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON roomcast.rooms
-    FOR EACH STATEMENT EXECUTE FUNCTION roomcast.guard();
-CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON roomcast.log
-    FOR EACH STATEMENT EXECUTE FUNCTION roomcast.guard();
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY[
+        'version', 'log', 'messages', 'rooms', 'appends', 'synced', 'keys', 'purges', 'cuts', 'revoked'
+    ] LOOP
+        EXECUTE format(
+            'CREATE TRIGGER guard BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON roomcast.%I '
+            'FOR EACH STATEMENT EXECUTE FUNCTION roomcast.guard()', name
+        );
+    END LOOP;
+END $$;

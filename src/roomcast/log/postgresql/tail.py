@@ -3,6 +3,7 @@
 Laws:
 - The feed is dense except for messages that are gone: a batch begins right after the last one fed, or all in
   between was read.
+- A message is fed only when it is durable.
 - A notification only makes delivery faster. The database is polled every second all the same, and four times a
   second while something is expected: a pooler has no LISTEN, and a connection can be lost unnoticed.
 - A history that differs from what was delivered is never joined to it: the log goes on under a new epoch.
@@ -12,127 +13,109 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import NamedTuple
 
-from roomcast.log import clock as machine
 from roomcast.log.consumers import Consumers
+from roomcast.log.outage import HISTORY_CHANGED, NOT_REACHED, Outage
 from roomcast.log.postgresql.connection import Session
-from roomcast.log.postgresql.errors import Failure, Forked, is_forked, unavailable, unusable
-from roomcast.log.postgresql.opening import Anchor, begin_life, prepare
-from roomcast.log.postgresql.queries import Row, messages_of
-from roomcast.log.sequencer import GONE_KEYS, KEY_MS
-from roomcast.model.errors import LogUnavailable, LogUnusable, RoomcastError
+from roomcast.log.postgresql.errors import Failure, HistoryChanged, is_another_history, unavailable, unusable
+from roomcast.log.postgresql.notifier import Notifier
+from roomcast.log.postgresql.opening import Anchor, begin_life, check_version, prepare
+from roomcast.log.postgresql.presence import Presence
+from roomcast.log.postgresql.queries import Row, Totals, messages_of, totals_of
+from roomcast.log.postgresql.tuning import PostgresTuning
+from roomcast.model.errors import LogUnavailable, RoomcastError
 from roomcast.model.message import Cut, Message
 
 FETCH_MESSAGES = 2_000
 FETCH_BYTES = 1024 * 1024
 _ACTIVE_SECONDS = 60.0
 """Seconds after the last message for which the database is polled more often."""
-_TIDY_SECONDS = 60.0
-_NOT_YET = "The database was not reached yet."
-_ANEW = "The log is read anew, as its history has changed."
+_UNSYNCED_SECONDS = 1.0
+"""A message that is not durable after this time has lost its server, and another server syncs it."""
 
 _log = logging.getLogger("roomcast.log")
 
 
-class Tuning(NamedTuple):
-    """Times that tests shorten. They are no user options."""
-
-    active_poll: float = 0.25
-    """Seconds between two polls while something is expected."""
-    idle_poll: float = 1.0
-    deaf_poll: float = 0.1
-    """The same while no notification can come."""
-    note_seconds: float = 0.5
-    """Seconds between two records of how far this server has delivered."""
-    retry_seconds: float = 0.2
-    patience: float = 10.0
-    """Seconds after which a publish that could not be stored is refused."""
-
-
-class Totals(NamedTuple):
-    """The log as a whole, as far as trimming needs it."""
-
-    trimmed: int = 0
-    messages: int = 0
-    bytes: int = 0
-    changes: int = 0
-
-
-class Follower:
-    """Where this process stands in the log, and what keeps it current."""
+class PostgresTail:
+    """Where this process stands in the log, and the task that keeps it current."""
 
     def __init__(
-        self, name: str, session: Session, feed: Consumers, tuning: Tuning, max_message: int, remembered: int
+        self,
+        name: str,
+        session: Session,
+        feed: Consumers,
+        tuning: PostgresTuning,
+        max_message: int,
+        remembered: int,
     ) -> None:
-        """`remembered`: for how many of the newest messages the room stays known after they are gone."""
+        """`name`: the log's, for errors; `max_message`: the most bytes of a message published in SQL;
+        `remembered`: for how many of the newest messages the room stays known after they are gone."""
         self.epoch = ""
         """Empty until the database is reached."""
         self.anchor = Anchor()
-        self.server = secrets.token_hex(8)
-        """The name of this process, unique on the log."""
         self.totals = Totals()
-        self.outbox: Callable[[], None] = lambda: None
+        self.outage = Outage(NOT_REACHED)
+        self.presence = Presence(session, tuning.note_seconds, remembered)
+        self.notifier = Notifier(session, lambda: str(self.newest))
+        self.on_outbox: Callable[[], None] = lambda: None
         """Called when something waits in the outbox."""
         self._name = name
         self._session = session
         self._feed = feed
         self._tuning = tuning
         self._max_message = max_message
-        self._remembered = remembered
-        self._outage: RoomcastError | None = LogUnavailable(_NOT_YET)
-        self._forked = False
+        self._history_changed = False
         self._lock = asyncio.Lock()
         self._woken = asyncio.Event()
         self._active_until = 0.0
-        self._telling: asyncio.Task[None] | None = None
-        self._tell_again = False
-        self._noted: tuple[int | None, float] = (None, -1e9)
-        self._tidied = -1e9
+        self._unsynced = (Anchor(), 0.0)
+        """An append that was not durable yet, and when it was seen first."""
 
     @property
     def newest(self) -> int:
         """The newest message that was fed."""
         return self._feed.newest
 
+    @property
+    def alone(self) -> bool:
+        """Whether no other server runs on this log, as far as known."""
+        return not self.notifier.needed
+
     def check(self) -> None:
-        """Raises a new `LogUnavailable` while the database is away: a shared exception's traceback would grow with
-        every task that raises it."""
-        if self._outage:
-            raise LogUnavailable(self._outage.detail)
+        """Raises `LogUnavailable` while the database is away."""
+        self.outage.check()
 
     def check_epoch(self, row: Row) -> None:
         """Raises `LogUnavailable` if a row is from another epoch than the one its ids would name."""
         if row["epoch"] != self.epoch:
-            raise self.fork()
+            raise self.read_anew()
 
     async def begin(self, *, new_epoch: bool = False) -> None:
         """Adopts the log, or continues with its present history. Raises `LogUnusable`, `LogUnavailable`, and what
         the driver raises."""
         await prepare(self._session, self._name, self._max_message)
+        # Before anybody is told: whoever appends from now on must know that this server wants to be notified.
+        await self.presence.announce(self._feed.floor)
         before = self.epoch
         epoch = await begin_life(self._session, before, self.anchor, anew=new_epoch)
         state = await self._session.row("load_log")
         if epoch != before:
             self.epoch = epoch
-            self.anchor = Anchor(state["newest"], state["nonce"])
-            self.totals = _totals(state)
+            self.anchor = Anchor(state["newest"], state["nonce"] or 0)
+            self.totals = totals_of(state)
+            self._unsynced = (Anchor(), 0.0)
             self._feed.restart(state["newest"], state["trimmed"])
             await self._session.rows("tell_others", "epoch")
-        self._forked = False
-        self._back()
+        self._history_changed = False
+        self.outage.end()
 
     async def run(self) -> None:
         """Follows through all failures until it is cancelled."""
         while True:
             try:
-                if self._outage or self._forked:
-                    await self.begin()
-                await self.catch_up()
-                await self._note()
+                await self._step()
             except RoomcastError as error:
                 self.away(error)
             except Failure as error:
@@ -143,20 +126,20 @@ class Follower:
             await self._pause()
 
     def wake(self, payload: str = "") -> None:
-        """There may be something new. `payload`: the notification's text, a seq or a word."""
+        """There may be something new. `payload`: a notification's text, a seq or a word."""
         if payload == "outbox":
             self.expect()
-            self.outbox()
-        elif not payload.isdigit() or int(payload) > self.newest:
+            self.on_outbox()
+        elif not _is_seq(payload) or int(payload) > self.newest:
             self._woken.set()
 
     def expect(self) -> None:
         """Something happened after which more is likely to come."""
         self._active_until = asyncio.get_running_loop().time() + _ACTIVE_SECONDS
 
-    def stored(self, messages: Sequence[Message], nonce: int, totals: Totals, *, fed: bool = True) -> None:
-        """This process has appended these. If `fed`, and if they follow what was fed, they are fed at once;
-        otherwise they are read."""
+    def appended(self, messages: Sequence[Message], nonce: int, totals: Totals, *, fed: bool = True) -> None:
+        """This process has appended these messages, and they are durable. If `fed`, and if they follow what was
+        fed, they are fed at once; otherwise they are read."""
         self.expect()
         if fed and messages and messages[0].seq == self.newest + 1:
             self.anchor = Anchor(messages[-1].seq, nonce)
@@ -165,75 +148,80 @@ class Follower:
             self._woken.set()
         self._take(totals)
         if messages:
-            self.tell()
+            self.notifier.tell()
 
     def trimmed(self, totals: Totals) -> None:
-        """This process has trimmed."""
+        """This process has trimmed. If it cut messages other than the oldest of the log, they are read and fed."""
+        if totals.changes > self.totals.changes:
+            self._woken.set()
+            self.notifier.tell()
         if totals.trimmed > self._feed.trimmed:
             self._feed.push((), totals.trimmed)
-        self._take(totals)
+        self._take(totals._replace(changes=self.totals.changes))
 
     async def catch_up(self) -> None:
-        """Reads everything since what was fed. Raises `Forked`, `LogUnavailable` and what the driver raises."""
+        """Reads everything since what was fed. Raises `HistoryChanged`, `LogUnavailable` and what the driver
+        raises."""
         async with self._lock:
             while not await self._read_on():
                 pass
 
     async def close(self) -> None:
-        if self._telling:
-            await asyncio.wait([self._telling])
-        with suppress(Exception):  # if this fails, the next server to start waits five seconds for it
-            if not self._outage:
-                await self._session.rows("end_server", self.server)
+        """Takes leave of the other servers. `run` must have ended."""
+        await self.notifier.finish()
+        if not self.outage:
+            await self.presence.end()
 
-    def fork(self) -> LogUnavailable:
+    def read_anew(self) -> LogUnavailable:
         """The delivered history is not the database's. Returns the error for calls meanwhile."""
-        if not self._forked:
-            self._forked = True
-            self._outage = LogUnavailable(_ANEW)
+        if not self._history_changed:
+            self._history_changed = True
+            self.outage.begin_anew()
         self._woken.set()
-        return LogUnavailable(_ANEW)
+        return LogUnavailable(HISTORY_CHANGED)
 
     def failed(self, error: BaseException) -> None:
         """A call has failed: notes what that means."""
-        if is_forked(error) or isinstance(error, Forked):
-            self.fork()
+        if is_another_history(error):
+            self.read_anew()
         else:
             self.away(unusable(self._name, error) or unavailable(error))
 
     def away(self, error: RoomcastError) -> None:
         """Notes that, and why, the database cannot be read."""
-        # If waiting does not help, a person must be told, even if the database was already away for another
-        # reason.
-        news = isinstance(error, LogUnusable) and self._outage and self._outage.detail != error.detail
-        if self._outage is None or news:
-            _log.warning("the log is away, followers wait: %s", error.detail)
-        self._outage = LogUnavailable(error.detail)
+        self.outage.begin(error)
         self._woken.set()
+
+    async def _step(self) -> None:
+        if self.outage or self._history_changed:
+            await self.begin()
+        await self.catch_up()
+        await self._sync_for_others()
+        await self.presence.note(self._feed.floor)
+        await self.presence.tidy()
 
     async def _read_on(self) -> bool:
         """One read; whether it reached the end."""
         position, anchor, known = self.newest, self.anchor, self.totals.changes
-        row = await self._session.row("load_news", position, FETCH_MESSAGES, FETCH_BYTES)
+        values = (position, FETCH_MESSAGES, FETCH_BYTES, self.presence.server)
+        row = await self._session.row("load_news", *values)
+        check_version(row, self._name)
         self.check_epoch(row)
         _check_history(row, anchor)
         messages = messages_of(row)
-        reached = messages[-1].seq if row["newest"] > position and self._is_cut(messages) else row["newest"]
+        reached = messages[-1].seq if row["newest"] > position and _is_cut(messages) else row["newest"]
         cuts = await self._cuts(known, row) if row["changes"] > known else ()
         self._feed_on(messages, reached, row["trimmed"], cuts)
-        if reached == row["newest"] >= self.anchor.seq:
+        if reached == row["newest"] >= self.anchor.seq and row["nonce"] is not None:
             self.anchor = Anchor(row["newest"], row["nonce"])
-        self._take(_totals(row))
+        self._take(totals_of(row))
+        self._note_others(row)
         if row["newest"] > position:
             self.expect()
         if row["outbox"]:
             self.expect()
-            self.outbox()
+            self.on_outbox()
         return bool(reached == row["newest"])
-
-    def _is_cut(self, messages: Sequence[Message]) -> bool:
-        size = sum(len(message.body) for message in messages)
-        return len(messages) >= FETCH_MESSAGES or size >= FETCH_BYTES
 
     def _feed_on(self, messages: Sequence[Message], reached: int, trimmed: int, cuts: Sequence[Cut]) -> None:
         """Feeds the messages read up to `reached`. Our own appends may have been fed during the read."""
@@ -253,44 +241,26 @@ class Follower:
         return [Cut(cut["room"], cut["upto"], cut["gone"]) for cut in found]
 
     def _take(self, totals: Totals) -> None:
-        """The totals of a read may be older than those of our own last append."""
+        """Keeps `totals` unless they are from a read that is older than our own last append."""
         if totals.changes >= self.totals.changes and totals.trimmed >= self.totals.trimmed:
             self.totals = totals
 
-    def tell(self) -> None:
-        """Notifies the other servers. Waiting notifications are merged into one."""
-        self._tell_again = True
-        if self._telling is None:
-            self._telling = asyncio.create_task(self._tell_all())
+    def _note_others(self, row: Row) -> None:
+        """Notes whether other servers run, and how far they have appended."""
+        self.notifier.needed = row["others"]
+        if row["newest"] >= self._unsynced[0].seq:
+            self._unsynced = (Anchor(row["stored"], row["stored_nonce"]), asyncio.get_running_loop().time())
 
-    async def _tell_all(self) -> None:
-        try:
-            while self._tell_again:
-                self._tell_again = False
-                await self._session.rows("tell_others", str(self.newest))
-        except Failure:
-            pass  # they poll within a second all the same
-        finally:
-            self._telling = None
-
-    async def _note(self) -> None:
-        """Records how far this server has delivered, so that no other server trims further. Tidies now and
-        then."""
-        now = asyncio.get_running_loop().time()
-        position, noted_at = self._noted
-        floor = self._feed.floor
-        due = self._tuning.note_seconds if floor != position else 2.0
-        if now - noted_at >= due:
-            await self._session.rows("note_server", self.server, floor)
-            self._noted = (floor, now)
-        if now - self._tidied >= _TIDY_SECONDS:
-            self._tidied = now
-            await self._session.rows("forget_servers", self._remembered)
-            await self._session.rows("forget_keys", machine.clock() // 1_000_000 - KEY_MS, GONE_KEYS)
+    async def _sync_for_others(self) -> None:
+        """Makes an append durable whose server has ended before it could."""
+        (seq, nonce), since = self._unsynced
+        if seq > self.newest and asyncio.get_running_loop().time() - since > _UNSYNCED_SECONDS:
+            await self._session.rows("sync", self.presence.server, self.epoch, seq, nonce)
+            await self.catch_up()
 
     async def _pause(self) -> None:
         """Waits until there may be something new."""
-        if self._outage:
+        if self.outage:
             await asyncio.sleep(self._tuning.retry_seconds)
             return
         active = asyncio.get_running_loop().time() < self._active_until
@@ -302,18 +272,19 @@ class Follower:
                 await self._woken.wait()
         self._woken.clear()
 
-    def _back(self) -> None:
-        if self._outage and self._outage.detail != _NOT_YET:
-            _log.warning("the log is back")
-        self._outage = None
+
+def _is_seq(payload: str) -> bool:
+    """Anybody may notify: a database role needs no right for it."""
+    return payload.isascii() and payload.isdigit() and len(payload) < 20
 
 
-def _totals(row: Row) -> Totals:
-    return Totals(row["trimmed"], row["messages"], row["bytes"], row["changes"])
+def _is_cut(messages: Sequence[Message]) -> bool:
+    """Whether a read brought as many messages as it may, so that more can follow."""
+    return len(messages) >= FETCH_MESSAGES or sum(len(message.body) for message in messages) >= FETCH_BYTES
 
 
 def _check_history(row: Row, anchor: Anchor) -> None:
-    """Raises `Forked` if the database does not hold what was fed, or has begun another life."""
-    lost = row["newest"] < anchor.seq or (row["newest"] == anchor.seq and row["nonce"] != anchor.nonce)
-    if lost or row["life"] != row["here"]:
-        raise Forked
+    """Raises `HistoryChanged` if the database does not hold what was fed, or has begun another life."""
+    differs = row["newest"] == anchor.seq and row["nonce"] not in (None, anchor.nonce)
+    if row["newest"] < anchor.seq or differs or row["life"] != row["here"]:
+        raise HistoryChanged

@@ -6,12 +6,12 @@ import asyncio
 from typing import Protocol
 
 from roomcast.log.base import Batch
-from roomcast.log.remote.frames import Consume, FromWorker, Given, Leave, Next, batch_of
+from roomcast.log.remote.frames import CloseConsumer, ConsumerBatch, FromWorker, NextBatch, OpenConsumer, batch_of
 from roomcast.model.errors import LogUnavailable, RoomcastError
 
 
 class Home(Protocol):
-    """What a consumer needs of its log."""
+    """The log, as a consumer needs it."""
 
     def send(self, frame: FromWorker) -> None:
         """Sends a frame to the log process."""
@@ -33,18 +33,18 @@ class RemoteConsumer:
     def __init__(self, home: Home, number: int, name: str, after: int, *, holds: bool) -> None:
         self.name = name
         self.position = after
-        """The position of the last request: messages after it are asked for."""
+        """The position of the last request; it asks for the messages after it."""
         self._home = home
         self._number = number
         self._given = after
-        self._asked = False
+        self._requested = False
         """Whether a batch is on its way."""
         self._ready: Batch | None = None
-        """A batch that arrived and was not taken, for example because the taker was cancelled."""
+        """A batch that arrived and was not taken, for example because its caller was cancelled."""
         self._failed: RoomcastError | None = None
         self._ended = False
         self._changed = asyncio.Event()
-        home.send(Consume(number, name, after, holds))
+        home.send(OpenConsumer(number, name, after, holds))
 
     def __aiter__(self) -> RemoteConsumer:
         return self
@@ -54,9 +54,9 @@ class RemoteConsumer:
         while self._ready is None:
             self._check()
             self._changed.clear()
-            if not self._asked:
-                self._asked = True
-                self._home.send(Next(self._number))
+            if not self._requested:
+                self._requested = True
+                self._home.send(NextBatch(self._number))
             await self._changed.wait()
         batch, self._ready = self._ready, None
         self._given = max(self._given, batch.position)
@@ -73,14 +73,14 @@ class RemoteConsumer:
     async def aclose(self) -> None:
         """Ends the consumer; it no longer holds back trimming."""
         if not self._ended:
-            self._home.send(Leave(self._number))
+            self._home.send(CloseConsumer(self._number))
             self._home.forget(self._number)
             self.end()
 
-    def give(self, given: Given) -> None:
-        """Takes the batch that it asked for."""
-        self._asked = False
-        self._ready = batch_of(given)
+    def give(self, frame: ConsumerBatch) -> None:
+        """The requested batch has arrived."""
+        self._requested = False
+        self._ready = batch_of(frame)
         self._changed.set()
 
     def fail(self, error: RoomcastError) -> None:
@@ -89,6 +89,6 @@ class RemoteConsumer:
         self._changed.set()
 
     def end(self) -> None:
-        """The log is closed."""
+        """Ends the consumer: the log is closed."""
         self._ended = True
         self._changed.set()

@@ -1,4 +1,4 @@
-"""Messages and questions between workers, by way of the log process. It knows no topics."""
+"""Passes messages and questions between workers, in the log process. It knows no topics."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Protocol
 
 from msgspec import Raw, Struct
 
-from roomcast.log.remote.frames import Ask, Asked, Present, Replies, Reply, Tell, Told
+from roomcast.log.remote.frames import AskPeers, PeerQuestion, PeerReplies, PeerReply, PeersPresent, Tell, Told
 
 _WAITING_BYTES = 8 * 1024 * 1024
-"""A worker with this many bytes waiting for it hangs. Its connection is cut; it reconnects when it runs again."""
+"""A worker with more bytes waiting for it than this hangs. Its connection is cut; it reconnects when it runs
+again."""
 _REPLY_SECONDS = 1.0
-"""How long a question waits for hung workers, in seconds."""
+"""How long a question waits for workers that do not answer."""
 
 
 class Connected(Protocol):
@@ -36,22 +37,22 @@ class Connected(Protocol):
         ...
 
 
-class Exchange:
+class WorkerExchange:
     """Passes messages from one worker to all others."""
 
     def __init__(self) -> None:
         self._all: dict[int, Connected] = {}
-        """By number."""
+        """The connected workers, by number."""
         self._numbers = count(1)
-        self._questions: dict[int, Question] = {}
+        self._questions: dict[int, OpenQuestion] = {}
         self._silent: set[int] = set()
-        """Workers that have left a question unanswered. They are asked and not waited for until they answer. Else
-        each page of a list would take a second or two while one of them stands still."""
-        self.own: dict[str, Callable[[], Raw]] = {}
-        """What the log process itself answers, by topic."""
-        self.heard: dict[str, Callable[[int, Raw], object]] = {}
-        """By topic; called with a worker's number and the question's value."""
-        self.left: list[Callable[[int], object]] = []
+        """Workers that did not answer a question in time. They are still asked, but nobody waits for them until
+        they answer. Otherwise each page of a list would take a second or two while one of them hangs."""
+        self.own_answers: dict[str, Callable[[], Raw]] = {}
+        """By topic, the answer of the log process itself."""
+        self.on_value: dict[str, Callable[[int, Raw], object]] = {}
+        """By topic; called with a worker's number and the value of each of its questions and answers."""
+        self.on_leave: list[Callable[[int], object]] = []
         """Called with the number of each worker that leaves."""
 
     def enter(self, connection: Connected) -> None:
@@ -70,13 +71,13 @@ class Exchange:
 
     def _note_left(self, worker: int) -> None:
         self._silent.discard(worker)
-        for left in self.left:
-            left(worker)
+        for note in self.on_leave:
+            note(worker)
         for question in list(self._questions.values()):
             question.give_up(worker)
 
     def tell(self, sender: Connected, tell: Tell) -> None:
-        """Passes it on."""
+        """Passes a message on to all others."""
         told = Told(sender.worker, tell.topic, tell.payload)
         for other in self._others(sender):
             if other.waiting > _WAITING_BYTES:
@@ -84,26 +85,28 @@ class Exchange:
             else:
                 other.send(told)
 
-    def ask(self, sender: Connected, ask: Ask) -> None:
-        """Asks all others, and answers when they have, or after a second."""
-        if heard := self.heard.get(ask.topic):
-            heard(sender.worker, ask.payload)
+    def ask(self, sender: Connected, ask: AskPeers) -> None:
+        """Asks all others. Replies when all have answered, or after a second."""
+        self._note_value(ask.topic, sender, ask.payload)
         number = next(self._numbers)
         others = {other.worker for other in self._others(sender) if other.waiting <= _WAITING_BYTES}
         awaited = others - self._silent
-        own = [(0, self.own[ask.topic]())] if ask.topic in self.own else []
-        question = self._questions[number] = Question(sender, ask.number, ask.topic, awaited, own)
+        own = [(0, self.own_answers[ask.topic]())] if ask.topic in self.own_answers else []
+        question = self._questions[number] = OpenQuestion(sender, ask.number, ask.topic, awaited, own)
         question.done.add_done_callback(lambda _: self._close(number))
         for worker in others:
-            self._all[worker].send(Asked(number, ask.topic, ask.payload))
+            self._all[worker].send(PeerQuestion(number, ask.topic, ask.payload))
 
-    def reply(self, sender: Connected, reply: Reply) -> None:
+    def reply(self, sender: Connected, reply: PeerReply) -> None:
         """A worker's answer."""
         self._silent.discard(sender.worker)
         if question := self._questions.get(reply.number):
-            if heard := self.heard.get(question.topic):
-                heard(sender.worker, reply.payload)
+            self._note_value(question.topic, sender, reply.payload)
             question.answer(sender.worker, reply.payload)
+
+    def _note_value(self, topic: str, sender: Connected, value: Raw) -> None:
+        if note := self.on_value.get(topic):
+            note(sender.worker, value)
 
     def _close(self, number: int) -> None:
         if question := self._questions.pop(number, None):
@@ -114,10 +117,10 @@ class Exchange:
 
     def _announce(self) -> None:
         for connection in self._all.values():
-            connection.send(Present([other.worker for other in self._others(connection)]))
+            connection.send(PeersPresent([other.worker for other in self._others(connection)]))
 
 
-class Question:
+class OpenQuestion:
     """A question that not all workers have answered yet."""
 
     def __init__(
@@ -127,7 +130,7 @@ class Question:
         self._sender = sender
         self._number = number
         self.missing = workers
-        """Those whose answers are missing."""
+        """The workers whose answers are missing."""
         self._answers = own
         loop = asyncio.get_running_loop()
         self.done: asyncio.Future[None] = loop.create_future()
@@ -136,13 +139,13 @@ class Question:
             self._finish()
 
     def answer(self, worker: int, payload: Raw) -> None:
-        """One of them."""
+        """A worker has answered."""
         if worker in self.missing:
             self._answers.append((worker, payload))
             self.give_up(worker)
 
     def give_up(self, worker: int) -> None:
-        """Nothing more is to come from a worker."""
+        """A worker will not answer."""
         self.missing.discard(worker)
         if not self.missing:
             self._finish()
@@ -151,4 +154,4 @@ class Question:
         if not self.done.done():
             self._timer.cancel()
             self.done.set_result(None)
-            self._sender.send(Replies(self._number, self._answers))
+            self._sender.send(PeerReplies(self._number, self._answers))

@@ -22,23 +22,23 @@ from roomcast.model.rooms import Selection
 _LENGTH = Layout("!I")
 
 
-class Append(Struct, array_like=True, tag=0, frozen=True):
+class AppendTurn(Struct, array_like=True, tag=0, frozen=True):
     """All appends of one turn of a worker's loop, numbered from `first` on."""
 
     first: int
     requests: list[tuple[list[Draft], Idempotency | None]]
 
 
-class Call(Struct, array_like=True, tag=1, frozen=True):
-    """A call of one of the log's other methods."""
+class MethodCall(Struct, array_like=True, tag=1, frozen=True):
+    """A call of another method of the log."""
 
     number: int
     method: str
     arguments: Raw
 
 
-class Consume(Struct, array_like=True, tag=2, frozen=True):
-    """A consumer begins. It has not asked for a batch yet."""
+class OpenConsumer(Struct, array_like=True, tag=2, frozen=True):
+    """A consumer begins. It has not requested a batch yet."""
 
     number: int
     name: str
@@ -46,26 +46,26 @@ class Consume(Struct, array_like=True, tag=2, frozen=True):
     holds: bool
 
 
-class Next(Struct, array_like=True, tag=3, frozen=True):
-    """A consumer asks for its next batch; it has delivered the last one."""
+class NextBatch(Struct, array_like=True, tag=3, frozen=True):
+    """A consumer requests its next batch; it has delivered the last one."""
 
     number: int
 
 
-class Leave(Struct, array_like=True, tag=4, frozen=True):
+class CloseConsumer(Struct, array_like=True, tag=4, frozen=True):
     """A consumer ends."""
 
     number: int
 
 
 class Tell(Struct, array_like=True, tag=5, frozen=True):
-    """Something for all other workers."""
+    """A message to all other workers."""
 
     topic: str
     payload: Raw
 
 
-class Ask(Struct, array_like=True, tag=6, frozen=True):
+class AskPeers(Struct, array_like=True, tag=6, frozen=True):
     """A question to all other workers."""
 
     number: int
@@ -73,15 +73,15 @@ class Ask(Struct, array_like=True, tag=6, frozen=True):
     payload: Raw
 
 
-class Reply(Struct, array_like=True, tag=7, frozen=True):
+class PeerReply(Struct, array_like=True, tag=7, frozen=True):
     """A worker's answer to another one's question."""
 
     number: int
     payload: Raw
 
 
-class Opened(Struct, array_like=True, tag=0, frozen=True):
-    """The log's state: the first frame of a connection, and sent again after each change."""
+class LogStatus(Struct, array_like=True, tag=0, frozen=True):
+    """The first frame of a connection; sent again after each change."""
 
     name: str
     epoch: str
@@ -90,27 +90,27 @@ class Opened(Struct, array_like=True, tag=0, frozen=True):
 
 
 Stored = tuple[int, int, int, list[int], bool]
-"""An append's number, its first seq, its time (ms), the `prev` of each message, and whether the key was known. The
-bodies are not sent back: the worker has them."""
+"""An append's number, its first seq, its time (ms since 1970), the `prev` of each message, and whether the key was
+known. The bodies are not sent back: the worker has them."""
 Refused = tuple[int, str, str]
 """An append's or a call's number, the error's kind and its text."""
 
 
-class Appended(Struct, array_like=True, tag=1, frozen=True):
-    """The outcome of appends."""
+class AppendOutcomes(Struct, array_like=True, tag=1, frozen=True):
+    """The outcomes of appends."""
 
     stored: list[Stored]
     refused: list[Refused]
 
 
-class Result(Struct, array_like=True, tag=2, frozen=True):
+class CallResult(Struct, array_like=True, tag=2, frozen=True):
     """The result of a call."""
 
     number: int
     value: Raw
 
 
-class Failed(Struct, array_like=True, tag=3, frozen=True):
+class RequestFailed(Struct, array_like=True, tag=3, frozen=True):
     """A call, or a consumer's request for a batch, failed."""
 
     number: int
@@ -118,7 +118,7 @@ class Failed(Struct, array_like=True, tag=3, frozen=True):
     detail: str
 
 
-class Given(Struct, array_like=True, tag=4, frozen=True):
+class ConsumerBatch(Struct, array_like=True, tag=4, frozen=True):
     """A batch for a consumer."""
 
     number: int
@@ -130,7 +130,7 @@ class Given(Struct, array_like=True, tag=4, frozen=True):
     missed: int
 
 
-class Ended(Struct, array_like=True, tag=5, frozen=True):
+class ConsumerEnded(Struct, array_like=True, tag=5, frozen=True):
     """A consumer ended: the log was closed."""
 
     number: int
@@ -144,35 +144,47 @@ class Told(Struct, array_like=True, tag=6, frozen=True):
     payload: Raw
 
 
-class Asked(Struct, array_like=True, tag=7, frozen=True):
-    """A question from another worker. The answer is a `Reply` with this number."""
+class PeerQuestion(Struct, array_like=True, tag=7, frozen=True):
+    """A question from another worker. The answer is a `PeerReply` with this number."""
 
     number: int
     topic: str
     payload: Raw
 
 
-class Replies(Struct, array_like=True, tag=8, frozen=True):
+class PeerReplies(Struct, array_like=True, tag=8, frozen=True):
     """The other workers' answers to a question; without those of workers that took too long."""
 
     number: int
     answers: list[tuple[int, Raw]]
 
 
-class Revoked(Struct, array_like=True, tag=10, frozen=True):
-    """All revocations that the log keeps: sent first, and after each change."""
+class RevocationList(Struct, array_like=True, tag=10, frozen=True):
+    """All revocations that the log keeps; sent first, and after each change."""
 
     revocations: list[Revocation]
 
 
-class Present(Struct, array_like=True, tag=9, frozen=True):
-    """The other connected workers; sent whenever one comes or goes."""
+class PeersPresent(Struct, array_like=True, tag=9, frozen=True):
+    """The numbers of the other connected workers; sent whenever one comes or goes."""
 
     workers: list[int]
 
 
-FromWorker = Append | Call | Consume | Next | Leave | Tell | Ask | Reply
-FromLog = Opened | Appended | Result | Failed | Given | Ended | Told | Asked | Replies | Present | Revoked
+FromWorker = AppendTurn | MethodCall | OpenConsumer | NextBatch | CloseConsumer | Tell | AskPeers | PeerReply
+FromLog = (
+    LogStatus
+    | AppendOutcomes
+    | CallResult
+    | RequestFailed
+    | ConsumerBatch
+    | ConsumerEnded
+    | Told
+    | PeerQuestion
+    | PeerReplies
+    | PeersPresent
+    | RevocationList
+)
 
 CALLS: Mapping[str, tuple[Any, Any]] = {
     "read": (tuple[Selection, int, int, int | None], Page),
@@ -184,7 +196,7 @@ CALLS: Mapping[str, tuple[Any, Any]] = {
     "delete": (tuple[int], bool),
     "delete_room": (tuple[str], None),
     "revoke": (tuple[Revocation], None),
-    "keep": (tuple[Retention], None),
+    "set_rules": (tuple[Retention], None),
 }
 """The methods that can be called, with the types of their arguments and results."""
 
@@ -202,10 +214,10 @@ def framed(frame: Struct) -> bytes:
     return _LENGTH.pack(len(data)) + data
 
 
-def batch_of(given: Given) -> Batch:
+def batch_of(frame: ConsumerBatch) -> Batch:
     """The batch that a frame carries."""
-    messages: Sequence[Message] = decode_messages(given.messages) or ()
-    return Batch(messages, given.trimmed, given.position, given.cuts or (), given.missed)
+    messages: Sequence[Message] = decode_messages(frame.messages) or ()
+    return Batch(messages, frame.trimmed, frame.position, frame.cuts or (), frame.missed)
 
 
 class Splitter:
@@ -215,9 +227,9 @@ class Splitter:
         self._rest = b""
         """The beginning of an incomplete frame."""
         self._parts: list[bytes] = []
-        """Later pieces of it, as long as they are known not to complete it."""
+        """Later pieces of the frame, while they cannot complete it."""
         self._missing = 0
-        """How many bytes must come before there can be another frame."""
+        """How many bytes must arrive before there can be another frame."""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The frames that are complete now, without their lengths."""

@@ -1,5 +1,5 @@
-"""A worker's connection to the log process, which outlives that process. It knows bytes and frames; hearers handle
-the frames that they registered for.
+"""A worker's connection to the log process, which outlives that process. It knows bytes and frames; the handlers
+that register for a kind of frame do the rest.
 
 All frames of one turn of the loop go out in one write.
 """
@@ -7,7 +7,6 @@ All frames of one turn of the loop go out in one write.
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
@@ -19,17 +18,15 @@ from roomcast.log.remote.frames import FromLog, Splitter, decode_from_log, frame
 LARGE = 1024 * 1024
 """Bytes of the socket's buffers: enough that most batches of the log are one write."""
 
-logger = logging.getLogger("roomcast.log")
 
-
-class Hearer(Protocol):
+class FrameHandler(Protocol):
     """A part of the worker that handles some kinds of frames."""
 
-    hears: Sequence[type[FromLog]]
+    handles: Sequence[type[FromLog]]
     """The kinds of frames that it handles."""
 
-    def hear(self, frame: Any) -> None:
-        """One of these frames."""
+    def handle(self, frame: Any) -> None:
+        """Handles one of these frames."""
         ...
 
     def lost(self) -> None:
@@ -40,28 +37,26 @@ class Hearer(Protocol):
 class Link(asyncio.Protocol):
     """One connection at a time."""
 
-    def __init__(self, again: Callable[[], None] = lambda: None) -> None:
-        """`again` is called when the connection is lost; it must bring a new one to `connect`."""
-        self._again = again
+    def __init__(self, reconnect: Callable[[], None] = lambda: None) -> None:
+        """`reconnect` is called when the connection is lost; it must bring a new one to `connect`."""
+        self._reconnect = reconnect
         self._transport: asyncio.Transport | None = None
-        self._hearers: list[Hearer] = []
+        self._handlers: list[FrameHandler] = []
         self._by_type: dict[type, Callable[[Any], None]] = {}
         self._out: list[bytes] = []
-        """Frames to be written at the end of this turn."""
+        """Frames to write at the end of this turn."""
         self._splitter = Splitter()
         self._closed = False
 
-    def add(self, hearer: Hearer) -> None:
-        """Registers a hearer for its kinds of frames."""
-        self._hearers.append(hearer)
-        for kind in hearer.hears:
-            self._by_type[kind] = hearer.hear
+    def add(self, handler: FrameHandler) -> None:
+        """Registers a handler for its kinds of frames."""
+        self._handlers.append(handler)
+        for kind in handler.handles:
+            self._by_type[kind] = handler.handle
 
     async def connect(self, connected: socket.socket) -> None:
         """Takes a socket that is connected to the log process. The log process sends first."""
-        for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-            connected.setsockopt(socket.SOL_SOCKET, option, LARGE)
-        connected.setblocking(False)
+        set_up(connected)
         await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=connected)
 
     @property
@@ -78,7 +73,7 @@ class Link(asyncio.Protocol):
         self._out.append(framed(frame))
 
     def close(self) -> None:
-        """Sends what waits, and ends for good."""
+        """Sends the waiting frames, and closes for good."""
         self._closed = True
         if self._transport:
             self._flush()
@@ -90,20 +85,27 @@ class Link(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        for data_of_frame in self._splitter.feed(data):
-            frame = decode_from_log(data_of_frame)
-            if hear := self._by_type.get(type(frame)):
-                hear(frame)
+        for encoded in self._splitter.feed(data):
+            frame = decode_from_log(encoded)
+            if handle := self._by_type.get(type(frame)):
+                handle(frame)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
         self._out.clear()
-        for hearer in self._hearers:
-            hearer.lost()
+        for handler in self._handlers:
+            handler.lost()
         if not self._closed:
-            self._again()
+            self._reconnect()
 
     def _flush(self) -> None:
         if self._transport and self._out:
             self._transport.write(b"".join(self._out))
             self._out.clear()
+
+
+def set_up(connected: socket.socket) -> None:
+    """Prepares a socket between a worker and the log process, at either end."""
+    for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+        connected.setsockopt(socket.SOL_SOCKET, option, LARGE)
+    connected.setblocking(False)

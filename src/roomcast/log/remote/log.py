@@ -4,44 +4,36 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import Any
 
-from msgspec import Raw
-
-from roomcast.log.append_queue import PENDING_APPENDS, PENDING_BYTES, Pending, Request
+from roomcast.log.append_queue import AppendRequest
 from roomcast.log.base import Appended, Bounds, Idempotency, Page, RoomSort, RoomStats
-from roomcast.log.consumers import positions
-from roomcast.log.remote import frames
+from roomcast.log.positions import positions
+from roomcast.log.remote.appends import AWAY, Appends
+from roomcast.log.remote.calls import Calls
 from roomcast.log.remote.consumer import RemoteConsumer
 from roomcast.log.remote.errors import error_of
 from roomcast.log.remote.frames import (
-    Append,
-    Call,
-    Failed,
+    AppendOutcomes,
+    CallResult,
+    ConsumerBatch,
+    ConsumerEnded,
     FromLog,
     FromWorker,
-    Opened,
-    Result,
-    Revoked,
-    Stored,
-    encode,
-    result_of,
+    LogStatus,
+    RequestFailed,
+    RevocationList,
 )
 from roomcast.log.remote.link import Link
-from roomcast.model.errors import LogUnavailable, OutcomeUnknown, RoomcastError
+from roomcast.model.errors import LogUnavailable, OutcomeUnknown
 from roomcast.model.message import Draft, Message
 from roomcast.model.retention import Retention
 from roomcast.model.revocation import Revocation
 from roomcast.model.rooms import Selection
 
-_CALLS_AT_ONCE = 16
-"""The most calls of one worker that the log process handles at once. Others wait here, so that no worker's reads
-delay another's."""
-_CALL_SECONDS = 5.0
-"""Seconds after which a call has failed: the log process hangs."""
 _OPEN_SECONDS = 2.0
 """Seconds that the log process's first frame may take; after that the log is away."""
-_AWAY = "The log process is away; it is started again."
 _UNKNOWN = (
     "The log process has ended meanwhile, and this may be stored: send it again with the same Idempotency-Key."
 )
@@ -49,7 +41,7 @@ _CLOSED = "The log is closed."
 
 
 class RemoteLog:
-    """Sends the appends of a turn together, calls one by one, and receives batches as they come."""
+    """Sends appends and calls to the log process, and receives batches from it."""
 
     def __init__(self, link: Link) -> None:
         self.name = ""
@@ -57,35 +49,28 @@ class RemoteLog:
         self.retention = Retention()
         self.unwritable = ""
         self._link = link
-        self._number = 0
-        """The last number that an append, a call or a consumer was given."""
-        self._turn: list[Pending] = []
-        """Appends of this turn of the loop."""
-        self._appends: dict[int, Pending] = {}
-        """Appends that were sent and not answered, in order."""
-        self._bytes = 0
-        """The bodies of all appends that are not answered."""
-        self._calls: dict[int, asyncio.Future[Raw]] = {}
-        self._slots = asyncio.Semaphore(_CALLS_AT_ONCE)
+        self._numbers = count(1)
+        """For calls and consumers, whose failures come in frames of one kind."""
+        self._appends = Appends(link, self.away)
+        self._calls = Calls(link, self.away, lambda: next(self._numbers))
         self._consumers: dict[int, RemoteConsumer] = {}
         self._revocations: Sequence[Revocation] = ()
         self._opened = asyncio.Event()
-        self._idle: asyncio.Future[None] | None = None
-        """Set when the log closes; done when no append is under way."""
-        self._hearing: dict[type, Callable[[Any], None]] = {
-            Opened: self._open,
-            frames.Appended: self._appended,
-            Revoked: self._revoked,
-            Result: self._called,
-            Failed: self._failed,
-            frames.Given: lambda given: self._consumer(given.number, lambda one: one.give(given)),
-            frames.Ended: lambda ended: self._consumer(ended.number, RemoteConsumer.end),
+        self._closed = False
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            LogStatus: self._note_status,
+            RevocationList: self._note_revocations,
+            AppendOutcomes: self._appends.resolve,
+            CallResult: lambda result: self._calls.resolve(result.number, result.value),
+            RequestFailed: self._fail,
+            ConsumerBatch: lambda batch: self._with_consumer(batch.number, lambda one: one.give(batch)),
+            ConsumerEnded: lambda ended: self._with_consumer(ended.number, RemoteConsumer.end),
         }
-        self.hears: Sequence[type[FromLog]] = list(self._hearing)
+        self.handles: Sequence[type[FromLog]] = list(self._handlers)
         link.add(self)
 
     async def opened(self) -> RemoteLog:
-        """Waits for the log process's first frame. If it does not come, this log is away."""
+        """Waits for the log process's first frame, and returns this log. Without that frame the log is away."""
         try:
             async with asyncio.timeout(_OPEN_SECONDS):
                 await self._opened.wait()
@@ -93,155 +78,77 @@ class RemoteLog:
             return self
         return self
 
-    # Appends
+    # The methods of a log
 
     def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None = None) -> asyncio.Future[Appended]:
-        pending = Pending.of(Request(drafts, idempotency))
-        if why := self._refusal(pending):
-            pending.resolve(LogUnavailable(why))
-            return pending.answer
-        if not self._turn:
-            asyncio.get_running_loop().call_soon(self._send_turn)
-        self._turn.append(pending)
-        self._bytes += pending.bytes
-        return pending.answer
-
-    def _refusal(self, pending: Pending) -> str:
-        """Why an append is refused; empty if it is accepted."""
-        if self._idle:
-            return _CLOSED
-        if not self._opened.is_set():
-            return _AWAY
-        if len(self._appends) + len(self._turn) >= PENDING_APPENDS or self._bytes + pending.bytes > PENDING_BYTES:
-            return "The log is behind: the log process takes less than what is published."
-        return ""
-
-    def _send_turn(self) -> None:
-        turn, self._turn = self._turn, []
-        first = self._number + 1
-        for pending in turn:
-            self._number += 1
-            self._appends[self._number] = pending
-        if not self._link.up:
-            self._fail_appends(LogUnavailable, _AWAY)
-        elif turn:
-            self._link.send(Append(first, [(list(one.request.drafts), one.request.idempotency) for one in turn]))
-
-    def _appended(self, frame: frames.Appended) -> None:
-        for stored in frame.stored:
-            pending = self._take(stored[0])
-            pending.resolve(_outcome(pending.request.drafts, stored))
-        for number, kind, detail in frame.refused:
-            self._take(number).resolve(error_of(kind, detail))
-        self._note_idle()
-
-    def _take(self, number: int) -> Pending:
-        pending = self._appends.pop(number)
-        self._bytes -= pending.bytes
-        return pending
-
-    def _fail_appends(self, error: type[LogUnavailable], why: str) -> None:
-        for number in list(self._appends):
-            self._take(number).resolve(error(why))
-        self._note_idle()
-
-    def _note_idle(self) -> None:
-        if self._idle and not self._idle.done() and not self._appends and not self._turn:
-            self._idle.set_result(None)
-
-    # Calls
+        return self._appends.add(AppendRequest(drafts, idempotency))
 
     async def read(self, selection: Selection, after: int, limit: int, before: int | None = None) -> Page:
-        page: Page = await self._call("read", selection, after, limit, before)
+        page: Page = await self._calls.call("read", selection, after, limit, before)
         return page
 
     async def get(self, seq: int) -> Message | None:
-        message: Message | None = await self._call("get", seq)
+        message: Message | None = await self._calls.call("get", seq)
         return message
 
     async def seek_newest(self, selection: Selection, count: int, before: int | None = None) -> int:
-        return int(await self._call("seek_newest", selection, count, before))
+        return int(await self._calls.call("seek_newest", selection, count, before))
 
     async def seek_time(self, selection: Selection, since: int) -> int:
-        return int(await self._call("seek_time", selection, since))
+        return int(await self._calls.call("seek_time", selection, since))
 
     async def bounds(self) -> Bounds:
-        bounds: Bounds = await self._call("bounds")
+        bounds: Bounds = await self._calls.call("bounds")
         return bounds
 
     async def rooms(self, prefix: str, sort: RoomSort, after: str | int | None, limit: int) -> Sequence[RoomStats]:
-        rooms: Sequence[RoomStats] = await self._call("rooms", prefix, sort, after, limit)
+        rooms: Sequence[RoomStats] = await self._calls.call("rooms", prefix, sort, after, limit)
         return rooms
 
     async def delete(self, seq: int) -> bool:
-        return bool(await self._call("delete", seq))
+        return bool(await self._calls.call("delete", seq))
 
     async def delete_room(self, room: str) -> None:
-        await self._call("delete_room", room)
+        await self._calls.call("delete_room", room)
 
     async def revoke(self, revocation: Revocation) -> None:
-        await self._call("revoke", revocation)
+        await self._calls.call("revoke", revocation)
 
     async def revocations(self) -> Sequence[Revocation]:
         if why := self.away():
             raise LogUnavailable(why)
         return self._revocations
 
-    def keep(self, retention: Retention) -> Callable[[], None]:
-        def keep() -> None:
-            self._number += 1
-            self._link.send(Call(self._number, "keep", Raw(encode((retention,)))))
+    def prepare_rules(self, retention: Retention) -> Callable[[], None]:
+        def apply() -> None:
+            self._calls.send("set_rules", retention)
 
-        return keep
-
-    async def _call(self, method: str, *arguments: Any) -> Any:
-        """Raises `LogUnavailable` if the log process is away or takes too long, and what the call raised."""
-        try:
-            async with asyncio.timeout(_CALL_SECONDS), self._slots:
-                return result_of[method](await self._answer(Call(0, method, Raw(encode(arguments)))))
-        except TimeoutError:
-            raise LogUnavailable("The log process does not answer.") from None
-
-    async def _answer(self, call: Call) -> Raw:
-        if why := self.away():
-            raise LogUnavailable(why)
-        self._number += 1
-        number = self._number
-        answer: asyncio.Future[Raw] = asyncio.get_running_loop().create_future()
-        self._calls[number] = answer
-        self._link.send(Call(number, call.method, call.arguments))
-        try:
-            return await answer
-        finally:
-            self._calls.pop(number, None)
-
-    def _called(self, result: Result) -> None:
-        answer = self._calls.pop(result.number, None)
-        if answer and not answer.done():
-            answer.set_result(result.value)
-
-    def _failed(self, failed: Failed) -> None:
-        error = error_of(failed.kind, failed.detail)
-        answer = self._calls.pop(failed.number, None)
-        if answer and not answer.done():
-            answer.set_exception(error)
-        self._consumer(failed.number, lambda one: one.fail(error))
-
-    # Consumers
+        return apply
 
     def consumer(self, name: str, after: int, *, holds: bool = True) -> RemoteConsumer:
-        self._number += 1
-        consumer = RemoteConsumer(self, self._number, name, after, holds=holds)
-        if self._idle:
+        number = next(self._numbers)
+        consumer = RemoteConsumer(self, number, name, after, holds=holds)
+        if self._closed:
             consumer.end()
         elif why := self.away():
             consumer.fail(LogUnavailable(why))
         else:
-            self._consumers[self._number] = consumer
+            self._consumers[number] = consumer
         return consumer
 
     def positions(self) -> Mapping[str, int]:
         return positions(self._consumers.values())
+
+    async def close(self) -> None:
+        """Ends all consumers, and waits for appends under way. The log process goes on."""
+        self._closed = True
+        await self._appends.end()
+        for consumer in list(self._consumers.values()):
+            consumer.end()
+        self._calls.fail_all(_CLOSED)
+        self._link.close()
+
+    # For its parts
 
     def send(self, frame: FromWorker) -> None:
         self._link.send(frame)
@@ -249,58 +156,37 @@ class RemoteLog:
     def forget(self, number: int) -> None:
         self._consumers.pop(number, None)
 
-    def _consumer(self, number: int, then: Callable[[RemoteConsumer], None]) -> None:
-        if consumer := self._consumers.get(number):  # it may have ended meanwhile
-            then(consumer)
+    def away(self) -> str:
+        if self._closed:
+            return _CLOSED
+        return "" if self._opened.is_set() else AWAY
 
     # The connection
 
-    def hear(self, frame: Any) -> None:
-        self._hearing[type(frame)](frame)
-
-    def away(self) -> str:
-        if self._idle:
-            return _CLOSED
-        return "" if self._opened.is_set() else _AWAY
+    def handle(self, frame: Any) -> None:
+        self._handlers[type(frame)](frame)
 
     def lost(self) -> None:
         self._opened.clear()
-        self._fail_appends(OutcomeUnknown, _UNKNOWN)
-        calls, self._calls = list(self._calls.values()), {}
-        for answer in calls:
-            if not answer.done():
-                answer.set_exception(LogUnavailable(_AWAY))
+        self._appends.fail(OutcomeUnknown, _UNKNOWN)
+        self._calls.fail_all(AWAY)
         consumers, self._consumers = list(self._consumers.values()), {}
         for consumer in consumers:
-            consumer.fail(LogUnavailable(_AWAY))
+            consumer.fail(LogUnavailable(AWAY))
 
-    def _open(self, opened: Opened) -> None:
-        self.name, self.epoch = opened.name, opened.epoch
-        self.retention, self.unwritable = opened.retention, opened.unwritable
+    def _note_status(self, status: LogStatus) -> None:
+        self.name, self.epoch = status.name, status.epoch
+        self.retention, self.unwritable = status.retention, status.unwritable
         self._opened.set()
 
-    def _revoked(self, revoked: Revoked) -> None:
-        self._revocations = revoked.revocations
+    def _note_revocations(self, frame: RevocationList) -> None:
+        self._revocations = frame.revocations
 
-    async def close(self) -> None:
-        """Ends all consumers, and waits for appends under way. The log process goes on."""
-        if self._idle is None:
-            self._idle = asyncio.get_running_loop().create_future()
-            self._note_idle()
-        await asyncio.shield(self._idle)
-        for consumer in list(self._consumers.values()):
-            consumer.end()
-        error: RoomcastError = LogUnavailable(_CLOSED)
-        for answer in self._calls.values():
-            if not answer.done():
-                answer.set_exception(error)
-        self._link.close()
+    def _fail(self, failed: RequestFailed) -> None:
+        error = error_of(failed.kind, failed.detail)
+        self._calls.fail(failed.number, error)
+        self._with_consumer(failed.number, lambda one: one.fail(error))
 
-
-def _outcome(drafts: Sequence[Draft], stored: Stored) -> Appended:
-    _, first, stored_at, prevs, repeated = stored
-    messages = [
-        Message(seq, room, type_, stored_at, prev, body)
-        for seq, (room, type_, body), prev in zip(range(first, first + len(prevs)), drafts, prevs, strict=True)
-    ]
-    return Appended(messages, repeated)
+    def _with_consumer(self, number: int, action: Callable[[RemoteConsumer], None]) -> None:
+        if consumer := self._consumers.get(number):  # it may have ended meanwhile
+            action(consumer)

@@ -1,4 +1,4 @@
-"""Messages and questions to the other workers of this server. It knows no topics."""
+"""A worker's messages and questions to the other workers of its server. It knows no topics."""
 
 from __future__ import annotations
 
@@ -12,11 +12,21 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from roomcast.log.remote.frames import Ask, Asked, FromLog, Present, Replies, Reply, Tell, Told, encode
+from roomcast.log.remote.frames import (
+    AskPeers,
+    FromLog,
+    PeerQuestion,
+    PeerReplies,
+    PeerReply,
+    PeersPresent,
+    Tell,
+    Told,
+    encode,
+)
 from roomcast.log.remote.link import Link
 
 _ANSWER_SECONDS = 2.0
-"""Seconds after which a question that the log process has not passed on gets no answers."""
+"""Seconds after which a question has no answers: the log process has not passed it on."""
 
 Hear = Callable[[int, Any], object]
 """Called with a worker's number and its message."""
@@ -26,14 +36,14 @@ Answer = Callable[[Any], Any | Awaitable[Any]]
 logger = logging.getLogger("roomcast.server")
 
 
-class Peers:
+class WorkerPeers:
     """Messages arrive within milliseconds, in each sender's order. A worker that hangs for long gets none; it
     reconnects when it runs again. Values are any that msgpack can encode."""
 
     def __init__(self, link: Link, number: int, workers: int) -> None:
         """`workers` is how many the server has, of which this is `number`."""
         self.number = number
-        """This worker's."""
+        """The number of this worker."""
         self.siblings: Sequence[int] = [one for one in range(1, workers + 1) if one != number]
         """The numbers of all others, whether they are there or not."""
         self.others: Sequence[int] = ()
@@ -46,7 +56,7 @@ class Peers:
         self._numbers = count(1)
         self._questions: dict[int, asyncio.Future[list[tuple[int, Any]]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self.hears: Sequence[type[FromLog]] = (Told, Asked, Replies, Present)
+        self.handles: Sequence[type[FromLog]] = (Told, PeerQuestion, PeerReplies, PeersPresent)
         link.add(self)
 
     def tell(self, topic: str, value: Any) -> None:
@@ -64,7 +74,7 @@ class Peers:
         number = next(self._numbers)
         answers: asyncio.Future[list[tuple[int, Any]]] = asyncio.get_running_loop().create_future()
         self._questions[number] = answers
-        self._link.send(Ask(number, topic, Raw(encode(value))))
+        self._link.send(AskPeers(number, topic, Raw(encode(value))))
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 return await answers
@@ -77,17 +87,17 @@ class Peers:
         """Registers `answer` for the questions of others."""
         self._answers[topic] = answer
 
-    def hear(self, frame: Any) -> None:
-        """A frame of the log process."""
+    def handle(self, frame: Any) -> None:
+        """Handles a frame of the log process."""
         if isinstance(frame, Told):
             if hear := self._hears.get(frame.topic):
                 hear(frame.worker, msgspec.msgpack.decode(frame.payload))
-        elif isinstance(frame, Present):
+        elif isinstance(frame, PeersPresent):
             self.others = frame.workers
-            self._tell_of_change()
-        elif isinstance(frame, Replies):
+            self._note_change()
+        elif isinstance(frame, PeerReplies):
             self._answered(frame)
-        elif isinstance(frame, Asked):
+        elif isinstance(frame, PeerQuestion):
             task = asyncio.get_running_loop().create_task(self._reply(frame))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -98,24 +108,24 @@ class Peers:
         for answers in self._questions.values():
             if not answers.done():
                 answers.set_result([])
-        self._tell_of_change()
+        self._note_change()
 
-    def _tell_of_change(self) -> None:
+    def _note_change(self) -> None:
         for changed in self.changed:
             changed()
 
-    def _answered(self, replies: Replies) -> None:
+    def _answered(self, replies: PeerReplies) -> None:
         answers = self._questions.get(replies.number)
         if answers and not answers.done():
             answers.set_result([(worker, msgspec.msgpack.decode(value)) for worker, value in replies.answers])
 
-    async def _reply(self, asked: Asked) -> None:
+    async def _reply(self, question: PeerQuestion) -> None:
         value = None
         try:
-            if answer := self._answers.get(asked.topic):
-                value = answer(msgspec.msgpack.decode(asked.payload))
+            if answer := self._answers.get(question.topic):
+                value = answer(msgspec.msgpack.decode(question.payload))
                 if inspect.isawaitable(value):
                     value = await value
-        except Exception:  # the worker that asks must not wait for it
-            logger.exception("a worker's question could not be answered: %s", asked.topic)
-        self._link.send(Reply(asked.number, Raw(encode(value))))
+        except Exception:  # the worker that asked gets an answer all the same, and does not wait
+            logger.exception("a worker's question could not be answered: %s", question.topic)
+        self._link.send(PeerReply(question.number, Raw(encode(value))))

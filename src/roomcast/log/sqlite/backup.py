@@ -1,7 +1,7 @@
-"""A copy of the log's database, whole as of one moment, beside the server that writes it.
+"""Copies the log's database as of one moment, while a server writes it.
 
 SQLite's own backup would restart with each commit of the server, and never end on a busy server. So everything is
-read in one transaction. Meanwhile the write-ahead log cannot be emptied, and grows by what is published.
+read in one transaction. Meanwhile the write-ahead log cannot be emptied, and grows with each publish.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from contextlib import suppress
 
 import apsw
 
-from roomcast.log.sqlite.looking import one_moment
 from roomcast.log.sqlite.opening import NEW_FILE_MODE
 from roomcast.log.sqlite.queries import QUERIES
+from roomcast.log.sqlite.snapshot import snapshot
 from roomcast.model.errors import LogUnusable
 
 _STEP_PAGES = 1_000
-"""Pages per step, 4 MB: between two steps the server gets the disk."""
+"""Pages per step, 4 MB. The server gets the disk between two steps."""
 
-Tell = Callable[[int, int], None]
+Progress = Callable[[int, int], None]
 """Called with the number of bytes copied, and the total."""
 
 
-def back_up(path: str, copy: str, tell: Tell) -> int:
+def back_up(path: str, copy: str, progress: Progress) -> int:
     """Copies the database `path` to the new file `copy`, which appears only when it is complete and on the disk.
     Returns its size in bytes. Blocks.
 
@@ -33,21 +33,21 @@ def back_up(path: str, copy: str, tell: Tell) -> int:
     if os.path.lexists(copy):
         raise LogUnusable(f"{copy} is there already: name a new file.")
     part = f"{copy}.part"
-    with suppress(FileNotFoundError):  # of a backup that was ended
+    with suppress(FileNotFoundError):  # left by a backup that was interrupted
         os.unlink(part)
     try:
-        with one_moment(path) as source:
-            _copy(source, part, tell)
-        _write_down(part)
-        os.link(part, copy)  # unlike a rename it replaces nothing
+        with snapshot(path) as source:
+            _copy(source, part, progress)
+        _sync(part)
+        os.link(part, copy)  # unlike a rename, it never replaces a file
     finally:
         with suppress(FileNotFoundError):
             os.unlink(part)
-    _write_down(os.path.dirname(os.path.abspath(copy)))
+    _sync(os.path.dirname(os.path.abspath(copy)))
     return os.stat(copy).st_size
 
 
-def _copy(source: apsw.Connection, part: str, tell: Tell) -> None:
+def _copy(source: apsw.Connection, part: str, progress: Progress) -> None:
     os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, NEW_FILE_MODE))
     target = apsw.Connection(part, flags=apsw.SQLITE_OPEN_READWRITE)
     try:
@@ -55,14 +55,14 @@ def _copy(source: apsw.Connection, part: str, tell: Tell) -> None:
         with target.backup("main", source, "main") as backup:
             while not backup.done:
                 backup.step(_STEP_PAGES)
-                tell((backup.page_count - backup.remaining) * page, backup.page_count * page)
-        target.pragma("journal_mode", "delete")  # one file, with nothing beside it
+                progress((backup.page_count - backup.remaining) * page, backup.page_count * page)
+        target.pragma("journal_mode", "delete")  # so that the copy is a single file
         target.execute(QUERIES["end_epoch"])
     finally:
         target.close()
 
 
-def _write_down(path: str) -> None:
+def _sync(path: str) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -11,8 +11,8 @@ from roomcast.model.errors import LogUnavailable, LogUnusable
 _NO_RIGHT = "{file} cannot be written: give this user the right to write it and its directory."
 _FULL = "There is no room on the disk of {file}: make room, or name a file on another disk."
 _DAMAGED = (
-    "{file} is damaged, or its disk cannot be read ({error}): see to the disk; else put a copy in its place and "
-    "start with --new-epoch, or name another file."
+    "{file} is damaged, or its disk cannot be read ({error}): check the disk; if it is sound, put a copy in the "
+    "place of the file and start with --new-epoch, or name another file."
 )
 
 _UNUSABLE: dict[type[apsw.Error], str] = {
@@ -22,29 +22,29 @@ _UNUSABLE: dict[type[apsw.Error], str] = {
     apsw.ReadOnlyError: _NO_RIGHT,
     apsw.PermissionsError: _NO_RIGHT,
     apsw.AuthError: _NO_RIGHT,
-    apsw.CantOpenError: "{file} cannot be opened ({error}): see to its rights and its directory.",
-    apsw.IOError: "The disk of {file} fails ({error}): see to the disk, or name a file on another one.",
+    apsw.CantOpenError: "{file} cannot be opened ({error}): check the permissions of the file and its directory.",
+    apsw.IOError: "The disk of {file} fails ({error}): check the disk, or name a file on another one.",
     apsw.BusyError: "{file} is in use by another program: close that one, and start again.",
 }
 
-# For EIO from a read, too, SQLite says that the database is damaged, and a disk may come back.
+# SQLite also reports a read error (EIO) as a damaged database, and that may pass.
 _UNREADABLE = (
-    "The log's database is damaged, or its disk cannot be read: where that stays, put a copy in its place and "
-    "start with --new-epoch."
+    "The log's database is damaged, or its disk cannot be read: if that does not pass, put a copy in its place "
+    "and start with --new-epoch."
 )
 
 _UNAVAILABLE: dict[type[apsw.Error], str] = {
-    apsw.FullError: "The log's disk is full; publishing goes on as soon as there is room.",
+    apsw.FullError: "The log's disk is full: make room on it; publishing then goes on.",
     apsw.CorruptError: _UNREADABLE,
     apsw.NotADBError: _UNREADABLE,
-    apsw.IOError: "The log's disk fails; publishing goes on as soon as it works again.",
-    apsw.BusyError: "Another program holds the log's database; publishing goes on as soon as it lets go.",
+    apsw.IOError: "The log's disk fails: check the disk; publishing goes on as soon as it works again.",
+    apsw.BusyError: "Another program holds the log's database: end that program; publishing then goes on.",
 }
 
 
 def unusable(file: str, error: apsw.Error | OSError) -> LogUnusable:
     """Why `file` cannot be opened."""
-    said = " ".join(str(error).split()).rstrip(".")  # SQLite's check of a database says it in lines
+    said = " ".join(str(error).split()).rstrip(".")  # SQLite's integrity check returns lines
     return LogUnusable(_sentence(error).format(file=file, error=said))
 
 
@@ -55,8 +55,8 @@ def unavailable(error: apsw.Error) -> LogUnavailable:
 
 def _sentence(error: apsw.Error | OSError) -> str:
     if isinstance(error, OSError):
-        return _of_system.get(
-            error.errno or 0, "{file} cannot be opened ({error}): see to that, or name another file."
+        return _BY_ERRNO.get(
+            error.errno or 0, "{file} cannot be opened ({error}): correct that, or name another file."
         )
     if getattr(error, "extendedresult", 0) in _NO_SPACE:
         return _FULL
@@ -64,8 +64,8 @@ def _sentence(error: apsw.Error | OSError) -> str:
 
 
 _NO_SPACE = (apsw.SQLITE_IOERR_SHMSIZE, apsw.SQLITE_IOERR_SHMMAP)
-"""What SQLite says where there is no room for the file of its shared memory."""
-_of_system = {
+"""SQLite's codes if there is no room for its shared-memory file."""
+_BY_ERRNO = {
     errno.EACCES: _NO_RIGHT,
     errno.EPERM: _NO_RIGHT,
     errno.EROFS: _NO_RIGHT,

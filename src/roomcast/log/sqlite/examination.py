@@ -1,4 +1,4 @@
-"""Checks all of a database without a server: pages, counts, and each message with the one before it."""
+"""Checks a whole database without a server: pages, counts, and each message with the one before it."""
 
 from __future__ import annotations
 
@@ -8,47 +8,47 @@ from typing import NamedTuple, cast
 import apsw
 import msgspec
 
-from roomcast.log.sqlite.looking import one_moment
+from roomcast.log.sqlite.integrity import check_database
 from roomcast.log.sqlite.queries import QUERIES
-from roomcast.log.sqlite.whole import check_database
+from roomcast.log.sqlite.snapshot import snapshot
 
 _TOLD_STEPS = 100_000
 """Steps of SQLite's virtual machine between two progress reports; checking pages has no other progress count."""
 _STEP = 5_000
-"""Messages that are read at once."""
+"""How many messages are read at once."""
 
 _Row = tuple[int, str, int, bytes]
-Tell = Callable[[int], None]
+Progress = Callable[[int], None]
 """Called with the number of messages checked."""
 
 
 class Examined(NamedTuple):
-    """A log that is sound."""
+    """The content of a sound log."""
 
     messages: int
     rooms: int
     newest: int
-    """The number of its newest message."""
+    """The seq of its newest message."""
 
 
-def examine(path: str, tell: Tell) -> Examined:
+def examine(path: str, progress: Progress) -> Examined:
     """Checks all of the database `path`. Blocks.
 
     Raises `LogUnusable` if it cannot be checked, and `apsw.Error`: `CorruptError` says what is damaged."""
-    with one_moment(path) as connection:
-        connection.set_progress_handler(lambda: _go_on(tell), _TOLD_STEPS)
+    with snapshot(path) as connection:
+        connection.set_progress_handler(lambda: _report(progress), _TOLD_STEPS)
         check_database(connection, whole=True)
         connection.set_progress_handler(None)
-        return _walk(connection, tell)
+        return _walk(connection, progress)
 
 
-def _go_on(tell: Tell) -> bool:
-    """SQLite's progress handler: returns whether to give up."""
-    tell(0)
+def _report(progress: Progress) -> bool:
+    """SQLite's progress handler. Returns whether to give up."""
+    progress(0)
     return False
 
 
-def _walk(connection: apsw.Connection, tell: Tell) -> Examined:
+def _walk(connection: apsw.Connection, progress: Progress) -> Examined:
     trimmed = dict(cast(list[tuple[str, int]], connection.execute("SELECT room, trimmed FROM rooms").fetchall()))
     last: dict[str, int] = {}
     count = seq = 0
@@ -57,17 +57,18 @@ def _walk(connection: apsw.Connection, tell: Tell) -> Examined:
             _check_message(seq, room, prev, body, last.get(room), trimmed.get(room, 0))
             last[room] = seq
         count += len(rows)
-        tell(count)
+        progress(count)
     return Examined(count, len(last), seq)
 
 
 def _check_message(seq: int, room: str, prev: int, body: bytes, before: int | None, trimmed: int) -> None:
-    """`before`: the message of its room that was met before it. Raises `apsw.CorruptError`."""
+    """`before`: the seq of the room's message before it, if there was one. `trimmed`: how far the room is trimmed.
+    Raises `apsw.CorruptError`."""
     follows = prev == before if before is not None else prev <= max(trimmed, 0)
     if not follows or prev >= seq:
         raise apsw.CorruptError(f"messages of {room!r} before {seq} are missing")
-    if body:  # one that was deleted has none
+    if body:  # a deleted message has none
         try:
             msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         except msgspec.DecodeError as error:
-            raise apsw.CorruptError(f"message {seq} is no JSON ({error})") from error
+            raise apsw.CorruptError(f"message {seq} is not JSON ({error})") from error

@@ -1,4 +1,4 @@
-"""The files of an open database: whether they still lie where they were, and have what was written."""
+"""The files of an open database: whether they still lie where they were, and still have what was written."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import apsw
 from roomcast.log.sqlite.queries import QUERIES
 
 _SUFFIXES = ("", "-wal", "-shm", ".lock")
-"""Without its lock, a database may be another server's as well."""
+"""The lock file is among them: without it, another server may have opened the database, too."""
 _WAL_HEAD, _WAL_SALT = 32, slice(16, 24)
 _FRAME_HEAD, _FRAME_SALT = 24, slice(8, 16)
-"""A frame is a page of the write-ahead log and what stands before it. All have the salt of the log's head. When
-SQLite begins the log anew it chooses another (https://sqlite.org/fileformat2.html#walformat)."""
+"""A frame is a page of the write-ahead log with its header. All frames have the salt of the log's header. When
+SQLite restarts the log it chooses another salt (https://sqlite.org/fileformat2.html#walformat)."""
 _MOST_FRAMES = 64
-"""So many are read at once."""
+"""How many are read at once."""
 
 _Inode = tuple[int, int]
 
 
-class Files:
-    """The database, what SQLite has beside it, and the lock. No other file can have their inodes while they
-    are open."""
+class DatabaseFiles:
+    """The database, the files that SQLite has beside it, and the lock. While they are open, no other file can get
+    their inodes."""
 
     def __init__(self, database: str, connection: apsw.Connection) -> None:
         """`database` is a real path, `connection` the writer's. Raises `OSError`."""
@@ -31,68 +31,70 @@ class Files:
         self._connection = connection
         self._inodes = {name: _inode(name) for name in (f"{database}{suffix}" for suffix in _SUFFIXES)}
         self._page = int(connection.pragma("page_size"))
-        self.cut = ""
-        """The name of one that was emptied or cut short; empty where there is none. It stays so: what was in it is
-        gone."""
-        # To be read while it is open elsewhere: SQLite has no locks on it, so closing it drops none.
+        self.truncated = ""
+        """The name of a file that was emptied or cut short; empty if there is none. Its content is gone for
+        good."""
+        # This file may be opened beside SQLite: SQLite has no locks on it, so closing it drops none.
         self._frames = os.open(f"{database}-wal", os.O_RDONLY | os.O_CLOEXEC)
         self._frame = _FRAME_HEAD + self._page
         self._count = 0
-        """How many frames the write-ahead log had, when it was looked at last."""
+        """How many frames the write-ahead log had at the last check."""
         self._last = b""
-        """The last of them."""
+        """The last of these frames."""
         self._size = os.stat(database).st_size
-        """Of the database, when it was looked at last."""
-        self.look()
+        """The size of the database at the last check, in bytes."""
+        self.check()
 
     def close(self) -> None:
         os.close(self._frames)
 
     def missing(self) -> str:
-        """The name of one that was moved, removed or replaced; empty where there is none."""
+        """The name of a file that was moved, removed or replaced; empty if there is none."""
         return next((os.path.basename(n) for n, inode in self._inodes.items() if _inode(n) != inode), "")
 
-    def look(self) -> None:
-        """Finds out whether one was emptied or cut short. Raises `OSError` where one is missing."""
+    def check(self) -> None:
+        """Finds out whether a file was emptied or cut short. Raises `OSError` if one is missing."""
         before, self._size = self._size, os.stat(self.database).st_size
         if self._size < before and self._size < self._least_size():
-            self.cut = os.path.basename(self.database)
+            self.truncated = os.path.basename(self.database)
             return
-        with suppress(apsw.Error):  # another program may have emptied it into the database: SQLite looks again
+        with suppress(apsw.Error):  # has SQLite notice a checkpoint by another program
             list(self._connection.execute(QUERIES["load_state"]))
-        self.look_behind()
+        self.check_commit()
 
-    def look_behind(self) -> None:
+    def check_commit(self) -> None:
         """Finds out, right after a commit, whether the write-ahead log has all that SQLite knows in it: the last
-        frame from before as it was, and each that the commit has added. Where the file was cut in between, SQLite
+        frame from before, unchanged, and each frame that the commit added. If the file was cut in between, SQLite
         wrote behind a hole."""
-        with suppress(OSError):  # a disk that cannot be read for a moment does not say that anything is gone
+        with suppress(OSError):  # a disk that cannot be read for a moment does not mean that anything is gone
             frames, _ = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
             if frames < 1:
                 self._count, self._last = 0, b""
-            elif not self._goes_on(frames) and not self._began_anew(frames):
-                self.cut = f"{os.path.basename(self.database)}-wal"
+            elif not self._continues(frames) and not self._restarted(frames):
+                self.truncated = f"{os.path.basename(self.database)}-wal"
 
     def _least_size(self) -> int:
-        """What a database has that another program has made smaller: VACUUM does."""
+        """The size that SQLite expects, in bytes: another program may have made the database smaller with
+        VACUUM."""
         return self._page * int(self._connection.pragma("page_count"))
 
-    def _goes_on(self, frames: int) -> bool:
+    def _continues(self, frames: int) -> bool:
         if not 0 < self._count <= frames:
             return False
         before = self._count - 1
         first = self._read(before, min(frames, before + _MOST_FRAMES))
-        return first[: self._frame] == self._last and self._has_all(first, before, frames)
+        return first[: self._frame] == self._last and self._is_whole(first, before, frames)
 
-    def _began_anew(self, frames: int) -> bool:
-        """Whether SQLite has begun the log anew: it then has another salt. What came before is in the database."""
+    def _restarted(self, frames: int) -> bool:
+        """Whether SQLite has restarted the log, which then has another salt. The earlier frames are in the
+        database."""
         head = os.pread(self._frames, _WAL_HEAD, 0)
         first = self._read(0, min(frames, _MOST_FRAMES))
         is_other = any(head[_WAL_SALT]) and head[_WAL_SALT] != self._last[_FRAME_SALT]
-        return is_other and head[_WAL_SALT] == first[_FRAME_SALT] and self._has_all(first, 0, frames)
+        return is_other and head[_WAL_SALT] == first[_FRAME_SALT] and self._is_whole(first, 0, frames)
 
-    def _has_all(self, data: bytes, at: int, frames: int) -> bool:
-        """Whether all frames from `at` on, of which `data` are the first, are of one log."""
+    def _is_whole(self, data: bytes, at: int, frames: int) -> bool:
+        """Whether all frames from `at` on, of which `data` has the first, belong to one log."""
         salt = data[_FRAME_SALT]
         while True:
             count = min(frames - at, _MOST_FRAMES)

@@ -1,11 +1,11 @@
 """Gathers appends into groups and gives them to the writer. Lives on the event loop; knows no SQL.
 
 Laws:
-- The writer has one job at a time. While it commits one group the next gathers, and goes a few turns of the loop
-  after the writer is back; all appends of one turn of the loop go together.
-- A commit comes back in one call: the tail is woken first, then the publishers are answered.
-- Trimming beyond what commits do by themselves waits for quiet; a step of a walk over the rooms, or of deleting,
-  takes its turn between two groups.
+- The writer has one job at a time. While it commits one group, the next one gathers. It goes a few turns of
+  the loop after the writer is free. All appends of one turn of the loop go together.
+- The outcome of a commit arrives in one call: consumers are woken first, then the publishers are answered.
+- Trimming beyond what commits do themselves waits for quiet. A step of a walk over the rooms, or a delete, goes
+  between two groups.
 """
 
 from __future__ import annotations
@@ -20,63 +20,63 @@ from typing import Any
 
 import apsw
 
-from roomcast.log.append_queue import Pending, Queue, Request
+from roomcast.log.append_queue import AppendQueue, AppendRequest, PendingAppend
 from roomcast.log.base import Appended
 from roomcast.log.consumers import Consumers
 from roomcast.log.sqlite.errors import unavailable
-from roomcast.log.sqlite.state import State
-from roomcast.log.sqlite.worker import Worker
-from roomcast.log.sqlite.writer import Committed, Writer
+from roomcast.log.sqlite.job_thread import JobThread
+from roomcast.log.sqlite.state import LogState
+from roomcast.log.sqlite.writer import Committed, SqliteWriter
 from roomcast.model.errors import LogUnavailable
 from roomcast.model.retention import Retention
 
 TRIM_PAUSE = 0.005
-"""Seconds of quiet before a step of trimming, so that it falls between publishes and not before one."""
+"""Seconds of quiet before a step of trimming, so that no publish has to wait for it."""
 
 GATHERING_TURNS = 4
-"""Turns of the loop between a commit and the next group. Clients that were just answered send their next publishes
-meanwhile, so that one commit stores these and the ones that waited, instead of two. Eight connections publish
+"""Turns of the loop between a commit and the next group. Meanwhile, clients that were just answered send their
+next publishes, so that one commit stores these and the waiting ones, instead of two. Eight connections publish
 8,200 times a second with it and 6,200 times without, at a shorter median; a single one is as fast as before."""
 
 Work = Callable[[int | None], Committed]
-"""Something for the writer to do, given how far it may trim."""
+"""A job for the writer; called with the seq up to which it may trim."""
 
 _log = logging.getLogger(__name__)
 
 
 class GroupCommit:
-    """The way from the loop to the writer and back."""
+    """Passes jobs from the loop to the writer, and outcomes back."""
 
     def __init__(
-        self, writer: Writer, worker: Worker, feed: Consumers, state: State, retention: Retention
+        self, writer: SqliteWriter, thread: JobThread, consumers: Consumers, state: LogState, retention: Retention
     ) -> None:
         self._writer = writer
-        self._worker = worker
-        self._feed = feed
+        self._thread = thread
+        self._consumers = consumers
         self._retention = retention
         self._state = state
         """The log as of the last commit."""
         self._more = state.over(retention)
-        """Whether there is more to be trimmed, as far as is known."""
-        self._jobs: deque[tuple[Work, Pending]] = deque()
-        """What is to be done beside appends."""
-        self._others_turn = False
+        """Whether the last job left more to trim."""
+        self._jobs: deque[tuple[Work, PendingAppend]] = deque()
+        """The jobs other than appends."""
+        self._jobs_first = False
         """Whether the next job comes before the next group."""
         self._loop = asyncio.get_running_loop()
-        self._pending = Queue("The log is behind: its disk is slower than what is published.")
+        self._pending = AppendQueue("The log is behind: its disk is slower than what is published.")
         self._scheduled = False
-        """Whether the next group goes soon, without another append."""
+        """Whether the next job goes soon, without another append."""
         self._busy = False
         """Whether the writer has a job."""
         self.unwritable = ""
-        """Why the last job failed; empty where it did not. A full disk is one line in the server's log, not one a
-        publish."""
+        """Why the last job failed; empty if it did not. So a full disk is one line in the server's log, not one
+        for each publish."""
         self._trim_timer: asyncio.TimerHandle | None = None
         self._ended: asyncio.Future[None] | None = None
-        """Set where no more is to come; done when nothing is under way."""
+        """Set when the log closes; done when no job is left."""
 
-    def append(self, request: Request) -> asyncio.Future[Appended]:
-        pending = Pending.of(request)
+    def append(self, request: AppendRequest) -> asyncio.Future[Appended]:
+        pending = PendingAppend.of(request)
         try:
             self._check_open()
             self._pending.add(pending)
@@ -89,8 +89,8 @@ class GroupCommit:
         return pending.answer
 
     def do(self, work: Work) -> asyncio.Future[Any]:
-        """Has the writer do something between two groups. The result is the first of its answers."""
-        pending = Pending.of(Request((), None))
+        """Gives the writer a job between two groups. The result is the first of its answers."""
+        pending = PendingAppend.of(AppendRequest((), None))
         if self._ended is not None:
             pending.resolve(LogUnavailable("The log is closed."))
             return pending.answer
@@ -101,13 +101,13 @@ class GroupCommit:
         return pending.answer
 
     def trim_later(self) -> None:
-        """Asks for a step of trimming after a moment of quiet, where there is anything that may be trimmed."""
+        """Requests a step of trimming after a moment of quiet, if there is more to trim."""
         self._cancel_trimming()
         if self._ended is None and self._more:
             self._trim_timer = self._loop.call_later(TRIM_PAUSE, self._trim)
 
     async def end(self) -> None:
-        """Takes no more appends, and waits for those under way."""
+        """Takes no more jobs, and waits for those under way."""
         if self._ended is None:
             self._ended = self._loop.create_future()
             self._cancel_trimming()
@@ -122,17 +122,17 @@ class GroupCommit:
         self._scheduled = False
         if self._busy:
             return
-        self._others_turn = bool(self._jobs) and (self._others_turn or not self._pending)
-        if self._others_turn:
-            self._others_turn = False
+        self._jobs_first = bool(self._jobs) and (self._jobs_first or not self._pending)
+        if self._jobs_first:
+            self._jobs_first = False
             work, pending = self._jobs.popleft()
-            self._start(partial(work, self._feed.floor), (pending,))
+            self._start(partial(work, self._consumers.floor), (pending,))
         elif group := self._pending.take_group():
-            self._others_turn = True
+            self._jobs_first = True
             requests = [pending.request for pending in group]
-            self._start(partial(self._writer.commit, requests, self._feed.floor), group)
-        elif self._jobs:  # all of the group were cancelled
-            self._others_turn = True
+            self._start(partial(self._writer.commit, requests, self._consumers.floor), group)
+        elif self._jobs:  # all appends of the group were cancelled
+            self._jobs_first = True
             self._next()
         elif self._ended and not self._ended.done():
             self._ended.set_result(None)
@@ -140,30 +140,31 @@ class GroupCommit:
     def _trim(self) -> None:
         self._trim_timer = None
         if not self._busy and not self._pending and not self._jobs:
-            self._start(partial(self._writer.trim, self._feed.floor), ())
+            self._start(partial(self._writer.trim, self._consumers.floor), ())
 
     def _cancel_trimming(self) -> None:
         if self._trim_timer:
             self._trim_timer.cancel()
             self._trim_timer = None
 
-    def _start(self, job: Callable[[], Committed], group: Sequence[Pending]) -> None:
+    def _start(self, job: Callable[[], Committed], group: Sequence[PendingAppend]) -> None:
         self._busy = True
-        self._worker.do(partial(self._work, job, group))
+        self._thread.do(partial(self._work, job, group))
 
-    def _work(self, job: Callable[[], Committed], group: Sequence[Pending]) -> None:
-        """Runs in the writer's thread."""
+    def _work(self, job: Callable[[], Committed], group: Sequence[PendingAppend]) -> None:
+        """Runs a job in the writer's thread."""
         outcome: Committed | Exception
         try:
             outcome = job()
         except apsw.Error as error:
+            self._writer.failed(error)
             outcome = unavailable(error)
         except Exception as error:
             outcome = error
-        with suppress(RuntimeError):  # a loop that was closed, and not the log
+        with suppress(RuntimeError):  # the loop was closed, but not the log
             self._loop.call_soon_threadsafe(self._done, group, outcome)
 
-    def _done(self, group: Sequence[Pending], outcome: Committed | Exception) -> None:
+    def _done(self, group: Sequence[PendingAppend], outcome: Committed | Exception) -> None:
         self._busy = False
         if isinstance(outcome, Committed):
             self._committed(group, outcome)
@@ -178,25 +179,25 @@ class GroupCommit:
         else:
             self._next()
 
-    def _committed(self, group: Sequence[Pending], committed: Committed) -> None:
-        # A key that was known was answered without writing.
+    def _committed(self, group: Sequence[PendingAppend], committed: Committed) -> None:
+        # A commit that only answered known keys has written nothing.
         if self.unwritable and committed.state != self._state:
             self.unwritable = ""
             _log.warning("The log can be written again.")
         before, self._state = self._state, committed.state
-        self._feed.push(committed.messages, committed.state.trimmed, committed.cuts)
+        self._consumers.push(committed.messages, committed.state.trimmed, committed.cuts)
         for pending, answer in zip(group, committed.answers, strict=True):
             pending.resolve(answer)
         self._more = committed.more
-        # A step that could do nothing waits for the tail, which says when it has come further.
+        # A step that could do nothing waits for a consumer to move on, which calls `trim_later`.
         if group or committed.state != before or committed.cuts:
             self.trim_later()
 
-    def _failed(self, group: Sequence[Pending], error: Exception) -> None:
+    def _failed(self, group: Sequence[PendingAppend], error: Exception) -> None:
         if not self.unwritable:
             trace = None if isinstance(error, LogUnavailable) else error
             _log.error("The log cannot be written: %s", error, exc_info=trace)
         self.unwritable = str(error)
         for pending in group:
-            # Each its own: a traceback grows with every task that raises the same exception.
+            # Each gets its own: a shared exception's traceback would grow with every task that raises it.
             pending.resolve(LogUnavailable(str(error)))

@@ -1,7 +1,7 @@
-"""The log in a SQLite file: the default, for one server. Lives on the event loop and calls SQLite off it.
+"""The log in a SQLite file: the default, for one server. Lives on the event loop; SQLite is called in threads.
 
-One thread writes and one reads, each with its own connection and one job at a time: readers never wait for
-the writer (WAL), and no other thread touches a connection before its own has ended.
+One thread writes and one reads, each with its own connection and one job at a time: readers never wait for the
+writer (WAL), and no other thread uses a connection before its own thread has ended.
 """
 
 from __future__ import annotations
@@ -15,20 +15,22 @@ from typing import ParamSpec, TypeVar
 import apsw
 import msgspec
 
-from roomcast.log.append_queue import Request
+from roomcast.log.append_queue import AppendRequest
 from roomcast.log.base import Appended, Bounds, Idempotency, Page, RoomSort, RoomStats
-from roomcast.log.consumers import Consumer, Consumers
+from roomcast.log.consumers import Consumers
+from roomcast.log.local import LocalLog
 from roomcast.log.register import remembered
-from roomcast.log.revoked import Revoked, oldest_kept
+from roomcast.log.revoked import KeptRevocations, oldest_kept
 from roomcast.log.sqlite.errors import unavailable
 from roomcast.log.sqlite.group_commit import GroupCommit
+from roomcast.log.sqlite.job_thread import JobThread
 from roomcast.log.sqlite.opening import Opened, open_database
 from roomcast.log.sqlite.queries import NO_END
-from roomcast.log.sqlite.reader import Reader, Search
-from roomcast.log.sqlite.worker import Worker
-from roomcast.log.sqlite.writer import Writer
+from roomcast.log.sqlite.reader import Search, SqliteReader
+from roomcast.log.sqlite.writer import SqliteWriter
 from roomcast.log.sweep import Sweep
-from roomcast.model.errors import LogUnavailable, LogUnusable
+from roomcast.log.trimming import EMPTY_ROOMS
+from roomcast.model.errors import LogUnusable
 from roomcast.model.message import Draft, Message
 from roomcast.model.retention import Retention
 from roomcast.model.revocation import Revocation
@@ -36,9 +38,6 @@ from roomcast.model.rooms import Selection
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-EMPTY_ROOMS = 10_000
-"""How many rooms without messages are remembered, so that their followers hear no false alarm."""
 
 
 async def open_log(
@@ -51,41 +50,41 @@ async def open_log(
     empty_rooms: int = EMPTY_ROOMS,
     **others: object,
 ) -> SqliteLog:
-    """The log in the file `path`. Raises `LogUnusable`."""
+    """Opens the log in the file `path`, or creates it; the options are those of `roomcast.log.open_log`. Raises
+    `LogUnusable`."""
     if not path:
         raise LogUnusable("sqlite: needs a file: use sqlite:PATH, such as sqlite:roomcast.db.")
     opened = await asyncio.to_thread(open_database, path, new_epoch=new_epoch, synchronous=synchronous)
     return SqliteLog(url, opened, retention, empty_rooms)
 
 
-class SqliteLog:
-    """A writer, a reader, a thread for each, and the feed of the tail."""
+class SqliteLog(LocalLog):
+    """A writer, a reader, a thread for each, and the consumers."""
 
     def __init__(self, name: str, opened: Opened, retention: Retention, empty_rooms: int) -> None:
-        self.name = name
+        consumers = Consumers(opened.state.newest, opened.state.trimmed, self._fetch, self._delivered)
+        super().__init__(name, consumers)
         self.epoch = opened.epoch
         self.retention = retention
         self._lock = opened.lock
-        self._reader = Reader(opened.reader, remembered(retention.max_messages), opened.holes)
+        self._reader = SqliteReader(opened.reader, remembered(retention.max_messages), opened.holes)
         self._reader_thread = ThreadPoolExecutor(1, "roomcast-log-reader")
-        self._writer = Writer(
+        self._writer = SqliteWriter(
             opened.writer, opened.files, opened.state, opened.clock, retention, empty_rooms, opened.holes
         )
-        self._worker = Worker("roomcast-log-writer")
-        self._feed = Consumers(opened.state.newest, opened.state.trimmed, self._fetch, self._delivered)
-        self._commits = GroupCommit(self._writer, self._worker, self._feed, opened.state, retention)
-        self._revoked = Revoked(opened.revoked)
+        self._writer_thread = JobThread("roomcast-log-writer")
+        self._commits = GroupCommit(self._writer, self._writer_thread, consumers, opened.state, retention)
+        self._revocations = KeptRevocations(opened.revoked)
         self._sweep = Sweep(self._walk)
-        self._closing: asyncio.Task[None] | None = None
         self._commits.trim_later()
-        self._begin_sweep()
+        self._sweep.apply(retention)
 
     @property
     def unwritable(self) -> str:
         return self._commits.unwritable
 
     def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None = None) -> asyncio.Future[Appended]:
-        return self._commits.append(Request(drafts, idempotency))
+        return self._commits.append(AppendRequest(drafts, idempotency))
 
     async def read(self, selection: Selection, after: int, limit: int, before: int | None = None) -> Page:
         return await self._search(self._reader.page(selection, after, limit, before))
@@ -99,12 +98,6 @@ class SqliteLog:
     async def seek_time(self, selection: Selection, since: int) -> int:
         return await self._read(self._reader.seek_time, selection, since)
 
-    def consumer(self, name: str, after: int, *, holds: bool = True) -> Consumer:
-        return self._feed.open(name, after, holds=holds)
-
-    def positions(self) -> dict[str, int]:
-        return self._feed.positions()
-
     async def bounds(self) -> Bounds:
         return await self._read(self._reader.bounds)
 
@@ -114,7 +107,7 @@ class SqliteLog:
             return await self._read(self._reader.rooms_by_name, prefix, name, limit, bool(self.retention.rooms))
         found: list[RoomStats] = []
         before = NO_END if after is None else int(after)
-        # In pieces, each short: other reads come in between where few of many rooms have the prefix.
+        # In short pieces, so that other reads go in between: perhaps few of many rooms have the prefix.
         while len(found) < limit and before:
             rooms, before = await self._read(
                 self._reader.rooms_by_newest, prefix, before, limit - len(found), bool(self.retention.rooms)
@@ -129,85 +122,66 @@ class SqliteLog:
         await self._commits.do(lambda floor: self._writer.delete_room(room))
 
     async def revoke(self, revocation: Revocation) -> None:
-        self._revoked.check(revocation)
+        self._revocations.check(revocation)
         await self._commits.do(lambda floor: self._writer.revoke(revocation, oldest_kept()))
-        self._revoked.add(revocation)
+        self._revocations.add(revocation)
 
     async def revocations(self) -> Sequence[Revocation]:
-        if self._closing:
-            raise LogUnavailable("The log is closed.")
-        return self._revoked.rows
+        self._check_open()
+        return self._revocations.rows
 
-    def keep(self, retention: Retention) -> Callable[[], None]:
-        return lambda: self._keep(retention)
+    def prepare_rules(self, retention: Retention) -> Callable[[], None]:
+        return lambda: self._set_rules(retention)
 
-    def _keep(self, retention: Retention) -> None:
-        self.retention = kept = self.retention._replace(rooms=retention.rooms, max_age=retention.max_age)
-        self._commits.do(lambda floor: self._writer.keep(kept))
-        self._begin_sweep()
-
-    async def close(self) -> None:
-        if self._closing is None:
-            self._closing = asyncio.create_task(self._close())
-        await asyncio.shield(self._closing)
-
-    def _begin_sweep(self) -> None:
-        if self.retention.rooms or self.retention.ages:
-            self._sweep.least_age = self.retention.least_age
-            self._sweep.begin()
-        else:
-            self._sweep.least_age = float("inf")
+    def _set_rules(self, retention: Retention) -> None:
+        self.retention = rules = self.retention._replace(rooms=retention.rooms, max_age=retention.max_age)
+        self._commits.do(lambda floor: self._writer.set_rules(rules))
+        self._sweep.apply(rules)
 
     def _walk(self, after: str) -> None:
         walking = self._commits.do(lambda floor: self._writer.walk(after, floor))
-        walking.add_done_callback(self._walked)
-
-    def _walked(self, walking: asyncio.Future[str | None]) -> None:
-        # Where the disk does not answer, the walk is over, and begins again later.
-        reached = None if walking.cancelled() or walking.exception() else walking.result()
-        if not self._closing:
-            self._sweep.stepped(reached)
+        walking.add_done_callback(self._sweep.finished)
 
     async def _close(self) -> None:
         self._sweep.stop()
         await self._commits.end()
-        self._feed.end()
+        self._consumers.end()
         try:
             await self._call(self._reader.close)
         finally:
-            await asyncio.to_thread(self._let_go)
+            await asyncio.to_thread(self._release)
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         self._reader_thread.shutdown()
-        self._worker.end()
+        self._writer_thread.end()
         try:
             self._writer.close()
         finally:
             self._lock.release()
 
     async def _fetch(self, after: int) -> Sequence[Message]:
-        return await self._ask(self._reader.fetch, after)
+        return await self._reported(self._reader.fetch, after)
 
     def _delivered(self) -> None:
         self._commits.trim_later()
 
     async def _search(self, steps: Search[T]) -> T:
-        """Each step is a job of its own, so that others' reads come between."""
+        """Runs a search to its end. Each step is a job of its own, so that other reads go in between."""
         while (found := await self._read(next, steps)) is None:
             pass
         return found
 
     async def _read(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        if self._closing:
-            raise LogUnavailable("The log is closed.")
-        return await self._ask(read, *args, **kwargs)
+        self._check_open()
+        return await self._reported(read, *args, **kwargs)
 
-    async def _ask(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _reported(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Calls in the reader's thread. Raises `LogUnavailable` if the database fails."""
         try:
             return await self._call(read, *args, **kwargs)
         except apsw.Error as error:
             raise unavailable(error) from error
-        except (msgspec.DecodeError, ValueError) as error:  # a page of another table stands in the place of one
+        except (msgspec.DecodeError, ValueError) as error:  # a damaged page, which belongs to another table
             raise unavailable(apsw.CorruptError(str(error))) from error
 
     async def _call(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -1,4 +1,4 @@
-"""Opens the database: takes it over, or says in one sentence what stands in the way."""
+"""Opens the database, or says in one sentence why it cannot be opened."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import apsw
 
 from roomcast.log.clock import Clock
 from roomcast.log.sqlite.errors import unusable
-from roomcast.log.sqlite.files import Files
-from roomcast.log.sqlite.lock import Lock
-from roomcast.log.sqlite.queries import QUERIES, SCHEMAS
-from roomcast.log.sqlite.state import Holes, State
-from roomcast.log.sqlite.times import begin_times
-from roomcast.log.sqlite.whole import check_database
+from roomcast.log.sqlite.files import DatabaseFiles
+from roomcast.log.sqlite.future_times import clamp_times
+from roomcast.log.sqlite.integrity import check_database
+from roomcast.log.sqlite.lock import DatabaseLock
+from roomcast.log.sqlite.queries import QUERIES, SCHEMAS, one_row
+from roomcast.log.sqlite.state import Holes, LogState
 from roomcast.model.errors import LogUnusable
 from roomcast.model.message import new_epoch as fresh_epoch
 from roomcast.model.message import rfc3339
@@ -26,44 +26,45 @@ from roomcast.model.revocation import Revocation
 from roomcast.model.settings import SYNCHRONOUS
 
 APPLICATION_ID = int.from_bytes(b"room", "big")
-"""What SQLite's header says of whose file it is (https://sqlite.org/pragma.html#pragma_application_id)."""
+"""Marks the file as roomcast's in SQLite's header (https://sqlite.org/pragma.html#pragma_application_id)."""
 MIGRATIONS: Sequence[str] = SCHEMAS
-"""Script n brings a database of version n to version n + 1."""
+"""The script with index n migrates a database from version n to version n + 1."""
 BUSY_MS = 5_000
-"""How long to wait for someone who looks into the file with a tool of their own and holds a lock."""
+"""How long to wait for another program that has opened the file and holds a lock, in ms."""
 CHECKPOINT_PAGES = 4_000
-"""16 MiB of write-ahead log between two checkpoints. A publish meets one in 1,000 rather than in 250."""
+"""16 MiB of write-ahead log between two checkpoints. One publish in 1,000 waits for one, instead of one in 250."""
 WAL_BYTES = 2 * CHECKPOINT_PAGES * 4096
-"""What is left of it where it was larger: a tool that reads for long keeps it from being emptied, and it grows."""
+"""A larger write-ahead log is cut to this size: it grows while another program reads for long."""
 NEW_FILE_MODE = 0o600
-"""Messages are for those whom the server gives them to, and not for every user of the machine."""
-
+"""Only the owner may read a new file: other users of the machine must not read all messages."""
 
 _log = logging.getLogger("roomcast.log")
 
 
 class Opened(NamedTuple):
-    """A database that is ours now."""
+    """An open database with its lock."""
 
     writer: apsw.Connection
     reader: apsw.Connection
-    lock: Lock
-    files: Files
+    lock: DatabaseLock
+    files: DatabaseFiles
     epoch: str
-    state: State
+    state: LogState
     clock: Clock
     holes: Holes
     revoked: Sequence[Revocation]
 
 
 def open_database(path: str, *, new_epoch: bool, synchronous: str) -> Opened:
-    """Opens `path`, and makes it where there is nothing. Blocks. Raises `LogUnusable`."""
+    """Opens the database `path`, or creates it. Blocks. Raises `LogUnusable`.
+
+    `new_epoch`: begin a new epoch. `synchronous` (full, normal or off): how SQLite waits for the disk."""
     real = os.path.realpath(path)
     _check_path(real)
     _check_synchronous(synchronous)
     with ExitStack() as undo:
         try:
-            lock = Lock(real, _mode(real))
+            lock = DatabaseLock(real, _mode(real))
             undo.callback(lock.release)
             _make(real)
             writer = apsw.Connection(real)
@@ -74,11 +75,11 @@ def open_database(path: str, *, new_epoch: bool, synchronous: str) -> Opened:
             rows = writer.execute(QUERIES["load_revoked"])
             revoked = [Revocation(sub, iss or None, before) for sub, iss, before in rows]
             clock = Clock()
-            clock.now(state.retained_at)  # which says so where it is behind
+            clock.now(state.retained_at)  # logs it if the clock is behind
             reader = apsw.Connection(real, flags=apsw.SQLITE_OPEN_READONLY)
             undo.callback(reader.close)
             _prepare(reader)
-            files = Files(real, writer)
+            files = DatabaseFiles(real, writer)
         except (apsw.Error, OSError) as error:
             raise unusable(real, error) from error
         undo.pop_all()
@@ -94,13 +95,13 @@ def _check_path(real: str) -> None:
 
 
 def _mode(real: str) -> int:
-    """The permissions of the database, which the files beside it share: SQLite copies them to -wal and -shm."""
+    """The permissions of the database. The files beside it get the same: SQLite copies them to -wal and -shm."""
     return stat.S_IMODE(os.stat(real).st_mode) & 0o666 if os.path.exists(real) else NEW_FILE_MODE
 
 
 def _make(real: str) -> None:
-    """Makes the file where there is none: SQLite would let everybody read it. Opened outside SQLite only while it
-    is new, since closing it drops the locks that SQLite has on it."""
+    """Creates the file if there is none: SQLite would let every user read it. It is opened outside SQLite only
+    while it is new, as closing it drops the locks that SQLite has on it."""
     with suppress(FileExistsError):
         os.close(os.open(real, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, NEW_FILE_MODE))
 
@@ -110,8 +111,8 @@ def _check_synchronous(synchronous: str) -> None:
         raise LogUnusable(f"{synchronous!r} is no way to wait for the disk: use {', '.join(SYNCHRONOUS)}.")
 
 
-def _take_over(connection: apsw.Connection, real: str, *, anew: bool, synchronous: str) -> tuple[str, State]:
-    """The epoch of the life that begins here, and the log as it is."""
+def _take_over(connection: apsw.Connection, real: str, *, anew: bool, synchronous: str) -> tuple[str, LogState]:
+    """Prepares the database for this server. Returns the epoch from now on, and the log's state."""
     if connection.readonly("main"):
         raise LogUnusable(f"{real} cannot be written: give this user the right to write it.")
     _prepare(connection)
@@ -125,11 +126,11 @@ def _take_over(connection: apsw.Connection, real: str, *, anew: bool, synchronou
     check_database(connection)
     with connection:
         if anew:
-            _take_back_times(connection)
+            _repair_times(connection)
         epoch = _begin_life(connection, anew=anew, synchronous=synchronous)
-    state = State(*_row(connection, "load_state"))
+    state = LogState(*_row(connection, "load_state"))
     connection.pragma("synchronous", synchronous)
-    for name in ("step", "plain", "cutting", "forget", "deletion", "room_deletion"):
+    for name in ("step", "plain", "cutting", "plain_cutting", "forget", "deletion", "room_deletion"):
         connection.execute(QUERIES[f"make_{name}"])
     return epoch, state
 
@@ -141,9 +142,9 @@ def _prepare(connection: apsw.Connection) -> None:
 
 
 def _version(connection: apsw.Connection, real: str) -> int:
-    """The version of the database; 0 where there is nothing in it yet."""
-    application, version, things = _row(connection, "load_identity")
-    if (application, version, things) == (0, 0, 0):
+    """The version of the database; 0 if it is empty. Raises `LogUnusable` if this roomcast cannot use it."""
+    application, version, tables = _row(connection, "load_identity")
+    if (application, version, tables) == (0, 0, 0):
         return 0
     if application != APPLICATION_ID:
         raise LogUnusable(f"{real} is the SQLite database of another program: name another file.")
@@ -156,7 +157,7 @@ def _version(connection: apsw.Connection, real: str) -> int:
 
 
 def _migrate(connection: apsw.Connection, version: int) -> None:
-    """Each step with its version number in one transaction: a crash leaves a database of some version."""
+    """Migrates step by step, each with its version number in one transaction: a crash leaves a valid version."""
     for number, script in enumerate(MIGRATIONS[version:], version + 1):
         connection.execute(
             f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {APPLICATION_ID};"
@@ -164,15 +165,17 @@ def _migrate(connection: apsw.Connection, version: int) -> None:
         )
 
 
-def _take_back_times(connection: apsw.Connection) -> None:
-    """A new epoch is also for a log whose clock was ahead once: else messages would carry that time for ever."""
+def _repair_times(connection: apsw.Connection) -> None:
+    """A new epoch also repairs a log whose clock was once ahead: otherwise messages would carry that time for
+    ever."""
     now = Clock().now(0)
-    if count := begin_times(connection, now):
+    if count := clamp_times(connection, now):
         _log.warning("%d messages were from the future: they are from %s now.", count, rfc3339(now))
 
 
 def _begin_life(connection: apsw.Connection, *, anew: bool, synchronous: str) -> str:
-    """A log that may have lost its end must not use the ids of that end again."""
+    """Returns the epoch: a new one if the log may have lost its end, as the ids of that end must not be used
+    again."""
     epoch, last_synchronous, clean = _row(connection, "load_life")
     if anew or not epoch or (last_synchronous != "full" and not clean):
         epoch = fresh_epoch()
@@ -181,5 +184,4 @@ def _begin_life(connection: apsw.Connection, *, anew: bool, synchronous: str) ->
 
 
 def _row(connection: apsw.Connection, name: str) -> Any:
-    [row] = list(connection.execute(QUERIES[name]))
-    return row
+    return one_row(connection, QUERIES[name])

@@ -1,4 +1,4 @@
-"""The SQL of `queries.sql`, each query by its name, and the shapes in which messages cross to SQLite and back."""
+"""The SQL of `queries.sql`, each query by its name, and how messages are passed to SQLite and back."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import re
 from collections.abc import Sequence
 from importlib.resources import files
 from itertools import accumulate
+from typing import Any
 
+import apsw
 import msgspec
 
 from roomcast.model.message import Message
 
 SCHEMAS = [files(__package__).joinpath(name).read_text("utf-8") for name in ("schema.sql", "schema-2.sql")]
-"""Script n brings a database of version n to version n + 1."""
+"""The script with index n migrates a database from version n to version n + 1."""
 
 NO_END = 2**63 - 1
-"""A seq, or a number of bytes, that nothing reaches."""
+"""A seq, or a number of bytes, larger than any."""
 
 _Head = tuple[int, str, str | None, int, int, int]
-"""A message's fields, with the length of its body for the body."""
+"""A message's fields, with the length of its body instead of the body."""
 _heads = msgspec.json.Decoder(list[_Head])
 
 
@@ -33,19 +35,26 @@ def _bare(text: str) -> str:
 
 
 def to_json(values: object) -> str:
-    """As SQLite's JSON functions take it."""
+    """Encodes values for SQLite's JSON functions."""
     return msgspec.json.encode(values).decode()
 
 
+def one_row(connection: apsw.Connection, statement: str, parameters: dict[str, Any] | None = None) -> Any:
+    """The one row of a statement."""
+    # A list, so that SQLite steps past the row: a statement left on its row would keep its read transaction open.
+    [row] = list(connection.execute(statement, parameters))
+    return row
+
+
 def pack(messages: Sequence[Message]) -> dict[str, str | bytes]:
-    """The messages among the parameters of `step`."""
+    """Encodes messages as parameters of the query `step`."""
     ends = accumulate(len(message.body) for message in messages)
     heads = [(*m[:5], end - len(m.body) + 1, len(m.body)) for m, end in zip(messages, ends, strict=True)]
     return {"heads": to_json(heads), "bodies": b"".join([message.body for message in messages])}
 
 
 def unpack(heads: str, bodies: bytes | None) -> list[Message]:
-    """The messages of `page`."""
+    """Decodes the messages of the query `page`."""
     start = 0
     messages = []
     for seq, room, type_, stored_at, prev, length in _heads.decode(heads):
@@ -57,12 +66,21 @@ def unpack(heads: str, bodies: bytes | None) -> list[Message]:
 
 QUERIES = _load()
 
-_keys = {"keys": f"{QUERIES['stored_keys']};", "gone_keys": f"{QUERIES['gone_keys']};"}
-_step = QUERIES["make_step"]
-QUERIES["make_step"] = _step.format(name="step", stored=QUERIES["stored"], **_keys)
-QUERIES["make_plain"] = _step.format(name="plain", stored=QUERIES["stored"], keys="", gone_keys="")
-QUERIES["make_cutting"] = QUERIES["make_cutting"].format(
-    stored=QUERIES["stored"], keys=QUERIES["stored_keys"], gone_keys=QUERIES["gone_keys"]
+_stored, _step, _cutting = QUERIES["stored"], QUERIES["make_step"], QUERIES["make_cutting"]
+_keys, _gone_keys = f"{QUERIES['stored_keys']};", f"{QUERIES['gone_keys']};"
+QUERIES["make_step"] = _step.format(name="step", stored=_stored, keys=_keys, gone_keys=_gone_keys)
+QUERIES["make_plain"] = _step.format(name="plain", stored=_stored, keys="", gone_keys="")
+QUERIES["make_cutting"] = _cutting.format(
+    name="cutting",
+    stored=_stored,
+    keys=_keys,
+    capped=QUERIES["capped_but_deleted"],
+    counted=QUERIES["none_purged"].removeprefix("AND "),
+    gone_keys=f"{_gone_keys}{QUERIES['cut_keys']};",
+    gone_marks=f"{QUERIES['gone_marks']};",
+)
+QUERIES["make_plain_cutting"] = _cutting.format(
+    name="plain_cutting", stored=_stored, keys="", capped="max(seq)", counted="true", gone_keys="", gone_marks=""
 )
 for name in ("rooms_by_name", "rooms_by_newest"):
     QUERIES[f"{name}_with_oldest"] = QUERIES[name].format(oldest=QUERIES["oldest_of_row"], trimmed=", trimmed")

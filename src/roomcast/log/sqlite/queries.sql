@@ -1,8 +1,8 @@
 -- Every query has a name, and a line that says what it does.
 --
--- A step into SQLite gives up the interpreter's lock and waits to get it back, up to 5 ms where the event loop
--- is busy. So what is stored, and what is read, crosses in one step: the messages' fields as one JSON array,
--- their bodies as one blob. 1,000 messages were stored in 10 ms so beside a busy thread, in 420 row by row.
+-- A step into SQLite gives up the interpreter's lock and waits to get it back, up to 5 ms while the event loop is
+-- busy. So all messages are stored, and read, in one step: their fields as one JSON array, their bodies as one blob.
+-- Beside a busy thread, 1,000 messages were stored in 10 ms like this, and in 420 ms row by row.
 
 -- load_state --
 -- The log as a whole
@@ -14,19 +14,19 @@ SELECT trimmed, newest, bytes, messages, coalesce((SELECT stored_at FROM message
 FROM state;
 
 -- load_life --
--- Which epoch the last server wrote, how it waited for the disk, and whether it came to its end
+-- The epoch that the last server wrote, how it waited for the disk, and whether it closed the log
 SELECT epoch, synchronous, clean FROM state;
 
 -- begin_life --
--- A server takes the log over
+-- A server opens the log
 UPDATE state SET epoch = :epoch, synchronous = :synchronous, clean = 0;
 
 -- end_epoch --
--- The next server begins a new one
+-- Makes the next server begin a new epoch
 UPDATE state SET epoch = '';
 
--- begin_times --
--- What is from after `now` is from now. The first such message comes after `position`: times never fall
+-- clamp_times --
+-- Moves all times after `now` to `now`. `position`: the last message before those; times never decrease
 UPDATE messages SET stored_at = :now WHERE seq > :position;
 UPDATE rooms SET newest_at = min(newest_at, :now), trimmed_at = min(trimmed_at, :now)
 WHERE newest_at > :now OR trimmed_at > :now;
@@ -34,12 +34,12 @@ UPDATE keys SET stored_at = :now WHERE stored_at > :now;
 UPDATE state SET newest_at = min(newest_at, :now), forgotten_at = min(forgotten_at, :now);
 
 -- end_life --
--- A server has come to its end
+-- A server closes the log
 UPDATE state SET clean = 1;
 
 -- check --
--- The oldest and newest message there are, and what the rooms add up to, to be compared with the state; and whether
--- rooms that were deleted have rows left
+-- The oldest and newest message, and the sums over the rooms, to compare with the state; and how many deleted rooms
+-- have rows left
 SELECT
     (SELECT min(seq) FROM messages), (SELECT max(seq) FROM messages),
     (SELECT octet_length(body) FROM messages ORDER BY seq LIMIT 1),
@@ -52,11 +52,11 @@ SELECT
 SELECT page_count * page_size <= :most FROM pragma_page_count, pragma_page_size;
 
 -- check_all --
--- What SQLite itself finds wrong, in pages and indexes
+-- SQLite's own check of pages and indexes
 PRAGMA integrity_check(1);
 
 -- check_rooms --
--- How many rooms' messages are not what the room says, by the index alone: 0.1 s of CPU for a million messages
+-- How many rooms contradict their messages, by the index alone: 0.1 s of CPU for a million messages
 SELECT count(*) FROM (
     SELECT room, count(*) AS messages, max(seq) AS newest FROM messages INDEXED BY messages_room GROUP BY room
 ) AS found LEFT JOIN rooms USING (room)
@@ -75,7 +75,7 @@ SELECT seq, room, prev, body FROM messages WHERE seq > :after ORDER BY seq LIMIT
 SELECT json_group_object(room, newest) FROM rooms WHERE room IN (SELECT value FROM json_each(:rooms));
 
 -- load_keys --
--- What is kept of each of some idempotency keys, given as [scope, key]
+-- Some idempotency keys, given as [scope, key]
 SELECT json_group_array(json_array(keys.scope, keys.key, lower(hex(digest)), first, count, stored_at, gone))
 FROM json_each(:keys) AS asked
 CROSS JOIN keys ON keys.scope = asked.value ->> 0 AND keys.key = asked.value ->> 1;
@@ -85,7 +85,7 @@ CROSS JOIN keys ON keys.scope = asked.value ->> 0 AND keys.key = asked.value ->>
 SELECT count(*) FROM keys WHERE gone = 1;
 
 -- forget_keys --
--- Those stored up to a time, and as many more, the oldest first; at most `most`
+-- Forgets keys whose first message is gone: those stored up to `until`, and `more` others, the oldest first; at most `most`
 DELETE FROM keys WHERE (scope, key) IN (
     SELECT scope, key FROM (
         SELECT scope, key, stored_at, row_number() OVER (ORDER BY stored_at) AS number
@@ -94,11 +94,11 @@ DELETE FROM keys WHERE (scope, key) IN (
 );
 
 -- make_step --
--- A step of the writer as one INSERT, which is one transaction: nothing of it is stored where anything fails.
--- `heads` [seq, room, type, stored_at, prev, start, length] and `bodies` are its messages, `keys` [scope, key,
--- digest, first, count, stored_at] their idempotency keys; `newest`, `newest_at`, `trimmed`, `bytes`, `messages` the
--- log after it. As ten statements a commit took 5.4 ms beside a busy event loop, so 2.5. Where there are no keys,
--- `plain` leaves out what is done about them: a twentieth of a commit
+-- Makes a step of the writer one INSERT, which is one transaction: nothing of it is stored if any part fails.
+-- Parameters: `heads` [seq, room, type, stored_at, prev, start, length] and `bodies`, the messages; `keys` [scope,
+-- key, digest, first, count, stored_at], their idempotency keys; `newest`, `newest_at`, `trimmed`, `bytes`,
+-- `messages`, the log after it. As ten statements a commit took 5.4 ms beside a busy event loop, as one 2.5. While
+-- there are no keys, `plain` leaves out the work for them: a twentieth of a commit
 CREATE TEMP VIEW {name}s AS
 SELECT 0 AS heads, 0 AS bodies, 0 AS keys, 0 AS newest, 0 AS newest_at, 0 AS trimmed, 0 AS bytes, 0 AS messages;
 
@@ -126,11 +126,11 @@ CREATE TEMP TRIGGER {name} INSTEAD OF INSERT ON {name}s BEGIN
 END;
 
 -- stored --
--- What a step stores
+-- Stores the messages of a step
 INSERT INTO messages
     SELECT
         value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4,
-        coalesce(substr(NEW.bodies, value ->> 5, value ->> 6), x'')  -- of nothing, substr is NULL
+        coalesce(substr(NEW.bodies, value ->> 5, value ->> 6), x'')  -- substr of an empty blob is NULL
     FROM json_each(NEW.heads);
 
     -- A room that is not known begins at the watermark.
@@ -144,30 +144,30 @@ INSERT INTO messages
         messages = messages + excluded.messages, bytes = bytes + excluded.bytes;
 
 -- stored_keys --
--- The idempotency keys that a step stores
+-- Stores the idempotency keys of a step
 INSERT OR REPLACE INTO keys (scope, key, digest, first, count, stored_at)
     SELECT value ->> 0, value ->> 1, unhex(value ->> 2), value ->> 3, value ->> 4, value ->> 5
     FROM json_each(NEW.keys);
 
 -- gone_keys --
--- Those whose first message it trims
+-- Marks the keys whose first message the step trims
 UPDATE keys SET gone = 1 WHERE gone = 0 AND first <= NEW.trimmed;
 
 -- make_cutting --
--- A step of a log with holes, or one that adds a row to the register: beside the oldest of all it removes `gone`, a
--- list of seqs. `purges` are rooms whose rows up to some seq are no longer in any count; `deleted` rows were not
--- removed by a cap. The register is added to where `rooms` is not NULL, and then loses what is older than `until`
-CREATE TEMP VIEW cuttings AS
+-- The same for a step that removes more than the oldest messages, or adds a row to the register: `gone` is a list of
+-- seqs to remove. If `rooms` is not NULL, it is added to the register, whose rows up to `until` then go. In a log
+-- without keys and deletes, `plain_cutting` leaves out the work for them
+CREATE TEMP VIEW {name}s AS
 SELECT
     0 AS heads, 0 AS bodies, 0 AS keys, 0 AS newest, 0 AS newest_at, 0 AS trimmed, 0 AS bytes, 0 AS messages,
     0 AS gone, 0 AS last, 0 AS first, 0 AS rooms, 0 AS until;
 
-CREATE TEMP TRIGGER cutting INSTEAD OF INSERT ON cuttings BEGIN
+CREATE TEMP TRIGGER {name} INSTEAD OF INSERT ON {name}s BEGIN
     INSERT OR REPLACE INTO register SELECT NEW.last, NEW.first, NEW.rooms WHERE NEW.rooms IS NOT NULL;
     DELETE FROM register WHERE NEW.rooms IS NOT NULL AND last <= NEW.until;
     {stored};
 
-    {keys};
+    {keys}
 
     UPDATE rooms SET
         trimmed = gone.newest, trimmed_at = gone.newest_at, lost = lost + gone.messages,
@@ -176,74 +176,90 @@ CREATE TEMP TRIGGER cutting INSTEAD OF INSERT ON cuttings BEGIN
     FROM (
         SELECT
             room, max(seq) AS newest, max(stored_at) AS newest_at,
-            count(*) AS messages, sum(octet_length(body)) AS bytes,
-            max(iif(seq IN (SELECT seq FROM deleted), 0, seq)) AS capped
+            count(*) AS messages, sum(octet_length(body)) AS bytes, {capped} AS capped
         FROM (
             SELECT seq FROM messages WHERE seq <= NEW.trimmed
             UNION ALL SELECT value FROM json_each(NEW.gone) WHERE value > NEW.trimmed
         ) CROSS JOIN messages USING (seq)
-        WHERE seq > coalesce((SELECT upto FROM purges WHERE purges.room = messages.room), 0) GROUP BY +room
+        WHERE {counted} GROUP BY +room
     ) AS gone WHERE rooms.room = gone.room;
 
-    {gone_keys};
-    UPDATE keys SET gone = 1 WHERE gone = 0 AND first IN (SELECT value FROM json_each(NEW.gone));
-    DELETE FROM deleted WHERE seq <= NEW.trimmed;
-    DELETE FROM deleted WHERE seq IN (SELECT value FROM json_each(NEW.gone));
+    {gone_keys}
     DELETE FROM messages WHERE seq <= NEW.trimmed;
     DELETE FROM messages WHERE seq IN (SELECT value FROM json_each(NEW.gone));
-    DELETE FROM purges WHERE NOT EXISTS (
-        SELECT 1 FROM messages WHERE messages.room = purges.room AND messages.seq <= purges.upto
-    );
+    {gone_marks}
 
     UPDATE state SET
         newest = NEW.newest, newest_at = NEW.newest_at, trimmed = NEW.trimmed, bytes = NEW.bytes,
         messages = NEW.messages;
 END;
 
+-- capped_but_deleted --
+-- The last message that a cap removed, and not a delete
+max(iif(seq IN (SELECT seq FROM deleted), 0, seq));
+
+-- cut_keys --
+-- Marks the other keys whose first message such a step removes
+UPDATE keys SET gone = 1 WHERE gone = 0 AND first IN (SELECT value FROM json_each(NEW.gone));
+
+-- gone_marks --
+-- Forgets which messages and rooms were deleted, once their rows are gone
+DELETE FROM deleted WHERE seq <= NEW.trimmed;
+DELETE FROM deleted WHERE seq IN (SELECT value FROM json_each(NEW.gone));
+DELETE FROM purges WHERE NOT EXISTS (
+    SELECT 1 FROM messages WHERE messages.room = purges.room AND messages.seq <= purges.upto
+);
+
 -- step --
--- Does one
+-- Runs a step
 INSERT INTO steps VALUES (:heads, :bodies, :keys, :newest, :newest_at, :trimmed, :bytes, :messages);
 
 -- plain --
--- Does one in a log without keys
+-- Runs a step of a log without keys
 INSERT INTO plains VALUES (:heads, :bodies, :keys, :newest, :newest_at, :trimmed, :bytes, :messages);
 
 -- cutting --
--- Does one of a log with holes
+-- Runs a step that removes more than the oldest messages
 INSERT INTO cuttings VALUES (
     :heads, :bodies, :keys, :newest, :newest_at, :trimmed, :bytes, :messages, :gone, :last, :first, :rooms, :until
 );
 
+-- plain_cutting --
+-- Runs such a step of a log without keys and deletes
+INSERT INTO plain_cuttings VALUES (
+    :heads, :bodies, :keys, :newest, :newest_at, :trimmed, :bytes, :messages, :gone, :last, :first, :rooms, :until
+);
+
 -- load_unregistered --
--- The last message in the register, and the rooms of those after it. If it is empty, nothing has gone since it began
+-- The last message in the register, and the rooms of those after it. An empty register begins at the trimmed message
 SELECT last, (SELECT json_group_array(json_array(room, seq)) FROM messages WHERE seq > last)
 FROM (SELECT coalesce((SELECT max(last) FROM register), trimmed) AS last FROM state);
 
 -- load_register --
--- Its rows after a message, the oldest first
+-- Rows of the register after a message, the oldest first
 SELECT first, last, rooms FROM register WHERE last > :after ORDER BY last LIMIT :limit;
 
 -- begin_register --
--- The message after which it begins
+-- The message after which the register begins
 SELECT coalesce((SELECT first - 1 FROM register ORDER BY last LIMIT 1), trimmed) FROM state;
 
 -- load_purged --
--- The rows that rooms which were deleted have left
+-- The rows that deleted rooms have left
 SELECT json_group_array(seq) FROM (
     SELECT seq FROM purges CROSS JOIN messages USING (room) WHERE seq <= upto LIMIT :limit
 );
 
 -- load_holes --
--- Whether single messages, and whether rooms were deleted that have rows left; and whether there are keys whose first
+-- Whether single messages were deleted, whether deleted rooms have rows left, and whether there are keys whose first
 -- message is retained
 SELECT EXISTS (SELECT 1 FROM deleted), EXISTS (SELECT 1 FROM purges), EXISTS (SELECT 1 FROM keys WHERE gone = 0);
 
 -- load_purges --
--- The rooms that have such rows, and up to where
+-- The deleted rooms that have rows left, each with the seq up to which they go
 SELECT json_group_object(room, upto) FROM purges;
 
 -- load_rooms --
--- Rooms as their rules see them, with their oldest messages [seq, size, stored_at]
+-- How much some rooms have, and their oldest messages [seq, size, stored_at]
 SELECT json_group_array(json_array(room, messages, bytes, json((
     SELECT json_group_array(json_array(seq, size, stored_at)) FROM (
         SELECT seq, octet_length(body) AS size, stored_at FROM messages
@@ -252,7 +268,7 @@ SELECT json_group_array(json_array(room, messages, bytes, json((
 )))) FROM rooms WHERE room IN (SELECT value FROM json_each(:rooms));
 
 -- walk_rooms --
--- The first rooms with messages behind a name: how much they have, and when their oldest was stored
+-- The first rooms with messages behind a name: how much they have, and when their oldest message was stored
 SELECT json_group_array(json_array(room, messages, bytes, coalesce((
     SELECT stored_at FROM messages WHERE messages.room = found.room AND seq > found.trimmed ORDER BY seq LIMIT 1
 ), 0))) FROM (
@@ -260,7 +276,7 @@ SELECT json_group_array(json_array(room, messages, bytes, coalesce((
 ) AS found;
 
 -- make_deletion --
--- Deletes one message: an empty row stays in its place until the caps take it
+-- Makes the deletion of a message one INSERT: an empty row stays in its place until it is trimmed
 CREATE TEMP VIEW deletions AS SELECT 0 AS seq;
 
 CREATE TEMP TRIGGER deletion INSTEAD OF INSERT ON deletions BEGIN
@@ -274,17 +290,18 @@ CREATE TEMP TRIGGER deletion INSTEAD OF INSERT ON deletions BEGIN
 END;
 
 -- delete --
--- Does it
+-- Deletes a message
 INSERT INTO deletions VALUES (:seq);
 
 -- find --
--- The room of a message that can be deleted
+-- The room of a message, if it can be deleted
 SELECT json_group_array(room) FROM messages
 WHERE seq = :seq AND seq NOT IN (SELECT seq FROM deleted)
 AND seq > coalesce((SELECT upto FROM purges WHERE purges.room = messages.room), 0);
 
 -- make_room_deletion --
--- Deletes a room: its row says that all up to its newest is gone; the rows of its messages go in steps
+-- Makes the deletion of a room one INSERT: its row then says that all up to its newest message is gone; the rows of
+-- its messages go in steps
 CREATE TEMP VIEW room_deletions AS SELECT 0 AS room;
 
 CREATE TEMP TRIGGER room_deletion INSTEAD OF INSERT ON room_deletions BEGIN
@@ -299,21 +316,21 @@ CREATE TEMP TRIGGER room_deletion INSTEAD OF INSERT ON room_deletions BEGIN
 END;
 
 -- delete_room --
--- Does it
+-- Deletes a room
 INSERT INTO room_deletions VALUES (:room);
 
 -- find_room --
--- How many messages a room has, and its newest
+-- How many messages a room has, and its newest one
 SELECT json_group_array(json_array(messages, newest)) FROM rooms WHERE room = :room AND messages > 0;
 
 -- load_sizes --
--- The bytes of the bodies of the first messages after a seq
+-- The sizes of the first messages after a seq
 SELECT json_group_array(octet_length(body)) FROM (
     SELECT body FROM messages WHERE seq > :after ORDER BY seq LIMIT :limit
 );
 
 -- load_oldest --
--- The first messages after a seq: their sizes, and when they were stored. A size of -1 means that the message is gone
+-- The first messages after a seq with their sizes and times. A size of -1 means that the message is gone
 SELECT json_group_array(json_array(seq, size, stored_at)) FROM (
     SELECT
         seq, stored_at,
@@ -328,7 +345,8 @@ SELECT json_group_array(json_array(seq, size, stored_at)) FROM (
 SELECT count(*) FROM rooms WHERE messages = 0;
 
 -- make_forget --
--- Forgetting rooms as one INSERT: `count` empty ones, the longest empty first, so that `forgotten` grows
+-- Makes forgetting rooms one INSERT: `count` empty ones, those that are empty for longest first, so that `forgotten`
+-- grows
 CREATE TEMP VIEW forgettings AS SELECT 0 AS count;
 
 CREATE TEMP TRIGGER forget INSTEAD OF INSERT ON forgettings BEGIN
@@ -341,15 +359,15 @@ CREATE TEMP TRIGGER forget INSTEAD OF INSERT ON forgettings BEGIN
 END;
 
 -- forget --
--- Does it
+-- Forgets rooms
 INSERT INTO forgettings VALUES (:count);
 
 -- read_page --
--- A page of some rooms. One statement, so its messages and its losses are of one moment
+-- A page of some rooms. It is one statement, so its messages and its losses are from one moment
 SELECT newest, forgotten, forgotten_at, ({trimmed}), deletions, ({deleted}), heads, bodies FROM state, ({page});
 
 -- deleted --
--- Which messages of some rooms after a seq were deleted one by one, and the number of each deletion; more of them
+-- The single messages of some rooms after a seq that were deleted, with the numbers of their deletions; more of them
 -- than a page has messages
 SELECT json_group_array(json_array(room, seq, number)) FROM (
     SELECT room, seq, number FROM deleted
@@ -364,16 +382,16 @@ SELECT newest, (
 ) FROM state;
 
 -- find_rooms --
--- At most so many rooms that have had messages after a seq, and the newest message of all
+-- The newest message of all, and at most `most` rooms that have had messages after a seq
 SELECT newest, (
     SELECT json_group_array(room) FROM (SELECT room FROM rooms WHERE {chosen} AND newest > :after LIMIT :most)
 ) FROM state;
 
 -- page --
--- The messages that `picked` names, oldest first, until their bodies have grown to `most_bytes`. It looks no
--- further: the first part stops at the message that fills the page, and reads no body; the second reads the
--- `chosen` up to there. `picked` gives its rows in order because its ORDER BY has a LIMIT: without one, SQLite may
--- leave it out
+-- The messages that `picked` selects, oldest first, until their bodies reach `most_bytes`. It reads no more than that:
+-- the first part stops at the message that fills the page, and reads no body; the second reads the `chosen` messages
+-- up to there. `picked` returns its rows in order because its ORDER BY has a LIMIT: without one, SQLite may skip the
+-- ORDER BY
 WITH reached (seq) AS MATERIALIZED (
     SELECT coalesce((
         SELECT seq FROM (
@@ -396,34 +414,35 @@ FROM (
 SELECT seq FROM messages WHERE seq > :after AND seq < :before ORDER BY seq LIMIT :limit;
 
 -- pick_rooms --
--- The first messages of some rooms after a seq; an arm a room, each walks its own index
+-- The first messages of some rooms after a seq. Each arm reads one room by the index
 SELECT seq FROM ({arms} ORDER BY seq LIMIT :limit);
 
 -- pick_room --
--- An arm of it
+-- One arm
 SELECT seq FROM messages WHERE room = :{room} AND seq > :after AND seq < :before {but};
 
 -- seek_newest --
--- The newest message of all, how far it is trimmed, how many of the newest of some rooms there are, and their oldest
+-- The newest message of all, how far the log is trimmed, and the number and the oldest of the newest messages of some
+-- rooms
 SELECT newest, trimmed, number, oldest
 FROM state, (
     SELECT count(*) AS number, min(seq) AS oldest FROM (SELECT seq FROM ({arms} ORDER BY seq DESC LIMIT :limit))
 );
 
 -- not_deleted --
--- What an arm leaves out where messages were deleted
+-- Leaves out deleted messages
 AND seq NOT IN (SELECT seq FROM deleted);
 
 -- not_purged --
--- What an arm leaves out where rooms were deleted that have rows left
+-- Leaves out the rows that a deleted room has left, in an arm
 AND seq > coalesce((SELECT upto FROM purges WHERE purges.room = :{room}), 0);
 
 -- none_purged --
--- The same for all rooms at once
+-- The same in a statement over all rooms
 AND seq > coalesce((SELECT upto FROM purges WHERE purges.room = messages.room), 0);
 
 -- seek_time --
--- The newest message stored before a time: times never fall, so halve the range. What is in its middle may be a hole
+-- The newest message stored before a time. A binary search, as times never decrease; its middle may be a hole
 WITH RECURSIVE search (low, high) AS (
     SELECT trimmed, newest FROM state
     UNION ALL
@@ -458,19 +477,19 @@ ON CONFLICT (sub, iss) DO UPDATE SET before = max(before, excluded.before);
 DELETE FROM revoked WHERE before < :oldest;
 
 -- make_rooms_newest --
--- The rooms that have messages, in the order of their newest, with all that a page of them shows. Not in the schema:
--- an older roomcast keeps it up to date without knowing of it, so it needs no version of its own
+-- Indexes the rooms that have messages by their newest, with everything that a page of the list shows. It is not in the
+-- schema: an older roomcast keeps it up to date without knowing it, so it needs no version of its own
 CREATE INDEX IF NOT EXISTS rooms_newest ON rooms (newest, messages, newest_at) WHERE messages > 0;
 
 -- rooms_by_name --
--- A page of the rooms that have messages, by name. The empty ones are stepped over: 10,000 of them take 0.4 ms
+-- A page of the rooms that have messages, by name. Empty rooms are skipped: 10,000 of them take 0.4 ms
 SELECT json_group_array(json_array(room, messages, newest, newest_at {oldest})) FROM (
     SELECT room, messages, newest, newest_at {trimmed} FROM rooms
     WHERE room >= :first AND room < :end AND messages > 0 ORDER BY room LIMIT :limit
 ) AS page;
 
 -- rooms_by_newest --
--- A page of the rooms that have messages, the newest first, out of `most` of them; and where to go on, 0 at the end
+-- The same by their newest message, among the first `most` of them; and the seq before which to continue, 0 at the end
 SELECT
     coalesce((
         SELECT newest FROM rooms WHERE messages > 0 AND newest < :before ORDER BY newest DESC LIMIT 1 OFFSET :most - 1
@@ -490,7 +509,7 @@ FROM (
 );
 
 -- load_identity --
--- Whose database this is, its version, and whether there is anything in it
+-- The program that the database belongs to, its version, and how many tables and indexes it has
 SELECT
     (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version),
     (SELECT count(*) FROM sqlite_schema);

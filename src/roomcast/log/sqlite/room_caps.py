@@ -1,7 +1,7 @@
-"""What goes of rooms by their rules, as the writer reckons it. Knows no SQL but the names of queries.
+"""Decides which messages go by the rules of their rooms. Knows no SQL except the names of queries.
 
-Of each room with a rule it knows how much it has and its oldest messages, as far as it was needed: most commits
-then find what they trim without asking the database. It is bounded, and forgets all after a failure.
+It caches how much each room with a rule has, and its oldest messages, as far as they were needed: most commits
+then find the messages to trim without a query. The cache is bounded, and emptied after a failure.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from roomcast.model.message import Cut, Message
 from roomcast.model.retention import NO_CAP, RoomRule, RoomRules
 
 OLDEST = 32
-"""Of so many of a room's oldest messages the sizes are read at once: 768 bytes a room."""
+"""How many of a room's oldest messages are read at once: 768 bytes a room."""
 ROOMS = 16_384
-"""Of so many rooms they are known at most."""
+"""The most rooms in the cache."""
 
 _rows = msgspec.json.Decoder(list[tuple[str, int, int, list[tuple[int, int, int]]]])
 
 
 class _Room:
-    """A room with a rule."""
+    """A room with a rule, as far as it is cached."""
 
     __slots__ = ("bytes", "max_bytes", "max_messages", "messages", "oldest", "start")
 
@@ -37,21 +37,22 @@ class _Room:
         self.messages = messages
         self.bytes = size
         self.oldest = array("q", [number for row in oldest for number in row])
-        """seq, size and time of each of its oldest messages."""
+        """The seq, size and time of each of its oldest messages, one after the other."""
         self.start = 0
-        """Where those that are still there begin."""
+        """The index in `oldest` where the messages begin that are still there."""
 
     @property
     def known(self) -> int:
+        """How many of its oldest messages are cached."""
         return (len(self.oldest) - self.start) // 3
 
     @property
     def is_over(self) -> bool:
         return self.messages > self.max_messages or self.bytes > self.max_bytes
 
-    def pass_by(self, trimmed: int) -> bool:
-        """Removes what the caps of the whole log took, which is trimmed up to `trimmed`; False if the known part
-        of the room does not reach that far."""
+    def catch_up(self, trimmed: int) -> bool:
+        """Removes the messages that the caps of the whole log have trimmed, up to `trimmed`. False if the cached
+        part does not reach that far."""
         oldest, start = self.oldest, self.start
         known = len(oldest)
         while start < known and oldest[start] <= trimmed:
@@ -64,7 +65,7 @@ class _Room:
     def add(self, message: Message, size: int) -> bool:
         """Adds a message. Returns whether the room is now over its rule."""
         messages = self.messages
-        # Where all of it is known, what comes is, too; otherwise it is read when its turn comes.
+        # Cached only if all before it are; otherwise it is read once it is among the oldest.
         if messages < OLDEST and len(self.oldest) - self.start == 3 * messages:
             if self.start >= 3 * OLDEST:
                 del self.oldest[: self.start]
@@ -75,7 +76,7 @@ class _Room:
         return messages > self.max_messages or held > self.max_bytes
 
     def trim(self) -> tuple[int, int]:
-        """Takes its oldest message off: its seq and size."""
+        """Removes its oldest message. Returns that one's seq and size."""
         seq, size = self.oldest[self.start], self.oldest[self.start + 1]
         self.start += 3
         self.messages -= 1
@@ -91,7 +92,9 @@ class RoomCaps:
         self._row = row
         self._rooms: dict[str, _Room] = {}
         self.over: dict[str, None] = {}
-        """Rooms that have more than their rules leave them."""
+        """Rooms that have more than their rules allow."""
+        self._brought_down: dict[str, None] = {}
+        """Rooms that the last cut removed from `over`."""
         self.due = 0
         """How many messages came to such rooms since the last cut."""
 
@@ -99,25 +102,26 @@ class RoomCaps:
         return bool(self.rules)
 
     def forget(self) -> None:
-        """What is in the database may be something else."""
+        """The last cut failed: the database may differ from what is cached."""
         self._rooms.clear()
+        self.over |= self._brought_down
 
     def learn(self, messages: Sequence[Message], trimmed: int) -> None:
-        """Notes messages that will be stored in a log that is trimmed up to `trimmed`."""
+        """Notes messages that are about to be stored in a log that is trimmed up to `trimmed`."""
         rooms, of = self._rooms, self.rules.of
-        strange: list[Message] = []
+        unknown: list[Message] = []
         for message in messages:
             room = rooms.get(message.room)
-            if room is not None and room.pass_by(trimmed):
+            if room is not None and room.catch_up(trimmed):
                 if room.add(message, len(message.body)):
                     self._note_over(message.room)
             elif of(message.room) is not None:
-                strange.append(message)
+                unknown.append(message)
                 if room is not None:
                     del rooms[message.room]
-        if strange:
-            self.load([message.room for message in strange], trimmed)
-            for message in strange:
+        if unknown:
+            self.load([message.room for message in unknown], trimmed)
+            for message in unknown:
                 if rooms[message.room].add(message, len(message.body)):
                     self._note_over(message.room)
 
@@ -126,23 +130,24 @@ class RoomCaps:
         self.due += 1
 
     def note(self, rows: Iterable[tuple[str, int, int, int]], now: int) -> None:
-        """Rooms as a walk finds them: how much they have, and when their oldest was stored."""
+        """Notes rooms as a walk finds them: how many messages and bytes they have, and when their oldest was
+        stored (ms since 1970). `now`: in ms since 1970."""
         for name, messages, size, oldest_at in rows:
             rule = self.rules.of(name)
             if rule and (_Room(rule, messages, size).is_over or oldest_at < _too_old(rule, now)):
                 self.over[name] = None
 
     def drop(self, room: str) -> None:
-        """Something else has become of a room."""
+        """Drops a room from the cache: it has changed otherwise."""
         self._rooms.pop(room, None)
 
     def load(self, rooms: Iterable[str], trimmed: int) -> None:
-        """Loads the state of those of these rooms that have a rule. `trimmed`: how far the log is trimmed."""
+        """Loads the rooms that have a rule into the cache. `trimmed`: how far the log is trimmed."""
         missing: dict[str, RoomRule] = {}
         for name in rooms:
             room = self._rooms.get(name)
             rule = self.rules.of(name)
-            if rule is not None and (room is None or not room.pass_by(trimmed)):
+            if rule is not None and (room is None or not room.catch_up(trimmed)):
                 missing[name] = rule
         if missing:
             self._rooms |= {name: _Room(rule, 0, 0) for name, rule in missing.items()}
@@ -150,13 +155,14 @@ class RoomCaps:
                 self._rooms[name] = _Room(missing[name], messages, size, oldest)
 
     def make_space(self) -> None:
-        """Forgets what is known where that is too much. Only between two steps."""
+        """Empties the cache if it is too large. Only between two steps."""
         if len(self._rooms) > ROOMS:
             self._rooms.clear()
 
     def cut(self, most: int, trimmed: int, end: int, now: int) -> tuple[list[Cut], list[int], int]:
-        """What to remove now from a log that is trimmed up to `trimmed`: at most `most` messages, none newer than
-        `end`. Returns the cuts, all seqs, and their bytes."""
+        """Decides what to remove now from a log that is trimmed up to `trimmed`: at most `most` messages, none
+        newer than `end`. `now`: in ms since 1970. Returns the cuts, all seqs, and their bytes."""
+        self._brought_down = {}
         cuts: list[Cut] = []
         seqs: list[int] = []
         size = self.due = 0
@@ -175,12 +181,13 @@ class RoomCaps:
                 cuts.append(Cut(name, seqs[-1], len(seqs) - before))
             if done and not room.is_over:
                 del self.over[name]
+                self._brought_down[name] = None
         return cuts, seqs, size
 
     def _cut_room(
         self, name: str, room: _Room, rule: RoomRule, most: int, end: int, now: int, seqs: list[int]
     ) -> tuple[int, bool]:
-        """Adds what goes to `seqs`; the bytes of it, and whether that is all that may go now."""
+        """Adds the messages to remove to `seqs`. Returns their bytes, and whether no more may go now."""
         too_old = _too_old(rule, now)
         size = last = 0
         for _ in range(most):
@@ -197,7 +204,7 @@ class RoomCaps:
         return size, False
 
     def _read_on(self, name: str, room: _Room, after: int) -> None:
-        """Its oldest, but for what goes in this step and is there still."""
+        """Reads its oldest messages, except those that this step removes and that are still there."""
         for _, _, _, oldest in self._read([name]):
             room.oldest = array("q", [number for row in oldest if row[0] > after for number in row])
             room.start = 0
@@ -208,5 +215,5 @@ class RoomCaps:
 
 
 def _too_old(rule: RoomRule, now: int) -> int:
-    """What was stored before this time (ms) is too old; -1 where nothing is."""
+    """Messages stored before this time (ms since 1970) are too old; -1 if none are."""
     return -1 if rule.max_age is None else now - int(rule.max_age * 1000)

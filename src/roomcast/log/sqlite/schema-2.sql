@@ -1,7 +1,7 @@
 -- Version 2: rooms with rules of their own, single messages and rooms deleted. `seq` counts by one as messages are
 -- stored; of each room all is retained from some message on, so over the whole log there may be holes.
 
--- `capped`: the room's last message that a cap took; what went behind it was deleted.
+-- `capped`: the room's last message that a cap removed; later ones that are gone were deleted.
 ALTER TABLE rooms ADD COLUMN capped INTEGER NOT NULL DEFAULT 0;
 UPDATE rooms SET capped = trimmed;
 
@@ -10,7 +10,7 @@ ALTER TABLE state ADD COLUMN messages INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE state ADD COLUMN deletions INTEGER NOT NULL DEFAULT 0;
 UPDATE state SET messages = newest - trimmed;
 
--- The messages that were deleted and are not trimmed yet: in `messages` each has an empty row. `number`: the number of
+-- The messages that were deleted and are not trimmed yet: each has an empty row in `messages`. `number`: the number of
 -- its deletion.
 CREATE TABLE deleted (
     seq INTEGER PRIMARY KEY,
@@ -20,14 +20,14 @@ CREATE TABLE deleted (
 
 CREATE INDEX deleted_room ON deleted (room);
 
--- Rooms that were deleted and have rows left: those up to `upto` are there no longer, and go in steps.
+-- Deleted rooms that have rows left: the rows up to `upto` no longer count, and go in steps.
 CREATE TABLE purges (
     room TEXT PRIMARY KEY,
     upto INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Which messages each room had, including gone ones: one row per 1,000 or so, `first` to `last`. `rooms`: {room: [seq,
--- …]}. A message is removed only after it is registered.
+-- The messages of each room, including gone ones: one row per 1,000 or so, `first` to `last`. `rooms`: {room: [seq, …]}.
+-- A message is removed only after it is registered.
 CREATE TABLE register (
     last INTEGER PRIMARY KEY,
     first INTEGER NOT NULL,
@@ -42,7 +42,7 @@ FROM (
     FROM messages GROUP BY part, room
 ) GROUP BY part;
 
--- `gone`: whether the key's first message is trimmed; it is kept for a while then.
+-- `gone`: whether the key's first message is trimmed; the key is then kept for a while.
 ALTER TABLE keys ADD COLUMN stored_at INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE keys ADD COLUMN gone INTEGER NOT NULL DEFAULT 0;
 UPDATE keys SET stored_at = coalesce((SELECT stored_at FROM messages WHERE seq = first), 0);

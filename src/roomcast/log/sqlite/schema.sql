@@ -1,6 +1,6 @@
 -- Version 1 of the database. `seq` is dense over the whole log: it retains exactly trimmed < seq <= newest.
 
--- The messages retained. `prev`: an upper bound for the seq of the room's previous message.
+-- The retained messages. `prev`: an upper bound for the seq of the room's previous message.
 CREATE TABLE messages (
     seq INTEGER PRIMARY KEY,
     room TEXT NOT NULL,
@@ -13,8 +13,8 @@ CREATE TABLE messages (
 -- Every index ends with the rowid, here seq: this one serves as (room, seq).
 CREATE INDEX messages_room ON messages (room);
 
--- What is known of each room that has messages, and of those that had some of late (`messages` = 0).
--- `trimmed`, `trimmed_at`: its last message that was trimmed; `lost`: how many ever were, at most.
+-- The rooms that have messages, and those that had some recently (`messages` = 0). `trimmed`, `trimmed_at`: the room's
+-- last message that was trimmed; `lost`: how many ever were, at most.
 CREATE TABLE rooms (
     room TEXT PRIMARY KEY,
     newest INTEGER NOT NULL,
@@ -26,7 +26,7 @@ CREATE TABLE rooms (
     bytes INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- The empty rooms, those that are forgotten first in front.
+-- The empty rooms, in the order in which they are forgotten.
 CREATE INDEX rooms_empty ON rooms (newest) WHERE messages = 0;
 
 -- Idempotency keys, for as long as their first message is retained.
@@ -42,7 +42,7 @@ CREATE TABLE keys (
 CREATE INDEX keys_first ON keys (first);
 
 -- The log as a whole, one row. `forgotten`, `forgotten_at`: no message of a room that is not in `rooms` was
--- newer. `synchronous`, `clean`: how the last server waited for the disk, and whether it came to its end.
+-- newer. `synchronous`, `clean`: how the last server waited for the disk, and whether it closed the log.
 CREATE TABLE state (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     epoch TEXT NOT NULL,

@@ -1,14 +1,16 @@
-"""The log as a whole, as the one row of the table `state` has it."""
+"""The log as a whole: the one row of the table `state`, and flags for what makes work more expensive."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from roomcast.model.message import Message
 from roomcast.model.retention import Retention
 
 
-class State(NamedTuple):
-    """What it retains lies within trimmed < seq <= newest."""
+class LogState(NamedTuple):
+    """For each retained message, trimmed < seq <= newest. Times are in ms since 1970."""
 
     newest: int
     newest_at: int
@@ -16,7 +18,7 @@ class State(NamedTuple):
     bytes: int
     """The sum of the retained bodies."""
     forgotten: int
-    """No message of a room that is not remembered was newer."""
+    """A room that is not remembered had no message after this seq."""
     forgotten_at: int
     messages: int
     """How many are retained."""
@@ -25,21 +27,29 @@ class State(NamedTuple):
 
     @property
     def retained_at(self) -> int:
-        """When the newest retained message was stored; 0 where none is retained."""
+        """When the newest retained message was stored; 0 if none is retained."""
         return self.newest_at if self.messages else 0
 
     @property
     def dense(self) -> bool:
-        """Whether it retains all from its oldest message on."""
+        """Whether there are no holes: all messages from the oldest retained one on are retained."""
         return self.messages == self.newest - self.trimmed
 
     def over(self, retention: Retention) -> bool:
-        """Whether there is more than the caps of the whole log leave it."""
+        """Whether there is more than the caps of the whole log allow."""
         return self.messages > retention.max_messages or self.bytes > retention.max_bytes
+
+    def grown(self, messages: Sequence[Message]) -> LogState:
+        """The log with these messages added; there must be at least one."""
+        _, _, trimmed, size, forgotten, forgotten_at, count, deletions = self
+        for message in messages:
+            size += len(message.body)
+        count += len(messages)
+        return LogState(message.seq, message.stored_at, trimmed, size, forgotten, forgotten_at, count, deletions)
 
 
 class Holes:
-    """What makes reading and trimming dearer, and is looked at where there is any."""
+    """Flags for what makes reading and trimming more expensive. While one is not set, that work is skipped."""
 
     __slots__ = ("deleted", "keyed", "purging")
 
@@ -47,7 +57,7 @@ class Holes:
         self.deleted = deleted
         """Whether single messages may have been deleted."""
         self.purging = purging
-        """Whether rooms that were deleted may have rows left."""
+        """Whether deleted rooms may have rows left."""
         self.keyed = keyed
         """Whether there may be idempotency keys."""
 

@@ -1,7 +1,7 @@
-"""Messages that the writer has stored and not yet put into the register, by room.
+"""Messages that the writer has stored but not yet added to the register, by room.
 
-The register is a table with one row per thousand messages or so, so it costs a commit almost nothing. No message
-is trimmed before it is registered: the room of every gone message is known, even after kill -9.
+The register is a table with one row per thousand messages or so, so it costs a commit almost nothing. A message is
+registered before it is trimmed: so the room of every gone message is known, even after kill -9.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from roomcast.log.sqlite.write_cache import Row
 from roomcast.model.message import Message
 
 ROW_MESSAGES = 1_000
-"""This many messages make a row."""
+"""A row is written once there are this many messages."""
 
 _rooms = msgspec.json.Decoder(list[tuple[str, int]])
 
@@ -34,12 +34,12 @@ class Unregistered:
         self._count = 0
 
     def forget(self) -> None:
-        """Forgets everything, as the database may differ."""
+        """Forgets everything: the database may differ from it."""
         self._last = None
 
     def is_due(self, trimmed: int, gone: Sequence[int]) -> bool:
-        """Whether the next step of trimming must add a row first; it removes all up to `trimmed` and all in
-        `gone`."""
+        """Whether the next step of trimming must add a row first. The step removes all messages up to `trimmed`,
+        and those in `gone`."""
         last = self._load() if self._last is None else self._last
         if not self._count:
             return False
@@ -50,12 +50,12 @@ class Unregistered:
         return {"last": newest, "first": (self._last or 0) + 1, "rooms": to_json(self._rooms)}
 
     def registered(self, newest: int) -> None:
-        """They are in the register."""
+        """All of them are in the register now. `newest`: the newest message that was."""
         self._last, self._rooms, self._count = newest, {}, 0
 
     def add(self, messages: Iterable[Message]) -> None:
-        """They are stored."""
-        if self._last is None:
+        """These messages are stored."""
+        if self._last is None:  # they will be read from the database
             return
         rooms = self._rooms
         for message in messages:

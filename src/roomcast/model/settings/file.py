@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import tomllib
 from typing import Any
 
-from roomcast.model.errors import BadOption
+from roomcast.model.errors import BadOption, CannotStart
+from roomcast.model.regular_file import read_regular
 from roomcast.model.settings import OPTIONS, SECTIONS, unknown
 from roomcast.model.settings.option import Option
 from roomcast.model.settings.section import BadRow
 from roomcast.model.settings.statements import line_in_row, line_of
 
 _MAX_BYTES = 16 * 1024 * 1024
-"""Far more than anybody writes: a path that was mistyped must not fill the memory."""
+"""Far more than anybody writes."""
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 _HINTS = {
     "Invalid value": 'text stands in quotes, and so do sizes and times with a unit, such as "5MB"',
@@ -38,16 +38,9 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
 def read(path: str) -> str:
     """The file's text. Blocks. Raises `BadOption`."""
     try:
-        # Only a file is opened: opening a pipe may wait for ever, and it would be empty when it is read again.
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise BadOption(f"--config {path} is not a regular file: name one")
-        with open(path, "rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        why = getattr(error, "strerror", None) or error
-        raise BadOption(f"--config {path} cannot be read ({why}): name a readable file") from None
-    if len(data) > _MAX_BYTES:
-        raise BadOption(f"--config {path} is larger than {_MAX_BYTES // 1024**2} MiB: name another file")
+        data = read_regular(path, f"--config {path}", _MAX_BYTES)
+    except CannotStart as error:
+        raise BadOption(error.detail) from None
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
+from roomcast.model.loopback import is_loopback
 from roomcast.model.settings.kinds import Checked, Paths, Repeated, Switch, Text, shown
 from roomcast.model.settings.limits import Limited
 from roomcast.model.settings.section import column
@@ -34,16 +34,9 @@ def _jwks(text: str) -> str:
         raise ValueError(f"must be a URL, not {shown(text)}") from None
     if parts.scheme not in ("https", "http") or not host or "@" in parts.netloc or parts.fragment:
         raise ValueError(f"must be a URL such as https://app.example.com/jwks.json, not {shown(text)}")
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host) and host.rstrip(".") != "localhost":
         raise ValueError(f"must begin with https://, since {host} is another machine, not {shown(text)}")
     return text
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.rstrip(".").lower() == "localhost"
 
 
 @dataclass(frozen=True, kw_only=True)

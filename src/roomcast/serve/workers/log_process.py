@@ -50,7 +50,7 @@ async def keep_log(settings: Settings, channel: Channel) -> None:
     for worker, connected in waiting:
         connect(worker, connected)
     if log:
-        obedience.things.append(rules_of(log, server.check))
+        obedience.things.append(rules_of(log, server.tell_status))
     obedience.say(Ready(said))
     returning = loop.create_task(go_on_returning())
     try:

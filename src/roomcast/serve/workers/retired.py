@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Raw
 
 from roomcast.http import gather
-from roomcast.log.remote.exchange import Exchange
+from roomcast.log.remote.exchange import WorkerExchange
 
 
 class Retired:
@@ -20,11 +20,11 @@ class Retired:
         """The last report of each worker; no later number of it was ever shown."""
         self._gone: Counter[str] = Counter()
 
-    def join(self, exchange: Exchange, topic: str) -> None:
+    def join(self, exchange: WorkerExchange, topic: str) -> None:
         """Listens to the workers' reports on `topic`, and answers it for dead workers and for this process."""
-        exchange.heard[topic] = self._hear
-        exchange.left.append(self._leave)
-        exchange.own[topic] = self._report
+        exchange.on_value[topic] = self._hear
+        exchange.on_leave.append(self._leave)
+        exchange.own_answers[topic] = self._report
 
     def _hear(self, worker: int, report: Raw) -> None:
         told = msgspec.msgpack.decode(report)

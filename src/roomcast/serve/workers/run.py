@@ -53,7 +53,7 @@ def supervise(
     followed = Reloadable(rules.NAME, rules.OPTIONS, lambda settings: lambda: None)  # by the log process
     things = [
         *([tls.reloadable] if tls else []),
-        reloadable(guard, opens=False),
+        reloadable(guard, fetches=False),
         *([followed] if configuration.path else []),
     ]
     return Supervisor(settings, mains, sockets, Reload(configuration, things), started).run()

@@ -13,7 +13,7 @@ from roomcast.http.metrics import share
 from roomcast.log import is_shared
 from roomcast.log.remote.link import Link
 from roomcast.log.remote.log import RemoteLog
-from roomcast.log.remote.peers import Peers
+from roomcast.log.remote.peers import WorkerPeers
 from roomcast.model.settings import Settings
 from roomcast.serve.listen import Listening
 from roomcast.serve.memory import go_on_returning
@@ -42,7 +42,7 @@ async def work(
     obedience = Obedience(channel, stop)
     obedience.things = [*([tls.reloadable] if tls else []), reloadable(guard)]
     link = Link(lambda: obedience.say(Wanted()))
-    peers = Peers(link, number, workers)
+    peers = WorkerPeers(link, number, workers)
     connecting: set[asyncio.Task[None]] = set()
 
     def connect(worker: int, connected: socket.socket) -> None:

@@ -1,0 +1,112 @@
+"""Connects, reads, waits, and connects again, as `StreamState` says.
+
+A driver is held by its generator and by the object that the caller iterates; the generator is held by that object
+only. A caller that just leaves, as `break` does, therefore ends the connection at once, and not at the next
+garbage collection.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import httpx
+
+from roomcast.client.awaiting.body import aread
+from roomcast.client.awaiting.http import AsyncHttp
+from roomcast.client.concurrency import AsyncFlag, async_hang_up
+from roomcast.client.decode import Comment, Event
+from roomcast.client.errors import MAX_EXPLANATION, Closed, TryAgain
+from roomcast.client.http import OutgoingRequest
+from roomcast.client.stream_state import OnOpen, OnPause, StreamState, is_final
+
+
+class AsyncDriver:
+    """Runs in one task; others may `hang_up`."""
+
+    def __init__(
+        self,
+        http: AsyncHttp,
+        request: OutgoingRequest,
+        state: StreamState,
+        *,
+        comments: bool = False,
+        on_open: OnOpen | None = None,
+        on_pause: OnPause | None = None,
+    ) -> None:
+        self.state = state
+        self.closed = False
+        """The caller wants no more."""
+        self.at_once = False
+        """The caller wants a new connection without a pause."""
+        self._http = http
+        self._request = request
+        self._wanted: tuple[type, ...] = (Event, Comment) if comments else (Event,)
+        self._on_open = on_open
+        self._on_pause = on_pause
+        self._awake = AsyncFlag()
+        """Ends the pause."""
+        self._network: Any = None
+        """httpcore's end of the connection while there is one, also before the answer."""
+        http.keep(self)
+
+    async def hang_up(self) -> None:
+        """Ends the connection, or the pause."""
+        self._awake.set()
+        if self._network:
+            await async_hang_up(self._network)
+
+    async def run(self) -> AsyncGenerator[Any]:
+        """Everything that comes, over all connections."""
+        while not self.closed:
+            self._awake.clear()
+            self.at_once = False
+            error: Exception | None = None
+            try:
+                request = dataclasses.replace(self._request, read_timeout=self.state.read_timeout)
+                response = await self._http.send(request, self.state.headers(), self._connected)
+                try:
+                    if response.status_code == 204:
+                        return
+                    if not self.state.accepts(response):
+                        body = await aread(response, MAX_EXPLANATION)
+                        self.state.refuse(response, body.content)
+                    self._opened(response)
+                    async for data in response.aiter_bytes():
+                        for item in self.state.feed(data):
+                            self.state.take(item)
+                            if isinstance(item, self._wanted):
+                                yield item
+                finally:
+                    self._network = None
+                    await response.aclose()
+            except (httpx.TransportError, TryAgain) as failure:
+                error = failure
+            except Closed:
+                if not self.closed:
+                    raise
+            if seconds := self._pause_after(error):
+                await self._awake.wait(seconds)
+
+    async def _connected(self, network: Any) -> None:
+        self._network = network
+        if self.closed:
+            await self.hang_up()
+
+    def _opened(self, response: httpx.Response) -> None:
+        self.state.opened()
+        self._network = response.extensions["network_stream"]
+        if self._on_open:
+            self._on_open(response)
+
+    def _pause_after(self, error: Exception | None) -> float:
+        """Seconds to wait. Raises the error where another attempt is pointless."""
+        pause = self.state.ended(error)
+        if self.closed or self.at_once:
+            return 0.0
+        if error is not None and is_final(error):
+            raise error
+        if self._on_pause:
+            self._on_pause(pause)
+        return pause.seconds

@@ -1,0 +1,137 @@
+"""Requests over httpx: sent, and ended when the client is closed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakSet
+
+import httpx
+from anyio.lowlevel import current_token  # async only
+
+from roomcast.client.awaiting.proxies import AsyncRouted
+from roomcast.client.body import check_encoding
+from roomcast.client.concurrency import AsyncFlag, async_current, async_hang_up
+from roomcast.client.errors import Closed, Refused, without_password
+from roomcast.client.http import (
+    CONNECTED,
+    Closable,
+    Fields,
+    HttpOptions,
+    OutgoingRequest,
+    Proxy,
+    built,
+    check_location,
+    for_httpx,
+    for_transport,
+)
+
+
+class AsyncHttp:
+    """Sends requests, one after another or from several tasks."""
+
+    def __init__(self, options: HttpOptions) -> None:
+        self._options = options
+        self._clients: dict[tuple[Any, bool], httpx.AsyncClient] = {}
+        """Two for each proxy there was: one for requests, one for streams."""
+        self._lock = threading.Lock()
+        """Guards the clients and the two sets; held for a moment only."""
+        self._networks: WeakSet[Any] = WeakSet()
+        """httpcore's ends of the open connections."""
+        self._streams: WeakSet[Closable] = WeakSet()
+        self._closing = AsyncFlag()
+        self._loop: object = None  # async only
+        """The event loop that the connections belong to: the first one that used them."""  # async only
+
+    @property
+    def renews_credential(self) -> bool:
+        """Whether the next request may carry another credential."""
+        return self._options.renews_credential
+
+    def keep(self, stream: Closable) -> None:
+        """The stream ends when this is closed."""
+        self._streams.add(stream)
+
+    async def pause(self, seconds: float) -> None:
+        """Waits so many seconds, or until this is closed."""
+        await self._closing.wait(seconds)
+
+    async def send(
+        self, request: OutgoingRequest, extra: Fields = (), on_connect: Callable[[Any], Any] | None = None
+    ) -> httpx.Response:
+        """Sends a request, with `extra` header fields. Returns the response, to be read and closed.
+
+        A stream gives `on_connect`, which is called with each new connection, also before the answer. Raises
+        `httpx.TransportError`, `Refused` for a redirect that leads nowhere, and `Closed`."""
+        self._check_loop()  # async only
+        options = self._options
+        headers, auth, proxy = [await async_current(v) for v in (options.headers, options.auth, options.proxy)]
+        client = self._client(proxy, for_streams=on_connect is not None)
+
+        async def trace(name: str, info: dict[str, Any]) -> None:
+            if name.endswith(CONNECTED):
+                await self._connected(info["return_value"], on_connect)
+
+        try:
+            return await client.send(
+                built(client, request, extra, headers, auth, trace), stream=True, auth=for_httpx(auth)
+            )
+        except (httpx.TooManyRedirects, httpx.InvalidURL) as error:
+            raise Refused(f"{without_password(request.url)}: {error}; check the URL") from error
+        except RuntimeError:  # httpx's own error for a client that was closed meanwhile
+            if self._closing.is_set():
+                raise Closed from None
+            raise
+
+    async def aclose(self) -> None:
+        """Ends every request and every stream, whichever task waits for it."""
+        with self._lock:
+            streams, networks = [*self._streams], [*self._networks]
+            for stream in streams:
+                stream.closed = True
+            self._closing.set()
+        for stream in streams:
+            await stream.hang_up()
+        for network in networks:
+            await async_hang_up(network)
+        while self._clients:
+            await self._clients.popitem()[1].aclose()
+
+    def _client(self, proxy: Proxy, *, for_streams: bool) -> httpx.AsyncClient:
+        with self._lock:
+            if self._closing.is_set():
+                raise Closed
+            if (proxy, for_streams) not in self._clients:
+                self._clients[proxy, for_streams] = _new_client(self._options, proxy, for_streams)
+            return self._clients[proxy, for_streams]
+
+    async def _connected(self, network: Any, on_connect: Callable[[Any], Any] | None) -> None:
+        with self._lock:
+            self._networks.add(network)
+        if self._closing.is_set():
+            await async_hang_up(network)
+        if on_connect:
+            await on_connect(network)
+
+    def _check_loop(self) -> None:  # async only
+        self._loop = self._loop or current_token()
+        if self._loop != current_token():
+            raise RuntimeError("this client belongs to another event loop: make one in each")
+
+
+def _new_client(options: HttpOptions, proxy: Proxy, for_streams: bool) -> httpx.AsyncClient:
+    arguments = options.for_client(_check_response, for_streams)
+    if options.reads_environment(proxy):
+        own = for_transport(arguments)
+        arguments["transport"] = AsyncRouted(lambda proxy: httpx.AsyncHTTPTransport(proxy=proxy, **own))
+    return httpx.AsyncClient(proxy=proxy, **arguments)
+
+
+async def _check_response(response: httpx.Response) -> None:
+    """Raises `Refused` before httpx reads any of the answer's body."""
+    check_encoding(response)
+    if response.has_redirect_location:
+        check_location(response)
+        await response.stream.aclose()  # type: ignore[union-attr]
+        response.stream = httpx.ByteStream(b"")

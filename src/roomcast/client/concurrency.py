@@ -1,0 +1,78 @@
+"""Everything that differs between tasks and threads, by hand and once.
+
+`awaiting/` is written with the names that begin with `Async` or `async_`. `blocking/` is generated from it and
+uses the same names without that beginning.
+"""
+
+from __future__ import annotations
+
+import inspect
+import socket
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, TypeAlias, TypeVar
+
+import anyio
+
+T = TypeVar("T")
+ValueOrCall: TypeAlias = T | Callable[[], T]
+"""A value, or a function that returns it anew for each attempt: a token expires, an address changes."""
+AsyncValueOrCall: TypeAlias = T | Callable[[], T | Awaitable[T]]
+"""The same; the function may be a coroutine function."""
+
+Flag = threading.Event
+AlreadyRunning, AsyncAlreadyRunning = ValueError, RuntimeError
+"""Python raises these where a second thread, or a second task, enters a running generator."""
+
+
+class AsyncFlag:
+    """The methods of `threading.Event`, for tasks."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+
+    def is_set(self) -> bool:
+        """Whether `set` was called and `clear` was not called after it."""
+        return self._event.is_set()
+
+    def set(self) -> None:
+        """Wakes the task that waits."""
+        self._event.set()
+
+    def clear(self) -> None:
+        """The next `wait` waits again."""
+        self._event = anyio.Event()
+
+    async def wait(self, seconds: float) -> None:
+        """Returns when the flag is set, or after so many seconds."""
+        with anyio.move_on_after(seconds):
+            await self._event.wait()
+
+
+def current(value: Any) -> Any:
+    """The value, or what the function returns now. Raises `TypeError` for a coroutine function."""
+    given = value() if callable(value) else value
+    if inspect.isawaitable(given):
+        if inspect.iscoroutine(given):
+            given.close()
+        raise TypeError("a client without await cannot call a coroutine function: give it a plain function")
+    return given
+
+
+async def async_current(value: Any) -> Any:
+    """The value, or what the function or coroutine function returns now."""
+    given = value() if callable(value) else value
+    return await given if inspect.isawaitable(given) else given
+
+
+def hang_up(network: Any) -> None:
+    """Ends a connection of httpcore and wakes the thread that reads from it, which closing the socket would not
+    do. TLS says no goodbye, because that thread may be inside TLS."""
+    with suppress(OSError):
+        socket.socket.shutdown(network.get_extra_info("socket"), socket.SHUT_RDWR)
+
+
+async def async_hang_up(network: Any) -> None:
+    """Ends a connection of httpcore and wakes the task that reads from it."""
+    await network.aclose()

@@ -1,0 +1,120 @@
+"""Parses one request with h11, within the bounds that h11 leaves open.
+
+h11 reads a head in one go, however large it is, and takes 5 us for each of its fields. So it is given a request in
+slices, and the bytes and lines of the head are counted before it has them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import h11
+
+from roomcast.http import context as limits
+from roomcast.http.heads import MOST_FIELDS, too_many_fields
+from roomcast.model.errors import HeadTooLarge, NotHttp, RoomcastError, UnknownCoding
+from roomcast.model.redact import redacted
+
+_BODY_SLICE = 8 * 1024
+"""Bytes of a body with a length that are given to h11 at once."""
+_LINES_SLICE = 2 * 1024
+"""Bytes given to h11 at once of what it reads line by line: a head, or chunks and the trailer behind them. 500
+short lines take it 2.5 ms."""
+_LONGEST_LINE = 1_000
+"""Bytes of an invalid first line that are logged."""
+_BLANK_LINE = re.compile(rb"\n\r?\n")
+"""The end of a head, for h11."""
+
+
+class RequestParser:
+    """The parser of one request."""
+
+    def __init__(self) -> None:
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.HEAD_BYTES)
+        self.received = 0
+        """Bytes received up to the end of the head."""
+        self.beginning = b""
+        """The first bytes of the head."""
+        self._lines = 0
+        """Lines of the head."""
+        self._last = b""
+        """The last bytes received: the head may end between two slices."""
+        self._has_head = False
+        self.reads_lines = True
+        """Whether h11 reads the next bytes line by line."""
+        self.ended = False
+        """Whether the client will send no more."""
+
+    @property
+    def slice(self) -> int:
+        """Most bytes to give to `receive` at once."""
+        return _LINES_SLICE if self.reads_lines else _BODY_SLICE
+
+    @property
+    def unread(self) -> bytes:
+        """Bytes received and not used yet; behind the end of the request they are the next one's."""
+        return self._h11.trailing_data[0]
+
+    @property
+    def expects_continue(self) -> bool:
+        """Whether the client waits for `100 Continue`."""
+        return self._h11.they_are_waiting_for_100_continue
+
+    def receive(self, data: bytes) -> None:
+        """Takes received bytes, at most a slice; none if the client has ended its side. Raises
+        `h11.RemoteProtocolError` if the head or a trailer is too large."""
+        if not data:
+            self.ended = True
+        if not self._has_head:
+            self._count_head(data)
+        elif self.reads_lines and self.unread.count(b"\n") > MOST_FIELDS:  # not a whole chunk, so a trailer
+            raise TooManyFields
+        self._h11.receive_data(data)
+
+    def next_event(self) -> Any:
+        """h11's next event. Raises `h11.RemoteProtocolError`."""
+        event = self._h11.next_event()
+        if isinstance(event, h11.Request):
+            self._has_head = True
+            self.reads_lines = any(name == b"transfer-encoding" for name, _ in event.headers)
+        return event
+
+    def first_line(self) -> bytes:
+        """The first line of the head, as far as it was received."""
+        return self.beginning.partition(b"\r\n")[0]
+
+    def _count_head(self, data: bytes) -> None:
+        if self.received >= limits.HEAD_BYTES:
+            raise h11.RemoteProtocolError("the head is too large", error_status_hint=431)
+        self.beginning += data[: _LONGEST_LINE - len(self.beginning)]
+        self.received += len(data)
+        seen = self._last + data
+        end = _BLANK_LINE.search(seen)
+        self._lines += seen.count(b"\n", len(self._last), end.end() if end else len(seen))
+        self._last = seen[-2:]
+        if self._lines > MOST_FIELDS + 2:  # with the request line and the blank one
+            raise TooManyFields
+
+
+class TooManyFields(h11.RemoteProtocolError):
+    """A head or a trailer has more fields than are read."""
+
+    def __init__(self) -> None:
+        super().__init__("too many fields", error_status_hint=431)
+
+
+def error_of(error: h11.RemoteProtocolError, line: bytes) -> RoomcastError:
+    """The error that the client is told; `line` is the first line of its request."""
+    if isinstance(error, TooManyFields):
+        return too_many_fields()
+    match error.error_status_hint:
+        case 431:
+            return HeadTooLarge(f"it is at most {limits.HEAD_BYTES // 1024} KiB")
+        case 501:
+            return UnknownCoding("send the body as it is or chunked, without another Transfer-Encoding")
+    if not line.isascii():
+        return NotHttp(
+            "its first line has bytes that are not ASCII: percent-encode them, as in room=gr%C3%B6%C3%9Fe"
+        )
+    return NotHttp(redacted(str(error))[:200])  # h11's text quotes lines of the head

@@ -1,0 +1,170 @@
+"""Trims the log in memory: by the caps of the whole log, by the rules of rooms, and by age.
+
+Trimming goes in steps, so that no turn of the loop takes long, and never reaches a message that a consumer still
+holds back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from itertools import islice
+
+from roomcast.log import clock as machine
+from roomcast.log.consumers import Consumers
+from roomcast.log.memory.content import Content
+from roomcast.log.sweep import Sweep
+from roomcast.model.message import Cut
+from roomcast.model.retention import Retention
+
+TRIM_STEP = 500
+"""How many seqs one turn trims, including holes: 5,000 took 9 ms. An append trims one step; the rest follows in
+the next turns."""
+SWEEP_ROOMS = 500
+"""Rooms that one step of a walk looks at."""
+NOTHING_CUT: Sequence[Cut] = ()
+
+
+class Trimmer:
+    """Trims one log, and tells its consumers."""
+
+    def __init__(self, content: Content, consumers: Consumers) -> None:
+        self._content = content
+        self._consumers = consumers
+        self._sweep: Sweep | None = None
+        """Made with the first message: the log may be made before there is a loop."""
+        self._later: asyncio.Handle | None = None
+        """Set while more is to be trimmed in another turn."""
+        self._stopped = False
+        retention = content.retention
+        self.waits = bool(retention.rooms) or retention.ages
+        """Whether `begin` must be called with the first message: something may go without a publish."""
+
+    def begin(self) -> None:
+        """Begins to walk the rooms."""
+        self.apply(self._content.retention)
+
+    def apply(self, retention: Retention) -> None:
+        """Takes new rules; they are reached in steps."""
+        self.waits = False
+        self._content.apply(retention)
+        if self._sweep is None:
+            self._sweep = Sweep(self._walk)
+        self._sweep.apply(self._content.retention)
+
+    def stop(self) -> None:
+        """Trims no more."""
+        self._stopped = True
+        if self._sweep:
+            self._sweep.stop()
+        if self._later:
+            self._later.cancel()
+
+    def trim(self) -> Sequence[Cut]:
+        """One step: removes the oldest messages beyond the caps. Returns what the rules of rooms removed."""
+        content = self._content
+        floor, end = self._consumers.floor, content.newest
+        if floor is not None and floor < end:
+            end = floor
+        cuts = self._trim_rooms(end) if content.over else NOTHING_CUT
+        messages = content.messages
+        most_messages, most_bytes = content.retention.max_messages, content.retention.max_bytes
+        if len(messages) <= most_messages and content.bytes <= most_bytes:
+            return cuts
+        for seq in range(content.trimmed + 1, min(end, content.trimmed + TRIM_STEP) + 1):
+            content.trimmed = seq
+            message = messages.pop(seq, None)
+            if message is not None:  # otherwise it is a hole
+                content.remove_oldest(message)
+                if len(messages) <= most_messages and content.bytes <= most_bytes:
+                    return cuts
+        if content.trimmed < end:
+            self._trim_later()
+        return cuts
+
+    def trim_and_tell(self) -> None:
+        """The same, if there is anything to trim; tells the consumers."""
+        content = self._content
+        if self._stopped or not (content.is_over or content.over):
+            return
+        before = content.trimmed
+        cuts = self.trim()
+        if content.trimmed > before or cuts:
+            self._consumers.push((), content.trimmed, cuts)
+
+    def _trim_rooms(self, end: int) -> list[Cut]:
+        content, cuts = self._content, list[Cut]()
+        for room in list(content.over):
+            cut = self._trim_room(room, end)
+            if cut is not None:
+                cuts.append(cut)
+            index = content.rooms.get(room)
+            if index is None or not index.is_over():
+                del content.over[room]
+            elif cut:
+                self._trim_later()
+        return cuts
+
+    def _trim_room(self, room: str, end: int) -> Cut | None:
+        """Removes what a room has beyond its rule, at most a step of it; None if there is nothing."""
+        content = self._content
+        index, rule = content.rooms.get(room), content.rules.of(room)
+        if index is None or rule is None:
+            return None
+        oldest_at = _oldest_at(rule.max_age)
+        gone = seq = 0
+        while gone < TRIM_STEP and index:
+            oldest = index.oldest
+            if oldest > end or not (index.is_over() or content.messages[oldest].stored_at < oldest_at):
+                break
+            content.remove_oldest(content.messages.pop(oldest))
+            gone, seq = gone + 1, oldest
+        return Cut(room, seq, gone) if gone else None
+
+    def _walk(self, after: str) -> None:
+        """Begins one step of a walk over all rooms."""
+        asyncio.get_running_loop().call_soon(self._walk_on, after)
+
+    def _walk_on(self, after: str) -> None:
+        if self._stopped or self._sweep is None:
+            return
+        content, floor = self._content, self._consumers.floor
+        end = content.newest if floor is None else min(floor, content.newest)
+        if content.retention.max_age is not None:
+            self._trim_by_age(end, _oldest_at(content.retention.max_age))
+        cuts: list[Cut] = []
+        reached = None
+        for room in list(islice(content.listed.walk("", "name", after), SWEEP_ROOMS)):
+            reached = room
+            if cut := self._trim_room(room, end):
+                cuts.append(cut)
+            if content.rooms[room].is_over():  # a consumer holds back the rest; it goes once that has moved
+                content.over[room] = None
+            if sum(cut.gone for cut in cuts) >= TRIM_STEP:
+                break
+        self._consumers.push((), content.trimmed, cuts)
+        self._sweep.stepped(reached)
+
+    def _trim_by_age(self, end: int, oldest_at: int) -> None:
+        content = self._content
+        for seq in range(content.trimmed + 1, min(end, content.trimmed + TRIM_STEP) + 1):
+            message = content.messages.get(seq)
+            if message is not None:
+                if message.stored_at >= oldest_at:
+                    return
+                del content.messages[seq]
+                content.remove_oldest(message)
+            content.trimmed = seq
+
+    def _trim_later(self) -> None:
+        if self._later is None:
+            self._later = asyncio.get_running_loop().call_soon(self._trim_on)
+
+    def _trim_on(self) -> None:
+        self._later = None
+        self.trim_and_tell()
+
+
+def _oldest_at(age: float | None) -> int:
+    """Messages stored before this time (ms since 1970) are older than `age` seconds; 0 if there is no age."""
+    return 0 if age is None else machine.clock() // 1_000_000 - int(age * 1000)

@@ -1,0 +1,59 @@
+"""Reads the collection by range from the newest seen document on, and finds out why that one may be missing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from roomcast.log.mongodb.documents import AppendDocument
+from roomcast.log.mongodb.reader import RANGE_DOCUMENTS, MongoReader
+from roomcast.log.mongodb.view import HistoryChanged, NewestSeen, View
+from roomcast.model.errors import LogUnavailable
+
+
+class RangeReader:
+    """Completes a view."""
+
+    def __init__(self, reader: MongoReader, stale_seconds: float) -> None:
+        """`stale_seconds`: how long a new primary may lack a document before it counts as lost."""
+        self._reader = reader
+        self._stale_seconds = stale_seconds
+        self._missing_since: float | None = None
+        """When the newest seen document was first found missing, on the loop's clock."""
+
+    async def read(self, view: View) -> bool:
+        """Reads one range into the view. Returns whether it reached the end. Raises `HistoryChanged`,
+        `LogUnavailable`, `PyMongoError`."""
+        seen = view.seen
+        entries = await (self._reader.since(seen.first) if seen.nonce else self._reader.range(max(1, seen.last)))
+        # Compared with what was seen before the read: the view may have grown meanwhile.
+        if seen.nonce and not (entries and entries[0].first <= seen.last):
+            await self._find_missing(seen, entries)
+        self._missing_since = None
+        for entry in entries:
+            if not view.absorb(entry):
+                await self._bridge(view, entry)
+        return len(entries) < RANGE_DOCUMENTS
+
+    async def _find_missing(self, seen: NewestSeen, entries: Sequence[AppendDocument]) -> None:
+        """Decides what it means that the newest seen document is missing: it is trimmed, not yet on a new primary,
+        or lost. `entries`: the documents after it. Raises `HistoryChanged`, `LogUnavailable`."""
+        oldest = await self._reader.oldest()
+        if oldest and oldest.first > seen.last:
+            return
+        now = asyncio.get_running_loop().time()
+        self._missing_since = self._missing_since or now
+        if entries or now - self._missing_since > self._stale_seconds:
+            raise HistoryChanged
+        raise LogUnavailable(
+            "The database does not have what it confirmed: it may need a moment after a failover."
+        )
+
+    async def _bridge(self, view: View, entry: AppendDocument) -> None:
+        """Decides what it means that something is missing before `entry`: documents are only added behind the
+        newest, so it was trimmed, or the history has changed."""
+        oldest = await self._reader.oldest()
+        if oldest is None or oldest.first < entry.first:
+            raise HistoryChanged
+        view.jump(oldest)
+        view.absorb(entry)

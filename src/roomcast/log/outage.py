@@ -1,0 +1,48 @@
+"""Whether the database of a log can be read now, and why not. Logged when it begins and when it ends."""
+
+from __future__ import annotations
+
+import logging
+
+from roomcast.model.errors import LogUnavailable, LogUnusable, RoomcastError
+
+NOT_REACHED = "The database was not reached yet."
+HISTORY_CHANGED = "The log is read anew, as its history has changed."
+
+_log = logging.getLogger("roomcast.log")
+
+
+class Outage:
+    """The present outage of a database, if there is one."""
+
+    def __init__(self, why: str = "") -> None:
+        self.why = why
+        """A sentence for a person; empty while the database can be read."""
+
+    def __bool__(self) -> bool:
+        return bool(self.why)
+
+    def check(self) -> None:
+        """Raises a new `LogUnavailable` during an outage: a shared exception's traceback would grow with every
+        task that raises it."""
+        if self.why:
+            raise LogUnavailable(self.why)
+
+    def begin(self, error: RoomcastError) -> None:
+        """Notes that, and why, the database cannot be read."""
+        # If waiting does not help, a person must be told, even if the database was already away for another
+        # reason.
+        news = isinstance(error, LogUnusable) and self.why != error.detail
+        if not self.why or news:
+            _log.warning("the log is away, followers wait: %s", error.detail)
+        self.why = error.detail
+
+    def begin_anew(self) -> None:
+        """The history has changed: nothing can be read until the log was read from its beginning."""
+        self.why = HISTORY_CHANGED
+
+    def end(self) -> None:
+        """The database can be read."""
+        if self.why and self.why != NOT_REACHED:
+            _log.warning("the log is back")
+        self.why = ""

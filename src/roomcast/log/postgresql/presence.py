@@ -1,0 +1,57 @@
+"""The row that says that this server runs, and how far it has delivered; and what servers tidy up now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from contextlib import suppress
+
+from roomcast.log import clock as machine
+from roomcast.log.postgresql.connection import Session
+from roomcast.log.sequencer import GONE_KEYS, KEY_MS
+
+_UNCHANGED_SECONDS = 2.0
+"""Between two records of an unchanged position: other servers wait for a server that they saw within 5 s."""
+_TIDY_SECONDS = 60.0
+
+
+class Presence:
+    """This server among the servers of its log."""
+
+    def __init__(self, session: Session, note_seconds: float, remembered: int) -> None:
+        """`note_seconds`: between two records of a position that changes. `remembered`: for how many of the newest
+        messages the room stays known after they are gone."""
+        self.server = secrets.token_hex(8)
+        """The name of this process, unique on the log."""
+        self.position: int | None = None
+        """The position that was recorded last; None if nothing is held back."""
+        self._session = session
+        self._note_seconds = note_seconds
+        self._remembered = remembered
+        self._noted_at = self._tidied_at = float("-inf")
+
+    async def note(self, position: int | None) -> None:
+        """Records, if it is time, how far this server has delivered, so that no other server trims further. Raises
+        what the driver raises."""
+        now = asyncio.get_running_loop().time()
+        due = _UNCHANGED_SECONDS if position == self.position else self._note_seconds
+        if now - self._noted_at >= due:
+            await self.announce(position)
+
+    async def announce(self, position: int | None) -> None:
+        """The same at once."""
+        await self._session.rows("note_server", self.server, position)
+        self.position, self._noted_at = position, asyncio.get_running_loop().time()
+
+    async def tidy(self) -> None:
+        """Once a minute, removes rows that no server needs. Raises what the driver raises."""
+        now = asyncio.get_running_loop().time()
+        if now - self._tidied_at >= _TIDY_SECONDS:
+            self._tidied_at = now
+            await self._session.rows("forget_servers", self._remembered)
+            await self._session.rows("forget_keys", machine.clock() // 1_000_000 - KEY_MS, GONE_KEYS)
+
+    async def end(self) -> None:
+        """Removes the row."""
+        with suppress(Exception):  # then the other servers wait 5 s for this one
+            await self._session.rows("end_server", self.server)

@@ -1,0 +1,141 @@
+"""Trims beyond what appends do, step by step, when publishing pauses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from roomcast.log import clock as machine
+from roomcast.log.consumers import Consumers
+from roomcast.log.postgresql.caps import PostgresCaps
+from roomcast.log.postgresql.connection import Session
+from roomcast.log.postgresql.queries import Totals, totals_of
+from roomcast.log.postgresql.tail import PostgresTail
+
+_PAUSE = 0.005
+"""Seconds without a publish before a step, so that no publish waits for it."""
+RETRY = 0.5
+"""Seconds after which a step that could trim nothing is retried."""
+_STEP = 200
+"""The most messages, and the most rooms, of one step."""
+_URGENT = 64
+"""With this many messages over rooms' rules, trimming happens even while publishes wait."""
+
+
+class Trimmer:
+    """When to trim, and the steps."""
+
+    def __init__(
+        self,
+        session: Session,
+        tail: PostgresTail,
+        feed: Consumers,
+        caps: PostgresCaps,
+        empty_rooms: int,
+        on_due: Callable[[], None],
+    ) -> None:
+        """`empty_rooms`: how many rooms without messages are remembered. `on_due` is called when a step is due;
+        the writer then calls `step`, `later` or `after`."""
+        self.due = False
+        """Whether a step is to be made now."""
+        self._session = session
+        self._tail = tail
+        self._feed = feed
+        self._caps = caps
+        self._empty_rooms = empty_rooms
+        self._on_due = on_due
+        self._maybe_empty = 2 * empty_rooms + 1
+        """Upper bound of the number of empty rooms. The first count comes soon."""
+        self._more = True
+        """Whether there may be more to trim."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._stopped = False
+
+    @property
+    def urgent(self) -> bool:
+        """Whether trimming cannot wait for a pause in publishing."""
+        return self._caps.due >= _URGENT
+
+    @property
+    def rooms_to_keep(self) -> int:
+        """How many empty rooms the next append or step keeps; -1 if it need not count them."""
+        if self._maybe_empty <= self._empty_rooms + self._empty_rooms // 10:
+            return -1
+        self._maybe_empty = self._empty_rooms
+        return self._empty_rooms
+
+    def later(self) -> None:
+        """Schedules a step after a pause in publishing, if there may be anything to trim."""
+        self.after(_PAUSE)
+
+    def soon(self) -> None:
+        """There may be more to trim. Unlike `later` this does not postpone a scheduled step."""
+        self._more = True
+        soon = asyncio.get_running_loop().time() + _PAUSE
+        if self._timer is None or self._timer.when() > soon:
+            self.after(_PAUSE)
+
+    def after(self, seconds: float) -> None:
+        """Schedules a step in so many seconds instead of now or later, if there may be anything to trim."""
+        self.due = False
+        self._cancel()
+        if not self._stopped and (self._more or self._caps.over):
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._ring)
+
+    def stop(self) -> None:
+        """Schedules no more steps."""
+        self._stopped = True
+        self._cancel()
+
+    def note_append(self, before: Totals, after: Totals, stored: int) -> None:
+        """Notes an append of `stored` messages, and the totals before and after it."""
+        retention = self._caps.retention
+        self._note_gone(before.messages + stored - after.messages)
+        if stored and (after.messages > retention.max_messages or after.bytes > retention.max_bytes):
+            self._more = True
+
+    async def step(self) -> None:
+        """Trims rooms over their rules, the oldest messages of the log, and rows of deleted rooms. Raises what the
+        driver raises."""
+        self.due = False
+        before, rules, retention = self._tail.totals, self._caps.rules, self._caps.retention
+        now = machine.clock() // 1_000_000
+        rooms = list(self._caps.over)[:_STEP]
+        self._caps.due = 0
+        row = await self._session.row(
+            "trim",
+            self._tail.epoch,
+            *self._tail.anchor,
+            self._tail.presence.server,
+            self._feed.floor,
+            retention.max_messages,
+            retention.max_bytes,
+            self._caps.oldest_at(now),
+            _STEP,
+            self.rooms_to_keep,
+            *self._caps.limits(rooms, now),
+        )
+        if rules is self._caps.rules:
+            for room in set(rooms).difference(row["still_over"]):
+                self._caps.over.pop(room, None)
+        self._more = row["more"]
+        totals = totals_of(row)
+        self._note_gone(before.messages - totals.messages)
+        self._tail.trimmed(totals)
+        # A step that could trim nothing waits for the consumers. Ours report progress; those of other servers do
+        # not, so retry.
+        self.after(_PAUSE if totals != before else RETRY)
+
+    def _note_gone(self, messages: int) -> None:
+        """Each message that is gone may have been the last one of its room."""
+        self._maybe_empty += max(0, messages)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self.due = True
+        self._on_due()
+
+    def _cancel(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,20 @@
+"""Times that tests shorten. They are no user options."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class PostgresTuning(NamedTuple):
+    """How often the database is polled, and how long a publish waits. All in seconds."""
+
+    active_poll: float = 0.25
+    """Between two polls while something is expected."""
+    idle_poll: float = 1.0
+    deaf_poll: float = 0.1
+    """Between two polls while something is expected and no notification can arrive."""
+    note_seconds: float = 0.5
+    """Between two records of how far this server has delivered."""
+    retry_seconds: float = 0.2
+    patience: float = 10.0
+    """After which a publish that could not be stored is refused."""

@@ -1,0 +1,65 @@
+"""A worker's consumer, in the log process: sends one batch per request, and none without a request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from msgspec import Raw, Struct
+
+from roomcast.log.base import Batch, LogConsumer
+from roomcast.log.remote.errors import kind_of
+from roomcast.log.remote.frames import ConsumerBatch, ConsumerEnded, RequestFailed
+from roomcast.model.errors import RoomcastError
+from roomcast.model.message import Message
+
+
+class Receiver(Protocol):
+    """The worker's connection, as a batch sender needs it."""
+
+    def send(self, frame: Struct) -> None: ...
+
+    def forget(self, number: int) -> None: ...
+
+
+class BatchSender:
+    """One consumer of the log, on behalf of a worker."""
+
+    def __init__(
+        self, worker: Receiver, encoded: Callable[[Sequence[Message]], Raw], number: int, consumer: LogConsumer
+    ) -> None:
+        """`encoded` encodes messages, once for all workers. `number`: the consumer's at the worker."""
+        self._worker = worker
+        self._encoded = encoded
+        self._number = number
+        self._consumer = consumer
+        self._requested = asyncio.Event()
+
+    def request(self) -> None:
+        """The worker has delivered the last batch, and wants the next one."""
+        self._requested.set()
+
+    def close(self) -> None:
+        """The worker wants no more batches."""
+        self._worker.forget(self._number)
+        closing = asyncio.ensure_future(self._consumer.aclose())
+        closing.add_done_callback(lambda _: self._requested.set())
+
+    async def run(self) -> None:
+        """Runs until the consumer ends or fails; the worker then opens another one."""
+        try:
+            while await self._requested.wait():
+                self._requested.clear()
+                self._worker.send(self._frame(await anext(self._consumer)))
+        except StopAsyncIteration:
+            self._worker.send(ConsumerEnded(self._number))
+        except RoomcastError as error:
+            self._worker.send(RequestFailed(self._number, *kind_of(error)))
+            await self._consumer.aclose()
+        finally:
+            self._worker.forget(self._number)
+
+    def _frame(self, batch: Batch) -> ConsumerBatch:
+        messages = self._encoded(batch.messages)
+        return ConsumerBatch(self._number, messages, batch.trimmed, batch.position, list(batch.cuts), batch.missed)

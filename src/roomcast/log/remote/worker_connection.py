@@ -1,0 +1,213 @@
+"""One worker's connection, in the log process: handles the frames of the worker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Protocol, cast
+
+from msgspec import Raw, Struct
+
+from roomcast.log.base import Appended, Log
+from roomcast.log.remote.batch_sender import BatchSender
+from roomcast.log.remote.errors import kind_of
+from roomcast.log.remote.exchange import WorkerExchange
+from roomcast.log.remote.frames import (
+    AppendOutcomes,
+    AppendTurn,
+    AskPeers,
+    CallResult,
+    CloseConsumer,
+    MethodCall,
+    NextBatch,
+    OpenConsumer,
+    PeerReply,
+    Refused,
+    RequestFailed,
+    RevocationList,
+    Splitter,
+    Stored,
+    Tell,
+    arguments_of,
+    decode_from_worker,
+    encode,
+    framed,
+)
+from roomcast.model.errors import RoomcastError
+from roomcast.model.message import Message
+
+logger = logging.getLogger("roomcast.log")
+
+
+class Owner(Protocol):
+    """The server, as a connection needs it."""
+
+    exchange: WorkerExchange
+
+    @property
+    def log(self) -> Log: ...
+
+    def enter(self, connection: WorkerConnection, revoked: RevocationList) -> None: ...
+
+    def leave(self, connection: WorkerConnection) -> None: ...
+
+    def tell_status(self) -> None: ...
+
+    async def tell_revocations(self) -> None: ...
+
+    def encoded(self, messages: Sequence[Message]) -> Raw: ...
+
+
+class WorkerConnection(asyncio.Protocol):
+    """One worker."""
+
+    def __init__(self, server: Owner, worker: int, revoked: RevocationList) -> None:
+        """`worker`: its number. `revoked`: the revocations at the time it connects."""
+        self.worker = worker
+        self._server = server
+        self._revoked = revoked
+        self._transport: asyncio.Transport | None = None
+        self._splitter = Splitter()
+        self._out: list[bytes] = []
+        self._stored: list[Stored] = []
+        self._refused: list[Refused] = []
+        """Outcomes of appends in this turn; they are sent after the batches of the same turn."""
+        self._flushing = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._consumers: dict[int, BatchSender] = {}
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            AppendTurn: self._append,
+            MethodCall: lambda call: self._start(self._call(call)),
+            OpenConsumer: self._open_consumer,
+            NextBatch: lambda request: self._with_consumer(request.number, BatchSender.request),
+            CloseConsumer: lambda request: self._with_consumer(request.number, BatchSender.close),
+            Tell: lambda tell: server.exchange.tell(self, tell),
+            AskPeers: lambda ask: server.exchange.ask(self, ask),
+            PeerReply: lambda reply: server.exchange.reply(self, reply),
+        }
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._server.enter(self, self._revoked)
+
+    def data_received(self, data: bytes) -> None:
+        for encoded in self._splitter.feed(data):
+            frame = decode_from_worker(encoded)
+            self._handlers[type(frame)](frame)
+
+    def pause_writing(self) -> None:
+        if self._transport:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._transport:
+            self._transport.resume_reading()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None
+        self._server.leave(self)
+        for task in self._tasks:
+            task.cancel()
+        for sender in list(self._consumers.values()):
+            sender.close()
+
+    def close(self) -> None:
+        """Sends the waiting frames, and closes."""
+        if self._transport:
+            self._flush()
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Closes at once. The worker may connect again."""
+        if self._transport:
+            self._transport.abort()
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that the worker has not taken."""
+        return self._transport.get_write_buffer_size() if self._transport else 0
+
+    def send(self, frame: Struct) -> None:
+        """Sends a frame at the end of this turn."""
+        if self._transport:
+            self._out.append(framed(frame))
+            self._flush_soon()
+
+    def forget(self, number: int) -> None:
+        """The consumer with this number has ended."""
+        self._consumers.pop(number, None)
+
+    def _flush_soon(self) -> None:
+        if not self._flushing:
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        if self._stored or self._refused:
+            self._out.append(framed(AppendOutcomes(self._stored, self._refused)))
+            self._stored, self._refused = [], []
+            self._server.tell_status()
+        if self._transport and self._out:
+            self._transport.write(b"".join(self._out))
+        self._out.clear()
+
+    # Appends
+
+    def _append(self, turn: AppendTurn) -> None:
+        for number, (drafts, idempotency) in enumerate(turn.requests, turn.first):
+            answer = self._server.log.append(drafts, idempotency)
+            answer.add_done_callback(partial(self._note_outcome, number))
+
+    def _note_outcome(self, number: int, answer: asyncio.Future[Appended]) -> None:
+        error = None if answer.cancelled() else answer.exception()
+        if error is not None:
+            self._refused.append((number, *kind_of(error)))
+        else:
+            messages, repeated = answer.result()
+            seq, stored_at = (messages[0].seq, messages[0].stored_at) if messages else (0, 0)
+            self._stored.append((number, seq, stored_at, [message.prev for message in messages], repeated))
+        self._flush_soon()
+
+    # Calls
+
+    async def _call(self, call: MethodCall) -> None:
+        try:
+            value = await self._result(call)
+        except Exception as error:
+            if not isinstance(error, RoomcastError):
+                logger.exception("%s failed", call.method)
+            self.send(RequestFailed(call.number, *kind_of(error)))
+        else:
+            self.send(CallResult(call.number, Raw(encode(value))))
+
+    async def _result(self, call: MethodCall) -> Any:
+        log, arguments = self._server.log, arguments_of[call.method](call.arguments)
+        if call.method == "revoke":
+            await log.revoke(*arguments)
+            await self._server.tell_revocations()  # before the answer to the caller
+            return None
+        if call.method == "set_rules":
+            log.prepare_rules(*arguments)()
+            self._server.tell_status()
+            return None
+        return await getattr(log, call.method)(*arguments)
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # Consumers
+
+    def _open_consumer(self, request: OpenConsumer) -> None:
+        consumer = self._server.log.consumer(request.name, request.after, holds=request.holds)
+        sender = BatchSender(self, self._server.encoded, request.number, consumer)
+        self._consumers[request.number] = sender
+        self._start(sender.run())
+
+    def _with_consumer(self, number: int, action: Callable[[BatchSender], None]) -> None:
+        if sender := self._consumers.get(number):
+            action(sender)

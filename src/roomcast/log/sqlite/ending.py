@@ -1,0 +1,40 @@
+"""How the writer lets go of the database."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import apsw
+
+from roomcast.log.sqlite.files import DatabaseFiles
+from roomcast.log.sqlite.queries import QUERIES
+
+
+def end_database(connection: apsw.Connection, files: DatabaseFiles) -> None:
+    """Empties the write-ahead log if possible, notes the clean end, and closes all. `connection`: the writer's."""
+    if not files.truncated and not files.missing():
+        with suppress(FileNotFoundError):
+            files.check()
+    if files.truncated:
+        _abandon(connection, files)
+        return
+    with suppress(apsw.Error):
+        # Only this makes sure that everything that a lower `synchronous` left in the kernel is on the disk.
+        connection.pragma("synchronous", "full")
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        if not files.missing():  # otherwise it would be written to the database that lies there now
+            connection.execute(QUERIES["end_life"])
+    connection.close()
+    files.close()
+
+
+def _abandon(connection: apsw.Connection, files: DatabaseFiles) -> None:
+    """Closes without a checkpoint: what SQLite believes to be in the write-ahead log would damage the database.
+    The next start begins a new epoch, as the ids of the lost messages must not be used again."""
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    connection.close()
+    files.close()
+    with suppress(apsw.Error):
+        again = apsw.Connection(files.database, flags=apsw.SQLITE_OPEN_READWRITE)
+        again.execute(QUERIES["end_epoch"])
+        again.close()

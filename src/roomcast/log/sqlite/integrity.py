@@ -1,0 +1,99 @@
+"""Checks that nothing is missing: at the start, and with each read.
+
+SQLite has no checksums: a change within a body cannot be found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import apsw
+
+from roomcast.log.sqlite.queries import QUERIES, one_row
+from roomcast.log.sqlite.state import LogState
+from roomcast.model.message import Message
+
+CHECKED_BYTES = 64 * 1024 * 1024
+"""Up to this size a whole database is checked at the start: 12 ms of CPU for 6 MB, 0.2 s for this size. One of 1.4
+GB would take 3 s, and much longer from a slow disk; the pages of a larger one are checked when they are read."""
+CHECKED_MESSAGES = 20_000
+"""How many of the newest messages are counted at the start if the database is larger."""
+
+_CONTRADICTION = "its tables contradict each other"
+
+
+def check_database(connection: apsw.Connection, *, whole: bool = False) -> None:
+    """Raises `apsw.CorruptError` if something is damaged or missing. Checks as much as fits into a second; with
+    `whole`, everything."""
+    try:
+        small = whole or _is_small(connection)
+        if small:
+            _check_pages(connection)
+        _check_counts(connection, small)
+    except (TypeError, ValueError) as error:  # a page of another table has rows of another shape
+        raise apsw.CorruptError(_CONTRADICTION) from error
+
+
+def check_all(messages: Sequence[Message], trimmed: Mapping[str, int], after: int) -> None:
+    """Raises `apsw.CorruptError` if these are not all messages after the seq `after`, judged by the `prev` of
+    each. `trimmed`: how far each room is trimmed that has a `prev` outside these messages."""
+    held = {message.seq for message in messages}
+    for message in messages:
+        if message.prev > after and message.prev not in held and message.prev > trimmed.get(message.room, 0):
+            raise apsw.CorruptError(f"messages before {message.seq} are missing")
+
+
+def check_rooms(
+    messages: Sequence[Message], trimmed: Mapping[str, int], ends: Mapping[str, int], after: int
+) -> None:
+    """Raises `apsw.CorruptError` if these are not all messages of their rooms after the seq `after`, judged by the
+    `prev` of each. `trimmed`: how far each room is trimmed. `ends`: for each room the last message that must be
+    among them, if it is known."""
+    last: dict[str, int] = {}
+    for message in messages:
+        before = last.get(message.room)
+        # The first one may follow a trimmed message.
+        follows = (
+            message.prev <= max(after, trimmed.get(message.room, 0)) if before is None else message.prev == before
+        )
+        if not follows:
+            raise apsw.CorruptError(f"messages before {message.seq} are missing")
+        last[message.room] = message.seq
+    for room, end in ends.items():
+        if end > max(after, trimmed.get(room, 0)) and last.get(room) != end:
+            raise apsw.CorruptError(f"message {end} is missing")
+
+
+def _check_pages(connection: apsw.Connection) -> None:
+    [found] = _row(connection, "check_all")
+    if found != "ok":
+        raise apsw.CorruptError(str(found))
+
+
+def _check_counts(connection: apsw.Connection, small: bool) -> None:
+    state = LogState(*_row(connection, "load_state"))
+    first, last, _, _, messages, size, purges = _row(connection, "check")
+    [strange] = _row(connection, "check_rooms")
+    within = first is None or state.trimmed < first <= last <= state.newest
+    if not within or (messages, size, strange) != (state.messages, state.bytes, 0):
+        raise apsw.CorruptError(_CONTRADICTION)
+    if state.dense:
+        counted = state.messages if small else min(state.messages, CHECKED_MESSAGES)
+    elif small and not purges:
+        counted = state.messages
+    else:
+        return
+    after = state.newest - counted if counted < state.messages else state.trimmed
+    [count] = _row(connection, "count_newest", {"after": after})
+    if count != counted:
+        raise apsw.CorruptError(_CONTRADICTION)
+
+
+def _is_small(connection: apsw.Connection) -> bool:
+    [small] = _row(connection, "is_small", {"most": CHECKED_BYTES})
+    return bool(small)
+
+
+def _row(connection: apsw.Connection, name: str, parameters: dict[str, Any] | None = None) -> Any:
+    return one_row(connection, QUERIES[name], parameters)

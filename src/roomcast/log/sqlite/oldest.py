@@ -1,0 +1,44 @@
+"""Which of the oldest messages of the whole log go now, by its caps and its age. Knows no SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+
+from roomcast.log.sqlite.state import LogState
+from roomcast.log.sqlite.write_cache import Oldest
+from roomcast.model.retention import Retention
+
+
+def trim_oldest(
+    state: LogState,
+    oldest: Iterable[Oldest],
+    retention: Retention,
+    *,
+    most: int,
+    end: int,
+    too_old: int,
+    gone: Container[int],
+    cut: Container[int],
+) -> tuple[LogState, bool]:
+    """Returns the log after trimming, and whether more is left to trim.
+
+    `oldest`: its oldest messages in order. `most`: how many to remove at most. `end`: the last that may go.
+    `too_old`: messages stored before this time (ms since 1970) go; -1 if none do. Messages in `gone` and `cut` are
+    no longer counted in `state`, as a rule removed them.
+    """
+    most_messages, most_bytes = retention.max_messages, retention.max_bytes
+    newest, newest_at, trimmed, size, forgotten, forgotten_at, messages, deletions = state
+    unfinished = False
+    for seq, length, stored_at in oldest:
+        if seq > end or not (messages > most_messages or size > most_bytes or stored_at < too_old):
+            break
+        if not most:
+            unfinished = True
+            break
+        most -= 1
+        trimmed = seq
+        if length >= 0 and seq not in gone and seq not in cut:
+            messages -= 1
+            size -= length
+    after = LogState(newest, newest_at, trimmed, size, forgotten, forgotten_at, messages, deletions)
+    return after, unfinished

@@ -1,0 +1,158 @@
+"""Builds the statements of the reader, and their parameters. A statement for n rooms has an arm for each, or walks
+the log. Few sizes are used, so that each statement is compiled once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+from roomcast.log.room_list import prefix_end
+from roomcast.log.sqlite.queries import QUERIES, to_json
+from roomcast.model.rooms import Selection
+
+ARMS = (1, 4, 16, 64, 256)
+"""The numbers of rooms for which there are statements."""
+_NAMED = "room IN (SELECT value FROM json_each(:rooms))"
+
+
+class ChosenRooms(NamedTuple):
+    """The rooms of a selection at some moment, and the statements that read them."""
+
+    selection: Selection
+    rooms: frozenset[str] | None
+    """The rooms that are followed by name, and of those followed by prefix the ones with messages after a
+    position. None: too many for a statement with an arm for each. The log is walked then, and each message's room
+    compared."""
+    before: int | None
+    """The seq before which a page ends."""
+
+    def parameters(self) -> dict[str, Any]:
+        if self.rooms is not None:
+            return _names(self.rooms)
+        return {"rooms": to_json(sorted(self.selection.rooms))} | spans(self.selection.prefixes)
+
+    def condition(self) -> str:
+        """The condition that a row's room is one of these."""
+        return _NAMED if self.rooms is not None else _chosen(span_size(self.selection.prefixes))
+
+    def page_statement(self, purging: bool) -> str:
+        if self.rooms is not None:
+            return _page_of_rooms(_size(self.rooms), purging)
+        return _page_of_many(span_size(self.selection.prefixes), purging)
+
+    def seek_statement(self, deleted: bool, purging: bool) -> str:
+        if self.rooms is not None:
+            return _seek_newest(_size(self.rooms), deleted, purging)
+        return _seek_newest_of_many(span_size(self.selection.prefixes), deleted, purging)
+
+
+@cache
+def _page_of_rooms(size: int, purging: bool) -> str:
+    but, all_but = (QUERIES["not_purged"], QUERIES["none_purged"]) if purging else ("", "")
+    picked = QUERIES["pick_rooms"].format(arms=_arms(size, but))
+    return _read_page(picked, f"{_NAMED} {all_but}", QUERIES["trimmed"], _NAMED)
+
+
+@cache
+def _page_of_many(spans: int, purging: bool) -> str:
+    all_but = QUERIES["none_purged"] if purging else ""
+    # The plus keeps SQLite from using the index of rooms: it would have to sort those messages.
+    chosen = f"{_chosen(spans, '+room')} {all_but}"
+    picked = QUERIES["pick_range"].replace("ORDER", f"AND {chosen} ORDER")
+    return _read_page(picked, chosen, _trimmed_of_many(spans, "trimmed > :whole"), _chosen(spans))
+
+
+def _read_page(picked: str, chosen: str, trimmed: str, of_rooms: str) -> str:
+    page = QUERIES["page"].format(picked=picked, chosen=chosen)
+    deleted = QUERIES["deleted"].format(chosen=of_rooms)
+    return QUERIES["read_page"].format(trimmed=trimmed, deleted=deleted, page=page)
+
+
+@cache
+def find_rooms(spans: int) -> str:
+    """The rooms in some spans of names."""
+    return QUERIES["find_rooms"].format(chosen=_in_spans(spans))
+
+
+@cache
+def seek_time_in(spans: int) -> str:
+    """Seeks a time; the trimmings are those of rooms by name, and in some spans of names."""
+    trimmed = _trimmed_of_many(spans, "trimmed_at < :since") if spans else QUERIES["trimmed"]
+    return QUERIES["seek_time"].format(trimmed=trimmed)
+
+
+def _trimmed_of_many(spans: int, which: str) -> str:
+    return QUERIES["trimmed"].replace(_NAMED, f"({_NAMED} OR ({which} AND {_in_spans(spans)}))")
+
+
+def _chosen(spans: int, room: str = "room") -> str:
+    return f"({_in_spans(spans, room)} OR {_NAMED.replace('room', room, 1)})"
+
+
+def _in_spans(spans: int, room: str = "room") -> str:
+    return "(" + " OR ".join(f"({room} >= :first{n} AND {room} < :end{n})" for n in range(spans)) + ")"
+
+
+@cache
+def page_without_gone() -> str:
+    """A page of the whole log without deleted messages."""
+    but = f"{QUERIES['none_purged']} {QUERIES['not_deleted']}"
+    return QUERIES["page"].format(
+        picked=QUERIES["pick_range"].replace("ORDER", f"{but} ORDER"), chosen=f"true {but}"
+    )
+
+
+@cache
+def _seek_newest(size: int, deleted: bool, purging: bool) -> str:
+    but = [QUERIES["not_deleted"]] * deleted + [QUERIES["not_purged"]] * purging
+    return QUERIES["seek_newest"].format(arms=_arms(size, " ".join(but)))
+
+
+@cache
+def _seek_newest_of_many(spans: int, deleted: bool, purging: bool) -> str:
+    but = [QUERIES["not_deleted"]] * deleted + [QUERIES["none_purged"]] * purging
+    chosen = " ".join([f"AND {_chosen(spans, '+room')}", *but])
+    return QUERIES["seek_newest"].format(arms=QUERIES["pick_range"].replace("ORDER BY seq LIMIT :limit", chosen))
+
+
+def most_arms() -> int:
+    """The most rooms that a statement has an arm for."""
+    return ARMS[-1]
+
+
+def _arms(size: int, but: str = "") -> str:
+    arm = QUERIES["pick_room"].format(room="{room}", but=but)
+    return " UNION ALL ".join(arm.format(room=f"room{index}") for index in range(size))
+
+
+def _size(rooms: Collection[str]) -> int:
+    return next(size for size in ARMS if size >= len(rooms))
+
+
+def _names(rooms: Collection[str]) -> dict[str, Any]:
+    """The parameters for rooms: one for each arm. An unused arm gets NULL, which equals no room."""
+    names: dict[str, Any] = dict.fromkeys((f"room{index}" for index in range(_size(rooms))), None)
+    names.update((f"room{index}", room) for index, room in enumerate(rooms))
+    return names | {"rooms": to_json(sorted(rooms))}
+
+
+def span_size(prefixes: Sequence[str]) -> int:
+    """How many spans of names a statement compares; 0 without prefixes."""
+    return _size(prefixes) if prefixes else 0
+
+
+def spans(prefixes: Sequence[str]) -> dict[str, Any]:
+    """The parameters for prefixes: where the names with each one begin and end. An unused span gets NULL, with
+    which all comparisons fail."""
+    spans: dict[str, Any] = {f"{side}{n}": None for n in range(span_size(prefixes)) for side in ("first", "end")}
+    for n, prefix in enumerate(prefixes):
+        spans |= {f"first{n}": prefix, f"end{n}": end_of(prefix)}
+    return spans
+
+
+def end_of(prefix: str) -> str | bytes:
+    """The end of the names with a prefix. The empty blob stands for no end: every text is less than a blob."""
+    end = prefix_end(prefix)
+    return b"" if end is None else end

@@ -1,0 +1,65 @@
+"""The one connection that writes. After a write that failed, everything cached is read again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import apsw
+
+from roomcast.log.sqlite.ending import end_database
+from roomcast.log.sqlite.file_guard import FileGuard
+from roomcast.log.sqlite.files import DatabaseFiles
+from roomcast.log.sqlite.queries import QUERIES, one_row
+
+
+class WriteConnection:
+    """Runs queries by their names. Used by one thread at a time, never the event loop's."""
+
+    def __init__(self, connection: apsw.Connection, files: DatabaseFiles) -> None:
+        self.connection = connection
+        self._files = files
+        self.guard = FileGuard(files)
+        self.forget: list[Callable[[], None]] = []
+        """Called when a job failed: the database may differ from what is cached."""
+
+    def run(self, name: str, parameters: dict[str, Any]) -> None:
+        self.connection.execute(QUERIES[name], parameters)
+
+    def change(self, name: str, parameters: dict[str, Any]) -> int:
+        """Runs a query, and returns how many rows it changed."""
+        self.run(name, parameters)
+        return self.connection.changes()
+
+    def row(self, name: str, parameters: dict[str, Any]) -> Any:
+        """The one row of a query."""
+        return one_row(self.connection, QUERIES[name], parameters)
+
+    def value(self, name: str, parameters: dict[str, Any]) -> Any:
+        """The one value of a query."""
+        [value] = self.row(name, parameters)
+        return value
+
+    def write(self, name: str, parameters: dict[str, Any]) -> None:
+        """Runs a query that stores something. Raises `LogUnavailable` if the commit is not in the files."""
+        self.run(name, parameters)
+        self.guard.check_commit()
+
+    def failed(self, error: apsw.Error) -> None:
+        """A job failed, and nothing of it may stay."""
+        for forget in self.forget:
+            forget()
+        if not isinstance(error, apsw.BusyError):  # then nothing was written
+            self._take_back()
+
+    def close(self) -> None:
+        """Empties the write-ahead log if possible, and closes the database."""
+        end_database(self.connection, self._files)
+
+    def _take_back(self) -> None:
+        """If only the disk's confirmation failed (an error of fdatasync), the refused commit is whole in the
+        write-ahead log, and the next start would find it there. A commit that changes nothing takes its place,
+        whether or not the disk confirms that one."""
+        with suppress(apsw.Error):
+            self.connection.pragma("user_version", self.connection.pragma("user_version"))

@@ -1,0 +1,154 @@
+"""The meaning of answers: errors, repeated attempts, and bounds, without any I/O."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from roomcast.client import Refused, errors
+from roomcast.client.attempts import Attempts, Reply
+from roomcast.client.body import BoundedBody, check_encoding
+from roomcast.client.http import HttpOptions, OutgoingRequest, check_location
+from roomcast.model.errors import Invalid, KeyReused, TooMany
+
+PROBLEM = "application/problem+json"
+CUT = httpx.ReadError("cut")
+
+
+def answer(status: int, body: bytes = b"", **headers: str) -> httpx.Response:
+    request = httpx.Request("GET", "http://host/x")
+    fields = {name.replace("_", "-"): value for name, value in headers.items()}
+    return httpx.Response(status, headers=fields, content=body, request=request)
+
+
+def refused(status: int, problem: dict[str, Any] | bytes, **headers: str) -> Exception:
+    body = problem if isinstance(problem, bytes) else msgspec.json.encode(problem)
+    return errors.refusal(answer(status, body, content_type=PROBLEM, **headers), body)
+
+
+def test_too_many_requests_name_the_seconds_to_wait() -> None:
+    error = refused(429, {"type": "urn:problem-type:roomcast:too-many", "detail": "slower"}, retry_after="7")
+    assert isinstance(error, TooMany)
+    assert error.retry_after == 7
+
+
+@pytest.mark.parametrize(
+    "listed", [None, 7, ["x"], [{"pointer": "/a"}]], ids=["none", "a number", "a text", "no detail"]
+)
+def test_malformed_faults_are_left_out(listed: Any) -> None:
+    error = refused(422, {"type": "urn:problem-type:roomcast:invalid", "detail": "x", "errors": listed})
+    assert isinstance(error, Invalid)
+    assert error.faults == ()
+
+
+@pytest.mark.parametrize("body", [b"{", b'"\xff"', b"[" * 100_000, b"[]", b'{"type": 7, "detail": 7}'])
+def test_a_malformed_problem_raises_refused(body: bytes) -> None:
+    error = refused(422, body)
+    assert isinstance(error, Refused)
+    assert error.answered == 422
+
+
+def test_advice_for_urls_written_by_hand_becomes_advice_for_programs() -> None:
+    detail = "since must be a time such as 2026-11-22T06:27:00Z (with + written as %2B)"
+    error = refused(422, {"type": "urn:problem-type:roomcast:invalid", "detail": detail})
+    assert str(error) == "since must be a time such as 2026-11-22T06:27:00Z or 2026-11-22T08:27:00+02:00"
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("http://u:p@h/x@y", "http://h/x@y"),
+        ("http://u:p@q@h", "http://h"),
+        ("http://h?a=b@c", "http://h?a=b@c"),
+    ],
+)
+def test_an_address_is_shown_without_its_password(url: str, text: str) -> None:
+    assert errors.without_password(url) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("7", 7), (" 7 ", 7), ("²", 0), ("-1", 0), ("soon", 0), ("9" * 5_000, 999_999_999)]
+)
+def test_retry_after_is_a_number_of_seconds(text: str, seconds: float) -> None:
+    response = httpx.Response(503, headers=[(b"retry-after", text.encode())])
+    assert errors.retry_after(response) == seconds
+
+
+def test_a_tls_error_is_found_behind_others() -> None:
+    untrusted = ssl.SSLCertVerificationError()
+    untrusted.verify_message = "self-signed certificate"
+    inner = OSError()
+    inner.__context__ = untrusted
+    outer = httpx.ConnectError("failed")
+    outer.__cause__ = inner
+    assert "not trusted: self-signed certificate (set SSL_CERT_FILE" in str(errors.bad_tls(outer))
+    assert errors.bad_tls(httpx.ConnectError("refused")) is None
+
+
+def attempts(patience: float = 1e9, method: str = "POST", max_answer: int | None = None) -> Attempts:
+    return Attempts(OutgoingRequest(method, "http://host/x", max_answer=max_answer), patience, 1_000)
+
+
+def answered(by: Attempts, status: int, body: bytes = b"") -> Reply | float:
+    response = answer(status, body)
+    read = BoundedBody(response, by.max_bytes(response))
+    read.add(body)
+    return by.answered(response, read)
+
+
+def test_messages_are_known_only_if_the_first_attempt_says_so() -> None:
+    assert answered(attempts(), 200) == Reply(b"", known=True)
+    assert answered(attempts(), 201) == Reply(b"")
+    again = attempts()
+    again.failed(CUT)
+    assert answered(again, 200) == Reply(b"")
+
+
+def test_pauses_between_attempts_double_up_to_five_seconds() -> None:
+    trying = attempts()
+    pauses = [trying.failed(CUT) for _ in range(20)]
+    assert 0.05 <= pauses[0] <= 0.1
+    assert all(2.5 <= pause <= 5 for pause in pauses[6:])
+
+
+def test_the_bound_of_a_request_goes_before_the_clients() -> None:
+    assert attempts(max_answer=7).max_bytes(answer(200)) == 7
+    assert attempts().max_bytes(answer(200)) == 1_000
+    assert attempts().max_bytes(answer(404)) == errors.MAX_EXPLANATION
+
+
+def test_a_reused_key_is_final() -> None:
+    body = b'{"type": "urn:problem-type:roomcast:key-reused", "detail": "x"}'
+    response = answer(422, body, content_type=PROBLEM)
+    read = BoundedBody(response, 1_000)
+    read.add(body)
+    with pytest.raises(KeyReused):
+        attempts().answered(response, read)
+
+
+@pytest.mark.parametrize("location", ["/there", "there", "http://h:65535/", "//h/x", "?a=b"])
+def test_a_redirect_may_lead_to_an_address_or_a_path(location: str) -> None:
+    check_location(answer(302, location=location))
+
+
+@pytest.mark.parametrize(
+    "location", ["", "http://h:0/", "http://h:65536/", "http://", "mailto:a@b", "http://[::1"]
+)
+def test_a_redirect_to_no_address_is_refused(location: str) -> None:
+    with pytest.raises(Refused, match="which is no address: check the URL"):
+        check_location(answer(302, location=location))
+
+
+@pytest.mark.parametrize("encoding", ["", "identity", " Identity "])
+def test_an_answer_may_name_the_encoding_identity(encoding: str) -> None:
+    check_encoding(answer(200, content_encoding=encoding))
+
+
+def test_the_callers_limit_of_connections_holds_for_streams() -> None:
+    options = HttpOptions(httpx={"limits": httpx.Limits(max_connections=7)})
+    limits = options.for_client(lambda response: None, for_streams=True)["limits"]
+    assert (limits.max_connections, limits.max_keepalive_connections) == (7, 0)

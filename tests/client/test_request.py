@@ -1,0 +1,78 @@
+"""Requests of the API as they are sent, without any I/O."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+import pytest
+
+from roomcast.client import Refused, request
+from roomcast.client.decode import Event
+from roomcast.client.http import OutgoingRequest
+from roomcast.client.messages import batch, check_empty, from_event, single
+from roomcast.model.errors import RoomcastError
+
+BASE = "http://host"
+
+
+@pytest.mark.parametrize(
+    ("since", "text"),
+    [
+        (timedelta(milliseconds=1), "1s"),
+        (timedelta(minutes=10), "600s"),
+        (timedelta(seconds=1, microseconds=1), "2s"),
+    ],
+)
+def test_a_duration_is_rounded_up_to_seconds(since: timedelta, text: str) -> None:
+    assert request.follow(BASE, ["a"], [], since, None).url == f"{BASE}/messages?room=a&since={text}"
+
+
+def test_the_seconds_of_a_ticket_are_rounded_up() -> None:
+    asked = request.ticket(BASE, seconds=0.2, rooms=("a",), user=None)
+    assert msgspec.json.decode(asked.body or b"") == {"rooms": ["a"], "seconds": 1}
+
+
+@pytest.mark.parametrize("make", [request.message, request.delete])
+def test_an_id_is_one_part_of_the_path(make: object) -> None:
+    asked = make(BASE, "a/b?c")  # type: ignore[operator]
+    assert isinstance(asked, OutgoingRequest)
+    assert asked.url == f"{BASE}/messages/a%2Fb%3Fc"
+
+
+def test_a_publish_bounds_its_answer_by_its_body() -> None:
+    small, large = (request.publish(BASE, {"room": "a", "text": "x" * n}, None) for n in (1, 1_000_000))
+    assert small.max_answer == 8 * len(small.body or b"") + 65_536
+    assert large.max_answer == 8 * len(large.body or b"") + 65_536
+
+
+def test_an_idempotency_key_is_sent_as_it_is_also_an_empty_one() -> None:
+    for key in ("k", ""):
+        assert ("Idempotency-Key", key) in request.publish(BASE, {"room": "a"}, key).headers
+
+
+def test_the_silence_of_a_stream_is_two_and_a_half_heartbeats() -> None:
+    assert [request.silence(heartbeat) for heartbeat in (None, 2.0, 0.0)] == [37.5, 5.0, 0.0]
+
+
+@pytest.mark.parametrize("type", ["open", "error", "roomcast.end", "roomcast.presence"])
+def test_reserved_events_are_skipped(type: str) -> None:
+    assert from_event(Event(type, "{}", "")) is None
+
+
+def test_a_delete_has_no_body_in_its_answer() -> None:
+    check_empty(b"")
+    with pytest.raises(RoomcastError, match="check that a roomcast server answers"):
+        check_empty(b"<html>")
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"[" * 100_000, b'"\xff"'])
+def test_an_answer_without_a_message_raises_refused(body: bytes) -> None:
+    with pytest.raises(Refused, match="no answer of roomcast's"):
+        single(body)
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[{}]", b"[7]"])
+def test_an_answer_without_an_array_of_messages_raises_refused(body: bytes) -> None:
+    with pytest.raises(Refused, match="no answer of roomcast's"):
+        batch(body)

@@ -1,0 +1,43 @@
+"""A log in SQLite that a test can close and open again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from roomcast.log.sqlite import log as sqlite
+from roomcast.log.sqlite.log import SqliteLog
+from roomcast.model.retention import Retention
+
+Reopen = Callable[..., Awaitable[SqliteLog]]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "log.db"
+
+
+@pytest.fixture
+async def reopen(path: Path) -> AsyncIterator[Reopen]:
+    """A function that opens the log, after closing it if it is open."""
+    logs: list[SqliteLog] = []
+
+    async def open_again(
+        max_messages: int = 10_000, max_bytes: int = 5_000_000, path: Path = path, **options: object
+    ) -> SqliteLog:
+        if logs:
+            await logs.pop().close()
+        retention = Retention(max_messages, max_bytes)
+        logs.append(await sqlite.open_log(f"sqlite:{path}", str(path), retention=retention, **options))  # type: ignore[arg-type]
+        return logs[-1]
+
+    yield open_again
+    if logs:
+        await logs.pop().close()
+
+
+@pytest.fixture
+async def log(reopen: Reopen) -> SqliteLog:
+    return await reopen()

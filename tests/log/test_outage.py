@@ -1,0 +1,39 @@
+"""An outage of a database, and the lines that the server logs about it."""
+
+from __future__ import annotations
+
+import pytest
+
+from roomcast.log.outage import HISTORY_CHANGED, NOT_REACHED, Outage
+from roomcast.model.errors import LogUnavailable, LogUnusable
+
+
+def test_an_outage_is_logged_when_it_begins_and_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:
+    outage = Outage()
+    outage.check()
+    for _ in range(2):
+        outage.begin(LogUnavailable("It is away."))
+    with pytest.raises(LogUnavailable, match="It is away"):
+        outage.check()
+    outage.end()
+    outage.end()
+    outage.check()
+    assert caplog.messages == ["the log is away, followers wait: It is away.", "the log is back"]
+
+
+def test_a_mistake_is_logged_even_if_the_database_was_away_before(caplog: pytest.LogCaptureFixture) -> None:
+    outage = Outage()
+    outage.begin(LogUnavailable("It is away."))
+    outage.begin(LogUnavailable("It is away still."))
+    for _ in range(2):
+        outage.begin(LogUnusable("The password is wrong."))
+    assert caplog.messages == [f"the log is away, followers wait: {why}" for why in ("It is away.", outage.why)]
+
+
+@pytest.mark.parametrize("why", [NOT_REACHED, HISTORY_CHANGED])
+def test_only_a_database_that_was_reached_before_is_back(why: str, caplog: pytest.LogCaptureFixture) -> None:
+    outage = Outage(why)
+    assert outage
+    outage.end()
+    assert not outage
+    assert caplog.messages == ["the log is back"] * (why == HISTORY_CHANGED)

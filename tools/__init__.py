@@ -1,0 +1,1 @@
+"""Tools of the developers: they write files that are kept in the repository."""
