@@ -1,4 +1,4 @@
-"""The page in a storm: a list of many messages beside many rooms, more each second, in a real Chromium."""
+"""The page under load: a long list of messages beside many rooms, more each second, in a real Chromium."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _WATCH = """() => {
 
 @dataclass(frozen=True)
 class Storm:
-    """Messages at a rate: half of them in a list that has many, half in the rooms beside it."""
+    """Messages at a rate: half of them in a long list, half in the rooms beside it."""
 
     held: int
-    """Messages in the list before it begins."""
+    """Messages in the list at the start."""
     rate: int
     """Messages a second."""
     rooms: int
@@ -85,7 +85,7 @@ def _all_cores() -> Iterator[None]:
 
 
 def _cpu(session: CDPSession) -> float:
-    """Seconds of CPU that the page's main thread has taken, whatever else the machine does."""
+    """CPU seconds of the page's main thread."""
     metrics = session.send("Performance.getMetrics")["metrics"]
     return float(next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration"))
 

@@ -1,4 +1,4 @@
-"""Takes the README's and the documents' pictures of the page: `make picture`."""
+"""Takes the pictures of the page for the README and the docs: `make picture`."""
 
 from __future__ import annotations
 

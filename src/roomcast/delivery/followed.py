@@ -22,7 +22,7 @@ class FollowedRooms:
         self._lengths: Counter[int] = Counter()
         """How many prefixes there are of each length."""
         self._names: list[str] = []
-        """In order, and never more than are listed."""
+        """The listed rooms, sorted."""
 
     def add(self, selection: Selection) -> None:
         """A stream of these rooms starts."""
@@ -56,7 +56,8 @@ class FollowedRooms:
         return self._counts.get(room, 0) + by_prefix
 
     def names(self, prefix: str, after: str | None, last: str | None) -> Iterator[str]:
-        """Followed rooms whose names begin so, in order of code points: behind `after`, up to `last`."""
+        """The listed rooms with this prefix, in order of code points: after `after`, up to and including
+        `last`."""
         start = bisect_left(self._names, prefix)
         if after is not None:
             start = max(start, bisect_right(self._names, after))

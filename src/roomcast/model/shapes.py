@@ -67,7 +67,7 @@ class Gap(Struct, frozen=True):
 class Live(Struct, frozen=True, omit_defaults=True):
     """The replay is over: what comes from here on is new."""
 
-    replayed: Annotated[int, Meta(description="How many messages this connection replayed.")]
+    replayed: Annotated[int, Meta(description="How many messages this stream replayed.")]
     expires_in: Annotated[
         int | None,
         Meta(description="Seconds until the credential ends, and the stream with it; left out if never."),
@@ -78,7 +78,9 @@ class Page(Struct, Generic[Item], frozen=True):
     """A page of history."""
 
     messages: Annotated[Sequence[Item], Meta(description="Oldest first.")]
-    position: Annotated[Id, Meta(description="Where a follow goes on without a seam, also from an empty page.")]
+    position: Annotated[
+        Id, Meta(description="The id from which a follow continues without a seam, also after an empty page.")
+    ]
     gap: Gap | None
 
 
