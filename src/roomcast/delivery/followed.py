@@ -1,59 +1,42 @@
-"""The followers of each room, by name or by prefix: counted as streams come and go, not by each request."""
+"""The number of followers of each room, updated as streams begin and end."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections import Counter
-from collections.abc import Collection, Iterator
-
-from roomcast.model.rooms import Selection
+from collections.abc import Iterable, Iterator
 
 LISTED_ROOMS = 10_000
-"""The most followed rooms without messages that are listed: a stranger can follow names without end."""
+"""How many followed rooms are listed although they may have no messages. A stranger can follow any number of
+names; a room beyond this number is listed only if it has messages."""
 
 
 class FollowedRooms:
-    """The rooms and prefixes of all streams."""
+    """The rooms that streams follow by name."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
-        """Streams of each room that name it, and do not cover it by a prefix as well."""
-        self._prefixes: Counter[str] = Counter()
-        self._lengths: Counter[int] = Counter()
-        """How many prefixes there are of each length."""
         self._names: list[str] = []
         """The listed rooms, sorted."""
 
-    def add(self, selection: Selection) -> None:
-        """A stream of these rooms starts."""
-        for room in _named(selection):
+    def add(self, rooms: Iterable[str]) -> None:
+        """Counts one more follower of each of these rooms."""
+        for room in rooms:
             count = self._counts.get(room, 0)
             self._counts[room] = count + 1
             if not count and len(self._names) < LISTED_ROOMS:
                 insort(self._names, room)
-        for prefix in selection.prefixes:
-            self._prefixes[prefix] += 1
-            if self._prefixes[prefix] == 1:
-                self._lengths[len(prefix)] += 1
 
-    def drop(self, selection: Selection) -> None:
-        """A stream of these rooms ends."""
-        for room in _named(selection):
+    def drop(self, rooms: Iterable[str]) -> None:
+        """Counts one fewer follower of each of these rooms."""
+        for room in rooms:
             self._counts[room] -= 1
             if not self._counts[room]:
                 del self._counts[room]
                 self._forget(room)
-        for prefix in selection.prefixes:
-            self._prefixes[prefix] -= 1
-            if not self._prefixes[prefix]:
-                del self._prefixes[prefix]
-                self._lengths[len(prefix)] -= 1
-                self._lengths += Counter()  # without the zeros
 
     def count(self, room: str) -> int:
-        """How many streams follow a room."""
-        by_prefix = sum([self._prefixes[room[:length]] for length in self._lengths if length <= len(room)])
-        return self._counts.get(room, 0) + by_prefix
+        """The number of a room's followers."""
+        return self._counts.get(room, 0)
 
     def names(self, prefix: str, after: str | None, last: str | None) -> Iterator[str]:
         """The listed rooms with this prefix, in order of code points: after `after`, up to and including
@@ -71,9 +54,3 @@ class FollowedRooms:
         at = bisect_left(self._names, room)
         if at < len(self._names) and self._names[at] == room:
             del self._names[at]
-
-
-def _named(selection: Selection) -> Collection[str]:
-    """The rooms that a stream has by name alone, so that it counts once."""
-    rooms, prefixes = selection
-    return [room for room in rooms if not room.startswith(prefixes)] if prefixes else rooms

@@ -141,7 +141,7 @@ export const strings = {
   /** @param {number} n */
   unread: (n) => `${number(n)} unread`,
   /** @param {number} n */
-  followers: (n) => (!n ? "only you" : n === 1 ? "you and 1 other" : `you and ${number(n)} others`),
+  followers: (n) => (!n ? "followers" : n === 1 ? "you and 1 other" : `you and ${number(n)} others`),
   since: "Since",
   behind: "Behind",
   waiting: "Waiting",

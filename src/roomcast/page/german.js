@@ -123,7 +123,7 @@ export const strings = {
   readOnly: (room) => `In ${room} darfst du nicht schreiben`,
   writeTo: (room) => `In ${room} schreiben`,
   unread: (n) => `${number(n)} ungelesen`,
-  followers: (n) => (!n ? "nur du" : n === 1 ? "du und 1 weiterer" : `du und ${number(n)} weitere`),
+  followers: (n) => (!n ? "Follower" : n === 1 ? "du und 1 weiterer" : `du und ${number(n)} weitere`),
   since: "Seit",
   behind: "Rückstand",
   waiting: "Wartend",

@@ -376,9 +376,9 @@ function describe() {
   element("use-open").hidden = prefix !== undefined;
   messages.ariaLabel = `${strings.messages}: ${name}`;
   const [label, button] = [element("followers"), element("followers-open")];
-  label.hidden = rights.isAdmin();
-  button.hidden = !rights.isAdmin() || !followers;
-  label.textContent = button.textContent = followers ? strings.followers(followers - 1) : "";
+  label.hidden = rights.isAdmin() || !followers;
+  button.hidden = !rights.isAdmin();
+  label.textContent = button.textContent = strings.followers(followers);
   showEmpty(current);
 }
 

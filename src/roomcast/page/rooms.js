@@ -174,11 +174,13 @@ export class Rooms {
     const first = this.#bookmarks.begin(newest);
     for (const [name, room] of this.all) if (!rooms.has(name)) this.#unlisted(room);
     const isCovered = this.#covering();
+    const { rooms: named = [] } = this.following ?? {};
     const start = next(this.following?.position);
     for (const [name, row] of rooms) {
       if (!row.newest && !this.all.has(name)) continue;
       const room = this.known(name);
-      room.followers = this.#isSettled && isCovered(name) ? row.followers : 0;
+      // The server counts streams that name the room; this one may reach it by a prefix.
+      room.followers = this.#isSettled && isCovered(name) ? row.followers - Number(named.includes(name)) : 0;
       room.listed = row.newest ?? "";
       if (first) room.read ||= newest;
       if (isCovered(name)) room.start ||= start;
