@@ -267,9 +267,10 @@ async def test_a_consumer_is_told_of_a_deletion(log: Log) -> None:
 async def test_a_key_of_a_deleted_room_is_forgotten_after_ten_minutes(log: Log, clock: list[int]) -> None:
     await log.append([draft()], key("k"))
     await log.delete_room("a")
+    await publish(log, "b")  # with it, or soon after it, the rows of the room go
     clock[0] += KEY_MS
 
-    async def forgotten() -> bool:  # once the rows of the room are gone
+    async def forgotten() -> bool:
         return not (await log.append([draft("b")], key("k"))).repeated
 
     await until(forgotten)
@@ -303,3 +304,25 @@ async def test_a_deleted_message_or_room_no_longer_counts_for_its_rule(open_log:
     await publish(log, "few", "few", "small", "other", body=b"12345")
     await kept(log, [5, 6], "few")
     assert await retained(log, "small") == [4, 7]
+
+    async def counted() -> bool:
+        return (await log.bounds()).bytes == 5 * len(b"12345")
+
+    await until(counted)
+
+
+async def test_a_new_age_keeps_messages_that_are_young_enough(open_log: Open) -> None:
+    log = await open_log(max_messages=5)
+    await publish(log, *["a"] * 8)
+    await kept(log, [4, 5, 6, 7, 8], "a")
+    log.prepare_rules(Retention(max_age=3_600.0))()
+    await publish(log, "b")
+    await kept(log, [5, 6, 7, 8, 9], "a", "b")
+
+
+async def test_many_messages_that_are_too_old_go_in_steps_of_one_walk(open_log: Open, clock: list[int]) -> None:
+    log = await open_log(max_age=3_600.0)
+    await log.append([draft()] * 1_000)
+    clock[0] += 3_600_001
+    log.prepare_rules(Retention(max_age=3_600.0))()
+    await kept(log, [], "a")

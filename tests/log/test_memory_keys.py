@@ -6,13 +6,13 @@ import pytest
 
 from roomcast.log.base import Idempotency
 from roomcast.log.memory import keys as memory_keys
-from roomcast.log.memory.keys import Keys
+from roomcast.log.memory.keys import MemoryKeys
 from roomcast.log.sequencer import KEY_MS, Kept, NewKey
 
 
-def keys_of(*stored_at: int) -> Keys:
-    """Keys named by their seqs, from 1, whose messages are gone. `stored_at`: their times in ms."""
-    keys = Keys()
+def keys_of(*stored_at: int) -> MemoryKeys:
+    """MemoryKeys named by their seqs, from 1, whose messages are gone. `stored_at`: their times in ms."""
+    keys = MemoryKeys()
     for seq, time in enumerate(stored_at, 1):
         new = NewKey("", str(seq), Kept(b"", seq, 1, time))
         keys.known[new.scope, new.key] = new.kept
@@ -21,7 +21,7 @@ def keys_of(*stored_at: int) -> Keys:
     return keys
 
 
-def names(keys: Keys) -> list[str]:
+def names(keys: MemoryKeys) -> list[str]:
     return [key for _, key in keys.known]
 
 

@@ -28,7 +28,8 @@ from roomcast.log.mongodb.log import MongoLog
 from roomcast.log.mongodb.opening import Store
 from roomcast.log.mongodb.reader import BATCH
 from roomcast.log.mongodb.rooms import NOTHING, KnownRooms
-from roomcast.log.mongodb.view import HistoryChanged, NewestSeen, View
+from roomcast.log.mongodb.view import NewestSeen, View
+from roomcast.log.outage import HistoryChanged
 from roomcast.log.register import Register
 from roomcast.model.draft import MAX_BATCH
 from roomcast.model.errors import LogRestarted, LogUnavailable, LogUnusable, TooLarge

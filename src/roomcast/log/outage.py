@@ -12,6 +12,10 @@ HISTORY_CHANGED = "The log is read anew, as its history has changed."
 _log = logging.getLogger("roomcast.log")
 
 
+class HistoryChanged(Exception):
+    """The database has another history than the one that was delivered: another epoch, or lost messages."""
+
+
 class Outage:
     """The present outage of a database, if there is one."""
 

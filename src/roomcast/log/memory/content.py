@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from roomcast.log.base import RoomStats
-from roomcast.log.memory.keys import Keys
+from roomcast.log.memory.keys import MemoryKeys
 from roomcast.log.room_index import RoomIndex
 from roomcast.log.room_list import RoomList
 from roomcast.log.trimming import Trimmed, watermark
@@ -36,7 +36,7 @@ class Content:
         """The trimming to assume for a room that is not in `rooms`."""
         self.over: dict[str, None] = {}
         """Rooms that have more than their rules allow."""
-        self.keys = Keys()
+        self.keys = MemoryKeys()
         self.newest = 0
         self.newest_at = 0
         self.trimmed = 0

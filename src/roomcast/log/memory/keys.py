@@ -9,7 +9,7 @@ from roomcast.log.base import Idempotency
 from roomcast.log.sequencer import GONE_KEYS, KEY_MS, Kept, Key, NewKey
 
 
-class Keys:
+class MemoryKeys:
     """Each key is kept as long as its first message, and for at least `KEY_MS`."""
 
     def __init__(self) -> None:

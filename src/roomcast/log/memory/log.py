@@ -16,7 +16,7 @@ from roomcast.log.consumers import Consumers
 from roomcast.log.local import LocalLog
 from roomcast.log.memory.content import Content
 from roomcast.log.memory.reader import MemoryReader
-from roomcast.log.memory.trimmer import Trimmer
+from roomcast.log.memory.trimmer import MemoryTrimmer
 from roomcast.log.revoked import KeptRevocations
 from roomcast.log.sequencer import Sequencer
 from roomcast.log.trimming import EMPTY_ROOMS
@@ -44,7 +44,7 @@ class MemoryLog(LocalLog):
         self.unwritable = ""
         self._content = Content(retention, empty_rooms)
         self._reader = MemoryReader(self._content)
-        self._trimmer = Trimmer(self._content, self._consumers)
+        self._trimmer = MemoryTrimmer(self._content, self._consumers)
         self._clock = Clock()
         self._revocations = KeptRevocations()
 

@@ -25,7 +25,7 @@ SWEEP_ROOMS = 500
 NOTHING_CUT: Sequence[Cut] = ()
 
 
-class Trimmer:
+class MemoryTrimmer:
     """Trims one log, and tells its consumers."""
 
     def __init__(self, content: Content, consumers: Consumers) -> None:

@@ -26,8 +26,8 @@ from roomcast.log.mongodb.opening import MongoTuning, Store
 from roomcast.log.mongodb.reader import MongoReader
 from roomcast.log.mongodb.revoked import MongoRevocations
 from roomcast.log.mongodb.tail import MongoTail
-from roomcast.log.mongodb.view import HistoryChanged
 from roomcast.log.mongodb.writer import MongoWriter
+from roomcast.log.outage import HistoryChanged
 from roomcast.log.trimming import EMPTY_ROOMS, position_before
 from roomcast.model.errors import LogUnavailable, LogUnusable, NotOffered
 from roomcast.model.message import Draft, Message

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from roomcast.log.mongodb.documents import AppendDocument
 from roomcast.log.mongodb.reader import RANGE_DOCUMENTS, MongoReader
-from roomcast.log.mongodb.view import HistoryChanged, NewestSeen, View
+from roomcast.log.mongodb.view import NewestSeen, View
+from roomcast.log.outage import HistoryChanged
 from roomcast.model.errors import LogUnavailable
 
 

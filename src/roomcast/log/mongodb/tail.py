@@ -27,8 +27,8 @@ from roomcast.log.mongodb.opening import MongoTuning, Store
 from roomcast.log.mongodb.range_reader import RangeReader
 from roomcast.log.mongodb.reader import MongoReader, numbers, ours
 from roomcast.log.mongodb.rooms import KnownRooms
-from roomcast.log.mongodb.view import HistoryChanged, View
-from roomcast.log.outage import HISTORY_CHANGED, NOT_REACHED, Outage
+from roomcast.log.mongodb.view import View
+from roomcast.log.outage import HISTORY_CHANGED, NOT_REACHED, HistoryChanged, Outage
 from roomcast.log.register import Register, remembered
 from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.retention import Retention

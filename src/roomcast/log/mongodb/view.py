@@ -16,6 +16,7 @@ from typing import NamedTuple
 from roomcast.log.consumers import Consumers
 from roomcast.log.mongodb.documents import AppendDocument, DocumentEnds
 from roomcast.log.mongodb.rooms import KnownRooms
+from roomcast.log.outage import HistoryChanged
 
 
 class NewestSeen(NamedTuple):
@@ -28,10 +29,6 @@ class NewestSeen(NamedTuple):
     stored_at: int = 0
     bytes: int = 0
     """The sum of all bodies up to this document, from the log's beginning."""
-
-
-class HistoryChanged(Exception):
-    """The collection has another history than the view: something that was delivered is gone."""
 
 
 class View:

@@ -34,7 +34,8 @@ from roomcast.log.mongodb.opening import MongoTuning, Store
 from roomcast.log.mongodb.reader import BATCH, MongoReader
 from roomcast.log.mongodb.tail import MongoTail
 from roomcast.log.mongodb.ticket_lock import TicketLock
-from roomcast.log.mongodb.view import HistoryChanged, NewestSeen, View
+from roomcast.log.mongodb.view import NewestSeen, View
+from roomcast.log.outage import HistoryChanged
 from roomcast.log.sequencer import Kept, Sequencer
 from roomcast.model.errors import LogUnavailable, RoomcastError, TooLarge
 from roomcast.model.message import Draft

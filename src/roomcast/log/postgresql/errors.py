@@ -8,7 +8,7 @@ import ssl
 import asyncpg
 from asyncpg import exceptions as pg
 
-from roomcast.log.outage import HISTORY_CHANGED
+from roomcast.log.outage import HISTORY_CHANGED, HistoryChanged
 from roomcast.model.errors import LogUnavailable, LogUnusable, RoomcastError
 from roomcast.model.redact import redact
 
@@ -61,10 +61,6 @@ _AWAY = (
     OSError,
     TimeoutError,
 )
-
-
-class HistoryChanged(Exception):
-    """The log's epoch or history, or the database's life, is not the one this server knows."""
 
 
 Failure = (

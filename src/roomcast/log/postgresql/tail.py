@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from roomcast.log.consumers import Consumers
-from roomcast.log.outage import HISTORY_CHANGED, NOT_REACHED, Outage
+from roomcast.log.outage import HISTORY_CHANGED, NOT_REACHED, HistoryChanged, Outage
 from roomcast.log.postgresql.connection import Session
-from roomcast.log.postgresql.errors import Failure, HistoryChanged, is_another_history, unavailable, unusable
+from roomcast.log.postgresql.errors import Failure, is_another_history, unavailable, unusable
 from roomcast.log.postgresql.notifier import Notifier
 from roomcast.log.postgresql.opening import Anchor, begin_life, check_version, prepare
 from roomcast.log.postgresql.presence import Presence

@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 from msgspec import Raw, Struct
 
 from roomcast.log.base import Appended, Log
-from roomcast.log.remote.batch_sender import BatchSender
+from roomcast.log.remote.consumer_proxy import ConsumerProxy
 from roomcast.log.remote.errors import kind_of
 from roomcast.log.remote.exchange import WorkerExchange
 from roomcast.log.remote.frames import (
@@ -76,13 +76,13 @@ class WorkerConnection(asyncio.Protocol):
         """Outcomes of appends in this turn; they are sent after the batches of the same turn."""
         self._flushing = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._consumers: dict[int, BatchSender] = {}
+        self._consumers: dict[int, ConsumerProxy] = {}
         self._handlers: dict[type, Callable[[Any], None]] = {
             AppendTurn: self._append,
             MethodCall: lambda call: self._start(self._call(call)),
             OpenConsumer: self._open_consumer,
-            NextBatch: lambda request: self._with_consumer(request.number, BatchSender.request),
-            CloseConsumer: lambda request: self._with_consumer(request.number, BatchSender.close),
+            NextBatch: lambda request: self._with_consumer(request.number, ConsumerProxy.request),
+            CloseConsumer: lambda request: self._with_consumer(request.number, ConsumerProxy.close),
             Tell: lambda tell: server.exchange.tell(self, tell),
             AskPeers: lambda ask: server.exchange.ask(self, ask),
             PeerReply: lambda reply: server.exchange.reply(self, reply),
@@ -110,8 +110,8 @@ class WorkerConnection(asyncio.Protocol):
         self._server.leave(self)
         for task in self._tasks:
             task.cancel()
-        for sender in list(self._consumers.values()):
-            sender.close()
+        for proxy in list(self._consumers.values()):
+            proxy.close()
 
     def close(self) -> None:
         """Sends the waiting frames, and closes."""
@@ -204,10 +204,10 @@ class WorkerConnection(asyncio.Protocol):
 
     def _open_consumer(self, request: OpenConsumer) -> None:
         consumer = self._server.log.consumer(request.name, request.after, holds=request.holds)
-        sender = BatchSender(self, self._server.encoded, request.number, consumer)
-        self._consumers[request.number] = sender
-        self._start(sender.run())
+        proxy = ConsumerProxy(self, self._server.encoded, request.number, consumer)
+        self._consumers[request.number] = proxy
+        self._start(proxy.run())
 
-    def _with_consumer(self, number: int, action: Callable[[BatchSender], None]) -> None:
-        if sender := self._consumers.get(number):
-            action(sender)
+    def _with_consumer(self, number: int, action: Callable[[ConsumerProxy], None]) -> None:
+        if proxy := self._consumers.get(number):
+            action(proxy)

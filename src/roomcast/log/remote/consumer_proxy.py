@@ -1,4 +1,4 @@
-"""A worker's consumer, in the log process: sends one batch per request, and none without a request."""
+"""A worker's consumer, as the log process has it: sends one batch per request, and none without a request."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from roomcast.model.message import Message
 
 
 class Receiver(Protocol):
-    """The worker's connection, as a batch sender needs it."""
+    """The worker's connection, as a proxy needs it."""
 
     def send(self, frame: Struct) -> None: ...
 
     def forget(self, number: int) -> None: ...
 
 
-class BatchSender:
+class ConsumerProxy:
     """One consumer of the log, on behalf of a worker."""
 
     def __init__(
