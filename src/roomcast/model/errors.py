@@ -1,7 +1,7 @@
-"""All errors, as one tree; each knows the status of its answer.
+"""All errors, as one tree. Each has the status of its answer.
 
-An error's docstring is its title and says what is wrong. The message given when it is raised says what to do.
-Nothing here knows HTTP beyond a status number: `http/problem` turns an error into an answer.
+The docstring of an error is its title, and says what is wrong. The detail that it is raised with says what to do.
+Only the status number is HTTP's: `http/problem` makes the answer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True)
 class Fault:
-    """One place in a request that is wrong: a JSON pointer (RFC 6901) into it, and what is wrong there."""
+    """A mistake at one place of a request: a JSON pointer (RFC 6901) to the place, and what is wrong there."""
 
     pointer: str
     detail: str
