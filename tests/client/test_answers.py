@@ -71,7 +71,8 @@ def test_an_address_is_shown_without_its_password(url: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("7", 7), (" 7 ", 7), ("²", 0), ("-1", 0), ("soon", 0), ("9" * 5_000, 999_999_999)]
+    ("text", "seconds"),
+    [("7", 7), (" 7 ", 7), ("²", 0), ("٣", 0), ("-1", 0), ("soon", 0), ("9" * 5_000, 999_999_999)],
 )
 def test_retry_after_is_a_number_of_seconds(text: str, seconds: float) -> None:
     response = httpx.Response(503, headers=[(b"retry-after", text.encode())])
@@ -152,3 +153,18 @@ def test_the_callers_limit_of_connections_holds_for_streams() -> None:
     options = HttpOptions(httpx={"limits": httpx.Limits(max_connections=7)})
     limits = options.for_client(lambda response: None, for_streams=True)["limits"]
     assert (limits.max_connections, limits.max_keepalive_connections) == (7, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "proxy", "reads"),
+    [
+        ({}, None, True),
+        ({}, "http://proxy", False),
+        ({"trust_env": False}, None, False),
+        ({"transport": httpx.HTTPTransport()}, None, False),
+    ],
+)
+def test_the_environments_proxies_count_unless_the_caller_chooses(
+    options: dict[str, Any], proxy: str | None, reads: bool
+) -> None:
+    assert HttpOptions(httpx=options).reads_environment(proxy) == reads
