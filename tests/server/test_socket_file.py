@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from roomcast.serve.listen import bind_unix
+from roomcast.serve.socket_file import bind_unix
 from tests.certificate import Certificate
 from tests.conftest import require
 from tests.running import PATIENCE, Running, wait_for
@@ -52,7 +52,7 @@ def start(tmp_path: Path, path: Path) -> Iterator[Start]:
     yield begin
     for server in started:
         assert "Traceback" not in server.said()
-        server.kill()
+        server.end()
 
 
 def ask(path: Path, target: str = "/healthz", **fields: str) -> httpx.Response:

@@ -42,6 +42,7 @@ def of_process(engine: Engine) -> Iterable[Metric]:
     yield from _of_connections(engine)
     yield from _of_answers(engine)
     yield _limited(engine)
+    yield _issuers_away(engine)
 
 
 def of_log(bounds: Bounds, retention: Retention, rate: float) -> Iterable[Metric]:
@@ -148,7 +149,7 @@ def _of_streams(engine: Engine) -> Iterable[Metric]:
     yield _counter("streams_opened", "Streams opened.", streams.opened)
     yield _labelled("streams_ended", "Streams ended.", "reason", dict.fromkeys(ENDINGS, 0) | streams.endings)
     yield _labelled("gaps", "Gaps told to followers.", "reason", dict.fromkeys(GAP_REASONS, 0) | streams.gaps)
-    yield _counter("log_reads", "Pages read from the log for streams.", streams.reader.reads)
+    yield _counter("log_reads", "Pages read from the log for streams.", streams.replay.reads)
 
 
 def _of_connections(engine: Engine) -> Iterable[Metric]:
@@ -182,6 +183,15 @@ def _limited(engine: Engine) -> Metric:
     for limit, counted in (("streams", engine.streams.limited), ("publish", engine.principal_limiters.refused)):
         for kind in KINDS:
             family.add_metric([kind, limit], counted[kind])
+    return family
+
+
+def _issuers_away(engine: Engine) -> Metric:
+    help = "Whether the last fetch of an issuer's keys failed."
+    family = GaugeMetricFamily("roomcast_issuer_away", help, labels=["issuer"])
+    issuers = engine.enforcement.guard.rights.issuers if engine.enforcement else None
+    for name, away in (issuers.away() if issuers else {}).items():
+        family.add_metric([name], away)
     return family
 
 

@@ -1,0 +1,185 @@
+"""`make stress`: a server in 256 MB serves 5,000 followers while `roomcast torture --rude` does all that it can.
+
+Nothing that was acknowledged may be lost, a publish may take 100 ms at the 99th percentile, and the server's
+memory must return to its level from before, within 10 MB. That level is measured after a first, short round of the
+same attacks, since a process keeps some memory that it has used once. Where cgroups can be made, the kernel limits
+the server's memory; elsewhere it is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from roomcast.torture.rude import Rude, table
+from roomcast.torture.target import Target
+from tests.hardening.process import resident_bytes
+from tests.hardening.sink import build_sink
+from tests.running import Running, start_roomcast, wait_for
+
+MEGABYTE = 1_000_000
+LIMIT = 256 * 1024 * 1024
+FOLLOWERS, ROOMS, RATE = 5_000, 500, 10
+"""Ten messages a second, each to ten followers: so are rooms that are quiet."""
+PUBLISH_SECONDS = 0.1
+BACK = 10 * MEGABYTE
+_WARM_SECONDS, _BACK_SECONDS = 3.0, 25.0
+"""How long the first round takes, and how long the memory may take to be back. What is freed is given back every
+ten seconds."""
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+@dataclass
+class Found:
+    """The result."""
+
+    rude: Rude
+    sink: dict[str, float]
+    held: bool
+    """Whether the kernel limited its memory."""
+    before: int
+    """Bytes with all followers, before the attacks."""
+    most: int = 0
+    after: int = 0
+    status: int | None = None
+    """The server's exit status; None if it still runs."""
+    wrong: list[str] = field(default_factory=list)
+
+    def judge(self, slow: float) -> None:
+        """Sets `wrong`; `slow` is the longest time that a publish may take, in seconds."""
+        bad = {name: self.sink.get(name) for name in ("wrong", "lost", "failed", "closed") if self.sink.get(name)}
+        checks = {
+            f"the server ended with {self.status}": self.status is not None,
+            f"the 5,000 followers: {self.sink.get('error') or bad}": bool(bad or "error" in self.sink),
+            f"its memory was {self.most / 1e6:.0f} MB": self.most > LIMIT,
+            f"its memory went from {self.before / 1e6:.0f} to {self.after / 1e6:.0f} MB": self.after
+            > self.before + BACK,
+        }
+        for finding in self.rude.findings:
+            took = finding.seen.publish_p99
+            checks[f"{finding.name}: a publish took {took * 1000:.0f} ms"] = took > slow
+            checks[f"{finding.name}: {finding.seen.lost} lost, {finding.seen.failed} failed"] = bool(
+                finding.seen.lost or finding.seen.failed or not finding.serves
+            )
+        self.wrong = [*(what for what, is_so in checks.items() if is_so), *self.rude.violations]
+
+
+def stress(folder: Path, seconds: float) -> Found:
+    """Attacks a server for so many seconds."""
+    with _started(folder) as (server, held):
+        pid = server.process.pid
+        options = {"followers": FOLLOWERS, "rooms": ROOMS, "rate": RATE, "seconds": seconds + 60, "settle": 1}
+        flags = [f"--{name}={value}" for name, value in options.items()]
+        # Published from one connection, and so one at a time: a second would be no quiet room's.
+        sink = subprocess.Popen(
+            [build_sink(folder), f"--port={server.port}", "--publishers=1", "--timeout=60", *flags],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            wait_for(lambda: server.metric("roomcast_followers") == FOLLOWERS, "all followers", 60)
+            wait_for(lambda: server.metric("roomcast_messages_published_total") > 0, "their first message")
+            asyncio.run(Rude(Target.parse(server.url), _WARM_SECONDS, allowed=True).run())
+            # No state to wait for: how much stays of this round is not known, and is where the next begins.
+            time.sleep(_BACK_SECONDS / 2)
+            rude = Rude(Target.parse(server.url), seconds, allowed=True)
+            found = Found(rude, {}, held, before=resident_bytes(pid))
+            with _watched(pid, found):
+                asyncio.run(rude.run())
+            with suppress(AssertionError, FileNotFoundError):
+                wait_for(lambda: resident_bytes(pid) <= found.before + BACK, "its memory", _BACK_SECONDS)
+            found.status = server.process.poll()
+            found.after = resident_bytes(pid) if found.status is None else 0
+            output, _ = sink.communicate(timeout=seconds + 120)
+            found.sink = json.loads(output)
+        finally:
+            sink.kill()
+            sink.wait()
+    return found
+
+
+@contextmanager
+def _started(folder: Path) -> Iterator[tuple[Running, bool]]:
+    """A server, and whether it is in a cgroup of 256 MB."""
+    server = start_roomcast(folder, "--no-access-log", "--max-bytes=5MB", files=10_000)
+    group = _group(server.process.pid)
+    try:
+        yield server, group is not None
+    finally:
+        server.kill()
+        if group is not None:
+            wait_for(lambda: _is_removed(group), "the kernel to be done with its process")
+
+
+def _is_removed(group: Path) -> bool:
+    with suppress(OSError):
+        group.rmdir()
+    return not group.exists()
+
+
+def _group(pid: int) -> Path | None:
+    """A new cgroup of either version, with the process in it; None where that may not be made."""
+    name = f"roomcast-stress-{pid}"
+    for root, limit in ((_CGROUPS / "memory", "memory.limit_in_bytes"), (_CGROUPS, "memory.max")):
+        if not (root / "cgroup.procs").exists():
+            continue
+        group = root / name
+        try:
+            group.mkdir()
+            (group / limit).write_text(str(LIMIT))
+            (group / "cgroup.procs").write_text(str(pid))
+        except OSError:
+            with suppress(OSError):
+                group.rmdir()
+            continue
+        return group
+    return None
+
+
+@contextmanager
+def _watched(pid: int, found: Found) -> Iterator[None]:
+    """Meanwhile its largest memory is noted."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.05):
+            with suppress(OSError, AssertionError):
+                found.most = max(found.most, resident_bytes(pid))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        found = stress(Path(folder), given.seconds)
+    found.judge(PUBLISH_SECONDS)
+    print("\n".join(table(found.rude.findings)))
+    print(f"followers: {found.sink}")
+    by = "held to 268 MB by the kernel" if found.held else "not held by the kernel"
+    memory = [f"{size / 1e6:.0f} MB" for size in (found.before, found.most, found.after)]
+    print("memory: {} before, {} at most, {} after; {}".format(*memory, by))
+    print("\n".join(found.wrong or ["It stood all of it."]))
+    return 1 if found.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
