@@ -186,6 +186,15 @@ def test_the_user_is_that_of_a_claim_and_a_token_without_it_is_refused(folder: P
             one.identify(token(claims, "ES256"), NOW)
 
 
+def test_a_holder_of_earlier_rights_stays_while_their_issuer_grants_the_same_by_the_same_key(folder: Path) -> None:
+    row = {"iss": A, "public_keys": ["es"], "read": ["user/{sub}"], "publish": ["a"]}
+    holder = configured(folder, dict(row)).identify(token({**OWN, "iss": A}, "ES256"), NOW)
+    assert configured(folder, dict(row)).current(holder) is holder
+    others: list[dict[str, Any]] = [{"read": []}, {"read": ["news"]}, {"public_keys": ["es2"]}, {"iss": B}]
+    for change in (*others, {"claims": True}, {"audience": "x"}, {"user": "name"}):
+        assert configured(folder, {**row, **change}).current(holder) is None, change
+
+
 # Templates
 
 CLAIMS = {

@@ -270,6 +270,25 @@ async def test_a_holder_is_checked_again_when_the_key_of_their_token_is_withdraw
         rights.identify(text, now)
 
 
+async def test_a_token_that_the_old_keys_refused_is_verified_again_by_new_ones() -> None:
+    provider = Provider(key(None))
+    source = Jwks("https://a.example/jwks", provider.get)
+    issuers = Issuers([TokenIssuer(By(""), source, frozenset(["ES256"]))])
+    now = time.time()
+    text = token({"sub": "42", "exp": now + 900}, "ES256", name="second")
+    issuers.start_fetching(lambda: None)
+    await source.fetched()
+    issuers._pending[hash(text)] = now - 600  # when it was first sent
+    for _ in range(2):  # the second time it is remembered
+        with pytest.raises(BadToken, match="wrong signature"):
+            issuers.holder(text, now)
+    provider.keys = (key(None, "second"),)
+    source._tried_at = None
+    source.prefetch()
+    await source.fetched()
+    assert issuers.holder(text, now).sub == "42"
+
+
 async def test_a_bug_in_a_fetch_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
     async def get(url: str) -> Fetched:
         raise RuntimeError("a mistake")

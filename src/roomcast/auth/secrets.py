@@ -78,7 +78,7 @@ class Secrets:
 
     def __init__(self, secrets: Sequence[Secret] = ()) -> None:
         self._all = tuple(secrets)
-        self._by_id = {secret.id: secret for secret in reversed(self._all)}
+        self._by_id = {secret.id: secret for secret in self._all}
 
     def __bool__(self) -> bool:
         """Whether any secret is configured."""
