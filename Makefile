@@ -8,7 +8,7 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test coverage lint generate lock docs dist soak stress bench micro instructions picture terminal clean
+.PHONY: help install run test workers coverage lint generate lock docs dist soak stress bench micro instructions picture terminal clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 14
@@ -30,6 +30,11 @@ coverage: $(VENV)/.dev ## Measure which branches of the core its tests take, tho
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest -n $$((2 * $$(getconf _NPROCESSORS_ONLN))) --dist worksteal $(COVERING) $(ARGS); \
 	failed=$$?; $(BIN)/python -m coverage combine --quiet && $(BIN)/python -m coverage report && exit $$failed
+
+workers: $(VENV)/.dev ## Run the tests of kills, drain, rights, limits and the attacker with --workers 2
+	@tests/setup.sh
+	ROOMCAST_TEST_WORKERS=2 $(BIN)/pytest -n $$(getconf _NPROCESSORS_ONLN) tests/rights \
+		$(addprefix tests/hardening/test_,$(addsuffix .py,kill kill_rules signals slow churn limits torture)) $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, types and which module imports which
 	$(BIN)/ruff check .

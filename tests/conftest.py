@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,8 @@ from tests.mongodb.database import (
     require_secantusdb,
 )
 from tests.postgresql.database import QUICK, Cluster
-from tests.running import Running, start_roomcast
+from tests.running import WORKERS, Running, start_roomcast
+from tests.workers import ONE_PROCESS
 
 Serve = Callable[..., Running]
 
@@ -33,6 +34,31 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # As in whatever a script starts in the background (POSIX, Shell Command Language, 2.11): so would all that is
     # started here, and Ctrl-C is what some tests are about.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test marked `with_workers_too` runs with one process and with two workers, unless the variable decides."""
+    if metafunc.definition.get_closest_marker("with_workers_too"):
+        metafunc.fixturenames.insert(0, "workers")
+        names: dict[str, Sequence[str]] = {"one process": (), "two workers": ("--workers=2",)}
+        if WORKERS:
+            names = {"workers": WORKERS}
+        metafunc.parametrize("workers", [*names.values()], ids=[*names], indirect=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With workers in all tests, those are left out that cannot hold by design."""
+    for item in items if WORKERS else []:
+        if why := ONE_PROCESS.get(item.nodeid.partition("[")[0].removeprefix("tests/")):
+            item.add_marker(pytest.mark.skip(reason=why))
+
+
+@pytest.fixture
+def workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Sequence[str]:
+    """The option for the servers of a test marked `with_workers_too`."""
+    monkeypatch.setattr("tests.running.WORKERS", request.param)
+    chosen: Sequence[str] = request.param
+    return chosen
 
 
 @pytest.fixture

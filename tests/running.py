@@ -29,7 +29,8 @@ def wait_for(state: Callable[[], object], what: str, seconds: float = PATIENCE) 
 
 
 WORKERS = tuple(f"--workers={number}" for number in os.environ.get("ROOMCAST_TEST_WORKERS", "").split())
-"""What each server is started with, so that whole suites run with `--workers`."""
+"""The option that `start_roomcast` gives to each server: `ROOMCAST_TEST_WORKERS=2` runs whole suites with
+workers."""
 
 
 class Running:
@@ -41,6 +42,7 @@ class Running:
         folder: Path,
         env: Mapping[str, str] | None = None,
         certificate: Certificate | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> None:
         self.folder = folder
         self._certificate = certificate
@@ -54,6 +56,7 @@ class Running:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                pass_fds=pass_fds,
             )
         self.port = 0
         self.page_port = 0

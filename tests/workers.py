@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
@@ -15,6 +15,12 @@ import httpx
 from tests.running import PATIENCE, Running, wait_for
 
 _numbers = count(1)
+_KEPT = httpx.Limits(keepalive_expiry=None)
+"""By default a connection that was idle for 5 s is replaced, perhaps by one to another worker."""
+
+ONE_PROCESS: Mapping[str, str] = {}
+"""The tests that cannot hold with `--workers`, each with the reason. With ROOMCAST_TEST_WORKERS they are left
+out."""
 
 
 def processes(server: Running) -> dict[str, int]:
@@ -32,14 +38,14 @@ def processes(server: Running) -> dict[str, int]:
 
 
 def kill(server: Running, name: str, number: int = signal.SIGKILL) -> int:
-    """Sends one of them a signal; its id."""
+    """Sends a process a signal, by its name; returns its id."""
     pid = processes(server)[name]
     os.kill(pid, number)
     return pid
 
 
 def is_gone(pid: int) -> bool:
-    """Whether a process has ended, or waits only to be asked how."""
+    """Whether a process has ended, even if nobody has read its status yet."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except (FileNotFoundError, ProcessLookupError):
@@ -54,12 +60,12 @@ def wait_until_another(server: Running, name: str, pid: int) -> int:
 
 @contextmanager
 def each_worker(server: Running, number: int = 2) -> Iterator[list[httpx.Client]]:
-    """A client with one connection to each worker, in order: the kernel chooses, the access log tells which it
-    was."""
+    """For each worker, in order, a client with a connection to it. The kernel chooses the worker; the access log
+    tells which one it was."""
     found: dict[str, httpx.Client] = {}
     with ExitStack() as stack:
         while len(found) < number:
-            client = stack.enter_context(httpx.Client(base_url=server.url, timeout=PATIENCE))
+            client = stack.enter_context(httpx.Client(base_url=server.url, timeout=PATIENCE, limits=_KEPT))
             path = f"/healthz?{next(_numbers)}"
             assert client.get(path).status_code == 200
             worker = server.wait_until_it_says(rf"\[(\d+)\] \S+ GET {re.escape(path)} ")[1]

@@ -187,6 +187,18 @@ async def test_a_failed_fetch_removes_no_keys() -> None:
     assert asking.changes == 1
 
 
+async def test_an_issuer_is_away_from_a_failed_fetch_to_one_that_succeeds() -> None:
+    provider = Provider(key("1"))
+    asking = Asking(provider)
+    issuers = Issuers([TokenIssuer(By(""), asking.source, frozenset(["ES256"]), iss="https://a.example")])
+    told = []
+    for is_away, now in ((False, NOW), (True, NOW + 400), (False, NOW + 800)):
+        provider.is_away = is_away
+        await asking.ask_until_told("1", now)
+        told.append(issuers.away())
+    assert told == [{"https://a.example": is_away} for is_away in (False, True, False)]
+
+
 async def test_removed_keys_are_invalid_and_the_cache_is_cleared() -> None:
     provider = Provider(key("1"), key("2", "second"))
     asking = Asking(provider)

@@ -14,6 +14,7 @@ class Linked:
     def __init__(self, number: int, all_of_them: dict[int, Linked]) -> None:
         self.number = number
         self.hangs = False
+        self.restarts = 0
         self.siblings: Sequence[int] = ()
         self.others: Sequence[int] = ()
         self.changed: list[Callable[[], object]] = []

@@ -127,8 +127,8 @@ async def test_an_outage_ends_the_waiting_and_the_log_is_followed_again(
     assert log.asked == [0, 1, 1, 1]
     assert (log.open, log.most_open) == ([1], 2), "without a consumer, the next messages could be trimmed"
     assert [record.getMessage() for record in caplog.records] == [
-        "the log is away, followers wait: It is away.",
-        "the log is back",
+        "the log is away, followers wait; once it answers, all goes on by itself: It is away.",
+        "the log is back: nothing is left to do",
     ]
 
 

@@ -15,6 +15,7 @@ from roomcast.delivery.streams import Streams
 from roomcast.delivery.together import FollowedTogether, Together
 from roomcast.log.memory import MemoryLog
 from roomcast.model.retention import Retention
+from roomcast.model.rooms import Selection
 from tests.delivery.fakes import FakeConnection, follow
 from tests.delivery.peers import Linked, linked
 
@@ -114,7 +115,7 @@ async def test_one_process_has_nobody_to_ask() -> None:
     assert (alone.number, alone.workers, alone.elsewhere("followers")) == (1, 1, 0)
     assert await alone.ask_workers("ready") == ({}, [])
     rooms = FollowedRooms()
-    rooms.add("cab")
+    rooms.add(Selection.of("cab"))
     followed = FollowedTogether(alone, rooms)
     assert await followed.names("", None, None, 2) == ["a", "b"]
     assert await followed.counts("ad") == {"a": 1, "d": 0}
@@ -123,8 +124,8 @@ async def test_one_process_has_nobody_to_ask() -> None:
 async def test_the_followed_rooms_are_those_of_all_workers(workers: list[Together]) -> None:
     own = [FollowedRooms(), FollowedRooms()]
     followed = [FollowedTogether(worker, rooms) for worker, rooms in zip(workers, own, strict=True)]
-    own[0].add("ad")
-    own[1].add("abc")
+    own[0].add(Selection.of("ad"))
+    own[1].add(Selection.of("abc"))
     assert await followed[0].names("", None, None, 3) == ["a", "b", "c"]
     assert await followed[0].names("", "a", "c", 9) == ["b", "c"]
     assert await followed[1].counts("abde") == {"a": 2, "b": 1, "d": 1, "e": 0}

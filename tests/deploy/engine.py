@@ -1,8 +1,8 @@
-"""Stands in for a container engine: carries out a Containerfile, and runs its image, on this machine's own files.
+"""A stand-in for a container engine: carries out a Containerfile and runs its image on this machine's own files.
 
 An engine needs a registry to fetch its base image from. Here every `FROM` is this machine instead, as a layer that
 is written to and thrown away, so all the other steps are done as they are written. The image runs in namespaces of
-its own: its user, a root that is read-only, and a network that has loopback alone. Needs root."""
+its own: its user, a root that is read-only, and a network with only loopback. Needs root."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass
 class Image:
-    """What a Containerfile has said by its end."""
+    """The result of a Containerfile."""
 
     root: Path
     env: dict[str, str] = field(default_factory=lambda: {"PATH": _PATH})
@@ -36,7 +36,7 @@ class Image:
 
 
 class Engine:
-    """Namespaces in which images are built and run; all of it is gone when `close` was called."""
+    """Namespaces in which images are built and run. `close` removes everything."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -53,7 +53,7 @@ class Engine:
         self._holder.communicate()
 
     def enter(self, *command: str, net: bool = True) -> list[str]:
-        """The command that runs `command` in the namespaces; in the machine's own network where `net` is false."""
+        """The command that runs `command` in the namespaces; in the machine's own network if `net` is false."""
         flags = ["--mount", *(["--net"] if net else [])]
         return ["nsenter", f"--target={self._holder.pid}", *flags, "--wd=/", "--", *command]
 
@@ -69,7 +69,7 @@ class Engine:
         return self.build_from(containerfile.read_text(), containerfile.parent)
 
     def build_from(self, text: str, context: Path) -> Image:
-        """The same, of a text; `context` is the folder that it copies from."""
+        """Carries out the text of a Containerfile, which copies files from the folder `context`."""
         stages: dict[str, Image] = {}
         image = Image(self._folder)
         for word, rest in steps(text):
@@ -86,7 +86,7 @@ class Engine:
             f"mkdir -p {top}/upper {top}/work {top}/root && mount -t overlay overlay "
             f"-o lowerdir=/,upperdir={top}/upper,workdir={top}/work {top}/root && "
             f"mount -t proc proc {top}/root/proc && mount --rbind /dev {top}/root/dev && "
-            # Nothing of this checkout is in a base image.
+            # A base image contains nothing of this checkout.
             f"mount -t tmpfs none {top}/root{Path(__file__).parents[2]} && "
             f"touch {top}/root/etc/resolv.conf && mount --bind /etc/resolv.conf {top}/root/etc/resolv.conf"
         )
@@ -121,7 +121,7 @@ class Engine:
                 raise NotImplementedError(word)
 
     def do(self, image: Image, script: str, net: bool = False) -> str:
-        """A script as root in the image, with the machine's own network unless `net` says otherwise."""
+        """Runs a script as root in the image, with the machine's own network unless `net` is true."""
         env = {**{k: v for k, v in os.environ.items() if _KEPT.match(k)}, "HOME": "/root", **image.env}
         env |= {"PIP_NO_COMPILE": "1"}  # half of the time that an installation takes
         return self.shell(shlex.join(self._within(image, ["sh", "-ec", script], env, "0:0")), net=net)
@@ -147,8 +147,8 @@ class Engine:
         return ["env", "-i", *variables, "chroot", str(image.root), *drop, *inside]
 
     def mount(self, image: Image, mounts: Mapping[Path, str], read_only: bool = True) -> None:
-        """As `run --volume=FILE:PLACE:ro` for each of `mounts`, with a volume for each that the image names, and a
-        root that nothing can be written to."""
+        """Mounts each of `mounts` as `run --volume=FILE:PLACE:ro` does, and a volume for each that the image
+        names. The root becomes read-only."""
         self.shell(f"mount -o remount,rw {image.root}")
         for volume in image.volumes:
             where = f"{image.root}{volume}"
@@ -172,7 +172,7 @@ class Engine:
 
 
 def steps(text: str) -> Iterator[tuple[str, str]]:
-    """The instructions of a Containerfile, each with the rest of its line."""
+    """The instructions of a Containerfile, each with its arguments."""
     whole = re.sub(r"\\\n\s*", "", re.sub(r"(?m)^#.*\n", "", text))
     for line in filter(None, map(str.strip, whole.splitlines())):
         word, _, rest = line.partition(" ")
@@ -180,7 +180,7 @@ def steps(text: str) -> Iterator[tuple[str, str]]:
 
 
 def missing() -> str:
-    """Why images cannot be run here; empty where they can."""
+    """Why images cannot be run on this machine; empty if they can."""
     if os.geteuid() != 0:
         return "namespaces need root"
     return ", ".join(f"no {name}" for name in ("unshare", "nsenter", "setpriv", "ip") if not shutil.which(name))

@@ -1,4 +1,4 @@
-"""The Containerfile, compose.yaml and docs/howto/containers.md: carried out in namespaces, where no engine is."""
+"""The Containerfile, compose.yaml and docs/howto/containers.md, carried out in namespaces without an engine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BUILD, TRY, PUBLISH, KEYS, RUN, COMPOSE, ASK = (
 
 
 class Container:
-    """A `docker run` of the docs, in namespaces of its own."""
+    """A `docker run` of the docs, in its own namespaces."""
 
     def __init__(self, engine: Engine, image: Image, folder: Path, command: str) -> None:
         said = options(command)
@@ -38,7 +38,7 @@ class Container:
         self.running = Running(engine.run(image, said.command, env), folder)
 
     def curl(self, command: str, status: int = 0) -> str:
-        """A command of the docs; it is in the container's network, where the server's own port is."""
+        """Runs a command of the docs in the container's network, where the server has its own port."""
         command = command.replace("curl ", "curl --silent --show-error --max-time 5 ")
         done = subprocess.run(
             self.engine.enter("bash", "-ec", f"cd {self.running.folder}; {command}"),
@@ -52,10 +52,10 @@ class Container:
 
 
 def options(command: str) -> argparse.Namespace:
-    """The words of a `docker run` of the docs. Fails for an option that nothing here carries out or knows."""
+    """The options of a `docker run` of the docs. Fails for one that this test does not know."""
     parser = argparse.ArgumentParser()
     for name in ("-p", "--name", "--stop-timeout", "--cap-drop", "--security-opt"):
-        parser.add_argument(name)  # the user in here has no capability in any case
+        parser.add_argument(name)  # the user has no capabilities here anyway
     for name in ("--rm", "-d", "--read-only"):
         parser.add_argument(name, action="store_true")
     parser.add_argument("-e", dest="env", action="append", default=[])
@@ -78,7 +78,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Engine, Im
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Which the user in the container can enter."""
+    """A folder that the user in the container can enter."""
     for parent in (tmp_path, *tmp_path.parents[:3]):
         parent.chmod(0o755)
     return tmp_path
@@ -91,7 +91,7 @@ def say(
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
-def test_an_image_starts_only_where_somebody_has_said_who_may_read(built: tuple[Engine, Image]) -> None:
+def test_a_container_starts_only_with_a_decision_on_who_may_read(built: tuple[Engine, Image]) -> None:
     done = say(*built, [], {"ROOMCAST_LOG": "memory:"})
     assert done.returncode == 1
     assert "nobody has said who may read and publish" in done.stderr
@@ -166,12 +166,12 @@ def test_the_composition_with_mongodb_runs_what_the_image_has() -> None:
     [text] = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "docs/mongodb.md").read_text(), re.MULTILINE | re.DOTALL)
     service = yaml.safe_load(text)["services"]["roomcast"]
     assert service["build"]["dockerfile"] == "Containerfile"
-    assert "command" not in service  # the image's own: it decides by the environment
+    assert "command" not in service  # so the image's own command decides, by the environment
     assert set(service["environment"]) <= {option.variable for option in OPTIONS.values()}
 
 
 def test_the_image_speaks_to_mongodb(built: tuple[Engine, Image]) -> None:
-    """One that nobody answers at is waited for: so the driver is there."""
+    """The server waits for a database that does not answer, so it has the driver."""
     engine, image = built
     log = {"ROOMCAST_OPEN": "1", "ROOMCAST_LOG": "mongodb://127.0.0.1:9/x?w=0"}
     done = say(engine, image, [], log)

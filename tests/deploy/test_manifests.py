@@ -1,4 +1,4 @@
-"""The manifest of Kubernetes: it names what the image and the server have."""
+"""The manifest for Kubernetes, compared with the image and the server."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_pod_runs_as_the_images_user_on_its_port_and_volume() -> None:
     assert CONTAINER["image"].endswith(f":{__version__}")
 
 
-def test_its_probes_ask_what_there_is_and_its_variables_are_options() -> None:
+def test_its_probes_are_routes_and_its_variables_are_options() -> None:
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         assert "GET" in ROUTES[CONTAINER[probe]["httpGet"]["path"]]
     known = {option.variable for option in OPTIONS.values()} | {"ROOMCAST_CONFIG"}
@@ -44,7 +44,7 @@ def test_there_is_time_to_drain_and_one_server_for_the_file() -> None:
     assert (spec["replicas"], spec["strategy"]["type"]) == (1, "Recreate")
 
 
-def test_what_is_mounted_is_what_is_named() -> None:
+def test_the_mounted_volumes_and_files_are_those_that_are_named() -> None:
     volumes = {volume["name"] for volume in POD["volumes"]}
     assert {mount["name"] for mount in CONTAINER["volumeMounts"]} == volumes
     places = [mount["mountPath"] for mount in CONTAINER["volumeMounts"]]

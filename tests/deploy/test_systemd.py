@@ -1,4 +1,4 @@
-"""The unit of systemd, and docs/howto/systemd.md."""
+"""The units for systemd, and docs/howto/systemd.md."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from tests.running import PATIENCE, Running, wait_for
 
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "deploy/systemd/roomcast.service"
+SOCKET = ROOT / "deploy/systemd/roomcast.socket"
 PAGE = (ROOT / "docs/howto/systemd.md").read_text()
-INSTALL, CONFIGURE, START, ASK = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+INSTALL, CONFIGURE, START, ASK, OPEN_PORT = re.findall(r"^```sh\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def analyze(*words: str) -> str:
@@ -36,20 +37,21 @@ def setting(name: str) -> str:
     return str(value)
 
 
-def test_systemd_takes_the_unit_without_a_word(tmp_path: Path) -> None:
+def test_systemd_accepts_the_units_without_a_warning(tmp_path: Path) -> None:
     program = setting("ExecStart").split()[0]
     (tmp_path / UNIT.name).write_text(UNIT.read_text().replace(program, sys.executable))
-    assert analyze("verify", str(tmp_path / UNIT.name)) == ""
+    (tmp_path / SOCKET.name).write_text(SOCKET.read_text())
+    assert analyze("verify", str(tmp_path / UNIT.name), str(tmp_path / SOCKET.name)) == ""
 
 
-def test_the_unit_leaves_a_stranger_who_got_in_as_little_as_the_docs_say() -> None:
+def test_the_units_exposure_is_the_one_in_the_docs() -> None:
     said = analyze("security", "--offline=true", "--threshold=13", str(UNIT))
     [exposure] = re.findall(r"exposure level for roomcast.service: (\S+)", said)
     assert f"gives it {exposure} of 10" in PAGE
 
 
 def test_the_server_makes_no_system_call_that_the_unit_forbids(tmp_path: Path) -> None:
-    """From its start over a publish, a page and a reload to its end."""
+    """From start to end, with a publish, a page of history and a reload."""
     tracer = [require("strace"), "-f", "-qq", "-o", str(tmp_path / "calls"), "-e", "signal=none"]
     command = [sys.executable, "-m", "roomcast", "serve", "--port=0", "--page-port=0", "--log=sqlite:x.db"]
     server = Running([*tracer, *command], tmp_path)
@@ -66,12 +68,12 @@ def test_the_server_makes_no_system_call_that_the_unit_forbids(tmp_path: Path) -
         server.kill()
     called = set(re.findall(r"^\d+ +(\w+)\(", (tmp_path / "calls").read_text(), re.MULTILINE))
     assert "openat" in called
-    called.discard("fchown")  # SQLite's, where it runs as root
+    called.discard("fchown")  # SQLite calls it only as root
     assert called - allowed() == set()
 
 
 def allowed() -> set[str]:
-    """The system calls that the unit's filters let through."""
+    """The system calls that the unit's filters allow."""
     calls: set[str] = set()
     for line in re.findall(r"^SystemCallFilter=(.*)$", UNIT.read_text(), re.MULTILINE):
         names = set().union(*(members(word) for word in line.lstrip("~").split()))
@@ -89,7 +91,7 @@ def members(group: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Engine, Image]]:
-    """This machine's files, as a layer that can be written to; `systemctl` does nothing there."""
+    """This machine's files under a writable layer, in which `systemctl` does nothing."""
     if why := missing():
         (pytest.fail if os.environ.get("CI") else pytest.skip)(why)
     engine = Engine(tmp_path_factory.mktemp("machine"))
@@ -105,12 +107,14 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Engine, 
 def test_the_commands_of_the_page_end_with_a_server_that_is_ready(
     machine: tuple[Engine, Image], tmp_path: Path
 ) -> None:
-    """In the place of systemd: the folders, the user, the command and the socket that the unit names."""
+    """The test does systemd's part: the folders, the user, the command and the socket that the unit names."""
     engine, image = machine
     image.folder = "/root"
     for script in (INSTALL, CONFIGURE, START):
         engine.do(image, script)
     assert engine.shell(f"cat {image.root}/systemctl").split() == ["daemon-reload", "enable", "--now", "roomcast"]
+    engine.do(image, OPEN_PORT)
+    assert engine.shell(f"cat {image.root}/etc/systemd/system/roomcast.socket") == SOCKET.read_text()
     user = engine.do(image, f"id -u {setting('User')}; id -g {setting('Group')}").split()
     state = f"/var/lib/{setting('StateDirectory')}"
     engine.do(image, f"install -d -o {user[0]} -m {setting('StateDirectoryMode')} {state}")

@@ -1,4 +1,4 @@
-"""What is released: the sdist and the wheel, built, installed into an empty environment with hashes, and run."""
+"""The released sdist and wheel: built, installed into an empty environment with hashes, and run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def uv(*words: str) -> None:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with both. The wheel is built of the sdist: what that lacks, the wheel has not."""
+    """A folder with both. The wheel is built from the sdist, so it lacks what the sdist lacks."""
     folder = tmp_path_factory.mktemp("dist")
     uv(
         "build",
@@ -44,7 +44,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The lock, and the wheel by its hash, in an environment where nothing was."""
+    """An empty environment into which the lock and the wheel, by its hash, were installed."""
     folder = tmp_path_factory.mktemp("environment")
     [wheel] = built.glob("*.whl")
     asked = folder / "requirements.txt"
@@ -65,7 +65,7 @@ def server(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     server.kill()
 
 
-def test_what_is_installed_serves_stores_and_has_its_page(server: Running) -> None:
+def test_the_installed_package_serves_stores_and_has_its_page(server: Running) -> None:
     stored = server.publish("from a wheel")
     assert server.get(f"/messages/{stored['id']}").json() == stored
     page = server.get("/").text
@@ -92,7 +92,7 @@ def test_the_wheel_has_every_file_of_the_package_and_no_other(built: Path) -> No
     assert names == {name.removeprefix("src/") for name in tracked("src")}
 
 
-def test_the_sdist_has_what_is_needed_to_build_to_deploy_and_to_learn(built: Path) -> None:
+def test_the_sdist_has_all_files_for_building_deploying_and_learning(built: Path) -> None:
     [sdist] = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
@@ -111,6 +111,6 @@ def test_the_sdist_has_what_is_needed_to_build_to_deploy_and_to_learn(built: Pat
 
 
 def tracked(*places: str) -> set[str]:
-    """What belongs to the repository, also what is not committed yet."""
+    """All files of the repository, including those that are not committed yet."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *places]
     return set(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split())

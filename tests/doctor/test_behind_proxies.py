@@ -1,4 +1,4 @@
-"""`roomcast doctor` behind each proxy of the docs: with the lines of its page, and with each of them wrong."""
+"""`roomcast doctor` behind each proxy of the docs: with the lines of its page, and with faults in them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from roomcast.doctor.examination import examine
 from roomcast.doctor.finding import Finding, Level
-from roomcast.doctor.mends import NAMES
+from roomcast.doctor.fixes import NAMES
 from roomcast.doctor.site import Site
 from tests import proxies
 from tests.proxies import PROXIES
@@ -24,12 +24,12 @@ IDLE = 1.5
 
 
 class Wrong(NamedTuple):
-    """A page's lines with mistakes in them, and what the doctor must find."""
+    """A page's lines with faults in them, and what the doctor must find."""
 
     proxy: str
     swaps: Mapping[str, str]
     found: Mapping[str, str]
-    """A part of the line that mends it, by the name of the check."""
+    """The beginning of the line that fixes it, by the name of the check."""
 
 
 CASES = {
@@ -159,7 +159,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture
 def behind(tmp_path: Path, server: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
-    """Starts a proxy with its page's lines, but for these; gives its address."""
+    """Starts a proxy with the lines of its page, in which `swaps` were replaced; returns its URL."""
     started = []
 
     def start(name: str, swaps: Mapping[str, str], port: int = server.port) -> str:
@@ -180,32 +180,32 @@ def behind(tmp_path: Path, server: Running, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def _in(text: str, swaps: Mapping[str, str]) -> dict[str, str]:
-    """Those of the swaps that concern this part of a page."""
+    """The swaps that apply to this part of a page."""
     return {old: new for old, new in swaps.items() if old in text}
 
 
 def examined(url: str, headers: Mapping[str, str] | None = None, idle: float = IDLE) -> dict[str, Finding]:
-    """The findings by the name of the check."""
+    """The findings, by the name of the check."""
     found: list[Finding] = []
     asyncio.run(examine(Site(url, headers or {}), found.append, origin=ORIGIN, idle_seconds=idle))
     assert len({finding.name for finding in found}) == len(found)
     return {finding.name: finding for finding in found}
 
 
-def to_mend(found: Mapping[str, Finding]) -> dict[str, Finding]:
-    return {name: finding for name, finding in found.items() if finding.level is Level.MEND}
+def faults(found: Mapping[str, Finding]) -> dict[str, Finding]:
+    return {name: finding for name, finding in found.items() if finding.level is Level.FAULT}
 
 
 @pytest.mark.parametrize("name", PROXIES)
-def test_with_the_lines_of_its_page_there_is_nothing_to_mend(name: str, behind: Callable[..., str]) -> None:
+def test_with_the_lines_of_its_page_the_doctor_finds_no_fault(name: str, behind: Callable[..., str]) -> None:
     found = examined(behind(name, {}))
-    assert to_mend(found) == {}
+    assert faults(found) == {}
     assert f"behind {NAMES[name]}" in found["server"].text
     assert found["heartbeat"].level is found["idle stream"].level is Level.OK
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_each_mistake_is_found_with_the_line_that_mends_it(case: str, behind: Callable[..., str]) -> None:
+def test_each_fault_is_found_with_the_line_that_fixes_it(case: str, behind: Callable[..., str]) -> None:
     wrong = CASES[case]
-    found = to_mend(examined(behind(wrong.proxy, wrong.swaps)))
-    assert {name: finding.mend[: len(wrong.found.get(name, ""))] for name, finding in found.items()} == wrong.found
+    found = faults(examined(behind(wrong.proxy, wrong.swaps)))
+    assert {name: finding.fix[: len(wrong.found.get(name, ""))] for name, finding in found.items()} == wrong.found

@@ -7,6 +7,8 @@ import pytest
 from roomcast.log.outage import HISTORY_CHANGED, NOT_REACHED, Outage
 from roomcast.model.errors import LogUnavailable, LogUnusable
 
+AWAY = "the log is away, followers wait; once it answers, all goes on by itself: "
+
 
 def test_an_outage_is_logged_when_it_begins_and_when_it_ends(caplog: pytest.LogCaptureFixture) -> None:
     outage = Outage()
@@ -18,7 +20,7 @@ def test_an_outage_is_logged_when_it_begins_and_when_it_ends(caplog: pytest.LogC
     outage.end()
     outage.end()
     outage.check()
-    assert caplog.messages == ["the log is away, followers wait: It is away.", "the log is back"]
+    assert caplog.messages == [f"{AWAY}It is away.", "the log is back: nothing is left to do"]
 
 
 def test_a_mistake_is_logged_even_if_the_database_was_away_before(caplog: pytest.LogCaptureFixture) -> None:
@@ -27,7 +29,7 @@ def test_a_mistake_is_logged_even_if_the_database_was_away_before(caplog: pytest
     outage.begin(LogUnavailable("It is away still."))
     for _ in range(2):
         outage.begin(LogUnusable("The password is wrong."))
-    assert caplog.messages == [f"the log is away, followers wait: {why}" for why in ("It is away.", outage.why)]
+    assert caplog.messages == [f"{AWAY}{why}" for why in ("It is away.", outage.why)]
 
 
 @pytest.mark.parametrize("why", [NOT_REACHED, HISTORY_CHANGED])
@@ -36,4 +38,4 @@ def test_only_a_database_that_was_reached_before_is_back(why: str, caplog: pytes
     assert outage
     outage.end()
     assert not outage
-    assert caplog.messages == ["the log is back"] * (why == HISTORY_CHANGED)
+    assert caplog.messages == ["the log is back: nothing is left to do"] * (why == HISTORY_CHANGED)

@@ -298,7 +298,7 @@ async def test_changed_caps_are_noticed(
         return log.retention == Retention(2, 512_000)
 
     await until(seen)
-    assert "the collection's own cap is in force: max_messages 2, not --max-messages 10000" in caplog.messages
+    assert "the collection's own cap is in force: max_messages 2, not --max-messages 10000" in caplog.text
     with pytest.raises(TooLarge, match="the log retains 2"):
         await log.append([draft()] * 3)
 

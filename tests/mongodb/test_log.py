@@ -183,8 +183,8 @@ async def test_the_collections_caps_win_and_a_difference_is_a_warning(
     log = await open_log(max_messages=100, max_bytes=5_000_000)
     assert log.retention == Retention(50, 256_000)
     assert [message for message in caplog.messages if "own cap" in message] == [
-        "the collection's own cap is in force: max_messages 50, not --max-messages 100",
-        "the collection's own cap is in force: max_bytes 256000, not --max-bytes 5000000",
+        f"the collection's own cap is in force: {caps}. Change one of the two (collMod)"
+        for caps in ("max_messages 50, not --max-messages 100", "max_bytes 256000, not --max-bytes 5000000")
     ]
 
 
@@ -214,7 +214,7 @@ async def test_the_originals_messages_are_left_alone_and_counted_in_one_warning(
     assert await database.messages.count_documents({"_class": {"$exists": True}}) == 4
     warnings = [message for message in caplog.messages if "not roomcast's" in message]
     assert warnings == [
-        f"messages holds {count} documents that are not roomcast's: they are left alone and sent to nobody"
+        f"messages holds {count} documents that are not roomcast's: they are sent to nobody. Keep them elsewhere"
         for count in (3, 4)
     ]
 

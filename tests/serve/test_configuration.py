@@ -1,4 +1,4 @@
-"""What is taken from flags and variables."""
+"""Options from flags and variables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_nothing_given_is_the_default() -> None:
     assert not configuration.chose("port")
 
 
-def test_what_kubernetes_injects_for_a_service_of_our_name_is_no_port() -> None:
+def test_the_variable_that_kubernetes_sets_for_a_service_of_our_name_is_no_port() -> None:
     configuration = Configuration({}, {"ROOMCAST_PORT": "tcp://10.0.0.1:8080"}, None)
     assert configuration.settings.port == Settings().port
     assert not configuration.chose("port")
@@ -41,7 +41,7 @@ def test_a_bad_variable_does_no_harm_beside_a_flag() -> None:
     assert Configuration({"port": "0"}, {"ROOMCAST_PORT": "http"}, None).settings.port == 0
 
 
-def test_what_strangers_may_do_is_words_in_a_variable_and_a_flag_given_several_times() -> None:
+def test_the_rights_of_strangers_are_words_in_a_variable_or_a_repeated_flag() -> None:
     given = Configuration({}, {"ROOMCAST_ANONYMOUS": "read:public/* publish:a"}, None)
     assert given.settings.anonymous == ("read:public/*", "publish:a")
     given = Configuration({"anonymous": ("read:b", "read:c")}, {"ROOMCAST_ANONYMOUS": "read:*"}, None)
@@ -55,7 +55,7 @@ def test_a_variable_names_one_secret_file_whose_path_may_have_spaces() -> None:
     assert given.settings.secret_files == ("/my secrets/s",)
 
 
-def test_a_secret_as_text_and_one_in_a_file_stand_for_each_other(tmp_path: Path) -> None:
+def test_a_secret_as_text_and_one_in_a_file_replace_each_other(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text("secret_files = ['a', 'b']\n")
     path, text = str(tmp_path / "c.toml"), {"ROOMCAST_SECRET": "hunter2\x01"}
 
@@ -73,6 +73,6 @@ def test_a_secret_as_text_and_one_in_a_file_stand_for_each_other(tmp_path: Path)
         rights_from(both)
 
 
-def test_origins_that_are_not_given_are_another_thing_than_none() -> None:
+def test_no_value_for_origins_differs_from_an_empty_one() -> None:
     assert Configuration({}, {}, None).settings.allow_origin is None
     assert Configuration({}, {"ROOMCAST_ALLOW_ORIGIN": ""}, None).settings.allow_origin == ()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from roomcast.serve.workers.child import Child
-from roomcast.serve.workers.orders import Channel, Ping
+from roomcast.serve.workers.orders import Channel, Order, Ping, Report
 from roomcast.serve.workers.watch import UNANSWERED, look
 from tests import watchful
 from tests.running import PATIENCE, Running, start_roomcast, wait_for
@@ -27,14 +27,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 def stopped(server: Running, name: str) -> int:
-    """The id of a process that stands still from now on."""
+    """Stops a process; returns its id once it stands still."""
     pid = kill(server, name, signal.SIGSTOP)
     state = Path(f"/proc/{pid}/stat")
     wait_for(lambda: state.read_text().rpartition(")")[2].split()[0] == "T", "it to stand still")
     return pid
 
 
-def test_what_waits_for_a_worker_that_hangs_is_served_by_its_successor(server: Running) -> None:
+def test_connections_that_wait_for_a_hung_worker_are_served_by_its_successor(server: Running) -> None:
     pid = stopped(server, "1")
     with ExitStack() as stack:
         waiting = []
@@ -49,7 +49,7 @@ def test_what_waits_for_a_worker_that_hangs_is_served_by_its_successor(server: R
     assert server.said().count(f"(process {pid})") == 1
 
 
-def test_a_log_process_that_hangs_is_replaced_and_what_it_had_stored_is_there(server: Running) -> None:
+def test_a_hung_log_process_is_replaced_and_its_stored_messages_are_there(server: Running) -> None:
     before = server.publish("before")
     pid = stopped(server, "log")
     wait_until_another(server, "log", pid)
@@ -59,8 +59,8 @@ def test_a_log_process_that_hangs_is_replaced_and_what_it_had_stored_is_there(se
     server.wait_until_it_says(rf"the log process \(process {pid}\) has answered nothing for 1 s: it is killed")
 
 
-def test_nobody_is_replaced_who_answers(server: Running) -> None:
-    """Some looks later all are those that they were."""
+def test_a_process_that_answers_is_not_replaced(server: Running) -> None:
+    """After several looks, all others still run."""
     pids = processes(server)
     pid = stopped(server, "2")
     wait_until_another(server, "2", pid)
@@ -70,8 +70,8 @@ def test_nobody_is_replaced_who_answers(server: Running) -> None:
 
 
 @pytest.fixture
-def child() -> Iterator[tuple[Child, Channel]]:
-    """One that has started, with its own end of the channel."""
+def child() -> Iterator[tuple[Child, Channel[Report, Order]]]:
+    """A process that has started, and its end of the channel."""
     ours, theirs = Channel.pair()
     child = Child(1, os.getpid(), ours)
     child.ready = True
@@ -80,18 +80,20 @@ def child() -> Iterator[tuple[Child, Channel]]:
     theirs.close()
 
 
-def test_a_process_hangs_once_it_left_some_questions_in_a_row_unanswered(child: tuple[Child, Channel]) -> None:
+def test_a_process_counts_as_hung_after_some_questions_in_a_row_without_an_answer(
+    child: tuple[Child, Channel[Report, Order]],
+) -> None:
     one, theirs = child
     for _ in range(UNANSWERED - 1):
         assert look([one]) == []
-    one.unanswered = 0  # it answers
+    one.unanswered = 0  # as after an answer
     assert [look([one]) for _ in range(UNANSWERED)] == [[]] * UNANSWERED
     assert look([one]) == [one]
     assert look([one]) == [], "it is told once"
     assert [order for order, _ in theirs.receive()] == [Ping()] * (2 * UNANSWERED - 1)
 
 
-def test_a_process_that_starts_may_take_its_time(child: tuple[Child, Channel]) -> None:
+def test_a_process_that_starts_may_take_its_time(child: tuple[Child, Channel[Report, Order]]) -> None:
     one, theirs = child
     one.ready = False
     assert [look([one]) for _ in range(UNANSWERED + 1)] == [[]] * (UNANSWERED + 1)

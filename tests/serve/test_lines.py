@@ -1,4 +1,4 @@
-"""Lines on their way to standard error, of real servers and of a process with nothing but lines."""
+"""Log lines on their way to standard error, of real servers and of a process that only logs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ log_to_stderr(*{arguments!r})
 
 @contextmanager
 def process(code: str, *arguments: object, stderr: int = subprocess.PIPE) -> Iterator[subprocess.Popen[str]]:
-    """Python with its lines set up by `log_to_stderr(*arguments)`."""
+    """Python runs `code` after `log_to_stderr(*arguments)`."""
     program = _SET_UP.format(arguments=arguments) + code
     with subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True
@@ -64,7 +64,7 @@ for name in ("debug", "info", "warning", "error"):
         ("error", ["error"], ["error"]),
     ],
 )
-def test_the_level_is_the_least_that_is_written(level: str, ours: list[str], theirs: list[str]) -> None:
+def test_lines_below_the_level_are_not_written(level: str, ours: list[str], theirs: list[str]) -> None:
     lines = "\n".join(said(_ALL_LEVELS, "text", True, level))
     assert re.findall("this is (.*)", lines) == ours
     assert re.findall("theirs is (.*)", lines) == theirs
@@ -91,7 +91,7 @@ raise KeyError(secret)
 
 
 @pytest.mark.parametrize("format", ["text", "json"])
-def test_what_nobody_caught_is_a_line_like_any_other(format: str) -> None:
+def test_an_uncaught_error_is_a_line_like_any_other(format: str) -> None:
     lines = said(_NOBODY_CAUGHT, format, False)
     together = "\n".join(lines)
     assert all(word in together for word in ("UserWarning", "FileNotFoundError", "ValueError", "KeyError"))
@@ -108,7 +108,7 @@ sys.stdin.readline()
 """
 
 
-def test_a_stuck_terminal_holds_nobody_up_and_what_was_dropped_is_told_when_it_flows_again() -> None:
+def test_a_stuck_terminal_holds_nobody_up_and_the_number_of_dropped_lines_is_written_later() -> None:
     read, write = os.pipe()
     with process(_MORE_THAN_FITS, "text", True, stderr=write) as running, os.fdopen(read) as terminal:
         os.close(write)
@@ -128,7 +128,7 @@ _MANY = "for n in range(8000): access.note('c' * 60, 'GET', b'/%d' % n, 200, 0.0
 
 
 def full(pipe: int) -> bool:
-    """Whether a pipe takes no more than a line or so."""
+    """Whether a pipe is full, but for a line or so."""
     size = array("i", [0])
     fcntl.ioctl(pipe, termios.FIONREAD, size)
     return size[0] > fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) - 2 * select.PIPE_BUF

@@ -45,13 +45,13 @@ async def test_all_that_was_unusual_is_one_line_and_only_once(
     assert line.startswith(
         "in the last minute: 3 credentials were missing or refused: the lines of roomcast.audit"
     )
-    assert "; 2 streams ended because their clients took nothing: " in line
+    assert "; 2 streams ended because their clients read nothing: " in line
     assert "; 1 gaps were told" in line
     assert "100" not in line
     assert await said(look, caplog) == []
 
 
-@pytest.mark.parametrize("name", minute._COUNTED)
+@pytest.mark.parametrize("name", minute.COUNTED)
 async def test_each_part_says_what_to_do(
     name: str, engine: Engine, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -64,16 +64,28 @@ async def test_each_part_says_what_to_do(
     assert to_do
 
 
-async def test_a_turn_that_was_long_and_a_retention_that_is_short_are_said(
+async def test_a_long_turn_and_a_short_retention_are_reported(
     engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine.pace = SimpleNamespace(longest_turn=2.5, rate=100.0)  # type: ignore[assignment]
     [line] = await said(Minute(engine), caplog)
-    assert "everything stood still for 2.5 s: " in line
-    assert "as much as now is published, a message is retained for 100 s: raise --max-messages" in line
+    assert "the process stood still for 2.5 s: " in line
+    assert "at this rate of publishing a message is retained for 100 s: raise --max-messages" in line
 
 
-async def test_a_disk_that_fills_is_said(
+async def test_slow_publishes_are_reported_if_they_are_more_than_one_in_a_hundred(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    look = Minute(engine)
+    for seconds in (*[0.01] * 199, 0.6, 0.7):
+        engine.append_times.observe(seconds)
+    assert await said(look, caplog) == []
+    engine.append_times.observe(0.6)
+    [line] = await said(look, caplog)
+    assert line.startswith("in the last minute: 1 publishes took over 0.5 s until they were durable: look whether")
+
+
+async def test_a_disk_that_fills_is_reported(
     engine: Engine, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(minute, "file_of", lambda url: "x.db")

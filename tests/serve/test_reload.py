@@ -1,4 +1,4 @@
-"""What a SIGHUP changes, and what it says."""
+"""The changes at a SIGHUP, and the log line about them."""
 
 # ruff: noqa: ASYNC240 -- the tests themselves may touch a file on the loop
 
@@ -16,7 +16,7 @@ from roomcast import tasks
 from roomcast.model.errors import CannotStart
 from roomcast.model.settings import Settings
 from roomcast.serve.configuration import Configuration
-from roomcast.serve.reload import Commit, Reload, Reloadable
+from roomcast.serve.reload import Change, Reload, Reloadable
 
 Configured = Callable[..., Configuration]
 
@@ -28,7 +28,7 @@ def path(tmp_path: Path) -> Path:
 
 
 class Follower:
-    """Something that follows one option, and keeps what it was given."""
+    """A part of the server that follows one option, and keeps the values that it gets."""
 
     def __init__(self, option: str, fails: bool = False) -> None:
         self.taken: list[object] = []
@@ -36,7 +36,7 @@ class Follower:
         self._fails = fails
         self.reloadable = Reloadable(f"the {option}", (option,), self._prepare)
 
-    def _prepare(self, settings: Settings) -> Commit:
+    def _prepare(self, settings: Settings) -> Change:
         if self._fails:
             raise CannotStart("the certificate is not for this key")
         return lambda: self.taken.append(getattr(settings, self._option))
@@ -48,7 +48,7 @@ def said(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     return lambda: caplog.messages
 
 
-async def test_what_follows_an_option_is_given_the_new_value(path: Path, said: Callable[[], list[str]]) -> None:
+async def test_a_part_that_follows_an_option_gets_the_new_value(path: Path, said: Callable[[], list[str]]) -> None:
     follower = Follower("heartbeat")
     reload = Reload(Configuration({}, {}, str(path)), [follower.reloadable])
     path.write_text("heartbeat = 7\n")
@@ -71,7 +71,9 @@ async def test_a_mistake_in_the_file_changes_nothing(path: Path, said: Callable[
     assert "No such file" in second
 
 
-async def test_one_that_cannot_follow_holds_the_others_back(path: Path, said: Callable[[], list[str]]) -> None:
+async def test_a_part_that_refuses_the_settings_holds_the_others_back(
+    path: Path, said: Callable[[], list[str]]
+) -> None:
     followers = [Follower("heartbeat"), Follower("log", fails=True)]
     reload = Reload(Configuration({}, {}, str(path)), [follower.reloadable for follower in followers])
     await reload.reload()
@@ -79,7 +81,7 @@ async def test_one_that_cannot_follow_holds_the_others_back(path: Path, said: Ca
     assert said() == ["the configuration stays as it was: the certificate is not for this key"]
 
 
-async def test_an_option_that_nothing_follows_is_named_as_needing_a_restart_until_it_is_as_before(
+async def test_an_option_that_no_part_follows_is_named_as_needing_a_restart_until_it_is_as_before(
     path: Path, said: Callable[[], list[str]]
 ) -> None:
     reload = Reload(Configuration({"port": "1"}, {"ROOMCAST_MAX_BYTES": "5"}, str(path)))
@@ -92,12 +94,12 @@ async def test_an_option_that_nothing_follows_is_named_as_needing_a_restart_unti
     assert said() == [waiting, waiting, f"read again: {path}"]
 
 
-async def test_a_defect_in_one_that_follows_is_logged_and_the_next_reading_works(
+async def test_a_bug_in_a_part_is_logged_and_the_next_reload_works(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     failing = [True]
 
-    def prepare(settings: Settings) -> Commit:
+    def prepare(settings: Settings) -> Change:
         if failing:
             failing.pop()
             raise ZeroDivisionError
@@ -110,8 +112,8 @@ async def test_a_defect_in_one_that_follows_is_logged_and_the_next_reading_works
     assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
 
 
-async def test_a_hangup_is_ignored_once_nothing_would_be_read_any_more(path: Path) -> None:
-    """Its default kills, and the end of a drain may take a while."""
+async def test_a_hangup_is_ignored_when_nothing_is_reloaded_any_more(path: Path) -> None:
+    """By default it would kill the server while it drains."""
     before = signal.getsignal(signal.SIGHUP)
     reading = asyncio.create_task(Reload(Configuration({}, {}, str(path))).run())
     await asyncio.sleep(0)
@@ -122,6 +124,6 @@ async def test_a_hangup_is_ignored_once_nothing_would_be_read_any_more(path: Pat
         signal.signal(signal.SIGHUP, before)
 
 
-async def test_without_a_file_it_says_that_there_is_none(said: Callable[[], list[str]]) -> None:
+async def test_without_a_file_the_log_says_that_there_is_nothing_to_read(said: Callable[[], list[str]]) -> None:
     await Reload(Configuration({}, {}, None)).reload()
-    assert said() == ["SIGHUP: there is nothing to read again; a file that --config names would be"]
+    assert said() == ["SIGHUP: there is nothing to read again; start the server with --config FILE for that"]

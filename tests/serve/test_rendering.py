@@ -1,4 +1,4 @@
-"""What a line looks like, whoever wrote it."""
+"""The rendering of log lines, ours and those of other libraries."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import re
 
 import pytest
 
-from roomcast.serve.rendering import Json, Rendering, Text, rendered
+from roomcast.serve.rendering import JsonLines, Rendering, TextLines, rendered
 
 HOSTILE = (
     "a\r\n2026-11-22T06:27:00.123Z b\x0b\x0c\x1c\x1b[2J\x7f\x85\x9b\u2028\u2029"
     "\u061c\u200e\u200f\u202a\u202e\u2066\u2069\ufeff\ud800"
 )
-"""Line ends, controls and what turns the direction, of every kind."""
+"""All kinds of line ends, controls and characters that change the direction."""
 DATE = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
-BOTH = pytest.mark.parametrize("rendering", [Text(), Json()], ids=["text", "json"])
+BOTH = pytest.mark.parametrize("rendering", [TextLines(), JsonLines()], ids=["text", "json"])
 
 
 def record(
@@ -36,15 +36,15 @@ def raised(text: str) -> BaseException:
 
 
 def test_a_request_has_a_date_and_its_line_in_text() -> None:
-    line = Text().request("10.0.0.1", "GET", "/messages?room=a", 200, 0.01234, "")
+    line = TextLines().request("10.0.0.1", "GET", "/messages?room=a", 200, 0.01234, "")
     assert re.fullmatch(rf"{DATE} 10\.0\.0\.1 GET /messages\?room=a 200 12\.3 ms", line)
-    assert Text().request("10.0.0.1", "GET", "/", 200, 2.0, "alice").endswith(" 200 2000.0 ms alice")
+    assert TextLines().request("10.0.0.1", "GET", "/", 200, 2.0, "alice").endswith(" 200 2000.0 ms alice")
 
 
 @pytest.mark.parametrize("target", ["/messages?room=a", '/messages?room="a\\b"'], ids=["plain", "quoted"])
 @pytest.mark.parametrize("principal", ["", "alice"])
 def test_a_request_is_an_object_in_json(target: str, principal: str) -> None:
-    line = json.loads(Json().request("10.0.0.1", "GET", target, 200, 0.01234, principal))
+    line = json.loads(JsonLines().request("10.0.0.1", "GET", target, 200, 0.01234, principal))
     assert re.fullmatch(DATE, line.pop("time"))
     assert line == {
         "level": "info",
@@ -60,26 +60,26 @@ def test_a_request_is_an_object_in_json(target: str, principal: str) -> None:
 
 
 @BOTH
-def test_no_request_ends_a_line_or_turns_its_direction(rendering: Rendering) -> None:
+def test_no_request_can_end_a_line_or_change_its_direction(rendering: Rendering) -> None:
     assert rendering.request(HOSTILE, "GET", "/", 200, 0.0, "").isprintable()
     assert rendering.request("x", HOSTILE, "/", 200, 0.0, "").isprintable()
     assert rendering.request("x", "GET", "/", 200, 0.0, HOSTILE).isprintable()
 
 
 @BOTH
-def test_no_record_ends_a_line_or_turns_its_direction(rendering: Rendering) -> None:
+def test_no_record_can_end_a_line_or_change_its_direction(rendering: Rendering) -> None:
     assert rendered(rendering, record("a stream of %s ended", HOSTILE, rooms=[HOSTILE])).isprintable()
 
 
 def test_a_traceback_in_text_is_indented_so_that_its_error_cannot_pass_for_a_line() -> None:
-    first, *trace = rendered(Text(), record("failed", error=raised(HOSTILE))).split("\n")
-    assert re.fullmatch(rf"{DATE} warning: failed", first)
+    first, *trace = rendered(TextLines(), record("failed", error=raised(HOSTILE))).split("\n")
+    assert re.fullmatch(rf"{DATE} warning: failed: this is a bug, please report it with its traceback", first)
     assert all(line.startswith("  ") and line.isprintable() for line in trace)
     assert "ValueError: a" in trace[-2]
 
 
 def test_a_traceback_in_json_is_one_line() -> None:
-    line = rendered(Json(), record("failed", error=raised(HOSTILE)))
+    line = rendered(JsonLines(), record("failed", error=raised(HOSTILE)))
     assert line.isprintable()
     assert json.loads(line)["trace"].startswith("Traceback (most recent call last)")
 
@@ -97,6 +97,6 @@ def test_a_record_whose_arguments_do_not_fit_is_told_and_not_lost(rendering: Ren
     assert "a line that could not be written: TypeError" in rendered(rendering, record("%d", "x"))
 
 
-def test_a_field_that_json_lacks_is_written_as_python_shows_it() -> None:
-    assert json.loads(rendered(Json(), record("x", what=object)))["what"] == "<class 'object'>"
-    assert json.loads(rendered(Json(), record("größe", what="größe")))["what"] == "größe"
+def test_a_field_of_a_type_that_json_lacks_is_written_as_its_repr() -> None:
+    assert json.loads(rendered(JsonLines(), record("x", what=object)))["what"] == "<class 'object'>"
+    assert json.loads(rendered(JsonLines(), record("größe", what="größe")))["what"] == "größe"

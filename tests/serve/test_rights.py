@@ -1,4 +1,4 @@
-"""What a SIGHUP does to the rights."""
+"""Rights that are read again at a SIGHUP."""
 
 # ruff: noqa: ASYNC240 -- the tests themselves may touch a file on the loop
 
@@ -61,7 +61,7 @@ async def test_keys_strangers_and_secrets_are_read_again_whole_or_not_at_all(
     assert "too short" not in others[-1]
 
 
-async def test_without_anything_that_follows_them_they_need_a_restart(
+async def test_rights_that_no_part_follows_need_a_restart(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "roomcast.server")
@@ -73,7 +73,7 @@ async def test_without_anything_that_follows_them_they_need_a_restart(
     assert caplog.messages == [f"read again: {path}; to change open, [[key]], restart the server"]
 
 
-async def test_a_server_that_was_started_without_rights_stays_so_and_says_it(
+async def test_a_server_that_was_started_without_rights_keeps_none_and_says_that_it_needs_a_restart(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "c.toml"

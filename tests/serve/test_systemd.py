@@ -1,4 +1,4 @@
-"""What a server tells systemd, heard on a socket of our own."""
+"""The states that a server reports to systemd, received on a socket of our own."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_server_says_that_it_is_ready_alive_reloading_and_stopping(
     assert server.process.wait(PATIENCE) == 0
 
 
-async def test_a_socket_of_the_abstract_namespace_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_abstract_socket_gets_the_state(monkeypatch: pytest.MonkeyPatch) -> None:
     supervisor = Supervisor(f"\0roomcast-{os.getpid()}")
     monkeypatch.setenv("NOTIFY_SOCKET", f"@roomcast-{os.getpid()}")
     await systemd.tell(systemd.READY)
@@ -74,7 +74,7 @@ async def test_a_socket_of_the_abstract_namespace_is_told(monkeypatch: pytest.Mo
     supervisor.close()
 
 
-async def test_a_supervisor_that_is_away_or_takes_nothing_does_no_harm(
+async def test_a_supervisor_that_is_away_or_reads_nothing_does_no_harm(
     supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(systemd, "_PATIENCE", 0.001)
@@ -85,10 +85,10 @@ async def test_a_supervisor_that_is_away_or_takes_nothing_does_no_harm(
         await systemd.tell(systemd.READY)
 
 
-async def test_a_supervisor_that_is_behind_hears_all_but_what_it_hears_again(
+async def test_a_supervisor_that_is_behind_gets_every_state_but_repeated_watchdog_messages(
     supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Its queue is full of what the watchdog says: what comes only once waits for room."""
+    """Its queue is full of watchdog messages. A state that is sent only once waits for room."""
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     monkeypatch.setattr(systemd, "_PATIENCE", PATIENCE)
     for _ in range(1000):

@@ -1,4 +1,4 @@
-"""What is the server's, and not a worker's, where there are several."""
+"""Everything that belongs to the server as a whole, and not to one of its workers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.workers import each_worker, kill, wait_until_another
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """With every limit of which a worker alone would allow twice as much."""
+    """A server with every limit that two workers would double if each counted alone."""
     folder = tmp_path_factory.mktemp("together")
     (folder / "secret").write_text(SECRET)
     rows = [_row(KEYS[0], "metrics = true\nadmin = true"), _row(KEYS[2], 'streams = 2\npublish_rate = "5/h"')]
@@ -46,7 +46,7 @@ def _row(key: Key, more: str) -> str:
 
 
 class Follower:
-    """A stream at one worker, over the connection of a client of its own."""
+    """A stream at one worker, over its own connection."""
 
     def __init__(self, client: httpx.Client, target: str, key: str = "") -> None:
         self._stack = contextlib.ExitStack()
@@ -55,7 +55,7 @@ class Follower:
         self._lines = self.answer.iter_lines()
 
     def until(self, beginning: str) -> str:
-        """The next line that begins so."""
+        """The next line that begins with `beginning`."""
         return next(line for line in self._lines if line.startswith(beginning))
 
     def close(self) -> None:
@@ -70,7 +70,7 @@ def metric(client: httpx.Client, name: str) -> float:
 
 @contextlib.contextmanager
 def following(workers: Sequence[httpx.Client], target: str) -> Iterator[list[Follower]]:
-    """A stream at each worker, with a word from it."""
+    """One stream at each worker."""
     followers = [Follower(client, target) for client in workers]
     try:
         yield followers
@@ -159,10 +159,20 @@ def test_metrics_are_those_of_the_server_and_never_fall(server: Running) -> None
     for name in ("followers", "tail_position", "longest_turn_seconds"):
         assert f'roomcast_worker_{name}{{worker="2"}}' in text
     assert len(re.findall("^# TYPE roomcast_messages_published_total", text, re.MULTILINE)) == 1
+    before = [restarts(server, process) for process in ("log", "1", "2")]
     wait_until_another(server, "1", kill(server, "1"))
     with each_worker(server) as workers:
         for client in workers:
             assert metric(client, "roomcast_messages_published_total") == published[0]
+    assert [restarts(server, process) for process in ("log", "1", "2")] == [before[0], before[1] + 1, before[2]]
+    wait_until_another(server, "log", kill(server, "log"))
+    wait_for(lambda: restarts(server, "log") == before[0] + 1, "the next log process")
+
+
+def restarts(server: Running, process: str) -> float:
+    """How often a process was replaced; -1 while it does not answer."""
+    found = re.search(rf'restarts_total{{worker="{process}"}} (\S+)', server.get("/metrics").text)
+    return float(found[1]) if found else -1.0
 
 
 def test_max_followers_counts_those_of_all_workers(server: Running) -> None:
@@ -191,7 +201,7 @@ def _first_line(client: httpx.Client, target: str = "/messages?room=many", key: 
 
 
 def _is_sent_away(client: httpx.Client, target: str, key: str) -> bool:
-    """Whether a stream ends at once; one that begins says another time to come back after."""
+    """Whether a stream ends at once: one that goes on begins with another `retry:`."""
     return _first_line(client, target, key) != "retry: 3000"
 
 
@@ -260,7 +270,7 @@ def test_a_clients_connections_are_counted_at_all_workers(server: Running) -> No
 
 
 def test_a_clients_publishes_are_counted_at_all_workers(server: Running) -> None:
-    """The last, since nothing is given back."""
+    """Must be the last test: the budget does not come back."""
     with each_worker(server) as workers:
         while workers[0].post("/rooms/rate", content="x").status_code == 201:
             pass

@@ -1,4 +1,4 @@
-"""`--workers`: one server of several processes, as it is from outside."""
+"""`--workers`: one server of several processes, seen from outside."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ SERVE = (sys.executable, "-m", "roomcast", "serve", "--workers=2")
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A server with two workers, for tests that leave it as it was."""
+    """A server with two workers, for tests that do not change it."""
     server = start_roomcast(tmp_path_factory.mktemp("workers"), "--workers=2")
     yield server
     server.kill()
 
 
 def texts(server: Running) -> list[str]:
-    """What the room has."""
+    """The texts of the room's messages."""
     page = server.get(ROOM, headers={"Accept": "application/json"}).json()
     return [message["text"] for message in page["messages"]]
 
@@ -57,7 +57,7 @@ def test_a_message_posted_to_one_worker_reaches_the_followers_of_all(shared: Run
             assert [observer.next().json["text"] for _ in workers] == ["0", "1"]
 
 
-def test_a_key_stands_for_one_request_on_all_workers(shared: Running) -> None:
+def test_an_idempotency_key_holds_at_all_workers(shared: Running) -> None:
     key = {"Idempotency-Key": "k"}
     with each_worker(shared) as workers:
         answers = [client.post("/rooms/keys", content="x", headers=key) for client in workers]
@@ -65,7 +65,7 @@ def test_a_key_stands_for_one_request_on_all_workers(shared: Running) -> None:
     assert answers[0].json() == answers[1].json()
 
 
-def test_the_banner_is_said_once_and_every_line_names_its_worker(shared: Running) -> None:
+def test_the_banner_is_printed_once_and_every_line_names_its_worker(shared: Running) -> None:
     with each_worker(shared):
         said = shared.said()
     assert said.count("  post ") == 1
@@ -84,7 +84,7 @@ def test_a_port_or_log_of_another_server_is_refused_in_a_sentence(shared: Runnin
     assert "belongs to another running server" in said
 
 
-def test_a_number_of_workers_that_is_none_is_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_a_bad_number_of_workers_is_refused_in_a_sentence(tmp_path: Path) -> None:
     status, said = refused(tmp_path, "--workers=many")
     assert (status, said) == (2, "roomcast: --workers must be a whole number from 1 to 512, or auto, not 'many'\n")
 
@@ -129,13 +129,13 @@ def test_a_second_signal_ends_all_at_once(serve: Serve) -> None:
 
 
 def may_read(server: Running, room: str) -> list[bool]:
-    """Whether strangers may, at each worker."""
+    """For each worker, whether strangers may read the room."""
     page = {"Accept": "application/json"}
     with each_worker(server) as workers:
         return [client.get(f"/messages?room={room}", headers=page).status_code == 200 for client in workers]
 
 
-def test_sighup_is_taken_over_by_all_or_by_none(serve: Serve, tmp_path: Path) -> None:
+def test_all_processes_take_over_a_reload_or_none_does(serve: Serve, tmp_path: Path) -> None:
     file = tmp_path / "roomcast.toml"
 
     def write(room: str, extra: str = "") -> None:
@@ -238,7 +238,9 @@ def test_while_the_log_cannot_be_opened_again_followers_stay_and_publishers_are_
         observer.until_live()
         kill(server, "log")
         wait_for(lambda: is_taken(lock), "its lock")
-        server.wait_until_it_says("the log process cannot start: .* belongs to another running server")
+        server.wait_until_it_says(
+            "the log process cannot start, and is tried again each second: .* belongs to another running server"
+        )
         answer = server.post({"text": "x", "room": "developers"})
         assert answer.status_code == 503
         assert int(answer.headers["Retry-After"]) > 0
@@ -249,7 +251,7 @@ def test_while_the_log_cannot_be_opened_again_followers_stay_and_publishers_are_
 
 
 def is_taken(lock: IO[str]) -> bool:
-    """Takes it, if it is free."""
+    """Takes the lock if it is free; returns whether somebody else has it."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -33,7 +33,7 @@ async def test_a_server_that_can_take_no_connections_says_so_and_ends() -> None:
             await serve(
                 Engine.open(SETTINGS),
                 asyncio.get_running_loop().create_future(),
-                [Listening([closed], 1)],
+                [Listening([closed], "localhost", 1)],
                 NO_GUARD,
                 started,
             )

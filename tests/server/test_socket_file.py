@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from roomcast.serve.listen import bind_unix
+from roomcast.serve.socket_file import bind_unix
 from tests.certificate import Certificate
 from tests.conftest import require
 from tests.running import PATIENCE, Running, wait_for

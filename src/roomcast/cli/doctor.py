@@ -16,7 +16,7 @@ from roomcast.doctor.examination import IDLE_SECONDS, NotReached, examine
 from roomcast.doctor.finding import Finding, Level
 from roomcast.doctor.site import Site
 
-_COLORS = {Level.OK: "green", Level.NOTE: "cyan", Level.MEND: "red"}
+_COLORS = {Level.OK: "green", Level.NOTE: "cyan", Level.FAULT: "red"}
 
 
 @click.command("doctor", cls=Command)
@@ -48,7 +48,7 @@ def command(url: str, headers: dict[str, str], room: str | None, origin: str, id
     except NotReached as error:
         say(f"no roomcast server answers at {url}: {error}")
         sys.exit(2)
-    sys.exit(1 if any(finding.level is Level.MEND for finding in found) else 0)
+    sys.exit(1 if any(finding.level is Level.FAULT for finding in found) else 0)
 
 
 def _telling(found: list[Finding]) -> Callable[[Finding], None]:
@@ -56,7 +56,7 @@ def _telling(found: list[Finding]) -> Callable[[Finding], None]:
         found.append(finding)
         mark = click.style(f"{finding.level.value:<5}", fg=_COLORS[finding.level])
         click.echo(f"{mark} {finding.name:<14} {printable(finding.text)}")
-        if finding.mend:
-            click.echo(f"      {'':<14} {click.style(printable(finding.mend), bold=True)}")
+        if finding.fix:
+            click.echo(f"      {'':<14} {click.style(printable(finding.fix), bold=True)}")
 
     return tell

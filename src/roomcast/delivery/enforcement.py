@@ -24,7 +24,8 @@ class Enforcement:
 
     def __init__(self, log: Log, streams: Streams, guard: Guard) -> None:
         self._log = log
-        self._guard = guard
+        self.guard = guard
+        """Has the rights in force."""
         self._rows: Sequence[Revocation] = ()
         guard.changed = lambda: streams.recheck(guard.may_still_follow)
 
@@ -33,7 +34,7 @@ class Enforcement:
         rows = await self._log.revocations()
         if rows is not self._rows:
             self._rows = rows
-            self._guard.revoke(rows)
+            self.guard.revoke(rows)
 
     async def run(self) -> None:
         """Looks repeatedly, for ever. While the log is away, the known revocations stay in force."""

@@ -62,7 +62,7 @@ class Streams:
         """Adds a stream that begins. It is behind at first."""
         self.opened += 1
         self.active.add(stream)
-        self.followed.add(stream.selection.rooms)
+        self.followed.add(stream.selection)
         self.behind.add(stream)
         if stream.seat:
             stream.seat.taken += 1
@@ -110,7 +110,7 @@ class Streams:
         """Removes a stream that ends, and logs why."""
         self._closing.add(sink)
         self.active.discard(stream)
-        self.followed.drop(stream.selection.rooms)
+        self.followed.drop(stream.selection)
         self.tenures.leave(stream)
         if stream.seat:
             stream.seat.taken -= 1

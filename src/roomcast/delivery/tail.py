@@ -117,7 +117,7 @@ class Tail:
         if outage and not self.outage:
             self._give_up(LogUnavailable(outage))
         if self.announced and outage and not self.outage:
-            logger.warning("the log is away, followers wait: %s", outage)
+            logger.warning("the log is away, followers wait; once it answers, all goes on by itself: %s", outage)
         elif self.announced and self.outage and not outage:
-            logger.warning("the log is back")
+            logger.warning("the log is back: nothing is left to do")
         self.outage = outage

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
+from roomcast import tasks
 from roomcast.delivery.counts import Counts, Number
 from roomcast.delivery.followed import FollowedRooms
 
@@ -20,6 +21,8 @@ class Peers(Protocol):
 
     number: int
     """This worker's."""
+    restarts: int
+    """How many processes were this worker before."""
     siblings: Sequence[int]
     """The numbers of all others that the server has, whether they are there or not."""
     others: Sequence[int]
@@ -155,7 +158,7 @@ class FollowedTogether:
         self._own = own
         if together.peers:
             together.peers.when_asked("followed names", lambda asked: self._names(*asked))
-            together.peers.when_asked("followed counts", lambda rooms: list(map(own.count, rooms)))
+            together.peers.when_asked("followed counts", self._counts)
 
     async def names(self, prefix: str, after: str | None, last: str | None, limit: int) -> list[str]:
         """The first `limit` followed rooms with this prefix, in order of code points: after `after`, up to
@@ -167,12 +170,21 @@ class FollowedTogether:
         return sorted({*self._names(*asked), *(name for _, names in answers for name in names or ())})[:limit]
 
     async def counts(self, rooms: Collection[str]) -> dict[str, int]:
-        """The number of followers of each of these rooms."""
-        found = {room: self._own.count(room) for room in rooms}
+        """How many streams follow each of these rooms, by name or by prefix."""
+        found = dict(zip(rooms, await self._counts(rooms), strict=True))
         for _, counts in await self._together.ask("followed counts", list(rooms)):
             for room, count in zip(rooms, counts or (), strict=False):
                 found[room] += count
         return found
+
+    async def _counts(self, rooms: Collection[str]) -> list[int]:
+        """In turns with others: with prefixes of all lengths, 1,000 rooms take 20 ms."""
+        turns = tasks.Turns()
+        counts = []
+        for room in rooms:
+            counts.append(self._own.count(room))
+            await turns.next()
+        return counts
 
     def _names(self, prefix: str, after: str | None, last: str | None, limit: int) -> list[str]:
         names = self._own.names(prefix, after, last)

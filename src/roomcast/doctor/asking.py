@@ -8,35 +8,38 @@ from typing import Any
 
 import httpx
 
-from roomcast.doctor.finding import Finding, mend, note, ok
+from roomcast.doctor.finding import Finding, fault, note, ok
 from roomcast.doctor.site import Site
 
 _APART = 30.0
-"""Seconds by which clocks may differ: the leeway of tickets and tokens."""
+"""By how many seconds the clocks may differ: the leeway of tickets and tokens."""
 
 
 async def credential(site: Site) -> list[Finding]:
-    """The credential's rights."""
+    """Checks the credential's rights."""
     name = "credential"
     try:
         answer = await site.get("/me")
     except httpx.HTTPError as error:
-        return [mend(name, f"GET /me failed ({type(error).__name__})", "pass /me on to roomcast")]
+        return [fault(name, f"GET /me failed ({type(error).__name__})", "pass /me on to roomcast")]
     if answer.status_code in (400, 401):
         return [
-            mend(
+            fault(
                 name,
-                f"not taken: {answer.status_code}",
-                "ROOMCAST_TOKEN needs a key, a ticket or a token that is good now",
+                f"refused: {answer.status_code}",
+                "set ROOMCAST_TOKEN to a valid key, ticket or token",
             )
         ]
+    if answer.status_code == 503:
+        fix = "see roomcast's log: the keys of an [[issuer]] cannot be fetched, or a login is away"
+        return [fault(name, "the server cannot check it now: 503", fix)]
     if not answer.is_success:
         return [note(name, f"GET /me is answered {answer.status_code}")]
     return [ok(name, _may(answer.json()))]
 
 
 def room_of(me: dict[str, Any], otherwise: str) -> str:
-    """A room that may be read by the rights `me`, the answer of `GET /me`; `otherwise` if any may be."""
+    """A room that a client may read by its rights `me`, an answer of `GET /me`; `otherwise` if it may read any."""
     grants = me.get("read", [])
     if not grants or "*" in grants:
         return otherwise
@@ -52,10 +55,9 @@ def _may(me: dict[str, Any]) -> str:
 
 
 async def origin(site: Site, page: str) -> list[Finding]:
-    """Whether a page of this origin may send requests; not tried if `page` is empty."""
+    """Whether a page of the origin `page` may send requests; not tried if `page` is empty."""
     if not page:
-        return [note("CORS", "not tried: --origin https://example.org names your page's origin")]
-    wanted = f"roomcast: --allow-origin {page}"
+        return [note("CORS", "not tried: give your page's origin, such as --origin https://example.org")]
     try:
         answer = await site.get("/healthz", Origin=page)
         preflight = await site.ask(
@@ -66,36 +68,39 @@ async def origin(site: Site, page: str) -> list[Finding]:
             Access_Control_Request_Headers="authorization, content-type",
         )
     except httpx.HTTPError as error:
-        return [mend("CORS", f"no answer ({type(error).__name__})", site.mends("cors"))]
+        return [fault("CORS", f"no answer ({type(error).__name__})", site.fix("cors"))]
+    return [_cors(site, page, answer, preflight)]
+
+
+def _cors(site: Site, page: str, answer: httpx.Response, preflight: httpx.Response) -> Finding:
+    name = "CORS"
     allowed = answer.headers.get_list("access-control-allow-origin")
     if len(allowed) > 1 or "," in "".join(allowed):
-        return [
-            mend("CORS", f"Access-Control-Allow-Origin is there twice: {', '.join(allowed)}", site.mends("cors"))
-        ]
+        text = f"Access-Control-Allow-Origin is sent twice: {', '.join(allowed)}"
+        return fault(name, text, site.fix("cors"))
     if allowed not in ([page], ["*"]):
-        return [mend("CORS", f"pages of {page} may not ask", wanted)]
-    if not preflight.is_success or "authorization" not in preflight.headers.get(
-        "access-control-allow-headers", ""
-    ):
-        return [
-            mend("CORS", f"the preflight is answered {preflight.status_code}, not by roomcast", site.mends("cors"))
-        ]
-    return [ok("CORS", f"pages of {page} may ask")]
+        return fault(name, f"pages of {page} may not send requests", f"roomcast: --allow-origin {page}")
+    fields = preflight.headers.get("access-control-allow-headers", "")
+    if not preflight.is_success or "authorization" not in fields:
+        text = f"the preflight is answered {preflight.status_code}, not by roomcast"
+        return fault(name, text, site.fix("cors"))
+    return ok(name, f"pages of {page} may send requests")
 
 
 def clock(answer: httpx.Response, now: float) -> list[Finding]:
-    """Compares the server's clock, by its answer to `/healthz`, with ours: `now`, in seconds since 1970."""
+    """Compares the clock of the server that gave this answer to `/healthz` with ours: `now`, in seconds since
+    1970."""
     try:
         told = datetime.fromisoformat(answer.json()["time"])
-    except (ValueError, KeyError, TypeError):  # an older server; a proxy may say it
+    except (ValueError, KeyError, TypeError):  # an older server; a proxy may add a Date
         if "date" not in answer.headers:
-            return [note("clock", "the server does not say what time it is")]
+            return [note("clock", "the server does not send its time")]
         told = parsedate_to_datetime(answer.headers["date"])
     apart = told.timestamp() - now
     if abs(apart) > _APART:
         which = "ahead of" if apart > 0 else "behind"
         return [
-            mend(
+            fault(
                 "clock",
                 f"the server's is {abs(apart):.0f} s {which} this machine's",
                 "set the one that is wrong: timedatectl set-ntp true",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from roomcast.doctor.finding import Finding, mend, note, ok
-from roomcast.doctor.listening import Heard, has_event, listen
+from roomcast.doctor.finding import Finding, fault, note, ok
+from roomcast.doctor.listening import Recording, has_event, listen
 from roomcast.doctor.site import SECONDS, Site
 
 _LATE_SECONDS = 0.15
@@ -14,96 +14,87 @@ _LONG_ID = "roomcast-doctor" * 100
 
 async def check(site: Site) -> list[Finding]:
     """First event, compression, content type and caching."""
-    heard = await listen(site, SECONDS, has_event)
-    site.follows = bool(heard.events)
-    for _ in range(2 if site.follows else 0):  # the best of three, since a short load must not count as a delay
-        heard = min(heard, await listen(site, SECONDS, has_event), key=_first_after)
-    if heard.answer is None:
-        return [mend("first event", f"no answer to a follow within {SECONDS:g} s", site.mends("held"))]
-    if heard.answer.status_code != 200:
-        return [_refused(site, heard)]
-    return [_first(site, heard), await _encoding(site), _kind(site, heard), _cache(site, heard)]
+    recording = await listen(site, SECONDS, has_event)
+    site.follows = bool(recording.events)
+    for _ in range(2 if site.follows else 0):  # the best of three: a moment of load is no delay
+        recording = min(recording, await listen(site, SECONDS, has_event), key=_first_after)
+    if recording.answer is None:
+        return [fault("first event", f"no answer to a follow within {SECONDS:g} s", site.fix("held"))]
+    if recording.answer.status_code != 200:
+        return [_refused(recording)]
+    return [_first(site, recording), await _encoding(site), _kind(site, recording), _cache(site, recording)]
 
 
-def _first_after(heard: Heard) -> float:
-    return heard.events[0][0] if heard.events else SECONDS
+def _first_after(recording: Recording) -> float:
+    return recording.events[0][0] if recording.events else SECONDS
 
 
-def _first(site: Site, heard: Heard) -> Finding:
+def _first(site: Site, recording: Recording) -> Finding:
     name = "first event"
-    if not heard.events:
-        if heard.sent_away:
-            return mend(
+    if not recording.events:
+        if recording.sent_away:
+            return fault(
                 name,
                 "the server asks to come back later",
                 "see GET /readyz: it drains, is full, or its log is away",
             )
-        return mend(name, f"held back: nothing came within {SECONDS:g} s of the answer's head", site.mends("held"))
-    after = heard.events[0][0]
+        return fault(name, f"held back: nothing came within {SECONDS:g} s of the answer's head", site.fix("held"))
+    after = recording.events[0][0]
     if after > site.trip + _LATE_SECONDS:
-        return mend(
+        return fault(
             name,
-            f"{_ms(after)} after the request, other answers {_ms(site.trip)}: it is waited with",
-            site.mends("late"),
+            f"{_ms(after)} after the request, other answers {_ms(site.trip)}: something holds it back",
+            site.fix("late"),
         )
     return ok(name, f"at once, {_ms(after)} after the request")
 
 
 async def _encoding(site: Site) -> Finding:
     # Many proxies compress only long answers. A gap event repeats the id, so a long id makes it long.
-    heard = await listen(site, SECONDS, lambda heard: True, resumes=_LONG_ID)
-    if heard.answer is None or not heard.answer.is_success:
+    recording = await listen(site, SECONDS, lambda recording: True, resumes=_LONG_ID)
+    if recording.answer is None or not recording.answer.is_success:
         return note("compression", "not known: a second follow was not answered")
-    encoding = heard.answer.headers.get("content-encoding", "identity")
+    encoding = recording.answer.headers.get("content-encoding", "identity")
     if encoding != "identity":
-        return mend(
+        return fault(
             "compression",
             f"the stream is compressed ({encoding}), so events may wait for others",
-            site.mends("compressed"),
+            site.fix("compressed"),
         )
-    return ok("compression", "none, although it was offered")
+    return ok("compression", "none, although this client accepts it")
 
 
-def _kind(site: Site, heard: Heard) -> Finding:
-    assert heard.answer is not None
-    kind = heard.answer.headers.get("content-type", "")
+def _kind(site: Site, recording: Recording) -> Finding:
+    assert recording.answer is not None
+    kind = recording.answer.headers.get("content-type", "")
     if kind.replace(" ", "").lower() != "text/event-stream;charset=utf-8":
-        return mend(
-            "content type", f"{kind or 'none'}: some clients read it as Latin-1, or not at all", site.mends("type")
+        return fault(
+            "content type", f"{kind or 'none'}: some clients read it as Latin-1, or not at all", site.fix("type")
         )
     return ok("content type", kind)
 
 
-def _cache(site: Site, heard: Heard) -> Finding:
-    assert heard.answer is not None
-    said = heard.answer.headers.get("cache-control", "")
+def _cache(site: Site, recording: Recording) -> Finding:
+    assert recording.answer is not None
+    said = recording.answer.headers.get("cache-control", "")
     if "no-store" not in said or "no-transform" not in said:
-        return mend(
-            "caching", f"Cache-Control is {said or 'gone'}: caches may keep the stream", site.mends("cached")
+        return fault(
+            "caching", f"Cache-Control is {said or 'gone'}: caches may keep the stream", site.fix("cached")
         )
     return ok("caching", said)
 
 
-def _refused(site: Site, heard: Heard) -> Finding:
-    answer = heard.answer
+def _refused(recording: Recording) -> Finding:
+    answer = recording.answer
     assert answer is not None
-    name = "first event"
-    if answer.status_code in (401, 403) and "roomcast" in answer.text:
-        detail = str(answer.json().get("detail", ""))
-        return (
-            note(name, f"not tried: {answer.status_code}, {detail}")
-            if not _local_only(answer.text)
-            else mend(
-                name,
-                f"roomcast serves its own machine alone: {detail}",
-                "roomcast: --config with rights, --secret-file, or --open",
-            )
-        )
-    return mend(name, f"a follow is answered {answer.status_code}", "see the error page of whatever answers it")
-
-
-def _local_only(text: str) -> bool:
-    return "not-served" in text
+    name, status = "first event", answer.status_code
+    if status not in (401, 403) or "roomcast" not in answer.text:
+        return fault(name, f"a follow is answered {status}", "look at that answer: its page says who gave it")
+    detail = str(answer.json().get("detail", ""))
+    if "not-served" in answer.text:
+        text = f"roomcast serves only its own machine: {detail}"
+        return fault(name, text, "roomcast: --config with rights, --secret-file, or --open")
+    return note(name, f"not tried: {status}, {detail}")
 
 
 def _ms(seconds: float) -> str:

@@ -10,7 +10,7 @@ import httpx
 
 from roomcast.doctor import asking, events, idle, resume, sizes, strangers, streams
 from roomcast.doctor.finding import Finding, note, ok
-from roomcast.doctor.mends import NAMES
+from roomcast.doctor.fixes import NAMES
 from roomcast.doctor.site import Site
 
 ROOM = "roomcast-doctor"
@@ -77,9 +77,9 @@ async def _choose_room(site: Site) -> None:
 def _server(site: Site, greeting: httpx.Response) -> Finding:
     version = greeting.json()["version"]
     if not site.proxy:
-        return ok("server", f"roomcast {version}, and no proxy that shows itself, {site.trip * 1000:.0f} ms away")
+        return ok("server", f"roomcast {version}, no proxy shows itself, {site.trip * 1000:.0f} ms away")
     name = NAMES.get(site.proxy)
-    shown = name or f"{site.proxy}, of which no lines are known here"
+    shown = name or f"{site.proxy}, for which no lines are known"
     return (ok if name else note)("server", f"roomcast {version} behind {shown}, {site.trip * 1000:.0f} ms away")
 
 

@@ -1,4 +1,4 @@
-"""The result of a check: a line, and for a fault the line of configuration that mends it."""
+"""The result of a check: a line, and for a fault the configuration that fixes it."""
 
 from __future__ import annotations
 
@@ -11,31 +11,32 @@ class Level(Enum):
 
     OK = "ok"
     NOTE = "note"
-    """Worth knowing, and nothing to mend."""
-    MEND = "mend"
+    """Worth knowing, and no fault."""
+    FAULT = "fault"
 
 
 class Finding(NamedTuple):
-    """The outcome of a check."""
+    """The result of a check."""
 
     name: str
     """The check's name, in one or two words."""
     level: Level
     text: str
-    mend: str = ""
-    """What to configure; empty if nothing is wrong."""
+    """The finding, in one line."""
+    fix: str = ""
+    """The configuration that fixes it, and in which program; empty if nothing is wrong."""
 
 
 def ok(name: str, text: str) -> Finding:
-    """All is well."""
+    """A finding of something that works."""
     return Finding(name, Level.OK, text)
 
 
 def note(name: str, text: str) -> Finding:
-    """Nothing is wrong, but it is worth knowing."""
+    """A finding that is worth knowing, and no fault."""
     return Finding(name, Level.NOTE, text)
 
 
-def mend(name: str, text: str, by: str) -> Finding:
-    """Something is wrong, and `by` is what mends it."""
-    return Finding(name, Level.MEND, text, by)
+def fault(name: str, text: str, fix: str) -> Finding:
+    """A finding of something wrong; `fix` is the configuration that fixes it."""
+    return Finding(name, Level.FAULT, text, fix)

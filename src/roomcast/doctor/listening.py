@@ -14,12 +14,13 @@ from roomcast.doctor.site import Site
 
 
 @dataclass
-class Heard:
+class Recording:
     """The items of a stream, each with the seconds since the request was sent."""
 
     answer: httpx.Response | None = None
     """None if not even a head arrived."""
     head_after: float = 0.0
+    """Seconds from the request to the answer's head."""
     items: list[tuple[float, Item]] = field(default_factory=list)
     lasted: float = 0.0
     """Seconds from the head until the stream ended or listening stopped."""
@@ -30,10 +31,12 @@ class Heard:
 
     @property
     def events(self) -> list[tuple[float, Event]]:
+        """The events, each with its seconds."""
         return [(at, item) for at, item in self.items if isinstance(item, Event)]
 
     @property
     def heartbeats(self) -> list[float]:
+        """The seconds of each comment."""
         return [at for at, item in self.items if isinstance(item, Comment)]
 
     @property
@@ -43,57 +46,80 @@ class Heard:
         return self.ended and (len(retries) > 1 or (bool(retries) and not self.events))
 
 
-def has_event(heard: Heard) -> bool:
-    """Whether an event arrived."""
-    return bool(heard.events)
+def has_event(recording: Recording) -> bool:
+    """Whether an event has arrived: for `listen`'s `enough`."""
+    return bool(recording.events)
 
 
 async def listen(
     site: Site,
     seconds: float,
-    enough: Callable[[Heard], bool] = lambda heard: False,
+    enough: Callable[[Recording], bool] = lambda recording: False,
     *,
     resumes: str = "",
     **headers: str,
-) -> Heard:
-    """Follows the site's room for `seconds`, or until `enough` returns True. `resumes` is an id to resume from,
-    sent in the URL. Never raises `httpx.HTTPError`."""
-    heard = Heard()
-    opened = began = time.monotonic()
-
-    async def trace(name: str, info: object) -> None:
-        nonlocal began
-        if name.endswith("send_request_body.complete"):
-            began = time.monotonic()
-
-    asked = {"Accept": "text/event-stream", "Accept-Encoding": "gzip", "Cache-Control": "no-cache"}
-    asked |= {name.replace("_", "-"): value for name, value in headers.items()}
+) -> Recording:
+    """Follows the site's room for `seconds` after the answer's head, or until `enough` returns True. `resumes` is
+    an id to resume from, sent in the URL; `headers` are sent, with `_` for `-`. Never raises `httpx.HTTPError`."""
+    recording, watch = Recording(), _Stopwatch()
+    query = {"room": site.room, "replay": "none", **({"last_event_id": resumes} if resumes else {})}
+    sent = {"Accept": "text/event-stream", "Accept-Encoding": "gzip", "Cache-Control": "no-cache"}
+    sent |= {name.replace("_", "-"): value for name, value in headers.items()}
     try:
-        async with asyncio.timeout(seconds) as limit, site.client() as client:
-            query = {"room": site.room, "replay": "none", **({"last_event_id": resumes} if resumes else {})}
-            async with client.stream(
-                "GET", "/messages", params=query, headers=asked, timeout=seconds + 1, extensions={"trace": trace}
-            ) as answer:
-                opened = time.monotonic()
-                limit.reschedule(asyncio.get_running_loop().time() + seconds)
-                heard.answer, heard.head_after = answer, opened - began
-                if not answer.is_success:
-                    await answer.aread()
-                    return heard
-                if enough(heard):
-                    return heard
-                decoder = Decoder()
-                async for data in answer.aiter_bytes():
-                    now = time.monotonic() - began
-                    heard.items += [(now, item) for item in decoder.feed(data)]
-                    if enough(heard):
-                        return heard
-        heard.ended = True
+        async with (
+            asyncio.timeout(seconds) as limit,
+            site.client() as client,
+            client.stream(
+                "GET",
+                "/messages",
+                params=query,
+                headers=sent,
+                timeout=seconds + 1,
+                extensions={"trace": watch.trace},
+            ) as answer,
+        ):
+            recording.answer, recording.head_after = answer, watch.since_request()
+            limit.reschedule(asyncio.get_running_loop().time() + seconds)
+            recording.ended = await _record(recording, answer, watch, enough)
     except TimeoutError:
         pass
     except httpx.HTTPError as error:
-        heard.ended = not isinstance(error, httpx.ReadTimeout)
-        heard.failure = str(error) or type(error).__name__
+        recording.ended = not isinstance(error, httpx.ReadTimeout)
+        recording.failure = str(error) or type(error).__name__
     finally:
-        heard.lasted = time.monotonic() - opened
-    return heard
+        recording.lasted = watch.since_request() - recording.head_after
+    return recording
+
+
+async def _record(
+    recording: Recording, answer: httpx.Response, watch: _Stopwatch, enough: Callable[[Recording], bool]
+) -> bool:
+    """Records the items until there are `enough`. Returns whether the other side ended the stream."""
+    if not answer.is_success:
+        await answer.aread()
+        return False
+    if enough(recording):
+        return False
+    decoder = Decoder()
+    async for data in answer.aiter_bytes():
+        now = watch.since_request()
+        recording.items += [(now, item) for item in decoder.feed(data)]
+        if enough(recording):
+            return False
+    return True
+
+
+class _Stopwatch:
+    """Measures from the moment at which the request was sent, and not from the opening of its connection."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    async def trace(self, name: str, info: object) -> None:
+        """httpx calls it with each step of a request."""
+        if name.endswith("send_request_body.complete"):
+            self._began = time.monotonic()
+
+    def since_request(self) -> float:
+        """Seconds since the request was sent."""
+        return time.monotonic() - self._began

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from roomcast.doctor.finding import Finding, mend, note, ok
+from roomcast.doctor.finding import Finding, fault, note, ok
 from roomcast.doctor.listening import has_event, listen
 from roomcast.doctor.site import SECONDS, Site
 
@@ -21,8 +21,8 @@ async def check(site: Site) -> list[Finding]:
         return [note("Last-Event-ID", "not tried: a second follow did not begin")]
     first = strange.events[0][1]
     if first.type != "gap" or json.loads(first.data)["after"] != _STRANGE:
-        wrong = "does not arrive: whoever reconnects gets everything again, or misses something"
-        return [mend("Last-Event-ID", wrong, site.mends("last-event-id"))]
+        wrong = "does not arrive: a client that reconnects gets everything again, or misses something"
+        return [fault("Last-Event-ID", wrong, site.fix("last-event-id"))]
     return [ok("Last-Event-ID", "arrives"), await _cut(site)]
 
 
@@ -33,6 +33,6 @@ async def _cut(site: Site) -> Finding:
         return note("a cut", "not tried: the stream did not begin again")
     after = await listen(site, SECONDS, has_event, Last_Event_ID=before.events[-1][1].id)
     if after.events and after.events[0][1].type != "gap":
-        return ok("a cut", f"goes on without a gap, {after.events[0][0] * 1000:.0f} ms after coming back")
+        return ok("a cut", f"goes on without a gap, {after.events[0][0] * 1000:.0f} ms after it came back")
     lost = after.events[0][1].data if after.events else "nothing came"
     return note("a cut", f"comes back with a gap: {lost}")

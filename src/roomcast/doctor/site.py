@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from roomcast.client.errors import bad_tls
-from roomcast.doctor import mends
+from roomcast.doctor import fixes
 
 SECONDS = 5.0
 """How long an answer may take."""
@@ -34,7 +34,7 @@ class Site:
     tls: ssl.SSLContext = field(default_factory=ssl.create_default_context)
     """The TLS context of all connections: making one takes 50 ms."""
     proxy: str = ""
-    """The proxy in front of the server, as `mends` names it; empty if none was seen."""
+    """The proxy in front of the server, as `fixes` names it; empty if none was seen."""
     follows: bool = True
     """Whether a stream begins in time; if not, further checks of streams are skipped."""
     local: bool = False
@@ -62,9 +62,9 @@ class Site:
         async with self.client() as client:
             return await client.request(method, path, content=content, headers=_named(given))
 
-    def mends(self, wrong: str) -> str:
-        """The line that mends the fault `wrong` in this site's proxy."""
-        return mends.line(wrong, self.proxy)
+    def fix(self, fault: str) -> str:
+        """The line that fixes a fault, one of `fixes.FAULTS`, in this site's proxy."""
+        return fixes.line(fault, self.proxy)
 
     async def look(self) -> httpx.Response:
         """Contacts the server for the first time and identifies its proxy. Raises `httpx.HTTPError`."""
@@ -75,7 +75,7 @@ class Site:
                 raise
             self.verify, self.tls = False, unverified()
             found = await self._greet()
-        self.proxy = mends.told(found.headers) or mends.shown(await self._nonsense())
+        self.proxy = fixes.named_by(found.headers) or fixes.recognized(await self._nonsense())
         with suppress(httpx.HTTPError, ValueError):
             me = await self.get("/me", credential=False)
             self.stranger = me.json() if me.is_success else {}

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import httpx
 
-from roomcast.doctor.finding import Finding, mend, ok
+from roomcast.doctor.finding import Finding, fault, ok
 from roomcast.doctor.site import Site, is_ours
 
 _ROOMS = 64
@@ -28,13 +28,11 @@ async def _long_url(site: Site) -> Finding:
     try:
         answer = await _patiently(lambda: site.get(path, Accept="application/json"))
     except httpx.HTTPError as error:
-        return mend(
-            "long URL", f"one of {len(path) // 1000} KB is cut ({type(error).__name__})", site.mends("url")
-        )
+        return fault("long URL", f"one of {len(path) // 1000} KB is cut ({type(error).__name__})", site.fix("url"))
     if is_ours(answer):
-        return ok("long URL", f"one of {len(path) // 1000} KB arrives, as 64 rooms need it")
-    return mend(
-        "long URL", f"one of {len(path) // 1000} KB is answered {answer.status_code} on its way", site.mends("url")
+        return ok("long URL", f"one of {len(path) // 1000} KB arrives (64 rooms need it)")
+    return fault(
+        "long URL", f"one of {len(path) // 1000} KB is answered {answer.status_code} on its way", site.fix("url")
     )
 
 
@@ -44,10 +42,10 @@ async def _large_body(site: Site) -> Finding:
             lambda: site.ask("POST", "/messages", content=_BODY, Content_Type="application/json")
         )
     except httpx.HTTPError as error:
-        return mend("large body", f"a publish of 1 MB is cut ({type(error).__name__})", site.mends("body"))
+        return fault("large body", f"a publish of 1 MB is cut ({type(error).__name__})", site.fix("body"))
     if is_ours(answer):
         return ok("large body", "a publish of 1 MB arrives (it was no message, and nothing is stored)")
-    return mend("large body", f"a publish of 1 MB is answered {answer.status_code} on its way", site.mends("body"))
+    return fault("large body", f"a publish of 1 MB is answered {answer.status_code} on its way", site.fix("body"))
 
 
 async def _patiently(ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:

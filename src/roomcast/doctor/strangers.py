@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import httpx
 
-from roomcast.doctor.finding import Finding, mend, note, ok
+from roomcast.doctor.finding import Finding, fault, note, ok
 from roomcast.doctor.site import Site
 
-_WORDS = "roomcast: --config with rights, --secret-file, or --open"
+_THREE_WAYS = "roomcast: --config with rights, --secret-file, or --open"
 
 
 async def check(site: Site) -> list[Finding]:
@@ -16,7 +16,7 @@ async def check(site: Site) -> list[Finding]:
 
 
 def _is_local(site: Site) -> bool:
-    """Whether the server takes a stranger for a client on its machine: only these have all rights."""
+    """Whether the server takes a stranger for a client on its own machine, which has all rights."""
     return bool(site.stranger.get("admin"))
 
 
@@ -28,18 +28,16 @@ def of(site: Site) -> Finding:
     if not _is_local(site):
         read = ", ".join(site.stranger.get("read", [])) or "nothing"
         publish = ", ".join(site.stranger.get("publish", [])) or "nothing"
-        return note(name, f"without a credential one reads {read}, and publishes to {publish}")
+        return note(name, f"without a credential a client may read {read}, and publish to {publish}")
     if not site.local:
-        return mend(
+        return fault(
             name,
             "the server takes you for somebody on its machine: a proxy does not pass Host and X-Forwarded-For on",
-            _WORDS,
+            _THREE_WAYS,
         )
     if site.proxy:
-        return mend(
-            name, "whoever comes through this proxy may look like somebody on the server's machine", _WORDS
-        )
-    return ok(name, "this machine alone gets in, and you are on it")
+        return fault(name, "clients of this proxy may look as if they were on the server's machine", _THREE_WAYS)
+    return ok(name, "only this machine gets in, and you are on it")
 
 
 async def _metrics(site: Site) -> Finding:
@@ -47,10 +45,10 @@ async def _metrics(site: Site) -> Finding:
     if not found:
         return ok("metrics", "/metrics is closed to strangers")
     if _is_local(site) and site.local and not site.proxy:
-        return ok("metrics", "/metrics is open to this machine alone")
+        return ok("metrics", "/metrics is open to this machine only")
     if site.local and not site.proxy:
         return note("metrics", "/metrics is open here; hide it from strangers in the proxy, if there is one")
-    return mend("metrics", f"{found} is open to strangers", site.mends("metrics"))
+    return fault("metrics", f"{found} is open to strangers", site.fix("metrics"))
 
 
 async def _rooms(site: Site) -> Finding:

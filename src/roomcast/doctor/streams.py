@@ -10,17 +10,17 @@ from typing import NamedTuple
 
 import httpx
 
-from roomcast.doctor.finding import Finding, mend, note, ok
+from roomcast.doctor.finding import Finding, fault, note, ok
 from roomcast.doctor.listening import has_event, listen
 from roomcast.doctor.site import SECONDS, Site, hang_up, unverified
 
 AT_ONCE = 8
-"""More than the six connections that a browser opens to one origin."""
+"""How many streams are opened together: more than the six connections of a browser to one origin."""
 _SOON = 14 * 86_400
-"""A certificate that ends in fewer seconds should have been renewed."""
+"""A certificate should have been renewed when it has only so many seconds left."""
 
 
-class Tls(NamedTuple):
+class Handshake(NamedTuple):
     """The result of a TLS handshake."""
 
     http2: bool
@@ -35,25 +35,25 @@ async def check(site: Site) -> list[Finding]:
     return [_secure(site, tls), _version(site, tls), *await _at_once(site)]
 
 
-def _secure(site: Site, tls: Tls | None) -> Finding:
+def _secure(site: Site, tls: Handshake | None) -> Finding:
     if not site.url.startswith("https:"):
-        text = "none; this is the same machine" if site.local else "none: whoever is between reads along"
+        text = "none; this is the same machine" if site.local else "none: anybody between can read along"
         return note("TLS", text)
     if not site.verify:
-        return mend(
+        return fault(
             "TLS",
             "the certificate is not trusted, so browsers refuse it",
             "give the proxy, or --tls-cert, one that names this host and its chain",
         )
     if tls and tls.ends and tls.ends - time.time() < _SOON:
         days = (tls.ends - time.time()) / 86_400
-        return mend(
+        return fault(
             "TLS", f"the certificate ends in {days:.0f} days", "renew it; roomcast itself reads it again at SIGHUP"
         )
     return ok("TLS", f"{tls.version if tls else 'yes'}, the certificate is good")
 
 
-def _version(site: Site, tls: Tls | None) -> Finding:
+def _version(site: Site, tls: Handshake | None) -> Finding:
     if tls and tls.http2:
         return ok("HTTP version", "HTTP/2 is offered: the tabs of a browser share one connection")
     return note(
@@ -65,14 +65,14 @@ def _version(site: Site, tls: Tls | None) -> Finding:
 async def _at_once(site: Site) -> list[Finding]:
     if not site.follows:
         return []  # already reported by the check of the first event
-    heard = await asyncio.gather(*(listen(site, SECONDS, has_event) for _ in range(AT_ONCE)))
-    begun = sum(bool(one.events) for one in heard)
+    recording = await asyncio.gather(*(listen(site, SECONDS, has_event) for _ in range(AT_ONCE)))
+    begun = sum(bool(one.events) for one in recording)
     if begun == AT_ONCE:
         return [ok("streams", f"{AT_ONCE} at once from this address")]
-    return [mend("streams", f"{begun} of {AT_ONCE} at once from this address began", site.mends("streams"))]
+    return [fault("streams", f"only {begun} of {AT_ONCE} at once from this address began", site.fix("streams"))]
 
 
-async def _handshake(site: Site) -> Tls | None:
+async def _handshake(site: Site) -> Handshake | None:
     url = httpx.URL(site.url)
     context = ssl.create_default_context() if site.verify else unverified()
     context.set_alpn_protocols(["h2", "http/1.1"])
@@ -81,7 +81,7 @@ async def _handshake(site: Site) -> Tls | None:
             _, writer = await asyncio.open_connection(url.host, url.port or 443, ssl=context)
             shown = writer.get_extra_info("ssl_object")
             ends = (shown.getpeercert() or {}).get("notAfter")
-            found = Tls(
+            found = Handshake(
                 shown.selected_alpn_protocol() == "h2",
                 shown.version(),
                 ssl.cert_time_to_seconds(ends) if ends else 0.0,

@@ -24,6 +24,7 @@ from roomcast.model.settings import Settings
 FILES, ADDRESS = "files", "address"
 _SAY_AGAIN_SECONDS = 60.0
 """Least time between two log lines with the same reason: an attack must not fill the log."""
+_OWN = ". If they are your own clients, check the network and the proxy between"
 
 logger = logging.getLogger("roomcast.server")
 
@@ -221,14 +222,14 @@ class Connections:
             FILES: "closed {} connections that had waited longest, to make room for others: this process may "
             f"use {self.limit} files for connections. Allow more files (ulimit -n), or limit each address with "
             "--max-connections-per-address",
-            ADDRESS: f"refused {{}} connections of addresses that already have {each} "
-            "(--max-connections-per-address)",
+            ADDRESS: f"refused {{}} connections of addresses that already have {each}. If they are your own "
+            "clients, raise --max-connections-per-address",
             MEMORY: "closed {} connections, the slowest senders: requests that are being received use "
-            f"{self._settings.body_memory} bytes together (--body-memory)",
-            "handshake": "closed {} connections that did not finish their TLS handshake in time",
-            "head": "closed {} connections that did not send a request's head in time",
-            "body": "closed {} connections that did not send a request's body in time",
-            "answer": "closed {} connections whose clients did not read their answers",
+            f"{self._settings.body_memory} bytes together. If they are your own clients, raise --body-memory",
+            "handshake": "closed {} connections that did not finish their TLS handshake in time" + _OWN,
+            "head": "closed {} connections that did not send a request's head in time" + _OWN,
+            "body": "closed {} connections that did not send a request's body in time" + _OWN,
+            "answer": "closed {} connections whose clients did not read their answers" + _OWN,
         }
 
 

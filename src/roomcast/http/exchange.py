@@ -222,8 +222,9 @@ class Exchange(asyncio.Protocol):
                     self._transport.write(head + (chunk(piece) if self._chunked else piece))
                     head = b""
                     await self._drained()
-        except Exception:  # a begun answer cannot become an error: the client must see that it was cut
-            logger.exception("an answer could not be completed")
+        except Exception as error:  # a begun answer cannot become an error: the client must see that it was cut
+            trace = None if isinstance(error, RoomcastError) else error
+            logger.error("an answer was cut, and its client must ask again: %s", error, exc_info=trace)
             self._transport.abort()
             return
         self._transport.write(head + (LAST_CHUNK if self._chunked else b""))

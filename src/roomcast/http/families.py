@@ -42,6 +42,7 @@ def of_process(engine: Engine) -> Iterable[Metric]:
     yield from _of_connections(engine)
     yield from _of_answers(engine)
     yield _limited(engine)
+    yield _issuers_away(engine)
 
 
 def of_log(bounds: Bounds, retention: Retention, rate: float) -> Iterable[Metric]:
@@ -182,6 +183,15 @@ def _limited(engine: Engine) -> Metric:
     for limit, counted in (("streams", engine.streams.limited), ("publish", engine.principal_limiters.refused)):
         for kind in KINDS:
             family.add_metric([kind, limit], counted[kind])
+    return family
+
+
+def _issuers_away(engine: Engine) -> Metric:
+    help = "Whether the last fetch of an issuer's keys failed."
+    family = GaugeMetricFamily("roomcast_issuer_away", help, labels=["issuer"])
+    issuers = engine.enforcement.guard.rights.issuers if engine.enforcement else None
+    for name, away in (issuers.away() if issuers else {}).items():
+        family.add_metric([name], away)
     return family
 
 

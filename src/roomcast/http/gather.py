@@ -16,6 +16,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Sample
 
 from roomcast.delivery.engine import Engine
+from roomcast.delivery.together import Peers
 
 COUNTERS, SUMS, MOST, LEAST, ALONE = "counters", "sums", "most", "least", "alone"
 """The parts of a report: sums that outlive their worker, sums of living workers, values of which the largest is
@@ -46,9 +47,10 @@ def report(families: Iterable[Metric], alone: Mapping[str, float]) -> Report:
     return parts
 
 
-def alone(engine: Engine, process: Iterable[Metric]) -> Mapping[str, float]:
+def alone(engine: Engine, peers: Peers, process: Iterable[Metric]) -> Mapping[str, float]:
     """The numbers that are shown for a worker by itself."""
     return {
+        "restarts": peers.restarts,
         "followers": len(engine.streams.active),
         "tail_position": engine.hub.position,
         "longest_turn_seconds": engine.pace.longest_turn,
@@ -112,9 +114,12 @@ def _of_each(reports: Mapping[int, Report]) -> Iterable[Metric]:
     }
     for name, help in gauges.items():
         yield _labelled(GaugeMetricFamily(f"roomcast_worker_{name}", help, labels=["worker"]), name, reports)
-    help = "Processor time of each process."
-    family = CounterMetricFamily("roomcast_worker_cpu_seconds", help, labels=["worker"])
-    yield _labelled(family, "cpu_seconds", reports)
+    counters = {
+        "cpu_seconds": "Processor time of each process.",
+        "restarts": "How often each process was replaced since the server started, as it had ended or hung.",
+    }
+    for name, help in counters.items():
+        yield _labelled(CounterMetricFamily(f"roomcast_worker_{name}", help, labels=["worker"]), name, reports)
 
 
 def _labelled(family: Any, name: str, reports: Mapping[int, Report]) -> Metric:

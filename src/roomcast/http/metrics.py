@@ -45,20 +45,22 @@ async def collect(engine: Engine) -> list[Metric]:
 
 
 def share(engine: Engine) -> None:
-    """Answers the other workers' requests for this worker's metrics from now on."""
+    """Answers the other workers' requests for this worker's metrics from now on. Only for a worker."""
+
+    peers = engine.together.peers
+    assert peers
 
     async def answer(question: Any) -> gather.Report:
         process = await asyncio.to_thread(gather.of_this_process)
-        return gather.report([*of_process(engine), *process], gather.alone(engine, process))
+        return gather.report([*of_process(engine), *process], gather.alone(engine, peers, process))
 
-    if peers := engine.together.peers:
-        peers.when_asked(TOPIC, answer)
+    peers.when_asked(TOPIC, answer)
 
 
 async def _of_all(
     engine: Engine, peers: Peers, families: Sequence[Metric], process: Sequence[Metric]
 ) -> list[Metric]:
-    own = gather.report(families, gather.alone(engine, process))
+    own = gather.report(families, gather.alone(engine, peers, process))
     reports = {number: report for number, report in await peers.ask(TOPIC, own) if report}
     return gather.merged(families, peers.number, {peers.number: own, **reports})
 

@@ -34,7 +34,9 @@ class Outage:
         # reason.
         news = isinstance(error, LogUnusable) and self.why != error.detail
         if not self.why or news:
-            _log.warning("the log is away, followers wait: %s", error.detail)
+            _log.warning(
+                "the log is away, followers wait; once it answers, all goes on by itself: %s", error.detail
+            )
         self.why = error.detail
 
     def begin_anew(self) -> None:
@@ -44,5 +46,5 @@ class Outage:
     def end(self) -> None:
         """The database can be read."""
         if self.why and self.why != NOT_REACHED:
-            _log.warning("the log is back")
+            _log.warning("the log is back: nothing is left to do")
         self.why = ""

@@ -29,8 +29,8 @@ class RoomcastError(Exception):
 
     def __init__(self, detail: str = "", faults: Sequence[Fault] = ()) -> None:
         super().__init__(detail or self.title)
-        self.detail = detail or self.title
-        self.faults = tuple(faults)
+        self.detail: str = detail or self.title
+        self.faults: tuple[Fault, ...] = tuple(faults)
 
     @property
     def title(self) -> str:
@@ -114,13 +114,13 @@ class Unauthenticated(RoomcastError):
 
     status = 401
     kind = "unauthenticated"
-    challenge = ""
+    challenge: ClassVar[str | None] = ""
 
 
 class InvalidToken(Unauthenticated):
     """The credential is not good any more, or never was."""
 
-    challenge = 'error="invalid_token"'
+    challenge: ClassVar[str | None] = 'error="invalid_token"'
 
     def __init__(self, detail: str = "", faults: Sequence[Fault] = (), *, reason: str = "") -> None:
         super().__init__(detail, faults)
@@ -133,7 +133,7 @@ class Forbidden(RoomcastError):
 
     status = 403
     kind = "forbidden"
-    challenge = 'error="insufficient_scope"'
+    challenge: ClassVar[str | None] = 'error="insufficient_scope"'
 
 
 class NotServed(RoomcastError):

@@ -91,7 +91,7 @@ class Room(Struct, Generic[Time], frozen=True):
     messages: Annotated[int, Meta(description="Retained now.")]
     newest: Annotated[str | None, Meta(description="The id of its newest message.")]
     newest_at: Annotated[_Time[Time] | None, Meta(description="When that was stored.")]
-    followers: Annotated[int, Meta(description="How many streams follow it by name.")]
+    followers: Annotated[int, Meta(description="Streams that follow it, by name or by prefix.")]
     oldest_at: Annotated[
         _Time[Time] | UnsetType, Meta(description="When its oldest message was stored; where it has a rule.")
     ] = UNSET

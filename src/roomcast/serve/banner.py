@@ -1,4 +1,4 @@
-"""The lines that a server prints when it has started."""
+"""The banner that a server prints when it has started, and the log line that sums up the start."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from roomcast.version import __version__
 logger = logging.getLogger("roomcast.server")
 
 _SHOWN = 5
-"""Grants, or issuers, that are named."""
+"""How many grants, or issuers, are named."""
 _EXAMPLE = '{"text": "was geht ab in buxtehude?", "room": "developers"}'
 
 
-async def held(log: Log) -> str:
-    """The log's contents, in words."""
+async def contents(log: Log) -> str:
+    """The log's name, and how much it holds of how much, in words."""
     try:
         bounds = await log.bounds()
     except LogUnavailable as error:
         return f"{log.name}, away: {error.detail}"
     most = log.retention
-    held = f"{bounds.messages} of {most.max_messages} messages"
-    return f"{log.name}, {held}, {bounds.bytes} of {most.max_bytes} bytes"
+    messages = f"{bounds.messages} of {most.max_messages} messages"
+    return f"{log.name}, {messages}, {bounds.bytes} of {most.max_bytes} bytes"
 
 
 def banner(settings: Settings, listening: Sequence[Listening], guard: Guard, log: str, workers: int = 1) -> str:
-    """The version, the addresses to post, follow and look at, the rights, and the log's contents, a line each; and
-    the number of `workers` if there are several. A browser cannot open a socket file, so it has no line to look
-    at."""
+    """The version, how to post and follow, the page's address, the rights and the log's contents (`log`), a line
+    each; and the number of `workers` if there are several. Without the page's address if the server listens on a
+    socket file, which a browser cannot open."""
     api, page = (_address(settings, port) for port in (listening[0], listening[-1]))
     path = listening[0].path
     curl = f"curl --unix-socket {shlex.quote(path)}" if path else "curl"
@@ -55,8 +55,10 @@ def banner(settings: Settings, listening: Sequence[Listening], guard: Guard, log
     return "\n".join(filter(None, lines))
 
 
-def say_all(settings: Settings, listening: Sequence[Listening], guard: Guard, log: str, workers: int = 1) -> None:
-    """Logs everything that an operator may later want to know of this start, in one line."""
+def log_start(
+    settings: Settings, listening: Sequence[Listening], guard: Guard, log: str, workers: int = 1
+) -> None:
+    """Logs in one line everything that an operator may later want to know of this start."""
     rate = settings.publish_rate
     fields: dict[str, Any] = {
         "version": __version__,
@@ -113,5 +115,5 @@ def _address(settings: Settings, port: Listening) -> str:
     scheme = "https" if settings.tls_cert else "http"
     if port.path:
         return f"{scheme}://localhost"
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    host = f"[{port.host}]" if ":" in port.host else port.host
     return f"{scheme}://{host}:{port.port}"

@@ -1,4 +1,4 @@
-"""Where a server's options come from: flags, then variables, then the file, then defaults."""
+"""A server's options: from flags, then variables, then the file, then defaults."""
 
 from __future__ import annotations
 
@@ -10,29 +10,28 @@ from roomcast.model.settings.file import load
 from roomcast.model.settings.option import Option
 
 _INSTEAD = {"secret": "secret_files", "secret_files": "secret"}
-"""Options of which one stands for the other: whichever is given first leaves no place for it."""
+"""Pairs of options that exclude each other: one given in a flag overrides the other in a variable or the file."""
 
 
 class Configuration:
-    """The options of a server. Flags and variables are what they were at its start; the file can be read again."""
+    """The options of a server. Flags and variables stay as at its start; the file can be read again."""
 
     def __init__(self, flags: Mapping[str, Any], variables: Mapping[str, str], path: str | None) -> None:
-        """`flags` are those that were given, by the names of their options; `path` is the file, or None.
-
-        Reads the file. Raises `BadOption`."""
+        """Reads the file `path`, if it is not None. `flags` are those that were given, by option name; `variables`
+        is the environment. Raises `BadOption`."""
         self.path = path
         self._given = _given(flags, variables)
         values = self._values()
         self.settings = Settings(**values)
-        """What the server was started with."""
+        """The options at the start of the server."""
         self._chosen = frozenset(values)
 
     def chose(self, name: str) -> bool:
-        """Whether somebody gave this option a value, be it that of the default."""
+        """Whether this option was given a value, even if it is the default."""
         return name in self._chosen
 
     def read_again(self) -> Settings:
-        """The settings as the file gives them now. Blocks. Raises `BadOption`, and then none of it counts."""
+        """The settings with what the file says now. Blocks. Raises `BadOption`."""
         return Settings(**self._values())
 
     def _values(self) -> dict[str, Any]:
@@ -59,6 +58,6 @@ def _covered(name: str, higher: Mapping[str, Any]) -> bool:
 
 def _variable(option: Option, variables: Mapping[str, str]) -> str | None:
     text = variables.get(option.variable)
-    # What Kubernetes puts into every container beside a service named roomcast is no port number.
+    # Kubernetes sets ROOMCAST_PORT=tcp://… in every container if a service is named roomcast.
     foreign = option.name == "port" and text is not None and text.startswith("tcp://")
     return None if foreign or (text == "" and not option.means_something_empty()) else text

@@ -1,8 +1,9 @@
 """The log lines of `roomcast serve`, on their way to standard error.
 
-A separate thread writes them, many at once: an unread terminal or pipe must not hold up the loop, and waking the
-thread for each line would cost more than the request itself. The loop renders the lines about requests; in the
-thread this would compete for the interpreter's lock. The thread renders all others: a traceback reads files.
+A separate thread writes them, many at once: a terminal or pipe that nobody reads must not hold up the loop, and
+waking the thread for each line would cost more than the request itself. The loop renders the lines about requests;
+in the thread this would compete for the interpreter's lock. The thread renders all others: a traceback reads
+files.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ _LAST_LINES_SECONDS = 1.0
 """How long the end of the process waits for the last lines: a stuck terminal must not keep it from ending."""
 
 
-def log_to_stderr(format: str, requests: bool, level: str = "info", process: str = "") -> Lines:
+def log_to_stderr(format: str, requests: bool, level: str = "info", process: str = "") -> LineWriter:
     """Writes all lines of this process from now on, including other libraries' warnings and uncaught errors.
     `format` is text or json. `requests` says whether each request and the end of each stream has a line. `level`
-    is the least that is written: debug, info, warning or error. `process` is named in each line, if there are
-    several."""
-    lines = Lines(rendering_of(format, process))
+    is the lowest level that is written: debug, info, warning or error. `process` is this process's name in each
+    line, if there are several."""
+    lines = LineWriter(rendering_of(format, process))
     others = _handle(_Handler(lines.add), level)
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # it warns of each request that it cannot parse
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # it would warn of each malformed request
     for name in (access.LOGGER, "roomcast.streams"):
         logging.getLogger(name).setLevel(logging.NOTSET if requests else others)
     access.write_to(lines.add_request if access.noted() else None)
@@ -47,14 +48,14 @@ def log_to_stderr(format: str, requests: bool, level: str = "info", process: str
 
 
 def log_at_once(format: str, level: str) -> None:
-    """The same for a process with few lines and no threads: each line is written at once, or dropped if standard
-    error is not read."""
+    """Like `log_to_stderr`, for a process with few lines and no threads: each line is written at once, or dropped
+    if nobody reads standard error."""
     rendering = rendering_of(format, "")
     _handle(_Handler(lambda record: _say_if_read(rendered(rendering, record))), level)
 
 
 def _handle(handler: logging.Handler, level: str) -> int:
-    """Gives all lines to a handler. Returns the least level of other libraries' lines."""
+    """Gives all lines to a handler. Returns the lowest level at which other libraries' lines are written."""
     least = logging.getLevelNamesMapping()[level.upper()]
     others = max(least, logging.WARNING)
     root = logging.getLogger()
@@ -71,26 +72,26 @@ def _say_if_read(line: str) -> None:
 
 
 def say(line: str) -> None:
-    """Writes a line to standard error. If the pipe's reader or the terminal is gone, the line is dropped, not an
-    error. `sys.stderr` is not used: it keeps unwritten text and fails on it again at the end."""
+    """Writes a line to standard error. If the pipe's reader or the terminal is gone, drops it without an error.
+    `sys.stderr` is not used: it keeps unwritten text, and fails on it again when the process ends."""
     _write(f"{line}\n".encode(errors="backslashreplace"))
 
 
-class Lines:
+class LineWriter:
     """Lines on their way to standard error. Any thread may add some."""
 
     def __init__(self, rendering: Rendering) -> None:
         self._rendering = rendering
         self._waiting: deque[str | logging.LogRecord] = deque()
         self._idle = False
-        """Whether the thread must be woken. It sets this before it checks for lines a last time, so a line that is
-        added after that check finds it set."""
+        """Whether the thread must be woken. The thread sets it before it looks for lines a last time. A line that
+        is added after that look therefore finds it set."""
         self._wake = threading.Event()
         self._hurry = threading.Event()
         """Set if the waiting lines must be written without waiting for more."""
         self._ending = False
         self._counting = threading.Lock()
-        """Held for an increment only."""
+        """Held only while `_dropped` is increased."""
         self._dropped = 0
         self._told = 0
         """How many dropped lines have been reported."""
@@ -101,7 +102,7 @@ class Lines:
     def add_request(
         self, client: str, method: str, target: str, status: int, seconds: float, principal: str, /
     ) -> None:
-        """Adds the line of a request; for the parameters see `access.note`."""
+        """Adds the line of a request, with the parameters of `access.note`."""
         waiting = self._waiting
         if len(waiting) >= _WAITING_LINES:
             self._drop()
@@ -158,7 +159,7 @@ class Lines:
         missing, self._told = dropped - self._told, dropped
         if not missing:
             return []
-        message = f"{missing} lines are missing here: standard error was not read fast enough"
+        message = f"{missing} lines are missing here, as standard error is read too slowly: try --no-access-log"
         return [self._rendering.line(time.time(), "warning", "roomcast.lines", message, {"dropped": missing}, "")]
 
 

@@ -1,4 +1,5 @@
-"""The sockets that `roomcast serve` listens on."""
+"""The ports that `roomcast serve` listens on. `socket_file` has the socket of a file, `activation` those that
+systemd has opened."""
 
 from __future__ import annotations
 
@@ -7,10 +8,9 @@ import errno
 import os
 import resource
 import socket
-import stat
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from roomcast.model.errors import CannotStart
@@ -20,29 +20,31 @@ _SNDBUF = 64 * 1024
 """Bytes per connection. The kernel would let it grow to 4.3 MB for a client that never reads, as measured."""
 _TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
 BACKLOG = 4096
+"""Connections that may wait in the kernel until they are accepted."""
 _DYING_SECONDS = 1.0
+"""How long the workers of a killed server may keep its port."""
 _FEWEST_FILES = 64
 """With some 20 files the server begins to start, and then fails at a random place."""
 
-
 UNIX = "unix:"
 """Prefix of a `--host` that is the path of a socket file."""
-_UNIX_UMASK = 0o117
-"""Mode 0660: every user who may write to the file may use the API."""
 
 
 class Listening(NamedTuple):
     """The sockets of one port, or the one of a file."""
 
     sockets: Sequence[socket.socket]
-    port: int
+    host: str
+    """As `--host` names it."""
+    port: int = 0
+    """0 for a socket file."""
     path: str = ""
-    """The socket file; empty where there is none."""
+    """The socket file; empty for a port."""
     inode: int = 0
-    """Of that file."""
+    """The number of that file; 0 if somebody else removes it."""
 
     def remove(self) -> None:
-        """Removes the file, if it is still this one. New connections are refused from then on."""
+        """Removes the file, unless another is in its place by now. New connections are refused from then on."""
         with contextlib.suppress(OSError):
             if self.path and os.lstat(self.path).st_ino == self.inode:
                 os.unlink(self.path)
@@ -70,7 +72,7 @@ def bind(host: str, port: int, slow_after: float, option: str, *, shared: bool =
         for bound in sockets:
             bound.close()
         raise CannotStart(_why(error, host, port, option)) from None
-    return Listening(sockets, port)
+    return Listening(sockets, host, port)
 
 
 def bind_each(host: str, port: int, slow_after: float, option: str, number: int) -> list[Listening]:
@@ -87,7 +89,7 @@ def bind_each(host: str, port: int, slow_after: float, option: str, number: int)
 
 
 def _patiently(host: str, port: int, slow_after: float, option: str) -> Listening:
-    """Waits a moment for a port that is in use: the workers of a killed server end shortly after it."""
+    """Like `bind`, but waits a moment for a port in use: the workers of a killed server end shortly after it."""
     end = time.monotonic() + _DYING_SECONDS
     while True:
         try:
@@ -99,7 +101,8 @@ def _patiently(host: str, port: int, slow_after: float, option: str) -> Listenin
 
 
 def check_unreachable(host: str) -> None:
-    """Raises `CannotStart` if other machines could connect; also for a socket file, which a proxy may pass on."""
+    """Raises `CannotStart` if others than this machine's users could connect, also for a socket file: a proxy may
+    pass their requests on."""
     if host.startswith(UNIX) or not all(is_loopback(address) for _, address in addresses(host)):
         raise CannotStart(
             f"{host} can be reached by others, and nobody has said who may read and publish: give --config with "
@@ -110,7 +113,7 @@ def check_unreachable(host: str) -> None:
 def addresses(host: str) -> Sequence[tuple[int, str]]:
     """The families and addresses that a host names. Raises `CannotStart`.
 
-    The hosts file is not asked for localhost: on many machines it has only one of the two addresses."""
+    For localhost the hosts file is not read: on many machines it has only one of the two addresses."""
     if host == "localhost":
         return [(socket.AF_INET, "127.0.0.1"), *([(socket.AF_INET6, "::1")] if _has_ipv6() else [])]
     try:
@@ -135,19 +138,24 @@ def _bound(family: int, address: str, port: int, slow_after: float, shared: bool
         if shared:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Each connection inherits these from the listener, without a call of its own.
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SNDBUF)
-        if _TCP_USER_TIMEOUT is not None:
-            bound.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, int(slow_after * 1000))
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         bound.bind((address, port))
-        bound.listen(BACKLOG)  # only a listening socket is refused to a second server
-        bound.setblocking(False)
+        tune(bound, slow_after)
+        bound.listen(BACKLOG)  # from now on the port is refused to a second server
     except OSError:
         bound.close()
         raise
     return bound
+
+
+def tune(listener: socket.socket, slow_after: float) -> None:
+    """Sets the options of a TCP listener, which its connections inherit without a call of their own. The kernel
+    cuts a connection that takes no data for `slow_after` seconds."""
+    listener.setblocking(False)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SNDBUF)
+    if _TCP_USER_TIMEOUT is not None:
+        listener.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, int(slow_after * 1000))
 
 
 def _why(error: OSError, host: str, port: int, option: str) -> str:
@@ -157,59 +165,3 @@ def _why(error: OSError, host: str, port: int, option: str) -> str:
     if error.errno == errno.EACCES:
         return f"port {port} may not be used by this user: choose one from 1024 on with {option}"
     return f"cannot listen on {host} port {port} ({error.strerror}): use localhost or 0.0.0.0"
-
-
-def bind_unix(path: str) -> Listening:
-    """Listens on a socket file; replaces one that a dead server has left. Raises `CannotStart`."""
-    try:
-        _make_room(path)
-        listener = _bound_file(path)
-        return Listening([listener], 0, path, os.lstat(path).st_ino)
-    except OSError as error:
-        raise CannotStart(_why_no_file(error, path)) from None
-
-
-def _make_room(path: str) -> None:
-    """Removes the socket file of a killed server. Raises `CannotStart` if anything else is there."""
-    try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise CannotStart(f"{path} is there and no socket: name another path in --host unix:PATH")
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.setblocking(False)  # a blocking connect would wait for a busy server
-        found = probe.connect_ex(path)
-    if found == errno.ECONNREFUSED:
-        os.unlink(path)
-    elif found not in (0, errno.EAGAIN):
-        raise OSError(found, os.strerror(found))
-    else:
-        raise CannotStart(f"another program listens on {path}: stop it, or name another path in --host unix:PATH")
-
-
-def _bound_file(path: str) -> socket.socket:
-    bound = socket.socket(socket.AF_UNIX)
-    try:
-        with _umask(_UNIX_UMASK):
-            bound.bind(path)
-        bound.listen(BACKLOG)
-        bound.setblocking(False)
-    except OSError:
-        bound.close()
-        raise
-    return bound
-
-
-@contextlib.contextmanager
-def _umask(mask: int) -> Iterator[None]:
-    before = os.umask(mask)
-    try:
-        yield
-    finally:
-        os.umask(before)
-
-
-def _why_no_file(error: OSError, path: str) -> str:
-    why = error.strerror or str(error)  # a path that is too long has no error of the kernel's
-    return f"cannot listen on unix:{path} ({why}): name a path in a folder that this user may write to"

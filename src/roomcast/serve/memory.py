@@ -1,4 +1,4 @@
-"""What becomes of memory that the process no longer needs."""
+"""Returns memory that the process no longer needs to the kernel."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from typing import Any
 _M_MMAP_THRESHOLD = -3
 """Of glibc's mallopt(3)."""
 _LARGE = 256 * 1024
-"""Bytes from which on a block is the kernel's again as soon as it is freed. Not more: the loop gives each TLS
-connection a buffer of this size, of which it touches little."""
+"""Blocks of at least this many bytes return to the kernel as soon as they are freed. Not more: the loop gives each
+TLS connection a buffer of this size, of which it touches little."""
 _PAUSE = 10.0
-"""Seconds between two times that smaller blocks are given back: 5 ms for 75 MB, in a thread."""
+"""Seconds between two returns of smaller blocks. One return takes 5 ms for 75 MB, in a thread."""
 
 
 def return_what_is_freed() -> None:
-    """Keeps glibc from raising that threshold by itself with each large block that is freed, up to 32 MiB: of
-    64 MiB of bodies that were cut, 58 stayed. Does nothing where there is another C library."""
+    """Fixes that threshold. By itself glibc raises it with each large block that is freed, up to 32 MiB: of 64 MiB
+    of bodies that were cut, 58 stayed. Does nothing with another C library."""
     if mallopt := _of_glibc("mallopt"):
         mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
 async def go_on_returning() -> None:
-    """Gives back whole pages of smaller blocks, for as long as the server runs. Left to itself, glibc does so only
-    at the end of its heap: of 64 MiB of pages that nobody read, all stayed. Does nothing where there is another
-    C library."""
+    """Returns whole pages of smaller blocks, for as long as the server runs. By itself glibc does so only at the
+    end of its heap: of 64 MiB of pages that nobody read, all stayed. Does nothing with another C library."""
     while trim := _of_glibc("malloc_trim"):
         await asyncio.sleep(_PAUSE)
         await asyncio.to_thread(trim, 0)

@@ -16,28 +16,42 @@ from roomcast.model.errors import LogUnavailable
 
 MINUTE = 60.0
 LONG_TURN = 1.0
-"""A turn of the loop of so many seconds is reported."""
+"""Turns of the loop from so many seconds on are reported."""
 SHORT_RETENTION = 600.0
 """A retention shorter than this is reported, in seconds."""
 LITTLE_SPACE = 500_000_000
 """Free space of the log's disk below this is reported, in bytes."""
+SLOW_APPEND, SLOW_SHARE = "0.5", 0.01
+"""If more than this share of the publishes take longer, in seconds, it is reported."""
 
-_COUNTED: Mapping[str, str] = {
+COUNTED: Mapping[str, str] = {
     "rate": "{} publishes were over --publish-rate: the lines with 429 name the client",
-    "memory": "{} requests found no memory for answers: see who does not read (roomcast followers), or raise "
-    "--answer-memory",
+    "memory": "{} requests found no memory for answers: find clients that do not read (roomcast followers), "
+    "or raise --answer-memory",
     "log": "{} requests found the log away or not writable: GET /readyz says why",
-    "rights": "{} requests came while nobody could say whose they are: check the login or the issuer of tokens",
-    "defect": "{} requests failed by a mistake of roomcast: report the traceback in this log",
+    "rights": "{} requests came with a credential that could not be checked: the warnings in this log say "
+    "which issuer of tokens to check",
+    "defect": "{} requests failed because of a bug in roomcast: report the traceback in this log",
     "credential": "{} credentials were missing or refused: the lines of roomcast.audit say why",
-    "host": "{} requests were for a host or from a page that is not served: --allow-origin, or rights",
-    "slow": "{} streams ended because their clients took nothing: see what is between (roomcast doctor URL)",
-    "overload": "{} follows were sent away, as there are too many: raise --max-followers and the file limit",
-    "error": "{} streams ended by an error, and resume: the warnings in this log say why",
+    "host": "{} requests were for a host or from a page that is not served: the lines of roomcast.audit name "
+    "it; use --allow-origin, or configure rights",
+    "slow": "{} streams ended because their clients read nothing: run roomcast doctor URL where they are",
+    "overload": "{} follows were refused, as there are too many: raise --max-followers and the file limit",
+    "error": "{} streams ended because of an error, and resume: the warnings in this log say why",
     "trimmed": "{} gaps were told, as clients were away for longer than messages are retained: raise "
     "--max-messages and --max-bytes",
 }
-"""For each count, its text for the line, and what to do."""
+"""For each count its text, with what to do."""
+MEASURED: Mapping[str, str] = {
+    "turn": "the process stood still for {:.1f} s: look whether the machine was suspended, swaps, or gives this "
+    "process too little CPU",
+    "appends": "{} publishes took over 0.5 s until they were durable: look whether the log's disk or database is "
+    "slow, or the machine busy",
+    "retention": "at this rate of publishing a message is retained for {:.0f} s: raise --max-messages and "
+    "--max-bytes, or find the client in the lines with 201",
+    "disk": "the log's disk has {:.0f} MB left: make room",
+}
+"""The same for values that are measured."""
 
 logger = logging.getLogger("roomcast.server")
 
@@ -48,6 +62,7 @@ class Minute:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._before = _counts(engine)
+        self._appends = _appends(engine)
 
     async def run(self) -> None:
         """Checks each minute, for ever."""
@@ -56,22 +71,25 @@ class Minute:
             try:
                 await self.look()
             except Exception:  # a bug must not end the checks
-                logger.exception("the look at the last minute failed")
+                logger.exception("the summary of the last minute failed")
 
     async def look(self) -> None:
         """Logs what was unusual since the last check."""
         before, self._before = self._before, _counts(self._engine)
         counted = {name: count - before[name] for name, count in self._before.items() if count > before[name]}
         measured = dict([*self._of_process(), *await self._of_log()])
-        if parts := [*(_COUNTED[name].format(count) for name, count in counted.items()), *measured.values()]:
+        if parts := [*(COUNTED[name].format(count) for name, count in counted.items()), *measured.values()]:
             fields: dict[str, Any] = {"unusual": [*counted, *measured]}
             logger.warning("in the last minute: %s", "; ".join(parts), extra={"fields": fields})
 
     def _of_process(self) -> Iterator[tuple[str, str]]:
         longest = self._engine.pace.longest_turn
         if longest >= LONG_TURN:
-            why = "the machine was suspended, swaps, or gives this process too little CPU"
-            yield "turn", f"everything stood still for {longest:.1f} s: {why}"
+            yield "turn", MEASURED["turn"].format(longest)
+        before, self._appends = self._appends, _appends(self._engine)
+        count, slow = (now - then for now, then in zip(self._appends, before, strict=True))
+        if slow > SLOW_SHARE * count:
+            yield "appends", MEASURED["appends"].format(slow)
 
     async def _of_log(self) -> list[tuple[str, str]]:
         found = []
@@ -79,12 +97,11 @@ class Minute:
         with suppress(LogUnavailable):
             lasts = retention_seconds(await log.bounds(), log.retention, self._engine.pace.rate)
             if lasts < min(SHORT_RETENTION, log.retention.max_age or SHORT_RETENTION):
-                much = f"as much as now is published, a message is retained for {lasts:.0f} s"
-                found.append(("retention", f"{much}: raise --max-messages and --max-bytes, or see who publishes"))
+                found.append(("retention", MEASURED["retention"].format(lasts)))
         if file := file_of(self._engine.settings.log):
             free = await asyncio.to_thread(_free, file)
             if free is not None and free < LITTLE_SPACE:
-                found.append(("disk", f"the log's disk has {free / 1e6:.0f} MB left: make room"))
+                found.append(("disk", MEASURED["disk"].format(free / 1e6)))
         return found
 
 
@@ -99,8 +116,14 @@ def _counts(engine: Engine) -> Mapping[str, int]:
     }
 
 
+def _appends(engine: Engine) -> tuple[int, int]:
+    """How many publishes were stored since the start, and how many of them slowly."""
+    times = engine.append_times
+    return times.count, times.count - dict(times.buckets())[SLOW_APPEND]
+
+
 def _free(file: str) -> int | None:
-    """Free bytes of the file's disk; None if not known. Blocks."""
+    """Free bytes on the file's disk; None if unknown. Blocks."""
     try:
         disk = os.statvfs(os.path.dirname(os.path.realpath(file)))
     except OSError:

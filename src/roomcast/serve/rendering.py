@@ -1,5 +1,5 @@
-"""The rendering of a log line: for a person in a terminal, or as JSON. Line ends, bidirectional controls and
-invisible characters are escaped in all of them."""
+"""How a log line is written: as text for a person, or as JSON. Line ends, bidirectional controls and invisible
+characters are escaped in both."""
 
 from __future__ import annotations
 
@@ -22,20 +22,25 @@ class Rendering(Protocol):
     def request(
         self, client: str, method: str, target: str, status: int, seconds: float, principal: str, /
     ) -> str:
-        """The line of a request that ends now; `seconds` is its duration. `target` is printable. A hot path: makes
-        few calls."""
+        """The line of a request that ends now, with its duration in `seconds`. `target` is printable. A hot path,
+        so it makes few calls."""
 
     def line(
         self, seconds: float, level: str, logger: str, message: str, fields: dict[str, Any], trace: str
     ) -> str:
-        """Any other line, from a record of Python's logging; `seconds` is since 1970."""
+        """Any other line, from a record of Python's logging; `seconds` is its time since 1970."""
+
+
+_BUG = ": this is a bug, please report it with its traceback"
+"""Ends our own lines with a traceback: all that an operator can repair is logged without one."""
 
 
 def rendered(rendering: Rendering, record: logging.LogRecord) -> str:
-    """A record of Python's logging, redacted."""
+    """A record of Python's logging, redacted, without the line end."""
     try:
         message, fields = redacted(record.getMessage()), getattr(record, "fields", {})
         trace = redacted(logging.Formatter().formatException(record.exc_info)) if record.exc_info else ""
+        message += _BUG if trace and record.name.startswith("roomcast.") else ""
     except Exception as error:  # its arguments do not fit the format, or their `repr` fails
         message, fields, trace = f"a line that could not be written: {redacted(repr(error))}", {}, ""
     return rendering.line(record.created, record.levelname.lower(), record.name, message, fields, trace)
@@ -48,8 +53,8 @@ def escaped(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-class Text:
-    """For a person."""
+class TextLines:
+    """Lines for a person."""
 
     def request(
         self, client: str, method: str, target: str, status: int, seconds: float, principal: str, /
@@ -69,8 +74,8 @@ class Text:
         return "\n  ".join([line, *map(escaped, trace.split("\n"))]) if trace else line
 
 
-class Json:
-    """An object a line. Escapes are JSON's own, so a reader gets each field unchanged."""
+class JsonLines:
+    """One JSON object a line. Escapes are JSON's own, so a reader gets each field unchanged."""
 
     def request(
         self, client: str, method: str, target: str, status: int, seconds: float, principal: str, /
@@ -89,8 +94,8 @@ class Json:
         return _encoded({**line, **fields, **({"trace": trace} if trace else {})})
 
 
-class TextOf(Text):
-    """For a person, with the process that it comes from."""
+class ProcessTextLines(TextLines):
+    """Lines for a person, each with the name of its process."""
 
     def __init__(self, process: str) -> None:
         self._process = escaped(process)
@@ -110,8 +115,8 @@ class TextOf(Text):
         return f"{time} [{self._process}] {rest}"
 
 
-class JsonOf(Json):
-    """An object a line, with the process that it comes from."""
+class ProcessJsonLines(JsonLines):
+    """One JSON object a line, each with the name of its process."""
 
     def __init__(self, process: str) -> None:
         self._process = f'{{"process":{_encoded(process)},'
@@ -128,14 +133,15 @@ class JsonOf(Json):
 
 
 def rendering_of(format: str, process: str) -> Rendering:
-    """The rendering for a `format` (text or json); a `process` that is not empty is named in each line."""
+    """The rendering for a `format` (text or json); each line names the `process`, unless it is empty."""
     if format == "json":
-        return JsonOf(process) if process else Json()
-    return TextOf(process) if process else Text()
+        return ProcessJsonLines(process) if process else JsonLines()
+    return ProcessTextLines(process) if process else TextLines()
 
 
 _stamp = (0.0, 0.0, "")
-"""Start and end of the last millisecond, and its text: at full speed thirty lines share one."""
+"""Start and end of the last rendered millisecond, in seconds, and its text: at full speed thirty lines share
+it."""
 
 
 def _now() -> str:
@@ -159,7 +165,8 @@ def _answered(status: int, tenths: int) -> str:
 
 @lru_cache(256)
 def _asked(client: str, method: str, target: str, principal: str) -> tuple[str, str, str]:
-    """Parts of JSON without their quotes or braces: the beginning of a message, the fields, its end."""
+    """Parts of a line in JSON, without quotes or braces: the message's beginning, the fields, the message's
+    end."""
     fields = {"client": client, "method": method, "target": target}
     by = {"principal": principal} if principal else {}
     text, end = f"{client} {method} {target}", f" {principal}" if principal else ""
@@ -169,7 +176,7 @@ def _asked(client: str, method: str, target: str, principal: str) -> tuple[str, 
 def _encoded(value: object) -> str:
     try:
         encoded = msgspec.json.encode(value).decode()
-    except (TypeError, UnicodeEncodeError):  # what JSON lacks; a lone surrogate
+    except (TypeError, UnicodeEncodeError):  # a type that JSON lacks; a lone surrogate
         encoded = "\n"
-    # With all but ASCII as \u…: JSON itself allows line separators and bidirectional controls as they are.
+    # JSON allows line separators and bidirectional controls unescaped; here all but ASCII becomes \u….
     return encoded if encoded.isprintable() else json.dumps(value, default=repr)

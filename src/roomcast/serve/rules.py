@@ -1,4 +1,4 @@
-"""The rules of rooms, and how new ones take their place."""
+"""Room rules that follow the configuration at each reload."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from collections.abc import Callable
 
 from roomcast.log.base import Log
 from roomcast.model.settings import Settings
-from roomcast.serve.reload import Commit, Reloadable
+from roomcast.serve.reload import Change, Reloadable
 
 OPTIONS = ("room_rules", "max_age")
 NAME = "the room rules"
 
 
 def rules_of(log: Log, then: Callable[[], None] = lambda: None) -> Reloadable:
-    """Makes a log follow the `[[room]]` rows and `max_age` of the configuration; `then` is called after each
+    """Makes a log follow the `[[room]]` rows and `max_age` of the configuration. Calls `then` after each
     change."""
 
-    def prepare(settings: Settings) -> Commit:
+    def prepare(settings: Settings) -> Change:
         apply = log.prepare_rules(settings.retention)
 
-        def commit() -> None:
+        def change() -> None:
             apply()
             then()
 
-        return commit
+        return change
 
     return Reloadable(NAME, OPTIONS, prepare)

@@ -1,4 +1,4 @@
-"""Starts a server from its options, and prints its addresses."""
+"""Starts a server from its options."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ from roomcast.auth.guard import Guard, Mode
 from roomcast.delivery.engine import Engine
 from roomcast.model.errors import CannotStart
 from roomcast.model.settings import OPTIONS, Settings
-from roomcast.serve.banner import banner, held, say_all
+from roomcast.serve.activation import passed_sockets
+from roomcast.serve.banner import banner, contents, log_start
 from roomcast.serve.configuration import Configuration
 from roomcast.serve.lines import log_to_stderr, say
-from roomcast.serve.listen import UNIX, Listening, bind_each, bind_unix, check_unreachable, raise_file_limit
+from roomcast.serve.listen import UNIX, Listening, bind_each, check_unreachable, raise_file_limit
 from roomcast.serve.memory import go_on_returning, return_what_is_freed
 from roomcast.serve.minute import Minute
 from roomcast.serve.reload import Reload
 from roomcast.serve.rights import reloadable
 from roomcast.serve.rules import rules_of
 from roomcast.serve.server import serve, signalled
+from roomcast.serve.socket_file import bind_unix
 from roomcast.serve.systemd import READY, feed_watchdog, tell
 from roomcast.serve.tls import Tls, tls_of
 
@@ -36,19 +38,18 @@ def run(configuration: Configuration) -> None:
     """Serves until a signal. Raises `CannotStart`, with one sentence that says what to do."""
     settings = configuration.settings
     _open_standard_files()
+    passed = passed_sockets(settings.slow_after)
     return_what_is_freed()
     raise_file_limit()
     tls = tls_of(settings)
     guard = Guard.of(settings)
     if guard.mode is Mode.LOCAL:
-        check_unreachable(settings.host)
+        for host in {one.host for one in passed} or {settings.host}:
+            check_unreachable(host)
     sys.setswitchinterval(_SWITCH_SECONDS)
-    if (workers := settings.worker_count) > 1:
-        listening = _listen_each(configuration, workers)
-    else:
-        listening = [_listen(configuration)]
+    listening = _listen(configuration, passed, settings.worker_count)
     try:
-        if workers > 1:
+        if len(listening) > 1:
             from roomcast.serve.workers.run import supervise  # late: one process needs none of it
 
             sys.exit(supervise(configuration, listening, guard, tls))
@@ -65,13 +66,14 @@ def _run(configuration: Configuration, listening: Sequence[Listening], guard: Gu
         runner.run(_serve(configuration, listening, guard, tls))
 
 
-def _listen(configuration: Configuration) -> list[Listening]:
-    return _listen_each(configuration, 1)[0]
-
-
-def _listen_each(configuration: Configuration, number: int) -> list[list[Listening]]:
-    """The sockets of each worker, for the port and the page's port."""
+def _listen(configuration: Configuration, passed: list[Listening], number: int) -> list[list[Listening]]:
+    """The sockets of each of `number` processes: of the port and the page's port, or those that systemd passed."""
     settings = configuration.settings
+    if passed:
+        for option in ("host", "port", "page_port"):
+            if configuration.chose(option):
+                raise CannotStart(f"systemd passes the sockets to listen on: leave out {OPTIONS[option].flag}")
+        return [passed] * number
     if settings.host.startswith(UNIX):
         for option in ("port", "page_port"):
             if configuration.chose(option) and getattr(settings, option):
@@ -103,10 +105,10 @@ async def _serve(
 
     async def started(engine: Engine) -> None:
         if configuration.path:
-            reload.things.append(rules_of(engine.log))
-        log = await held(engine.log)
+            reload.parts.append(rules_of(engine.log))
+        log = await contents(engine.log)
         await asyncio.to_thread(say, banner(settings, listening, guard, log))
-        say_all(settings, listening, guard, log)
+        log_start(settings, listening, guard, log)
         beside.append(asyncio.create_task(Minute(engine).run()))
         await tell(READY)
 

@@ -23,7 +23,7 @@ from roomcast.serve.systemd import STOPPING, tell
 from roomcast.serve.tls_listener import TlsListener
 
 _ANSWER_SECONDS = 3.0
-"""How long a pending request may take when the server ends."""
+"""How long pending requests may take when the server ends."""
 
 Started = Callable[[Engine], Awaitable[None]]
 
@@ -36,8 +36,7 @@ async def serve(
     started: Started,
     tls: ssl.SSLContext | None = None,
 ) -> None:
-    """Serves until `stop` is done; `started` is awaited once the sockets accept connections. Raises
-    `CannotStart`."""
+    """Serves until `stop` is done. Awaits `started` once the sockets accept connections. Raises `CannotStart`."""
     guard.start_fetching()
     try:
         await _opened(open_engine, stop, listening, guard, started, tls)
@@ -103,12 +102,14 @@ async def _accept(context: Context, listener: socket, tls: ssl.SSLContext | None
             return TlsListener(context, listener, tls)
         return await create(lambda: FastPath(context), sock=listener, backlog=BACKLOG)
     except OSError as error:
-        raise CannotStart(f"cannot accept connections ({error.strerror}): mend that, and start again") from error
+        raise CannotStart(
+            f"cannot accept connections ({error.strerror}): resolve that, and start again"
+        ) from error
 
 
 def signalled() -> asyncio.Future[None]:
-    """A future that is done at the first SIGTERM or SIGINT. A second signal ends the process at once. A supervisor
-    may also complete it; the same signal sent to both processes counts once."""
+    """A future that is done at the first SIGTERM or SIGINT. A second signal ends the process at once. The
+    supervisor's order may also complete it; if a terminal sends the signal to both, it still counts once."""
     loop = asyncio.get_running_loop()
     stop = loop.create_future()
     signals = 0

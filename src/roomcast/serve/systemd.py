@@ -13,26 +13,24 @@ import time
 READY = "READY=1"
 STOPPING = "STOPPING=1"
 ALIVE = "WATCHDOG=1"
-
-
 _PATIENCE = 1.0
 """Seconds to wait for room in systemd's queue, which is short but emptied at once."""
 
 
 def notify(state: str) -> None:
-    """Sends `state`, such as `READY`. It never fails: a message that systemd does not accept within a second is
-    lost. `ALIVE` is not waited for: if there is no room, an earlier message is still unread."""
+    """Sends `state`, such as `READY`. Never fails: a message that systemd does not accept within a second is lost.
+    `ALIVE` does not wait even that long: if there is no room, an earlier message is still unread."""
     path = os.environ.get("NOTIFY_SOCKET", "")
     if not path:
         return
-    address = "\0" + path[1:] if path.startswith("@") else path  # of Linux's abstract namespace
+    address = "\0" + path[1:] if path.startswith("@") else path  # Linux's abstract namespace
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.settimeout(0 if state == ALIVE else _PATIENCE)
         sender.sendto(state.encode(), address)
 
 
 async def tell(state: str) -> None:
-    """As `notify`, from a thread: the loop must not wait for room."""
+    """Like `notify`, in a thread: the loop must not wait for room."""
     await asyncio.to_thread(notify, state)
 
 

@@ -7,12 +7,12 @@ import ssl
 from roomcast.model.errors import CannotStart
 from roomcast.model.regular_file import read_regular
 from roomcast.model.settings import Settings
-from roomcast.serve.reload import Commit, Reloadable
+from roomcast.serve.reload import Change, Reloadable
 
 _MOST_BYTES = 1024 * 1024
 """Far more than a chain of certificates has."""
 _UNLIKE = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
-"""What OpenSSL says of a key that is not the certificate's; the last, where one is RSA and the other ECDSA."""
+"""OpenSSL's reasons for a key that is not the certificate's; the last if one is RSA and the other ECDSA."""
 
 
 class Tls:
@@ -23,22 +23,22 @@ class Tls:
         self.context = _load(*_files(settings))
         self.reloadable = Reloadable("the TLS files", ("tls_cert", "tls_key"), self._prepare)
 
-    def _prepare(self, settings: Settings) -> Commit:
+    def _prepare(self, settings: Settings) -> Change:
         renewed = _load(*_files(settings))
 
         def swap(connection: ssl.SSLObject, name: str, context: ssl.SSLContext) -> None:
             connection.context = renewed
 
-        def commit() -> None:
-            # OpenSSL calls it in each handshake, also where the client names no host. If the new files were loaded
-            # into the old context, an old RSA certificate would stay beside a new one for ECDSA.
+        def change() -> None:
+            # OpenSSL calls it in each handshake, even if the client names no host. Loading the new files into the
+            # old context would leave an old RSA certificate beside a new ECDSA one.
             self.context.sni_callback = swap
 
-        return commit
+        return change
 
 
 def tls_of(settings: Settings) -> Tls | None:
-    """None where the server is to serve without TLS. Raises `CannotStart`."""
+    """The server's TLS context; None if it serves without TLS. Raises `CannotStart`."""
     return Tls(settings) if settings.tls_cert or settings.tls_key else None
 
 
@@ -52,12 +52,12 @@ def _files(settings: Settings) -> tuple[str, str]:
 
 
 def _load(cert: str, key: str) -> ssl.SSLContext:
-    """A context of its own, so that bad files harm no other."""
+    """A new context: bad files must not harm the one in use."""
     for option, path in (("--tls-cert", cert), ("--tls-key", key)):
         read_regular(path, f"{option} {path}", _MOST_BYTES)  # OpenSSL's errors do not say why, or of which file
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.set_alpn_protocols(["http/1.1"])
-    context.options |= ssl.OP_NO_RENEGOTIATION  # a client could have handshakes made without end
+    context.options |= ssl.OP_NO_RENEGOTIATION  # a client could demand endless handshakes
     try:
         context.load_cert_chain(cert, key, password=_refuse_password)
     except _Encrypted:
@@ -68,7 +68,7 @@ def _load(cert: str, key: str) -> ssl.SSLContext:
 
 
 class _Encrypted(Exception):
-    """A key that needs a password. OpenSSL would ask for it at the terminal, and wait."""
+    """The key needs a password. OpenSSL would ask for it at the terminal, and wait."""
 
 
 def _refuse_password() -> str:

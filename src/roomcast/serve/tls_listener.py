@@ -1,5 +1,7 @@
-"""Takes connections over TLS. Not the loop's own listener: it gives no hold of a connection whose handshake is not
-done, and 1,024 of these that send nothing would take all files."""
+"""Accepts connections over TLS.
+
+The loop's own listener gives no access to a connection before its handshake is done: 1,024 connections that send
+nothing would take all files."""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from roomcast.http.context import Context
 from roomcast.http.fast_path import FastPath
 
 _REST_SECONDS = 0.1
-"""How long no connection is taken when there is no file for one: asked again at once, the loop would spin."""
+"""Pause after an accept for which there was no file: tried again at once, the loop would spin."""
 
 
 class TlsListener:
@@ -27,20 +29,20 @@ class TlsListener:
         self._begin()
 
     def close(self) -> None:
-        """Takes no more connections."""
+        """Accepts no more connections."""
         self._loop.remove_reader(self._listener)
         self._listener.close()
 
     def _begin(self) -> None:
-        if self._listener.fileno() >= 0:  # not closed meanwhile
+        if self._listener.fileno() >= 0:  # not closed during the pause
             self._loop.add_reader(self._listener, self._accept)
 
     def _accept(self) -> None:
         try:
             connection, peer = self._listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):  # gone again
+        except (BlockingIOError, ConnectionAbortedError):  # its client has already gone
             return
-        except OSError:  # no file, or no memory, in spite of `Connections`
+        except OSError:  # no file or memory, although `Connections` keeps some free
             self._loop.remove_reader(self._listener)
             self._loop.call_later(_REST_SECONDS, self._begin)
             return
@@ -49,7 +51,7 @@ class TlsListener:
 
 
 class Handshake:
-    """A connection that is not one of TLS yet: it is closed for others like any that waits for its client."""
+    """A connection during its handshake. To make room, it may be closed like any that waits for its client."""
 
     def __init__(self, context: Context, connection: socket.socket, peer: object, tls: ssl.SSLContext) -> None:
         self._context = context
@@ -57,7 +59,7 @@ class Handshake:
         self._peer = peer
         self._tls = tls
         self._begun = False
-        """Whether the connection is the transport's."""
+        """Whether the transport owns the socket."""
         self._making = asyncio.create_task(self._make())
         self._making.add_done_callback(self._end)
         context.connections.enter(self, self)
@@ -69,18 +71,18 @@ class Handshake:
         self._making.cancel()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """As a transport's."""
+        """Like a transport's."""
         return self._peer if name == "peername" else default
 
     def expire(self) -> None:
-        """The transport ends it, after as long as a request's head may take."""
+        """Does nothing: the transport has a timeout of its own, as long as for a request's head."""
 
     def shutdown(self) -> None:
-        """The server is about to end."""
+        """Called when the server is about to end."""
         self.abort()
 
     def established(self) -> None:
-        """It is one of TLS, and counted as that from now on."""
+        """The handshake is done: the connection is counted as one over TLS from now on."""
         self._context.connections.leave(self)
 
     async def _make(self) -> None:
@@ -90,20 +92,20 @@ class Handshake:
             self._connection,
             ssl=self._tls,
             ssl_handshake_timeout=limits.HEAD_SECONDS,
-            ssl_shutdown_timeout=limits.IDLE_SECONDS,  # as long as an answer may take to be taken
+            ssl_shutdown_timeout=limits.IDLE_SECONDS,  # as long as a client may take to read an answer
         )
 
     def _end(self, making: asyncio.Task[None]) -> None:
         self._context.connections.leave(self)
         if making.cancelled():
             return
-        # Other errors are a client's that speaks no TLS, or has gone.
+        # Other errors: the client does not speak TLS, or has gone.
         if isinstance(making.exception(), ConnectionAbortedError):
             self._context.connections.count("handshake")
 
 
 class _Secured(asyncio.Protocol):
-    """The first protocol of a TLS connection: gives it to that of every connection."""
+    """The first protocol of a TLS connection: hands it over to `FastPath`, as every connection begins."""
 
     def __init__(self, handshake: Handshake, context: Context) -> None:
         self._handshake = handshake

@@ -210,7 +210,7 @@ async def test_the_log_can_be_written_again_only_once_something_was_written(
     assert commits.group.unwritable == ""
     assert [record.getMessage() for record in caplog.records] == [
         "The log cannot be written: The disk is full.",
-        "The log can be written again.",
+        "The log can be written again: nothing is left to do.",
     ]
 
 

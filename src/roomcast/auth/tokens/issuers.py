@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from roomcast.auth.principal import Principal
@@ -23,7 +23,7 @@ from roomcast.model.settings.limits import Quota
 _REMEMBERED = 10_000
 """Tokens that are remembered of each kind: a program with a bad token sends it again and again."""
 _WRONG_SIGNATURE = "wrong signature"
-_FOR_OTHERS = "tokens that it issues for other programs are accepted here, too"
+_FOR_OTHERS = "tokens that it issues for other programs are accepted here, too. Add `audience` to the row"
 
 logger = logging.getLogger("roomcast.server")
 
@@ -93,6 +93,11 @@ class Issuers:
                 logger.warning("[[issuer]] %s has no audience: %s", issuer.by.name or source.url, _FOR_OTHERS)
             source.changed = partial(self._forget, changed)
             source.prefetch()
+
+    def away(self) -> Mapping[str, bool]:
+        """For each issuer whose keys are fetched, by its `iss` or the URL of its keys: whether the last fetch
+        failed."""
+        return {issuer.iss or source.url: source.failed for issuer, source in self._sources()}
 
     async def fetched(self) -> None:
         """Waits until no fetch is under way."""

@@ -45,7 +45,7 @@ class Jwks:
         """When the next fetch is due, in seconds since 1970."""
         self._tried_at: float | None = None
         """When the last fetch began."""
-        self._failed = False
+        self.failed = False
         """Whether the last fetch failed."""
         self._fetching: asyncio.Task[None] | None = None
 
@@ -106,20 +106,23 @@ class Jwks:
         browser never asks again. So a token is only refused if the keys were fetched after it was first sent here.
         Its own `iat` does not count: nobody has verified it."""
         self.refresh(now)
-        if self._fetching or self._failed or first_sent + LEEWAY_SECONDS >= self._known_since:
+        if self._fetching or self.failed or first_sent + LEEWAY_SECONDS >= self._known_since:
             raise KeysAway
 
     async def _refresh(self, began: float) -> None:
         try:
             found = await self._get(self.url)
         except CannotFetch as error:
-            self._failed = True
+            self.failed = True
             left = self._fresh_until + OUTLIVES_SECONDS - time.time()
             kept = f"the cached ones are valid for {left / 3600:.0f} h more" if left > 0 else "none is cached"
-            logger.warning("cannot fetch the keys at %s (%s): %s", self.url, error, kept)
+            logger.warning(
+                "cannot fetch the keys at %s (%s): %s. Open it from here to see why; the next token tries again",
+                *(self.url, error, kept),
+            )
         except Exception:
-            self._failed = True
-            logger.exception("cannot fetch the keys at %s, because of a bug in roomcast", self.url)
+            self.failed = True
+            logger.exception("cannot fetch the keys at %s", self.url)
         else:
             self._take(found, began)
 
@@ -129,10 +132,13 @@ class Jwks:
 
     def _take(self, found: Fetched, began: float) -> None:
         before = self._keys
-        self._keys, self._failed, self._known_since = found.keys, False, began
+        self._keys, self.failed, self._known_since = found.keys, False, began
         self._fresh_until = began + found.seconds
         for why in found.passed_over:
-            logger.warning("one of the keys at %s is ignored: %s", self.url, why)
+            logger.warning(
+                "one of the keys at %s is ignored: %s. Its tokens are refused; ask the issuer to replace it",
+                *(self.url, why),
+            )
         if found.keys != before:
             logger.info("the keys at %s: %s", self.url, ", ".join(sorted(repr(key.kid) for key in found.keys)))
             self.changed()

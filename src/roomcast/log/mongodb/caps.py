@@ -58,5 +58,6 @@ class MongoCaps:
             if not wanted <= capped < wanted + 256:
                 option = name.replace("_", "-")
                 _log.warning(
-                    "the collection's own cap is in force: %s %d, not --%s %d", name, capped, option, wanted
+                    "the collection's own cap is in force: %s %d, not --%s %d. Change one of the two (collMod)",
+                    *(name, capped, option, wanted),
                 )

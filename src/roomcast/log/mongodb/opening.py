@@ -171,7 +171,7 @@ class Store:
         foreign = await self.messages.estimated_document_count() - ours
         if foreign > 0:
             _log.warning(
-                "%s holds %d documents that are not roomcast's: they are left alone and sent to nobody",
+                "%s holds %d documents that are not roomcast's: they are sent to nobody. Keep them elsewhere",
                 MESSAGES,
                 foreign,
             )

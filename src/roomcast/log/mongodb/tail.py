@@ -123,7 +123,10 @@ class MongoTail:
         if new_epoch or changed or state.counted > (latest.last if latest else 0):
             timed_after = latest.last if new_epoch and latest else 0
             state = await mongodb_state.begin_epoch(self._store, state.epoch, trimmed, timed_after)
-            _log.warning("the log goes on under the new epoch %s", state.epoch)
+            _log.warning(
+                "the log goes on under the new epoch %s: clients are told a gap, nothing is left to do",
+                state.epoch,
+            )
         register = Register(state.counted, remembered(self.retention.max_messages))
         known = await mongodb_state.load_rooms(self._store)
         rooms = KnownRooms(known, state.forgotten, self._empty_rooms, register)
@@ -208,7 +211,7 @@ class MongoTail:
             await self.catch_up()
         state = await mongodb_state.read(self._store)
         if state.epoch != self.epoch:
-            _log.warning("another process has begun the epoch %s", state.epoch)
+            _log.warning("another server has begun the epoch %s: this one follows by itself", state.epoch)
             self._changed = True
             await self.begin()
             return

@@ -257,7 +257,7 @@ class MongoWriter:
 
     async def _pause(self, why: str) -> None:
         if why and not self.unwritable:
-            _log.warning("publishing waits: %s", why)
+            _log.warning("publishing waits; once the database takes writes, it goes on by itself: %s", why)
         self.unwritable = why or self.unwritable
         await asyncio.sleep(self._tuning.retry_seconds)
 
@@ -265,7 +265,7 @@ class MongoWriter:
         self._collisions = 0
         if self.unwritable:
             self.unwritable = ""
-            _log.warning("publishing goes on")
+            _log.warning("publishing goes on: nothing is left to do")
 
     def _answer_all(self, answer: AppendAnswer) -> None:
         for pending in self._group.values():

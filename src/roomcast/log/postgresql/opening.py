@@ -45,7 +45,7 @@ async def prepare(session: Session, name: str, max_message: int) -> None:
         option = "fsync = off" if found["fsync_off"] else "synchronous_commit = off"
         _log.warning(
             "the database has %s: a crash can lose the last acknowledged messages, so each start of the database "
-            "begins a new epoch",
+            "begins a new epoch. Set it to on, unless you want that",
             option,
         )
 
@@ -107,7 +107,13 @@ async def begin_life(session: Session, epoch: str, anchor: Anchor, *, anew: bool
     now = machine.clock() // 1_000_000
     row = await session.row("begin_life", epoch, *anchor, new_epoch(), anew, now)
     if row["begun"]:
-        _log.warning("the log goes on under the new epoch %s", row["epoch"])
+        _log.warning(
+            "the log goes on under the new epoch %s: clients are told a gap, nothing is left to do", row["epoch"]
+        )
     if row["timed"]:
-        _log.warning("%d messages were from the future: they are from %s now.", row["timed"], rfc3339(now))
+        _log.warning(
+            "%d messages were from the future: they are from %s now, nothing is left to do.",
+            row["timed"],
+            rfc3339(now),
+        )
     return str(row["epoch"])

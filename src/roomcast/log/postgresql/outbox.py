@@ -75,7 +75,9 @@ class Outbox:
         self.refused += len(refused)
         for _, room, _, at, why in refused:
             _log.error(
-                "a message for %s, published in SQL at %s, is in roomcast.outbox_refused: %s", room, at, why
+                "a message for %s, published in SQL at %s, is in roomcast.outbox_refused: %s. Correct it, "
+                "publish it again, and delete that row",
+                *(room, at, why),
             )
         return len(rows) == _MOST
 

@@ -40,10 +40,12 @@ class WorkerPeers:
     """Messages arrive within milliseconds, in each sender's order. A worker that hangs for long gets none; it
     reconnects when it runs again. Values are any that msgpack can encode."""
 
-    def __init__(self, link: Link, number: int, workers: int) -> None:
-        """`workers` is how many the server has, of which this is `number`."""
+    def __init__(self, link: Link, number: int, workers: int, restarts: int = 0) -> None:
+        """`workers` is how many the server has, of which this is `number`. `restarts` counts the processes that
+        were this worker before."""
         self.number = number
         """The number of this worker."""
+        self.restarts = restarts
         self.siblings: Sequence[int] = [one for one in range(1, workers + 1) if one != number]
         """The numbers of all others, whether they are there or not."""
         self.others: Sequence[int] = ()

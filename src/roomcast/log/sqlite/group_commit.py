@@ -183,7 +183,7 @@ class GroupCommit:
         # A commit that only answered known keys has written nothing.
         if self.unwritable and committed.state != self._state:
             self.unwritable = ""
-            _log.warning("The log can be written again.")
+            _log.warning("The log can be written again: nothing is left to do.")
         before, self._state = self._state, committed.state
         self._consumers.push(committed.messages, committed.state.trimmed, committed.cuts)
         for pending, answer in zip(group, committed.answers, strict=True):

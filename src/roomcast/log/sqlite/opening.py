@@ -170,7 +170,9 @@ def _repair_times(connection: apsw.Connection) -> None:
     ever."""
     now = Clock().now(0)
     if count := clamp_times(connection, now):
-        _log.warning("%d messages were from the future: they are from %s now.", count, rfc3339(now))
+        _log.warning(
+            "%d messages were from the future: they are from %s now, nothing is left to do.", count, rfc3339(now)
+        )
 
 
 def _begin_life(connection: apsw.Connection, *, anew: bool, synchronous: str) -> str:

@@ -13,23 +13,23 @@ from collections.abc import Callable, Iterable
 
 from roomcast.model.errors import BadOption, CannotStart
 from roomcast.serve.systemd import ignore_systemd
-from roomcast.serve.workers.orders import Channel, Connect, Failed, Order
+from roomcast.serve.workers.orders import Channel, Connect, Order, Report, StartFailed
 
 _PR_SET_PDEATHSIG = 1
-"""Of prctl(2), on Linux. Elsewhere a child ends when its channel does."""
+"""The option of prctl(2) that ends a child with its parent, on Linux. Elsewhere the end of the channel ends it."""
 _PR_SET_NAME = 15
 """Sets the name that `ps -o comm` and `top` show."""
 LOG = 0
 """The number of the process that owns the log; workers are counted from 1."""
 
-Main = Callable[[Channel], None]
+Main = Callable[[Channel[Report, Order]], None]
 """The main function of a child. Raises `CannotStart`."""
 
 
 class Child:
     """One process, as the supervisor sees it."""
 
-    def __init__(self, number: int, pid: int, channel: Channel) -> None:
+    def __init__(self, number: int, pid: int, channel: Channel[Order, Report]) -> None:
         self.number = number
         self.pid = pid
         self.channel = channel
@@ -37,9 +37,9 @@ class Child:
         self.ready = False
         """Whether it has started."""
         self.unanswered = 0
-        """Questions in a row that it has not answered."""
+        """How many questions in a row it has left unanswered."""
         self.hangs = False
-        """Whether it was found to hang, and is killed."""
+        """Whether it was found to hang, and was killed."""
 
     @property
     def name(self) -> str:
@@ -52,23 +52,24 @@ class Child:
             self.channel.send(order, file)
         except TimeoutError:
             self.kill()
-        except OSError:  # it is gone, which SIGCHLD will tell
+        except OSError:  # it has ended, as SIGCHLD will report
             return False
         else:
             return True
         return False
 
     def connect(self, worker: int, file: int) -> None:
-        """Gives it its end of a connection between a worker and the log process."""
+        """Gives the process its end of a connection between the log process and the worker of that number."""
         self.order(Connect(worker), file)
 
     def kill(self) -> None:
+        """Ends the process at once."""
         os.kill(self.pid, signal.SIGKILL)
 
 
 def fork(number: int, main: Main, close: Iterable[Callable[[], object]]) -> Child:
-    """Starts a child that runs `main`. The `close` functions are called in it first, to close what only the
-    supervisor needs.
+    """Starts a child that runs `main`. It first calls the `close` functions, which close what only the supervisor
+    needs.
 
     Fork without exec: imports are shared, a successor starts within milliseconds, and it inherits the listening
     sockets. This is safe because the supervisor has neither an event loop nor threads."""
@@ -94,7 +95,7 @@ def fork(number: int, main: Main, close: Iterable[Callable[[], object]]) -> Chil
 def _leave_behind(parent: int, name: str, close: Iterable[Callable[[], object]]) -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor says when the file is read
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor orders the reload
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))
     if sys.platform == "linux":
@@ -102,16 +103,16 @@ def _leave_behind(parent: int, name: str, close: Iterable[Callable[[], object]])
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         prctl(_PR_SET_NAME, name.encode())
     ignore_systemd()
-    if os.getppid() != parent:  # it died in between
+    if os.getppid() != parent:  # the supervisor died before prctl
         os._exit(1)
     for one in close:
         one()
 
 
-def _do(main: Main, channel: Channel) -> int:
+def _do(main: Main, channel: Channel[Report, Order]) -> int:
     try:
         main(channel)
     except CannotStart as error:
-        channel.send(Failed(error.detail, isinstance(error, BadOption)))
+        channel.send(StartFailed(error.detail, isinstance(error, BadOption)))
         return 1
     return 0

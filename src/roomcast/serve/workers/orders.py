@@ -1,5 +1,5 @@
-"""The messages between a supervisor and its child processes: four bytes of length, a pickled order, and with a
-`Connect` a socket. The end of the channel means that the other side is gone."""
+"""The supervisor's orders to its child processes, and their reports: four bytes of length, a pickled object, and
+with a `Connect` a socket. The end of the channel means that the other side is gone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 from collections import deque
 from collections.abc import Iterator
 from struct import Struct
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from roomcast.model.settings import Settings
 
@@ -27,13 +27,13 @@ class Connect(NamedTuple):
 
 
 class Prepare(NamedTuple):
-    """To all: prepare these settings. The answer is a `Prepared` with this number."""
+    """To all: prepare these settings. The answer is a `Verdict` with this number."""
 
     number: int
     settings: Settings
 
 
-class Commit(NamedTuple):
+class Apply(NamedTuple):
     """To all: put the prepared settings in force."""
 
 
@@ -53,36 +53,44 @@ class Pong(NamedTuple):
     """From a process whose loop turns."""
 
 
-class Ready(NamedTuple):
+class StartDone(NamedTuple):
     """From a process that has started."""
 
-    said: str = ""
-    """The banner's text about the log."""
+    log: str = ""
+    """From the log process: the banner's text about the log."""
 
 
-class Failed(NamedTuple):
+class StartFailed(NamedTuple):
     """From a process that cannot start."""
 
     detail: str
+    """One sentence for the operator."""
     bad_option: bool
+    """Whether an option is wrong, which has an exit status of its own."""
 
 
-class Prepared(NamedTuple):
-    """From a process that was given settings."""
+class Verdict(NamedTuple):
+    """From a process that was told to prepare settings."""
 
     number: int
+    """The number of the `Prepare`."""
     refused: str
     """Why the settings are refused; empty if they are accepted."""
 
 
-class Wanted(NamedTuple):
+class NeedsLog(NamedTuple):
     """From a worker that needs a connection to the log process."""
 
 
-Order = Connect | Prepare | Commit | Forget | Drain | Ping | Pong | Ready | Failed | Prepared | Wanted
+Order = Connect | Prepare | Apply | Forget | Drain | Ping
+"""From the supervisor."""
+Report = Pong | StartDone | StartFailed | Verdict | NeedsLog
+"""From a child process."""
+Sent = TypeVar("Sent", Order, Report)
+Received = TypeVar("Received", Order, Report)
 
 
-class Channel:
+class Channel(Generic[Sent, Received]):
     """One end of the connection between the supervisor and a child."""
 
     def __init__(self, connected: socket.socket) -> None:
@@ -93,16 +101,16 @@ class Channel:
         self.ended = False
         """Whether the other side is gone."""
 
-    @classmethod
-    def pair(cls) -> tuple[Channel, Channel]:
-        """Both ends of a new channel."""
+    @staticmethod
+    def pair() -> tuple[Channel[Order, Report], Channel[Report, Order]]:
+        """The supervisor's end of a new channel, and the child's."""
         ours, theirs = socket.socketpair()
-        return cls(ours), cls(theirs)
+        return Channel(ours), Channel(theirs)
 
-    def send(self, order: Order, file: int | None = None) -> None:
-        """Sends an order, with a file descriptor if given. Raises `OSError` if the other side is gone, and
+    def send(self, message: Sent, file: int | None = None) -> None:
+        """Sends a message, with a file descriptor if given. Raises `OSError` if the other side is gone, and
         `TimeoutError` if it hangs; the channel is unusable after that."""
-        data = pickle.dumps(order)
+        data = pickle.dumps(message)
         data = _LENGTH.pack(len(data)) + data
         self.socket.settimeout(_SEND_SECONDS)
         try:
@@ -113,8 +121,8 @@ class Channel:
         finally:
             self.socket.setblocking(False)
 
-    def receive(self) -> Iterator[tuple[Order, int | None]]:
-        """The received orders, each with the descriptor of its socket if it has one. Call it when the channel is
+    def receive(self) -> Iterator[tuple[Received, int | None]]:
+        """The received messages, each with the descriptor of its socket if it has one. Call it when the channel is
         readable."""
         try:
             data, files, _, _ = socket.recv_fds(self.socket, _READ_BYTES, _FILES)
@@ -129,10 +137,11 @@ class Channel:
             end = 4 + _LENGTH.unpack_from(self._data)[0]
             if len(self._data) < end:
                 return
-            order: Order = pickle.loads(self._data[4:end])
+            message: Received = pickle.loads(self._data[4:end])
             self._data = self._data[end:]
-            yield order, self._files.popleft() if isinstance(order, Connect) else None
+            yield message, self._files.popleft() if isinstance(message, Connect) else None
 
     def close(self) -> None:
+        """Closes this end. The other one then finds the channel ended."""
         self.ended = True
         self.socket.close()

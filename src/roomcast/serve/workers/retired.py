@@ -1,4 +1,4 @@
-"""The counts of dead workers: with them the server's counters never fall while it runs."""
+"""The counts of dead workers. Added to those of living ones, the server's counters never fall while it runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from roomcast.log.remote.exchange import WorkerExchange
 class Retired:
     """Sums of dead workers' counters, kept in the log process."""
 
-    def __init__(self) -> None:
+    def __init__(self, restarts: int) -> None:
+        """`restarts` counts the log processes before this one."""
+        self._restarts = restarts
         self._last: dict[int, Mapping[str, float]] = {}
         """The last report of each worker; no later number of it was ever shown."""
         self._gone: Counter[str] = Counter()
@@ -37,7 +39,7 @@ class Retired:
 
     def _report(self) -> Raw:
         process = gather.of_this_process()
-        own = gather.report(process, gather.of_kernel(process))
+        own = gather.report(process, {"restarts": self._restarts, **gather.of_kernel(process)})
         counters = dict(self._gone)
         for key, value in own[gather.COUNTERS].items():
             counters[key] = counters.get(key, 0) + value  # type: ignore[assignment]

@@ -1,9 +1,8 @@
-"""A worker: the server of one process, whose log is another process's."""
+"""A worker: the same server as with one process, over a log that another process owns."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Sequence
 
 from roomcast import tasks
@@ -22,51 +21,44 @@ from roomcast.serve.rights import reloadable
 from roomcast.serve.rules import rules_of
 from roomcast.serve.server import serve, signalled
 from roomcast.serve.tls import Tls
-from roomcast.serve.workers.obey import Obedience
-from roomcast.serve.workers.orders import Channel, Ready, Wanted
+from roomcast.serve.workers.orders import Channel, NeedsLog, Order, Report, StartDone
+from roomcast.serve.workers.supervisor_link import SupervisorLink
 
 
 async def work(
     number: int,
     workers: int,
+    restarts: int,
     settings: Settings,
-    channel: Channel,
+    channel: Channel[Report, Order],
     listening: Sequence[Listening],
     guard: Guard,
     tls: Tls | None,
 ) -> None:
-    """Worker `number` of `workers`: serves until a signal, or until the supervisor says so. Raises
-    `CannotStart`."""
-    loop = asyncio.get_running_loop()
+    """Runs worker `number` of `workers`, until a signal or the supervisor's order. `restarts` counts the processes
+    that were this worker before. Raises `CannotStart`."""
     stop = signalled()
-    obedience = Obedience(channel, stop)
-    obedience.things = [*([tls.reloadable] if tls else []), reloadable(guard)]
-    link = Link(lambda: obedience.say(Wanted()))
-    peers = WorkerPeers(link, number, workers)
-    connecting: set[asyncio.Task[None]] = set()
-
-    def connect(worker: int, connected: socket.socket) -> None:
-        task = loop.create_task(link.connect(connected))
-        connecting.add(task)
-        task.add_done_callback(connecting.discard)
-
-    obedience.connect = connect
-
-    async def open_engine() -> Engine:
-        if is_shared(settings.log):
-            return await Engine.over(settings, await Engine.log_of(settings), peers)
-        log = RemoteLog(link)
-        return await Engine.over(settings, await log.opened(), peers)
+    supervisor = SupervisorLink(channel, stop)
+    supervisor.parts = [*([tls.reloadable] if tls else []), reloadable(guard)]
+    link = Link(lambda: supervisor.report(NeedsLog()))
+    supervisor.when_connected(lambda _, connected: link.connect(connected))
+    opening = _engine(settings, link, WorkerPeers(link, number, workers, restarts))
 
     async def started(engine: Engine) -> None:
         if is_shared(settings.log):
-            obedience.things.append(rules_of(engine.log))
+            supervisor.parts.append(rules_of(engine.log))
         share(engine)
-        beside.append(loop.create_task(Minute(engine).run()))
-        obedience.say(Ready())
+        beside.append(asyncio.create_task(Minute(engine).run()))
+        supervisor.report(StartDone())
 
-    beside = [loop.create_task(go_on_returning())]
+    beside = [asyncio.create_task(go_on_returning())]
     try:
-        await serve(open_engine(), stop, listening, guard, started, tls.context if tls else None)
+        await serve(opening, stop, listening, guard, started, tls.context if tls else None)
     finally:
         await tasks.cancel(beside)
+
+
+async def _engine(settings: Settings, link: Link, peers: WorkerPeers) -> Engine:
+    """The engine over the log process's log, or over a shared log that this worker opens by itself."""
+    log = await Engine.log_of(settings) if is_shared(settings.log) else await RemoteLog(link).opened()
+    return await Engine.over(settings, log, peers)

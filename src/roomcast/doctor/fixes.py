@@ -1,5 +1,4 @@
-"""The configuration lines that mend each fault, for each proxy of docs/proxies.md; and how a proxy is
-recognized."""
+"""The configuration lines that fix each fault, for each proxy of docs/proxies.md; how a proxy is recognized."""
 
 from __future__ import annotations
 
@@ -8,19 +7,19 @@ from collections.abc import Mapping
 import httpx
 
 NAMES = {"nginx": "nginx", "caddy": "Caddy", "haproxy": "HAProxy", "varnish": "Varnish"}
-"""The names of the proxies with lines here."""
+"""The names of the proxies that have lines here, by how they name themselves."""
 _OTHERS = ("cloudflare", "apache", "envoy", "traefik", "awselb", "openresty", "litespeed")
 
 _LINES: Mapping[str, Mapping[str, str]] = {
     "held": {
-        "": "turn response buffering off for text/event-stream in whatever stands between",
+        "": "turn response buffering off for text/event-stream in every proxy between",
         "nginx": "proxy_buffering off;  and gzip_types without text/event-stream",
         "caddy": "reverse_proxy 127.0.0.1:8080 {\\n flush_interval -1 \\n}",
         "haproxy": "no http-response wait-for-body, and no compression type text/event-stream",
         "varnish": "return (pipe);  in vcl_recv for what accepts text/event-stream",
     },
     "late": {
-        "": "turn off what waits for more to send with it, such as Nagle's algorithm or buffering",
+        "": "turn off what delays small writes, such as Nagle's algorithm or buffering",
         "haproxy": "option http-no-delay",
         "nginx": "tcp_nodelay on;",
     },
@@ -46,7 +45,7 @@ _LINES: Mapping[str, Mapping[str, str]] = {
         "varnish": "no unset beresp.http.Cache-Control",
     },
     "cut": {
-        "": "let a response last for as long as it sends something each 15 s",
+        "": "let a response last as long as it sends something every 15 s",
         "nginx": "proxy_read_timeout 60s;  (send_timeout as well): longer than roomcast's --heartbeat",
         "caddy": "no timeouts { write … } of servers, no stream_timeout in reverse_proxy",
         "haproxy": "timeout client 60s  and  timeout server 60s: longer than roomcast's --heartbeat",
@@ -96,18 +95,19 @@ _LINES: Mapping[str, Mapping[str, str]] = {
 }
 
 
-WRONG = tuple(_LINES)
+FAULTS = tuple(_LINES)
 """The faults that a proxy can cause."""
 
 
-def line(wrong: str, proxy: str) -> str:
-    """The line that mends the fault `wrong` in `proxy`, such as `nginx`; a general one if `proxy` is unknown."""
-    lines = _LINES[wrong]
+def line(fault: str, proxy: str) -> str:
+    """The line that fixes `fault`, one of `FAULTS`, in `proxy`, one of `NAMES`; a general one if `proxy` is
+    unknown."""
+    lines = _LINES[fault]
     own = lines.get(proxy, "")
     return f"{NAMES[proxy]}: {own}" if proxy and own else lines[""]
 
 
-def told(headers: httpx.Headers) -> str:
+def named_by(headers: httpx.Headers) -> str:
     """The proxy that an answer's headers name, in lower case; empty if they name none."""
     said = " ".join(
         [headers.get("server", ""), headers.get("via", ""), *("varnish" for _ in headers.get_list("x-varnish"))]
@@ -115,8 +115,8 @@ def told(headers: httpx.Headers) -> str:
     return next((name for name in (*NAMES, *_OTHERS) if name in said.lower()), "")
 
 
-def shown(page: bytes) -> str:
-    """The proxy that gave this answer to a malformed request; empty if unknown."""
+def recognized(page: bytes) -> str:
+    """The proxy that answered a malformed request with `page`; empty if unknown."""
     if b"<center>nginx" in page:
         return "nginx"
     if b"Your browser sent an invalid request." in page:

@@ -1,0 +1,51 @@
+"""Listening sockets that systemd has opened and passes to this process: sd_listen_fds(3).
+
+systemd keeps them open while the server restarts, so that new connections wait and are not refused."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from roomcast.model.errors import CannotStart
+from roomcast.serve.listen import BACKLOG, UNIX, Listening, tune
+
+_FIRST = 3
+"""The number of the first descriptor, after the three standard files."""
+_VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
+
+
+def passed_sockets(slow_after: float) -> list[Listening]:
+    """The passed sockets, in the order of the unit; empty if there are none. Child processes find none. A
+    connection that takes no data is cut after `slow_after` seconds. Raises `CannotStart`."""
+    pid, number, _ = (os.environ.pop(name, "") for name in _VARIABLES)
+    if pid != str(os.getpid()) or not number.isdecimal():  # none, or meant for the program that started us
+        return []
+    return [_listening(descriptor, slow_after) for descriptor in range(_FIRST, _FIRST + int(number))]
+
+
+def _listening(descriptor: int, slow_after: float) -> Listening:
+    listener = _listener(descriptor)
+    os.set_inheritable(descriptor, False)
+    listener.listen(BACKLOG)
+    if listener.family == socket.AF_UNIX:
+        listener.setblocking(False)
+        path = listener.getsockname()
+        return Listening([listener], f"{UNIX}{path}", 0, path)
+    tune(listener, slow_after)
+    host, port = listener.getsockname()[:2]
+    return Listening([listener], host, port)
+
+
+def _listener(descriptor: int) -> socket.socket:
+    try:
+        listener = socket.socket(fileno=descriptor)
+        streams = listener.type == socket.SOCK_STREAM
+        if streams and listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            return listener
+    except OSError:
+        pass
+    raise CannotStart(
+        f"descriptor {descriptor} of systemd's is no listening stream socket: use ListenStream= and Accept=no in "
+        "the .socket unit"
+    )

@@ -1,0 +1,125 @@
+"""SIGHUP for all processes of a server: new settings come into force at all of them, or at none.
+
+Each process prepares the settings and answers. When all have accepted, all are told to apply them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+from roomcast.model.errors import RoomcastError
+from roomcast.model.settings import Settings
+from roomcast.serve.reload import Change, Reload
+from roomcast.serve.systemd import READY, notify, reloading
+from roomcast.serve.workers.child import Child
+from roomcast.serve.workers.orders import Apply, Forget, Prepare, Verdict
+
+_PREPARE_SECONDS = 10.0
+"""How long all processes may take to accept new settings."""
+_numbers = count(1)
+
+logger = logging.getLogger("roomcast.server")
+
+
+@dataclass
+class Pending:
+    """New settings that not all processes have accepted yet."""
+
+    number: int
+    settings: Settings
+    changes: Sequence[Change]
+    """The supervisor's own changes, for processes that it forks later."""
+    missing: set[Child]
+    """The processes that have not answered."""
+    until: float
+    """When the settings are refused for want of an answer, in monotonic seconds."""
+
+
+class Reloading:
+    """Reads the configuration again, and agrees with all processes on it."""
+
+    def __init__(self, reload: Reload, children: Mapping[int, Child], applied: Callable[[Settings], None]) -> None:
+        """`children` are the running processes, always the current ones. `applied` is called with settings that
+        have come into force."""
+        self._reload = reload
+        self._children = children
+        self._applied = applied
+        self._pending: Pending | None = None
+        self._requested = False
+
+    @property
+    def until(self) -> float | None:
+        """When `turn` must be called, in monotonic seconds; None if nothing is pending."""
+        return self._pending.until if self._pending else None
+
+    def request(self) -> None:
+        """Reads the configuration at the next turn. Further requests until then count as one."""
+        self._requested = True
+
+    def restart(self) -> None:
+        """Begins again with pending settings, as a process is started that does not know them."""
+        if self._pending:
+            self._drop()
+            self._requested = True
+
+    def turn(self, now: float) -> None:
+        """Does what is due at `now`, in monotonic seconds. To be called after everything that happened."""
+        if self._pending and not self._pending.missing:
+            self._apply(self._pending)
+        if self._pending and now >= self._pending.until:
+            self._refuse(f"{', '.join(one.name for one in self._pending.missing)} did not answer, try again")
+        # A process that starts would not yet know all that it has to prepare.
+        if self._requested and not self._pending and all(child.ready for child in self._children.values()):
+            self._begin(now)
+
+    def hear(self, child: Child, answer: Verdict) -> None:
+        """A process has prepared the settings, or refuses them."""
+        if self._pending and answer.number == self._pending.number:
+            if answer.refused:
+                self._refuse(answer.refused)
+            else:
+                self._pending.missing.discard(child)
+
+    def leave(self, child: Child) -> None:
+        """A process has ended: its answer is not waited for."""
+        if self._pending:
+            self._pending.missing.discard(child)
+
+    def _begin(self, now: float) -> None:
+        self._requested = False
+        notify(reloading())
+        try:
+            settings, changes = self._reload.prepare()
+        except RoomcastError as error:
+            self._refuse(error.detail)
+            return
+        except Exception:  # a bug must not end the server
+            logger.exception("the configuration could not be read again, and stays as it was")
+            notify(READY)
+            return
+        children = set(self._children.values())
+        self._pending = Pending(next(_numbers), settings, changes, children, now + _PREPARE_SECONDS)
+        for child in children:
+            child.order(Prepare(self._pending.number, settings))
+
+    def _apply(self, pending: Pending) -> None:
+        self._pending = None
+        for child in self._children.values():
+            child.order(Apply())
+        for change in pending.changes:
+            change()
+        self._applied(pending.settings)
+        logger.info("%s", self._reload.taken_over(pending.settings))
+        notify(READY)
+
+    def _refuse(self, why: str) -> None:
+        self._drop()
+        logger.warning("the configuration stays as it was: %s", why)
+        notify(READY)
+
+    def _drop(self) -> None:
+        self._pending = None
+        for child in self._children.values():
+            child.order(Forget())
