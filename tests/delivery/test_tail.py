@@ -118,6 +118,7 @@ async def test_an_outage_ends_the_waiting_and_the_log_is_followed_again(
         log.brings.put_nowait(LogUnavailable("It is away."))
     with pytest.raises(LogUnavailable, match="It is away"):
         await within_patience(waiting)
+    assert tail._waiting == []
     await until(lambda: len(log.asked) == 4)
     assert tail.outage == "It is away."
     log.brings.put_nowait(Batch(messages(2, 2), 0))

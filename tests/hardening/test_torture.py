@@ -312,7 +312,7 @@ def test_the_command_refuses_what_it_cannot_use_in_one_sentence(server: Running)
         nobody = f"http://127.0.0.1:{free.getsockname()[1]}"
         for url, words in [
             (nobody, "is the server running"),
-            ("localhost", "is not a URL"),
+            ("localhost", "is not the URL of a server"),
             (f"{server.url}/messages", "check that the URL"),
             (server.url.replace("http:", "https:"), "is the server running"),
         ]:
