@@ -32,10 +32,10 @@ from roomcast.http.fast_path import FastPath
 from roomcast.http.http1 import Http1
 from roomcast.serve import run, server
 
-listen, h11 = run._listen_each, []
+listen, h11 = run._listen, []
 
-def listening(configuration, number):
-    each = listen(configuration, number)
+def listening(*arguments):
+    each = listen(*arguments)
     h11.append(each[0][-1].port)
     return each
 
@@ -46,7 +46,7 @@ class Chosen(FastPath):
         if transport.get_extra_info("sockname")[1] in h11:
             self._hand_over(b"")
 
-run._listen_each, server.FastPath = listening, Chosen
+run._listen, server.FastPath = listening, Chosen
 main()
 """
 
