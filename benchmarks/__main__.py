@@ -22,7 +22,7 @@ from benchmarks.rows import MAIN, MONGODB, ROWS, Row
 from benchmarks.work import Bench
 
 QUICK = {"seconds": 0.6, "share": 0.2, "settle": 0.1, "patience": 5.0}
-"""A minute for all: it shows that everything works. Its figures are not to be quoted."""
+"""A run of a minute: it shows that everything works. Do not quote its figures."""
 
 
 def main() -> int:
@@ -57,7 +57,7 @@ def main() -> int:
 
 
 def _run(row: Row, peers: dict[str, Peer], bench: Bench, rounds: int) -> Result:
-    """The rounds are interleaved: what changes on the machine meanwhile, changes for all."""
+    """The rounds are interleaved: a change on the machine affects all peers alike."""
     taken: Rounds = {name: [] for name in row.peers if name in peers}
     for turn in range(rounds):
         for name in taken:
@@ -80,7 +80,7 @@ def _progress(text: str) -> None:
 
 
 def _installed(names: Sequence[str]) -> dict[str, Peer]:
-    """The peers that are there; of the others it says what would bring them."""
+    """The installed peers. Prints how to install the others."""
     missing = {name: how for name in names if (how := PEERS[name].missing())}
     for name, how in missing.items():
         print(f"LEFT OUT: {PEERS[name].label} is not installed. To have it: {how}")
@@ -102,7 +102,7 @@ def _about(peers: dict[str, Peer], quick: bool, rounds: int) -> dict[str, Any]:
 
 
 def _commit() -> str:
-    """What of roomcast was measured; with a plus, it was changed since."""
+    """The measured commit of roomcast; with a plus if files were changed since."""
     git = ["git", "-C", str(load.HERE), "describe", "--always", "--abbrev=12", "--dirty=+"]
     try:
         return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()

@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.table import number
 
 WIDTH, LABELS, VALUES = 760, 160, 180
-"""Of the picture, of the names to the left, of the figures to the right."""
+"""Widths of the picture, of the names on the left, and of the figures on the right."""
 MARGIN, BAR, LINE, HEADING, GAP = 14, 14, 22, 26, 22
 
 STYLE = """
@@ -49,7 +49,7 @@ class Panel:
     unit: str
     digits: int
     durable: bool = False
-    """Says at each bar whether the publish is durable."""
+    """Whether each bar says if the publish is durable."""
 
 
 PANELS = (
@@ -75,7 +75,7 @@ PANELS = (
 
 
 def chart(document: Mapping[str, Any]) -> str:
-    """The picture. Rows that were not run are left out."""
+    """The picture, without rows that were not run."""
     rows = {row["key"]: row for row in document["rows"]}
     parts, y = [], GAP + 4
     for panel in PANELS:

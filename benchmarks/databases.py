@@ -26,19 +26,19 @@ from tests.postgresql.database import Cluster
 from tests.running import Running
 
 CONNECTIONS = 32
-"""To each server; each waits for its answer."""
+"""Publishers to each server; each waits for its answer."""
 PACE = 200
-"""Publishes a second of the paced part."""
+"""Publishes a second in the paced part."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Round(NamedTuple):
-    """What was measured with so many servers."""
+    """The figures of a run with a number of servers."""
 
     publishes: float
-    """A second, by all servers."""
+    """Publishes a second by all servers together."""
     least_share: float
-    """Of the slowest server, as a part of an even one."""
+    """The slowest server's share of the publishes, divided by an even share."""
     server_us: float
     """CPU of all servers for a publish, in µs."""
     database_us: float
@@ -89,7 +89,7 @@ def _servers(log: str, url: str, count: int) -> Iterator[list[Running]]:
 
 
 def _cpu(pid: int) -> float:
-    """Seconds that a process, its children and those of them that have ended have used."""
+    """CPU seconds of a process and its children, ended ones included."""
     stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     used = sum(map(int, stat[11:15])) / _TICKS
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -137,7 +137,7 @@ def _race(log: str, count: int, seconds: float) -> Round:
 
 
 async def _paced(publishing: int, following: int, seconds: float) -> tuple[list[float], list[float]]:
-    """Answers and deliveries to a follower of another server, in ms after the request was sent."""
+    """Times of answers, and of deliveries to a follower of another server, in ms after the request was sent."""
     answers: list[float] = []
     deliveries: list[float] = []
     async with AsyncExitStack() as stack:
@@ -182,7 +182,7 @@ async def _follower(port: int) -> AsyncIterator[asyncio.StreamReader]:
 
 
 async def _follow(follower: asyncio.StreamReader, count: int, arrived: dict[int, float]) -> None:
-    """Notes when each message arrives, in whatever order."""
+    """Records when each message arrives, in any order."""
     while len(arrived) < count:
         line = await follower.readuntil(b"\n")
         if b'"text":"message ' in line:
@@ -190,7 +190,7 @@ async def _follow(follower: asyncio.StreamReader, count: int, arrived: dict[int,
 
 
 def _paced_round(log: str, seconds: float) -> tuple[float, float, float]:
-    """Medians in ms: answers, deliveries on the same server, and on another one."""
+    """Medians in ms of answers, deliveries on the same server, and deliveries on another one."""
     with _database(log) as (url, _), _servers(log, url, 1 if log == "sqlite" else 2) as servers:
         answers, own = asyncio.run(_paced(servers[0].port, servers[0].port, seconds))
         other = asyncio.run(_paced(servers[0].port, servers[-1].port, seconds))[1] if len(servers) > 1 else []

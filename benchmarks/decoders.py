@@ -29,13 +29,13 @@ Pieces = Sequence[bytes]
 
 
 def stream() -> list[bytes]:
-    """Each message as the server writes it."""
+    """The bytes of each message as the server writes it."""
     written = (Message(n, "developers", None, 1_795_328_820_123, 0, BODY) for n in range(1, MESSAGES + 1))
     return [EventStream.message("k7w2m9x4qa", message) for message in written]
 
 
 def cut(stream: bytes, size: Callable[[], int]) -> Iterator[bytes]:
-    """Pieces of these sizes."""
+    """The stream in pieces of these sizes."""
     start = 0
     while start < len(stream):
         end = start + size()
@@ -83,7 +83,7 @@ DECODERS: Mapping[str, Callable[[Pieces], int]] = {
 
 
 def cases() -> Mapping[str, Pieces]:
-    """The same stream in other pieces."""
+    """The same stream in pieces of another size."""
     messages, chance = stream(), random.Random(1)
     whole = b"".join(messages)
     return {

@@ -1,4 +1,4 @@
-"""Keys and tickets for a server under test, of which each request has another."""
+"""Keys and tickets for a server under test, a different one for each request."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from roomcast.model.settings.key import Key
 
 KEYS = 1_000
 ROOM = "room0"
-"""The load generator's first, and here its only one."""
+"""The load generator's first room, and here its only one."""
 _SECRET = "0123456789abcdefghijklmnopqrstuvwxyz"
 _TEXTS = [f"rck_bench-{n}_{n:043}" for n in range(KEYS)]
 _ROWS = [Key(name=f"bench-{n}", sha256=sha256(key), read=("*",), publish=("*",)) for n, key in enumerate(_TEXTS)]
 
 
 def configured(folder: Path) -> Path:
-    """Writes a file for `--config`. Who sends no credential may do everything, so that both can be asked of one
-    server."""
+    """Writes a file for `--config`. Requests without a credential may do everything, so that one server serves
+    both."""
     (folder / "secret").write_text(_SECRET)
     rows = "".join(
         f'[[key]]\nname = "{row.name}"\nsha256 = "{row.sha256}"\nread = ["*"]\npublish = ["*"]\n' for row in _ROWS
@@ -38,7 +38,7 @@ def keys(folder: Path) -> Path:
 
 
 def tickets(folder: Path, count: int) -> Path:
-    """Writes so many new tickets, one a line: nobody has sent them before."""
+    """Writes `count` new tickets, one a line, that no request has used before."""
     secrets, by, now = Secrets.of_text(_SECRET, "the secret"), answers_for(_ROWS[0]), time.time()
     made = (
         seal(secrets, by, rooms=[ROOM], publish=[ROOM], sub=str(n), now=now, seconds=3600) for n in range(count)

@@ -28,10 +28,11 @@ from benchmarks.operations import OPERATIONS, Operation
 ROOT = Path(__file__).parent.parent
 STORED = ROOT / "tests/instructions.json"
 COMMAND = "make instructions"
-"""What stores the counts anew."""
+"""The command that stores new counts."""
 _mark = os.getppid
 _WARM = 20
-"""Units before those that count: Python adapts a function's code to its arguments in the first ten calls or so."""
+"""Uncounted units before the counted ones: Python adapts a function's code to its arguments in about the first
+ten calls."""
 _PACKAGES = ("apsw", "msgspec")
 _TOTAL = re.compile(r"^totals: (\d+)$", re.MULTILINE)
 
@@ -39,12 +40,12 @@ COUNTED: Sequence[Operation] = [operation for operation in OPERATIONS if operati
 
 
 def interpreter() -> str:
-    """What the counts are stored under: another minor version does the same with other instructions."""
+    """The key of the stored counts: each minor version of Python uses other instructions."""
     return f"{platform.python_implementation()} {sys.version_info[0]}.{sys.version_info[1]} {platform.machine()}"
 
 
 def build() -> Mapping[str, str]:
-    """How this interpreter was built: what is optimised needs up to a sixth less."""
+    """How this interpreter was built: an optimised one needs up to a sixth less."""
     options = re.findall(r"--(?:enable|with)[a-z-]+", sysconfig.get_config_var("CONFIG_ARGS") or "")
     return {
         "python": platform.python_version(),
@@ -84,7 +85,7 @@ def _total(file: Path) -> int:
 
 
 def run() -> None:
-    """Runs the operations with a mark before and after what counts of each; to be called under valgrind."""
+    """Runs the operations under valgrind, with a mark before and after the counted part of each."""
     gc.disable()  # when it runs depends on all that was allocated before
     for operation in COUNTED:
         with operation.prepare() as call:
@@ -113,7 +114,7 @@ def main() -> None:
 
 
 def change(old: int | None, new: int | None) -> str:
-    """By how much a count differs from the one before."""
+    """The difference to the previous count, in percent."""
     if old is None:
         return "new"
     return "gone" if new is None else f"{new / old - 1:+.1%}"

@@ -1,4 +1,4 @@
-"""The load: compiles the C programs, runs the sink on its core, and reads what it says."""
+"""The load: compiles the C programs, runs the sink on its core, and reads its output."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ Figures = dict[str, float]
 
 
 class Failed(Exception):
-    """A run that came to nothing; its text says why."""
+    """A failed run; its text says why."""
 
 
 def build(source: Path) -> Path:
-    """The compiled program, made anew only when its source is newer."""
+    """The compiled program, compiled again only if its source is newer."""
     program = BUILD / source.stem
     if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
         if shutil.which(CC) is None:

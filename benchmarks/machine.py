@@ -1,4 +1,4 @@
-"""What the machine is, and what it says of itself: its cores, its processes, its disk, its kernel's memory."""
+"""The machine: its cores, processes, disk, and kernel memory."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pathlib import Path
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 SIZE = 4 * 1024 * 1024
-"""Of the file that is synced: what SQLite's log grows to before it begins anew."""
+"""Size of the synced file: SQLite's write-ahead log grows to this before it starts over."""
 
 
 def cores() -> tuple[int, int]:
-    """One core for the server, one for the load. Raises `SystemExit` where there is only one."""
+    """One core for the server, one for the load. Raises `SystemExit` if the machine has only one."""
     available = sorted(os.sched_getaffinity(0))
     if len(available) < 2:
         raise SystemExit("the benchmark needs two cores: one for the server and one for the load")
@@ -25,7 +25,7 @@ def cores() -> tuple[int, int]:
 
 
 def describe() -> dict[str, object]:
-    """What a reader of the figures wants to know of the machine."""
+    """The facts about the machine that a reader of the figures needs."""
     memory = _fields("/proc/meminfo")["MemTotal"] // 1024**2
     return {
         "cpu": _cpu_model(),
@@ -55,12 +55,12 @@ def family(pid: int) -> list[int]:
 
 
 def resident_kb(pids: Iterable[int]) -> int:
-    """The processes' resident memory."""
+    """The processes' resident memory, in KB."""
     return sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE // 1024 for pid in pids)
 
 
 def kernel_kb() -> int:
-    """What the kernel holds for everybody: its slabs, and the pages of TCP's buffers."""
+    """The kernel's own memory in KB: its slabs, and the pages of TCP's buffers."""
     fields = _fields("/proc/meminfo")
     for line in Path("/proc/net/sockstat").read_text().splitlines():
         if line.startswith("TCP:"):

@@ -17,7 +17,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from benchmarks.operations import OPERATIONS, Operation
 
 SECONDS = 0.5
-"""For each operation: with preparing and calibrating, twenty take half a minute."""
+"""Seconds for each operation: with preparation and calibration twenty take half a minute."""
 
 
 @pytest.mark.benchmark(disable_gc=True, warmup=True, max_time=SECONDS)

@@ -26,16 +26,17 @@ from benchmarks.work import MESSAGE, Bench
 from tests.mongodb.database import REAL, FerretDB, fresh_name
 
 PUBLISHERS = 8
-"""Connections to each server, each of which waits for its answer."""
+"""Connections to each server; each waits for its answer."""
 LONGEST_SECONDS = 60.0
-"""A run that takes longer has failed."""
+"""Seconds after which a run has failed."""
 _ENTERED = 3 * PUBLISHERS
-"""What a server has stored when it surely takes part: its first may slip in before the others know of it."""
+"""Messages after which a server surely takes part: its first ones may be stored before the others know of
+it."""
 
 
 @contextmanager
 def _database() -> Iterator[str]:
-    """A database server of this round's own, where none is named."""
+    """A new database server for this round, unless one is named."""
     if REAL:
         yield f"{REAL}/{fresh_name()}"
         return
@@ -49,8 +50,8 @@ def _database() -> Iterator[str]:
 
 @contextmanager
 def _servers(peer: Peer, count: int) -> Iterator[tuple[str, list[int]]]:
-    """So many servers on a database that nobody has used: its connection string, and their ports. They share all
-    cores with the database and the load."""
+    """Starts a number of servers on an unused database. Yields its connection string and their ports. They
+    share all cores with the database and the load."""
     with ExitStack() as stack:
         url = stack.enter_context(_database())
         servers = [stack.enter_context(running(on_database(peer, url), None)) for _ in range(count)]
@@ -59,7 +60,8 @@ def _servers(peer: Peer, count: int) -> Iterator[tuple[str, list[int]]]:
 
 @contextmanager
 def _shared() -> Iterator[Figures]:
-    """Lets us, and what we start, run on all cores; fills in `others`, the part of a core that others used."""
+    """Lets this process and its children run on all cores; fills in `others`, the share of a core that other
+    processes used."""
     ours, figures = os.sched_getaffinity(0), Figures()
     os.sched_setaffinity(0, range(os.cpu_count() or 1))
     began, before = time.monotonic(), machine.busy_seconds() - machine.own_cpu_seconds()
@@ -79,7 +81,7 @@ class Connection:
         self._writer = writer
 
     async def publish(self, text: str) -> str:
-        """The message's id. Raises `Failed` where it is refused."""
+        """The message's id. Raises `Failed` if it is refused."""
         body = json.dumps({"room": "room0", "text": text.ljust(MESSAGE)}).encode()
         length = f"Content-Length: {len(body)}"
         head = f"POST /messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{length}"
@@ -107,7 +109,7 @@ class Race:
     ports: Sequence[int]
     messages: int
     stored: list[list[str]] = field(default_factory=list)
-    """The ids, by server."""
+    """The ids of the stored messages, by server."""
 
     async def run(self) -> Figures:
         self.stored = [[] for _ in self.ports]
@@ -224,5 +226,5 @@ async def _arrival(reader: asyncio.StreamReader, text: str) -> float:
 
 
 def _percentile(seconds: Sequence[float], of_100: int) -> float:
-    """In ms."""
+    """A time in ms."""
     return statistics.quantiles(seconds, n=100, method="inclusive")[of_100 - 1] * 1e3 if seconds else math.nan

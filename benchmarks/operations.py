@@ -71,9 +71,9 @@ REPLAYED = 10_000
 GROUP = 32
 WRITES = 100
 HOLDERS = 16
-"""Keys, and tickets that came before, of which each request has another."""
+"""Keys and known tickets; each request has a different one."""
 RETAINED = 500
-"""Messages that a log holds here: each append trims as much as it adds, as in a server that has run a while."""
+"""Messages in the log: each append trims as much as it adds, as in a server that has run for a while."""
 
 
 class Operation(NamedTuple):
@@ -81,11 +81,11 @@ class Operation(NamedTuple):
 
     name: str
     prepare: Callable[[], AbstractContextManager[Call]]
-    """What a call needs is there as long as the context is open."""
+    """Provides the call, and its objects while the context is open."""
     units: int
-    """How many of what the name names one call does."""
+    """How many units of the named kind one call performs."""
     counted: int
-    """How many calls have their instructions counted; 0 where threads make the count another each time."""
+    """How many calls are counted; 0 if threads make each count different."""
 
 
 OPERATIONS: list[Operation] = []
@@ -207,7 +207,7 @@ ROWS = [Key(name=f"bench-{n}", sha256=sha256(key), read=("*",), publish=("*",)) 
 
 
 def _tickets() -> Iterator[str]:
-    """Each another one, as if it came for the first time."""
+    """A different head each time, as if it were new."""
     for row in cycle(ROWS):
         yield seal(
             SECRETS,
@@ -234,7 +234,7 @@ URL_TICKETED, NEW_URL = "each with a ticket in its URL", "each with a new ticket
 
 
 def _heads(head: bytes, kind: str) -> Iterator[bytes]:
-    """A head with a credential of its own each time. All of them are there before: making one is not counted."""
+    """A head with a different credential each time. All are made before, so that making them is not counted."""
     if kind == PLAIN:
         return repeat(head)
     add = _in_url if kind in (URL_TICKETED, NEW_URL) else _sent
@@ -327,7 +327,7 @@ def fed_by_prefix() -> Iterator[Call]:
 
 
 class Unused:
-    """The transport of a socket that takes everything at once."""
+    """A transport whose socket takes everything at once."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
@@ -343,7 +343,7 @@ class Unused:
         return 0
 
     def write(self, data: bytes) -> None:
-        """The first bytes, before the socket itself is asked for."""
+        """The first bytes, before the socket object is requested."""
 
 
 @operation("each delivery: one write to a socket", units=WRITES, counted=10)
@@ -375,7 +375,7 @@ def found_in_the_window() -> Iterator[Call]:
     def call() -> None:
         position = 0
         while position < hub.position:
-            piece = hub.window(ROOMS, position)
+            piece = hub.piece_after(ROOMS, position)
             assert piece, "the window is too short"
             position = piece.position
 
@@ -416,7 +416,7 @@ def followed(kind: str) -> Iterator[Call]:
 
 
 class Unread:
-    """The transport of a client that is told everything and reads nothing."""
+    """A transport whose client reads nothing."""
 
     protocol: asyncio.BaseProtocol
 
@@ -443,7 +443,7 @@ class Unread:
 
 @contextmanager
 def _context(runner: asyncio.Runner | None = None, kind: str = PLAIN) -> Iterator[Context]:
-    """What the connections of a server in memory share, with some messages in it."""
+    """The shared state of a server's connections, with some messages in a log in memory."""
     if runner is None:
         with asyncio.Runner() as runner, _context(runner) as context:
             yield context

@@ -1,11 +1,11 @@
-"""The page in a storm: a list of many messages, more of them each second, and what a real Chromium makes of it."""
+"""The page under load: a long list of messages beside many rooms, more each second, in a real Chromium."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,7 @@ from benchmarks.load import Failed, Figures
 from benchmarks.peers import Peer, running
 from benchmarks.work import Bench
 
+ROOM = "storm"
 _WATCH = """() => {
   const seen = { frames: 0, worst: 0, tasks: [], began: performance.now(), last: performance.now() };
   globalThis.seen = seen;
@@ -34,12 +35,14 @@ _WATCH = """() => {
 
 @dataclass(frozen=True)
 class Storm:
-    """Messages at a rate, in a list that has many."""
+    """Messages at a rate: half of them in a long list, half in the rooms beside it."""
 
     held: int
-    """Messages in the list before it begins."""
+    """Messages in the list at the start."""
     rate: int
     """Messages a second."""
+    rooms: int
+    """Rooms beside the one that is open."""
 
     def measure(self, peer: Peer, bench: Bench) -> Figures:
         chromium = shutil.which("chromium")
@@ -52,17 +55,22 @@ class Storm:
                 page = browser.new_page(viewport={"width": 1280, "height": 800})
                 page.goto(f"{url}/?room=storm")
                 page.wait_for_selector("#state[data-state=live]")
+                paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
                 with httpx.Client(base_url=url) as client:
+                    rooms = [f"team/{n % 40}/r{n}" for n in range(bench.part(self.rooms))]
+                    for start in range(0, len(rooms), 1000):
+                        _post(client, "x", rooms[start : start + 1000])
                     _fill(client, bench.part(self.held))
                     _shown(page, "held")
                     page.evaluate(_WATCH)
                     session = page.context.new_cdp_session(page)
                     session.send("Performance.enable", {"timeDomain": "threadTicks"})
                     before = _cpu(session)
-                    sent = _storm(client, self.rate, bench.seconds)
+                    sent = _storm(client, rooms, self.rate, bench.seconds)
                     _shown(page, "the last")
                 seen = page.evaluate("({ ...seen, now: performance.now() })")
-                return _figures(seen, sent / bench.seconds, _cpu(session) - before)
+                figures = _figures(seen, sent / bench.seconds, _cpu(session) - before)
+                return {**figures, "first_paint_ms": paint}
             finally:
                 browser.close()
 
@@ -77,32 +85,42 @@ def _all_cores() -> Iterator[None]:
 
 
 def _cpu(session: CDPSession) -> float:
-    """Seconds of CPU that the page's main thread has taken, whatever else the machine does."""
+    """CPU seconds of the page's main thread."""
     metrics = session.send("Performance.getMetrics")["metrics"]
     return float(next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration"))
 
 
 def _fill(client: httpx.Client, count: int) -> None:
     for start in range(0, count, 1000):
-        _post(client, [f"{n} {'word ' * (n % 30)}" for n in range(start, min(count, start + 1000))])
-    _post(client, ["held"])
+        numbers = range(start, min(count, start + 1000))
+        _post_all(client, [_message(ROOM, n) for n in numbers])
+    _post(client, "held", [ROOM])
 
 
-def _storm(client: httpx.Client, rate: int, seconds: float) -> int:
+def _storm(client: httpx.Client, rooms: Sequence[str], rate: int, seconds: float) -> int:
     """Ten posts a second would come in lumps: as many as the clock allows, at least a hundred."""
     began, sent = time.monotonic(), 0
     while (passed := time.monotonic() - began) < seconds:
         due = int(passed * rate) - sent
         if due:
-            _post(client, [f"{n} {'word ' * (n % 30)}" for n in range(sent, sent + due)])
+            numbers = range(sent, sent + due)
+            _post_all(client, [_message(rooms[n * 37 % len(rooms)] if n % 2 else ROOM, n) for n in numbers])
             sent += due
         time.sleep(0.01)
-    _post(client, ["the last"])
+    _post(client, "the last", [ROOM])
     return sent
 
 
-def _post(client: httpx.Client, texts: list[str]) -> None:
-    client.post("/messages", json=[{"room": "storm", "text": text} for text in texts]).raise_for_status()
+def _message(room: str, number: int) -> dict[str, str]:
+    return {"room": room, "text": f"{number} {'word ' * (number % 30)}"}
+
+
+def _post(client: httpx.Client, text: str, rooms: Sequence[str]) -> None:
+    _post_all(client, [{"room": room, "text": text} for room in rooms])
+
+
+def _post_all(client: httpx.Client, messages: list[dict[str, str]]) -> None:
+    client.post("/messages", json=messages).raise_for_status()
 
 
 def _shown(page: Page, text: str) -> None:

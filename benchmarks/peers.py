@@ -1,4 +1,4 @@
-"""The servers under test: how each is started and spoken to, what it promises, and how to come by it."""
+"""The servers under test: how each is started and used, what it promises, and how to install it."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Place:
     """Where one server runs."""
 
     folder: Path
-    """Its own, on the disk that durable publishes are measured on; empty at first."""
+    """A folder of its own, on the disk that durable publishes are measured on; empty at first."""
     port: int
     replay: Path | None = None
-    """Bytes that the floor writes to newcomers."""
+    """Bytes that the floor writes to new followers."""
 
 
 @dataclass(frozen=True)
@@ -45,20 +45,20 @@ class Peer:
     name: str
     label: str
     durable: str
-    """Whether an acknowledged publish survives, in a word or two."""
+    """In a word or two, whether an acknowledged publish survives."""
     command: Callable[[Place], Sequence[str]]
     version: Callable[[], str]
     missing: Callable[[], str]
-    """How to install what is missing; empty: nothing is."""
+    """How to install missing programs; empty if none are missing."""
     follow: str = "/messages?room={room}"
     publish: str = "/messages?room={room}"
     replay: str = ""
-    """The path of a newcomer who wants all there is; empty: there is no history."""
+    """The path for a new follower that wants everything retained; empty if there is no history."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A peer that runs."""
+    """A running peer."""
 
     peer: Peer
     place: Place
@@ -98,7 +98,7 @@ def _under_uvicorn(app: str) -> Callable[[Place], Sequence[str]]:
 
 
 def _roomcast(log: str, *more: str, wrapper: Sequence[str] = ()) -> Callable[[Place], Sequence[str]]:
-    """As it is by default, with its access log, but for `more` options."""
+    """roomcast with default settings and its access log, and `more` options."""
 
     def command(place: Place) -> Sequence[str]:
         options = ["--port", str(place.port), "--page-port", "0", "--log", log, *more]
@@ -108,7 +108,7 @@ def _roomcast(log: str, *more: str, wrapper: Sequence[str] = ()) -> Callable[[Pl
 
 
 def _by_rights(log: str) -> Callable[[Place], Sequence[str]]:
-    """With keys and a secret, and all the same open to those who send no credential."""
+    """roomcast with keys and a secret; requests without a credential may do everything."""
 
     def command(place: Place) -> Sequence[str]:
         return _roomcast(log, "--config", str(holders.configured(place.folder)))(place)
@@ -117,7 +117,7 @@ def _by_rights(log: str) -> Callable[[Place], Sequence[str]]:
 
 
 def _on_mongodb(url: str) -> Callable[[Place], Sequence[str]]:
-    """With the tuning that the tests' database needs."""
+    """With the options that the tests' database needs."""
 
     def command(place: Place) -> Sequence[str]:
         options = ["--port", str(place.port), "--page-port", "0", "--log", url]
@@ -263,13 +263,13 @@ PEERS = {
 
 
 def traced(peer: Peer) -> Peer:
-    """roomcast on SQLite with its syncs written down, in `strace` beside its log."""
+    """roomcast on SQLite, with its syncs recorded in the file `strace` beside its log."""
     command = _roomcast("sqlite:bench.db", wrapper=(*STRACE, "strace"))
     return dataclasses.replace(peer, command=command, missing=_without_strace)
 
 
 def on_database(peer: Peer, url: str) -> Peer:
-    """roomcast on this database: those on one are one server."""
+    """roomcast on this database; several on one database serve the same log."""
     return dataclasses.replace(peer, command=_on_mongodb(url))
 
 
@@ -317,7 +317,7 @@ def _environment() -> dict[str, str]:
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], peer: Peer, place: Place, seconds: float = 20) -> None:
-    """Until it answers a follower: a port that is open says nothing of the processes behind it."""
+    """Waits until it answers a follower: an open port says nothing about the processes behind it."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.poll() is None:
         if _answers(peer, place):
@@ -338,7 +338,7 @@ def _answers(peer: Peer, place: Place) -> bool:
 
 
 def _end(process: subprocess.Popen[bytes], seconds: float = 3) -> None:
-    """Ends the server and what it started, by their ids: politely, then not."""
+    """Ends the server and its children, by their ids: first with SIGTERM, then with SIGKILL."""
     pids = machine.family(process.pid) if process.poll() is None else []
     _signal(pids, signal.SIGTERM)
     try:

@@ -14,19 +14,19 @@ from benchmarks.peers import PEERS
 from benchmarks.rows import SELF, Row, Target
 
 Round = Mapping[str, Any]
-"""A run's figures; or `error`, with the reason."""
+"""The figures of a run; or `error`, with the reason."""
 Rounds = dict[str, list[Round]]
-"""By peer."""
+"""The rounds, by peer."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of a target."""
+    """The result of a target."""
 
     target: Target
     peer: str
     reached: float
-    """The median of the rounds; not a number where one of the two servers has no figure."""
+    """The median of the rounds; NaN if one of the two servers has no figure."""
     good: bool
 
     def __str__(self) -> str:
@@ -38,7 +38,7 @@ class Verdict:
 
 @dataclass
 class Result:
-    """A row that has been run."""
+    """The results of a row."""
 
     row: Row
     rounds: Rounds
@@ -54,22 +54,22 @@ class Result:
         ]
 
     def figure(self, peer: str, key: str) -> float:
-        """The median of the rounds; not a number where there is none."""
+        """The median of the rounds; NaN if there is none."""
         return _median([r.get(key, math.nan) for r in self.rounds.get(peer, ()) if "error" not in r])
 
     def open(self, verdict: Verdict) -> bool:
-        """Whether nothing can be said: the other server is not in this run."""
+        """Whether the target cannot be judged, since the other server is not in this run."""
         return verdict.target.against in PEERS and verdict.target.against not in self.rounds
 
     def failures(self, peer: str) -> list[str]:
         return [r["error"] for r in self.rounds.get(peer, ()) if "error" in r]
 
     def disturbed(self) -> float:
-        """The part of a core that others used, in the worst round."""
+        """The share of a core that other processes used, in the worst round."""
         return max((r.get("others", 0.0) for rounds in self.rounds.values() for r in rounds), default=0.0)
 
     def reached(self, verdict: Verdict) -> bool:
-        """Whether it holds, or another of its group does."""
+        """Whether the target is reached, or another one of its group."""
         group, peer = verdict.target.group, verdict.peer
         return any(
             v.good for v in self.verdicts if v is verdict or (group and (v.target.group, v.peer) == (group, peer))
@@ -106,7 +106,7 @@ def _meets(target: Target, reached: float) -> bool:
 
 
 def write(path: Path, about: Mapping[str, Any], results: Sequence[Result]) -> None:
-    """All of it as JSON, the raw rounds as well."""
+    """Everything as JSON, with the raw rounds."""
     document = {**about, "rows": [_row(result) for result in results]}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(_without_nan(document), indent=1, ensure_ascii=False) + "\n")
@@ -146,7 +146,7 @@ def _keys(rounds: Sequence[Round]) -> list[str]:
 
 
 def _without_nan(value: Any) -> Any:
-    """JSON has no NaN: null says the same."""
+    """Replaces NaN, which JSON lacks, by null."""
     if isinstance(value, dict):
         return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -23,10 +23,10 @@ FLOOR, SYNCED, NCHAN, MEMORY, SQLITE, MONGODB, STARLETTE, FASTAPI = (
     "fastapi",
 )
 RIGHTS = "roomcast-rights"
-"""With keys and a secret."""
+"""roomcast with keys and a secret."""
 CREDENTIALS = (("keyed", "key"), ("ticketed", "ticket"), ("url", "ticket in the URL"))
 QUIET, SQLITE_QUIET = "roomcast-quiet", "roomcast-sqlite-quiet"
-"""Without an access log; all others are as they are by default."""
+"""roomcast without an access log; the others have default settings."""
 ROOMCAST = (MEMORY, SQLITE)
 ALL = (FLOOR, NCHAN, MEMORY, SQLITE, STARLETTE, FASTAPI)
 MAIN = (FLOOR, NCHAN, MEMORY, SQLITE)
@@ -34,7 +34,7 @@ MAIN = (FLOOR, NCHAN, MEMORY, SQLITE)
 
 @dataclass(frozen=True)
 class Figure:
-    """A column: a figure's key, its heading, how it is written."""
+    """A column: a figure's key, its heading, and its format."""
 
     key: str
     heading: str
@@ -44,21 +44,21 @@ class Figure:
 
 @dataclass(frozen=True)
 class Target:
-    """What must be reached: a figure, or its ratio to another server's, or to another figure of its own."""
+    """A target: for a figure, for its ratio to another server's, or to another figure of the same server."""
 
     figure: str
     name: str
-    """What a reader calls the figure."""
+    """The figure's name in the table."""
     limit: float
     at_most: bool = True
     against: str = ""
-    """Whose figure it is divided by: a peer's name; SELF: the server's own; empty: nobody's."""
+    """The peer whose figure it is divided by; SELF: the same server; empty: it is not divided."""
     other: str = ""
-    """The figure it is divided by, where it is another one."""
+    """The figure it is divided by, if it is another one."""
     of: tuple[str, ...] = ROOMCAST
-    """Whom it is asked of."""
+    """The peers that must reach it."""
     group: str = ""
-    """Of targets in one group, one has to be reached."""
+    """At least one target of a group must be reached."""
 
 
 SELF = "self"
@@ -74,7 +74,7 @@ def at_least(limit: float, figure: str, name: str, against: str = "", **more: ob
 
 @dataclass(frozen=True)
 class Row:
-    """A piece of work, done to each of its peers."""
+    """A kind of work, and the peers that it is measured on."""
 
     key: str
     title: str
@@ -84,7 +84,7 @@ class Row:
     targets: tuple[Target, ...]
     note: str = ""
     long: bool = False
-    """Only with --long, and only once."""
+    """Whether it runs only with --long, and only once."""
 
 
 CPU = Figure("cpu_us", "CPU µs/delivery", 2)
@@ -124,7 +124,7 @@ ROWS = (
             at_most(1.5, "p99_ms", "p99", NCHAN),
             *COMPLETE,
         ),
-        "who cannot keep up with the pace publishes fewer messages, or is stopped with deliveries outstanding",
+        "a server that cannot keep up publishes fewer messages, or is stopped with deliveries outstanding",
     ),
     Row(
         "burst",
@@ -174,7 +174,7 @@ ROWS = (
         MAIN,
         (PUBLISHES, P50, P99, Figure("cpu_us", "CPU µs/message", 1)),
         (at_most(1, "p50_ms", "p50 in ms, on memory:", of=(MEMORY,)),),
-        "a flush that waited on a timer would show here as its period",
+        "a flush on a timer would show here as its period",
     ),
     Row(
         "idle",
@@ -228,7 +228,7 @@ ROWS = (
             GROWING,
         ),
         (at_least(0.7, "publishes_per_s", SYNCS, SELF, other="syncs_per_s", of=(SQLITE,)),),
-        "the synced floor: what is left of the syncs where each waits for a request, and that for its answer",
+        "the synced floor: the rate left if each sync waits for a request, and each request for its answer",
     ),
     Row(
         "access-log",
@@ -247,7 +247,7 @@ ROWS = (
             ),
             at_most(0, "failed", "publishes refused"),
         ),
-        "its lines go to a file, and the thread that writes them is counted in",
+        "its lines go to a file; the thread that writes them is included",
     ),
     Row(
         "heads",
@@ -307,7 +307,7 @@ ROWS = (
         (SQLITE,),
         (ACKED, COUNTED, Figure("publishes_per_sync", "publishes/sync", 1)),
         (),
-        "posts that come together share a sync: at most 32 of them here",
+        "concurrent posts share a sync: at most 32 of them here",
     ),
     Row(
         "replay",
@@ -321,7 +321,7 @@ ROWS = (
             LOST,
         ),
         (at_least(0.5, "bytes_per_s", "bytes a second", FLOOR), at_most(0, "lost", "messages missing")),
-        "the floor is a C program that writes the very bytes roomcast wrote",
+        "the floor is a C program that writes the same bytes as roomcast",
     ),
     Row(
         "reconnect",
@@ -341,7 +341,7 @@ ROWS = (
             at_most(0.01, "reads_per_follower", "log reads a follower"),
             *COMPLETE,
         ),
-        "live: has what was missed and the next message; 400 connections are dialled at a time",
+        "live: has the missed messages and the next one; 400 connections are opened at a time",
     ),
     Row(
         "large",
@@ -353,8 +353,8 @@ ROWS = (
     ),
     Row(
         "page",
-        "the page in Chromium: 10,000 messages in the list, 500 more a second",
-        Storm(held=10_000, rate=500),
+        "the page in Chromium: 10,000 messages in the list, 10,000 rooms, 500 more messages a second",
+        Storm(held=10_000, rate=500, rooms=10_000),
         (MEMORY,),
         (
             Figure("messages_per_second", "messages/s"),
@@ -363,6 +363,7 @@ ROWS = (
             Figure("main_thread", "main thread %", 1, 100),
             Figure("long_tasks", "tasks over 50 ms", 0),
             Figure("longest_task_ms", "longest ms"),
+            Figure("first_paint_ms", "first paint ms"),
         ),
         (at_most(50, "longest_task_ms", "the longest task in ms", of=(MEMORY,)),),
         "drawn without a graphics card, on the cores of the server and the load",

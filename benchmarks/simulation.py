@@ -16,23 +16,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 WRITE = 4.8e-6
-"""CPU of one write to one follower (`python -m benchmarks.workers`, 5,000 followers, paced)."""
+"""CPU seconds of one write to one follower (`python -m benchmarks.workers`, 5,000 followers, paced)."""
 FURTHER = 0.25e-6
-"""Of each further message in the same write (`1,000 followers, full speed`)."""
+"""CPU seconds of each further message in the same write (`1,000 followers, full speed`)."""
 TURN = 44e-6
-"""Of a turn of a worker that has messages, whatever they are."""
+"""CPU seconds of a worker's turn that has messages."""
 MESSAGE = 3.6e-6
-"""Of each message in it, however many followers it has: decoded, and its room found."""
+"""CPU seconds of each message in a turn, however many followers it has: decoding, and finding its room."""
 GROUP = 400e-6
-"""Of a group in the log process: the transaction, and the change between two threads."""
+"""CPU seconds of a group in the log process: the transaction, and switching between two threads."""
 APPEND = 15e-6
-"""Of each publish in it."""
+"""CPU seconds of each publish in a group."""
 SEND = 10e-6
-"""Of the log process, for each worker and group."""
+"""CPU seconds of the log process, for each worker and group."""
 SYNC = 2e-3
-"""Of the disk, for a group: nothing else waits for it but the group."""
+"""Seconds of the disk for a group; only the group waits for it."""
 PUBLISH = 35e-6
-"""Of a publish in its worker: read, checked, answered."""
+"""CPU seconds of a publish in its worker: reading, checking, answering."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +44,17 @@ class Plan:
     large: int
     """Followers of one room."""
     large_rate: float
-    """Messages to it, a second."""
+    """Messages a second to the large room."""
     small_rate: float
-    """Messages to all other rooms together, a second."""
+    """Messages a second to all other rooms together."""
     small: int = 10
-    """Followers of each of these."""
+    """Followers of each of the other rooms."""
     seconds: float = 20.0
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it."""
+    """The results."""
 
     turns: Sequence[float]
     """Lengths of all workers' turns, in seconds."""
@@ -63,11 +63,11 @@ class Outcome:
     busy: float
     """The part of its core that the busiest worker used."""
     log_busy: float
-    """The same of the log process."""
+    """The part of its core that the log process used."""
 
 
 def simulate(plan: Plan, seed: int = 1) -> Outcome:
-    """Plays the plan, message by message."""
+    """Simulates the plan, message by message."""
     chance = random.Random(seed)
     stored, log_busy = _committed(plan, _arrivals(plan, chance))
     turns: list[float] = []
@@ -93,7 +93,8 @@ def _arrivals(plan: Plan, chance: random.Random) -> list[tuple[float, bool]]:
 
 
 Stored = list[tuple[float, float, bool]]
-"""When each was published, when it was on its way to the workers, and whether it is for the large room."""
+"""For each message: when it was published, when it was sent to the workers, and whether it is for the large
+room."""
 
 
 def _committed(plan: Plan, arrivals: Sequence[tuple[float, bool]]) -> tuple[Stored, float]:
@@ -137,7 +138,7 @@ def _deliver(plan: Plan, stored: Stored, turns: list[float], done: dict[int, flo
 
 
 def most(plan: Plan) -> float:
-    """Messages a second to small rooms until the log process or a worker is out of its core."""
+    """Messages a second to small rooms at which the log process or a worker saturates its core."""
     each = MESSAGE + (plan.small * WRITE + PUBLISH) / plan.workers
     return min(1 / APPEND, 1 / each)
 
@@ -149,7 +150,7 @@ def quantiles(values: Sequence[float], *parts: float) -> list[float]:
 
 
 PLANS = ((1, 1, 0), (15, 1, 0), (15, 1, 2_000), (15, 10, 2_000), (15, 10, 8_000), (15, 25, 2_000))
-"""Workers, messages a second to the large room, and to all others."""
+"""The number of workers, messages a second to the large room, and to all others."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The table that is printed: a block for each row, and what was reached of what must be."""
+"""The printed table: a block for each row, and the targets that were reached."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.rows import Figure
 
 WIDTH = 115
 DISTURBED = 0.1
-"""Of a core: with more than this used by others, a round's figures say little."""
+"""Share of a core: if other processes used more, a round's figures mean little."""
 
 
 def heading(about: Mapping[str, Any]) -> str:
@@ -64,7 +64,7 @@ def _cells(result: Result, peer: str, figures: Sequence[Figure]) -> list[str]:
 
 
 def number(value: float, digits: int) -> str:
-    """With thousands apart; a dash for none."""
+    """A number with separated thousands; a dash for none."""
     return "–" if math.isnan(value) else f"{value:,.{digits}f}"
 
 

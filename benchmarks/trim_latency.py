@@ -33,7 +33,8 @@ async def fill(url: str, messages: int) -> None:
 
 
 async def publisher(log: Log, number: int, publishers: int, rate: float, done: asyncio.Event) -> list[float]:
-    """Publishes at its share of `rate` (0: as fast as it is answered); gives the seconds each took."""
+    """Publishes at its share of `rate` (0: as fast as it is answered). Returns the seconds that each publish
+    took."""
     times = []
     drafts = [Draft(f"room{number}", None, BODY)]
     next_at = time.perf_counter() + (number / rate if rate else 0)
@@ -48,7 +49,7 @@ async def publisher(log: Log, number: int, publishers: int, rate: float, done: a
 
 
 async def reached(log: Log) -> None:
-    """Until there is nothing left to trim."""
+    """Waits until nothing is left to trim."""
     while True:
         bounds = await log.bounds()
         if bounds.newest - bounds.trimmed <= CAP + 200:

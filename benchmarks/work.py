@@ -1,4 +1,4 @@
-"""What is done to a server, by kind of work: each starts it, loads it, and returns its figures."""
+"""The kinds of work: each starts a server, loads it, and returns its figures."""
 
 from __future__ import annotations
 
@@ -20,33 +20,34 @@ from benchmarks.load import Failed, Figures
 from benchmarks.peers import PEERS, Peer, Server, running, traced
 
 _RETAINED = 10_000
-"""Messages that a log retains, if nothing else is said."""
+"""Messages that a log retains by default."""
 MESSAGE = 100
-"""Bytes of padding in a message's text, where nothing else is said."""
+"""Bytes of padding in a message's text by default."""
 
 
 @dataclass(frozen=True)
 class Bench:
-    """How this run of the benchmark is done."""
+    """The parameters of this run of the benchmark."""
 
     server_core: int
     load_core: int
     seconds: float
-    """How long a row publishes."""
+    """Seconds for which a row publishes."""
     share: float = 1.0
-    """What part of the followers and messages a row has: 1, or less when it shall be quick."""
+    """The share of a row's followers and messages: 1, or less for a quick run."""
     settle: float = 0.5
-    """Seconds of silence before what is measured."""
+    """Seconds of silence before the measurement."""
     patience: float = 10.0
     """Seconds that deliveries may take after the last publish."""
     cache: dict[object, float] = field(default_factory=dict)
-    """What is found out once for all servers: the rates of the paced rows."""
+    """Results that are shared by all servers: the rates of the paced rows."""
 
     def part(self, count: int) -> int:
         return max(1, math.ceil(count * self.share))
 
     def run(self, server: Server, options: Mapping[str, object]) -> Figures:
-        """The sink against the server; beside its figures, what part of a core others used meanwhile."""
+        """Runs the sink against the server. Returns its figures, and the share of a core that other processes
+        used."""
         given = {"seconds": self.seconds, "settle": self.settle, "timeout": self.patience, **options}
         with _quiet(server) as disturbed:
             figures = load.run(server, self.load_core, given)
@@ -57,12 +58,13 @@ class Work(Protocol):
     """A kind of work."""
 
     def measure(self, peer: Peer, bench: Bench) -> Figures:
-        """Starts the peer and does it. Raises `Failed`."""
+        """Starts the peer and measures it. Raises `Failed`."""
 
 
 @contextmanager
 def _quiet(server: Server) -> Iterator[Figures]:
-    """Fills in `others`: CPU time used by anything but us, the sink and the server, as a part of one core."""
+    """Fills in `others`: CPU time of all processes except this one, the sink and the server, as a share of one
+    core."""
     figures: Figures = {}
     began, before = time.monotonic(), _others(server)
     yield figures
@@ -74,7 +76,7 @@ def _others(server: Server) -> float:
 
 
 def _per(figures: Figures, count: str) -> float:
-    """CPU time for each, in µs; not a number where there was none."""
+    """CPU time for each, in µs; NaN if there was none."""
     return figures["cpu_s"] * 1e6 / figures[count] if figures[count] else math.nan
 
 
@@ -87,7 +89,7 @@ class FanOut:
     publishers: int = 1
     padding: int = MESSAGE
     pace: float = 0
-    """The rate is the one at which the floor uses this part of a core; 0: there is none."""
+    """The share of a core that the floor uses at the chosen rate; 0: full speed."""
 
     def measure(self, peer: Peer, bench: Bench) -> Figures:
         rate = self.rate(bench) if self.pace else 0
@@ -106,7 +108,7 @@ class FanOut:
         return {**figures, "cpu_us": _per(figures, "deliveries"), "rate": rate}
 
     def rate(self, bench: Bench) -> float:
-        """Messages a second, found out on the floor, at a rate that is surely below."""
+        """Messages a second, computed from the floor's cost at a careful rate."""
         if self not in bench.cache:
             followers = bench.part(self.followers)
             careful = self.pace / (followers * (10e-6 + self.padding * 2e-9))
@@ -134,7 +136,7 @@ class Publish:
 
 
 def _syncs(folder: Path, bench: Bench) -> Figures:
-    """The disk's own, over what is there and at the end of a file that grows."""
+    """The disk's own syncs a second, within an existing file and at the end of a growing one."""
     seconds = bench.seconds / 8
     return {
         "syncs_per_s": machine.syncs_per_second(folder, seconds),
@@ -171,7 +173,7 @@ class Syncs:
 
 @dataclass(frozen=True)
 class Idle:
-    """Followers of a quiet room, and the memory that they take."""
+    """Followers of a quiet room, and their memory."""
 
     followers: int
 
@@ -225,7 +227,7 @@ class Requests:
         }
 
     def _follow(self, server: Server, bench: Bench, options: Mapping[str, object]) -> float:
-        """Microseconds of the server's for each follower that comes in."""
+        """The server's CPU time for each new follower, in µs."""
         followers = bench.part(self.followers)
         newcomers = {"follow": f"{server.peer.follow}&replay=none", "timeout": 3 * bench.patience}
         time.sleep(bench.settle)
@@ -239,7 +241,7 @@ class Requests:
 
 
 _KNOWN = 5_000
-"""Tickets that come again and again: fewer than the server remembers."""
+"""Tickets that are used repeatedly: fewer than the server caches."""
 
 
 @dataclass(frozen=True)
@@ -271,7 +273,7 @@ def _add(figures: Figures, prefix: str, more: Figures, turns: int) -> None:
 
 @dataclass(frozen=True)
 class Replay:
-    """Newcomers who want the whole history at once. The floor writes the bytes that roomcast wrote."""
+    """New followers that request the whole history at once. The floor writes the bytes that roomcast wrote."""
 
     newcomers: int
     messages: int
@@ -297,7 +299,7 @@ class Replay:
 
 
 def _fill(server: Server, bench: Bench, messages: int, followers: int = 0) -> None:
-    """Publishes so many messages to the room that will be followed. Raises `Failed` where one is refused."""
+    """Publishes `messages` messages to the room that will be followed. Raises `Failed` if one is refused."""
     options = {
         "messages": messages,
         "followers": followers,
@@ -311,7 +313,7 @@ def _fill(server: Server, bench: Bench, messages: int, followers: int = 0) -> No
 
 
 def _first_bytes(server: Server, messages: int) -> bytes:
-    """What one newcomer is sent, without the head."""
+    """The bytes that one new follower receives, without the head."""
     path = server.peer.replay.replace("{room}", "room0")
     with socket.create_connection(("127.0.0.1", server.place.port), timeout=20) as stream:
         stream.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n".encode())
@@ -327,7 +329,7 @@ def _first_bytes(server: Server, messages: int) -> bytes:
 
 @dataclass(frozen=True)
 class Reconnect:
-    """Live followers, all cut and all back at once, each some messages behind."""
+    """Live followers that are all cut and all reconnect at once, each some messages behind."""
 
     followers: int
     behind: int = 10
@@ -390,7 +392,7 @@ class Steady:
 
 @contextmanager
 def _sampled(look: Callable[[], None], after: float, every: float) -> Iterator[None]:
-    """Looks from a thread, until the block ends."""
+    """Samples from a thread until the block ends."""
     over = Event()
 
     def watch() -> None:

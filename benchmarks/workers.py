@@ -27,7 +27,7 @@ WORK: Mapping[str, Mapping[str, object]] = {
 }
 DURABLE: Mapping[str, object] = {"followers": 0, "publishers": 32}
 IDLE = (5000, 17000)
-"""Followers of which the memory is measured."""
+"""Followers whose memory is measured."""
 
 
 @contextmanager
@@ -66,7 +66,7 @@ def _command(port: int, pids: Sequence[int], options: Mapping[str, object], seco
 
 
 def proportional_kb(pids: Sequence[int]) -> int:
-    """The memory of processes; pages that several share are counted once."""
+    """The memory of processes in KiB; shared pages are counted once."""
     texts = (Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids)
     return sum(int(kb) for text in texts for kb in re.findall(r"^Pss: +(\d+)", text, re.MULTILINE))
 
@@ -119,7 +119,7 @@ def _rounds(given: argparse.Namespace, log: str, options: Mapping[str, object]) 
 
 
 def _cost(rounds: Sequence[load.Figures], of: str) -> float:
-    """Microseconds of CPU for each."""
+    """CPU time for each, in µs."""
     return statistics.median(1e6 * one["cpu_s"] / one[of] for one in rounds)
 
 

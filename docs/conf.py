@@ -22,7 +22,7 @@ extensions = ["myst_parser"]
 myst_heading_anchors = 4
 myst_links_external_new_tab = False
 exclude_patterns = ["img"]
-# Code without colours is no mistake of a page: there is no lexer for HAProxy, nor one for all of TypeScript.
+# Code without colours is not an error: there is no lexer for HAProxy, nor one for all of TypeScript.
 suppress_warnings = ["misc.highlighting_failure"]
 
 html_theme = "furo"
@@ -39,12 +39,10 @@ PAGES = {
 
 
 def _link_within(app: Sphinx, name: str, source: list[str]) -> None:
-    """Files of the repository's top are pages here."""
+    """Turns links to files at the repository's top into links to their pages."""
     up = "../" * name.count("/")
     for file, page in PAGES.items():
         source[0] = re.sub(rf"\]\({re.escape(up + file)}", f"]({up}{page}", source[0])
-    if name == "index":  # a pattern for pages that are not there yet would be a warning
-        source[0] = re.sub(r"(?m)^(\S+\*)\n", lambda entry: entry[0] if [*HERE.glob(entry[1])] else "", source[0])
 
 
 def setup(app: Sphinx) -> None:

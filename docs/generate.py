@@ -1,4 +1,4 @@
-"""The pages of the reference that are made of the code: every option, and every route of the API."""
+"""Generates reference pages from the code: every option, and every route of the API."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from roomcast.api.openapi import document
 from roomcast.model.settings import OPTIONS
 
-NOTE = "This page is made of the code when the site is built."
+NOTE = "This page is generated from the code."
 
 
 def write(folder: Path) -> None:
-    """Writes the pages to `folder`. One that is as it was keeps its time, so that it is not built again."""
+    """Writes the pages to `folder`. An unchanged page keeps its time, so that Sphinx does not build it again."""
     folder.mkdir(exist_ok=True)
     for name, lines in (("options", _options()), ("openapi", _routes(document("", ())))):
         text = "\n".join(lines) + "\n"
@@ -23,7 +23,7 @@ def write(folder: Path) -> None:
 
 
 def _options() -> Iterator[str]:
-    yield from ("# Options", "", f"{NOTE} [What they do in more words](../api.md#options).", "")
+    yield from ("# Options", "", f"{NOTE} [More about each option](../api.md#options).", "")
     for option in OPTIONS.values():
         yield from (f"## `{option.flag}`", "", option.help, "")
         yield f"- variable: `{option.variable}`"
@@ -34,8 +34,8 @@ def _options() -> Iterator[str]:
 
 
 def _routes(document: Mapping[str, Any]) -> Iterator[str]:
-    yield from ("# Every route", "", f"{NOTE} A running server says the same to machines at `/openapi.json`,")
-    yield from ("and [the API](../api.md) says it to people.", "")
+    yield from ("# Every route", "", f"{NOTE} A running server describes the same to programs at `/openapi.json`,")
+    yield from ("and [the API](../api.md) to people.", "")
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             if method in ("get", "post", "delete"):

@@ -1,4 +1,4 @@
-"""A language model's answers that survive a cut: each has a room of its own, and a page reads it from there.
+"""A language model's answers that survive a lost connection: each has a room of its own, which pages read.
 
     Run it:        uvicorn --app-dir examples --timeout-graceful-shutdown 5 answers:app
     Ask:           curl -d 'Why is the sky blue?' http://localhost:8000/runs
@@ -22,8 +22,8 @@ from starlette.routing import Mount, Route
 import roomcast
 
 PAUSE = 0.05
-"""Seconds between two messages: an eye sees no difference, and a token a message would be twenty times as many."""
-# Rooms are read by those who know their names, which nobody guesses; over HTTP nobody publishes.
+"""Seconds between two messages: short enough to look continuous; a message for each token would cost far more."""
+# A room can be read by everybody who knows its name, which cannot be guessed. Nobody can publish over HTTP.
 live = roomcast.app(log="sqlite:answers.db", routes=("follow", "module"), max_age=86_400)
 live.drain_on_signal()
 runs: set[asyncio.Task[None]] = set()
@@ -38,7 +38,7 @@ async def model(question: str) -> AsyncIterator[str]:
 
 
 async def answer(room: str, question: str) -> None:
-    """Streams the answer into its room. It goes on whether somebody reads it or not."""
+    """Streams the answer into its room, whether somebody reads it or not."""
     chunks: list[str] = []
     flushing = asyncio.create_task(flush(room, chunks))
     try:
@@ -54,7 +54,7 @@ async def answer(room: str, question: str) -> None:
 
 
 async def flush(room: str, chunks: list[str]) -> None:
-    """Publishes what has come, twenty times a second at most."""
+    """Publishes the chunks that have come, at most twenty times a second."""
     while True:
         await asyncio.sleep(PAUSE)
         await asyncio.shield(say(room, chunks))
@@ -68,7 +68,7 @@ async def say(room: str, chunks: list[str]) -> None:
 
 
 async def ask(request: Request) -> Response:
-    """Begins an answer, and says in which room it comes."""
+    """Begins an answer, and returns the name of its room."""
     run = secrets.token_urlsafe(16)
     question = (await request.body()).decode()
     task = asyncio.create_task(answer(f"run/{run}", question))

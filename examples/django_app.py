@@ -1,11 +1,11 @@
 """roomcast in a Django project: streams at /live/messages?room=orders, the page at /live/?room=orders.
-Everybody who reaches it reads and publishes every room; in django_login.py a login decides.
+Everybody who reaches it can read and publish in every room; in django_login.py a login decides.
 
 It needs:      pip install . uvicorn django starlette
 Run it:        uvicorn --app-dir examples --timeout-graceful-shutdown 5 django_app:app
 Publish to it: curl -X POST http://localhost:8000/orders/7/paid
 
-A whole project in one file. In yours, the upper part is settings.py, urls.py and views.py as you have them, and
+A whole project in one file. In your project the upper part is in settings.py, urls.py and views.py, and
 the lower part belongs into asgi.py.
 """
 

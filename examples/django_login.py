@@ -8,7 +8,7 @@ Log in:        curl -c jar -d 'name=anna&password=secret' http://localhost:8000/
 Follow:        curl -b jar -N 'http://localhost:8000/live/messages?room=user/1'
 Publish to it: curl -X POST http://localhost:8000/orders/12/paid?customer=1
 
-A whole project in one file. In yours, the upper part is settings.py, urls.py and views.py as you have them, and
+A whole project in one file. In your project the upper part is in settings.py, urls.py and views.py, and
 the lower part belongs into asgi.py.
 """  # noqa: E501
 

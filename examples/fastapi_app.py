@@ -1,5 +1,5 @@
 """roomcast in a FastAPI program: streams at /live/messages?room=orders, the page at /live/?room=orders.
-Everybody who reaches it reads and publishes every room; in fastapi_login.py a login decides.
+Everybody who reaches it can read and publish in every room; in fastapi_login.py a login decides.
 
 It needs:      pip install . uvicorn fastapi
 Run it:        uvicorn --app-dir examples --timeout-graceful-shutdown 5 fastapi_app:app

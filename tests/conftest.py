@@ -71,7 +71,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
     yield start
     for server in running:
-        server.kill()
+        server.end()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The docs tell the truth: they name every route, option and metric, and their commands work as written."""
+"""The docs name every route, option, metric and module, and their commands work as written."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ from tests.running import PATIENCE, Running
 ROOT = Path(__file__).parents[1]
 API = (ROOT / "docs/api.md").read_text()
 README = (ROOT / "README.md").read_text()
+SRC = ROOT / "src/roomcast"
+GROUPS = {"log/memory", "log/sqlite", "log/postgresql", "log/mongodb", "cli", "page"}
+"""Folders whose modules the architecture need not name one by one."""
 DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -54,6 +57,30 @@ def test_every_metric_is_in_the_docs(server: Running) -> None:
     assert all(f"`{word}`" in API for word in (*ENDINGS, *GAP_REASONS))
 
 
+def test_the_architecture_names_every_module_and_no_other() -> None:
+    """In the row of its folder. The backends of the log and the commands are described as groups."""
+    named = _named_modules()
+    for folder in named.keys() - GROUPS:
+        folders = {file.parent.name for file in (SRC / folder).glob("*/__init__.py")}
+        inside = {file.stem for file in (SRC / folder).glob("*.py")} | folders
+        missing = {name for name in inside - named[folder] if f"{folder}/{name}" not in named} - {"__init__"}
+        assert not missing, f"describe these in the row of {folder}/ in docs/architecture.md"
+    modules = {path.with_suffix("").name for path in SRC.rglob("*")}
+    stale = {name for names in named.values() for name in names if name.rpartition("/")[2] not in modules}
+    assert not stale, "docs/architecture.md names modules that do not exist"
+
+
+def _named_modules() -> dict[str, set[str]]:
+    """The names in each row of the architecture's table, by the folder of the row."""
+    table = (ROOT / "docs/architecture.md").read_text().partition("## Laws")[0]
+    rows = re.findall(r"^\| (`[^|]+`) \| (.*) \|$", table, re.MULTILINE)
+    return {
+        folder: set(re.findall(r"`([a-z0-9_/]+?)/?`", cell))
+        for folders, cell in rows
+        for folder in re.findall(r"`([a-z_/]+?)/?`", folders)
+    }
+
+
 def test_every_test_that_the_guarantees_name_exists() -> None:
     named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/guarantees.md").read_text()))
     written = {
@@ -77,7 +104,7 @@ def test_every_link_between_the_docs_leads_somewhere(page: Path) -> None:
 
 
 def test_the_readmes_commands_do_what_it_says(tmp_path: Path) -> None:
-    """`make run`, on free ports, and then each command as it is written, but for the port."""
+    """Runs `make run`, then each command as it is written, all on free ports."""
     run, curl, follow = blocks(README, "sh")
     port, page_port = _free_ports(2)
     env = {
@@ -112,7 +139,7 @@ def test_the_apis_commands_do_what_it_says(serve: Serve) -> None:
     assert "gap" not in said
 
 
-def test_the_errors_that_the_docs_show_are_the_errors_given(server: Running) -> None:
+def test_the_error_in_the_docs_is_the_servers_answer(server: Running) -> None:
     [shown] = blocks(API, "json")
     answer = server.post({"text": "x", "rooms": "developers"})
     assert answer.json() == json.loads(shown)

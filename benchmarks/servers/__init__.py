@@ -1,1 +1,1 @@
-"""The servers that roomcast is measured against, where they are programs of ours."""
+"""Servers for comparison that are programs of this repository."""

@@ -12,14 +12,14 @@ T = TypeVar("T")
 
 
 class Audience(Generic[T]):
-    """Who follows which room."""
+    """The followers of each room."""
 
     def __init__(self) -> None:
         self._queues: dict[str, set[asyncio.Queue[T]]] = defaultdict(set)
 
     @contextmanager
     def joined(self, room: str) -> Iterator[asyncio.Queue[T]]:
-        """A queue that each of the room's messages is put into."""
+        """A queue that receives each message of the room."""
         queue: asyncio.Queue[T] = asyncio.Queue()
         self._queues[room].add(queue)
         try:

@@ -12,7 +12,7 @@ app = FastAPI()
 
 
 class Message(BaseModel):
-    """What is posted, and what followers get."""
+    """The posted message, which followers receive."""
 
     text: str
     room: str

@@ -1,11 +1,13 @@
-"""Takes the README's and the documents' pictures of the page: `make picture`."""
+"""Takes the pictures of the page for the README and the docs: `make picture`."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.running import Running, start_roomcast
@@ -66,6 +68,16 @@ ROOMS: dict[str, list[dict[str, object]]] = {
         {"user": "linus", "text": "moin, läuft"},
     ],
 }
+
+
+FOLLOWERS = {
+    "roomcast/0.1.0 (Python)": "room=developers&room=builds&replay=none",
+    "deploy-bot/2.4": "prefix=team/7/&replay=none",
+    "export/1.0": "prefix=&replay=all",
+    "curl/8.14.1": "room=orders&replay=none",
+    "dashboard/3.1": "room=developers&room=alerts&replay=none",
+}
+"""User agents, and what they follow. None of them reads: only one has much to read."""
 
 
 class Camera:
@@ -156,6 +168,16 @@ def _many(camera: Camera, server: Running) -> None:
 
     camera.take("page-rooms", "room=developers", find)
     camera.take("page-away", "room=developers", lambda page: _away(page, server))
+    with ExitStack() as followers:
+        for agent, query in FOLLOWERS.items():
+            url, headers = f"{server.url}/messages?{query}", {"User-Agent": agent}
+            followers.enter_context(httpx.stream("GET", url, headers=headers))
+        camera.take("page-followers", "room=developers", _followers)
+
+
+def _followers(page: Page) -> None:
+    page.locator("#followers-open").click()
+    page.locator("#follower-list td").first.wait_for()
 
 
 def _away(page: Page, server: Running) -> None:

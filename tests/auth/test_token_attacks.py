@@ -10,6 +10,7 @@ from functools import cache
 
 import pytest
 
+from roomcast.auth.leeway import LEEWAY_SECONDS
 from roomcast.auth.rights import ConfiguredRights
 from roomcast.auth.secrets import Secret, Secrets
 from roomcast.auth.tickets import By
@@ -264,6 +265,10 @@ ATTACKS: dict[str, tuple[Callable[[], str], str]] = {
     "exp of 5,000 digits": (lambda: _text(f'{{"sub": "42", "exp": {"9" * 5000}}}'), "its claims is not JSON"),
     "exp below zero": (lambda: _own(exp=-1), "exp is not a time"),
     "exp 31 days ahead": (lambda: _own(exp=NOW + 31 * 86_400), "exp is more than 30 days ahead"),
+    "exp 31 days after iat": (
+        lambda: _own(iat=NOW - 86_400 * 20, exp=NOW + 86_400 * 10 + 31),
+        "exp is more than 30 days after iat",
+    ),
     "nbf ahead": (lambda: _own(nbf=NOW + 40), "nbf is in the future"),
     "nbf that is text": (lambda: _own(nbf="0"), "nbf is not a number"),
     "iat ahead": (lambda: _own(iat=NOW + 40), "iat is in the future"),
@@ -374,6 +379,7 @@ def test_an_attack_stays_refused_when_the_good_key_was_used_before(rights: Confi
 
 
 def test_the_holder_of_an_expired_token_is_told_so(rights: ConfiguredRights) -> None:
+    assert rights.identify(_own(exp=NOW - LEEWAY_SECONDS + 0.1), NOW)
     with pytest.raises(InvalidToken) as raised:
-        rights.identify(_own(exp=NOW - 40), NOW)
+        rights.identify(_own(exp=NOW - LEEWAY_SECONDS), NOW)
     assert (raised.value.detail, raised.value.reason) == ("expired", "bad token: it has expired")

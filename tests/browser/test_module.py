@@ -8,6 +8,7 @@ import signal
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import httpx
 import pytest
@@ -75,7 +76,7 @@ class Tab:
     def until_live(self) -> None:
         self.until("following.state.name === 'live'")
 
-    def until_heard(self, *texts: object) -> None:
+    def until_received(self, *texts: object) -> None:
         try:
             self.until(f"seen.messages.length >= {len(texts)}")
         finally:
@@ -133,22 +134,22 @@ def test_the_readmes_scripts_work_in_a_page_of_another_origin(
         somewhere.add_script_tag(content=script, type="module")
 
 
-def test_every_type_is_heard_and_the_end_of_the_replay(somewhere: Page, server: Running) -> None:
+def test_messages_of_every_type_come_and_the_end_of_the_replay(somewhere: Page, server: Running) -> None:
     server.publish("one")
     server.publish("two", type="order.paid")
     tab = Tab(somewhere, server)
     tab.until_live()
     assert tab.live == [2]
     server.publish("three", type="never.heard.of")
-    tab.until_heard("one", "two", "three")
+    tab.until_received("one", "two", "three")
 
 
-def test_a_state_is_told_when_it_changes_and_not_with_each_message(somewhere: Page, server: Running) -> None:
+def test_a_state_is_reported_when_it_changes_and_not_with_each_message(somewhere: Page, server: Running) -> None:
     tab = Tab(somewhere, server)
     tab.until_live()
     for n in range(3):
         server.publish(str(n))
-    tab.until_heard("0", "1", "2")
+    tab.until_received("0", "1", "2")
     assert [state["name"] for state in tab.states].count("live") == 1
     assert tab.live == [0]
 
@@ -180,7 +181,7 @@ def test_more_than_a_page_is_replayed_whole(somewhere: Page, server: Running) ->
 def test_a_restart_costs_no_message(somewhere: Page, server: Running, serve: Serve, how: signal.Signals) -> None:
     tab = Tab(somewhere, server)
     server.publish("one")
-    tab.until_heard("one")
+    tab.until_received("one")
     server.process.send_signal(how)
     tab.until("following.state.name === 'reconnecting'")
     server.process.wait(PATIENCE)
@@ -188,12 +189,12 @@ def test_a_restart_costs_no_message(somewhere: Page, server: Running, serve: Ser
     again = serve("--port", str(server.port))
     again.publish("two")
     somewhere.evaluate("following.retry()")
-    tab.until_heard("one", "two")
+    tab.until_received("one", "two")
     tab.until_live()
     assert tab.gaps == []
 
 
-def test_a_gap_is_told_for_the_rooms_of_this_tab(somewhere: Page, serve: Serve) -> None:
+def test_a_gap_is_reported_for_the_rooms_of_this_tab(somewhere: Page, serve: Serve) -> None:
     server = serve("--max-messages", "5")
     seen = server.publish("seen")
     tab = Tab(somewhere, server)
@@ -207,7 +208,7 @@ def test_a_gap_is_told_for_the_rooms_of_this_tab(somewhere: Page, serve: Serve) 
                        headers={"Accept": "application/json"}).json()  # fmt: skip
     somewhere.unroute("**/messages**")
     somewhere.evaluate("following.retry()")
-    tab.until_heard("seen", *(message["text"] for message in answer["messages"]))
+    tab.until_received("seen", *(message["text"] for message in answer["messages"]))
     assert tab.gaps == [answer["gap"]]
 
 
@@ -222,14 +223,14 @@ def test_rooms_are_followed_by_what_their_names_begin_with(somewhere: Page, serv
     assert somewhere.evaluate("following.rooms") == ["kitchen"]
 
 
-def test_a_refusal_is_told_in_the_servers_words_and_final(somewhere: Page, server: Running) -> None:
+def test_a_refusal_is_final_and_reported_in_the_servers_words(somewhere: Page, server: Running) -> None:
     tab = Tab(somewhere, server, "$no")
     tab.until("following.state.name === 'stopped'")
     answer = server.get("/messages", params={"room": "$no"}, headers={"Accept": "application/json"})
     assert tab.state == {"name": "stopped", "why": answer.json()["detail"], "status": answer.status_code}
 
 
-def test_a_full_server_is_told_and_waited_for(somewhere: Page, serve: Serve) -> None:
+def test_a_full_server_is_reported_and_waited_for(somewhere: Page, serve: Serve) -> None:
     server = serve("--max-followers", "1")
     tab = Tab(somewhere, server)
     tab.until_live()
@@ -244,7 +245,7 @@ def test_a_full_server_is_told_and_waited_for(somewhere: Page, serve: Serve) -> 
     other.until_live()
 
 
-def test_a_proxys_error_is_told_and_tried_again(somewhere: Page, server: Running) -> None:
+def test_a_proxys_error_is_reported_and_tried_again(somewhere: Page, server: Running) -> None:
     somewhere.route("**/messages**", lambda route: route.fulfill(status=502, body="<h1>Bad Gateway</h1>"))
     tab = Tab(somewhere, server, share=False)
     tab.until("following.state.until")
@@ -253,7 +254,7 @@ def test_a_proxys_error_is_told_and_tried_again(somewhere: Page, server: Running
     somewhere.unroute("**/messages**")
     server.publish("behind it")
     somewhere.evaluate("following.retry()")
-    tab.until_heard("behind it")
+    tab.until_received("behind it")
 
 
 def test_a_network_that_is_gone_is_called_offline_and_its_return_is_used_at_once(
@@ -265,13 +266,11 @@ def test_a_network_that_is_gone_is_called_offline_and_its_return_is_used_at_once
     tab.until("following.state.name === 'offline'")
     server.publish("meanwhile")
     context.set_offline(False)
-    tab.until_heard("meanwhile")
+    tab.until_received("meanwhile")
     tab.until_live()
 
 
-def test_replayed_counts_what_was_missed_and_not_what_was_heard_live(
-    somewhere: Page, server: Running, serve: Serve
-) -> None:
+def test_replayed_counts_missed_messages_and_not_live_ones(somewhere: Page, server: Running, serve: Serve) -> None:
     server.post([{"room": "developers", "text": str(n)} for n in range(3)])
     tab = Tab(somewhere, server)
     tab.until_live()
@@ -291,7 +290,7 @@ def test_replayed_counts_what_was_missed_and_not_what_was_heard_live(
     assert {state["messages"] for state in tab.states if state["name"] == "catching-up"} <= {3, 10}
 
 
-def test_what_comes_right_after_the_replay_is_not_counted_to_it(somewhere: Page, server: Running) -> None:
+def test_a_message_right_after_the_replay_is_not_counted_as_replayed(somewhere: Page, server: Running) -> None:
     """Though it came with the same read."""
 
     def stream(route: Route) -> None:
@@ -299,15 +298,16 @@ def test_what_comes_right_after_the_replay_is_not_counted_to_it(somewhere: Page,
             return route.continue_()
         data = {"room": "developers", "user": "ada", "text": "x", "timestamp": "2026-01-01T00:00:00.000Z"}
         message = "id: {0}\ndata: {1}\n\n"
-        epoch = server.publish("first", "another room")["id"].split("-")[0]  # type: ignore[attr-defined]
-        blocks = [message.format(f"{epoch}-{n}", json.dumps({**data, "id": f"{epoch}-{n}"})) for n in (5, 6, 7)]
-        live = f"event: live\nid: {epoch}-6\ndata: {{}}\n\n"
+        epoch, seq = parse_qs(route.request.url)["last_event_id"][0].split("-")
+        ids = [f"{epoch}-{int(seq) + n}" for n in (5, 6, 7)]
+        blocks = [message.format(id, json.dumps({**data, "id": id})) for id in ids]
+        live = f"event: live\nid: {ids[1]}\ndata: {{}}\n\n"
         body = "".join([*blocks[:2], live, blocks[2]])
         return route.fulfill(content_type="text/event-stream", headers=_ALLOWED, body=body)
 
     somewhere.route("**/messages?**", stream)
     tab = Tab(somewhere, server)
-    tab.until_heard("x", "x", "x")
+    tab.until_received("x", "x", "x")
     assert tab.live == [2]
 
 
@@ -325,7 +325,7 @@ def test_a_publish_that_gets_through_wakes_a_stream_that_waits(
     serve("--port", str(server.port))
     waits_until = tab.state["until"]
     somewhere.evaluate("roomcast.publish({ room: 'developers', text: 'through' })")
-    tab.until_heard("through")
+    tab.until_received("through")
     tab.until_live()
     assert somewhere.evaluate("Date.now()") < waits_until
 
@@ -392,13 +392,13 @@ def test_a_room_is_added_without_losing_its_place(somewhere: Page, server: Runni
     tab = Tab(somewhere, server, "one")
     server.publish("a", "one")
     server.publish("before", "two")
-    tab.until_heard("a")
+    tab.until_received("a")
     server.publish("b", "one")
-    tab.until_heard("a", "b")
+    tab.until_received("a", "b")
     somewhere.evaluate("following.rooms = ['one', 'two']")
     server.publish("c", "two")
     server.publish("d", "one")
-    tab.until_heard("a", "b", "c", "d")
+    tab.until_received("a", "b", "c", "d")
 
 
 @pytest.mark.only_in("chromium", because="Firefox's automation does not tell a request's body")
@@ -426,7 +426,7 @@ def test_publishing_is_tried_again_under_the_same_key(somewhere: Page, server: R
     assert len(keys) == 2
     assert len(set(keys)) == 1
     assert told == [["the server cannot be reached", True]]
-    tab.until_heard("once")
+    tab.until_received("once")
     assert [one["text"] for one in stored] == ["once"]
 
 
@@ -451,7 +451,7 @@ def test_ten_tabs_share_one_stream_and_each_hears_all(
     assert server.metric("roomcast_followers") == 1
     server.post([{"room": "developers", "text": str(n)} for n in range(20)])
     for tab in ten:
-        tab.until_heard("before", *(str(n) for n in range(20)))
+        tab.until_received("before", *(str(n) for n in range(20)))
 
 
 def test_when_the_owner_closes_another_takes_over_and_none_loses_or_doubles_anything(
@@ -470,7 +470,7 @@ def test_when_the_owner_closes_another_takes_over_and_none_loses_or_doubles_anyt
             if moment == "while":
                 others_take_over(rest)
         for tab in rest:
-            tab.until_heard(*expected)
+            tab.until_received(*expected)
     wait_for(lambda: server.metric("roomcast_followers") == 1, "one stream for all")
 
 
@@ -493,12 +493,12 @@ def test_when_the_owner_freezes_another_takes_over_and_it_catches_up_when_it_tha
     new_owner = others_take_over(rest)
     server.publish("while frozen")
     for tab in rest:
-        tab.until_heard("while frozen")
-    owner.until_heard("while frozen")
+        tab.until_received("while frozen")
+    owner.until_received("while frozen")
     assert new_owner.owner
     server.publish("after")
     for tab in (owner, *rest):
-        tab.until_heard("while frozen", "after")
+        tab.until_received("while frozen", "after")
     wait_for(lambda: server.metric("roomcast_followers") == 1, "one stream for all")
 
 
@@ -517,8 +517,8 @@ def test_an_owner_that_hangs_loses_its_turn(context: BrowserContext, elsewhere: 
     healthy.clock.run_for(100_000)
     other.until("following.owner")
     server.publish("taken over")
-    other.until_heard("taken over")
-    owner.until_heard("taken over")
+    other.until_received("taken over")
+    owner.until_received("taken over")
     assert not owner.owner
 
 
@@ -530,7 +530,7 @@ def test_tabs_with_different_rooms_share_a_stream_and_hear_their_own(
     for room in "abc":
         server.publish(f"in {room}", room)
     for tab, some in zip(three, rooms, strict=True):
-        tab.until_heard(*(f"in {room}" for room in some))
+        tab.until_received(*(f"in {room}" for room in some))
     wait_for(lambda: server.metric("roomcast_followers") == 1, "one stream for all")
 
 
@@ -546,8 +546,8 @@ def test_more_rooms_than_a_stream_may_have_are_followed_all_the_same(
         opened[-1].until_live()
     server.publish("x", "room 63")
     server.publish("y", "one more")
-    opened[0].until_heard("x")
-    opened[1].until_heard("y")
+    opened[0].until_received("x")
+    opened[1].until_received("y")
 
 
 def test_tabs_survive_the_servers_restart_together(
@@ -562,7 +562,7 @@ def test_tabs_survive_the_servers_restart_together(
     again.publish("two")
     five[3].page.evaluate("following.retry()")
     for tab in five:
-        tab.until_heard("one", "two")
+        tab.until_received("one", "two")
         tab.until_live()
     assert again.metric("roomcast_followers") == 1
 

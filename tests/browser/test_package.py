@@ -97,7 +97,7 @@ def bundle(source: Path, *flags: str) -> Path:
     return target
 
 
-def test_what_is_packed_is_what_is_served_and_nothing_more(archive: Path, server: Running) -> None:
+def test_the_package_has_the_served_module_and_nothing_more(archive: Path, server: Running) -> None:
     with tarfile.open(archive) as packed:
         names = set(packed.getnames())
         module = packed.extractfile("package/roomcast.js")

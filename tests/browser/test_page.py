@@ -1,4 +1,4 @@
-"""The page in a real Chromium, against a real server."""
+"""The page in real browsers, against a real server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import BrowserContext, Error, Page, Route, expect
 
-from tests.browser.acting import EXAMPLE, again, away, back, eventually, history, open_room, post, state, texts
+from tests.browser.steps import EXAMPLE, again, away, back, eventually, history, open_room, post, state, texts
 from tests.conftest import Serve
 from tests.running import PATIENCE, Running, wait_for
 from tests.server.test_mounted import PROGRAMS, run
@@ -37,7 +37,7 @@ def test_the_history_is_there_in_order_when_a_room_is_opened(page: Page, server:
     expect(texts(page)).to_have_text(["one", "two", "three"])
 
 
-def test_the_state_is_told_from_connecting_to_live(page: Page, server: Running) -> None:
+def test_the_state_is_reported_from_connecting_to_live(page: Page, server: Running) -> None:
     page.add_init_script(
         """globalThis.states = [];
         const note = ([{ target }]) => states.push(target.dataset.state);
@@ -113,7 +113,7 @@ def test_a_page_left_open_shows_each_message_once_across_a_restart(
     expect(page.locator("li.gap")).to_have_count(0)
 
 
-def test_what_was_lost_while_away_is_told_where_it_was(page: Page, serve: Serve) -> None:
+def test_messages_lost_during_an_absence_are_reported_in_their_place(page: Page, serve: Serve) -> None:
     server = serve("--max-messages", "5")
     [seen] = post(server, "seen")
     open_room(page, server)
@@ -125,13 +125,13 @@ def test_what_was_lost_while_away_is_told_where_it_was(page: Page, serve: Serve)
     told = history(server, last_event_id=seen)
     back(page)
     lost = told["gap"]["lost_at_most"]
-    expect(page.locator("li.gap")).to_have_text(f"Up to {lost} messages were lost here, they were no longer kept.")
+    expect(page.locator("li.gap")).to_have_text(f"Up to {lost} messages were lost here: no longer kept.")
     expect(texts(page)).to_have_text(["seen", *(message["text"] for message in told["messages"])])
     expect(page.locator("#lines > .message").first).to_contain_text("seen")
     expect(page.locator("#lines > .gap + .message")).to_contain_text(told["messages"][0]["text"])
 
 
-def test_a_log_under_a_new_epoch_is_told_in_words(page: Page, server: Running, serve: Serve) -> None:
+def test_a_log_under_a_new_epoch_is_reported_in_words(page: Page, server: Running, serve: Serve) -> None:
     post(server, "seen")
     open_room(page, server)
     away(page)
@@ -141,7 +141,7 @@ def test_a_log_under_a_new_epoch_is_told_in_words(page: Page, server: Running, s
     expect(page.locator("li.gap")).to_contain_text("log was replaced or restored")
 
 
-def test_what_is_sent_while_the_server_is_down_is_kept_and_stored_once(
+def test_a_message_sent_while_the_server_is_down_is_kept_and_stored_once(
     page: Page, server: Running, serve: Serve
 ) -> None:
     open_room(page, server)
@@ -178,7 +178,7 @@ def test_an_answer_lost_on_the_way_does_not_store_twice(page: Page, server: Runn
     expect(texts(page)).to_have_text([EXAMPLE, "afterwards"])
 
 
-def test_a_refusal_to_store_is_told_in_a_persons_words_and_the_text_stays(page: Page, server: Running) -> None:
+def test_a_refusal_to_store_is_reported_in_a_persons_words_and_the_text_stays(page: Page, server: Running) -> None:
     open_room(page, server)
     page.locator("#text").fill("mine")
     page.locator("#user").fill("u" * 129)
@@ -204,7 +204,8 @@ def test_a_developer_sends_a_type_and_data_and_takes_the_lines_along(page: Page,
     assert history(server)["messages"] == []
     page.locator("#data").fill('{"order": 12345678901234567890, "new": true}')
     expect(page.locator("#data-error")).to_be_empty()
-    page.locator("#key").fill("once")
+    key = f"once-{server.metric('roomcast_messages_published_total')}"
+    page.locator("#key").fill(key)
     page.evaluate(
         "globalThis.copied = []; navigator.clipboard.writeText = async (text) => { copied.push(text); }; 0"
     )
@@ -212,11 +213,10 @@ def test_a_developer_sends_a_type_and_data_and_takes_the_lines_along(page: Page,
         copy.click()
     eventually(page, lambda: page.evaluate("copied.length") == 3, "the lines")
     curl, python, javascript = page.evaluate("copied")
-    assert "-H 'Idempotency-Key: once'" in curl
-    assert (
-        'type="order.paid", data={"order": 12345678901234567890, "new": True}, idempotency_key="once")' in python
-    )
-    assert javascript.endswith(', { key: "once" });')
+    assert f"-H 'Idempotency-Key: {key}'" in curl
+    assert 'type="order.paid", data={"order": 12345678901234567890, "new": True}, ' in python
+    assert f'idempotency_key="{key}")' in python
+    assert javascript.endswith(f', {{ key: "{key}" }});')
     page.locator("#submit").click()
     expect(page.locator("li.message[data-id] .json")).to_have_text('{"order": 12345678901234567890, "new": true}')
     [stored] = history(server)["messages"]
@@ -262,7 +262,9 @@ def test_the_panel_says_what_the_connection_did_and_why_it_was_cut(page: Page, s
     expect(page.locator("#help")).to_contain_text("find or open a room")
 
 
-def test_back_again_the_reader_is_told_how_much_came_and_how_much_is_lost(page: Page, serve: Serve) -> None:
+def test_after_an_absence_the_reader_is_reported_how_much_came_and_how_much_is_lost(
+    page: Page, serve: Serve
+) -> None:
     server = serve("--max-messages", "20")
     post(server, "seen")
     open_room(page, server)
@@ -283,6 +285,24 @@ def test_back_again_the_reader_is_told_how_much_came_and_how_much_is_lost(page: 
     expect(page.locator("li.picked .text")).to_have_text(kept[0]["text"])
     expect(page.locator("li.gap")).to_be_in_viewport()
     expect(page.locator("#away")).to_be_hidden()
+
+
+def test_the_button_for_lost_messages_leads_to_the_gap_of_this_room(page: Page, serve: Serve) -> None:
+    """The stream goes on with a message of another room."""
+    server = serve("--max-messages", "20")
+    post(server, {"room": "noise", "text": "x"}, "seen")
+    open_room(page, server)
+    expect(page.locator("#rooms a")).to_have_count(2)
+    away(page)
+    server.kill()
+    server = again(serve, server, "--max-messages", "20")
+    for room, count in (("developers", 10), ("noise", 30), ("developers", 5)):
+        for n in range(count):
+            post(server, {"room": room, "text": f"missed {n}"})
+    back(page)
+    page.get_by_role("button", name="Lost messages").click()
+    expect(page.locator("li.gap.picked")).to_be_in_viewport()
+    expect(page.locator("#notice")).to_be_hidden()
 
 
 def test_another_room_is_opened_and_the_back_button_returns(page: Page, server: Running) -> None:
@@ -319,7 +339,7 @@ def test_a_stream_refused_by_a_proxy_is_tried_again(page: Page, server: Running)
     expect(texts(page)).to_have_text(["behind it"])
 
 
-def test_why_it_waits_is_still_told_while_it_is_tried_again(page: Page, server: Running) -> None:
+def test_the_reason_of_a_wait_stays_while_the_page_retries(page: Page, server: Running) -> None:
     """Else the line would come and go with each try, and move the list."""
     open_room(page, server)
     page.route("**/messages?**", lambda route: route.fulfill(status=502))
@@ -378,7 +398,7 @@ def test_another_origin_posts_json_and_reads_the_answer(
         """async ([url, text]) => {
           const response = await fetch(url, {
             method: "POST",
-            headers: { "Content-Type": "application/json", "Idempotency-Key": "once" },
+            headers: { "Content-Type": "application/json", "Idempotency-Key": crypto.randomUUID() },
             body: JSON.stringify({ text, room: "developers" }),
           });
           return { status: response.status, at: response.headers.get("Location"), ...await response.json() };
@@ -406,7 +426,7 @@ def test_a_message_is_there_at_once_and_confirmed_by_its_id(page: Page, server: 
     expect(page.locator("li.message[data-id] .text")).to_have_text(["on its way"])
 
 
-def test_somebody_who_writes_the_same_at_the_same_moment_is_heard_too(page: Page, server: Running) -> None:
+def test_an_equal_message_of_somebody_else_at_the_same_moment_is_shown_too(page: Page, server: Running) -> None:
     open_room(page, server)
     held: list[Route] = []
     page.route("**/messages", lambda route: held.append(route))
@@ -419,7 +439,7 @@ def test_somebody_who_writes_the_same_at_the_same_moment_is_heard_too(page: Page
     expect(page.locator("li.message[data-id] .text")).to_have_text(["me too", "me too"])
 
 
-def test_what_was_typed_and_what_is_being_sent_survive_a_reload(page: Page, server: Running) -> None:
+def test_a_draft_and_an_unsent_message_survive_a_reload(page: Page, server: Running) -> None:
     open_room(page, server)
     page.route("**/messages", lambda route: route.abort())
     page.locator("#text").fill("being sent")
@@ -492,9 +512,7 @@ def test_a_refused_message_waits_where_something_else_is_being_written(page: Pag
     expect(page.locator("li.pending")).to_have_count(0)
 
 
-def test_offline_overloaded_and_back_are_told_each_in_its_way(
-    page: Page, context: BrowserContext, serve: Serve
-) -> None:
+def test_offline_overloaded_and_live_are_shown_as_such(page: Page, context: BrowserContext, serve: Serve) -> None:
     server = serve("--max-followers", "1")
     open_room(page, server)
     context.set_offline(True)
@@ -514,11 +532,11 @@ def test_offline_overloaded_and_back_are_told_each_in_its_way(
     other.close()
 
 
-def test_the_delay_and_the_rate_are_told(page: Page, server: Running) -> None:
+def test_the_delay_and_the_rate_are_reported(page: Page, server: Running) -> None:
     open_room(page, server)
     post(server, "one", "two")
-    expect(page.locator("#pulse")).to_have_attribute("aria-label", re.compile(r"messages a second, \d+ ms"))
-    expect(page.locator("#delay")).to_have_text(re.compile(r"\d+ ms"))
+    expect(page.locator("#traffic")).to_have_attribute("aria-label", re.compile(r"messages a second, \d+ ms"))
+    expect(page.locator("#traffic")).to_have_text(re.compile(r"^\d+/s · \d+ ms$"))
 
 
 def test_new_messages_are_announced_and_a_burst_is_counted(page: Page, server: Running) -> None:
@@ -545,32 +563,35 @@ def test_the_panel_has_lines_that_work_for_this_very_room(
         copy.click()
         expect(copy).to_have_text("Copied")
         copied.append(page.evaluate("navigator.clipboard.readText()"))
-    address, publish, follow, event_source, module, python = copied
+    address, follow, event_source, follow_js, follow_py, publish, publish_py, publish_js = copied
     assert server.get(address.removeprefix(server.url), headers={"Accept": "application/json"}).json()["messages"]
-    # `exec`: the program in the shell's place, so that what ends the one ends the other.
-    assert json.loads(said(["sh", "-c", f"exec {publish}"], tmp_path, "}"))["room"] == room
-    assert '"there"' in said(["sh", "-c", f"exec {follow}"], tmp_path, EXAMPLE)
-    heard = said([sys.executable, "-u", "-c", python], tmp_path, "moin\n").splitlines()
-    assert [line.partition(" anonymous ")[2] for line in heard] == ["there", EXAMPLE, "moin"]
     page.keyboard.press("Escape")
     expect(page.locator("#use")).to_be_hidden()
-    with page.expect_console_message(lambda line: line.text.endswith("anonymous there")):
-        page.evaluate(f"(() => {{ {event_source} }})()")
-    imported = (
-        module.replace("import {", "const {").replace(' from "', ' = await import("').replace('js";', 'js");')
-    )
-    with page.expect_console_message(lambda line: line.text == "anonymous moin"):
-        page.evaluate(f"(async () => {{ {imported} }})()")
-    assert [message["text"] for message in history(server, room=room)["messages"]] == [
-        "there",
-        EXAMPLE,
-        "moin",
-        "moin",
-    ]
+    # `exec`: the program in the shell's place, so that the end of one is the end of the other.
+    assert json.loads(said(["sh", "-c", f"exec {publish}"], tmp_path, "}"))["room"] == room
+    subprocess.run([sys.executable, "-c", publish_py], check=True, timeout=PATIENCE)
+    page.evaluate(f"(async () => {{ {imported(publish_js)} }})()")
+    post(server, {"room": room, "text": "the last"})
+    expected = ["there", EXAMPLE, EXAMPLE, EXAMPLE, "the last"]
+    heard = said(["sh", "-c", f"exec {follow}"], tmp_path, '"the last"')
+    assert re.findall('"text":"(.+?)"', heard) == expected
+    heard = said([sys.executable, "-u", "-c", follow_py], tmp_path, "the last\n")
+    assert [line.partition(" anonymous ")[2] for line in heard.splitlines()] == expected
+    for script, end in (
+        (f"(() => {{ {event_source} }})()", "the last"),
+        (f"(async () => {{ {imported(follow_js)} }})()", "anonymous the last"),
+    ):
+        with page.expect_console_message(lambda line, end=end: line.text == end):  # type: ignore[misc]
+            page.evaluate(script)
+
+
+def imported(module: str) -> str:
+    """The same for where no `import` may stand."""
+    return module.replace("import {", "const {").replace(' from "', ' = await import("').replace('js";', 'js");')
 
 
 def said(command: list[str], folder: Path, last: str) -> str:
-    """What a program, which need not end, prints up to and with `last`."""
+    """The output of a program, which need not end, up to and with `last`."""
     printed = folder / "printed.txt"
     with printed.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.DEVNULL)
@@ -582,7 +603,7 @@ def said(command: list[str], folder: Path, last: str) -> str:
     return printed.read_text()
 
 
-def test_what_is_sent_without_a_network_goes_in_its_order_when_there_is_one(
+def test_messages_sent_without_a_network_are_stored_in_order_when_it_is_back(
     page: Page, context: BrowserContext, server: Running
 ) -> None:
     open_room(page, server)
@@ -606,32 +627,32 @@ def test_a_refused_message_survives_a_reload(page: Page, server: Running) -> Non
     expect(page.locator("#text")).to_have_value("the next thought")
 
 
-def test_a_gap_is_told_in_whole_sentences(page: Page, server: Running) -> None:
+def test_a_gap_is_reported_in_whole_sentences(page: Page, server: Running) -> None:
     open_room(page, server)
     lines = page.evaluate(
         """async () => {
           const lines = [];
           for (const language of ["english", "german"]) {
-            const { words } = await import(`./page/${language}.js`);
+            const { strings } = await import(`./page/${language}.js`);
             for (const [lost_at_most, rooms, reason] of [
               [7, ["a"], "trimmed"],
               [1, ["a", "b"], "trimmed"],
               [1000, ["a", "b", "c"], "trimmed"],
               [null, ["a"], "epoch"],
-            ]) lines.push(words.gap({ after: null, resumes_at: null, lost_at_most, rooms, reason }));
+            ]) lines.push(strings.gap({ after: null, resumes_at: null, lost_at_most, rooms, reason }));
           }
           return lines;
         }"""
     )
     assert lines == [
-        "Up to 7 messages were lost here, they were no longer kept.",
-        "Up to 1 message was lost here and in another room, it was no longer kept.",
-        "Up to 1,000 messages were lost here and in 2 other rooms, they were no longer kept.",
-        "Messages may have been lost here, it is unknown how many: the server’s log was replaced or restored.",
-        "Bis zu 7 Nachrichten gingen hier verloren, sie waren nicht mehr gespeichert.",
-        "Bis zu 1 Nachricht ging hier und in einem anderen Raum verloren, sie war nicht mehr gespeichert.",
-        "Bis zu 1,000 Nachrichten gingen hier und in 2 anderen Räumen verloren, sie waren nicht mehr gespeichert.",
-        "Möglicherweise gingen hier Nachrichten verloren, unbekannt wie viele: "
+        "Up to 7 messages were lost here: no longer kept.",
+        "Up to 1 message was lost here and in another room: no longer kept.",
+        "Up to 1,000 messages were lost here and in 2 other rooms: no longer kept.",
+        "Messages may have been lost here: the server’s log was replaced or restored.",
+        "Bis zu 7 Nachrichten gingen hier verloren: nicht mehr gespeichert.",
+        "Bis zu 1 Nachricht ging hier und in einem anderen Raum verloren: nicht mehr gespeichert.",
+        "Bis zu 1,000 Nachrichten gingen hier und in 2 anderen Räumen verloren: nicht mehr gespeichert.",
+        "Möglicherweise gingen hier Nachrichten verloren: "
         "das Log des Servers wurde ersetzt oder wiederhergestellt.",
     ]
 

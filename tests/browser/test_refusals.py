@@ -1,4 +1,4 @@
-"""What a browser may refuse is a convenience: without it the module and the page work all the same."""
+"""Facilities that a browser may refuse: the module and the page work without them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.acting import open_room, post, texts
 from tests.browser.conftest import Started
+from tests.browser.steps import open_room, post, texts
 from tests.browser.test_module import FOLLOW, Tab
 from tests.conftest import Serve
 from tests.running import Running
@@ -42,10 +42,10 @@ def test_the_module_follows_and_publishes_whatever_the_browser_refuses(
     tab = Tab(page, server)
     tab.until_live()
     page.evaluate("roomcast.publish({ room: 'developers', text: 'from here' })")
-    tab.until_heard("before", "from here")
+    tab.until_received("before", "from here")
     page.evaluate("following.rooms = ['developers', 'kitchen']")
     server.publish("in another room", "kitchen")
-    tab.until_heard("before", "from here", "in another room")
+    tab.until_received("before", "from here", "in another room")
     page.evaluate("following.close(), following.retry()")
 
 
@@ -103,7 +103,7 @@ def test_the_module_and_the_page_work_where_the_user_has_blocked_cookies(
         tab = Tab(page, server)
         tab.until_live()
         page.evaluate("roomcast.publish({ room: 'developers', text: 'from the module' })")
-        tab.until_heard("from the module")
+        tab.until_received("from the module")
         open_room(page, server)
         page.locator("#text").fill("from the page")
         page.keyboard.press("Enter")

@@ -10,8 +10,9 @@ import httpx
 import pytest
 from playwright.sync_api import BrowserContext, Error, Locator, Page, expect
 
-from tests.browser.acting import eventually, open_room, post, state, texts
+from tests.browser.steps import eventually, open_room, post, state, texts
 from tests.conftest import Serve
+from tests.observer import Observer
 from tests.running import Running, wait_for
 
 
@@ -32,7 +33,7 @@ def test_all_rooms_are_beside_the_list_with_their_newest_line_over_one_connectio
     wait_for(lambda: server.metric("roomcast_followers") == 1, "one stream")
 
 
-def test_what_is_unread_is_counted_and_read_by_opening_it_in_every_tab(
+def test_unread_messages_are_counted_and_opening_the_room_reads_them_in_every_tab(
     page: Page, context: BrowserContext, server: Running
 ) -> None:
     post(server, {"room": "kitchen", "text": "seen before"})
@@ -70,12 +71,14 @@ def test_a_window_in_the_background_says_in_its_title_what_is_new_until_it_is_lo
     expect(page).to_have_title("developers · roomcast")
 
 
-def test_what_came_while_nobody_looked_is_unread(page: Page, context: BrowserContext, server: Running) -> None:
+def test_messages_that_came_while_no_page_was_open_are_unread(
+    page: Page, context: BrowserContext, server: Running
+) -> None:
     post(server, {"room": "kitchen", "text": "seen"})
     open_room(page, server)
     expect(link(page, "kitchen").locator(".newest")).to_have_text("anonymous: seen")
     first = "localStorage.getItem('roomcast.first') ?? ''"
-    eventually(page, lambda: "-1" in page.evaluate(first), "the first visit to be remembered")
+    eventually(page, lambda: "-" in page.evaluate(first), "the first visit to be remembered")
     page.close()
     post(server, *({"room": "kitchen", "text": str(n)} for n in range(5)))
     later = context.new_page()
@@ -112,7 +115,7 @@ def test_a_room_that_is_created_elsewhere_is_found(page: Page, server: Running) 
     expect(link(page, "brand new").locator(".newest")).to_have_text("anonymous: first")
 
 
-def test_a_refused_name_is_told_and_the_other_rooms_live_on(page: Page, server: Running) -> None:
+def test_a_refused_name_is_reported_and_the_other_rooms_live_on(page: Page, server: Running) -> None:
     open_room(page, server)
     page.locator("#room").fill("$no")
     page.keyboard.press("Enter")
@@ -288,7 +291,7 @@ def test_rooms_are_pinned_sorted_by_activity_and_go_away_again(page: Page, serve
     expect(shown(page)).to_have_text(["b", "a", "c"])
 
 
-def test_what_two_windows_read_at_the_same_moment_is_read_in_both(
+def test_messages_that_two_windows_read_at_the_same_moment_are_read_in_both(
     page: Page, context: BrowserContext, server: Running
 ) -> None:
     post(server, *({"room": room, "text": "before"} for room in "ab"))
@@ -394,7 +397,7 @@ def test_ten_thousand_rooms_and_rows_at_five_hundred_messages_a_second_take_a_pa
     assert spent() - before < 3
 
 
-def test_what_was_read_is_remembered_of_a_thousand_rooms(page: Page, server: Running) -> None:
+def test_the_last_read_ids_of_a_thousand_rooms_are_remembered(page: Page, server: Running) -> None:
     many = {f"old {n}": "abcd-1" for n in range(5_000)}
     page.goto(f"{server.url}/page/icon.svg")
     page.evaluate("(many) => localStorage.setItem('roomcast.read', JSON.stringify(many))", many)
@@ -422,6 +425,33 @@ def test_the_focus_goes_to_the_list_when_its_room_goes(page: Page, server: Runni
     look_again(page)
     expect(shown(page)).to_have_text(["developers"])
     expect(page.locator("#messages")).to_be_focused()
+
+
+def test_a_rooms_followers_are_counted_and_listed_while_the_list_is_open(page: Page, server: Running) -> None:
+    asked: list[str] = []
+    post(server, "x")
+    page.on("request", lambda request: asked.append(request.url) if "/followers?" in request.url else None)
+    page.clock.install()
+    with (
+        Observer(server.port, "/messages?room=developers&replay=none"),
+        Observer(server.port, "/messages?prefix=dev&replay=none", headers={"User-Agent": "observer/1.0"}),
+    ):
+        open_room(page, server)
+        page.clock.run_for(3_000)
+        page.locator("#followers-open", has_text="you and 2 others").click()
+        rows = page.locator("#follower-list tbody tr")
+        expect(rows).to_have_count(3)
+        expect(rows.filter(has_text="All rooms of dev")).to_contain_text("observer/1.0")
+        page.clock.run_for(2_000)
+        eventually(page, lambda: len(asked) >= 2, "another look")
+        page.keyboard.press("Escape")
+        expect(rows.first).to_be_hidden()
+        before = len(asked)
+        page.clock.run_for(20_000)
+    wait_for(lambda: server.metric("roomcast_followers") == 1, "the ends of the others")
+    look_again(page)
+    expect(page.locator("#followers-open")).to_have_text("only you")
+    assert len(asked) == before
 
 
 def holder(page: Page) -> str:

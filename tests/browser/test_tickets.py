@@ -14,8 +14,8 @@ import httpx
 import pytest
 from playwright.sync_api import Page, Route
 
-from tests.browser.acting import eventually
 from tests.browser.rights import LEEWAY, Backend, ticket_of
+from tests.browser.steps import eventually
 from tests.running import Running, wait_for
 from tests.test_docs import blocks
 

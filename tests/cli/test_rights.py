@@ -124,7 +124,7 @@ def test_rights_check_reads_variables(config: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ("reed = ['x']\n", "line 12: 'reed' is nothing that [[key]] has: did you mean read?"),
+        ("reed = ['x']\n", "line 12: 'reed' is not a column of [[key]]: did you mean read?"),
         ("[x]\n", "line 12: 'x' is not an option"),
     ],
 )

@@ -85,5 +85,6 @@ def test_rights_check_reports_that_the_keys_cannot_be_fetched(tmp_path: Path) ->
     done = run("rights", "check", f"--config={tmp_path}/roomcast.toml", "--as", text, "--read=a")
     assert (done.returncode, done.stdout) == (
         1,
-        "refused: try again: this token cannot be verified now\n",
+        "refused: try again: this token cannot be verified now: "
+        "its issuer's keys cannot be fetched, or lack its key\n",
     )

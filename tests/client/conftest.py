@@ -71,4 +71,4 @@ def guarded(tmp_path: Path) -> Iterator[Running]:
         tmp_path, "--config", str(tmp_path / "roomcast.toml"), "--log", "memory:", program=hasty.PROGRAM
     )
     yield server
-    server.kill()
+    server.end()

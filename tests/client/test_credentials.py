@@ -145,7 +145,7 @@ def test_a_ticket_of_a_server_without_a_secret_raises_not_offered(tmp_path: Path
         with pytest.raises(NotOffered, match="--secret-file"):
             client(server.url, auth=KEY).ticket("orders")
     finally:
-        server.kill()
+        server.end()
 
 
 @pytest.mark.parametrize("reason", ["expired", "revoked"])

@@ -1,4 +1,4 @@
-"""One write to everybody: what a socket takes, what it leaves, and who leaves."""
+"""One write to all sinks of an audience: full, partial and failed ones, and sinks that leave."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DATA = b"id: test-1\ndata: {}\n\n"
 
 
 class Taking:
-    """A sink whose socket takes so many bytes at once, or fails; what is left is written."""
+    """A sink whose socket takes so many bytes at once, or fails. It takes the rest by `write`."""
 
     def __init__(self, takes: int | OSError, wants_more: bool = True) -> None:
         self.takes = takes
@@ -49,7 +49,7 @@ def audience(*sinks: Taking) -> Audience:
 
 def test_a_new_one_has_nobody_and_was_never_spoken_to() -> None:
     new = Audience(Selection.of("a"), WIRES[1])
-    assert (new.selection, new.wire, new.live, new.position, new.spoke_at) == (
+    assert (new.selection, new.wire, new.live, new.position, new.written_at) == (
         Selection.of("a"),
         WIRES[1],
         {},
@@ -66,7 +66,7 @@ def test_each_gets_all_of_it_whatever_its_socket_and_the_one_before_took(error: 
     assert [sink.written for sink in sinks] == [b"", DATA, DATA[3:], DATA, b""]
 
 
-def test_who_wants_no_more_leaves_and_nobody_else() -> None:
+def test_only_a_sink_that_takes_no_more_leaves() -> None:
     full, first_full, quick = Taking(0, wants_more=False), Taking(100, wants_more=False), Taking(0)
     gathered = audience(full, first_full, quick)
     gathered.write(DATA)

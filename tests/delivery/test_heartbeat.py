@@ -1,29 +1,33 @@
-"""Heartbeats for the silent, and an end for those that take nothing, without waiting for either."""
+"""Heartbeats on silent streams, and the end of slow ones, without waiting for either."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
 from roomcast import tasks
 from roomcast.delivery import heartbeat as heartbeats
+from roomcast.delivery.gap import Opening
 from roomcast.delivery.heartbeat import Heartbeat
 from roomcast.delivery.hub import Hub
-from roomcast.delivery.stream import Stream, Streams
+from roomcast.delivery.stream import Stream
+from roomcast.delivery.streams import Streams
 from roomcast.log.memory import MemoryLog
 from roomcast.model.retention import Retention
+from roomcast.model.rooms import Selection
 from tests.delivery.fakes import RAW, ROOM, FakeConnection, follow, messages
 
 LONG_AGO = -1_000.0
 """In the loop's time."""
 
 
-def live(streams: Streams, spoke_at: float) -> FakeConnection:
-    """Somebody who is caught up, and has heard nothing since then."""
+def live(streams: Streams, written_at: float) -> FakeConnection:
+    """A live follower that was last written to at this time."""
     connection = FakeConnection()
     stream = Stream.__new__(Stream)
-    streams.hub.join(ROOM, RAW, connection, stream, spoke_at)
+    streams.hub.join(ROOM, RAW, connection, stream, written_at)
     return connection
 
 
@@ -63,14 +67,14 @@ async def test_a_delivery_is_a_sign_of_life(streams: Streams) -> None:
     assert connection.count(1) == 1
 
 
-async def test_a_delivery_to_others_is_none(streams: Streams) -> None:
+async def test_a_delivery_to_another_room_is_no_sign_of_life(streams: Streams) -> None:
     connection = live(streams, LONG_AGO)
     streams.hub.feed(messages(1, 1, room="b"), 0, asyncio.get_running_loop().time())
     await steps(Heartbeat(streams, heartbeat=15, slow_after=30), 1)
     assert connection.heard == b":\n"
 
 
-async def test_one_who_joins_others_makes_no_sound_for_them(streams: Streams) -> None:
+async def test_a_follower_that_joins_an_audience_is_no_sign_of_life_for_the_others(streams: Streams) -> None:
     connection = live(streams, LONG_AGO)
     live(streams, asyncio.get_running_loop().time())
     await steps(Heartbeat(streams, heartbeat=15, slow_after=30), 1)
@@ -98,13 +102,13 @@ async def test_a_heartbeat_comes_before_the_silence_that_is_promised(streams: St
     assert (early.heard, late.heard) == (b":\n", b"")
 
 
-async def test_who_spoke_just_now_is_left_alone(streams: Streams) -> None:
+async def test_no_heartbeat_comes_soon_after_a_write(streams: Streams) -> None:
     connection = live(streams, asyncio.get_running_loop().time() - 9)
     await steps(Heartbeat(streams, heartbeat=15, slow_after=30), 1)
     assert connection.heard == b""
 
 
-async def test_who_takes_nothing_is_closed_after_so_many_steps(
+async def test_a_client_that_takes_nothing_is_closed_after_so_many_steps(
     streams: Streams, waiting: tuple[Stream, FakeConnection]
 ) -> None:
     heartbeat = Heartbeat(streams, heartbeat=15, slow_after=30)  # a step is a second
@@ -115,9 +119,12 @@ async def test_who_takes_nothing_is_closed_after_so_many_steps(
     assert waiting[1].heard == b""
     assert not waiting[1].open
     assert streams.endings == {"slow": 1}
+    assert heartbeat._seen == {}
 
 
-async def test_who_takes_a_byte_begins_anew(streams: Streams, waiting: tuple[Stream, FakeConnection]) -> None:
+async def test_a_client_that_takes_a_byte_has_the_whole_time_again(
+    streams: Streams, waiting: tuple[Stream, FakeConnection]
+) -> None:
     heartbeat = Heartbeat(streams, heartbeat=15, slow_after=30)
     await steps(heartbeat, 29)
     waiting[1].unread -= 1
@@ -125,7 +132,7 @@ async def test_who_takes_a_byte_begins_anew(streams: Streams, waiting: tuple[Str
     assert not waiting[0].ended
 
 
-async def test_who_takes_pieces_of_one_size_is_not_taken_for_one_that_takes_nothing(
+async def test_a_client_that_takes_pieces_of_one_size_is_not_slow(
     streams: Streams, waiting: tuple[Stream, FakeConnection]
 ) -> None:
     heartbeat = Heartbeat(streams, heartbeat=15, slow_after=30)
@@ -135,7 +142,7 @@ async def test_who_takes_pieces_of_one_size_is_not_taken_for_one_that_takes_noth
     assert not waiting[0].ended
 
 
-async def test_who_waits_for_the_log_hears_a_sign_of_life_and_is_not_slow(streams: Streams) -> None:
+async def test_a_stream_that_waits_for_the_log_gets_heartbeats_and_is_not_slow(streams: Streams) -> None:
     connection = FakeConnection()
     stream = follow(streams, connection)
     streams.behind.add(stream)
@@ -148,6 +155,13 @@ async def test_who_waits_for_the_log_hears_a_sign_of_life_and_is_not_slow(stream
     await steps(heartbeat, 22)
     assert not stream.ended
     assert connection.heard == b":\n" * 3
+
+
+async def test_a_stream_that_waits_for_the_log_is_not_slow_however_rare_heartbeats_are(streams: Streams) -> None:
+    stream = follow(streams, FakeConnection())
+    streams.behind.add(stream)
+    await steps(Heartbeat(streams, heartbeat=100, slow_after=5), 30)
+    assert not stream.ended
 
 
 @pytest.mark.parametrize(("heartbeat", "step"), [(15, 1.0), (0.05, 0.01)])
@@ -165,3 +179,72 @@ async def test_it_looks_five_times_a_heartbeat_and_once_a_second(
     with pytest.raises(asyncio.CancelledError):
         await Heartbeat(streams, heartbeat, slow_after=30).run()
     assert slept == [step, step]
+
+
+class Someone:
+    """A holder of a right that ends at a time."""
+
+    ticket_nonce = ""
+
+    def __init__(self, until: float | None = None) -> None:
+        self.until = until
+
+
+def held(streams: Streams, until: float | None = None) -> Stream:
+    """A live stream of a holder."""
+    stream = Stream(streams, FakeConnection(), ROOM, RAW, Opening(0), Someone(until))
+    stream.attach(b"")
+    return stream
+
+
+async def test_streams_end_with_their_right_and_others_go_on(streams: Streams) -> None:
+    ended, valid, never = held(streams, time.time() - 1), held(streams, time.time() + 99), held(streams)
+    await steps(Heartbeat(streams, heartbeat=15, slow_after=30), 1)
+    assert [stream.ended for stream in (ended, valid, never)] == [True, False, False]
+    assert streams.endings == {"expired": 1}
+
+
+async def test_each_stream_is_checked_once_after_rights_have_changed(streams: Streams) -> None:
+    kept, ended, stranger = held(streams), held(streams), follow(streams, FakeConnection())
+    checked: list[object] = []
+
+    def may_follow(holder: object, selection: Selection) -> bool:
+        checked.append(holder)
+        assert not streams.rights_changed, "a change during the check must not be lost"
+        return holder is kept.holder
+
+    heartbeat = Heartbeat(streams, heartbeat=15, slow_after=30)
+    streams.recheck(may_follow)
+    await steps(heartbeat, 2)
+    assert [stream.ended for stream in (kept, ended, stranger)] == [False, True, False]
+    assert len(checked) == 2
+    assert streams.endings == {"revoked": 1}
+
+
+async def test_the_slowest_stream_says_how_far_behind_followers_are(
+    streams: Streams, waiting: tuple[Stream, FakeConnection]
+) -> None:
+    heartbeat = Heartbeat(streams, heartbeat=15, slow_after=30)
+    streams.hub.feed(messages(2, 6), 0, 0.0)
+    await steps(heartbeat, 1)
+    assert streams.farthest_behind == 5
+    waiting[0].position = 9  # as after the log has restarted at an earlier position
+    await steps(heartbeat, 1)
+    assert streams.farthest_behind == 0
+    waiting[0].end("client")
+    await steps(heartbeat, 1)
+    assert (streams.farthest_behind, heartbeat._seen) == (0, {})
+
+
+async def test_a_stream_that_catches_up_during_the_look_is_passed_over(
+    streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "_TURN_SECONDS", 0)
+    late = [follow(streams, FakeConnection()) for _ in range(2)]
+    streams.behind.update(late)
+    heartbeat = Heartbeat(streams, heartbeat=15, slow_after=30)
+    looking = asyncio.create_task(steps(heartbeat, 1))
+    await asyncio.sleep(0)
+    streams.behind.clear()
+    await looking
+    assert heartbeat._seen == {}

@@ -1,4 +1,4 @@
-"""Times, counted by size."""
+"""The histogram of durations."""
 
 from __future__ import annotations
 

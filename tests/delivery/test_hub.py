@@ -1,4 +1,4 @@
-"""The hub by itself: what it keeps, what it hands out, and who hears what."""
+"""The hub by itself: its window, its pieces, and the messages that each follower gets."""
 
 from __future__ import annotations
 
@@ -7,57 +7,28 @@ import re
 import pytest
 
 from roomcast.delivery.audience import Sink
-from roomcast.delivery.hub import _PIECES, PIECE_BYTES, Hub
+from roomcast.delivery.hub import Hub
+from roomcast.delivery.piece import PIECE_BYTES
+from roomcast.delivery.window import _PIECES
 from roomcast.delivery.wire import WIRES, Wire
-from roomcast.model.message import Cut, Message
 from roomcast.model.rooms import Selection
+from tests.delivery.fakes import RAW, RecordingSink, fed, message
 
-RAW = WIRES[1]
 LINES = WIRES[3]
 
 
-class Ear:
-    """A sink and a follower that notes everything; it takes `room` writes at a time."""
-
-    def __init__(self, room: int = 1_000_000) -> None:
-        self.room = room
-        self.heard: list[bytes] = []
-        self.behind: list[int] = []
-
-    def send(self, data: bytes) -> int:
-        return 0
-
-    def write(self, data: bytes, start: int = 0) -> bool:
-        self.heard.append(data[start:])
-        return len(self.heard) < self.room
-
-    def fall_behind(self, position: int) -> None:
-        self.behind.append(position)
-
-
-def message(seq: int, room: str = "a", body: bytes = b'{"room":"a"}') -> Message:
-    return Message(seq, room, None, seq * 1000, 0, body)
-
-
-def fed(*rooms: str, hub: Hub | None = None, **options: int) -> Hub:
-    hub = hub or Hub("test", 0, 0, **options)
-    first = hub.position + 1
-    hub.feed([message(seq, room) for seq, room in enumerate(rooms, first)], hub.trimmed, 0.0)
-    return hub
-
-
-def join(hub: Hub, rooms: str, ear: Ear, wire: Wire = RAW) -> Ear:
+def join(hub: Hub, rooms: str, ear: RecordingSink, wire: Wire = RAW) -> RecordingSink:
     hub.join(Selection.of(rooms), wire, ear, ear, 0.0)
     return ear
 
 
 def window(hub: Hub, rooms: str, after: int) -> list[int] | None:
-    piece = hub.window(Selection.of(rooms), after)
+    piece = hub.piece_after(Selection.of(rooms), after)
     return None if piece is None else [entry.message.seq for entry in piece.entries]
 
 
 def test_all_that_one_turn_brings_is_one_write() -> None:
-    hub, ear = fed("a"), Ear()
+    hub, ear = fed("a"), RecordingSink()
     join(hub, "a", ear)
     fed("a", "b", "a", hub=hub)
     assert len(ear.heard) == 1
@@ -65,7 +36,7 @@ def test_all_that_one_turn_brings_is_one_write() -> None:
 
 
 def test_rooms_are_told_apart_and_several_come_in_order() -> None:
-    hub, one, both = fed(), Ear(), Ear()
+    hub, one, both = fed(), RecordingSink(), RecordingSink()
     join(hub, "a", one)
     join(hub, "ab", both)
     fed("b", "a", "c", "b", hub=hub)
@@ -77,13 +48,13 @@ def test_rooms_are_told_apart_and_several_come_in_order() -> None:
 
 def test_a_message_is_framed_once_for_all() -> None:
     hub = fed("a")
-    [entry] = hub.window(Selection.of("a"), 0).entries  # type: ignore[union-attr]
+    [entry] = hub.piece_after(Selection.of("a"), 0).entries  # type: ignore[union-attr]
     assert entry.frame(RAW, "test") is entry.frame(RAW, "test")
     assert entry.frame(LINES, "test") != entry.frame(RAW, "test")
 
 
 def test_a_full_sink_leaves_with_the_position_it_was_written_to() -> None:
-    hub, slow, quick = fed("a"), Ear(room=1), Ear()
+    hub, slow, quick = fed("a"), RecordingSink(room=1), RecordingSink()
     join(hub, "a", slow)
     join(hub, "a", quick)
     fed("a", "b", hub=hub)
@@ -94,14 +65,14 @@ def test_a_full_sink_leaves_with_the_position_it_was_written_to() -> None:
 
 
 def test_a_sink_that_is_full_at_a_heartbeat_has_lost_no_position() -> None:
-    hub, ear = fed("b", "b", "b"), Ear(room=1)
+    hub, ear = fed("b", "b", "b"), RecordingSink(room=1)
     join(hub, "a", ear)
     hub.audiences[Selection.of("a"), RAW].write(b":\n")
     assert ear.behind == [3]
 
 
-def test_a_burst_is_split_and_who_is_full_in_between_stops_there() -> None:
-    hub, ear = fed(), Ear(room=2)
+def test_a_burst_is_split_and_a_sink_that_is_full_in_between_stops_there() -> None:
+    hub, ear = fed(), RecordingSink(room=2)
     join(hub, "a", ear)
     body = b'{"room":"a","text":"%b"}' % (b"x" * (PIECE_BYTES // 4))
     hub.feed([message(seq, body=body) for seq in range(1, 21)], 0, 0.0)
@@ -110,7 +81,7 @@ def test_a_burst_is_split_and_who_is_full_in_between_stops_there() -> None:
     assert window(hub, "a", ear.behind[0])[0] == ear.behind[0] + 1  # type: ignore[index]
 
 
-def test_the_window_is_what_comes_after_a_position() -> None:
+def test_the_window_gives_the_messages_after_a_position() -> None:
     hub = fed("a", "b", "a", "c")
     assert window(hub, "a", 0) == [1, 3]
     assert window(hub, "ab", 1) == [2, 3]
@@ -136,7 +107,7 @@ def test_the_oldest_are_evicted_by_size_and_each_room_knows_its_own() -> None:
     assert window(hub, "a", 9) == []
 
 
-def test_what_the_log_trimmed_is_not_served() -> None:
+def test_trimmed_messages_are_not_served() -> None:
     hub = fed("a", "a", "a")
     hub.feed([], 2, 0.0)
     assert window(hub, "a", 2) == [3]
@@ -156,14 +127,14 @@ def test_the_newest_are_not_known_where_the_window_is_short() -> None:
     assert hub.seek_newest(Selection.of("a"), 2) is None
 
 
-def test_a_write_to_none_of_an_audience_reaches_none() -> None:
+def test_a_write_to_no_sinks_of_an_audience_reaches_none() -> None:
     hub = fed()
-    ear = join(hub, "a", Ear())
+    ear = join(hub, "a", RecordingSink())
     hub.audiences[Selection.of("a"), RAW].write(b":\n", [])
     assert ear.heard == []
 
 
-def test_what_is_evicted_is_let_go_of_also_where_rooms_are_many() -> None:
+def test_evicted_messages_leave_memory_even_with_many_rooms() -> None:
     rooms = [f"r{number}" for number in range(100)]
     hub = fed(*rooms * 20, window_bytes=200 * 324)
     kept = sum(bool(entry.message.body) for room in hub._rooms.values() for entry in room.entries)
@@ -173,9 +144,9 @@ def test_what_is_evicted_is_let_go_of_also_where_rooms_are_many() -> None:
 def test_nothing_is_left_of_rooms_that_are_left() -> None:
     hub = fed("a")
     for _ in range(3):
-        ear = join(hub, "xyz", Ear())
+        ear = join(hub, "xyz", RecordingSink())
         hub.leave(Selection.of("xyz"), RAW, ear)
-    gone: Sink = join(hub, "q", Ear(room=0))
+    gone: Sink = join(hub, "q", RecordingSink(room=0))
     fed("q", hub=hub)
     hub.leave(Selection.of("q"), RAW, gone)
     assert hub.audiences == {}
@@ -185,9 +156,42 @@ def test_nothing_is_left_of_rooms_that_are_left() -> None:
     assert hub._bytes == 0
 
 
+def test_a_follower_of_a_room_whose_messages_are_all_evicted_gets_the_next_one() -> None:
+    hub, ear = fed(), RecordingSink()
+    join(hub, "a", ear)
+    fed("a", hub=hub)
+    hub.feed([], 1, 0.0)
+    fed("a", hub=hub)
+    assert len(ear.heard) == 2
+
+
+def test_a_room_that_goes_on_keeps_no_audience_that_has_left() -> None:
+    hub = fed("a")
+    for selection in (Selection.of("a"), Selection.of((), ["a"])):
+        ear = RecordingSink()
+        hub.join(selection, RAW, ear, ear, 0.0)
+        assert len(hub._rooms["a"].audiences) == 1
+        hub.leave(selection, RAW, ear)
+        assert (hub._rooms["a"].audiences, hub._rooms["a"].named, hub._by_prefix) == ({}, 0, {})
+
+
+def test_a_piece_at_the_end_of_the_window_is_shared_until_more_comes() -> None:
+    hub = fed("a", "b")
+    first = hub.piece_after(Selection.of("a"), 0)
+    assert hub.piece_after(Selection.of("a"), 0) is first
+    fed("b", hub=hub)
+    assert hub.piece_after(Selection.of("a"), 0) is not first
+
+
+def test_a_piece_without_messages_is_not_kept() -> None:
+    hub = fed("a", "b")
+    assert window(hub, "c", 0) == []
+    assert hub._pieces == {}
+
+
 def test_a_crowd_that_replays_shares_one_piece() -> None:
     hub = fed(*"ab" * 500)
-    first, again = (hub.window(Selection.of("a"), 0) for _ in range(2))
+    first, again = (hub.piece_after(Selection.of("a"), 0) for _ in range(2))
     assert first is again
     assert first
     assert first.full
@@ -195,7 +199,7 @@ def test_a_crowd_that_replays_shares_one_piece() -> None:
     assert first.frames(LINES, "test") != first.frames(RAW, "test")
 
 
-def test_a_piece_that_was_not_full_goes_on_with_what_came_since() -> None:
+def test_a_piece_that_was_not_full_gets_the_messages_that_came_since() -> None:
     hub = fed("a", "b")
     assert window(hub, "a", 0) == [1]
     fed("b", "a", hub=hub)
@@ -209,7 +213,7 @@ def test_a_shared_piece_is_not_served_once_the_log_trimmed_its_beginning() -> No
     assert window(hub, "a", 0) is None
 
 
-def test_what_is_evicted_is_not_held_by_who_read_it_before() -> None:
+def test_evicted_messages_are_not_held_by_cached_pieces() -> None:
     hub = fed(*"a" * 1_000)
     for after in (0, 400, 900):
         assert window(hub, "a", after)
@@ -232,13 +236,13 @@ def test_of_several_pieces_each_is_let_go_of_with_its_beginning() -> None:
 def test_only_so_many_pieces_are_kept() -> None:
     hub = fed(*"a" * 1_000)
     for after in range(200):
-        hub.window(Selection.of("a"), after)
+        hub.piece_after(Selection.of("a"), after)
     assert len(hub._pieces) == _PIECES
 
 
-def test_one_who_leaves_takes_nobody_along() -> None:
+def test_a_follower_that_leaves_takes_no_other_along() -> None:
     hub = fed()
-    gone, stays = join(hub, "a", Ear()), join(hub, "a", Ear())
+    gone, stays = join(hub, "a", RecordingSink()), join(hub, "a", RecordingSink())
     hub.leave(Selection.of("a"), RAW, gone)
     hub.leave(Selection.of("a"), RAW, gone)
     fed("a", hub=hub)
@@ -249,7 +253,7 @@ def test_one_who_leaves_takes_nobody_along() -> None:
 def test_deliveries_are_counted_by_message_and_follower() -> None:
     hub = fed()
     for rooms in ("a", "a", "b"):
-        join(hub, rooms, Ear())
+        join(hub, rooms, RecordingSink())
     fed("a", "a", "b", "c", hub=hub)
     assert hub.deliveries == 2 * 2 + 1
 
@@ -265,7 +269,7 @@ def test_a_piece_read_after_others_were_let_go_is_let_go_of_as_well() -> None:
 
 
 def test_a_burst_of_several_pieces_comes_once_and_in_order() -> None:
-    hub, live = fed(), Ear()
+    hub, live = fed(), RecordingSink()
     join(hub, "a", live)
     body = b'{"room":"a","text":"%b"}' % (b"x" * (PIECE_BYTES // 4))
     hub.feed([message(seq, body=body) for seq in range(1, 21)], 0, 0.0)
@@ -282,7 +286,8 @@ def test_a_quiet_room_is_served_from_memory_however_much_a_busy_one_evicts() -> 
 
 
 def test_the_newest_are_counted_without_those_that_were_trimmed() -> None:
-    """Else `replay=20` would begin before what is retained, and be told of a loss that was never promised."""
+    """Otherwise `replay=20` would begin before the oldest retained message, and be told of a loss that it must not
+    be told of."""
     hub = fed(*"a" * 20)
     hub.feed([], 5, 0.0)
     rooms = Selection.of("a")
@@ -291,92 +296,3 @@ def test_the_newest_are_counted_without_those_that_were_trimmed() -> None:
 
 def test_an_empty_log_has_no_newest() -> None:
     assert [fed().seek_newest(Selection.of("a"), count) for count in (0, 1)] == [0, 0]
-
-
-# By prefix
-
-
-def join_prefix(hub: Hub, ear: Ear, *prefixes: str, rooms: str = "") -> Ear:
-    hub.join(Selection.of(rooms, prefixes), RAW, ear, ear, 0.0)
-    return ear
-
-
-def leave_prefix(hub: Hub, ear: Ear, *prefixes: str, rooms: str = "") -> None:
-    hub.leave(Selection.of(rooms, prefixes), RAW, ear)
-
-
-def seqs_heard(ear: Ear) -> list[int]:
-    return [int(seq) for data in ear.heard for seq in re.findall(rb"id: test-(\d+)", data)]
-
-
-def test_a_prefix_reaches_rooms_that_are_there_and_rooms_that_come_and_no_others() -> None:
-    hub = fed("a/1", "b")
-    ear = join_prefix(hub, Ear(), "a/")
-    fed("a/1", "b", "a/2", "a", hub=hub)
-    assert seqs_heard(ear) == [3, 5]
-
-
-def test_a_message_comes_once_however_often_it_is_matched() -> None:
-    hub = fed("a")
-    ear = join_prefix(hub, Ear(), "", "a", rooms="ab")
-    fed("a", "b", hub=hub)
-    assert seqs_heard(ear) == [2, 3]
-    leave_prefix(hub, ear, "", "a", rooms="ab")
-    fed("a", "b", hub=hub)
-    assert seqs_heard(ear) == [2, 3]
-
-
-def test_who_leaves_a_prefix_takes_neither_those_of_others_nor_of_the_room_along() -> None:
-    hub = fed("a/1")
-    gone, other, named = join_prefix(hub, Ear(), "a"), join_prefix(hub, Ear(), "a/"), Ear()
-    hub.join(Selection.of(["a/1"]), RAW, named, named, 0.0)
-    leave_prefix(hub, gone, "a")
-    fed("a/1", "a/2", hub=hub)
-    assert (seqs_heard(gone), seqs_heard(other), seqs_heard(named)) == ([], [2, 3], [2])
-
-
-def test_rooms_that_are_followed_by_prefix_only_are_not_kept() -> None:
-    hub = Hub("test", 0, 0, window_bytes=5_000)
-    join_prefix(hub, Ear(), "")
-    for n in range(1_000):
-        fed(f"r{n}", hub=hub)
-    assert len(hub._rooms) < 20
-    ear = join_prefix(hub, Ear(), "r1")
-    fed("r1", hub=hub)
-    assert seqs_heard(ear) == [1_001]
-
-
-def test_the_window_by_prefix_is_what_comes_after_a_position_in_order() -> None:
-    hub = fed("a/1", "b", "a/2", "a/1", "c")
-    assert [entry.message.seq for entry in hub.window(Selection.of((), ["a/"]), 1).entries] == [3, 4]  # type: ignore[union-attr]
-    assert hub.seek_newest(Selection.of((), ["a/"]), 2) == 2
-    assert hub.seek_newest(Selection.of("b", ["a/"]), 3) == 1
-
-
-def test_the_newest_by_prefix_are_looked_for_among_the_last_messages_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 10,000 rooms all were looked at in one turn: up to 117 ms."""
-    monkeypatch.setattr("roomcast.delivery.hub._WALK", 3)
-    hub = fed("a/1", "b", "a/2", "a/1")
-    by_prefix = Selection.of((), ["a/"])
-    assert [hub.seek_newest(by_prefix, count) for count in (0, 1, 2, 3)] == [4, 3, 2, None]
-
-
-def test_the_newest_by_prefix_are_counted_without_what_was_cut() -> None:
-    hub = fed("a/1", "a/1", "b", "a/2", "a/1", "b", "b")
-    by_prefix = Selection.of((), ["a/"])
-    hub.feed([], 0, 0.0, cuts=[Cut("a/1", 2, 2), Cut("b", 7, 1)])
-    assert [hub.seek_newest(by_prefix, count) for count in (1, 2, 3)] == [4, 3, None]
-    assert hub.seek_newest(Selection.of((), ["b"]), 1) is None
-    hub.feed([], 3, 0.0)
-    assert [hub.seek_newest(by_prefix, count) for count in (2, 3)] == [3, 3]
-
-
-def test_the_window_by_prefix_does_not_reach_over_what_was_cut_from_one_of_its_rooms() -> None:
-    hub = fed("a/1", "b", "a/2", "a/1")
-    by_prefix = Selection.of((), ["a/"])
-    assert hub.window(by_prefix, 0)
-    hub.feed([], 0, 0.0, cuts=[Cut("a/1", 1, 1)])
-    assert hub.window(by_prefix, 0) is None
-    assert hub.seek_newest(by_prefix, 3) is None
-    assert hub.window(Selection.of((), ["b"]), 0)
-    assert [entry.message.seq for entry in hub.window(by_prefix, 1).entries] == [3, 4]  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""What is trimmed, drained or restarted while a stream opens or replays."""
+"""Streams that open or replay while the log is trimmed, the server drains or the log restarts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from roomcast.delivery.engine import Engine
 from roomcast.delivery.gap import Gap, Opening
 from roomcast.delivery.hub import Hub
 from roomcast.delivery.replay import PAGE_MESSAGES
-from roomcast.delivery.stream import Stream, Streams
+from roomcast.delivery.stream import Stream
+from roomcast.delivery.streams import Streams
 from roomcast.log.base import Page
 from roomcast.log.memory import MemoryLog
 from roomcast.model.errors import LogUnavailable
@@ -26,7 +27,7 @@ BOTH = Selection.of("ab")
 
 
 class HeldLog(MemoryLog):
-    """A log whose pages can be held back."""
+    """A log whose reads can be delayed."""
 
     def __init__(self) -> None:
         super().__init__(Retention())
@@ -45,14 +46,14 @@ class HeldLog(MemoryLog):
 
 
 async def logged(rooms: str, count: int) -> tuple[HeldLog, Streams]:
-    """So many messages a room in the log, none in the window, and nothing trimmed as far as the hub knows."""
+    """A log with so many messages per room; the window is empty, and the hub knows of no trimming."""
     log = HeldLog()
     await store(log, rooms, count)
     return log, Streams(log, Hub(log.epoch, count * len(rooms), 0))
 
 
 async def trim(log: MemoryLog, kept: int) -> None:
-    """All but the newest `kept`, of which one is new and of another room."""
+    """Trims all but the newest `kept` messages. One of these is new, and of another room."""
     log._content.retention = Retention(kept)
     await store(log, "z")
 
@@ -67,7 +68,7 @@ async def engine() -> AsyncIterator[Engine]:
 # Trimmed
 
 
-async def test_what_was_trimmed_before_a_replay_of_all_began_is_not_told() -> None:
+async def test_messages_trimmed_before_a_replay_of_all_began_are_not_told() -> None:
     log, streams = await logged("a", 10)
     await trim(log, 5)
     connection = FakeConnection()
@@ -77,7 +78,7 @@ async def test_what_was_trimmed_before_a_replay_of_all_began_is_not_told() -> No
     assert connection.told("live") == [{"replayed": 4}]
 
 
-async def test_what_was_trimmed_before_a_resume_is_told() -> None:
+async def test_messages_trimmed_before_a_resume_are_told() -> None:
     log, streams = await logged("a", 10)
     await trim(log, 5)
     connection = FakeConnection()
@@ -96,7 +97,7 @@ async def test_what_was_trimmed_before_a_resume_is_told() -> None:
     assert streams.gaps == {"trimmed": 1}
 
 
-async def test_what_is_trimmed_after_a_replay_of_all_began_is_told() -> None:
+async def test_messages_trimmed_after_a_replay_of_all_began_are_told() -> None:
     log, streams = await logged("a", PAGE_MESSAGES + 100)
     connection = FakeConnection(full_after=2)  # the head, and a page
     stream = follow(streams, connection, Opening(0, exact=False))
@@ -111,8 +112,8 @@ async def test_what_is_trimmed_after_a_replay_of_all_began_is_told() -> None:
     assert connection.told("live") == [{"replayed": PAGE_MESSAGES + 40}]
 
 
-async def test_what_is_trimmed_after_a_replay_from_the_window_began_is_told() -> None:
-    """Its beginning was served from memory; the page of the log comes second."""
+async def test_messages_trimmed_after_a_replay_from_the_window_began_are_told() -> None:
+    """The beginning of the replay came from memory, and the page of the log comes second."""
     log = HeldLog()
     hub = Hub(log.epoch, 0, 0)
     streams = Streams(log, hub)
@@ -133,7 +134,8 @@ async def test_what_is_trimmed_after_a_replay_from_the_window_began_is_told() ->
 
 
 async def test_a_gap_that_widens_while_the_stream_opens_covers_both_losses_and_all_rooms() -> None:
-    """As for `since`, which finds its start and what is lost before it in one read, and then reads on."""
+    """A follow with `since` does this: one read finds its start and the loss before it, and the next read finds
+    more."""
     log, streams = await logged("ab", 5)
     await trim(log, 7)
     connection = FakeConnection()
@@ -143,7 +145,7 @@ async def test_a_gap_that_widens_while_the_stream_opens_covers_both_losses_and_a
     assert (gap["after"], gap["rooms"], gap["lost_at_most"]) == (None, ["a", "b"], 3 + 1 + 2)
 
 
-async def test_a_gap_that_covers_everything_is_not_told_again_for_what_is_trimmed_meanwhile() -> None:
+async def test_a_gap_that_covers_everything_is_not_told_again_for_messages_trimmed_meanwhile() -> None:
     log, streams = await logged("a", 10)
     await trim(log, 5)
     connection = FakeConnection()
@@ -153,7 +155,7 @@ async def test_a_gap_that_covers_everything_is_not_told_again_for_what_is_trimme
 
 
 async def test_two_losses_without_a_message_between_them_are_one_gap() -> None:
-    """The first page holds nothing but a loss. By the time it comes, the log is trimmed further."""
+    """The first page has only a loss. When it arrives, the log has been trimmed further."""
     log, streams = await logged("a", 4)
     await trim(log, 1)
     log.answers.clear()
@@ -181,6 +183,73 @@ async def test_a_gap_behind_which_there_is_nothing_is_told_without_a_next_messag
     assert connection.ids("gap") == connection.ids("live") == [log.id(4)]
 
 
+async def test_a_client_that_named_a_time_is_told_no_position_that_it_does_not_know() -> None:
+    log, streams = await logged("a", 10)
+    await trim(log, 5)
+    connection = FakeConnection()
+    follow(streams, connection, Opening(2, named=False))
+    await until(lambda: connection.told("live"))
+    assert [(gap["after"], gap["lost_at_most"]) for gap in connection.told("gap")] == [(None, 4)]
+
+
+async def test_losses_that_the_log_named_with_the_position_are_not_told() -> None:
+    log, streams = await logged("a", 10)
+    await trim(log, 5)
+    found = await log.read(ROOM, 0, 1)
+    log._content.retention = Retention(3)
+    await store(log, "z")
+    connection = FakeConnection()
+    follow(streams, connection, Opening(0, before=found))
+    await until(lambda: connection.told("live"))
+    assert [gap["lost_at_most"] for gap in connection.told("gap")] == [3]
+
+
+async def test_a_loss_after_pieces_of_the_window_is_told_from_there() -> None:
+    """The stream reads a page, then the window, and then a page again, since the window has left it behind."""
+    log = HeldLog()
+    await store(log, "a", 2)
+    hub = Hub(log.epoch, 2, 0)
+    streams = Streams(log, hub)
+    connection = FakeConnection(full_after=2)  # the head, and the page
+    stream = follow(streams, connection)
+    await until(lambda: connection.count(2))
+    await store(log, "a", 2)
+    hub.feed(messages(3, 4), 0, 0.0)
+    connection.writable, connection.full_after = True, 1
+    stream.pump()
+    assert (connection.count(4), stream.position) == (1, 4)
+    await store(log, "a", 3)
+    log._content.retention = Retention(1)
+    await store(log, "z")
+    hub.feed([*messages(5, 7), *messages(8, 8, room="z")], 7, 0.0)
+    connection.writable, connection.full_after = True, 99
+    stream.pump()
+    await until(lambda: connection.told("gap"))
+    [gap] = connection.told("gap")
+    assert (gap["after"], gap["lost_at_most"]) == (log.id(4), 3)
+
+
+async def test_a_loss_after_live_messages_is_told_from_there() -> None:
+    log = HeldLog()
+    await store(log, "a", 2)
+    hub = Hub(log.epoch, 2, 0)
+    streams = Streams(log, hub)
+    connection = FakeConnection(full_after=3)  # the head, the page, and a live write
+    stream = follow(streams, connection)
+    await until(lambda: connection.told("live"))
+    await store(log, "a", 5)
+    hub.feed(messages(3, 4), 0, 0.0)
+    assert stream in streams.behind
+    log._content.retention = Retention(1)
+    await store(log, "z")
+    hub.feed([*messages(5, 7), *messages(8, 8, room="z")], 7, 0.0)
+    connection.writable, connection.full_after = True, 99
+    stream.pump()
+    await until(lambda: connection.told("gap"))
+    [gap] = connection.told("gap")
+    assert (gap["after"], gap["lost_at_most"]) == (log.id(4), 3)
+
+
 # Drained
 
 
@@ -206,12 +275,12 @@ async def test_a_stream_that_waits_for_a_page_when_the_drain_begins_is_sent_away
     await until(lambda: log.asked)
     stream.end("drain", 2_000)
     log.answers.set()
-    await until(lambda: not streams.reader._waiting)
+    await until(lambda: not streams.replay._waiting)
     assert connection.heard.endswith(b"retry: 2000\n")
     assert connection.count(1) == 0
 
 
-async def test_who_waits_for_a_position_after_the_log_was_closed_hears_so_at_once() -> None:
+async def test_waiting_for_a_position_of_a_closed_log_fails_at_once() -> None:
     engine = await Engine.open(Settings(log="memory:"))
     await engine.close()
     with pytest.raises(LogUnavailable, match="The log is closed"):
@@ -241,8 +310,8 @@ async def test_a_start_found_in_this_history_is_taken(engine: Engine) -> None:
     assert connection.told("live") == [{"replayed": 0}]
 
 
-async def test_a_page_that_was_asked_for_before_the_log_began_anew_is_not_for_those_who_come_since() -> None:
-    """They follow the same rooms from the same position, and would share the read."""
+async def test_a_page_requested_before_the_log_restarted_is_not_given_to_streams_that_begin_later() -> None:
+    """Both follow the same rooms from the same position, and would share the read."""
     log, streams = await logged("a", 3)
     log.answers.clear()
     old = follow(streams, FakeConnection(), 1)
@@ -259,10 +328,10 @@ async def test_a_page_that_was_asked_for_before_the_log_began_anew_is_not_for_th
     assert old_epoch.encode() not in connection.heard
 
 
-async def test_a_page_of_another_history_is_not_given_to_those_who_have_yet_to_end(
+async def test_a_page_of_another_epoch_is_not_given_to_streams_that_have_yet_to_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The log began anew, and the tail has not told the hub yet."""
+    """The log has restarted, and the tail has not told the hub yet."""
     monkeypatch.setattr("roomcast.delivery.replay.RETRY_SECONDS", 0)
     log, streams = await logged("a", 3)
     connection = FakeConnection()
@@ -271,11 +340,11 @@ async def test_a_page_of_another_history_is_not_given_to_those_who_have_yet_to_e
     await until(lambda: log.asked > 2)
     assert connection.count(1) == 0
     stream.end("error", 2_000)
-    await until(lambda: not streams.reader._waiting)
+    await until(lambda: not streams.replay._waiting)
     assert connection.heard.endswith(b"retry: 2000\n")
 
 
-async def test_the_newest_are_the_logs_to_tell_until_the_window_has_what_the_log_had() -> None:
+async def test_only_the_log_knows_the_newest_until_the_window_has_caught_up_with_it() -> None:
     hub = Hub("old", 5, 0)
     hub.restart("test", 10, 0, 20)
     assert [hub.seek_newest(ROOM, count) for count in (0, 1)] == [None, None]

@@ -1,11 +1,15 @@
-"""How long turns are, and how fast the log grows."""
+"""The measured length of the loop's turns, and the growth of the log."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 
+import pytest
+
+from roomcast.delivery import pace as paces
 from roomcast.delivery.pace import Pace
+from tests.delivery.fakes import until
 
 
 async def test_a_turn_that_holds_up_the_others_is_told() -> None:
@@ -40,3 +44,22 @@ def test_a_new_epoch_is_no_rate_below_nothing() -> None:
     assert pace.rate == 0
     pace.sample(120.0)
     assert pace.rate == 0.5
+
+
+async def test_it_takes_samples_and_forgets_the_longest_turn_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("_LOOK_SECONDS", "_SAMPLE_SECONDS", "_REMEMBERED_SECONDS"):
+        monkeypatch.setattr(paces, name, 0)
+    looked = 0
+
+    def position() -> int:
+        nonlocal looked
+        looked += 1
+        return looked
+
+    pace = Pace(position)
+    pace._longest = pace._longest_before = 1_000.0
+    running = asyncio.create_task(pace.run())
+    await until(lambda: looked > 4 and pace.longest_turn < 1_000)
+    running.cancel()

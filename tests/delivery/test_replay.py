@@ -1,4 +1,4 @@
-"""Pages of the log: who shares a read, who waits for one, and who is not read for any more."""
+"""Reads of pages: shared ones, waiting ones, and ones that no stream needs any more."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from roomcast import tasks
 from roomcast.delivery.hub import Hub
 from roomcast.delivery.replay import PAGE_MESSAGES, READS_AT_ONCE
-from roomcast.delivery.stream import Streams
+from roomcast.delivery.streams import Streams
 from roomcast.log.base import Page
 from roomcast.log.memory import MemoryLog
 from roomcast.model.errors import LogUnavailable
@@ -20,7 +20,7 @@ from tests.running import PATIENCE
 
 
 class CountingLog(MemoryLog):
-    """A log whose pages can be held back, or fail for a while."""
+    """A log whose reads can be delayed, or fail for a while."""
 
     def __init__(self) -> None:
         super().__init__(Retention())
@@ -46,11 +46,11 @@ async def log() -> CountingLog:
 
 @pytest.fixture
 def streams(log: CountingLog) -> Streams:
-    """Over a window that is empty."""
+    """Streams over an empty window."""
     return Streams(log, Hub(log.epoch, 10, 0))
 
 
-async def test_those_at_one_place_share_a_read_and_all_hear_it(log: CountingLog, streams: Streams) -> None:
+async def test_streams_at_one_position_share_a_read(log: CountingLog, streams: Streams) -> None:
     log.answers.set()
     crowd = [FakeConnection() for _ in range(120)]
     for connection in crowd:
@@ -58,7 +58,7 @@ async def test_those_at_one_place_share_a_read_and_all_hear_it(log: CountingLog,
     await until(lambda: crowd[-1].told("live"))
     assert all(connection.told("live") == [{"replayed": 5}] for connection in crowd)
     assert log.asked == [(ROOM, 0, PAGE_MESSAGES, 11)]
-    assert streams.reader.reads == 1
+    assert streams.replay.reads == 1
 
 
 async def test_others_have_their_turn_while_a_crowd_is_given_its_page(
@@ -80,7 +80,9 @@ async def test_others_have_their_turn_while_a_crowd_is_given_its_page(
     assert served == set(range(11))
 
 
-async def test_those_at_other_places_do_not_share_it(log: CountingLog, streams: Streams) -> None:
+async def test_streams_at_other_positions_or_of_other_rooms_do_not_share_it(
+    log: CountingLog, streams: Streams
+) -> None:
     log.answers.set()
     one, two, three = FakeConnection(), FakeConnection(), FakeConnection()
     follow(streams, one, 0)
@@ -88,13 +90,13 @@ async def test_those_at_other_places_do_not_share_it(log: CountingLog, streams: 
     follow(streams, three, 0, Selection.of("b"))
     await until(lambda: three.told("live"))
     assert [c.told("live")[0]["replayed"] for c in (one, two, three)] == [5, 2, 5]
-    assert streams.reader.reads == 3
+    assert streams.replay.reads == 3
 
 
-async def test_only_so_many_read_at_once_and_nobody_is_read_for_who_has_left(
+async def test_only_so_many_read_at_once_and_nothing_is_read_for_ended_streams(
     log: CountingLog, streams: Streams, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A client that is cut and reconnects again and again would wait behind all of its earlier streams."""
+    """Otherwise a client that reconnects repeatedly would queue behind its earlier, dead streams."""
     begun = [follow(streams, FakeConnection(), position) for position in range(READS_AT_ONCE + 2)]
     await until(lambda: len(log.asked) == READS_AT_ONCE)
     for _ in range(3):
@@ -107,6 +109,19 @@ async def test_only_so_many_read_at_once_and_nobody_is_read_for_who_has_left(
     assert caplog.records == []
 
 
+async def test_a_page_is_read_as_long_as_one_stream_waits_for_it(log: CountingLog, streams: Streams) -> None:
+    for position in range(READS_AT_ONCE):
+        follow(streams, FakeConnection(), position)
+    gone, stays = FakeConnection(), FakeConnection()
+    follow(streams, gone, READS_AT_ONCE).lost("client")
+    left = follow(streams, gone, READS_AT_ONCE)
+    follow(streams, stays, READS_AT_ONCE)
+    await until(lambda: len(log.asked) == READS_AT_ONCE)
+    left.lost("client")
+    log.answers.set()
+    await until(lambda: stays.told("live"))
+
+
 async def test_a_page_is_asked_for_again_until_the_log_is_back(
     log: CountingLog, streams: Streams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,7 +131,7 @@ async def test_a_page_is_asked_for_again_until_the_log_is_back(
     connection = FakeConnection()
     follow(streams, connection)
     await until(lambda: connection.told("live"))
-    assert (len(log.asked), streams.reader.reads) == (3, 1)
+    assert (len(log.asked), streams.replay.reads) == (3, 1)
 
 
 async def test_the_end_of_the_server_ends_the_reads_under_way(log: CountingLog, streams: Streams) -> None:
@@ -124,6 +139,6 @@ async def test_the_end_of_the_server_ends_the_reads_under_way(log: CountingLog, 
     follow(streams, FakeConnection())
     await until(lambda: log.asked)
     async with asyncio.timeout(PATIENCE):
-        await streams.reader.close()
+        await streams.replay.close()
     assert asyncio.all_tasks() == before
-    assert not streams.reader._tasks
+    assert not streams.replay._tasks

@@ -1,4 +1,4 @@
-"""What followers are told of rooms that lose messages by rules and deletes, wherever they are cut."""
+"""The gaps that followers of rooms with rules and deletes are told, wherever they are cut."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BY_NAME, BY_PREFIX = Selection.of("abc"), Selection.of((), [""])
 
 
 class Block(NamedTuple):
-    """An event as its client has it."""
+    """An event as its client parses it."""
 
     id: str
     name: str
@@ -34,7 +34,7 @@ class Block(NamedTuple):
 
 @pytest.fixture(params=["memory:", "sqlite:"])
 async def serve(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Open]:
-    """An engine whose rooms keep so many messages each; opened again, on the same file."""
+    """Starts an engine whose rooms keep so many messages each. The next start opens the same file again."""
     opened: list[Engine] = []
 
     async def start(**most: int) -> Engine:
@@ -51,7 +51,7 @@ async def serve(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 async def resume(engine: Engine, selection: Selection, id: str) -> list[Block]:
-    """All that a client is told that comes back with an id, up to `live`."""
+    """All events of a resume after this id, up to `live`."""
     connection = FakeConnection()
     stream = follow(engine.streams, connection, await locate(engine, selection, After(id)), selection)
     await until(lambda: connection.told("live"))
@@ -65,13 +65,13 @@ def _block(text: str) -> Block:
 
 
 async def kept(engine: Engine, **counts: int) -> None:
-    """Waits until each room has so many messages, and delivery knows that others are gone."""
+    """Waits until each room has exactly so many messages, and the hub knows that the others are gone."""
 
     async def reached() -> bool:
         return {row.room: row.messages for row in await engine.log.rooms("", "name", None, 1_000)} == counts
 
     await steps.until(reached)
-    await until(lambda: engine.hub.window(BY_PREFIX, 0) is None)
+    await until(lambda: engine.hub.piece_after(BY_PREFIX, 0) is None)
 
 
 def id_of(engine: Engine, seq: int) -> str:
@@ -127,7 +127,7 @@ async def test_a_flooded_room_takes_nothing_from_199_others(serve: Open) -> None
 
 @pytest.mark.parametrize("selection", [BY_NAME, BY_PREFIX], ids=["by name", "by prefix"])
 @pytest.mark.parametrize("serve", ["sqlite:"], indirect=True)
-async def test_what_was_lost_before_a_restart_is_told_after_it(serve: Open, selection: Selection) -> None:
+async def test_a_loss_before_a_restart_is_told_after_it(serve: Open, selection: Selection) -> None:
     engine = await serve(a=3)
     await store(engine.log, "abc", 5)
     await engine.log.delete(8)

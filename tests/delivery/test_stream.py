@@ -1,4 +1,4 @@
-"""Streams over the log in memory: what they write, and what becomes of them where something fails."""
+"""Streams over the log in memory: their writes, and how they survive failures."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import pytest
 from roomcast import tasks
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.heartbeat import Heartbeat
-from roomcast.delivery.hub import PIECE_BYTES, Hub
-from roomcast.delivery.stream import _PIECES_A_TURN, Stream, Streams
+from roomcast.delivery.hub import Hub
+from roomcast.delivery.piece import PIECE_BYTES
+from roomcast.delivery.stream import _PIECES_A_TURN, Stream
+from roomcast.delivery.streams import Streams
 from roomcast.log.base import Page
 from roomcast.log.memory import MemoryLog
 from roomcast.model.errors import LogUnavailable
@@ -36,10 +38,10 @@ async def publish(service: Engine, text: bytes) -> None:
 
 
 async def test_a_stream_that_is_asked_for_more_twice_writes_nothing_twice() -> None:
-    """Its sink was full at the last piece of its turn, and has room again before its next turn comes."""
+    """Its sink was full after the last piece of its turn, and takes more before its next turn."""
     hub = Hub("test", 0, 0)
     hub.feed(messages(1, _PIECES_A_TURN + 1, PIECE_BYTES), 0, 0.0)
-    ear = FakeConnection(full_after=_PIECES_A_TURN)
+    ear = FakeConnection(full_after=1 + _PIECES_A_TURN)  # the head goes by itself
     begun = follow(Streams(MemoryLog(Retention()), hub), ear)
     assert not ear.writable
     ear.writable = True
@@ -51,13 +53,13 @@ async def test_a_stream_that_is_asked_for_more_twice_writes_nothing_twice() -> N
 
 
 class Failing(MemoryLog):
-    """A log whose pages fail in a way that nobody thought of."""
+    """A log whose reads fail by a defect."""
 
     async def read(self, rooms: Selection, after: int, limit: int, before: int | None = None) -> Page:
         raise ZeroDivisionError
 
 
-async def test_streams_whose_page_cannot_be_read_end_and_hold_up_no_later_ones(
+async def test_streams_whose_page_cannot_be_read_end_and_block_no_later_ones(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     streams = Streams(Failing(Retention()), Hub("test", 10, 0))
@@ -68,7 +70,7 @@ async def test_streams_whose_page_cannot_be_read_end_and_hold_up_no_later_ones(
         await until(lambda ended=ended: ended.ended)  # type: ignore[misc]
         assert [one.heard.count(b"retry: "), two.heard.count(b"retry: ")] == [2, 2]
     assert streams.endings == {"error": 4}
-    assert streams.reader._waiting == {}
+    assert streams.replay._waiting == {}
     assert "ZeroDivisionError" in caplog.text
 
 
@@ -80,14 +82,14 @@ async def test_a_stream_that_cannot_take_its_page_leaves_those_behind_it_theirs(
     streams = Streams(log, Hub(log.epoch, 1, 0))
     broken, sound = FakeConnection(), FakeConnection()
     first, _ = follow(streams, broken), follow(streams, sound)
-    told = Stream._advance
+    told = Stream._write_piece
 
     def advance(self: Stream, piece: object, head: bytes = b"", missing: object = ()) -> bool:
         if self is first:
             raise ZeroDivisionError
         return told(self, piece, head, missing)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Stream, "_advance", advance)
+    monkeypatch.setattr(Stream, "_write_piece", advance)
     await until(lambda: not broken.open)
     await until(lambda: sound.count(1))
     assert sound.open
@@ -97,7 +99,7 @@ async def test_a_stream_that_cannot_take_its_page_leaves_those_behind_it_theirs(
 async def test_where_delivery_fails_every_stream_ends_and_it_goes_on_afterwards(
     service: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("roomcast.delivery.engine._RESTART_SECONDS", 0)
+    monkeypatch.setattr("roomcast.delivery.recovery._RETRY_SECONDS", 0)
     ear = FakeConnection()
     follow(service.streams, ear)
 
@@ -128,15 +130,15 @@ async def test_while_delivery_fails_the_server_is_not_ready(
         raise ZeroDivisionError
 
     monkeypatch.setattr(service.tail, "_follow", fail)
-    monkeypatch.setattr("roomcast.delivery.engine._RESTART_SECONDS", 1_000)
-    restarted = asyncio.create_task(service._deliver())
+    monkeypatch.setattr("roomcast.delivery.recovery._RETRY_SECONDS", 1_000)
+    restarted = asyncio.create_task(service._recovery.run())
     await failed.wait()
     await until(lambda: caplog.records)
     assert await service.ready() == "delivery failed: see the server's log"
     restarted.cancel()
 
 
-async def test_who_waits_for_a_position_hears_that_the_log_was_closed(service: Engine) -> None:
+async def test_waiting_for_a_position_fails_when_the_log_is_closed(service: Engine) -> None:
     waiting = asyncio.create_task(service.tail.reached(7))
     await asyncio.sleep(0)
     await service.log.close()
@@ -176,7 +178,7 @@ async def test_the_end_waits_for_every_client_that_has_yet_to_take_its_last_byte
     assert streams.endings == {"client": 1, "drain": 2}
 
 
-async def test_who_left_by_itself_is_not_waited_for() -> None:
+async def test_the_end_does_not_wait_for_clients_that_have_left() -> None:
     streams = Streams(MemoryLog(Retention()), Hub("test", 0, 0))
     follow(streams, FakeConnection()).lost("client")
     async with asyncio.timeout(PATIENCE / 2):
@@ -185,7 +187,7 @@ async def test_who_left_by_itself_is_not_waited_for() -> None:
     assert streams.active == streams.behind == set()
 
 
-async def test_who_does_not_take_its_last_bytes_in_time_is_cut() -> None:
+async def test_a_client_that_does_not_take_its_last_bytes_in_time_is_cut() -> None:
     streams = Streams(MemoryLog(Retention()), Hub("test", 0, 0))
     connection = FakeConnection()
     follow(streams, connection).end("drain", 2_000)
@@ -226,7 +228,7 @@ async def test_a_long_replay_goes_on_by_itself_in_turns_with_others() -> None:
     assert connection.writes == last + 2  # the head and `live`, beside pieces that others hold as well
 
 
-async def test_who_falls_behind_goes_on_where_it_was_and_is_live_again() -> None:
+async def test_a_stream_that_falls_behind_continues_where_it_was_and_is_live_again() -> None:
     hub = Hub("test", 0, 0)
     streams = Streams(MemoryLog(Retention()), hub)
     connection = FakeConnection(full_after=2)
@@ -244,8 +246,8 @@ async def test_who_falls_behind_goes_on_where_it_was_and_is_live_again() -> None
     assert connection.told("live") == [{"replayed": 0}]
 
 
-async def test_who_ended_while_heartbeats_are_on_their_way_is_not_behind_for_ever() -> None:
-    """Heartbeats to a large audience take several turns, and the log may begin anew between two of them."""
+async def test_a_stream_that_ends_during_its_audiences_heartbeats_is_not_behind_for_ever() -> None:
+    """Heartbeats to a large audience take several turns, and the log may restart between two of them."""
     hub = Hub("test", 0, 0)
     streams = Streams(MemoryLog(Retention()), hub)
     begun = follow(streams, FakeConnection())
@@ -273,7 +275,7 @@ async def test_a_stream_that_ends_is_written_no_more_and_the_log_says_why(
     assert vars(record)["fields"] == {"rooms": ["a", "b"], "reason": "slow"}
 
 
-async def test_a_stream_whose_end_nobody_writes_down_ends_as_well(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_stream_whose_end_is_not_logged_ends_as_well(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "roomcast.streams")
     streams = Streams(MemoryLog(Retention()), Hub("test", 0, 0))
     follow(streams, FakeConnection()).end("slow")

@@ -1,4 +1,4 @@
-"""The tail by itself: who waits for a position, and what is made of outages and of another history."""
+"""The tail by itself: waiting for a position, outages of the log, and restarts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from roomcast.delivery.hub import Hub
-from roomcast.delivery.stream import Streams
+from roomcast.delivery.streams import Streams
 from roomcast.delivery.tail import Tail
 from roomcast.log.base import Batch
 from roomcast.log.memory import MemoryLog
@@ -20,23 +20,44 @@ from tests.running import PATIENCE
 
 
 class ScriptedLog(MemoryLog):
-    """A log whose tail brings what a test puts into it: batches, and errors."""
+    """A log whose consumer brings the batches and errors that a test puts into it."""
 
     def __init__(self) -> None:
         super().__init__(Retention())
         self.brings: asyncio.Queue[Batch | Exception | None] = asyncio.Queue()
         self.asked: list[int] = []
-        """Behind which positions it was followed."""
+        """The positions from which it was followed."""
+        self.open: list[int] = []
+        """The positions at which the consumers began that are not closed."""
+        self.most_open = 0
 
     def consumer(self, name: str, after: int, *, holds: bool = True) -> Any:
         self.asked.append(after)
-        return self._tail()
+        self.open.append(after)
+        self.most_open = max(self.most_open, len(self.open))
+        return ScriptedConsumer(self, after)
 
-    async def _tail(self) -> AsyncIterator[Batch]:
-        while (brought := await self.brings.get()) is not None:
-            if isinstance(brought, Exception):
-                raise brought
-            yield brought
+
+class ScriptedConsumer:
+    """A consumer of a scripted log."""
+
+    def __init__(self, log: ScriptedLog, after: int) -> None:
+        self._log = log
+        self._after = after
+
+    def __aiter__(self) -> ScriptedConsumer:
+        return self
+
+    async def __anext__(self) -> Batch:
+        brought = await self._log.brings.get()
+        if brought is None:
+            raise StopAsyncIteration
+        if isinstance(brought, Exception):
+            raise brought
+        return brought
+
+    async def aclose(self) -> None:
+        self._log.open.remove(self._after)
 
 
 @pytest.fixture
@@ -51,7 +72,7 @@ def hub(log: ScriptedLog) -> Hub:
 
 @pytest.fixture
 async def tail(log: ScriptedLog, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Tail]:
-    """One that runs, and follows again at once after an outage."""
+    """A running tail that follows again at once after an outage."""
     monkeypatch.setattr("roomcast.delivery.tail._RETRY_SECONDS", 0)
     tail = Tail(log, hub)
     tail.announced = True
@@ -66,7 +87,7 @@ async def within_patience(waiting: asyncio.Task[None]) -> None:
         await waiting
 
 
-async def test_what_the_log_brings_is_fed_with_its_trimming(tail: Tail, log: ScriptedLog, hub: Hub) -> None:
+async def test_batches_of_the_log_are_fed_with_its_trimming(tail: Tail, log: ScriptedLog, hub: Hub) -> None:
     log.brings.put_nowait(Batch(messages(1, 3), 0))
     log.brings.put_nowait(Batch((), 2))
     await until(lambda: hub.trimmed == 2)
@@ -74,7 +95,7 @@ async def test_what_the_log_brings_is_fed_with_its_trimming(tail: Tail, log: Scr
     assert log.asked == [0]
 
 
-async def test_each_who_waits_is_told_when_its_position_is_reached(tail: Tail, log: ScriptedLog) -> None:
+async def test_each_waiter_returns_when_its_position_is_reached(tail: Tail, log: ScriptedLog) -> None:
     waiting = [asyncio.create_task(tail.reached(position)) for position in (3, 1, 2, 3)]
     await asyncio.sleep(0)
     waiting[2].cancel()
@@ -87,7 +108,7 @@ async def test_each_who_waits_is_told_when_its_position_is_reached(tail: Tail, l
     await tail.reached(3)  # at once
 
 
-async def test_who_waits_hears_of_an_outage_and_the_log_is_followed_on(
+async def test_an_outage_ends_the_waiting_and_the_log_is_followed_again(
     tail: Tail, log: ScriptedLog, hub: Hub, caplog: pytest.LogCaptureFixture
 ) -> None:
     log.brings.put_nowait(Batch(messages(1, 1), 0))
@@ -101,12 +122,24 @@ async def test_who_waits_hears_of_an_outage_and_the_log_is_followed_on(
     assert tail.outage == "It is away."
     log.brings.put_nowait(Batch(messages(2, 2), 0))
     await until(lambda: hub.position == 2)
-    assert tail.outage == ""
+    assert (tail.outage, tail._waiting) == ("", [])
     assert log.asked == [0, 1, 1, 1]
+    assert (log.open, log.most_open) == ([1], 2), "without a consumer, the next messages could be trimmed"
     assert [record.getMessage() for record in caplog.records] == [
         "the log is away, followers wait; once it answers, all goes on by itself: It is away.",
         "the log is back: nothing is left to do",
     ]
+
+
+async def test_a_waiter_that_comes_during_an_outage_waits_for_its_end(tail: Tail, log: ScriptedLog) -> None:
+    log.brings.put_nowait(LogUnavailable("It is away."))
+    await until(lambda: tail.outage)
+    waiting = asyncio.create_task(tail.reached(1))
+    await asyncio.sleep(0)
+    log.brings.put_nowait(LogUnavailable("It is still away."))
+    await until(lambda: len(log.asked) == 3)
+    log.brings.put_nowait(Batch(messages(1, 1), 0))
+    await within_patience(waiting)
 
 
 async def test_an_outage_while_the_server_starts_is_no_news_of_its_own(
@@ -119,7 +152,7 @@ async def test_an_outage_while_the_server_starts_is_no_news_of_its_own(
     assert caplog.records == []
 
 
-async def test_who_gave_up_waiting_before_an_outage_is_in_nobodys_way(tail: Tail, log: ScriptedLog) -> None:
+async def test_a_waiter_that_gave_up_before_an_outage_harms_no_other(tail: Tail, log: ScriptedLog) -> None:
     waiting = [asyncio.create_task(tail.reached(1)) for _ in range(2)]
     await asyncio.sleep(0)
     waiting[0].cancel()
@@ -143,15 +176,42 @@ async def test_messages_that_do_not_go_on_where_live_followers_are_are_not_fed(l
     assert (hub.position, hub.trimmed) == (1, 0)
 
 
-async def test_while_nobody_is_live_what_is_missing_makes_the_window_begin_behind_it(
+async def test_a_hole_while_nobody_is_live_makes_the_window_begin_after_it(
     tail: Tail, log: ScriptedLog, hub: Hub
 ) -> None:
     log.brings.put_nowait(Batch([*messages(1, 2), *messages(5, 6)], 0, 6, missed=2))
     await within_patience(asyncio.create_task(tail.reached(6)))
-    assert hub.window(ROOM, 3) is None
-    piece = hub.window(ROOM, 4)
+    assert hub.piece_after(ROOM, 3) is None
+    piece = hub.piece_after(ROOM, 4)
     assert piece
     assert [entry.message.seq for entry in piece.entries] == [5, 6]
+
+
+async def test_only_batches_that_are_written_to_followers_are_timed(
+    tail: Tail, log: ScriptedLog, hub: Hub
+) -> None:
+    log.brings.put_nowait(Batch(messages(1, 1), 0))
+    await within_patience(asyncio.create_task(tail.reached(1)))
+    follow(Streams(log, hub), FakeConnection())
+    log.brings.put_nowait(Batch(messages(2, 2, room="b"), 0))
+    log.brings.put_nowait(Batch((), 1))
+    await until(lambda: hub.trimmed)
+    assert tail.delivery_times.count == 0
+    ahead = messages(3, 3)[0]._replace(stored_at=2 * 10**14)
+    log.brings.put_nowait(Batch([ahead], 0))
+    await within_patience(asyncio.create_task(tail.reached(3)))
+    assert (tail.delivery_times.count, tail.delivery_times.sum, tail.outage) == (1, 0.0, "")
+    assert log.asked == [0]
+
+
+async def test_a_waiter_returns_when_the_hub_restarts_at_a_later_position(log: ScriptedLog, hub: Hub) -> None:
+    tail = Tail(log, hub)
+    waiting = asyncio.create_task(tail.reached(2))
+    await asyncio.sleep(0)
+    hub.restart(log.epoch, 3, 0)
+    running = asyncio.create_task(tail.run())
+    await within_patience(waiting)
+    running.cancel()
 
 
 async def test_a_log_under_another_epoch_is_not_followed(log: ScriptedLog, hub: Hub) -> None:
@@ -188,7 +248,7 @@ async def test_where_the_hub_fails_the_server_is_not_ready_until_it_is_followed_
     assert tail.outage == ""
 
 
-async def test_the_end_of_the_log_is_told_to_who_waits_and_to_who_comes_later(log: ScriptedLog, hub: Hub) -> None:
+async def test_the_end_of_the_log_fails_present_and_later_waiters(log: ScriptedLog, hub: Hub) -> None:
     tail = Tail(log, hub)
     waiting = asyncio.create_task(tail.reached(1))
     await asyncio.sleep(0)
@@ -198,4 +258,4 @@ async def test_the_end_of_the_log_is_told_to_who_waits_and_to_who_comes_later(lo
         with pytest.raises(LogUnavailable, match="The log is closed"):
             await within_patience(who)
     await tail.reached(0)
-    assert hub.window(ROOM, 0) is not None
+    assert hub.piece_after(ROOM, 0) is not None

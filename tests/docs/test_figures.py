@@ -1,4 +1,4 @@
-"""The figures of the comparison are those of the run's data, to the last digit."""
+"""The figures of the comparison equal the run's data, to the last digit."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ ROWS = [row["values"] for row in RUN["rows"]]
 
 
 def table(page: str, heading: str) -> list[list[str]]:
-    """The cells of the first table below a heading, without the line under its head."""
+    """The cells of the first table below a heading, without the line that separates its head."""
     text = (ROOT / page).read_text().partition(f"## {heading}\n")[2]
     lines = re.findall(r"^\|.*\|$", text.partition("\n## ")[0], re.MULTILINE)
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "---" not in line]
 
 
 @pytest.mark.parametrize(
-    ("page", "heading"), [("README.md", "How it compares"), ("docs/performance.md", "Beside other servers")]
+    ("page", "heading"), [("README.md", "Comparison"), ("docs/performance.md", "Beside other servers")]
 )
 def test_each_figure_is_that_of_the_run(page: str, heading: str) -> None:
     (_, *peers), *rows = table(page, heading)
@@ -37,7 +37,7 @@ def written(value: float | None) -> str:
 
 
 def test_rows_in_which_another_server_is_ahead_are_shown_beside_the_others() -> None:
-    _, *rows = table("README.md", "How it compares")
+    _, *rows = table("README.md", "Comparison")
     best = [min if "second" not in work.rpartition(":")[2] else max for work, *_ in rows]
     ahead = [
         number(cells[0]) == choose(number(cell) for cell in cells)

@@ -1,4 +1,4 @@
-"""The tutorial and the how-to pages: what they tell a reader to type is typed; and the site is built."""
+"""The tutorial and the how-to pages: tests type what a reader is told to type; and the site is built."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.followed import RUN, Followed, blocks
+from tests.docs.walkthrough import RUN, Walkthrough, blocks
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -21,8 +21,13 @@ ELSEWHERE = {
     "docs/howto/react-vue.md": "tests/browser/test_package.py",
     "docs/tutorial/dashboard.md": "tests/browser/test_tutorial.py",
 }
-"""Pages that a test of their own follows."""
-PAGES = [*sorted((DOCS / "tutorial").glob("*.md")), *sorted((DOCS / "howto").glob("*.md")), DOCS / "faq.md"]
+"""Pages that tests of their own run."""
+PAGES = [
+    *sorted((DOCS / "tutorial").glob("*.md")),
+    *sorted((DOCS / "howto").glob("*.md")),
+    DOCS / "faq.md",
+    DOCS / "gaps.md",
+]
 
 
 def name(page: Path) -> str:
@@ -31,20 +36,22 @@ def name(page: Path) -> str:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if name(page) not in ELSEWHERE], ids=name)
 def test_the_commands_of_a_page_do_what_it_says(page: Path, tmp_path: Path) -> None:
-    missing = {RUN[b.language] for b in blocks(page) if b.language in RUN and "not run" not in b.said} - {"python"}
+    missing = {RUN[b.language] for b in blocks(page) if b.language in RUN and "not run" not in b.comments} - {
+        "python"
+    }
     for program in missing:
         if not shutil.which(program):
             (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{program} is not installed")
-    with Followed(page, tmp_path) as followed:
-        followed.follow()
+    with Walkthrough(page, tmp_path) as walkthrough:
+        walkthrough.run()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_every_block_of_a_page_is_run_or_somebody_says_why_not(page: Path) -> None:
+def test_every_block_of_a_page_is_run_or_a_comment_says_why_not(page: Path) -> None:
     if test := ELSEWHERE.get(name(page)):
         assert page.name in (ROOT / test).read_text()
         return
-    assert [block.text for block in blocks(page) if not block.is_done and block.language != "text"] == []
+    assert [block.text for block in blocks(page) if not block.is_covered and block.language != "text"] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -54,7 +61,7 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
 
 
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
-    """Links to headings as well are checked by that."""
+    """Sphinx also checks links to headings."""
     pytest.importorskip("sphinx", reason="make test installs it")
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-d", str(tmp_path / "trees")]
     done = subprocess.run(
@@ -65,4 +72,4 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     site = (tmp_path / "site/reference/options.html").read_text()
     assert "ROOMCAST_MAX_BYTES" in site
     loads = r'<(?:script|link|img)[^>]+(?:src|href)="https?://'
-    assert re.findall(loads, site) == [], "it loads something from elsewhere"
+    assert re.findall(loads, site) == [], "the page loads a file from another host"

@@ -9,8 +9,6 @@ from contextlib import ExitStack
 
 import pytest
 
-from roomcast.delivery.budget import READERS_SHARE, Budget
-from roomcast.model.errors import Overloaded
 from tests.conftest import Serve
 from tests.hardening.process import resident_bytes
 from tests.raw import Raw, ask, post, request
@@ -50,31 +48,6 @@ def batch(size: int) -> bytes:
 
 def held(server: Running) -> float:
     return server.metric("roomcast_answer_bytes")
-
-
-def test_bytes_that_wait_for_several_followers_count_once() -> None:
-    budget = Budget(1000)
-    data = b"x" * 600
-    for _ in range(5):
-        budget.hold(data)
-    assert budget.held == 600
-    with pytest.raises(Overloaded):
-        budget.hold(b"y" * 600)
-    for _ in range(5):
-        budget.drop(data)
-    assert budget.held == 0
-    budget.hold(b"y" * 600)
-
-
-def test_readers_leave_a_part_to_publishers_and_followers() -> None:
-    budget = Budget(1000)
-    reader = budget.reserve(int(1000 * READERS_SHARE), READERS_SHARE)
-    with pytest.raises(Overloaded):
-        budget.reserve(1, READERS_SHARE)
-    assert budget.has(100)
-    budget.reserve(100).release()
-    del reader
-    assert budget.held == 0
 
 
 LARGE = ("openapi", "page")

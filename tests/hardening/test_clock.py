@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Serve
+from tests.hardening.load import Load
 from tests.hardening.preloaded import environment
-from tests.hardening.siege import Siege
 from tests.observer import Observer
 from tests.running import Running, wait_for
 
@@ -143,12 +143,12 @@ def test_heartbeats_and_streams_go_on_whatever_the_clock_does(clock: Clock) -> N
 
 
 async def test_a_clock_that_jumps_under_way_costs_nothing(clock: Clock) -> None:
-    async with Siege(clock.server) as siege:
+    async with Load(clock.server) as load:
         for seconds in (HOUR, -HOUR, 0, 24 * HOUR, 0):
             clock.set(seconds)
-            await siege.hold(20)
-    await siege.check_no_hole()
-    assert siege.record.counts["resumes"] == 0
+            await load.hold(20)
+    await load.check_no_hole()
+    assert load.record.counts["resumes"] == 0
     rooms = [room["room"] for room in clock.server.get("/rooms").json()["rooms"]]
     messages = clock.server.get("/messages", params={"room": rooms, "limit": 1000}, headers=PAGE).json()[
         "messages"

@@ -17,8 +17,8 @@ import pytest
 
 from tests.conftest import Serve
 from tests.disks import small_disk
+from tests.hardening.load import Load
 from tests.hardening.preloaded import environment
-from tests.hardening.siege import Siege
 from tests.observer import Observer
 from tests.running import PATIENCE, Running, wait_for
 
@@ -182,27 +182,27 @@ def test_a_server_that_cannot_store_says_so_and_is_ready_for_followers(trouble: 
 
 
 async def test_a_disk_that_comes_and_goes_leaves_no_hole_and_ends_no_stream(trouble: Trouble) -> None:
-    async with Siege(trouble.server, keyed=0.3) as siege:
+    async with Load(trouble.server, keyed=0.3) as load:
         for _ in range(CYCLES):
-            await siege.hold(10)
+            await load.hold(10)
             trouble.begin()
-            await siege.be_refused(10)
+            await load.be_refused(10)
             trouble.end()
-    await siege.check_no_hole()
-    assert siege.record.counts["refused"] > 0
-    assert (siege.record.counts["resumes"], siege.record.counts["sent away"]) == (0, 0)
+    await load.check_no_hole()
+    assert load.record.counts["refused"] > 0
+    assert (load.record.counts["resumes"], load.record.counts["sent away"]) == (0, 0)
 
 
 async def test_a_disk_that_fails_now_and_then_leaves_no_hole(serve: Serve, tmp_path: Path) -> None:
     """One call in fifty, reading, too: a stream that the log cannot serve is sent away, and comes back. The four
     publishers wait for two seconds after each refusal, as they are told: sixteen take some eight."""
     faults = Faults(serve, tmp_path)
-    async with Siege(faults.server, keyed=0.3) as siege:
+    async with Load(faults.server, keyed=0.3) as load:
         faults.begin(WRITES, SYNCS, READS, probability=0.02)
-        await siege.be_refused(16)
+        await load.be_refused(16)
         faults.end(WRITES, SYNCS, READS)
-        await siege.hold(10)
-    await siege.check_no_hole()
+        await load.hold(10)
+    await load.check_no_hole()
 
 
 def test_a_disk_that_cannot_be_read_for_a_while_is_not_called_damage(serve: Serve, tmp_path: Path) -> None:
@@ -241,15 +241,15 @@ async def test_what_would_be_gone_with_its_file_is_not_acknowledged(
     """Moved away under the server, and back: until then its followers stay, and wait."""
     server = serve(*HEARTBEAT)
     file, aside = tmp_path / f"test.db{suffix}", tmp_path / "aside"
-    async with Siege(server) as siege:
-        await siege.hold(10)
+    async with Load(server) as load:
+        await load.hold(10)
         file.rename(aside)
-        await siege.be_refused(10)
+        await load.be_refused(10)
         assert server.get("/readyz").json()["detail"].startswith(f"test.db{suffix} was moved, removed or replaced")
         aside.rename(file)
-        await siege.hold(10)
-    await siege.check_no_hole()
-    assert siege.record.counts["resumes"] == 0
+        await load.hold(10)
+    await load.check_no_hole()
+    assert load.record.counts["resumes"] == 0
     assert "Traceback" not in server.said()
 
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tests.conftest import Serve
-from tests.hardening.siege import Siege
+from tests.hardening.load import Load
 from tests.running import Running
 
 ROUNDS = 20
@@ -15,11 +15,11 @@ ROUNDS = 20
 
 async def test_twenty_kills_lose_double_and_reorder_nothing(serve: Serve) -> None:
     server = serve()
-    async with Siege(server) as siege:
+    async with Load(server) as load:
         for _ in range(ROUNDS):
-            await siege.hold(siege.random.choice((1, 10, 40)))
+            await load.hold(load.random.choice((1, 10, 40)))
             server = await killed_and_restarted(serve, server)
-    await siege.check_no_hole()
+    await load.check_no_hole()
 
 
 @pytest.mark.usefixtures("one_or_two_workers")
@@ -27,11 +27,11 @@ async def test_the_gaps_told_across_kills_are_exact_while_the_log_trims_fast(ser
     options = ("--max-messages", "50")
     server = serve(*options)
     # Without keys: one is known for as long as its message is retained, and that is no time here.
-    async with Siege(server, keyed=0) as siege:
+    async with Load(server, keyed=0) as load:
         for _ in range(5):
-            await siege.hold(100)
+            await load.hold(100)
             server = await killed_and_restarted(serve, server, *options)
-    assert siege.record.counts["gaps"] > 0
+    assert load.record.counts["gaps"] > 0
 
 
 async def killed_and_restarted(serve: Serve, server: Running, *options: str) -> Running:

@@ -26,7 +26,7 @@ import pytest
 
 from tests.conftest import Serve
 from tests.disks import Disk, small_disk
-from tests.hardening.siege import Siege
+from tests.hardening.load import Load
 from tests.observer import Observer
 from tests.running import PATIENCE, Running
 
@@ -99,17 +99,17 @@ async def test_a_power_cut_takes_no_acknowledged_message(disk: Disk, serve_there
     """Every other one falls into a checkpoint: SQLite moves 16 MiB from its write-ahead log into the database."""
     options = ("--max-bytes", "150000000")
     server = serve_there(*options)
-    async with Siege(server, pause=0.1) as siege:
+    async with Load(server, pause=0.1) as load:
         for round in range(ROUNDS):
-            await siege.hold(siege.random.choice((1, 10, 40)))
+            await load.hold(load.random.choice((1, 10, 40)))
             filling = asyncio.create_task(asyncio.to_thread(fill, server, time.monotonic() + 2 * PATIENCE))
             before = written_at(disk)
             if round % 2:
-                await siege.until(lambda: written_at(disk) != before, "a checkpoint")  # noqa: B023
+                await load.until(lambda: written_at(disk) != before, "a checkpoint")  # noqa: B023
             cut_power(server, disk)
             await filling
             server = await asyncio.to_thread(serve_there, "--port", str(server.port), *options)
-    await siege.check_no_hole()
+    await load.check_no_hole()
 
 
 def fill(server: Running, end: float) -> None:

@@ -14,7 +14,7 @@ from roomcast.torture.rude import BOUND, Finding, Rude
 from roomcast.torture.target import Target, Unusable
 from roomcast.torture.witness import Seen
 from tests.conftest import Serve
-from tests.hardening import liar
+from tests.hardening import faulty_server
 from tests.running import start_roomcast
 
 
@@ -40,10 +40,11 @@ def test_a_server_stands_all_of_it_and_is_left_as_it_was(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("server", "lies"), [(liar.Honest, False), (liar.LosesAcknowledged, True), (liar.Stalls, True)]
+    ("server", "lies"),
+    [(faulty_server.Honest, False), (faulty_server.LosesAcknowledged, True), (faulty_server.Stalls, True)],
 )
 async def test_those_who_behave_notice_what_does_not_come(
-    monkeypatch: pytest.MonkeyPatch, server: type[liar.Honest], lies: bool
+    monkeypatch: pytest.MonkeyPatch, server: type[faulty_server.Honest], lies: bool
 ) -> None:
     monkeypatch.setattr(witness, "PATIENCE", 2.0)
     monkeypatch.setattr(witness, "PAUSE", 0.002)

@@ -26,7 +26,7 @@ from roomcast.torture.reader import Event
 from roomcast.torture.record import Position, Record
 from roomcast.torture.target import Answer, Target, Unusable
 from tests.conftest import Serve, require
-from tests.hardening import liar
+from tests.hardening import faulty_server
 from tests.running import PATIENCE, Running, wait_for
 
 COMMAND = [sys.executable, "-m", "roomcast", "torture"]
@@ -37,7 +37,7 @@ def plan(**changes: Any) -> Plan:
     return Plan(**{**vars(few), **changes})
 
 
-async def attacked(server: liar.Honest, messages: int = 200, cuts: int = 40, **changes: Any) -> Attack:
+async def attacked(server: faulty_server.Honest, messages: int = 200, cuts: int = 40, **changes: Any) -> Attack:
     """For as long as it takes to publish so much, and to resume so often."""
     async with server.serve() as url:
         attack = Attack(Target.parse(url), plan(seconds=PATIENCE, **changes))
@@ -53,7 +53,7 @@ async def attacked(server: liar.Honest, messages: int = 200, cuts: int = 40, **c
 
 @pytest.mark.parametrize("retained", [40, 10_000])
 async def test_an_honest_server_is_believed(retained: int) -> None:
-    server = liar.Honest()
+    server = faulty_server.Honest()
     server.retained = retained
     attack = await attacked(server, messages=600, cuts=100)
     assert attack.record.violations == [], attack.plan
@@ -65,13 +65,13 @@ async def test_an_honest_server_is_believed(retained: int) -> None:
 
 
 async def test_a_server_that_is_full_breaks_no_promise() -> None:
-    attack = await attacked(liar.HasRoomForFew(), cuts=10)
+    attack = await attacked(faulty_server.HasRoomForFew(), cuts=10)
     assert attack.record.violations == [], attack.plan
     assert attack.record.counts["sent away"] > 0
 
 
 async def test_who_is_sent_away_by_a_proxy_comes_back() -> None:
-    attack = await attacked(liar.SendsAwayLikeAProxy(), patience=PATIENCE)
+    attack = await attacked(faulty_server.SendsAwayLikeAProxy(), patience=PATIENCE)
     assert attack.record.violations == [], attack.plan
     assert attack.record.counts["sent away"] > 0
 
@@ -79,34 +79,34 @@ async def test_who_is_sent_away_by_a_proxy_comes_back() -> None:
 @pytest.mark.parametrize(
     ("server", "words"),
     [
-        (liar.LosesAcknowledged, "never heard .+ and of no gap"),
-        (liar.LosesForOneFollower, "follower .+ never heard"),
-        (liar.LosesFromHistory, "the history of .+ never heard"),
-        (liar.LosesFromHistoryBackwards, "another when it is read backwards"),
-        (liar.Doubles, r"heard fake-(\d+) after \1$"),
-        (liar.DoublesAtTheSeam, r"heard fake-(\d+) after \1$"),
-        (liar.Reorders, r"heard fake-\d+ after \d+$"),
-        (liar.TellsAnother, "for one and .+ for another"),
-        (liar.TellsOfOtherRooms, "which it does not follow"),
-        (liar.TellsNoGap, "of no gap that names it"),
-        (liar.TellsAFalseGap, "where nothing is lost"),
-        (liar.TellsAGapInAnotherRoom, "was told of a gap in .'x'., and follows"),
-        (liar.TellsTooSmallAGap, r"of at most \d+, and lost \d+"),
-        (liar.TellsTooLargeAGap, "more than there can be"),
-        (liar.TellsAGapThatEndsElsewhere, "was told of a gap up to .+ under the id"),
-        (liar.TellsAGapForWhatIsThere, r"and \d+ is still there"),
-        (liar.BatchesWithHoles, "which are not consecutive"),
-        (liar.StoresWhatItRefuses, "was refused, and stored all the same"),
-        (liar.ForgetsKeys, "is stored twice"),
-        (liar.ChangesTheEpoch, "the log's epoch changed from fake to other"),
-        (liar.GoesBackInTime, "of 2026-11-21.+ after 2026-11-22"),
-        (liar.Stalls, "was not caught up after|never heard"),
-        (liar.CountsWrong, "were replayed"),
-        (liar.SaysNonsense, "was sent what is no event stream"),
+        (faulty_server.LosesAcknowledged, "never heard .+ and of no gap"),
+        (faulty_server.LosesForOneFollower, "follower .+ never heard"),
+        (faulty_server.LosesFromHistory, "the history of .+ never heard"),
+        (faulty_server.LosesFromHistoryBackwards, "differs when it is read backwards"),
+        (faulty_server.Doubles, r"heard fake-(\d+) after \1$"),
+        (faulty_server.DoublesAtTheSeam, r"heard fake-(\d+) after \1$"),
+        (faulty_server.Reorders, r"heard fake-\d+ after \d+$"),
+        (faulty_server.TellsAnother, "for one and .+ for another"),
+        (faulty_server.TellsOfOtherRooms, "which it does not follow"),
+        (faulty_server.TellsNoGap, "of no gap that names it"),
+        (faulty_server.TellsAFalseGap, "where nothing is lost"),
+        (faulty_server.TellsAGapInAnotherRoom, "was told of a gap in .'x'., and follows"),
+        (faulty_server.TellsTooSmallAGap, r"of at most \d+, and lost \d+"),
+        (faulty_server.TellsTooLargeAGap, "more than there can be"),
+        (faulty_server.TellsAGapThatEndsElsewhere, "was told of a gap up to .+ under the id"),
+        (faulty_server.TellsAGapForWhatIsThere, r"and \d+ is still there"),
+        (faulty_server.BatchesWithHoles, "which are not consecutive"),
+        (faulty_server.StoresWhatItRefuses, "was refused, and stored all the same"),
+        (faulty_server.ForgetsKeys, "is stored twice"),
+        (faulty_server.ChangesTheEpoch, "the log's epoch changed from fake to other"),
+        (faulty_server.GoesBackInTime, "of 2026-11-21.+ after 2026-11-22"),
+        (faulty_server.Stalls, "was not caught up after|never heard"),
+        (faulty_server.CountsWrong, "were replayed"),
+        (faulty_server.SaysNonsense, "was sent what is no event stream"),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )
-async def test_a_server_that_lies_is_found_out(server: type[liar.Honest], words: str) -> None:
+async def test_a_server_that_lies_is_found_out(server: type[faulty_server.Honest], words: str) -> None:
     """An attack is random, and on a busy machine it may not come to the lie: one of three must."""
     for _ in range(3):
         violations = (await attacked(server())).record.violations
@@ -298,7 +298,7 @@ def test_the_command_says_what_it_found(server: Running) -> None:
 
 def test_the_command_ends_with_1_where_a_promise_broke() -> None:
     async def run() -> subprocess.CompletedProcess[str]:
-        async with liar.CountsWrong().serve() as url:
+        async with faulty_server.CountsWrong().serve() as url:
             return await asyncio.to_thread(torture, url)
 
     done = asyncio.run(run())
@@ -312,8 +312,8 @@ def test_the_command_refuses_what_it_cannot_use_in_one_sentence(server: Running)
         nobody = f"http://127.0.0.1:{free.getsockname()[1]}"
         for url, words in [
             (nobody, "is the server running"),
-            ("localhost", "no URL"),
-            (f"{server.url}/messages", "not the server's own"),
+            ("localhost", "is not a URL"),
+            (f"{server.url}/messages", "check that the URL"),
             (server.url.replace("http:", "https:"), "is the server running"),
         ]:
             done = torture(url)

@@ -24,7 +24,7 @@ from roomcast import tasks
 from roomcast.api.query import query
 from roomcast.delivery.gap import Opening
 from roomcast.delivery.hub import Hub
-from roomcast.delivery.stream import Streams
+from roomcast.delivery.streams import Streams
 from roomcast.log.memory import MemoryLog
 from roomcast.model.draft import MAX_BATCH
 from roomcast.model.errors import Invalid

@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from tests.conftest import Serve
-from tests.hardening.siege import Siege
+from tests.hardening.load import Load
 from tests.hardening.test_kill import killed_and_restarted
 from tests.running import Running
 from tests.workers import kill, processes, wait_until_another
@@ -17,14 +17,14 @@ from tests.workers import kill, processes, wait_until_another
 
 async def test_whichever_process_is_killed_nothing_is_lost_doubled_or_reordered(serve: Serve) -> None:
     server = serve("--workers=2", "--no-access-log")
-    async with Siege(server) as siege:
+    async with Load(server) as load:
         for name in ("1", "log", "2", "log", "1", "2"):
-            await siege.hold(20)
+            await load.hold(20)
             await asyncio.to_thread(killed, server, name)
-            await siege.hold(5)
+            await load.hold(5)
         server = await killed_and_restarted(serve, server, "--workers=2", "--no-access-log")
-        await siege.hold(20)
-    await siege.check_no_hole()
+        await load.hold(20)
+    await load.check_no_hole()
 
 
 async def test_the_gaps_told_across_the_deaths_of_processes_are_exact_while_the_log_trims_fast(
@@ -32,13 +32,13 @@ async def test_the_gaps_told_across_the_deaths_of_processes_are_exact_while_the_
 ) -> None:
     options = ("--workers=2", "--max-messages", "50", "--no-access-log")
     server = serve(*options)
-    async with Siege(server, keyed=0) as siege:
+    async with Load(server, keyed=0) as load:
         for name in ("log", "1", "log", "2"):
-            await siege.hold(100)
+            await load.hold(100)
             await asyncio.to_thread(killed, server, name)
         server = await killed_and_restarted(serve, server, *options)
-        await siege.hold(100)
-    assert siege.record.counts["gaps"] > 0
+        await load.hold(100)
+    assert load.record.counts["gaps"] > 0
 
 
 def killed(server: Running, name: str) -> None:
@@ -57,11 +57,11 @@ async def test_a_process_that_stood_still_goes_on_and_nothing_is_lost(
     """A worker for longer than trimming waits for it: its followers are told of what they missed."""
     server = serve("--workers=2", "--max-messages", "200", "--heartbeat=1", "--no-access-log")
     pid = server.process.pid if name == "supervisor" else processes(server)[name]
-    async with Siege(server, keyed=0, pause=0.1) as siege:
-        await siege.hold(50)
+    async with Load(server, keyed=0, pause=0.1) as load:
+        await load.hold(50)
         os.kill(pid, signal.SIGSTOP)
         try:
             await asyncio.sleep(float(STOPPED or seconds))
         finally:
             os.kill(pid, signal.SIGCONT)
-        await siege.hold(50)
+        await load.hold(50)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from roomcast.log.consumers import Consumers
+from roomcast.log.consumers import STILL_SECONDS, Consumers
 from roomcast.model.message import Message
 
 
@@ -42,3 +42,56 @@ async def test_a_missed_message_is_counted_once_however_it_is_told() -> None:
     assert (await anext(consumer)).missed == 5 + 2
     feed.push(stored(10), 7)
     assert (await anext(consumer)).missed == 0
+
+
+async def never(after: int) -> Sequence[Message]:
+    raise AssertionError("nothing must be fetched")
+
+
+async def test_a_consumer_that_moves_again_holds_back_trimming_again() -> None:
+    consumers = Consumers(0, 0, never, lambda: None)
+    consumer = consumers.open("test", 0)
+    consumers.push(stored(1), 0)
+    for _ in range(STILL_SECONDS + 1):
+        consumer.check(consumers.newest)
+    assert consumers.floor is None
+    await anext(consumer)
+    consumers.push(stored(2), 0)
+    await anext(consumer)
+    assert consumers.floor == 1
+    consumers.end()
+
+
+@pytest.mark.parametrize(("checks", "holding"), [(STILL_SECONDS, True), (STILL_SECONDS + 1, False)])
+async def test_a_consumer_stands_still_only_after_its_time(checks: int, holding: bool) -> None:
+    consumers = Consumers(0, 0, never, lambda: None)
+    consumer = consumers.open("test", 0)
+    consumers.push(stored(1), 0)
+    for _ in range(checks):
+        consumer.check(consumers.newest)
+    assert consumer.holding is holding
+    consumers.end()
+
+
+async def test_commits_that_all_consumers_were_given_are_no_longer_held() -> None:
+    consumers = Consumers(0, 0, never, lambda: None)
+    both = [consumers.open("test", 0) for _ in range(2)]
+    consumers.push(stored(1), 0)
+    consumers.push(stored(2), 0)
+    for consumer in both:
+        assert len((await anext(consumer)).messages) == 2
+    consumers.open("another", 2)
+    assert not consumers._recent
+    consumers.end()
+
+
+async def test_no_commit_of_another_history_is_given_to_a_later_consumer() -> None:
+    async def fetch(after: int) -> Sequence[Message]:
+        return stored(1)
+
+    consumers = Consumers(0, 0, fetch, lambda: None)
+    consumers.open("test", 0)
+    consumers.push([Message(1, "b", None, 0, 0, b"{}")], 0)
+    consumers.restart(1, 0)
+    assert list((await anext(consumers.open("test", 0))).messages) == stored(1)
+    consumers.end()

@@ -13,7 +13,7 @@ import pytest
 from roomcast.log import register, room_index
 from roomcast.log.base import Log
 from roomcast.log.memory import MemoryLog
-from roomcast.log.register import Register
+from roomcast.log.register import REMEMBERED, Register, remembered
 from roomcast.log.sqlite import unregistered
 from roomcast.log.sqlite.log import SqliteLog, open_log
 from roomcast.model.errors import LogUnavailable
@@ -64,6 +64,11 @@ def test_the_register_never_counts_too_few_messages() -> None:
         for after in range(91):
             there, told_of = names[after:90].count("b"), listed.between("b", after, 90)
             assert told_of == there if after >= listed.since else told_of >= there
+
+
+@pytest.mark.parametrize(("max_messages", "listed"), [(1, REMEMBERED), (REMEMBERED, 2 * REMEMBERED)])
+def test_the_register_lists_twice_as_many_messages_as_the_log_retains(max_messages: int, listed: int) -> None:
+    assert remembered(max_messages) == listed
 
 
 async def test_the_register_survives_restarts(log: SqliteLog, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from msgspec import Raw
 from roomcast.log import consumers as feeding
 from roomcast.log.base import Log, Page
 from roomcast.log.memory import MemoryLog
-from roomcast.log.remote import calls, exchange
+from roomcast.log.remote import appends, calls, exchange
 from roomcast.log.remote import log as remote
 from roomcast.log.remote.frames import (
     AskPeers,
@@ -194,6 +194,29 @@ async def test_an_append_that_may_be_stored_says_so(workers: Workers) -> None:
         link.connection_lost(None)
     with pytest.raises(OutcomeUnknown, match="may be stored"):
         await appending
+
+
+async def test_an_append_of_the_turn_in_which_the_log_process_ends_is_refused(workers: Workers) -> None:
+    worker = await workers.start()
+    appending = worker.append([draft()])
+    for link in workers.links:
+        link.connection_lost(None)
+    with pytest.raises(LogUnavailable, match="is away"):
+        await appending
+
+
+async def test_a_publisher_faster_than_the_log_process_is_told_that_the_log_is_behind(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = await workers.start()
+    monkeypatch.setattr(appends, "PENDING_APPENDS", 3)
+    answers = await asyncio.gather(*(worker.append([draft()]) for _ in range(5)), return_exceptions=True)
+    assert [isinstance(answer, LogUnavailable) for answer in answers] == [False, False, False, True, True]
+    monkeypatch.setattr(appends, "PENDING_BYTES", 10)
+    for _ in range(2):  # answered appends no longer count
+        await worker.append([draft(body=b"x" * 10)])
+    with pytest.raises(LogUnavailable, match="behind"):
+        await worker.append([draft(body=b"x" * 11)])
 
 
 async def test_a_worker_continues_with_the_next_log_process(workers: Workers) -> None:

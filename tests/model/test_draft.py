@@ -1,4 +1,4 @@
-"""What may be published, as tables: each row a body and what becomes of it."""
+"""Bodies that may or may not be published, as tables: each row is a body and its result."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ C1 = [chr(code) for code in range(0x80, 0xA0)]
 C0 = [chr(code) for code in range(0x20)]
 
 
-def parse(body: bytes | str, parser: draft.Parser = draft.parse_json) -> draft.Request:
+def parse(body: bytes | str, parser: draft.Parser = draft.parse_json) -> draft.PublishRequest:
     return parser(body if isinstance(body, bytes) else body.encode(), MAX_MESSAGE)
 
 
 def stored(**fields: object) -> dict[str, object]:
-    """The message as its readers see it."""
+    """The message as followers get it."""
     request = parse(json.dumps({"room": "a", "text": "x", **fields}))
     first = request.drafts[0]
     read = json.loads(as_json("abcd", Message(1, first.room, first.type, 0, 0, first.body)))
@@ -116,7 +116,7 @@ def test_a_field_is_taken_and_carried_unharmed(field: str, value: str) -> None:
         ("type", ["gap", "live", "open", "error", "message", "roomcast.", "roomcast.x", "error\n", "gap\r\n"]),
     ],
 )
-def test_a_field_with_what_is_forbidden_is_named(field: str, values: list[str]) -> None:
+def test_a_field_with_a_forbidden_value_is_named(field: str, values: list[str]) -> None:
     good = {"room": "a", "text": "x"}
     for value in values:
         assert refused(json.dumps({**good, field: value}), Invalid) == [f"/{field}"], value
@@ -244,7 +244,7 @@ def test_a_name_that_is_far_from_all_is_answered_with_those_there_are() -> None:
         b"room=a&text=x",
     ],
 )
-def test_what_is_not_json_in_utf_8_is_malformed(body: bytes) -> None:
+def test_a_body_that_is_not_json_in_utf_8_is_malformed(body: bytes) -> None:
     refused(body, Malformed)
     refused(b'[{"room": "a", "text": "x"}, ' + body + b"]", Malformed)
 
@@ -266,11 +266,11 @@ def test_absurd_nesting_is_malformed(levels: int, opening: str, closing: str) ->
         parse(with_data(deep))
 
 
-def test_what_is_too_large_is_not_looked_at_for_its_nesting() -> None:
+def test_a_body_that_is_too_large_is_not_searched_for_nesting() -> None:
     assert refused(with_data(nested(500_000)), TooLarge) == [""]
 
 
-def test_nesting_is_what_is_inside_each_other_and_not_what_is_beside_it() -> None:
+def test_only_arrays_and_objects_inside_each_other_count_as_nesting() -> None:
     deep = '[{"]": "[[[["},' * 50 + "1" + "]" * 50
     wide = "[" + ",".join(['{"a": [[]]}'] * 200) + "]"
     brackets = json.dumps('[{\\"' * 5_000)
@@ -402,7 +402,7 @@ MEBIBYTE = 1 << 20
 
 
 def filled(start: str, unit: str, end: str, size: int) -> str:
-    """As many units as `size` bytes hold, in between."""
+    """A body of `size` bytes: as many units as fit between the two ends."""
     return start + unit * ((size - len(start) - len(end)) // len(unit)) + end
 
 
@@ -413,7 +413,7 @@ def batch_of(start: str, unit: str, end: str, size: int) -> str:
 
 
 def cpu(parser: draft.Parser, body: bytes) -> float:
-    """The least of some tries: another process on the same core makes one slow, never fast."""
+    """The shortest of some runs: another process on the same core makes a run slower, never faster."""
     return min(_cpu(parser, body) for _ in range(3))
 
 
@@ -488,8 +488,8 @@ def test_a_large_batch_is_parsed_in_steps_that_the_caller_can_pause_between() ->
     assert taken(draft.json_steps(one.encode(), MAX_MESSAGE)) == (0, parse(one))
 
 
-def taken(steps: draft.Steps) -> tuple[int, draft.Request]:
-    """How often it paused, and what came of it."""
+def taken(steps: draft.Steps) -> tuple[int, draft.PublishRequest]:
+    """How often it paused, and its result."""
     pauses = 0
     while True:
         try:

@@ -1,4 +1,4 @@
-"""What can be told of JSON without decoding it, held against a decoder."""
+"""Checks of JSON without decoding it, compared with a decoder."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def test_nesting_is_exact_wherever_it_is_deepest(count: int) -> None:
         assert not nested_deeper(text, count + 1)
 
 
-def test_what_is_before_the_first_mistake_counts() -> None:
-    """A decoder goes down these 200 levels before it finds the mistake."""
+def test_nesting_before_the_first_mistake_counts() -> None:
+    """A decoder enters these 200 levels before it finds the mistake."""
     for mistake in (b"", b"]" * 500, b'"', b'\\"', b"\\", b"x]"):
         assert nested_deeper(b'{"a\\\\":"\\"", "b":' + b"[" * 200 + mistake, 150)
 
@@ -62,7 +62,7 @@ def test_numbers_that_python_writes_can_be_read(values: list[object]) -> None:
         "-" + "1" * 4_301, "0.00001e400", "1.8e308",
     ],
 )  # fmt: skip
-def test_numbers_beyond_what_others_read_are_found(number: str) -> None:
+def test_numbers_that_others_cannot_read_are_found(number: str) -> None:
     for text in (number, f"[1,{number}]", f'{{"a":{number}}}', f'["\\\\",{number},"\\""]'):
         assert unreadable_number(text.encode())
 

@@ -1,4 +1,4 @@
-"""What is shown instead of a secret."""
+"""Redaction of secrets."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def test_a_target_shows_no_secret_however_its_name_is_spelled(name: str, shape: 
 
 
 @pytest.mark.parametrize("value", ["a;b", "a%26b", "a=b", "a'b", "a#b", "a?b", "%00b", "a\x00b", ""])
-def test_a_secret_is_hidden_to_its_end_and_what_follows_is_shown(value: str) -> None:
+def test_a_secret_is_redacted_to_its_end_and_the_rest_is_shown(value: str) -> None:
     assert redacted_target(f"/messages?ticket={value}&room=a".encode()) == "/messages?ticket=…&room=a"
 
 
 @pytest.mark.parametrize("target", ["/x?room=a&monkey=b&ticketing=1&last_event_id=k7w2-5", "/token/key", "*"])
-def test_what_is_no_secret_is_shown(target: str) -> None:
+def test_text_that_is_not_secret_is_shown(target: str) -> None:
     assert redacted_target(target.encode()) == redacted_target(target.encode()) == target
 
 

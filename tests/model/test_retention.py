@@ -1,4 +1,4 @@
-"""Which rule holds for a room, and how long anything may live."""
+"""The rule that applies to a room, and the lowest age."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_the_first_rule_that_matches_holds() -> None:
     assert not RoomRules(())
 
 
-def test_what_was_found_of_rooms_is_bounded_and_right(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_of_rooms_rules_is_bounded_and_right(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "_FOUND_ROOMS", 3)
     rule = RoomRule("a*", 1)
     rules = RoomRules((rule,))
@@ -41,7 +41,7 @@ def test_what_was_found_of_rooms_is_bounded_and_right(monkeypatch: pytest.Monkey
         assert len(rules._found) <= 3
 
 
-def test_the_least_caps_say_what_is_too_much_for_no_room() -> None:
+def test_the_lowest_caps_are_of_any_rule() -> None:
     rules = RoomRules((RoomRule("a", 5, 100), RoomRule("b", 2), RoomRule("c", None, 70), RoomRule("d", max_age=1)))
     assert (rules.least_messages, rules.least_bytes) == (2, 70)
     assert RoomRules((RoomRule("d", max_age=1),)).least_messages == NO_CAP

@@ -137,7 +137,7 @@ def two_ways(folder: Path, *options: str, log: str = "memory:") -> Iterator[Sequ
         yield Way("fast", running.port, running), Way("h11", running.page_port, running)
         assert "Traceback" not in running.said(), running.said()
     finally:
-        running.kill()
+        running.end()
 
 
 @contextmanager
@@ -153,7 +153,7 @@ def over_asgi(folder: Path, options: dict[str, Any]) -> Iterator[Way]:
         yield Way("asgi", running.port, running)
         assert "Traceback" not in running.said(), running.said()
     finally:
-        running.kill()
+        running.end()
 
 
 def issuers(folder: Path) -> list[dict[str, Any]]:

@@ -284,6 +284,6 @@ async def test_a_stream_that_fails_to_end_does_not_keep_others_from_ending(
         [broken, *others] = _entered(tenures, [Someone(time.time() - 1)] * 3)
         broken.withdraw = lambda reason: 1 / 0  # type: ignore[method-assign, assignment]
         await until(lambda: all(stream.ended for stream in others))
-        assert "cannot be told" in caplog.text
+        assert "could not be ended" in caplog.text
     finally:
         await engine.close()

@@ -26,7 +26,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     running = start_roomcast(folder, "--log", log, certificate=Certificate(folder) if over else None)
     yield running
     assert "Traceback" not in running.said()
-    running.kill()
+    running.end()
 
 
 def sequence(answer_id: str) -> int:

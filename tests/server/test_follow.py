@@ -47,7 +47,7 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[.
     yield begin
     for running in started:
         assert "Traceback" not in running.said()
-        running.kill()
+        running.end()
 
 
 def _socket(folder: Path, options: dict[str, object], certificate: Certificate | None) -> Running:

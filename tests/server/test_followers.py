@@ -29,7 +29,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     (folder / "roomcast.toml").write_text("\n".join(rows))
     running = start_roomcast(folder, "--config=roomcast.toml", "--max-bytes=100MB")
     yield running
-    running.kill()
+    running.end()
 
 
 def followers(server: Running, query: str = "") -> list[dict[str, object]]:

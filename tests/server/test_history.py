@@ -27,7 +27,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         assert running.post(INTERLEAVED[start : start + 50]).status_code == 201
         running.publish("noise", "other")
     yield running
-    running.kill()
+    running.end()
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A server that retains 10 messages."""
     running = start_roomcast(tmp_path_factory.mktemp("small"), "--max-messages=10")
     yield running
-    running.kill()
+    running.end()
 
 
 def ask(server: Running, target: str, **headers: str) -> httpx.Response:

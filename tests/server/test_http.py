@@ -29,7 +29,7 @@ _numbers = count()
 def one_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     running = start_roomcast(tmp_path_factory.mktemp("server"))
     yield running
-    running.kill()
+    running.end()
 
 
 @pytest.fixture
@@ -321,7 +321,7 @@ def impatient(tmp_path: Path) -> Iterator[Running]:
     server = Running([sys.executable, "-c", _IMPATIENT, "serve", *options], tmp_path)
     server.port = int(server.wait_until_it_says(r"follow +http://localhost:(\d+)/")[1])
     yield server
-    server.kill()
+    server.end()
 
 
 @pytest.mark.parametrize(

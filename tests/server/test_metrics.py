@@ -22,7 +22,7 @@ Values = dict[str, float]
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     running = start_roomcast(tmp_path_factory.mktemp("server"), "--max-messages=10", "--max-followers=2")
     yield running
-    running.kill()
+    running.end()
 
 
 def values(server: Running) -> Values:

@@ -40,7 +40,7 @@ def run(folder: Path, name: str) -> Running:
 def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     running = run(tmp_path_factory.mktemp(request.param), request.param)
     yield running
-    running.kill()
+    running.end()
 
 
 def test_the_docs_show_what_stands_in_the_examples() -> None:
@@ -70,7 +70,7 @@ def test_a_django_view_without_async_publishes_too(tmp_path: Path) -> None:
             stored = post(running, "/orders/7/sent").json()
             assert follower.next().json == stored
     finally:
-        running.kill()
+        running.end()
 
 
 def test_addresses_carry_the_prefix_and_the_page_is_below_it(program: Running) -> None:
@@ -126,7 +126,7 @@ def test_sigterm_sends_every_follower_away_and_loses_nothing(program: Running) -
             assert texts[: len(acknowledged)] == acknowledged
             assert len(texts) <= len(acknowledged) + 1
     finally:
-        again.kill()
+        again.end()
 
 
 def test_a_client_that_takes_nothing_does_not_hold_up_the_end_for_ever(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_client_that_takes_nothing_does_not_hold_up_the_end_for_ever(tmp_path:
             assert follower.clean_end
             assert running.process.wait(10) == -signal.SIGTERM
     finally:
-        running.kill()
+        running.end()
 
 
 def test_behind_a_middleware_that_wraps_everything_followers_come_and_go(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_behind_a_middleware_that_wraps_everything_followers_come_and_go(tmp_pat
             assert last.next_or_end() is None
             assert last.clean_end
     finally:
-        running.kill()
+        running.end()
 
 
 # `Embedded` by itself, called as a host calls it.

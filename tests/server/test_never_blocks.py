@@ -38,5 +38,5 @@ def test_no_call_on_the_loop_blocks(tmp_path: Path) -> None:
             assert server.terminate() == 0
             assert live.next_or_end() is None
     finally:
-        server.kill()
+        server.end()
     assert not re.search("BlockingError|Traceback", server.said()), server.said()

@@ -275,4 +275,4 @@ def test_over_a_socket_file_the_access_log_names_the_client_whatever_that_says_o
         assert server.terminate() == 0
         assert not path.exists()
     finally:
-        server.kill()
+        server.end()

@@ -30,7 +30,7 @@ FUZZING_SECONDS = 120
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     running = start_roomcast(tmp_path_factory.mktemp("server"))
     yield running
-    running.kill()
+    running.end()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ NAMED = "https://a.example"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     running = start_roomcast(tmp_path_factory.mktemp("server"), f"--allow-origin={NAMED}")
     yield running
-    running.kill()
+    running.end()
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_named_origin_may_send_credentials_and_any_origin_may_not(
         assert answer.headers["access-control-allow-origin"] == "*"
         assert "access-control-allow-credentials" not in answer.headers
     finally:
-        anybody.kill()
+        anybody.end()
 
 
 @pytest.mark.parametrize("name", ["lastEventId", "lastEventID", "Last-Event-ID", "last_event_id"])

@@ -32,7 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     running = start_roomcast(tmp_path_factory.mktemp("server"))
     yield running
     assert "Traceback" not in running.said()
-    running.kill()
+    running.end()
 
 
 def post(server: Running, target: str, body: bytes, *fields: str) -> Any:

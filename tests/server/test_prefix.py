@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -12,7 +13,7 @@ import pytest
 from roomcast.auth.keys import sha256
 from tests.conftest import Serve
 from tests.observer import Observer
-from tests.running import Running
+from tests.running import Running, wait_for
 from tests.server.test_room_rules import page, until_live
 
 
@@ -62,15 +63,20 @@ def test_a_gap_by_prefix_has_the_prefixes(serve: Serve) -> None:
     assert "prefixes" not in page(server, f"room=a/1&after={ids[0]}")["gap"]
 
 
-def test_those_who_follow_by_prefix_are_not_counted_as_a_rooms_followers(server: Running) -> None:
-    server.publish("0", "a/1")
-    with (
-        Observer(server.port, "/messages?prefix=a/&replay=none") as by_prefix,
-        Observer(server.port, "/messages?room=a/1&replay=none") as by_name,
-    ):
-        assert by_prefix.next().name == by_name.next().name == "live"
-        assert [row["followers"] for row in server.get("/rooms").json()["rooms"]] == [1]
-        assert server.metric("roomcast_followers") == 2
+def test_a_rooms_followers_are_those_by_name_and_those_by_prefix_each_once(server: Running) -> None:
+    for room in ("a", "a/1", "b"):
+        server.publish("0", room)
+    queries = ("prefix=a/", "room=a/1", "prefix=a/&room=a/1&room=b", "prefix=a")
+    with contextlib.ExitStack() as stack:
+        for query in queries:
+            stream = stack.enter_context(Observer(server.port, f"/messages?{query}&replay=none"))
+            assert stream.next().name == "live"
+        assert _followers(server) == {"a": 1, "a/1": 4, "b": 1}
+    wait_for(lambda: _followers(server) == {"a": 0, "a/1": 0, "b": 0}, "the ends")
+
+
+def _followers(server: Running) -> dict[str, int]:
+    return {row["room"]: row["followers"] for row in server.get("/rooms").json()["rooms"]}
 
 
 @pytest.mark.parametrize("query", ["prefix=$", "prefix=a%00", "prefx=a"])

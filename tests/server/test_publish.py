@@ -33,7 +33,7 @@ def new(name: str = "room") -> str:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     running = start_roomcast(tmp_path_factory.mktemp("server"))
     yield running
-    running.kill()
+    running.end()
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     origins = ["--allow-origin=https://a.example", "--allow-origin=https://b.example"]
     running = start_roomcast(tmp_path_factory.mktemp("small"), *limits, *origins)
     yield running
-    running.kill()
+    running.end()
 
 
 @pytest.fixture(scope="module")
@@ -588,4 +588,4 @@ def test_a_server_over_sqlite_answers_the_same(tmp_path: Path) -> None:
         test_a_refused_request_does_not_use_its_key_up(server)
         test_a_message_that_was_trimmed_is_gone(server)
     finally:
-        server.kill()
+        server.end()

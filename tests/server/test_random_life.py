@@ -294,7 +294,7 @@ async def test_every_follower_hears_everything_once_or_of_a_gap(
     try:
         crowd = await lives(running.port, retained, seed)
     finally:
-        running.kill()
+        running.end()
     for life in crowd:
         life.check()
     assert any(life.heard for life in crowd)

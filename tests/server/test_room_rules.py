@@ -156,7 +156,7 @@ def test_a_batch_larger_than_its_room_is_refused(configured: Configured) -> None
         ('[[room]]\nmatch = "a*b"\nmax_age = 1\n', "must have * at its end only"),
         (
             '[[room]]\nmatch = "a"\nmax_mesages = 1\n',
-            "'max_mesages' is nothing that [[room]] has: did you mean max_messages?",
+            "'max_mesages' is not a column of [[room]]: did you mean max_messages?",
         ),
         ('room = "a"\n', "room must be rows: write [[room]] above each"),
         ('[[room]]\nmatch = "a"\nmax_age = 0.5\n', "max_age must be a time from 1 to"),

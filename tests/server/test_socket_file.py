@@ -52,7 +52,7 @@ def start(tmp_path: Path, path: Path) -> Iterator[Start]:
     yield begin
     for server in started:
         assert "Traceback" not in server.said()
-        server.kill()
+        server.end()
 
 
 def ask(path: Path, target: str = "/healthz", **fields: str) -> httpx.Response:

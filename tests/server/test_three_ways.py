@@ -106,7 +106,7 @@ def servers(
     yield started
     for server in started:
         assert "Traceback" not in server.said()
-        server.kill()
+        server.end()
 
 
 def talk(server: Running, pieces: Sequence[bytes], ends: bytes) -> tuple[bytes, bool]:

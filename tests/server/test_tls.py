@@ -47,7 +47,7 @@ def start(tmp_path: Path, certificate: Certificate) -> Iterator[Start]:
     yield begin
     for server in started:
         assert "Traceback" not in server.said()
-        server.kill()
+        server.end()
 
 
 class Tap:
@@ -176,7 +176,7 @@ def test_both_ports_speak_tls_and_the_banner_says_so(tmp_path: Path, certificate
         assert server.said().count("https://localhost:") == 3
         assert "http://" not in server.said()
     finally:
-        server.kill()
+        server.end()
 
 
 def test_http_1_1_is_all_that_is_offered_over_tls_1_2_and_1_3(start: Start, certificate: Certificate) -> None:
@@ -255,7 +255,7 @@ def impatient(tmp_path: Path, certificate: Certificate) -> Iterator[Running]:
     server = start_roomcast(tmp_path, "--log=memory:", program=("-c", _IMPATIENT), certificate=certificate)
     yield server
     assert "Traceback" not in server.said()
-    server.kill()
+    server.end()
 
 
 @pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x40\x00\x01"], ids=["nothing", "its beginning"])
@@ -373,7 +373,7 @@ def test_a_configuration_without_the_files_any_more_changes_nothing(
         server.wait_until_it_says("stays as it was: --tls-cert and --tls-key are gone")
         assert shown(server.port) == _encoded(certificate)
     finally:
-        server.kill()
+        server.end()
 
 
 def _fails(folder: Path, *options: str) -> str:

@@ -16,7 +16,7 @@ from roomcast.auth.permit import permit
 from roomcast.auth.principal import Principal
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.gap import Opening
-from roomcast.delivery.hub import PIECE_BYTES
+from roomcast.delivery.piece import PIECE_BYTES
 from roomcast.delivery.replay import retry_delay_ms
 from roomcast.delivery.wire import wire
 from roomcast.model.errors import InvalidToken, LogUnavailable

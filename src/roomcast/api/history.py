@@ -14,7 +14,7 @@ from roomcast.auth.principal import Principal
 from roomcast.delivery.budget import READERS_SHARE, Reservation
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.gap import Gap, Missing, Opening, Owed, widened
-from roomcast.delivery.hub import PIECE_BYTES
+from roomcast.delivery.piece import PIECE_BYTES
 from roomcast.log.base import Page
 from roomcast.model.errors import Fault, Gone, Invalid, LogUnavailable, NotFound
 from roomcast.model.message import Message, MessageId, as_json

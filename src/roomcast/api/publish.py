@@ -100,12 +100,12 @@ async def _publish_in_steps(engine: Engine, request: Request, envelope: Envelope
     return _answer(engine, request.head.mount, parsed.batch, began, held, appending)
 
 
-async def _in_turns(steps: draft.Steps) -> draft.Request:
+async def _in_turns(steps: draft.Steps) -> draft.PublishRequest:
     while True:
         try:
             next(steps)
         except StopIteration as done:
-            parsed: draft.Request = done.value
+            parsed: draft.PublishRequest = done.value
             break
         await asyncio.sleep(0)
     await asyncio.sleep(0)  # a batch is given to the log in a turn of its own
@@ -122,7 +122,7 @@ def submit(
     return engine.log.append(parsed.drafts, _idempotency(envelope, principal, body, key)), parsed.batch
 
 
-def _admit(engine: Engine, request: Request, parsed: draft.Request) -> Reservation | None:
+def _admit(engine: Engine, request: Request, parsed: draft.PublishRequest) -> Reservation | None:
     """Checks what needs the body: the rooms, the client's rate (its first message is taken already), and the
     memory for the answer. All this comes before the append: a stored message cannot be refused any more. Raises
     `Forbidden`, `TooMany` and `Overloaded`."""
@@ -135,7 +135,7 @@ def _admit(engine: Engine, request: Request, parsed: draft.Request) -> Reservati
     return engine.answers.reserve(sum([len(draft.body) + _STAMP_BYTES for draft in drafts]))
 
 
-def _permit(principal: Principal, parsed: draft.Request) -> None:
+def _permit(principal: Principal, parsed: draft.PublishRequest) -> None:
     if principal.publish is not EVERYTHING:
         rooms = [one.room for one in parsed.drafts]
         permit(principal, "publish", rooms, "/{}/room" if parsed.batch else "/room")

@@ -22,8 +22,10 @@ AsyncValueOrCall: TypeAlias = T | Callable[[], T | Awaitable[T]]
 """The same; the function may be a coroutine function."""
 
 Flag = threading.Event
-AlreadyRunning, AsyncAlreadyRunning = ValueError, RuntimeError
-"""Python raises these where a second thread, or a second task, enters a running generator."""
+AlreadyRunning: type[Exception] = ValueError
+"""Python raises it where a second thread enters a running generator."""
+AsyncAlreadyRunning: type[Exception] = RuntimeError
+"""Python raises it where a second task enters a running generator."""
 
 
 class AsyncFlag:

@@ -46,7 +46,7 @@ class Decoder:
             last_event_id: The last event id of the stream before this one.
             max_block: Bytes that a line or a block may have.
         """
-        self.last_event_id = last_event_id
+        self.last_event_id: str = last_event_id
         """The id to resume with: that of the last block that ended, with data or without."""
         self._max_block = max_block
         self._rest: bytes | bytearray = b""

@@ -85,10 +85,10 @@ class StreamState:
             is_roomcast: An event `roomcast.end` says why the server ends the stream.
             renews_credential: The next connection may carry another credential.
         """
-        self.last_event_id = last_event_id
+        self.last_event_id: str = last_event_id
         """Of the last event that was taken; after the end of a connection, of its last block."""
-        self.retry = retry
-        self.read_timeout = read_timeout
+        self.retry: float = retry
+        self.read_timeout: float | None = read_timeout
         self._learns_heartbeat = learns_heartbeat
         self._is_roomcast = is_roomcast
         self._renews_credential = renews_credential

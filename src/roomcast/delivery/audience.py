@@ -1,6 +1,6 @@
-"""Those who are caught up: an audience is all who follow the same rooms over the same wire, written to in one go.
+"""An audience: all caught-up followers of the same rooms over the same wire. They get the same bytes.
 
-No I/O of its own: a sink is told bytes and says whether it wants more.
+No I/O here: a sink takes bytes, and says whether it takes more.
 """
 
 from __future__ import annotations
@@ -13,45 +13,46 @@ from roomcast.model.rooms import Selection
 
 
 class Sink(Protocol):
-    """Where a follower's bytes go."""
+    """Takes a follower's bytes."""
 
     @property
     def send(self) -> Callable[[bytes], int]:
-        """Takes what it can at once, and says how many bytes that is; the rest is for `write`. Where it raises
-        `OSError`, `write` does what is to be done about it. A system call and no more, where there is one: a
-        Python function around it was a twentieth of a delivery."""
+        """A function that takes as many bytes as it can at once, and returns how many; the caller gives the rest
+        to `write`. If it raises `OSError`, `write` handles the cause. For a socket it is the system call itself: a
+        Python function around it took a twentieth of a delivery."""
         ...
 
     def write(self, data: bytes, start: int = 0) -> bool:
-        """Takes all of `data` from `start` on; False where it wants no more until it says so. Never raises. Not a
-        part of it: what waits for many slow followers is the same bytes in memory, and counted once."""
+        """Takes all of `data` from the index `start` on. Returns False if it takes no more until it says so. Never
+        raises. Gets the whole object, not a slice: bytes that wait for many slow followers are then in memory
+        once, and are counted once."""
         ...
 
 
-class Follower(Protocol):
-    """Whom the hub tells that its sink could not keep up."""
+class SinkOwner(Protocol):
+    """Owns a sink, and is told when it cannot keep up."""
 
     def fall_behind(self, position: int) -> None:
-        """It left its audience with everything up to `position` written."""
+        """Called when the sink has left its audience. Everything up to the seq `position` was written to it."""
         ...
 
 
 class Audience:
     """All caught-up followers of the same rooms over the same wire."""
 
-    __slots__ = ("live", "position", "selection", "spoke_at", "wire")
+    __slots__ = ("live", "position", "selection", "wire", "written_at")
 
     def __init__(self, selection: Selection, wire: Wire) -> None:
         self.selection = selection
         self.wire = wire
-        self.live: dict[Sink, Follower] = {}
+        self.live: dict[Sink, SinkOwner] = {}
         self.position = 0
-        """What all of `live` were written up to."""
-        self.spoke_at = 0.0
-        """When they were last written to, in the loop's time."""
+        """The seq up to which everything was written to all of `live`."""
+        self.written_at = 0.0
+        """The loop's time of the last write."""
 
     def write(self, data: bytes, sinks: Iterable[Sink] | None = None) -> None:
-        """One write to everybody, or to these of them; who cannot take more leaves."""
+        """Writes to all live sinks, or to `sinks` of them. A sink that takes no more leaves the audience."""
         size = len(data)
         behind = []
         for sink in self.live if sinks is None else sinks:

@@ -1,7 +1,8 @@
-"""The memory that all answers share: those being built, and those waiting to be taken by their clients.
+"""The memory that all answers share: answers that are being built, and answers that their clients have yet to
+take.
 
-The attack: 400 requests of 82 bytes for pages of 5 MB, hung up at once, and the kernel killed a server in 512 MB.
-Answers that are not taken add up, too: 64 KiB each, over all the connections that a process may have.
+The attack: 400 requests of 82 bytes asked for pages of 5 MB and hung up at once; the kernel killed a server with
+512 MB. Answers that clients do not take add up as well: 64 KiB for each connection that a process may have.
 """
 
 from __future__ import annotations
@@ -9,47 +10,51 @@ from __future__ import annotations
 from roomcast.model.errors import Overloaded
 
 SMALL_BYTES = 16 * 1024
-"""An answer of this size is counted only when its client does not take it. So health, readiness and the metrics
-are answered when there is no memory left for others."""
+"""A smaller answer is counted only while its client does not take it. So health, readiness and metrics are
+answered even when the budget is used up."""
 READERS_SHARE = 0.75
-"""How much of the budget answers to readers may take. The rest is for publishers and followers, so that pages that
-nobody takes do not shut them out."""
+"""The part of the budget that answers to readers may take. Publishers and followers have the rest, so that pages
+that nobody takes do not shut them out."""
 
 
 class Budget:
-    """Bytes that may be held at once."""
+    """Counts the bytes that are held, and bounds them."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.held = 0
+        """Bytes that are held now."""
         self.refused = 0
+        """How many reservations were refused."""
         self._shared: dict[int, _Shared] = {}
-        """What waits for followers, by its identity."""
+        """Bytes that wait for followers, by the identity of their object."""
 
     def reserve(self, size: int = 0, share: float = 1.0) -> Reservation:
-        """So many bytes, to be added to within this share of the budget. Raises `Overloaded`."""
+        """Reserves so many bytes; more may be added later. `share` is the part of the budget, up to 1, that may be
+        held afterwards. Raises `Overloaded`."""
         reservation = Reservation(self, share)
         reservation.add(size)
         return reservation
 
     def has(self, size: int, share: float = 1.0, own: int = 0) -> bool:
-        """Whether so many bytes may be held by who holds `own` bytes already. One answer alone always may."""
+        """Whether `size` more bytes may be held, within this share of the budget. An answer that holds `own` bytes
+        and is the only one always may."""
         return self.held == own or self.held + size <= self.limit * share
 
     def take(self, size: int, share: float = 1.0, own: int = 0) -> None:
-        """Raises `Overloaded` where too much is held already."""
+        """Counts `size` more bytes; the parameters are those of `has`. Raises `Overloaded` if too much is held."""
         if not self.has(size, share, own):
             self.refused += 1
-            raise Overloaded("too many large answers are on their way: ask again, or for a smaller page")
+            raise Overloaded("too many large answers are on their way: ask again later, or for a smaller page")
         self.held += size
 
     def free(self, size: int) -> None:
-        """What was taken is held no longer."""
+        """Counts `size` fewer bytes."""
         self.held -= size
 
     def hold(self, data: bytes) -> None:
-        """The same bytes wait for one more follower: they count once, as they are in memory once. Raises
-        `Overloaded`."""
+        """Notes that `data` waits for one more follower. The same object counts once, as it is in memory once.
+        Raises `Overloaded`."""
         shared = self._shared.get(id(data))
         if shared is None:
             self.take(len(data))
@@ -57,7 +62,7 @@ class Budget:
         shared.holders += 1
 
     def drop(self, data: bytes) -> None:
-        """One follower fewer waits for them."""
+        """Notes that `data` waits for one follower fewer."""
         shared = self._shared[id(data)]
         shared.holders -= 1
         if not shared.holders:
@@ -72,13 +77,13 @@ class _Shared:
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        """Kept, so that no other bytes have its identity."""
+        """Kept, so that no other object gets its identity."""
         self.holders = 0
 
 
 class Reservation:
-    """What one answer holds. Its user gives it back; an answer that was never begun does so when it is
-    dropped."""
+    """The bytes that one answer holds. Its user releases them; so does its destructor, for an answer that was
+    never begun."""
 
     __slots__ = ("_budget", "_share", "size")
 
@@ -89,12 +94,12 @@ class Reservation:
         """Bytes that are held."""
 
     def add(self, size: int) -> None:
-        """So many bytes more. Raises `Overloaded`."""
+        """Reserves `size` more bytes. Raises `Overloaded`."""
         self._budget.take(size, self._share, self.size)
         self.size += size
 
     def release(self) -> None:
-        """Gives it back; a second time is fine."""
+        """Releases all of them. May be called again."""
         self._budget.free(self.size)
         self.size = 0
 

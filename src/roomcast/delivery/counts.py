@@ -27,7 +27,7 @@ class Counts:
         return {name: self._numbers.get(name, 0) for name in changed or ()}
 
     def all(self) -> Mapping[str, int]:
-        """All of them."""
+        """All counts."""
         self._changed = set()
         return dict(self._numbers)
 
@@ -36,6 +36,7 @@ class Number:
     """A single count, computed when it is asked for."""
 
     def __init__(self, look: Callable[[], int]) -> None:
+        """`look` returns the count."""
         self._look = look
         self._told = 0
 
@@ -44,6 +45,6 @@ class Number:
         return {} if self._look() == self._told else self.all()
 
     def all(self) -> Mapping[str, int]:
-        """It."""
+        """The count."""
         self._told = self._look()
         return {"": self._told}

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Sequence
 
 from roomcast.auth.guard import Guard
-from roomcast.delivery.stream import Streams
+from roomcast.delivery.streams import Streams
 from roomcast.log.base import Log
 from roomcast.model.errors import LogUnavailable
 from roomcast.model.revocation import Revocation
@@ -20,14 +20,14 @@ heartbeat takes another second to check the streams."""
 
 
 class Enforcement:
-    """Between the log, the guard and the streams of one server."""
+    """Tells one server's guard and streams what is revoked."""
 
     def __init__(self, log: Log, streams: Streams, guard: Guard) -> None:
         self._log = log
         self.guard = guard
         """Has the rights in force."""
         self._rows: Sequence[Revocation] = ()
-        guard.changed = lambda: streams.doubt(guard.may_still_follow)
+        guard.changed = lambda: streams.recheck(guard.may_still_follow)
 
     async def look(self) -> None:
         """Takes over the log's revocations. Raises `LogUnavailable`."""

@@ -1,4 +1,4 @@
-"""Where a stream starts, and what it must tell of messages that are no longer there."""
+"""Gaps: what a stream tells its client about messages that are lost, and where it starts."""
 
 from __future__ import annotations
 
@@ -15,21 +15,24 @@ from roomcast.model.message import MessageId
 from roomcast.model.rooms import Selection, beginnings
 
 MOST_ROOMS = 64
-"""Rooms that a gap names."""
+"""Most rooms that a gap names when a client follows by prefix."""
 
 
 class Gap(NamedTuple):
-    """What a stream must tell before its next message."""
+    """A loss that a stream tells before its next message. The fields are those of the event, without
+    `resumes_at`."""
 
     after: str | None
     rooms: Sequence[str]
     lost_at_most: int | None
     reason: str
     prefixes: Sequence[str] | None = None
-    """Those concerned of a stream that follows by prefix. `rooms` is then empty where any room may be."""
+    """The prefixes concerned; None for a stream that follows by name. With prefixes, `rooms` is empty if any room
+    may have lost messages."""
 
     def data(self, resumes_at: MessageId | None) -> bytes:
-        """The gap as its reader sees it."""
+        """The event's data, as one line of JSON. `resumes_at` is the id of the next message; None if there is none
+        yet."""
         next_id = None if resumes_at is None else str(resumes_at)
         prefixes = UNSET if self.prefixes is None else tuple(self.prefixes)
         told = shapes.Gap(self.after, next_id, tuple(self.rooms), self.lost_at_most, self.reason, prefixes)
@@ -37,28 +40,31 @@ class Gap(NamedTuple):
 
 
 class Missing(NamedTuple):
-    """What one room lost, as it is told."""
+    """A loss of one room that must be told."""
 
     room: str
-    """Empty: any of those that are followed by prefix."""
+    """The room; empty if it may be any room that is followed by prefix."""
     after: int
-    """Up to here the room is whole; -1 where the client named no position."""
+    """The seq up to which the room is whole; -1 if the client named no position."""
     last: int
-    """The seq of the last one lost: it is told before the stream passes that."""
+    """The seq of the last lost message. The loss is told before the stream passes it."""
     at_most: int
+    """How many messages may be lost."""
     deleted: bool
-    """Whether all of it was deleted, and nothing trimmed."""
+    """Whether all of them were deleted, and none trimmed."""
 
 
 def unknown(after: str, selection: Selection, reason: str) -> Gap:
-    """The gap of a client whose id says nothing here."""
+    """The gap for a client whose id cannot be used: how much it lost is unknown. `after` is the id as the client
+    sent it."""
     if selection.prefixes:
         return Gap(after, [], None, reason, selection.prefixes)
     return Gap(after, sorted(selection.rooms), None, reason)
 
 
 def widened(gap: Gap | None, epoch: str, missing: Sequence[Missing], prefixes: Sequence[str] = ()) -> Gap | None:
-    """The gap with what is missing added to it; None where nothing is. `prefixes`: those that are followed."""
+    """Returns the gap with these losses added to it; `gap` itself if there are none. `epoch` is the log's,
+    `prefixes` are those that the stream follows."""
     if not missing:
         return gap
     reason = "deleted" if all(one.deleted for one in missing) else "trimmed"
@@ -73,75 +79,78 @@ def widened(gap: Gap | None, epoch: str, missing: Sequence[Missing], prefixes: S
 
 
 def _named(gap: Gap, rooms: set[str], prefixes: Sequence[str]) -> Gap:
-    """The gap with these rooms among those it names, and with the prefixes that they are followed by."""
+    """The gap with these rooms, and the prefixes that cover them, among those that it names."""
     if not prefixes:
         return gap._replace(rooms=sorted(rooms.union(gap.rooms)))
     if "" in rooms or (not gap.rooms and gap.lost_at_most is None):
         return gap._replace(rooms=[], prefixes=prefixes)
     concerned = set(gap.prefixes or ())
     for room in rooms:
-        # Of prefixes of which none begins with another, one at most covers it.
+        # No prefix begins with another, so at most one of them covers the room.
         concerned.update(prefix for prefix in beginnings(room) if prefix in prefixes)
     return gap._replace(rooms=sorted(rooms.union(gap.rooms))[:MOST_ROOMS], prefixes=sorted(concerned))
 
 
-class _Room(NamedTuple):
-    """Where one room is not whole up to where the stream is, or lost something before."""
+class _RoomState(NamedTuple):
+    """What the stream knows of one room that has lost messages."""
 
     after: int
-    """Up to here it is whole."""
+    """The seq up to which the room is whole, as far as the client was told."""
     ever: int = 0
-    """How many it had lost by then that are told, or are not to be."""
+    """How many messages the room had lost by then. They were told, or need not be."""
     sure: bool = True
-    """Whether all that was lost behind `after` lies there, whatever the client was cut off from before."""
+    """Whether all later losses are known to lie after `after`. A client that was cut in a replay may have passed
+    some of them before."""
 
 
 class Owed:
-    """What a stream must tell of what is lost, from where it began on.
+    """The losses that a stream still owes its client, from its start on.
 
-    A loss is told as a whole, before the stream passes its last message. A client that was cut in the middle of
-    a replay may therefore have passed some of what another room lost and not have been told: it is told of all of
-    that. It cannot have been cut so where nothing is retained of its rooms up to the position at which it begins;
-    what it lost lies behind that position then.
+    A loss is told as a whole, before the stream passes the last message of it. So a client that was cut in the
+    middle of a replay may have passed a part of a room's loss without being told. When it resumes, it is told the
+    whole loss. This cannot have happened if the log retains nothing up to the position at which the client
+    resumes: its losses then lie after that position.
     """
 
     __slots__ = ("_deletions", "_named", "_rooms", "_start", "_whole", "exact")
 
     def __init__(self, position: int, *, exact: bool, named: bool = True, before: Page | None = None) -> None:
+        """The stream begins after the seq `position`. `exact`, `named` and `before` are as in `Opening`."""
         self.exact = exact
-        """Whether all that is lost after `position` is told; False until it is known what was lost when the stream
-        began."""
+        """Whether every loss after `position` must be told. False until the first page tells what was lost when
+        the stream began, which its client is not told."""
         self._start = position
         self._whole = position
-        """Up to here all rooms are whole that are not among `_rooms`."""
+        """The seq up to which all rooms are whole that are not in `_rooms`."""
         self._named = named
-        """Whether a client can know where it began."""
-        self._rooms: dict[str, _Room] = {}
+        """Whether the client knows `position`."""
+        self._rooms: dict[str, _RoomState] = {}
         self._deletions = 0
-        """The last deletion of a single message that is not told."""
+        """The number of the last deletion of a single message that need not be told."""
         if before is not None:
             self._forgive(before)
 
     def reach(self, position: int) -> None:
-        """The stream has passed all up to here, and nothing of it was missing."""
+        """Notes that the stream has passed everything up to the seq `position`, and nothing was missing."""
         self._whole, self.exact = position, True
 
     def missing(self, page: Page) -> list[Missing]:
-        """What of a page must be told, in the order in which the stream passes it; it has passed the page then."""
-        runs = [loss for loss in page.losses if not loss.number]
+        """Returns the losses to tell with this page, ordered by `last`, and notes that the stream has passed the
+        page."""
+        runs = [loss for loss in page.losses if not loss.number]  # the others are single deletions
         if not self.exact:
             self._forgive(page)
         sure = self._whole != self._start or bool(self._rooms) or self._whole < page.oldest
-        left: dict[str, _Room] = {}
+        left: dict[str, _RoomState] = {}
         found: list[Missing] = []
         for loss in runs:
-            room = self._rooms.get(loss.room) or _Room(self._whole, loss.passed if sure else 0, sure)
+            room = self._rooms.get(loss.room) or _RoomState(self._whole, loss.passed if sure else 0, sure)
             if loss.last <= page.position and loss.last > room.after:
                 found.append(self._run(loss, room))
             if loss.last > page.position:
                 left[loss.room] = room
             else:
-                left[loss.room] = _Room(page.position, loss.ever)
+                left[loss.room] = _RoomState(page.position, loss.ever)
         told: dict[str, int] = {}
         for loss in sorted(page.losses, key=lambda one: one.last):
             if loss.number > self._deletions and loss.last <= page.position:
@@ -153,11 +162,11 @@ class Owed:
         return sorted(found, key=lambda one: one.last)
 
     def _forgive(self, page: Page) -> None:
-        """What is lost behind its beginning by now is not told: it was lost before the stream began."""
-        self._rooms = {loss.room: _Room(loss.last, loss.ever) for loss in page.losses if not loss.number}
+        """Notes the losses of a page that are not told, since they happened before the stream began."""
+        self._rooms = {loss.room: _RoomState(loss.last, loss.ever) for loss in page.losses if not loss.number}
         self._deletions = page.deletions
 
-    def _run(self, loss: Loss, room: _Room) -> Missing:
+    def _run(self, loss: Loss, room: _RoomState) -> Missing:
         at_most = max(1, loss.ever - room.ever)
         if room.sure:
             at_most = min(at_most, loss.last - room.after)
@@ -176,8 +185,8 @@ class Opening(NamedTuple):
     """Whether messages lost right after `position` must be reported as a gap (true for a resume, false for
     `replay=all`)."""
     named: bool = True
-    """Whether a client knows `position`: not where it named a time."""
+    """Whether the client knows `position`. It does not if it asked for a time."""
     before: Page | None = None
-    """From when `position` was found: what was lost behind it by then is told to nobody."""
+    """The page with which `position` was found. Losses that it names are not told: they happened before."""
     epoch: str | None = None
-    """The history that `position` counts in; None where the stream begins in the turn in which it was found."""
+    """The epoch that `position` belongs to; None if the stream begins in the turn of the loop that found it."""

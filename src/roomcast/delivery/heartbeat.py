@@ -1,4 +1,4 @@
-"""The one timer of all streams: heartbeats for the silent, and an end for those that take nothing."""
+"""The one timer of all streams: it writes heartbeats, and ends streams that are slow or have lost their right."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import time
 
 from roomcast import tasks
 from roomcast.delivery.audience import Audience
-from roomcast.delivery.stream import Stream, Streams
+from roomcast.delivery.stream import Stream
+from roomcast.delivery.streams import Streams
 from roomcast.delivery.tenure import Held
 
 _SLICE = 50
-"""Followers written to at once. Others have the loop in between: 15,000 heartbeats in one go would hold up a
+"""How many followers are written to before others may have the loop: 15,000 heartbeats at once would delay a
 message."""
 
 logger = logging.getLogger("roomcast.streams")
@@ -22,24 +23,26 @@ class Heartbeat:
     """Looks at every audience, and at every stream that is behind, once a step."""
 
     def __init__(self, streams: Streams, heartbeat: float, slow_after: float) -> None:
+        """`heartbeat` is the longest silence, `slow_after` the longest time in which a client takes nothing, both
+        in seconds."""
         self._streams = streams
         self._step = min(1.0, heartbeat / 5)
-        # A beat early: this timer's own step and a busy loop come on top, and 15 s are promised.
+        # Early, since this timer's step and a busy loop add to it, and the user was promised `heartbeat` seconds.
         self._silence = heartbeat * 0.7
         self._patience = slow_after
         self._seen: dict[Stream, tuple[int, int, float]] = {}
-        """For each stream that is behind: its position, the bytes that waited, and for how long both have been the
-        same. The bytes alone could be the same by chance, as pieces of one size follow each other. Counted in
-        steps, so that a process that was stopped (SIGSTOP) does not blame its clients."""
+        """For each stream that is behind: its position, its waiting bytes, and for how many seconds both have been
+        the same. The bytes alone may be the same by chance, when pieces of one size follow each other. The seconds
+        are counted in steps, so that a process that was stopped (SIGSTOP) does not blame its clients."""
 
     async def run(self) -> None:
-        """For ever."""
+        """Looks repeatedly, for ever."""
         while True:
             await asyncio.sleep(self._step)
             try:
                 await self._look()
-            except Exception:  # a defect, and no reason to leave all streams without it for ever
-                logger.exception("the look at all streams failed")
+            except Exception:  # a defect; the other streams still need their heartbeats
+                logger.exception("a heartbeat failed, and is tried again in the next step")
 
     async def _look(self) -> None:
         turns = tasks.Turns()
@@ -48,22 +51,22 @@ class Heartbeat:
         await self._end_revoked(turns)
         now = asyncio.get_running_loop().time()
         for audience in list(self._streams.hub.audiences.values()):
-            if now - audience.spoke_at >= self._silence:
-                audience.spoke_at = now
+            if now - audience.written_at >= self._silence:
+                audience.written_at = now
                 await self._beat(audience, turns)
             await turns.next()
 
     async def _end_tenures(self, turns: tasks.Turns) -> None:
-        """Ends the streams whose right has ended; 5,000 may be of one second."""
+        """Ends the streams whose right has ended. 5,000 may end in the same second."""
         for stream in self._streams.tenures.ended(time.time()):
             _withdraw(stream, "expired")
             await turns.next()
 
     async def _end_revoked(self, turns: tasks.Turns) -> None:
         """Ends the streams that the new rights no longer allow."""
-        if not self._streams.doubted:
+        if not self._streams.rights_changed:
             return
-        self._streams.doubted = False  # first, so that rights that change meanwhile are checked in the next step
+        self._streams.rights_changed = False  # first: a change during this check is then seen in the next step
         for stream in list(self._streams.active):
             if not self._streams.may_go_on(stream):
                 _withdraw(stream, "revoked")
@@ -80,7 +83,7 @@ class Heartbeat:
         seen: dict[Stream, tuple[int, int, float]] = {}
         for stream in list(self._streams.behind):
             await turns.next()
-            if stream not in self._streams.behind:  # caught up, or gone, meanwhile
+            if stream not in self._streams.behind:  # it has caught up, or ended
                 continue
             waiting = stream.waiting()
             *before, held = self._seen.get(stream, (stream.position, waiting, 0.0))
@@ -101,4 +104,4 @@ def _withdraw(stream: Held, reason: str) -> None:
     try:
         stream.withdraw(reason)
     except Exception:  # a defect; all other streams must still be ended
-        logger.exception("a stream cannot be told that its right has ended")
+        logger.exception("a stream whose right has ended could not be ended")

@@ -36,7 +36,7 @@ class Pace:
         """Times of samples, and the newest message's number at each."""
 
     async def run(self) -> None:
-        """For ever."""
+        """Takes samples, for ever."""
         loop = asyncio.get_running_loop()
         minute = loop.time()
         self.sample(minute)

@@ -1,4 +1,4 @@
-"""Pages of the log for streams that the hub's window does not reach."""
+"""Replay: reads pages of the log for streams that are further behind than the hub's window."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import random
 from typing import Protocol
 
 from roomcast import tasks
-from roomcast.delivery.hub import Entry, Hub, Piece
+from roomcast.delivery.hub import Hub
+from roomcast.delivery.piece import Entry, Piece
 from roomcast.log.base import Log, Page
 from roomcast.model.errors import LogUnavailable
 from roomcast.model.rooms import Selection
 
 PAGE_MESSAGES = 500
-"""The most that one read of the log brings into memory; its bytes are bounded by the log."""
+"""Most messages that one read brings into memory. The log bounds their bytes."""
 READS_AT_ONCE = 4
 RETRY_SECONDS = 1.0
 
@@ -28,23 +29,23 @@ class Waiting(Protocol):
     position: int
     ended: bool
 
-    def turn(self, piece: Piece, page: Page) -> None:
-        """The page, and what is missing in it."""
+    def take_page(self, piece: Piece, page: Page) -> None:
+        """Takes the page, which also says what is missing in it."""
         ...
 
     def end(self, reason: str, retry_ms: int | None = None) -> None:
-        """There is none."""
+        """Ends, since the page cannot be read."""
         ...
 
 
 _Page = tuple[Piece, Page]
 _Key = tuple[str, Selection, int]
-"""The epoch, the rooms and the position of a page. The epoch keeps streams that begin after a restart from
-sharing a read that was started before it."""
+"""The epoch, the rooms and the position of a page. The epoch keeps streams that begin after the log has restarted
+from sharing a read that was started before."""
 
 
 class Replay:
-    """Pages of the log for streams that the window does not reach; those at one place share one read."""
+    """Reads pages. Streams of the same rooms at the same position share one read."""
 
     def __init__(self, log: Log, hub: Hub) -> None:
         self._log = log
@@ -53,9 +54,10 @@ class Replay:
         self._tasks: set[asyncio.Task[None]] = set()
         self._turns = asyncio.Semaphore(READS_AT_ONCE)
         self.reads = 0
+        """How many pages were read."""
 
     def read(self, stream: Waiting) -> None:
-        """Calls the stream's `turn` with the page after its position."""
+        """Reads the page after the stream's position, then calls its `take_page`."""
         key = (self._hub.epoch, stream.selection, stream.position)
         if key in self._waiting:
             self._waiting[key].append(stream)
@@ -70,11 +72,11 @@ class Replay:
             page = await self._page(key)
             turns = tasks.Turns()
             for stream in self._waiting.pop(key):  # thousands may share a page
-                _turn(stream, page)
+                _give(stream, page)
                 await turns.next()
 
     async def _page(self, key: _Key) -> _Page | None:
-        """None where it cannot be read, or nobody waits for it any more."""
+        """The page; None if it cannot be read, or nobody waits for it any more."""
         # A client that reconnects repeatedly must not queue behind reads started for its earlier, dead streams.
         while not all(stream.ended for stream in self._waiting[key]):
             try:
@@ -87,23 +89,24 @@ class Replay:
         return None
 
     async def _read(self, epoch: str, selection: Selection, after: int) -> _Page:
-        # Never past the hub: what comes after is delivered live, and would come twice.
+        # Not past the hub's position: later messages are delivered live, and would come twice.
         page = await self._log.read(selection, after, PAGE_MESSAGES, self._hub.position + 1)
         self.reads += 1
-        if self._log.epoch != epoch:  # the tail will say so, too, and end all streams
-            raise LogUnavailable("The log has another history now.")
+        if self._log.epoch != epoch:  # the tail meets the new epoch, too, and then all streams end
+            raise LogUnavailable("The log has a new epoch.")
         return Piece([Entry(m) for m in page.messages], page.position), page
 
     async def close(self) -> None:
-        """Ends the reads under way."""
+        """Cancels all reads."""
         await tasks.cancel(self._tasks)
 
 
-def _turn(stream: Waiting, page: _Page | None) -> None:
-    """A stream that cannot go on ends, and resumes: it would wait for ever, as those that wait behind it."""
+def _give(stream: Waiting, page: _Page | None) -> None:
+    """Gives a stream its page. One that cannot take it ends and resumes: otherwise it would wait for ever, and so
+    would all that are served after it."""
     try:
         if page:
-            stream.turn(*page)
+            stream.take_page(*page)
     except Exception:
         logger.exception("a stream of %s could not take its page", stream.selection.texts())
         page = None
@@ -112,5 +115,5 @@ def _turn(stream: Waiting, page: _Page | None) -> None:
 
 
 def retry_delay_ms(least: int = 2_000, most: int = 10_000) -> int:
-    """When a client that is sent away may come back: spread, so that not all come at once."""
+    """A random delay in ms, after which a client may reconnect: not all come at once."""
     return random.randint(least, most)

@@ -1,8 +1,8 @@
-"""Who follows: the streams of all workers, in one order, a page at a time.
+"""The roll: the followers of all workers, in one order, a page at a time.
 
-The others are asked two questions: where their streams are in the order, then for the rows of those that are on
-the page. So a page holds no more rows than it shows, however many workers there are, and how much they take is
-known before they come. A worker that does not answer is named, and its streams are left out.
+The other workers are asked twice: for the places of their streams in the order, then for the rows of those on the
+page. So a page never needs more rows than it shows, and their size is known before they come. A worker that does
+not answer is named, and its streams are left out.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ from typing import NamedTuple
 import msgspec
 
 from roomcast import tasks
-from roomcast.delivery.stream import Stream, Streams, Visit
+from roomcast.delivery.stream import Stream, Visit
+from roomcast.delivery.streams import Streams
 from roomcast.delivery.together import Together
 from roomcast.model.message import MessageId, rfc3339
 from roomcast.model.shapes import FollowerInfo
 
 _ROW_BYTES = 700
-"""Bytes that a row takes beside its rooms, as it is held and as it is written."""
+"""Bytes that a row takes in memory and in the answer, without the names of its rooms."""
 _PLACES, _ROWS = "follower places", "follower rows"
-"""What workers ask each other for."""
+"""The topics of the two questions."""
 
 Key = tuple[int, int, int]
-"""The order of all workers' streams: when a stream began (ms since 1970), at which worker, and its number there.
-A stream's key never changes. So a stream that lasts is on exactly one of the pages."""
+"""A stream's place in the order: when it began (ms since 1970), its worker, and its number there. A key never
+changes, so a stream that lasts is on exactly one page."""
 
 
 class Place(NamedTuple):
@@ -36,15 +37,16 @@ class Place(NamedTuple):
     worker: int
     number: int
     size: int
-    """Bytes that its row takes, about."""
+    """About how many bytes its row takes."""
 
     @property
     def key(self) -> Key:
+        """Its key in the order."""
         return self.since, self.worker, self.number
 
 
 class Roll:
-    """This process's streams, and those of its peers."""
+    """The followers of this process and of its peers."""
 
     def __init__(self, together: Together, streams: Streams) -> None:
         self._together = together
@@ -54,16 +56,16 @@ class Roll:
             peers.when_asked(_ROWS, lambda pages: self._rows(pages.get(together.number, ())))
 
     async def places(self, after: Key, behind: int, most: int) -> tuple[list[Place], list[int]]:
-        """The first `most` places behind `after` of streams that have at least `behind` messages yet to pass; and
-        the numbers of the workers that did not answer."""
+        """Returns the first `most` places after the key `after`, of streams that have at least `behind` messages
+        yet to pass; and the numbers of the workers that did not answer."""
         found = await self._places(after, behind, most)
         answers, missing = await self._together.ask_workers(_PLACES, (after, behind, most))
         told = [Place(*place) for places in answers.values() for place in places]
         return heapq.nsmallest(most, [*found, *told]), missing
 
     async def rows(self, page: Sequence[Place]) -> tuple[list[bytes], list[int]]:
-        """The JSON of each of these streams that is still there; and the numbers of the workers that did not
-        answer."""
+        """Returns a `FollowerInfo` as JSON for each of these streams that is still there; and the numbers of the
+        workers that did not answer."""
         pages: dict[int, list[int]] = {}
         for place in page:
             pages.setdefault(place.worker, []).append(place.number)
@@ -96,7 +98,7 @@ class Roll:
         return rows
 
     async def _visits(self) -> AsyncIterator[tuple[Visit, Stream]]:
-        """In turns with others: there may be 15,000."""
+        """The streams, in turns with other work: there may be 15,000."""
         turns = tasks.Turns()
         for stream in list(self._streams.active):
             if stream.visit and not stream.ended:

@@ -13,7 +13,7 @@ from roomcast.delivery.counts import Counts
 
 
 class Seat:
-    """One principal's seat: how many streams it has, and how many it may have."""
+    """One principal's seat: the streams that it has and may have."""
 
     __slots__ = ("__weakref__", "_home", "_name", "_taken", "kind", "most")
 
@@ -22,12 +22,13 @@ class Seat:
         self._name = name
         self._taken = 0
         self.most = 0
+        """How many streams the principal may have."""
         self.kind = ""
         """The kind of principal, for the metrics."""
 
     @property
     def taken(self) -> int:
-        """How many streams have this seat in this process."""
+        """The number of the principal's streams in this process."""
         return self._taken
 
     @taken.setter
@@ -48,16 +49,17 @@ class Seats:
     def __init__(self) -> None:
         self._seats: WeakValueDictionary[str, Seat] = WeakValueDictionary()
         self.counts: Counts | None = None
-        """The streams of each seat, for the other workers."""
+        """The number of streams of each seat, for the other workers; None if there are none."""
         self.elsewhere: Callable[[str], int] = lambda name: 0
-        """How many streams a seat has at the other workers."""
+        """Returns the number of streams of a seat at the other workers."""
 
     def __len__(self) -> int:
         """The number of seats in use."""
         return len(self._seats)
 
     def of(self, name: str, most: int, kind: str) -> Seat:
-        """The seat of this name; from now on `most` streams may have it."""
+        """Returns the seat of the principal `name`, which may have `most` streams from now on. `kind` is its kind,
+        for the metrics."""
         seat = self._seats.get(name)
         if seat is None:
             seat = self._seats[name] = Seat(self, name)

@@ -1,4 +1,4 @@
-"""Follows the log and feeds the hub: the one way by which a message reaches a follower."""
+"""The tail: follows the log and feeds the hub. Every message reaches its followers this way."""
 
 from __future__ import annotations
 
@@ -19,32 +19,36 @@ logger = logging.getLogger("roomcast.tail")
 
 
 class Overtaken(LogUnavailable):
-    """What was to be fed is gone, or of another epoch: the tail begins anew where the log is."""
+    """The next messages are gone, or the log has a new epoch: the tail starts over where the log is."""
 
 
 class Tail:
-    """The log's tail, kept up through outages of the log."""
+    """Feeds the hub, also after outages of the log."""
 
     def __init__(self, log: Log, hub: Hub) -> None:
         self._log = log
         self._hub = hub
         self._consumer: LogConsumer | None = None
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        """A heap of those who wait for a position, ordered by it."""
         self._number = count()
+        """Orders those who wait for the same position, since futures cannot be compared."""
         self.delivery_times = Histogram()
-        """For each turn that wrote to followers: the time from storing its oldest message to writing to the last
-        follower."""
+        """For each batch that was written to followers: the time from storing its oldest message to writing to the
+        last follower."""
         self.outage = ""
         """Why the log cannot be followed now; empty while it can."""
         self._ended = ""
-        """Why nothing will ever be fed again; empty where it will."""
+        """Why nothing will ever be fed again; empty while something may be."""
         self.announced = False
-        """Whether an outage is news: while the server starts it is the reason why it does not."""
+        """Whether outages are logged. While the server starts, an outage is the reason why it does not start, and
+        is reported as that."""
 
     async def run(self) -> None:
-        """Until the log is closed. Raises `LogRestarted` where what it brings does not go on where the hub is."""
+        """Feeds the hub until the log is closed. Raises `LogRestarted` if the next messages do not follow those in
+        the hub."""
         self.outage = ""
-        self._wake()  # the hub may have been set to where the log is
+        self._wake()  # the hub may have restarted at a later position
         while True:
             try:
                 await self._follow()
@@ -60,8 +64,8 @@ class Tail:
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def reached(self, position: int) -> None:
-        """Returns when everything up to `position` was fed to the hub. Raises `LogUnavailable` where the log goes
-        away or is closed before, and `Overtaken` where the tail begins anew."""
+        """Returns when everything up to the seq `position` was fed to the hub. Raises `LogUnavailable` if the log
+        goes away or is closed before, and `Overtaken` if the tail starts over."""
         if self._hub.position < position:
             if self._ended:
                 raise LogUnavailable(self._ended)
@@ -70,17 +74,17 @@ class Tail:
             await future
 
     def end(self) -> None:
-        """The log is closed: nothing is fed any more, and nobody waits for it."""
+        """Notes that the log is closed, and tells everybody who waits."""
         self._ended = "The log is closed."
         self._give_up(LogUnavailable(self._ended))
 
     async def _follow(self) -> None:
         loop = asyncio.get_running_loop()
-        if self._log.epoch not in ("", self._hub.epoch):
+        if self._log.epoch != self._hub.epoch:
             raise LogRestarted("the log has a new epoch")
         async for batch in await self._consume():
             self._note("")
-            # Whoever is not live yet is served from the log where the hub has a hole.
+            # A hole harms live followers only. All others are served from the log.
             if batch.missed and self._hub.audiences:
                 raise LogRestarted("messages were trimmed before they could be delivered here")
             delivered = self._hub.deliveries
@@ -91,9 +95,9 @@ class Tail:
             self._wake()
 
     async def _consume(self) -> LogConsumer:
-        """Begins where the hub is."""
+        """A consumer of the log that begins at the hub's position."""
         before, self._consumer = self._consumer, self._log.consumer("delivery", self._hub.position)
-        if before:  # only now: without any, what the new one has yet to bring could be trimmed
+        if before:  # closed only now: without any consumer, the next messages could be trimmed
             await before.aclose()
         return self._consumer
 

@@ -1,7 +1,7 @@
-"""How long streams may go on: their holders' rights end, and a ticket in a URL has one stream at a time.
+"""Tenure: when streams must end. Their holders' rights expire, and a ticket in a URL has one stream at a time.
 
-Streams are kept by the second in which they end, so that nobody looks at those whose time has not come, and none
-has a timer of its own.
+Streams are grouped by the second in which they expire: only those that are due are looked at, and none needs a
+timer.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 REPLACEMENTS = 10
-"""How often a ticket's stream may be replaced by another within `REPLACED_SECONDS`. An EventSource comes back once
-in some seconds; two that have one ticket throw each other out for ever."""
+"""How often a ticket's stream may be replaced within `REPLACED_SECONDS`. One EventSource reconnects every few
+seconds; two with the same ticket would end each other's streams for ever."""
 REPLACED_SECONDS = 60.0
 _WATCHED = 10_000
-"""Tickets whose replacements are counted, and of those that are refused for them."""
+"""Bounds the tickets whose replacements are counted, and those that are refused."""
 
 
 class Holder(Protocol):
-    """Somebody who may read, as far as streams know them. One is shared by all streams of a credential."""
+    """The holder of a right to read. All streams of a credential share one."""
 
     @property
     def until(self) -> float | None:
-        """When the right ends, in seconds since 1970; None where it does not."""
+        """When the right ends, in seconds since 1970; None if never."""
         ...
 
     @property
@@ -35,17 +35,17 @@ class Holder(Protocol):
 
 
 class Held(Protocol):
-    """A stream, as it is known here."""
+    """A stream of a holder."""
 
     holder: Holder | None
 
     def withdraw(self, reason: str) -> None:
-        """Ends it, and tells its client why."""
+        """Ends the stream, and tells its client the reason."""
         ...
 
 
 class Tenures:
-    """All streams that end by a right, or replace each other."""
+    """All streams that expire, or replace each other."""
 
     def __init__(self) -> None:
         self._by_second: dict[int, set[Held]] = {}
@@ -59,7 +59,8 @@ class Tenures:
         """Called when a ticket's stream was replaced."""
 
     def enter(self, stream: Held, *, replaces: bool, now: float) -> None:
-        """A stream begins; with `replaces`, its holder's older one ends. `now` is seconds since 1970."""
+        """Adds a stream that begins. With `replaces`, its holder's older stream ends. `now` is seconds since
+        1970."""
         if (holder := stream.holder) is None:
             return
         if holder.until is not None:
@@ -72,7 +73,7 @@ class Tenures:
                 self._replace(holder.ticket_nonce, older, now)
 
     def replace(self, nonce: str, now: float) -> None:
-        """A ticket's stream has begun in another process: ends the one here."""
+        """Ends a ticket's stream here, since one has begun in another process. `now` is seconds since 1970."""
         if older := self._by_nonce.pop(nonce, None):
             self._replace(nonce, older, now)
 
@@ -82,7 +83,7 @@ class Tenures:
         older.withdraw("replaced")
 
     def leave(self, stream: Held) -> None:
-        """A stream has ended."""
+        """Removes a stream that has ended."""
         if (holder := stream.holder) is None:
             return
         if holder.until is not None and (others := self._by_second.get(math.ceil(holder.until))):
@@ -93,16 +94,16 @@ class Tenures:
             del self._by_nonce[holder.ticket_nonce]
 
     def ended(self, now: float) -> Iterator[Held]:
-        """Streams whose right has ended; `now` is seconds since 1970."""
+        """Removes and yields the streams whose right has ended; `now` is seconds since 1970."""
         for second in [second for second in self._by_second if second <= now]:
             yield from list(self._by_second.pop(second, ()))
 
     def refuses(self, nonce: str) -> bool:
-        """Whether a ticket's streams were replaced so often that it is not taken any more."""
+        """Whether a ticket is refused because its streams replaced each other too often."""
         return nonce in self._refused
 
     def count(self, nonce: str, now: float) -> None:
-        """Counts that a ticket's stream was replaced, here or in another process."""
+        """Counts that a ticket's stream was replaced, here or in another process. `now` is seconds since 1970."""
         times = self._replaced.setdefault(nonce, deque(maxlen=REPLACEMENTS + 1))
         times.append(now)
         self._replaced.move_to_end(nonce)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
+from roomcast import tasks
 from roomcast.delivery.counts import Counts, Number
 from roomcast.delivery.followed import FollowedRooms
 
@@ -69,8 +70,8 @@ class Together:
         """How many the server has."""
         self._counts: dict[str, Counts | Number] = {}
         self._spending: dict[str, Spending] = {}
-        self._anew = True
-        """Whether to send all counts: a worker may have just come."""
+        self._all_due = True
+        """Whether the next report has all counts, since a worker may have just come."""
         self._heard: dict[str, dict[int, dict[str, int]]] = {}
         """The counts of the others, by topic and worker."""
         self._elsewhere: dict[str, Counter[str]] = {}
@@ -105,10 +106,10 @@ class Together:
         """Tells the others what has changed."""
         assert self.peers
         for topic, counts in self._counts.items():
-            changes = counts.all() if self._anew else counts.changes()
+            changes = counts.all() if self._all_due else counts.changes()
             if changes:
                 self.peers.tell(topic, dict(changes))
-        self._anew = False
+        self._all_due = False
         for topic, spending in self._spending.items():
             if spent := spending.take_spent():
                 self.peers.tell(topic, dict(spent))
@@ -134,33 +135,34 @@ class Together:
             for worker in [worker for worker in by_worker if worker not in self.peers.others]:
                 self._hear(topic, worker, dict.fromkeys(by_worker[worker], 0))
                 del by_worker[worker]
-        self._anew = True
+        self._all_due = True
 
     async def ask(self, topic: str, value: Any = None) -> Sequence[tuple[int, Any]]:
         """The answers of the other workers and of the log process (0)."""
         return await self.peers.ask(topic, value) if self.peers else ()
 
     async def ask_workers(self, topic: str, value: Any = None) -> tuple[dict[int, Any], list[int]]:
-        """What each of the others answers, by its number; and the numbers of those that do not: they stand still,
-        or are just started again."""
+        """Returns the answers of the other workers, by number; and the numbers of those that do not answer, as
+        they hang or are being restarted."""
         answers = {worker: answer for worker, answer in await self.ask(topic, value) if answer is not None}
         siblings = self.peers.siblings if self.peers else ()
         return answers, [worker for worker in siblings if worker not in answers]
 
 
 class FollowedTogether:
-    """Which rooms have followers at any worker. It is asked for on demand: a copy would hold every room in every
-    worker."""
+    """The rooms that have followers at any worker. The others are asked each time: a copy would hold every room in
+    every worker."""
 
     def __init__(self, together: Together, own: FollowedRooms) -> None:
         self._together = together
         self._own = own
         if together.peers:
             together.peers.when_asked("followed names", lambda asked: self._names(*asked))
-            together.peers.when_asked("followed counts", lambda rooms: list(map(own.count, rooms)))
+            together.peers.when_asked("followed counts", self._counts)
 
     async def names(self, prefix: str, after: str | None, last: str | None, limit: int) -> list[str]:
-        """The first followed rooms with this prefix, in order of code points: after `after`, up to `last`."""
+        """The first `limit` followed rooms with this prefix, in order of code points: after `after`, up to
+        `last`."""
         asked = (prefix, after, last, limit)
         answers = await self._together.ask("followed names", asked)
         if not answers:
@@ -168,12 +170,21 @@ class FollowedTogether:
         return sorted({*self._names(*asked), *(name for _, names in answers for name in names or ())})[:limit]
 
     async def counts(self, rooms: Collection[str]) -> dict[str, int]:
-        """How many followers each of these rooms has."""
-        found = {room: self._own.count(room) for room in rooms}
+        """How many streams follow each of these rooms, by name or by prefix."""
+        found = dict(zip(rooms, await self._counts(rooms), strict=True))
         for _, counts in await self._together.ask("followed counts", list(rooms)):
             for room, count in zip(rooms, counts or (), strict=False):
                 found[room] += count
         return found
+
+    async def _counts(self, rooms: Collection[str]) -> list[int]:
+        """In turns with others: with prefixes of all lengths, 1,000 rooms take 20 ms."""
+        turns = tasks.Turns()
+        counts = []
+        for room in rooms:
+            counts.append(self._own.count(room))
+            await turns.next()
+        return counts
 
     def _names(self, prefix: str, after: str | None, last: str | None, limit: int) -> list[str]:
         names = self._own.names(prefix, after, last)

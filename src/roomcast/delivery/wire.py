@@ -1,8 +1,8 @@
 """Bytes of a stream: server-sent events (WHATWG HTML, section 9.2) and NDJSON, chunked or raw.
 
-A `Wire` is a format and a framing, and there are four. No block is ever without data (clients such as
-httpx-sse take one for an empty message), and a comment is never followed by a blank line, which would
-dispatch: in some clients that erases the position.
+A wire is a format in a framing, and there are four. Every block has data, since clients such as httpx-sse take one
+without for an empty message. No blank line follows a comment: it would dispatch an event, which erases the
+position in some clients.
 """
 
 from __future__ import annotations
@@ -10,11 +10,9 @@ from __future__ import annotations
 from roomcast.model.message import Message, MessageId, as_json
 
 RETRY_MS = 3_000
-"""What a client is told to wait before it reconnects."""
-
-
+"""How long a client waits before it reconnects, unless it is told otherwise."""
 END = "roomcast.end"
-"""Tells why a stream ends, where coming back as before would be of no use."""
+"""The last event of a stream whose client must not come back with the same credential. It says why."""
 
 
 class EventStream:
@@ -25,15 +23,18 @@ class EventStream:
 
     @staticmethod
     def message(epoch: str, message: Message) -> bytes:
+        """A message as a block. `epoch` is the log's, for the id."""
         event = b"" if message.type is None else b"event: %b\n" % message.type.encode()
         return b"id: %b-%d\n%bdata: %b\n\n" % (epoch.encode(), message.seq, event, as_json(epoch, message))
 
     @staticmethod
     def event(name: str, position: MessageId, data: bytes) -> bytes:
+        """One of the stream's own events as a block. `position` is its id, `data` one line of JSON."""
         return b"id: %b\nevent: %b\ndata: %b\n\n" % (str(position).encode(), name.encode(), data)
 
     @staticmethod
     def retry(ms: int) -> bytes:
+        """The delay in ms before the client reconnects, as a line."""
         return b"retry: %d\n" % ms
 
 
@@ -45,16 +46,19 @@ class Lines:
 
     @staticmethod
     def message(epoch: str, message: Message) -> bytes:
+        """A message as a line. `epoch` is the log's, for the id."""
         data = as_json(epoch, message)
         return b'{"event":"message","id":"%b-%d","data":%b}\n' % (epoch.encode(), message.seq, data)
 
     @staticmethod
     def event(name: str, position: MessageId, data: bytes) -> bytes:
-        name = name.removeprefix("roomcast.")  # its lines have names of their own: no message's type is one
+        """One of the stream's own events as a line. `position` is its id, `data` one line of JSON."""
+        name = name.removeprefix("roomcast.")  # no prefix is needed: here, `event` never holds a message's type
         return b'{"event":"%b","id":"%b","data":%b}\n' % (name.encode(), str(position).encode(), data)
 
     @staticmethod
     def retry(ms: int) -> bytes:
+        """The delay in ms before the client reconnects, as a line."""
         return b'{"event":"retry","id":null,"data":%d}\n' % ms
 
 
@@ -74,15 +78,19 @@ class Wire:
         self.end = b"0\r\n\r\n" if chunked else b""
 
     def framed(self, data: bytes) -> bytes:
+        """The bytes of a format in the framing of this wire."""
         return b"%x\r\n%b\r\n" % (len(data), data) if self.chunked else data
 
     def message(self, epoch: str, message: Message) -> bytes:
+        """A message in its format, framed. `epoch` is the log's, for the id."""
         return self.framed(self.format.message(epoch, message))
 
     def event(self, name: str, position: MessageId, data: bytes) -> bytes:
+        """One of the stream's own events in its format, framed."""
         return self.framed(self.format.event(name, position, data))
 
     def retry(self, ms: int) -> bytes:
+        """The delay in ms before the client reconnects, framed."""
         return self.framed(self.format.retry(ms))
 
 
@@ -92,11 +100,9 @@ WIRES = (
     Wire(2, Lines(), True),
     Wire(3, Lines(), False),
 )
-
-
 _BY_NAME = {(wire.format.content_type, wire.chunked): wire for wire in WIRES}
 
 
 def wire(content_type: str, *, chunked: bool) -> Wire:
-    """The wire for a content type."""
+    """The wire for a content type: the two formats', as their `content_type`. Raises `KeyError` for any other."""
     return _BY_NAME[content_type, chunked]

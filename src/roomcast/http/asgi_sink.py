@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 from roomcast.delivery.budget import Budget
-from roomcast.delivery.hub import PIECE_BYTES
+from roomcast.delivery.piece import PIECE_BYTES
 from roomcast.delivery.stream import Stream
 from roomcast.model.errors import Overloaded
 

@@ -149,7 +149,7 @@ def _of_streams(engine: Engine) -> Iterable[Metric]:
     yield _counter("streams_opened", "Streams opened.", streams.opened)
     yield _labelled("streams_ended", "Streams ended.", "reason", dict.fromkeys(ENDINGS, 0) | streams.endings)
     yield _labelled("gaps", "Gaps told to followers.", "reason", dict.fromkeys(GAP_REASONS, 0) | streams.gaps)
-    yield _counter("log_reads", "Pages read from the log for streams.", streams.reader.reads)
+    yield _counter("log_reads", "Pages read from the log for streams.", streams.replay.reads)
 
 
 def _of_connections(engine: Engine) -> Iterable[Metric]:

@@ -1,7 +1,7 @@
-"""All errors, as one tree; each knows the status of its answer.
+"""All errors, as one tree. Each has the status of its answer.
 
-An error's docstring is its title and says what is wrong. The message given when it is raised says what to do.
-Nothing here knows HTTP beyond a status number: `http/problem` turns an error into an answer.
+The docstring of an error is its title, and says what is wrong. The detail that it is raised with says what to do.
+Only the status number is HTTP's: `http/problem` makes the answer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True)
 class Fault:
-    """One place in a request that is wrong: a JSON pointer (RFC 6901) into it, and what is wrong there."""
+    """A mistake at one place of a request: a JSON pointer (RFC 6901) to the place, and what is wrong there."""
 
     pointer: str
     detail: str
@@ -29,8 +29,8 @@ class RoomcastError(Exception):
 
     def __init__(self, detail: str = "", faults: Sequence[Fault] = ()) -> None:
         super().__init__(detail or self.title)
-        self.detail = detail or self.title
-        self.faults = tuple(faults)
+        self.detail: str = detail or self.title
+        self.faults: tuple[Fault, ...] = tuple(faults)
 
     @property
     def title(self) -> str:
@@ -114,13 +114,13 @@ class Unauthenticated(RoomcastError):
 
     status = 401
     kind = "unauthenticated"
-    challenge = ""
+    challenge: ClassVar[str | None] = ""
 
 
 class InvalidToken(Unauthenticated):
     """The credential is not good any more, or never was."""
 
-    challenge = 'error="invalid_token"'
+    challenge: ClassVar[str | None] = 'error="invalid_token"'
 
     def __init__(self, detail: str = "", faults: Sequence[Fault] = (), *, reason: str = "") -> None:
         super().__init__(detail, faults)
@@ -133,7 +133,7 @@ class Forbidden(RoomcastError):
 
     status = 403
     kind = "forbidden"
-    challenge = 'error="insufficient_scope"'
+    challenge: ClassVar[str | None] = 'error="insufficient_scope"'
 
 
 class NotServed(RoomcastError):

@@ -1,7 +1,6 @@
-"""What a message's fields may hold: each rule stands here once, and nowhere else.
+"""The rules for a message's fields. Each is declared here, and nowhere else.
 
-The rules serve three readers: msgspec checks by them, `/openapi.json` publishes them, and a refusal quotes
-their descriptions.
+msgspec checks by these rules, `/openapi.json` publishes them, and a refusal quotes their descriptions.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ ANONYMOUS: Final = "anonymous"
 """The user of a message that names none."""
 RESERVED_TYPES = ("gap", "live", "open", "error", "message")
 
-# `$` also matches before a final line feed in Python, hence the look-ahead behind it; JavaScript agrees.
+# In Python `$` also matches before a final line feed, hence the look-ahead after it, which JavaScript has too.
 _NO_CONTROLS = r"[^\x00-\x1f\x7f-\x9f]{1,128}$(?!\n)"
 
 RoomName = Annotated[
@@ -31,9 +30,9 @@ UserName = Annotated[
 EventType = Annotated[
     str,
     Meta(
-        # `event: error` would fire every page's onerror; the others are the stream's own words. A type stands on a
-        # line of its own, unescaped, and some clients end lines wherever str.splitlines does: httpx-sse 0.4.1 read
-        # an `id:` and a `data:` out of a type with a vertical tab in it.
+        # `event: error` would fire the onerror of every page; the other reserved words are the stream's own
+        # events. A type stands unescaped on a line of its own, and some clients end lines wherever str.splitlines
+        # does: from a type with a vertical tab in it, httpx-sse 0.4.1 read an `id:` and a `data:`.
         pattern=rf"^(?!(?:{'|'.join(RESERVED_TYPES)})$)(?!roomcast\.)"
         r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,64}$(?!\n)",
         description="1 to 64 characters, no control characters and no line or paragraph separators, none of the "
@@ -44,7 +43,7 @@ Text = Annotated[str, Meta(min_length=1, description="a string of at least one c
 
 
 class Publication(Struct, forbid_unknown_fields=True):
-    """A message as its publisher writes it. `text` may be left out where `data` is there."""
+    """A message as its publisher writes it. It has `text`, `data` or both."""
 
     room: RoomName
     user: Annotated[UserName, Meta(extra_json_schema={"default": ANONYMOUS})] | UnsetType = UNSET
@@ -59,7 +58,7 @@ NAMES = (*STRINGS, "data")
 
 
 def check(name: str, value: object) -> str | None:
-    """What is wrong with the value of the field `name` (one of STRINGS), or None."""
+    """Returns what is wrong with a value of the field `name` (one of STRINGS); None if nothing is."""
     try:
         msgspec.convert(value, STRINGS[name])
     except msgspec.ValidationError:

@@ -1,8 +1,8 @@
-"""JSON as text: what can be told of it, and done to it, without decoding it.
+"""JSON as text: checks and changes that need no decoding.
 
-Decoding makes an object of every value, and that is what a body is made for that wants to hurt: a mebibyte of `[]`
-takes 80 ms, and one of `1.7976931348623157e308` 780 ms. All of this takes time linear in the bytes, a few
-milliseconds a mebibyte whatever they are. Nothing here knows what a message is.
+Decoding makes an object of every value, which a hostile body exploits: a mebibyte of `[]` takes 80 ms, one of
+`1.7976931348623157e308` 780 ms. The functions here take time linear in the bytes, a few milliseconds a mebibyte
+whatever they are. Nothing here knows what a message is.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from operator import add
 from struct import unpack
 
 LONGEST_INTEGER = 4_300
-"""Digits. Python reads no longer ones (`sys.set_int_max_str_digits`): the time that takes is in their square."""
+"""Digits. Python refuses longer integers (`sys.set_int_max_str_digits`), as reading them takes time in the square
+of their length."""
 
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
 _BITS = bytes.maketrans(b"[{]}", b"1100")
 _DIGITS = bytes.maketrans(b"123456789E", b"000000000e")
 _NUMBER = re.compile(rb"(?<![-+.0-9eE])-?[0-9][-+.0-9eE]*")
 _LINE_ENDS = {end.encode(): b"\\u%04x" % ord(end) for end in "\x85\u2028\u2029"}
-"""Some clients end lines at these as well (Python's str.splitlines, and so httpx): never sent as they are."""
+"""Some clients end lines at these characters, too (Python's str.splitlines, and so httpx), so they are escaped."""
 
 
 def one_line(text: bytes) -> bytes:
-    """The JSON `text` without any character at which a reader may end a line: they are escaped."""
+    """Returns the JSON `text` with every character escaped at which a reader may end a line."""
     if not text.isascii():
         for end, escaped in _LINE_ENDS.items():
             text = text.replace(end, escaped)
@@ -34,18 +35,19 @@ def one_line(text: bytes) -> bytes:
 
 
 def nested_deeper(text: bytes, levels: int) -> bool:
-    """Whether more than `levels` arrays and objects are inside each other. Where `text` is no JSON, the part
-    before its first mistake counts, and the rest may count as well."""
+    """Whether more than `levels` arrays and objects are inside each other. If `text` is not JSON, the part before
+    its first mistake counts, and the rest may count as well."""
     if text.count(b"[") + text.count(b"{") <= levels:
         return False
-    # Strings without brackets in them go first, as `""`: what is left is short enough to be split at its quotes.
+    # Strings without brackets become `""` and are dropped first: the rest is short enough to be split at its
+    # quotes.
     structure = _unescaped(text).translate(None, _NOT_STRUCTURE).replace(b'""', b"")
     return _depth(b"".join(structure.split(b'"')[::2])) > levels
 
 
 def unreadable_number(text: bytes) -> bool:
-    """Whether the JSON `text` has a number that common readers refuse, or take for infinite: one that is beyond a
-    double's range, or an integer of more than LONGEST_INTEGER digits."""
+    """Whether the JSON `text` has a number that common readers refuse or read as infinite: one beyond the range of
+    a double, or an integer of more than LONGEST_INTEGER digits."""
     digits = text.translate(_DIGITS, b"+")
     if b"e000" not in digits and b"0" * 300 not in digits:
         return False
@@ -54,7 +56,7 @@ def unreadable_number(text: bytes) -> bool:
 
 
 def ending(text: bytes) -> str:
-    """Where a JSON text that was cut ends, in words."""
+    """Says where a truncated JSON text ends."""
     if not text.strip():
         return "it is empty"
     where = "in the middle of a string" if _unescaped(text).count(b'"') % 2 else "before all of its JSON was there"
@@ -62,7 +64,7 @@ def ending(text: bytes) -> str:
 
 
 def _unescaped(text: bytes) -> bytes:
-    """Without what a backslash escapes that matters here: each quote left begins or ends a string."""
+    """The text without escaped backslashes and quotes: each quote left begins or ends a string."""
     return text.replace(b"\\\\", b"").replace(b'\\"', b"")
 
 
@@ -73,7 +75,8 @@ def _unreadable(number: bytes) -> bool:
 
 
 def _depth(brackets: bytes) -> int:
-    """How many are open at once at most. Sixteen are looked up at a time: each as a bit, 1 where it opens."""
+    """The most brackets that are open at once. Sixteen are looked up at a time, each as a bit: 1 opens, 0
+    closes."""
     if not brackets:
         return 0
     words = -(-len(brackets) // 16)
@@ -85,13 +88,13 @@ def _depth(brackets: bytes) -> int:
 
 
 def _of_eight(bits: int) -> tuple[int, int]:
-    """By how much eight brackets change the depth, and how far they rise on the way."""
+    """By how much eight brackets change the depth, and the highest depth on the way."""
     steps = [1 if bits >> n & 1 else -1 for n in range(7, -1, -1)]
     return sum(steps), max(accumulate(steps, initial=0))
 
 
 def _of_sixteen() -> tuple[Sequence[int], Sequence[int]]:
-    """The same for all sixteens: two tables of 65,536, made row by row in a millisecond."""
+    """The same for every sixteen brackets: two tables of 65,536 entries, made row by row in a millisecond."""
     eights = [_of_eight(bits) for bits in range(256)]
     rows = {(r, p): ([r + s for s, _ in eights], [max(p, r + q) for _, q in eights]) for r, p in set(eights)}
     rises: list[int] = []

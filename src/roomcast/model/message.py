@@ -1,7 +1,7 @@
-"""What a message is, once stored, and how it is named.
+"""Messages and their ids.
 
-An id is `<epoch>-<seq>`: `seq` counts the messages of the whole log from 1 without a hole, `epoch` names this
-life of the log. Ids are therefore ordered, and one id is a resume point for any set of rooms.
+An id is `<epoch>-<seq>`. `seq` counts the messages of the whole log from 1 without a hole, and `epoch` names the
+log's present life. Ids are therefore ordered, and one id is a resume point for any set of rooms.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _EPOCH_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
 
 
 class MessageId(NamedTuple):
-    """A message's id, and as well a position: everything up to and including `seq`."""
+    """The id of a message. It is also a position: everything up to and including `seq`."""
 
     epoch: str
     seq: int
@@ -29,63 +29,64 @@ class MessageId(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> MessageId | None:
-        """The id that `text` spells, or None where it spells none."""
+        """Returns the id that `text` spells; None if it is not an id."""
         match = _ID.fullmatch(text)
         return cls(match[1], int(match[2])) if match else None
 
 
 class Draft(NamedTuple):
-    """A message that was validated and not yet stored."""
+    """A message that is validated and not yet stored."""
 
     room: str
     type: str | None
     """The SSE event type, or None."""
     body: bytes
-    """Compact JSON, an object without id and timestamp; opaque to the log, and what retention counts."""
+    """Compact JSON: an object without id and timestamp. The log does not look into it; retention counts its
+    bytes."""
 
 
 class Message(NamedTuple):
-    """A stored message. A tuple, because hundreds of thousands are made a second."""
+    """A stored message. A tuple, since hundreds of thousands are made per second."""
 
     seq: int
     room: str
     type: str | None
     stored_at: int
-    """Milliseconds since 1970 UTC, never below that of the message before."""
+    """Milliseconds since 1970 UTC, never lower than that of a retained message before it."""
     prev: int
-    """An upper bound for the `seq` of the room's previous message, exact while the log remembers the room;
-    0 where there was none."""
+    """The `seq` of the room's previous message; 0 if there was none. If the log has forgotten the room, it is an
+    upper bound."""
     body: bytes
 
 
 class Cut(NamedTuple):
-    """Messages of a room are gone, by its rule or because they were deleted."""
+    """Messages of a room that are gone, because they were deleted or by the room's rule."""
 
     room: str
     upto: int
-    """What of it comes up to here must be looked for in the log."""
+    """The room's messages up to this seq must be looked for in the log."""
     gone: int
-    """How many went."""
+    """How many are gone."""
 
 
 def new_epoch() -> str:
-    """A random word that no other log, and no other life of this one, has: 50 bits."""
+    """Returns a random word of 50 bits, so that no other log, and no other life of this one, has it."""
     return "".join(secrets.choice(_EPOCH_LETTERS) for _ in range(10))
 
 
 def rfc3339(ms: int) -> str:
-    """`2026-11-22T06:27:00.123Z` for milliseconds since 1970."""
+    """Returns milliseconds since 1970 as text: `2026-11-22T06:27:00.123Z`."""
     return f"{_second(ms // 1000)}.{ms % 1000:03d}Z"
 
 
 @lru_cache(256)
 def _second(seconds: int) -> str:
-    """Most messages share theirs with others: made anew each time, it was a sixth of a publish's time."""
+    """Cached, since most messages share their second with others: without, it took a sixth of a publish's time."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def as_json(epoch: str, message: Message) -> bytes:
-    """The message as its users see it: one line of JSON, with its id and timestamp."""
+    """Returns the message as clients see it: one line of JSON, with its id and timestamp. `epoch` is the log's."""
     seq, _, _, stored_at, _, body = message
     return b'{"id":"%b-%d",%b,"timestamp":"%b"}' % (epoch.encode(), seq, body[1:-1], _stamp(stored_at))
 

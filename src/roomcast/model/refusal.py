@@ -1,6 +1,6 @@
-"""Why a body is refused, in words: all that is wrong with a message, named at once.
+"""Refusals: errors that name everything that is wrong with a message at once.
 
-A body is looked at here only when the typed decode in `draft` has refused it, and no further than 100 mistakes.
+A body comes here only if the typed decode in `draft` has refused it, and is read up to its 100th mistake.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from roomcast.model.json_text import LONGEST_INTEGER, ending, unreadable_number
 from roomcast.model.near_miss import MAX_NAME, near_miss
 
 MAX_FAULTS = 100
-"""Against a body that is wrong in 100,000 places: naming them all would hold up the loop for seconds."""
+"""A body may be wrong in 100,000 places. Naming them all would block the loop for seconds."""
 NEITHER = "is missing: a message has text, data, or both"
 UNREADABLE = (
     "has a number that others cannot read: beyond a double's range, or an integer of more than "
@@ -26,7 +26,7 @@ UNREADABLE = (
 
 _EXAMPLE = '{"text": "was geht ab in buxtehude?", "room": "developers"}'
 _TRUNCATED = "Input data was truncated"
-"""What msgspec says of a text that ends too early."""
+"""msgspec's message for a text that ends too early."""
 
 _fields = msgspec.json.Decoder(dict[str, Raw])
 _raw = msgspec.json.Decoder(Raw)
@@ -34,9 +34,10 @@ _any = msgspec.json.Decoder()
 
 
 def refused(message: bytes, at: str) -> Invalid | Malformed:
-    """All that is wrong with a message that the typed decode refused; `at` is the JSON pointer to it."""
+    """Returns the error for a message that the typed decode refused, with all its mistakes. `at` is the JSON
+    pointer to the message."""
     try:
-        _raw.decode(message)  # the typed decode stopped at the first mistake; what follows may be no JSON
+        _raw.decode(message)  # the typed decode stopped at the first mistake; the rest may not be JSON
         fields = _fields.decode(message)
     except msgspec.ValidationError:
         return invalid([Fault(at, f"must be a JSON object such as {_EXAMPLE}")])
@@ -59,19 +60,19 @@ def _faults(fields: Mapping[str, Raw], at: str) -> Iterator[Fault]:
 
 
 def invalid(faults: Sequence[Fault]) -> Invalid:
-    """The error that names these faults, the first of them in its detail."""
+    """Returns an error with these faults. Its detail names the first one."""
     first = faults[0]
     more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
     return Invalid(f"{first.pointer or 'the body'} {first.detail}{more}", faults)
 
 
 def malformed(error: Exception, text: bytes, at: str = "") -> Malformed:
-    """What an error of decoding says of `text`, and where that is."""
+    """Returns the error for `text` that could not be decoded, at the JSON pointer `at`."""
     return unreadable(_said(error, text), at)
 
 
 def unreadable(what: str, at: str = "") -> Malformed:
-    """The error for a body, or its part at the JSON pointer `at`, that cannot be read."""
+    """Returns the error for a body, or its part at the JSON pointer `at`, that cannot be read. `what` says why."""
     place = f"the body at {at}" if at else "the body"
     return Malformed(f"{place} is not JSON that can be read: {what}", [Fault(at, what)])
 
@@ -92,10 +93,10 @@ def _unknown(fields: Mapping[str, Raw], at: str) -> Iterator[Fault]:
 
 
 def _value(field: Raw) -> object:
-    """A string as it is. What is none is refused whatever it is, so it is not decoded."""
+    """The field's value if it is a string. Any other value is refused, so it is not decoded."""
     return _any.decode(field) if bytes(field).startswith(b'"') else None
 
 
 def escaped(name: str) -> str:
-    """A name as a JSON pointer has it (RFC 6901, section 3)."""
+    """Returns a name as it is written in a JSON pointer (RFC 6901, section 3)."""
     return name.replace("~", "~0").replace("/", "~1")

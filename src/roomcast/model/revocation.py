@@ -1,4 +1,4 @@
-"""Revocations: they end a person's tokens and tickets."""
+"""Revocations, which end a person's tokens and tickets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from roomcast.model.fields import check
 KEPT_MS = 31 * 86_400_000
 """How long a revocation is kept: a token is valid for at most 30 days, and clocks may differ."""
 MOST = 10_000
-"""How many a log keeps."""
+"""Most revocations that a log keeps."""
 _MAX_ISS = 1_000
 
 

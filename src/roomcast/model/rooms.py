@@ -1,4 +1,4 @@
-"""Sets of rooms: by name, and by what names begin with."""
+"""Sets of rooms, by name and by prefix."""
 
 from __future__ import annotations
 
@@ -7,33 +7,34 @@ from typing import NamedTuple
 
 
 class Selection(NamedTuple):
-    """The rooms that somebody follows or reads. It is a key: two of the same rooms and prefixes are equal."""
+    """The rooms that a client follows or reads. Selections of the same rooms and prefixes are equal, so it can be
+    a key."""
 
     rooms: frozenset[str]
-    """Those that are named."""
+    """Names of rooms."""
     prefixes: tuple[str, ...] = ()
-    """Every room whose name begins with one of these, also those that come later; sorted, and none begins with
-    another one."""
+    """Every room whose name begins with one of these is selected, later ones too. They are sorted, and none begins
+    with another."""
 
     @classmethod
     def of(cls, rooms: Iterable[str] = (), prefixes: Iterable[str] = ()) -> Selection:
-        """The selection with its prefixes in order, without those that others cover."""
+        """Returns the selection, with its prefixes sorted and without those that others cover."""
         kept: list[str] = []
         for prefix in sorted(prefixes):
-            # In order, the one that covers a prefix is the last that was kept.
+            # In sorted order, only the last kept prefix can cover the next one.
             if not kept or not prefix.startswith(kept[-1]):
                 kept.append(prefix)
         return cls(frozenset(rooms), tuple(kept))
 
     def covers(self, room: str) -> bool:
-        """Whether a room is in it."""
+        """Whether a room is selected."""
         return room in self.rooms or room.startswith(self.prefixes)
 
     def texts(self) -> list[str]:
-        """For people: the names, and the prefixes with `*` behind them."""
+        """Returns the names, and the prefixes with `*` appended, for people to read."""
         return [*sorted(self.rooms), *(f"{prefix}*" for prefix in self.prefixes)]
 
 
 def beginnings(room: str) -> Iterable[str]:
-    """All prefixes that cover a room."""
+    """All prefixes of a room's name, the empty one first."""
     return (room[:length] for length in range(len(room) + 1))

@@ -67,7 +67,7 @@ class Gap(Struct, frozen=True):
 class Live(Struct, frozen=True, omit_defaults=True):
     """The replay is over: what comes from here on is new."""
 
-    replayed: Annotated[int, Meta(description="How many messages this connection replayed.")]
+    replayed: Annotated[int, Meta(description="How many messages this stream replayed.")]
     expires_in: Annotated[
         int | None,
         Meta(description="Seconds until the credential ends, and the stream with it; left out if never."),
@@ -78,7 +78,9 @@ class Page(Struct, Generic[Item], frozen=True):
     """A page of history."""
 
     messages: Annotated[Sequence[Item], Meta(description="Oldest first.")]
-    position: Annotated[Id, Meta(description="Where a follow goes on without a seam, also from an empty page.")]
+    position: Annotated[
+        Id, Meta(description="The id from which a follow continues without a seam, also after an empty page.")
+    ]
     gap: Gap | None
 
 
@@ -89,7 +91,7 @@ class Room(Struct, Generic[Time], frozen=True):
     messages: Annotated[int, Meta(description="Retained now.")]
     newest: Annotated[str | None, Meta(description="The id of its newest message.")]
     newest_at: Annotated[_Time[Time] | None, Meta(description="When that was stored.")]
-    followers: Annotated[int, Meta(description="Streams of this process.")]
+    followers: Annotated[int, Meta(description="Streams that follow it, by name or by prefix.")]
     oldest_at: Annotated[
         _Time[Time] | UnsetType, Meta(description="When its oldest message was stored; where it has a rule.")
     ] = UNSET

@@ -4,7 +4,7 @@
 import { plain } from "./ansi.js";
 import { element } from "./dom.js";
 import { visible } from "./text.js";
-import { words } from "./words.js";
+import { strings } from "./strings.js";
 
 /** @import { Message } from "../roomcast.js" */
 
@@ -13,20 +13,20 @@ const FEW = 3;
 const LONG = 300;
 
 export class Announcer {
-  #region = element("announced", HTMLElement);
+  #region = element("announced");
   /** @type {Message[]} */
   #waiting = [];
 
   /** @param {Message} message */
-  heard(message) {
+  add(message) {
     if (this.#waiting.push(message) === 1) setTimeout(() => this.#announce(), EVERY_MS / 4);
   }
 
   #announce() {
     const messages = this.#waiting;
     this.#waiting = [];
-    const few = messages.slice(0, FEW).map(({ user, text, type }) => `${visible(user)}: ${plain(text ?? type ?? words.data).slice(0, LONG)}`);
-    const many = words.announced(messages.length, messages[0]?.room ?? "");
+    const few = messages.slice(0, FEW).map(({ user, text, type }) => `${visible(user)}: ${plain(text ?? type ?? strings.data).slice(0, LONG)}`);
+    const many = strings.announced(messages.length, messages[0]?.room ?? "");
     this.#region.textContent = messages.length > FEW ? many : few.join("\n");
   }
 }

@@ -1,7 +1,7 @@
-// The rooms in display order: pinned ones, then the others by name or activity, grouped by common prefixes. While
-// something is typed: the rooms that match, the best first.
+// The rooms in display order: pinned ones, then the others by name or activity, grouped by common prefixes. During a
+// search: the rooms that match, the best first.
 
-import { fit } from "./fuzzy.js";
+import { lastIndex } from "./layout.js";
 import { language } from "./language.js";
 
 /** @import { Room } from "./room.js" */
@@ -10,7 +10,7 @@ import { language } from "./language.js";
  * A row of the list: a room, or the common prefix of several. `short`: the room's name without the prefix.
  * @typedef {{room: Room, short: boolean} | {prefix: string, rooms: Room[], folded: boolean}} Row
  */
-/** @typedef {{sort: string, pins: Set<string>, folded: Set<string>}} Wish */
+/** @typedef {{sort: string, pins: Set<string>, folded: Set<string>}} Preferences */
 
 /** Up to this many new rooms are inserted one by one. */
 const FEW = 50;
@@ -61,18 +61,12 @@ export class Order {
  * @param {Room} room
  */
 function place(rooms, room) {
-  let [low, high] = [0, rooms.length];
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (byName(/** @type {Room} */ (rooms[middle]), room) < 0) low = middle + 1;
-    else high = middle;
-  }
-  return low;
+  return lastIndex(rooms.length + 1, (index) => byName(/** @type {Room} */ (rooms[index - 1]), room) < 0);
 }
 
 /**
  * @param {Room[]} rooms by name
- * @param {Wish} wish
+ * @param {Preferences} preferences
  * @returns {Row[]}
  */
 export function arranged(rooms, { sort, pins, folded }) {
@@ -129,4 +123,31 @@ function rowsOf({ prefix, rooms }, folded) {
 export function prefixOf(name) {
   const at = name.lastIndexOf("/", name.length - 2);
   return at > 0 ? name.slice(0, at + 1) : "";
+}
+
+/**
+ * How well a name matches the typed letters, which it must have in their order; adjacent letters and beginnings of words
+ * score best. 0 if it does not match.
+ * @param {string} name in lower case
+ * @param {string} typed in lower case
+ */
+function fit(name, typed) {
+  const at = name.indexOf(typed);
+  if (at >= 0) return 2000 - Math.min(at, 500) - Math.min(name.length, 400) + (at === 0 || isEdge(name, at) ? 1000 : 0);
+  let [score, from] = [1000 - Math.min(name.length, 400), -1];
+  for (const letter of typed.replaceAll(/\s/g, "")) {
+    const found = name.indexOf(letter, from + 1);
+    if (found < 0) return 0;
+    score -= isEdge(name, found) ? 0 : Math.min(found - from - 1, 20);
+    from = found;
+  }
+  return Math.max(1, score);
+}
+
+/**
+ * @param {string} name
+ * @param {number} at
+ */
+function isEdge(name, at) {
+  return /[\s/._:-]/.test(name[at - 1] ?? "/");
 }

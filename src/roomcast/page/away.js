@@ -1,44 +1,45 @@
-// "You were away": how many messages came meanwhile and how many are lost, with links to the first new one and the
-// gap. Scrolling to the end would hide both.
+// "You were away": how many messages came meanwhile and how many of them are lost, with links to the first new message and
+// to the gap. Scrolling to the end would hide both.
 
 import { reaches } from "../roomcast.js";
-import { element, set } from "./dom.js";
-import { page } from "./past.js";
-import { kept, recall, remember } from "./storage.js";
-import { words } from "./words.js";
+import { element, onClick, set } from "./dom.js";
+import { page } from "./history.js";
+import { browser, recall, remember } from "./storage.js";
+import { strings } from "./strings.js";
 
 /** @import { Gap } from "../roomcast.js" */
-/** @import { Room } from "./room.js" */
+/** @import { Item, Room } from "./room.js" */
 
-/** A shorter time is no absence, unless something was lost. */
+/** A shorter absence is not mentioned, unless messages were lost. */
 const SHORT_MS = 60_000;
 const SAVE_MS = 10_000;
 /** Messages beyond this number are not counted. */
 const MOST = 1000;
 
 export class Away {
-  #bar = element("away", HTMLElement);
-  #text = element("away-text", HTMLElement);
-  #toNew = element("away-new", HTMLButtonElement);
-  #toGap = element("away-gap", HTMLButtonElement);
-  /** Since when nobody looks, in ms since 1970; at first the end of the last visit. */
-  #since = recall(kept, "seen", 0);
-  /** The last id that had been read by then. @type {string | undefined} */
+  #bar = element("away");
+  #text = element("away-text");
+  #toNew = element("away-new");
+  #toGap = element("away-gap");
+  /** When the reader left, in ms since 1970; at first the end of the last visit; 0 while the reader is here. */
+  #since = recall(browser, "seen", 0);
+  /** The last id that the reader had read by then. @type {string | undefined} */
   #read;
   #first = "";
+  /** The row of the gap, or the id with which it ends: in another room, where several are followed. @type {string | Item} */
   #gap = "";
 
-  /** @param {(id: string) => void} reveal */
+  /** @param {(to: string | Item) => void} reveal scrolls to the message of an id, or to a row */
   constructor(reveal) {
-    this.#toNew.addEventListener("click", () => this.#go(reveal, this.#first));
-    this.#toGap.addEventListener("click", () => this.#go(reveal, this.#gap));
-    element("away-close", HTMLButtonElement).addEventListener("click", () => this.close());
-    setInterval(() => !document.hidden && !this.#since && remember(kept, "seen", Date.now()), SAVE_MS);
-    addEventListener("pagehide", () => !this.#since && remember(kept, "seen", Date.now()));
+    onClick("away-new", () => this.#go(reveal, this.#first));
+    onClick("away-gap", () => this.#go(reveal, this.#gap));
+    onClick("away-close", () => this.close());
+    setInterval(() => !document.hidden && !this.#since && remember(browser, "seen", Date.now()), SAVE_MS);
+    addEventListener("pagehide", () => !this.#since && remember(browser, "seen", Date.now()));
   }
 
   /**
-   * From now on nobody looks, or nothing comes.
+   * From now on the reader does not look, or the stream is down.
    * @param {Room | undefined} room
    */
   leave(room) {
@@ -48,7 +49,7 @@ export class Away {
   }
 
   /**
-   * The page was opened with this room, which was also open at the last visit.
+   * The page opens with this room.
    * @param {Room} room
    */
   begin(room) {
@@ -56,7 +57,7 @@ export class Away {
   }
 
   /**
-   * The reader is back, and the stream, too.
+   * The reader looks again, and the stream is up.
    * @param {Room} room
    */
   async back(room) {
@@ -66,9 +67,11 @@ export class Away {
     if (!read || (gone < SHORT_MS && !gapAfter(room, read))) return;
     const missed = await page(room, { after: read, limit: String(MOST) }).catch(() => undefined);
     const [first] = missed?.messages ?? [];
-    const gap = gapAfter(room, read) ?? missed?.gap ?? undefined;
     if (missed?.gap && !gapAfter(room, read)) room.insertGap(missed.gap);
+    const row = gapAfter(room, read);
+    const gap = row?.gap ?? missed?.gap ?? undefined;
     if (!room.shown || (!first && !gap)) return;
+    this.#gap = row ?? gap?.resumes_at ?? "";
     this.#show(gone, missed?.messages.length ?? 0, gap, first?.id ?? "");
   }
 
@@ -84,32 +87,31 @@ export class Away {
    */
   #show(gone, count, gap, first) {
     this.#first = first;
-    this.#gap = gap?.resumes_at ?? "";
-    set(this.#text, words.away(gone, count, count >= MOST, gap));
+    set(this.#text, strings.away(gone, count, count >= MOST, gap));
     this.#toNew.hidden = !first;
-    this.#toGap.hidden = !this.#gap || this.#gap === first;
+    this.#toGap.hidden = !gap || gap.resumes_at === first;
     this.#bar.hidden = false;
   }
 
   /**
-   * @param {(id: string) => void} reveal
-   * @param {string} id
+   * @param {(to: string | Item) => void} reveal
+   * @param {string | Item} to
    */
-  #go(reveal, id) {
+  #go(reveal, to) {
     this.close();
-    reveal(id);
+    reveal(to);
   }
 }
 
 /**
- * The newest gap of a room after an id.
+ * The row of the newest gap of a room after an id.
  * @param {Room} room
  * @param {string} read
  */
 function gapAfter({ items }, read) {
   for (let at = items.length - 1; at >= 0; at -= 1) {
     const item = items[at];
-    if (item?.kind === "gap") return item.gap;
+    if (item?.kind === "gap") return item;
     if (item?.kind === "message" && reaches(read, item.message.id)) return undefined;
   }
   return undefined;

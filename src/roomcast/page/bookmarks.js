@@ -2,7 +2,7 @@
 // writes all bookmarks, so it first takes over those of other windows that are further.
 
 import { reaches } from "../roomcast.js";
-import { kept, recall, remember } from "./storage.js";
+import { browser, recall, remember } from "./storage.js";
 
 const SAVE_MS = 300;
 /** The most rooms remembered, those read last: storage is small, and a stranger may have made 40,000 rooms. */
@@ -21,7 +21,7 @@ export class Bookmarks {
   }
 
   /** The log's position at the reader's first visit: rooms that were never opened count as read up to there. */
-  #first = recall(kept, "first", "");
+  #first = recall(browser, "first", "");
 
   /**
    * The newest id read in a room.
@@ -38,7 +38,7 @@ export class Bookmarks {
   begin(id) {
     if (!id || this.#first.split("-")[0] === id.split("-")[0]) return false;
     this.#first = id;
-    remember(kept, "first", id);
+    remember(browser, "first", id);
     return true;
   }
 
@@ -58,10 +58,8 @@ export class Bookmarks {
   #set(name, id) {
     this.#ids.delete(name);
     this.#ids.set(name, id);
-    for (const oldest of this.#ids.keys()) {
-      if (this.#ids.size <= MOST) break;
-      this.#ids.delete(oldest);
-    }
+    const [oldest = ""] = this.#ids.keys();
+    if (this.#ids.size > MOST) this.#ids.delete(oldest);
   }
 
   /** Delayed, since a burst is read one message at a time. */
@@ -69,7 +67,7 @@ export class Bookmarks {
     this.#timer ||= setTimeout(() => {
       this.#timer = 0;
       this.#merge();
-      remember(kept, "read", Object.fromEntries(this.#ids));
+      remember(browser, "read", Object.fromEntries(this.#ids));
     }, SAVE_MS);
   }
 
@@ -92,5 +90,5 @@ export class Bookmarks {
 }
 
 function stored() {
-  return Object.entries(recall(kept, "read", /** @type {Record<string, string>} */ ({})));
+  return Object.entries(recall(browser, "read", /** @type {Record<string, string>} */ ({})));
 }

@@ -2,7 +2,7 @@
 // usually only that one is read again.
 
 import { get } from "../roomcast.js";
-import { credential } from "./access.js";
+import { credential } from "./rights.js";
 
 /** @typedef {{room: string, newest: string | null, followers: number}} Listed */
 
@@ -15,6 +15,8 @@ const WHOLE_EVERY = 20;
 export class Catalog {
   /** Whether the server has more rooms than are listed. */
   more = false;
+  /** The newest id in all rooms. */
+  newest = "";
   /** @type {Map<string, Listed>} */
   #rooms = new Map();
   #reading = false;
@@ -28,10 +30,8 @@ export class Catalog {
   async read(all, tell) {
     if (this.#reading) return;
     this.#reading = true;
-    const whole = all || this.#looks % WHOLE_EVERY === 0;
     try {
-      const rooms = await this.#pages(whole);
-      this.#rooms = rooms.isWhole ? rooms.found : new Map([...this.#rooms, ...rooms.found]);
+      await this.#pages(all || this.#looks % WHOLE_EVERY === 0);
       this.#looks += 1;
       tell(this.#rooms);
     } catch {
@@ -41,29 +41,19 @@ export class Catalog {
     }
   }
 
-  /** @param {boolean} whole */
-  async #pages(whole) {
+  /** @param {boolean} all not only the first one */
+  async #pages(all) {
     /** @type {Map<string, Listed>} */
     const found = new Map();
     let after = "";
-    for (;;) {
-      const { rooms, last } = await this.#page(after);
+    do {
+      const { rooms } = await get(new URL(`rooms?sort=newest&limit=${LIMIT}${after && `&after=${after}`}`, document.baseURI), credential);
+      if (!after) this.newest = rooms[0]?.newest ?? "";
       for (const row of rooms) if (row.newest && found.size < MAX_LISTED) found.set(row.room, row);
-      const isFull = found.size >= MAX_LISTED;
-      if (isFull || !last || !whole) {
-        if (whole || !last) this.more = isFull && (Boolean(last) || rooms.length > LIMIT);
-        return { found, isWhole: isFull || !last };
-      }
-      after = last;
-    }
-  }
-
-  /** @param {string} after an id */
-  async #page(after) {
-    const url = new URL("rooms?sort=newest", document.baseURI);
-    url.searchParams.set("limit", String(LIMIT));
-    if (after) url.searchParams.set("after", after);
-    const { rooms } = await get(url, credential);
-    return { rooms, last: rooms.length === LIMIT ? (rooms.at(-1).newest ?? "") : "" };
+      after = rooms.length < LIMIT ? "" : rooms.at(-1).newest;
+    } while (after && all && found.size < MAX_LISTED);
+    const isWhole = all || !after;
+    if (isWhole) this.more = Boolean(after);
+    this.#rooms = isWhole ? found : new Map([...this.#rooms, ...found]);
   }
 }

@@ -1,16 +1,15 @@
 // The form that sends: a text for people; a type, data and a key for developers. An unsent message survives a reload,
 // for each room.
 
-import { bodyOf, lines } from "./compose.js";
 import { copyButton } from "./copy.js";
-import { EXAMPLE } from "./curl.js";
-import { element, set } from "./dom.js";
-import { kept, recall, remember, tab } from "./storage.js";
+import { element, onClick, set } from "./dom.js";
+import { EXAMPLE, bodyOf, publishing } from "./examples.js";
+import * as rights from "./rights.js";
+import { browser, recall, remember, tab } from "./storage.js";
 import { visible } from "./text.js";
-import { words } from "./words.js";
+import { strings } from "./strings.js";
 
-/** @import { Access } from "./access.js" */
-/** @import { Fields } from "./compose.js" */
+/** @import { Fields } from "./examples.js" */
 /** @import { Draft, Entry } from "./outbox.js" */
 
 export class Composer {
@@ -20,33 +19,27 @@ export class Composer {
   #type = element("type", HTMLInputElement);
   #data = element("data", HTMLTextAreaElement);
   #key = element("key", HTMLInputElement);
-  #more = element("developer", HTMLElement);
-  #open = element("developer-open", HTMLButtonElement);
-  #wrong = element("data-error", HTMLElement);
-  #error = element("send-error", HTMLElement);
+  #more = element("developer");
+  #open = element("developer-open");
+  #wrong = element("data-error");
+  #error = element("send-error");
   #submit = element("submit", HTMLButtonElement);
   #room = "";
   #several = false;
-  #access;
   #send;
 
-  /**
-   * @param {Access} access
-   * @param {(draft: Draft) => void} send
-   */
-  constructor(access, send) {
-    this.#access = access;
+  /** @param {(draft: Draft) => void} send */
+  constructor(send) {
     this.#send = send;
-    this.#user.value = recall(kept, "user", "");
+    this.#user.value = recall(browser, "user", "");
     this.#form.addEventListener("submit", (event) => this.#submitted(event));
     this.#form.addEventListener("input", () => this.#typed());
     this.#text.addEventListener("keydown", (event) => this.#pressed(event));
-    this.#open.addEventListener("click", () => this.#unfold(this.#more.hidden));
-    this.#unfold(recall(kept, "developer", false));
-    const copies = /** @type {const} */ (["curl", "python", "javascript"]).map((name) =>
-      copyButton({ curl: words.copyCurl, python: words.copyPython, javascript: words.copyJavascript }[name], () => this.#lines()[name]),
-    );
-    element("send-copies", HTMLElement).append(...copies);
+    this.#open.title = this.#open.textContent ?? "";
+    onClick("developer-open", () => this.#unfold(this.#more.hidden));
+    this.#unfold(recall(browser, "developer", false));
+    const languages = publishing(this.#fields()).map(([language]) => language);
+    element("send-copies").append(...languages.map((language, index) => copyButton(language, () => this.#example(index))));
   }
 
   /**
@@ -63,11 +56,11 @@ export class Composer {
 
   /** Enables the form only if the server would accept the message. */
   allow() {
-    const may = this.#access.publishes(this.#room) && !this.#several;
-    const { user } = this.#access;
-    const isNew = !recall(kept, "sent", false);
-    const why = this.#several ? words.writeToOne : words.readOnly(visible(this.#room));
-    this.#text.placeholder = may ? (isNew ? EXAMPLE : words.writeTo(visible(this.#room))) : why;
+    const may = rights.publishes(this.#room) && !this.#several;
+    const user = rights.user();
+    const isNew = !recall(browser, "sent", false);
+    const why = this.#several ? strings.writeToOne : strings.readOnly(visible(this.#room));
+    this.#text.placeholder = may ? (isNew ? EXAMPLE : strings.writeTo(visible(this.#room))) : why;
     for (const field of [this.#text, this.#type, this.#data, this.#key]) field.readOnly = !may;
     this.#submit.disabled = !may;
     this.#user.readOnly = Boolean(user);
@@ -91,12 +84,12 @@ export class Composer {
   restore({ room, text, user, type, data, refused }) {
     if (room !== this.#room || this.#text.value.trim()) return false;
     this.#text.value = text ?? "";
-    this.#user.value = this.#access.user || (user === "anonymous" ? "" : user);
+    this.#user.value = rights.user() || (user === "anonymous" ? "" : user);
     this.#type.value = type ?? "";
     this.#data.value = data ?? "";
     if (type || data) this.#unfold(true);
     this.#saveDraft();
-    this.#say(refused ? words.refused(refused.message) : "");
+    this.#say(refused ? strings.refused(refused.message) : "");
     const [field = this.#text] = [this.#user, this.#type, this.#data].filter(({ id }) => refused?.errors[0]?.pointer === `/${id}`);
     field.ariaInvalid = String(Boolean(refused));
     field.focus();
@@ -114,39 +107,36 @@ export class Composer {
   /** @param {SubmitEvent} event */
   #submitted(event) {
     event.preventDefault();
-    const draft = this.#draft();
-    if ((draft.text === undefined && !draft.data) || this.#submit.disabled || this.#isWrong()) return;
+    /** @type {Draft} */
+    const draft = { room: this.#room, user: "anonymous", ...this.#values(), body: bodyOf(this.#fields()) };
+    if ((!draft.text && !draft.data) || this.#submit.disabled || this.#isWrong()) return;
     this.#text.value = "";
     this.#data.value = "";
     this.#key.value = "";
     this.#typed();
-    remember(kept, "sent", true);
-    if (!this.#user.readOnly) remember(kept, "user", this.#user.value.trim());
+    remember(browser, "sent", true);
+    if (!this.#user.readOnly) remember(browser, "user", this.#user.value.trim());
     this.allow();
     this.#text.focus();
     this.#send(draft);
   }
 
-  /** @returns {Draft} */
-  #draft() {
-    const [text, user] = [this.#text.value, this.#user.value.trim()];
-    const draft = { room: this.#room, user: user || "anonymous", ...(text && { text }) };
-    if (this.#more.hidden) return { ...draft, body: bodyOf(this.#fields()) };
-    const [type, data, key] = [this.#type.value.trim(), this.#data.value.trim(), this.#key.value.trim()];
-    return { ...draft, ...(type && { type }), ...(data && { data }), ...(key && { key }), body: bodyOf(this.#fields()) };
+  /** The typed values, without empty fields. */
+  #values() {
+    const message = { room: this.#room, text: this.#text.value, user: this.#user.value.trim() };
+    const more = this.#more.hidden ? {} : { type: this.#type.value.trim(), data: this.#data.value.trim(), key: this.#key.value.trim() };
+    return Object.fromEntries(Object.entries({ ...message, ...more }).filter(([, value]) => value));
   }
 
   /** @returns {Fields} */
   #fields() {
-    const values = { room: this.#room, text: this.#text.value, user: this.#user.value.trim(), type: this.#more.hidden ? "" : this.#type.value.trim() };
-    /** @type {Fields} */
-    const fields = Object.entries(values).flatMap(([name, value]) => (value ? [[name, JSON.stringify(value)]] : []));
-    const data = this.#more.hidden ? "" : this.#data.value.trim();
-    return data ? [...fields, ["data", data]] : fields;
+    const { key, ...message } = this.#values();
+    return Object.entries(message).map(([name, value]) => [name, name === "data" ? value : JSON.stringify(value)]);
   }
 
-  #lines() {
-    return lines(this.#fields(), this.#access.counts, this.#key.value.trim());
+  /** The code that publishes what is typed. @param {number} language */
+  #example(language) {
+    return publishing(this.#fields(), this.#values().key)[language]?.[1] ?? "";
   }
 
   #typed() {
@@ -163,7 +153,7 @@ export class Composer {
     try {
       if (json) JSON.parse(json);
     } catch (error) {
-      wrong = words.noJson(error instanceof Error ? error.message.replace(/^JSON\.parse: /, "") : "");
+      wrong = strings.noJson(error instanceof Error ? error.message.replace(/^JSON\.parse: /, "") : "");
     }
     set(this.#wrong, wrong);
     this.#data.ariaInvalid = wrong ? "true" : null;
@@ -174,7 +164,7 @@ export class Composer {
   #unfold(on) {
     this.#more.hidden = !on;
     this.#open.ariaExpanded = String(on);
-    remember(kept, "developer", on);
+    remember(browser, "developer", on);
   }
 
   #saveDraft() {

@@ -1,8 +1,8 @@
-// The state of the connection, in words and a colour. Over the list, without moving it: the reason, the time of the
-// next try, and the button that tries at once. Also the history of states, for the panel.
+// The state of the connection as a text and a colour. While it is down, a note over the list (which does not move) has the
+// reason, the time of the next try and a button that tries at once. Keeps the last states, for the panel.
 
-import { element, set } from "./dom.js";
-import { words } from "./words.js";
+import { element, onClick, set } from "./dom.js";
+import { strings } from "./strings.js";
 
 /** @import { State } from "../roomcast.js" */
 
@@ -16,17 +16,17 @@ const REMEMBERED = 50;
  * @param {number} [messages]
  */
 export function named(name, messages = 0) {
-  return name === "catching-up" ? words.catchingUp(messages) : words[name];
+  return name === "catching-up" ? strings.catchingUp(messages) : strings[name];
 }
 
 /** The state for the header. */
 export class Connection {
-  #state = element("state", HTMLElement);
-  #text = element("state-text", HTMLElement);
-  #outage = element("outage", HTMLElement);
-  #reason = element("reason", HTMLElement);
-  #countdown = element("countdown", HTMLElement);
-  #again = element("again", HTMLButtonElement);
+  #state = element("state");
+  #text = element("state-text");
+  #outage = element("outage");
+  #reason = element("reason");
+  #countdown = element("countdown");
+  #again = element("again");
   /** @type {number | undefined} */
   #timer;
   /** @type {string | undefined} */
@@ -36,10 +36,10 @@ export class Connection {
 
   /** @param {() => void} retry */
   constructor(retry) {
-    this.#again.addEventListener("click", retry);
+    onClick("again", retry);
   }
 
-  /** What it says. */
+  /** The state in words. */
   get text() {
     return this.#text.textContent;
   }
@@ -60,11 +60,11 @@ export class Connection {
     this.#state.dataset.state = name;
     const denied = status === 401 || status === 403;
     if (denied || name === "stopped") why = undefined; // the list's place shows it
-    set(this.#text, denied ? words.noAccess : named(name, messages));
+    set(this.#text, denied ? strings.noAccess : named(name, messages));
     const waits = Boolean(until || (again && why));
     // The keyboard focus goes on in the list.
-    if (!waits && document.activeElement === this.#again) element("messages", HTMLElement).focus();
-    set(this.#reason, why ? words.reason(why) : "");
+    if (!waits && document.activeElement === this.#again) element("messages").focus();
+    set(this.#reason, why ? strings.reason(why) : "");
     this.#outage.hidden = !waits && !why;
     this.#again.hidden = !waits;
     this.#countdown.hidden = !waits;
@@ -74,7 +74,7 @@ export class Connection {
   }
 
   #slow() {
-    set(this.#reason, words.slow);
+    set(this.#reason, strings.slow);
     this.#outage.hidden = false;
   }
 
@@ -93,6 +93,6 @@ export class Connection {
   /** @param {number} [until] */
   #count(until = 0) {
     const seconds = Math.ceil((until - Date.now()) / 1000);
-    set(this.#countdown, seconds > 0 ? words.countdown(seconds) : words.connecting);
+    set(this.#countdown, seconds > 0 ? strings.countdown(seconds) : strings.connecting);
   }
 }

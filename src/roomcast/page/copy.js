@@ -1,31 +1,30 @@
 // Texts with a button that copies them.
 
-import { make } from "./dom.js";
-import { words } from "./words.js";
+import { button, make, scrolling } from "./dom.js";
+import { strings } from "./strings.js";
 
-const TOLD_MS = 2000;
+/** How long a button says that it has copied, in ms. */
+const COPIED_MS = 2000;
 
 /**
  * @param {string} title
  * @param {() => string} text
- * @param {Node} [shown] is selected, for the keys, where copying is not allowed (no TLS)
+ * @param {Node} [shown] the text to select if a script may not copy (without TLS), so that the keyboard can
  */
 export function copyButton(title, text, shown) {
-  const button = make("button", "small copy", title);
-  button.type = "button";
-  button.addEventListener("click", async () => {
-    const copied = await put(text(), shown ?? button);
-    button.textContent = copied ? words.copied : title;
-    setTimeout(() => (button.textContent = title), TOLD_MS);
-  });
-  return button;
+  const made = button("small copy", copy, title);
+  async function copy() {
+    if (await write(text(), shown ?? made)) made.textContent = strings.copied;
+    setTimeout(() => (made.textContent = title), COPIED_MS);
+  }
+  return made;
 }
 
 /**
  * @param {string} text
  * @param {Node} shown
  */
-async function put(text, shown) {
+async function write(text, shown) {
   try {
     await navigator.clipboard.writeText(text);
     return true;
@@ -42,9 +41,8 @@ async function put(text, shown) {
  * @param {string} text
  */
 export function snippet(title, text) {
-  const code = make("pre", "", make("code", "", text));
-  code.tabIndex = 0; // long lines scroll, with the keyboard too
-  const copy = copyButton(words.copy, () => text, code);
-  copy.ariaLabel = `${words.copy}: ${title}`;
-  return make("section", "snippet", make("h3", "", title), copy, code);
+  const code = scrolling(make("code", "", text));
+  const copy = copyButton(strings.copy, () => text, code);
+  copy.ariaLabel = `${strings.copy}: ${title}`;
+  return make("section", "snippet", make("b", "", title), copy, code);
 }

@@ -1,18 +1,18 @@
 // The density of messages: as in a chat, one line each, or one line of a log with milliseconds.
 
-import { kept, recall, remember } from "./storage.js";
+import { browser, recall, remember } from "./storage.js";
 
 export const DENSITIES = /** @type {const} */ (["chat", "compact", "log"]);
 /** @typedef {typeof DENSITIES[number]} Density */
 
 /** The present density, and the assumed height in px of an unmeasured row. */
-export const density = { name: /** @type {Density} */ (recall(kept, "density", "chat")), guess: 44 };
+export const density = { name: /** @type {Density} */ (recall(browser, "density", "chat")), guess: 44 };
 const GUESSES = { chat: 44, compact: 28, log: 22 };
 
 /** @param {Density} name */
 export function choose(name) {
   density.name = name;
   density.guess = GUESSES[name] ?? GUESSES.chat;
-  remember(kept, "density", name);
+  remember(browser, "density", name);
   document.documentElement.dataset.density = name;
 }

@@ -1,16 +1,24 @@
-// Elements found and made. Text only ever becomes text here: nothing in the page parses HTML.
+// Finds and makes elements. Text only ever becomes text here: nothing in the page parses HTML.
 
 /**
  * The element of index.html with this id and of this kind.
- * @template {HTMLElement} T
+ * @template {HTMLElement} [T=HTMLElement]
  * @param {string} id
- * @param {new () => T} kind
+ * @param {new () => T} [kind]
  * @returns {T}
  */
 export function element(id, kind) {
   const found = document.getElementById(id);
-  if (!(found instanceof kind)) throw new Error(`index.html has no ${kind.name} #${id}`);
-  return found;
+  if (!(found instanceof (kind ?? HTMLElement))) throw new Error(`no #${id} of this kind`);
+  return /** @type {T} */ (found);
+}
+
+/**
+ * @param {string} id of an element in index.html
+ * @param {(event: MouseEvent) => void} act
+ */
+export function onClick(id, act) {
+  element(id).addEventListener("click", act);
 }
 
 /**
@@ -29,7 +37,31 @@ export function make(tag, className, ...inside) {
 }
 
 /**
- * Only changes: a screen reader reads aloud whatever is set.
+ * @param {string} className
+ * @param {() => void} act when it is clicked
+ * @param {(string | Node)[]} inside
+ */
+export function button(className, act, ...inside) {
+  const made = make("button", className, ...inside);
+  made.type = "button";
+  made.addEventListener("click", act);
+  return made;
+}
+
+/** Names with their values. @param {[string | Node, string | Node][]} pairs */
+export function facts(pairs) {
+  return make("dl", "", ...pairs.flatMap(([name, value]) => [make("dt", "", name), make("dd", "", value)]));
+}
+
+/** A text that scrolls, also with the keyboard. @param {string | Node} text */
+export function scrolling(text) {
+  const made = make("pre", "", text);
+  made.tabIndex = 0;
+  return made;
+}
+
+/**
+ * Sets only a text that differs: a screen reader reads aloud whatever is set.
  * @param {HTMLElement} element
  * @param {string} text
  */
@@ -38,12 +70,12 @@ export function set(element, text) {
 }
 
 /**
- * A dialog of index.html that goes by its button, and by a click beside it.
+ * A dialog of index.html. Its button closes it, and so does a click beside it.
  * @param {string} id
  */
 export function dialogOf(id) {
   const dialog = element(id, HTMLDialogElement);
-  element(`${id}-close`, HTMLButtonElement).addEventListener("click", () => dialog.close());
+  onClick(`${id}-close`, () => dialog.close());
   dialog.addEventListener("click", ({ target }) => target === dialog && dialog.close());
   return dialog;
 }

@@ -1,134 +1,86 @@
-// The page's texts in English. Fixed texts are in index.html as well, where each such element names its word.
+// The texts that scripts set, in English. index.html has all others.
 
 import { number, span } from "./language.js";
 
 /** @import { Gap } from "../roomcast.js" */
 
-export const words = {
-  address: "Address",
+export const strings = {
   again: "Try now",
   cancel: "Stop trying",
-  close: "Close",
   copied: "Copied",
   copy: "Copy",
-  curlFollow: "Follow in a shell",
-  curlPost: "Publish from a shell",
   data: "data",
   discard: "Discard",
   edit: "Edit",
-  emptyHint: "Or send it from elsewhere:",
-  eventSource: "Follow in any page",
   invisible: "(nothing visible)",
-  keys: "Enter to send, Shift+Enter for a new line",
-  javascript: "Follow and publish with the server’s module",
-  message: "Message",
   messages: "Messages",
   name: "Name",
   noOlder: "Beginning of what is kept.",
-  optional: "optional",
+  notSent: "Not sent yet",
   pending: "Sending…",
-  python: "Follow and publish in Python",
-  room: "Find or open a room",
-  rooms: "Rooms",
-  send: "Send",
   sent: "Sent",
-  themeDark: "Theme: dark",
-  themeLight: "Theme: light",
-  themeSystem: "Theme: system",
-  ticketHint: "your server gets this address from POST /tickets",
   today: "Today",
-  token: "Key, token or ticket",
   tokenExpired: "Your token has expired. Enter a new one.",
-  tokenForget: "Forget the token",
-  tokenForm: "Access with a token",
-  tokenFunction: "your server gives the page its token",
-  tokenHint: "It stays in this tab and is forgotten when the tab is closed.",
   tokenInvalid: "The server does not accept this token.",
   tokenLacks: "Your token does not give you access here. Enter another one, or open another room.",
   tokenNeeded: "You need a token here.",
-  tokenOpen: "Token…",
-  tokenUse: "Continue",
   noToken: "Without a token",
   noAccess: "No access",
   sortActivity: "Newest first",
   sortName: "Sorted by name",
   unreadSome: "unread",
-  writeToOne: "Open one room to write to it",
+  writeToOne: "Open a single room to write",
   block: "Event block",
   copyCurl: "Copy as curl",
   copyJson: "Copy JSON",
   copyLink: "Copy link",
   copyStream: "Copy EventSource",
-  density: "Density",
-  densityChat: "Chat",
-  densityCompact: "Compact",
-  densityLog: "Log",
-  difference: "Difference",
-  find: "Find in this room",
-  findHint: "Filter: text, type:order.*, user:ada",
-  fromHistory: "with the history",
-  further: "Search further back",
-  go: "Go",
-  goneMessage: "This message is no longer kept, or it is in another room.",
-  inspector: "Message",
-  jump: "Jump to a time",
-  nothingSince: "Nothing came at or after that time.",
-  noneFits: "No match in what is loaded.",
+  delay: "Delay",
+  follow: "Follow",
+  fromHistory: "loaded from the history",
+  goneMessage: "This message is no longer kept, or is in another room.",
+  nothingSince: "There is no message at or after that time.",
   pause: "Pause",
+  publish: "Publish",
   received: "Received",
-  roomWord: "Room",
+  room: "Room",
   size: "Size",
   stored: "Stored",
   type: "Type",
-  when: "To the first message at or after",
-  badRoom: "A room’s name has 1 to 128 characters, none of them invisible control characters, and does not begin with $.",
-  badText: "Write something, or add data. Empty messages and very long ones are not stored.",
-  badType: "A type has 1 to 64 characters on one line. gap, live, open, error, message and roomcast.… are taken.",
-  badUser: "A name has at most 128 characters.",
-  copyJavascript: "Copy as JavaScript",
-  copyPython: "Copy as Python",
-  dataLabel: "Data (JSON)",
-  delayGraph: "Delay",
-  developer: "Type and data",
-  first: "Send the first message",
-  helpOpen: "Shortcuts",
-  here: "Here you may",
-  history: "Changes of state",
-  key: "Idempotency key",
-  keyHint: "a fresh one each time",
+  here: "In this room you may",
+  history: "Connection history",
   lastMessage: "Last message",
-  lastMinute: "the last 60 seconds",
+  lastMinute: "last 60 seconds",
   lastSign: "Last sign of life",
-  noProxies: "none seen",
-  none: "none yet",
-  ownStream: "held by this tab, for all tabs",
-  panel: "About the connection",
-  perSecond: "per second",
+  none: "none",
+  ownStream: "opened by this tab, shared by all tabs",
   protocol: "Protocol",
-  proxies: "Proxy headers",
-  rateGraph: "Messages",
-  refusedHint: "Choose another room.",
-  refusedTitle: "This room cannot be shown",
+  proxies: "Headers of proxies",
   resume: "Resumes after",
   roundTrip: "Round trip",
-  sharedStream: "held by another tab, for all tabs",
+  sharedStream: "opened by another tab, shared by all tabs",
   sharing: "Stream",
   state: "State",
-  toFirstNew: "First new message",
-  toGap: "Lost messages",
   tooLarge: "This message is too large for the server.",
-  you: "You",
-  use: "Use this room",
   yesterday: "Yesterday",
 
-  compose: "Write a message",
+  /** Rules for the fields of a message. @type {Record<string, string | undefined>} */
+  bad: {
+    room: "A room name has 1 to 128 characters, no control characters, and does not begin with $.",
+    text: "Write something or add data. Messages that are empty or very long are not stored.",
+    type: "A type has 1 to 64 characters on one line. gap, live, open, error, message and roomcast.… are reserved.",
+    user: "A name has at most 128 characters.",
+  },
+  /** @type {Record<string, string>} */
+  theme: { system: "Theme: system", light: "Theme: light", dark: "Theme: dark" },
+
   connecting: "Connecting…",
   live: "Live",
   offline: "Offline",
   overloaded: "The server is busy or restarting",
   reconnecting: "Reconnecting…",
   stopped: "Stopped",
-  slow: "Still connecting. Many tabs open on this server? A browser lets only six of them connect.",
+  slow: "Still connecting. Close other tabs: a browser allows six connections to a server.",
 
   pin: (/** @type {string} */ room) => `Pin ${room}`,
   unpin: (/** @type {string} */ room) => `Unpin ${room}`,
@@ -159,9 +111,9 @@ export const words = {
   ],
   reason: (/** @type {string} */ why) => why[0]?.toUpperCase() + why.slice(1),
   noJson: (/** @type {string} */ why) => `Not valid JSON yet: ${why}`,
-  stateSince: (/** @type {string} */ state, /** @type {string} */ time) => `${state}, since ${time}`,
+  stateSince: (/** @type {string} */ state, /** @type {string} */ time) => `${state.replace("…", "")} since ${time}`,
   ago: (/** @type {number} */ ms) => `${span(ms)} ago`,
-  highest: (/** @type {number} */ n, /** @type {string} */ unit) => `at most ${number(n)} ${unit}`,
+  highest: (/** @type {number} */ ms) => `at most ${number(ms)} ms`,
   /** @param {boolean} read @param {boolean} write @returns {string} */
   may: (read, write) =>
     read && write ? "read and write" : read ? "read" : write ? "write" : "nothing",
@@ -176,8 +128,6 @@ export const words = {
   because: (state, why) => `${state.replace("…", "")}: ${why}`,
   /** @param {number} seconds */
   countdown: (seconds) => `retrying in ${seconds} s`,
-  /** @param {number} seconds */
-  retrying: (seconds) => `Not sent yet, retrying in ${seconds} s`,
   /** @param {string} why */
   refused: (why) => `Not sent: ${why}`,
   /** @param {number} n */
@@ -191,26 +141,35 @@ export const words = {
   /** @param {number} n */
   unread: (n) => `${number(n)} unread`,
   /** @param {number} n */
-  followers: (n) => (n === 1 ? "you and 1 other" : `you and ${number(n)} others`),
+  followers: (n) => (!n ? "only you" : n === 1 ? "you and 1 other" : `you and ${number(n)} others`),
+  since: "Since",
+  behind: "Behind",
+  waiting: "Waiting",
+  client: "Client",
+  /** @param {number} n */
+  behindBy: (n) => (!n ? "–" : n === 1 ? "1 message" : `${number(n)} messages`),
+  /** @param {number[]} workers */
+  missing: (workers) => `Workers that did not answer: ${workers.join(", ")}`,
+  /** @param {number} n */
+  firstOnly: (n) => `These are the ${number(n)} oldest. For all: roomcast followers`,
   /** @param {number} characters */
   showAll: (characters) => `Show all ${number(characters)} characters`,
   /** @param {string} room */
-  empty: (room) => ["Nothing in ", room, " yet"],
-  /** @param {number} perSecond @param {number | undefined} ms */
-  pulse: (perSecond, ms) =>
-    `${number(perSecond)} messages a second${ms === undefined ? "" : `, ${number(ms)} ms from stored to shown`}`,
+  empty: (room) => ["No messages in ", room, " yet"],
+  /** @param {number} perSecond @param {number} ms */
+  traffic: (perSecond, ms) => `${number(perSecond)} messages a second, ${number(ms)} ms from stored to shown`,
   /** @param {Gap} gap */
   gap: ({ lost_at_most: lost, reason, rooms }) => {
     const why = {
-      trimmed: lost === 1 ? "it was no longer kept" : "they were no longer kept",
-      deleted: lost === 1 ? "it was deleted" : "they were deleted",
+      trimmed: "no longer kept",
+      deleted: "deleted",
       epoch: "the server’s log was replaced or restored",
-      future: "this page had read further than the server’s log reaches",
-      malformed: "the server could not read where this page had left off",
+      future: "this page had read further than the server’s log goes",
+      malformed: "the server could not read the id of this page’s last message",
     }[reason];
     const others = rooms.length - 1;
     const where = others ? `here and in ${others === 1 ? "another room" : `${number(others)} other rooms`}` : "here";
-    if (lost === null) return `Messages may have been lost ${where}, it is unknown how many: ${why}.`;
-    return `Up to ${lost === 1 ? "1 message was" : `${number(lost)} messages were`} lost ${where}, ${why}.`;
+    if (lost === null) return `Messages may have been lost ${where}: ${why}.`;
+    return `Up to ${lost === 1 ? "1 message was" : `${number(lost)} messages were`} lost ${where}: ${why}.`;
   },
 };

@@ -15,14 +15,14 @@ export function tokens(json) {
  * @param {string} json
  */
 export function parse(json) {
-  return JSON.parse(json.includes('"data"') ? sealed(json) : json);
+  return JSON.parse(json.includes('"data"') ? withDataAsText(json) : json);
 }
 
 /**
  * The same JSON with `data` as a string.
  * @param {string} json
  */
-function sealed(json) {
+function withDataAsText(json) {
   let [result, done, depth, before] = ["", 0, 0, ""];
   /** Where the data begins, and how deep. @type {{at: number, depth: number} | undefined} */
   let data;

@@ -1,44 +1,47 @@
 // The bar over the list: the search, the pause, the jump to a time, the density.
 
 import { DENSITIES, choose, density } from "./density.js";
-import { element, set } from "./dom.js";
-import { words } from "./words.js";
+import { element, onClick, set } from "./dom.js";
+import { strings } from "./strings.js";
 
 /** @import { View } from "./view.js" */
 
 /**
- * @typedef {object} Audience
- * @property {(typed: string) => void} look
+ * @typedef {object} FinderCallbacks
+ * @property {(typed: string) => void} search
  * @property {(on: boolean) => void} pause
  * @property {(time: string) => void} jump to an RFC 3339 time
- * @property {() => void} denser the density changed
- * @property {() => void} further the search goes on
+ * @property {() => void} densityChanged
+ * @property {() => void} searchFurther loads more rows
  */
 
 export class Finder {
   #field = element("find", HTMLInputElement);
-  #count = element("found", HTMLElement);
-  #further = element("further", HTMLButtonElement);
-  #pause = element("pause", HTMLButtonElement);
+  #count = element("found");
+  #further = element("further");
+  #none = element("none");
+  #pause = element("pause");
   #jump = element("jump", HTMLFormElement);
   #when = element("when", HTMLInputElement);
-  #audience;
+  #callbacks;
 
-  /** @param {Audience} audience */
-  constructor(audience) {
-    this.#audience = audience;
-    this.#field.addEventListener("input", () => audience.look(this.#field.value));
+  /** @param {FinderCallbacks} callbacks */
+  constructor(callbacks) {
+    this.#callbacks = callbacks;
+    this.#field.addEventListener("input", () => callbacks.search(this.#field.value));
     this.#field.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") this.look("");
+      if (event.key === "Escape") this.search("");
     });
-    this.#pause.addEventListener("click", () => audience.pause(this.#pause.ariaPressed !== "true"));
-    this.#further.addEventListener("click", () => audience.further());
+    onClick("pause", () => callbacks.pause(this.#pause.ariaPressed !== "true"));
+    onClick("further", callbacks.searchFurther);
     this.#jump.addEventListener("submit", (event) => this.#jumped(event));
+    // Where there is little space, the button is a sign.
+    element("jump-open").title = element("jump-open").textContent;
     for (const name of DENSITIES) {
-      element(`density-${name}`, HTMLButtonElement).addEventListener("click", () => {
+      onClick(`density-${name}`, () => {
         choose(name);
         this.#press();
-        audience.denser();
+        callbacks.densityChanged();
       });
     }
     choose(density.name);
@@ -51,10 +54,10 @@ export class Finder {
   }
 
   /** @param {string} typed */
-  look(typed) {
+  search(typed) {
     if (this.#field.value === typed) return;
     this.#field.value = typed;
-    this.#audience.look(typed);
+    this.#callbacks.search(typed);
   }
 
   /**
@@ -62,24 +65,26 @@ export class Finder {
    * @param {string} term
    */
   add(term) {
-    if (!this.#field.value.includes(term)) this.look(`${this.#field.value} ${term}`.trim());
+    if (!this.#field.value.includes(term)) this.search(`${this.#field.value} ${term}`.trim());
   }
 
   /**
    * @param {View} view
-   * @param {boolean} isWhole whether all that is kept was looked at
-   * @param {boolean} isStopped whether the search waits for a word
+   * @param {boolean} isWhole whether everything that is kept was searched
+   * @param {boolean} isStopped whether the search has reached its limit
    */
   show({ isFiltered, isPaused, waiting, counts }, isWhole, isStopped) {
     this.#field.classList.toggle("on", isFiltered);
-    set(this.#count, isFiltered ? words.found(counts.fit, counts.all, isWhole) : "");
+    set(this.#count, isFiltered ? strings.found(counts.fit, counts.all, isWhole) : "");
     this.#further.hidden = !isFiltered || isWhole || !isStopped;
+    this.#none.hidden = !isFiltered || counts.fit > 0;
     this.#pause.ariaPressed = String(isPaused);
-    set(this.#pause, isPaused ? words.goOn(waiting) : words.pause);
+    this.#pause.title = strings.pause;
+    set(this.#pause, isPaused ? strings.goOn(waiting) : strings.pause);
   }
 
   #press() {
-    for (const name of DENSITIES) element(`density-${name}`, HTMLButtonElement).ariaPressed = String(name === density.name);
+    for (const name of DENSITIES) element(`density-${name}`).ariaPressed = String(name === density.name);
   }
 
   /** @param {SubmitEvent} event */
@@ -88,6 +93,6 @@ export class Finder {
     const time = new Date(this.#when.value);
     if (Number.isNaN(time.getTime())) return;
     this.#jump.hidePopover();
-    this.#audience.jump(time.toISOString());
+    this.#callbacks.jump(time.toISOString());
   }
 }

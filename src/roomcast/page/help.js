@@ -1,17 +1,17 @@
 // The list of keyboard shortcuts.
 
-import { dialogOf, element, make } from "./dom.js";
-import { words } from "./words.js";
+import { dialogOf, element, facts, make } from "./dom.js";
+import { strings } from "./strings.js";
 
 const dialog = dialogOf("help");
-const list = make("dl", "", ...words.help.flatMap(([keys = "", does = ""]) => [make("dt", "", ...pressed(keys)), make("dd", "", does)]));
-element("help-content", HTMLElement).replaceChildren(list);
+element("help-content").replaceChildren(facts(strings.help.map(([keys, action]) => [pressed(keys), action])));
 
+/** Opens it. */
 export function show() {
   dialog.showModal();
 }
 
 /** @param {string} keys */
 function pressed(keys) {
-  return keys.split(" ").flatMap((key) => [make("kbd", "", key), " "]);
+  return make("span", "", ...keys.split(" ").flatMap((key) => [make("kbd", "", key), " "]));
 }

@@ -1,83 +1,78 @@
-// The details of one message: its fields, its times, the block as it was sent, and code to copy. The module is fetched
-// when the first message is opened.
+// The details of one message: its fields, its times, the block as it was sent, and code to copy. Fetched on demand.
 
-import { curlRepeat, url } from "./curl.js";
 import { copyButton } from "./copy.js";
-import { element, make } from "./dom.js";
+import { element, facts, make, scrolling } from "./dom.js";
 import { pretty } from "./exact.js";
+import { curlAgain, url } from "./examples.js";
 import { tree } from "./json.js";
 import { language, number } from "./language.js";
-import { tag } from "./line.js";
+import { tag } from "./row.js";
+import { strings } from "./strings.js";
 import { visible } from "./text.js";
-import { words } from "./words.js";
 
 /** @import { Item } from "./room.js" */
 /** @import { Message } from "../roomcast.js" */
 
-const TIME = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium" });
-const panel = element("inspector", HTMLElement);
-const content = element("inspected", HTMLElement);
+const content = element("inspected");
+/** A date and a time, to the millisecond. */
+const TIME = new Intl.DateTimeFormat(language, {
+  year: "numeric",
+  month: "short",
+  day: "numeric",
+  hour: "numeric",
+  minute: "2-digit",
+  second: "2-digit",
+  fractionalSecondDigits: 3,
+});
 
-/**
- * @param {Item & {kind: "message"}} item
- * @param {boolean} withToken whether the lines need a token
- */
-export function inspect({ message, received }, withToken) {
+/** Shows a message. @param {Item & {kind: "message"}} item */
+export function inspect({ message, received }) {
+  const { id, room, type, data } = message;
   const json = asSent(message);
-  const block = [`id: ${message.id}`, ...(message.type === undefined ? [] : [`event: ${message.type}`]), `data: ${json}`, ""].join("\n");
-  const link = new URL(`?${new URLSearchParams({ room: message.room, at: message.id })}`, document.baseURI).href;
-  const stream = `${url("messages")}?${new URLSearchParams({ room: message.room, last_event_id: message.id })}`;
+  const block = [`id: ${id}`, ...(type === undefined ? [] : [`event: ${type}`]), `data: ${json}`, ""].join("\n");
   content.replaceChildren(
-    facts(message, received, block),
+    details(message, received, block),
     make(
       "div",
       "copies",
-      copyButton(words.copyJson, () => pretty(json)),
-      copyButton(words.copyCurl, () => curlRepeat(json, withToken)),
-      copyButton(words.copyStream, () => `new EventSource(${JSON.stringify(stream)})`),
-      copyButton(words.copyLink, () => link),
+      copyButton(strings.copyJson, () => pretty(json)),
+      copyButton(strings.copyCurl, () => curlAgain(json)),
+      copyButton(strings.copyStream, () => `new EventSource(${JSON.stringify(url("messages", { room, last_event_id: id }))})`),
+      copyButton(strings.copyLink, () => url("", { room, at: id })),
     ),
-    ...(message.data === undefined ? [] : [make("h3", "", words.data), tree(String(message.data))]),
-    make("h3", "", words.block),
+    ...(data === undefined ? [] : [make("h3", "", strings.data), tree(String(data))]),
+    make("h3", "", strings.block),
     scrolling(block),
     make("h3", "", "JSON"),
     scrolling(pretty(json)),
   );
   content.scrollTop = 0;
-  panel.hidden = false;
+  element("inspector").hidden = false;
 }
 
 /**
  * @param {Message} message
- * @param {number | undefined} received ms since 1970
+ * @param {number | undefined} received in ms since 1970
  * @param {string} block
  */
-function facts({ id, room, user, type, timestamp }, received, block) {
-  const list = make("dl", "");
-  /** @param {string} name @param {string | Node} value */
-  const add = (name, value) => list.append(make("dt", "", name), make("dd", "", value));
-  add("id", make("code", "", id));
-  add(words.roomWord, make("bdi", "", visible(room)));
-  add(words.name, make("bdi", "", visible(user)));
-  if (type !== undefined) add(words.type, tag(type));
-  add(words.stored, moment(Date.parse(timestamp)));
-  add(words.received, received === undefined ? words.fromHistory : moment(received));
-  if (received !== undefined) add(words.difference, `${number(received - Date.parse(timestamp))} ms`);
-  add(words.size, words.bytes(new TextEncoder().encode(block).length));
-  return list;
+function details({ id, room, user, type, timestamp }, received, block) {
+  const stored = Date.parse(timestamp);
+  return facts([
+    ["id", make("code", "", id)],
+    [strings.room, make("bdi", "", visible(room))],
+    [strings.name, make("bdi", "", visible(user))],
+    ...(type === undefined ? [] : [/** @type {[string, Node]} */ ([strings.type, tag(type)])]),
+    [strings.stored, moment(stored)],
+    [strings.received, received === undefined ? strings.fromHistory : moment(received)],
+    ...(received === undefined ? [] : [/** @type {[string, string]} */ ([strings.delay, `${number(received - stored)} ms`])]),
+    [strings.size, strings.bytes(new TextEncoder().encode(block).length)],
+  ]);
 }
 
 /** @param {number} ms since 1970 */
 function moment(ms) {
-  const shown = make("time", "", `${TIME.format(ms)} .${String(ms % 1000).padStart(3, "0")}`);
+  const shown = make("time", "", TIME.format(ms));
   shown.dateTime = new Date(ms).toISOString();
-  return shown;
-}
-
-/** @param {string} text */
-function scrolling(text) {
-  const shown = make("pre", "", text);
-  shown.tabIndex = 0;
   return shown;
 }
 

@@ -1,35 +1,33 @@
 // A message's data: one line of coloured JSON that opens into a tree. Every token is as it was sent, numbers to the digit.
 
-import { make } from "./dom.js";
+import { button, make } from "./dom.js";
 import { number } from "./language.js";
 import { tokens } from "./exact.js";
-import { words } from "./words.js";
+import { strings } from "./strings.js";
 
 /** Characters of the one line; more would not be visible. */
 const LINE = 400;
 /** Members that are shown at a time. */
 const MANY = 100;
 
-/** A value: a token, or members in brackets. @typedef {string | {opens: string, members: {key: string, value: Node_}[]}} Node_ */
+/** A value: a token, or members in brackets. @typedef {string | {opens: string, members: {key: string, value: JsonValue}[]}} JsonValue */
 
 /**
  * @param {string} json
  * @param {{open: boolean}} item keeps whether it is unfolded, as its element goes when it is out of sight
  */
 export function data(json, item) {
-  const line = make("button", "json", ...coloured(json));
-  line.type = "button";
-  line.ariaExpanded = String(item.open);
+  const line = button("json", toggle, ...coloured(json));
   const made = make("div", "data", line);
   const show = () => {
     line.ariaExpanded = String(item.open);
     if (item.open) made.append(tree(json));
     else made.querySelector(".tree")?.remove();
   };
-  line.addEventListener("click", () => {
+  function toggle() {
     item.open = !item.open;
     show();
-  });
+  }
   show();
   return made;
 }
@@ -69,13 +67,13 @@ function leaf(token) {
 
 /**
  * @param {string} json
- * @returns {Node_}
+ * @returns {JsonValue}
  */
 function parsed(json) {
-  /** @type {{opens: string, members: {key: string, value: Node_}[]}[]} */
+  /** @type {{opens: string, members: {key: string, value: JsonValue}[]}[]} */
   const open = [{ opens: "", members: [] }];
   let [key, string] = ["", ""];
-  /** @param {Node_} value */
+  /** @param {JsonValue} value */
   const put = (value) => {
     open.at(-1)?.members.push({ key, value });
     key = "";
@@ -96,7 +94,7 @@ function parsed(json) {
 }
 
 /**
- * @param {Node_} value
+ * @param {JsonValue} value
  * @param {string} key
  * @param {boolean} unfolded
  * @returns {HTMLElement}
@@ -125,20 +123,19 @@ function whole(token) {
 
 /**
  * @param {HTMLElement} into
- * @param {{key: string, value: Node_}[]} members
+ * @param {{key: string, value: JsonValue}[]} members
  * @param {number} from
  * @param {boolean} isList
  */
 function more(into, members, from, isList) {
-  const next = members.slice(from, from + MANY);
-  into.append(...next.map(({ key, value }, at) => valueOf(value, isList ? String(from + at) : key, false)));
-  const rest = members.length - from - next.length;
+  const shown = members.slice(from, from + MANY);
+  into.append(...shown.map(({ key, value }, at) => valueOf(value, isList ? String(from + at) : key, false)));
+  const rest = members.length - from - shown.length;
   if (!rest) return;
-  const button = make("button", "more", words.moreMembers(rest));
-  button.type = "button";
-  button.addEventListener("click", () => {
-    button.remove();
+  const next = button("more", append, strings.moreMembers(rest));
+  function append() {
+    next.remove();
     more(into, members, from + MANY, isList);
-  });
-  into.append(button);
+  }
+  into.append(next);
 }

@@ -6,6 +6,9 @@ export function number(n) {
   return n.toLocaleString(language);
 }
 
+/** A date and a time, to the second. */
+export const TIME = new Intl.DateTimeFormat(language, { dateStyle: "short", timeStyle: "medium" });
+
 const STEPS = /** @type {const} */ ([[86_400_000, "day"], [3_600_000, "hour"], [60_000, "minute"], [1000, "second"]]);
 
 /**

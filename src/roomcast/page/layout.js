@@ -1,32 +1,38 @@
-// The position of each row of the list: the sum of the heights before it, measured or guessed.
+// The position of each row of a list: the sum of the heights before it.
 
-import { density } from "./density.js";
-
-/** @import { Item } from "./room.js" */
-
+/** @template {object} Row */
 export class Layout {
-  /** The rows of the last layout: a copy, since rows come and go between frames. @type {Item[]} */
-  #items = [];
+  #heightOf;
+  /** The rows of the last layout: a copy, since rows come and go between frames. @type {Row[]} */
+  rows = [];
   /** Where each row begins, and at last where all end. */
   #tops = new Float64Array(256);
 
-  /** @param {Item[]} items */
-  lay(items) {
-    const { length } = items;
+  /** @param {(row: Row) => number} heightOf in px, measured or guessed */
+  constructor(heightOf) {
+    this.#heightOf = heightOf;
+  }
+
+  /**
+   * @param {Row[]} rows
+   * @param {number} [from] the first row that has changed since the last layout
+   */
+  lay(rows, from = 0) {
+    const { length } = rows;
     if (this.#tops.length <= length) this.#tops = new Float64Array(2 * length + 2);
-    let top = 0;
-    for (let index = 0; index < length; index += 1) {
+    let top = from && this.topOf(from);
+    for (let index = from; index < length; index += 1) {
       this.#tops[index] = top;
-      top += heightOf(/** @type {Item} */ (items[index]));
+      top += this.#heightOf(/** @type {Row} */ (rows[index]));
     }
     this.#tops[length] = top;
-    if (this.#items.length !== length || this.#items[0] !== items[0] || this.#items.at(-1) !== items.at(-1)) {
-      this.#items = items.slice();
+    if (this.rows.length !== length || this.rows[0] !== rows[0] || this.rows.at(-1) !== rows.at(-1)) {
+      this.rows = rows.slice();
     }
   }
 
   get end() {
-    return this.topOf(this.#items.length);
+    return this.topOf(this.rows.length);
   }
 
   /** @param {number} index */
@@ -39,31 +45,21 @@ export class Layout {
    * @param {number} top
    */
   indexAt(top) {
-    let low = 0;
-    let high = Math.max(0, this.#items.length - 1);
-    while (low < high) {
-      const middle = (low + high + 1) >> 1;
-      if (this.topOf(middle) <= top) low = middle;
-      else high = middle - 1;
-    }
-    return low;
-  }
-
-  /**
-   * The row at this height, and how much of it is above. Skips rows that disappear, or change their height, when older
-  * ones come: days, and the first message.
-   * @param {number} top
-   */
-  at(top) {
-    const first = this.#items.findIndex(({ kind }) => kind === "message");
-    let index = Math.max(this.indexAt(top), first + 1);
-    while (this.#items[index]?.kind === "day") index += 1;
-    const item = this.#items[index];
-    return item && { item, above: top - this.topOf(index) };
+    return lastIndex(this.rows.length, (index) => this.topOf(index) <= top);
   }
 }
 
-/** @param {Item} item */
-export function heightOf(item) {
-  return item.height || density.guess;
+/**
+ * The last of so many indexes that fits, by halving: if one fits, those before it do. 0 if none does.
+ * @param {number} length
+ * @param {(index: number) => boolean} fits
+ */
+export function lastIndex(length, fits) {
+  let [low, high] = [0, Math.max(0, length - 1)];
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    if (fits(middle)) low = middle;
+    else high = middle - 1;
+  }
+  return low;
 }

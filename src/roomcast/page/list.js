@@ -1,10 +1,11 @@
 // The list of many rows. Only those in sight, and a screen more, are in the document. It is drawn at most once a frame,
-// and never moves under somebody who reads further up.
+// and never moves while the reader is further up.
 
-import { element } from "./dom.js";
-import { Layout, heightOf } from "./layout.js";
-import { joins, rowOf } from "./line.js";
-import { words } from "./words.js";
+import { element, onClick } from "./dom.js";
+import { density } from "./density.js";
+import { Layout } from "./layout.js";
+import { joins, rowOf } from "./row.js";
+import { strings } from "./strings.js";
 
 /** @import { Item } from "./room.js" */
 
@@ -15,16 +16,19 @@ const BEYOND = 600;
 const TURNS = 8;
 
 export class List {
-  #scroller = element("messages", HTMLElement);
-  #rows = element("lines", HTMLOListElement);
-  #newer = element("newer", HTMLButtonElement);
+  #scroller = element("messages");
+  #rows = element("lines");
+  #newer = element("newer");
   /** @type {Item[]} */
   #items = [];
-  #layout = new Layout();
+  /** @type {Layout<Item>} */
+  #layout = new Layout(heightOf);
   /** @type {Map<Item, HTMLLIElement>} */
   #drawn = new Map();
   /** @type {Map<Element, Item>} */
   #itemOf = new Map();
+  /** The index of the first drawn row. */
+  #first = 0;
   #height = 0;
   #width = 0;
   #top = 0;
@@ -39,18 +43,18 @@ export class List {
   #picked;
   /** The position that the next frame must show. @type {{item: Item, above: number} | undefined} */
   #goal;
-  #context;
-  #audience;
+  #actions;
+  #callbacks;
 
   /**
-   * @param {import("./line.js").Actions} context what a row's buttons do
-   * @param {{atEnd: () => void, nearStart: () => void, picked: (item: Item, open: boolean) => void}} audience
+   * @param {import("./row.js").Actions} actions what a row's buttons do
+   * @param {{atEnd: () => void, nearStart: () => void, picked: (item: Item, open: boolean) => void}} callbacks
    */
-  constructor(context, audience) {
-    this.#context = context;
-    this.#audience = audience;
+  constructor(actions, callbacks) {
+    this.#actions = actions;
+    this.#callbacks = callbacks;
     this.#scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
-    this.#newer.addEventListener("click", () => {
+    onClick("newer", () => {
       this.toEnd();
       this.#scroller.focus(); // the button disappears, and must not take the focus with it
     });
@@ -68,7 +72,7 @@ export class List {
    */
   show(items) {
     this.#items = items;
-    for (const item of this.#drawn.keys()) this.#take(item);
+    for (const item of this.#drawn.keys()) this.#remove(item);
     this.toEnd();
   }
 
@@ -90,7 +94,7 @@ export class List {
   /** Rebuilds all rows, since their look has changed. */
   redraw() {
     for (const item of this.#items) item.height = 0;
-    for (const item of this.#drawn.keys()) this.#take(item);
+    for (const item of this.#drawn.keys()) this.#remove(item);
     this.#schedule();
   }
 
@@ -128,7 +132,7 @@ export class List {
    * @param {Item} item
    */
   renew(item) {
-    if (this.#drawn.has(item)) this.#take(item);
+    if (this.#drawn.has(item)) this.#remove(item);
     this.#schedule();
   }
 
@@ -154,21 +158,36 @@ export class List {
 
   #draw() {
     // The visible rows stay in place, whatever comes or goes above them.
-    const anchor = this.following ? undefined : (this.#goal ?? this.#layout.at(this.#top));
+    const anchor = this.following ? undefined : (this.#goal ?? this.#anchor());
     this.#goal = undefined;
     if (!this.following) this.#count(this.#unseen + this.#added);
     this.#added = 0;
     this.#lay(anchor);
-    for (let turn = 0; turn < TURNS && this.#fill(); turn += 1) this.#lay(anchor);
+    for (let turn = 0; turn < TURNS && this.#fill(); turn += 1) this.#lay(anchor, this.#first);
     this.#rows.style.blockSize = `${this.#layout.end}px`;
     if (Math.abs(this.#scroller.scrollTop - this.#top) >= 1) this.#scroller.scrollTop = this.#top;
-    if (this.following) this.#audience.atEnd();
-    if (this.#top < BEYOND) this.#audience.nearStart();
+    if (this.following) this.#callbacks.atEnd();
+    if (this.#top < BEYOND) this.#callbacks.nearStart();
   }
 
-  /** @param {{item: Item, above: number} | undefined} anchor */
-  #lay(anchor) {
-    this.#layout.lay(this.#items);
+  /**
+   * The top row, and how much of it is above the window. Skips rows that disappear, or change their height, when older
+   * ones come: days, and the first message.
+   */
+  #anchor() {
+    const first = this.#layout.rows.findIndex(({ kind }) => kind === "message");
+    let index = Math.max(this.#layout.indexAt(this.#top), first + 1);
+    while (this.#layout.rows[index]?.kind === "day") index += 1;
+    const item = this.#layout.rows[index];
+    return item && { item, above: this.#top - this.#layout.topOf(index) };
+  }
+
+  /**
+   * @param {{item: Item, above: number} | undefined} anchor
+   * @param {number} [from] the first row whose height has changed
+   */
+  #lay(anchor, from) {
+    this.#layout.lay(this.#items, from);
     this.#top = this.#wanted(anchor);
   }
 
@@ -185,9 +204,10 @@ export class List {
   #fill() {
     const first = this.#layout.indexAt(this.#top - BEYOND);
     const last = Math.min(this.#items.length - 1, this.#layout.indexAt(this.#top + this.#height + BEYOND));
+    this.#first = first;
     const wanted = this.#items.slice(first, last + 1);
     const kept = new Set(wanted);
-    for (const item of this.#drawn.keys()) if (!kept.has(item)) this.#take(item);
+    for (const item of this.#drawn.keys()) if (!kept.has(item)) this.#remove(item);
     const fresh = this.#put(wanted, first);
     this.#rows.style.paddingBlockStart = `${this.#layout.topOf(first)}px`;
     return this.#measure(fresh);
@@ -205,7 +225,7 @@ export class List {
     for (const [offset, item] of items.entries()) {
       let row = this.#drawn.get(item);
       if (!row) {
-        row = rowOf(item, this.#context);
+        row = rowOf(item, this.#actions);
         this.#drawn.set(item, row);
         this.#itemOf.set(row, item);
         this.#mark(item);
@@ -239,7 +259,7 @@ export class List {
   }
 
   /** @param {Item} item */
-  #take(item) {
+  #remove(item) {
     const row = this.#drawn.get(item);
     if (!row) return;
     // If the focus was in it, the keys must still scroll.
@@ -297,7 +317,7 @@ export class List {
     if (event.key === "End") this.toEnd();
     else if (event.key === "Home") this.#scroller.scrollTop = 0;
     else if (event.key === "ArrowDown" || event.key === "ArrowUp") this.#step(event.key === "ArrowDown" ? 1 : -1);
-    else if (event.key === "Enter" && this.#picked) this.#audience.picked(this.#picked, true);
+    else if (event.key === "Enter" && this.#picked) this.#callbacks.picked(this.#picked, true);
     else return;
     event.preventDefault();
   }
@@ -317,7 +337,7 @@ export class List {
       this.#draw();
     }
     this.#drawn.get(item)?.focus({ preventScroll: true });
-    this.#audience.picked(item, false);
+    this.#callbacks.picked(item, false);
   }
 
   /** A click on a message, but not one that selects text or hits a control in it. @param {MouseEvent} event */
@@ -327,7 +347,7 @@ export class List {
     const item = this.#itemOf.get(target.closest(".row") ?? target);
     if (item?.kind !== "message") return;
     this.pick(item);
-    this.#audience.picked(item, true);
+    this.#callbacks.picked(item, true);
   }
 
   /** @param {number} unseen */
@@ -335,6 +355,11 @@ export class List {
     if (unseen === this.#unseen) return;
     this.#unseen = unseen;
     this.#newer.hidden = unseen === 0;
-    this.#newer.textContent = words.newer(unseen);
+    this.#newer.textContent = strings.newer(unseen);
   }
+}
+
+/** @param {Item} item */
+function heightOf(item) {
+  return item.height || density.guess;
 }

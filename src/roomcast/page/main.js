@@ -1,74 +1,74 @@
-// The page: the room in its address, its rows in the list, the other rooms beside it, and the form that sends.
+// The page: the room in its address, the messages of that room, the other rooms beside it, and the form that sends.
 
 import { reaches } from "../roomcast.js";
-import { Access } from "./access.js";
 import { Announcer } from "./announcer.js";
 import { Away } from "./away.js";
 import { Composer } from "./composer.js";
 import { Connection } from "./connection.js";
-import { lines } from "./compose.js";
-import { snippet } from "./copy.js";
-import { EXAMPLE } from "./curl.js";
-import { element, set } from "./dom.js";
+import { element, onClick } from "./dom.js";
 import { Finder } from "./finder.js";
+import { page } from "./history.js";
 import { List } from "./list.js";
 import { Outbox } from "./outbox.js";
-import { Pulse } from "./pulse.js";
-import { page } from "./past.js";
+import { showEmpty, showRefusal } from "./placeholder.js";
+import * as rights from "./rights.js";
 import { Room } from "./room.js";
 import { Rooms } from "./rooms.js";
 import { Sidebar } from "./sidebar.js";
-import { kept, recall, remember } from "./storage.js";
+import { browser, recall } from "./storage.js";
+import { strings, translate } from "./strings.js";
 import { visible } from "./text.js";
+import "./theme-button.js";
+import { TokenForm } from "./token-form.js";
+import { Traffic } from "./traffic.js";
 import { View } from "./view.js";
-import { translate, words } from "./words.js";
 
 /** @import { Item } from "./room.js" */
 
-/** Messages per page of a search, and the rows that it reads before it asks whether to go on. */
+/** Messages in each page of history that a search reads. */
 const SEARCH_PAGE = 1000;
-const SEARCHED = 50_000;
-const THEMES = /** @type {const} */ (["", "light", "dark"]);
+/** Rows that a search loads before it asks whether to go on. */
+const SEARCH_ROWS = 50_000;
+const NOTICE_MS = 6000;
 
 translate();
 
-const log = element("messages", HTMLElement);
-const empty = element("empty", HTMLElement);
+const messages = element("messages");
 const announcer = new Announcer();
-const pulse = new Pulse();
+const traffic = new Traffic();
 const connection = new Connection(() => rooms.retry());
-const access = new Access(granted, () => (chosen ? location.reload() : location.assign(location.pathname)));
+const tokenForm = new TokenForm(() => (isChosen ? location.reload() : location.assign(location.pathname)));
 
 /** @type {Room | undefined} */
 let current;
-/** The rows of the room that are shown. */
+/** The shown rows of the current room. */
 let view = new View(new Room(""));
-/** A message that the address names, until it is shown. */
-let wanted = "";
-/** Whether the reader chose the room, by its address or from here. */
-let chosen = false;
-/** How many rows a search may load. */
-let searched = SEARCHED;
+/** The id of a message that is yet to be scrolled to. */
+let target = "";
+/** Whether the reader chose the room, by its address or on this page. */
+let isChosen = false;
+/** How many rows the present search may load. */
+let searchLimit = SEARCH_ROWS;
 /** @type {number | undefined} */
-let ahead;
-/** The message that is inspected. @type {Item | undefined} */
+let preloading;
+/** The message in the inspector. @type {Item | undefined} */
 let inspected;
 
-const rooms = new Rooms(access, {
+const rooms = new Rooms({
   message(room, message, live) {
     outbox.arrived(message, live);
     sidebar.changed();
-    if (live) pulse.heard(message.timestamp);
-    // The first message gets an animation.
+    if (live) traffic.add(message.timestamp);
+    // The first message of a room is animated.
     const last = room.items.at(-1);
     if (live && last?.kind === "message" && room.items.length < 4 && room.isComplete) last.isNew = true;
     if (!current?.covers(room.name)) return;
     current.held = !list.following || view.isPaused;
-    renew(1);
-    if (live) announcer.heard(message);
+    redraw(1);
+    if (live) announcer.add(message);
   },
   changed(room) {
-    if (room === current) renew();
+    if (room === current) redraw();
     describe();
   },
   listed() {
@@ -77,24 +77,16 @@ const rooms = new Rooms(access, {
   },
   state(state) {
     connection.show(state);
-    refuse(state);
-    access.offer(state.name === "stopped" ? { status: state.status, message: state.why ?? "" } : undefined);
+    showRefusal(state);
+    tokenForm.offer(state.name === "stopped" ? { status: state.status, message: state.why ?? "" } : undefined);
     if (!["live", "connecting", "catching-up"].includes(state.name)) away.leave(current);
-    // A busy list is not called empty.
-    log.ariaBusy = String(state.name !== "live");
-    if (state.name === "live") {
-      if (current && !document.hidden) away.back(current);
-      if (wanted && current?.start) reveal(wanted);
-      outbox.retry();
-      // Modules that are needed while the server is away must be loaded before.
-      ahead ??= setTimeout(fetchAhead, 1000);
-      access.ask();
-    }
+    messages.ariaBusy = String(state.name !== "live"); // a list that is still loading is not called empty
+    if (state.name === "live") becameLive();
     describe();
   },
 });
 
-const sidebar = new Sidebar(rooms, go);
+const sidebar = new Sidebar(rooms, open);
 
 const list = new List(
   {
@@ -110,102 +102,93 @@ const list = new List(
       if (current && !document.hidden && !view.isPaused) rooms.markRead(current);
     },
     nearStart() {
-      if (!current || !rooms.live || wanted) return;
-      // A search reads all that is kept, up to a bound.
+      if (!current || !rooms.live || target) return;
+      // A search reads all that is kept, up to a limit.
       if (!view.isFiltered) rooms.older(current);
-      else if (current.items.length < searched) rooms.older(current, SEARCH_PAGE);
+      else if (current.items.length < searchLimit) rooms.older(current, SEARCH_PAGE);
     },
-    picked(item, open) {
-      if (open || inspected) inspect(item);
+    picked(item, isOpened) {
+      if (isOpened || inspected) inspect(item);
     },
   },
 );
 
 const finder = new Finder({
-  look(typed) {
-    view.look(typed);
-    searched = SEARCHED;
+  search(typed) {
+    view.search(typed);
+    searchLimit = SEARCH_ROWS;
     list.toEnd();
-    renew();
+    redraw();
   },
   pause(on) {
     view.pause(on);
     if (!on) list.toEnd();
-    renew();
+    redraw();
   },
-  jump: (time) => jump(time),
-  denser: () => list.redraw(),
-  further() {
-    searched += SEARCHED;
-    renew();
+  jump,
+  densityChanged: () => list.redraw(),
+  searchFurther() {
+    searchLimit += SEARCH_ROWS;
+    redraw();
   },
 });
 
-const composer = new Composer(access, (draft) => {
+const composer = new Composer((draft) => {
   outbox.add(draft);
   list.toEnd();
 });
-const away = new Away((id) => reveal(id));
+const away = new Away((to) => (typeof to === "string" ? reveal(to) : list.reveal(to)));
 
 const outbox = new Outbox({
-  added: (entry) => shown(entry, (room) => room.appendPending(entry)),
-  changed: (entry) => shown(entry),
-  removed: (entry) => shown(entry, (room) => room.removePending(entry)),
+  added: (entry) => redrawPending(entry, (room) => room.appendPending(entry)),
+  changed: (entry) => redrawPending(entry),
+  removed: (entry) => redrawPending(entry, (room) => room.removePending(entry)),
   refused(entry) {
     const { refused } = entry;
     if (refused) {
-      access.offer(refused);
-      refused.message = access.explain(refused);
+      tokenForm.offer(refused);
+      refused.message = rights.explain(refused);
     }
     if (composer.restore(entry)) outbox.discard(entry);
-    else shown(entry);
+    else redrawPending(entry);
   },
   isHere: (entry) => Boolean(entry.id && rooms.all.get(entry.room)?.find(entry.id)),
 });
 
-enter();
+openAddress();
 composer.focus();
+loadRights();
 let today = new Date().toDateString();
 setInterval(eachSecond, 1000);
 
-element("inspector-close", HTMLButtonElement).addEventListener("click", close);
-element("lines", HTMLElement).addEventListener("click", (event) => {
-  const target = event.target instanceof Element ? event.target.closest(".type, .from") : null;
-  if (!(target instanceof HTMLElement) || event.ctrlKey || event.metaKey || event.shiftKey) return;
+onClick("inspector-close", close);
+onClick("first", () => composer.sendExample());
+onClick("panel-open", async () => {
+  const panel = await import("./connection-panel.js");
+  if (current) panel.show({ connection, traffic, room: current, following: rooms.following });
+});
+onClick("followers-open", async () => (await import("./followers.js")).show());
+onClick("use-open", async () => (await import("./use.js")).show(current?.name ?? ""));
+onClick("help-open", help);
+onClick("lines", (event) => {
+  const clicked = event.target instanceof Element && event.target.closest(".type, .from");
+  if (!(clicked instanceof HTMLElement) || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
-  if (target.dataset.room) go(target.dataset.room);
-  else finder.add(`type:${target.dataset.type}`);
+  if (clicked.dataset.room) open(clicked.dataset.room);
+  else finder.add(`type:${clicked.dataset.type}`);
 });
 addEventListener("keydown", (event) => {
-  if (event.key === "Escape") close();
-  const writes = event.target instanceof Element && event.target.matches("input, textarea, dialog *");
-  if (/^[/?]$/.test(event.key) && !writes && !event.ctrlKey && !event.metaKey && !event.altKey) {
-    event.preventDefault();
-    if (event.key === "/") finder.focus();
-    else help();
-  }
-  if (event.key !== "k" || !(event.ctrlKey || event.metaKey) || event.shiftKey || event.altKey) return;
+  const { key, ctrlKey, metaKey, altKey, shiftKey } = event;
+  const isTyping = event.target instanceof Element && event.target.matches("input, textarea, dialog *");
+  const isPlain = !ctrlKey && !metaKey && !altKey;
+  if (key === "Escape") return close();
+  if (key === "/" && isPlain && !isTyping) finder.focus();
+  else if (key === "?" && isPlain && !isTyping) help();
+  else if (key === "k" && (ctrlKey || metaKey) && !shiftKey && !altKey) sidebar.find();
+  else return;
   event.preventDefault();
-  sidebar.find();
 });
-element("first", HTMLButtonElement).addEventListener("click", () => composer.sendExample());
-element("panel-open", HTMLButtonElement).addEventListener("click", async () => {
-  const panel = await import("./panel.js");
-  if (current) panel.show({ connection, pulse, access, room: current, following: rooms.following });
-});
-element("help-open", HTMLButtonElement).addEventListener("click", help);
-element("use-open", HTMLButtonElement).addEventListener("click", async () => {
-  const use = await import("./use.js");
-  use.show(current?.name ?? "", access.counts);
-});
-element("theme", HTMLButtonElement).addEventListener("click", () => {
-  const { theme = "" } = document.documentElement.dataset;
-  const next = THEMES[(THEMES.indexOf(/** @type {"" | "light" | "dark"} */ (theme)) + 1) % THEMES.length] ?? "";
-  remember(kept, "theme", next);
-  showTheme(next);
-});
-showTheme(document.documentElement.dataset.theme ?? "");
-addEventListener("popstate", enter);
+addEventListener("popstate", openAddress);
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) return away.leave(current);
   if (current && rooms.live) away.back(current);
@@ -213,38 +196,50 @@ document.addEventListener("visibilitychange", () => {
   rooms.refresh(true);
 });
 
-/** Called when the reader's rights are known. */
-function granted() {
+async function loadRights() {
+  if (!(await rights.load())) return;
+  tokenForm.showReader();
   rooms.granted();
   composer.allow();
   describe();
-  const [named] = access.named;
-  // The reader did not choose this room: show another one that may be read.
-  if (named && current && !chosen && !access.reads(current.name)) go(named);
+  const [named] = rights.named();
+  // Instead of a room that the reader did not choose and may not read, show one that is granted.
+  if (named && current && !isChosen && !rights.reads(current.name)) open(named);
+}
+
+function becameLive() {
+  if (current && !document.hidden) away.back(current);
+  if (target && current?.start) reveal(target);
+  outbox.retry();
+  // Modules that are needed while the server is away must be loaded before. One that fails is fetched when needed.
+  preloading ??= setTimeout(() => Promise.all(["connection-panel", "inspector", "help", "use", "followers"].map((name) => import(`./${name}.js`))).catch(() => {}), 1000);
+  loadRights();
 }
 
 /**
+ * Opens a room, or all rooms whose names begin with a prefix, as the reader chose.
  * @param {string} name
  * @param {string} [prefix]
  */
-function go(name, prefix) {
-  chosen = true;
-  if (current && name === current.name && prefix === current.prefix && !current.refused) return sidebar.choose(name, prefix);
-  if (name !== current?.name || prefix !== current.prefix) address(name, prefix, "pushState");
-  show(name, prefix);
+function open(name, prefix) {
+  isChosen = true;
+  const isShown = name === current?.name && prefix === current?.prefix;
+  if (isShown && !current?.refused) return sidebar.choose(name, prefix);
+  if (!isShown) setAddress(name, prefix, "pushState");
+  showRoom(name, prefix);
 }
 
 /** Shows the room in the address. */
-function enter() {
+function openAddress() {
   const query = new URLSearchParams(location.search);
   const prefix = query.get("prefix") ?? undefined;
   const asked = query.get("room") ?? prefix;
-  chosen = asked !== undefined;
-  const name = asked ?? recall(kept, "room", "developers");
-  if (!location.search) address(name, undefined, "replaceState");
-  show(name, prefix);
-  wanted = query.get("at") ?? "";
-  if (wanted && rooms.live && current?.start) reveal(wanted);
+  isChosen = asked !== undefined;
+  const name = asked ?? recall(browser, "room", "developers");
+  if (!location.search) setAddress(name, undefined, "replaceState");
+  showRoom(name, prefix);
+  target = query.get("at") ?? "";
+  if (target && rooms.live && current?.start) reveal(target);
 }
 
 /**
@@ -253,7 +248,7 @@ function enter() {
  * @param {string | undefined} prefix
  * @param {"pushState" | "replaceState"} how
  */
-function address(name, prefix, how) {
+function setAddress(name, prefix, how) {
   const query = new URLSearchParams(prefix === undefined ? { room: name } : { prefix });
   try {
     history[how](null, "", `?${query}`);
@@ -264,19 +259,15 @@ function address(name, prefix, how) {
  * @param {string} name
  * @param {string} [prefix]
  */
-function show(name, prefix) {
+function showRoom(name, prefix) {
   current = rooms.open(name, prefix);
   away.begin(current);
   view = new View(current);
-  finder.look("");
+  finder.search("");
   list.show(view.items);
   close();
   sidebar.choose(name, prefix);
   composer.open(name, prefix);
-  const room = element("empty-room", HTMLElement);
-  const [before = "", , after = ""] = words.empty(name);
-  room.textContent = titleOf(current);
-  element("empty-title", HTMLElement).replaceChildren(before, room, after);
   describe();
 }
 
@@ -284,27 +275,25 @@ function show(name, prefix) {
  * Shows the rows that match now.
  * @param {number} [added] messages at the end
  */
-function renew(added = 0) {
-  if (view.isFiltered || view.isPaused) soon();
-  else {
-    list.swap(view.items);
-    list.changed(added);
-    finder.show(view, true, false);
-    element("none", HTMLElement).hidden = true;
-  }
+function redraw(added = 0) {
+  if (view.isFiltered || view.isPaused) return redrawMatches();
+  list.changed(added);
+  showRows();
 }
 
-let due = false;
+function showRows() {
+  list.swap(view.items);
+  finder.show(view, current?.isComplete ?? true, (current?.items.length ?? 0) >= searchLimit);
+}
+
+let isDue = false;
 /** At most once a frame, since up to 20,000 rows are matched. */
-function soon() {
-  if (due) return;
-  due = true;
+function redrawMatches() {
+  if (isDue) return;
+  isDue = true;
   requestAnimationFrame(() => {
-    due = false;
-    const { items } = view;
-    list.swap(items);
-    finder.show(view, current?.isComplete ?? true, (current?.items.length ?? 0) >= searched);
-    element("none", HTMLElement).hidden = !view.isFiltered || view.counts.fit > 0;
+    isDue = false;
+    showRows();
   });
 }
 
@@ -315,38 +304,38 @@ function soon() {
 async function reveal(id) {
   const room = current;
   if (!room) return;
-  wanted = id;
+  target = id;
   for (let pages = 0; pages < 100 && room === current && !room.isComplete && isAfter(room.start, id); pages += 1) {
     if (room.loading) await new Promise((resolve) => setTimeout(resolve, 50));
     else await rooms.older(room, SEARCH_PAGE);
   }
   if (room !== current) return;
-  wanted = "";
+  target = "";
   const item = room.find(id);
-  if (!item) return tell(words.goneMessage);
-  finder.look("");
-  renew();
+  if (!item) return notify(strings.goneMessage);
+  finder.search("");
+  redraw();
   list.reveal(item);
 }
 
-/** @param {string} time RFC 3339 */
+/** Scrolls to the first message at or after a time. @param {string} time RFC 3339 */
 async function jump(time) {
   if (!current) return;
   const found = await page(current, { since: time, limit: "1" }).catch(() => undefined);
   const [first] = found?.messages ?? [];
   if (first) await reveal(first.id);
-  else tell(words.nothingSince);
+  else notify(strings.nothingSince);
 }
 
 /**
  * Shows a notice over the list for a while.
  * @param {string} text
  */
-function tell(text) {
-  const notice = element("notice", HTMLElement);
+function notify(text) {
+  const notice = element("notice");
   notice.textContent = text;
   notice.hidden = false;
-  setTimeout(() => (notice.hidden = true), 6000);
+  setTimeout(() => (notice.hidden = true), NOTICE_MS);
 }
 
 /** @param {Item} item */
@@ -354,25 +343,20 @@ async function inspect(item) {
   if (item.kind !== "message") return;
   inspected = item;
   const inspector = await import("./inspector.js");
-  if (inspected === item) inspector.inspect(item, access.counts);
-}
-
-function fetchAhead() {
-  // A module that fails to load is fetched when it is needed.
-  Promise.all([import("./panel.js"), import("./inspector.js"), import("./help.js")]).catch(() => {});
+  if (inspected === item) inspector.inspect(item);
 }
 
 async function help() {
-  const { show: open } = await import("./help.js");
-  open();
+  (await import("./help.js")).show();
 }
 
+/** Closes the inspector. */
 function close() {
   if (!inspected) return;
   inspected = undefined;
   list.pick(undefined);
-  element("inspector", HTMLElement).hidden = true;
-  log.focus({ preventScroll: true });
+  element("inspector").hidden = true;
+  messages.focus({ preventScroll: true });
 }
 
 /**
@@ -384,46 +368,18 @@ function isAfter(id, other) {
   return id !== other && reaches(id, other);
 }
 
-/** @param {Room} room */
-function titleOf({ name, prefix }) {
-  return prefix === undefined ? visible(name) : words.group(prefix);
-}
-
+/** Updates what is said about the current room. */
 function describe() {
   if (!current) return;
-  const { name, items, followers, isComplete } = current;
-  element("room-title", HTMLElement).textContent = titleOf(current);
-  log.ariaLabel = `${words.messages}: ${name}`;
-  element("followers", HTMLElement).textContent = followers ? words.followers(followers) : "";
-  empty.hidden = items.length > 0 || !isComplete || current.prefix !== undefined;
-  if (!empty.hidden) invite(name);
-}
-
-/**
- * The three ways to send the first message from elsewhere.
- * @param {string} room
- */
-function invite(room) {
-  element("first", HTMLButtonElement).hidden = !access.publishes(room);
-  const key = `${room} ${access.counts}`;
-  if (empty.dataset.shown === key) return;
-  empty.dataset.shown = key;
-  const ways = lines([["room", JSON.stringify(room)], ["text", JSON.stringify(EXAMPLE)]], access.counts);
-  element("ways", HTMLElement).replaceChildren(
-    snippet("curl", ways.curl),
-    snippet("Python", ways.python),
-    snippet("JavaScript", ways.javascript),
-  );
-}
-
-/**
- * Why a room cannot be shown, where its messages would be.
- * @param {import("../roomcast.js").State} state
- */
-function refuse({ name, why = "", status = 0 }) {
-  const isRefused = name === "stopped" && status !== 401 && status !== 403;
-  element("refused", HTMLElement).hidden = !isRefused;
-  set(element("refused-why", HTMLElement), isRefused ? access.explain({ why, status }) : "");
+  const { name, prefix, followers } = current;
+  element("room-title").textContent = prefix === undefined ? visible(name) : strings.group(prefix);
+  element("use-open").hidden = prefix !== undefined;
+  messages.ariaLabel = `${strings.messages}: ${name}`;
+  const [label, button] = [element("followers"), element("followers-open")];
+  label.hidden = rights.isAdmin();
+  button.hidden = !rights.isAdmin() || !followers;
+  label.textContent = button.textContent = followers ? strings.followers(followers - 1) : "";
+  showEmpty(current);
 }
 
 /**
@@ -431,29 +387,19 @@ function refuse({ name, why = "", status = 0 }) {
  * @param {import("./outbox.js").Entry} entry
  * @param {(room: Room) => void} [change]
  */
-function shown(entry, change) {
-  const room = rooms.all.get(entry.room) ?? rooms.known(entry.room);
+function redrawPending(entry, change) {
+  const room = rooms.known(entry.room);
   change?.(room);
   if (room !== current) return;
   for (const item of room.items) if (item.kind === "pending") list.renew(item);
-  renew();
+  redraw();
   describe();
 }
 
-/** Once a second: updates the countdowns of retries, and the names of days. */
+/** Updates the countdowns of retries, and the names of days. */
 function eachSecond() {
   for (const item of current?.items.slice(-20) ?? []) if (item.kind === "pending" && item.entry.until) list.renew(item);
   if (today === new Date().toDateString()) return;
   today = new Date().toDateString();
   list.renewDays();
-}
-
-/** @param {string} theme */
-function showTheme(theme) {
-  if (theme) document.documentElement.dataset.theme = theme;
-  else delete document.documentElement.dataset.theme;
-  const name = theme === "dark" ? words.themeDark : theme === "light" ? words.themeLight : words.themeSystem;
-  const button = element("theme", HTMLButtonElement);
-  button.ariaLabel = name;
-  button.title = name;
 }

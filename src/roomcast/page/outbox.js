@@ -2,7 +2,7 @@
 // reload, and are stored once.
 
 import { Refused, publish, randomKey } from "../roomcast.js";
-import { credential } from "./access.js";
+import { credential } from "./rights.js";
 import { recall, remember, tab } from "./storage.js";
 
 /** @import { Message } from "../roomcast.js" */
@@ -22,33 +22,33 @@ import { recall, remember, tab } from "./storage.js";
  * @property {string} [type]
  * @property {string} [data] as JSON
  * @property {string} timestamp when it was written
- * @property {string} [id] what it is stored as
- * @property {number} [until] when it is tried again, in ms since 1970
- * @property {string} [why] why that is
- * @property {Refused} [refused] and not sent
+ * @property {string} [id] its id, once it is stored
+ * @property {number} [until] the time of the next try, in ms since 1970
+ * @property {string} [why] the reason for it
+ * @property {Refused} [refused] the server's refusal
  */
 
 /**
- * @typedef {object} Audience
+ * @typedef {object} OutboxCallbacks
  * @property {(entry: Entry) => void} added
  * @property {(entry: Entry) => void} changed
  * @property {(entry: Entry) => void} refused
  * @property {(entry: Entry) => void} removed
- * @property {(entry: Entry) => boolean} isHere whether it came, under its id
+ * @property {(entry: Entry) => boolean} isHere whether the page has received it
  */
 
 export class Outbox {
   /** @type {Entry[]} */
   #entries = [];
-  #audience;
+  #callbacks;
   #sending = false;
   /** @type {Entry | undefined} */
   #sent;
   #stop = new AbortController();
 
-  /** @param {Audience} audience */
-  constructor(audience) {
-    this.#audience = audience;
+  /** @param {OutboxCallbacks} callbacks */
+  constructor(callbacks) {
+    this.#callbacks = callbacks;
     for (const entry of recall(tab, "outbox", /** @type {Entry[]} */ ([]))) this.#add(entry);
     addEventListener("online", () => this.retry());
     this.#send();
@@ -71,7 +71,7 @@ export class Outbox {
     if (!entry) return;
     // Before its own answer, an arrived message may be somebody else's equal one, so this one is still being sent.
     if (entry.id) this.#remove(entry);
-    else this.#audience.removed(entry);
+    else this.#callbacks.removed(entry);
   }
 
   /** Retries waiting messages at once. */
@@ -91,13 +91,13 @@ export class Outbox {
   /** @param {Entry} entry */
   #add(entry) {
     this.#entries.push(entry);
-    this.#audience.added(entry);
+    this.#callbacks.added(entry);
   }
 
   /** @param {Entry} entry */
   #remove(entry) {
     this.#entries = this.#entries.filter((other) => other !== entry);
-    this.#audience.removed(entry);
+    this.#callbacks.removed(entry);
     this.#save();
   }
 
@@ -126,16 +126,16 @@ export class Outbox {
         signal: this.#stop.signal,
         onRetry: ({ message }, until) => {
           Object.assign(entry, { why: message, until });
-          this.#audience.changed(entry);
+          this.#callbacks.changed(entry);
         },
       });
       Object.assign(entry, { id: /** @type {Message} */ (stored).id, until: undefined });
-      if (this.#audience.isHere(entry)) this.#remove(entry);
-      else this.#audience.changed(entry);
+      if (this.#callbacks.isHere(entry)) this.#remove(entry);
+      else this.#callbacks.changed(entry);
     } catch (error) {
       if (this.#stop.signal.aborted) return; // retried after a reload, if it is still here
       entry.refused = error instanceof Refused ? error : new Refused(String(error));
-      this.#audience.refused(entry);
+      this.#callbacks.refused(entry);
     }
     this.#save();
   }

@@ -7,15 +7,17 @@ import { reaches } from "../roomcast.js";
 
 /**
  * A row of the list. `height` is 0 until it was measured; `open`: its data is unfolded, `whole`: its text is; `isNew`: its
- * coming is worth seeing; `received`: when it came, in ms since 1970, where it came live; `fits` what was `asked` for.
- * @typedef {{height: number, open: boolean, whole?: boolean, isNew?: boolean} & (
- *   {kind: "message", message: Message, received?: number, asked?: object, fits?: boolean} | {kind: "gap", gap: Gap} |
- *   {kind: "day", timestamp: string} | {kind: "start"} | {kind: "pending", entry: Entry})} Item
+ * coming is worth seeing; `received`: when it came, in ms since 1970, where it came live; `fits`: whether it matches `query`.
+ * @typedef {{height: number, open: boolean, whole?: boolean, isNew?: boolean} & Content} Item
+ */
+/**
+ * @typedef {{kind: "message", message: Message, received?: number, query?: object, fits?: boolean} |
+ *   {kind: "gap", gap: Gap} | {kind: "day", timestamp: string} | {kind: "start"} | {kind: "pending", entry: Entry}} Content
  */
 
 /**
  * Rows kept, and characters in them: a message may have 64 KB. The oldest go, and are read again when the reader
- * scrolls up. Fewer in rooms that are not open; more under somebody who reads further up, for whom nothing may go.
+ * scrolls up. Fewer are kept in rooms that are not open, more while the reader is further up, as nothing may go then.
  */
 const CLOSED = { rows: 2_000, characters: 2 ** 20 };
 const OPEN = { rows: 20_000, characters: 2 ** 24 };
@@ -43,7 +45,7 @@ export class Room {
   /** The newest id that the reader has seen. */
   read = "";
   unread = 0;
-  /** Its followers at this server process. */
+  /** How many streams follow it, including that of this page; 0 if unknown. */
   followers = 0;
   /** How the server refuses this room. @type {State | undefined} */
   refused;
@@ -100,7 +102,7 @@ export class Room {
    */
   append(message, received) {
     this.start ||= message.id;
-    this.#add(message.timestamp, { kind: "message", message, received, height: 0, open: false });
+    this.#add(message.timestamp, row({ kind: "message", message, received }));
     this.#characters += characters(message);
     this.newest = message;
     if (!this.read || !reaches(this.read, message.id)) this.unread += 1;
@@ -110,7 +112,7 @@ export class Room {
 
   /** @param {Gap} gap */
   appendGap(gap) {
-    this.#insert({ kind: "gap", gap, height: 0, open: false });
+    this.#insert(row({ kind: "gap", gap }));
   }
 
   /**
@@ -119,13 +121,13 @@ export class Room {
    */
   insertGap(gap) {
     const at = this.items.findLastIndex((item) => item.kind === "message" && item.message.id === gap.resumes_at);
-    if (at >= 0) this.items.splice(at, 0, { kind: "gap", gap, height: 0, open: false });
+    if (at >= 0) this.items.splice(at, 0, row({ kind: "gap", gap }));
     else this.#owed = gap;
   }
 
   /** @param {Entry} entry */
   appendPending(entry) {
-    this.items.push({ kind: "pending", entry, height: 0, open: false });
+    this.items.push(row({ kind: "pending", entry }));
     this.#pending += 1;
   }
 
@@ -149,9 +151,9 @@ export class Room {
     /** @type {Item[]} */
     const items = [];
     for (const [index, message] of messages.entries()) {
-      if (day(message.timestamp) !== day(messages[index - 1]?.timestamp)) items.push(dayItem(message.timestamp));
-      if (this.#owed?.resumes_at === message.id) items.push({ kind: "gap", gap: this.#owed, height: 0, open: false });
-      items.push({ kind: "message", message, height: 0, open: false });
+      if (day(message.timestamp) !== day(messages[index - 1]?.timestamp)) items.push(row({ kind: "day", timestamp: message.timestamp }));
+      if (this.#owed?.resumes_at === message.id) items.push(row({ kind: "gap", gap: this.#owed }));
+      items.push(row({ kind: "message", message }));
       this.#characters += characters(message);
     }
     const next = this.items[0];
@@ -162,7 +164,7 @@ export class Room {
   /** There is nothing older. */
   complete() {
     this.isComplete = true;
-    if (this.items.length) this.items.unshift({ kind: "start", height: 0, open: false });
+    if (this.items.length) this.items.unshift(row({ kind: "start" }));
   }
 
   /** @param {string} id */
@@ -184,7 +186,7 @@ export class Room {
    * @param {Item} item
    */
   #add(timestamp, item) {
-    if (day(timestamp) !== day(this.newest?.timestamp)) this.#insert(dayItem(timestamp));
+    if (day(timestamp) !== day(this.newest?.timestamp)) this.#insert(row({ kind: "day", timestamp }));
     this.#insert(item);
   }
 
@@ -225,9 +227,13 @@ function characters({ text = "", data = "" }) {
   return text.length + String(data).length;
 }
 
-/** @param {string} timestamp @returns {Item} */
-function dayItem(timestamp) {
-  return { kind: "day", timestamp, height: 0, open: false };
+/**
+ * A new row.
+ * @param {Content} content
+ * @returns {Item}
+ */
+function row(content) {
+  return { ...content, height: 0, open: false };
 }
 
 /** @param {string | undefined} timestamp */

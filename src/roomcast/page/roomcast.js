@@ -1,20 +1,20 @@
-// roomcast in a browser: follow rooms, publish to them. One module, from the server itself, on any origin:
+// roomcast in a browser: follow rooms and publish to them, from a page of any origin. The server serves this module:
 //
 //   import { follow, publish } from "http://localhost:8080/roomcast.js";
 //   follow({ rooms: "developers", onMessage: (message) => console.log(message.text) });
 //   await publish({ room: "developers", text: "moin" });
 //
-// One file on purpose: a site loads it with one import, and without a build step.
+// It is one file on purpose: a site loads it with one import and needs no build step.
 //
-// The tabs of a browser share one stream, since HTTP/1.1 has six connections to an origin and no more. A Web Lock
-// says whose turn it is and goes with its tab, however that ends; a BroadcastChannel carries what is heard. Not a
-// SharedWorker: it must come from the page's own origin, needs a second file and a place in the page's policy, and
-// phones were late to have it. Web Locks need a secure context (https, localhost), and a browser may refuse them as it
-// may refuse the channel (cookies blocked, `<iframe sandbox>`): there each tab has its own stream. Tabs share by the
-// identity that `as` names: a stream of one user must not feed the tab in which another has logged in.
+// The tabs of a browser share one stream, since browsers open at most six HTTP/1.1 connections to an origin. The tab that
+// holds a Web Lock owns the stream, and a BroadcastChannel passes the messages on; the browser releases the lock when the
+// tab ends, however it ends. A SharedWorker would have to come from the page's own origin, need a second file and an entry
+// in the page's policy. Web Locks need a secure context (https, localhost), and a browser may refuse locks or the channel
+// (cookies blocked, `<iframe sandbox>`): then each tab has a stream of its own. Tabs share only under the same `as`, so
+// that the stream of one user never feeds a tab in which another user has logged in.
 //
-// Nothing depends on a handover being clean. Each batch says which stretch of ids it covers, `from` to `to`; a tab
-// whose position is not within reach of it reads the pages in between, and drops what it has.
+// A handover need not be clean. Each batch names the range of ids that it covers, `from` and `to`. A tab whose position is
+// outside that range reads the pages in between, and drops messages that it has already.
 
 /**
  * @typedef {object} Message
@@ -22,66 +22,66 @@
  * @property {string} room
  * @property {string} user
  * @property {string} timestamp RFC 3339, when it was stored
- * @property {string} [text] left out where there is only data
+ * @property {string} [text] missing if there is only data
  * @property {string} [type] its event type
  * @property {unknown} [data] any JSON value
  */
 
 /**
- * Messages that are, or may be, lost.
+ * Messages that are lost, or may be.
  * @typedef {object} Gap
- * @property {string | null} after the id that was resumed from
- * @property {string | null} resumes_at
- * @property {string[]} rooms
- * @property {number | null} lost_at_most null where it cannot be known
+ * @property {string | null} after the id from which the stream should have resumed
+ * @property {string | null} resumes_at the id of the next message; null if there is none yet
+ * @property {string[]} rooms the rooms concerned
+ * @property {number | null} lost_at_most the most messages that can be lost; null if it is unknown
  * @property {"trimmed" | "deleted" | "epoch" | "future" | "malformed"} reason
- * @property {string[]} [prefixes] those concerned, where some are followed: `rooms` then names 64 at most
+ * @property {string[]} [prefixes] the followed prefixes concerned; `rooms` then has 64 names at most
  */
 
 /**
- * Who asks. Either function is called for each request and connection, and once more where the server answers 401;
- * what it gives is never kept. A function that throws is called again later.
+ * The credential of requests. The function is called for each request and connection, and once more if the server answers
+ * 401; its result is never kept. A function that throws is called again later.
  * @typedef {object} Access
  * @property {() => string | Promise<string>} [token] a key, a token or a ticket: sent as `Authorization: Bearer …`
- * @property {() => string | URL | Promise<string | URL>} [url] the `url` that `POST /tickets` gave your backend: its
- *   ticket is sent in the header, too, so that no log has it, and its rooms are followed where `rooms` is left out
+ * @property {() => string | URL | Promise<string | URL>} [url] the `url` that your backend got from `POST /tickets`. Its
+ *   ticket is sent in a header as well, so that no log contains it. Without `rooms`, the rooms of the ticket are followed
  */
 
 /**
- * Where a follow stands. `overloaded`: the server asks to come back, as it is full, restarts, or has no log;
- * `stopped`: it refuses, and will again.
+ * The state of a follow. `overloaded`: the server asks the client to come back, because it is full, restarts or has no log;
+ * `stopped`: the server refuses the follow, and would refuse it again.
  * @typedef {object} State
  * @property {"connecting" | "catching-up" | "live" | "reconnecting" | "offline" | "overloaded" | "stopped"} name
- * @property {string} [why] the server's own words where it has some
- * @property {number} [status] why it stopped, as an HTTP status: 401 without a valid credential, 403 without the right
- * @property {number} [until] when it is tried again, in ms since 1970
- * @property {number} [messages] while catching up: how many came
+ * @property {string} [why] the reason, if possible in the server's own words
+ * @property {number} [status] the HTTP status with which it stopped: 401 without a valid credential, 403 without the right
+ * @property {number} [until] the time of the next try, in ms since 1970
+ * @property {number} [messages] while catching up: the number of messages so far
  */
 
 /**
  * @typedef {object} FollowOptions
- * @property {string | string[]} [rooms] up to 64, with the prefixes
- * @property {string | string[]} [prefixes] what names of rooms begin with: those that come later, too; "" for all
- * @property {(message: Message) => void} [onMessage] each once, in order, whatever its type
+ * @property {string | string[]} [rooms] names of rooms: up to 64, together with the prefixes
+ * @property {string | string[]} [prefixes] prefixes of room names, for rooms that exist or come later; "" for all rooms
+ * @property {(message: Message) => void} [onMessage] called once for each message, in order, whatever its type
  * @property {(gap: Gap) => void} [onGap]
- * @property {(end: {replayed: number}) => void} [onLive] what was retained, or missed, has been heard
+ * @property {(end: {replayed: number}) => void} [onLive] called when all retained or missed messages have come
  * @property {(state: State) => void} [onState]
- * @property {"all" | "none" | number} [replay] where to start; everything retained by default
+ * @property {"all" | "none" | number} [replay] retained messages to begin with; all by default
  * @property {string} [since] an RFC 3339 time or a duration such as `10m`, in place of `replay`
- * @property {string} [lastEventId] resume here, in place of both
- * @property {string} [server] its URL; by default, where this module is from
+ * @property {string} [lastEventId] the id to resume after, in place of both
+ * @property {string} [server] the server's URL; by default, the server of this module
  * @property {boolean} [share] whether the tabs share a stream; true by default
- * @property {string | number} [as] the user: only tabs with the same one share. With `token` or `url`, and without `as`,
- *   this tab has a stream of its own. Give it, too, where a cookie says who the user is
- * @property {Parse} [parse] reads JSON; `JSON.parse` by default, which rounds numbers of more than 15 digits
+ * @property {string | number} [as] the user. Only tabs with the same `as` share a stream; with `token` or `url` but without
+ *   `as`, this tab has a stream of its own. Set it also if a cookie identifies the user
+ * @property {Parse} [parse] parses JSON; by default `JSON.parse`, which rounds numbers of more than 15 digits
  */
 
 /** @typedef {FollowOptions & Access} Options */
 /** @typedef {(json: string) => any} Parse */
-/** Where to ask and with what: all of it for one request. @typedef {{base: URL, rooms: string[], credential?: string}} Grant */
+/** The address and the credential of one request. @typedef {{base: URL, rooms: string[], credential?: string}} Grant */
 /**
- * What the stream brought between two ids. The messages are still JSON: each tab reads them in its own way. Here and
- * below, one of the rooms may be a NUL and a prefix: no room's name begins so.
+ * The messages of the stream between two ids, still as JSON, since each tab has its own `parse`. In `rooms`, here and below,
+ * a prefix stands behind a NUL: no room's name begins with one.
  * @typedef {{from: string | null, to: string, rooms: string[], lines: string[], state?: State}} Batch
  */
 /** @typedef {{event: string, data: string, id: string}} Block */
@@ -94,20 +94,20 @@ const PAGE = 1000;
 /** The server breaks a silence every 15 s; after this many ms the connection counts as dead. */
 const SILENCE = 45_000;
 const LONGEST_WAIT = 30_000;
-/** What a server may ask for, in ms: `retry: 0` would never rest, and a timer takes 2^31 ms for none at all. */
+/** Bounds of the retry delay that a server sets, in ms: 0 would be a busy loop, and timers treat 2^31 ms as 0. */
 const SHORTEST_ASKED = 1000;
 const LONGEST_ASKED = 600_000;
-/** Characters of a block, and bytes of any other answer: a line without end must not fill the memory. */
+/** The most characters of a block, and bytes of any other answer: an endless line must not fill the memory. */
 const LONGEST_BLOCK = 2 ** 24;
 const LONGEST_ANSWER = 2 ** 26;
-/** The block with which the server ends a stream as its right has ended, or another took its place. */
+/** The event with which the server ends a stream: its right has ended, or another stream has replaced it. */
 const END = "roomcast.end";
-/** Credentials are renewed within so many ms before they end, at most a quarter of their life. */
+/** Credentials are renewed at most so many ms before they expire, and in the last quarter of their lifetime. */
 const RENEW_WITHIN = 60_000;
-/** What is left of one below this, in ms, is not worth a renewal: the end is near. */
+/** With fewer ms left than this, a credential is not renewed ahead. */
 const TOO_LATE = 2000;
 const LONGEST_TIMER = 2 ** 31 - 1;
-/** What a header can carry as one word, and what may be an address. */
+/** Valid results of the functions `token` and `url`: one word in a header, and an address. */
 const GIVEN = { token: /^[\x21-\x7e]+$/, url: /^\S+$/ };
 const CUT = "the connection was cut";
 const REPLACED = "another connection uses this ticket: give each tab its own";
@@ -115,25 +115,25 @@ const FOREIGN = "something other than roomcast answered";
 /** @type {RequestInit} */
 const PAGES = { headers: { Accept: "application/json" }, cache: "no-store" };
 
-/** Told of each publish that was answered: the network is back for streams, too. @type {Set<(url: string) => void>} */
-const answered = new Set();
+/** Called after each publish that succeeds: the network is back, for streams too. @type {Set<(url: string) => void>} */
+const publishListeners = new Set();
 
-/** Why the server did not do what it was asked. */
+/** A request that failed or was refused. */
 export class Refused extends Error {
   name = "Refused";
-  /** The HTTP status; 0 where there was no answer. */
+  /** The HTTP status; 0 if there was no answer. */
   status = 0;
-  /** Whether the same may well succeed soon. */
+  /** Whether the same request may succeed later. */
   passing = true;
-  /** Seconds that the server asks to wait. @type {number | undefined} */
+  /** The seconds that the server asks the client to wait. @type {number | undefined} */
   retryAfter;
-  /** What is wrong where, as JSON pointers into what was sent. @type {{pointer: string, detail: string}[]} */
+  /** The mistakes, with JSON pointers into the request's body. @type {{pointer: string, detail: string}[]} */
   errors = [];
 }
 
-/** Bytes of an event stream to blocks: https://html.spec.whatwg.org/multipage/server-sent-events.html, 9.2.6. */
+/** Decodes the bytes of an event stream into blocks: https://html.spec.whatwg.org/multipage/server-sent-events.html, 9.2.6. */
 export class Decoder {
-  /** Milliseconds that the server asks to wait before coming back. @type {number | undefined} */
+  /** The retry delay that the server asks for, in ms. @type {number | undefined} */
   retry;
   /** The last event ID, as of the last block. */
   id = "";
@@ -147,8 +147,9 @@ export class Decoder {
   #size = 0;
 
   /**
-   * The blocks that these bytes complete. Throws `Refused` where one has more than 16 Mi characters.
+   * Returns the blocks that these bytes complete. Throws `Refused` if a block has more than 16 Mi characters.
    * @param {BufferSource} bytes
+   * @returns {Block[]}
    */
   push(bytes) {
     let text = this.#text.decode(bytes, { stream: true });
@@ -173,7 +174,7 @@ export class Decoder {
     const [, name, value = ""] = /^([^:]*)(?:: ?(.*))?$/su.exec(line) ?? [];
     if (name === "data") {
       this.#data.push(value);
-      this.#size += value.length + 8; // an empty one takes memory, too
+      this.#size += value.length + 8; // an empty line takes memory, too
       this.#bound();
     } else if (name === "event") this.#event = value;
     else if (name === "id" && !value.includes("\0")) this.#nextId = value;
@@ -196,24 +197,25 @@ export class Decoder {
 }
 
 /**
- * Follows rooms until it is closed: each message once, in order, over lost connections, restarts and other tabs.
+ * Follows rooms until it is closed: each message comes once and in order, across lost connections, restarts and other tabs.
  * @param {Options} options
+ * @returns {Following}
  */
 export function follow(options) {
   return new Following(options);
 }
 
 /**
- * Publishes, and tries again under one Idempotency-Key until the server has answered: stored once, however often
- * it was sent. Gives what was stored; throws `Refused`, or what `signal` was aborted with.
+ * Publishes, and retries under one Idempotency-Key until the server has answered: the message is stored once, however often
+ * it was sent. Returns the stored message or messages. Throws `Refused`, or the reason with which `signal` was aborted.
  * @template {object} T
  * @param {T | string} message a message, a list of them, or either as JSON
  * @param {object} [options]
  * @param {string} [options.server]
- * @param {Access["token"]} [options.token] who publishes
- * @param {string} [options.key] for a request that may have been sent before
- * @param {AbortSignal} [options.signal] gives up
- * @param {(failure: Refused, until: number) => void} [options.onRetry]
+ * @param {Access["token"]} [options.token] the publisher's credential
+ * @param {string} [options.key] the Idempotency-Key of a request that may have been sent before
+ * @param {AbortSignal} [options.signal] ends the retries
+ * @param {(failure: Refused, until: number) => void} [options.onRetry] called before each wait; `until` is in ms since 1970
  * @returns {Promise<T extends readonly unknown[] ? Message[] : Message>}
  */
 export async function publish(message, { server = HOME, token, key = randomKey(), signal, onRetry } = {}) {
@@ -222,9 +224,9 @@ export async function publish(message, { server = HOME, token, key = randomKey()
   const sent = { method: "POST", headers, body };
   for (let failures = 0; ; failures += 1) {
     try {
-      const response = await asked({ token }, server, (grant) => request(grant.base, grant, sent, signal), signal);
+      const response = await authorized({ token }, server, (grant) => request(grant.base, grant, sent, signal), signal);
       const stored = await json(response, signal);
-      for (const tell of answered) tell(home(server).href);
+      for (const tell of publishListeners) tell(home(server).href);
       return stored;
     } catch (failure) {
       if (!(failure instanceof Refused) || !failure.passing) throw failure;
@@ -237,15 +239,17 @@ export async function publish(message, { server = HOME, token, key = randomKey()
 }
 
 /**
- * A page of what is retained, as `GET /messages` with `Accept: application/json` gives it.
+ * A page of retained messages, as `GET /messages` with `Accept: application/json` returns it. Throws `Refused`, or the reason
+ * with which `signal` was aborted.
  * @param {string[]} rooms
  * @param {Record<string, string>} parameters such as `replay`, `after`, `before`, `limit`
  * @param {{server?: string, signal?: AbortSignal, parse?: Parse, prefixes?: string[]} & Access} [options]
- * @returns {Promise<{messages: Message[], position: string, gap: Gap | null, rooms: string[]}>} `rooms`: those asked for
+ * @returns {Promise<{messages: Message[], position: string, gap: Gap | null, rooms: string[]}>} `rooms`: those of
+ *   the request
  */
 export function history(rooms, parameters, { server = HOME, signal, parse, prefixes = [], ...access } = {}) {
   const named = [...rooms, ...prefixes.map(marked)];
-  return asked(
+  return authorized(
     access,
     server,
     async (grant) => {
@@ -258,20 +262,21 @@ export function history(rooms, parameters, { server = HOME, signal, parse, prefi
 }
 
 /**
- * What the server answers at an address, read as JSON: within 30 s, and no more than 64 MiB.
+ * The server's answer at an address, parsed as JSON: within 30 s, and at most 64 MiB. Throws as `history` does.
  * @param {URL} url
  * @param {{signal?: AbortSignal, parse?: Parse, token?: Access["token"]}} [options]
  * @returns {Promise<any>}
  */
 export function get(url, { signal, parse, token } = {}) {
   const read = async (/** @type {Grant} */ grant) => json(await request(url, grant, PAGES, signal), signal, parse);
-  return asked({ token }, HOME, read, signal);
+  return authorized({ token }, HOME, read, signal);
 }
 
 /**
- * Whether a position is at or after an id; between epochs there is no order.
+ * Whether a position is at or after an id. Ids of different epochs have no order: then it is false.
  * @param {string} position
  * @param {string} id
+ * @returns {boolean}
  */
 export function reaches(position, id) {
   const [epoch, seq = ""] = position.split("-");
@@ -279,39 +284,40 @@ export function reaches(position, id) {
   return epoch === other && (seq.length - wanted.length || (seq < wanted ? -1 : 1)) > 0;
 }
 
-/** 128 random bits; crypto.randomUUID is missing wherever a page is served without TLS. */
+/** 128 random bits in hexadecimal digits: crypto.randomUUID is missing in pages that are served without TLS. */
 export function randomKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** One tab's view: its position, and what takes it forward. */
+/** The follow of one tab. */
 export class Following {
   #options;
   #server;
   /** @type {string[]} */
   #rooms;
-  /** Everything of the rooms up to here was told. @type {string | undefined} */
+  /** All messages of the rooms up to this id were passed to `onMessage`. @type {string | undefined} */
   #position;
-  /** What comes while pages are read. @type {Batch[] | undefined} */
+  /** Batches that came while pages are read. @type {Batch[] | undefined} */
   #queue;
   /** Characters in it. */
   #queued = 0;
-  /** Where the shared stream stands. @type {State | undefined} */
+  /** The state of the shared stream. @type {State | undefined} */
   #shared;
+  /** Whether the shared stream has all rooms of this tab. */
   #covered = false;
   /** @type {State} */
   #state = { name: "connecting" };
-  /** When the shared stream gave its last sign of life, in ms since 1970; 0 before the first. */
+  /** When the stream last brought anything, in ms since 1970; 0 before that. */
   heardAt = 0;
-  /** Messages told since it was live last. */
+  /** Messages since it was last live. */
   #heard = 0;
   #stop = new AbortController();
-  #rest = new Rest();
+  #retryWait = new RetryWait();
   #share;
   /** @param {string} url */
-  #answered = (url) => {
+  #published = (url) => {
     if (url !== home(this.#server).href) return;
-    this.#rest.endSoon();
+    this.#retryWait.endSoon();
     this.#share.retry("soon");
   };
 
@@ -322,7 +328,7 @@ export class Following {
     home(this.#server);
     this.#rooms = [[options.rooms ?? []].flat().map(plain), [options.prefixes ?? []].flat().map(marked)].flat();
     this.#position = options.lastEventId;
-    answered.add(this.#answered);
+    publishListeners.add(this.#published);
     this.#share = new Share(options, this.#server, () => this.#position ?? "", (batch) => this.#take(batch));
     queueMicrotask(() => {
       this.#tell(this.#state);
@@ -330,7 +336,7 @@ export class Following {
     });
   }
 
-  /** The rooms followed. Those set anew are heard from the present position on. */
+  /** The followed rooms. Rooms that are added are followed from the present position on. */
   get rooms() {
     return this.#rooms.filter((room) => !room.startsWith(PREFIX));
   }
@@ -339,7 +345,7 @@ export class Following {
     this.#widen([...rooms.map(plain), ...this.#rooms.filter((room) => room.startsWith(PREFIX))]);
   }
 
-  /** The followed prefixes; new ones take effect in the same way. */
+  /** The followed prefixes, to be set in the same way. */
   get prefixes() {
     return this.#rooms.flatMap((room) => (room.startsWith(PREFIX) ? room.slice(1) : []));
   }
@@ -355,11 +361,12 @@ export class Following {
     this.#readPages();
   }
 
-  /** The id up to which everything was told: where `lastEventId` would go on. */
+  /** The id after which `lastEventId` would resume. */
   get position() {
     return this.#position;
   }
 
+  /** The state of this follow, as in `onState`. */
   get state() {
     return this.#state;
   }
@@ -369,14 +376,15 @@ export class Following {
     return this.#share.owner;
   }
 
-  /** Tries at once, if it is waiting. */
+  /** Tries at once if it is waiting. */
   retry() {
-    this.#rest.end();
+    this.#retryWait.end();
     this.#share.retry("retry");
   }
 
+  /** Ends the follow. */
   close() {
-    answered.delete(this.#answered);
+    publishListeners.delete(this.#published);
     this.#stop.abort();
     this.#share.close();
   }
@@ -388,7 +396,7 @@ export class Following {
     if (this.#queue) {
       this.#queued += size(batch);
       this.#queue.push(batch);
-      // The pages have what goes.
+      // The pages contain the messages that are dropped here.
       while (this.#queue.length > PAGE || this.#queued > LONGEST_BLOCK) this.#queued -= size(this.#queue.shift());
       return;
     }
@@ -406,7 +414,7 @@ export class Following {
     else this.#tellShared();
   }
 
-  /** Reads from the position, or the start that was asked for, to the present. */
+  /** Reads pages from the position, or from the start, to the present. */
   async #readPages() {
     if (this.#queue) return;
     this.#queue = [];
@@ -429,23 +437,23 @@ export class Following {
     this.#tellShared();
   }
 
-  /** Whether there is more to read. */
+  /** Reads one page; returns whether there are more. */
   async #readPage() {
     const { replay = "all", since, parse, token, url } = this.#options;
     /** @type {Record<string, string>} */
     const start = this.#position ? { after: this.#position } : since ? { since } : { replay: String(replay) };
     const rooms = this.#rooms;
     const { signal } = this.#stop;
-    this.#rest.tried();
+    this.#retryWait.tried();
     const options = { server: this.#server, signal, parse, token, url };
     const page = await history(rooms, { ...start, limit: String(PAGE) }, options);
     signal.throwIfAborted();
-    if (rooms !== this.#rooms) return true; // set anew meanwhile: the page says nothing of the new ones
+    if (rooms !== this.#rooms) return true; // changed meanwhile: the page is not of the new rooms
     this.#rooms = page.rooms;
     if (page.messages.length && this.#state.name !== "live") this.#catchingUp(page.messages.length);
     if (page.gap) call(this.#options.onGap, page.gap);
     const more = page.messages.length >= PAGE;
-    if (more && page.position === this.#position) throw new Refused(FOREIGN); // or it would be read for ever
+    if (more && page.position === this.#position) throw new Refused(FOREIGN); // else this would never end
     this.#position = page.position;
     for (const message of page.messages) this.#message(message);
     return more;
@@ -468,8 +476,8 @@ export class Following {
    */
   async #wait(error, failures) {
     const until = Date.now() + delay(error, 2000, failures);
-    const unlisten = on({ online: () => this.#rest.end() });
-    const rested = this.#rest.until(until, this.#stop.signal);
+    const unlisten = on({ online: () => this.#retryWait.end() });
+    const rested = this.#retryWait.until(until, this.#stop.signal);
     this.#tell({ name: online() ? "reconnecting" : "offline", why: error.message, until });
     await rested;
     unlisten();
@@ -503,7 +511,7 @@ export class Following {
   }
 }
 
-/** What the tabs have in common: one of them holds the stream and passes on what it hears. */
+/** The sharing of a stream among tabs: its owner passes on what the stream brings. */
 class Share {
   /** Whether this tab holds the stream. */
   owner = false;
@@ -529,14 +537,14 @@ class Share {
   /**
    * @param {Options} options
    * @param {string} server
-   * @param {() => string} position where to start, should it be this tab's turn
+   * @param {() => string} position the start of the stream if this tab becomes the owner
    * @param {(batch: Batch) => void} tell
    */
   constructor({ token, url, as = "", share = true }, server, position, tell) {
     this.#access = { token, url };
     this.#server = server;
-    // The number: of what is passed on. Tabs from before and after a server's update hear only their own kind. The user
-    // comes before the server: no name must begin with another's.
+    // The number is the version of what tabs pass on: tabs from before and after an update of the server do not mix. The
+    // user comes before the server, so that no name begins with another one.
     this.#name = `roomcast 3 ${encodeURIComponent(as)} ${server}`;
     this.#position = position;
     this.#tell = tell;
@@ -544,17 +552,17 @@ class Share {
       if (!share || !navigator.locks || (renews(this.#access) && as === "")) return;
       this.#channel = new BroadcastChannel(this.#name);
     } catch {
-      return; // not there, or refused
+      return; // missing or refused
     }
     this.#channel.onmessage = ({ data }) => this.#hear(data);
-    // A frozen tab hears nothing, and a page in the back/forward cache must hold no lock.
+    // A frozen tab receives nothing, and a page in the back/forward cache must hold no lock.
     const away = () => this.#stepBack();
     const back = () => this.#rooms.length && !this.#running && this.#return();
     this.#unlisten = on({ freeze: away, pagehide: away, resume: back, pageshow: back });
   }
 
   /**
-   * Has these rooms in the stream from now on.
+   * From now on the stream has these rooms as well.
    * @param {string[]} rooms
    */
   async join(rooms) {
@@ -569,7 +577,7 @@ class Share {
 
   #return() {
     this.#run();
-    this.#channel?.postMessage("hello"); // and learn what was missed
+    this.#channel?.postMessage("hello"); // so that the owner says where it stands
   }
 
   /** @param {"retry" | "soon"} when */
@@ -585,7 +593,7 @@ class Share {
     this.#leaveOthers();
   }
 
-  /** From here on this tab is by itself. */
+  /** From now on this tab shares nothing. */
   #leaveOthers() {
     this.#interest.abort();
     this.#channel?.close();
@@ -593,8 +601,8 @@ class Share {
   }
 
   /**
-   * A lock's name says what this tab wants: the owner reads the names, and they go with their tabs.
-   * Fails where locks are refused.
+   * Holds a lock whose name lists the rooms of this tab. The owner reads these names; the locks end with their tabs. Throws if
+   * locks are refused.
    * @param {string[]} rooms
    */
   #want(rooms) {
@@ -619,7 +627,7 @@ class Share {
     return [...new Set([...this.#rooms, ...others])].slice(0, MAX_ROOMS);
   }
 
-  /** Waits for its turn, and has it until it is taken or given up. */
+  /** Waits until this tab is the owner, and is the owner until another tab takes over or this one steps back. */
   async #run(steal = false) {
     this.#running = true;
     const { signal } = (this.#leave = new AbortController());
@@ -629,7 +637,7 @@ class Share {
     try {
       await navigator.locks.request(this.#name, steal ? { steal } : { signal }, lead);
     } catch (error) {
-      // Given up, or taken by a tab that heard nothing from this one; else locks are refused.
+      // An AbortError: this tab stepped back, or another one that heard nothing from it took over. Else locks are refused.
       if (!(error instanceof DOMException && error.name === "AbortError")) this.#leaveOthers();
     }
     if (signal.aborted) return;
@@ -659,7 +667,7 @@ class Share {
     clearTimeout(this.#silence);
   }
 
-  /** Opens the stream, or a wider one where a tab wants a room that this one has not. */
+  /** Opens the stream, or a wider one if a tab wants a room that it does not have. */
   async #open() {
     const rooms = await this.#wanted();
     if (!this.owner) return;
@@ -683,19 +691,19 @@ class Share {
     } else if (!this.owner) {
       this.#listen();
       this.#tell(said);
-      // More rooms than one stream may have: this tab has its own, then.
+      // The tabs have more rooms than one stream may have: this tab opens its own.
       if (said.rooms.length === MAX_ROOMS && this.#rooms.some((room) => !said.rooms.includes(room))) this.#part();
     }
   }
 
-  /** A stream of its own. What was refused to others, for their rooms or their credential, may be granted to this tab. */
+  /** Opens a stream of this tab's own: the rooms or the credential of other tabs may be refused, and those of this one not. */
   #part() {
     this.#stepBack();
     this.#leaveOthers();
     this.#run();
   }
 
-  /** An owner that says nothing for long hangs: its turn is over. Lots decide which tab takes it. */
+  /** Takes over from an owner that is silent for long, since it hangs. The random time decides which tab does. */
   #listen() {
     clearTimeout(this.#silence);
     this.#silence = setTimeout(() => this.#steal(), (1.2 + Math.random()) * SILENCE);
@@ -707,7 +715,7 @@ class Share {
   }
 }
 
-/** One stream, kept up from a position on. */
+/** One stream from a position on, opened again whenever it ends. */
 class Source {
   rooms;
   position;
@@ -716,11 +724,11 @@ class Source {
   #tell;
   /** @type {State} */
   #state = { name: "connecting" };
-  /** What the present connection was let in with. @type {Grant | undefined} */
+  /** The grant of the present connection. @type {Grant | undefined} */
   #grant;
-  /** What the next one is let in with, where that was asked for ahead. @type {Grant | undefined} */
+  /** The grant of the next connection, if it was renewed ahead. @type {Grant | undefined} */
   #next;
-  /** Why the server ended the last one. */
+  /** The reason with which the server ended the last connection. */
   #end = "";
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #renewal;
@@ -728,7 +736,7 @@ class Source {
   #failures = 0;
   #stop = new AbortController();
   #cut = new AbortController();
-  #rest = new Rest();
+  #retryWait = new RetryWait();
   #unlisten;
 
   /**
@@ -744,20 +752,20 @@ class Source {
     this.position = position;
     this.#server = server;
     this.#tell = tell;
-    // The network is gone, and the connection with it, though TCP may take minutes to find out.
+    // Without a network the connection is dead, though TCP may take minutes to notice.
     this.#unlisten = on({ offline: () => this.#cut.abort(), online: () => this.retry("retry") });
     this.#run();
   }
 
-  /** Says once more where it stands. */
+  /** Tells the tabs its state again. */
   again() {
     this.#say(this.#state);
   }
 
   /** @param {"retry" | "soon"} when */
   retry(when) {
-    if (when === "soon") this.#rest.endSoon();
-    else this.#rest.end();
+    if (when === "soon") this.#retryWait.endSoon();
+    else this.#retryWait.end();
   }
 
   close() {
@@ -767,27 +775,27 @@ class Source {
 
   async #run() {
     for (let quiet = false; !this.#stop.signal.aborted; ) {
-      this.#rest.tried();
+      this.#retryWait.tried();
       if (!quiet) this.#say({ name: this.#state.name === "connecting" ? "connecting" : "reconnecting" });
       const state = await this.#connect();
       if (this.#stop.signal.aborted) return;
       quiet = !state;
       if (!state) continue;
-      const rested = state.until && this.#rest.until(state.until, this.#stop.signal);
+      const rested = state.until && this.#retryWait.until(state.until, this.#stop.signal);
       this.#say(state);
       if (!rested) return;
       await rested;
     }
   }
 
-  /** One connection, and how it ended; nothing where it goes on at once. @returns {Promise<State | undefined>} */
+  /** Opens one connection; returns the state after its end, or nothing if the next one follows at once. @returns {Promise<State | undefined>} */
   async #connect() {
     const began = Date.now();
     this.#cut = new AbortController();
     const signal = AbortSignal.any([this.#cut.signal, this.#stop.signal]);
     try {
       const blocks = await this.#read(signal);
-      // One that ends as soon as it has begun would else be opened without a pause.
+      // Else a connection that ends at once would be opened again and again without a pause.
       if (/^(expired|revoked)$/.test(this.#end) && Date.now() - began > SHORTEST_ASKED) return undefined;
       const name = blocks ? "reconnecting" : "overloaded";
       return { name, until: Date.now() + this.#retry };
@@ -801,7 +809,7 @@ class Source {
   }
 
   /**
-   * Reads one stream to its end; how many blocks it had.
+   * Reads one stream to its end; returns the number of its blocks.
    * @param {AbortSignal} signal
    */
   async #read(signal) {
@@ -809,7 +817,7 @@ class Source {
     this.#next = undefined;
     let timer = setTimeout(() => this.#cut.abort(), SILENCE);
     try {
-      const response = await asked(this.#access, this.#server, (grant) => this.#open(grant, signal), signal, ahead);
+      const response = await authorized(this.#access, this.#server, (grant) => this.#open(grant, signal), signal, ahead);
       if (!/^text\/event-stream\b/i.test(response.headers.get("Content-Type") ?? "")) {
         throw new Refused(FOREIGN);
       }
@@ -830,7 +838,7 @@ class Source {
     } finally {
       clearTimeout(timer);
       clearTimeout(this.#renewal);
-      this.#cut.abort(); // what it could make no sense of is read no further
+      this.#cut.abort(); // an answer that is no event stream is not read on
     }
   }
 
@@ -839,17 +847,17 @@ class Source {
    * @param {AbortSignal} signal
    */
   #open(grant, signal) {
-    // Two tabs that are given the same ticket would throw each other out for ever.
+    // Two tabs with the same ticket would replace each other for ever.
     if (this.#end === "replaced" && same(grant, this.#grant)) throw Object.assign(new Refused(REPLACED), { passing: false });
     this.#grant = grant;
-    // In the query: the header would cost another origin a preflight.
+    // The id is in the query because a header would need a preflight from another origin.
     const url = address(grant, this.rooms, { last_event_id: this.position });
     return request(url, grant, { headers: { Accept: "text/event-stream" }, cache: "no-store" }, signal, 0);
   }
 
   /**
-   * Before its right ends, the stream goes on with another; at random within a while, as many may end in one second.
-   * @param {number} ms until the end
+   * Renews the credential before it expires. The moment is random, since many credentials may expire in the same second.
+   * @param {number} ms until it expires
    */
   #renewBefore(ms) {
     clearTimeout(this.#renewal);
@@ -863,7 +871,7 @@ class Source {
   async #renew(ends) {
     const { signal } = this.#cut;
     /** @type {Grant | undefined} */
-    const next = await granted(this.#access, this.#server, signal).catch(() => undefined);
+    const next = await newGrant(this.#access, this.#server, signal).catch(() => undefined);
     if (signal.aborted || this.#stop.signal.aborted) return;
     if (!next || same(next, this.#grant)) return this.#renewBefore(ends - Date.now());
     this.#next = next;
@@ -871,8 +879,8 @@ class Source {
   }
 
   /**
-   * What one read brought, as one batch; of none, a sign of life. What comes after `live` is a batch of its own: it was
-   * not missed.
+   * Passes on the blocks of one read as one batch; without blocks, a sign of life. Messages after `live` are a batch of their
+   * own, since they were not missed.
    * @param {Block[]} blocks
    */
   #hear(blocks) {
@@ -883,7 +891,7 @@ class Source {
     for (const { event, data, id } of blocks) {
       if (this.#end) break;
       this.position = id;
-      if (event === "gap") from = null; // each tab asks what it means for its own rooms
+      if (event === "gap") from = null; // each tab reads pages to see whether its own rooms have a gap
       else if (event === END) this.#end = String(parsed(data).reason);
       else if (event !== "live") lines.push(data);
       else {
@@ -908,12 +916,12 @@ class Source {
   }
 }
 
-/** The wait before the next try, which others may end. */
-class Rest {
+/** The wait before the next try, which can be ended early. */
+class RetryWait {
   #ended = new AbortController();
   #tried = 0;
 
-  /** It is tried now. */
+  /** Called at each try. */
   tried() {
     this.#tried = Date.now();
   }
@@ -931,7 +939,7 @@ class Rest {
     this.#ended.abort();
   }
 
-  /** Not within a second of the last try: a page may publish a hundred times in it. */
+  /** Ends it a second after the last try or later: a page may publish a hundred times in a second. */
   endSoon() {
     const ended = this.#ended;
     setTimeout(() => ended.abort(), this.#tried + SHORTEST_ASKED - Date.now());
@@ -950,7 +958,7 @@ function home(server) {
 
 /**
  * @param {Grant} grant
- * @param {string[]} rooms those of the grant where there are none
+ * @param {string[]} rooms if empty, those of the grant
  * @param {Record<string, string>} parameters
  */
 function address(grant, rooms, parameters) {
@@ -963,13 +971,13 @@ function address(grant, rooms, parameters) {
   return url;
 }
 
-/** Whether there is a function that gives another credential. @param {Access} access */
+/** Whether a function can return another credential. @param {Access} access */
 function renews({ token, url }) {
   return Boolean(token ?? url);
 }
 
 /**
- * Whether both let in as the same.
+ * Whether two grants have the same credential and address.
  * @param {Grant} grant
  * @param {Grant} [other]
  */
@@ -978,35 +986,35 @@ function same(grant, other) {
 }
 
 /**
- * Does `send` with a grant, and once more with another where the server knows the first no more (401).
+ * Calls `send` with a grant, and once more with a new one if the server answers 401.
  * @template T
  * @param {Access} access
  * @param {string} server
  * @param {(grant: Grant) => Promise<T>} send
  * @param {AbortSignal} [signal]
- * @param {Grant} [grant] the first, where it is there
+ * @param {Grant} [grant] the first one, if there is one already
  */
-async function asked(access, server, send, signal, grant) {
+async function authorized(access, server, send, signal, grant) {
   try {
-    return await send(grant ?? (await granted(access, server, signal)));
+    return await send(grant ?? (await newGrant(access, server, signal)));
   } catch (error) {
     if (!(error instanceof Refused) || error.status !== 401 || !renews(access)) throw error;
-    return send(await granted(access, server, signal));
+    return send(await newGrant(access, server, signal));
   }
 }
 
 /**
- * What the page's function gives now. Throws `Refused`, or what `signal` was aborted with.
+ * The grant that the page's function returns now. Throws `Refused`, or the reason with which `signal` was aborted.
  * @param {Access} access
  * @param {string} server
  * @param {AbortSignal} [signal]
  * @returns {Promise<Grant>}
  */
-async function granted({ token, url }, server, signal) {
+async function newGrant({ token, url }, server, signal) {
   const base = home(server);
-  if (token) return { base, rooms: [], credential: await given(token, "token", signal) };
+  if (token) return { base, rooms: [], credential: await resultOf(token, "token", signal) };
   if (!url) return { base, rooms: [] };
-  const ticketed = new URL(await given(url, "url", signal), server);
+  const ticketed = new URL(await resultOf(url, "url", signal), server);
   const prefixes = ticketed.searchParams.getAll("prefix").map(marked);
   const rooms = [...ticketed.searchParams.getAll("room"), ...prefixes];
   const credential = ticketed.searchParams.get("ticket") ?? undefined;
@@ -1019,7 +1027,7 @@ async function granted({ token, url }, server, signal) {
  * @param {keyof typeof GIVEN} name
  * @param {AbortSignal} [signal]
  */
-async function given(give, name, signal) {
+async function resultOf(give, name, signal) {
   const done = new AbortController();
   // Its own request may wait behind six streams of this page (HTTP/1.1), and for ever.
   const late = pause(30_000, AbortSignal.any([done.signal, ...(signal ? [signal] : [])])).then(() => {
@@ -1027,9 +1035,9 @@ async function given(give, name, signal) {
   });
   try {
     const value = String((await Promise.race([late, (async () => give())()])) ?? "");
-    // Never less than was meant: a request without a credential would be a stranger's.
+    // The request must not be sent without a credential: it would be a stranger's.
     if (!value) throw Object.assign(new Refused(`${name}() gave nothing`), { passing: false });
-    // An error page, say: its own text is told to nobody.
+    // For example an error page, whose text must not be shown.
     if (!GIVEN[name].test(value)) throw new Refused(`${name}() gave something other than a ${name}`);
     return value;
   } catch (error) {
@@ -1050,18 +1058,18 @@ function isStopped(batch) {
   return batch.state?.name === "stopped";
 }
 
-/** A name that would be taken for a prefix is one that the server refuses. @param {string} room */
+/** Turns a name that would look like a prefix into one that the server refuses. @param {string} room */
 function plain(room) {
   return room.startsWith(PREFIX) ? `$${room.slice(1)}` : room;
 }
 
-/** @param {string} prefix as it stands among rooms */
+/** The form of a prefix among rooms. @param {string} prefix */
 function marked(prefix) {
   return PREFIX + prefix;
 }
 
 /**
- * Whether a room is one of these, or begins with a prefix among them.
+ * Whether a room is one of these, or has one of these prefixes.
  * @param {string[]} rooms
  * @param {string} name
  */
@@ -1070,12 +1078,12 @@ function covers(rooms, name) {
 }
 
 /**
- * A response that is `ok`; else throws `Refused`, or what `signal` was aborted with.
+ * Returns a response that is `ok`. Throws `Refused`, or the reason with which `signal` was aborted.
  * @param {URL} url
  * @param {Grant} grant
  * @param {RequestInit} options
  * @param {AbortSignal} [signal]
- * @param {number} [patience] ms; 0: for ever
+ * @param {number} [patience] in ms; 0 for ever
  */
 async function request(url, { credential }, options, signal, patience = 30_000) {
   const signals = [signal, patience ? AbortSignal.timeout(patience) : undefined].flatMap((one) => one ?? []);
@@ -1103,7 +1111,7 @@ function bearer(credential) {
 async function refusal(response) {
   const { status, statusText, headers } = response;
   const { title, detail, errors } = (await json(response).catch(() => null)) ?? {};
-  // What the server could not do is in the title; what the request did wrong is all in the detail.
+  // A server's failure is described by its title; a mistake in the request by the detail alone.
   const said = [...new Set(status >= 500 ? [title, detail] : [detail ?? title])].filter(Boolean).join(": ");
   return Object.assign(new Refused(said || `the server answered ${status} ${statusText}`.trimEnd()), {
     status,
@@ -1153,7 +1161,7 @@ function parsed(text, parse = JSON.parse) {
 }
 
 /**
- * How long to wait, in ms: as the server asks, or longer with each failure.
+ * The wait before the next try, in ms: as the server asks, or longer with each failure.
  * @param {Refused} refused
  * @param {number} first ms
  * @param {number} failures
@@ -1173,7 +1181,7 @@ function size(batch) {
 }
 
 /**
- * Doubled with each failure, and spread: behind a server that restarts, everybody is here at the same moment.
+ * Doubles with each failure, and is random: after a restart all clients come back at the same moment.
  * @param {number} first ms
  * @param {number} failures
  */
@@ -1204,13 +1212,13 @@ function online() {
 }
 
 /**
- * Listens to the window's and the document's events, where there are such; gives what ends it.
+ * Listens to events of the window and the document, if they exist; returns a function that ends it.
  * @param {Record<string, () => unknown>} listeners
  */
 function on(listeners) {
   const ended = new AbortController();
   for (const [name, listener] of Object.entries(listeners)) {
-    // `freeze` and `resume` are the document's.
+    // The document has `freeze` and `resume`.
     const target = /^(freeze|resume)$/.test(name) ? globalThis.document : globalThis;
     target?.addEventListener?.(name, listener, ended);
   }
@@ -1218,7 +1226,7 @@ function on(listeners) {
 }
 
 /**
- * A callback that fails stops nothing.
+ * Calls a callback. Its errors are reported, and stop nothing.
  * @template T
  * @param {((value: T) => void) | undefined} callback
  * @param {T} value

@@ -1,28 +1,27 @@
 // All rooms of this window, followed over one connection: all that its reader may read, by prefix if that is granted.
 
-import { Refused, follow, history, reaches } from "../roomcast.js";
-import { credential } from "./access.js";
+import { Refused, follow, reaches } from "../roomcast.js";
 import { Bookmarks } from "./bookmarks.js";
 import { Catalog } from "./catalog.js";
 import { parse } from "./exact.js";
-import { PAGE, look, older } from "./past.js";
+import { PAGE, older, page, peek } from "./history.js";
+import * as rights from "./rights.js";
 import { Room } from "./room.js";
-import { kept, recall, remember } from "./storage.js";
+import { browser, recall, remember } from "./storage.js";
 
 /** @import { Following, Gap, Message, State } from "../roomcast.js" */
-/** @import { Access } from "./access.js" */
 /** @import { Listed } from "./catalog.js" */
 
 /** The most names and prefixes of a stream. */
 const MAX_FOLLOWED = 64;
 const REFRESH_MS = 15_000;
-/** The first stream follows one room by its name, and counts as its follower until a wider stream replaces it. */
+/** So long, the first stream of the page may still count as a follower beside the wider one that has replaced it. */
 const SETTLED_MS = 2000;
 /** How many rooms' newest lines are requested at a time. */
 const LOOKS = 4;
 
 /**
- * @typedef {object} Audience
+ * @typedef {object} RoomsCallbacks
  * @property {(room: Room, message: Message, live: boolean) => void} message
  * @property {(room: Room) => void} changed rows came or went in another way
  * @property {() => void} listed the rooms, or what is known of them, changed
@@ -35,35 +34,30 @@ export class Rooms {
   /** Changes whenever rooms come or go. */
   version = 0;
   /** Rooms that the reader has pinned. @type {Set<string>} */
-  pins = new Set(recall(kept, "pins", []));
+  pins = new Set(recall(browser, "pins", []));
   /** The group of rooms that is shown as one room, if any. @type {Room | undefined} */
   #group;
   #bookmarks = new Bookmarks((name, id) => this.#readElsewhere(name, id));
-  #catalog = new Catalog();
-  /** @type {Following | undefined} */
-  #following;
+  catalog = new Catalog();
+  /** The stream of this window. @type {Following | undefined} */
+  following;
   /** @type {State} */
   #state = { name: "connecting" };
-  #audience;
+  #callbacks;
   /** Opened rooms, the last one first. @type {string[]} */
-  #opened = recall(kept, "rooms", []);
+  #opened = recall(browser, "rooms", []);
   #current = new Room("");
   /** The room that was open before. @type {Room | undefined} */
   #left;
   /** Rooms in sight whose newest line is unknown. @type {Set<Room>} */
   #wanting = new Set();
   #looking = 0;
-  /** Whether this window no longer counts as the follower of one room. */
+  /** Whether this page counts as one follower. */
   #isSettled = false;
-  #access;
 
-  /**
-   * @param {Access} access
-   * @param {Audience} audience
-   */
-  constructor(access, audience) {
-    this.#access = access;
-    this.#audience = audience;
+  /** @param {RoomsCallbacks} callbacks */
+  constructor(callbacks) {
+    this.#callbacks = callbacks;
     for (const name of [...this.#opened, ...this.pins]) this.known(name);
     setInterval(() => !document.hidden && this.refresh(), REFRESH_MS);
   }
@@ -80,16 +74,16 @@ export class Rooms {
     const room = (this.#current = this.#group ?? this.known(name));
     room.shown = true;
     if (left !== room) this.#leave(left);
-    if (!this.#group) remember(kept, "room", name);
-    if (this.#following) this.#follow(room);
+    if (!this.#group) remember(browser, "room", name);
+    if (this.following) this.#follow(room);
     else this.#start(room);
-    this.#audience.listed();
+    this.#callbacks.listed();
     this.#tell();
     return room;
   }
 
   retry() {
-    if (this.#following) return this.#following.retry();
+    if (this.following) return this.following.retry();
     this.open(this.#current.name, this.#current.prefix);
   }
 
@@ -98,28 +92,13 @@ export class Rooms {
     return this.#state.name === "live";
   }
 
-  /** Whether the server has rooms that are not listed here. */
-  get more() {
-    return this.#catalog.more;
-  }
-
-  /** The id after which the stream goes on. */
-  get position() {
-    return this.#following?.position ?? "";
-  }
-
-  /** The stream of this window. */
-  get following() {
-    return this.#following;
-  }
-
   /**
    * Reads older messages, if there are any.
    * @param {Room} room
    * @param {number} [many]
    */
   async older(room, many) {
-    if (await older(room, many)) this.#audience.changed(room);
+    if (await older(room, many)) this.#callbacks.changed(room);
   }
 
   /** @param {Room} room */
@@ -132,7 +111,7 @@ export class Rooms {
   #markRead(room) {
     if (!room.markRead()) return;
     this.#bookmarks.put(room.name, room.read);
-    this.#audience.listed();
+    this.#callbacks.listed();
   }
 
   /**
@@ -141,14 +120,14 @@ export class Rooms {
    */
   pin(name) {
     if (!this.pins.delete(name)) this.pins.add(name);
-    remember(kept, "pins", [...this.pins]);
-    this.#audience.listed();
+    remember(browser, "pins", [...this.pins]);
+    this.#callbacks.listed();
   }
 
   /** Called when the reader's rights are known: lists the rooms that they name. */
   granted() {
-    for (const name of this.#access.named) this.known(name);
-    this.#audience.listed();
+    for (const name of rights.named()) this.known(name);
+    this.#callbacks.listed();
     if (this.live) this.#widen();
   }
 
@@ -158,9 +137,9 @@ export class Rooms {
    */
   async refresh(all = false) {
     if (this.#state.status === 401 || this.#state.status === 403) return; // a reader without rights may not list rooms
-    await this.#catalog.read(all, (rooms) => this.#list(rooms));
+    await this.catalog.read(all, (rooms) => this.#list(rooms));
     if (this.live) this.#widen();
-    this.#audience.listed();
+    this.#callbacks.listed();
   }
 
   /**
@@ -179,7 +158,7 @@ export class Rooms {
     if (!room || this.#looking >= LOOKS) return;
     this.#wanting.delete(room);
     this.#looking += 1;
-    if (await look(room)) this.#audience.listed();
+    if (await peek(room)) this.#callbacks.listed();
     if (room === this.#current) this.#fill(room); // opened meanwhile
     this.#looking -= 1;
     this.#lookNext();
@@ -191,16 +170,15 @@ export class Rooms {
    * @param {Map<string, Listed>} rooms
    */
   #list(rooms) {
-    let newest = "";
-    for (const row of rooms.values()) if (!newest || !reaches(newest, row.newest ?? "")) newest = row.newest ?? newest;
+    const { newest } = this.catalog;
     const first = this.#bookmarks.begin(newest);
     for (const [name, room] of this.all) if (!rooms.has(name)) this.#unlisted(room);
     const isCovered = this.#covering();
-    const start = next(this.position);
+    const start = next(this.following?.position);
     for (const [name, row] of rooms) {
       if (!row.newest && !this.all.has(name)) continue;
       const room = this.known(name);
-      room.followers = this.#isSettled ? row.followers : 0;
+      room.followers = this.#isSettled && isCovered(name) ? row.followers : 0;
       room.listed = row.newest ?? "";
       if (first) room.read ||= newest;
       if (isCovered(name)) room.start ||= start;
@@ -223,7 +201,7 @@ export class Rooms {
   /** @param {Room} room */
   #isOwn(room) {
     const { name, newest } = room;
-    if (room === this.#current || room === this.#left || this.pins.has(name) || this.#access.named.includes(name)) return true;
+    if (room === this.#current || room === this.#left || this.pins.has(name) || rights.named().includes(name)) return true;
     return Boolean(newest) && this.#opened.includes(name);
   }
 
@@ -233,13 +211,13 @@ export class Rooms {
    */
   #leave(room) {
     const before = this.#left;
-    this.#left = room.refused || !this.#access.reads(room.name) ? undefined : room;
+    this.#left = room.refused || !rights.reads(room.name) ? undefined : room;
     for (const one of [before, room]) {
       if (!one || one.prefix !== undefined || one.newest || one.listed || one.items.length) continue;
       this.#opened = this.#opened.filter((name) => name !== one.name);
       if (!this.#isOwn(one)) this.#forget(one.name);
     }
-    remember(kept, "rooms", this.#opened);
+    remember(browser, "rooms", this.#opened);
   }
 
   /**
@@ -251,7 +229,7 @@ export class Rooms {
     if (!room || reaches(room.read, id)) return;
     room.read = id;
     if (!room.newest || reaches(id, room.newest.id)) room.unread = 0;
-    this.#audience.listed();
+    this.#callbacks.listed();
   }
 
   /** @param {string} name */
@@ -271,8 +249,8 @@ export class Rooms {
     room.refused = undefined;
     // Drop the rows of an earlier stream: the replay brings them again.
     for (const one of this.#each()) one.leave();
-    this.#following = follow({
-      ...credential,
+    this.following = follow({
+      ...rights.credential,
       ...(room.prefix === undefined ? { rooms: room.name } : { prefixes: room.prefix }),
       replay: PAGE,
       parse,
@@ -293,7 +271,7 @@ export class Rooms {
     const received = this.live ? Date.now() : undefined;
     room.append(message, received);
     if (this.#group?.covers(message.room)) this.#group.append(message, received);
-    this.#audience.message(room, message, this.live);
+    this.#callbacks.message(room, message, this.live);
   }
 
   /** @param {Gap} gap */
@@ -304,7 +282,7 @@ export class Rooms {
       // A prefix may cover many rooms; only those in use are told.
       if (!isConcerned || !(room.shown || room.items.length)) continue;
       room.appendGap(gap);
-      this.#audience.changed(room);
+      this.#callbacks.changed(room);
     }
   }
 
@@ -316,11 +294,11 @@ export class Rooms {
     this.#state = state;
     if (state.name === "stopped") {
       first.refused = state;
-      this.#following = undefined;
+      this.following = undefined;
       // Another room was opened meanwhile; it may not be refused.
       if (!this.#current.refused) return this.#start(this.#current);
       // An invalid name must not block the other rooms.
-      const [prefix] = this.#access.prefixes;
+      const [prefix] = rights.prefixes();
       if (first === this.#current && state.status === 422 && prefix !== undefined) this.#start(new Room("", prefix));
       return this.#tell();
     }
@@ -330,8 +308,8 @@ export class Rooms {
 
   /** @param {Room} first */
   #becameLive(first) {
-    if (this.#followsOnly(first)) first.start ||= next(this.position);
-    this.#audience.changed(first);
+    if (this.#isCovered(first)) first.start ||= next(this.following?.position);
+    this.#callbacks.changed(first);
     if (first.prefix === undefined) this.#remember(first.name);
     if (first === this.#current) this.#fill(first);
     this.#widen();
@@ -344,14 +322,8 @@ export class Rooms {
     this.refresh();
   }
 
-  /** @param {Room} room */
-  #followsOnly({ name, prefix }) {
-    const { rooms = [], prefixes = [] } = this.#following ?? {};
-    return prefix === undefined ? rooms.includes(name) : prefixes.includes(prefix);
-  }
-
   #tell() {
-    this.#audience.state(this.#current.refused ?? this.#state);
+    this.#callbacks.state(this.#current.refused ?? this.#state);
   }
 
   /**
@@ -360,11 +332,11 @@ export class Rooms {
    */
   async #follow(room) {
     try {
-      if (!room.listed && !room.newest) await history(...query(room));
+      if (!room.listed && !room.newest) await page(room, { replay: "none" });
       room.refused = undefined;
       if (room.prefix === undefined) this.#remember(room.name);
       this.#widen();
-      if (this.#isCovered(room.prefix ?? room.name)) room.start ||= next(this.position);
+      if (this.#isCovered(room)) room.start ||= next(this.following?.position);
       this.#fill(room);
     } catch (error) {
       if (!(error instanceof Refused) || error.passing) return;
@@ -376,23 +348,23 @@ export class Rooms {
   /** @param {string} name */
   #remember(name) {
     this.#opened = [name, ...this.#opened.filter((other) => other !== name)].slice(0, 20);
-    remember(kept, "rooms", this.#opened);
+    remember(browser, "rooms", this.#opened);
   }
 
-  /** @param {string} name or what several begin with */
-  #isCovered(name) {
-    return this.#covering()(name);
+  /** @param {Room} room */
+  #isCovered({ name, prefix }) {
+    return this.#covering()(prefix ?? name);
   }
 
   /** A function that tells whether a name is followed; made once for checks of 10,000 names. */
   #covering() {
-    const { rooms = [], prefixes = [] } = this.#following ?? {};
+    const { rooms = [], prefixes = [] } = this.following ?? {};
     return (/** @type {string} */ name) => rooms.includes(name) || prefixes.some((prefix) => name.startsWith(prefix));
   }
 
   /** Follows all readable rooms, or as many as a stream takes, open rooms first. */
   #widen() {
-    const following = this.#following;
+    const following = this.following;
     if (!following?.position) return;
     const { rooms, prefixes } = this.#wanted();
     if (same(rooms, following.rooms) && same(prefixes, following.prefixes)) return;
@@ -409,12 +381,12 @@ export class Rooms {
       else if (after(name) && !room.start) room.enter(start);
     }
     if (!this.#current.items.length) this.#fill(this.#current);
-    this.#audience.listed();
+    this.#callbacks.listed();
   }
 
   #wanted() {
-    const prefixes = [...new Set(this.#access.prefixes)].filter((one, _, all) => !all.some((other) => other !== one && one.startsWith(other)));
-    const named = [this.#current, ...this.all.values()].filter(({ name, prefix, refused }) => prefix === undefined && !refused && this.#access.reads(name));
+    const prefixes = [...new Set(rights.prefixes())].filter((one, _, all) => !all.some((other) => other !== one && one.startsWith(other)));
+    const named = [this.#current, ...this.all.values()].filter(({ name, prefix, refused }) => prefix === undefined && !refused && rights.reads(name));
     const rooms = named.map(({ name }) => name).filter((name) => !prefixes.some((prefix) => name.startsWith(prefix)));
     const kept = prefixes.slice(0, MAX_FOLLOWED - 1);
     return { prefixes: kept, rooms: [...new Set(rooms)].slice(0, MAX_FOLLOWED - kept.length) };
@@ -429,11 +401,6 @@ export class Rooms {
   }
 }
 
-/** @param {Room} room @returns {[string[], Record<string, string>, object]} */
-function query({ name, prefix }) {
-  return [prefix === undefined ? [name] : [], { replay: "none" }, { prefixes: [prefix ?? []].flat(), ...credential }];
-}
-
 /**
  * @param {string[]} some
  * @param {string[]} others
@@ -444,9 +411,9 @@ function same(some, others) {
 
 /**
  * The id after this one, which may not exist yet: `before` is exclusive.
- * @param {string} id
+ * @param {string} [id]
  */
-function next(id) {
+function next(id = "") {
   const [epoch, seq = "0"] = id.split("-");
   return id && `${epoch}-${BigInt(seq) + 1n}`;
 }

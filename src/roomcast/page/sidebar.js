@@ -3,12 +3,13 @@
 
 import { plain } from "./ansi.js";
 import { Order, arranged, matching, prefixOf } from "./arrange.js";
-import { element, make, set } from "./dom.js";
+import { element, make, onClick, set } from "./dom.js";
 import { number } from "./language.js";
-import { MANY_UNREAD } from "./past.js";
-import { kept, recall, remember } from "./storage.js";
+import { Layout } from "./layout.js";
+import { MANY_UNREAD } from "./history.js";
+import { browser, recall, remember } from "./storage.js";
 import { visible } from "./text.js";
-import { words } from "./words.js";
+import { strings } from "./strings.js";
 
 /** @import { Row } from "./arrange.js" */
 /** @import { Room } from "./room.js" */
@@ -19,7 +20,7 @@ const LINE = 120;
 /** Heights in rem: of a room, and of a group. */
 const HEIGHTS = { room: 3.25, group: 2 };
 const BEYOND = 300;
-/** Rooms are reordered at most once in so many ms: one may be about to be clicked. */
+/** The least ms between two new orders of the rooms: the reader may be about to click one. */
 const CALM_MS = 1500;
 
 /**
@@ -29,31 +30,32 @@ const CALM_MS = 1500;
  * @property {HTMLElement} name
  * @property {HTMLElement} line
  * @property {HTMLElement} unread
- * @property {HTMLButtonElement} button
+ * @property {HTMLButtonElement} sign pins a room, or folds a group
  */
 
 export class Sidebar {
-  #scroller = element("rooms-nav", HTMLElement);
-  #list = element("rooms", HTMLUListElement);
-  #more = element("more-rooms", HTMLElement);
-  #menu = element("menu", HTMLButtonElement);
-  #aside = element("sidebar", HTMLElement);
-  #shade = element("shade", HTMLElement);
-  #rest = element("room-view", HTMLElement);
+  #scroller = element("rooms-nav");
+  #list = element("rooms");
+  #more = element("more-rooms");
+  #menu = element("menu");
+  #aside = element("sidebar");
+  #rest = element("room-view");
   #field = element("room", HTMLInputElement);
-  #fresh = element("room-new", HTMLButtonElement);
-  #sort = element("sort", HTMLButtonElement);
-  #count = element("room-count", HTMLElement);
+  #fresh = element("room-new");
+  #sort = element("sort");
+  #count = element("room-count");
   /** @type {Map<string, Drawn>} */
   #drawn = new Map();
   /** @type {Row[]} */
   #rows = [];
-  /** Where each row begins, and at last where all end, in px. */
-  #tops = [0];
-  #wish = {
-    sort: recall(kept, "sort", "name"),
-    pins: /** @type {Set<string>} */ (new Set()),
-    folded: /** @type {Set<string>} */ (new Set(recall(kept, "folded", []))),
+  #rem = 16;
+  /** @type {Layout<Row>} */
+  #layout = new Layout((row) => this.#rem * ("room" in row ? HEIGHTS.room : HEIGHTS.group));
+  /** @type {import("./arrange.js").Preferences} */
+  #preferences = {
+    sort: recall(browser, "sort", "name"),
+    pins: new Set(),
+    folded: new Set(recall(browser, "folded", [])),
   };
   #due = false;
   #order = new Order();
@@ -72,26 +74,26 @@ export class Sidebar {
   constructor(rooms, open) {
     this.#rooms = rooms;
     this.#open = open;
-    this.#wish.pins = rooms.pins;
-    this.#list.addEventListener("click", (event) => this.#clicked(event));
+    this.#preferences.pins = rooms.pins;
+    onClick("rooms", (event) => this.#clicked(event));
     this.#list.addEventListener("keydown", (event) => this.#pressed(event));
     this.#list.addEventListener("focusin", ({ target }) => this.#focused(target));
     this.#scroller.addEventListener("scroll", () => this.#draw(), { passive: true });
     new ResizeObserver(() => this.#rearrange()).observe(this.#scroller);
     this.#field.addEventListener("input", () => this.#typed());
     this.#field.addEventListener("keydown", (event) => this.#typing(event));
-    this.#sort.addEventListener("click", () => this.#sortBy(this.#wish.sort === "name" ? "activity" : "name"));
-    element("room-form", HTMLFormElement).addEventListener("submit", (event) => this.#submitted(event));
-    this.#count.title = words.group("");
-    this.#count.addEventListener("click", (event) => {
+    onClick("sort", () => this.#sortBy(this.#preferences.sort === "name" ? "activity" : "name"));
+    element("room-form").addEventListener("submit", (event) => this.#submitted(event));
+    this.#count.title = strings.group("");
+    onClick("room-count", (event) => {
       event.preventDefault();
       this.#go("", "");
     });
-    this.#fresh.addEventListener("click", () => this.#go(this.#field.value));
-    this.#menu.addEventListener("click", () => this.#slide(true));
-    this.#shade.addEventListener("click", () => this.#slide(false));
+    onClick("room-new", () => this.#go(this.#field.value));
+    onClick("menu", () => this.#slide(true));
+    onClick("shade", () => this.#slide(false));
     this.#aside.addEventListener("keydown", ({ key }) => key === "Escape" && this.#slide(false));
-    this.#sortBy(this.#wish.sort);
+    this.#sortBy(this.#preferences.sort);
   }
 
   /** Starts the search for a room. */
@@ -135,34 +137,30 @@ export class Sidebar {
     this.#title();
   }
 
-  /** Orders the rows, but not under the pointer of somebody who is about to click. */
+  /** Orders the rows, but not while the reader points at them and may click. */
   #arrange() {
     const { all, version } = this.#rooms;
-    if (this.#arrangedAt && version === this.#version && (this.#wish.sort === "name" || this.#isCalm())) return;
+    const isCalm = Date.now() - this.#arrangedAt < CALM_MS || this.#scroller.matches(":hover, :focus-within");
+    if (this.#arrangedAt && version === this.#version && (this.#preferences.sort === "name" || isCalm)) return;
     this.#version = version;
     this.#arrangedAt = Date.now();
     const typed = this.#field.value.trim();
-    this.#rows = typed ? matching(all.values(), typed) : arranged(this.#order.of(all, version), this.#wish);
-    const rem = Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
-    let top = 0;
-    this.#tops = this.#rows.map((row) => (top += rem * ("room" in row ? HEIGHTS.room : HEIGHTS.group)));
-    this.#tops.unshift(0);
-    this.#list.style.blockSize = `${top}px`;
-  }
-
-  #isCalm() {
-    return Date.now() - this.#arrangedAt < CALM_MS || this.#scroller.matches(":hover, :focus-within");
+    this.#rows = typed ? matching(all.values(), typed) : arranged(this.#order.of(all, version), this.#preferences);
+    this.#rem = Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
+    this.#layout.lay(this.#rows);
+    this.#list.style.blockSize = `${this.#layout.end}px`;
   }
 
   #describe() {
     const typed = this.#field.value.trim();
-    const { all, more } = this.#rooms;
-    this.#more.hidden = !more || Boolean(typed);
-    this.#more.textContent = words.moreRooms(all.size);
-    const found = this.#rows.filter((row) => "room" in row).length;
-    set(this.#count, typed ? words.roomsFound(found, all.size) : words.roomsCount(all.size));
+    const { all, catalog } = this.#rooms;
+    this.#more.hidden = !catalog.more || Boolean(typed);
+    this.#more.textContent = strings.moreRooms(all.size);
+    const found = () => this.#rows.filter((row) => "room" in row).length;
+    set(this.#count, typed ? strings.roomsFound(found(), all.size) : strings.roomsCount(all.size));
+    this.#sort.hidden = Boolean(typed); // the best match is first
     this.#fresh.hidden = !typed || all.has(this.#field.value);
-    set(this.#fresh, words.openNew(this.#field.value.slice(0, LINE)));
+    set(this.#fresh, strings.openNew(this.#field.value.slice(0, LINE)));
   }
 
   #title() {
@@ -175,12 +173,12 @@ export class Sidebar {
   /** Draws the rows that are in sight. */
   #draw() {
     const { scrollTop, clientHeight } = this.#scroller;
-    const first = this.#indexAt(scrollTop - BEYOND);
-    const last = Math.min(this.#rows.length, this.#indexAt(scrollTop + clientHeight + BEYOND) + 1);
+    const first = this.#layout.indexAt(scrollTop - BEYOND);
+    const last = Math.min(this.#rows.length, this.#layout.indexAt(scrollTop + clientHeight + BEYOND) + 1);
     const rows = this.#rows.slice(first, last);
     const focus = document.activeElement;
     const keys = new Set(rows.map(keyOfRow));
-    for (const key of this.#drawn.keys()) if (!keys.has(key)) this.#take(key, focus);
+    for (const key of this.#drawn.keys()) if (!keys.has(key)) this.#remove(key, focus);
     let next = this.#list.firstElementChild;
     for (const [offset, row] of rows.entries()) {
       const drawn = this.#drawn.get(keyOfRow(row)) ?? this.#make(row);
@@ -190,29 +188,25 @@ export class Sidebar {
       drawn.item.ariaPosInSet = String(first + offset + 1);
       drawn.item.ariaSetSize = String(this.#rows.length);
     }
-    this.#list.style.paddingBlockStart = `${this.#tops[first] ?? 0}px`;
-    this.#rove(rows);
+    this.#list.style.paddingBlockStart = `${this.#layout.topOf(first)}px`;
+    this.#rove();
   }
 
-  /**
-   * Only one link can be reached with the Tab key.
-   * @param {Row[]} rows
-   */
-  #rove(rows) {
-    const keys = rows.map(keyOfRow);
-    const stop = [this.#active, this.#current, keys[0]].find((key) => key !== undefined && keys.includes(key));
-    for (const [key, { link }] of this.#drawn) link.tabIndex = key === stop ? 0 : -1;
+  /** Only one link can be reached with the Tab key. */
+  #rove() {
+    const stop = [this.#active, this.#current].find((key) => this.#drawn.has(key)) ?? this.#list.querySelector("a");
+    for (const [key, { link }] of this.#drawn) link.tabIndex = key === stop || link === stop ? 0 : -1;
   }
 
   /**
    * @param {string} key
    * @param {Element | null} focus
    */
-  #take(key, focus) {
+  #remove(key, focus) {
     const { item } = /** @type {Drawn} */ (this.#drawn.get(key));
     this.#drawn.delete(key);
     // A focus on this row moves to the list, or stays among the rooms if the row is only out of sight.
-    if (item.contains(focus)) (this.#indexOf(key) < 0 ? element("messages", HTMLElement) : this.#scroller).focus({ preventScroll: true });
+    if (item.contains(focus)) (this.#indexOf(key) < 0 ? element("messages") : this.#scroller).focus({ preventScroll: true });
     item.remove();
   }
 
@@ -220,14 +214,15 @@ export class Sidebar {
   #make(row) {
     const [name, line, unread] = [make("bdi", "room-name"), make("bdi", "newest"), make("span", "unread")];
     const link = make("a", "", name, unread, line);
-    const button = make("button", "icon");
-    button.type = "button";
-    button.tabIndex = -1;
-    const item = make("li", "room" in row ? "" : "group", link, button);
-    if ("room" in row) link.dataset.room = row.room.name;
-    else link.dataset.prefix = row.prefix;
-    link.href = "room" in row ? `?${new URLSearchParams({ room: row.room.name })}` : `?${new URLSearchParams({ prefix: row.prefix })}`;
-    const drawn = { item, link, name, line, unread, button };
+    const sign = make("button", "icon");
+    sign.type = "button";
+    sign.tabIndex = -1;
+    const item = make("li", "room" in row ? "" : "group", link, sign);
+    /** @type {Record<string, string>} */
+    const query = "room" in row ? { room: row.room.name } : { prefix: row.prefix };
+    Object.assign(link.dataset, query);
+    link.href = `?${new URLSearchParams(query)}`;
+    const drawn = { item, link, name, line, unread, sign };
     this.#drawn.set(keyOfRow(row), drawn);
     return drawn;
   }
@@ -237,7 +232,7 @@ export class Sidebar {
    * @param {Row} row
    */
   #fill(drawn, row) {
-    const { link, name, line, unread, button, item } = drawn;
+    const { link, name, line, unread, sign, item } = drawn;
     link.ariaCurrent = keyOfRow(row) === this.#current ? "page" : null;
     if ("room" in row) {
       const { room } = row;
@@ -249,29 +244,17 @@ export class Sidebar {
       set(line, newestLine(room));
       this.#rooms.want(room);
       count(unread, room.unread, room.isUnread);
-      button.ariaLabel = (isPinned ? words.unpin : words.pin)(room.name);
-      button.ariaPressed = String(isPinned);
-      button.title = button.ariaLabel;
+      sign.title = sign.ariaLabel = (isPinned ? strings.unpin : strings.pin)(room.name);
+      sign.ariaPressed = String(isPinned);
     } else {
       set(name, visible(row.prefix));
-      link.title = words.seeGroup(row.prefix);
+      link.title = strings.seeGroup(row.prefix);
       set(line, number(row.rooms.length));
       const sum = row.folded ? row.rooms.reduce((all, room) => all + room.unread, 0) : 0;
       count(unread, sum, row.folded && row.rooms.some((room) => room.isUnread));
-      button.ariaExpanded = String(!row.folded);
-      button.ariaLabel = words.fold(row.prefix);
+      sign.ariaExpanded = String(!row.folded);
+      sign.ariaLabel = strings.fold(row.prefix);
     }
-  }
-
-  /** @param {number} top */
-  #indexAt(top) {
-    let [low, high] = [0, Math.max(0, this.#rows.length - 1)];
-    while (low < high) {
-      const middle = (low + high + 1) >> 1;
-      if (/** @type {number} */ (this.#tops[middle]) <= top) low = middle;
-      else high = middle - 1;
-    }
-    return low;
   }
 
   /** @param {string} key */
@@ -287,13 +270,13 @@ export class Sidebar {
     const index = this.#indexOf(key);
     if (index < 0) return;
     const { scrollTop, clientHeight } = this.#scroller;
-    const [top = 0, end = 0] = [this.#tops[index], this.#tops[index + 1]];
+    const [top, end] = [this.#layout.topOf(index), this.#layout.topOf(index + 1)];
     if (top < scrollTop) this.#scroller.scrollTop = top;
     else if (end > scrollTop + clientHeight) this.#scroller.scrollTop = end - clientHeight;
     this.#draw();
   }
 
-  /** @param {number} index */
+  /** @param {number} index of a row; beyond the ends it is the first or the last one */
   #focus(index) {
     const row = this.#rows[Math.max(0, Math.min(index, this.#rows.length - 1))];
     if (!row) return;
@@ -307,7 +290,7 @@ export class Sidebar {
     const link = target instanceof Element && target.closest("li")?.querySelector("a");
     if (!link) return;
     this.#active = link.dataset.room ?? keyOf(link.dataset.prefix ?? "");
-    for (const { link: other } of this.#drawn.values()) other.tabIndex = other === link ? 0 : -1;
+    this.#rove();
   }
 
   /** @param {KeyboardEvent} event */
@@ -346,16 +329,16 @@ export class Sidebar {
 
   /** @param {string} prefix */
   #fold(prefix) {
-    if (!this.#wish.folded.delete(prefix)) this.#wish.folded.add(prefix);
-    remember(kept, "folded", [...this.#wish.folded]);
+    if (!this.#preferences.folded.delete(prefix)) this.#preferences.folded.add(prefix);
+    remember(browser, "folded", [...this.#preferences.folded]);
     this.#rearrange();
   }
 
   /** @param {string} how */
   #sortBy(how) {
-    this.#wish.sort = how;
-    remember(kept, "sort", how);
-    this.#sort.textContent = how === "name" ? words.sortName : words.sortActivity;
+    this.#preferences.sort = how;
+    remember(browser, "sort", how);
+    this.#sort.textContent = how === "name" ? strings.sortName : strings.sortActivity;
     this.#rearrange();
   }
 
@@ -397,8 +380,8 @@ export class Sidebar {
   #submitted(event) {
     event.preventDefault();
     const { value } = this.#field;
-    const best = this.#rooms.all.has(value) ? undefined : this.#rows.find((row) => "room" in row);
-    this.#go(best && "room" in best ? best.room.name : value);
+    const best = this.#rows.find((row) => "room" in row);
+    this.#go(best && !this.#rooms.all.has(value) ? best.room.name : value);
   }
 
   /**
@@ -444,12 +427,12 @@ function keyOfRow(row) {
 function count(badge, unread, some) {
   badge.hidden = !some;
   set(badge, unread >= MANY_UNREAD ? `${MANY_UNREAD - 1}+` : unread ? String(unread) : "");
-  badge.ariaLabel = unread ? words.unread(unread) : words.unreadSome;
+  badge.ariaLabel = unread ? strings.unread(unread) : strings.unreadSome;
   badge.role = "img";
 }
 
 /** @param {Room} room */
 function newestLine({ newest }) {
   if (!newest) return "";
-  return `${newest.user.slice(0, LINE)}: ${plain((newest.text ?? newest.type ?? words.data).slice(0, LINE))}`;
+  return `${newest.user.slice(0, LINE)}: ${plain((newest.text ?? newest.type ?? strings.data).slice(0, LINE))}`;
 }

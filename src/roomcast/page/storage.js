@@ -1,13 +1,13 @@
-// What this browser remembers. Storage may be switched off or full, and then throws: all of it is a convenience.
+// The memory of this browser. Storage that is switched off or full throws; the page works without it.
 
 /** Of this browser: name, theme, rooms, what was read. */
-export const kept = /** @type {const} */ ("localStorage");
+export const browser = /** @type {const} */ ("localStorage");
 /** Of this tab, over reloads: drafts, and what is being sent. */
 export const tab = /** @type {const} */ ("sessionStorage");
 
 /**
  * @template T
- * @param {typeof kept | typeof tab} where
+ * @param {typeof browser | typeof tab} where
  * @param {string} name
  * @param {T} otherwise
  * @returns {T}
@@ -21,7 +21,7 @@ export function recall(where, name, otherwise) {
 }
 
 /**
- * @param {typeof kept | typeof tab} where
+ * @param {typeof browser | typeof tab} where
  * @param {string} name
  * @param {unknown} value
  */

@@ -1,12 +1,12 @@
 // Text of strangers as elements. It only becomes text nodes, and links that lead where their text says.
 
 import { coloured, isColoured } from "./ansi.js";
-import { make } from "./dom.js";
-import { words } from "./words.js";
+import { button, make } from "./dom.js";
+import { strings } from "./strings.js";
 
-/** Longer ones are folded: laying out 64 KiB takes longer than a frame. */
+/** Texts of more characters or lines are folded: laying out 64 KiB takes longer than a frame. */
 const LONG = 1500;
-const MANY_LINES = 24;
+const MANY_LINES = /^(?:[^\n]*\n){24}/;
 
 /** Up to white space, quotes, and all that is invisible or changes the direction: a link shows where it leads. */
 const LINK = /\bhttps?:\/\/[^\s<>"'`\p{C}\u200b-\u200f\u2028-\u202e\u2060-\u206f]+/giu;
@@ -27,15 +27,14 @@ export function paragraph(text, item) {
   if (item.whole && folded(text) < text.length) p.tabIndex = 0; // it scrolls
   if (end === text.length) return [p];
   p.append("…");
-  const more = make("button", "more", words.showAll(text.length));
-  more.type = "button";
-  more.addEventListener("click", () => {
+  const more = button("more", unfold, strings.showAll(text.length));
+  function unfold() {
     item.whole = true;
     const whole = paragraph(text, item);
     more.remove();
     p.replaceWith(...whole);
     whole[0]?.focus();
-  });
+  }
   return [p, more];
 }
 
@@ -44,7 +43,7 @@ export function paragraph(text, item) {
  * @param {string} name
  */
 export function visible(name) {
-  return VISIBLE.test(name) ? name : words.invisible;
+  return VISIBLE.test(name) ? name : strings.invisible;
 }
 
 /**
@@ -52,12 +51,7 @@ export function visible(name) {
  * @param {string} text
  */
 function folded(text) {
-  let end = -1;
-  for (let line = 0; line < MANY_LINES; line += 1) {
-    end = text.indexOf("\n", end + 1);
-    if (end < 0) break;
-  }
-  if (end < 0) end = text.length;
+  const end = (MANY_LINES.exec(text)?.[0].length ?? text.length + 1) - 1;
   if (end <= LONG) return end;
   // Not between the two halves of one character.
   return /[\ud800-\udbff]/.test(text[LONG - 1] ?? "") ? LONG - 1 : Math.min(LONG, text.length);

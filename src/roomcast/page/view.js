@@ -23,7 +23,7 @@ export class View {
   }
 
   /** @param {string} typed */
-  look(typed) {
+  search(typed) {
     this.#query = new Query(typed);
   }
 
@@ -33,21 +33,21 @@ export class View {
     this.#last = on ? this.#room.items.at(-1) : undefined;
   }
 
-  /** How many messages came since the pause. */
+  /** How many messages have come since the pause. */
   get waiting() {
-    if (!this.isPaused) return 0;
-    let waiting = 0;
-    for (let at = this.#room.items.length - 1; at >= 0 && this.#room.items[at] !== this.#last; at -= 1) {
-      if (this.#room.items[at]?.kind === "message") waiting += 1;
-    }
-    return waiting;
+    return this.#room.items.slice(this.#end).filter(({ kind }) => kind === "message").length;
   }
 
   get items() {
     const { items } = this.#room;
-    const end = this.isPaused ? items.lastIndexOf(/** @type {Item} */ (this.#last)) + 1 : items.length;
-    const present = end === items.length ? items : items.slice(0, end);
+    const present = this.isPaused ? items.slice(0, this.#end) : items;
     return this.isFiltered ? this.#fitting(present) : present;
+  }
+
+  /** How many rows there were before the pause. */
+  get #end() {
+    const { items } = this.#room;
+    return this.isPaused ? items.lastIndexOf(/** @type {Item} */ (this.#last)) + 1 : items.length;
   }
 
   /** @param {Item[]} items */
@@ -71,8 +71,8 @@ export class View {
 
   /** Each row is matched once per query. @param {Item & {kind: "message"}} item */
   #fits(item) {
-    if (item.asked !== this.#query) {
-      item.asked = this.#query;
+    if (item.query !== this.#query) {
+      item.query = this.#query;
       item.fits = this.#query.fits(item.message);
     }
     this.counts.all += 1;

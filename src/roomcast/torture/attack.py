@@ -1,4 +1,4 @@
-"""The whole attack: who takes part, in which order it goes, and what is found."""
+"""The whole attack: its publishers, followers and intruders, its course, and its verdict."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from roomcast.torture.publisher import Publisher
 from roomcast.torture.record import Record
 from roomcast.torture.space import check_space, most_messages, remove_rooms
 from roomcast.torture.target import Target, Unusable
-from roomcast.torture.tickets import Holder, Lives, Office
+from roomcast.torture.tickets import Lives, Office, TicketHolder
 
 _INTRUDERS = 4
 
 _BY_PREFIX = 0.15
-"""How many followers follow all rooms of the attack by what their names begin with."""
+"""The share of followers that follow all rooms of the attack by prefix."""
 _NAMED_ROOMS = 64
-"""As many as a gap names."""
+"""Most rooms for which some follow by prefix: a gap names no more."""
 
 
 @dataclass
 class Plan:
-    """What is done to the server."""
+    """The parameters of an attack."""
 
     seconds: float = 60
     followers: int = 100
@@ -39,35 +39,36 @@ class Plan:
     life: float = 3
     """Seconds between two cuts of a follower, on average."""
     patience: float = 60
-    """Seconds that the last message may take to reach everybody, and a publish that is tried again."""
+    """Seconds that the last message may take to reach everybody, and that a publish may be retried."""
     overrun: bool = False
-    """Whether messages of others may be trimmed by it."""
+    """Whether the attack may cause messages of others to be trimmed."""
     deletes: bool = True
-    """Whether publishers delete some of their messages, where they may."""
+    """Whether publishers delete some of their messages, if the server lets them."""
     principals: int = 0
-    """How many the followers are, each with tickets of its own; 0: all have the credential of the attack."""
+    """How many principals the followers are, each with its own tickets; 0: all use the credential of the
+    attack."""
     lives: Lives = field(default_factory=Lives)
-    """How long their tickets are good."""
+    """How long their tickets are valid."""
     seed: int = field(default_factory=lambda: secrets.randbits(32))
 
 
 class Attack:
-    """Under way, or over."""
+    """One attack, running or finished."""
 
     def __init__(self, target: Target, plan: Plan) -> None:
         self.record = Record()
         self.plan = plan
         self.begun = False
-        """Whether there is such a server."""
+        """Whether the server was found, and the attack has begun."""
         self.cut_short = False
         """Whether it was ended before the verdict."""
         self._target = target
         self._history_of = History(target, self.record, plan.patience)
         self._begin = ""
-        """Where the log was before."""
+        """The log's position before the attack."""
         random = Random(plan.seed)
         run = secrets.token_hex(4)
-        # The last room is quiet: one message in a hundred, so that its followers are away for long.
+        # The last room is quiet, with one message in a hundred, so that its followers resume over long distances.
         self._rooms = [f"torture-{run}-{n}" for n in range(plan.rooms)]
         self._busy = [room for room in self._rooms[:-1] for _ in range(max(1, 100 // max(1, plan.rooms - 1)))]
         self.publishers = [
@@ -92,18 +93,18 @@ class Attack:
         rooms = random.sample(self._rooms, min(len(self._rooms), random.choice((1, 1, 2, 3))))
         holder = None
         if principals := self.plan.principals:
-            holder = Holder(self._office, f"{self._run}-{n % principals}", rooms, random)
+            holder = TicketHolder(self._office, f"{self._run}-{n % principals}", rooms, random)
         return Follower(self._target, self.record, f"follower {n}", rooms, random, holder)
 
     def stop(self) -> None:
-        """Publishes and cuts no more: what is left is to wait for the last message, and the verdict."""
+        """Stops publishing and cutting. The attack then only waits for the last message, and gives its verdict."""
         for publisher in self.publishers:
             publisher.stopped = True
         for follower in self.followers:
             follower.calm.set()
 
     async def run(self) -> None:
-        """From the first connection to the verdict. Raises `Unusable` where there is no such server."""
+        """Runs the attack up to its verdict. Raises `Unusable` if there is no such server."""
         await self._look()
         self.begun = True
         try:
@@ -156,7 +157,7 @@ class Attack:
             raise Unusable(f"nothing answers at {where} ({why}): is the server running?") from None
 
     async def _came_in(self, following: Sequence[asyncio.Task[None]]) -> None:
-        """Waits until each follower has a position: what is published before is none of its business."""
+        """Waits until each follower has a position: it need not get what was published before."""
         end = asyncio.get_running_loop().time() + self.plan.patience
         while not all(follower.heard.last_id or follower.turned_away for follower in self.followers):
             self._raise_from(following)
@@ -165,7 +166,7 @@ class Attack:
             await asyncio.sleep(0.01)
 
     async def _finish(self, following: Sequence[asyncio.Task[None]]) -> None:
-        """A last message to each room, and the wait until all its followers are there."""
+        """Publishes a last message to each room, and waits until all followers of the room have it."""
         last: dict[str, int] = {}
         for room in self._rooms:
             if self.record.epoch_changed:
@@ -186,19 +187,21 @@ class Attack:
         for task in late:
             task.cancel()
         for follower, task in zip(here, reaching, strict=True):
-            if task in late and not follower.turned_away:  # a full server may do so for as long as it is full
+            if (
+                task in late and not follower.turned_away
+            ):  # a full server may turn followers away for as long as it is full
                 self.record.violate(f"{follower.heard.name} was not caught up after {self.plan.patience:.0f} s")
 
     @staticmethod
     def _raise_from(following: Sequence[asyncio.Task[None]]) -> None:
-        """A follower that failed is a mistake of ours."""
+        """Raises the error of a follower that failed, which is a defect of the attack itself."""
         for task in following:
             if task.done():
                 task.result()
 
     async def _compare_history(self) -> None:
-        """The history holds what the publishers and followers know, but for what it says is lost, and nothing
-        that was told to be lost to a follower."""
+        """Checks that the history has everything that the publishers and followers know, except what it says is
+        lost, and nothing that a follower was told is lost."""
         if self.record.epoch_changed:
             return
         try:

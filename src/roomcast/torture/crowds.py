@@ -1,5 +1,5 @@
-"""What strangers do to a server that they wish no good: each a crowd of connections that goes on until it is
-cancelled. All of it is small: a megabyte a second or so is what a server must stand from anybody."""
+"""Crowds: cheap attacks by strangers. Each opens many connections until it is cancelled. They stay small: a server
+must withstand about a megabyte a second from anybody."""
 
 from __future__ import annotations
 
@@ -16,30 +16,31 @@ _JSON = {"Accept": "application/json"}
 _POST = {"Content-Type": "application/json"}
 _FIELDS = b"a:\r\n" * 1_000
 _AGAIN = 0.1
-"""Seconds before somebody who was closed is back."""
+"""Seconds before a closed connection is opened again."""
 _NESTED = (b"[" * 65_536, b'{"room":"a","data":' + b"[" * 900_000, b"[" * 500 + b"0," * 400_000)
 
 One = Callable[[Connection], Awaitable[None]]
-"""What one of a crowd does with a connection."""
+"""The behaviour of one connection of a crowd."""
 
 
 async def stay_silent(target: Target, room: str) -> None:
-    """Says nothing."""
+    """Opens connections and sends nothing."""
     await _crowd(target, 1_000, lambda connection: _hold(connection, b""))
 
 
 async def send_half_a_head(target: Target, room: str) -> None:
+    """Sends a head without its end."""
     await _crowd(target, 1_000, lambda connection: _hold(connection, target.head("GET", "/healthz", {})[:-2]))
 
 
 async def send_half_a_body(target: Target, room: str) -> None:
-    """All but the last byte of 900 KB."""
+    """Sends all but the last byte of a body of 900 KB."""
     head = target.head("POST", "/messages", _POST | {"Content-Length": "900000"})
     await _crowd(target, 100, lambda connection: _hold(connection, head + b" " * 899_999))
 
 
 async def leave_answers_unread(target: Target, room: str) -> None:
-    """Asks for pages on each connection, and reads none."""
+    """Requests 200 pages on each connection, and reads none."""
     asked = target.head("GET", f"/messages?{urlencode({'room': room, 'limit': 1000})}", _JSON) * 200
 
     async def one(connection: Connection) -> None:
@@ -51,7 +52,7 @@ async def leave_answers_unread(target: Target, room: str) -> None:
 
 
 async def hang_up(target: Target, room: str) -> None:
-    """Asks for a page, and is gone."""
+    """Requests a page, and hangs up."""
     asked = target.head("GET", f"/messages?{urlencode({'room': room, 'limit': 1000})}", _JSON)
 
     async def one(connection: Connection) -> None:
@@ -62,7 +63,7 @@ async def hang_up(target: Target, room: str) -> None:
 
 
 async def nest(target: Target, room: str) -> None:
-    """Bodies of arrays in arrays."""
+    """Sends bodies of arrays in arrays."""
     bodies = count()
 
     async def one(connection: Connection) -> None:
@@ -73,6 +74,8 @@ async def nest(target: Target, room: str) -> None:
 
 
 async def never_end_a_head(target: Target, room: str) -> None:
+    """Sends header fields for ever."""
+
     async def one(connection: Connection) -> None:
         connection.writer.write(target.head("GET", "/healthz", {})[:-2])
         while not connection.reader.at_eof():
@@ -84,12 +87,13 @@ async def never_end_a_head(target: Target, room: str) -> None:
 
 
 async def send_many_fields(target: Target, room: str) -> None:
+    """Sends a head of 15,000 fields."""
     head = target.head("GET", "/healthz", {})[:-2] + _FIELDS * 15 + b"\r\n"
     await _crowd(target, 10, lambda connection: _hold(connection, head))
 
 
 async def flood_with_rooms(target: Target, room: str) -> None:
-    """Follows 64 rooms that are new on each connection, and asks for the list of all rooms."""
+    """Follows 64 new rooms on each connection, and requests the list of all rooms."""
 
     async def follow(connection: Connection) -> None:
         rooms = [("room", f"{room}-{secrets.token_hex(40)}") for _ in range(64)]
@@ -119,7 +123,7 @@ CROWDS: dict[str, Callable[[Target, str], Awaitable[None]]] = {
 
 
 async def _crowd(target: Target, size: int, one: One) -> None:
-    """So many, each on a connection of its own, again and again. Raises nothing but its cancellation."""
+    """Keeps `size` connections busy, each again and again. Raises nothing but its cancellation."""
     async with asyncio.TaskGroup() as all_of_them:
         for number in range(size):
             all_of_them.create_task(_again_and_again(target, one))
@@ -139,7 +143,7 @@ async def _again_and_again(target: Target, one: One) -> None:
 
 
 async def _hold(connection: Connection, data: bytes) -> None:
-    """Sends it, and stays until the server closes; what it says is not looked at."""
+    """Sends data, and stays until the server closes. Ignores the answer."""
     connection.writer.write(data)
     while await connection.reader.read(65_536):
         pass

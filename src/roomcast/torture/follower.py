@@ -1,4 +1,4 @@
-"""A follower that is cut, dawdles, and comes back with the last id it heard, or begins anew."""
+"""A follower that cuts its connection, reads slowly at times, and resumes with its last id or starts over."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from random import Random
 from urllib.parse import urlencode
 
 from roomcast.torture.heard import END, Heard
-from roomcast.torture.reader import Event, Silent, Stream
+from roomcast.torture.reader import Event, EventReader, Silent
 from roomcast.torture.record import Record
 from roomcast.torture.target import Connection, Target
-from roomcast.torture.tickets import Holder
+from roomcast.torture.tickets import TicketHolder
 
 _SLOW = 0.1
-"""How many followers read slowly."""
+"""The share of followers that read slowly."""
 _STEADY = 0.2
-"""How many never cut their connection: what is not pushed to them, no resume brings."""
+"""The share that never cut their connection: a message that is not pushed to them never comes by a resume."""
 _FORGETS = 0.1
-"""How often one comes back without an id, and reads everything from the beginning."""
+"""How often a follower comes back without an id, and reads everything from the beginning."""
 _MOST_DELAYS = 1_000
 _LATE = 5.0
-"""Seconds within which a stream must end whose ticket is over."""
+"""Seconds within which a stream must end after its ticket has expired."""
 
 
 class Follower:
-    """One of many."""
+    """One follower of many."""
 
     def __init__(
         self,
@@ -35,24 +35,25 @@ class Follower:
         name: str,
         rooms: Sequence[str],
         random: Random,
-        holder: Holder | None = None,
+        holder: TicketHolder | None = None,
         prefix: str = "",
     ) -> None:
-        """`prefix`: what the names of just these rooms begin with, to follow them by it."""
+        """With `prefix`, it follows by this prefix, which the names of exactly these rooms have."""
         self.heard = Heard(record, name, rooms)
-        """Its story since it began, or began anew."""
+        """Everything that it has heard since it started, or started over."""
         self.stories = [self.heard]
         self.delays: list[float] = []
-        """Seconds from the sending of a message to its coming here, while nothing was in its way: a sample."""
+        """A sample of the seconds from the sending of a message to its arrival here, while the follower was
+        live."""
         self.retries: list[int | None] = []
-        """For each stream that the server ended, and did not just cut: the milliseconds of its last `retry:`."""
+        """The milliseconds of the last `retry:` of each stream that the server ended properly."""
         self.calm = asyncio.Event()
-        """Once set it cuts its connection no more, and does not rest."""
+        """Once set, it no longer cuts its connection, and reconnects at once."""
         self.turned_away = False
-        """Whether the server asked it to come back later, with nothing else said."""
+        """Whether the server asked it to come back later, before any event."""
         self._target = target.without_credential() if holder else target
         self._holder = holder
-        """Its ticket, where it does not follow with the credential of the attack."""
+        """The holder of its tickets; None if it follows with the credential of the attack."""
         self._record = record
         self._name = name
         self._prefix = prefix
@@ -65,7 +66,8 @@ class Follower:
         self._live = False
 
     async def run(self, until: float, life: float, sent_at: dict[str, float]) -> None:
-        """Follows for ever. Until then (in the loop's time) it cuts its connection every `life` seconds or so."""
+        """Follows for ever. Until the loop's time is `until`, it cuts its connection about every `life`
+        seconds."""
         while True:
             try:
                 async with asyncio.timeout(self._lasting(until, life)) as own:
@@ -77,18 +79,19 @@ class Follower:
             except (ValueError, KeyError, TypeError) as error:
                 self._record.violate(f"{self.heard.name} was sent what is no event stream: {error!r}")
             self._live = False
-            # Whom the server left is back at once, and so is who has no id yet: all others wait for it.
+            # A follower that the server left is back at once; so is one without an id, since all others wait for
+            # it.
             away = own.expired() and self.heard.last_id
             await self._rest(self._away(until, life) if away else None)
 
     async def reach(self, seq: int) -> None:
-        """Returns once everything up to there is heard, or named in a gap."""
+        """Returns when everything up to `seq` was heard, or named in a gap."""
         self._wanted = seq
         self._look()
         await self._reached.wait()
 
     def judge(self) -> None:
-        """What it heard, against what it had to hear."""
+        """Compares what it heard with what it had to hear."""
         for story in self.stories:
             if story.came_in or not self.turned_away:
                 story.judge()
@@ -97,7 +100,7 @@ class Follower:
         return 0 if self.calm.is_set() else self._pace
 
     def _lasting(self, until: float, life: float) -> float | None:
-        """Seconds to its next cut, if there is one before then."""
+        """Seconds to its next cut; None if there is none before `until`."""
         seconds = self._random.expovariate(1 / life)
         return None if self._steady or seconds > self._left(until) else seconds
 
@@ -117,7 +120,7 @@ class Follower:
                 await self.calm.wait()
         except TimeoutError:
             if self.heard.came_in and self._random.random() < _FORGETS:
-                self.heard = Heard(self._record, f"{self._name}, anew,", self.heard.rooms)
+                self.heard = Heard(self._record, f"{self._name}, started over,", self.heard.rooms)
                 self.stories.append(self.heard)
 
     async def _follow(self, sent_at: dict[str, float]) -> None:
@@ -143,7 +146,7 @@ class Follower:
         finally:
             connection.cut()
 
-    async def _open(self, connection: Connection) -> Stream | None:
+    async def _open(self, connection: Connection) -> EventReader | None:
         named = [("room", room) for room in self.heard.rooms]
         query = [("prefix", self._prefix)] if self._prefix else named
         headers = {"Accept": "text/event-stream"}
@@ -162,21 +165,21 @@ class Follower:
             self._holder.ticket = None
             return None
         if status == 200 and fields.get("content-type", "").startswith("text/event-stream"):
-            return Stream(connection, fields, self._wait)
+            return EventReader(connection, fields, self._wait)
         if status < 500 and status != 429:
             kind = fields.get("content-type")
             self._record.violate(f"{self.heard.name} was answered with {status}, {kind}, and no event stream")
         return None
 
     def _judge_right(self, event: Event) -> None:
-        """Whether this may come, and whether the stream may end now, by its ticket."""
+        """Checks that the ticket still allows this event, or that it allows the stream to end now."""
         if self._holder is None:
             if event.name == END:
                 self._record.violate(f"{self.heard.name} was sent away for its rights: {event.data['reason']}")
             return
         ticket, now = self._holder.ticket, time.monotonic()
         if ticket is None:
-            self._record.violate(f"{self.heard.name} heard {event.name} {event.id} behind the end of its right")
+            self._record.violate(f"{self.heard.name} heard {event.name} {event.id} after the end of its right")
         elif event.name == END:
             self._record.counts["renewals"] += 1
             self._holder.ticket = None
@@ -188,7 +191,7 @@ class Follower:
             self._record.violate(f"{self.heard.name} heard {event.id} when its ticket was over")
 
     def _time(self, sent_at: float | None) -> None:
-        """Keeps each with the same probability."""
+        """Samples the delay. Each delay is kept with the same probability."""
         if sent_at is None:
             return
         self._timed += 1

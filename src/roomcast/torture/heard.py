@@ -1,4 +1,4 @@
-"""What one follower heard, over all of its connections, and whether that is all that it had to hear."""
+"""Everything that one follower heard over all its connections, and whether that is everything it had to hear."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ END = "roomcast.end"
 _REASONS = ("trimmed", "deleted")
 
 
-class Gap(NamedTuple):
-    """What was told to be lost: of these rooms, between these two."""
+class ToldGap(NamedTuple):
+    """A gap as it was told: messages of these rooms between two seqs may be lost."""
 
     after: int
     before: int
@@ -26,44 +26,44 @@ class Gap(NamedTuple):
     reason: str = "trimmed"
 
     def within(self, seqs: Sequence[int]) -> Sequence[int]:
-        """Those of some in order that lie in it."""
+        """Returns those of some sorted seqs that lie in the gap."""
         return seqs[bisect_right(seqs, self.after) : bisect_left(seqs, self.before)]
 
 
 class Heard:
-    """One follower's story. Its events may raise `KeyError`, `TypeError` or `ValueError`, where they are none."""
+    """What one follower heard. `hear` raises `KeyError`, `TypeError` or `ValueError` for a malformed event."""
 
     def __init__(self, record: Record, name: str, rooms: Sequence[str], last_id: str = "") -> None:
         self.name = name
         self.rooms = rooms
         self.last_id = last_id
-        """What it resumes with."""
+        """The id that it resumes with."""
         self.seqs = {room: array("q") for room in rooms}
-        self.gaps: list[Gap] = []
+        self.gaps: list[ToldGap] = []
         self._record = record
         self.position = Position.parse(last_id).seq if last_id else 0
-        """It has heard everything up to here, or that it is gone."""
+        """The seq up to which it has heard everything, or was told that it is gone."""
         self._start = self.position if last_id else None
-        self._anew = not last_id
-        """Whether it began with no id: it is owed no word of what was deleted before."""
+        self._began_without_id = not last_id
+        """Whether it began without an id. It need not be told of messages that were deleted before."""
         self._timestamp = ""
         self.begin()
 
     def begin(self) -> None:
-        """A connection is made."""
+        """Notes that a connection is made."""
         self._first = True
         self._replayed: int | None = 0
-        """Messages heard over it; None once it is live."""
+        """Messages heard over this connection; None once it is live."""
         self._resumes_at: str | None = None
-        """What must come next."""
+        """The id that must come next; None if any may."""
 
     @property
     def came_in(self) -> bool:
-        """Whether it knows from where on it must hear everything."""
+        """Whether it has a position from which on it must hear everything."""
         return self._start is not None
 
     def hear(self, event: Event) -> None:
-        """One event, as it came."""
+        """Takes the next event."""
         position = Position.parse(event.id)
         if not self._record.same_epoch(position):
             return
@@ -72,7 +72,7 @@ class Heard:
             self.last_id = event.id
             return
         if self._resumes_at not in (None, event.id):
-            self._violate(f"heard {event.id} behind a gap that ends at {self._resumes_at}")
+            self._violate(f"heard {event.id} after a gap that ends at {self._resumes_at}")
         self._resumes_at = None
         if event.name == "gap":
             self._hear_gap(event.data, position)
@@ -84,30 +84,31 @@ class Heard:
         self._first = False
 
     def judge(self) -> None:
-        """Violates what was neither heard nor named, and what was named and not lost."""
+        """Records a violation for each message that was neither heard nor named in a gap, and for each false
+        gap."""
         if self._start is None:
-            if not self._record.epoch_changed:  # else it may have come in, to another log
+            if not self._record.epoch_changed:  # otherwise it may have come in to another log
                 self._violate("never came in")
             return
         missing = {room: self._missing(room, self._start) for room in self.rooms}
         for room, seqs in missing.items():
             named = {seq for gap in self.gaps if room in gap.rooms for seq in gap.within(seqs)}
             for seq in seqs:
-                if seq not in named and not (self._anew and seq in self._record.deleting):
+                if seq not in named and not (self._began_without_id and seq in self._record.deleting):
                     self._violate(f"never heard {seq} of {room}, and of no gap that names it")
         told: set[int] = set()
         for gap in self.gaps:
             self._judge_gap(gap, missing, told)
 
     def judge_deleted(self, room: str) -> None:
-        """Violates what it heard of a room and what was deleted before."""
+        """Records a violation for each message of a room that it heard although it was deleted."""
         for seq in self.seqs[room]:
             if seq in self._record.deleted:
                 self._violate(f"has {seq} of {room}, which was deleted")
 
     def judge_retained(self, room: str, seqs: Sequence[int]) -> None:
-        """Violates a gap that names one of these, which are there when all is over. Around what was deleted others
-        are there."""
+        """Records a violation for each gap that names one of `seqs`, which are retained at the end. A gap around a
+        deleted message is no violation, as its neighbours are retained."""
         deleting = sorted(self._record.deleting)
         for gap in self.gaps:
             if room in gap.rooms and not gap.within(deleting) and (there := gap.within(seqs)):
@@ -117,8 +118,8 @@ class Heard:
         heard = set(self.seqs[room])
         return [seq for seq in self._record.known(room, start, self.position) if seq not in heard]
 
-    def _judge_gap(self, gap: Gap, missing: Mapping[str, Sequence[int]], told: set[int]) -> None:
-        """`told` are those that gaps before it have named: one of its rooms may be whole up to long before."""
+    def _judge_gap(self, gap: ToldGap, missing: Mapping[str, Sequence[int]], told: set[int]) -> None:
+        """`told` are the seqs that earlier gaps have named, since a gap may reach back over them."""
         lost = {room: len(gap.within(missing[room])) for room in gap.rooms}
         new = {seq for room in gap.rooms for seq in gap.within(missing[room])} - told
         told |= new
@@ -172,7 +173,7 @@ class Heard:
         after = Position.parse(told["after"]).seq
         self._check_ends(told, after, position)
         self._record.counts["lost at most"] += told["lost_at_most"] or 0
-        gap = Gap(after, position.seq + 1, frozenset(rooms), told["lost_at_most"], told["reason"])
+        gap = ToldGap(after, position.seq + 1, frozenset(rooms), told["lost_at_most"], told["reason"])
         self.gaps.append(gap)
         self._move(str(told["after"]), position.seq, strictly=False)
 
@@ -197,7 +198,7 @@ class Heard:
 
 
 def page_events(page: Mapping[str, Any]) -> Iterable[Event]:
-    """A page of history as the stream would give it: its gap stands before the message that it resumes at."""
+    """Returns a page of history as a stream's events: its gap comes before the message that it resumes at."""
     position = Position.parse(page["position"])
     gap = page["gap"]
     if gap and gap["resumes_at"]:

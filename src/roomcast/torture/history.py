@@ -1,4 +1,4 @@
-"""The history, page by page, as somebody reads it who was there at the beginning and never since."""
+"""The history, read page by page from the beginning of the attack."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from roomcast.torture.record import Position, Record
 from roomcast.torture.target import Answer, Target, Unusable
 
 _BACKWARDS = 97
-"""Messages of a page when it is read backwards: pages of another size begin and end elsewhere."""
+"""Messages of a page when it is read backwards: another size, so that pages begin and end elsewhere."""
 
 
 class History:
-    """The history of a server. Each method raises `OSError` where it does not answer for `patience` seconds."""
+    """The history of a server. Each method raises `OSError` if the server does not answer for `patience`
+    seconds."""
 
     def __init__(self, target: Target, record: Record, patience: float) -> None:
         self._target = target
@@ -24,20 +25,20 @@ class History:
         self._patience = patience
 
     async def position(self, room: str) -> str:
-        """Where the log is. Raises `Unusable` where there is no roomcast."""
+        """Returns the log's position as an id. Raises `Unusable` if this is not a roomcast server."""
         answer = await self._target.get(f"/messages?{urlencode({'room': room, 'limit': 1})}")
         try:
             position = str(answer.json["position"])
             Position.parse(position)
         except (ValueError, KeyError, TypeError):
             raise Unusable(
-                f"/messages is answered with {answer.status} and no page of history: this is no roomcast, the URL "
-                "is not the server's own, or ROOMCAST_TOKEN or a --header is missing"
+                f"/messages is answered with {answer.status} and no history: check that the URL is a roomcast "
+                "server's own, and that no ROOMCAST_TOKEN or --header is missing"
             ) from None
         return position
 
     async def after(self, room: str, start: str) -> Sequence[int]:
-        """The seqs of what is there from an id on, and the verdict on what is not."""
+        """Returns the seqs of a room's messages after the id `start`, and judges whether any is missing."""
         story = Heard(self._record, f"the history of {room}", [room], start)
         while not self._record.epoch_changed:
             page = await self._page(room, after=story.last_id, limit=1000)
@@ -52,7 +53,7 @@ class History:
         return list(story.seqs[room])
 
     async def before(self, room: str, forwards: Sequence[int]) -> None:
-        """Reads the same backwards: what is left of it by now."""
+        """Reads the history backwards, and compares it with the end of `forwards`: more may be trimmed by now."""
         seqs: list[int] = []
         end = ""
         while not self._record.epoch_changed:
@@ -62,10 +63,10 @@ class History:
             seqs[:0] = [self._record.identify(message) for message in page["messages"]]
             end = page["messages"][0]["id"]
         if seqs != list(forwards[len(forwards) - len(seqs) :]):
-            self._record.violate(f"the history of {room} is another when it is read backwards")
+            self._record.violate(f"the history of {room} differs when it is read backwards")
 
     async def retained(self) -> int:
-        """How many messages there are now, in all rooms."""
+        """Returns how many messages all rooms have now."""
         rooms = (await self._get("/rooms")).json["rooms"]
         return sum(int(room["messages"]) for room in rooms)
 
@@ -73,7 +74,7 @@ class History:
         return (await self._get(f"/messages?{urlencode({'room': room, **query})}")).json
 
     async def _get(self, path: str) -> Answer:
-        """Again and again: a server that is away for a while breaks no promise."""
+        """Retries, since a server that is away for a while breaks no promise."""
         end = asyncio.get_running_loop().time() + self._patience
         while True:
             try:

@@ -1,4 +1,5 @@
-"""Somebody who tries to get in where they may not: with tickets of others, old ones and forged ones, or none."""
+"""An intruder, who tries to read and publish without the right to: with others' tickets, old or forged ones, or
+none."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from random import Random
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from roomcast.torture.reader import Stream
+from roomcast.torture.reader import EventReader
 from roomcast.torture.record import Record
 from roomcast.torture.target import Target
 from roomcast.torture.tickets import Office, Ticket
@@ -24,12 +25,12 @@ ELSEWHERE = "https://torture.example"
 _PREFIX = "rct1_"
 _MAC_BYTES = 32
 _PATIENCE = 1.0
-"""Seconds that a stream is listened to which should not be there."""
+"""Seconds that the intruder listens to a stream that it should not have got."""
 _PAUSE = 0.03
 
 
 class BreakIn(NamedTuple):
-    """A request that must be refused, and the only good answer."""
+    """A request that must be refused, and the status that it must get."""
 
     status: int
     method: str = "GET"
@@ -40,15 +41,15 @@ class BreakIn(NamedTuple):
 
 
 class Intruder:
-    """One of several."""
+    """One intruder of several."""
 
     def __init__(
         self, target: Target, record: Record, office: Office, rooms: Sequence[str], random: Random
     ) -> None:
         self.tried: Counter[str] = Counter()
-        """How often each kind was refused."""
+        """How often each kind of break-in was refused."""
         self.any_origin = False
-        """Whether the server serves pages of every origin: then none is an intruder for where it comes from."""
+        """Whether the server serves pages of every origin. A foreign origin is then no break-in."""
         self._target = target.without_credential()
         self._record = record
         self._office = office
@@ -56,7 +57,7 @@ class Intruder:
         self._random = random
 
     async def run(self, until: float) -> None:
-        """Tries until then, in the loop's time."""
+        """Tries until the loop's time is `until`."""
         await self._look()
         while asyncio.get_running_loop().time() < until:
             name = self._random.choice([*KINDS])
@@ -64,9 +65,9 @@ class Intruder:
                 try:
                     await self._try(name, break_in)
                 except (OSError, TimeoutError):
-                    pass  # nobody is there
+                    pass  # the server is away
                 except (ValueError, KeyError, TypeError) as error:
-                    self._record.violate(f"a break-in ({name}) was answered with what is no HTTP: {error!r}")
+                    self._record.violate(f"a break-in ({name}) got an answer that is not HTTP: {error!r}")
             await asyncio.sleep(_PAUSE)
 
     async def _look(self) -> None:
@@ -88,20 +89,20 @@ class Intruder:
                 self.tried[name] += 1
                 self._record.counts["kept out"] += 1
             elif status == 200 and fields.get("content-type", "").startswith("text/event-stream"):
-                await self._listen(name, Stream(connection, fields))
+                await self._listen(name, EventReader(connection, fields))
             elif status < 500 and status != 429:
                 self._record.violate(f"a break-in ({name}) was answered with {status}, not with {break_in.status}")
         finally:
             connection.cut()
 
-    async def _listen(self, name: str, stream: Stream) -> None:
-        """A stream that ends without an event is a full server's way to send somebody away."""
+    async def _listen(self, name: str, stream: EventReader) -> None:
+        """Records a violation for any event. A full server sends clients away by a stream without events."""
         async with asyncio.timeout(_PATIENCE):
             async for event in stream.events():
                 self._record.violate(f"somebody was let in ({name}) and told of {event.name} {event.id}")
                 return
 
-    # What is tried. None where no such ticket is at hand.
+    # The kinds of break-ins. Each returns None if it needs a ticket that there is not.
 
     def nobody(self) -> BreakIn:
         """Without a credential."""
@@ -116,7 +117,7 @@ class Intruder:
         )
 
     def wrong_room(self) -> BreakIn | None:
-        """With a good ticket for other rooms, alone or beside its own."""
+        """With a valid ticket for other rooms, alone or beside its own."""
         if (found := self._ticket_and_other()) is None:
             return None
         ticket, other = found
@@ -125,19 +126,19 @@ class Intruder:
         return self._follow(403, ticket.text, rooms, in_url=ticket.opens(time.monotonic()))
 
     def message_of_another_room(self) -> BreakIn | None:
-        """By its id: the answer is that of a message that never was."""
+        """Asks for it by its id. It must get the same answer as for a message that never was."""
         found = self._ticket_and_other()
         if found is None or not (seq := self._record.newest(found[1])):
             return None
         return BreakIn(404, path=f"/messages/{self._record.epoch}-{seq}", headers=_bearer(found[0].text))
 
     def expired(self) -> BreakIn | None:
-        """With a ticket that is over, also as a resume."""
+        """With an expired ticket, sometimes as a resume."""
         ticket = self._ticket(Ticket.is_over)
         return ticket and self._follow(401, ticket.text, ticket.rooms, resumes=self._random.random() < 0.5)
 
     def replayed(self) -> BreakIn | None:
-        """With a URL from a log, when it opens no stream any more."""
+        """With a URL from a log file, after the time in which its ticket opens streams."""
         ticket = self._ticket(lambda one, now: one.opens_no_more(now) and one.is_good(now))
         if ticket is None:
             return None
@@ -156,12 +157,12 @@ class Intruder:
         return self._follow(401, _text(bytes(raw)), ticket.rooms, resumes=self._random.random() < 0.5)
 
     def resealed(self) -> BreakIn | None:
-        """With every room in it, and signed with a secret of one's own."""
+        """With a ticket for every room, signed with the intruder's own secret."""
         ticket = self._ticket(Ticket.is_good)
         return ticket and self._follow(401, _sealed_anew(_raw(ticket.text), self._rooms), [self._any_room()])
 
     def other_origin(self) -> BreakIn | None:
-        """From a page of somewhere else, with a good ticket."""
+        """From a page of a foreign origin, with a valid ticket."""
         ticket = self._ticket(Ticket.opens)
         if ticket is None or self.any_origin:
             return None
@@ -178,7 +179,7 @@ class Intruder:
         return BreakIn(422, "POST", query=[("ticket", ticket.text)], body=self._message())
 
     def beyond_streams(self) -> BreakIn | None:
-        """With a ticket for what no ticket is for."""
+        """With a ticket, for routes that no ticket may use."""
         ticket = self._ticket(Ticket.is_good)
         if ticket is None:
             return None
@@ -187,12 +188,12 @@ class Intruder:
             BreakIn(403, path="/metrics", headers=bearer),
             BreakIn(403, "POST", "/tickets", headers=bearer, body=b'{"rooms": ["a"]}'),
         ]
-        if ticket.opens(time.monotonic()):  # else it is refused as one that opens nothing any more
+        if ticket.opens(time.monotonic()):  # otherwise it is refused because it is too old
             query = [*self._named(ticket.rooms), ("ticket", ticket.text)]
             others.append(BreakIn(422, query=query, headers=[("Accept", "application/json")]))
         return self._random.choice(others)
 
-    # Their parts
+    # Parts of break-ins
 
     def _follow(
         self, status: int, text: str, rooms: Sequence[str], *, in_url: bool = True, resumes: bool = False
@@ -254,8 +255,8 @@ def _text(raw: bytes) -> str:
 
 
 def _sealed_anew(raw: bytes, rooms: Sequence[str]) -> str:
-    """The ticket with these rooms, as somebody makes it who has read how, and has no secret of the server."""
-    start = raw.index(b'[["')  # the content is JSON behind an id and a MAC, and a list begins it
+    """Forges a ticket for these rooms, as somebody would who knows the format but not the server's secret."""
+    start = raw.index(b'[["')  # the content is a JSON list after an id and a MAC
     content = json.loads(raw[start:])
     content[3] = [*rooms][:20]
     written = json.dumps(content, separators=(",", ":")).encode()

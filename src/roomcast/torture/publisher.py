@@ -1,4 +1,4 @@
-"""A publisher that is cut, tries again with the same key, and writes down what became of each message."""
+"""A publisher that cuts its connection, retries with the same key, and records the outcome of each message."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from roomcast.torture.target import Answer, Connection, Target
 
 MOST_AT_ONCE = 10
 _CUT = 0.02
-"""How often a publisher cuts its own connection behind a request that it may try again."""
+"""The share of retriable requests after which a publisher cuts its own connection."""
 _KEYED = 0.7
-"""How often a publish has an idempotency key, and so may be tried again."""
+"""The share of publishes with an idempotency key. These may be retried."""
 _REPEATED = 0.03
-"""How often one that was acknowledged is sent again all the same."""
+"""The share of acknowledged publishes that are sent again."""
 _DELETED = 0.02
-"""How often a message that was acknowledged is deleted."""
+"""The share of acknowledged publishes whose first message is deleted."""
 _NOT_OFFERED = 501
 """The answer of a log that cannot delete."""
 _TOO_LARGE = 413
-"""The only answer of its kind that is right: a batch may be larger than the retention."""
+"""The only refusal that is right: a batch may be larger than the retention."""
 
 
 class Publisher:
-    """One of several."""
+    """One publisher of several."""
 
     def __init__(
         self, target: Target, record: Record, rooms: list[str], name: str, random: Random, *, deletes: bool = True
@@ -41,14 +41,15 @@ class Publisher:
         self._connection: Connection | None = None
         self._sent = 0
         self.sent_at: dict[str, float] = {}
-        """When each text was sent, the last time, for those who measure."""
+        """When each text was last sent, for followers that measure delays."""
         self.stopped = False
-        """Once set it begins nothing more."""
+        """Once set, it begins no other request."""
         self._may_delete = deletes
-        """Until the server says that it may not: its log cannot, or its credential has no such right."""
+        """Whether it deletes. Unset when the server refuses: its log cannot, or the credential has no such
+        right."""
 
     async def run(self, until: float, pause: float) -> None:
-        """Publishes until then (in the loop's time), with so long a pause between."""
+        """Publishes until the loop's time is `until`, with pauses of about `pause` seconds."""
         while asyncio.get_running_loop().time() < until and not self._over:
             size = self._random.randint(2, MOST_AT_ONCE) if self._random.random() < 0.2 else 1
             await self.publish(self._random.choice(self._rooms), size, keyed=self._random.random() < _KEYED)
@@ -56,7 +57,7 @@ class Publisher:
                 await asyncio.sleep(pause * 2 * self._random.random())
 
     async def publish(self, room: str, size: int = 1, *, keyed: bool = True, patience: float = 60) -> bool:
-        """One request, again and again where its key allows it; whether it was acknowledged."""
+        """Sends one request, and retries it if it has a key. Returns whether it was acknowledged."""
         texts = [f"{self._name}-{self._sent + n}" for n in range(size)]
         self._sent += size
         self._record.attempt(texts, room)
@@ -83,7 +84,7 @@ class Publisher:
         return False
 
     def close(self) -> None:
-        """Lets go of its connection."""
+        """Closes its connection."""
         if self._connection:
             self._connection.cut()
             self._connection = None
@@ -111,7 +112,7 @@ class Publisher:
         return False
 
     async def _delete(self, first: Answer) -> None:
-        """Deletes the first message of what was stored."""
+        """Deletes the first of the stored messages."""
         id = str(_stored(first)[0]["id"])
         seq = Position.parse(id).seq
         self._record.deleting.add(seq)
@@ -127,7 +128,8 @@ class Publisher:
             self._record.violate(f"{id} was acknowledged, and its deletion was answered with {answer.status}")
 
     async def _repeat(self, request: _Request, first: Answer) -> None:
-        """Sends it again: a 200 has the same body. A 201 is a double; the record knows whether it may be one."""
+        """Sends an acknowledged request again. A 200 must have the same body. A 201 stores it twice; the record
+        knows whether that is allowed."""
         self._record.counts["repeated"] += 1
         again = await self._post(request)
         if again is None or again.status >= 429:
@@ -143,7 +145,7 @@ class Publisher:
             self._record.violate(f"the repetition of a publish was refused with {again.status}")
 
     async def _post(self, request: _Request) -> Answer | None:
-        """The answer; None where there is none. Whether it may be stored all the same, the request knows."""
+        """The answer; None if there is none. The request notes whether it may be stored without an answer."""
         try:
             connection = await self._connected()
             request.unanswered += 1
@@ -159,7 +161,7 @@ class Publisher:
             return None
 
     async def _send(self, method: str, path: str) -> Answer | None:
-        """The answer to a request without a body; None where there is none."""
+        """The answer to a request without a body; None if there is none."""
         try:
             connection = await self._connected()
             await connection.send(method, path, {})
@@ -176,7 +178,7 @@ class Publisher:
 
 
 class _Request:
-    """A publish, and whether it may be stored without our knowing."""
+    """A publish request, and whether it may be stored although no answer says so."""
 
     def __init__(self, texts: list[str], room: str, keyed: bool) -> None:
         messages = [{"room": room, "text": text} for text in texts]
@@ -187,7 +189,7 @@ class _Request:
         if keyed:
             self.headers["Idempotency-Key"] = texts[0]
         self.unanswered = 0
-        """How often it was sent, and not said what became of it."""
+        """How often it was sent without a conclusive answer."""
 
     @property
     def in_doubt(self) -> bool:
@@ -195,14 +197,15 @@ class _Request:
 
 
 def _stores_nothing(answer: Answer) -> bool:
-    """The server's own word; the same status from a proxy says nothing of what is behind it."""
+    """Whether the server itself says that nothing is stored. A proxy's 503 says nothing about the server behind
+    it."""
     return answer.status == 429 or (
         answer.status == 503 and answer.fields.get("content-type", "").startswith("application/problem+json")
     )
 
 
 def _retry_after(answer: Answer) -> float:
-    """Seconds; the other form, a date, counts as one."""
+    """Seconds of `Retry-After`; a date counts as one."""
     said = answer.fields.get("retry-after", "1")
     return float(said) if said.isdecimal() else 1.0
 

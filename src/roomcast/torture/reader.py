@@ -1,4 +1,4 @@
-"""Reads an event stream by the rules of WHATWG HTML, section 9.2.6, slowly and by the letter."""
+"""Reads an event stream by the letter of WHATWG HTML, section 9.2.6. Speed does not matter here."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from roomcast.torture.target import Connection, chunks
 SILENCE = 40.0
 """Seconds without a byte after which a stream is dead: the server promises one every 15 s."""
 _ENDLESS = 1 << 60
-"""The length of a stream that does not say it: the end of the connection ends it."""
+"""The length of a stream without `Content-Length`: it ends with the connection."""
 
 
 class Silent(ConnectionError):
-    """Nothing came for so long that the stream is dead."""
+    """The stream is dead: nothing came for `SILENCE` seconds."""
 
 
 class Event(NamedTuple):
@@ -25,29 +25,29 @@ class Event(NamedTuple):
     name: str
     id: str
     data: Any
-    """What its JSON says."""
+    """Its data, decoded from JSON."""
 
 
-class Stream:
-    """The stream that a connection's response is."""
+class EventReader:
+    """Reads the response of a connection as an event stream."""
 
     def __init__(
         self, connection: Connection, fields: Mapping[str, str], pace: Callable[[], float] = float
     ) -> None:
-        """`fields` is the response's header; `pace` says how many seconds to do nothing behind each piece."""
+        """`fields` are the response's header fields; `pace` returns the seconds to wait after each piece."""
         self._reader = connection.reader
         self._chunked = fields.get("transfer-encoding", "").lower() == "chunked"
         self._left = int(fields.get("content-length", _ENDLESS))
-        """Where it is not chunked: bytes to come. A proxy that tells a follower to come back says how many, and
-        keeps the connection."""
+        """Bytes to come, if it is not chunked. A proxy that tells a follower to come back sends a length, and
+        keeps the connection open."""
         self._pace = pace
         self.retry_ms: int | None = None
         self.ended = False
-        """Whether the end was said, and not just cut."""
+        """Whether the stream ended properly, rather than by a cut."""
 
     async def events(self) -> AsyncIterator[Event]:
-        """Each as it comes, until the stream ends. Raises `OSError` where it is cut, `ValueError` where it is no
-        event stream."""
+        """Yields each event, until the stream ends. Raises `OSError` if it is cut, and `ValueError` if it is not
+        an event stream."""
         name, id, data = "", "", list[str]()
         async for line in self._lines():
             if not line:

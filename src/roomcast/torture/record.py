@@ -1,4 +1,4 @@
-"""What was tried, what came of it, and what must be true of that.
+"""The record of an attack: what was tried, what came of it, and whether the promises were kept:
 
 - acknowledged ⊆ delivered ⊆ attempted, where delivered means: heard, or named in a gap;
 - an id has one message and a message one id, for publishers, followers and the history alike, and no follower ever
@@ -19,18 +19,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 MOST_SHOWN = 20
-"""Violations that are kept as text; all are counted."""
+"""Violations that are kept as text. All are counted."""
 
 
 class Position(NamedTuple):
-    """An id, read."""
+    """A parsed id."""
 
     epoch: str
     seq: int
 
     @classmethod
     def parse(cls, id: str) -> Position:
-        """Raises `ValueError`."""
+        """Returns the id's parts. Raises `ValueError`."""
         epoch, _, seq = id.rpartition("-")
         return cls(epoch, int(seq))
 
@@ -44,7 +44,7 @@ class Double(NamedTuple):
 
 
 class Record:
-    """Everything known of one attack."""
+    """Everything that is known of one attack."""
 
     def __init__(self) -> None:
         self.attempted: dict[str, str] = {}
@@ -55,38 +55,38 @@ class Record:
         self.violations: list[str] = []
         self.epoch = ""
         self.epoch_changed = False
-        """What follows cannot be compared with what was before."""
+        """Whether the epoch has changed. Later messages cannot be compared with earlier ones."""
         self.deleting: set[int] = set()
-        """The seqs of messages whose deletion was asked for."""
+        """The seqs of messages whose deletion was requested."""
         self.deleted: set[int] = set()
-        """Those of them that the server says are deleted."""
+        """The seqs of messages that the server says are deleted."""
         self._seq_of: dict[str, int] = {}
         self._text_of: dict[int, str] = {}
-        self._looks: dict[int, int] = {}
+        self._hashes: dict[int, int] = {}
         """A hash of each message, by its seq."""
         self._seqs: dict[str, list[int]] = {}
         self._newest = 0
         self._floor: dict[str, int] = {}
-        """For each text the newest seq that was known when it was first sent."""
+        """The newest seq that was known when each text was first sent."""
         self._refused: set[str] = set()
         self._doubles: list[Double] = []
 
     def violate(self, what: str) -> None:
-        """A promise is broken."""
+        """Records a broken promise."""
         self.counts["violations"] += 1
         if len(self.violations) < MOST_SHOWN:
             self.violations.append(what)
 
     def attempt(self, texts: Iterable[str], room: str) -> None:
-        """They are about to be published."""
+        """Notes that these texts are about to be published."""
         texts = list(texts)
         self.attempted |= dict.fromkeys(texts, room)
         self._floor |= dict.fromkeys(texts, self._newest)
         self.unknown |= set(texts)
 
     def acknowledge(self, texts: Sequence[str], messages: Sequence[Mapping[str, Any]]) -> None:
-        """The server says that they are stored as these messages. Raises `KeyError`, `TypeError` or `ValueError`
-        for what are no messages."""
+        """Notes that the server says these texts are stored as these messages. Raises `KeyError`, `TypeError` or
+        `ValueError` for malformed messages."""
         self.unknown -= set(texts)
         self.counts["acknowledged"] += len(texts)
         if [message["text"] for message in messages] != list(texts):
@@ -97,7 +97,7 @@ class Record:
             self.violate(f"a batch has the ids {seqs}, which are not consecutive")
 
     def refuse(self, texts: Sequence[str]) -> None:
-        """The server says that they are not stored."""
+        """Notes that the server says these texts are not stored."""
         self.unknown -= set(texts)
         self.counts["refused"] += len(texts)
         self._refused |= set(texts)
@@ -107,38 +107,38 @@ class Record:
             del self.attempted[text]
 
     def identify(self, message: Mapping[str, Any]) -> int:
-        """The seq of a message from anywhere, which must be the one it had everywhere else. Raises `KeyError` or
-        `ValueError` for what is no message."""
+        """Returns the seq of a message, and checks that the message is the same wherever it was seen. Raises
+        `KeyError` or `ValueError` for a malformed message."""
         text, room, position = message["text"], message["room"], Position.parse(message["id"])
-        if self.same_epoch(position) and self._looks.get(position.seq) != (
-            looks := hash(repr(sorted(message.items())))
+        if self.same_epoch(position) and self._hashes.get(position.seq) != (
+            found := hash(repr(sorted(message.items())))
         ):
-            if position.seq in self._looks:
+            if position.seq in self._hashes:
                 other = self._text_of[position.seq]
                 self.violate(f"{position.seq} is {other!r} for one and {text!r} for another, or differs otherwise")
             else:
-                self._looks[position.seq] = looks
+                self._hashes[position.seq] = found
                 self._store(text, room, position.seq)
         return position.seq
 
     def known(self, room: str, after: int, to: int) -> Sequence[int]:
-        """The seqs of what is known to be stored in a room, after < seq <= to."""
+        """Returns the known seqs of a room, with `after` < seq <= `to`."""
         seqs = self._seqs.get(room, [])
         return seqs[bisect_right(seqs, after) : bisect_right(seqs, to)]
 
     def newest(self, room: str) -> int:
-        """The greatest of them; 0 where nothing is."""
+        """Returns the highest known seq of a room; 0 if there is none."""
         return self._seqs.get(room, [0])[-1]
 
     def unheard(self, room: str, before: int) -> bool:
-        """Whether something may be stored in a room, with seq < before, that nobody ever saw."""
+        """Whether a room may have a stored message, with seq < `before`, that nobody has seen."""
         return any(
             self.attempted[text] == room and text not in self._seq_of and self._floor[text] < before - 1
             for text in self.unknown
         )
 
     def same_epoch(self, position: Position) -> bool:
-        """Whether it is of the log that was attacked first; the first time that it is not is a violation."""
+        """Whether a position has the epoch of the attack's first one. The first other epoch is a violation."""
         self.epoch = self.epoch or position.epoch
         if position.epoch != self.epoch and not self.epoch_changed:
             self.epoch_changed = True
@@ -146,8 +146,8 @@ class Record:
         return position.epoch == self.epoch
 
     def judge_doubles(self, retained: int) -> None:
-        """Violates what is stored twice, where the key cannot have been forgotten with its first message: of a log
-        that retains so many. Half of them are taken, as a cap in bytes is not one in messages."""
+        """Records a violation for each text that is stored twice although its key must still be known: the log
+        retains `retained` messages. Half of them are assumed, as a cap in bytes is not one in messages."""
         for text, first, second in self._doubles:
             if second - first < max(retained // 2, 1):
                 self.violate(f"{text!r} is stored twice: as {first} and as {second}")

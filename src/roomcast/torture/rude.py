@@ -17,24 +17,24 @@ from roomcast.torture.witness import PAUSE, Seen, Witness
 BOUND = 1.0
 """Seconds that a publish may take under attack, at the 99th percentile."""
 _PAGE_MESSAGES, _PAGE_BYTES = 100, 2_000
-"""What the pages have that are asked for."""
+"""The size of the page that the crowds request, and of its messages' texts."""
 
 
 class Finding(NamedTuple):
-    """What came of one attack."""
+    """The result of one attack."""
 
     name: str
     seen: Seen
     serves: bool
-    """Whether a newcomer was answered behind it."""
+    """Whether a newcomer was answered afterwards."""
     memory: float | None
-    """Bytes of the server under attack, where it says so."""
+    """The server's memory in bytes under attack; None if it does not tell."""
     afterwards: float | None
-    """When the crowd had left."""
+    """The same after the crowd has left."""
 
     @property
     def faults(self) -> list[str]:
-        """Why the server did not stand it; empty where it did."""
+        """Why the server did not withstand it; empty if it did."""
         seen = self.seen
         found = [] if self.serves else ["nobody was answered"]
         if not seen.publish_p99 <= BOUND:
@@ -45,11 +45,11 @@ class Finding(NamedTuple):
 
 
 class Rude:
-    """All attacks, each for the same time."""
+    """All attacks, one by one, each for the same time."""
 
     def __init__(self, target: Target, seconds: float, *, allowed: bool) -> None:
-        """`seconds` is for all of them together; `allowed` is the user's word that the server is their own, and
-        that messages of others may be trimmed."""
+        """`seconds` is the time for all of them together. With `allowed`, the user confirms that the server is
+        their own, and that messages of others may be trimmed."""
         self.findings: list[Finding] = []
         self.violations: Sequence[str] = ()
         self._target = target
@@ -58,7 +58,7 @@ class Rude:
         self._room = f"torture-{secrets.token_hex(4)}"
 
     async def run(self) -> None:
-        """Raises `Unusable`, before anything is done."""
+        """Runs all attacks. Raises `Unusable` before it does anything."""
         if not self._allowed:
             await self._check()
         witness = Witness(self._target, self._room)
@@ -72,7 +72,7 @@ class Rude:
 
     @property
     def faulty(self) -> bool:
-        """Whether the server failed to stand one of them."""
+        """Whether the server did not withstand one of them."""
         return bool(self.violations) or any(finding.faults for finding in self.findings)
 
     @property
@@ -92,7 +92,7 @@ class Rude:
             raise Unusable(f"nothing answers there ({error or 'timed out'}): is the server running?") from None
 
     async def _fill(self) -> None:
-        """Makes a room with a page to ask for."""
+        """Fills a room with a page that the crowds request."""
         text = "x" * _PAGE_BYTES
         body = ",".join([f'{{"room":"{self._page}","text":"{text}"}}'] * _PAGE_MESSAGES)
         try:
@@ -123,7 +123,7 @@ class Rude:
                 await asyncio.gather(attacking, return_exceptions=True)
             self.findings.append(Finding(name, seen, serves, memory, await witness.memory()))
             if not serves and not await witness.serves():
-                return  # there is nothing left to attack
+                return  # the server is down: nothing is left to attack
 
 
 def _is_here(host: str) -> bool:
@@ -136,7 +136,7 @@ def _is_here(host: str) -> bool:
 
 
 def table(findings: Sequence[Finding]) -> list[str]:
-    """What was found, a line an attack."""
+    """Returns the lines of a table with one line per attack."""
     lines = [
         f"{'attacked by':<38}{'publish p99':>13}{'delivery p99':>14}{'failed':>8}{'lost':>6}{'MB':>7}{'after':>7}"
     ]
@@ -150,12 +150,12 @@ def table(findings: Sequence[Finding]) -> list[str]:
 
 
 def verdict(rude: Rude) -> list[str]:
-    """Whether the server stood it, and what it did not stand."""
+    """Returns the lines of the verdict."""
     failed = [f"  {finding.name}: {fault}" for finding in rude.findings for fault in finding.faults]
     broken = [f"  {what}" for what in rude.violations]
     if not failed and not broken:
         return [f"It served throughout: 99 of 100 publishes took less than {BOUND:.0f} s, and nothing was lost."]
-    return ["It did not stand:", *failed, *broken]
+    return ["It did not withstand:", *failed, *broken]
 
 
 def _ms(seconds: float) -> str:

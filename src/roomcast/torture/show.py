@@ -1,4 +1,4 @@
-"""What an attack has tried and found so far, as a table for a terminal."""
+"""The progress and the findings of an attack, as a table for a terminal."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from roomcast.torture.attack import Attack
 
 _ROWS = (
     ("acknowledged", "messages the server says are stored"),
-    ("refused", "messages it refused, or was not there for"),
-    ("unknown", "messages without an answer, not tried again"),
-    ("tried again", "requests without a good answer, sent again"),
+    ("refused", "messages it refused, or was unreachable for"),
+    ("unknown", "messages without an answer, not retried"),
+    ("tried again", "requests retried after a bad or missing answer"),
     ("repeated", "requests sent again although they were acknowledged"),
     ("deleted", "messages deleted, where the server lets the publisher"),
     ("deliveries", "messages heard by followers"),
@@ -24,23 +24,23 @@ _ROWS = (
     ("resumes", "streams resumed"),
     ("sent away", "streams that the server ended"),
     ("gaps", "gaps told"),
-    ("lost at most", "messages named in them"),
+    ("lost at most", "messages that these gaps cover"),
     ("violations", "promises broken"),
 )
 _ROWS_OF_PRINCIPALS = (
-    ("tickets", "tickets given"),
-    ("renewals", "streams that ended with their ticket, and went on with another"),
+    ("tickets", "tickets issued"),
+    ("renewals", "streams that ended with their ticket, and resumed with another"),
     ("kept out", "break-ins refused"),
 )
 _EVERY_TERMINAL, _EVERY_ELSEWHERE = 0.5, 10.0
-"""Seconds between two looks."""
+"""Seconds between two updates."""
 _FIRST = 3
-"""Violations that are shown while it is under way."""
+"""Violations that are shown while the attack runs."""
 
 
 async def attack(under_way: Attack, table: Table) -> None:
-    """Runs one to its verdict, and shows it meanwhile. The first SIGINT ends what it does to the server and leaves
-    the verdict, the second ends it at once. Raises `Unusable`."""
+    """Runs an attack up to its verdict, and shows its progress. The first SIGINT stops the attack but not the
+    verdict, the second ends everything at once. Raises `Unusable`."""
     loop = asyncio.get_running_loop()
     running = asyncio.create_task(under_way.run())
     interrupts = iter((under_way.stop,))
@@ -58,7 +58,7 @@ async def attack(under_way: Attack, table: Table) -> None:
 
 
 class Table:
-    """Redrawn in place in a terminal; elsewhere a line now and then."""
+    """A table that is redrawn in place in a terminal; elsewhere, a line every few seconds."""
 
     def __init__(self, file: TextIO = sys.stderr) -> None:
         self._file = file
@@ -67,7 +67,7 @@ class Table:
         self.began = time.monotonic()
 
     def show(self, attack: Attack) -> None:
-        """As it stands."""
+        """Draws the present state."""
         seconds = time.monotonic() - self.began
         if self._screen.is_terminal:
             self._screen.show([*table(attack, seconds), *attack.record.violations[:_FIRST]])
@@ -75,12 +75,12 @@ class Table:
             print(_line(attack, seconds), file=self._file, flush=True)
 
     def clear(self) -> None:
-        """Removes what is drawn."""
+        """Erases the table."""
         self._screen.clear()
 
 
 def table(attack: Attack, seconds: float) -> list[str]:
-    """The lines."""
+    """Returns the lines of the table after so many seconds."""
     plan, counts = attack.plan, attack.record.counts
     lines = [
         f"{seconds:.0f} of {plan.seconds:.0f} s, {plan.followers} followers, {plan.publishers} publishers, "
@@ -93,7 +93,7 @@ def table(attack: Attack, seconds: float) -> list[str]:
 
 
 def verdict(attack: Attack) -> list[str]:
-    """What was found."""
+    """Returns the lines of the verdict."""
     record = attack.record
     if not record.counts["violations"]:
         end = ", as far as it went: it was ended before the last message had reached everybody"
@@ -108,7 +108,7 @@ def verdict(attack: Attack) -> list[str]:
 
 
 def delays(attack: Attack) -> tuple[float, float]:
-    """The median and the 99th percentile in seconds; 0 where nothing was measured."""
+    """Returns the median and the 99th percentile of all delays in seconds; 0 if nothing was measured."""
     measured = sorted(delay for follower in attack.followers for delay in follower.delays)
     if not measured:
         return 0.0, 0.0

@@ -1,5 +1,5 @@
-"""Whether there is room for an attack in the log, beside what its users have there: what is published takes the
-place of the oldest messages. And afterwards, where the server allows it, the attack's rooms go."""
+"""Space: checks that the log has room for an attack, whose messages would otherwise replace those of the users;
+and removes the attack's rooms afterwards, if the server allows it."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from urllib.parse import quote
 from roomcast.torture.target import Target, Unusable
 
 _SIZES = {"messages": 1, "bytes": 150}
-"""What a message of an attack takes of each cap, at most."""
+"""The most that a message of an attack takes of each cap."""
 _EACH = 2.1
-"""Messages of a request, on average: one in five is a batch of 2 to 10, and some are sent again."""
+"""Messages per request, on average: one in five is a batch of 2 to 10, and some are sent again."""
 _ROW = re.compile(r"^(roomcast_log_(?:messages|bytes)(?:_limit)?) (\S+)$", re.MULTILINE)
 
 
 class Retained(NamedTuple):
-    """What a log holds and may hold, of messages or of bytes."""
+    """The messages or bytes that a log holds, and may hold."""
 
     held: float
     limit: float
 
 
 async def check_space(target: Target, messages: int) -> None:
-    """Raises `Unusable` where so many messages would trim those of others, or where nobody knows."""
+    """Raises `Unusable` if so many messages would trim those of others, or if that cannot be known."""
     others = await _held(target)
     if not others:
         return
@@ -44,12 +44,12 @@ async def check_space(target: Target, messages: int) -> None:
 
 
 def most_messages(seconds: float, publishers: int, pause: float) -> int:
-    """How many messages an attack publishes at most, or a few more."""
+    """Returns an upper estimate of the messages that an attack publishes. `pause` is in seconds."""
     return round(_EACH * publishers * seconds / pause)
 
 
 async def remove_rooms(target: Target, rooms: Iterable[str]) -> None:
-    """Removes the attack's rooms. A server that does not let it (404, 405, 401, 403, 501) keeps them."""
+    """Removes the attack's rooms. Does nothing on a server that refuses (404, 405, 401, 403, 501)."""
     for room in rooms:
         try:
             answer = await target.ask("DELETE", f"/rooms/{quote(room, safe='')}")
@@ -60,7 +60,7 @@ async def remove_rooms(target: Target, rooms: Iterable[str]) -> None:
 
 
 async def _held(target: Target) -> int:
-    """How many messages there are, as far as one page of rooms says."""
+    """The number of messages in the first page of rooms."""
     answer = await target.get("/rooms")
     try:
         return sum(int(room["messages"]) for room in answer.json["rooms"])

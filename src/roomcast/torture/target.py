@@ -1,4 +1,4 @@
-"""A server under attack, and plain HTTP/1.1 towards it."""
+"""The server under attack, and plain HTTP/1.1 requests to it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 PATIENCE = 10.0
-"""Seconds that an answer may take before its connection is given up."""
+"""Seconds that an answer may take."""
 _FORM = "give the server's, such as http://localhost:8080"
 
 
 class Unusable(Exception):
-    """This is no URL of a roomcast server; the text says what to do."""
+    """This is not the URL of a roomcast server. The text says what to do."""
 
 
 class Answer(NamedTuple):
@@ -25,15 +25,16 @@ class Answer(NamedTuple):
     status: int
     body: bytes
     fields: Mapping[str, str] = {}
-    """Its header, the names in lower case."""
+    """Header fields, by names in lower case."""
 
     @property
     def json(self) -> Any:
+        """The body, decoded from JSON. Raises `ValueError`."""
         return json.loads(self.body)
 
 
 class Target(NamedTuple):
-    """Where the server is."""
+    """The address of a server, and what is sent with each request."""
 
     host: str
     port: int
@@ -44,15 +45,15 @@ class Target(NamedTuple):
 
     @classmethod
     def parse(cls, url: str, headers: tuple[tuple[str, str], ...] = ()) -> Target:
-        """Raises `Unusable`."""
+        """Returns the target at a URL. Raises `Unusable`."""
         try:
             parts = urlsplit(url)
             port = parts.port
         except ValueError:
-            raise Unusable(f"{url!r} is no URL: {_FORM}") from None
+            raise Unusable(f"{url!r} is not a URL: {_FORM}") from None
         strange = parts.query or parts.fragment or parts.username or not url.isascii() or not url.isprintable()
         if parts.scheme not in ("http", "https") or not parts.hostname or strange or " " in url:
-            raise Unusable(f"{url!r} is no URL of a server: {_FORM}")
+            raise Unusable(f"{url!r} is not the URL of a server: {_FORM}")
         tls = parts.scheme == "https"
         return cls(parts.hostname, port or (443 if tls else 80), tls, parts.path.rstrip("/"), headers)
 
@@ -63,11 +64,11 @@ class Target(NamedTuple):
         return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
     def without_credential(self) -> Target:
-        """The same for somebody who has none."""
+        """Returns the target without the credential."""
         return self._replace(headers=tuple(one for one in self.headers if one[0].lower() != "authorization"))
 
     def head(self, method: str, path: str, headers: Mapping[str, str]) -> bytes:
-        """A request's head, with what goes with each request."""
+        """Returns a request's head as bytes."""
         fields = [*self.headers, *headers.items()]
         if not any(name.lower() == "host" for name, _ in fields):
             fields.insert(0, ("Host", self.authority))
@@ -75,13 +76,13 @@ class Target(NamedTuple):
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
     async def connect(self) -> Connection:
-        """A new connection. Raises `OSError`."""
+        """Opens a connection. Raises `OSError`."""
         async with asyncio.timeout(PATIENCE):
             context = _context() if self.tls else None
             return Connection(self, *await asyncio.open_connection(self.host, self.port, ssl=context))
 
     async def get(self, path: str, accept: str = "application/json") -> Answer:
-        """`ask`, to read."""
+        """Sends a GET, as `ask` does."""
         return await self.ask("GET", path, accept)
 
     async def ask(
@@ -93,7 +94,7 @@ class Target(NamedTuple):
         headers: Mapping[str, str] = {},
         body: bytes = b"",
     ) -> Answer:
-        """Over a connection of its own; a body is JSON. Raises `OSError`."""
+        """Sends a request over a new connection, and returns the answer. A body is JSON. Raises `OSError`."""
         connection = await self.connect()
         try:
             ours = {
@@ -123,14 +124,14 @@ class Connection:
         """Whether another request may follow the last answer."""
 
     async def send(self, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> None:
-        """A request. Raises `OSError`."""
+        """Sends a request. Raises `OSError`."""
         length = {"Content-Length": str(len(body))} if method == "POST" else {}
         self.writer.write(self._target.head(method, path, headers | length) + body)
         async with asyncio.timeout(PATIENCE):
             await self.writer.drain()
 
     async def head(self) -> tuple[int, dict[str, str]]:
-        """A response's status and header fields. Raises `OSError` where there is none."""
+        """Reads a response's status and header fields. Raises `OSError` if there is none."""
         head = await self._read(self.reader.readuntil(b"\r\n\r\n"))
         first, *lines = head.decode("latin-1").strip().split("\r\n")
         protocol, _, status = first.partition(" ")
@@ -142,7 +143,7 @@ class Connection:
         return int(status[:3]), {name.lower(): value.strip() for name, _, value in fields}
 
     async def answer(self) -> Answer:
-        """A response, whole by RFC 9112, section 6.3. Raises `OSError` where it does not come so."""
+        """Reads a whole response, by RFC 9112, section 6.3. Raises `OSError` if it is incomplete."""
         status, fields = await self.head()
         self.kept = fields.get("connection", "").lower() != "close"
         if fields.get("transfer-encoding", "").lower() == "chunked":
@@ -155,7 +156,7 @@ class Connection:
         return Answer(status, body, fields)
 
     def cut(self) -> None:
-        """Ends it at once, whatever is under way."""
+        """Closes it at once."""
         self.writer.transport.abort()
 
     @staticmethod
@@ -170,7 +171,7 @@ class Connection:
 async def chunks(
     reader: asyncio.StreamReader, read: Callable[[Awaitable[bytes]], Awaitable[bytes]]
 ) -> AsyncIterator[bytes]:
-    """The pieces of a body by RFC 9112, section 7.1. Raises `ValueError` where it is none."""
+    """Yields the chunks of a body, by RFC 9112, section 7.1. Raises `ValueError` if it is not chunked."""
     while size := int((await read(reader.readuntil(b"\r\n"))).partition(b";")[0], 16):
         piece = await read(reader.readexactly(size + 2))
         if not piece.endswith(b"\r\n"):

@@ -1,4 +1,4 @@
-"""Tickets that the attack asks for: who holds which, and how long the server must take it."""
+"""The tickets of an attack: their holders, and how long the server must accept them."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from roomcast.torture.record import Record
 from roomcast.torture.target import Answer, Target, Unusable
 
 _KEPT = 1_000
-"""Tickets that are remembered, for those who try old ones."""
+"""Tickets that are remembered, for intruders that try old ones."""
 _OPENINGS = 8
-"""Streams that are opened with one ticket in the URL: the server refuses it after ten replacements a minute, and a
-stream that was cut may be replaced."""
+"""Streams that are opened with one ticket in the URL. The server refuses a ticket after ten replacements a minute,
+and may count a reconnection as one."""
 _ROUNDED = 1.0
-"""Seconds that the server's times are rounded by."""
+"""The server rounds its times to so many seconds."""
 
 
 class Lives(NamedTuple):
-    """Seconds that tickets are good: some are short and end under way, some outlive their opening."""
+    """Seconds that tickets are valid. Short ones expire during the attack, long ones outlive the time to open
+    streams."""
 
     short: int = 5
     long: int = 300
     leeway: float = 30.0
-    """What the server adds to each end."""
+    """Seconds that the server adds to each expiry."""
 
 
 class Ticket(NamedTuple):
-    """One that was issued. Between `asked` and `given`, of the monotonic clock, the server made it."""
+    """An issued ticket. The server made it between `asked` and `given`, by the monotonic clock."""
 
     text: str
     rooms: tuple[str, ...]
@@ -42,15 +43,15 @@ class Ticket(NamedTuple):
     leeway: float
 
     def opens(self, now: float) -> bool:
-        """Whether it must open a stream that is no resume."""
+        """Whether the server must accept it for a stream that is not a resume."""
         return now < self.asked + self.opens_in - _ROUNDED
 
     def is_good(self, now: float) -> bool:
-        """Whether the server must take it."""
+        """Whether the server must accept it."""
         return now < self.asked + self.ends_in
 
     def opens_no_more(self, now: float) -> bool:
-        """Whether it must open no stream that is no resume."""
+        """Whether the server must refuse it for a stream that is not a resume."""
         return now > self.given + self.opens_in + self.leeway + _ROUNDED
 
     def is_over(self, now: float) -> bool:
@@ -58,12 +59,12 @@ class Ticket(NamedTuple):
         return now > self.given + self.ends_in + self.leeway + _ROUNDED
 
     def may_end(self, now: float) -> bool:
-        """Whether the server may end a stream for it."""
+        """Whether the server may end its stream."""
         return now > self.asked + self.ends_in + self.leeway - _ROUNDED
 
 
 class Office:
-    """Asks the server for tickets, with the key that the attack was given."""
+    """Requests tickets from the server, with the credential of the attack."""
 
     def __init__(self, target: Target, record: Record, lives: Lives) -> None:
         self.lives = lives
@@ -72,7 +73,8 @@ class Office:
         self._record = record
 
     async def issue(self, rooms: Sequence[str], sub: str, seconds: int) -> Ticket:
-        """Raises `OSError` where there is none now."""
+        """Returns a new ticket for `sub` and these rooms, valid for so many seconds. Raises `OSError` if the
+        server gives none now."""
         asked = time.monotonic()
         answer = await self._ask(rooms, sub, seconds)
         if answer.status != 201:
@@ -87,7 +89,7 @@ class Office:
         return ticket
 
     async def check(self, room: str) -> None:
-        """Whether there are tickets here, and strangers are kept out. Raises `OSError`, and `Unusable`."""
+        """Checks that the server issues tickets and refuses strangers. Raises `OSError` and `Unusable`."""
         answer = await self._ask([room], "torture", 1)
         if answer.status != 201:
             said = answer.body[:200].decode(errors="replace")
@@ -107,8 +109,8 @@ class Office:
         return await self._target.ask("POST", "/tickets", body=body)
 
 
-class Holder:
-    """Has one ticket at a time, for the rooms that it may read: in the URL, or as a bearer."""
+class TicketHolder:
+    """Holds one ticket at a time, for the rooms that it may read: in the URL, or as a bearer token."""
 
     def __init__(self, office: Office, sub: str, rooms: Sequence[str], random: Random) -> None:
         self.ticket: Ticket | None = None
@@ -120,7 +122,8 @@ class Holder:
         self._opened = 0
 
     async def credential(self, *, resumes: bool) -> tuple[list[tuple[str, str]], dict[str, str]]:
-        """What to add to a query and to a header, for a stream that begins now. Raises `OSError`."""
+        """Returns parameters to add to the query, and fields to add to the header, of a stream that begins now.
+        Raises `OSError`."""
         if self.ticket is None or not self.is_taken(resumes=resumes) or self._opened == _OPENINGS:
             self.ticket = await self._office.issue(self._rooms, self._sub, self._seconds)
             self._opened = 0
@@ -130,7 +133,7 @@ class Holder:
         return [], {"Authorization": f"Bearer {self.ticket.text}"}
 
     def is_taken(self, *, resumes: bool) -> bool:
-        """Whether the server must take its ticket now."""
+        """Whether the server must accept its ticket now."""
         now = time.monotonic()
         ticket = self.ticket
         return ticket is not None and ticket.is_good(now) and (resumes or not self._in_url or ticket.opens(now))

@@ -1,5 +1,5 @@
-"""Two who behave while others do not: a quiet publisher, and a follower of its room. They know whether the server
-still serves."""
+"""The witness: a well-behaved publisher and a follower of its room, which show whether the server still serves
+while others attack it."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from roomcast.torture.record import Record
 from roomcast.torture.target import PATIENCE, Answer, Target
 
 PAUSE = 0.05
-"""Seconds between two of its messages."""
+"""Seconds between two messages of the publisher."""
 _MEMORY = re.compile(r"^process_resident_memory_bytes (\S+)$", re.MULTILINE)
 
 
 class Steady(Random):
-    """Chance that never has a follower cut its connection, read slowly or forget its id."""
+    """A source of chance with which a follower never cuts its connection, reads slowly or forgets its id."""
 
     def random(self) -> float:
         return 0.999
 
 
 class Seen(NamedTuple):
-    """What the two saw of a while."""
+    """The observations of the two over some time."""
 
     published: int
     failed: int
-    """Publishes that were refused, or not answered for 10 s."""
+    """Publishes that were refused, or not answered within 10 s."""
     publish_p99: float
-    """Seconds; infinite where more than one in a hundred failed."""
+    """Seconds; infinite if more than one in a hundred failed."""
     delivery_p99: float
-    """Seconds from the sending of a message to its coming to the follower; infinite where none came."""
+    """Seconds from the sending of a message to its arrival; infinite if none arrived."""
     lost: int
-    """Acknowledged messages that did not come within 10 s."""
+    """Acknowledged messages that did not arrive within 10 s."""
 
 
 class Witness:
-    """The two. Use it in `async with`."""
+    """The publisher and the follower. Use it in `async with`."""
 
     def __init__(self, target: Target, room: str) -> None:
         self.record = Record()
@@ -68,7 +68,7 @@ class Witness:
         self._publisher.close()
 
     async def watch(self, seconds: float) -> Seen:
-        """Publishes and listens for so long, and until all of it has come."""
+        """Publishes for so many seconds, and waits until all messages have arrived. Returns what was seen."""
         took: list[float] = []
         failed = 0
         self._follower.delays.clear()
@@ -85,7 +85,7 @@ class Witness:
         return Seen(len(took), failed, p99(times), p99(self._follower.delays), lost)
 
     async def memory(self) -> float | None:
-        """Bytes, where /metrics says it."""
+        """The server's memory in bytes; None if /metrics does not tell."""
         answer = await self._ask("/metrics")
         found = answer and _MEMORY.search(answer.body.decode(errors="replace"))
         return float(found[1]) if found else None
@@ -106,7 +106,7 @@ class Witness:
         return None
 
     async def _lost(self) -> int:
-        """How many that were acknowledged have not come."""
+        """How many acknowledged messages have not arrived."""
         newest = self.record.newest(self.room)
         try:
             async with asyncio.timeout(PATIENCE):
@@ -118,12 +118,12 @@ class Witness:
         return 0
 
     def judge(self) -> list[str]:
-        """Promises that broke."""
+        """Returns the promises that were broken."""
         self._follower.judge()
         return self.record.violations
 
 
 def p99(times: list[float]) -> float:
-    """The 99th percentile of seconds."""
+    """Returns the 99th percentile; infinite if there are no times."""
     ordered = sorted(times)
     return ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)] if ordered else math.inf

@@ -1,4 +1,4 @@
-"""The configuration file: what it gives, and the one sentence, with its line, about what is wrong with it."""
+"""The configuration file: its values, and the one sentence about a mistake in it, with its line."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ def test_sizes_and_times_are_numbers_or_have_a_unit(path: Path) -> None:
         ("[key]\nname = 'a'\n", 1, "write [[key]] above each, not a table"),
         ("\nkey = [1]\n", 2, "[[key]] must be a table, not 1"),
         ("key = [\n{ name = 'A' }]\n", 1, "[[key]] name must be 1 to 32 of a-z, 0-9 and -, not 'A'"),
-        (f"{KEY}{KEY.replace('aa', 'bb')}naem = 3\n", 9, "'naem' is nothing that [[key]] has: did you mean name?"),
+        (f"{KEY}{KEY.replace('aa', 'bb')}naem = 3\n", 9, "'naem' is not a column of [[key]]: did you mean name?"),
         (f"{KEY}{KEY.replace('aa', 'bb')}[key.user]\nx = 1\n", 9, "[[key]] user must be text, not a table"),
         (f"{KEY}user = ''\n", 5, "[[key]] user must be 1 to 128 characters"),
         (f"{KEY}publish = 'a'\n", 5, "[[key]] publish must be a list of texts, not 'a': write ['a']"),
         (f"{KEY}publish = [\n'a', '$b']\n", 5, "[[key]] publish must be a room, or a prefix that ends in *"),
         (f"{KEY}metrics = 'yes'\n", 5, "[[key]] metrics must be true or false"),
         (f"{KEY}xyz = 1\n", 5, "it has name, sha256, read, publish, user, metrics, admin"),
-        (f"{KEY}port = 1\n", 5, "'port' is nothing that [[key]] has"),
+        (f"{KEY}port = 1\n", 5, "'port' is not a column of [[key]]"),
         (f"{KEY}\n{KEY}", 6, "'a' has the sha256 of another [[key]]"),
         (KEY.replace("['*']", "[]"), 1, "[[key]] may do nothing: give it read or publish"),
         (KEY.replace("aa", "rck_a_"), 3, "[[key]] sha256 must be 64 digits of lower-case hex"),
@@ -142,7 +142,7 @@ def test_keys_are_rows_and_anonymous_grants_a_table(path: Path) -> None:
     }
 
 
-def test_what_is_not_utf_8_is_told_with_its_line(path: Path) -> None:
+def test_bytes_that_are_not_utf_8_are_refused_with_their_line(path: Path) -> None:
     path.write_bytes(b'port = 1\nlog = "\xff"\n')
     with pytest.raises(BadOption, match=r"line 2: this is not UTF-8"):
         load(path)

@@ -1,4 +1,4 @@
-"""Which addresses and networks are taken, and what is said of the others."""
+"""Addresses and networks that are accepted, and the errors for all others."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_an_address_or_a_network_is_taken(text: str) -> None:
         ("7", ""),
     ],
 )
-def test_anything_else_is_refused_with_what_was_meant(text: str, hint: str) -> None:
+def test_anything_else_is_refused_with_the_network_that_was_meant(text: str, hint: str) -> None:
     with pytest.raises(ValueError, match="must be an address or network such as") as raised:
         parse_network(text)
     assert str(raised.value).endswith(f"not {text!r}{hint}")

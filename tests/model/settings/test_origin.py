@@ -1,4 +1,4 @@
-"""Which origins are taken, and what is said of the others."""
+"""Origins that are accepted, and the errors for all others."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_an_origin_as_browsers_send_it_is_taken(origin: str) -> None:
         ("https://größe.example", "https://xn--gre-6ka8i.example"),
     ],
 )
-def test_an_origin_written_in_another_way_is_answered_with_what_was_meant(given: str, meant: str) -> None:
+def test_an_origin_in_another_form_is_refused_with_the_form_that_was_meant(given: str, meant: str) -> None:
     with pytest.raises(ValueError, match="must be") as raised:
         parse_origin(given)
     assert str(raised.value).endswith(f"did you mean {meant}?")
@@ -66,7 +66,7 @@ def test_an_origin_written_in_another_way_is_answered_with_what_was_meant(given:
         "https://\udcff.example",
     ],
 )
-def test_what_is_no_origin_is_refused_without_a_guess(given: str) -> None:
+def test_text_that_is_not_an_origin_is_refused_without_a_guess(given: str) -> None:
     with pytest.raises(ValueError, match=r"^must be \* or an origin such as https://example.com") as raised:
         parse_origin(given)
     assert "did you mean" not in str(raised.value)

@@ -1,4 +1,4 @@
-"""On which line of a file a name stands, whatever stands before it."""
+"""The line of a file that sets a name, whatever stands before it."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def test_a_size_is_bytes_with_or_without_a_unit(text: str, size: int) -> None:
         ("9" * 5000, "not '9999"),
     ],
 )
-def test_a_bad_size_is_answered_with_what_one_looks_like(text: str, hint: str) -> None:
+def test_a_bad_size_is_refused_with_examples(text: str, hint: str) -> None:
     with pytest.raises(ValueError, match=r"^must be a size in bytes, such as") as raised:
         parse_size(text)
     assert hint in str(raised.value)
@@ -91,7 +91,7 @@ def test_a_time_is_seconds_with_or_without_units(text: str, seconds: float) -> N
         ("9" * 5000, "not '9999"),
     ],
 )
-def test_a_bad_time_is_answered_with_what_one_looks_like(text: str, hint: str) -> None:
+def test_a_bad_time_is_refused_with_examples(text: str, hint: str) -> None:
     with pytest.raises(ValueError, match=r"^must be a time in seconds, such as") as raised:
         parse_seconds(text)
     assert hint in str(raised.value)
@@ -107,7 +107,7 @@ def test_a_rate_is_times_a_second(text: str, rate: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "much", "-1/s", "20/S", "20/ms", "20 /s", "/s", "1e3/s", "20/s\n"])
-def test_a_bad_rate_is_answered_with_what_one_looks_like(text: str) -> None:
+def test_a_bad_rate_is_refused_with_examples(text: str) -> None:
     with pytest.raises(ValueError, match=r"^must be a rate, such as 20 or 20/s"):
         parse_rate(text)
 

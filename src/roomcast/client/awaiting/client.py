@@ -78,7 +78,7 @@ class AsyncClient:
             ValueError: `url` is no address of a server.
             TypeError: There is no such option.
         """
-        self.url = address.server(url)
+        self.url: str = address.server(url)
         self._http = AsyncHttp(HttpOptions(headers, auth, proxy, others, _OPTIONS))
         self._heartbeat = heartbeat
         self._patience = patience

@@ -36,9 +36,9 @@ class AsyncDriver:
         on_pause: OnPause | None = None,
     ) -> None:
         self.state = state
-        self.closed = False
+        self.closed: bool = False
         """The caller wants no more."""
-        self.at_once = False
+        self.at_once: bool = False
         """The caller wants a new connection without a pause."""
         self._http = http
         self._request = request

@@ -82,12 +82,12 @@ FROM roomcast.readable AS l;
 -- schema's version; the current life of the database; whether servers other than $4 run; and whether something waits in
 -- the outbox
 SELECT
-    (SELECT number FROM roomcast.version) AS version, (SELECT least FROM roomcast.version) AS least,
+    v.number AS version, v.least,
     l.epoch, l.newest, l.trimmed, l.messages, l.bytes, l.changes, l.nonce, l.stored, l.stored_nonce, l.life, roomcast.life() AS here,
     EXISTS (SELECT 1 FROM roomcast.servers WHERE server <> $4) AS others,
     EXISTS (SELECT 1 FROM roomcast.outbox) AS outbox,
     n.seqs, n.rooms, n.types, n.stored_ats, n.prevs, n.bodies
-FROM roomcast.readable AS l CROSS JOIN LATERAL (
+FROM roomcast.version AS v, roomcast.readable AS l CROSS JOIN LATERAL (
     {arrays} FROM (
         SELECT *, sum(octet_length(body)) OVER (ORDER BY seq) - octet_length(body) AS before FROM (
             SELECT seq, room, type, stored_at, prev, body FROM roomcast.messages AS m

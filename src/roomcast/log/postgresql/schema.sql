@@ -101,7 +101,8 @@ CREATE TABLE roomcast.synced (
 ) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);
 
 -- The log as its readers may see it: `newest` is the newest durable message, and `nonce` the number of its append.
--- `stored`, `stored_nonce`: the same for the newest message, durable or not.
+-- `stored`, `stored_nonce`: the same for the newest message, durable or not. OFFSET 0: it is found once, and not anew at
+-- each place where it is used.
 CREATE VIEW roomcast.readable AS
 SELECT
     l.epoch, d.newest, least(l.trimmed, d.newest) AS trimmed, l.messages, l.bytes, l.deletions, l.changes, l.forgotten,
@@ -111,7 +112,7 @@ SELECT
 FROM roomcast.log AS l CROSS JOIN LATERAL (
     SELECT least(l.newest, greatest(l.durable, (
         SELECT max(s.seq) FROM roomcast.synced AS s WHERE s.epoch = l.epoch
-    ))) AS newest
+    ))) AS newest OFFSET 0
 ) AS d
 WHERE l.id = 1;
 

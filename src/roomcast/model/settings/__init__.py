@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from roomcast.model.retention import MANY_BYTES, MANY_MESSAGES, Retention
-from roomcast.model.settings import issuer, key
+from roomcast.model.settings import issuer, key, machine
 from roomcast.model.settings.anonymous import AnonymousGrants
 from roomcast.model.settings.cookie import parse_cookie_name
 from roomcast.model.settings.issuer import Issuer
@@ -38,12 +38,6 @@ X_FORWARDED_FOR, FORWARDED = "x-forwarded-for", "forwarded"
 """Headers in which a proxy gives its client's address: the usual one, and that of RFC 7239."""
 SYNCHRONOUS = ("full", "normal", "off")
 """The ways in which SQLite may wait for the disk (https://sqlite.org/pragma.html#pragma_synchronous)."""
-_OWN_FILES = 48
-"""Least number of files that connections may not use, or 5 % of the limit if that is more. They are for the log,
-the listeners, and connections closed in this turn of the loop, which remain files until the next."""
-_OTHER_FILES = 64
-"""Least number of files that followers may not use: the server itself has some 20 open, and publishers need
-some."""
 
 
 def _option(default: Any, kind: Kind, group: str, help: str, **extra: Any) -> Any:
@@ -51,7 +45,7 @@ def _option(default: Any, kind: Kind, group: str, help: str, **extra: Any) -> An
 
 
 def _section(name: str, row: type, **extra: Any) -> Any:
-    """Rows that only the file can give, as `[[name]]`."""
+    """A section: rows that only the file can give, each under `[[name]]`."""
     return field(default=(), metadata={"section": {"name": name, "row": row, **extra}})
 
 
@@ -77,7 +71,7 @@ class Settings:
         1,
         CountOrAuto(1, 512),
         _LISTEN,
-        "Processes that serve, beside one for the log; 1: one process does both. auto: one a core, less one.",
+        "Processes that serve, beside one for the log; 1: one process does both. auto: one per core, less one.",
     )
     tls_cert: str | None = _option(
         None, Text(), _LISTEN, "File of the certificate and its chain (PEM), to serve TLS; read again at SIGHUP."
@@ -87,7 +81,7 @@ class Settings:
         ("127.0.0.0/8", "::1"),
         Repeated("ADDRESS|NETWORK", parse_network),
         _LISTEN,
-        "Proxy whose word on the client's address is taken; may be repeated. Peers of a socket file always are.",
+        "Proxy that is trusted to give the client's address; may be repeated. Peers of a socket file always are.",
     )
     forwarded_header: str = _option(
         X_FORWARDED_FOR,
@@ -100,37 +94,34 @@ class Settings:
         Text(),
         _LOG,
         "Where messages are kept: sqlite:PATH, postgresql://HOST/DATABASE, mongodb://HOST/DATABASE, or memory:, "
-        "which "
-        "forgets.",
+        "which a restart empties.",
     )
     max_messages: int = _option(
         Retention().max_messages,
         Count(1, 10**12),
         _LOG,
-        "Messages retained in all rooms together; the oldest go first. 1,000,000 where [[room]] rows are.",
+        "Messages retained in all rooms together; the oldest go first. 1,000,000 with [[room]] rows.",
     )
     max_bytes: int = _option(
         Retention().max_bytes,
         Size(1, 10**15),
         _LOG,
-        "Bytes retained, the sum of the stored bodies; the oldest go first. 1 GB where [[room]] rows are.",
+        "Bytes retained, the sum of the stored bodies; the oldest go first. 1 GB with [[room]] rows.",
     )
     max_age: float | None = _option(
-        None, MAX_AGE, _LOG, "Time after which a message goes, such as 7d; none: it may become as old as it likes."
+        None, MAX_AGE, _LOG, "Age at which a message is trimmed, such as 7d. Default: none."
     )
     synchronous: str = _option(
         "full",
         Choice(*SYNCHRONOUS),
         _LOG,
-        "SQLite: full survives a power cut; normal and off do not, and after an unclean stop ids go on "
-        "under a new epoch.",
+        "SQLite: full survives a power cut; normal and off do not, and after an unclean stop the log begins a "
+        "new epoch.",
     )
-    new_epoch: bool = _option(
-        False, Switch(), _LOG, "Go on under a new epoch: for a log that was restored from a copy."
-    )
+    new_epoch: bool = _option(False, Switch(), _LOG, "Begin a new epoch: for a log that was restored from a copy.")
     max_body: int = _option(1024 * 1024, Size(1, 1024**3), _STREAMS, "Bytes of a publish request's body.")
     max_message: int = _option(
-        # With its id and time a line stays under 64 KiB, at which two Go clients give up for ever.
+        # With its id and time, a line stays under 64 KiB, at which two Go clients give up for ever.
         64_000,
         Size(1, 1024**3),
         _STREAMS,
@@ -149,13 +140,13 @@ class Settings:
         64 * 1024 * 1024,
         Size(1, 2**40),
         _STREAMS,
-        "Memory for all requests together that are being received; beyond it the slowest sender is closed.",
+        "Memory that all requests share while they are received; beyond it the slowest sender is closed.",
     )
     answer_memory: int = _option(
         64 * 1024 * 1024,
         Size(1, 2**40),
         _STREAMS,
-        "Memory for all large answers together, being built or on their way; beyond it: 503.",
+        "Memory that all large answers share, while built or sent; beyond it: 503.",
     )
     publish_rate: float | None = _option(
         None,
@@ -166,7 +157,7 @@ class Settings:
     publish_burst: int = _option(
         0, Count(0, 10**9), _STREAMS, "Of these, how many may come at once; 0: as many as in ten seconds."
     )
-    heartbeat: float = _option(15.0, Seconds(0.05, 3600), _STREAMS, "Time of silence on a stream at most.")
+    heartbeat: float = _option(15.0, Seconds(0.05, 3600), _STREAMS, "Longest silence on a stream.")
     slow_after: float = _option(
         30.0, Seconds(0.05, 3600), _STREAMS, "Time after which a follower that takes nothing is closed."
     )
@@ -191,9 +182,9 @@ class Settings:
         default=None,
         repr=False,
         metadata={
-            "kind": Checked(str),  # which shows nothing of it
+            "kind": Checked(str),  # its errors never show the value
             "group": _RIGHTS,
-            "help": "The secret that tickets and HS256 tokens are signed with, in place of a file.",
+            "help": "The secret that tickets and HS256 tokens are signed with, instead of a file.",
             "private": True,
         },
     )
@@ -215,7 +206,7 @@ class Settings:
     )
     log_format: str = _option("text", Choice("text", "json"), _OUTPUT, "How log lines are written.")
     log_level: str = _option(
-        "info", Choice("debug", "info", "warning", "error"), _OUTPUT, "The least that is written."
+        "info", Choice("debug", "info", "warning", "error"), _OUTPUT, "The lowest level that is written."
     )
     access_log: bool = _option(True, Switch(), _OUTPUT, "Write a line for each request.", negatable=True)
 
@@ -231,37 +222,36 @@ class Settings:
 
     @property
     def retention(self) -> Retention:
+        """The caps of the log, with the rules for rooms."""
         rules = tuple(row.rule() for row in self.room_rules)
         return Retention(self.max_messages, self.max_bytes, self.max_age, rules)
 
     @property
     def worker_count(self) -> int:
         """The number of processes that serve."""
-        return self.workers or max(1, _cores() - 1)
+        return self.workers or max(1, machine.cores() - 1)
 
     @property
     def followers_limit(self) -> int:
-        """Most streams at once; it leaves files for publishers and health checks."""
-        files = _file_limit()
-        most = max(1, min(files * 9 // 10, files - _OTHER_FILES))
+        """Most streams at once. They leave files for publishers and health checks."""
+        most = machine.most_followers()
         return min(self.max_followers or most, most)
 
     @property
     def connections_limit(self) -> int:
-        """Most connections at once, streams included; beyond it the longest waiting ones are closed."""
-        files = _file_limit()
-        return max(8, files - max(_OWN_FILES, files // 20))
+        """Most connections at once, streams included. Beyond it, those that have waited longest are closed."""
+        return machine.most_connections()
 
 
 OPTIONS: Mapping[str, Option] = options_of(Settings)
-"""The options, by name."""
+"""All options, by name."""
 SECTIONS: Mapping[str, Section] = sections_of(Settings)
-"""The sections of the file, by the name that stands in its headers."""
+"""All sections of the file, by the name in their headers."""
 _BY_FIELD: Mapping[str, Option | Section] = {**OPTIONS, **{each.field: each for each in SECTIONS.values()}}
 WRITTEN: Mapping[str, str] = {name: name for name in OPTIONS} | {
     each.field: f"[[{each.name}]]" for each in SECTIONS.values()
 }
-"""How each field of the settings is written in the file."""
+"""The name of each field of the settings as it is written in the file."""
 
 
 def with_caps(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -270,31 +260,10 @@ def with_caps(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**many, **values}
 
 
-def _cores() -> int:
-    """The number of processors this process may use; a container may have fewer than its machine."""
-    import os  # late, as below: a client needs neither
-
-    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        with open("/sys/fs/cgroup/cpu.max") as file:  # control groups, version 2
-            quota, period = file.read().split()
-    except (OSError, ValueError):
-        return found
-    return found if quota == "max" else max(1, min(found, int(quota) // int(period)))
-
-
-def _file_limit() -> int:
-    """How many files this process may have open."""
-    import resource  # late: where there is none, as on Windows, a client can still be imported
-
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return files if files >= 0 else 10**7  # -1 is no limit
-
-
 def unknown(name: str, others: Sequence[str] = ()) -> str:
-    """The error text for an unknown option, with a suggestion. `others` are options that the caller accepts in
-    addition to the server's."""
-    from roomcast.model.near_miss import near_miss  # late: only a mistake needs it, and it takes its time
+    """Returns the error text for an unknown option, with a suggestion. `others` are options that the caller
+    accepts besides the server's."""
+    from roomcast.model.near_miss import near_miss  # late: only a mistake needs it, and its import is slow
 
     meant = near_miss(name.lower().removeprefix("roomcast_"), [*others, *OPTIONS, *SECTIONS], 0.6)
     hint = f"did you mean {meant}?" if meant else "`roomcast serve --help` names them all, here with underscores"

@@ -1,5 +1,5 @@
-"""The rights of requests without a credential: `read:public/*` as a flag, a table in the file. Their limits are
-written in the same way: `publish_rate:20/s`."""
+"""The rights of requests without a credential: `read:public/*` as a flag, a table in the file. Limits are written
+in the same way: `publish_rate:20/s`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LIMITS: Mapping[str, Kind] = {each.name: each.metadata["kind"] for each in data
 
 
 class AnonymousGrants(Repeated):
-    """Grants with their verbs, and limits with their names. A table has a list of grants for each verb."""
+    """Grants after their verbs, and limits after their names. A table has a list of grants for each verb."""
 
     def __init__(self) -> None:
         super().__init__("VERB:GRANT", _parse)
@@ -36,19 +36,19 @@ class AnonymousGrants(Repeated):
 
 
 def granted(verb: str, anonymous: Iterable[str]) -> list[str]:
-    """The grants for one verb."""
+    """Returns the grants for one verb."""
     return [grant for own, _, grant in (text.partition(":") for text in anonymous) if own == verb]
 
 
 def quota(anonymous: Iterable[str]) -> Quota:
-    """The quota of each address. If a limit is given twice, the last one applies."""
+    """Returns the quota of each address. If a limit is given twice, the last one applies."""
     pairs = (text.partition(":") for text in anonymous)
     given: dict[str, Any] = {name: _LIMITS[name].parse(value) for name, _, value in pairs if name in _LIMITS}
     return Limited(**given).quota(0)
 
 
 def _written(name: str, given: object) -> list[str]:
-    """A table's entry, written as flags would give it. Raises `ValueError`."""
+    """A table's entry as the flags that would give it. Raises `ValueError`."""
     if name in VERBS:
         return [f"{name}:{grant}" for grant in Repeated("GRANT", parse_grant).check(given)]
     _LIMITS[name].check(given)

@@ -1,4 +1,4 @@
-"""The file of `--config`: TOML, each option at its top level by its name, each section as `[[name]]`."""
+"""The configuration file of `--config`: TOML with options at the top level, and sections as `[[name]]`."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _HINTS = {
     "Expected newline": 'text stands in quotes, and so do sizes and times with a unit, such as "5MB"',
     "Cannot overwrite": "the same name stands in it twice",
 }
-"""What to do about the commonest mistakes, by how the reader's message begins."""
+"""Advice for the most common mistakes, by the beginning of tomllib's message."""
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What the file gives: checked values by name, as `Settings` and `roomcast.app` take them.
+    """Reads the file. Returns checked values by name, as `Settings` and `roomcast.app` take them.
 
-    Blocks. Raises `BadOption`, with the line where there is one, if the file cannot be read, is not TOML, names
-    something that is no option, or gives one a value that it cannot have."""
+    Blocks. Raises `BadOption`, with the line if there is one, if the file cannot be read, is not TOML, or has an
+    unknown option or a bad value."""
     shown = os.fspath(path)
     text = read(shown)
     return dict(_field(shown, text, name, given) for name, given in _parsed(shown, text).items())
 
 
 def read(path: str) -> str:
-    """The file's text. Blocks. Raises `BadOption`."""
+    """Returns the file's text. Blocks. Raises `BadOption`."""
     try:
         data = read_regular(path, f"--config {path}", _MAX_BYTES)
     except CannotStart as error:
@@ -61,7 +61,7 @@ def _parsed(path: str, text: str) -> dict[str, Any]:
 
 
 def _field(path: str, text: str, name: str, given: object) -> tuple[str, Any]:
-    """A field of the settings, and its value."""
+    """Returns the name of a field of the settings, and its value."""
     try:
         if section := SECTIONS.get(name):
             return section.field, section.from_value(given)
@@ -73,14 +73,12 @@ def _field(path: str, text: str, name: str, given: object) -> tuple[str, Any]:
 
 
 def _option(name: str, given: object) -> Option:
-    """Raises `BadOption` where the file has no such option."""
+    """Raises `BadOption` if the file cannot give this option."""
     if (option := OPTIONS.get(name)) is None:
         section = "; options stand at the top of the file, in no section" if isinstance(given, dict) else ""
         raise BadOption(unknown(name) + section)
     if option.private:
-        raise BadOption(
-            f"{name} does not stand in the file: set {option.variable}, or name a file in {name}_files"
-        )
+        raise BadOption(f"{name} cannot be set in the file: set {option.variable}, or name a file in {name}_files")
     return option
 
 

@@ -26,7 +26,8 @@ def _algorithm(text: str) -> str:
 
 
 def _jwks(text: str) -> str:
-    """Returns a URL unchanged if it has no password, and uses TLS unless it is on this machine."""
+    """Returns a URL unchanged. Raises `ValueError` if it has a password, or does not use TLS to another
+    machine."""
     try:
         parts = urlsplit(Text().check(text))
         host, _ = parts.hostname or "", parts.port

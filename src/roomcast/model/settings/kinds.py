@@ -1,8 +1,8 @@
-"""The kinds of values that options take: how each is read from text (a flag or a variable) and from a value (the
-file or a call).
+"""The kinds of values that options take. Each kind reads text (a flag or a variable) and values (the file or a
+call).
 
-The error for a bad value is a `ValueError` whose text continues a sentence that begins with the option's name:
-"must be …, not …".
+A bad value raises a `ValueError` whose text continues a sentence that begins with the option's name: "must be …,
+not …".
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ _SHOWN = {
 
 
 class Kind:
-    """What an option's value may be."""
+    """One kind of value."""
 
     metavar: str | None = None
-    """What stands for the value in the help."""
+    """The placeholder for the value in the help."""
 
     def parse(self, text: str) -> Any:
-        """The value that a flag or a variable gives. Raises `ValueError`."""
+        """Returns the value of a flag's or a variable's text. Raises `ValueError`."""
         return self.check(text)
 
     def check(self, value: object) -> Any:
-        """The value that the file or a call gives. Raises `ValueError`."""
+        """Returns the value that the file or a call gives, checked. Raises `ValueError`."""
         raise NotImplementedError
 
 
 class Text(Kind):
-    """Text that is not empty and has no control characters, which belong in no name, path or address."""
+    """Text that is not empty and has no control characters, since no name, path or address has any."""
 
     metavar = "TEXT"
 
@@ -62,7 +62,7 @@ class Text(Kind):
 
 
 class Checked(Kind):
-    """Text that has a check of its own."""
+    """Text with a check of its own."""
 
     metavar = "TEXT"
 
@@ -123,7 +123,7 @@ class Count(Kind):
 
 @dataclass(frozen=True)
 class CountOrAuto(Count):
-    """A whole number, or `auto` for one that is found out: 0."""
+    """A whole number, or `auto`, which is 0."""
 
     metavar = "INTEGER|auto"
 
@@ -141,7 +141,7 @@ class CountOrAuto(Count):
 
 @dataclass(frozen=True)
 class Size(Kind):
-    """Bytes."""
+    """A number of bytes."""
 
     least: int
     most: int
@@ -165,7 +165,7 @@ class Size(Kind):
 
 @dataclass(frozen=True)
 class Seconds(Kind):
-    """A time."""
+    """A duration in seconds."""
 
     least: float
     most: float
@@ -177,7 +177,7 @@ class Seconds(Kind):
     def check(self, value: object) -> float:
         if isinstance(value, str):
             return self.parse(value)
-        # Python's nan lies in no range and passes every comparison that is written the other way round.
+        # NaN is in no range, but passes a comparison that is written the other way round.
         if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
             raise ValueError(f"must be {A_TIME}, not {shown(value)}")
         return self._within(float(value), value)
@@ -190,7 +190,7 @@ class Seconds(Kind):
 
 @dataclass(frozen=True)
 class Rate(Kind):
-    """How often: a number of times in a second, a minute, an hour or a day. The value is times a second."""
+    """A rate: a number of times per second, minute, hour or day. The value is times per second."""
 
     most: float
     metavar = "RATE"
@@ -212,7 +212,7 @@ class Rate(Kind):
 
 
 class Repeated(Kind):
-    """Any number of texts: a flag given several times, words in a variable, a list in the file."""
+    """Any number of texts: a repeated flag, words in a variable, a list in the file."""
 
     def __init__(self, metavar: str, parse: Callable[[str], str]) -> None:
         self.metavar = metavar
@@ -222,8 +222,8 @@ class Repeated(Kind):
         return self.parse_all(text.split())
 
     def parse_all(self, texts: Sequence[str]) -> tuple[str, ...]:
-        """The value of a flag that was given once or several times. An empty text adds nothing; alone, it means
-        none. Raises `ValueError`."""
+        """Returns the value of a flag that was given any number of times. An empty text adds nothing; alone, it
+        gives an empty list. Raises `ValueError`."""
         return tuple(self._parse(text) for text in texts if text)
 
     def check(self, value: object) -> tuple[str, ...]:
@@ -234,7 +234,7 @@ class Repeated(Kind):
 
 
 class Paths(Repeated):
-    """Files: a variable names one, whose path may have spaces."""
+    """Paths of files. A variable gives one, which may have spaces."""
 
     def __init__(self) -> None:
         super().__init__("FILE", Text().check)
@@ -244,13 +244,13 @@ class Paths(Repeated):
 
 
 def shown(value: object) -> str:
-    """A value in a sentence: text and numbers as they are written, whatever else by its kind."""
+    """Returns a value as an error shows it: text and numbers as they are written, any other value by its type."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
         return repr(value[:200])
     if isinstance(value, int) and value.bit_length() > 64:
-        return "a number so large"  # nor does Python write one of 5,000 digits
+        return "a number so large"  # Python refuses to write one of 5,000 digits
     if isinstance(value, int | float):
         return str(value)
     kind = type(value).__name__

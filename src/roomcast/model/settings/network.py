@@ -9,7 +9,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def parse_network(text: str) -> str:
-    """Returns the address or network unchanged. Raises `ValueError` with the end of a sentence that begins with
+    """Returns an address or network unchanged. Raises `ValueError`; its text continues a sentence that begins with
     the option."""
     try:
         ipaddress.ip_network(text)
@@ -22,7 +22,7 @@ def parse_network(text: str) -> str:
 
 
 def _meant(text: str) -> Network | None:
-    """The network that an address with a prefix lies in: 10.0.0.0/8 for 10.0.0.7/8. None for any other text."""
+    """The network of an address with a prefix length: 10.0.0.0/8 for 10.0.0.7/8. None for any other text."""
     try:
         return ipaddress.ip_network(text, strict=False)
     except ValueError:

@@ -1,4 +1,4 @@
-"""One option of the server: its flag, its variable, its name in the file, and what is said of a bad value."""
+"""One option of the server: its flag, its variable, its name in the file, and the errors for bad values."""
 
 from __future__ import annotations
 
@@ -15,30 +15,31 @@ class Option:
     """A row of the settings."""
 
     name: str
-    """Its keyword and its name in the file: max_bytes."""
+    """Its keyword and its name in the file, such as max_bytes."""
     default: Any
     kind: Kind
     group: str
     """The heading above it in the help."""
     help: str
     negatable: bool = False
-    """Whether the flag has a twin that begins with --no-."""
+    """Whether there is a second flag that begins with --no-."""
     one: str = ""
-    """What one of several is called, where flag and variable give one and the file gives a list."""
+    """The singular of `name`, for the flag and the variable, if each gives one value and the file a list."""
     private: bool = False
-    """Whether only its variable and a call give it: everybody on the machine sees flags, and files are copied."""
+    """Whether only a variable or a call can give it: everybody on the machine sees flags, and files get copied."""
 
     @property
     def flag(self) -> str:
-        """Of one that has none, its variable."""
+        """Its flag, or its variable if it has no flag."""
         return self.variable if self.private else f"--{(self.one or self.name).replace('_', '-')}"
 
     @property
     def variable(self) -> str:
+        """Its environment variable."""
         return f"ROOMCAST_{(self.one or self.name).upper()}"
 
     def from_flag(self, given: str | bool | Sequence[str]) -> Any:
-        """The value that the command line gives. Raises `BadOption`."""
+        """Returns the value that the command line gives. Raises `BadOption`."""
         try:
             if isinstance(self.kind, Repeated):
                 return self.kind.parse_all(given if isinstance(given, Sequence) else ())
@@ -47,14 +48,14 @@ class Option:
             raise BadOption(f"{self.flag} {error}") from None
 
     def from_variable(self, text: str) -> Any:
-        """The value that the environment gives. Raises `BadOption`."""
+        """Returns the value that the environment gives. Raises `BadOption`."""
         try:
             return self.kind.parse(text)
         except ValueError as error:
             raise BadOption(f"{self.variable} {error}") from None
 
     def from_value(self, value: object) -> Any:
-        """The value that a file or a call gives. Raises `BadOption`."""
+        """Returns the value that a file or a call gives. Raises `BadOption`."""
         try:
             return self.kind.check(value)
         except ValueError as error:
@@ -67,7 +68,7 @@ class Option:
 
 
 def options_of(settings: type) -> dict[str, Option]:
-    """The rows of the class, by name."""
+    """Returns the options that a dataclass declares, by name."""
     return {
         field.name: Option(name=field.name, default=field.default, **field.metadata)
         for field in dataclasses.fields(settings)

@@ -1,7 +1,7 @@
-"""Origins of pages, as browsers send them (RFC 6454, section 6.2): a scheme, a host, a port if it is unusual.
+"""Origins of pages, as browsers send them (RFC 6454, section 6.2): a scheme, a host, and a port if it is unusual.
 
-An origin is compared byte by byte with the header `Origin`. One that is written in another way would never match,
-so it is refused, and the sentence says what was probably meant.
+An origin is compared with the header `Origin` byte by byte. One that is written differently would never match, so
+it is refused with a sentence that gives the form that was probably meant.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def parse_origin(text: str) -> str:
-    """Returns the origin unchanged. Raises `ValueError` with the end of a sentence that begins with the option."""
+    """Returns an origin unchanged. Raises `ValueError`; its text continues a sentence that begins with the
+    option."""
     if text == ANY:
         return text
     meant = _meant(text)
@@ -28,11 +29,11 @@ def parse_origin(text: str) -> str:
 
 
 def _meant(text: str) -> str | None:
-    """What a browser sends for pages of this address; None where it is none."""
+    """The origin that a browser sends for pages of this address; None if it is not an address."""
     try:
         address = urlsplit(text if "://" in text else f"//{text.removeprefix('//')}")
         host, port = ".".join(map(_ascii, (address.hostname or "").split("."))), address.port
-    except ValueError:  # also where a name is no Unicode
+    except ValueError:  # also for a host that is not valid Unicode
         return None
     scheme = address.scheme or ("http" if host in _LOOPBACK else "https")
     host = f"[{host}]" if ":" in host else host
@@ -42,14 +43,14 @@ def _meant(text: str) -> str | None:
 
 
 def _ascii(label: str) -> str:
-    """A part of a host's name as browsers send it. Python's codec `idna` is of 2003, and turns ß into ss: that is
-    another host."""
+    """One label of a host name as browsers send it. Python's codec `idna` implements the standard of 2003, which
+    turns ß into ss: that is another host."""
     label.encode()
     return label if label.isascii() else f"xn--{label.encode('punycode').decode()}"
 
 
 def _plain(address: SplitResult) -> bool:
-    """Whether this is the address of a site. A single word is none; `null` is what sandboxed pages of anybody
-    send, and must not look like a name."""
+    """Whether this is the address of a site. A single word is not: sandboxed pages of any site send `null`, which
+    must not be taken for a host."""
     named = bool(address.scheme) or "." in address.netloc or ":" in address.netloc or address.netloc == "localhost"
     return named and "@" not in address.netloc

@@ -20,20 +20,20 @@ def _match(text: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class RoomRow:
-    """Caps that hold for each room by itself whose name matches."""
+    """Caps for rooms whose names match. They apply to each room by itself."""
 
     match: str = column(Checked(_match))
-    """A name, or the beginning of names with `*` behind it."""
+    """A name, or a prefix of names followed by `*`."""
     max_messages: int | None = column(Count(1, 10**12), None)
     max_bytes: int | None = column(Size(1, 10**15), None)
     max_age: float | None = column(MAX_AGE, None)
     """Seconds."""
 
     def __post_init__(self) -> None:
-        """Raises `ValueError` where it would be of no use."""
+        """Raises `ValueError` if the row has no cap."""
         if self.rule() == RoomRule(self.match):
             raise ValueError("has no cap: give it max_messages or max_bytes or max_age")
 
     def rule(self) -> RoomRule:
-        """As the log takes it."""
+        """Returns the row as a `RoomRule`."""
         return RoomRule(**dataclasses.asdict(self))

@@ -1,6 +1,7 @@
-"""Sections of the configuration: rows of one shape, each `[[name]]` in the file, and their columns.
+"""Sections of the configuration. A section is a list of rows with the same columns, each under `[[name]]` in the
+file.
 
-A row is a frozen dataclass whose fields are columns. `Settings` has a field for each section.
+A row is a frozen dataclass whose fields are its columns. `Settings` has a field for each section.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ Row = Any
 
 
 def column(kind: Kind, default: Any = dataclasses.MISSING) -> Any:
-    """A field of a row. Without a default it must be given."""
+    """Returns a dataclass field for a column. A column without a default must be given."""
     return dataclasses.field(default=default, metadata={"kind": kind})
 
 
 class BadRow(BadOption):
-    """A row of a section cannot be as it is."""
+    """A row of a section is not valid."""
 
     def __init__(self, detail: str, index: int = 0, name: str | None = None) -> None:
         super().__init__(detail)
@@ -37,17 +38,17 @@ class Section:
     """The declaration of a section: its names and its rows' columns."""
 
     field: str
-    """Its name in `Settings`, and its keyword: keys."""
+    """Its name in `Settings` and as a keyword, such as keys."""
     name: str
-    """Its name in the file: key, for `[[key]]`."""
+    """Its name in the file, such as key for `[[key]]`."""
     row: type
     """The dataclass of a row."""
     together: Callable[[tuple[Any, ...]], None] | None = None
     """Checks rows that are each valid. Raises `ValueError` if the last one conflicts with the others."""
 
     def from_value(self, value: object) -> tuple[Row, ...]:
-        """The rows that a file or a call gives, as tables or rows. Raises `BadRow`, which names the bad row, and
-        `BadOption` if `value` is not a list."""
+        """Returns the rows that a file gives as tables, or a call as rows. Raises `BadRow`, which names the bad
+        row, and `BadOption` if `value` is not a list."""
         if not isinstance(value, list | tuple):
             raise BadOption(f"{self.name} must be rows: write [[{self.name}]] above each, not {shown(value)}")
         rows: list[Row] = []
@@ -78,10 +79,10 @@ class Section:
             from roomcast.model.near_miss import near_miss  # late: only a mistake needs it
 
             meant = near_miss(name, list(columns), 0.6)
-            # Its own columns before those that it shares with others.
+            # The columns of this section come before those that it shares with others.
             known = sorted(columns, key=lambda each: each not in self.row.__annotations__)
             hint = f"did you mean {meant}?" if meant else f"it has {', '.join(known)}"
-            raise BadRow(f"{name!r:.100} is nothing that [[{self.name}]] has: {hint}", index, name)
+            raise BadRow(f"{name!r:.100} is not a column of [[{self.name}]]: {hint}", index, name)
         try:
             return columns[name].check(value)
         except ValueError as error:
@@ -96,7 +97,7 @@ class Section:
 
 
 def sections_of(settings: type) -> dict[str, Section]:
-    """The sections of the class, by their names in the file."""
+    """Returns the sections that a dataclass declares, by their names in the file."""
     found = [
         Section(field=field.name, **field.metadata["section"])
         for field in dataclasses.fields(settings)

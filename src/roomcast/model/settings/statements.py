@@ -1,8 +1,8 @@
-"""Where in a TOML file something stands: Python's reader gives values without their lines.
+"""Finds the line of an option in a TOML file, since tomllib gives values without their lines.
 
-The file was read before, so it is valid. This module knows only as much of TOML's grammar
-(https://toml.io/en/v1.0.0) as tells where a statement ends: strings of four kinds, comments, and brackets, within
-which a value goes on over several lines.
+The file was parsed before, so it is valid. This module only needs to know where a statement ends
+(https://toml.io/en/v1.0.0): it knows the four kinds of strings, comments, and brackets, inside which a value may
+span several lines.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ _DEEPER = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
 def line_of(name: str, text: str) -> int:
-    """The line, counted from 1, of the first statement that gives `name` at the top level of a valid file."""
+    """Returns the line, counted from 1, of the first statement that sets `name` at the top level. `text` is a
+    valid file; raises `ValueError` if it does not set the name."""
     in_section = False
     for line, statement in _statements(text):
         is_header = statement.startswith("[")
@@ -37,8 +38,9 @@ def line_of(name: str, text: str) -> int:
 
 
 def line_in_row(section: str, index: int, name: str | None, text: str) -> int:
-    """The line, counted from 1, of what gives `name` in the row of a valid file that is number `index`, from 0,
-    under `[[section]]`: of the row's header without a name, or where it stands in a value of its own."""
+    """Returns the line, counted from 1, that sets the column `name` in row `index`, counted from 0, of
+    `[[section]]`. Without a name, or if the rows are one inline list, it is the line of the row or the list.
+    `text` is a valid file."""
     row, begun = -1, 0
     for line, statement in _statements(text):
         given = tomllib.loads(statement)
@@ -46,7 +48,7 @@ def line_in_row(section: str, index: int, name: str | None, text: str) -> int:
             row += statement.startswith("[[") and isinstance(given.get(section), list)
             inside = row == index and section in given
             begun = begun or (line if inside else 0)
-            # `[key.name]` gives the name to the row that was begun last.
+            # `[key.name]` sets the column `name` of the last row.
             if inside and name is not None and name in _last(given[section]):
                 return line
         elif begun and inside and name in given:

@@ -11,10 +11,10 @@ _CLAIM = re.compile(r"\{([^{}]+)\}")
 
 
 class Template(NamedTuple):
-    """A grant, in pieces."""
+    """A grant, split at its claims."""
 
     texts: tuple[str, ...]
-    """The texts before, between and after the claims: one more than there are claims."""
+    """The texts before, between and after the claims: one more than claims."""
     claims: tuple[str, ...]
     """The names of claims."""
 
@@ -27,7 +27,7 @@ def parse_template(text: str) -> str:
 
 
 def template(text: str) -> Template:
-    """The pieces of a grant. Raises `ValueError`, as `parse_template`."""
+    """Returns a grant split at its claims. Raises `ValueError` as `parse_template` does."""
     pieces = _CLAIM.split(text)
     texts, claims = tuple(pieces[::2]), tuple(pieces[1::2])
     if any(brace in piece for piece in texts for brace in "{}"):

@@ -1,5 +1,5 @@
-"""Sizes and times as people write them: `5MB`, `64KiB`, `1h30m`, `500ms`, and rates, `20/s`. Plain
-numbers are bytes, seconds, and times a second."""
+"""Sizes, times and rates as people write them: `5MB`, `64KiB`, `1h30m`, `500ms`, `20/s`. Plain numbers are bytes,
+seconds, and times per second."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _BYTES: dict[str, int] = {"": 1, "B": 1} | {
     for power, letter in enumerate("KMGT", 1)
     for binary in ("", "I")
 }
-"""Bytes of a unit, in capitals: KB is 1,000 and KiB 1,024, in whatever case they are written."""
+"""Bytes of each unit, in capitals. KB is 1,000 and KiB is 1,024, in any case."""
 _MILLISECONDS = (86_400_000, 3_600_000, 60_000, 1_000, 1)
-"""Of the units of a time, in the order in which they are written."""
+"""Of each unit of a time, in the order in which they are written."""
 
 _NUMBER = r"[0-9]{1,18}(?:\.[0-9]{1,9})?"
 _SIZE = re.compile(rf"({_NUMBER}) ?([A-Za-z]*)")
@@ -27,7 +27,7 @@ _TIME = re.compile("".join(rf"(?:({_NUMBER}){unit})?" for unit in ("d", "h", "m"
 
 
 def parse_size(text: str) -> int:
-    """Bytes. Raises `ValueError` with the end of a sentence that begins with the option."""
+    """Returns bytes. Raises `ValueError`; its text continues a sentence that begins with the option."""
     found = _SIZE.fullmatch(text)
     if not found or (unit := _BYTES.get(found[2].upper())) is None:
         raise ValueError(f"must be {A_SIZE}, not {text!r:.100}{_meant_size(found)}")
@@ -40,7 +40,7 @@ def parse_size(text: str) -> int:
 
 
 def parse_seconds(text: str) -> float:
-    """Seconds. Raises `ValueError` with the end of a sentence that begins with the option."""
+    """Returns seconds. Raises `ValueError`; its text continues a sentence that begins with the option."""
     if _PLAIN.fullmatch(text):
         return float(text)
     milliseconds = _milliseconds(text)
@@ -52,7 +52,7 @@ def parse_seconds(text: str) -> float:
 
 
 def parse_rate(text: str) -> float:
-    """How many a second. Raises `ValueError` with the end of a sentence that begins with the option."""
+    """Returns times per second. Raises `ValueError`; its text continues a sentence that begins with the option."""
     found = _RATE.fullmatch(text)
     if not found:
         raise ValueError(f"must be {A_RATE}, not {text!r:.100}")
@@ -67,7 +67,7 @@ def _milliseconds(text: str) -> float | None:
 
 
 def _meant_size(found: re.Match[str] | None) -> str:
-    """A bare `k` is 1,000 in one program and 1,024 in another (nginx, systemd): we don't choose."""
+    """Suggests both units for a bare `k`, which is 1,000 in some programs and 1,024 in others (nginx, systemd)."""
     number, letters = (found[1], found[2].upper()) if found else ("", "")
     if letters in ("K", "M", "G", "T"):
         return f": did you mean {number}{letters}B or {number}{letters}iB?"

@@ -1,4 +1,4 @@
-"""What a user does with the page."""
+"""Steps that a user of the page takes."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""`make siege`: a server in 256 MB serves 5,000 followers while `roomcast torture --rude` does all that it can.
+"""`make stress`: a server in 256 MB serves 5,000 followers while `roomcast torture --rude` does all that it can.
 
 Nothing that was acknowledged may be lost, a publish may take 100 ms at the 99th percentile, and the server's
-memory must be back where it was, to 10 MB. Where it was is measured behind a first, short round of the same: what
-a process takes once, it keeps for the next time. Where cgroups can be made the kernel holds the server to its
-memory; elsewhere it is watched.
+memory must return to its level from before, within 10 MB. That level is measured after a first, short round of the
+same attacks, since a process keeps some memory that it has used once. Where cgroups can be made, the kernel limits
+the server's memory; elsewhere it is measured.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ _CGROUPS = Path("/sys/fs/cgroup")
 
 @dataclass
 class Found:
-    """What came of it."""
+    """The result."""
 
     rude: Rude
     sink: dict[str, float]
     held: bool
-    """Whether the kernel held it to its memory."""
+    """Whether the kernel limited its memory."""
     before: int
     """Bytes with all followers, before the attacks."""
     most: int = 0
     after: int = 0
     status: int | None = None
-    """The server's, where it ended."""
+    """The server's exit status; None if it still runs."""
     wrong: list[str] = field(default_factory=list)
 
     def judge(self, slow: float) -> None:
-        """Says what is wrong; `slow` is the longest that a publish may take, in seconds."""
+        """Sets `wrong`; `slow` is the longest time that a publish may take, in seconds."""
         bad = {name: self.sink.get(name) for name in ("wrong", "lost", "failed", "closed") if self.sink.get(name)}
         checks = {
             f"the server ended with {self.status}": self.status is not None,
@@ -74,8 +74,8 @@ class Found:
         self.wrong = [*(what for what, is_so in checks.items() if is_so), *self.rude.violations]
 
 
-def besiege(folder: Path, seconds: float) -> Found:
-    """The siege, for so long."""
+def stress(folder: Path, seconds: float) -> Found:
+    """Attacks a server for so many seconds."""
     with _started(folder) as (server, held):
         pid = server.process.pid
         options = {"followers": FOLLOWERS, "rooms": ROOMS, "rate": RATE, "seconds": seconds + 60, "settle": 1}
@@ -129,7 +129,7 @@ def _is_removed(group: Path) -> bool:
 
 def _group(pid: int) -> Path | None:
     """A new cgroup of either version, with the process in it; None where that may not be made."""
-    name = f"roomcast-siege-{pid}"
+    name = f"roomcast-stress-{pid}"
     for root, limit in ((_CGROUPS / "memory", "memory.limit_in_bytes"), (_CGROUPS, "memory.max")):
         if not (root / "cgroup.procs").exists():
             continue
@@ -170,7 +170,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = besiege(Path(folder), given.seconds)
+        found = stress(Path(folder), given.seconds)
     found.judge(PUBLISH_SECONDS)
     print("\n".join(table(found.rude.findings)))
     print(f"followers: {found.sink}")

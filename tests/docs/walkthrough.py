@@ -1,20 +1,20 @@
-"""A page of the docs, followed as its reader would: each block is run, or written to the file that it is.
+"""Follows a page of the docs as its reader would: runs each block, or writes it to the file that it is.
 
-A comment before a block, which no reader sees, says what is to be done with it:
+A comment before a block, invisible to readers, says how to treat it:
 
-    <!-- file: shop.py -->          the block is this file
-    <!-- until 8080 listens -->     a command that goes on; the next block waits for this port
-    <!-- shows: some text -->       what the command prints has this in it
-    <!-- fails: 1 -->               the exit status, where it is not 0
-    <!-- not run: why -->           neither
+    <!-- file: shop.py -->          the block is the content of this file
+    <!-- until 8080 listens -->     the command goes on running; the next block waits for this port
+    <!-- shows: some text -->       the command's output contains this
+    <!-- fails: 1 -->               the exit status, if it is not 0
+    <!-- not run: why -->           the block is neither run nor written
 
-and one anywhere what is there already when the page is read:
+A comment anywhere on the page says what the reader has already:
 
-    <!-- server: --open -->         roomcast serve, with these options, on port 8080
-    <!-- in a clone -->             the folder has what a clone has
+    <!-- server: --open -->         a running roomcast serve with these options, on port 8080
+    <!-- in a clone -->             the folder has the files of a clone
 
-In the place of a port that a page names is a free one, and in that of /var/backups a folder of the test's.
-`curl -N` ends by itself after a while."""
+Each port that a page names is replaced by a free one, and /var/backups by a folder of the test. `curl -N` ends by
+itself after a second."""
 
 from __future__ import annotations
 
@@ -48,35 +48,36 @@ for word; do [ "$word" = -N ] && seconds=1; done
 
 
 class Block(NamedTuple):
-    """A fenced block, and what the comments before it say."""
+    """A fenced block, and the comments before it: the texts after the colon, by the word before it."""
 
     language: str
     text: str
-    said: dict[str, list[str]]
+    comments: dict[str, list[str]]
 
     @property
-    def is_done(self) -> bool:
-        """Whether something is done with it, or somebody said why not."""
-        return self.language in RUN or bool(self.said.keys() & {"file", "not run"})
+    def is_covered(self) -> bool:
+        """Whether the block is run or written, or a comment says why not."""
+        return self.language in RUN or bool(self.comments.keys() & {"file", "not run"})
 
 
 def blocks(page: Path) -> Iterator[Block]:
-    for comments, _, language, text in _BLOCK.findall(page.read_text()):
-        said: dict[str, list[str]] = {}
-        for comment in re.findall(_COMMENT, comments):
+    """The fenced blocks of a page, in order."""
+    for before, _, language, text in _BLOCK.findall(page.read_text()):
+        comments: dict[str, list[str]] = {}
+        for comment in re.findall(_COMMENT, before):
             word, _, rest = comment.partition(": ")
-            said.setdefault(word, []).append(rest)
-        yield Block(language, text, said)
+            comments.setdefault(word, []).append(rest)
+        yield Block(language, text, comments)
 
 
-class Followed:
-    """A reader with a folder of their own, in which what the page starts goes on until the end."""
+class Walkthrough:
+    """Runs a page in a folder of its own. Processes that the page starts run until the end, or until `end`."""
 
     def __init__(self, page: Path, folder: Path) -> None:
         self._page = page
         self.folder = folder
         self._ports: dict[str, str] = {}
-        self._going: list[tuple[str, subprocess.Popen[bytes]]] = []
+        self._running: list[tuple[str, subprocess.Popen[bytes]]] = []
         self._bin = folder / ".bin"
 
     def __enter__(self) -> Self:
@@ -92,40 +93,40 @@ class Followed:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        while self._going:
-            self._end(self._going.pop()[1], signal.SIGTERM)
+        while self._running:
+            self._end(self._running.pop()[1], signal.SIGTERM)
 
     def end(self, command: str, by: signal.Signals = signal.SIGTERM) -> None:
-        """Ends what was started with a block that has this in it."""
-        for going in [going for going in self._going if command in going[0]]:
-            self._going.remove(going)
-            self._end(going[1], by)
+        """Ends the processes of blocks that contain `command`, with the signal `by`."""
+        for started in [started for started in self._running if command in started[0]]:
+            self._running.remove(started)
+            self._end(started[1], by)
 
     def _end(self, process: subprocess.Popen[bytes], by: signal.Signals) -> None:
-        """The shell and all that it has started."""
+        """Ends the shell and every process that it started."""
         for number in (by, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, number)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(PATIENCE)
 
-    def follow(self) -> None:
-        """Does all that the page says, in order."""
+    def run(self) -> None:
+        """Runs the whole page, in order."""
         if "<!-- in a clone -->" in self._page.read_text():
             for name in ("deploy", "examples", "requirements"):
                 (self.folder / name).symlink_to(_ROOT / name)
         for options in re.findall(r"<!-- server: (.*?) -->", self._page.read_text()):
             self.start(f"roomcast serve --page-port 0 {options}", "8080")
         for block in blocks(self._page):
-            self.do(block)
+            self._treat(block)
 
-    def do(self, block: Block) -> None:
+    def _treat(self, block: Block) -> None:
         (self.folder / "backups").mkdir(exist_ok=True)
         text = self.with_ports(block.text).replace("/var/backups", str(self.folder / "backups"))
-        until = [word.split()[1] for word in block.said if word.startswith("until ")]
-        if block.said.keys() & {"not run"} or not block.is_done:
+        until = [word.split()[1] for word in block.comments if word.startswith("until ")]
+        if block.comments.keys() & {"not run"} or not block.is_covered:
             return
-        if names := block.said.get("file"):
+        if names := block.comments.get("file"):
             (self.folder / names[0]).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / names[0]).write_text(text)
         elif until:
@@ -134,7 +135,7 @@ class Followed:
             self._run(block, text)
 
     def port(self, written: str) -> int:
-        """The free port in the place of one that the page names."""
+        """The free port that replaces `written`, a port that the page names."""
         if written not in self._ports:
             with socket.socket() as free:
                 free.bind(("127.0.0.1", 0))
@@ -154,14 +155,14 @@ class Followed:
         done = subprocess.run(
             command, cwd=self.folder, env=self._env(), capture_output=True, text=True, timeout=60, check=False
         )
-        said = done.stdout + done.stderr
-        assert done.returncode == int(block.said.get("fails", ["0"])[0]), (text, said, self.said())
-        for expected in block.said.get("shows", []):
-            assert self.with_ports(expected) in said, (text, said, self.said())
+        output = done.stdout + done.stderr
+        assert done.returncode == int(block.comments.get("fails", ["0"])[0]), (text, output, self.output())
+        for expected in block.comments.get("shows", []):
+            assert self.with_ports(expected) in output, (text, output, self.output())
 
     def start(self, text: str, port: str) -> None:
-        """Starts what goes on, and waits until it listens on the port that the page calls so."""
-        with (self.folder / f"said-{time.monotonic_ns()}.txt").open("wb") as output:
+        """Starts a command that goes on running, and waits until it listens on `port`, as the page names it."""
+        with (self.folder / f"output-{time.monotonic_ns()}.txt").open("wb") as output:
             process = subprocess.Popen(
                 ["bash", "-e", "-c", self.with_ports(text)],
                 cwd=self.folder,
@@ -171,18 +172,18 @@ class Followed:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._going.append((text, process))
+        self._running.append((text, process))
 
         def listens() -> bool:
-            assert process.poll() is None, (text, self.said())
+            assert process.poll() is None, (text, self.output())
             with socket.socket() as probe:
                 return probe.connect_ex(("127.0.0.1", self.port(port))) == 0
 
         wait_for(listens, f"port {port} of {text}")
 
-    def said(self) -> str:
-        """What all that goes on has printed."""
-        return "\n".join(file.read_text(errors="replace") for file in sorted(self.folder.glob("said-*.txt")))
+    def output(self) -> str:
+        """The output of all started processes so far."""
+        return "\n".join(file.read_text(errors="replace") for file in sorted(self.folder.glob("output-*.txt")))
 
     def _env(self) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("ROOMCAST_")}

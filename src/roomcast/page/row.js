@@ -1,22 +1,22 @@
 // A row of the list: a message, one that is on its way, a gap, or a new day.
 
 import { density } from "./density.js";
-import { make } from "./dom.js";
+import { button, make } from "./dom.js";
 import { data as dataOf } from "./json.js";
 import { language } from "./language.js";
 import { paragraph, visible } from "./text.js";
-import { words } from "./words.js";
+import { strings } from "./strings.js";
 
 /** @import { Item } from "./room.js" */
 /** @import { Entry } from "./outbox.js" */
 
 /**
- * What the buttons of a row do.
+ * The actions of a row's buttons.
  * @typedef {object} Actions
  * @property {() => void} retry
  * @property {(entry: Entry) => void} edit
  * @property {(entry: Entry) => void} discard
- * @property {() => boolean} several whether rows of several rooms stand together
+ * @property {() => boolean} several whether the list shows several rooms
  */
 
 // Made once: a formatter costs more than a thousand of its uses.
@@ -40,8 +40,8 @@ const TOGETHER_MS = 300_000;
 export function rowOf(item, actions) {
   if (item.kind === "message") return messageRow(item, item.message, actions);
   if (item.kind === "pending") return pendingRow(item, item.entry, actions);
-  if (item.kind === "gap") return make("li", "row gap", make("p", "", words.gap(item.gap)));
-  if (item.kind === "start") return make("li", "row start", words.noOlder);
+  if (item.kind === "gap") return make("li", "row gap", make("p", "", strings.gap(item.gap)));
+  if (item.kind === "start") return make("li", "row start", strings.noOlder);
   return make("li", "row day", make("span", "", dayName(item.timestamp)));
 }
 
@@ -101,25 +101,14 @@ function status(entry, actions) {
   const line = make("div", "status");
   if (entry.refused) {
     line.classList.add("bad");
-    line.append(make("span", "", words.refused(entry.refused.message)));
-    line.append(button(words.edit, () => actions.edit(entry)), button(words.discard, () => actions.discard(entry)));
+    line.append(make("span", "", strings.refused(entry.refused.message)));
+    line.append(button("small", () => actions.edit(entry), strings.edit), button("small", () => actions.discard(entry), strings.discard));
   } else if (entry.until) {
     const seconds = Math.max(0, Math.ceil((entry.until - Date.now()) / 1000));
-    line.append(make("span", "", words.because(words.retrying(seconds), entry.why ?? "")));
-    line.append(button(words.again, actions.retry), button(words.cancel, () => actions.edit(entry)));
-  } else line.append(make("span", "", entry.id ? words.sent : words.pending));
+    line.append(make("span", "", strings.because(`${strings.notSent}, ${strings.countdown(seconds)}`, entry.why ?? "")));
+    line.append(button("small", actions.retry, strings.again), button("small", () => actions.edit(entry), strings.cancel));
+  } else line.append(make("span", "", entry.id ? strings.sent : strings.pending));
   return line;
-}
-
-/**
- * @param {string} text
- * @param {() => void} act
- */
-function button(text, act) {
-  const made = make("button", "small", text);
-  made.type = "button";
-  made.addEventListener("click", act);
-  return made;
 }
 
 /**
@@ -172,9 +161,9 @@ function time(timestamp) {
 function dayName(timestamp) {
   const date = new Date(timestamp);
   const now = new Date();
-  if (date.toDateString() === now.toDateString()) return words.today;
+  if (date.toDateString() === now.toDateString()) return strings.today;
   now.setDate(now.getDate() - 1);
-  return date.toDateString() === now.toDateString() ? words.yesterday : DAY.format(date);
+  return date.toDateString() === now.toDateString() ? strings.yesterday : DAY.format(date);
 }
 
 /**

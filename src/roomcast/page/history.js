@@ -1,7 +1,7 @@
-// A room's messages from before it was followed, read page by page on demand.
+// The messages of a room from before it was followed, read page by page on demand.
 
 import { Refused, history } from "../roomcast.js";
-import { credential } from "./access.js";
+import { credential } from "./rights.js";
 import { parse } from "./exact.js";
 
 /** @import { Room } from "./room.js" */
@@ -32,7 +32,7 @@ export async function older(room, many = PAGE) {
   room.loading = true;
   try {
     const { messages } = await page(room, { before: start, limit: String(many) });
-    if (room.start !== start) return true; // left, and entered elsewhere
+    if (room.start !== start) return true; // followed from another id by now
     room.prepend(messages);
     if (messages.length < many) room.complete();
   } catch (error) {
@@ -49,7 +49,7 @@ export async function older(room, many = PAGE) {
  * Reads a room's newest line and its number of unread messages, without its history; returns whether that succeeded.
  * @param {Room} room
  */
-export async function look(room) {
+export async function peek(room) {
   if (room.loading || !room.start || room.isComplete) return false;
   const { start, read } = room;
   const limit = String(MANY_UNREAD);

@@ -1,5 +1,5 @@
-"""An attack that lasts for as long as something is done to the server: publishers and followers from outside, and
-the verdict at the end."""
+"""Load from publishers and followers outside the server, for as long as a test does something to it; and the
+verdict at the end."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from roomcast.torture.target import Target
 from tests.running import PATIENCE, Running
 
 
-class Siege(Attack):
-    """Use it in `async with`: inside, messages are published and followed; at its end the promises are checked.
-    Its followers never cut their connections themselves: what ends them is the test's doing, or the server's."""
+class Load(Attack):
+    """Use it in `async with`: inside it, messages are published and followed; at its end the promises are checked.
+    Its followers never cut their connections themselves: only the test or the server ends them."""
 
     def __init__(self, server: Running, keyed: float = 0.7, pause: float = 0.02, seed: int = 1) -> None:
         """`keyed` is the share of posts with an idempotency key, `pause` the seconds between a publisher's two."""
@@ -27,7 +27,7 @@ class Siege(Attack):
         self._over = False
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def __aenter__(self) -> Siege:
+    async def __aenter__(self) -> Load:
         await self._look()
         follows = [asyncio.create_task(follower.run(0, self.plan.life, {})) for follower in self.followers]
         self._tasks = follows
@@ -62,20 +62,20 @@ class Siege(Attack):
             await asyncio.sleep(0.002)
 
     async def hold(self, count: int) -> None:
-        """Until so many more messages were acknowledged, and some heard."""
+        """Returns when `count` more messages are acknowledged, and some are delivered."""
         counts = self.record.counts
         acknowledged, heard = counts["acknowledged"] + count, counts["deliveries"]
         await self.until(lambda: counts["acknowledged"] >= acknowledged, f"{count} acknowledged messages")
         await self.until(lambda: counts["deliveries"] > heard, "a delivery")
 
     async def be_refused(self, count: int) -> None:
-        """Until so many more posts were refused, those that are tried again among them."""
+        """Returns when `count` more posts are refused, including those that are retried."""
         counts = self.record.counts
         refused = counts["refused"] + counts["tried again"] + count
         await self.until(lambda: counts["refused"] + counts["tried again"] >= refused, f"{count} refused posts")
 
     async def check_no_hole(self) -> None:
-        """Where nothing is trimmed, as many messages are retained as were ever numbered, and no gap was told."""
+        """Checks a log without trimming: it retains as many messages as it has numbered, and told no gap."""
         position = (await self._target.get("/readyz")).json["position"]
         rooms = (await self._target.get("/rooms")).json["rooms"]
         assert sum(room["messages"] for room in rooms) == int(position.split("-")[1])

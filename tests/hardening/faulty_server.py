@@ -1,5 +1,5 @@
-"""A small server that keeps roomcast's contract, honestly and slowly, and others that each break it in one way:
-what the attacker must pass, and what it must find."""
+"""A small, slow server that keeps roomcast's contract, which an attack must find no fault with; and faulty ones
+that each break it in one way, which it must find."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Honest:
         self.told += self.newest >= _CHANGE
         return self.told % 5 == 1
 
-    # What the liars change
+    # The parts that the faulty servers change
 
     def number(self, count: int) -> list[int]:
         """The ids of the next so many messages."""

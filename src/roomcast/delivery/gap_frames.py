@@ -1,0 +1,65 @@
+"""A piece with the gaps that must be told around its messages, as frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from roomcast.delivery.gap import Gap, Missing, widened
+from roomcast.delivery.piece import Piece
+from roomcast.delivery.wire import Wire
+from roomcast.model.message import MessageId
+
+
+class GapFrames(NamedTuple):
+    """Frames for one stream."""
+
+    wire: Wire
+    epoch: str
+    prefixes: Sequence[str]
+    """The prefixes that the stream follows."""
+    told: Callable[[Gap], None]
+    """Called for each gap that is told."""
+
+    def of(
+        self, piece: Piece, missing: Sequence[Missing], gap: Gap | None, *, is_last: bool
+    ) -> tuple[list[bytes], Gap | None]:
+        """Returns the frames of the piece, with each loss told before the first message after it, and the gap that
+        is still to be told.
+
+        `missing` is in order of `last`, `gap` is left from the pieces before. A loss after the last message waits
+        for the next piece unless `is_last`: more may be lost before that one's first message, and at most one gap
+        stands between two messages."""
+        parts: list[bytes] = []
+        start = done = 0
+        for index, entry in enumerate(piece.entries):
+            seq, due = entry.message.seq, done
+            while due < len(missing) and missing[due].last < seq:
+                due += 1
+            if due > done or gap:
+                parts += self._messages(piece, start, index)
+                gap = widened(gap, self.epoch, missing[done:due], self.prefixes)
+                parts.append(self._before(gap, seq))
+                gap, start, done = None, index, due
+        parts += self._messages(piece, start, len(piece.entries))
+        gap = widened(gap, self.epoch, missing[done:], self.prefixes)
+        if gap and is_last:
+            parts.append(self.at(gap, piece.position))
+            gap = None
+        return parts, gap
+
+    def at(self, gap: Gap, position: int) -> bytes:
+        """The frame of a gap at a position after which there is no message yet."""
+        self.told(gap)
+        return self.wire.event("gap", MessageId(self.epoch, position), gap.data(None))
+
+    def _before(self, gap: Gap | None, seq: int) -> bytes:
+        assert gap
+        self.told(gap)
+        return self.wire.event("gap", MessageId(self.epoch, seq - 1), gap.data(MessageId(self.epoch, seq)))
+
+    def _messages(self, piece: Piece, start: int, end: int) -> list[bytes]:
+        if end - start == len(piece.entries) > 0:
+            return [piece.frames(self.wire, self.epoch)]  # the same bytes as for all other readers
+        run = piece.entries[start:end]
+        return [b"".join([entry.frame(self.wire, self.epoch) for entry in run])] if run else []

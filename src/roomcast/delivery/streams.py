@@ -1,0 +1,144 @@
+"""All streams of this process: which are behind, which begin and end, and why."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Collection
+from typing import Any
+
+from roomcast import tasks
+from roomcast.delivery.audience import Sink
+from roomcast.delivery.followed import FollowedRooms
+from roomcast.delivery.gap import Gap
+from roomcast.delivery.hub import Hub
+from roomcast.delivery.replay import Replay
+from roomcast.delivery.seats import Seats
+from roomcast.delivery.stream import Connection, Stream
+from roomcast.delivery.tenure import Holder, Tenures
+from roomcast.log.base import Log
+from roomcast.model.rooms import Selection
+
+MayFollow = Callable[[Holder, Selection], bool]
+"""Returns whether a holder may still follow these rooms."""
+
+logger = logging.getLogger("roomcast.streams")
+
+
+class Streams:
+    """All streams of this process."""
+
+    def __init__(self, log: Log, hub: Hub) -> None:
+        self.hub = hub
+        self.replay = Replay(log, hub)
+        self.active: set[Stream] = set()
+        self.followed = FollowedRooms()
+        self.tenures = Tenures()
+        self.rights_changed = False
+        """Whether each stream must be checked again."""
+        self._may_follow: MayFollow | None = None
+        """Checks streams that began before the rights changed; None if the rights never changed."""
+        self.seats = Seats()
+        self.limited: Counter[str] = Counter()
+        """How many streams were refused because their holders had too many, by kind of principal."""
+        self.behind: set[Stream] = set()
+        self.farthest_behind = 0
+        """How many messages of the log the slowest stream has yet to pass, as last measured."""
+        self.draining = False
+        """Whether every stream ends, and none may begin."""
+        self.opened = 0
+        self.endings: Counter[str] = Counter()
+        """How many streams have ended, by reason."""
+        self.gaps: Counter[str] = Counter()
+        """How many gaps were told, by reason."""
+        self._closing: set[Connection] = set()
+        """Connections that have yet to send their last bytes."""
+        self._closed = asyncio.Event()
+
+    def enter(self, stream: Stream, *, replaces: bool) -> None:
+        """Adds a stream that begins. It is behind at first."""
+        self.opened += 1
+        self.active.add(stream)
+        self.followed.add(stream.selection)
+        self.behind.add(stream)
+        if stream.seat:
+            stream.seat.taken += 1
+        # This may end its holder's older stream, which frees a seat.
+        self.tenures.enter(stream, replaces=replaces, now=time.time())
+
+    def lag(self, stream: Stream) -> int:
+        """How many messages of the log a stream has yet to pass; 0 if it is caught up."""
+        return max(0, self.hub.position - stream.position) if stream in self.behind else 0
+
+    def recheck(self, may_follow: MayFollow) -> None:
+        """Notes that the rights have changed: the heartbeat ends each stream that they no longer allow."""
+        self._may_follow, self.rights_changed = may_follow, True
+
+    def may_go_on(self, stream: Stream) -> bool:
+        """Whether the right with which a stream began is still valid."""
+        if self._may_follow is None or stream.holder is None:
+            return True
+        return self._may_follow(stream.holder, stream.selection)
+
+    def abandon(self) -> Collection[Stream]:
+        """Stops serving all streams, and returns them: the caller must end each."""
+        abandoned, self.active, self.behind = self.active, set(), set()
+        return abandoned
+
+    def refusal(self, stream: Stream) -> str:
+        """Why a stream may not begin, although its request was accepted before; empty if it may."""
+        if self.draining:
+            return "drain"
+        if stream.epoch not in (None, self.hub.epoch):
+            return "error"
+        if not self.may_go_on(stream):
+            return "revoked"
+        if stream.seat and stream.seat.is_over:
+            self.limited[stream.seat.kind] += 1
+            return "limit"
+        return ""
+
+    def join(self, stream: Stream, sink: Sink) -> None:
+        """Makes a stream live that is caught up."""
+        self.behind.discard(stream)
+        self.hub.join(stream.selection, stream.wire, sink, stream, asyncio.get_running_loop().time())
+
+    def depart(self, stream: Stream, sink: Connection, reason: str) -> None:
+        """Removes a stream that ends, and logs why."""
+        self._closing.add(sink)
+        self.active.discard(stream)
+        self.followed.drop(stream.selection)
+        self.tenures.leave(stream)
+        if stream.seat:
+            stream.seat.taken -= 1
+        self.behind.discard(stream)
+        self.hub.leave(stream.selection, stream.wire, sink)
+        self.endings[reason] += 1
+        if logger.isEnabledFor(logging.INFO):
+            fields: dict[str, Any] = {"rooms": stream.selection.texts(), "reason": reason}
+            logger.info("a stream of %s ended: %s", ", ".join(fields["rooms"]), reason, extra={"fields": fields})
+
+    def count_gap(self, gap: Gap) -> None:
+        """Counts a gap that is told to a client."""
+        self.gaps[gap.reason] += 1
+
+    def closed(self, sink: Connection) -> None:
+        """Notes that a connection is gone."""
+        self._closing.discard(sink)
+        self._closed.set()
+
+    async def flushed(self, seconds: float) -> None:
+        """Returns when the clients have taken the last bytes of all ended streams. After so many seconds it cuts
+        those that have not."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._closing:
+                    self._closed.clear()
+                    await self._closed.wait()
+        turns = tasks.Turns()
+        for sink in list(self._closing):
+            sink.abort()
+            await turns.next()

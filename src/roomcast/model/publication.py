@@ -1,0 +1,98 @@
+"""One message as its publisher wrote it, checked, becomes a draft.
+
+Limits first: a message is measured before it is decoded. The decode is a single typed one in C; only a message
+that it refuses is looked at a second time, by `refusal`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import UNSET, Raw
+
+from roomcast.model.errors import Fault, Forbidden, TooLarge
+from roomcast.model.fields import ANONYMOUS, Publication
+from roomcast.model.json_text import nested_deeper, one_line, unreadable_number
+from roomcast.model.message import Draft
+from roomcast.model.refusal import NEITHER, UNREADABLE, invalid, malformed, refused, unreadable
+
+MAX_NESTING = 100
+"""Most arrays and objects inside each other in `data`. Everybody who follows reads what is stored once, and some
+readers give up early: Ruby and serde at about 100 levels, PHP at 512, Python and Jackson at 1,000. The limit is
+ours, so that it is the same on every Python, whatever the interpreter's stack."""
+TOO_DEEP = f"it is nested deeper than {MAX_NESTING} levels"
+SHRINKS = 6
+"""Most bytes of a body that become one stored byte: `\\u0061` is stored as `a`."""
+_WHITE_SPACE = b" \t\r\n"
+
+_one = msgspec.json.Decoder(Publication)
+_encode = msgspec.json.Encoder().encode
+
+
+def draft_of(message: bytes, max_message: int, only: str | None, at: str = "") -> Draft:
+    """Returns the draft of one message in JSON. `at` is the JSON pointer to it.
+
+    Raises `Malformed`, `Invalid`, `TooLarge` if its stored body has more than `max_message` bytes, and `Forbidden`
+    if it names another user than `only`, where that is given."""
+    check_bounds(message, max_message, at)
+    return decoded(message, max_message, only, at)
+
+
+def check_bounds(message: bytes, max_message: int, at: str = "") -> None:
+    """Raises `TooLarge` for a message whose stored body must be larger than `max_message` bytes, and `Malformed`
+    for one that is nested too deeply."""
+    if len(message) > max_message * SHRINKS:
+        check_size(message, max_message, at)
+    # A shorter message cannot have so many brackets.
+    if len(message) > 2 * MAX_NESTING and nested_deeper(message, MAX_NESTING + 1):
+        raise unreadable(TOO_DEEP, at)
+
+
+def check_size(message: bytes, max_message: int, at: str = "") -> None:
+    """Raises `TooLarge` if the message must be larger than `max_message` bytes even without white space and
+    escapes. Only one of more than `SHRINKS` times that can be."""
+    least = len(message.translate(None, _WHITE_SPACE)) // SHRINKS
+    if least > max_message:
+        raise too_large(f"at least {least} bytes", max_message, at)
+
+
+def decoded(message: bytes, max_message: int, only: str | None, at: str = "") -> Draft:
+    """`draft_of` for a message that `check_bounds` has let pass."""
+    publication = _publication(message, at)
+    if publication.data is UNSET and publication.text is UNSET:
+        raise invalid([Fault(f"{at}/text", NEITHER)])
+    return stored(publication, max_message, only, at)
+
+
+def stored(publication: Publication, max_message: int, only: str | None, at: str = "") -> Draft:
+    """Returns the draft of a decoded message. Raises as `draft_of` does."""
+    if publication.user is UNSET:
+        publication.user = ANONYMOUS if only is None else only
+    elif only is not None and publication.user != only:
+        detail = f"must be {only}, or left out: this credential publishes as {only}"
+        raise Forbidden(f"user {detail}", [Fault(f"{at}/user", detail)])
+    if publication.data is not UNSET:
+        publication.data = Raw(msgspec.json.format(bytes(publication.data), indent=-1))
+    body = _encode(publication)
+    if not body.isascii():
+        body = one_line(body)
+    if len(body) > max_message:
+        raise too_large(f"{len(body)} bytes", max_message, at)
+    # After the limit, since a larger message takes longer.
+    if publication.data is not UNSET and unreadable_number(bytes(publication.data)):
+        raise invalid([Fault(f"{at}/data", UNREADABLE)])
+    return Draft(publication.room, None if publication.type is UNSET else publication.type, body)
+
+
+def too_large(size: str, max_message: int, at: str = "") -> TooLarge:
+    """Returns the error for a message of this size, at the JSON pointer `at`."""
+    detail = f"the message takes {size}, more than the {max_message} that one may have"
+    return TooLarge(detail, [Fault(at, detail)])
+
+
+def _publication(message: bytes, at: str) -> Publication:
+    try:
+        return _one.decode(message)
+    except msgspec.ValidationError:
+        raise refused(message, at) from None
+    except msgspec.DecodeError as error:
+        raise malformed(error, message, at) from None

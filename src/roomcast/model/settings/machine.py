@@ -1,0 +1,43 @@
+"""The limits of this machine: its processors, and the files that this process may have open."""
+
+from __future__ import annotations
+
+_OWN_FILES = 48
+"""Least number of files that connections may not use, or 5 % of the limit if that is more. They are for the log,
+the listeners, and connections closed in this turn of the loop, which remain files until the next."""
+_OTHER_FILES = 64
+"""Least number of files that followers may not use: the server itself has some 20 open, and publishers need
+some."""
+
+
+def cores() -> int:
+    """The number of processors that this process may use. A container may have fewer than its machine."""
+    import os  # late, as below: a client needs neither
+
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        with open("/sys/fs/cgroup/cpu.max") as file:  # control groups, version 2
+            quota, period = file.read().split()
+    except (OSError, ValueError):
+        return found
+    return found if quota == "max" else max(1, min(found, int(quota) // int(period)))
+
+
+def most_followers() -> int:
+    """The number of streams that leave enough files for everything else."""
+    files = _file_limit()
+    return max(1, min(files * 9 // 10, files - _OTHER_FILES))
+
+
+def most_connections() -> int:
+    """The number of connections that leave enough files for the server itself."""
+    files = _file_limit()
+    return max(8, files - max(_OWN_FILES, files // 20))
+
+
+def _file_limit() -> int:
+    """How many files this process may have open."""
+    import resource  # late: where there is none, as on Windows, a client can still be imported
+
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return files if files >= 0 else 10**7  # -1 is no limit
