@@ -37,13 +37,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test marked `with_workers_too` runs with one process and with two workers, unless the variable decides."""
-    if metafunc.definition.get_closest_marker("with_workers_too"):
-        metafunc.fixturenames.insert(0, "workers")
+    """A test that uses `one_or_two_workers` runs twice, unless ROOMCAST_TEST_WORKERS decides."""
+    if "one_or_two_workers" in metafunc.fixturenames:
         names: dict[str, Sequence[str]] = {"one process": (), "two workers": ("--workers=2",)}
         if WORKERS:
             names = {"workers": WORKERS}
-        metafunc.parametrize("workers", [*names.values()], ids=[*names], indirect=True)
+        metafunc.parametrize("one_or_two_workers", [*names.values()], ids=[*names], indirect=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -54,11 +53,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Sequence[str]:
-    """The option for the servers of a test marked `with_workers_too`."""
+def one_or_two_workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All servers of the test have one process, and in its second run two workers."""
     monkeypatch.setattr("tests.running.WORKERS", request.param)
-    chosen: Sequence[str] = request.param
-    return chosen
 
 
 @pytest.fixture

@@ -18,7 +18,20 @@ _numbers = count(1)
 _KEPT = httpx.Limits(keepalive_expiry=None)
 """By default a connection that was idle for 5 s is replaced, perhaps by one to another worker."""
 
-ONE_PROCESS: Mapping[str, str] = {}
+_WITHIN_A_SECOND = "a limit holds at all workers within a second, not at once: see tests/serve/test_together.py"
+ONE_PROCESS: Mapping[str, str] = {
+    f"rights/test_limits.py::{test}": _WITHIN_A_SECOND
+    for test in (
+        "test_a_stream_above_the_limit_is_told_to_retry",
+        "test_a_token_and_its_ticket_are_one_person",
+        "test_a_person_has_a_hundred_streams_by_default",
+        "test_a_publish_beyond_the_rate_is_429_with_retry_after",
+        "test_a_batch_counts_as_its_messages",
+        "test_429_comes_before_the_body",
+        "test_strangers_are_counted_by_address",
+        "test_limits_of_strangers_hold_on_an_open_server",
+    )
+}
 """The tests that cannot hold with `--workers`, each with the reason. With ROOMCAST_TEST_WORKERS they are left
 out."""
 

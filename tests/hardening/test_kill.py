@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from tests.conftest import Serve
 from tests.hardening.load import Load
 from tests.running import Running
@@ -20,6 +22,7 @@ async def test_twenty_kills_lose_double_and_reorder_nothing(serve: Serve) -> Non
     await load.check_no_hole()
 
 
+@pytest.mark.usefixtures("one_or_two_workers")
 async def test_the_gaps_told_across_kills_are_exact_while_the_log_trims_fast(serve: Serve) -> None:
     options = ("--max-messages", "50")
     server = serve(*options)

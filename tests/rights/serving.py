@@ -34,8 +34,8 @@ from roomcast.serve import run, server
 
 listen, h11 = run._listen, []
 
-def listening(configuration, passed, number):
-    each = listen(configuration, passed, number)
+def listening(*arguments):
+    each = listen(*arguments)
     h11.append(each[0][-1].port)
     return each
 
