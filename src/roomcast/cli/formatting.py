@@ -88,7 +88,7 @@ def gap(found: Gap) -> str:
         "trimmed": "no longer retained",
         "deleted": "deleted",
         "epoch": "the log was replaced",
-        "future": "the log has lost its newest messages",
+        "future": "the log ends before this id",
         "malformed": "the last id is none of this server's",
     }.get(found.reason, found.reason)
     since = f" after {found.after}" if found.after else ""
