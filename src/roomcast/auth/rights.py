@@ -108,7 +108,7 @@ class ConfiguredRights:
         """The principal of a credential; `now` is seconds since 1970.
 
         Raises `InvalidToken`: the sender of a bad credential is never anonymous. Raises `TooManyBad` and
-        `RightsUnavailable` if the credential is not judged now."""
+        `RightsUnavailable` if the credential cannot be judged now."""
         return self.identify_sent(credential.encode("utf-8", "surrogatepass"), lambda sent: credential, now)
 
     def identify_sent(

@@ -36,7 +36,7 @@ class Verifier:
         """The principal of a credential; `now` is seconds since 1970.
 
         Raises `InvalidToken` with the reason if it is not valid, and `RightsUnavailable` for a token whose key may
-        not be fetched yet."""
+        yet be fetched."""
         kind = kind_of(credential)
         if kind == "ticket":
             return self._verify_ticket(credential, now)

@@ -21,7 +21,7 @@ from roomcast.auth.tokens.text import Parts, parts_of
 from roomcast.model.settings.limits import Quota
 
 _REMEMBERED = 10_000
-"""Tokens that are remembered of each kind: a program with a bad token sends it again and again."""
+"""Maximum number of remembered tokens of each kind: a program with a bad token sends it again and again."""
 _WRONG_SIGNATURE = "wrong signature"
 _FOR_OTHERS = "tokens that it issues for other programs are accepted here, too. Add `audience` to the row"
 

@@ -68,8 +68,8 @@ class Jwks:
         )
 
     def check_newer(self, kid: str | None, first_sent: float, now: float) -> None:
-        """See `KeySource`. Only for a token without `kid`, since its provider changes keys, too; a `kid` names one
-        key."""
+        """See `KeySource`. Fetches only for a token without `kid`: a provider that sends none changes its keys,
+        too. A `kid` names one key."""
         if kid is None:
             self._fetch_for(first_sent, now)
 
