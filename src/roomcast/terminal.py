@@ -44,7 +44,7 @@ def width(text: str) -> int:
 
 
 def cut(text: str, columns: int) -> str:
-    """The beginning of the text that fits into so many `columns`."""
+    """The beginning of the text that is at most `columns` wide."""
     while width(text) > columns:
         text = text[: columns if len(text) > columns else -1]
     return text

@@ -170,8 +170,8 @@ def idempotency_key(request: Request) -> str | None:
 
 
 def checked_key(key: str) -> str:
-    """Returns `key` unchanged if it is valid. Raises `Invalid`, also for a repeated header: that arrives as one
-    value with a space in it."""
+    """Returns `key` unchanged if it is valid. Raises `Invalid` otherwise. A repeated header arrives as one value
+    with a space in it, and is refused, too."""
     if not _KEY.fullmatch(key):
         detail = "must be given once, as 1 to 128 visible ASCII characters"
         raise Invalid(f"Idempotency-Key {detail}", [Fault("/Idempotency-Key", detail)])

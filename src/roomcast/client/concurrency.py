@@ -47,7 +47,7 @@ class AsyncFlag:
         self._event = anyio.Event()
 
     async def wait(self, seconds: float) -> None:
-        """Returns when the flag is set, or after so many `seconds`."""
+        """Returns when the flag is set, or after `seconds`."""
         with anyio.move_on_after(seconds):
             await self._event.wait()
 

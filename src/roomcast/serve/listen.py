@@ -102,8 +102,8 @@ def _patiently(host: str, port: int, slow_after: float, option: str) -> Listenin
 
 
 def check_unreachable(host: str) -> None:
-    """Raises `CannotStart` if others than this machine's users could connect, also for a socket file: a proxy may
-    pass their requests on."""
+    """Raises `CannotStart` if others than this machine's users could connect. A socket file counts as reachable: a
+    proxy may pass their requests on."""
     if host.startswith(UNIX) or not all(is_loopback(address) for _, address in addresses(host)):
         raise CannotStart(
             f"{host} can be reached by others, and nobody has said who may read and publish: give --config with "

@@ -18,7 +18,7 @@ from roomcast.client.errors import bad_tls
 from roomcast.model.errors import RoomcastError
 
 _POSTERS = 16
-"""Connections that publish; so many messages may be on their way to the disk at once."""
+"""Connections that publish. This many messages may be on their way to the disk at once."""
 _AT_ONCE = 64
 """Followers that connect at the same time."""
 _SPARE = 64

@@ -54,7 +54,7 @@ class AsyncHttp:
         self._streams.add(stream)
 
     async def pause(self, seconds: float) -> None:
-        """Waits so many `seconds`, or until this is closed."""
+        """Waits `seconds` seconds, or until this is closed."""
         await self._closing.wait(seconds)
 
     async def send(

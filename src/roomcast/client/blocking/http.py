@@ -52,7 +52,7 @@ class Http:
         self._streams.add(stream)
 
     def pause(self, seconds: float) -> None:
-        """Waits so many `seconds`, or until this is closed."""
+        """Waits `seconds` seconds, or until this is closed."""
         self._closing.wait(seconds)
 
     def send(
