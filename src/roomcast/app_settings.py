@@ -21,7 +21,7 @@ class AppSettings(Settings):
     """The options that an embedded server is run with."""
 
     rights: Ask | None = None
-    """Returns a user's rights, by the program's own login. None: the configuration decides; without one, everybody
+    """The program's function that returns a user's rights. None: the configuration decides; without one, everybody
     may do everything."""
     routes: Sequence[Group] | None = None
     """The groups of routes that are served; None: all."""

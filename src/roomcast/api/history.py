@@ -20,7 +20,7 @@ from roomcast.model.errors import Fault, Gone, Invalid, LogUnavailable, NotFound
 from roomcast.model.message import Message, MessageId, as_json
 
 _MESSAGE_BYTES = 300
-"""Bytes that a message takes beside its body, as measured."""
+"""Bytes that a message takes in addition to its body, as measured."""
 _PAGE = HeaderFields(*JSON.pairs, (b"vary", b"Accept"))
 
 

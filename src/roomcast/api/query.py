@@ -186,7 +186,7 @@ class _MessageParameters(QueryParameters):
 
     def _last_event_id(self) -> str | None:
         """The newest of the ids in the query. An id under a polyfill's name is newer than one in the page's own
-        URL. Of several the last is the newest: polyfills append theirs."""
+        URL. Of several ids the last is the newest: polyfills append theirs."""
         given = [v for name, v in self.resumes if v and name != _RESUMES[0]]
         given = given or [v for _, v in self.resumes if v]
         return given[-1] if given else None

@@ -42,7 +42,7 @@ class RoomsQuery(NamedTuple):
     prefix: str
     sort: RoomSort
     after: str | None
-    """The room's name after which the page begins; with `sort=newest`, its newest id."""
+    """The name of the room after which the page begins; with `sort=newest`, that room's newest id."""
     limit: int
 
 

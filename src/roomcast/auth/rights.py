@@ -99,8 +99,8 @@ class ConfiguredRights:
         self._cache.clear()
 
     def current(self, principal: Principal) -> Principal | None:
-        """The principal by these rights, for one that was found by earlier rights; None if its credential is no
-        longer valid."""
+        """The principal that these rights give to the credential of `principal`, which earlier rights found. None
+        if the credential is no longer valid."""
         found = self._verifier.current(principal)
         return None if found is None or self._revoked.end(found) else found
 
@@ -114,9 +114,9 @@ class ConfiguredRights:
     def identify_sent(
         self, sent: bytes, extract: Callable[[bytes], str], now: float, client: Callable[[], str] = lambda: ""
     ) -> Principal:
-        """The principal of a credential as it was sent, by which it is cached. If it is new, `extract` takes its
-        text out of `sent`, and `client` names the client that sends it: a bad credential uses up that client's
-        time.
+        """The principal of the credential `sent`, which is also its key in the cache. If it is new, `extract`
+        takes the credential's text out of `sent`, and `client` names the client that sends it: a bad credential
+        uses up that client's time.
 
         Raises what `extract` does, and what `identify` does."""
         hashed = fingerprint(sent)

@@ -49,8 +49,8 @@ class Verifier:
         return self._verify_token(credential, now)
 
     def current(self, principal: Principal) -> Principal | None:
-        """The principal that the same credential stands for by this configuration, for one that an earlier
-        configuration verified. None if the credential is no longer valid."""
+        """The principal that the same credential stands for in this configuration. An earlier configuration
+        verified `principal`. None if the credential is no longer valid."""
         by, signed = principal.by, principal.signed
         if principal.kind == "key":
             return self._keys.named(by)

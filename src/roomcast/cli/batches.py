@@ -1,4 +1,4 @@
-"""Many messages to a server, in batches of the lines that have come, with a report on each."""
+"""Sends many messages to a server, in batches of the lines that have come, and reports on each batch."""
 
 from __future__ import annotations
 

@@ -23,9 +23,9 @@ from roomcast.client.errors import CredentialRejected, TryAgain, content_type, r
 from roomcast.model.errors import Unauthenticated
 
 _LEAST_SPREAD = 0.1
-"""Least spread of the first pause after an error, in seconds, if the server's delay is less."""
+"""Minimum spread of the first pause after an error, in seconds, if the server's delay is less."""
 _MOST_SPREAD = 60.0
-"""Largest spread of a pause, in seconds."""
+"""Maximum spread of a pause, in seconds."""
 _FLOOR, _CALLERS_FLOOR = 0.1, 0.01
 """Minimum seconds of every pause; the second one if the caller's `max_delay` is below the first. A server that
 says `retry: 0` and ends each stream must not keep a core busy, ours or its own."""

@@ -23,7 +23,7 @@ from roomcast.model.settings import Settings
 
 FILES, ADDRESS = "files", "address"
 _SAY_AGAIN_SECONDS = 60.0
-"""Least time between two log lines with the same reason: an attack must not fill the log."""
+"""Minimum time between two log lines with the same reason: an attack must not fill the log."""
 _OWN = ". If they are your own clients, check the network and the proxy between"
 
 logger = logging.getLogger("roomcast.server")

@@ -1,4 +1,4 @@
-"""The memory of all requests that are being received: incomplete heads and bodies, and the bytes behind a request
+"""The memory of all requests that are being received: incomplete heads and bodies, and the bytes after a request
 that is not answered yet.
 
 The attack: a body of 1 MiB without its last byte was held for 60 s, and 400 of them took 433 MB.

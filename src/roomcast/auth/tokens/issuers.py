@@ -78,7 +78,7 @@ class Issuers:
         return self._by[by].quota
 
     def stand(self, by: By, signed: str) -> bool:
-        """Whether a token that earlier issuers verified is valid by these, too, with the same rights."""
+        """Whether a token that earlier issuers verified is also valid for these, with the same rights."""
         issuer = self._by.get(by)
         return issuer is not None and issuer.stand(signed)
 
@@ -95,8 +95,8 @@ class Issuers:
             source.prefetch()
 
     def away(self) -> Mapping[str, bool]:
-        """For each issuer whose keys are fetched, by its `iss` or the URL of its keys: whether the last fetch
-        failed."""
+        """Whether the last fetch of keys failed, for each issuer whose keys are fetched; by its `iss` or the URL
+        of its keys."""
         return {issuer.iss or source.url: source.failed for issuer, source in self._sources()}
 
     async def fetched(self) -> None:

@@ -18,7 +18,7 @@ from roomcast.auth.tokens.jose import VerifyingKey
 from roomcast.auth.tokens.ring import named
 
 AGAIN_SECONDS = 60.0
-"""Least time between two fetches, whatever tokens come meanwhile."""
+"""Minimum time between two fetches, whatever tokens arrive meanwhile."""
 OUTLIVES_SECONDS = 86_400.0
 """How long keys stay valid after the next fetch was due."""
 

@@ -22,7 +22,7 @@ _POSTERS = 16
 _AT_ONCE = 64
 """Followers that connect at the same time."""
 _SPARE = 64
-"""Open files beside the followers' connections."""
+"""Open files in addition to the followers' connections."""
 _LATE = 15.0
 """Seconds that a follower may take to connect (again), or to get missing messages."""
 _LOOK = 0.02

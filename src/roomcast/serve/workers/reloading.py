@@ -65,7 +65,7 @@ class Reloading:
             self._requested = True
 
     def turn(self, now: float) -> None:
-        """Does what is due at `now`, in monotonic seconds. To be called after everything that happened."""
+        """Does what is due at `now`, in monotonic seconds. Call it after each event."""
         if self._pending and not self._pending.missing:
             self._apply(self._pending)
         if self._pending and now >= self._pending.until:

@@ -172,7 +172,7 @@ class Supervisor:
             if not pid:
                 return
             for child in [child for child in self._children.values() if child.pid == pid]:
-                self._listen_to(child)  # it may have said why
+                self._listen_to(child)  # it may have reported why
                 self._note_end(child, os.waitstatus_to_exitcode(status))
 
     def _note_end(self, child: Child, status: int) -> None:
