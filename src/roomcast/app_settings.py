@@ -1,4 +1,4 @@
-"""The options of `roomcast.app`: those of a server, and what only a program around it can give."""
+"""The options of `roomcast.app`: those of a server, and two that only a host program can give."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ _OWN = ("rights", "routes")
 
 @dataclass(frozen=True, kw_only=True)
 class AppSettings(Settings):
-    """What an embedded server is run with."""
+    """The options that an embedded server is run with."""
 
     rights: Ask | None = None
-    """Who may do what, by the program's own login; None: by the configuration, and everybody without one."""
+    """The program's function that returns a user's rights. None: the configuration decides; without one, everybody
+    may do everything."""
     routes: Sequence[Group] | None = None
     """The groups of routes that are served; None: all."""
 
     @classmethod
     def of(cls, values: Mapping[str, object]) -> AppSettings:
-        """As `Settings.of`, which is told nothing of `rights` and `routes`."""
+        """Like `Settings.of`, with `rights` and `routes` in addition."""
         own: dict[str, Any] = {name: value for name, value in values.items() if name in _OWN}
         others = {name: value for name, value in values.items() if name not in _OWN}
         known = {field.name for field in fields(cls)}

@@ -151,7 +151,7 @@ class Embedded:
             await engine.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI. Frameworks do not run the lifespan of what they mount; a server runs it if this is the top."""
+        """ASGI. Frameworks do not run the lifespan of a mounted application; a server runs that of the top one."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
@@ -242,7 +242,7 @@ def _chain(number: int, first: Callable[[], None]) -> Callable[[], None]:
 
 
 def _encoded(fields: dict[str, Any]) -> bytes:
-    """The fields as JSON. Not by msgspec, which turns NaN into null: values that JSON lacks must be refused."""
+    """The fields as JSON. Not by msgspec, which turns NaN into null: a value that JSON lacks must be refused."""
     try:
         return json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""Ends tasks for good, and lets others have the loop."""
+"""Ends tasks for good, and shares the loop during long work."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ import time
 from collections.abc import Collection
 
 _AGAIN_SECONDS = 1.0
-"""Long enough for what a task has to close: that is not to be cancelled."""
+"""Long enough for a task to close what it holds: that must not be cancelled."""
 
 
 _TURN_SECONDS = 0.001
 
 
 class Turns:
-    """Work on many things, in turns with all others of the loop. By time and not by number: what one of them takes
-    differs by a factor of a thousand."""
+    """Work on many things, in turns with all other tasks of the loop. A turn is limited by time, not by number:
+    the times of two things differ by up to a factor of a thousand."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
 
     async def next(self) -> None:
-        """Between two of them: lets others have the loop where this turn took a millisecond already."""
+        """Call it between two things: lets other tasks run if this turn has taken a millisecond."""
         if time.perf_counter() - self._began >= _TURN_SECONDS:
             await asyncio.sleep(0)
             self._began = time.perf_counter()
 
 
 async def cancel(tasks: Collection[asyncio.Task[None]]) -> None:
-    """Cancels them until each has ended; what they raise is theirs.
+    """Cancels the tasks until each has ended. Ignores what they raise.
 
-    Once is not enough: `asyncio.wait_for` of Python 3.11, with which PyMongo sends, loses the cancel that comes in
-    the turn in which it is done (python/cpython#86296), and a task that goes on for ever would.
+    One cancel is not enough: `asyncio.wait_for` of Python 3.11, with which PyMongo sends, loses a cancel that
+    comes in the turn in which it is done (python/cpython#86296). A task that runs for ever would then go on.
     """
     left = {task for task in tasks if not task.done()}
     while left:

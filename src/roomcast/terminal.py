@@ -1,6 +1,6 @@
 """Drawing on a terminal: columns of text, and lines that the next ones replace.
 
-It imports nothing of the rest, so that the attacker can use it, which shares no code with the server.
+It imports nothing else of roomcast: the attacker (`roomcast torture`) uses it, and shares no code with the server.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from typing import TextIO
 
 _COLUMNS, _ROWS = 80, 24
-"""The size of terminals that do not know theirs."""
+"""The size of a terminal that does not know its own."""
 
 
 class Screen:
-    """Lines in a terminal that the next ones replace; nothing where the file is no terminal."""
+    """Lines in a terminal that the next ones replace. Shows nothing if the file is not a terminal."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
@@ -44,14 +44,14 @@ def width(text: str) -> int:
 
 
 def cut(text: str, columns: int) -> str:
-    """The beginning of the text that takes at most so many columns."""
+    """The beginning of the text that is at most `columns` wide."""
     while width(text) > columns:
         text = text[: columns if len(text) > columns else -1]
     return text
 
 
 def aligned(rows: Sequence[Sequence[str]], *, numbers: bool = False) -> list[str]:
-    """The rows of a table as lines; with `numbers` all cells but the first of a row stand on the right."""
+    """The rows of a table as lines; with `numbers` all cells but the first of a row are aligned on the right."""
     widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(_cells(row, widths, numbers)).rstrip() for row in rows]
 

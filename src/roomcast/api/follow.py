@@ -111,8 +111,8 @@ def _headers_of_a_stream(content_type: str) -> Answer:
 
 
 def retry_later(engine: Engine, request: Request, parsed: Following) -> Answer | None:
-    """The answer that tells a client to retry when its credential is not judged now; None if it did not ask for a
-    stream."""
+    """The answer that tells a client to retry when its credential cannot be judged now; None if it did not ask for
+    a stream."""
     if parsed.content_type == PAGE or request.head.method == "HEAD":
         return None
     return _retry_later(engine, parsed.content_type, "error")

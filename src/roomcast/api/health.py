@@ -23,7 +23,7 @@ async def readyz(engine: Engine, request: Request, parsed: None) -> Answer:
     """200 if the log answers and the tail is current; else 503 with the reason.
 
     A server of several workers is ready while one of them is, and `missing` names the others. If a load balancer
-    took the server out because of one worker, the outage of some clients would become one of all. For the same
+    took the server out because of one worker, an outage for some clients would become one for all. For the same
     reason a log that cannot be written to is only reported: a full disk is no outage for followers."""
     failing = await engine.readiness()
     unwritable = engine.log.unwritable

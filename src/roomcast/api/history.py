@@ -20,12 +20,12 @@ from roomcast.model.errors import Fault, Gone, Invalid, LogUnavailable, NotFound
 from roomcast.model.message import Message, MessageId, as_json
 
 _MESSAGE_BYTES = 300
-"""Bytes that a message takes beside its body, as measured."""
+"""Bytes that a message takes in addition to its body, as measured."""
 _PAGE = HeaderFields(*JSON.pairs, (b"vary", b"Accept"))
 
 
 async def page(engine: Engine, request: Request, query: Query) -> Answer:
-    """The first `limit` messages of what the stream would give; with `before` and no start, the last ones
+    """The first `limit` of the messages that the stream would give; with `before` and no start, the last ones
     before it."""
     held = engine.answers.reserve(PIECE_BYTES, READERS_SHARE)
     try:
@@ -74,7 +74,7 @@ def never(text: str) -> NotFound:
 
 
 def _readable(principal: Principal, message: Message | None) -> bool:
-    """Whether the principal may read a message. One that is gone (None) may have been of any room."""
+    """Whether the principal may read a message. A message that is gone (None) may have been in any room."""
     return principal.read.covers_prefix("") if message is None else message.room in principal.read
 
 
@@ -129,7 +129,7 @@ async def _read(
 
 
 def _told(epoch: str, gap: Gap | None, found: _Found, prefixes: Sequence[str]) -> _Told:
-    """The page, cut before a second gap: it can tell of only one."""
+    """The page, cut before a second gap: a page can report only one."""
     missing, resumes_at, pending = list(found.missing), None, gap is not None
     for number, message in enumerate(found.messages):
         due = [one for one in missing if one.last < message.seq]

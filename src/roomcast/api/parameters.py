@@ -15,7 +15,7 @@ MAX_PARAMETERS = 128
 """64 rooms, and as many parameters that proxies, polyfills and trackers add."""
 _NAMES = ("room", "prefix")
 _COMPARED = 32
-"""Most unknown names that are compared with the known ones: each takes 65 µs."""
+"""Maximum number of unknown names that are compared with the known ones: each takes 65 µs."""
 
 _NO_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 

@@ -31,7 +31,7 @@ _PARSERS = {
 _BYTES_A_TURN = 8 * 1024
 """A larger body is parsed in steps, and the loop runs others between them: 26 KB may hold 1,000 messages."""
 _STAMP_BYTES = 80
-"""Bytes of a stored message in an answer beside its body: id and timestamp."""
+"""Bytes that a stored message takes in an answer in addition to its body: id and timestamp."""
 _KEY = re.compile(r"[\x21-\x7e]{1,128}")
 _FIELDS = HeaderFields((b"content-type", b"application/json"))
 
@@ -43,7 +43,7 @@ class Envelope(NamedTuple):
     steps: Callable[[bytes, int, str | None], draft.Steps]
     """The same in steps, for a large body."""
     same: bytes
-    """The media type: a repeated request must have the same one, beside the same body."""
+    """The media type: a repeated request must have the same one, and the same body."""
 
 
 Stored = tuple[int, bytes, bytes]
@@ -74,8 +74,8 @@ def checked_encoding(head: Head) -> None:
 
 
 def publish(engine: Engine, request: Request, envelope: Envelope) -> Answer | PendingAnswer | Awaitable[Answer]:
-    """Stores one message or a batch. Raises what is wrong with the body or the key, `Forbidden`, `TooMany` and
-    `Overloaded`; the answer may raise what `stored` does."""
+    """Stores one message or a batch. Raises the errors of the body and of the key, `Forbidden`, `TooMany` and
+    `Overloaded`; the answer may raise the errors of `stored`."""
     if len(request.body) > _BYTES_A_TURN:
         return _publish_in_steps(engine, request, envelope)
     began = time.perf_counter()
@@ -116,7 +116,7 @@ def submit(
     engine: Engine, envelope: Envelope, principal: Principal, body: bytes, key: str | None
 ) -> tuple[Future[Appended], bool]:
     """Appends the body's messages to the log. Returns the pending append, and whether the body is a batch. Raises
-    what is wrong with the body, and `Forbidden`."""
+    the errors of the body, and `Forbidden`."""
     parsed = envelope.parse(body, engine.settings.max_message, principal.user)
     _permit(principal, parsed)
     return engine.log.append(parsed.drafts, _idempotency(envelope, principal, body, key)), parsed.batch
@@ -170,8 +170,8 @@ def idempotency_key(request: Request) -> str | None:
 
 
 def checked_key(key: str) -> str:
-    """Returns `key` unchanged if it is valid. Raises `Invalid`, also for a repeated header: that arrives as one
-    value with a space in it."""
+    """Returns `key` unchanged if it is valid. Raises `Invalid` otherwise. A repeated header arrives as one value
+    with a space in it, and is refused, too."""
     if not _KEY.fullmatch(key):
         detail = "must be given once, as 1 to 128 visible ASCII characters"
         raise Invalid(f"Idempotency-Key {detail}", [Fault("/Idempotency-Key", detail)])

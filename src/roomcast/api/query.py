@@ -19,7 +19,7 @@ from roomcast.model.rooms import Selection
 from roomcast.model.times import is_time, parse_time
 
 MAX_ROOMS = 64
-"""Most rooms that a request may name, prefixes included."""
+"""Maximum number of rooms that a request may name, prefixes included."""
 MAX_LIMIT = 1_000
 STREAM, LINES, PAGE = "text/event-stream", "application/x-ndjson", "application/json"
 FORMATS = (STREAM, LINES, PAGE)
@@ -29,7 +29,7 @@ PARAMETERS = ("room", "prefix", "last_event_id", "since", "replay", "after", "be
 _CACHED_BYTES = 256
 """Longer values are not cached: clients could fill the memory with them."""
 _MAX_ACCEPT = 4_096
-"""Browsers send 200 characters. One of 60 KB names 15,000 ranges, and took 17 ms to read."""
+"""Browsers send 200 characters. A header of 60 KB names 15,000 ranges, and took 17 ms to read."""
 _RESUMES = ("last_event_id", "lasteventid", "last-event-id", "evs_last_event_id")
 """Names of the last id in a query, in any case. All but the first are added by polyfills that reconnect:
 event-source-polyfill (its users set the name to Mercure's or the header's), and amvtek's eventsource-polyfill."""
@@ -186,7 +186,7 @@ class _MessageParameters(QueryParameters):
 
     def _last_event_id(self) -> str | None:
         """The newest of the ids in the query. An id under a polyfill's name is newer than one in the page's own
-        URL. Of several the last is the newest: polyfills append theirs."""
+        URL. Of several ids the last is the newest: polyfills append theirs."""
         given = [v for name, v in self.resumes if v and name != _RESUMES[0]]
         given = given or [v for _, v in self.resumes if v]
         return given[-1] if given else None

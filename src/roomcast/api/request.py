@@ -1,7 +1,7 @@
 """The types of the request path: a handler's input and output.
 
 No sockets, no ASGI, no bytes of HTTP. Three entry points (the fast path, h11, ASGI) make a `Request` and write an
-`Answer` or serve a `Streaming`; they differ in bytes only.
+`Answer` or serve a `Streaming`; they differ only in the bytes.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ NO_FIELDS = HeaderFields()
 
 
 class Head(NamedTuple):
-    """The part of a request that many requests share: the request line, and the header fields that decide what is
-    asked for. Its other fields (such as length, key, credential) are in `Request.values`."""
+    """The part of a request that many requests share: the request line, and the header fields that decide what the
+    request means. The request's other fields (such as length, key, credential) are in `Request.values`."""
 
     method: str
     target: bytes
@@ -155,7 +155,7 @@ class Answer:
     def __init__(self, status: int, fields: HeaderFields, body: bytes = b"", own: Sequence[Field] = ()) -> None:
         self.status = status
         self.fields = fields
-        """Header fields that it shares with others."""
+        """Header fields that it shares with other answers."""
         self.body = body
         self.own = own
         """Header fields of this answer alone."""
@@ -226,7 +226,7 @@ class Streaming:
         self._replaces = replaces
         self._seat = seat
         self._epoch = engine.hub.epoch
-        """The history that `opening` was found in."""
+        """The epoch in which `opening` was found."""
         self._selection = selection
         self._opening = opening
         self._content_type = content_type
@@ -250,7 +250,7 @@ class Streaming:
 
 class PendingAnswer(NamedTuple):
     """An answer that is ready when `future` is done. Not a coroutine: a task for each publish would cost more than
-    most of its work."""
+    most of the publish's own work."""
 
     future: Future[Any]
     answer: Callable[[Future[Any]], Answer]
@@ -262,7 +262,7 @@ Perform = Callable[[Engine, Request, Any], Outcome | PendingAnswer | Awaitable[O
 
 
 class Route(NamedTuple):
-    """One method of one path, in two steps: `parse` reads the head, `perform` does it."""
+    """One method of one path, in two steps: `parse` reads the head, `perform` serves the request."""
 
     perform: Perform
     """Serves the request, given the result of `parse`."""
@@ -272,7 +272,7 @@ class Route(NamedTuple):
     """Checks a request's own fields and principal before its body is read. Raises `RoomcastError` to refuse it."""
     takes_body: bool = False
     needs: Verb | None = None
-    """The right without which the route refuses everything."""
+    """The right that every client of the route needs; None if it needs none."""
     needs_principal: bool = True
     """Whether the principal matters. If not, credentials are not checked."""
     takes_ticket: bool = False
@@ -280,8 +280,8 @@ class Route(NamedTuple):
     by_key_only: bool = False
     """Whether only a key can give the right to it. Then neither cookies nor the host's login are checked."""
     retry_later: Callable[[Engine, Request, Any], Answer | None] | None = None
-    """Makes the answer that tells a client to retry when its principal cannot be found now; None if it is an
-    error."""
+    """Makes the answer that tells a client to retry when its principal cannot be found now; None if the client
+    gets an error instead."""
 
 
 JSON = HeaderFields((b"content-type", b"application/json"), (b"cache-control", b"no-store"))

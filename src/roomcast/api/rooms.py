@@ -23,13 +23,13 @@ from roomcast.model.shapes import Room
 
 PARAMETERS = ("prefix", "sort", "after", "limit")
 _ROWS_A_TURN = 100
-"""Rows of a page that are encoded before the loop runs others: all of them take some 3 ms."""
+"""Rows of a page that are encoded before other tasks have the loop; a whole page takes some 3 ms."""
 
 _PAGES = 10
-"""Most pages of the log that are searched for the newest readable rooms. If that is not enough, the answer is
-short and has a link to go on."""
+"""Maximum number of the log's pages that are searched for the newest readable rooms. If that is not enough, the
+answer is short and has a link to go on."""
 _LOOKS = 64
-"""Most grants that are looked up for rooms by name: as many as a ticket has."""
+"""Maximum number of grants that are looked up for rooms by name: as many as a ticket may have."""
 
 
 _ROW_BYTES = 500
@@ -42,7 +42,7 @@ class RoomsQuery(NamedTuple):
     prefix: str
     sort: RoomSort
     after: str | None
-    """The room's name after which the page begins; with `sort=newest`, its newest id."""
+    """The name of the room after which the page begins; with `sort=newest`, that room's newest id."""
     limit: int
 
 

@@ -8,14 +8,14 @@ from roomcast.api import delete, follow, followers, health, history, me, post, p
 from roomcast.api.request import Head, Route
 
 Routes = Mapping[str, Mapping[str, Route]]
-"""By path, then by method. At the end of a path `{name}` stands for one segment, `{room}` for the rest. A `GET`
-serves `HEAD`, too."""
+"""By path, then by method. At the end of a path, `{name}` stands for one segment and `{room}` for the rest. A
+`GET` also serves `HEAD`."""
 ALIASES = {"/messages/": "/messages"}
 """Paths that clients of the original example may request."""
 
 
 def last_segment(head: Head) -> str:
-    """The segment of a path in the place of `{name}`."""
+    """The segment of a path that `{name}` stands for."""
     return head.path.rpartition("/")[2]
 
 

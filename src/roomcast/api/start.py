@@ -36,7 +36,7 @@ def from_window(engine: Engine, selection: Selection, origin: Origin) -> Opening
             return Opening(parsed.seq) if parsed.seq <= hub.position else None
         case Newest(limit):
             position = hub.seek_newest(selection, limit)
-            # A message that was trimmed between these before is not a loss of this client.
+            # If messages between these were trimmed before, this client has lost nothing.
             return None if position is None else Opening(position, exact=hub.is_whole_after(position))
         case Everything():
             return Opening(hub.trimmed, exact=False)

@@ -78,7 +78,7 @@ def issue(engine: Engine, request: Request, parsed: None) -> Answer:
 
 def _of_its_own(principal: Principal, wanted: TicketRequest, now: float) -> TicketRequest:
     """A ticket for a token has the token's `sub`, and ends with the token. Raises `Forbidden`, and `InvalidToken`
-    for a token of which only the leeway is left."""
+    for a token that only the leeway keeps valid."""
     if principal.until is None:
         return wanted
     if wanted.sub != principal.sub:

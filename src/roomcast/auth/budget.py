@@ -48,7 +48,7 @@ class BadCredentialBudget:
             raise RightsUnavailable("try again: whether this credential is good cannot be said now")
 
     def charge(self, client: str, seconds: float) -> None:
-        """Charges this client for a bad credential that took so long to judge, even if less time is left."""
+        """Charges this client for a bad credential that took `seconds` to judge, even if less time is left."""
         self._each.charge(client, (seconds + _ANSWER) * _MICROSECONDS)
         self._all.charge("", (seconds + _ANSWER) * _MICROSECONDS)
 

@@ -26,8 +26,8 @@ _IN_URL = re.compile(r".*(?:ticket|token|jwt|secret|password|api.?key).*|auth|au
 end up in logs, histories and `Referer`."""
 _LONGEST_NAME = 32
 _COOKIE, _TICKET = b"\ncookie=", b"\nticket="
-"""Put before a credential from these places. A cached one must not be found in another place, such as a header
-without a scheme; no header has a line feed."""
+"""Put before a credential from a cookie or from the ticket parameter. Its cache entry must not match the same text
+from another place, such as a header without a scheme; no header has a line feed."""
 _OPEN = replace(EVERYBODY, admin=False)
 """Everybody in open mode: deleting takes a key."""
 
@@ -73,7 +73,7 @@ class Guard:
         self.rights.stop_fetching()
 
     def replace(self, rights: ConfiguredRights) -> None:
-        """Puts these rights in force, and fetches the keys of their issuers instead of those before."""
+        """Puts these rights in force, and fetches the keys of their issuers instead of the earlier ones."""
         rights.start_fetching(self._keys_changed, self.rights)
         self.rights.stop_fetching()
         self.enforce(rights)
@@ -86,8 +86,8 @@ class Guard:
         rights.revoke(self._logged)
         self.rights = rights
         self.checks_credentials = self.mode is Mode.RIGHTS or (self.mode is Mode.OPEN and rights.configured)
-        """Whether credentials are checked. With nothing configured they are meant for others: nginx passes on the
-        ones for its own `auth_basic`."""
+        """Whether credentials are checked. If nothing is configured, they are meant for others: nginx passes on
+        the ones for its own `auth_basic`."""
         self.cookie = rights.cookie.encode() if rights.cookie and self.checks_credentials else b""
         """The name of the cookie that holds a credential; empty if no cookie is checked."""
         opened = replace(_OPEN, quota=rights.anonymous.quota)
@@ -129,7 +129,7 @@ class Guard:
         resumes them, so `resumes` must be true. `client` names the client; it is called if the credential is new.
 
         Raises `BadCredential` and `InvalidToken`: the sender of a bad credential is never anonymous. Raises
-        `TooManyBad` and `RightsUnavailable` if the credential is not judged now."""
+        `TooManyBad` and `RightsUnavailable` if the credential cannot be judged now."""
         if (authorization is None and ticket is None and cookie is None) or not self.checks_credentials:
             return self.anonymous
         rights, now = self.rights, time.time()

@@ -11,7 +11,7 @@ from roomcast.model.errors import Fault, Forbidden, Invalid, RoomcastError, Unau
 from roomcast.model.fields import ANONYMOUS
 
 _NAMED = 100
-"""Most rooms that a refusal names."""
+"""Maximum number of rooms that a refusal names."""
 _DONE = {"read": "read", "publish": "published to"}
 _UNSEEN = "has invisible characters, so that it looks like another room: leave them out"
 
@@ -65,7 +65,7 @@ def require(principal: Principal, verb: Verb) -> None:
 
 
 def refusal(principal: Principal, detail: str, faults: Sequence[Fault] = ()) -> RoomcastError:
-    """The error for a principal that lacks a right. With a credential, an anonymous one may have it."""
+    """The error for a principal that lacks a right. An anonymous client may have it once it sends a credential."""
     if principal.kind == ANONYMOUS:
         return Unauthenticated("send a key, a ticket or a token as a bearer, in the header Authorization", faults)
     return Forbidden(detail, faults)

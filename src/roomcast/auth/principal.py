@@ -47,7 +47,7 @@ class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
 
     @property
     def ticket_nonce(self) -> str:
-        """The nonce of its ticket, of which a URL has one stream at a time; empty if it has no ticket."""
+        """The nonce of its ticket; empty if it has no ticket. A ticket in a URL has one stream at a time."""
         return self.ticket.nonce if self.ticket else ""
 
     def may(self, verb: Verb) -> bool:

@@ -9,12 +9,12 @@ from typing import Final
 from roomcast.auth.principal import Principal
 
 CACHED: Final = 10_000
-"""Most principals in the cache. With tickets for two rooms they take 17 MB."""
+"""Maximum number of principals in the cache. With tickets for two rooms they take 17 MB."""
 
 
 class PrincipalCache:
-    """Principals by the fingerprint of their credential, until the credential expires. It holds only those of good
-    credentials, so that a client without one cannot fill it. The least recently used one is dropped first."""
+    """Principals by the fingerprint of their credential, until the credential expires. Only good credentials are
+    cached, so that a client without one cannot fill it. The least recently used one is dropped first."""
 
     def __init__(self) -> None:
         self._by_fingerprint: OrderedDict[bytes, Principal] = OrderedDict()

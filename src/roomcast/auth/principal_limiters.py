@@ -10,7 +10,7 @@ from roomcast.auth.rate_limiter import RateLimiter
 from roomcast.model.errors import TooMany
 
 _RATES = 100
-"""Different rates kept in memory: those of the configuration, and of earlier ones."""
+"""Maximum number of rates kept in memory: those of this configuration and of earlier ones."""
 
 
 class PrincipalLimiters:

@@ -21,7 +21,7 @@ class Revocations:
         return len(self._by_sub)
 
     def end(self, principal: Principal) -> bool:
-        """Whether the principal's credential is revoked. A key, or a ticket without a `sub`, is never: only a
+        """Whether the principal's credential is revoked. A key, or a ticket without a `sub`, never is: only a
         change of the configuration ends these."""
         if principal.sub is None or not self._by_sub:
             return False

@@ -99,8 +99,8 @@ class ConfiguredRights:
         self._cache.clear()
 
     def current(self, principal: Principal) -> Principal | None:
-        """The principal by these rights, for one that was found by earlier rights; None if its credential is no
-        longer valid."""
+        """The principal that these rights give to the credential of `principal`, which earlier rights found. None
+        if the credential is no longer valid."""
         found = self._verifier.current(principal)
         return None if found is None or self._revoked.end(found) else found
 
@@ -108,15 +108,15 @@ class ConfiguredRights:
         """The principal of a credential; `now` is seconds since 1970.
 
         Raises `InvalidToken`: the sender of a bad credential is never anonymous. Raises `TooManyBad` and
-        `RightsUnavailable` if the credential is not judged now."""
+        `RightsUnavailable` if the credential cannot be judged now."""
         return self.identify_sent(credential.encode("utf-8", "surrogatepass"), lambda sent: credential, now)
 
     def identify_sent(
         self, sent: bytes, extract: Callable[[bytes], str], now: float, client: Callable[[], str] = lambda: ""
     ) -> Principal:
-        """The principal of a credential as it was sent, by which it is cached. If it is new, `extract` takes its
-        text out of `sent`, and `client` names the client that sends it: a bad credential uses up that client's
-        time.
+        """The principal of the credential `sent`, which is also its key in the cache. If it is new, `extract`
+        takes the credential's text out of `sent`, and `client` names the client that sends it: a bad credential
+        uses up that client's time.
 
         Raises what `extract` does, and what `identify` does."""
         hashed = fingerprint(sent)

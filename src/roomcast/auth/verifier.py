@@ -36,7 +36,7 @@ class Verifier:
         """The principal of a credential; `now` is seconds since 1970.
 
         Raises `InvalidToken` with the reason if it is not valid, and `RightsUnavailable` for a token whose key may
-        not be fetched yet."""
+        yet be fetched."""
         kind = kind_of(credential)
         if kind == "ticket":
             return self._verify_ticket(credential, now)
@@ -49,8 +49,8 @@ class Verifier:
         return self._verify_token(credential, now)
 
     def current(self, principal: Principal) -> Principal | None:
-        """The principal that the same credential stands for by this configuration, for one that an earlier
-        configuration verified. None if the credential is no longer valid."""
+        """The principal that the same credential stands for in this configuration. An earlier configuration
+        verified `principal`. None if the credential is no longer valid."""
         by, signed = principal.by, principal.signed
         if principal.kind == "key":
             return self._keys.named(by)

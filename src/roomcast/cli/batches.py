@@ -1,4 +1,4 @@
-"""Many messages to a server, in batches of the lines that have come, with a report on each."""
+"""Sends many messages to a server, in batches of the lines that have come, and reports on each batch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_MESSAGES = 500
 PATIENCE = 30.0
 """Seconds that a server may be away while many messages are published."""
 MAX_BYTES = 512 * 1024
-"""Bytes: half of the default limit of a server, and of nginx before it."""
+"""Bytes: half of the default limit of a server, and of nginx in front of it."""
 
 
 _NOTHING_STORED = (Forbidden, Invalid, Malformed, TooLarge, Unauthenticated)
@@ -54,7 +54,7 @@ class Line(NamedTuple):
 
     @classmethod
     def of(cls, number: int, message: dict[str, Any], read: InputLine | None = None) -> Line:
-        """Makes one of a message. Raises `BadLine` if JSON cannot say it."""
+        """Makes a line from a message. Raises `BadLine` if JSON cannot express it."""
         try:
             return cls(number, message, len(encoded(message)) + 1, read)
         except Invalid as error:
@@ -85,8 +85,8 @@ def batches(lines: Iterable[Line | None]) -> Iterator[list[Line]]:
 
 
 Shorten = Callable[[list[Line], int], bool]
-"""Cuts the line at this place of a batch, and all others that are too large for the server. Returns whether it
-could."""
+"""Cuts the line at this place of a batch, and all others that are too large for the server. Returns whether that
+was possible."""
 
 
 class BatchSender:
@@ -112,7 +112,7 @@ class BatchSender:
         self.known = 0
         """Messages that the server had stored before, with the same key."""
         self.lost = 0
-        """Messages that are not stored, or perhaps not, without a stop."""
+        """Messages that were skipped without a stop. They are not stored, or perhaps not."""
 
     def send(self, batch: list[Line]) -> None:
         """Publishes a batch. Raises `Stopped`, which names the lines, and the number of stored messages."""

@@ -15,7 +15,7 @@ from roomcast.cli.command import DEFAULT_URL
 from roomcast.client import Client
 
 _SECONDS = 1.0
-"""So long a person waits after pressing the tab key."""
+"""How long a person waits at most after pressing the tab key."""
 _PLAIN = re.compile(r"\w[\w@%+=:,./-]*")
 """Names that no shell needs quoted. Others must be quoted in each shell's way, and some would write over the
 terminal."""

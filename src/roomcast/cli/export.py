@@ -26,9 +26,9 @@ from roomcast.model.errors import RoomcastError
 from roomcast.model.rooms import Selection
 
 _BEGINNING = b'{"id":"'
-"""Each line of an export begins so."""
+"""Each line of an export begins with this."""
 _TAIL = 1024 * 1024
-"""The last whole line is searched for in so many bytes at the file's end: far more than a message may have."""
+"""The last whole line is searched for in this many bytes at the file's end: far more than a message may have."""
 
 
 _LIST_THEM = "list the rooms with roomcast rooms"
@@ -101,7 +101,7 @@ def _export(client: Client, selection: Selection, every: bool, last: Message | N
 
 
 def _rooms_and_end(client: Client, last: Message | None) -> tuple[list[str], str]:
-    """The names of all rooms, and a position up to which there are no others."""
+    """The names of all rooms, and a position up to which no other rooms have messages."""
     named = [last.room] if last else [room.room for room in client.rooms()]
     if not named:
         return [], ""

@@ -19,7 +19,7 @@ _HEADINGS = ("who", "from", "since", "behind", "waiting", "rooms", "with")
 _AGENT = 30
 """Characters of a user agent; its beginning says most."""
 _ROOMS = 2
-"""Rooms of a follower that are named."""
+"""Maximum number of rooms that are named for each follower."""
 
 
 @click.command("followers", cls=Command)

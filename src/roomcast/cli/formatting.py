@@ -1,4 +1,4 @@
-"""Messages, gaps and times as text for people. Texts of others reach a terminal only with escapes."""
+"""Messages, gaps and times as text for people. Other people's texts reach a terminal only with escapes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DANGEROUS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u20
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _MOST_NAMED = 64
-"""A gap names so many rooms at most: with so many, there may be more."""
+"""A gap names at most this many rooms. If it names this many, there may be more."""
 _COLORS = ("green", "cyan", "magenta", "blue", "yellow", "bright_red")
 """A user always has the same colour."""
 
@@ -56,7 +56,7 @@ def line(message: Message) -> str:
 
 
 def _data(written: str) -> str | None:
-    """The message's data as it was written, also null; None without data."""
+    """The message's data as it was written, null included; None if it has no data."""
     fields = _fields.decode(written)
     if "data" not in fields:
         return None

@@ -35,7 +35,7 @@ def command(server: Server, file: BinaryIO) -> None:
 
 
 def _key(batch: list[Line]) -> str:
-    """Made of the place of the batch and its content: the same file gives the same keys in the next run, and two
+    """Made from the batch's place and content: the same file gives the same keys in the next run, and two
     equal parts of a file give different ones."""
     content = b"\n".join([b"%d %b" % (line.number, encoded(line.message)) for line in batch])
     return f"import-{hashlib.sha256(content).hexdigest()}"

@@ -68,7 +68,7 @@ def _config_option() -> GroupedOption:
 
 
 def _option(option: Option) -> GroupedOption:
-    """The flag with its text as it was given: `Configuration` reads the text, and finds the other sources."""
+    """The flag. Its text is passed on as it was given: `Configuration` parses it, and reads the other sources."""
     words = option.kind.words if isinstance(option.kind, Choice) else ()
     return GroupedOption(
         [f"{option.flag}/--no-{option.flag[2:]}" if option.negatable else option.flag, option.name],

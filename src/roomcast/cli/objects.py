@@ -16,7 +16,7 @@ _fields = msgspec.json.Decoder(dict[str, Raw])
 
 
 def parsed(number: int, line: InputLine) -> dict[str, Any]:
-    """The fields of the object, each as JSON as it is written. Raises `BadLine`."""
+    """The fields of the object, each as the JSON text that was written. Raises `BadLine`."""
     if line.size > len(line.content):
         raise BadLine(f"line {number} has more than {MAX_LINE:,} bytes: split it")
     try:

@@ -19,7 +19,7 @@ class Progress:
     def __init__(self, what: str, descriptor: int | None = None) -> None:
         self._what = what
         self._descriptor = descriptor
-        """The input's, to show how much of it was read. Left out for None and for other than regular files."""
+        """The input's descriptor, to show how much was read. Only a regular file is measured."""
         self._size = _size(descriptor)
         self._began = time.monotonic()
         self._next = self._began + _FIRST

@@ -21,7 +21,7 @@ from roomcast.cli.texts import Texts
 
 
 def _json(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
-    """A tuple of the value; empty without one, since None is also JSON's null."""
+    """A tuple with the value; an empty one if none was given, since None is also JSON's null."""
     if value is None:
         return ()
     try:

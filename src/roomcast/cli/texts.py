@@ -13,17 +13,17 @@ from roomcast.client.request import encoded
 LIMIT = 64_000
 """Bytes of a stored message that a server takes by default."""
 _LEAST = 500
-"""Messages are not cut below so many bytes: the room, the user and the mark alone may take as many."""
+"""Messages are not cut to fewer bytes than this: the room, the user and the mark alone may take as many."""
 _ESCAPED = re.compile("[\x85\u2028\u2029]")
 """Characters that the server stores as an escape of six bytes."""
 
 
 class Texts:
-    """Makes messages of lines, and counts the lines that were changed."""
+    """Makes messages from lines, and counts the lines that were changed."""
 
     def __init__(self, common: Mapping[str, str]) -> None:
         self._common = {"user": "anonymous", **common}
-        """Fields of all messages. The user counts, since the server stores it also when it adds it."""
+        """Fields of all messages. The default user is counted, too: the server adds and stores it."""
         self._limit = LIMIT
         self.replaced = 0
         """Lines that were not UTF-8."""
@@ -31,7 +31,7 @@ class Texts:
         """Lines that were too long."""
 
     def line(self, number: int, read: InputLine) -> Line:
-        """Makes a message of a line."""
+        """Makes a message from a line."""
         text = read.content.decode(errors="replace")
         self.replaced += "\ufffd" in text and not _is_utf8(read.content)
         line = Line.of(number, {**self._common, "text": text}, read)

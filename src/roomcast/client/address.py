@@ -10,10 +10,10 @@ EXAMPLE = "http://localhost:8080"
 
 
 def checked(url: str) -> str:
-    """Returns the URL, of which httpx can make a request. Raises `ValueError`."""
+    """Returns the URL if httpx can make a request of it. Raises `ValueError` otherwise."""
     try:
         parts = urlsplit(url)
-        name = (parts.hostname or "").encode("idna")  # raises for what is no host name
+        name = (parts.hostname or "").encode("idna")  # raises for an invalid host name
         good = parts.scheme in ("http", "https") and name and parts.port != 0
     except ValueError:  # also for a port of 99999
         good = False
@@ -23,7 +23,7 @@ def checked(url: str) -> str:
 
 
 def server(url: str) -> str:
-    """Returns the address of a roomcast server, without a last slash. Raises `ValueError`."""
+    """Returns the address of a roomcast server, without a slash at its end. Raises `ValueError`."""
     if "?" in checked(url) or "#" in url:
         raise ValueError(f"{without_password(url)!r} is no address of a server: leave out the part from ? or # on")
     return url.rstrip("/")

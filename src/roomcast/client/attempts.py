@@ -19,7 +19,7 @@ from roomcast.client.http import OutgoingRequest
 from roomcast.client.stream_state import UNAUTHENTICATED, is_final
 
 AGAIN_ON = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Statuses of a server that restarts or is overloaded, or of the proxy before it."""
+"""Statuses of a server that restarts or is overloaded, or of the proxy in front of it."""
 _FIRST, _LONGEST = 0.1, 5.0
 """Seconds between two attempts, doubled each time."""
 
@@ -40,8 +40,8 @@ class Attempts:
     def __init__(
         self, request: OutgoingRequest, patience: float, max_answer: int, *, renews_credential: bool = False
     ) -> None:
-        """`patience`: seconds in which it is tried again. `max_answer`: bytes, unless the request has its own
-        bound."""
+        """`patience`: seconds in which failed attempts are repeated. `max_answer`: bytes, unless the request has
+        its own bound."""
         self.request = request
         self._renews_credential = renews_credential
         """Whether the next attempt may carry another credential if the server rejects this one."""
@@ -61,7 +61,7 @@ class Attempts:
         return self._again(unreachable, 0)
 
     def max_bytes(self, response: httpx.Response) -> int:
-        """Bytes to read of this response at most."""
+        """Maximum number of bytes to read of this response."""
         return self._max_answer if response.is_success else MAX_EXPLANATION
 
     def answered(self, response: httpx.Response, body: BoundedBody) -> Reply | float:

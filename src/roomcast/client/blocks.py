@@ -2,8 +2,8 @@
 
 `BytesIO.readlines` finds lines with memchr, six times as fast as `split` on CPython 3.11. Blocks of the same
 fields, as in a replay, are read column by column, so that Python code sees no single line. Roomcast's messages
-have two more ways: one message alone, as it comes live, and a few at once. Each way gives up and changes nothing
-at anything else; the decoder then reads line by line.
+have two more ways: one message alone, as it comes live, and a few at once. At anything else, each way gives up and
+changes nothing; the decoder then reads line by line.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from itertools import repeat
 from typing import NamedTuple
 
 MANY = 24
-"""From so many lines on, reading columns pays."""
+"""Reading by columns pays from this many lines on."""
 _WIDEST = 4
 """Lines of a block with an id, a type, one line of data, and the blank line."""
 _LF = 10
@@ -25,7 +25,7 @@ class Event(NamedTuple):
     """A dispatched event. A tuple, because hundreds of thousands are made in a second."""
 
     type: str
-    """`message` where the stream names none."""
+    """`message` if the stream names none."""
     data: str
     id: str
     """The last event id at this event: its own, or that of an earlier one; empty before the first."""
@@ -64,7 +64,7 @@ def few(lines: list[bytes]) -> Read:
     count = len(lines) // 3
     end = 3 * count
     try:
-        if count == 1:  # frequent where a stream comes in pieces of about a message
+        if count == 1:  # frequent when a stream comes in pieces of about a message
             head, text, blank, *rest = lines
             if blank == b"\n" and text[:6] == b"data: " and head[:4] == b"id: " and 0 not in head:
                 return [_new(Event, ("message", text[6:-1].decode(), head[4:-1].decode()))], rest
@@ -119,7 +119,7 @@ def columns(lines: list[bytes], last_id: str) -> Read:
 
 
 def _values(lines: list[bytes], field: str) -> list[str]:
-    """The values of lines of this field, decoded at once. Raises `ValueError` if a line is of another field, has a
+    """The values of lines of this field, decoded at once. Raises `ValueError` if a line has another field, has a
     NUL, or is not UTF-8."""
     text = b"".join(lines).decode()
     values = text[len(field) : -1].split("\n" + field)

@@ -1,4 +1,4 @@
-"""The bound of an answer's body: a server, or a proxy before it, may send without end.
+"""The bound of an answer's body: a server, or a proxy in front of it, may send without end.
 
 Nothing is decompressed: 64 KiB of gzip become 64 MiB, and httpx decodes several encodings on top of each other.
 Requests ask for `identity`, and an answer in any other encoding is refused.
@@ -11,7 +11,7 @@ import httpx
 from roomcast.client.errors import Refused, TooMuch, without_password
 
 MAX_ANSWER = 64 * 1024 * 1024
-"""Bytes: a page of 1,000 messages, each of the greatest size."""
+"""Bytes: a page of 1,000 messages, each of the maximum size."""
 
 
 class BoundedBody:
@@ -31,11 +31,11 @@ class BoundedBody:
 
     @property
     def content(self) -> bytes:
-        """At most `max_bytes`, and the rest of the piece that passed them."""
+        """At most `max_bytes`, plus the rest of the piece that exceeded them."""
         return b"".join(self._pieces)
 
     def whole(self) -> bytes:
-        """All of it. Raises `TooMuch` where it passed the bound."""
+        """The whole body. Raises `TooMuch` if it exceeds the bound."""
         if self._held > self._max_bytes:
             url = without_password(self._response.request.url)
             raise TooMuch(
@@ -47,7 +47,7 @@ class BoundedBody:
 
 
 def check_encoding(response: httpx.Response) -> None:
-    """Raises `Refused` where the body is compressed."""
+    """Raises `Refused` if the body is compressed."""
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("", "identity"):
         raise Refused(

@@ -1,4 +1,4 @@
-"""Everything that differs between tasks and threads, by hand and once.
+"""Everything that differs between tasks and threads, written by hand, in this one place.
 
 `awaiting/` is written with the names that begin with `Async` or `async_`. `blocking/` is generated from it and
 uses the same names without that beginning.
@@ -23,9 +23,9 @@ AsyncValueOrCall: TypeAlias = T | Callable[[], T | Awaitable[T]]
 
 Flag = threading.Event
 AlreadyRunning: type[Exception] = ValueError
-"""Python raises it where a second thread enters a running generator."""
+"""Python raises it when a second thread enters a running generator."""
 AsyncAlreadyRunning: type[Exception] = RuntimeError
-"""Python raises it where a second task enters a running generator."""
+"""Python raises it when a second task enters a running generator."""
 
 
 class AsyncFlag:
@@ -43,11 +43,11 @@ class AsyncFlag:
         self._event.set()
 
     def clear(self) -> None:
-        """The next `wait` waits again."""
+        """Makes the next `wait` wait again."""
         self._event = anyio.Event()
 
     async def wait(self, seconds: float) -> None:
-        """Returns when the flag is set, or after so many seconds."""
+        """Returns when the flag is set, or after `seconds`."""
         with anyio.move_on_after(seconds):
             await self._event.wait()
 
@@ -70,7 +70,7 @@ async def async_current(value: Any) -> Any:
 
 def hang_up(network: Any) -> None:
     """Ends a connection of httpcore and wakes the thread that reads from it, which closing the socket would not
-    do. TLS says no goodbye, because that thread may be inside TLS."""
+    do. Sends no closing message of TLS, because that thread may be inside TLS."""
     with suppress(OSError):
         socket.socket.shutdown(network.get_extra_info("socket"), socket.SHUT_RDWR)
 

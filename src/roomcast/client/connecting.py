@@ -11,7 +11,7 @@ from roomcast.client.http import HttpOptions, OutgoingRequest
 from roomcast.client.stream_state import OnOpen, OnPause, StreamState
 
 Item = TypeVar("Item", bound=Event | Comment, covariant=True)
-"""Events, and comments where they are asked for."""
+"""Events, and comments if they are asked for."""
 
 _OF_STATE = ("last_event_id", "retry", "max_delay", "max_block", "again_on", "read_timeout")
 _CALLBACKS = ("on_open", "on_pause")
@@ -28,11 +28,11 @@ class CommonConnectOptions(TypedDict, total=False):
     last_event_id: str
     """The event to resume after."""
     retry: float
-    """Seconds of a pause until the server names its own; 3 by default."""
+    """Seconds of a pause until the server sends its own delay; 3 by default."""
     max_delay: float
-    """Seconds that a pause lasts at most; 3,600 by default."""
+    """Maximum seconds of a pause; 3,600 by default."""
     read_timeout: float | None
-    """Seconds of silence after which a connection is dead; None for never, as the standard has it."""
+    """Seconds of silence after which a connection is dead; None: never, as in the standard."""
     max_block: int
     """Bytes of a line or block; a longer one raises `Endless`. 8 MiB by default."""
     again_on: Collection[int]
@@ -46,8 +46,8 @@ class CommonConnectOptions(TypedDict, total=False):
 def prepared(
     url: str, given: Mapping[str, Any]
 ) -> tuple[HttpOptions, OutgoingRequest, StreamState, dict[str, Any]]:
-    """The parts of an event source; the last one are the callbacks by their names. Raises `ValueError` for what is
-    no address, and `TypeError` for an unknown option."""
+    """The parts of an event source; the last one holds the callbacks by their names. Raises `ValueError` for an
+    invalid address, and `TypeError` for an unknown option."""
     others = {name: value for name, value in given.items() if name not in _OWN}
     http = HttpOptions(given.get("headers"), given.get("auth"), given.get("proxy"), others, _OWN)
     body = given.get("body")

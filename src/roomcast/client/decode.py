@@ -47,12 +47,12 @@ class Decoder:
             max_block: Bytes that a line or a block may have.
         """
         self.last_event_id: str = last_event_id
-        """The id to resume with: that of the last block that ended, with data or without."""
+        """The id to resume with: that of the last complete block, with or without data."""
         self._max_block = max_block
         self._rest: bytes | bytearray = b""
         """The beginning of a line."""
         self._begun: list[bytes] = []
-        """The line with the id of a block, while no more of the block has come."""
+        """The id line of a block of which no more has come."""
         self._after_cr = False
         """Whether the last piece ended with a CR: an LF at the beginning of the next belongs to it."""
         self._started = False
@@ -60,7 +60,7 @@ class Decoder:
         self._unusual = True
         """Whether the next piece must be normalized for one of the two reasons above."""
         self._id = last_event_id
-        """The id of the block that is being read, as are the next three."""
+        """The id of the block that is being read. The next three attributes belong to this block, too."""
         self._type = b""
         self._data: list[bytes] = []
         self._held = 0
@@ -114,7 +114,7 @@ class Decoder:
         return items
 
     def _large(self, data: bytes) -> Sequence[Item]:
-        """`feed`, line by line, for data that may pass the bound."""
+        """`feed`, line by line, for data that may exceed the bound."""
         *lines, rest = (bytes(self._rest) + data).split(b"\n")
         self._check(max(map(len, (*lines, rest))))
         self._rest = rest

@@ -1,4 +1,4 @@
-"""The client's own errors, beside the server's (`roomcast.model.errors`), and how an answer becomes one.
+"""The client's own errors, in addition to the server's (`roomcast.model.errors`), and how an answer becomes one.
 
 An answer that explains itself (RFC 9457) with one of roomcast's problem types is raised as the class of that type:
 `client.publish(...)` raises the same errors as `await live.publish(...)` in the server's process.
@@ -18,7 +18,7 @@ from roomcast.model.errors import Fault, RoomcastError
 from roomcast.model.shapes import PROBLEM_TYPE
 
 MAX_EXPLANATION = 64 * 1024
-"""Bytes that are read of an answer that is an error."""
+"""Maximum number of bytes read of an error's answer."""
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
 """The errors of different versions of OpenSSL for an answer in plain HTTP."""
 _KINDS: dict[str, type[RoomcastError]] = {
@@ -58,7 +58,7 @@ class Refused(RoomcastError):
         """`answered`: the answer's status."""
         super().__init__(detail)
         self.answered = answered
-        """The answer's status; 0 where it is not known."""
+        """The answer's status; 0 if it is not known."""
 
 
 class TooMuch(Refused):
@@ -92,7 +92,7 @@ class CredentialRejected(TryAgain):
 
 
 def refusal(response: httpx.Response, body: bytes) -> RoomcastError:
-    """The error that an answer means. Returns a class of `roomcast.model.errors`, or `Refused`."""
+    """The error that an answer means: of a class of `roomcast.model.errors`, or `Refused`."""
     problem = _problem(response, body)
     name = str(problem.get("type")).removeprefix(PROBLEM_TYPE)
     kind = _KINDS.get(name)
@@ -114,7 +114,7 @@ def without_password(url: str | httpx.URL) -> str:
 
 
 def bad_tls(error: BaseException | None) -> str | None:
-    """Why TLS with a server fails, now and later, and what helps; None where something else is wrong."""
+    """Why TLS with a server always fails, and what helps; None if something else is wrong."""
     while error is not None and not isinstance(error, ssl.SSLError):
         error = error.__cause__ or error.__context__
     if isinstance(error, ssl.SSLCertVerificationError):
@@ -130,7 +130,7 @@ def content_type(response: httpx.Response) -> str:
 
 
 def retry_after(response: httpx.Response) -> float:
-    """The seconds of `Retry-After`; 0 where there is none, or a date."""
+    """The seconds of `Retry-After`; 0 if it is missing or a date."""
     text = str(response.headers.get("retry-after", "")).strip()
     return float(text[:9]) if text.isascii() and text.isdecimal() else 0.0
 
@@ -154,6 +154,6 @@ def _faults(listed: Any) -> list[Fault]:
 
 
 def _unescaped(detail: str) -> str:
-    """Without the advice for URLs that are written by hand: the client encodes the value, and a %2B would be sent
-    literally."""
+    """The detail without the advice for URLs that are written by hand: the client encodes the value, and would
+    send a %2B literally."""
     return detail.replace(" (with + written as %2B)", " or 2026-11-22T08:27:00+02:00")

@@ -22,7 +22,7 @@ Trace = Callable[[str, dict[str, Any]], Any]
 
 CONNECT_SECONDS = 10.0
 CONNECTED = ("connect_tcp.complete", "connect_unix_socket.complete", "start_tls.complete")
-"""Endings of the names of httpcore's trace events that bring a new connection."""
+"""Endings of the names of httpcore's trace events that report a new connection."""
 _OF_TRANSPORT = ("verify", "cert", "trust_env", "http1", "http2", "limits")
 """Options that httpx's transport takes; httpx's client passes them on to a transport of its own."""
 
@@ -61,7 +61,7 @@ class HttpOptions:
     """Further arguments of httpx's client, such as `verify` or `transport`."""
 
     own: Iterable[str] = ()
-    """Names of the caller's own options, for the hint at a misspelt one."""
+    """Names of the caller's own options, for the hint in the error about a misspelt one."""
 
     def __post_init__(self) -> None:
         check_names(self.httpx, self.own)
@@ -74,7 +74,7 @@ class HttpOptions:
     def for_client(self, hook: Callable[..., Any], for_streams: bool) -> dict[str, Any]:
         """The arguments of an httpx client; `hook` is called with each response.
 
-        There may be many streams, so connections are not counted. A stream never takes over a connection of an
+        There may be many streams, so their number is not limited. A stream never takes over a connection of an
         earlier request: httpcore tells us of new connections only, and we must know the one to hang up."""
         limits = self.httpx.get("limits", httpx.Limits(max_connections=None, max_keepalive_connections=20))
         if for_streams:
@@ -88,7 +88,7 @@ class HttpOptions:
         }
 
     def reads_environment(self, proxy: Proxy) -> bool:
-        """Whether the environment's proxies count."""
+        """Whether the environment's proxies are used."""
         return proxy is None and self.httpx.get("transport") is None and bool(self.httpx.get("trust_env", True))
 
 
@@ -124,7 +124,7 @@ def built(
     auth: Auth,
     trace: Trace,
 ) -> httpx.Request:
-    """The request as httpx sends it. The caller's headers win over ours; `extra` are those of this attempt."""
+    """The request as httpx sends it. The caller's headers override ours; `extra` are those of this attempt."""
     ours = (("Accept-Encoding", "identity"), *extra, *request.headers)
     merged: dict[str, tuple[str, str | bytes]] = {name.lower(): (name, value) for name, value in ours}
     merged |= {name.lower(): (name, value) for name, value in (headers or {}).items()}

@@ -15,7 +15,7 @@ from roomcast.model import shapes
 
 
 class Publication(TypedDict):
-    """A message to publish. `text` may be left out where there is `data`."""
+    """A message to publish. `text` may be left out if there is `data`."""
 
     room: str
     text: NotRequired[str]
@@ -48,7 +48,7 @@ class IssuedTicket(Struct, frozen=True):
     ends_in: float
     """Seconds after which the server rejects it."""
     url: str | None = None
-    """The path of a stream of its rooms; None where no room may be read with it."""
+    """The path of a stream of its rooms; None if no room may be read with it."""
 
 
 class Gap(shapes.Gap, frozen=True):
@@ -66,7 +66,7 @@ class Live(shapes.Live, frozen=True):
 
 
 class Page(shapes.Page[Message], frozen=True):
-    """A page of history. `follow(..., last_event_id=page.position)` goes on without a seam."""
+    """A page of history. `follow(..., last_event_id=page.position)` continues exactly after it."""
 
     gap: Gap | None
 
@@ -101,8 +101,8 @@ _CHECK = "check that a roomcast server answers at this URL"
 
 
 def from_event(event: Event) -> Message | Gap | Live | None:
-    """The item that an event means; None for an event of a later version. Raises `Refused` for an event that is
-    none of roomcast's."""
+    """The item that an event means; None for an event of a later version. Raises `Refused` for an event that
+    roomcast does not send."""
     try:
         if event.type == "gap":
             return msgspec.structs.replace(_gap.decode(event.data), id=event.id)

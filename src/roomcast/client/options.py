@@ -28,14 +28,14 @@ class HttpxOptions(TypedDict, total=False):
 
 
 class BlockingOptions(HttpxOptions, total=False):
-    """Those of a client for threads."""
+    """The options of a client for threads."""
 
     transport: httpx.BaseTransport | None
     mounts: Mapping[str, httpx.BaseTransport | None]
 
 
 class AwaitingOptions(HttpxOptions, total=False):
-    """Those of a client for an event loop."""
+    """The options of a client for an event loop."""
 
     transport: httpx.AsyncBaseTransport | None
     mounts: Mapping[str, httpx.AsyncBaseTransport | None]

@@ -1,8 +1,8 @@
 """The proxy that the environment names for a URL.
 
-httpx reads the same variables, but it takes a network in NO_PROXY for a host with a port, and an unusable proxy
-makes it fail even where no request would go there. So we give it a transport that decides for each request, also
-for one that follows a redirect.
+httpx reads the same variables, but it reads a network in NO_PROXY as a host with a port, and it fails on an
+unusable proxy even if no request would use that proxy. So we give httpx a transport that decides for each request,
+including one that follows a redirect.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Transport = TypeVar("Transport", bound=httpx.BaseTransport | httpx.AsyncBaseTran
 MakeTransport = Callable[[httpx.Proxy | None], Transport]
 
 _ENTRY = re.compile(r"(?:(?P<scheme>[a-z0-9+.-]+)://)?(?P<host>\[[^\]]*\]|[^:]*)(?::(?P<port>[0-9]+))?")
-"""A host of NO_PROXY, with its scheme and port where it has them. A bare IPv6 address counts as a network."""
+"""A host of NO_PROXY, with an optional scheme and port. A bare IPv6 address counts as a network."""
 _BRACKETS = re.compile(r"^\[([^\]]*)\](/[0-9]+)?$")
 
 
@@ -132,5 +132,5 @@ def _address(host: str) -> Any:
 
 
 def _variable(name: str) -> str:
-    """The variable as it is written in the environment; lower case goes before upper case."""
+    """The variable as it is written in the environment; lower case overrides upper case."""
     return next((found for found in (name, name.upper()) if os.environ.get(found)), f"the system's {name}")

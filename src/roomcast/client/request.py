@@ -21,13 +21,13 @@ Replay = str | int
 """`all`, `none`, or the number of the newest messages."""
 
 READ_SECONDS = 30.0
-"""The client waits for an answer until the connection is silent for so long."""
+"""Seconds of silence after which the client stops waiting for an answer."""
 _HEARTBEAT = 15.0
 """Seconds: the server's default."""
 _SILENCE = 2.5
-"""Heartbeats without one after which a stream is dead: every hiccup of a network makes one late."""
+"""A stream is dead after the silence of this many heartbeats: every hiccup of a network makes one late."""
 _ANSWER_FACTOR, _ANSWER_LEAST = 8, 64 * 1024
-"""Bounds of an answer in bytes. A message of 23 bytes comes back with its id, user and time as one of about
+"""Bounds of an answer in bytes. A message of 23 bytes comes back with its id, user and time, which makes about
 120."""
 
 
@@ -42,7 +42,7 @@ UNSET = Unset()
 
 
 def publish(base: str, body: Mapping[str, Any] | Sequence[Mapping[str, Any]], key: str | None) -> OutgoingRequest:
-    """Publishes one message, or several at once. Raises `Invalid` for what JSON cannot say."""
+    """Publishes one message, or several at once. Raises `Invalid` for a value that JSON lacks."""
     headers: list[tuple[str, str | bytes]] = [
         ("Accept", "application/json"),
         ("Content-Type", "application/json"),
@@ -68,12 +68,12 @@ def silence(heartbeat: float | None) -> float:
 def follow(
     base: str, rooms: Sequence[str], prefixes: Sequence[str], since: Since | None, replay: Replay | None
 ) -> OutgoingRequest:
-    """Follows. Raises `ValueError` if there is no room, and `TypeError` if one is no string."""
+    """Follows. Raises `ValueError` if there is no room, and `TypeError` if one is not a string."""
     return OutgoingRequest("GET", _messages(base, rooms, prefixes, since=since, replay=replay))
 
 
 def history(base: str, rooms: Sequence[str], prefixes: Sequence[str], **parameters: Any) -> OutgoingRequest:
-    """Reads a page of messages. Raises as `follow` does."""
+    """Reads a page of messages. Raises the errors of `follow`."""
     return _json(_messages(base, rooms, prefixes, **parameters))
 
 
@@ -115,7 +115,7 @@ def rooms(base: str, page: str = "") -> OutgoingRequest:
 
 
 def followers(base: str, behind: int, page: str = "") -> OutgoingRequest:
-    """Lists the followers with at least `behind` messages still to pass; `page` is the query of a further page."""
+    """Lists the followers that are at least `behind` messages behind; `page` is the query of a further page."""
     query = {"limit": 1_000, **({"behind": behind} if behind else {})}
     return _json(f"{base}/followers?{page or urlencode(query)}")
 

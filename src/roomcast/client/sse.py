@@ -1,12 +1,12 @@
-"""Any server's event stream, followed: `connect` and, for an event loop, `aconnect`.
+"""Follows any server's event stream: `connect` and, for an event loop, `aconnect`.
 
     with connect("https://example.com/events") as source:
         for event in source:
             print(event.type, event.data, event.id)
 
-Both connect again and resume by WHATWG HTML, section 9.2, until the server says that the stream is over (`204`,
-which ends the loop), the answer is no event stream (which raises), or the caller leaves. The socket is read when
-the caller asks for more, never ahead: one read of it is in memory at a time.
+Both reconnect and resume by WHATWG HTML, section 9.2, until the server says that the stream is over (`204`, which
+ends the loop), the answer is no event stream (which raises), or the caller leaves. The socket is read only when
+the caller asks for more, never ahead: at most one read of it is in memory at a time.
 """
 
 from __future__ import annotations

@@ -23,12 +23,12 @@ from roomcast.client.errors import CredentialRejected, TryAgain, content_type, r
 from roomcast.model.errors import Unauthenticated
 
 _LEAST_SPREAD = 0.1
-"""Seconds over which the first pause after an error is spread at least, where the server's delay is less."""
+"""Minimum spread of the first pause after an error, in seconds, if the server's delay is less."""
 _MOST_SPREAD = 60.0
-"""Seconds over which a pause is spread at most."""
+"""Maximum spread of a pause, in seconds."""
 _FLOOR, _CALLERS_FLOOR = 0.1, 0.01
-"""Seconds that every pause lasts at least; the second one where the caller's `max_delay` is below the first. A
-server that says `retry: 0` and ends each stream must not keep a core busy, ours or its own."""
+"""Minimum seconds of every pause; the second one if the caller's `max_delay` is below the first. A server that
+says `retry: 0` and ends each stream must not keep a core busy, ours or its own."""
 _MOST_DOUBLINGS = 20
 _LONGEST_SILENCE = 600.0
 """Seconds to which a learned read timeout may grow: a dead connection is found after that at the latest."""
@@ -38,8 +38,8 @@ _END = "roomcast.end"
 _SOON = 5.0
 """Seconds. If the last credential ended less than this ago, the next one is not used at once."""
 _MOST_REPLACED, _REPLACED_SECONDS = 3, 60.0
-"""This source gives up when other streams have replaced it so many times in so many seconds. One of two clients
-with the same ticket then goes on; at the tenth time the server would reject the ticket of both."""
+"""This source gives up when other streams have replaced it this many times within this many seconds. One of two
+clients with the same ticket then goes on; at the tenth time the server would reject the ticket of both."""
 
 
 class Pause(NamedTuple):
@@ -76,17 +76,17 @@ class StreamState:
 
         Args:
             last_event_id: The event to resume after.
-            retry: The pause until the server names its own.
-            max_delay: A pause lasts at most so long.
-            max_block: Of a line or block.
+            retry: The pause until the server sends its own delay.
+            max_delay: The longest pause.
+            max_block: Of a line or a block, at most.
             again_on: Statuses that count as a failed connection.
             read_timeout: The silence after which a connection is dead; None: never.
-            learns_heartbeat: The timeout doubles where a stream brought nothing: its heartbeat may be slower.
-            is_roomcast: An event `roomcast.end` says why the server ends the stream.
-            renews_credential: The next connection may carry another credential.
+            learns_heartbeat: Whether the timeout doubles when a stream falls silent: its heartbeat may be slower.
+            is_roomcast: Whether an event `roomcast.end` says why the server ends the stream.
+            renews_credential: Whether the next connection may carry another credential.
         """
         self.last_event_id: str = last_event_id
-        """Of the last event that was taken; after the end of a connection, of its last block."""
+        """The id of the last event that was taken; after the end of a connection, that of its last block."""
         self.retry: float = retry
         self.read_timeout: float | None = read_timeout
         self._learns_heartbeat = learns_heartbeat
@@ -107,7 +107,7 @@ class StreamState:
         self._decoder = Decoder(last_event_id, max_block)
 
     def headers(self) -> list[tuple[str, str | bytes]]:
-        """The header fields of the next connection. The id is UTF-8, which httpx would refuse to make of a str."""
+        """The header fields of the next connection. The id is UTF-8 bytes: httpx would refuse a str."""
         headers: list[tuple[str, str | bytes]] = [
             ("Accept", "text/event-stream"),
             ("Cache-Control", "no-cache"),
@@ -186,7 +186,7 @@ class StreamState:
         return Pause(self._bounded(seconds), error, self._failures)
 
     def _until_renewal(self, end: str) -> float:
-        """Seconds until a stream goes on after the server ended it for its credential: 0 in general.
+        """Seconds until a stream goes on after the server ended it because of its credential: usually 0.
 
         The server's delay counts in two cases: another client has the same ticket, and the two would replace each
         other for ever; or the fresh credential ended as soon as the last one."""

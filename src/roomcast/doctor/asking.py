@@ -92,7 +92,7 @@ def clock(answer: httpx.Response, now: float) -> list[Finding]:
     1970."""
     try:
         told = datetime.fromisoformat(answer.json()["time"])
-    except (ValueError, KeyError, TypeError):  # an older server; a proxy may add a Date
+    except (ValueError, KeyError, TypeError):  # an older server sends no time; a proxy may add a Date
         if "date" not in answer.headers:
             return [note("clock", "the server does not send its time")]
         told = parsedate_to_datetime(answer.headers["date"])

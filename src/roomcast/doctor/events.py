@@ -7,7 +7,7 @@ from roomcast.doctor.listening import Recording, has_event, listen
 from roomcast.doctor.site import SECONDS, Site
 
 _LATE_SECONDS = 0.15
-"""A first event later than another answer by this many seconds was delayed. HAProxy delays by 0.2 s."""
+"""A first event is late if it comes this many seconds later than another answer. HAProxy delays by 0.2 s."""
 
 _LONG_ID = "roomcast-doctor" * 100
 

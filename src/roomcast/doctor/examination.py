@@ -15,7 +15,7 @@ from roomcast.doctor.site import Site
 
 ROOM = "roomcast-doctor"
 IDLE_SECONDS = 35.0
-"""How long a silent stream is watched: a little longer than the 30 s after which many proxies cut."""
+"""How long a silent stream is watched: a little longer than the 30 s after which many proxies cut it."""
 
 Tell = Callable[[Finding], None]
 
@@ -25,8 +25,8 @@ class NotReached(Exception):
 
 
 async def examine(site: Site, tell: Tell, *, origin: str = "", idle_seconds: float = IDLE_SECONDS) -> None:
-    """Passes each finding to `tell` as it comes. The other checks run while an idle stream is watched, so it takes
-    little longer than `idle_seconds`. Raises `NotReached`."""
+    """Passes each finding to `tell` as it comes. The other checks run while an idle stream is watched, so the
+    whole takes little longer than `idle_seconds`. Raises `NotReached`."""
     greeting = await _reach(site)
     await _choose_room(site)
     tell(_server(site, greeting))

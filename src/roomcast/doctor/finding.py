@@ -11,7 +11,7 @@ class Level(Enum):
 
     OK = "ok"
     NOTE = "note"
-    """Worth knowing, and no fault."""
+    """Worth knowing, but not a fault."""
     FAULT = "fault"
 
 
@@ -24,7 +24,7 @@ class Finding(NamedTuple):
     text: str
     """The finding, in one line."""
     fix: str = ""
-    """The configuration that fixes it, and in which program; empty if nothing is wrong."""
+    """The configuration that fixes it, and the program to configure; empty if nothing is wrong."""
 
 
 def ok(name: str, text: str) -> Finding:
@@ -33,7 +33,7 @@ def ok(name: str, text: str) -> Finding:
 
 
 def note(name: str, text: str) -> Finding:
-    """A finding that is worth knowing, and no fault."""
+    """A finding that is worth knowing, but not a fault."""
     return Finding(name, Level.NOTE, text)
 
 

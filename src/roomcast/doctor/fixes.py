@@ -1,4 +1,4 @@
-"""The configuration lines that fix each fault, for each proxy of docs/proxies.md; how a proxy is recognized."""
+"""The lines that fix each fault in the proxies of docs/proxies.md, and how a proxy is recognized."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import httpx
 
 NAMES = {"nginx": "nginx", "caddy": "Caddy", "haproxy": "HAProxy", "varnish": "Varnish"}
-"""The names of the proxies that have lines here, by how they name themselves."""
+"""The display names of the proxies that have lines here, by the names that they give themselves."""
 _OTHERS = ("cloudflare", "apache", "envoy", "traefik", "awselb", "openresty", "litespeed")
 
 _LINES: Mapping[str, Mapping[str, str]] = {

@@ -62,7 +62,7 @@ async def _open(site: Site, *paths: str) -> str:
     async with site.client(credential=False) as client:
         for path in paths:
             try:
-                # As the raw target: httpx would decode the path.
+                # Sent as the raw target: httpx would decode the path.
                 answer = await client.get("/", extensions={"target": path.encode()})
             except httpx.HTTPError:
                 continue

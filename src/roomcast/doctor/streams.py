@@ -17,7 +17,7 @@ from roomcast.doctor.site import SECONDS, Site, hang_up, unverified
 AT_ONCE = 8
 """How many streams are opened together: more than the six connections of a browser to one origin."""
 _SOON = 14 * 86_400
-"""A certificate should have been renewed when it has only so many seconds left."""
+"""A certificate should have been renewed before it has only this many seconds left."""
 
 
 class Handshake(NamedTuple):
@@ -26,7 +26,7 @@ class Handshake(NamedTuple):
     http2: bool
     version: str
     ends: float
-    """When the certificate ends, in seconds since 1970; 0 where that is not known."""
+    """When the certificate ends, in seconds since 1970; 0 if that is not known."""
 
 
 async def check(site: Site) -> list[Finding]:

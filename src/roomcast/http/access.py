@@ -1,7 +1,7 @@
 """The access log: a line for each request.
 
-`roomcast serve` writes the lines by itself (`serve/lines`): a `LogRecord` for each cost more than the request. In
-a host application they are records of the logger `roomcast.access`.
+`roomcast serve` writes the lines by itself (`serve/lines`): making a `LogRecord` for each would cost more than the
+request. In a host application they are records of the logger `roomcast.access`.
 """
 
 from __future__ import annotations

@@ -64,8 +64,8 @@ class Admission:
             check_same_site(request.head, request.values, self._gate.named, request.connection.scheme())
 
     def _limit(self, request: Request, route: Route) -> None:
-        """Takes one message from the rate limits of the client's address and of its principal; `api/publish` takes
-        the others of a batch. Raises `TooMany`."""
+        """Takes one message from the rate limits of the client's address and of its principal. `api/publish` takes
+        the remaining messages of a batch. Raises `TooMany`."""
         principal, by_address = request.principal, self._engine.address_limiter
         streams, rate, _ = principal.quota
         if streams or rate:

@@ -84,8 +84,8 @@ class AsgiApp:
                 task.cancel()
 
     async def _body(self, request: Request, receive: Receive) -> bytes:
-        """The request's body. Raises `TooLarge` while it is received; by its `Content-Length` before the first
-        `receive`, when a client that sent `Expect: 100-continue` has not sent the body yet."""
+        """The request's body. Raises `TooLarge` while the body is received. If the `Content-Length` is too large,
+        raises it before the first `receive`: a client that sent `Expect: 100-continue` has sent no body yet."""
         route = request.prepared.route
         if route is None or not route.takes_body:
             return b""

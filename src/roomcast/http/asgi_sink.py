@@ -21,7 +21,7 @@ class AsgiSink:
     def __init__(self, answers: Budget) -> None:
         self._answers = answers
         self._reason = "client"
-        """The reason for its end, if the sink itself ends it."""
+        """The reason that the stream is told if the sink itself ends."""
         self.stream: Stream | None = None
         self._pending: list[bytes] = []
         self._size = 0
@@ -66,7 +66,7 @@ class AsgiSink:
             self._sending.cancel()
 
     async def run(self, receive: Receive, send: Send) -> None:
-        """Sends until the stream ends or the client disconnects. Hosts report that in different ways: by
+        """Sends until the stream ends or the client disconnects. Hosts report a disconnect in different ways: by
         `http.disconnect`, by an exception in `send`, or by cancelling."""
         self._sending = asyncio.create_task(self._send(send))
         gone = asyncio.create_task(_disconnected(receive))

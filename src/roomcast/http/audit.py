@@ -24,7 +24,7 @@ from roomcast.model.redact import redacted_target
 
 _REFUSALS = (BadCredential, Forbidden, NotServed, TooManyBad, Unauthenticated)
 _A_SECOND = 50
-"""Most lines per second on average: a client that tries keys must not fill the disk with lines."""
+"""Maximum lines per second, on average: a client that tries keys must not fill the disk with lines."""
 _BURST = 200
 
 logger = logging.getLogger("roomcast.audit")

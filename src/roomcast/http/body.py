@@ -11,9 +11,9 @@ class RequestBody:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        """Most bytes of a body."""
+        """Maximum bytes of a body."""
         self._received = bytearray()
-        """One buffer: a list of chunks of two bytes would take 28 times their memory."""
+        """One buffer: in a list, two-byte chunks would take 28 times their memory."""
 
     @property
     def held(self) -> int:

@@ -28,7 +28,7 @@ def unnoticed() -> None:
 
 
 class FollowerConnection(asyncio.Protocol):
-    """The common part of both kinds of connection: they belong to a follower, and end."""
+    """The common part of both kinds of connection: they take a transport over, count unread bytes, and end."""
 
     __slots__ = ("_answers", "_held", "_left", "_ours", "_reason", "_transport", "_writable", "stream")
 
@@ -39,10 +39,10 @@ class FollowerConnection(asyncio.Protocol):
         self._held: list[bytes] | None = None
         """The bytes objects that its client has not read yet, each counted in `answers`."""
         self._reason = "client"
-        """The reason for its end, if it ends before its stream."""
+        """The reason that the stream is told if the connection ends first."""
         self._transport = cast(asyncio.Transport, None)
         self._ours = False
-        """Whether it may be written to."""
+        """Whether this object may still write to the transport."""
         self._writable = False
         """Whether nothing waits in the transport."""
         self.stream: Stream | None = None
@@ -64,7 +64,7 @@ class FollowerConnection(asyncio.Protocol):
         self._writable = False
 
     def _hold(self, data: bytes) -> None:
-        """Counts bytes that wait. If there is no memory for them, the client is cut, and resumes."""
+        """Counts bytes that wait. If there is no memory for them, cuts the client, which then resumes."""
         try:
             self._answers.hold(data)
         except Overloaded:

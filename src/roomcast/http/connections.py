@@ -23,7 +23,7 @@ from roomcast.model.settings import Settings
 
 FILES, ADDRESS = "files", "address"
 _SAY_AGAIN_SECONDS = 60.0
-"""Least time between two log lines with the same reason: an attack must not fill the log."""
+"""Minimum time between two log lines with the same reason: an attack must not fill the log."""
 _OWN = ". If they are your own clients, check the network and the proxy between"
 
 logger = logging.getLogger("roomcast.server")
@@ -49,18 +49,18 @@ class Socket(Protocol):
         ...
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """As a transport's."""
+        """Like a transport's."""
         ...
 
 
 class Connections:
-    """One for all of a server's sockets."""
+    """All connections of a server, over all of its listening sockets."""
 
     def __init__(self, settings: Settings, closed: Counter[str]) -> None:
         """`closed` counts the connections that the server closes by itself, by reason."""
         self._settings = settings
         self.limit = settings.connections_limit
-        """Connections at once, streams included."""
+        """Maximum number of open connections, streams included."""
         self.open = 0
         """Open connections, streams included. Those closed in this turn of the loop are not counted."""
         self._all: dict[Socket, Exchanging] = {}
@@ -70,7 +70,7 @@ class Connections:
         self._waiting: OrderedDict[Socket, None] = OrderedDict()
         """The other connections that wait for their client, or for a read of the log; the longest wait first."""
         self._counted: dict[Socket, str] = {}
-        """The address under which a connection is counted."""
+        """The address under which each connection is counted."""
         self.addresses: Counter[str] = Counter()
         """The number of connections of each counted address."""
         self.counts: Counts | None = None
@@ -79,7 +79,7 @@ class Connections:
         """The number of connections of an address at the other workers."""
         self._trusts = Forwarded(settings.trusted_proxy, settings.forwarded_header).trusts
         self._gone = self._followed
-        """Kept, so that streams share it."""
+        """The bound method, kept so that all streams share one object."""
         self._closed = closed
         self._said: dict[str, tuple[float, int]] = {}
         """For each reason, the time of its last log line and the count by then."""
@@ -117,7 +117,7 @@ class Connections:
         self._waiting.pop(socket, None)
 
     def leave(self, socket: Socket) -> None:
-        """The connection is closed. It may be called twice."""
+        """The connection was closed. May be called twice."""
         if self._forget(socket):
             self._free(self._counted.pop(socket, None))
 

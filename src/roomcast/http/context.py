@@ -30,7 +30,7 @@ would see a reset instead of the answer."""
 LOOK_SECONDS = 5.0
 """Time between two checks of all connections."""
 _TURN_SECONDS = 0.001
-"""How long such a check runs before the loop runs others."""
+"""How long such a check runs before other tasks have the loop."""
 
 logger = logging.getLogger("roomcast.server")
 

@@ -27,7 +27,7 @@ class Cors:
         named = (origin.encode() for origin in gate.origins if origin != "*")
         self._named = {origin: HeaderFields(*_allowed(origin), _CREDENTIALS, _VARY) for origin in named}
         any_origin = _allowed(b"*") if "*" in gate.origins else ()
-        # Without named origins, and with all allowed, every answer is the same and needs no Vary.
+        # If any origin is allowed and none is named, every answer is the same and needs no Vary.
         self._others = HeaderFields(*any_origin, *([_VARY] if self._named or not any_origin else []))
 
     def fields(self, origin: bytes | None) -> HeaderFields:

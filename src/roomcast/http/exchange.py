@@ -63,9 +63,9 @@ class Exchange(asyncio.Protocol):
         self._chunked = True
         """Whether the client understands chunks."""
         self._used = False
-        """Whether a request was answered."""
+        """Whether any request was answered."""
         self._choked = False
-        """Whether the client does not read what was written."""
+        """Whether the client has stopped reading what was written."""
         self._held: Reservation | None = None
         """The memory of an answer that the client has not read yet."""
         self._writable: asyncio.Event | None = None
@@ -76,7 +76,7 @@ class Exchange(asyncio.Protocol):
     # Implemented by subclasses
 
     def _go_on(self) -> None:
-        """Reads the next request: an answer is given and the connection is kept."""
+        """Reads the next request. Called after an answer if the connection is kept."""
         raise NotImplementedError
 
     def expire(self) -> None:
@@ -91,7 +91,7 @@ class Exchange(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self._transport = transport
-        if not self._over_tls():  # be told as soon as any byte waits, and when none does
+        if not self._over_tls():  # call us when any byte waits, and when none does
             transport.set_write_buffer_limits(high=0)
         self._context.connections.enter(transport, self)
 
@@ -137,7 +137,7 @@ class Exchange(asyncio.Protocol):
             self._transport.close()
 
     def _waited(self, seconds: float) -> bool:
-        """Whether the last answer was given longer ago than this."""
+        """Whether the last answer was given more than `seconds` ago."""
         return self._loop.time() - self._since > seconds
 
     def _close(self, reason: str) -> None:
@@ -168,7 +168,7 @@ class Exchange(asyncio.Protocol):
     def address(self) -> str:
         """The address at the other end. Cached: asking the kernel takes a tenth of a follow's time."""
         if self._address is None:
-            # None if the connection is gone, and a string for a socket file.
+            # The peer name is None if the connection is gone, and a string for a socket file.
             peer = self._transport.get_extra_info("peername")
             self._address = str(peer[0]) if isinstance(peer, tuple) else "" if peer is None else UNIX_ADDRESS
         return self._address

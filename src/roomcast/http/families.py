@@ -28,7 +28,7 @@ ENDINGS = ("client", "slow", "drain", "overload", "error", "expired", "revoked",
 CLOSED = ("files", "address", "memory", "handshake", "head", "body", "answer", "idle", "log")
 """The reasons for which the server closes a connection before its client is done."""
 KINDS = get_args(Kind)
-"""Kinds of principals. No metric has their names: there may be any number, and each is a person or a program."""
+"""Kinds of principals. No metric names a principal: there may be any number, and each is a person or a program."""
 STATES = ("silent", "waiting", "answering", "following")
 
 
@@ -46,7 +46,7 @@ def of_process(engine: Engine) -> Iterable[Metric]:
 
 
 def of_log(bounds: Bounds, retention: Retention, rate: float) -> Iterable[Metric]:
-    """The log's contents, and the caps in force; `rate` is messages per second that are stored."""
+    """The log's contents, and the caps in force; `rate` is the messages stored per second."""
     yield _gauge("log_messages", "Messages retained.", bounds.messages)
     yield _gauge("log_bytes", "Bytes retained.", bounds.bytes)
     yield _gauge("log_messages_limit", "Most messages retained.", retention.max_messages)

@@ -24,7 +24,7 @@ class FastPath(Exchange):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._received = b""
-        """Bytes of an incomplete request, or of those behind one that is being answered."""
+        """Bytes of an incomplete request, or of the requests after one that is being answered."""
         self._found: Found | None = None
         """The result of the head whose body is being received."""
         self._head_bytes = 0
@@ -40,7 +40,7 @@ class FastPath(Exchange):
             return
         if self._found is None:
             self._head_bytes = received.find(END) + len(END)
-            # Without an end these are three bytes, which no head has.
+            # If the end is missing, these are three bytes, which no head has.
             found = self._context.heads.find(received[: self._head_bytes])
             if found is None or found[2] > self._context.held_body or self._head_bytes > limits.HEAD_BYTES:
                 self._hand_over(received)

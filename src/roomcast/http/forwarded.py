@@ -23,7 +23,7 @@ from roomcast.model.settings.network import Address
 _BYTES = 512
 """Bytes of a header's end that are read: enough for 11 IPv6 addresses. It bounds the cache's memory, too."""
 _CACHED = 1024
-"""Most headers in the cache."""
+"""Maximum number of headers in the cache."""
 _SCHEMES = ("http", "https")
 
 _NODE = re.compile(
@@ -101,7 +101,7 @@ def _x_forwarded_for(told: str) -> Iterator[Hop]:
 
 
 def _forwarded(told: str) -> Iterator[Hop]:
-    """The same for RFC 7239."""
+    """The same for a `Forwarded` header (RFC 7239)."""
     for element in elements(told):
         told_of = parameters_of(element)
         if (address := node(told_of.get("for", ""))) is None:

@@ -82,7 +82,7 @@ def _is_loopback_host(authority: str) -> bool:
 
 
 def _addresses(name: bytes, told: bytes) -> Iterator[str]:
-    """All addresses in a header; an invalid one is empty."""
+    """All addresses in a header; an empty text for each invalid one."""
     for element in elements(told.decode("latin-1")):
         text = parameters_of(element).get("for", "") if name == b"forwarded" else element
         yield node(text) or ""

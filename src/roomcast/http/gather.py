@@ -1,8 +1,8 @@
 """Merges the metrics of several workers into those of one server.
 
-Counters and histograms are added up, as are the gauges of connections, followers, answers and the process. Of
-other gauges the largest value is taken, of a few the smallest. Counts of dead workers are kept: Prometheus takes a
-falling sum for a restart, and its rates would be wrong."""
+Counters and histograms are added up, as are the gauges of connections, followers, answers and the process. For
+other gauges the largest value is taken, for a few the smallest. Counts of dead workers are kept: Prometheus would
+read a falling sum as a restart and compute wrong rates."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def of_this_process() -> Sequence[Metric]:
 
 
 def report(families: Iterable[Metric], alone: Mapping[str, float]) -> Report:
-    """All numbers of one process, for others to merge; `alone` are those shown for it by itself."""
+    """All numbers of one process, for others to merge; `alone` are those shown for this process separately."""
     parts: dict[str, dict[str, float]] = {COUNTERS: {}, SUMS: {}, MOST: {}, LEAST: {}, ALONE: dict(alone)}
     for family in families:
         part = parts[_part(family)]
@@ -48,7 +48,7 @@ def report(families: Iterable[Metric], alone: Mapping[str, float]) -> Report:
 
 
 def alone(engine: Engine, peers: Peers, process: Iterable[Metric]) -> Mapping[str, float]:
-    """The numbers that are shown for a worker by itself."""
+    """The numbers that are shown for each worker separately."""
     return {
         "restarts": peers.restarts,
         "followers": len(engine.streams.active),

@@ -1,9 +1,9 @@
 """A cache of request heads by their bytes, so that what many requests share is parsed once.
 
-A publisher on a persistent connection sends the same head each time. The heads of a crowd differ little: a trace
-id, a cookie, a key. So a head is looked up as a whole, then by the lines that decide what is asked for, and parsed
-only if these are new. The other lines are the request's own (`values`) or ignored. The cache never holds a
-credential.
+A publisher on a persistent connection sends the same head each time. The heads of many clients differ little: in a
+trace id, a cookie or a key. So a head is looked up first as a whole, then by the lines that decide what the
+request means. It is parsed only if these lines are new. The other lines are the request's own (`values`) or
+ignored. The cache never holds a credential.
 
 Only unambiguous heads are handled here: HTTP/1.1, one host, no repeated field, no body without a length. h11
 handles all others.
@@ -25,10 +25,10 @@ T = TypeVar("T")
 
 END: Final = b"\r\n\r\n"
 MOST_FIELDS: Final = 128
-"""Most fields of a head: h11 takes 5 us for each, so 10,000 short ones in 64 KiB took 50 ms of one turn of the
-loop. Browsers behind two proxies send some 40."""
+"""Maximum number of fields in a head. h11 takes 5 us for each, so 10,000 short ones in 64 KiB took 50 ms of one
+turn of the loop. Browsers behind two proxies send some 40."""
 _KNOWN = 512
-"""Most heads, and most lines, in the cache."""
+"""Maximum number of heads, and of lines, in the cache."""
 _KNOWN_BYTES = 4 * 1024
 """Longest head in the cache, so that it takes a few MB at most."""
 
@@ -36,7 +36,7 @@ DECIDES: Final = frozenset({
     b"accept", b"connection", b"content-encoding", b"content-type", b"expect", b"host", b"origin",
     b"transfer-encoding", b"upgrade",
 })  # fmt: skip
-"""Fields that many requests share, and that decide what is asked for."""
+"""Fields that many requests share, and that decide what the request means."""
 OWN: Final = frozenset({
     b"access-control-request-headers", b"authorization", b"content-length", b"cookie", b"forwarded",
     b"idempotency-key", b"if-none-match",
@@ -47,8 +47,8 @@ OWN: Final = frozenset({
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _PLAIN = bytes(n if n == 0x09 or 0x20 <= n != 0x7F else 0x20 for n in range(0x100))
-"""A value that `translate` leaves unchanged has only allowed characters. Deleting these and looking for a rest
-took three times as long."""
+"""`translate` with this table leaves a value unchanged if it has only allowed characters. Deleting these and
+looking for a rest took three times as long."""
 _REQUEST_LINE = re.compile(rb"([A-Z]{3,20}) (/[\x21-\x7e]*) HTTP/1\.1")
 _UNUSUAL = (b"expect", b"transfer-encoding", b"upgrade")
 _SECRET = re.compile(rb"(?i)ticket|token|auth|jwt|key|password|secret|%")
@@ -58,12 +58,12 @@ _TICKET = string.ascii_letters.encode() + string.digits.encode() + b"-_"
 _SECRET_FIELD = re.compile(rb"auth|token|jwt|key|secret|cookie|session|password")
 """Names of other programs' fields that may be credentials."""
 _TEMPLATES = 4
-"""Most templates kept; each is tried in turn."""
+"""Maximum number of templates; each is tried in turn."""
 _LONGEST_LENGTH = 12
-"""Digits of a body's length."""
+"""Maximum digits of a body's length."""
 
 Found = tuple[PreparedHead, Mapping[bytes, bytes], int]
-"""A head's result, the request's own fields, and the bytes of its body."""
+"""A head's result, the request's own fields, and the length of its body in bytes."""
 Template = tuple[bytes, bytes, bytes, Found]
 """A head without the value of one field, such as a trace id, a cookie or a key: the bytes before the value, the
 bytes after it, the field's name in lower case (empty if it is ignored), and the result of all such heads. A plain
@@ -90,8 +90,8 @@ _KINDS = {
     **dict.fromkeys(DECIDES, LineKind.DECIDES),
     **dict.fromkeys(OWN, LineKind.OWN),
     **dict.fromkeys(
-        # A browser sends the two of Sec-Fetch with each cookie. If their lines were a request's own, such a head
-        # would have several of these, and be taken apart each time, which takes 10 us.
+        # A browser sends both Sec-Fetch fields with each cookie. If their lines counted as the request's own, such
+        # a head would have several own lines and would be taken apart each time, which takes 10 us.
         (b"content-length", b"sec-fetch-mode", b"sec-fetch-site", b"user-agent", b"x-forwarded-proto"),
         LineKind.SHARED,
     ),
@@ -106,13 +106,13 @@ class Heads:
         self._whole: dict[bytes, Found] = {}
         """Results by the whole head, for heads that are the same in every request."""
         self._shared: dict[bytes, PreparedHead | None] = {}
-        """Results by the lines that decide; None if h11 must parse these."""
+        """Results by the lines that decide; None if h11 must parse the head."""
         self._lines: dict[bytes, LineKind] = {}
         """Kinds of lines seen before."""
         self._names: dict[bytes, LineKind] = {}
         """Kinds of field names seen before, as they were written."""
         self._templates: tuple[Template, ...] = ()
-        """The newest first."""
+        """Heads with one line that varies, the newest first."""
 
     def find(self, data: bytes) -> Found | None:
         """The result of a head, from the request line to the blank line, inclusive. None if h11 must parse it."""
@@ -133,7 +133,7 @@ class Heads:
 
     def _by_template(self, data: bytes) -> Found | None:
         for before, after, name, found in self._templates:
-            # Two comparisons tell that a head is the same otherwise.
+            # Two comparisons show that the rest of the head is the same.
             if data.startswith(before) and data.endswith(after) and len(data) >= len(before) + len(after):
                 value = data[len(before) : -len(after)]
                 if value.translate(_PLAIN) == value:
@@ -168,7 +168,7 @@ class Heads:
         return found
 
     def _keep(self, data: bytes, lines: Sequence[bytes], new: Sequence[int], found: Found) -> None:
-        """Caches a head with at most one new line; of that line, only its name."""
+        """Caches a head with at most one new line. Of that line it keeps only the name."""
         if not new:
             _keep(self._whole, data, found)
         elif len(data) <= _KNOWN_BYTES and lines[new[0]].partition(b":")[0].lower() not in DECIDES:
@@ -219,7 +219,7 @@ def _length(value: bytes) -> int | None:
 
 
 def _with(found: Found, name: bytes, value: bytes) -> Found | None:
-    """The same with one field more."""
+    """`found` with one more field."""
     prepared, others, length = found
     values = {**others, name: value}
     return _found(prepared, values) if name == b"content-length" else (prepared, values, length)

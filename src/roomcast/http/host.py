@@ -44,8 +44,8 @@ class Host:
         rights = await self._rights(scope)
         if rights is None:
             return None
-        # A page cannot send a bearer that it does not have. Browsers send Basic by themselves, as they do a
-        # cookie.
+        # A page cannot send a bearer token that it does not have. Browsers send Basic credentials by themselves,
+        # as they send cookies.
         if not values.get(b"authorization", b"").lower().startswith(b"bearer "):
             check_same_site(head, values, self._origins, scope.get("scheme", "http"))
         principal = rights.principal()

@@ -22,8 +22,8 @@ from roomcast.http.request_parser import RequestParser, error_of
 from roomcast.model.errors import RoomcastError, TooLarge
 
 EVENTS_A_TURN = 64
-"""Requests and pieces of a body after which other connections have their turn. uvloop reads 256 KB at once: 9,000
-small requests of a pipeline or 40,000 chunks of a byte held up all others for seconds."""
+"""After this many requests or pieces of a body, other connections have their turn. uvloop reads 256 KB at once:
+9,000 small pipelined requests or 40,000 one-byte chunks held up all others for seconds."""
 _LINE_ENDS = re.compile(rb"[\r\n]*")
 
 
@@ -45,7 +45,7 @@ class Http1(Exchange):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._received = b""
-        """The bytes read last, of which the parser has the first `_at`; until it has all, nothing more is read."""
+        """The bytes read last. The parser has the first `_at` of them; until it has all, nothing more is read."""
         self._at = 0
         self._scheduled = False
         """Whether parsing goes on in the next turn of the loop."""
@@ -57,11 +57,11 @@ class Http1(Exchange):
         self._request: Request | None = None
         """Set when its head is read."""
         self._body: RequestBody | None = None
-        """The body, if the route takes one; the bytes of others are dropped."""
+        """The body if the route takes one; any other body is dropped."""
         self._whole = False
         """Whether all of the request was read."""
         self._answered = False
-        """Whether the request has its answer, while its body may still arrive."""
+        """Whether the request was answered; its body may still be arriving."""
         self._begun = self._loop.time()
 
     def adopt(self, transport: asyncio.Transport) -> None:
@@ -140,7 +140,7 @@ class Http1(Exchange):
         self._account()
 
     def _account(self) -> None:
-        """Counts the bytes held of requests that are not complete, or wait."""
+        """Counts the bytes held for requests that are incomplete or wait for their turn."""
         if self._at == len(self._received) and not self._whole:
             self._received, self._at = b"", 0  # the parser has them
         head = self._parser.received if self._request is None else 0
@@ -187,13 +187,13 @@ class Http1(Exchange):
         return True
 
     def _next(self) -> None:
-        """Goes from one request to the one behind it."""
+        """Goes on to the next request."""
         self._at -= len(self._parser.unread)
         self._begin()
 
     @property
     def _left(self) -> int:
-        """Bytes received behind the part of this request that was parsed."""
+        """Received bytes after the parsed part of this request."""
         return len(self._received) - self._at + len(self._parser.unread)
 
     def _feed(self) -> bool:
@@ -210,7 +210,7 @@ class Http1(Exchange):
         return True
 
     def _skip_line_ends(self) -> None:
-        """Skips those before a request line (RFC 9112, section 2.2)."""
+        """Skips line ends before a request line (RFC 9112, section 2.2)."""
         before = _LINE_ENDS.match(self._received, self._at)
         self._at = before.end() if before else self._at
 
@@ -228,7 +228,7 @@ class Http1(Exchange):
             raise h11.RemoteProtocolError("this is HTTP/1.1, without TLS or HTTP/2")
         decides, values = divided(event.headers)
         if b"transfer-encoding" in decides and b"content-length" in values:
-            # RFC 9112, section 6.1: a proxy before us may have used the other one.
+            # RFC 9112, section 6.1: a proxy in front of us may have used the other one.
             raise h11.RemoteProtocolError("a body has a length or is chunked, not both")
         target, ticket = cut_ticket(event.target)
         if ticket is not None:

@@ -1,4 +1,4 @@
-"""The memory of all requests that are being received: incomplete heads and bodies, and the bytes behind a request
+"""The memory of all requests that are being received: incomplete heads and bodies, and the bytes after a request
 that is not answered yet.
 
 The attack: a body of 1 MiB without its last byte was held for 60 s, and 400 of them took 433 MB.
@@ -12,10 +12,10 @@ from typing import Final, Protocol
 MEMORY: Final = "memory"
 """The reason for closing the slowest sender."""
 _OVERHEAD = 2 * 1024
-"""Bytes that a request takes beside its received bytes, as measured: the connection's parser and its objects. So
-many bodies of one byte are bounded, too, and making room closes few of them in a turn of the loop."""
+"""Memory that a request takes in addition to its received bytes, as measured: the connection's parser and its
+objects. Counting it bounds many one-byte bodies, too, and few of them must be closed in one turn of the loop."""
 _STEP = 16 * 1024
-"""The speed of a sender is that of its last bytes, this many: sending one byte a second does not make it fast."""
+"""A sender counts as faster each time it has sent this many more bytes: one byte a second is not enough."""
 
 
 class RequestSender(Protocol):
@@ -39,7 +39,7 @@ class Intake:
 
     def hold(self, sender: RequestSender, size: int) -> None:
         """`sender` holds `size` bytes from now on; 0 forgets it. Sheds the slowest senders while all together hold
-        too much; the last one may hold as much as a request may have."""
+        too much, but never the last one: it may hold as much as a request may have."""
         before = self._senders.get(sender, 0)
         if size:
             size += _OVERHEAD

@@ -51,7 +51,7 @@ def index(head: Head) -> File:
 
 
 def module(head: Head) -> File:
-    """The module with which any page follows and publishes. It takes its own URL for the server's."""
+    """The module with which any page follows and publishes. It finds the server by its own URL."""
     return _FILES[_MODULE]
 
 
@@ -105,8 +105,8 @@ def _bare(name: str, content: bytes) -> bytes:
 
 
 _COMMENT = re.compile(
-    rb"^[ \t]*(?:/\*\*.*?\*/|//[^\n]*)$"  # lines of their own
-    rb"|/\*\* @type [^\n]*?\*/ ?|(?<=[;{]) // [^\n]*$",  # a cast within a line, a word at its end
+    rb"^[ \t]*(?:/\*\*.*?\*/|//[^\n]*)$"  # comments on lines of their own
+    rb"|/\*\* @type [^\n]*?\*/ ?|(?<=[;{]) // [^\n]*$",  # a type cast within a line, a comment at its end
     re.MULTILINE | re.DOTALL,
 )
 _FILES = _read()

@@ -25,7 +25,7 @@ _OF_KINDS: Mapping[str, str] = {
     "head-too-large": "invalid",
     "unknown-coding": "invalid",
 }
-"""Missing kinds are not refusals (404, 406), or are counted by their limit: rate and memory."""
+"""Kinds that are missing here are not refusals (404, 406), or the limits of rate and memory count them."""
 REASONS = tuple(dict.fromkeys(_OF_KINDS.values()))
 
 

@@ -65,5 +65,5 @@ def chunk(data: bytes) -> bytes:
 
 @lru_cache(1)
 def _date(now: int) -> bytes:
-    """RFC 9110, section 6.6.1."""
+    """The `Date` field (RFC 9110, section 6.6.1)."""
     return b"date: %b\r\n" % formatdate(now, usegmt=True).encode()

@@ -1,7 +1,7 @@
 """Parses one request with h11, within the bounds that h11 leaves open.
 
-h11 reads a head in one go, however large it is, and takes 5 us for each of its fields. So it is given a request in
-slices, and the bytes and lines of the head are counted before it has them.
+h11 reads a head in one go, however large it is, and takes 5 us for each of its fields. So this parser passes a
+request on to h11 in slices, and first counts the bytes and lines of the head.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from roomcast.model.redact import redacted
 _BODY_SLICE = 8 * 1024
 """Bytes of a body with a length that are given to h11 at once."""
 _LINES_SLICE = 2 * 1024
-"""Bytes given to h11 at once of what it reads line by line: a head, or chunks and the trailer behind them. 500
-short lines take it 2.5 ms."""
+"""Bytes given to h11 at once while it reads line by line: a head, or chunks and the trailer after them. It takes
+2.5 ms for 500 short lines."""
 _LONGEST_LINE = 1_000
 """Bytes of an invalid first line that are logged."""
 _BLANK_LINE = re.compile(rb"\n\r?\n")
@@ -48,12 +48,12 @@ class RequestParser:
 
     @property
     def slice(self) -> int:
-        """Most bytes to give to `receive` at once."""
+        """Maximum bytes to give to `receive` at once."""
         return _LINES_SLICE if self.reads_lines else _BODY_SLICE
 
     @property
     def unread(self) -> bytes:
-        """Bytes received and not used yet; behind the end of the request they are the next one's."""
+        """Received bytes that are not used yet. After the end of the request they belong to the next one."""
         return self._h11.trailing_data[0]
 
     @property
@@ -62,7 +62,7 @@ class RequestParser:
         return self._h11.they_are_waiting_for_100_continue
 
     def receive(self, data: bytes) -> None:
-        """Takes received bytes, at most a slice; none if the client has ended its side. Raises
+        """Takes received bytes, at most a slice; no bytes if the client has ended its side. Raises
         `h11.RemoteProtocolError` if the head or a trailer is too large."""
         if not data:
             self.ended = True

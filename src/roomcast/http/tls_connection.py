@@ -1,8 +1,8 @@
 """A follower's connection over TLS: everything goes through the transport, a little at a time.
 
-The transport encrypts what it is given at once, and for this follower alone. Without TLS, slow followers hold the
-same bytes of a burst; here each would hold a copy of its own: 0.9 MB, as measured with batches of 1 MB. So the
-transport is given only what the client takes, and the rest waits as it is, shared.
+The transport encrypts what it is given at once, and for this follower alone. Without TLS, slow followers share the
+bytes of a burst; here each would hold its own copy: 0.9 MB, as measured with batches of 1 MB. So the transport is
+given only what the client takes, and the rest waits as it is, shared.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from roomcast.delivery.budget import Budget
 from roomcast.http.connection import FollowerConnection, in_kernel, unnoticed
 
 _SLICE = 16 * 1024
-"""Bytes given to the transport at once: a TLS record (RFC 8446, section 5.1). It takes some until the socket has
-64 KiB waiting in the loop, which is the loop's own bound."""
+"""Bytes given to the transport at once: a TLS record (RFC 8446, section 5.1). The transport accepts more until the
+loop has 64 KiB waiting for the socket, which is the loop's own bound."""
 
 
 class TlsConnection(FollowerConnection):
@@ -26,13 +26,13 @@ class TlsConnection(FollowerConnection):
     def __init__(self, answers: Budget, left: Callable[[], None] = unnoticed) -> None:
         super().__init__(answers, left)
         self._rest: list[memoryview] = []
-        """The bytes that the transport was not given yet."""
+        """The bytes that were not given to the transport yet."""
         self._ending = False
-        """Whether the connection is closed once the transport has all of them."""
+        """Whether to close the connection once the transport has all of them."""
 
     def take(self, transport: asyncio.Transport) -> None:
         super().take(transport)
-        # Call us when any byte waits, and when none does. A limit of 0 bytes is reached when nothing waits.
+        # Call us when any byte waits, and when none does. A limit of 0 bytes is reached even when nothing waits.
         transport.set_write_buffer_limits(high=1)
 
     @property
@@ -55,7 +55,7 @@ class TlsConnection(FollowerConnection):
         return self.writable
 
     def _feed(self) -> bool:
-        """Gives the transport as much as it takes. Returns whether that was everything, and it would take more."""
+        """Gives the transport as much as it accepts. Returns whether that was everything and it accepts more."""
         while self._rest and self._writable:
             first = self._rest[0]
             self._transport.write(first[:_SLICE])

@@ -25,7 +25,7 @@ _EXAMPLE = '{"text": "was geht ab in buxtehude?", "room": "developers"}'
 
 
 async def contents(log: Log) -> str:
-    """The log's name, and how much it holds of how much, in words."""
+    """The log's name, and how much of its limits is used, in words."""
     try:
         bounds = await log.bounds()
     except LogUnavailable as error:

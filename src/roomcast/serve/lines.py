@@ -24,7 +24,7 @@ from roomcast.http import access
 from roomcast.serve.rendering import Rendering, rendered, rendering_of
 
 _WAITING_LINES = 10_000
-"""Further lines are dropped: a stuck terminal must not make the process grow."""
+"""Maximum number of waiting lines. Further ones are dropped: a stuck terminal must not make the process grow."""
 _GATHER_SECONDS = 0.05
 """How long the first of several lines waits for the others. The delay is invisible, and at full speed thousands
 gather. A warning is written at once."""
@@ -180,8 +180,8 @@ def _write(data: bytes) -> None:
     try:
         piece = select.PIPE_BUF if stat.S_ISFIFO(os.fstat(2).st_mode) else len(data)
         while at < len(data):
-            # Whole lines: writes of several processes to one pipe do not mix up to PIPE_BUF bytes (POSIX,
-            # write()).
+            # Write whole lines: writes of several processes to one pipe do not mix if each has at most PIPE_BUF
+            # bytes (POSIX, write()).
             end = data.rfind(b"\n", at, at + piece) + 1 or data.find(b"\n", at) + 1
             try:
                 at += os.write(2, data[at:end])

@@ -1,5 +1,5 @@
-"""The ports that `roomcast serve` listens on. `socket_file` has the socket of a file, `activation` those that
-systemd has opened."""
+"""The ports that `roomcast serve` listens on. `socket_file` opens the socket of a file, and `activation` takes
+those that systemd has opened."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from roomcast.model.errors import CannotStart
 from roomcast.model.loopback import is_loopback
 
 _SNDBUF = 64 * 1024
-"""Bytes per connection. The kernel would let it grow to 4.3 MB for a client that never reads, as measured."""
+"""Send buffer of each connection, in bytes. The kernel would let it grow to 4.3 MB for a client that never reads,
+as measured."""
 _TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
 BACKLOG = 4096
 """Connections that may wait in the kernel until they are accepted."""
@@ -31,7 +32,7 @@ UNIX = "unix:"
 
 
 class Listening(NamedTuple):
-    """The sockets of one port, or the one of a file."""
+    """The sockets of one port, or the one socket of a file."""
 
     sockets: Sequence[socket.socket]
     host: str
@@ -80,7 +81,7 @@ def bind_each(host: str, port: int, slow_after: float, option: str, number: int)
     elsewhere the same listener is returned `number` times. Raises `CannotStart`."""
     if number == 1 or sys.platform != "linux":
         return [bind(host, port, slow_after, option)] * number
-    if port:  # with a shared port alone, a second server would not be refused
+    if port:  # a second server would not be refused on a shared port
         for probe in _patiently(host, port, slow_after, option).sockets:
             probe.close()
     first = bind(host, port, slow_after, option, shared=True)
@@ -101,8 +102,8 @@ def _patiently(host: str, port: int, slow_after: float, option: str) -> Listenin
 
 
 def check_unreachable(host: str) -> None:
-    """Raises `CannotStart` if others than this machine's users could connect, also for a socket file: a proxy may
-    pass their requests on."""
+    """Raises `CannotStart` if others than this machine's users could connect. A socket file counts as reachable: a
+    proxy may pass their requests on."""
     if host.startswith(UNIX) or not all(is_loopback(address) for _, address in addresses(host)):
         raise CannotStart(
             f"{host} can be reached by others, and nobody has said who may read and publish: give --config with "

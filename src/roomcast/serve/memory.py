@@ -8,24 +8,24 @@ from collections.abc import Callable
 from typing import Any
 
 _M_MMAP_THRESHOLD = -3
-"""Of glibc's mallopt(3)."""
+"""The parameter's number in glibc's mallopt(3)."""
 _LARGE = 256 * 1024
-"""Blocks of at least this many bytes return to the kernel as soon as they are freed. Not more: the loop gives each
-TLS connection a buffer of this size, of which it touches little."""
+"""Blocks of at least this many bytes return to the kernel as soon as they are freed. Not larger, since the loop
+gives each TLS connection a buffer of this size, of which it touches little."""
 _PAUSE = 10.0
 """Seconds between two returns of smaller blocks. One return takes 5 ms for 75 MB, in a thread."""
 
 
 def return_what_is_freed() -> None:
-    """Fixes that threshold. By itself glibc raises it with each large block that is freed, up to 32 MiB: of 64 MiB
-    of bodies that were cut, 58 stayed. Does nothing with another C library."""
+    """Keeps glibc's threshold at `_LARGE`. By itself glibc raises it with each large block that is freed, up to
+    32 MiB: of 64 MiB of bodies that were cut, 58 stayed. Does nothing with another C library."""
     if mallopt := _of_glibc("mallopt"):
         mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
 async def go_on_returning() -> None:
-    """Returns whole pages of smaller blocks, for as long as the server runs. By itself glibc does so only at the
-    end of its heap: of 64 MiB of pages that nobody read, all stayed. Does nothing with another C library."""
+    """Returns whole memory pages of smaller blocks, for as long as the server runs. By itself glibc does so only
+    at the end of its heap: 64 MiB of answers that nobody read stayed. Does nothing with another C library."""
     while trim := _of_glibc("malloc_trim"):
         await asyncio.sleep(_PAUSE)
         await asyncio.to_thread(trim, 0)

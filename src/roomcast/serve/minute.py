@@ -16,13 +16,13 @@ from roomcast.model.errors import LogUnavailable
 
 MINUTE = 60.0
 LONG_TURN = 1.0
-"""Turns of the loop from so many seconds on are reported."""
+"""Turns of the loop that take at least this many seconds are reported."""
 SHORT_RETENTION = 600.0
 """A retention shorter than this is reported, in seconds."""
 LITTLE_SPACE = 500_000_000
 """Free space of the log's disk below this is reported, in bytes."""
 SLOW_APPEND, SLOW_SHARE = "0.5", 0.01
-"""If more than this share of the publishes take longer, in seconds, it is reported."""
+"""It is reported if more than this share of the publishes takes longer than this many seconds."""
 
 COUNTED: Mapping[str, str] = {
     "rate": "{} publishes were over --publish-rate: the lines with 429 name the client",
@@ -41,7 +41,7 @@ COUNTED: Mapping[str, str] = {
     "trimmed": "{} gaps were told, as clients were away for longer than messages are retained: raise "
     "--max-messages and --max-bytes",
 }
-"""For each count its text, with what to do."""
+"""The text for each count, with what to do."""
 MEASURED: Mapping[str, str] = {
     "turn": "the process stood still for {:.1f} s: look whether the machine was suspended, swaps, or gives this "
     "process too little CPU",

@@ -32,7 +32,7 @@ class Rendering(Protocol):
 
 
 _BUG = ": this is a bug, please report it with its traceback"
-"""Ends our own lines with a traceback: all that an operator can repair is logged without one."""
+"""Added to our own lines with a traceback. Faults that an operator can repair are logged without one."""
 
 
 def rendered(rendering: Rendering, record: logging.LogRecord) -> str:
@@ -178,5 +178,5 @@ def _encoded(value: object) -> str:
         encoded = msgspec.json.encode(value).decode()
     except (TypeError, UnicodeEncodeError):  # a type that JSON lacks; a lone surrogate
         encoded = "\n"
-    # JSON allows line separators and bidirectional controls unescaped; here all but ASCII becomes \u….
+    # JSON allows line separators and bidirectional controls unescaped; here everything but ASCII becomes \u….
     return encoded if encoded.isprintable() else json.dumps(value, default=repr)

@@ -54,7 +54,7 @@ def _files(settings: Settings) -> tuple[str, str]:
 def _load(cert: str, key: str) -> ssl.SSLContext:
     """A new context: bad files must not harm the one in use."""
     for option, path in (("--tls-cert", cert), ("--tls-key", key)):
-        read_regular(path, f"{option} {path}", _MOST_BYTES)  # OpenSSL's errors do not say why, or of which file
+        read_regular(path, f"{option} {path}", _MOST_BYTES)  # OpenSSL's errors name neither reason nor file
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.set_alpn_protocols(["http/1.1"])
     context.options |= ssl.OP_NO_RENEGOTIATION  # a client could demand endless handshakes

@@ -15,7 +15,7 @@ from roomcast.http.context import Context
 from roomcast.http.fast_path import FastPath
 
 _REST_SECONDS = 0.1
-"""Pause after an accept for which there was no file: tried again at once, the loop would spin."""
+"""Pause after an accept that failed for want of a file: trying again at once would make the loop spin."""
 
 
 class TlsListener:
@@ -51,7 +51,7 @@ class TlsListener:
 
 
 class Handshake:
-    """A connection during its handshake. To make room, it may be closed like any that waits for its client."""
+    """A connection during its handshake. It may be closed to make room, like any that waits for its client."""
 
     def __init__(self, context: Context, connection: socket.socket, peer: object, tls: ssl.SSLContext) -> None:
         self._context = context

@@ -51,7 +51,7 @@ def head(operation: Json) -> Json:
 
 
 def problems(*statuses: int) -> Json:
-    """The responses with these statuses of errors, by status."""
+    """The error responses with these statuses, by status."""
     names = {401: "Unauthenticated", 429: "TooMany", 503: "Unavailable"}
     all = sorted({*statuses, 429}) if 401 in statuses else statuses  # too many bad credentials
     return {str(status): {"$ref": f"#/components/responses/{names.get(status, 'Problem')}"} for status in all}

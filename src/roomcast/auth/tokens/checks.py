@@ -45,7 +45,7 @@ def until_of(claims: Mapping[str, Any], now: float) -> float:
     for name in ("nbf", "iat"):
         begins = _time(claims, name)
         if name == "iat" and begins is not None and exp > begins + MOST_SECONDS + LEEWAY_SECONDS:
-            # A revocation on its first day would be forgotten before its last.
+            # A revocation on the token's first day would be forgotten before its last day.
             raise BadToken("exp is more than 30 days after iat")
         if begins is not None and begins > now + LEEWAY_SECONDS:
             raise BadToken(f"{name} is in the future")

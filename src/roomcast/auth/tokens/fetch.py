@@ -23,7 +23,7 @@ _MAX_AGE = re.compile(r"(?:^|[\s,])max-age=\"?([0-9]{1,10})", re.IGNORECASE)
 
 
 class CannotFetch(Exception):
-    """The reason for the log why the keys could not be fetched."""
+    """Why the keys could not be fetched, for the log."""
 
 
 class Fetched(NamedTuple):

@@ -1,4 +1,4 @@
-"""The grants of a token: those in its roomcast claim, and those that its issuer's templates make of other
+"""The grants of a token: those in its roomcast claim, and those that its issuer's templates make from other
 claims."""
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from roomcast.model.settings.grant import parse_grant
 from roomcast.model.settings.template import Template
 
 MOST_GRANTS = 1_000
-"""Most grants of one token."""
+"""Maximum number of grants of one token."""
 _LONGEST = 128
 _NAMES = ("read", "publish", "user")
 _SPECIAL = frozenset("/*{}")

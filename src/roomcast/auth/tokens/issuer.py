@@ -48,9 +48,9 @@ class TokenIssuer:
     claim: str | None = "roomcast"
     """The claim that names grants; None if no claim does."""
     terms: str = ""
-    """A hash of those of its options that decide a token's rights: with other options a token may grant less."""
+    """A hash of the options that decide a token's rights: with other options a token may grant less."""
     quota: Quota = PERSONAL
-    """The quota of each of its people."""
+    """The quota of each person of this issuer."""
 
     def signing_key(self, parts: Parts, first_sent: float, now: float) -> VerifyingKey | None:
         """The key that signed the token; None if the signature is wrong. No claim is looked at. `first_sent` is

@@ -21,7 +21,7 @@ from roomcast.auth.tokens.text import Parts, parts_of
 from roomcast.model.settings.limits import Quota
 
 _REMEMBERED = 10_000
-"""Tokens that are remembered of each kind: a program with a bad token sends it again and again."""
+"""Maximum number of remembered tokens of each kind: a program with a bad token sends it again and again."""
 _WRONG_SIGNATURE = "wrong signature"
 _FOR_OTHERS = "tokens that it issues for other programs are accepted here, too. Add `audience` to the row"
 
@@ -78,7 +78,7 @@ class Issuers:
         return self._by[by].quota
 
     def stand(self, by: By, signed: str) -> bool:
-        """Whether a token that earlier issuers verified is valid by these, too, with the same rights."""
+        """Whether a token that earlier issuers verified is also valid for these, with the same rights."""
         issuer = self._by.get(by)
         return issuer is not None and issuer.stand(signed)
 
@@ -95,8 +95,8 @@ class Issuers:
             source.prefetch()
 
     def away(self) -> Mapping[str, bool]:
-        """For each issuer whose keys are fetched, by its `iss` or the URL of its keys: whether the last fetch
-        failed."""
+        """Whether the last fetch of keys failed, for each issuer whose keys are fetched; by its `iss` or the URL
+        of its keys."""
         return {issuer.iss or source.url: source.failed for issuer, source in self._sources()}
 
     async def fetched(self) -> None:

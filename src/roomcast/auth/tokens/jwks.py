@@ -18,7 +18,7 @@ from roomcast.auth.tokens.jose import VerifyingKey
 from roomcast.auth.tokens.ring import named
 
 AGAIN_SECONDS = 60.0
-"""Least time between two fetches, whatever tokens come meanwhile."""
+"""Minimum time between two fetches, whatever tokens arrive meanwhile."""
 OUTLIVES_SECONDS = 86_400.0
 """How long keys stay valid after the next fetch was due."""
 
@@ -68,8 +68,8 @@ class Jwks:
         )
 
     def check_newer(self, kid: str | None, first_sent: float, now: float) -> None:
-        """See `KeySource`. Only for a token without `kid`, since its provider changes keys, too; a `kid` names one
-        key."""
+        """See `KeySource`. Fetches only for a token without `kid`: a provider that sends none changes its keys,
+        too. A `kid` names one key."""
         if kid is None:
             self._fetch_for(first_sent, now)
 

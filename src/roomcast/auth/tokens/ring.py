@@ -9,7 +9,7 @@ from roomcast.auth.tokens.bad import BadToken
 from roomcast.auth.tokens.jose import VerifyingKey
 
 _TRIED = 16
-"""Most keys tried for one token; an issuer that gives more keys the same name is mistaken."""
+"""Maximum number of keys tried for one token; an issuer that gives more keys the same name is mistaken."""
 
 
 class KeySource(Protocol):

@@ -23,7 +23,7 @@ class Delays:
         self._counts[int(math.log(max(seconds, 1e-6)) // _STEP)] += 1
 
     def quantile(self, share: float) -> float:
-        """The seconds that this share of the deliveries took at most; 0 without deliveries."""
+        """The seconds within which this share of the deliveries came; 0 without deliveries."""
         left = share * self._counts.total()
         for step in sorted(self._counts):
             left -= self._counts[step]

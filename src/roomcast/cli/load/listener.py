@@ -17,7 +17,7 @@ from roomcast.cli.load.figures import Figures
 from roomcast.client.decode import Decoder, Endless, Event
 
 _RETRY = 3.0
-"""Seconds before the next connection: roomcast's own delay, also for a connection that ended before it came."""
+"""Seconds before the next connection: roomcast's own delay, even if a connection ended before it was sent."""
 
 
 class Listener(asyncio.Protocol):

@@ -22,8 +22,8 @@ class Poster(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
 
     async def post(self, body: bytes, key: str) -> int:
-        """Posts a message. Returns the status. Raises `OSError` without an answer; then send the same key
-        again."""
+        """Posts a message. Returns the status. Raises `OSError` if there is no answer; then send the same `body`
+        and `key` again."""
         if self._transport is None:
             self._parser = httptools.HttpResponseParser(self)
             await self._address.connect(lambda: self)

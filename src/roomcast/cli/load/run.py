@@ -18,11 +18,11 @@ from roomcast.client.errors import bad_tls
 from roomcast.model.errors import RoomcastError
 
 _POSTERS = 16
-"""Connections that publish; so many messages may be on their way to the disk at once."""
+"""Connections that publish. This many messages may be on their way to the disk at once."""
 _AT_ONCE = 64
 """Followers that connect at the same time."""
 _SPARE = 64
-"""Open files beside the followers' connections."""
+"""Open files in addition to the followers' connections."""
 _LATE = 15.0
 """Seconds that a follower may take to connect (again), or to get missing messages."""
 _LOOK = 0.02

@@ -7,7 +7,7 @@ import time
 from roomcast.cli.load.run import Run
 
 _BUSY = 0.8
-"""Of a core. Above it this process itself may cause the delays."""
+"""A share of a core. Above it this process itself may cause the delays."""
 
 
 def table(run: Run, busy: float) -> list[str]:

@@ -43,7 +43,7 @@ class AsyncClient:
       function;
     - `Forbidden`: the credential lacks a right;
     - `Unreachable`: there was no answer in time;
-    - `Refused`: the answer is none of roomcast's; `TooMuch`: it is longer than `max_answer`.
+    - `Refused`: the answer is not roomcast's; `TooMuch`: it is longer than `max_answer`.
     """
 
     def __init__(
@@ -66,16 +66,16 @@ class AsyncClient:
             url: The server's address.
             headers: Sent with each request.
             auth: A bearer token, a pair of user and password, or what httpx takes.
-            proxy: The proxy's address; by default the environment's proxies count.
+            proxy: The proxy's address; by default the environment's proxies are used.
             heartbeat: The server's heartbeat in seconds. A stream that is silent for 2.5 heartbeats is dead. By
                 default it is 15 s until a server turns out to have a slower one.
             patience: Seconds in which a request is tried again while the server is away.
-            max_delay: Seconds between two connections of a stream at most.
+            max_delay: Maximum seconds between two connections of a stream.
             max_answer: Bytes that an answer may have, by default 64 MiB.
             others: Options of httpx's client, such as `verify`.
 
         Raises:
-            ValueError: `url` is no address of a server.
+            ValueError: `url` is not the address of a server.
             TypeError: There is no such option.
         """
         self.url: str = address.server(url)
@@ -102,7 +102,7 @@ class AsyncClient:
 
         Args:
             rooms: Names of rooms.
-            prefixes: Every room whose name begins with one of them is followed, also those that come later.
+            prefixes: Every room whose name begins with one of them is followed, including rooms that come later.
             since: An RFC 3339 time, a duration such as `10m`, a `datetime` with its zone, or a `timedelta`.
             replay: `all` (the default), `none`, or the number of the newest messages.
             last_event_id: The id to resume after.
@@ -115,7 +115,7 @@ class AsyncClient:
 
         Raises:
             ValueError: There is neither a room nor a prefix.
-            TypeError: A room is no string.
+            TypeError: A room is not a string.
         """
         state = StreamState(
             last_event_id=last_event_id or "",
@@ -139,15 +139,15 @@ class AsyncClient:
         user: str | None = None,
         idempotency_key: str | None = None,
     ) -> Message:
-        """Stores a message durably, and once, however often it must be tried.
+        """Stores a message durably and only once, however many attempts it takes.
 
         Args:
             room: The room's name.
-            text: The text; it may be left out where there is `data`.
-            data: Any JSON value, also None.
+            text: The text; it may be left out if there is `data`.
+            data: Any JSON value, including None.
             type: The event's type.
             user: The author; `anonymous` by default.
-            idempotency_key: By default a new one. Give your own to be safe over a restart of your program.
+            idempotency_key: By default a new one. Give your own to be safe across a restart of your program.
 
         Returns:
             The message as it is stored.
@@ -172,11 +172,11 @@ class AsyncClient:
             idempotency_key: As for `publish`, for the whole batch.
 
         Returns:
-            The list of the messages as they are stored. Its `known` is true where an earlier request with the same
+            The list of the messages as they are stored. Its `known` is true if an earlier request with the same
             key had stored them.
 
         Raises:
-            Invalid: A message is not as it must be; `faults` say which one and why.
+            Invalid: A message is invalid; `faults` say which one and why.
             TooLarge: The batch is larger than the server takes.
             KeyReused: Another request had the same key.
         """
@@ -204,14 +204,14 @@ class AsyncClient:
             before: Only messages before this id.
             since: As for `follow`.
             replay: As for `follow`.
-            limit: Messages of the page at most: 100 by default, 1,000 at most.
+            limit: Maximum number of messages: 100 by default, up to 1,000.
 
         Returns:
-            A page with `messages` (oldest first), `position` (where a `follow` goes on without a seam) and `gap`
-            (None where nothing can be lost).
+            A page with `messages` (oldest first), `position` (after which a `follow` continues) and `gap`
+            (None if nothing can be lost).
 
         Raises:
-            Invalid: A parameter is not as it must be.
+            Invalid: A parameter is invalid.
         """
         where = {"after": after, "before": before, "since": since, "replay": replay}
         reply = await self._reply(request.history(self.url, rooms, [*prefixes], **where, limit=limit))
@@ -273,7 +273,7 @@ class AsyncClient:
         return messages.single(reply.body)
 
     async def delete(self, id: str) -> None:
-        """Deletes one message durably. It is tried again as a publish is. Needs the right `admin`.
+        """Deletes one message durably. It is retried like a publish. Needs the right `admin`.
 
         Args:
             id: The message's id.
@@ -325,7 +325,7 @@ class AsyncClient:
         """Lists the followers. Needs the right `admin`.
 
         Args:
-            behind: Only followers that have at least so many messages of the log still to pass.
+            behind: Only followers that are at least this many messages of the log behind.
 
         Returns:
             `followers`, the oldest first, and `missing`, the numbers of the server's workers that did not answer.
@@ -348,8 +348,8 @@ class AsyncClient:
             page = reply.next
 
     async def aclose(self) -> None:
-        """Ends every stream, and every request with `RuntimeError`, whichever task waits for it. A name that is
-        being looked up or a connection that is being made (10 s at most) may be waited for first."""
+        """Ends every stream and every request, whichever task waits for it; a request raises `RuntimeError`.
+        It may first wait for a name that is being looked up or a connection that is being made (10 s at most)."""
         await self._http.aclose()
 
     async def __aenter__(self) -> Self:

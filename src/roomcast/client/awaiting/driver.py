@@ -1,7 +1,7 @@
 """Connects, reads, waits, and connects again, as `StreamState` says.
 
 A driver is held by its generator and by the object that the caller iterates; the generator is held by that object
-only. A caller that just leaves, as `break` does, therefore ends the connection at once, and not at the next
+only. A caller that simply leaves, as by `break`, therefore ends the connection at once, and not at the next
 garbage collection.
 """
 
@@ -48,7 +48,7 @@ class AsyncDriver:
         self._awake = AsyncFlag()
         """Ends the pause."""
         self._network: Any = None
-        """httpcore's end of the connection while there is one, also before the answer."""
+        """httpcore's end of the connection while there is one, even before the answer."""
         http.keep(self)
 
     async def hang_up(self) -> None:
@@ -58,7 +58,7 @@ class AsyncDriver:
             await async_hang_up(self._network)
 
     async def run(self) -> AsyncGenerator[Any]:
-        """Everything that comes, over all connections."""
+        """Yields everything that comes, over all connections."""
         while not self.closed:
             self._awake.clear()
             self.at_once = False
@@ -101,7 +101,7 @@ class AsyncDriver:
             self._on_open(response)
 
     def _pause_after(self, error: Exception | None) -> float:
-        """Seconds to wait. Raises the error where another attempt is pointless."""
+        """Seconds to wait. Raises the error if another attempt is pointless."""
         pause = self.state.ended(error)
         if self.closed or self.at_once:
             return 0.0

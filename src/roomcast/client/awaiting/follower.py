@@ -1,4 +1,4 @@
-"""The messages of a stream of roomcast's."""
+"""The messages of a roomcast stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests over httpx: sent, and ended when the client is closed."""
+"""Sends requests over httpx, and ends them when the client is closed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class AsyncHttp:
     def __init__(self, options: HttpOptions) -> None:
         self._options = options
         self._clients: dict[tuple[Any, bool], httpx.AsyncClient] = {}
-        """Two for each proxy there was: one for requests, one for streams."""
+        """Two for each proxy that was used: one for requests, one for streams."""
         self._lock = threading.Lock()
         """Guards the clients and the two sets; held for a moment only."""
         self._networks: WeakSet[Any] = WeakSet()
@@ -50,11 +50,11 @@ class AsyncHttp:
         return self._options.renews_credential
 
     def keep(self, stream: Closable) -> None:
-        """The stream ends when this is closed."""
+        """Ends the `stream` when this is closed."""
         self._streams.add(stream)
 
     async def pause(self, seconds: float) -> None:
-        """Waits so many seconds, or until this is closed."""
+        """Waits `seconds` seconds, or until this is closed."""
         await self._closing.wait(seconds)
 
     async def send(
@@ -62,7 +62,7 @@ class AsyncHttp:
     ) -> httpx.Response:
         """Sends a request, with `extra` header fields. Returns the response, to be read and closed.
 
-        A stream gives `on_connect`, which is called with each new connection, also before the answer. Raises
+        A stream gives `on_connect`, which is called with each new connection, even before the answer. Raises
         `httpx.TransportError`, `Refused` for a redirect that leads nowhere, and `Closed`."""
         self._check_loop()  # async only
         options = self._options

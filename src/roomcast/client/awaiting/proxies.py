@@ -14,7 +14,7 @@ class AsyncRouted(httpx.AsyncBaseTransport):
         self._routes = Routes(make)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """As httpx's own."""
+        """Like httpx's own."""
         return await self._routes.to(request.url).handle_async_request(request)
 
     async def aclose(self) -> None:

@@ -1,4 +1,4 @@
-"""Any server's event stream, followed: `aconnect`."""
+"""Follows any server's event stream: `aconnect`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class AsyncConnectOptions(CommonConnectOptions, AwaitingOptions, total=False):
 
 
 class AsyncEventSource(Generic[Item]):
-    """An asynchronous iterator over the events of a stream, and over its comments where they are asked for.
+    """An asynchronous iterator over the events of a stream, and over its comments if they are asked for.
 
     One task iterates; any task may `aclose` it."""
 
@@ -100,11 +100,11 @@ def aconnect(url: str, *, comments: bool = False, **options: Unpack[AsyncConnect
         options: Those of `AsyncConnectOptions`; times are in seconds.
 
     Returns:
-        An iterator of `Event` and, with `comments`, of `Comment`. Iterating it raises `Refused` where the answer
-        is no event stream, and `Endless` for a line or block that is too long.
+        An iterator of `Event` and, with `comments`, of `Comment`. Iterating it raises `Refused` if the answer is
+        not an event stream, and `Endless` for a line or block that is too long.
 
     Raises:
-        ValueError: `url` is no address.
+        ValueError: `url` is not an address.
         TypeError: There is no such option.
     """
     http, request, state, callbacks = prepared(url, options)

@@ -15,7 +15,7 @@ class Routed(httpx.BaseTransport):
         self._routes = Routes(make)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """As httpx's own."""
+        """Like httpx's own."""
         return self._routes.to(request.url).handle_request(request)
 
     def close(self) -> None:

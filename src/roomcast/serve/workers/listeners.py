@@ -17,7 +17,7 @@ class Listeners:
         self._sockets = {number: _sockets(ports) for number, ports in listening.items()}
 
     def foreign(self, process: int) -> list[Callable[[], None]]:
-        """Functions that close the sockets which a process with this number does not use; for its start."""
+        """Functions that close the sockets which a process with this number does not use; called at its start."""
         own = self._sockets.get(process, ())
         return [one.close for others in self._sockets.values() for one in others if one not in own]
 

@@ -15,9 +15,9 @@ from roomcast.model.settings import Settings
 _LENGTH = Struct("!I")
 _READ_BYTES = 256 * 1024
 _FILES = 64
-"""Most sockets received by one read."""
+"""Maximum number of sockets received by one read."""
 _SEND_SECONDS = 1.0
-"""A child whose channel is full for so long is taken to hang."""
+"""A child whose channel is full for this long counts as hung."""
 
 
 class Connect(NamedTuple):

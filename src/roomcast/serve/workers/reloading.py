@@ -41,7 +41,7 @@ class Reloading:
     """Reads the configuration again, and agrees with all processes on it."""
 
     def __init__(self, reload: Reload, children: Mapping[int, Child], applied: Callable[[Settings], None]) -> None:
-        """`children` are the running processes, always the current ones. `applied` is called with settings that
+        """`children` are the running processes, and change as these do. `applied` is called with settings that
         have come into force."""
         self._reload = reload
         self._children = children
@@ -59,13 +59,13 @@ class Reloading:
         self._requested = True
 
     def restart(self) -> None:
-        """Begins again with pending settings, as a process is started that does not know them."""
+        """Starts over with pending settings: a process is being started that does not know them."""
         if self._pending:
             self._drop()
             self._requested = True
 
     def turn(self, now: float) -> None:
-        """Does what is due at `now`, in monotonic seconds. To be called after everything that happened."""
+        """Does what is due at `now`, in monotonic seconds. Call it after each event."""
         if self._pending and not self._pending.missing:
             self._apply(self._pending)
         if self._pending and now >= self._pending.until:
@@ -83,7 +83,7 @@ class Reloading:
                 self._pending.missing.discard(child)
 
     def leave(self, child: Child) -> None:
-        """A process has ended: its answer is not waited for."""
+        """A process has ended: its answer is no longer waited for."""
         if self._pending:
             self._pending.missing.discard(child)
 

@@ -19,7 +19,7 @@ class Retired:
         """`restarts` counts the log processes before this one."""
         self._restarts = restarts
         self._last: dict[int, Mapping[str, float]] = {}
-        """The last report of each worker; no later number of it was ever shown."""
+        """The last report of each worker; no later numbers of that worker were ever shown."""
         self._gone: Counter[str] = Counter()
 
     def join(self, exchange: WorkerExchange, topic: str) -> None:

@@ -52,7 +52,7 @@ def supervise(
         say(banner(settings, listening[0], guard, log, len(listening)))
         log_start(settings, listening[0], guard, log, len(listening))
 
-    # The log process follows them; here they are only named in the log line of a reload.
+    # The log process follows the room rules; here they are only named in the log line of a reload.
     followed = Reloadable(rules.NAME, rules.OPTIONS, lambda settings: lambda: None)
     parts = [
         *([tls.reloadable] if tls else []),

@@ -30,9 +30,9 @@ from roomcast.serve.workers.reloading import Reloading
 from roomcast.serve.workers.signals import Signals
 
 _END_SECONDS = 9.0
-"""How long all processes may take to end: as long as two answers may, and less than the 10 s of `docker stop`."""
+"""How long all processes may take to end: as long as two answers take, and less than the 10 s of `docker stop`."""
 _LEAST_LIFE = 1.0
-"""Seconds. A process that lived shorter is restarted only after this delay, since it may fail again and again."""
+"""In seconds. A process that lived for less is restarted only after this delay: it may fail again and again."""
 
 Mains = Mapping[int, Callable[[Settings, int], Main]]
 """By process number: returns the main function of a process, given the settings in force and how often a process
@@ -68,7 +68,7 @@ class Supervisor:
         self._log_contents = ""
         """The log process's text about its log."""
         self._serving = False
-        """Whether all have started once."""
+        """Whether all processes have started once."""
         self._ending = 0.0
         """When processes that have not ended are killed; 0 while the server runs."""
         self._status = 0
@@ -76,9 +76,9 @@ class Supervisor:
         self._reloading = Reloading(reload, self._children, self._use)
         self._watchdog = watchdog_seconds()
         self._feed_at = 0.0
-        """When systemd is told that this process is alive."""
+        """When systemd is next told that this process is alive."""
         self._look_at = 0.0
-        """When all processes are asked whether they still answer."""
+        """When all processes are next asked whether they still answer."""
         self._selector = selectors.DefaultSelector()
         self._signals = Signals()
 
@@ -172,7 +172,7 @@ class Supervisor:
             if not pid:
                 return
             for child in [child for child in self._children.values() if child.pid == pid]:
-                self._listen_to(child)  # it may have said why
+                self._listen_to(child)  # it may have reported why
                 self._note_end(child, os.waitstatus_to_exitcode(status))
 
     def _note_end(self, child: Child, status: int) -> None:
@@ -192,7 +192,7 @@ class Supervisor:
             self._restart_at[child.number] = now if now - child.began >= _LEAST_LIFE else now + _LEAST_LIFE
 
     def _kill_what_hangs(self) -> None:
-        """SIGTERM would wait for the process's loop. It is restarted like any process that ends (`_note_end`)."""
+        """Kills hung processes: SIGTERM would wait for their loop. `_note_end` restarts them, as any that end."""
         for child in watch.look(self._children.values()):
             logger.warning(_HANGS, child.name, child.pid, watch.UNANSWERED * watch.LOOK_SECONDS)
             child.kill()
@@ -230,7 +230,7 @@ class Supervisor:
             self._reloading.hear(child, report)
 
     def _go_on_starting(self, child: Child, report: StartDone) -> None:
-        """The workers start after the log process. When all have started, the server has."""
+        """The workers start after the log process. When all have started, the server has started."""
         if child.number == LOG:
             self._log_contents = report.log
             self._use(self._settings)
@@ -249,7 +249,7 @@ class Supervisor:
             self._fail((BadOption if failed.bad_option else CannotStart)(failed.detail))
 
     def _use(self, settings: Settings) -> None:
-        """Settings for the processes that are started from now on. The epoch began with the first log process."""
+        """Keeps the settings for processes that are started later. The first log process has begun the epoch."""
         self._settings = replace(settings, new_epoch=False)
 
     def _fail(self, error: CannotStart) -> None:

@@ -9,11 +9,11 @@ from roomcast.serve.workers.child import Child
 from roomcast.serve.workers.orders import Ping
 
 LOOK_SECONDS = 5.0
-"""Between two questions."""
+"""Seconds between two questions."""
 UNANSWERED = 5
-"""A process that has left so many questions in a row unanswered hangs: after 25 to 30 s.
+"""A process that has left this many questions in a row unanswered hangs. That takes 25 to 30 s.
 
-That is longer than swapping or a short look with a debugger stops a process (20 s are tested), and longer than the
+This is longer than swapping or a short look with a debugger stops a process (20 s are tested), and longer than the
 5 s after which trimming no longer waits for it. Much longer would not help: its streams have missed a heartbeat
 (15 s) by then, so clients that watch for heartbeats have left. Questions are counted, not seconds: after all
 processes stood still, as in a paused container, only one question is open."""

@@ -35,8 +35,8 @@ async def work(
     guard: Guard,
     tls: Tls | None,
 ) -> None:
-    """Runs worker `number` of `workers`, until a signal or the supervisor's order. `restarts` counts the processes
-    that were this worker before. Raises `CannotStart`."""
+    """Runs worker `number` of `workers`, until a signal or the supervisor's order. `restarts` counts the earlier
+    processes of this worker. Raises `CannotStart`."""
     stop = signalled()
     supervisor = SupervisorLink(channel, stop)
     supervisor.parts = [*([tls.reloadable] if tls else []), reloadable(guard)]
