@@ -38,14 +38,14 @@ class MemoryTrimmer:
         self._stopped = False
         retention = content.retention
         self.waits = bool(retention.rooms) or retention.ages
-        """Whether `begin` must be called with the first message: something may go without a publish."""
+        """Whether `begin` must be called with the first message: messages may have to go without a publish."""
 
     def begin(self) -> None:
         """Begins to walk the rooms."""
         self.apply(self._content.retention)
 
     def apply(self, retention: Retention) -> None:
-        """Takes new rules; they are reached in steps."""
+        """Takes new rules, and trims to them in steps."""
         self.waits = False
         self._content.apply(retention)
         if self._sweep is None:
@@ -83,7 +83,7 @@ class MemoryTrimmer:
         return cuts
 
     def trim_and_tell(self) -> None:
-        """The same, if there is anything to trim; tells the consumers."""
+        """Like `trim`, but only if there is anything to trim; also tells the consumers."""
         content = self._content
         if self._stopped or not (content.is_over or content.over):
             return

@@ -40,7 +40,7 @@ class Session:
         self._connection: Connection = None
         self._statements: dict[str, Any] = {}
         self.pooled = False
-        """Whether a pooler stands before the database."""
+        """Whether there is a pooler in front of the database."""
         self._closed = False
 
     @property

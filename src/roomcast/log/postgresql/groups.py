@@ -108,7 +108,7 @@ class AppendGroup:
         if key in kept:
             return kept[key]
         before = known.get(self._of_key[key])
-        # Stored by this very append, whose first answer was lost.
+        # It was stored by this same append, whose first answer was lost.
         own = before and row["again"] and before.first >= row["first"] and self._stores(number)
         return None if own else before
 
@@ -116,7 +116,7 @@ class AppendGroup:
         """The stored messages of one request, which begin with the seq `first`."""
         prevs, base = row["prevs"] or (), row["first"]
         return [
-            # Where the answer was lost, the last ones may be gone already, and `prevs` is shorter.
+            # If the first answer was lost, the last messages may be gone already, and `prevs` is shorter.
             Message(seq, room, type_, row["stored_at"], prevs[seq - base] if seq - base < len(prevs) else 0, body)
             for seq, (room, type_, body) in enumerate(self.pending[number].request.drafts, first)
         ]

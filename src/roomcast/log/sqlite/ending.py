@@ -22,7 +22,7 @@ def end_database(connection: apsw.Connection, files: DatabaseFiles) -> None:
         # Only this makes sure that everything that a lower `synchronous` left in the kernel is on the disk.
         connection.pragma("synchronous", "full")
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        if not files.missing():  # otherwise it would be written to the database that lies there now
+        if not files.missing():  # otherwise this would write to another file, which lies there now
             connection.execute(QUERIES["end_life"])
     connection.close()
     files.close()
