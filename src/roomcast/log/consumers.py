@@ -177,8 +177,8 @@ class Consumers:
             self._recent_bytes -= self._recent.popleft()[1]
 
     def _held_after(self, position: int) -> Sequence[Message]:
-        """All held messages after `position`. Thus the commits of one turn of the loop go out as one batch, and as one
-        write per follower."""
+        """All held messages after `position`. So the commits of one turn of the loop go out as one batch, and as
+        one write per follower."""
         if len(self._recent) == 1 and self._recent[0][0][0].seq == position + 1:
             return self._recent[0][0]
         commits: list[Sequence[Message]] = []
