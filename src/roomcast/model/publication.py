@@ -16,9 +16,9 @@ from roomcast.model.message import Draft
 from roomcast.model.refusal import NEITHER, UNREADABLE, invalid, malformed, refused, unreadable
 
 MAX_NESTING = 100
-"""Most arrays and objects inside each other in `data`. Everybody who follows reads what is stored once, and some
-readers give up early: Ruby and serde at about 100 levels, PHP at 512, Python and Jackson at 1,000. The limit is
-ours, so that it is the same on every Python, whatever the interpreter's stack."""
+"""Most arrays and objects inside each other in `data`. Every follower reads each stored message, and some readers
+give up early: Ruby and serde at about 100 levels, PHP at 512, Python and Jackson at 1,000. The limit is ours, so
+that it is the same on every Python, whatever the interpreter's stack."""
 TOO_DEEP = f"it is nested deeper than {MAX_NESTING} levels"
 SHRINKS = 6
 """Most bytes of a body that become one stored byte: `\\u0061` is stored as `a`."""
@@ -49,14 +49,14 @@ def check_bounds(message: bytes, max_message: int, at: str = "") -> None:
 
 def check_size(message: bytes, max_message: int, at: str = "") -> None:
     """Raises `TooLarge` if the message must be larger than `max_message` bytes even without white space and
-    escapes. Only one of more than `SHRINKS` times that can be."""
+    escapes. Only a message of more than `SHRINKS` times `max_message` bytes can be."""
     least = len(message.translate(None, _WHITE_SPACE)) // SHRINKS
     if least > max_message:
         raise too_large(f"at least {least} bytes", max_message, at)
 
 
 def decoded(message: bytes, max_message: int, only: str | None, at: str = "") -> Draft:
-    """`draft_of` for a message that `check_bounds` has let pass."""
+    """Like `draft_of`, for a message that has passed `check_bounds`."""
     publication = _publication(message, at)
     if publication.data is UNSET and publication.text is UNSET:
         raise invalid([Fault(f"{at}/text", NEITHER)])
