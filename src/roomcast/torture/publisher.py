@@ -128,8 +128,8 @@ class Publisher:
             self._record.violate(f"{id} was acknowledged, and its deletion was answered with {answer.status}")
 
     async def _repeat(self, request: _Request, first: Answer) -> None:
-        """Sends an acknowledged request again. A 200 must have the same body. A 201 stores it twice; the record
-        knows whether that is allowed."""
+        """Sends an acknowledged request again. A 200 must have the same body. A 201 means that it is stored twice;
+        the record knows whether that is allowed."""
         self._record.counts["repeated"] += 1
         again = await self._post(request)
         if again is None or again.status >= 429:
