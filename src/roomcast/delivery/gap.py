@@ -1,4 +1,4 @@
-"""Gaps: what a stream tells its client about messages that are lost, and where it starts."""
+"""Gaps: what a stream tells its client about messages that are lost, and where a stream starts."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ class Together:
         return await self.peers.ask(topic, value) if self.peers else ()
 
     async def ask_workers(self, topic: str, value: Any = None) -> tuple[dict[int, Any], list[int]]:
-        """Returns the answers of the other workers, by number; and the numbers of those that do not answer, as
+        """Returns the answers of the other workers, by number; and the numbers of those not answering, because
         they hang or are being restarted."""
         answers = {worker: answer for worker, answer in await self.ask(topic, value) if answer is not None}
         siblings = self.peers.siblings if self.peers else ()

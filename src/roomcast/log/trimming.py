@@ -1,7 +1,7 @@
 """Finds what a reader has lost, from how far each room is trimmed. The same on every backend.
 
-In each room the oldest messages are removed first, so all that a room lost comes before all that it has, except
-for single messages that were deleted.
+In each room the oldest messages are removed first. So all that a room lost is older than all that it has,
+except for single messages that were deleted.
 """
 
 from __future__ import annotations

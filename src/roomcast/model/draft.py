@@ -86,7 +86,7 @@ def parse_json(body: bytes, max_message: int, only: str | None = None) -> Publis
     """Parses one message, or an array of 1 to 1,000.
 
     Raises `Malformed`, `Invalid`, `TooLarge` if a message's stored body has more than `max_message` bytes, and
-    `Forbidden` if a message names another user than `only`, where that is given."""
+    `Forbidden` if `only` is given and a message names another user."""
     if not body.startswith(b"{") and _is_array(body):  # the first test is cheap, and settles most bodies
         return finished(json_steps(body, max_message, only))
     if not body.isascii():

@@ -32,7 +32,7 @@ def draft_of(message: bytes, max_message: int, only: str | None, at: str = "") -
     """Returns the draft of one message in JSON. `at` is the JSON pointer to it.
 
     Raises `Malformed`, `Invalid`, `TooLarge` if its stored body has more than `max_message` bytes, and `Forbidden`
-    if it names another user than `only`, where that is given."""
+    if `only` is given and the message names another user."""
     check_bounds(message, max_message, at)
     return decoded(message, max_message, only, at)
 

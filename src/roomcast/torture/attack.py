@@ -39,7 +39,7 @@ class Plan:
     life: float = 3
     """Seconds between two cuts of a follower, on average."""
     patience: float = 60
-    """Seconds that the last message may take to reach everybody, and that a publish may be retried."""
+    """Seconds within which the last message must reach everybody, and for which a publish may be retried."""
     overrun: bool = False
     """Whether the attack may cause messages of others to be trimmed."""
     deletes: bool = True

@@ -106,7 +106,7 @@ class MemoryTrimmer:
         return cuts
 
     def _trim_room(self, room: str, end: int) -> Cut | None:
-        """Removes what a room has beyond its rule, at most a step of it; None if there is nothing."""
+        """Removes the messages that a room has beyond its rule, at most one step of them; None if none."""
         content = self._content
         index, rule = content.rooms.get(room), content.rules.of(room)
         if index is None or rule is None:
@@ -138,7 +138,7 @@ class MemoryTrimmer:
             reached = room
             if cut := self._trim_room(room, end):
                 cuts.append(cut)
-            if content.rooms[room].is_over():  # a consumer holds back the rest; it goes once that has moved
+            if content.rooms[room].is_over():  # a consumer holds back the rest until it moves on
                 content.over[room] = None
             if sum(cut.gone for cut in cuts) >= TRIM_STEP:
                 break

@@ -273,8 +273,8 @@ class MongoWriter:
             pending.resolve(answer)
 
     async def _refuse_overdue(self) -> None:
-        """Refuses publishes that have waited longer than `patience`. One that is being written may be stored all
-        the same."""
+        """Refuses publishes that have waited longer than `patience`. A publish that is being written may still be
+        stored."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_OVERDUE_SECONDS)

@@ -24,7 +24,7 @@ class AppendGroup:
     def __init__(self, pending: Sequence[PendingAppend], retention: Retention, rules: RoomRules) -> None:
         self.pending = list(pending)
         self._refusals: dict[int, TooLarge] = {}
-        """Requests that are too large, by number. One with a known key gets that key's answer all the same."""
+        """Requests that are too large, by number. A request with a known key still gets that key's answer."""
         self._of_key: dict[Key, int] = {}
         """The request that stands for each key: the first that would be stored, or else the first."""
         for number, one in enumerate(self.pending):
@@ -104,7 +104,7 @@ class AppendGroup:
     def _before(
         self, number: int, key: Key, row: Row, known: Mapping[int, Kept], kept: Mapping[Key, Kept]
     ) -> Kept | None:
-        """What an earlier request of this group, or an earlier append, stored with the same key."""
+        """The result that an earlier request of this group, or an earlier append, stored with the same key."""
         if key in kept:
             return kept[key]
         before = known.get(self._of_key[key])
@@ -123,7 +123,7 @@ class AppendGroup:
 
 
 def _known(row: Row) -> dict[int, Kept]:
-    """What is kept of keys, by the number of the request that stands for each."""
+    """The kept result of each key, by the number of the request that stands for the key."""
     if not row["known_requests"]:
         return {}
     fields = zip(row["known_digests"], row["known_firsts"], row["known_counts"], row["known_ats"], strict=True)

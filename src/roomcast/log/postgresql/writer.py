@@ -256,7 +256,7 @@ class PostgresWriter:
             _log.warning("publishing goes on: nothing is left to do")
 
     async def _refuse_overdue(self) -> None:
-        """Refuses appends that waited too long. One that was already sent may be stored all the same."""
+        """Refuses appends that waited too long. An append that was already sent may still be stored."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(min(_OVERDUE_SECONDS, self._tuning.patience / 4))

@@ -1,4 +1,4 @@
-"""A worker's consumer, as the log process has it: sends one batch per request, and none without a request."""
+"""The log process's side of a worker's consumer. Sends one batch per request, and none without a request."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ from msgspec import Raw, Struct
 from roomcast.log.remote.frames import AskPeers, PeerQuestion, PeerReplies, PeerReply, PeersPresent, Tell, Told
 
 _WAITING_BYTES = 8 * 1024 * 1024
-"""A worker with more bytes waiting for it than this hangs. Its connection is cut; it reconnects when it runs
-again."""
+"""A worker for which more bytes than this are waiting counts as hung. Its connection is cut; it reconnects when it
+runs again."""
 _REPLY_SECONDS = 1.0
 """How long a question waits for workers that do not answer."""
 

@@ -128,6 +128,6 @@ class WorkerPeers:
                 value = answer(msgspec.msgpack.decode(question.payload))
                 if inspect.isawaitable(value):
                     value = await value
-        except Exception:  # the worker that asked gets an answer all the same, and does not wait
+        except Exception:  # the worker that asked still gets an answer, and does not wait
             logger.exception("a worker's question could not be answered: %s", question.topic)
         self._link.send(PeerReply(question.number, Raw(encode(value))))

@@ -1,4 +1,4 @@
-"""The files of an open database: whether they still lie where they were, and still have what was written."""
+"""Checks that the files of an open database are still in their places, and still have what was written."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def _take_over(connection: apsw.Connection, real: str, *, anew: bool, synchronou
 
 def _prepare(connection: apsw.Connection) -> None:
     connection.set_busy_timeout(BUSY_MS)
-    # A sort in a temporary file would fail on a full disk, where reading must still work.
+    # A sort in a temporary file would fail on a full disk, but reading must still work then.
     connection.pragma("temp_store", "memory")
 
 
