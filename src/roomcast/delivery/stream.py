@@ -1,4 +1,4 @@
-"""One follow: attach, replay, seam, live.
+"""One follower's stream: attach, replay, seam, live.
 
 A stream is a position. While it is behind, it takes pieces from the hub's window, or pages from the log, as fast
 as its sink wants them. At the hub's position it joins the live audience; if its sink then cannot keep up, it is
@@ -83,7 +83,7 @@ class Visit(Struct, frozen=True, gc=False):
 
 
 class Stream:
-    """One follow."""
+    """The stream of one follower."""
 
     __slots__ = (
         "_gap",

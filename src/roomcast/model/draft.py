@@ -1,4 +1,4 @@
-"""A publish request's body becomes the drafts to store.
+"""Turns the body of a publish request into the drafts to store.
 
 Laws:
 - A batch is cut into messages no further than the largest batch allows, so refusing it costs no more than one pass

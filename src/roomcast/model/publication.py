@@ -1,4 +1,4 @@
-"""One message as its publisher wrote it, checked, becomes a draft.
+"""Checks one message as its publisher wrote it, and makes it a draft.
 
 Limits first: a message is measured before it is decoded. The decode is a single typed one in C; only a message
 that it refuses is looked at a second time, by `refusal`.

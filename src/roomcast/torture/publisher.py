@@ -45,8 +45,8 @@ class Publisher:
         self.stopped = False
         """Once set, it begins no other request."""
         self._may_delete = deletes
-        """Whether it deletes. Unset when the server refuses: its log cannot, or the credential has no such
-        right."""
+        """Whether it deletes. False once the server refuses, because its log cannot delete or the credential lacks
+        the right."""
 
     async def run(self, until: float, pause: float) -> None:
         """Publishes until the loop's time is `until`, with pauses of about `pause` seconds."""

@@ -131,7 +131,7 @@ async def _tls_connection(host: str, port: int) -> AsyncIterator[asyncio.StreamR
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing is sent to it
     async with asyncio.timeout(2 * _PROBE_SECONDS):
-        # With a timeout of its own: a handshake that is cancelled leaves its socket open.
+        # The handshake has a timeout of its own: one that is cancelled leaves its socket open.
         reader, writer = await asyncio.open_connection(
             host, port, ssl=context, ssl_handshake_timeout=_PROBE_SECONDS
         )

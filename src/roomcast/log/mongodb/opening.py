@@ -69,7 +69,7 @@ class MongoTuning(NamedTuple):
 
 
 _DEFAULTS = {
-    # Not the driver's 30 s: a publish is refused after 10.
+    # Shorter than the driver's 30 s, because a publish is refused after 10 s.
     "serverselectiontimeoutms": ("serverSelectionTimeoutMS", 3_000),
     "connecttimeoutms": ("connectTimeoutMS", 3_000),
     # The driver has no limit: a connection that a firewall dropped would block everything for ever.

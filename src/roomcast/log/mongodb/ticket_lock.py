@@ -51,7 +51,7 @@ class TicketLock:
     """The lock as one process uses it."""
 
     def __init__(self, store: Store) -> None:
-        # Its loss in a failover does no harm, so writes need not be confirmed by a majority.
+        # The loss of the counter in a failover does no harm, so writes need not be confirmed by a majority.
         self._metadata: Collection = store.metadata.with_options(
             write_concern=WriteConcern(1), read_concern=ReadConcern("local")
         )

@@ -148,7 +148,7 @@ class RemoteLog:
         self._calls.fail_all(_CLOSED)
         self._link.close()
 
-    # For its parts
+    # Used by its parts: consumers, appends and calls
 
     def send(self, frame: FromWorker) -> None:
         self._link.send(frame)
