@@ -23,9 +23,9 @@ class Sink(Protocol):
         ...
 
     def write(self, data: bytes, start: int = 0) -> bool:
-        """Takes all of `data` from the index `start` on. Returns False if it takes no more until it says so. Never
-        raises. Gets the whole object, not a slice: bytes that wait for many slow followers are then in memory
-        once, and are counted once."""
+        """Takes all of `data` from the index `start` on. Returns False if it takes no more for now; the sink later
+        tells when it does. Never raises. Gets the whole object, not a slice: bytes that wait for many slow
+        followers are then in memory once, and are counted once."""
         ...
 
 

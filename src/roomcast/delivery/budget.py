@@ -30,15 +30,15 @@ class Budget:
         """Bytes that wait for followers, by the identity of their object."""
 
     def reserve(self, size: int = 0, share: float = 1.0) -> Reservation:
-        """Reserves so many bytes; more may be added later. `share` is the part of the budget, up to 1, that may be
+        """Reserves `size` bytes; more may be added later. `share` is the part of the budget, up to 1, that may be
         held afterwards. Raises `Overloaded`."""
         reservation = Reservation(self, share)
         reservation.add(size)
         return reservation
 
     def has(self, size: int, share: float = 1.0, own: int = 0) -> bool:
-        """Whether `size` more bytes may be held, within this share of the budget. An answer that holds `own` bytes
-        and is the only one always may."""
+        """Whether `size` more bytes may be held, within this share of the budget. An answer may always take more
+        if the `own` bytes that it holds are the only ones held."""
         return self.held == own or self.held + size <= self.limit * share
 
     def take(self, size: int, share: float = 1.0, own: int = 0) -> None:

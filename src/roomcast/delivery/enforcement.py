@@ -1,6 +1,6 @@
 """Enforces on this server what is revoked in the log or by a new configuration.
 
-Later requests are checked against it. Streams were checked when they began, so each is checked again.
+Later requests are checked against the new rights. Streams were checked when they began, so each is checked again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Enforcement:
             self.guard.revoke(rows)
 
     async def run(self) -> None:
-        """Looks repeatedly, for ever. While the log is away, the known revocations stay in force."""
+        """Looks once a second, for ever. While the log is away, the known revocations stay in force."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:

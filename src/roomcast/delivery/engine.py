@@ -1,8 +1,8 @@
 """The engine: everything that lives as long as the server, apart from its sockets, and the order in which it
 begins and ends.
 
-At the start: the log, the hub, the tail, and when the tail has reached the log's end, followers. At the end:
-streams first, while new follows are still answered; then the log, then the tail.
+The log begins first, then the hub and the tail. Followers are served once the tail has reached the log's end. At
+the end, the streams end first, while new follows are still answered; then the log ends, then the tail.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ DRAIN_SECONDS = 3.0
 _READY_SECONDS = 2.0
 """How long the tail may take to reach the log's end in a process that is ready."""
 _PEERS_READY_SECONDS = 0.5
-"""The same when another worker asks, since that worker waits for one second only."""
+"""Like `_READY_SECONDS`, but for a question of another worker: that worker waits for one second only."""
 
 
 class Engine:

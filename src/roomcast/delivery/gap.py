@@ -1,4 +1,4 @@
-"""Gaps: what a stream tells its client about messages that are lost, and where it starts."""
+"""Gaps: what a stream tells its client about messages that are lost, and where a stream starts."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class _RoomState(NamedTuple):
     after: int
     """The seq up to which the room is whole, as far as the client was told."""
     ever: int = 0
-    """How many messages the room had lost by then. They were told, or need not be."""
+    """How many messages the room had lost by then. These were told, or need not be."""
     sure: bool = True
     """Whether all later losses are known to lie after `after`. A client that was cut in a replay may have passed
     some of them before."""
@@ -117,11 +117,11 @@ class Owed:
     def __init__(self, position: int, *, exact: bool, named: bool = True, before: Page | None = None) -> None:
         """The stream begins after the seq `position`. `exact`, `named` and `before` are as in `Opening`."""
         self.exact = exact
-        """Whether every loss after `position` must be told. False until the first page tells what was lost when
-        the stream began, which its client is not told."""
+        """Whether every loss after `position` must be told. False until the first page shows which losses happened
+        before the stream began: its client is not told those."""
         self._start = position
         self._whole = position
-        """The seq up to which all rooms are whole that are not in `_rooms`."""
+        """The seq up to which all rooms that are not in `_rooms` are whole."""
         self._named = named
         """Whether the client knows `position`."""
         self._rooms: dict[str, _RoomState] = {}

@@ -1,4 +1,4 @@
-"""A piece with the gaps that must be told around its messages, as frames."""
+"""Turns a piece into frames, together with the gaps that must be told around its messages."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class GapFrames(NamedTuple):
         is still to be told.
 
         `missing` is in order of `last`, `gap` is left from the pieces before. A loss after the last message waits
-        for the next piece unless `is_last`: more may be lost before that one's first message, and at most one gap
-        stands between two messages."""
+        for the next piece unless `is_last`: more may be lost before the next piece's first message, and there is
+        at most one gap between two messages."""
         parts: list[bytes] = []
         start = done = 0
         for index, entry in enumerate(piece.entries):

@@ -13,7 +13,7 @@ from roomcast.delivery.streams import Streams
 from roomcast.delivery.tenure import Held
 
 _SLICE = 50
-"""How many followers are written to before others may have the loop: 15,000 heartbeats at once would delay a
+"""How many followers are written to before other tasks may run: 15,000 heartbeats at once would delay a
 message."""
 
 logger = logging.getLogger("roomcast.streams")
@@ -36,7 +36,7 @@ class Heartbeat:
         are counted in steps, so that a process that was stopped (SIGSTOP) does not blame its clients."""
 
     async def run(self) -> None:
-        """Looks repeatedly, for ever."""
+        """Looks once a step, for ever."""
         while True:
             await asyncio.sleep(self._step)
             try:

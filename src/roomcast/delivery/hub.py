@@ -83,7 +83,7 @@ class Hub(Window):
         audience.live[sink] = owner
 
     def leave(self, selection: Selection, wire: Wire, sink: Sink) -> None:
-        """Writes to this sink no more. Does nothing if it was not live and its audience is gone."""
+        """Stops writing to this sink. Does nothing if it was not live and its audience is gone."""
         audience = self.audiences.get((selection, wire))
         if audience is None:
             return
@@ -93,7 +93,7 @@ class Hub(Window):
             self._leave_rooms(audience)
 
     def _enter_rooms(self, audience: Audience) -> None:
-        """The audience gets the messages of its rooms from now on."""
+        """Adds the audience to its rooms, so that it gets their messages from now on."""
         rooms, prefixes = audience.selection
         for name in rooms:
             room = self._rooms.get(name) or self._add_room(name)

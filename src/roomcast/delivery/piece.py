@@ -8,7 +8,7 @@ from roomcast.delivery.wire import WIRES, Wire
 from roomcast.model.message import Message
 
 PIECE_BYTES = 64 * 1024
-"""Bytes that one write hands a follower, about. More never waits in our memory for a slow one."""
+"""About how many bytes one write hands to a follower. No more than this waits in our memory for a slow one."""
 ENTRY_BYTES = 300
 """Bytes that an entry takes beside its bodies and frames, as measured."""
 

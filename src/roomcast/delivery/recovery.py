@@ -59,8 +59,8 @@ class Recovery:
         """Begins again where the log is now. All streams are abandoned in the same turn: one that lived on would
         be served from both histories. They are then ended in turns with other work."""
         bounds = await self._bounds()
-        # In the same history the tail has met a hole. Beginning before it again would end the streams that come
-        # back.
+        # If the history is the same, the tail has met a hole. A start before that hole would again end the
+        # streams that come back.
         same = self._log.epoch == self._hub.epoch
         position = bounds.newest if same else first_position(bounds)
         self._hub.restart(self._log.epoch, position, bounds.trimmed, bounds.newest)

@@ -89,7 +89,7 @@ class Replay:
         return None
 
     async def _read(self, epoch: str, selection: Selection, after: int) -> _Page:
-        # Not past the hub's position: later messages are delivered live, and would come twice.
+        # Read no further than the hub's position: later messages are delivered live, and would come twice.
         page = await self._log.read(selection, after, PAGE_MESSAGES, self._hub.position + 1)
         self.reads += 1
         if self._log.epoch != epoch:  # the tail meets the new epoch, too, and then all streams end

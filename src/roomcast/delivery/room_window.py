@@ -23,8 +23,8 @@ class RoomWindow:
         self.floor = floor
         """The window has every message of this room above this seq, and none was lost there."""
         self.removed = 0
-        """How many messages were cut before their turn to be evicted. As many of the room's places in the
-        window's order are stale, the oldest first."""
+        """How many messages were cut before their turn to be evicted. The window's order still has this many stale
+        places of the room; they are its oldest ones there."""
         self.seqs: list[int] = []
         self.entries: list[Entry] = []
         self.start = 0

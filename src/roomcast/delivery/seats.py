@@ -49,7 +49,7 @@ class Seats:
     def __init__(self) -> None:
         self._seats: WeakValueDictionary[str, Seat] = WeakValueDictionary()
         self.counts: Counts | None = None
-        """The number of streams of each seat, for the other workers; None if there are none."""
+        """The number of streams of each seat, for the other workers; None if there are no other workers."""
         self.elsewhere: Callable[[str], int] = lambda name: 0
         """Returns the number of streams of a seat at the other workers."""
 

@@ -1,4 +1,4 @@
-"""One follow: attach, replay, seam, live.
+"""One follower's stream: attach, replay, seam, live.
 
 A stream is a position. While it is behind, it takes pieces from the hub's window, or pages from the log, as fast
 as its sink wants them. At the hub's position it joins the live audience; if its sink then cannot keep up, it is
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from roomcast.delivery.streams import Streams
 
 _JOINED_BYTES = 16 * 1024
-"""Larger parts of a write are written by themselves. They are the same bytes objects for all who replay: joined
-with others, each slow follower would hold a copy."""
+"""Larger parts of a write are written by themselves. Everybody who replays them shares these bytes objects. If
+they were joined with others, each slow follower would hold a copy."""
 _PIECES_A_TURN = 8
-"""How many pieces a stream takes before it lets others have the loop: a fast client that replays much must not
-hold them up."""
+"""How many pieces a stream takes before other tasks may run: a fast client with a long replay must not hold them
+up."""
 _RENEWAL_MS = (500, 5_000)
 """How long a client waits before it comes back with a new right. A range, so that not all come at once."""
 
@@ -83,7 +83,7 @@ class Visit(Struct, frozen=True, gc=False):
 
 
 class Stream:
-    """One follow."""
+    """The stream of one follower."""
 
     __slots__ = (
         "_gap",
@@ -131,7 +131,7 @@ class Stream:
         self.visit: Visit | None = None
         """Details of the follower; None if none were given."""
         self.holder = holder
-        """Whoever has the right that the stream goes on by; None if nothing ends it."""
+        """The holder of the right by which the stream goes on; None if the stream depends on no right."""
         self.seat = seat
         """The seat that counts its holder's streams; None if they are not counted."""
         self.wire = wire
@@ -197,7 +197,7 @@ class Stream:
         """Ends the stream. Does nothing if it has ended.
 
         `reason` is for the metrics and the log. With `retry_ms`, the client gets `last_event` and comes back after
-        this time; without, its connection is cut."""
+        this time; without it, its connection is cut."""
         if self.ended:
             return
         self.ended = True
@@ -214,7 +214,7 @@ class Stream:
         position = self.position if self in self._streams.behind else hub.position
         data = msgspec.json.encode({"reason": reason})
         last_event = self.wire.event(END, MessageId(hub.epoch, position), data)
-        if self._gap:  # the client resumes after it, and would never be told
+        if self._gap:  # the client resumes after the gap, and would never be told
             last_event = self._gap_frames().at(self._gap, position) + last_event
         self.end(reason, retry_delay_ms(*_RENEWAL_MS), last_event)
 

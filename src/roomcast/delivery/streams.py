@@ -102,7 +102,7 @@ class Streams:
         return ""
 
     def join(self, stream: Stream, sink: Sink) -> None:
-        """Makes a stream live that is caught up."""
+        """Makes a caught-up stream live."""
         self.behind.discard(stream)
         self.hub.join(stream.selection, stream.wire, sink, stream, asyncio.get_running_loop().time())
 
@@ -131,8 +131,8 @@ class Streams:
         self._closed.set()
 
     async def flushed(self, seconds: float) -> None:
-        """Returns when the clients have taken the last bytes of all ended streams. After so many seconds it cuts
-        those that have not."""
+        """Returns when the clients have taken the last bytes of all ended streams. After `seconds` it cuts those
+        that have not."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self._closing:

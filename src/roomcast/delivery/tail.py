@@ -41,8 +41,8 @@ class Tail:
         self._ended = ""
         """Why nothing will ever be fed again; empty while something may be."""
         self.announced = False
-        """Whether outages are logged. While the server starts, an outage is the reason why it does not start, and
-        is reported as that."""
+        """Whether outages are logged. While the server starts, an outage is the reason why it fails to start, and
+        is reported as such."""
 
     async def run(self) -> None:
         """Feeds the hub until the log is closed. Raises `LogRestarted` if the next messages do not follow those in

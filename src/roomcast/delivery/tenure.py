@@ -29,8 +29,8 @@ class Holder(Protocol):
 
     @property
     def ticket_nonce(self) -> str:
-        """The nonce of its ticket; empty without one. Streams that a URL with the same ticket opens replace each
-        other."""
+        """The nonce of its ticket; empty without one. Streams that were opened by URLs with the same ticket
+        replace each other."""
         ...
 
 

@@ -19,11 +19,11 @@ class Peers(Protocol):
     """The other workers, independent of the transport. Values are numbers, texts, lists and dictionaries."""
 
     number: int
-    """This worker's."""
+    """This worker's number."""
     restarts: int
     """How many processes were this worker before."""
     siblings: Sequence[int]
-    """The numbers of all others that the server has, whether they are there or not."""
+    """The numbers of all others that the server has, whether they are connected or not."""
     others: Sequence[int]
     """The numbers of the other connected workers."""
     changed: list[Callable[[], object]]
@@ -64,9 +64,9 @@ class Together:
     def __init__(self, peers: Peers | None = None) -> None:
         self.peers = peers
         self.number = peers.number if peers else 1
-        """This worker's; one process alone is the first."""
+        """This worker's number; 1 for a process alone."""
         self.workers = 1 + len(peers.siblings) if peers else 1
-        """How many the server has."""
+        """How many workers the server has."""
         self._counts: dict[str, Counts | Number] = {}
         self._spending: dict[str, Spending] = {}
         self._all_due = True
@@ -141,7 +141,7 @@ class Together:
         return await self.peers.ask(topic, value) if self.peers else ()
 
     async def ask_workers(self, topic: str, value: Any = None) -> tuple[dict[int, Any], list[int]]:
-        """Returns the answers of the other workers, by number; and the numbers of those that do not answer, as
+        """Returns the answers of the other workers, by number; and the numbers of those not answering, because
         they hang or are being restarted."""
         answers = {worker: answer for worker, answer in await self.ask(topic, value) if answer is not None}
         siblings = self.peers.siblings if self.peers else ()

@@ -1,7 +1,8 @@
 """The window: the newest messages of all rooms, in memory as encoded bytes.
 
-A stream that is behind reads it piece by piece, at its own pace. It has a bounded number of bytes. Each room has a
-floor: the seq above which the window has all of its messages. Below the floor, a stream reads the log.
+A stream that is behind reads the window piece by piece, at its own pace. The window's size is bounded, in bytes.
+Each room has a floor: the seq above which the window has all of its messages. Below the floor, a stream reads the
+log.
 
 No I/O and no clock.
 """
@@ -23,7 +24,7 @@ _PIECES = 32
 """How many pieces are cached with their joined bytes: 2 MiB. A crowd that replays the same rooms then costs one
 write each."""
 _WALK = 2_000
-"""How many messages one search for the newest by prefix looks at: 1 ms."""
+"""How many messages one search for the newest by prefix looks at. It takes 1 ms."""
 _SILENT_ROOMS = 20_000
 """How many rooms may be known only for what they lost recently."""
 
@@ -51,11 +52,11 @@ class Window:
         self._last_cut = 0
         """The highest seq up to which any room was cut."""
         self._silent: dict[str, None] = {}
-        """Rooms without messages or followers that are kept for their floor: it is above the window's."""
+        """Rooms without messages or followers that are kept only because their floor is above the window's."""
         self._pieces: dict[tuple[Selection, int], Piece] = {}
         """The pieces read last, by selection and the position before them."""
         self._pieces_from = position
-        """The lowest position before a cached piece, or lower."""
+        """A lower bound for the positions before the cached pieces."""
         self._bytes = 0
 
     def is_whole_after(self, position: int) -> bool:
@@ -99,7 +100,7 @@ class Window:
         return self.trimmed if self._floor <= self.trimmed else None
 
     def _walk_back(self, selection: Selection, count: int) -> int | None:
-        """`seek_newest` from the newest message backwards, since thousands of rooms may have a prefix."""
+        """Like `seek_newest`, but walks back from the newest message: thousands of rooms may have a prefix."""
         passed: dict[RoomWindow, int] = {}
         for walked, room in enumerate(reversed(self._order)):
             if walked == _WALK:
@@ -178,7 +179,7 @@ class Window:
         if cut.upto <= self._floor:
             return
         self._last_cut = max(self._last_cut, cut.upto)
-        # The room's floor must say so even if the window has none of its messages.
+        # The room's floor must record the cut even if the window has none of its messages.
         room = self._rooms.get(cut.room) or self._add_room(cut.room)
         self._bytes -= room.cut(cut.upto)
         self._pieces = {key: piece for key, piece in self._pieces.items() if not key[0].covers(cut.room)}
@@ -192,7 +193,7 @@ class Window:
             self._forget_if_idle(name)
 
     def _bound_silent_rooms(self) -> None:
-        """Forgets silent rooms whose floor the window has passed. If too few are, it empties the whole window."""
+        """Forgets silent rooms whose floor the window has passed. If too many are left, empties the window."""
         for name in list(self._silent):
             self._forget_if_idle(name)
         if len(self._silent) > _SILENT_ROOMS // 2:

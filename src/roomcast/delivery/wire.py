@@ -1,8 +1,8 @@
 """Bytes of a stream: server-sent events (WHATWG HTML, section 9.2) and NDJSON, chunked or raw.
 
-A wire is a format in a framing, and there are four. Every block has data, since clients such as httpx-sse take one
-without for an empty message. No blank line follows a comment: it would dispatch an event, which erases the
-position in some clients.
+A wire is a format in a framing, and there are four. Every block has data, since clients such as httpx-sse take a
+block without data for an empty message. No blank line follows a comment: it would dispatch an event, which erases
+the position in some clients.
 """
 
 from __future__ import annotations
@@ -104,5 +104,5 @@ _BY_NAME = {(wire.format.content_type, wire.chunked): wire for wire in WIRES}
 
 
 def wire(content_type: str, *, chunked: bool) -> Wire:
-    """The wire for a content type: the two formats', as their `content_type`. Raises `KeyError` for any other."""
+    """The wire for the content type of one of the two formats. Raises `KeyError` for any other."""
     return _BY_NAME[content_type, chunked]

@@ -13,15 +13,15 @@ from roomcast.model.message import Draft
 
 PENDING_APPENDS = 10_000
 PENDING_BYTES = 64 * 1024 * 1024
-"""The most that may wait for the storage: publishers that are faster than it would fill the memory."""
+"""The most that may wait for the storage. Without a limit, publishers faster than it would fill the memory."""
 GROUP_MESSAGES = 2_000
 GROUP_BYTES = 4 * 1024 * 1024
-"""A group takes no more appends once it has this many, so that no publish waits long for the others of its
+"""A group that has reached either of these takes no more appends, so no publish waits long for the rest of its
 group."""
 
 
 class AppendRequest(NamedTuple):
-    """An append as it was asked for."""
+    """An append as requested."""
 
     drafts: Sequence[Draft]
     idempotency: Idempotency | None
@@ -35,10 +35,10 @@ class PendingAppend(NamedTuple):
 
     request: AppendRequest
     bytes: int
-    """The sum of its bodies."""
+    """The total size of its bodies."""
     answer: asyncio.Future[Any]
     since: float
-    """When it came, in seconds of the loop's clock."""
+    """When it was queued, in seconds of the loop's clock."""
 
     @classmethod
     def of(cls, request: AppendRequest) -> PendingAppend:
@@ -69,7 +69,7 @@ class AppendQueue:
         return len(self._pending)
 
     def add(self, pending: PendingAppend) -> None:
-        """Raises `LogUnavailable` if too much waits already."""
+        """Raises `LogUnavailable` if too much is waiting already."""
         if len(self._pending) >= PENDING_APPENDS or self._bytes + pending.bytes > PENDING_BYTES:
             raise LogUnavailable(self._behind)
         self._pending.append(pending)

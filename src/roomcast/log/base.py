@@ -4,8 +4,8 @@ Laws:
 - `seq` grows by exactly one per message over the whole log. The order of `seq` is the only order.
 - An append is durable once it has returned: it survives kill -9 (and, where the backend says so, a power cut).
 - A reader sees whole commits only, never waits for a writer, and never sees a message before it is durable.
-- In each room the oldest messages are removed first, so a room retains all its messages from some message on. The
-  whole log may have holes. A deleted message leaves an empty row until it is trimmed.
+- In each room the oldest messages are removed first, so a room retains every message from some point on. The log
+  as a whole may have holes. A deleted message leaves an empty row until it is trimmed.
 - Trimming waits for consumers that ask for it: no message is trimmed before such a consumer has delivered it.
 - A log knows nothing of streams, formats or HTTP. Bodies are opaque bytes.
 
@@ -26,7 +26,7 @@ from roomcast.model.rooms import Selection
 
 
 class Idempotency(NamedTuple):
-    """A publisher's statement that two requests are one. The pair (scope, key) is unique."""
+    """A publisher's statement that two requests are the same. The pair (scope, key) is unique."""
 
     key: str
     digest: bytes
@@ -43,22 +43,23 @@ class Appended(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """Messages of one room after some position that are gone. Either a run at the beginning: all that the room
-    retains after the position comes behind it. Or a single message that was deleted between others."""
+    """Messages of one room, after some position, that are gone. Either a run at the beginning: everything that the
+    room retains after the position is newer. Or a single message that was deleted between others."""
 
     room: str
     """Empty for rooms that are followed by prefix and that the log no longer knows."""
     last: int
-    """The seq of the last of these messages. A reader that passes it must be told."""
+    """The seq of the last of these messages. A reader whose position passes it must be told."""
     ever: int
-    """How many messages the room ever lost up to `last`, at most; exact while the log remembers the room."""
+    """An upper bound for all messages that the room ever lost up to `last`; exact while the log remembers the
+    room."""
     after: int = 0
     """All messages lost after this seq were deleted, not trimmed."""
     number: int = 0
-    """For a single deleted message the number of its deletion, from 1; 0 for a run."""
+    """The number of the deletion, counted from 1, if this is a single deleted message; 0 for a run."""
     passed: int = 0
-    """How many of `ever` came up to the given position, at least; exact while the log lists the room's messages
-    from there on."""
+    """A lower bound for how many of `ever` lie at or before the given position; exact while the log lists the
+    room's messages from there on."""
 
 
 class Page(NamedTuple):
@@ -69,12 +70,12 @@ class Page(NamedTuple):
     """The seq up to which the page is complete: each message of these rooms is in it, came before it, or is named
     in `losses`."""
     losses: Sequence[Loss]
-    """All losses after the position asked for, in order of `last`; also those behind this page."""
+    """All losses after the position asked for, in order of `last`, including those after this page."""
     oldest: int = 0
-    """If there are losses, the seq of the oldest retained message of these rooms; if they have none, the log's
-    newest seq plus one."""
+    """Set if there are losses: the seq of the oldest retained message of these rooms. If these rooms retain none,
+    the log's newest seq plus one."""
     deletions: int = 0
-    """How many single messages the log ever deleted."""
+    """How many single messages were ever deleted from the log."""
 
 
 class Bounds(NamedTuple):
@@ -91,7 +92,7 @@ class Bounds(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """The news for one consumer. `messages` is empty if only trimming went on."""
+    """The news for one consumer. `messages` is empty if there was only trimming."""
 
     messages: Sequence[Message]
     """In order of `seq`."""
@@ -102,8 +103,8 @@ class Batch(NamedTuple):
     cuts: Sequence[Cut] = ()
     """The cuts by rules and deletes since the last batch."""
     missed: int = 0
-    """How many messages up to `position` the consumer was not given because they were trimmed or deleted before.
-    For a consumer that holds back trimming and keeps moving, only those that were gone before it began."""
+    """How many messages up to `position` the consumer never got, because they were trimmed or deleted first. For a
+    consumer that holds back trimming and keeps moving, these are only messages that were gone before it began."""
 
 
 class LogConsumer(Protocol):
@@ -166,7 +167,7 @@ class Log(Protocol):
 
     @property
     def epoch(self) -> str:
-        """The epoch of all ids; empty until a storage that was away at the start is reached."""
+        """The epoch of all ids. Empty until the storage is reached, if it could not be reached at the start."""
         ...
 
     @property
@@ -205,17 +206,17 @@ class Log(Protocol):
 
     async def seek_time(self, selection: Selection, since: int) -> int:
         """The position after which these rooms' messages stored at or after `since` (ms since 1970) begin. A page
-        after it also tells which of those are no longer retained."""
+        read from there also tells which of those messages are no longer retained."""
         ...
 
     def consumer(self, name: str, after: int, *, holds: bool = True) -> LogConsumer:
-        """Everything stored after the seq `after`, as it comes: each message once, in order. There may be any
+        """Everything stored after the seq `after`, as it arrives: each message once, in order. There may be any
         number of consumers, each with a position of its own. A consumer lives in this process; `name` is for
         metrics.
 
-        Asking for the next batch says that the last one is delivered: only then may it be trimmed, unless the
-        consumer stands still for 5 s. With `holds=False` it never holds back trimming, and is told how many
-        messages it `missed`."""
+        A request for the next batch confirms that the last was delivered. Only then may its messages be trimmed,
+        unless the consumer stands still for 5 s. With `holds=False` it never holds back trimming, and is told how
+        many messages it `missed`."""
         ...
 
     def positions(self) -> Mapping[str, int]:
@@ -231,8 +232,8 @@ class Log(Protocol):
         ...
 
     async def revoke(self, revocation: Revocation) -> None:
-        """Keeps a revocation durably for `KEPT_MS` after its `before`; of two for the same `sub` and `iss` the
-        later one. Raises `TooManyRevocations` if `MOST` are kept: none is ever dropped for another."""
+        """Keeps a revocation durably for `KEPT_MS` after its `before`. Of two for one `sub` and `iss`, it keeps
+        the later one. Raises `TooManyRevocations` if `MOST` are kept: none is ever dropped to make room."""
         ...
 
     async def revocations(self) -> Sequence[Revocation]:
@@ -242,7 +243,8 @@ class Log(Protocol):
 
     def prepare_rules(self, retention: Retention) -> Callable[[], None]:
         """Checks new rules for rooms and a new age. Returns a function that applies them, to be called on the
-        loop; it does not fail, and trims in steps. The caps of the whole log stay. Raises `NotOffered`."""
+        loop. That function does not fail, and trims in steps. The caps of the whole log do not change. Raises
+        `NotOffered`."""
         ...
 
     async def bounds(self) -> Bounds:
@@ -255,8 +257,8 @@ class Log(Protocol):
 
         Sorted by `name`, the page begins after the name `after`; by `newest`, with the first room whose newest
         message is older than the seq `after`. A room that gets a message between two pages by `newest` moves to
-        the front, and may be on neither page. A page costs as much as it returns; with a `prefix` by `newest` also
-        the rooms that are skipped."""
+        the front, and may be on neither page. The cost of a page grows with the rooms that it returns. By `newest`
+        with a `prefix`, it also grows with the rooms that are skipped."""
         ...
 
     async def close(self) -> None:

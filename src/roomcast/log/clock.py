@@ -25,7 +25,7 @@ class Clock:
 
     def __init__(self) -> None:
         self._warned = False
-        """Whether the present lag of the clock was logged: once, until the clock has caught up."""
+        """Whether the present lag of the clock was logged. It is logged once, until the clock has caught up."""
 
     def now(self, at_least: int) -> int:
         """The time in ms since 1970, but never below `at_least`, the time of the newest retained message (0 if

@@ -4,10 +4,10 @@ Laws:
 - A consumer waits on an event and never polls.
 - Each consumer gets every message once and in order: from memory if the commits held there continue from its
   position, from the log otherwise.
-- Asking for the next batch says that the last one is delivered. A message that a consumer with `holds` has not
-  delivered is not trimmed (`floor`), unless the consumer stands still for `STILL_SECONDS`.
-- `seq` grows by one, so a consumer is told exactly how many messages it was not given, whatever removed them and
-  whenever: trimming, a room's rule or a delete may come before the consumer is told of it.
+- A request for the next batch confirms that the last one was delivered. A message that a consumer with `holds` has
+  not delivered is not trimmed (`floor`), unless the consumer stands still for `STILL_SECONDS`.
+- `seq` grows by one, so a consumer is told exactly how many messages it was not given. The cause does not matter
+  (trimming, a room's rule or a delete), nor that the removal may happen before the consumer is told of it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from roomcast.model.errors import LogRestarted
 from roomcast.model.message import Cut, Message
 
 RECENT_BYTES = 4 * 1024 * 1024
-"""How much of the newest commits is held for consumers that are behind; older messages they fetch from the log."""
+"""How much of the newest commits is held for consumers that are behind. They fetch older messages from the log."""
 STILL_SECONDS = 5
 """A consumer that takes nothing for this long although there are messages for it no longer holds back trimming: a
 hung worker must not fill the disk."""
@@ -48,7 +48,7 @@ class Consumers:
         self._all: list[Consumer] = []
         self._ended = False
         self._recent: deque[tuple[Sequence[Message], int]] = deque()
-        """The newest commits, each with the bytes of its bodies."""
+        """The newest commits, each with the total size of its bodies in bytes."""
         self._recent_bytes = 0
         self._check: asyncio.TimerHandle | None = None
         """Set while a consumer may be standing still."""
@@ -75,8 +75,8 @@ class Consumers:
         return consumer
 
     def positions(self) -> dict[str, int]:
-        """The positions by consumer name, for a bounded number of names; if several share a name, that of the
-        slowest."""
+        """The positions by consumer name, for a bounded number of names. If several share a name, this is
+        the position of the slowest."""
         return positions(self._all)
 
     def close(self, consumer: Consumer) -> None:
@@ -127,7 +127,7 @@ class Consumers:
         return () if consumer.given >= self.newest else None
 
     async def fetched(self, consumer: Consumer) -> Sequence[Message]:
-        """The same, from the log."""
+        """Like `held`, but reads the messages from the log."""
         newest = self.newest
         found = await self._fetch(consumer.given)
         if not found:  # all of them are gone
@@ -177,8 +177,8 @@ class Consumers:
             self._recent_bytes -= self._recent.popleft()[1]
 
     def _held_after(self, position: int) -> Sequence[Message]:
-        """All held messages after `position`: those of one turn go out as one batch, and so as one write per
-        follower."""
+        """All held messages after `position`. So the commits of one turn of the loop go out as one batch, and as
+        one write per follower."""
         if len(self._recent) == 1 and self._recent[0][0][0].seq == position + 1:
             return self._recent[0][0]
         commits: list[Sequence[Message]] = []
@@ -205,7 +205,7 @@ class Consumers:
 
 class Consumer:
     """The iterator that `Log.consumer` returns. After an error, or if its caller is cancelled, the next call
-    continues where it was."""
+    continues where the last one stopped."""
 
     def __init__(self, home: Consumers, name: str, after: int, holds: bool) -> None:
         self.name = name
@@ -253,7 +253,7 @@ class Consumer:
         return self._home.trimmed > self._trimmed_told or self.given > self._told or bool(self._cuts)
 
     def wake(self) -> None:
-        """Has it look for news, or notice its end."""
+        """Makes it look for news, or notice that it has ended."""
         self.changed.set()
 
     async def aclose(self) -> None:
@@ -261,7 +261,7 @@ class Consumer:
         self._home.close(self)
 
     def cut(self, cuts: Sequence[Cut]) -> None:
-        """Notes what rules and deletes removed; it may not have had these messages yet."""
+        """Notes what rules and deletes removed. The consumer may not have been given these messages yet."""
         for cut in cuts:
             self._cuts[cut.room] = cut
 

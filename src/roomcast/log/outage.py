@@ -1,4 +1,4 @@
-"""Whether the database of a log can be read now, and why not. Logged when it begins and when it ends."""
+"""Tells whether a log's database can be read now, and if not, why. Logs when an outage begins and ends."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Outage:
         return bool(self.why)
 
     def check(self) -> None:
-        """Raises a new `LogUnavailable` during an outage: a shared exception's traceback would grow with every
-        task that raises it."""
+        """Raises `LogUnavailable` during an outage, a new one each time: the traceback of a shared exception would
+        grow with every task that raises it."""
         if self.why:
             raise LogUnavailable(self.why)
 
     def begin(self, error: RoomcastError) -> None:
-        """Notes that, and why, the database cannot be read."""
+        """Notes that the database cannot be read, and why."""
         # If waiting does not help, a person must be told, even if the database was already away for another
         # reason.
         news = isinstance(error, LogUnusable) and self.why != error.detail
@@ -44,7 +44,7 @@ class Outage:
         self.why = error.detail
 
     def begin_anew(self) -> None:
-        """The history has changed: nothing can be read until the log was read from its beginning."""
+        """The history has changed: nothing can be read until the log has been read from its beginning."""
         self.why = HISTORY_CHANGED
 
     def end(self) -> None:

@@ -17,7 +17,7 @@ class _Placed(Protocol):
 
 
 def positions(consumers: Iterable[_Placed]) -> dict[str, int]:
-    """Positions by consumer name, for at most `NAMED` names; if several share a name, that of the slowest."""
+    """Positions by consumer name, for at most `NAMED` names. A shared name has the position of its slowest."""
     found: dict[str, int] = {}
     for consumer in consumers:
         position = found.get(consumer.name, consumer.position)

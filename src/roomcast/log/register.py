@@ -44,7 +44,7 @@ class Register:
         """How many are in `_newer`."""
 
     def note(self, room: str, seqs: Sequence[int]) -> None:
-        """Adds the room's next messages. Call `reached` once all rooms have theirs."""
+        """Adds the room's next messages. Call `reached` once the messages of all rooms are added."""
         self._newer.setdefault(room, array("q")).extend(seqs)
         self._count += len(seqs)
 
@@ -56,7 +56,7 @@ class Register:
             self.since, self._from, self._count = self._from, seq, 0
 
     def between(self, room: str, after: int, last: int) -> int:
-        """How many messages the room had with after < seq <= last, at most; exact if all of them are listed."""
+        """An upper bound for the room's messages with after < seq <= last; exact if all of them are listed."""
         known = sum(_between(half.get(room, ()), after, last) for half in (self._older, self._newer))
         before = max(0, min(last, self.since) - after)
         behind = max(0, last - max(after, self.reach))

@@ -1,4 +1,4 @@
-"""The revocations of a log, in memory. Every backend holds them so: they are few, and are polled every second."""
+"""The revocations of a log, in memory. All backends hold them here: they are few, and are polled every second."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class KeptRevocations:
         """A new object after each change."""
 
     def check(self, revocation: Revocation) -> None:
-        """Raises `TooManyRevocations` if no more can be kept. None is dropped for another: that would let a
-        revoked user in again."""
+        """Raises `TooManyRevocations` if no more can be kept. None is dropped for it: that would let a revoked
+        user in again."""
         oldest = oldest_kept()
         kept = sum(row.before >= oldest for row in self.rows)
         if kept >= MOST and revocation.whom not in self._by_whom:

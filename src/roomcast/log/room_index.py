@@ -43,13 +43,13 @@ class RoomIndex:
         self.capped = self.newest
         """The last message that a cap removed."""
         self.bytes = 0
-        """The sum of its bodies. The log keeps it up to date, if any rule limits bytes."""
+        """The sum of its bodies. The log keeps it up to date only if some rule limits bytes."""
         self._max_messages = NO_CAP
         self.max_bytes = NO_CAP
         """The bytes that the rule allows."""
         self.limit = NO_CAP
-        """The room has more messages than its rule allows only if `seqs` is longer than this. It saves a call for
-        each message."""
+        """The room can have more messages than its rule allows only if `seqs` is longer than this. Comparing them
+        saves a call of `is_over` for each message."""
         self.deleted: dict[int, int] = {}
         """The messages that were deleted and are not trimmed yet, each with the number of its deletion."""
         self.seqs = array("q")
@@ -126,7 +126,7 @@ class RoomIndex:
         return held - sum(first <= seq <= last for seq in self.deleted)
 
     def lost_after(self, after: int) -> int:
-        """How many messages after the seq `after` are gone, at most; exact if all of them are still listed."""
+        """An upper bound for the gone messages after the seq `after`; exact if all of them are still listed."""
         listed = self._start - bisect_right(self.seqs, after, hi=self._start)
         return listed + max(0, self._listed_after - after)
 

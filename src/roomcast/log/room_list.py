@@ -43,8 +43,8 @@ class RoomList:
         self._newest.clear()
 
     def walk(self, prefix: str, sort: RoomSort, after: str | int | None) -> Iterator[str]:
-        """The rooms whose names begin with `prefix`. Sorted by name, those behind the name `after`; newest first,
-        those whose newest message comes before the seq `after`. The list must not change meanwhile."""
+        """The rooms whose names begin with `prefix`. By name: only those after the name `after`. Newest first:
+        only those whose newest message comes before the seq `after`. The list must not change during the walk."""
         if sort == "name":
             return self._by_name(prefix, None if after is None else str(after))
         return self._by_newest(prefix, None if after is None else int(after))
@@ -68,7 +68,7 @@ class RoomList:
 
 
 def prefix_end(prefix: str) -> str | None:
-    """The first string, by code points, behind all that begin with `prefix`; None if there is none."""
+    """The first string, by code points, that sorts after all that begin with `prefix`; None if there is none."""
     kept = prefix.rstrip(chr(maxunicode))
     return kept[:-1] + _next(kept[-1]) if kept else None
 

@@ -70,8 +70,8 @@ class Sequencer:
         rules: RoomRules = NO_RULES,
     ) -> None:
         """`after`: the newest seq in the log. `stored_at`: the time of these messages, in ms since 1970.
-        `newest_of` returns the newest seq of a room. `keys` has the known ones of the group's idempotency keys;
-        new ones are added to it."""
+        `newest_of` returns the newest seq of a room. `keys` holds those of the group's idempotency keys that are
+        already known; new ones are added to it."""
         self.messages: list[Message] = []
         """The messages to store, numbered without a hole from `after + 1` on."""
         self.new_keys: list[NewKey] = []

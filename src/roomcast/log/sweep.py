@@ -1,6 +1,7 @@
-"""When all rooms are walked for messages that go without a publish: by age, or by new rules. No I/O.
+"""Decides when to walk all rooms for messages that must go without a publish, due to their age or to new rules.
+No I/O.
 
-A walk goes in steps, so that nothing waits for it long. The next walk begins after a pause.
+A walk goes in steps, so that nothing has to wait long for it. The next walk begins after a pause.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Sweep:
     """The walks over one log."""
 
     def __init__(self, step: Callable[[str], None]) -> None:
-        """`step` begins one step, behind the room with this name. Call `stepped` when it is done."""
+        """`step` begins one step, after the room with this name. Call `stepped` when the step is done."""
         self._step = step
         self._walking = False
         self._again = False
@@ -35,14 +36,14 @@ class Sweep:
         """Seconds after which the first message can be too old."""
 
     def apply(self, retention: Retention) -> None:
-        """Takes new rules: walks all rooms soon, and again before any message can be too old. Does nothing if no
-        message ever goes without a publish."""
+        """Takes new rules: walks all rooms soon, and again before any message can be too old. Does nothing if
+        messages are only ever removed by a publish."""
         self.least_age = retention.least_age
         if retention.rooms or retention.ages:
             self.begin()
 
     def begin(self) -> None:
-        """Begins a walk over all rooms; during a walk, another one follows it."""
+        """Begins a walk over all rooms. If one is under way, the new one begins after it."""
         if self._walking:
             self._again = True
             return
@@ -70,13 +71,13 @@ class Sweep:
             self._timer = loop.call_later(max(pause, _PAUSE_PER_WALK * (loop.time() - self._began)), self.begin)
 
     def finished(self, step: asyncio.Future[str | None]) -> None:
-        """`stepped` for a step that is a future. If the storage did not answer, this walk ends; another one begins
-        later."""
+        """Calls `stepped` for a step that is a future. If the storage did not answer, this walk ends; another one
+        begins later."""
         failed = step.cancelled() or step.exception() is not None
         self.stepped(None if failed else step.result())
 
     def stop(self) -> None:
-        """Ends the walk, and begins no other one."""
+        """Ends the walk, and prevents new ones."""
         self._stopped, self._walking = True, False
         self._cancel()
 

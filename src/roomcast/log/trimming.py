@@ -1,7 +1,7 @@
 """Finds what a reader has lost, from how far each room is trimmed. The same on every backend.
 
-In each room the oldest messages are removed first, so all that a room lost comes before all that it has, except
-for single messages that were deleted.
+In each room the oldest messages are removed first. So all that a room lost is older than all that it has,
+except for single messages that were deleted.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from roomcast.log.base import Loss
 from roomcast.model.rooms import Selection
 
 EMPTY_ROOMS = 10_000
-"""How many rooms without messages a log remembers, so that their followers hear no false alarm."""
+"""How many rooms without messages a log remembers, so that their followers get no false alarm."""
 _ALL = 2**63 - 1
 Between = Callable[[str, int, int], int]
-"""Called with a room, a seq and a later seq. Returns how many messages the room had after the first and up to the
-second, at most."""
+"""Called with a room, a seq and a later seq. Returns an upper bound for how many messages the room had after the
+first and up to the second."""
 
 
 class Trimmed(NamedTuple):
@@ -28,7 +28,7 @@ class Trimmed(NamedTuple):
     at: int
     """When that one was stored, in ms since 1970."""
     lost: int
-    """How many are gone, at most."""
+    """An upper bound for how many are gone."""
     capped: int = _ALL
     """The last message that a cap removed: later ones that are gone were deleted."""
 
@@ -50,9 +50,10 @@ def losses_between(
     before: int | None,
     between: Between,
 ) -> list[Loss]:
-    """The losses among the messages with after < seq < before, except single ones that were deleted. `known`: of
-    the rooms followed by name all that the log knows, and of those followed by prefix at least all that may have
-    lost any. `unknown`: the trimming of all other rooms."""
+    """The losses among the messages with after < seq < before, except single ones that were deleted.
+
+    `known`: all rooms followed by name that the log knows, and at least those followed by prefix that may have
+    lost messages. `unknown`: the trimming of all other rooms."""
     losses = []
     for room, trimmed in _each(selection, known, unknown):
         last = trimmed.seq if before is None else min(trimmed.seq, before - 1)

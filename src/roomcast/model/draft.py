@@ -1,7 +1,9 @@
-"""A publish request's body becomes the drafts to store.
+"""Turns the body of a publish request into the drafts to store.
 
-Laws: - A batch is cut into its messages no further than the largest batch, so that a refusal costs no more than
-the bytes. - Parsing pauses between steps of about a millisecond, for a caller that has others to serve.
+Laws:
+- A batch is cut into messages no further than the largest batch allows, so refusing it costs no more than one pass
+  over its bytes.
+- Parsing pauses between steps of about a millisecond, for a caller that also serves others.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from roomcast.model.refusal import MAX_FAULTS, invalid, malformed, unreadable
 
 MAX_BATCH = 1_000
 STEP = 64 * 1024
-"""Bytes of messages between two pauses: a millisecond or two for messages that are meant to take long."""
+"""Bytes of messages between two pauses: a millisecond or two even for messages that are made to take long."""
 _MESSAGE_STEP = 512
 """The cost of a message in such bytes, however small it is."""
 _FAULT_STEP = 4 * 1024
@@ -71,7 +73,7 @@ class Fields(NamedTuple):
 
 class Parser(Protocol):
     """Takes a body, the most bytes that a stored message may have, and the only user that its messages may
-    have."""
+    name."""
 
     def __call__(self, body: bytes, max_message: int, only: str | None = None, /) -> PublishRequest: ...
 
@@ -84,7 +86,7 @@ def parse_json(body: bytes, max_message: int, only: str | None = None) -> Publis
     """Parses one message, or an array of 1 to 1,000.
 
     Raises `Malformed`, `Invalid`, `TooLarge` if a message's stored body has more than `max_message` bytes, and
-    `Forbidden` if a message names another user than `only`, where that is given."""
+    `Forbidden` if `only` is given and a message names another user."""
     if not body.startswith(b"{") and _is_array(body):  # the first test is cheap, and settles most bodies
         return finished(json_steps(body, max_message, only))
     if not body.isascii():
@@ -167,7 +169,7 @@ def _is_array(body: bytes) -> bool:
 
 
 def _check_utf_8(body: bytes) -> None:
-    """Raises `Malformed`. msgspec does not: it skips `data` without looking at its characters."""
+    """Raises `Malformed` if the body is not UTF-8. msgspec does not: it skips `data` without looking into it."""
     if not body.isascii():
         try:
             body.decode()

@@ -88,13 +88,14 @@ def _depth(brackets: bytes) -> int:
 
 
 def _of_eight(bits: int) -> tuple[int, int]:
-    """By how much eight brackets change the depth, and the highest depth on the way."""
+    """Returns by how much eight brackets change the depth, and the highest depth on the way."""
     steps = [1 if bits >> n & 1 else -1 for n in range(7, -1, -1)]
     return sum(steps), max(accumulate(steps, initial=0))
 
 
 def _of_sixteen() -> tuple[Sequence[int], Sequence[int]]:
-    """The same for every sixteen brackets: two tables of 65,536 entries, made row by row in a millisecond."""
+    """Like `_of_eight`, for each sequence of sixteen brackets: two tables of 65,536 entries, made row by row in a
+    millisecond."""
     eights = [_of_eight(bits) for bits in range(256)]
     rows = {(r, p): ([r + s for s, _ in eights], [max(p, r + q) for _, q in eights]) for r, p in set(eights)}
     rises: list[int] = []

@@ -1,4 +1,4 @@
-"""One message as its publisher wrote it, checked, becomes a draft.
+"""Checks one message as its publisher wrote it, and makes it a draft.
 
 Limits first: a message is measured before it is decoded. The decode is a single typed one in C; only a message
 that it refuses is looked at a second time, by `refusal`.
@@ -16,9 +16,9 @@ from roomcast.model.message import Draft
 from roomcast.model.refusal import NEITHER, UNREADABLE, invalid, malformed, refused, unreadable
 
 MAX_NESTING = 100
-"""Most arrays and objects inside each other in `data`. Everybody who follows reads what is stored once, and some
-readers give up early: Ruby and serde at about 100 levels, PHP at 512, Python and Jackson at 1,000. The limit is
-ours, so that it is the same on every Python, whatever the interpreter's stack."""
+"""Most arrays and objects inside each other in `data`. Every follower reads each stored message, and some readers
+give up early: Ruby and serde at about 100 levels, PHP at 512, Python and Jackson at 1,000. The limit is ours, so
+that it is the same on every Python, whatever the interpreter's stack."""
 TOO_DEEP = f"it is nested deeper than {MAX_NESTING} levels"
 SHRINKS = 6
 """Most bytes of a body that become one stored byte: `\\u0061` is stored as `a`."""
@@ -32,7 +32,7 @@ def draft_of(message: bytes, max_message: int, only: str | None, at: str = "") -
     """Returns the draft of one message in JSON. `at` is the JSON pointer to it.
 
     Raises `Malformed`, `Invalid`, `TooLarge` if its stored body has more than `max_message` bytes, and `Forbidden`
-    if it names another user than `only`, where that is given."""
+    if `only` is given and the message names another user."""
     check_bounds(message, max_message, at)
     return decoded(message, max_message, only, at)
 
@@ -49,14 +49,14 @@ def check_bounds(message: bytes, max_message: int, at: str = "") -> None:
 
 def check_size(message: bytes, max_message: int, at: str = "") -> None:
     """Raises `TooLarge` if the message must be larger than `max_message` bytes even without white space and
-    escapes. Only one of more than `SHRINKS` times that can be."""
+    escapes. Only a message of more than `SHRINKS` times `max_message` bytes can be."""
     least = len(message.translate(None, _WHITE_SPACE)) // SHRINKS
     if least > max_message:
         raise too_large(f"at least {least} bytes", max_message, at)
 
 
 def decoded(message: bytes, max_message: int, only: str | None, at: str = "") -> Draft:
-    """`draft_of` for a message that `check_bounds` has let pass."""
+    """Like `draft_of`, for a message that has passed `check_bounds`."""
     publication = _publication(message, at)
     if publication.data is UNSET and publication.text is UNSET:
         raise invalid([Fault(f"{at}/text", NEITHER)])

@@ -31,19 +31,19 @@ _SPELLINGS = "|".join(map(_spelled, _NAMES))
 _FIRST = "".join({name[0] for name in _NAMES})
 _QUOTED = r"""b?(?:'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*")"""
 _LISTED = r"[\[(][^\])]*[\])]?"
-# `=` as %3D and its like: a whole address may be the value of another parameter. It is twice as fast for beginning
-# with one set of characters, and for the look ahead that few names pass.
+# Also takes %3D for `=`, and the like: a whole address may be the value of another parameter. The pattern begins
+# with one set of characters, and has a lookahead that few names pass. These make it twice as fast.
 _IN_TARGET = re.compile(
     rf"([?&;#%](?:(?<!%)|(?<=%)(?:3f|26|3b|23))(?=[%{_FIRST}])(?:{_SPELLINGS})(?:=|%3d))[^&]*", _FLAGS
 )
-# A value ends at a space, a quoted one at the first space behind its quotes: `password='a b'`, `?ticket=it's`.
+# A value ends at a space, a quoted one at the first space after its quotes: `password='a b'`, `?ticket=it's`.
 _AS_PAIR = re.compile(
     rf"((?:(?<![a-z0-9])|(?<=%3f|%26|%3b|%23))(?:{_SPELLINGS})(?:=|%3d))(?:{_QUOTED})?[^&\s]*", _FLAGS
 )
 _AS_ITEM = re.compile(
     rf"""((['"])(?:{"|".join((*_NAMES, *_HEADERS))})\2\s*[:,]\s*)(?:{_QUOTED}|{_LISTED}|[^\s,)}}\]]+)""", _FLAGS
 )
-# To the end of the line, also where the text is the `repr` of a request's head.
+# Matches to the end of the line, also if the text is the `repr` of a request's head.
 _AS_FIELD = re.compile(rf"((?:\b|(?<=\\[rn]))(?:{'|'.join(_HEADERS)})\s*:\s*)(?:(?!\\[rn])[^\r\n])+", _FLAGS)
 _WITH_SCHEME = re.compile(r"(\b(?:bearer|basic)\s+)(?=\S*[0-9=+/])[\w.~+/-]+=*", _FLAGS)
 _OURS = re.compile(
@@ -60,8 +60,8 @@ _PATTERNS = (
     (_AS_PAIR, ("=", "%3d")),
     (_OURS, ("rck", "rct", "eyj")),
 )
-"""Each pattern with texts of which it needs one to match: the patterns are slow, and most lines have no
-secrets."""
+"""Each pattern with texts, of which the line must contain one for the pattern to match: the patterns are slow, and
+most lines have no secrets."""
 
 _known: dict[bytes, str] = {}
 
@@ -100,7 +100,7 @@ def _shown(target: bytes) -> str:
     # Punctuation is kept, or `%20` would become `%2520`; all else is quoted, since it could control a terminal.
     whole = quote(target, string.punctuation)
     if _IN_TARGET.search(whole) or _OURS.search(whole):
-        return _OURS.sub(_MARK, _IN_TARGET.sub(rf"\1{_MARK}", whole))  # and not remembered
+        return _OURS.sub(_MARK, _IN_TARGET.sub(rf"\1{_MARK}", whole))  # not cached
     if len(_known) >= _KNOWN:
         _known.clear()
     _known[target] = whole

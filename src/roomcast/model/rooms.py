@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 
 class Selection(NamedTuple):
-    """The rooms that a client follows or reads. Selections of the same rooms and prefixes are equal, so it can be
-    a key."""
+    """The rooms that a client follows or reads. Selections of the same rooms and prefixes are equal, so a
+    selection can be a key."""
 
     rooms: frozenset[str]
     """Names of rooms."""

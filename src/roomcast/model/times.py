@@ -24,5 +24,5 @@ def parse_time(text: str) -> int:
         raise ValueError(f"must be an RFC 3339 time such as 2026-11-22T06:27:00Z, not {text!r:.100}")
     leap = text[17:19] == "60"
     moment = datetime.fromisoformat((text[:17] + "59" + text[19:] if leap else text).upper())
-    # Not by timestamp(): as a float, .123 often becomes 122.9999 ms.
+    # timestamp() is not used: as a float, .123 often becomes 122.9999 ms.
     return max(0, -((_EPOCH - moment) // timedelta(milliseconds=1)) + (1000 if leap else 0))

@@ -23,7 +23,7 @@ _INTRUDERS = 4
 _BY_PREFIX = 0.15
 """The share of followers that follow all rooms of the attack by prefix."""
 _NAMED_ROOMS = 64
-"""Most rooms for which some follow by prefix: a gap names no more."""
+"""With more rooms than this, nobody follows by prefix: a gap names no more rooms."""
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Plan:
     life: float = 3
     """Seconds between two cuts of a follower, on average."""
     patience: float = 60
-    """Seconds that the last message may take to reach everybody, and that a publish may be retried."""
+    """Seconds within which the last message must reach everybody, and for which a publish may be retried."""
     overrun: bool = False
     """Whether the attack may cause messages of others to be trimmed."""
     deletes: bool = True
@@ -157,7 +157,7 @@ class Attack:
             raise Unusable(f"nothing answers at {where} ({why}): is the server running?") from None
 
     async def _came_in(self, following: Sequence[asyncio.Task[None]]) -> None:
-        """Waits until each follower has a position: it need not get what was published before."""
+        """Waits until each follower has a position: followers need not get what was published before that."""
         end = asyncio.get_running_loop().time() + self.plan.patience
         while not all(follower.heard.last_id or follower.turned_away for follower in self.followers):
             self._raise_from(following)

@@ -17,7 +17,7 @@ from roomcast.torture.tickets import TicketHolder
 _SLOW = 0.1
 """The share of followers that read slowly."""
 _STEADY = 0.2
-"""The share that never cut their connection: a message that is not pushed to them never comes by a resume."""
+"""The share that never cut their connection: a message that is not pushed to them cannot come by a resume."""
 _FORGETS = 0.1
 """How often a follower comes back without an id, and reads everything from the beginning."""
 _MOST_DELAYS = 1_000
@@ -79,8 +79,8 @@ class Follower:
             except (ValueError, KeyError, TypeError) as error:
                 self._record.violate(f"{self.heard.name} was sent what is no event stream: {error!r}")
             self._live = False
-            # A follower that the server left is back at once; so is one without an id, since all others wait for
-            # it.
+            # A follower comes back at once if the server ended its stream. So does one without an id, since all
+            # others wait for it.
             away = own.expired() and self.heard.last_id
             await self._rest(self._away(until, life) if away else None)
 

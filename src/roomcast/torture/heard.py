@@ -11,7 +11,7 @@ from roomcast.torture.reader import Event
 from roomcast.torture.record import Position, Record
 
 END = "roomcast.end"
-"""The last event of a stream that the server ends for its reader's rights."""
+"""The last event of a stream that the server ends because its reader's right has ended."""
 
 _REASONS = ("trimmed", "deleted")
 
@@ -59,7 +59,7 @@ class Heard:
 
     @property
     def came_in(self) -> bool:
-        """Whether it has a position from which on it must hear everything."""
+        """Whether it has a position after which it must hear everything."""
         return self._start is not None
 
     def hear(self, event: Event) -> None:

@@ -74,7 +74,7 @@ class History:
         return (await self._get(f"/messages?{urlencode({'room': room, **query})}")).json
 
     async def _get(self, path: str) -> Answer:
-        """Retries, since a server that is away for a while breaks no promise."""
+        """Sends a GET, and retries it: a server that is away for a while breaks no promise."""
         end = asyncio.get_running_loop().time() + self._patience
         while True:
             try:

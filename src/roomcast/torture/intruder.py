@@ -102,7 +102,7 @@ class Intruder:
                 self._record.violate(f"somebody was let in ({name}) and told of {event.name} {event.id}")
                 return
 
-    # The kinds of break-ins. Each returns None if it needs a ticket that there is not.
+    # The kinds of break-ins. Each returns None if it needs a ticket and none fits.
 
     def nobody(self) -> BreakIn:
         """Without a credential."""
@@ -126,7 +126,7 @@ class Intruder:
         return self._follow(403, ticket.text, rooms, in_url=ticket.opens(time.monotonic()))
 
     def message_of_another_room(self) -> BreakIn | None:
-        """Asks for it by its id. It must get the same answer as for a message that never was."""
+        """Asks for a message of another room by its id. The answer must be as for one that never existed."""
         found = self._ticket_and_other()
         if found is None or not (seq := self._record.newest(found[1])):
             return None
@@ -148,7 +148,7 @@ class Intruder:
         return BreakIn(401, query=query)
 
     def flipped(self) -> BreakIn | None:
-        """With one bit changed."""
+        """With a ticket in which one bit is changed."""
         ticket = self._ticket(Ticket.is_good)
         if ticket is None:
             return None

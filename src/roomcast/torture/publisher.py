@@ -45,8 +45,8 @@ class Publisher:
         self.stopped = False
         """Once set, it begins no other request."""
         self._may_delete = deletes
-        """Whether it deletes. Unset when the server refuses: its log cannot, or the credential has no such
-        right."""
+        """Whether it deletes. False once the server refuses, because its log cannot delete or the credential lacks
+        the right."""
 
     async def run(self, until: float, pause: float) -> None:
         """Publishes until the loop's time is `until`, with pauses of about `pause` seconds."""
@@ -128,8 +128,8 @@ class Publisher:
             self._record.violate(f"{id} was acknowledged, and its deletion was answered with {answer.status}")
 
     async def _repeat(self, request: _Request, first: Answer) -> None:
-        """Sends an acknowledged request again. A 200 must have the same body. A 201 stores it twice; the record
-        knows whether that is allowed."""
+        """Sends an acknowledged request again. A 200 must have the same body. A 201 means that it is stored twice;
+        the record knows whether that is allowed."""
         self._record.counts["repeated"] += 1
         again = await self._post(request)
         if again is None or again.status >= 429:

@@ -3,12 +3,12 @@
 - acknowledged ⊆ delivered ⊆ attempted, where delivered means: heard, or named in a gap;
 - an id has one message and a message one id, for publishers, followers and the history alike, and no follower ever
   hears an id that is not greater than the one before: so there is one order, and nothing comes twice;
-- what is published after something was known to be stored has the greater id;
+- a message that is published after another was known to be stored has the greater id;
 - a batch has consecutive ids;
 - a key stores once, as long as its first message is retained;
-- a gap names rooms of which something was lost, and no fewer messages than were;
-- a gap of what was deleted names nothing else, and what was deleted is not there when all is over;
-- the epoch stays.
+- a gap names only rooms that lost messages, and no fewer messages than were lost;
+- a gap of deleted messages names no others, and deleted messages are not there at the end;
+- the epoch does not change.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ class Record:
 
     def judge_doubles(self, retained: int) -> None:
         """Records a violation for each text that is stored twice although its key must still be known: the log
-        retains `retained` messages. Half of them are assumed, as a cap in bytes is not one in messages."""
+        retains `retained` messages. Only half of them are assumed, since the log may be capped by bytes."""
         for text, first, second in self._doubles:
             if second - first < max(retained // 2, 1):
                 self.violate(f"{text!r} is stored twice: as {first} and as {second}")

@@ -1,4 +1,4 @@
-"""`torture --rude`: attacks that cost their sender little, one by one, and whether the server still serves."""
+"""`torture --rude`: runs attacks that cost their sender little, one by one, and checks if the server serves."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Finding(NamedTuple):
     memory: float | None
     """The server's memory in bytes under attack; None if it does not tell."""
     afterwards: float | None
-    """The same after the crowd has left."""
+    """The server's memory after the crowd has left."""
 
     @property
     def faults(self) -> list[str]:

@@ -80,7 +80,7 @@ class Table:
 
 
 def table(attack: Attack, seconds: float) -> list[str]:
-    """Returns the lines of the table after so many seconds."""
+    """Returns the lines of the table after `seconds` seconds."""
     plan, counts = attack.plan, attack.record.counts
     lines = [
         f"{seconds:.0f} of {plan.seconds:.0f} s, {plan.followers} followers, {plan.publishers} publishers, "

@@ -25,7 +25,7 @@ class Retained(NamedTuple):
 
 
 async def check_space(target: Target, messages: int) -> None:
-    """Raises `Unusable` if so many messages would trim those of others, or if that cannot be known."""
+    """Raises `Unusable` if this many messages would trim those of others, or if that cannot be known."""
     others = await _held(target)
     if not others:
         return

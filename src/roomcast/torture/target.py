@@ -94,7 +94,7 @@ class Target(NamedTuple):
         headers: Mapping[str, str] = {},
         body: bytes = b"",
     ) -> Answer:
-        """Sends a request over a new connection, and returns the answer. A body is JSON. Raises `OSError`."""
+        """Sends a request over a new connection, and returns the answer. A body must be JSON. Raises `OSError`."""
         connection = await self.connect()
         try:
             ours = {

@@ -18,7 +18,7 @@ _OPENINGS = 8
 """Streams that are opened with one ticket in the URL. The server refuses a ticket after ten replacements a minute,
 and may count a reconnection as one."""
 _ROUNDED = 1.0
-"""The server rounds its times to so many seconds."""
+"""The server rounds its times to this many seconds."""
 
 
 class Lives(NamedTuple):
@@ -73,7 +73,7 @@ class Office:
         self._record = record
 
     async def issue(self, rooms: Sequence[str], sub: str, seconds: int) -> Ticket:
-        """Returns a new ticket for `sub` and these rooms, valid for so many seconds. Raises `OSError` if the
+        """Returns a new ticket for `sub` and these rooms, valid for `seconds` seconds. Raises `OSError` if the
         server gives none now."""
         asked = time.monotonic()
         answer = await self._ask(rooms, sub, seconds)

@@ -28,7 +28,7 @@ class Steady(Random):
 
 
 class Seen(NamedTuple):
-    """The observations of the two over some time."""
+    """The observations of the publisher and the follower over some time."""
 
     published: int
     failed: int
@@ -68,7 +68,7 @@ class Witness:
         self._publisher.close()
 
     async def watch(self, seconds: float) -> Seen:
-        """Publishes for so many seconds, and waits until all messages have arrived. Returns what was seen."""
+        """Publishes for `seconds` seconds, and waits until all messages have arrived. Returns what was seen."""
         took: list[float] = []
         failed = 0
         self._follower.delays.clear()

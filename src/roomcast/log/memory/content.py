@@ -23,7 +23,7 @@ class Content:
         self._ruled = bool(retention.rooms)
         """Whether rooms have rules. An attribute, as it is read for each message."""
         self._weighs = self.rules.least_bytes < NO_CAP
-        """Whether any rule limits, or ever limited, bytes; then each room's bytes are counted."""
+        """Whether any rule limits, or ever limited, bytes. If so, each room's bytes are counted."""
         self._empty_rooms = empty_rooms
         self.messages: dict[int, Message] = {}
         """By seq, in its order."""
@@ -31,7 +31,7 @@ class Content:
         self.listed = RoomList()
         """The rooms that have messages."""
         self._empty: dict[str, None] = {}
-        """Rooms without messages; the one that is empty for longest comes first."""
+        """Rooms without messages; the one that has been empty for longest comes first."""
         self.forgotten = Trimmed(0, 0, 0)
         """The trimming to assume for a room that is not in `rooms`."""
         self.over: dict[str, None] = {}
@@ -60,7 +60,7 @@ class Content:
         return oldest.stored_at if oldest else 0
 
     def is_deleted(self, message: Message) -> bool:
-        """Whether a message is only an empty row, as it was deleted."""
+        """Whether a message is only an empty row, because it was deleted."""
         return message.seq in self.rooms[message.room].deleted
 
     def newest_of(self, room: str) -> int:
@@ -140,7 +140,7 @@ class Content:
         self.retention = self.retention._replace(rooms=retention.rooms, max_age=retention.max_age)
         self.rules = RoomRules(retention.rooms)
         self._ruled = bool(retention.rooms)
-        if self.rules.least_bytes < NO_CAP and not self._weighs:  # from now on for good
+        if self.rules.least_bytes < NO_CAP and not self._weighs:  # once begun, counting never stops
             self._weighs = True
             for index in self.rooms.values():
                 index.bytes = sum(len(self.messages[seq].body) for seq in index.all())
@@ -163,7 +163,7 @@ class Content:
         self._forget()
 
     def _forget(self) -> None:
-        """Without a bound, every room ever used would be remembered: the rooms that are empty for longest go."""
+        """Forgets the rooms that have been empty for longest. Without a bound, all rooms ever used would stay."""
         while len(self._empty) > self._empty_rooms:
             room = next(iter(self._empty))
             del self._empty[room]

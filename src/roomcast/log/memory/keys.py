@@ -15,12 +15,12 @@ class MemoryKeys:
     def __init__(self) -> None:
         self.known: dict[Key, Kept] = {}
         self.of: dict[int, Key] = {}
-        """By the seq of its first message, the key of each retained one."""
+        """The key of each append whose first message is retained, by the seq of that message."""
         self.gone: OrderedDict[Key, None] = OrderedDict()
-        """The keys whose first message is gone, in the order in which it went."""
+        """The keys whose first message is gone, in the order in which those messages went."""
 
     def add(self, keys: Iterable[NewKey]) -> None:
-        """These keys are stored; the sequencer has added them to `known`."""
+        """Notes keys that were stored. The sequencer has already added them to `known`."""
         for new in keys:
             self.of[new.kept.first] = (new.scope, new.key)
 
@@ -49,6 +49,6 @@ class MemoryKeys:
             del self.gone[key], self.known[key]
 
     def _expire_one(self, key: Key, now: int) -> None:
-        # It may stand behind a younger one whose message went first.
+        # It may be queued behind a younger key whose message went first.
         if key in self.gone and self.known[key].stored_at <= now - KEY_MS:
             del self.gone[key], self.known[key]

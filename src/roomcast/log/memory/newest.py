@@ -8,15 +8,15 @@ from roomcast.log.room_index import RoomIndex
 from roomcast.tasks import Turns
 
 AT_ONCE = 256
-"""How many messages or rooms are looked at before others get the loop."""
+"""How many messages or rooms are looked at before other tasks may run."""
 
 
 async def before_newest(indexes: Sequence[RoomIndex], wanted: int, end: int, turns: Turns) -> int:
     """The position after which the newest `wanted` messages of these rooms up to `end` begin; -1 if there are
     fewer.
 
-    A binary search, so that a replay of the newest million takes no longer than one of the newest ten. Of many
-    rooms it keeps only those that have messages in the remaining range."""
+    A binary search, so that a replay of the newest million takes no longer than one of the newest ten. It drops
+    rooms as soon as they have no messages in the remaining range."""
     low, high = 0, end
     counted = 0
     """Messages after `high`."""

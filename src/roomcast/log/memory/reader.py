@@ -87,8 +87,8 @@ class MemoryReader:
         return messages, end
 
     async def _gather(self, selection: Selection, after: int, limit: int, end: int) -> tuple[list[Message], int]:
-        """The same for many rooms, yielding in between. Messages that are removed meanwhile are left out, so the
-        result is that of the moment at its end."""
+        """Like `_read`, but for many rooms, and yields in between. Messages removed meanwhile are left out,
+        so the result is that of the moment at which it returns."""
         position = after
         while True:
             messages, position = await self._walk_log(selection, position, limit, end)
@@ -97,7 +97,7 @@ class MemoryReader:
                 return messages, position
 
     async def _walk_log(self, selection: Selection, after: int, limit: int, end: int) -> tuple[list[Message], int]:
-        """Walks the log. After as many misses as there are rooms it looks at each room instead."""
+        """Walks the log. After as many misses in a row as there are rooms, it looks into each room instead."""
         turns, many = Turns(), self._listed(selection)
         messages: list[Message] = []
         seq, found_at, size = after, after, 0
@@ -168,7 +168,7 @@ class MemoryReader:
         return merge(*(index.ascending(after) for index in self._known(selection) if index.newest > after))
 
     def _known(self, selection: Selection) -> list[RoomIndex]:
-        """The rooms of a selection; by prefix those that have messages."""
+        """The known rooms of a selection. Of the rooms that a prefix matches, only those that have messages."""
         rooms, prefixes = selection
         known, listed = self._content.rooms, self._content.listed
         named = [known[room] for room in rooms if room in known]

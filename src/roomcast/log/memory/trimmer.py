@@ -38,14 +38,14 @@ class MemoryTrimmer:
         self._stopped = False
         retention = content.retention
         self.waits = bool(retention.rooms) or retention.ages
-        """Whether `begin` must be called with the first message: something may go without a publish."""
+        """Whether `begin` must be called with the first message: messages may have to go without a publish."""
 
     def begin(self) -> None:
         """Begins to walk the rooms."""
         self.apply(self._content.retention)
 
     def apply(self, retention: Retention) -> None:
-        """Takes new rules; they are reached in steps."""
+        """Takes new rules, and trims to them in steps."""
         self.waits = False
         self._content.apply(retention)
         if self._sweep is None:
@@ -83,7 +83,7 @@ class MemoryTrimmer:
         return cuts
 
     def trim_and_tell(self) -> None:
-        """The same, if there is anything to trim; tells the consumers."""
+        """Like `trim`, but only if there is anything to trim; also tells the consumers."""
         content = self._content
         if self._stopped or not (content.is_over or content.over):
             return
@@ -106,7 +106,7 @@ class MemoryTrimmer:
         return cuts
 
     def _trim_room(self, room: str, end: int) -> Cut | None:
-        """Removes what a room has beyond its rule, at most a step of it; None if there is nothing."""
+        """Removes the messages that a room has beyond its rule, at most one step of them; None if none."""
         content = self._content
         index, rule = content.rooms.get(room), content.rules.of(room)
         if index is None or rule is None:
@@ -138,7 +138,7 @@ class MemoryTrimmer:
             reached = room
             if cut := self._trim_room(room, end):
                 cuts.append(cut)
-            if content.rooms[room].is_over():  # a consumer holds back the rest; it goes once that has moved
+            if content.rooms[room].is_over():  # a consumer holds back the rest until it moves on
                 content.over[room] = None
             if sum(cut.gone for cut in cuts) >= TRIM_STEP:
                 break

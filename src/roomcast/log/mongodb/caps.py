@@ -1,4 +1,4 @@
-"""The collection's caps: those in force, which may differ from those of the configuration."""
+"""The collection's caps in force, which may differ from the configured ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class MongoCaps:
         self.configured = configured
         self._seconds = seconds
         self._read_at = -math.inf
-        """When they were read last, on the loop's clock."""
+        """When the caps were read last, on the loop's clock."""
         self._held = 0
 
     def take(self, caps: Retention) -> None:
@@ -34,24 +34,24 @@ class MongoCaps:
             self._warn()
 
     def suspect(self) -> None:
-        """Something suggests a change: the next `look` reads them."""
+        """Notes that something suggests a change: the next `look` reads the caps."""
         self._read_at = -math.inf
 
     def note_held(self, messages: int) -> None:
         """Notes how many messages the log holds now."""
-        if messages < self._held:  # with unchanged caps, only a long message after short ones has this effect
+        if messages < self._held:  # with unchanged caps this happens only if a long message follows short ones
             self.suspect()
         self._held = messages
 
     async def look(self) -> None:
-        """Reads them if it is time. Raises `LogUnusable` and `PyMongoError`."""
+        """Reads the caps if it is time. Raises `LogUnusable` and `PyMongoError`."""
         if asyncio.get_running_loop().time() - self._read_at >= self._seconds:
             caps = await self._store.caps()
-            if caps:  # otherwise the collection is gone, which the tail finds out
+            if caps:  # otherwise the collection is gone; the tail finds that out
                 self.take(caps)
 
     def _warn(self) -> None:
-        """The collection's caps win, and the user who configured others should know."""
+        """The collection's caps win. The user who configured others should know that."""
         for name in ("max_messages", "max_bytes"):
             capped, wanted = getattr(self.retention, name), getattr(self.configured, name)
             # The server rounds a size up to a multiple of 256.

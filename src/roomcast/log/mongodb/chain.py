@@ -1,4 +1,4 @@
-"""Chains of documents: how a group is chained to the newest document, and whether a written one is in its
+"""Chains of documents: chains a group to the newest document, and checks whether a written document is in its
 place."""
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from roomcast.model.message import Message
 
 
 class Chain:
-    """Documents that follow each other and the newest one that was seen."""
+    """Documents that follow each other, and follow the newest document that was seen."""
 
     def __init__(self, view: View) -> None:
         self.entries: list[AppendDocument] = []
@@ -35,15 +35,15 @@ class Chain:
         self._bytes += size
 
     def _note(self, message: Message) -> Trimmed:
-        """Returns what the room was before a message, and notes the message."""
+        """Returns the state of the room before a message, and notes the message."""
         before = self._newest.get(message.room) or self._view.rooms.newest_of(message.room)
         self._newest[message.room] = Trimmed(message.seq, message.stored_at, before.lost + 1)
         return before
 
 
 def out_of_place(before: NewestSeen, written: Sequence[AppendDocument], found: Sequence[AppendDocument]) -> bool:
-    """Whether any document that we wrote after `before` is not in its place. `found`: the documents from `before`
-    on."""
+    """Whether any document that this process wrote after `before` is not in its place. `found`: the documents from
+    `before` on."""
     if found and before.nonce and found[0].nonce == before.nonce:
         return False  # the oldest are trimmed first, so nothing after `before` was ever trimmed
     ours = {entry.nonce for entry in written}

@@ -1,7 +1,7 @@
-"""Finds out why the driver found no server, if the cause is a mistake in the set-up that waiting does not mend.
+"""Finds out why the driver found no server, if the cause is a mistake in the set-up that waiting does not fix.
 
-The driver's own error only says that it found no server in time. Its topology has the error of each server. A
-server with TLS and a client without (or the reverse) only close the connection, so they are probed once more.
+The driver's own error only says that it found no server in time. Its topology has each server's error. If only
+one side uses TLS, the connection is just closed, so such servers are probed once more.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def from_topology(name: str, topology: TopologyDescription) -> LogUnusable | Non
 
     `name`: the log's name without credentials.
     """
-    # The driver removes servers that are not members of the set. A set that only has no primary keeps its members.
+    # The driver removes servers that are not members of the set. A set without a primary keeps its members.
     if not topology.server_descriptions() and topology.replica_set_name:
         return LogUnusable(_WRONG_SET.format(name=name, set=topology.replica_set_name))
     if topology.known_servers:
@@ -78,8 +78,8 @@ def _from_server(name: str, server: ServerDescription) -> LogUnusable | None:
 
 
 async def from_probe(name: str, topology: TopologyDescription, *, tls: bool) -> LogUnusable | None:
-    """The mistake that a second attempt shows, with and without TLS, at a server that the driver could not talk
-    to; None if there is none. Takes a few seconds at most.
+    """The mistake that a retry, with and without TLS, shows at a server that the driver could not talk to;
+    None if there is none. Takes a few seconds at most.
 
     `tls`: whether the connection string asks for TLS.
     """
@@ -98,7 +98,7 @@ async def from_probe(name: str, topology: TopologyDescription, *, tls: bool) -> 
 
 
 def _addresses(servers: Iterable[ServerDescription]) -> list[tuple[str, int]]:
-    """The addresses that can be probed. A socket file has no port, nor has a name that is not resolved yet."""
+    """The addresses that can be probed. A socket file has no port, nor has an unresolved name."""
     found = (server.address for server in servers if server.server_type == SERVER_TYPE.Unknown)
     return [(host, port) for host, port in found if port is not None]
 
@@ -131,7 +131,7 @@ async def _tls_connection(host: str, port: int) -> AsyncIterator[asyncio.StreamR
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing is sent to it
     async with asyncio.timeout(2 * _PROBE_SECONDS):
-        # With a timeout of its own: a handshake that is cancelled leaves its socket open.
+        # The handshake has a timeout of its own: one that is cancelled leaves its socket open.
         reader, writer = await asyncio.open_connection(
             host, port, ssl=context, ssl_handshake_timeout=_PROBE_SECONDS
         )

@@ -32,16 +32,17 @@ class AppendDocument(NamedTuple):
 
     messages: Sequence[Message]
     before: Sequence[Trimmed]
-    """For each message its room before it: the newest message, its time, and how many there ever were."""
+    """For each message, the state of its room before it: the newest message, its time, and how many there ever
+    were."""
     nonce: int
     """A random number of this write: two documents with the same `_id` and nonce are the same."""
     after: int
-    """The nonce of the document before it; 0 if that is not known. A document with another one belongs to another
-    history than the one that was read."""
+    """The nonce of the document before it; 0 if not known. If it differs from the nonce of the document that
+    was read, this document belongs to another history."""
     bytes_before: int
     """The sum of all bodies before it, from the log's beginning."""
     size: int
-    """The sum of its own bodies."""
+    """The total size of its own bodies."""
     key: str | None = None
     """Its idempotency key with the scope, as `key_of` joins them."""
     digest: bytes = b""

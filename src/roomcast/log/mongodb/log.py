@@ -2,9 +2,9 @@
 
 Laws:
 - The collection is the log; its caps trim it, on every insert of any process. We delete or change no document,
-  except a write of our own that arrived after its number had been used and trimmed (see `writer`).
-- Trimming does not wait for consumers: a process that was away for longer than the retention has a hole, and tells
-  a gap.
+  except one that we wrote ourselves and that arrived after its number had been used and trimmed (see `writer`).
+- Trimming does not wait for consumers. A process that was away for longer than the retention has a hole, and its
+  clients are told of a gap.
 - While the database is away, only publishes wait for it, and for a bounded time.
 """
 
@@ -59,7 +59,8 @@ async def open_log(
     """Opens the log in the database that the connection string `url` names. Its option `w` decides how durable it
     is.
 
-    Opens also while the database is away; `epoch` is then empty until it is reached. Raises `LogUnusable`.
+    It also succeeds while the database is away; `epoch` is then empty until the database is reached. Raises
+    `LogUnusable`.
     """
     if retention.rooms or retention.ages:
         raise LogUnusable(_NO_RULES)
@@ -166,14 +167,14 @@ class MongoLog(LocalLog):
         trimmed = await self._tail.find_trimmed()
         view = self._tail.view
         losses = await self._reader.losses(page, selection, names, view.rooms, trimmed, after, before)
-        # A bound: the oldest message of these rooms comes after the trimmed ones.
+        # A lower bound: the oldest message of these rooms comes after the trimmed ones.
         return page._replace(losses=losses, oldest=trimmed + 1) if losses else page
 
     async def _found(
         self, selection: Selection, after: int, before: int | None
     ) -> tuple[frozenset[str], int | None]:
-        """The rooms of a selection, by prefix those that have had messages after a position; and the seq before
-        which a page of them ends."""
+        """The rooms of a selection; of those matched by prefix, only those with messages after a position.
+        Also the seq before which a page of them ends."""
         if not selection.prefixes:
             return selection.rooms, before
         await self._tail.catch_up()

@@ -51,8 +51,8 @@ class MongoTuning(NamedTuple):
     await_ms: int = 1_000
     """How long the server waits for news before it answers that there is none."""
     look_seconds: float = 1.0
-    """Seconds between two looks at the newest document: without them, the loss of the last one could stay
-    hidden."""
+    """Seconds between two looks at the newest document. Without these looks, the loss of the newest document could
+    stay hidden."""
     patience: float = 10.0
     """Seconds after which a publish that could not be stored is refused."""
     retry_seconds: float = 0.2
@@ -64,17 +64,17 @@ class MongoTuning(NamedTuple):
     caps_seconds: float = 60.0
     """Seconds between two reads of the collection's caps, if nothing suggests a change."""
     stale_seconds: float = 5.0
-    """Seconds for which a new primary may not yet have a document that the last one confirmed, before it counts as
-    lost."""
+    """For this many seconds, a new primary may lack a document that the last primary confirmed. After that, the
+    document counts as lost."""
 
 
 _DEFAULTS = {
-    # Not the driver's 30 s: a publish is refused after 10.
+    # Shorter than the driver's 30 s, because a publish is refused after 10 s.
     "serverselectiontimeoutms": ("serverSelectionTimeoutMS", 3_000),
     "connecttimeoutms": ("connectTimeoutMS", 3_000),
     # The driver has no limit: a connection that a firewall dropped would block everything for ever.
     "sockettimeoutms": ("socketTimeoutMS", 20_000),
-    # With the driver's own retry an outage would be noticed seconds later; our loops retry themselves.
+    # With the driver's own retry, an outage would be noticed seconds later. Our loops retry themselves.
     "retryreads": ("retryReads", False),
     "appname": ("appName", "roomcast"),
 }
@@ -84,8 +84,8 @@ class Store:
     """The collections of one log, with their read and write concerns."""
 
     def __init__(self, url: str, await_ms: int = MongoTuning().await_ms) -> None:
-        """`await_ms`: how long the tail waits for news. Raises `LogUnusable` for a connection string that is
-        wrong, or whose limits are too short for that wait."""
+        """`await_ms`: how long the tail waits for news. Raises `LogUnusable` if the connection string is wrong, or
+        has limits that are too short for that wait."""
         self.name = redact(url)
         self.client = _client(url, self.name)
         self._tls = _uses_tls(url)
@@ -115,14 +115,14 @@ class Store:
         return caps
 
     async def caps(self) -> Retention | None:
-        """The caps in force now; None if the collection is gone. Raises like `prepare`."""
+        """The caps in force now; None if the collection is gone. Raises as `prepare` does."""
         options = await self._options()
         return None if options is None else self._caps(options)
 
     def refusal(self, error: PyMongoError) -> LogUnusable | None:
         """The mistake for which this log cannot be opened; None if waiting may help."""
         topology = self.client.topology_description
-        # In a set it is an election, which passes; a server that was named alone stays a secondary.
+        # In a replica set, this is an election, which passes. A server that was named alone stays a secondary.
         if no_primary(error) and topology.topology_type_name == "Single":
             return read_only(self.name)
         if isinstance(error, ServerSelectionTimeoutError):
@@ -232,15 +232,15 @@ def _database(client: AsyncMongoClient[Document], url: str, name: str) -> AsyncD
         database = client.get_default_database()
     except PyMongoError:
         path = ""
-    # The driver takes the part behind a dot for a collection.
+    # The driver takes the part after a dot for the name of a collection.
     if not path or path != database.name:
         raise LogUnusable(f"{name} names no database: use {_FORM}.")
     return database
 
 
 def _concerns(database: AsyncDatabase[Document]) -> tuple[WriteConcern, str]:
-    """The write concern, `majority` by default, and the read concern with which reads see exactly what is
-    confirmed."""
+    """The write concern (`majority` by default), and the read concern with which reads see exactly the confirmed
+    documents."""
     requested = database.write_concern.document
     if requested.get("w", "majority") == "majority":
         return WriteConcern(**{**_limited(requested), "w": "majority"}), "majority"
@@ -250,7 +250,7 @@ def _concerns(database: AsyncDatabase[Document]) -> tuple[WriteConcern, str]:
 
 
 def _limited(requested: Mapping[str, Any]) -> dict[str, Any]:
-    """Without a time limit, a set without its majority would block a write for ever."""
+    """Adds a time limit: without one, a set that has lost its majority would block a write for ever."""
     return {"wtimeout": 5_000, **requested}
 
 

@@ -1,4 +1,4 @@
-"""Reads the collection by range from the newest seen document on, and finds out why that one may be missing."""
+"""Reads the documents from the newest seen one on, and finds out why the newest seen one may be missing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from roomcast.model.errors import LogUnavailable
 
 
 class RangeReader:
-    """Completes a view."""
+    """Brings a view up to date."""
 
     def __init__(self, reader: MongoReader, stale_seconds: float) -> None:
         """`stale_seconds`: how long a new primary may lack a document before it counts as lost."""
@@ -37,8 +37,8 @@ class RangeReader:
         return len(entries) < RANGE_DOCUMENTS
 
     async def _find_missing(self, seen: NewestSeen, entries: Sequence[AppendDocument]) -> None:
-        """Decides what it means that the newest seen document is missing: it is trimmed, not yet on a new primary,
-        or lost. `entries`: the documents after it. Raises `HistoryChanged`, `LogUnavailable`."""
+        """Decides why the newest seen document is missing: it is trimmed, not yet on a new primary, or lost.
+        `entries`: the documents after it. Raises `HistoryChanged`, `LogUnavailable`."""
         oldest = await self._reader.oldest()
         if oldest and oldest.first > seen.last:
             return
@@ -51,8 +51,8 @@ class RangeReader:
         )
 
     async def _bridge(self, view: View, entry: AppendDocument) -> None:
-        """Decides what it means that something is missing before `entry`: documents are only added behind the
-        newest, so it was trimmed, or the history has changed."""
+        """Decides why something is missing before `entry`. Documents are only added after the newest, so it was
+        trimmed, or the history has changed."""
         oldest = await self._reader.oldest()
         if oldest is None or oldest.first < entry.first:
             raise HistoryChanged

@@ -23,17 +23,18 @@ from roomcast.model.rooms import Selection
 T = TypeVar("T")
 
 BATCH = 1_000
-"""The longest batch: the `_id` of a message's document is lower than its seq by less than this."""
+"""The size of the longest batch. The `_id` of a message's document is lower than its seq by less than this."""
 RANGE_DOCUMENTS = 1_000
 _FIRST_DOCUMENTS = 4
 _GROWTH = 8
-"""A page is read in parts; each has at most this many times as many documents as the one before. Their size is
-only known once they are read, and 1,000 of the largest are a gigabyte."""
+"""A page is read in parts. Each has at most this many times as many documents as the one before: their size is
+known only once they are read, and 1,000 of the largest are a gigabyte."""
 _DOCUMENTS_AT_ONCE = 64
 """How many documents of a part the database sends at once."""
 _NO_END = 2**62
 MOST_NAMED = 64
-"""For up to this many rooms each loss is told by room. More rooms come up only if a client follows by prefix."""
+"""For up to this many rooms, losses are reported room by room. More rooms occur only with clients that follow by
+prefix."""
 
 
 class MongoReader:
@@ -50,8 +51,8 @@ class MongoReader:
         return await self._find(self._messages, _holding(seq), ASCENDING, limit)
 
     async def since(self, first: int, limit: int = RANGE_DOCUMENTS) -> list[AppendDocument]:
-        """The first documents with `_id` >= `first`. Cheaper than `range`, which has to search the documents
-        before."""
+        """The first documents with `_id` >= `first`. Cheaper than `range`, which also has to search the documents
+        before `seq`."""
         return await self._find(self._messages, {"_id": numbers(first)}, ASCENDING, limit)
 
     async def oldest(self) -> DocumentEnds | None:
@@ -78,7 +79,7 @@ class MongoReader:
 
     async def page(self, rooms: frozenset[str], after: int, limit: int, before: int | None) -> Page:
         """A page without its losses."""
-        # In one session a later read never sees an earlier moment, not even on another primary.
+        # In one session, a later read never sees an earlier state, not even on another primary.
         async with self._store.client.start_session() as session:
             newest = await self.newest(session)
             end = newest.last if newest else 0
@@ -101,7 +102,7 @@ class MongoReader:
     async def _part(
         self, query: Mapping[str, Any], count: int, session: AsyncClientSession
     ) -> tuple[list[AppendDocument], bool]:
-        """At most `count` documents, and no more than fill a page; and whether there are no more."""
+        """Reads up to `count` documents, but no more than fill a page. Also returns whether none are left."""
         self.reads += 1
         found = self._messages.find(query, session=session).sort("_id", ASCENDING).limit(count)
         entries: list[AppendDocument] = []
@@ -124,10 +125,10 @@ class MongoReader:
         after: int,
         before: int | None,
     ) -> Sequence[Loss]:
-        """The losses of these rooms before the page's first message of each, judged by its `prev`."""
+        """The losses of these rooms before the first message of each on the page, judged by its `prev`."""
         if after >= trimmed:
             return []
-        if len(names) > MOST_NAMED:  # by room, it would take a query for each
+        if len(names) > MOST_NAMED:  # reporting them room by room would take a query for each room
             position = trimmed if before is None else min(trimmed, before - 1)
             return [Loss("", position, position, position)]
         known: dict[str, Trimmed] = {}
@@ -135,7 +136,7 @@ class MongoReader:
             known.setdefault(message.room, Trimmed(message.prev, 0, 0))
         found = await self.trimmings(names, rooms, trimmed)
         for room, first in known.items():
-            # The room's oldest message may have been trimmed while the page was read, which has it: it is not
+            # The room's oldest message may have been trimmed during the read. The page has it, so it is not
             # lost.
             if found[room].seq > first.seq:
                 found[room] = first._replace(lost=found[room].lost)
@@ -158,7 +159,7 @@ class MongoReader:
     async def seek_newest(self, rooms: frozenset[str], count: int, end: int) -> int | None:
         """The seq of the oldest of the newest `count` messages up to `end`."""
         query = {"_id": numbers(1, end), "room": {"$in": sorted(rooms)}}
-        # One more than needed: the first one may reach beyond the end.
+        # One more than needed: the first document found may reach beyond `end`.
         entries = await self._find(self._messages, query, DESCENDING, count + 1)
         seqs = [m.seq for e in entries for m in reversed(e.messages) if m.room in rooms and m.seq <= end]
         return seqs[:count][-1] if count and seqs else None
@@ -170,8 +171,8 @@ class MongoReader:
         return await self._ends(self._messages, query, DESCENDING)
 
     async def count(self, rooms: Mapping[str, Trimmed]) -> Sequence[RoomStats]:
-        """Counts the messages of each of these rooms, which are given with their newest message. It reads only the
-        documents of these rooms, by the index."""
+        """Counts the messages of these rooms. `rooms` has the newest message of each. Reads only the documents of
+        these rooms, by the index."""
         names = list(rooms)
         steps: list[Mapping[str, Any]] = [
             {"$match": {"_id": numbers(1), "room": {"$in": names}}},
@@ -212,7 +213,7 @@ class MongoReader:
 
 
 def ours(read: Callable[[Document], T], document: Document) -> T:
-    """Reads a document. Raises `LogUnavailable` if it is of another program and has a number as its `_id`."""
+    """Reads a document. Raises `LogUnavailable` if it is another program's and its `_id` is a number."""
     try:
         return read(document)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -228,7 +229,7 @@ def numbers(first: int, last: int = _NO_END) -> dict[str, Int64]:
 
 
 def _holding(seq: int, last: int = _NO_END) -> dict[str, Any]:
-    """The condition for documents from the one that holds `seq` on. The bounds of `_id` let it use the index."""
+    """The condition for the document with `seq` and all after it. The bounds of `_id` let it use the index."""
     return {"_id": numbers(max(1, seq - BATCH + 1), last), "roomcast.last": {"$gte": Int64(seq)}}
 
 
@@ -237,15 +238,16 @@ def _one(entries: Sequence[AppendDocument]) -> AppendDocument | None:
 
 
 def _next_count(count: int, entries: Sequence[AppendDocument]) -> int:
-    """How many documents to read next for a page: as many as fill it if they are as large as those before."""
+    """How many documents to read next for a page: enough to fill it if they are as large as those read so far."""
     size = sum(entry.size for entry in entries) + 1
     fitting = (PAGE_BYTES - size) * len(entries) // size
     return max(1, min(_GROWTH * count, fitting + 1))
 
 
 def _cut(wanted: Iterable[Message], limit: int) -> tuple[list[Message], bool]:
-    """The messages of a page, and whether there may be more: at most `limit`, up to `PAGE_BYTES`, and not past a
-    place where messages were trimmed during the read. There, a message's `prev` is not the one before it."""
+    """The messages of a page, and whether there may be more. A page has at most `limit` messages and ends at
+    `PAGE_BYTES`. It also ends where messages were trimmed meanwhile: there, a message's `prev` is not the one
+    before it."""
     messages: list[Message] = []
     newest: dict[str, int] = {}
     size = 0

@@ -1,7 +1,7 @@
 """The revocations, in the small collection beside the messages.
 
-Each is a document of its own. Another document has a version, which changes with every revocation: only that one
-is read every second.
+Each is a document of its own. Another document has a version that changes with each revocation. Only that one is
+read every second.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class MongoRevocations:
         self._known = KeptRevocations()
 
     async def add(self, revocation: Revocation) -> None:
-        """Keeps one. Raises `TooManyRevocations`, and `PyMongoError` if the database is away."""
+        """Keeps a revocation. Raises `TooManyRevocations`, and `PyMongoError` if the database is away."""
         await self.rows()
         self._known.check(revocation)
         sub, iss, before = revocation
@@ -35,7 +35,7 @@ class MongoRevocations:
         whom = {"sub": sub} if iss is None else {"sub": sub, "iss": iss}
         new = {"$max": {"before": Int64(before)}, "$setOnInsert": whom}
         await self._metadata.update_one({"_id": f"revoked {iss or ''}\n{sub}"}, new, upsert=True)
-        # The version last: a process that reads the revocations between the two writes reads them again.
+        # The version is written last: a process that reads between the two writes reads again.
         await self._metadata.update_one({"_id": _VERSION}, {"$set": {"version": ObjectId()}}, upsert=True)
 
     async def rows(self) -> Sequence[Revocation]:

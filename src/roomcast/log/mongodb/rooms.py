@@ -1,7 +1,7 @@
 """Each room's newest message, its time, and how many the room ever had. No I/O.
 
-Rooms without messages are remembered, too, so that their followers hear no false alarm. Beyond `empty_rooms` of
-them, those that are empty for longest are forgotten, and a watermark stands for them.
+Rooms without messages are remembered, too, so that their followers get no false alarm. If there are more than
+`empty_rooms` of them, those that have been empty for longest are forgotten, and a watermark stands for them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class KnownRooms:
         return self._known.get(room, self.forgotten)
 
     def note(self, entry: AppendDocument) -> None:
-        """Adds a document. Its own fields tell what was before it, not this table."""
+        """Adds a document. The state of the rooms before it comes from its own fields, not from this table."""
         for message, before in zip(entry.messages, entry.before, strict=True):
             self._known.pop(message.room, None)
             self._known[message.room] = Trimmed(message.seq, message.stored_at, before.lost + 1)
@@ -55,8 +55,8 @@ class KnownRooms:
         self._register.reached(entry.last)
 
     def forget(self, trimmed: int) -> bool:
-        """Forgets the rooms that are empty for longest, beyond `empty_rooms` of them. Returns whether there were
-        any."""
+        """Forgets the rooms empty for longest, if more than `empty_rooms` are empty. Returns whether
+        it forgot any."""
         empty = list(takewhile(lambda row: row[1].seq <= trimmed, self._known.items()))
         for room, newest in empty[: max(0, len(empty) - self._empty_rooms)]:
             del self._known[room]
@@ -66,8 +66,8 @@ class KnownRooms:
         return len(empty) > self._empty_rooms
 
     def lose(self, trimmed: int, at: int) -> None:
-        """All messages up to the seq `trimmed` are gone, and some were never seen: any room may have had one of
-        them."""
+        """Forgets everything: all messages up to the seq `trimmed` are gone, and this process never saw some of
+        them. Any room may have had one of those."""
         self._known.clear()
         self._listed.clear()
         self._changed.clear()
@@ -75,7 +75,7 @@ class KnownRooms:
         self._register.begin(trimmed)
 
     def between(self, room: str, after: int, last: int) -> int:
-        """How many messages a room had with after < seq <= last, at most."""
+        """An upper bound for the messages that a room had with after < seq <= last."""
         if room not in self._known:
             return last
         return self._register.between(room, after, last)
@@ -99,5 +99,5 @@ class KnownRooms:
         return {room: self._known[room] for room in self._changed}
 
     def saved(self, rooms: dict[str, Trimmed]) -> None:
-        """These rooms are saved, as they were then."""
+        """Notes that these rooms were saved with these values."""
         self._changed -= {room for room, newest in rooms.items() if self._known.get(room, newest) == newest}

@@ -1,8 +1,8 @@
 """The small collection beside the messages: the epoch, and the rooms whose messages are gone.
 
 Laws:
-- It never decides about a message: the message's own `prev` does. It is written later, at most once a second, and
-  may miss the newest messages; `counted` is the seq up to which it is complete.
+- It never decides about a message: the message's own `prev` does. It is written after the messages, at most once a
+  second, and may miss the newest ones; `counted` is the seq up to which it is complete.
 - Every process writes all that it has seen, with `$max`. So it does not matter which process writes, or how often.
 """
 
@@ -30,7 +30,7 @@ class SharedState(NamedTuple):
     """Every room with a message up to this seq is saved, or forgotten."""
     forgotten: Trimmed
     timed_after: int = 0
-    """Times begin anew after this message: the clock may have been wrong before."""
+    """Message times start over after this message: the clock may have been wrong before."""
 
 
 async def load(store: Store) -> SharedState:
@@ -43,15 +43,15 @@ async def load(store: Store) -> SharedState:
 
 
 async def read(store: Store) -> SharedState:
-    """The same, but cheaper: it writes only if there is no state."""
+    """Like `load`, but cheaper: it writes only if there is no state."""
     found = await store.metadata.find_one({"_id": _LOG})
     return await load(store) if found is None else _state(found)
 
 
 async def begin_epoch(store: Store, before: str, counted: int, timed_after: int) -> SharedState:
     """Begins a new epoch after the epoch `before`, unless another process has done so, and forgets the rooms.
-    Times begin anew after the message `timed_after`; 0: they continue."""
-    # Each client with an id of the old epoch is told a gap, so nothing about the old rooms is needed.
+    Message times start over after the message `timed_after`; 0: they continue."""
+    # Each client with an id of the old epoch is told of a gap, so nothing about the old rooms is needed.
     fresh = {
         "epoch": new_epoch(),
         **int64({"counted": counted, "forgotten": 0, "forgotten_at": 0, "timed_after": timed_after}),
@@ -71,7 +71,7 @@ async def load_rooms(store: Store) -> list[tuple[str, Trimmed]]:
 
 
 async def save(store: Store, rooms: KnownRooms, newest: int) -> None:
-    """Saves the rooms that have changed, and that all up to the seq `newest` are saved."""
+    """Saves the rooms that have changed, and records that all are saved up to the seq `newest`."""
     changed, forgotten = rooms.changed(), rooms.forgotten
     updates = [_update(room, state) for room, state in changed.items()]
     for start in range(0, len(updates), _PART):

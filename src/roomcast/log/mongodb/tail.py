@@ -3,7 +3,7 @@
 Laws:
 - The cursor is only a fast path. Everything since the newest seen document is read by range if a document does not
   follow it exactly, if the cursor ends for any reason, or if the check finds a newer document that stays unseen.
-- `next()` on a cursor is cancelled only to close the log: that ends the cursor, and loses what it had read.
+- `next()` on a cursor is cancelled only to close the log: cancelling ends the cursor, and loses what it had read.
 - A history that differs from what was delivered is never joined to it: the log goes on under a new epoch.
 """
 
@@ -34,7 +34,7 @@ from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.retention import Retention
 
 _REST = 4
-"""The pause between two checks is at least this many times as long as the last one took."""
+"""The pause between two checks is at least this many times as long as the last check took."""
 _MESSAGES_A_SECOND = 10_000
 _BYTES_A_SECOND = 10_000_000
 """The most that all processes together are assumed to write to one collection."""
@@ -75,7 +75,7 @@ class MongoTail:
         self._saved = 0
         """The seq up to which the rooms are saved."""
         self._complete_at = (0.0, 0.0)
-        """When the view was last read to be complete, by both clocks."""
+        """When the last read began that completed the view, by both clocks."""
 
     @property
     def retention(self) -> Retention:
@@ -118,7 +118,7 @@ class MongoTail:
         state = await mongodb_state.load(self._store)
         latest, oldest = await self._reader.latest(), await self._reader.oldest()
         trimmed = oldest.first - 1 if oldest else 0
-        # If another process has found the change, too, and has begun an epoch already, that one is ours.
+        # If another process has also found the change and has already begun an epoch, this one joins that epoch.
         changed = self._changed and state.epoch == self.epoch
         if new_epoch or changed or state.counted > (latest.last if latest else 0):
             timed_after = latest.last if new_epoch and latest else 0
@@ -174,13 +174,13 @@ class MongoTail:
             await self.begin()
         await self.catch_up()
         self._outage.end()
-        self._caps.suspect()  # the cause of the last cursor's end may have changed them
+        self._caps.suspect()  # whatever ended the last cursor may have changed the caps
         try:
             await self._follow_cursor()
         except OperationFailure as error:
             if is_away(error):
                 raise
-            # The end of a cursor is no outage, whatever the reason: the log is read by range, and another one
+            # The end of a cursor is no outage, whatever the reason: the log is read by range, and a new cursor is
             # opened.
             _log.info("the cursor has ended, and another is opened: %s", unavailable(error).detail)
 
@@ -188,7 +188,7 @@ class MongoTail:
         view = self._view
         assert view
         cursor = self._store.messages.find(
-            # From the newest seen document on: without any result, a cursor ends at once.
+            # Begins with the newest seen document: a cursor that finds nothing ends at once.
             {"_id": numbers(max(1, view.seen.first))},
             cursor_type=CursorType.TAILABLE_AWAIT,
             batch_size=self._tuning.first_batch,
@@ -201,7 +201,7 @@ class MongoTail:
                 if opened:
                     opened(cursor)
                     opened = None
-        # Not after an error: the driver would then look for a server to close it on, which delays the news.
+        # Not closed after an error: the driver would look for a server to close it on, which delays the news.
         await cursor.close()
 
     async def _check(self) -> None:
@@ -255,7 +255,7 @@ class MongoTail:
             self.away(LogUnavailable("Following the log failed: see the server's log."))
 
     def note_change(self) -> LogUnavailable:
-        """The delivered history is not the collection's. Returns the error for calls meanwhile."""
+        """Notes that the delivered history is not the collection's. Returns the error for calls meanwhile."""
         if not self._changed:
             self._changed = True
             self._outage.begin_anew()
@@ -266,7 +266,7 @@ class MongoTail:
         return LogUnavailable(HISTORY_CHANGED)
 
     def away(self, error: LogUnavailable | LogUnusable) -> None:
-        """Notes that, and why, the database cannot be read."""
+        """Notes that the database cannot be read, and why."""
         self._outage.begin(error)
 
 

@@ -3,7 +3,7 @@
 Laws:
 - The lock is only advice: the unique index on `_id` decides what is stored. If a ticket is lost, skipped or taken
   twice, or if a process ignores the lock, only time is lost.
-- A process that writes alone takes no tickets. It looks now and then whether another one waits.
+- A process that writes alone takes no tickets. It checks now and then whether another one waits.
 - No process waits for one that has stopped.
 """
 
@@ -21,18 +21,18 @@ from roomcast.log.mongodb.opening import Collection, Store
 
 _COUNTER = {"_id": "turn"}
 _ALONE = 16
-"""After this many turns without another process, it takes no more tickets. From then on it looks for others after
-every so many writes."""
+"""After this many turns without another process, a process takes no more tickets. It then looks for others once in
+this many writes."""
 _SHORTEST_SECONDS = 0.02
 _LONGEST_SECONDS = 0.25
-"""A turn with more to write lasts as long after its first write as that one took, within these bounds. So about
-half of the time is spent on changing turns, however slow that is, and no process waits for long."""
+"""If there is more to write, a turn goes on after its first write for as long as that write took, within these
+bounds. So about half of the time is spent on changing turns, however slow that is. No process waits for long."""
 _POLL_SECONDS = 0.005
 """Seconds between two looks at the counter, for each process that is before us."""
 _LONGEST_POLL_SECONDS = 0.1
 _STALE_SECONDS = 1.0
 _STALE_TURNS = 4
-"""A turn is skipped once it takes longer than this, and longer than this many of our own turns: its process has
+"""A turn is skipped once it takes longer than both this time and this many of our own turns: its process has then
 died."""
 
 
@@ -51,12 +51,12 @@ class TicketLock:
     """The lock as one process uses it."""
 
     def __init__(self, store: Store) -> None:
-        # Its loss in a failover does no harm, so writes need not be confirmed by a majority.
+        # The loss of the counter in a failover does no harm, so writes need not be confirmed by a majority.
         self._metadata: Collection = store.metadata.with_options(
             write_concern=WriteConcern(1), read_concern=ReadConcern("local")
         )
         self._queues = False
-        """Whether this process takes tickets, as others write as well."""
+        """Whether this process takes tickets, because others write as well."""
         self._number = 0
         """Our last ticket."""
         self._waiting = False
@@ -64,7 +64,7 @@ class TicketLock:
         self._held = False
         """Whether it is our turn."""
         self._alone = 0
-        """How many of our turns, or writes without a ticket, ago another process was seen."""
+        """How many of our turns, or writes without a ticket, have passed since another process was seen."""
         self._since = 0.0
         """When our turn began, or when another process last wrote during it."""
         self._until = 0.0
@@ -73,7 +73,7 @@ class TicketLock:
         """How long our last turn took; a busy database makes turns longer for all."""
 
     def start_queueing(self) -> None:
-        """Another process was faster, again: from now on we take tickets."""
+        """Takes tickets from now on: another process was faster again."""
         self._queues, self._alone = True, 0
         self._since = _time()
 
@@ -92,7 +92,7 @@ class TicketLock:
         return counter.newest
 
     def may_continue(self) -> bool:
-        """Whether our turn lasts, after a write."""
+        """Whether our turn continues after a write."""
         if not self._held:
             return False
         now = _time()

@@ -5,7 +5,7 @@ Laws:
   those from the cursor, from a range read and from our own acknowledged insert.
 - A document that is added is passed to the consumers at once.
 - If the view is complete up to N, an insert at N + 1 succeeds only if no other process wrote meanwhile, or if so
-  much was written that N + 1 is trimmed again (the writer handles that). This makes each message's `prev`, the
+  much was written that N + 1 is trimmed already (the writer handles that). This makes each message's `prev`, the
   order of times and the idempotency keys exact without a lock.
 """
 
@@ -47,7 +47,7 @@ class View:
         self.trimmed = 0
         """How far the collection is trimmed."""
         self.timed_after = timed_after
-        """Times began anew after this message, with a new epoch that was requested."""
+        """Message times start over after this message, as a new epoch was requested."""
         self.abandoned = False
         """Whether another view has replaced it."""
         self._own_writes = own_writes
@@ -56,8 +56,8 @@ class View:
 
     @property
     def retained_at(self) -> int:
-        """The time below which no new message may be stored, in ms since 1970: that of the newest retained
-        message. 0 if times begin anew."""
+        """The earliest time that a new message may have, in ms since 1970: that of the newest retained message.
+        0 if message times start over."""
         return self.seen.stored_at if self.seen.last > max(self.trimmed, self.timed_after) else 0
 
     @property
@@ -66,8 +66,8 @@ class View:
         return self.seen.last
 
     def absorb(self, entry: AppendDocument) -> bool:
-        """Adds the next document, and ignores one that was seen. False if something is missing before it. Raises
-        `HistoryChanged`."""
+        """Adds the next document, and ignores one that was already seen. Returns False if something is missing
+        before it. Raises `HistoryChanged`."""
         seen = self.seen
         if entry.last <= seen.last:
             self._compare(entry)
@@ -87,7 +87,7 @@ class View:
         self.trim(trimmed)
 
     def trim(self, trimmed: int) -> None:
-        """The collection is trimmed up to the seq `trimmed` now."""
+        """Notes that the collection is trimmed up to the seq `trimmed` now."""
         if trimmed > self.trimmed:
             self.trimmed = trimmed
             self.rooms.forget(trimmed)

@@ -10,8 +10,8 @@ Laws:
   one. If the write itself took that long, it is checked before it is answered, and taken back if it is out of
   place.
 - An ordered insert stops at the first document that is refused: only the beginning of a group is stored.
-- A process that lost its number to another one twice in a row takes a ticket, and so do all others then. Otherwise
-  the process with the shorter way to the database would always win.
+- A process that lost its number to another one twice in a row takes a ticket, and then all others do, too.
+  Otherwise the process with the shorter way to the database would always win.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ _DUPLICATE = 11000
 _OVERDUE_SECONDS = 0.25
 """Seconds between two checks for publishes that have waited too long."""
 _MOMENT_SECONDS = 0.005
-"""How long a turn waits for more publishes: an answered publisher may send the next one at once. Other processes
-poll as often."""
+"""How long a turn waits for more publishes: a publisher just answered may send its next one at once. Other
+processes poll at the same interval."""
 _COLLISIONS = 2
 """After this many in a row, a writer takes tickets."""
 
@@ -57,7 +57,7 @@ _log = logging.getLogger("roomcast.log")
 
 
 class OtherProcessWrote(Exception):
-    """Another process has written, which must be read first."""
+    """Another process has written. Its documents must be read first."""
 
 
 class MongoWriter:
@@ -116,7 +116,7 @@ class MongoWriter:
                 del self._tail.own_writes[number]
             self._group = {}
             if not (self._lock.may_continue() and await self._more()):
-                # The next write reports an outage. The other errors: the counter has been overwritten by hand.
+                # The next write reports an outage. The other errors mean that the counter was overwritten by hand.
                 with suppress(PyMongoError, TypeError, ValueError):
                     await self._lock.release(self._tail.newest)
 
@@ -248,7 +248,7 @@ class MongoWriter:
         self._sent = None
 
     async def _give_way(self) -> None:
-        """Another process was faster: its write is read next. After some collisions takes tickets."""
+        """Notes that another process was faster: its write is read next. After some collisions, takes tickets."""
         self._collisions += 1
         self._unsure = True
         if self._collisions >= _COLLISIONS:
@@ -273,8 +273,8 @@ class MongoWriter:
             pending.resolve(answer)
 
     async def _refuse_overdue(self) -> None:
-        """Refuses publishes that have waited longer than `patience`. One that is being written may be stored all
-        the same."""
+        """Refuses publishes that have waited longer than `patience`. A publish that is being written may still be
+        stored."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_OVERDUE_SECONDS)

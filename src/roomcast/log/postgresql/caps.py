@@ -41,7 +41,7 @@ class PostgresCaps:
                 self.due += stored
 
     def note_walk(self, rows: Sequence[Row], now: int) -> None:
-        """The same for the rooms of one step of a walk (`walk_rooms`) at `now` (ms)."""
+        """Like `note_append`, for the rooms of one step of a walk (`walk_rooms`) at `now` (ms)."""
         for row in rows:
             rule = self.rules.of(row["room"])
             if rule and (_is_over(rule, row["messages"], row["bytes"]) or row["oldest_at"] < _too_old(rule, now)):

@@ -40,7 +40,7 @@ class Session:
         self._connection: Connection = None
         self._statements: dict[str, Any] = {}
         self.pooled = False
-        """Whether a pooler stands before the database."""
+        """Whether there is a pooler in front of the database."""
         self._closed = False
 
     @property
@@ -154,8 +154,8 @@ class Session:
 
 
 async def connect(url: str) -> Connection:
-    """A connection as libpq would make it. What the string leaves out comes from PG… variables, a service file and
-    .pgpass. Of several hosts it takes a primary, unless the string says otherwise. Raises what the driver
+    """A connection as libpq would make it. PG… variables, a service file and .pgpass supply whatever the string
+    leaves out. Of several hosts it takes a primary, unless the string says otherwise. Raises what the driver
     raises."""
     chosen = "target_session_attrs" in url or "PGTARGETSESSIONATTRS" in os.environ
     target = None if chosen else "primary"

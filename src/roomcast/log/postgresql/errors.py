@@ -71,7 +71,7 @@ Failure = (
     OSError,
     TimeoutError,
 )
-"""Errors that a call raises without a defect of ours. TLS errors are OSErrors."""
+"""Errors that a call may raise although our code has no defect. TLS errors are OSErrors."""
 
 
 def is_another_history(error: BaseException) -> bool:
@@ -82,7 +82,7 @@ def is_another_history(error: BaseException) -> bool:
 
 
 def unusable(name: str, error: BaseException) -> LogUnusable | None:
-    """Why the log `name` cannot be opened although the server waits; None if waiting may help."""
+    """Why the log `name` cannot be opened, however long the server waits; None if waiting may help."""
     for kind, sentence in _UNUSABLE:
         if isinstance(error, kind):
             return LogUnusable(sentence.format(name=name, error=error_text(error)))

@@ -24,7 +24,7 @@ class AppendGroup:
     def __init__(self, pending: Sequence[PendingAppend], retention: Retention, rules: RoomRules) -> None:
         self.pending = list(pending)
         self._refusals: dict[int, TooLarge] = {}
-        """Requests that are too large, by number. One with a known key gets that key's answer all the same."""
+        """Requests that are too large, by number. A request with a known key still gets that key's answer."""
         self._of_key: dict[Key, int] = {}
         """The request that stands for each key: the first that would be stored, or else the first."""
         for number, one in enumerate(self.pending):
@@ -104,11 +104,11 @@ class AppendGroup:
     def _before(
         self, number: int, key: Key, row: Row, known: Mapping[int, Kept], kept: Mapping[Key, Kept]
     ) -> Kept | None:
-        """What an earlier request of this group, or an earlier append, stored with the same key."""
+        """The result that an earlier request of this group, or an earlier append, stored with the same key."""
         if key in kept:
             return kept[key]
         before = known.get(self._of_key[key])
-        # Stored by this very append, whose first answer was lost.
+        # It was stored by this same append, whose first answer was lost.
         own = before and row["again"] and before.first >= row["first"] and self._stores(number)
         return None if own else before
 
@@ -116,14 +116,14 @@ class AppendGroup:
         """The stored messages of one request, which begin with the seq `first`."""
         prevs, base = row["prevs"] or (), row["first"]
         return [
-            # Where the answer was lost, the last ones may be gone already, and `prevs` is shorter.
+            # If the first answer was lost, the last messages may be gone already, and `prevs` is shorter.
             Message(seq, room, type_, row["stored_at"], prevs[seq - base] if seq - base < len(prevs) else 0, body)
             for seq, (room, type_, body) in enumerate(self.pending[number].request.drafts, first)
         ]
 
 
 def _known(row: Row) -> dict[int, Kept]:
-    """What is kept of keys, by the number of the request that stands for each."""
+    """The kept result of each key, by the number of the request that stands for the key."""
     if not row["known_requests"]:
         return {}
     fields = zip(row["known_digests"], row["known_firsts"], row["known_counts"], row["known_ats"], strict=True)

@@ -55,10 +55,10 @@ async def open_log(
     max_message: int = 64_000,
     **durability: object,
 ) -> PostgresLog:
-    """The log in the schema `roomcast` of the database that the connection string `url`
-    names. The database's `synchronous_commit` decides how durable it is.
+    """Opens the log in the schema `roomcast` of the database that the connection string `url` names. The
+    database's `synchronous_commit` decides how durable it is.
 
-    Opens also while the database is away; `epoch` is then empty until it is reached. Raises `LogUnusable`.
+    It also succeeds while the database is away; `epoch` is then empty until it is reached. Raises `LogUnusable`.
     """
     if not rest.startswith("//"):  # the driver would take all of it for a database name
         raise LogUnusable(f"{redact(url)!r} is not a connection string: use {FORM}.")
@@ -72,7 +72,7 @@ async def open_log(
 
 
 class PostgresLog(LocalLog):
-    """A writer, a reader, what keeps this process current, and the feed of its consumers."""
+    """A writer, a reader, a tail that keeps this process current, and the feed of its consumers."""
 
     def __init__(
         self, url: str, retention: Retention, empty_rooms: int, tuning: PostgresTuning, max_message: int
@@ -184,7 +184,7 @@ class PostgresLog(LocalLog):
         if found:
             self._writer.trimmer.soon()  # the rows of a room go in steps
             self._tail.notifier.tell()
-            await self._ask(self._tail.catch_up())  # gone here with the answer
+            await self._ask(self._tail.catch_up())  # so that it is gone on this server before the answer
         return found
 
     def _keep(self, retention: Retention) -> None:
@@ -196,7 +196,7 @@ class PostgresLog(LocalLog):
         self._walking.add_done_callback(self._sweep.finished)
 
     async def _walk_on(self, after: str) -> str | None:
-        """One step of a walk over all rooms: finds what goes without a publish."""
+        """One step of a walk over all rooms: finds messages that must go without a publish."""
         rows: Sequence[Any] = ()
         if self._caps.rules.rules:
             rows = await self._reading.rows("walk_rooms", after, WALK_ROOMS)

@@ -1,4 +1,4 @@
-"""From a connection to a usable log: creates the schema or brings it up to date, and adopts the log."""
+"""Makes a connected database usable: creates the schema or brings it up to date, and adopts the log."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class Outbox:
         self._scheduled = False
 
     def move_soon(self) -> None:
-        """Something waits in the outbox: moves all of it."""
+        """Moves all that waits in the outbox, soon."""
         if not self._scheduled:
             self._scheduled = True
             self._writer.do(self._move).add_done_callback(self._done)
@@ -100,7 +100,8 @@ class Outbox:
         ), refused
 
     def _draft(self, row: Row) -> Draft:
-        """The draft that a `POST` would make. The text is not decoded and encoded again, so digits stay."""
+        """The draft that a `POST` would make. The text is not decoded and encoded again, so numbers keep their
+        digits."""
         rest = row["message"].strip()[1:]
         body = b'{"room":%b,%b' % (msgspec.json.encode(row["room"]), rest.encode())
         [draft] = parse_json(body, self._max_message).drafts

@@ -1,4 +1,4 @@
-"""The row that says that this server runs, and how far it has delivered; and what servers tidy up now and then."""
+"""The row that says that this server runs, and how far it has delivered. Also tidies up shared rows regularly."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from roomcast.log.postgresql.connection import Session
 from roomcast.log.sequencer import GONE_KEYS, KEY_MS
 
 _UNCHANGED_SECONDS = 2.0
-"""Between two records of an unchanged position: other servers wait for a server that they saw within 5 s."""
+"""Seconds between two records of an unchanged position. Other servers wait for one that they saw within 5 s."""
 _TIDY_SECONDS = 60.0
 
 
@@ -19,8 +19,8 @@ class Presence:
     """This server among the servers of its log."""
 
     def __init__(self, session: Session, note_seconds: float, remembered: int) -> None:
-        """`note_seconds`: between two records of a position that changes. `remembered`: for how many of the newest
-        messages the room stays known after they are gone."""
+        """`note_seconds`: the seconds between two records of a changing position. `remembered`: for how many of
+        the newest messages the room stays known after they are gone."""
         self.server = secrets.token_hex(8)
         """The name of this process, unique on the log."""
         self.position: int | None = None
@@ -39,7 +39,7 @@ class Presence:
             await self.announce(position)
 
     async def announce(self, position: int | None) -> None:
-        """The same at once."""
+        """Like `note`, but at once."""
         await self._session.rows("note_server", self.server, position)
         self.position, self._noted_at = position, asyncio.get_running_loop().time()
 
@@ -53,5 +53,5 @@ class Presence:
 
     async def end(self) -> None:
         """Removes the row."""
-        with suppress(Exception):  # then the other servers wait 5 s for this one
+        with suppress(Exception):  # if this fails, the other servers wait 5 s for this one
             await self._session.rows("end_server", self.server)

@@ -70,7 +70,7 @@ class Totals(NamedTuple):
     messages: int = 0
     bytes: int = 0
     changes: int = 0
-    """How often messages went that were not the oldest of the whole log."""
+    """How often messages were removed that were not the oldest of the whole log."""
 
 
 def totals_of(row: Row) -> Totals:
@@ -89,7 +89,7 @@ def messages_of(row: Row) -> list[Message]:
 
 
 def trimmings_of(row: Row) -> dict[str, Trimmed]:
-    """How far each room is trimmed, of a row that has an array for each column."""
+    """How far each room is trimmed, from a row that has an array for each column."""
     if row["lost_rooms"] is None:
         return {}
     states = zip(row["lost_ends"], row["lost_ats"], row["lost_counts"], row["lost_caps"], strict=True)

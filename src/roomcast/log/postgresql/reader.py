@@ -30,7 +30,7 @@ class PostgresReader:
         self._remembered = remembered
         self._register: Register | None = None
         self._registered = ""
-        """The epoch that the register is of."""
+        """The epoch of the register."""
 
     async def page(self, selection: Selection, after: int, limit: int, before: int | None) -> Page:
         """The first messages of some rooms with after < seq < before, and what is lost of them."""
@@ -102,7 +102,7 @@ class PostgresReader:
         return await self._row("page", *values, rooms), known
 
     async def _losses(self, row: Row, selection: Selection, after: int, before: int | None) -> list[Loss]:
-        """What is lost of the rooms of a page, from the page's row."""
+        """The losses of the rooms of a page, from the page's row."""
         unknown = watermark(row["forgotten"], row["forgotten_at"])
         trimmings = trimmings_of(row)
         lost = max((trimmed.seq for trimmed in trimmings.values()), default=0)

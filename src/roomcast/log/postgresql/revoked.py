@@ -18,7 +18,7 @@ class PostgresRevocations:
         self._known = KeptRevocations()
 
     async def add(self, revocation: Revocation) -> None:
-        """Keeps one. Also raises `TooManyRevocations`."""
+        """Keeps a revocation. Also raises `TooManyRevocations`."""
         await self.rows()
         self._known.check(revocation)
         sub, iss, before = revocation

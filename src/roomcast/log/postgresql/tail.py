@@ -1,11 +1,11 @@
 """Follows the log in the database, and feeds the consumers of this process.
 
 Laws:
-- The feed is dense except for messages that are gone: a batch begins right after the last one fed, or all in
-  between was read.
+- The feed is dense except for messages that are gone: a batch begins right after the last message fed, or
+  everything in between was read.
 - A message is fed only when it is durable.
-- A notification only makes delivery faster. The database is polled every second all the same, and four times a
-  second while something is expected: a pooler has no LISTEN, and a connection can be lost unnoticed.
+- A notification only makes delivery faster. Even with notifications, the database is polled every second, and four
+  times a second while something is expected: a pooler has no LISTEN, and a connection can be lost unnoticed.
 - A history that differs from what was delivered is never joined to it: the log goes on under a new epoch.
 """
 
@@ -88,7 +88,7 @@ class PostgresTail:
         self.outage.check()
 
     def check_epoch(self, row: Row) -> None:
-        """Raises `LogUnavailable` if a row is from another epoch than the one its ids would name."""
+        """Raises `LogUnavailable` if a row is from another epoch than the one that this server puts into ids."""
         if row["epoch"] != self.epoch:
             raise self.read_anew()
 
@@ -96,7 +96,7 @@ class PostgresTail:
         """Adopts the log, or continues with its present history. Raises `LogUnusable`, `LogUnavailable`, and what
         the driver raises."""
         await prepare(self._session, self._name, self._max_message)
-        # Before anybody is told: whoever appends from now on must know that this server wants to be notified.
+        # Announced first: a server that appends from now on must know that this one wants to be notified.
         await self.presence.announce(self._feed.floor)
         before = self.epoch
         epoch = await begin_life(self._session, before, self.anchor, anew=new_epoch)
@@ -126,7 +126,7 @@ class PostgresTail:
             await self._pause()
 
     def wake(self, payload: str = "") -> None:
-        """There may be something new. `payload`: a notification's text, a seq or a word."""
+        """Notes that there may be something new. `payload`: a notification's text, either a seq or a word."""
         if payload == "outbox":
             self.expect()
             self.on_outbox()
@@ -134,12 +134,12 @@ class PostgresTail:
             self._woken.set()
 
     def expect(self) -> None:
-        """Something happened after which more is likely to come."""
+        """Notes an event after which more messages are likely to come."""
         self._active_until = asyncio.get_running_loop().time() + _ACTIVE_SECONDS
 
     def appended(self, messages: Sequence[Message], nonce: int, totals: Totals, *, fed: bool = True) -> None:
-        """This process has appended these messages, and they are durable. If `fed`, and if they follow what was
-        fed, they are fed at once; otherwise they are read."""
+        """Notes durable messages that this process has appended. With `fed` they are fed at once, provided that
+        they follow what was fed; otherwise they are read."""
         self.expect()
         if fed and messages and messages[0].seq == self.newest + 1:
             self.anchor = Anchor(messages[-1].seq, nonce)
@@ -151,7 +151,8 @@ class PostgresTail:
             self.notifier.tell()
 
     def trimmed(self, totals: Totals) -> None:
-        """This process has trimmed. If it cut messages other than the oldest of the log, they are read and fed."""
+        """Notes that this process has trimmed. If it cut messages other than the log's oldest, they are read and
+        fed."""
         if totals.changes > self.totals.changes:
             self._woken.set()
             self.notifier.tell()
@@ -167,13 +168,13 @@ class PostgresTail:
                 pass
 
     async def close(self) -> None:
-        """Takes leave of the other servers. `run` must have ended."""
+        """Tells the other servers that this one ends. `run` must have ended."""
         await self.notifier.finish()
         if not self.outage:
             await self.presence.end()
 
     def read_anew(self) -> LogUnavailable:
-        """The delivered history is not the database's. Returns the error for calls meanwhile."""
+        """Notes that the delivered history is not the database's. Returns the error for calls meanwhile."""
         if not self._history_changed:
             self._history_changed = True
             self.outage.begin_anew()
@@ -181,14 +182,14 @@ class PostgresTail:
         return LogUnavailable(HISTORY_CHANGED)
 
     def failed(self, error: BaseException) -> None:
-        """A call has failed: notes what that means."""
+        """Notes what a failed call means."""
         if is_another_history(error):
             self.read_anew()
         else:
             self.away(unusable(self._name, error) or unavailable(error))
 
     def away(self, error: RoomcastError) -> None:
-        """Notes that, and why, the database cannot be read."""
+        """Notes that the database cannot be read, and why."""
         self.outage.begin(error)
         self._woken.set()
 
@@ -201,7 +202,7 @@ class PostgresTail:
         await self.presence.tidy()
 
     async def _read_on(self) -> bool:
-        """One read; whether it reached the end."""
+        """Makes one read. Returns whether it reached the end."""
         position, anchor, known = self.newest, self.anchor, self.totals.changes
         values = (position, FETCH_MESSAGES, FETCH_BYTES, self.presence.server)
         row = await self._session.row("load_news", *values)
@@ -235,7 +236,7 @@ class PostgresTail:
 
     async def _cuts(self, after: int, row: Row) -> Sequence[Cut]:
         found = await self._session.rows("load_cuts", after, row["changes"])
-        if len(found) < row["changes"] - after:  # older ones were dropped: all begin anew, and hear what they lost
+        if len(found) < row["changes"] - after:  # older cuts are gone: consumers restart and learn what they lost
             self._feed.restart(self.newest, max(row["trimmed"], self._feed.trimmed))
             return ()
         return [Cut(cut["room"], cut["upto"], cut["gone"]) for cut in found]
@@ -252,7 +253,7 @@ class PostgresTail:
             self._unsynced = (Anchor(row["stored"], row["stored_nonce"]), asyncio.get_running_loop().time())
 
     async def _sync_for_others(self) -> None:
-        """Makes an append durable whose server has ended before it could."""
+        """Makes an append durable if its server has ended before doing so."""
         (seq, nonce), since = self._unsynced
         if seq > self.newest and asyncio.get_running_loop().time() - since > _UNSYNCED_SECONDS:
             await self._session.rows("sync", self.presence.server, self.epoch, seq, nonce)
@@ -274,12 +275,12 @@ class PostgresTail:
 
 
 def _is_seq(payload: str) -> bool:
-    """Anybody may notify: a database role needs no right for it."""
+    """Whether a notification has the form of a seq. Anybody may notify: a database role needs no right for it."""
     return payload.isascii() and payload.isdigit() and len(payload) < 20
 
 
 def _is_cut(messages: Sequence[Message]) -> bool:
-    """Whether a read brought as many messages as it may, so that more can follow."""
+    """Whether a read returned as many messages as it may, so that more can follow."""
     return len(messages) >= FETCH_MESSAGES or sum(len(message.body) for message in messages) >= FETCH_BYTES
 
 

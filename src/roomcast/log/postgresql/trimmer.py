@@ -23,7 +23,7 @@ _URGENT = 64
 
 
 class Trimmer:
-    """When to trim, and the steps."""
+    """Decides when to trim, and makes the steps."""
 
     def __init__(
         self,
@@ -69,14 +69,14 @@ class Trimmer:
         self.after(_PAUSE)
 
     def soon(self) -> None:
-        """There may be more to trim. Unlike `later` this does not postpone a scheduled step."""
+        """Notes that there may be more to trim. Unlike `later`, this does not postpone a scheduled step."""
         self._more = True
         soon = asyncio.get_running_loop().time() + _PAUSE
         if self._timer is None or self._timer.when() > soon:
             self.after(_PAUSE)
 
     def after(self, seconds: float) -> None:
-        """Schedules a step in so many seconds instead of now or later, if there may be anything to trim."""
+        """Schedules a step in this many seconds, in place of any other, if there may be anything to trim."""
         self.due = False
         self._cancel()
         if not self._stopped and (self._more or self._caps.over):
@@ -127,7 +127,7 @@ class Trimmer:
         self.after(_PAUSE if totals != before else RETRY)
 
     def _note_gone(self, messages: int) -> None:
-        """Each message that is gone may have been the last one of its room."""
+        """Notes that this many messages are gone. Each may have been the last one of its room."""
         self._maybe_empty += max(0, messages)
 
     def _ring(self) -> None:

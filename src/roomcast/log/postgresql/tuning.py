@@ -17,4 +17,4 @@ class PostgresTuning(NamedTuple):
     """Between two records of how far this server has delivered."""
     retry_seconds: float = 0.2
     patience: float = 10.0
-    """After which a publish that could not be stored is refused."""
+    """The time after which a publish that could not be stored is refused."""

@@ -7,7 +7,7 @@ Laws:
 - A transaction whose answer was lost is retried with the same random number, so that it is stored once, whichever
   of the two the database sees first.
 - Trimming beyond what appends do waits for a pause in publishing.
-- No publish waits longer than `patience`: then it is refused, and may be stored all the same.
+- No publish waits longer than `patience`. After that it is refused, although it may still be stored.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from roomcast.log.postgresql.tuning import PostgresTuning
 from roomcast.model.errors import LogUnavailable, RoomcastError
 
 _OVERDUE_SECONDS = 0.25
-"""Between two looks for publishes that have waited too long."""
+"""Seconds between two checks for publishes that have waited too long."""
 
 _GATHERING_TURNS = 4
 """Turns of the loop between a commit and the next group. Clients that were just answered send their next publishes
-meanwhile, and go with those that waited. Otherwise the clients of a server can fall apart into two groups that
-take turns, and it gets down to 0.83 of its share beside servers whose clients go together."""
+meanwhile, and go with those that waited. Otherwise a server's clients can split into two groups that take turns;
+beside servers whose clients go together, that server gets only 0.83 of its share."""
 
 _log = logging.getLogger("roomcast.log")
 
@@ -147,8 +147,8 @@ class PostgresWriter:
                 raise LogUnavailable(HISTORY_CHANGED)
 
     def committed(self, group: AppendGroup, nonce: int, row: Row) -> Sequence[AppendAnswer]:
-        """The group is durable in the log; `row` is the result of `append`. Feeds its messages, and returns the
-        answers to its appends."""
+        """Handles a group that is durable in the log; `row` is the result of `append`. Feeds its messages, and
+        returns the answers to its appends."""
         self._recovered()
         before, totals = self._tail.totals, totals_of(row)
         stored, answers = group.answers(row)
@@ -156,7 +156,7 @@ class PostgresWriter:
         self._tail.appended(stored, nonce, totals, fed=not row["again"])
         self.trimmer.note_append(before, totals, len(stored))
         if stored:
-            self._clock.now(row["stored_at"])  # it logs if our clock is behind
+            self._clock.now(row["stored_at"])  # logs a warning if our clock is behind
             self._caps.note_append(row, len(stored))
         self.trimmer.later()
         return answers
@@ -256,7 +256,7 @@ class PostgresWriter:
             _log.warning("publishing goes on: nothing is left to do")
 
     async def _refuse_overdue(self) -> None:
-        """Refuses appends that waited too long. One that was already sent may be stored all the same."""
+        """Refuses appends that waited too long. An append that was already sent may still be stored."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(min(_OVERDUE_SECONDS, self._tuning.patience / 4))

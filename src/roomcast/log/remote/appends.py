@@ -31,7 +31,7 @@ class Appends:
         self._sent: dict[int, PendingAppend] = {}
         """The appends that were sent, by number."""
         self._bytes = 0
-        """The bodies of all appends that are not answered."""
+        """The total size of the bodies of all appends that are not answered."""
         self._idle: asyncio.Future[None] | None = None
         """Set when the log closes; done when no append is left."""
 
@@ -48,7 +48,7 @@ class Appends:
         return pending.answer
 
     def resolve(self, frame: AppendOutcomes) -> None:
-        """Answers the appends of which the log process told the outcome."""
+        """Answers the appends whose outcome the log process has reported."""
         for stored in frame.stored:
             pending = self._take(stored[0])
             pending.resolve(_appended(pending.request.drafts, stored))

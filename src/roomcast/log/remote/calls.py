@@ -16,15 +16,15 @@ _CALLS_AT_ONCE = 16
 """The most calls of one worker that the log process handles at once. Others wait here, so that no worker's reads
 delay another's."""
 _CALL_SECONDS = 5.0
-"""Seconds after which a call has failed: the log process hangs."""
+"""Seconds after which a call fails: the log process then counts as hung."""
 
 
 class Calls:
     """The calls of one worker that are not answered yet."""
 
     def __init__(self, link: Link, away: Callable[[], str], number: Callable[[], int]) -> None:
-        """`away` returns why the log does not answer now, empty if it does; `number` a number for each call that
-        no consumer has."""
+        """`away` returns why the log does not answer now; empty if it does. `number` returns a new number for a
+        call, which no consumer has."""
         self._link = link
         self._away = away
         self._number = number
@@ -47,19 +47,19 @@ class Calls:
         return number
 
     def resolve(self, number: int, value: Raw) -> None:
-        """A call has returned."""
+        """Passes the result of a call to its caller."""
         answer = self._answers.pop(number, None)
         if answer and not answer.done():
             answer.set_result(value)
 
     def fail(self, number: int, error: RoomcastError) -> None:
-        """A call has failed."""
+        """Passes the error of a call to its caller."""
         answer = self._answers.pop(number, None)
         if answer and not answer.done():
             answer.set_exception(error)
 
     def fail_all(self, why: str) -> None:
-        """No call will be answered."""
+        """Fails all calls: none of them will be answered."""
         for number in list(self._answers):
             self.fail(number, LogUnavailable(why))
 

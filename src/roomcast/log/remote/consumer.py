@@ -33,7 +33,7 @@ class RemoteConsumer:
     def __init__(self, home: Home, number: int, name: str, after: int, *, holds: bool) -> None:
         self.name = name
         self.position = after
-        """The position of the last request; it asks for the messages after it."""
+        """The last request asked for the messages after this seq."""
         self._home = home
         self._number = number
         self._given = after
@@ -78,7 +78,7 @@ class RemoteConsumer:
             self.end()
 
     def give(self, frame: ConsumerBatch) -> None:
-        """The requested batch has arrived."""
+        """Takes the requested batch, which has arrived."""
         self._requested = False
         self._ready = batch_of(frame)
         self._changed.set()

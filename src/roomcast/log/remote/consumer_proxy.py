@@ -1,4 +1,4 @@
-"""A worker's consumer, as the log process has it: sends one batch per request, and none without a request."""
+"""The log process's side of a worker's consumer. Sends one batch per request, and none without a request."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ConsumerProxy:
     def __init__(
         self, worker: Receiver, encoded: Callable[[Sequence[Message]], Raw], number: int, consumer: LogConsumer
     ) -> None:
-        """`encoded` encodes messages, once for all workers. `number`: the consumer's at the worker."""
+        """`encoded` encodes messages, once for all workers. `number`: the consumer's number at the worker."""
         self._worker = worker
         self._encoded = encoded
         self._number = number
@@ -37,11 +37,11 @@ class ConsumerProxy:
         self._requested = asyncio.Event()
 
     def request(self) -> None:
-        """The worker has delivered the last batch, and wants the next one."""
+        """Notes that the worker has delivered the last batch, and wants the next one."""
         self._requested.set()
 
     def close(self) -> None:
-        """The worker wants no more batches."""
+        """Ends the consumer: the worker wants no more batches."""
         self._worker.forget(self._number)
         closing = asyncio.ensure_future(self._consumer.aclose())
         closing.add_done_callback(lambda _: self._requested.set())

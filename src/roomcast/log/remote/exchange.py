@@ -12,8 +12,8 @@ from msgspec import Raw, Struct
 from roomcast.log.remote.frames import AskPeers, PeerQuestion, PeerReplies, PeerReply, PeersPresent, Tell, Told
 
 _WAITING_BYTES = 8 * 1024 * 1024
-"""A worker with more bytes waiting for it than this hangs. Its connection is cut; it reconnects when it runs
-again."""
+"""A worker for which more bytes than this are waiting counts as hung. Its connection is cut; it reconnects when it
+runs again."""
 _REPLY_SECONDS = 1.0
 """How long a question waits for workers that do not answer."""
 
@@ -56,14 +56,14 @@ class WorkerExchange:
         """Called with the number of each worker that leaves."""
 
     def enter(self, connection: Connected) -> None:
-        """A worker has connected; it replaces an older one with the same number."""
+        """Adds a worker that has connected. It replaces an older one with the same number."""
         if connection.worker in self._all:
             self._note_left(connection.worker)
         self._all[connection.worker] = connection
         self._announce()
 
     def leave(self, connection: Connected) -> None:
-        """A worker's connection is gone."""
+        """Removes a worker whose connection is gone."""
         if self._all.get(connection.worker) is connection:
             del self._all[connection.worker]
             self._announce()
@@ -98,7 +98,7 @@ class WorkerExchange:
             self._all[worker].send(PeerQuestion(number, ask.topic, ask.payload))
 
     def reply(self, sender: Connected, reply: PeerReply) -> None:
-        """A worker's answer."""
+        """Takes a worker's answer."""
         self._silent.discard(sender.worker)
         if question := self._questions.get(reply.number):
             self._note_value(question.topic, sender, reply.payload)
@@ -139,13 +139,13 @@ class OpenQuestion:
             self._finish()
 
     def answer(self, worker: int, payload: Raw) -> None:
-        """A worker has answered."""
+        """Takes a worker's answer."""
         if worker in self.missing:
             self._answers.append((worker, payload))
             self.give_up(worker)
 
     def give_up(self, worker: int) -> None:
-        """A worker will not answer."""
+        """Stops waiting for a worker: it will not answer."""
         self.missing.discard(worker)
         if not self.missing:
             self._finish()

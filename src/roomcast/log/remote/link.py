@@ -1,5 +1,5 @@
-"""A worker's connection to the log process, which outlives that process. It knows bytes and frames; the handlers
-that register for a kind of frame do the rest.
+"""A worker's link to the log process; it outlives that process and reconnects. It knows only bytes and frames.
+Each kind of frame is handled by the handler that is registered for it.
 
 All frames of one turn of the loop go out in one write.
 """

@@ -50,7 +50,7 @@ class RemoteLog:
         self.unwritable = ""
         self._link = link
         self._numbers = count(1)
-        """For calls and consumers, whose failures come in frames of one kind."""
+        """Numbers for both calls and consumers: failures of both come in frames of one kind."""
         self._appends = Appends(link, self.away)
         self._calls = Calls(link, self.away, lambda: next(self._numbers))
         self._consumers: dict[int, RemoteConsumer] = {}
@@ -70,7 +70,7 @@ class RemoteLog:
         link.add(self)
 
     async def opened(self) -> RemoteLog:
-        """Waits for the log process's first frame, and returns this log. Without that frame the log is away."""
+        """Waits for the log process's first frame, and returns this log. If none comes, the log counts as away."""
         try:
             async with asyncio.timeout(_OPEN_SECONDS):
                 await self._opened.wait()
@@ -140,7 +140,7 @@ class RemoteLog:
         return positions(self._consumers.values())
 
     async def close(self) -> None:
-        """Ends all consumers, and waits for appends under way. The log process goes on."""
+        """Ends all consumers, and waits for appends under way. The log process keeps running."""
         self._closed = True
         await self._appends.end()
         for consumer in list(self._consumers.values()):
@@ -148,7 +148,7 @@ class RemoteLog:
         self._calls.fail_all(_CLOSED)
         self._link.close()
 
-    # For its parts
+    # Used by its parts: consumers, appends and calls
 
     def send(self, frame: FromWorker) -> None:
         self._link.send(frame)

@@ -26,7 +26,7 @@ from roomcast.log.remote.frames import (
 from roomcast.log.remote.link import Link
 
 _ANSWER_SECONDS = 2.0
-"""Seconds after which a question has no answers: the log process has not passed it on."""
+"""Seconds after which a question counts as unanswered: the log process has then not passed it on."""
 
 Hear = Callable[[int, Any], object]
 """Called with a worker's number and its message."""
@@ -37,8 +37,8 @@ logger = logging.getLogger("roomcast.server")
 
 
 class WorkerPeers:
-    """Messages arrive within milliseconds, in each sender's order. A worker that hangs for long gets none; it
-    reconnects when it runs again. Values are any that msgpack can encode."""
+    """The other workers. Messages arrive within milliseconds, in each sender's order. A worker that hangs for long
+    gets none; it reconnects when it runs again. Values may be any that msgpack can encode."""
 
     def __init__(self, link: Link, number: int, workers: int, restarts: int = 0) -> None:
         """`workers` is how many the server has, of which this is `number`. `restarts` counts the processes that
@@ -47,7 +47,7 @@ class WorkerPeers:
         """The number of this worker."""
         self.restarts = restarts
         self.siblings: Sequence[int] = [one for one in range(1, workers + 1) if one != number]
-        """The numbers of all others, whether they are there or not."""
+        """The numbers of all others, whether they are connected or not."""
         self.others: Sequence[int] = ()
         """The numbers of the other connected workers."""
         self.changed: list[Callable[[], object]] = []
@@ -105,7 +105,7 @@ class WorkerPeers:
             task.add_done_callback(self._tasks.discard)
 
     def lost(self) -> None:
-        """The log process has ended: no worker can be reached until the next one is up."""
+        """Notes that the log process has ended: no worker can be reached until the next log process is up."""
         self.others = ()
         for answers in self._questions.values():
             if not answers.done():
@@ -128,6 +128,6 @@ class WorkerPeers:
                 value = answer(msgspec.msgpack.decode(question.payload))
                 if inspect.isawaitable(value):
                     value = await value
-        except Exception:  # the worker that asked gets an answer all the same, and does not wait
+        except Exception:  # the worker that asked still gets an answer, and does not wait
             logger.exception("a worker's question could not be answered: %s", question.topic)
         self._link.send(PeerReply(question.number, Raw(encode(value))))

@@ -39,7 +39,7 @@ class LogServer:
 
     @property
     def log(self) -> Log:
-        """Raises `LogUnavailable` if there is none."""
+        """The log. Raises `LogUnavailable` if there is none."""
         if self._log is None:
             raise LogUnavailable("This process owns no log.")
         return self._log
@@ -54,7 +54,7 @@ class LogServer:
             await self.tell_revocations()
 
     def enter(self, connection: WorkerConnection, revoked: RevocationList) -> None:
-        """A worker has connected. It must know `revoked` before it serves anybody."""
+        """Adds a worker that has connected. It must know `revoked` before it serves anybody."""
         self._connections.add(connection)
         if self._log:
             connection.send(revoked)
@@ -62,7 +62,7 @@ class LogServer:
         self.exchange.enter(connection)
 
     def leave(self, connection: WorkerConnection) -> None:
-        """A worker's connection is gone."""
+        """Removes a worker whose connection is gone."""
         self._connections.discard(connection)
         self.exchange.leave(connection)
 

@@ -61,7 +61,7 @@ class Owner(Protocol):
 
 
 class WorkerConnection(asyncio.Protocol):
-    """One worker."""
+    """The connection of one worker."""
 
     def __init__(self, server: Owner, worker: int, revoked: RevocationList) -> None:
         """`worker`: its number. `revoked`: the revocations at the time it connects."""

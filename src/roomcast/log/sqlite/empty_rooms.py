@@ -10,7 +10,7 @@ _STEP = 200
 
 
 class EmptyRooms:
-    """The rooms that are remembered although they have no messages; those that are empty for longest go first."""
+    """The remembered rooms without messages. Those that have been empty for longest are forgotten first."""
 
     def __init__(self, database: WriteConnection, cache: WriteCache, most: int) -> None:
         """`most`: how many are remembered."""
@@ -22,12 +22,12 @@ class EmptyRooms:
         message trimmed since."""
 
     def note_trimmed(self, messages: int) -> None:
-        """So many messages were trimmed; each may have been the last of its room."""
+        """Notes that this many messages were trimmed; each may have been the last of its room."""
         self._maybe += messages
 
     def tidy(self) -> None:
-        """Forgets the rooms that are too many, one step of them. Counting them takes a while, so they are counted
-        only when there may be a tenth too many."""
+        """Forgets one step of the rooms beyond the limit. Counting them takes a while, so they are counted only
+        when there may be a tenth too many."""
         if self._maybe > self._most + self._most // 10:
             self._maybe = self._database.value("count_empty_rooms", {})
             count = min(self._maybe - self._most, _STEP)

@@ -19,10 +19,10 @@ def end_database(connection: apsw.Connection, files: DatabaseFiles) -> None:
         _abandon(connection, files)
         return
     with suppress(apsw.Error):
-        # Only this makes sure that everything that a lower `synchronous` left in the kernel is on the disk.
+        # A lower `synchronous` may have left writes in the kernel. Only this puts all of them on the disk.
         connection.pragma("synchronous", "full")
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        if not files.missing():  # otherwise it would be written to the database that lies there now
+        if not files.missing():  # otherwise this would write to another file, which lies there now
             connection.execute(QUERIES["end_life"])
     connection.close()
     files.close()

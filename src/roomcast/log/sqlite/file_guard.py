@@ -9,8 +9,8 @@ from roomcast.log.sqlite.files import DatabaseFiles
 from roomcast.model.errors import LogUnavailable
 
 CHECK_SECONDS = 0.1
-"""How often a busy writer checks its files. Before each commit it would wait for the interpreter's lock once more
-for each of them."""
+"""How often a busy writer checks its files. A check before each commit would wait for the interpreter's lock once
+more for each file."""
 
 
 class FileGuard:
@@ -22,7 +22,7 @@ class FileGuard:
         """When the files are checked next, on the monotonic clock."""
 
     def check(self) -> None:
-        """Raises `LogUnavailable` if a message that is written now would be gone with this process."""
+        """Raises `LogUnavailable` if a message that is written now would be lost when this process ends."""
         self._refuse_truncated()
         if (now := monotonic()) >= self.check_at:
             if missing := self._files.missing():

@@ -1,4 +1,4 @@
-"""The files of an open database: whether they still lie where they were, and still have what was written."""
+"""Checks that the files of an open database are still in their places, and still have what was written."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ class DatabaseFiles:
         if self._size < before and self._size < self._least_size():
             self.truncated = os.path.basename(self.database)
             return
-        with suppress(apsw.Error):  # has SQLite notice a checkpoint by another program
+        with suppress(apsw.Error):  # makes SQLite notice a checkpoint by another program
             list(self._connection.execute(QUERIES["load_state"]))
         self.check_commit()
 
     def check_commit(self) -> None:
-        """Finds out, right after a commit, whether the write-ahead log has all that SQLite knows in it: the last
-        frame from before, unchanged, and each frame that the commit added. If the file was cut in between, SQLite
-        wrote behind a hole."""
+        """Finds out, right after a commit, whether the write-ahead log has all that SQLite expects in it: the
+        last frame from before, unchanged, and each frame that the commit added. If the file was cut in between,
+        SQLite wrote past the cut and left a hole."""
         with suppress(OSError):  # a disk that cannot be read for a moment does not mean that anything is gone
             frames, _ = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
             if frames < 1:

@@ -1,10 +1,10 @@
 """Gathers appends into groups and gives them to the writer. Lives on the event loop; knows no SQL.
 
 Laws:
-- The writer has one job at a time. While it commits one group, the next one gathers. It goes a few turns of
-  the loop after the writer is free. All appends of one turn of the loop go together.
+- The writer has one job at a time. While it commits one group, the next one gathers. The next group starts a few
+  turns of the loop after the writer is free. All appends of one turn of the loop go together.
 - The outcome of a commit arrives in one call: consumers are woken first, then the publishers are answered.
-- Trimming beyond what commits do themselves waits for quiet. A step of a walk over the rooms, or a delete, goes
+- Trimming beyond what commits do themselves waits for quiet. A step of a walk over the rooms, or a delete, runs
   between two groups.
 """
 
@@ -65,7 +65,7 @@ class GroupCommit:
         self._loop = asyncio.get_running_loop()
         self._pending = AppendQueue("The log is behind: its disk is slower than what is published.")
         self._scheduled = False
-        """Whether the next job goes soon, without another append."""
+        """Whether a call of `_next` or `_gather` is scheduled, so the next job starts without another append."""
         self._busy = False
         """Whether the writer has a job."""
         self.unwritable = ""
@@ -89,7 +89,7 @@ class GroupCommit:
         return pending.answer
 
     def do(self, work: Work) -> asyncio.Future[Any]:
-        """Gives the writer a job between two groups. The result is the first of its answers."""
+        """Gives the writer a job between two groups. The future's result is the first of the job's answers."""
         pending = PendingAppend.of(AppendRequest((), None))
         if self._ended is not None:
             pending.resolve(LogUnavailable("The log is closed."))

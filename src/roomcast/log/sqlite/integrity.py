@@ -37,7 +37,7 @@ def check_database(connection: apsw.Connection, *, whole: bool = False) -> None:
 
 def check_all(messages: Sequence[Message], trimmed: Mapping[str, int], after: int) -> None:
     """Raises `apsw.CorruptError` if these are not all messages after the seq `after`, judged by the `prev` of
-    each. `trimmed`: how far each room is trimmed that has a `prev` outside these messages."""
+    each. `trimmed`: how far each room with a `prev` outside these messages is trimmed."""
     held = {message.seq for message in messages}
     for message in messages:
         if message.prev > after and message.prev not in held and message.prev > trimmed.get(message.room, 0):

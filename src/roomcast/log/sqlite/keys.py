@@ -28,7 +28,7 @@ class KeyTable:
         """How many keys may have lost their message since they were counted."""
 
     def load(self, requested: Iterable[Idempotency], now: int) -> dict[Key, Kept]:
-        """The known ones of these keys. `now`: in ms since 1970."""
+        """The keys among these that are known. `now`: in ms since 1970."""
         pairs = to_json([(idempotency.scope, idempotency.key) for idempotency in requested])
         found = self._database.value("load_keys", {"keys": pairs})
         return {
@@ -38,12 +38,12 @@ class KeyTable:
         }
 
     def note_trimmed(self, messages: int) -> None:
-        """So many messages were trimmed."""
+        """Notes that this many messages were trimmed."""
         self._maybe_gone += messages
 
     def tidy(self, now: int) -> None:
-        """Forgets keys whose message is gone and that are old enough, or too many. One step, and only now and
-        then. `now`: in ms since 1970."""
+        """Forgets keys whose message is gone, if they are old enough or there are too many of them. One step, and
+        only now and then. `now`: in ms since 1970."""
         if self._maybe_gone <= _COUNT_AFTER:
             return
         gone = self._database.value("count_gone_keys", {})

@@ -12,7 +12,7 @@ from roomcast.model.errors import LogUnusable
 class DatabaseLock:
     """A lock on a file beside the database, held while the log is open; the kernel drops it when the process ends.
 
-    The database itself is not locked so: closing any descriptor of that file would drop SQLite's own locks
+    The database itself is not locked like this: closing any descriptor of that file would drop SQLite's own locks
     (https://sqlite.org/howtocorrupt.html, 2.2). The lock file is never removed: otherwise a third server could
     lock a new file of that name while a second one still waits for the old one.
     """
@@ -49,7 +49,7 @@ class DatabaseLock:
         return f" (process {pid})" if pid.isdigit() else ""
 
     def _sign(self) -> None:
-        # The process id is only for the error text of a second server: a full disk must not fail here.
+        # The process id is only for the error text of a second server: a full disk must not make this step fail.
         with suppress(OSError):
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, b"%d\n" % os.getpid(), 0)

@@ -107,7 +107,7 @@ class SqliteLog(LocalLog):
             return await self._read(self._reader.rooms_by_name, prefix, name, limit, bool(self.retention.rooms))
         found: list[RoomStats] = []
         before = NO_END if after is None else int(after)
-        # In short pieces, so that other reads go in between: perhaps few of many rooms have the prefix.
+        # In short pieces, so that other reads run in between: few of many rooms may have the prefix.
         while len(found) < limit and before:
             rooms, before = await self._read(
                 self._reader.rooms_by_newest, prefix, before, limit - len(found), bool(self.retention.rooms)
@@ -166,7 +166,7 @@ class SqliteLog(LocalLog):
         self._commits.trim_later()
 
     async def _search(self, steps: Search[T]) -> T:
-        """Runs a search to its end. Each step is a job of its own, so that other reads go in between."""
+        """Runs a search to its end. Each step is a job of its own, so that other reads run in between."""
         while (found := await self._read(next, steps)) is None:
             pass
         return found
@@ -176,7 +176,7 @@ class SqliteLog(LocalLog):
         return await self._reported(read, *args, **kwargs)
 
     async def _reported(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Calls in the reader's thread. Raises `LogUnavailable` if the database fails."""
+        """Calls `read` in the reader's thread. Raises `LogUnavailable` if the database fails."""
         try:
             return await self._call(read, *args, **kwargs)
         except apsw.Error as error:

@@ -1,4 +1,4 @@
-"""Which of the oldest messages of the whole log go now, by its caps and its age. Knows no SQL."""
+"""Decides which of the log's oldest messages go now, by the caps of the whole log and its age. Knows no SQL."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def trim_oldest(
 ) -> tuple[LogState, bool]:
     """Returns the log after trimming, and whether more is left to trim.
 
-    `oldest`: its oldest messages in order. `most`: how many to remove at most. `end`: the last that may go.
+    `oldest`: its oldest messages in order. `most`: the most messages to remove. `end`: the last that may go.
     `too_old`: messages stored before this time (ms since 1970) go; -1 if none do. Messages in `gone` and `cut` are
-    no longer counted in `state`, as a rule removed them.
+    no longer counted in `state`, because a rule removed them.
     """
     most_messages, most_bytes = retention.max_messages, retention.max_bytes
     newest, newest_at, trimmed, size, forgotten, forgotten_at, messages, deletions = state

@@ -32,7 +32,7 @@ MIGRATIONS: Sequence[str] = SCHEMAS
 BUSY_MS = 5_000
 """How long to wait for another program that has opened the file and holds a lock, in ms."""
 CHECKPOINT_PAGES = 4_000
-"""16 MiB of write-ahead log between two checkpoints. One publish in 1,000 waits for one, instead of one in 250."""
+"""16 MiB of write-ahead log between checkpoints. One publish in 1,000 waits for a checkpoint, not one in 250."""
 WAL_BYTES = 2 * CHECKPOINT_PAGES * 4096
 """A larger write-ahead log is cut to this size: it grows while another program reads for long."""
 NEW_FILE_MODE = 0o600
@@ -75,7 +75,7 @@ def open_database(path: str, *, new_epoch: bool, synchronous: str) -> Opened:
             rows = writer.execute(QUERIES["load_revoked"])
             revoked = [Revocation(sub, iss or None, before) for sub, iss, before in rows]
             clock = Clock()
-            clock.now(state.retained_at)  # logs it if the clock is behind
+            clock.now(state.retained_at)  # logs a warning if the clock is behind
             reader = apsw.Connection(real, flags=apsw.SQLITE_OPEN_READONLY)
             undo.callback(reader.close)
             _prepare(reader)
@@ -100,8 +100,8 @@ def _mode(real: str) -> int:
 
 
 def _make(real: str) -> None:
-    """Creates the file if there is none: SQLite would let every user read it. It is opened outside SQLite only
-    while it is new, as closing it drops the locks that SQLite has on it."""
+    """Creates the file if there is none: SQLite would create it readable for every user. Only a new file is
+    opened outside SQLite, because closing it drops the locks that SQLite has on it."""
     with suppress(FileExistsError):
         os.close(os.open(real, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, NEW_FILE_MODE))
 
@@ -137,7 +137,7 @@ def _take_over(connection: apsw.Connection, real: str, *, anew: bool, synchronou
 
 def _prepare(connection: apsw.Connection) -> None:
     connection.set_busy_timeout(BUSY_MS)
-    # A sort in a temporary file would fail on a full disk, where reading must still work.
+    # A sort in a temporary file would fail on a full disk, but reading must still work then.
     connection.pragma("temp_store", "memory")
 
 
@@ -166,7 +166,7 @@ def _migrate(connection: apsw.Connection, version: int) -> None:
 
 
 def _repair_times(connection: apsw.Connection) -> None:
-    """A new epoch also repairs a log whose clock was once ahead: otherwise messages would carry that time for
+    """A new epoch also repairs a log whose clock was once ahead. Otherwise messages would carry that time for
     ever."""
     now = Clock().now(0)
     if count := clamp_times(connection, now):
@@ -176,7 +176,7 @@ def _repair_times(connection: apsw.Connection) -> None:
 
 
 def _begin_life(connection: apsw.Connection, *, anew: bool, synchronous: str) -> str:
-    """Returns the epoch: a new one if the log may have lost its end, as the ids of that end must not be used
+    """Returns the epoch. It is a new one if the log may have lost its end, as the ids of that end must not be used
     again."""
     epoch, last_synchronous, clean = _row(connection, "load_life")
     if anew or not epoch or (last_synchronous != "full" and not clean):

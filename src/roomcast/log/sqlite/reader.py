@@ -1,7 +1,7 @@
 """Reads the database: one connection that cannot write, used by one thread at a time, never the event loop's.
 
 Every read is one statement, and so one short transaction: a long one would keep the write-ahead log from being
-emptied. A search that may take several statements is a `Search`: other reads go between its steps.
+emptied. A search that may take several statements is a `Search`: other reads run between its steps.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from roomcast.model.rooms import Selection
 FETCH_BYTES = 1024 * 1024
 FETCH_MESSAGES = 2_000
 WALK_ROOMS = 5_000
-"""How many rooms one read looks at to find those with a prefix: 1 ms."""
+"""How many rooms one read looks at to find those with a prefix. It takes 1 ms."""
 WALK_MESSAGES = 20_000
-"""How many messages one statement looks at to find those of many rooms: some 10 ms."""
+"""How many messages one statement looks at to find those of many rooms. It takes some 10 ms."""
 
 _stats_rows = msgspec.json.Decoder(list[tuple[str, int, int, int, int]])
 _Row = tuple[str, int, int, int, int, int]
@@ -54,7 +54,7 @@ Search = Iterator[T | None]
 
 
 class SqliteReader:
-    """Reads history, each time as it is now. Every method may raise `apsw.Error`."""
+    """Reads the log as it is at the time of each read. Every method may raise `apsw.Error`."""
 
     def __init__(self, connection: apsw.Connection, most: int = REMEMBERED, holes: Holes | None = None) -> None:
         """`most`: how many of the newest messages the register must list."""
@@ -62,13 +62,13 @@ class SqliteReader:
         self._most = most
         self._holes = Holes() if holes is None else holes
         self._register: Register | None = None
-        """Read when it is needed, as far as it reaches then."""
+        """Read when it is first needed, and each time only as far as needed."""
 
     def page(self, selection: Selection, after: int, limit: int, before: int | None) -> Search[Page]:
         chosen = self._choose(selection, after, before)
         page = self._page(chosen, after, after, max(limit, 1))
         deleted: list[Loss] = []
-        while not page.messages and page.cut:  # all were deleted, or of other rooms
+        while not page.messages and page.cut:  # all messages found were deleted, or of other rooms
             yield None
             deleted += [loss for loss in page.losses if loss.number]
             page = self._page(chosen, page.position, after, max(limit, 1))
@@ -114,7 +114,7 @@ class SqliteReader:
         return _PageRead(messages, position, losses, deletions, cut or end < min(newest, last))
 
     def _between(self, room: str, after: int, last: int) -> int:
-        """How many messages a room had with after < seq <= last, at most. `last` is gone, and so in the
+        """An upper bound for a room's messages with after < seq <= last. `last` is gone, so it is in the
         register."""
         register = self._register
         if register is None:
@@ -170,7 +170,7 @@ class SqliteReader:
         chosen = self._choose(selection, 0, before)
         position, end, left = None, NO_END if chosen.before is None else chosen.before, count
         while True:
-            # For many rooms it looks at all messages.
+            # For many rooms, a statement looks at all messages.
             after = 0 if chosen.rooms is not None else max(0, end - 1 - WALK_MESSAGES)
             parameters = {"after": after, "before": end, "limit": min(left, WALK_MESSAGES)}
             statement = chosen.seek_statement(self._holes.deleted, self._holes.purging)
@@ -200,7 +200,7 @@ class SqliteReader:
 
     def rooms_by_name(self, prefix: str, after: str | None, limit: int, oldest: bool) -> Sequence[RoomStats]:
         """A page of the list of rooms. `oldest`: whether to add when each room's oldest message was stored."""
-        # No name has a control character, so none lies between.
+        # No name contains a control character, so no name lies between `after` and this string.
         first = prefix if after is None else max(prefix, f"{after}\0")
         name = "rooms_by_name_with_oldest" if oldest else "rooms_by_name"
         [rooms] = self._row(QUERIES[name], {"first": first, "end": end_of(prefix), "limit": limit})
@@ -209,8 +209,8 @@ class SqliteReader:
     def rooms_by_newest(
         self, prefix: str, before: int, limit: int, oldest: bool
     ) -> tuple[Sequence[RoomStats], int]:
-        """The same by their newest message. Also returns the seq before which to continue; 0 if there are no
-        more."""
+        """Like `rooms_by_name`, but by their newest message. Also returns the seq before which to continue; 0 if
+        there are no more."""
         parameters = {"before": before, "limit": limit, "most": WALK_ROOMS if prefix else limit}
         name = "rooms_by_newest_with_oldest" if oldest else "rooms_by_newest"
         reached, rooms = self._row(QUERIES[name], parameters | {"first": prefix, "end": end_of(prefix)})

@@ -1,7 +1,7 @@
 """Decides which messages go by the rules of their rooms. Knows no SQL except the names of queries.
 
-It caches how much each room with a rule has, and its oldest messages, as far as they were needed: most commits
-then find the messages to trim without a query. The cache is bounded, and emptied after a failure.
+It caches how much each room with a rule has, and its oldest messages as far as needed. So most commits find
+the messages to trim without a query. The cache is bounded, and emptied after a failure.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class _Room:
         self.oldest = array("q", [number for row in oldest for number in row])
         """The seq, size and time of each of its oldest messages, one after the other."""
         self.start = 0
-        """The index in `oldest` where the messages begin that are still there."""
+        """The index in `oldest` at which the retained messages begin."""
 
     @property
     def known(self) -> int:
@@ -51,8 +51,8 @@ class _Room:
         return self.messages > self.max_messages or self.bytes > self.max_bytes
 
     def catch_up(self, trimmed: int) -> bool:
-        """Removes the messages that the caps of the whole log have trimmed, up to `trimmed`. False if the cached
-        part does not reach that far."""
+        """Removes the messages, up to `trimmed`, that the caps of the whole log have trimmed. Returns False if the
+        cached part does not reach that far."""
         oldest, start = self.oldest, self.start
         known = len(oldest)
         while start < known and oldest[start] <= trimmed:
@@ -65,7 +65,7 @@ class _Room:
     def add(self, message: Message, size: int) -> bool:
         """Adds a message. Returns whether the room is now over its rule."""
         messages = self.messages
-        # Cached only if all before it are; otherwise it is read once it is among the oldest.
+        # Cached only if all messages before it are. Otherwise it is read once it is among the oldest.
         if messages < OLDEST and len(self.oldest) - self.start == 3 * messages:
             if self.start >= 3 * OLDEST:
                 del self.oldest[: self.start]
@@ -76,7 +76,7 @@ class _Room:
         return messages > self.max_messages or held > self.max_bytes
 
     def trim(self) -> tuple[int, int]:
-        """Removes its oldest message. Returns that one's seq and size."""
+        """Removes its oldest message. Returns the seq and the size of that message."""
         seq, size = self.oldest[self.start], self.oldest[self.start + 1]
         self.start += 3
         self.messages -= 1
@@ -96,18 +96,18 @@ class RoomCaps:
         self._brought_down: dict[str, None] = {}
         """Rooms that the last cut removed from `over`."""
         self.due = 0
-        """How many messages came to such rooms since the last cut."""
+        """How many messages were added to rooms in `over` since the last cut."""
 
     def __bool__(self) -> bool:
         return bool(self.rules)
 
     def forget(self) -> None:
-        """The last cut failed: the database may differ from what is cached."""
+        """Empties the cache, as the last cut failed: the database may differ from what is cached."""
         self._rooms.clear()
         self.over |= self._brought_down
 
     def learn(self, messages: Sequence[Message], trimmed: int) -> None:
-        """Notes messages that are about to be stored in a log that is trimmed up to `trimmed`."""
+        """Notes messages that are about to be stored. `trimmed`: how far the log is trimmed."""
         rooms, of = self._rooms, self.rules.of
         unknown: list[Message] = []
         for message in messages:
@@ -138,7 +138,7 @@ class RoomCaps:
                 self.over[name] = None
 
     def drop(self, room: str) -> None:
-        """Drops a room from the cache: it has changed otherwise."""
+        """Drops a room from the cache: it was changed by something else."""
         self._rooms.pop(room, None)
 
     def load(self, rooms: Iterable[str], trimmed: int) -> None:
@@ -204,7 +204,7 @@ class RoomCaps:
         return size, False
 
     def _read_on(self, name: str, room: _Room, after: int) -> None:
-        """Reads its oldest messages, except those that this step removes and that are still there."""
+        """Reads more of its oldest messages, without those that this step removes but that are still stored."""
         for _, _, _, oldest in self._read([name]):
             room.oldest = array("q", [number for row in oldest if row[0] > after for number in row])
             room.start = 0

@@ -36,7 +36,8 @@ def snapshot(path: str) -> Iterator[apsw.Connection]:
 
 
 def _open(real: str) -> apsw.Connection:
-    """Opens it read-only; as immutable if no server has it open and this user may not create files beside it."""
+    """Opens the database read-only. Opens it as immutable if no server has it open and this user may not create
+    files beside it."""
     connection = apsw.Connection(f"file:{quote(real)}", flags=_READ_ONLY)
     try:
         connection.execute("SELECT 1 FROM sqlite_schema").fetchall()

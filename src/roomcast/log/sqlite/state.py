@@ -32,7 +32,7 @@ class LogState(NamedTuple):
 
     @property
     def dense(self) -> bool:
-        """Whether there are no holes: all messages from the oldest retained one on are retained."""
+        """Whether there are no holes: every message from the oldest retained one on is retained."""
         return self.messages == self.newest - self.trimmed
 
     def over(self, retention: Retention) -> bool:

@@ -1,5 +1,5 @@
-"""Builds the statements of the reader, and their parameters. A statement for n rooms has an arm for each, or walks
-the log. Few sizes are used, so that each statement is compiled once.
+"""Builds the statements of the reader, and their parameters. A statement for n rooms has one arm for each room
+or walks the log. Few sizes are used, so that each statement is compiled once.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class ChosenRooms(NamedTuple):
 
     selection: Selection
     rooms: frozenset[str] | None
-    """The rooms that are followed by name, and of those followed by prefix the ones with messages after a
-    position. None: too many for a statement with an arm for each. The log is walked then, and each message's room
+    """The rooms followed by name, and those followed by prefix that have messages after a position. None if
+    they are too many for a statement with an arm for each; the log is then walked, and the room of each message
     compared."""
     before: int | None
     """The seq before which a page ends."""
@@ -78,7 +78,7 @@ def find_rooms(spans: int) -> str:
 
 @cache
 def seek_time_in(spans: int) -> str:
-    """Seeks a time; the trimmings are those of rooms by name, and in some spans of names."""
+    """Seeks a time. The trimmings are those of rooms followed by name, and of rooms in some spans of names."""
     trimmed = _trimmed_of_many(spans, "trimmed_at < :since") if spans else QUERIES["trimmed"]
     return QUERIES["seek_time"].format(trimmed=trimmed)
 
@@ -144,8 +144,8 @@ def span_size(prefixes: Sequence[str]) -> int:
 
 
 def spans(prefixes: Sequence[str]) -> dict[str, Any]:
-    """The parameters for prefixes: where the names with each one begin and end. An unused span gets NULL, with
-    which all comparisons fail."""
+    """The parameters for prefixes: for each one, where the names with it begin and end. An unused span gets NULL,
+    with which all comparisons fail."""
     spans: dict[str, Any] = {f"{side}{n}": None for n in range(span_size(prefixes)) for side in ("first", "end")}
     for n, prefix in enumerate(prefixes):
         spans |= {f"first{n}": prefix, f"end{n}": end_of(prefix)}

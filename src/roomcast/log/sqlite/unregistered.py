@@ -1,7 +1,7 @@
-"""Messages that the writer has stored but not yet added to the register, by room.
+"""The messages that the writer has stored but not yet added to the register, by room.
 
-The register is a table with one row per thousand messages or so, so it costs a commit almost nothing. A message is
-registered before it is trimmed: so the room of every gone message is known, even after kill -9.
+The register is a table with about one row per thousand messages, so it costs a commit almost nothing. A message is
+registered before it is trimmed. The room of every gone message is therefore known, even after kill -9.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ class Unregistered:
         return {"last": newest, "first": (self._last or 0) + 1, "rooms": to_json(self._rooms)}
 
     def registered(self, newest: int) -> None:
-        """All of them are in the register now. `newest`: the newest message that was."""
+        """Notes that all of them are in the register now. `newest`: the newest of them."""
         self._last, self._rooms, self._count = newest, {}, 0
 
     def add(self, messages: Iterable[Message]) -> None:
-        """These messages are stored."""
+        """Notes messages that were stored."""
         if self._last is None:  # they will be read from the database
             return
         rooms = self._rooms

@@ -1,5 +1,5 @@
-"""The part of the database that the writer keeps in memory, so that a commit is one statement. Each query gives up
-the interpreter's lock, and beside a busy event loop it takes up to a switch interval to get it back."""
+"""The part of the database that the writer keeps in memory, so that a commit is one statement. Each query releases
+the interpreter's lock. Beside a busy event loop, it can take up to a switch interval to get it back."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _oldest = msgspec.json.Decoder(list[Oldest])
 
 
 class WriteCache:
-    """The log as of the last commit, as far as it was needed. Empty after a failure: then it is read again."""
+    """The log as of the last commit, as far as needed. A failure empties the cache; it is then read again."""
 
     def __init__(self, row: Row, state: LogState) -> None:
         self._row = row
@@ -51,12 +51,12 @@ class WriteCache:
         self.forget_oldest()
 
     def forget_oldest(self) -> None:
-        """Empties the list of the oldest: some have gone, or have another size."""
+        """Empties the list of the oldest messages: some are gone, or have another size."""
         self._oldest, self._start, self._reach = [], 0, 0
         self.cut.clear()
 
     def learn(self, state: LogState, messages: Sequence[Message]) -> None:
-        """These messages, and this state, are committed."""
+        """Notes that these messages, and this state, are committed."""
         self._state = state
         for message in messages:
             self._newest[message.room] = message.seq
@@ -70,27 +70,27 @@ class WriteCache:
         return self._state
 
     def newest(self, rooms: Collection[str]) -> Mapping[str, int]:
-        """The newest message of each of these rooms that the log knows, and perhaps of others."""
+        """The newest message of each of these rooms that the log knows. The result may contain other rooms."""
         if missing := [room for room in rooms if room not in self._newest]:
             [found] = self._row("load_newest", {"rooms": to_json(missing)})
             self._newest |= _newest.decode(found)
         return self._newest
 
     def note_cut(self, seqs: Sequence[int]) -> None:
-        """A rule removes these messages."""
+        """Notes that a rule removes these messages."""
         self.cut.update(seq for seq in seqs if seq <= self._reach)
 
     def _load(self, after: int, full: bool) -> list[Oldest]:
-        """Without `full` the times are left out, which halves the cost."""
+        """Reads the oldest messages after a seq. Without `full` the times are left out, which halves the cost."""
         [found] = self._row("load_oldest" if full else "load_sizes", {"after": after, "limit": OLDEST})
         if full:
             return _oldest.decode(found)
         return list(zip(count(after + 1), _sizes.decode(found), repeat(0)))
 
     def oldest(self, after: int, end: int, *, full: bool) -> Iterator[Oldest]:
-        """The first stored messages after a seq, a bounded number of them; some of `cut` may be among them. None
-        after the seq `end` is needed. With `full=False` only their seq and size are needed, and the log must have
-        no holes."""
+        """The first stored messages after a seq, a bounded number of them. Some of `cut` may be among them. The
+        caller needs none after the seq `end`. With `full=False` it needs only their seq and size, and the log must
+        have no holes."""
         start, oldest = self._start, self._oldest
         while start < len(oldest) and oldest[start][0] <= after:
             start += 1

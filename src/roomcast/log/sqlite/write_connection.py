@@ -1,4 +1,4 @@
-"""The one connection that writes. After a write that failed, everything cached is read again."""
+"""The one connection that writes. After a failed write, everything cached is read again."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class WriteConnection:
         self._files = files
         self.guard = FileGuard(files)
         self.forget: list[Callable[[], None]] = []
-        """Called when a job failed: the database may differ from what is cached."""
+        """Called when a job has failed: the database may differ from what is cached."""
 
     def run(self, name: str, parameters: dict[str, Any]) -> None:
         self.connection.execute(QUERIES[name], parameters)
@@ -47,10 +47,10 @@ class WriteConnection:
         self.guard.check_commit()
 
     def failed(self, error: apsw.Error) -> None:
-        """A job failed, and nothing of it may stay."""
+        """Undoes a job that failed: nothing of it may stay."""
         for forget in self.forget:
             forget()
-        if not isinstance(error, apsw.BusyError):  # then nothing was written
+        if not isinstance(error, apsw.BusyError):  # if it was busy, nothing was written
             self._take_back()
 
     def close(self) -> None:
@@ -58,8 +58,8 @@ class WriteConnection:
         end_database(self.connection, self._files)
 
     def _take_back(self) -> None:
-        """If only the disk's confirmation failed (an error of fdatasync), the refused commit is whole in the
-        write-ahead log, and the next start would find it there. A commit that changes nothing takes its place,
-        whether or not the disk confirms that one."""
+        """If only the disk's confirmation failed (an error of fdatasync), the refused commit is complete in the
+        write-ahead log, and the next start would find it there. So a commit that changes nothing replaces it,
+        whether or not the disk confirms the new one."""
         with suppress(apsw.Error):
             self.connection.pragma("user_version", self.connection.pragma("user_version"))

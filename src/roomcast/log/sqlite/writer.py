@@ -1,8 +1,8 @@
 """Writes the database: the one write connection, used by one thread at a time, never the event loop's.
 
 Laws:
-- A group of appends is one statement, and so one transaction that SQLite rolls back if any part of it fails. It
-  fails as a whole, except for an append that is refused by itself.
+- A group of appends is one statement, and so one transaction that SQLite rolls back if any part of it fails. The
+  group fails as a whole, but an append may be refused alone before it is written.
 - After a job that raised an error, everything cached is read from the database again. So a failure leaves no hole,
   and the next append finds out by itself whether the disk is back.
 - Trimming is bounded: no commit and no step takes longer because there is more beyond the cap.
@@ -39,16 +39,16 @@ from roomcast.model.retention import Retention, RoomRules
 from roomcast.model.revocation import Revocation
 
 TRIM_BESIDE = 8
-"""A commit trims twice what it adds, and this many more. With 32, a publish took 8 ms (p99) while a million
-messages were trimmed beside 1,000 publishes a second; with 8 it takes 2 ms, as with nothing to trim
+"""A commit trims twice as many messages as it adds, and this many more. With 32, a publish took 8 ms (p99) while a
+million messages were trimmed beside 1,000 publishes a second. With 8 it takes 2 ms, as with nothing to trim
 (benchmarks/trim_latency.py)."""
 TRIM_STEP = 200
-"""The most messages that one step trims while nothing else is to be done."""
+"""The most messages that one step trims while there is nothing else to do."""
 CUT_AT = 64
-"""Rooms that have more than their rules allow are cut together with a commit once this many messages came to them;
-fewer wait for a moment of quiet. One by one they made a publish cost 1.6 times as much."""
+"""A commit also cuts the rooms over their rules once this many messages were added to such rooms. With fewer, the
+rooms wait for a moment of quiet. Cutting them one by one made a publish cost 1.6 times as much."""
 WALK_ROOMS = 200
-"""Rooms that one step of a walk looks at: 0.3 ms."""
+"""Rooms that one step of a walk looks at. It takes 0.3 ms."""
 
 _walked = msgspec.json.Decoder(list[tuple[str, int, int, int]])
 _found = msgspec.json.Decoder(list[str])
@@ -95,10 +95,10 @@ class SqliteWriter:
         database.forget += [self._cache.forget, lambda: self._caps.forget(), self._unregistered.forget]
         self._holes = Holes() if holes is None else holes
         self._unfinished = False
-        """Whether the last step left some of the oldest messages that may go."""
+        """Whether the last step left some of the oldest messages although they may go."""
 
     def commit(self, requests: Sequence[AppendRequest], floor: int | None) -> Committed:
-        """Stores a group of appends, and trims, but nothing after the seq `floor`."""
+        """Stores a group of appends, and trims; it trims nothing after the seq `floor`."""
         self._prepare()
         self._clamp_times()
         before = self._cache.state
@@ -114,13 +114,13 @@ class SqliteWriter:
         return self._trim(before.grown(messages), most, floor, sequencer, answers)
 
     def trim(self, floor: int | None) -> Committed:
-        """One step of trimming; nothing after the seq `floor`."""
+        """One step of trimming. It trims nothing after the seq `floor`."""
         self._prepare()
         return self._trim(self._cache.state, TRIM_STEP, floor)
 
     def walk(self, after: str, floor: int | None) -> Committed:
-        """One step of a walk over all rooms, behind the room `after`: finds messages that go without a publish,
-        and trims. The answer is the last room that it looked at; None at the end."""
+        """One step of a walk over all rooms, after the room `after`. It finds messages that must go without
+        a publish, and trims. The answer is the last room that it looked at; None at the end."""
         rows: Sequence[tuple[str, int, int, int]] = ()
         if self._caps.rules.rules:
             rows = _walked.decode(self._database.value("walk_rooms", {"after": after, "limit": WALK_ROOMS}))
@@ -164,7 +164,7 @@ class SqliteWriter:
         return self._unchanged((None,))
 
     def failed(self, error: apsw.Error) -> None:
-        """The last job raised an error: nothing of it stays, and everything cached is read again."""
+        """Undoes the last job, which raised an error: nothing of it stays, and everything cached is read again."""
         self._database.failed(error)
 
     def close(self) -> None:
@@ -212,7 +212,7 @@ class SqliteWriter:
         self._unfinished = False
         if end > state.trimmed and (self._retention.max_age is not None or state.over(self._retention)):
             state = self._trim_oldest(state, most - len(gone), end, frozenset(gone))
-            self._cache.note_cut(gone)  # again: the cache may just have read the messages that are going
+            self._cache.note_cut(gone)  # again: `_trim_oldest` may just have read some of these messages
         if self._holes.purging:
             gone += _seqs.decode(self._database.value("load_purged", {"limit": most}))
         if sequencer or gone or state != before:
@@ -234,7 +234,7 @@ class SqliteWriter:
     def _step(
         self, after: LogState, gone: Sequence[int], sequencer: Sequencer | None, *, register: bool = False
     ) -> None:
-        """Brings the log from the cached state to the one `after`, or leaves it as it is."""
+        """Brings the log from the cached state to the state `after`. If that fails, the log is unchanged."""
         before = self._cache.state
         messages = sequencer.messages if sequencer else ()
         keys = sequencer.new_keys if sequencer else ()
@@ -263,7 +263,7 @@ class SqliteWriter:
 
     def _register(self) -> None:
         """Registers all messages before a room is deleted: it is gone at once, and its messages must be in the
-        register."""
+        register by then."""
         state = self._cache.state
         if self._unregistered.is_due(state.newest, ()):
             self._step(state, (), None, register=True)
@@ -286,7 +286,7 @@ class SqliteWriter:
         return left or bool(self._caps.over) or state.over(self._retention)
 
     def _clamp_times(self) -> None:
-        """Takes back times from the future, once all messages from a clock that was ahead are trimmed."""
+        """Moves times from the future to now, once all messages from a clock that was ahead are trimmed."""
         state = self._cache.state
         if not state.messages and state.newest_at > (now := self._clock.now(0)):
             clamp_times(self._database.connection, now)

@@ -233,7 +233,7 @@ class Settings:
 
     @property
     def followers_limit(self) -> int:
-        """Most streams at once. They leave files for publishers and health checks."""
+        """Most streams at once. This leaves open files for publishers and health checks."""
         most = machine.most_followers()
         return min(self.max_followers or most, most)
 

@@ -13,9 +13,9 @@ from roomcast.model.settings.section import column
 from roomcast.model.settings.template import parse_template
 
 SYMMETRIC = ("HS256",)
-"""Algorithms of secrets."""
+"""Algorithms that sign with a secret."""
 ASYMMETRIC = ("RS256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519")
-"""Algorithms of private keys; RFC 9864 calls EdDSA Ed25519."""
+"""Algorithms that sign with a private key; RFC 9864 calls EdDSA Ed25519."""
 _SOURCES = ("jwks", "public_keys", "secret_files")
 
 

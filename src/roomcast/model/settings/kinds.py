@@ -76,7 +76,7 @@ class Checked(Kind):
 
 
 class Choice(Kind):
-    """One of some words."""
+    """One of a fixed set of words."""
 
     def __init__(self, *words: str) -> None:
         self.words = words

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 _OWN_FILES = 48
-"""Least number of files that connections may not use, or 5 % of the limit if that is more. They are for the log,
+"""At least this many files are kept from connections, or 5 % of the limit if that is more. They are for the log,
 the listeners, and connections closed in this turn of the loop, which remain files until the next."""
 _OTHER_FILES = 64
-"""Least number of files that followers may not use: the server itself has some 20 open, and publishers need
+"""At least this many files are kept from followers: the server itself has some 20 open, and publishers need
 some."""
 
 
 def cores() -> int:
     """The number of processors that this process may use. A container may have fewer than its machine."""
-    import os  # late, as below: a client needs neither
+    import os  # imported late, as `resource` below: a client needs neither
 
     found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
@@ -37,7 +37,7 @@ def most_connections() -> int:
 
 def _file_limit() -> int:
     """How many files this process may have open."""
-    import resource  # late: where there is none, as on Windows, a client can still be imported
+    import resource  # imported late: without it, as on Windows, a client can still be imported
 
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return files if files >= 0 else 10**7  # -1 is no limit

@@ -16,7 +16,7 @@ _BYTES: dict[str, int] = {"": 1, "B": 1} | {
 }
 """Bytes of each unit, in capitals. KB is 1,000 and KiB is 1,024, in any case."""
 _MILLISECONDS = (86_400_000, 3_600_000, 60_000, 1_000, 1)
-"""Of each unit of a time, in the order in which they are written."""
+"""Milliseconds of each unit of a time, in the order in which the units are written."""
 
 _NUMBER = r"[0-9]{1,18}(?:\.[0-9]{1,9})?"
 _SIZE = re.compile(rf"({_NUMBER}) ?([A-Za-z]*)")
