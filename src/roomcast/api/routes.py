@@ -11,7 +11,7 @@ Routes = Mapping[str, Mapping[str, Route]]
 """By path, then by method. At the end of a path, `{name}` stands for one segment and `{room}` for the rest. A
 `GET` also serves `HEAD`."""
 ALIASES = {"/messages/": "/messages"}
-"""Paths that clients of the original example may request."""
+"""Paths that some clients request, with the route each stands for."""
 
 
 def last_segment(head: Head) -> str:

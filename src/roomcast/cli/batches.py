@@ -1,4 +1,4 @@
-"""Sends many messages to a server, in batches of the lines that have come, and reports on each batch."""
+"""Sends many messages to a server, in batches of the lines that have come, and reports errors."""
 
 from __future__ import annotations
 

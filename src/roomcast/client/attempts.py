@@ -21,7 +21,7 @@ from roomcast.client.stream_state import UNAUTHENTICATED, is_final
 AGAIN_ON = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses of a server that restarts or is overloaded, or of the proxy in front of it."""
 _FIRST, _LONGEST = 0.1, 5.0
-"""Seconds between two attempts, doubled each time."""
+"""Seconds between two attempts, doubled each time and then shortened by chance; `Retry-After` may ask for more."""
 
 
 class Reply(NamedTuple):

@@ -1,4 +1,4 @@
-"""State that several workers of one server share. Each tells the others its counts once a second, and urgent
+"""State that several workers of one server share. Each tells the others its counts twice a second, and urgent
 events at once. With a single process there are no other workers, and all their counts are 0."""
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from roomcast.model.settings import FORWARDED
 from roomcast.model.settings.network import Address
 
 _BYTES = 512
-"""Bytes of a header's end that are read: enough for 11 IPv6 addresses. It bounds the cache's memory, too."""
+"""Bytes of a header's end that are read: enough for 10 IPv6 addresses with ports. It bounds the cache, too."""
 _CACHED = 1024
 """Maximum number of headers in the cache."""
 _SCHEMES = ("http", "https")

@@ -98,7 +98,7 @@ def _file(name: str, content: bytes) -> File:
 
 def _bare(name: str, content: bytes) -> bytes:
     """A script without its comments and indentation, which are half of its bytes. So strings in scripts must not
-    span lines, nor have two slashes after a semicolon."""
+    span lines, nor have two slashes after a semicolon or a brace."""
     if not name.endswith(".js"):
         return content
     return re.sub(rb"\s*\n\s*", b"\n", re.sub(_COMMENT, b"", content)).lstrip()

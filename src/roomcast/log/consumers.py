@@ -25,8 +25,8 @@ from roomcast.model.message import Cut, Message
 RECENT_BYTES = 4 * 1024 * 1024
 """How much of the newest commits is held for consumers that are behind. They fetch older messages from the log."""
 STILL_SECONDS = 5
-"""A consumer that takes nothing for this long although there are messages for it no longer holds back trimming: a
-hung worker must not fill the disk."""
+"""A consumer that takes nothing for this long, and up to a second more, although there are messages for it no
+longer holds back trimming: a hung worker must not fill the disk."""
 _CHECK_SECONDS = 1.0
 """Seconds between two checks for consumers that stand still."""
 

@@ -1,6 +1,6 @@
 """Refusals: errors that name everything that is wrong with a message at once.
 
-A body comes here only if the typed decode in `draft` has refused it, and is read up to its 100th mistake.
+A body comes here only if the typed decode in `publication` has refused it, and is read up to its 100th mistake.
 """
 
 from __future__ import annotations

@@ -17,9 +17,9 @@ _CUT = 0.02
 _KEYED = 0.7
 """The share of publishes with an idempotency key. These may be retried."""
 _REPEATED = 0.03
-"""The share of acknowledged publishes that are sent again."""
+"""The share of acknowledged publishes with a key that are sent again."""
 _DELETED = 0.02
-"""The share of acknowledged publishes whose first message is deleted."""
+"""The share of the other acknowledged publishes whose first message is deleted."""
 _NOT_OFFERED = 501
 """The answer of a log that cannot delete."""
 _TOO_LARGE = 413

@@ -1,4 +1,4 @@
-"""Reads history: each read is one statement, and so sees one snapshot of the log."""
+"""Reads history: each read of messages is one statement, and so sees one snapshot of the log."""
 
 from __future__ import annotations
 

@@ -5,7 +5,8 @@ Laws:
   everything in between was read.
 - A message is fed only when it is durable.
 - A notification only makes delivery faster. Even with notifications, the database is polled every second, and four
-  times a second while something is expected: a pooler has no LISTEN, and a connection can be lost unnoticed.
+  times a second while something is expected: a connection can be lost unnoticed. Behind a pooler, which has no
+  LISTEN, it is polled ten times a second then.
 - A history that differs from what was delivered is never joined to it: the log goes on under a new epoch.
 """
 

@@ -81,7 +81,7 @@ class PeerReply(Struct, array_like=True, tag=7, frozen=True):
 
 
 class LogStatus(Struct, array_like=True, tag=0, frozen=True):
-    """The first frame of a connection; sent again after each change."""
+    """Follows the revocations at the start of a connection; sent again after each change."""
 
     name: str
     epoch: str

@@ -33,7 +33,7 @@ from roomcast.model.revocation import Revocation
 from roomcast.model.rooms import Selection
 
 _OPEN_SECONDS = 2.0
-"""Seconds that the log process's first frame may take; after that the log is away."""
+"""Seconds that the log process's status may take; after that the log is away."""
 _UNKNOWN = (
     "The log process has ended meanwhile, and this may be stored: send it again with the same Idempotency-Key."
 )
@@ -70,7 +70,7 @@ class RemoteLog:
         link.add(self)
 
     async def opened(self) -> RemoteLog:
-        """Waits for the log process's first frame, and returns this log. If none comes, the log counts as away."""
+        """Waits for the log process's status, and returns this log. If none comes, the log counts as away."""
         try:
             async with asyncio.timeout(_OPEN_SECONDS):
                 await self._opened.wait()

@@ -35,8 +35,8 @@ TRIM_PAUSE = 0.005
 
 GATHERING_TURNS = 4
 """Turns of the loop between a commit and the next group. Meanwhile, clients that were just answered send their
-next publishes, so that one commit stores these and the waiting ones, instead of two. Eight connections publish
-8,200 times a second with it and 6,200 times without, at a shorter median; a single one is as fast as before."""
+next publishes, so that one commit stores these and the waiting ones, instead of two. With it, eight connections
+publish 8,200 times a second at a median of 0.89 ms; without it, 6,200 times at 0.97 ms. One is as fast."""
 
 Work = Callable[[int | None], Committed]
 """A job for the writer; called with the seq up to which it may trim."""

@@ -32,7 +32,7 @@ MIGRATIONS: Sequence[str] = SCHEMAS
 BUSY_MS = 5_000
 """How long to wait for another program that has opened the file and holds a lock, in ms."""
 CHECKPOINT_PAGES = 4_000
-"""16 MiB of write-ahead log between checkpoints. One publish in 1,000 waits for a checkpoint, not one in 250."""
+"""16 MB of write-ahead log between checkpoints. One publish in 1,000 waits for a checkpoint, not one in 250."""
 WAL_BYTES = 2 * CHECKPOINT_PAGES * 4096
 """A larger write-ahead log is cut to this size: it grows while another program reads for long."""
 NEW_FILE_MODE = 0o600

@@ -30,7 +30,7 @@ from roomcast.serve.workers.reloading import Reloading
 from roomcast.serve.workers.signals import Signals
 
 _END_SECONDS = 9.0
-"""How long all processes may take to end: as long as two answers take, and less than the 10 s of `docker stop`."""
+"""How long all processes may take to end: less than the 10 s of `docker stop`."""
 _LEAST_LIFE = 1.0
 """In seconds. A process that lived for less is restarted only after this delay: it may fail again and again."""
 
