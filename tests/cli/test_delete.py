@@ -64,7 +64,7 @@ def test_delete_asks_first_in_a_terminal(server: Running, terminal: tuple[int, i
     typed, read = terminal
     server.publish("x", "a")
     with Program("delete", "--room", "a", url=server.url, input=read) as program:
-        program.until(r"Delete all messages of a for good\?", "err")
+        program.until(r"Delete all messages of a for ever\?", "err")
         os.write(typed, b"n\n")
         assert program.wait() == 1
     assert rooms(server) == {"a": 1}

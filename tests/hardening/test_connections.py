@@ -207,7 +207,7 @@ def test_point_5_bodies_without_their_last_byte_share_a_memory(start: Callable[.
         count = closed(server, "memory")
         assert count >= len(senders) - 16 * MEGABYTE // size - 2
         assert senders[0].recv(100).startswith(b"HTTP/1.1 503")
-        server.wait_until_it_says("the slowest senders: .* \\(--body-memory\\)")
+        server.wait_until_it_says("the slowest senders: .* raise --body-memory")
     assert server.metric('roomcast_requests_total{method="POST",status="503"}') > 0
     wait_for(lambda: server.metric('roomcast_connections{state="silent"}') == 0, "their end")
     # Blocks of 60 KB stay with the C library, and are used again.

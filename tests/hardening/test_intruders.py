@@ -133,7 +133,7 @@ async def test_an_attack_with_principals_says_what_it_lacks(tmp_path: Path, serv
     try:
         with pytest.raises(Unusable, match=r"POST /tickets is answered with 501: .*needs --secret-file"):
             await Attack(guarded.target, plan(principals=1)).run()
-        with pytest.raises(Unusable, match="ROOMCAST_TOKEN or a --header is missing"):
+        with pytest.raises(Unusable, match="no ROOMCAST_TOKEN or --header is missing"):
             await Attack(guarded.target.without_credential(), plan(principals=1)).run()
     finally:
         guarded.running.kill()

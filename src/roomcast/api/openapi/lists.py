@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from roomcast.api.followers import DEFAULT_PAGE, MAX_PAGE, MOST_BEHIND
-from roomcast.api.openapi.parts import Json, get, ok, query_parameter, ref
+from roomcast.api.openapi.parts import Json, get, ok, prefix, query_parameter, ref
 from roomcast.log.base import ROOMS_PAGE
 
 _STATUSES = (400, 401, 403, 422, 503)
@@ -14,13 +14,11 @@ def rooms() -> Json:
     return {
         **get("rooms", "The rooms that hold messages or are followed, in pages.", _page("Rooms"), *_STATUSES),
         "parameters": [
-            query_parameter("prefix", {"type": "string"}, "Only rooms whose names begin with this."),
+            query_parameter("prefix", prefix(), "Only rooms whose names begin with this."),
             query_parameter(
                 "sort", {"enum": ["name", "newest"], "default": "name"}, "By code point, or newest message first."
             ),
-            query_parameter(
-                "after", {"type": "string"}, "Begin after this name; with sort=newest, before this id."
-            ),
+            query_parameter("after", prefix(), "Begin after this name; with sort=newest, before this id."),
             query_parameter(
                 "limit",
                 {"type": "integer", "minimum": 1, "maximum": ROOMS_PAGE, "default": ROOMS_PAGE},

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from roomcast.api.openapi.parts import Json, header_parameter, ok, problems, query_parameter, ref, schema_of
+from roomcast.api.openapi.parts import (
+    Json,
+    header_parameter,
+    ok,
+    prefix,
+    problems,
+    query_parameter,
+    ref,
+    schema_of,
+)
 from roomcast.api.query import MAX_LIMIT, MAX_ROOMS
 from roomcast.model.draft import MAX_BATCH
 from roomcast.model.fields import EventType, RoomName, UserName
@@ -75,10 +84,6 @@ def post() -> Json:
     }
 
 
-def _prefix() -> Json:
-    return {"anyOf": [schema_of(RoomName), {"const": ""}]}
-
-
 def follow() -> Json:
     """`GET /messages`."""
     stream = {"schema": {"type": "string", "description": "Messages and the events gap, live and roomcast.end."}}
@@ -102,7 +107,7 @@ def follow() -> Json:
                 "description": "All rooms whose names begin with this, future ones included; empty: all rooms.",
                 "style": "form",
                 "explode": True,
-                "schema": {"type": "array", "minItems": 1, "maxItems": MAX_ROOMS, "items": _prefix()},
+                "schema": {"type": "array", "minItems": 1, "maxItems": MAX_ROOMS, "items": prefix()},
             },
             header_parameter("Last-Event-ID", "Resume after this id; a browser's EventSource sends it by itself."),
             query_parameter("last_event_id", {"type": "string"}, "The same, for clients that cannot set headers; "

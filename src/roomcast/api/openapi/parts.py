@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from roomcast.model.fields import RoomName
+
 Json = dict[str, Any]
 
 
@@ -17,6 +19,11 @@ def ref(name: str) -> Json:
 def schema_of(rule: Any) -> Json:
     """The JSON Schema of a type with rules, such as `RoomName`."""
     return msgspec.json.schema(rule)
+
+
+def prefix() -> Json:
+    """The JSON Schema of the beginning of a room's name."""
+    return {"anyOf": [schema_of(RoomName), {"const": ""}]}
 
 
 def query_parameter(name: str, schema: Json, description: str) -> Json:
