@@ -85,7 +85,9 @@ def test_the_empty_room_shows_three_ways_to_send_to_itself(page: Page, server: R
     open_room(page, server, "caf%C3%A9")
     body = f'{{"room": "café", "text": "{EXAMPLE}"}}'
     line = f"curl -X POST -H 'Content-Type: application/json' -d '{body}' {server.url}/messages"
-    curl, python, javascript = page.locator("#ways code").all()
+    ways = page.locator("#ways code")
+    expect(ways).to_have_count(3)
+    curl, python, javascript = ways.all()
     expect(curl).to_have_text(line)
     expect(python).to_contain_text(f'client.publish("café", text="{EXAMPLE}")')
     expect(javascript).to_contain_text(f"await publish({body});")

@@ -36,7 +36,7 @@ from tests.raw import Raw, ask, request
 from tests.running import Running, start_roomcast, wait_for
 
 TURN = 0.005
-TRIES = 3
+TRIES = 5
 FOLLOWERS = 2_000
 ROOMS = 10_000
 PAGE = "Accept: application/json"
