@@ -14,6 +14,8 @@ from roomcast.log.postgresql.tail import PostgresTail
 
 _PAUSE = 0.005
 """Seconds without a publish before a step, so that no publish waits for it."""
+_LONGEST = 1.0
+"""Seconds that publishes may put off a step. Without this bound, steady traffic would put it off for ever."""
 RETRY = 0.5
 """Seconds after which a step that could trim nothing is retried."""
 _STEP = 200
@@ -48,13 +50,20 @@ class Trimmer:
         """Upper bound of the number of empty rooms. The first count comes soon."""
         self._more = True
         """Whether there may be more to trim."""
+        self._wanted_since: float | None = None
+        """When the next step was first scheduled, in the loop's time."""
         self._timer: asyncio.TimerHandle | None = None
         self._stopped = False
 
     @property
     def urgent(self) -> bool:
         """Whether trimming cannot wait for a pause in publishing."""
-        return self._caps.due >= _URGENT
+        return self._caps.due >= _URGENT or self._overdue
+
+    @property
+    def _overdue(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        return self._wanted_since is not None and now - self._wanted_since > _LONGEST
 
     @property
     def rooms_to_keep(self) -> int:
@@ -65,8 +74,12 @@ class Trimmer:
         return self._empty_rooms
 
     def later(self) -> None:
-        """Schedules a step after a pause in publishing, if there may be anything to trim."""
-        self.after(_PAUSE)
+        """Schedules a step after a pause in publishing, if there may be anything to trim. A step that publishes have
+        put off for too long is due at once."""
+        if self._overdue and not self._stopped:
+            self.due = True
+        else:
+            self.after(_PAUSE)
 
     def soon(self) -> None:
         """Notes that there may be more to trim. Unlike `later`, this does not postpone a scheduled step."""
@@ -80,7 +93,10 @@ class Trimmer:
         self.due = False
         self._cancel()
         if not self._stopped and (self._more or self._caps.over):
-            self._timer = asyncio.get_running_loop().call_later(seconds, self._ring)
+            loop = asyncio.get_running_loop()
+            if self._wanted_since is None:
+                self._wanted_since = loop.time()
+            self._timer = loop.call_later(seconds, self._ring)
 
     def stop(self) -> None:
         """Schedules no more steps."""
@@ -97,7 +113,7 @@ class Trimmer:
     async def step(self) -> None:
         """Trims rooms over their rules, the oldest messages of the log, and rows of deleted rooms. Raises what the
         driver raises."""
-        self.due = False
+        self.due, self._wanted_since = False, None
         before, rules, retention = self._tail.totals, self._caps.rules, self._caps.retention
         now = machine.clock() // 1_000_000
         rooms = list(self._caps.over)[:_STEP]
