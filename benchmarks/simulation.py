@@ -1,4 +1,4 @@
-"""What `--workers` would do on a machine that is not here: 16 cores, a million followers, 100,000 of them in one
+"""`--workers` on a machine that is not here: 16 cores, a million followers, 100,000 of them in one
 room.
 
 Each worker's loop is a queue with one server: all messages that came while a turn was running are the next turn,

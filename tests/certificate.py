@@ -32,7 +32,7 @@ class Certificate:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """What makes a server show it."""
+        """The options with which a server shows it."""
         return f"--tls-cert={self.cert}", f"--tls-key={self.key}"
 
 

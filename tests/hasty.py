@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 
 PROGRAM = ("-P", __file__)
-"""What Python runs for it: `-P`, so that tests/http is not taken for the library's http."""
+"""Python's arguments to run it: `-P`, so that tests/http is not taken for the library's http."""
 LEEWAY, OPENS = "ROOMCAST_TEST_LEEWAY", "ROOMCAST_TEST_OPENS"
 """Variables that change the two, in seconds; without them they are 0 and 60."""
 BROKEN = "ROOMCAST_TEST_BROKEN"

@@ -53,7 +53,7 @@ class Observer:
         self._lines = self._decoded_lines()
 
     def _be_patient(self) -> None:
-        """What is asked for next may take so long, all of it together. Else each heartbeat would give an event
+        """The next reads may take so long, all of it together. Else each heartbeat would give an event
         that never comes its whole time again, and a test would wait for ever."""
         self.socket.settimeout(PATIENCE)
         self._end = time.monotonic() + PATIENCE
@@ -146,7 +146,7 @@ class Observer:
         return None
 
     def until_live(self) -> list[Event]:
-        """What comes before `live`, and `live` itself."""
+        """The events up to `live`, with `live` itself."""
         events = []
         while True:
             events.append(self.next())
@@ -158,7 +158,7 @@ class Observer:
         return [self.next().json["text"] for _ in range(count)]
 
     def next_row(self) -> Any:
-        """What the next line of NDJSON says, heartbeats left out; None at the end of the stream."""
+        """The next line of NDJSON, heartbeats left out; None at the end of the stream."""
         self._be_patient()
         return next((json.loads(line) for line in self._lines if line), None)
 

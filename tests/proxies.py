@@ -72,7 +72,7 @@ def free_port() -> int:
 
 
 def lines(page: str, language: str) -> list[str]:
-    """What stands on a page of the docs in one language."""
+    """The code blocks of a page of the docs in one language."""
     return re.findall(rf"^```{language}\n(.*?)^```$", (DOCS / page).read_text(), re.MULTILINE | re.DOTALL)
 
 

@@ -56,7 +56,7 @@ class Raw:
         return Answer(int(first.split()[1]), headers, body)
 
     def rest(self) -> bytes:
-        """What comes until the server ends the connection, by a reset as well."""
+        """All bytes until the server ends the connection, by a reset as well."""
         self._be_patient()
         try:
             while self._more():
@@ -68,7 +68,7 @@ class Raw:
         return self._received
 
     def until(self, mark: bytes) -> bytes:
-        """What comes up to a mark, and the mark."""
+        """The bytes up to a mark, and the mark."""
         self._be_patient()
         return self._until(mark) + mark
 
@@ -79,7 +79,7 @@ class Raw:
         return found
 
     def _be_patient(self) -> None:
-        """What is asked for next may take so long, all of it together: see `Observer`."""
+        """The next reads may take so long, all of it together: see `Observer`."""
         self._end = time.monotonic() + PATIENCE
 
     def _more(self) -> bool:

@@ -15,7 +15,7 @@ EVENTS, ROWS = "text/event-stream", "application/x-ndjson"
 
 
 class Follower(threading.Thread):
-    """What an EventSource does, in more of a hurry, over curl: it comes back after each `200`, and after a
+    """An EventSource in a hurry, over curl: it comes back after each `200`, and after a
     connection that broke; any other status is its end."""
 
     def __init__(self, url: str, accept: str, *options: str) -> None:

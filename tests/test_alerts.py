@@ -125,7 +125,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def healthy(said: str) -> Series:
-    """What that server would say if it stood still for an hour, with its issuer back."""
+    """That server's metrics if it stood still for an hour, with its issuer back."""
     found = {"up": "1+0x60"}
     for family in text_string_to_metric_families(said):
         for sample in family.samples:

@@ -1,4 +1,4 @@
-"""What the benchmark makes of its rounds. What it measures is seen when it runs."""
+"""The benchmark's figures from its rounds. The measuring itself is seen when it runs."""
 
 from __future__ import annotations
 

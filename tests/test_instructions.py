@@ -47,7 +47,7 @@ def test_a_count_is_compared_with_what_is_stored() -> None:
 
 
 def _stored() -> Mapping[str, Any]:
-    """What is stored for this minor version. Others are left out; the one that CI has is there."""
+    """The counts stored for this minor version. Others are left out; the one that CI has is there."""
     known, here = instructions.stored(), instructions.interpreter()
     if here not in known:
         reason = f"no counts for {here} are stored, only for {', '.join(known)}; {instructions.COMMAND} adds them"

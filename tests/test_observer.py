@@ -1,4 +1,4 @@
-"""What the other tests look with: it must not wait for ever."""
+"""The tests' own follower: it must not wait for ever."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is installed: the lock and the floors of pyproject.toml say the same, and name no machine."""
+"""The installed packages: the lock and the floors of pyproject.toml say the same, and name no machine."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 PROGRAM = ("-P", __file__)
-"""What Python runs for it: `-P`, so that tests/http is not taken for the library's http."""
+"""Python's arguments to run it: `-P`, so that tests/http is not taken for the library's http."""
 
 if __name__ == "__main__":
     from roomcast.serve.workers import watch

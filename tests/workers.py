@@ -27,6 +27,7 @@ ONE_PROCESS: Mapping[str, str] = {
         "test_a_person_has_a_hundred_streams_by_default",
         "test_a_publish_beyond_the_rate_is_429_with_retry_after",
         "test_a_batch_counts_as_its_messages",
+        "test_a_key_is_one_principal_and_its_tickets_are_others",
         "test_429_comes_before_the_body",
         "test_strangers_are_counted_by_address",
         "test_limits_of_strangers_hold_on_an_open_server",

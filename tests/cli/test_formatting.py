@@ -1,4 +1,4 @@
-"""What a person reads, without a server."""
+"""The texts for a person, without a server."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class One:
 
 @pytest.fixture
 def told() -> list[str]:
-    """What other processes are told."""
+    """The messages to other processes."""
     return []
 
 

@@ -33,7 +33,7 @@ class Honest:
         self.newest = self.trimmed = 0
         self.stored: list[Message] = []
         self.gone: list[Message] = []
-        """What is trimmed, for the gaps."""
+        """The trimmed messages, for the gaps."""
         self.keys: dict[str, list[Message]] = {}
         self.told = 0
         self._news = asyncio.Condition()
@@ -89,20 +89,20 @@ class Honest:
         return 201
 
     def lookup(self, key: str) -> list[Message] | None:
-        """What a key stored, as long as it is retained."""
+        """The messages that a key stored, as long as they are retained."""
         kept = self.keys.get(key)
         return kept if kept and self.seq(kept[0]) > self.trimmed else None
 
     def given(self, messages: list[Message]) -> list[Message]:
-        """What a stream sends of what it should."""
+        """The part that a stream sends of its messages."""
         return messages
 
     def page(self, messages: list[Message], backwards: bool) -> list[Message]:
-        """What a page has of what it should."""
+        """The part that a page has of its messages."""
         return messages
 
     def lost(self, rooms: Sequence[str], after: int) -> list[Message]:
-        """What is gone of these rooms."""
+        """The messages that these rooms have lost."""
         return [message for message in self.gone if message["room"] in rooms and self.seq(message) > after]
 
     def gap(self, after: str, resumes_at: str | None, lost: Sequence[Message]) -> Any:

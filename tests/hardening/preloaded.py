@@ -9,7 +9,7 @@ from tests.running import PATIENCE
 
 
 def environment(program: str, *options: str) -> dict[str, str]:
-    """What `program`, such as faketime, changes in its child's environment."""
+    """The variables that `program`, such as faketime, sets for its child."""
     command = [require(program), *options, "env"]
     plain = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
     printed = subprocess.run(

@@ -1,4 +1,4 @@
-"""What the kernel says of a process and of all connections' memory."""
+"""The kernel's figures for a process and for all connections' memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def tcp_bytes() -> int:
-    """What the kernel holds for all of this machine's connections."""
+    """The kernel's memory for all of this machine's connections."""
     found = re.search(r"^TCP:.* mem (\d+)$", Path("/proc/net/sockstat").read_text(), re.MULTILINE)
     assert found
     return int(found[1]) * os.sysconf("SC_PAGE_SIZE")

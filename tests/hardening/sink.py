@@ -19,7 +19,7 @@ def build_sink(folder: Path) -> Path:
 
 
 def run_sink(program: Path, port: int, **options: float) -> dict[str, float]:
-    """What it found, after each of its followers had every message exactly once."""
+    """Its figures, after each of its followers had every message exactly once."""
     flags = [f"--{name}={value}" for name, value in options.items()]
     done = subprocess.run(
         [program, f"--port={port}", *flags], capture_output=True, text=True, timeout=90, check=False

@@ -33,7 +33,7 @@ _MEMORY_GROWTH, _MEMORY_SLACK = 1.1, 5_000_000
 
 @dataclass
 class Round:
-    """What was seen in one round."""
+    """The figures of one round."""
 
     memory: list[int] = field(default_factory=list)
     files: list[int] = field(default_factory=list)

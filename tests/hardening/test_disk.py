@@ -55,7 +55,7 @@ class Faults:
         self._command(f"disable name={point}" for point in points)
 
     def _command(self, commands: Iterable[str]) -> None:
-        """What fiu-ctrl does, which waits for ever for a server that has ended."""
+        """Does the work of fiu-ctrl, which waits for ever for a server that has ended."""
         for command in commands:
             self._write(f"{command}\n".encode())
             assert self._read() == b"0\n", command

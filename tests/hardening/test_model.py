@@ -89,7 +89,7 @@ class ServerMachine(RuleBasedStateMachine):
         return round(part * len(self.stored))
 
     def of(self, rooms: Sequence[str], after: int, to: int | None = None) -> list[dict[str, Any]]:
-        """What is retained of these rooms, after < seq <= to."""
+        """The retained messages of these rooms, after < seq <= to."""
         return [m for m in self.stored[max(after, self.trimmed) : to] if m["room"] in rooms]
 
     def settle(self) -> None:
@@ -183,7 +183,7 @@ class ServerMachine(RuleBasedStateMachine):
         self._hear_all()
 
     def _hear_all(self) -> None:
-        """Who is live hears everything, whatever was trimmed since."""
+        """A live follower hears everything, whatever was trimmed since."""
         for follower in self.followers:
             missed = [m for m in self.stored[follower.position :] if m["room"] in follower.rooms]
             assert [next(follower.events).data for _ in missed] == missed

@@ -101,7 +101,7 @@ class Client:
         return False
 
     async def end(self) -> bytes:
-        """What is said until the server ends the connection, the newest of it."""
+        """The newest bytes that come until the server ends the connection."""
         said = b""
         with suppress(ConnectionError):
             while data := await self.reader.read(65536):

@@ -1,4 +1,4 @@
-"""What a service manager, a shell and a closing terminal do to a process, while it has much to do."""
+"""Signals from a service manager, a shell and a closing terminal to a busy process."""
 
 from __future__ import annotations
 

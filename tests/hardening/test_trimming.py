@@ -20,7 +20,7 @@ AT_ONCE = 1.0
 
 
 class Log:
-    """What is published, and who hears it."""
+    """The published messages, and their followers."""
 
     def __init__(self, server: Running) -> None:
         self.server = server

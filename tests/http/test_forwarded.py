@@ -1,4 +1,4 @@
-"""Who a request's client is behind proxies, whatever stands in the headers."""
+"""The client of a request behind proxies, whatever the headers claim."""
 
 from __future__ import annotations
 

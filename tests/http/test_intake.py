@@ -1,4 +1,4 @@
-"""What all requests hold that are being received, and who is closed where that is too much."""
+"""The memory of all requests being received, and the senders that are closed if it is too much."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ def test_npm_eventsource_resumes_over_a_restart(serve: Serve, tmp_path: Path) ->
 
 
 def _rows(program: Running) -> list[Any]:
-    """What its listeners were given, without the failed attempts."""
+    """The events its listeners were given, without the failed attempts."""
     whole = program.said().split("\n")[:-1]
     return [row for row in map(json.loads, whole) if row[0] != "error"]
 

@@ -1,4 +1,4 @@
-"""What a consumer is told if the storage is ahead of the commits that it was told of."""
+"""The batches of a consumer if the storage is ahead of the commits that it was told of."""
 
 from __future__ import annotations
 

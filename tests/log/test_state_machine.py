@@ -117,7 +117,7 @@ class LogMachine(RuleBasedStateMachine):
 
     @property
     def kept(self) -> list[Message]:
-        """What the caps count; what was deleted is empty there."""
+        """The messages that the caps count; deleted ones are empty there."""
         return [
             m._replace(body=b"") if m.seq in self.deleted else m for m in self.stored if m.seq not in self.gone
         ]
@@ -149,7 +149,7 @@ class LogMachine(RuleBasedStateMachine):
             bytes_left -= len(message.body)
 
     def begin_times(self) -> None:
-        """What is from the future is from now."""
+        """A time in the future counts as now."""
         self.stored = [m._replace(stored_at=min(m.stored_at, self.time)) for m in self.stored]
         for name, (digest, messages) in self.keys.items():
             first = messages[0].seq - 1

@@ -42,7 +42,7 @@ class Load:
         self.acknowledged: dict[str, str] = {}
         """The id of each text whose publish was answered with `201`."""
         self.heard: list[list[Message | Gap]] = [[] for _ in servers]
-        """What each follower was told."""
+        """The events that each follower heard."""
         self._stopping = False
         self._changed = asyncio.Event()
         self._publishing = [

@@ -1,4 +1,4 @@
-"""What Schemathesis is told that OpenAPI has no words for. Loaded by the run in `test_openapi`."""
+"""Rules for Schemathesis that OpenAPI cannot express. Loaded by the run in `test_openapi`."""
 
 from __future__ import annotations
 

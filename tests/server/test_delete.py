@@ -1,4 +1,4 @@
-"""What is deleted is gone with the answer, stays gone, and is told to those who resume over it."""
+"""Deleted messages are gone with the answer, stay gone, and are told to streams that resume over them."""
 
 from __future__ import annotations
 

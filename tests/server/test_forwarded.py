@@ -17,7 +17,7 @@ XFF = "X-Forwarded-For"
 
 
 def lines(server: Running) -> list[str]:
-    """Who asked for /healthz, in order."""
+    """The clients that asked for /healthz, in order."""
     server.get("/rooms")
     server.wait_until_it_says("GET /rooms")
     return re.findall(r"^\S+ (.*) GET /healthz", server.said(), re.MULTILINE)

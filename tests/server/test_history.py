@@ -1,4 +1,4 @@
-"""What is retained, as JSON: pages and the links between them, single messages, rooms."""
+"""The retained messages, as JSON: pages and the links between them, single messages, rooms."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Program:
         return Observer(self.running.port, f"/live/messages?room={room}", headers=headers)
 
     def cookie(self) -> str:
-        """What the login has put into the jar."""
+        """The cookie that the login has put into the jar."""
         [line] = [line for line in (self.folder / "jar").read_text().splitlines() if line.count("\t") == 6]
         return "=".join(line.split("\t")[5:])
 

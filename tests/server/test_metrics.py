@@ -36,7 +36,7 @@ def values(server: Running) -> Values:
 
 
 def moved(server: Running, before: Values) -> Values:
-    """What changed since, apart from the requests' own count and the time they took."""
+    """The changes since, apart from the requests' own count and the time they took."""
     now = values(server)
     changes = {name: value - before.get(name, 0) for name, value in now.items() if value != before.get(name, 0)}
     return {n: v for n, v in changes.items() if not n.startswith("requests") and not n.endswith("_seconds_sum")}

@@ -23,7 +23,7 @@ from tests.running import Running, start_roomcast
 
 REPOSITORY = Path(__file__).parents[2]
 FUZZING_SECONDS = 120
-"""What a busy machine may take; alone it takes five."""
+"""Seconds that a busy machine may take; an idle one takes five."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What happens while a request finds its start, or while its host takes its time over the head: the application is
+"""Requests that are still finding their start, or whose host takes its time over the head: the application is
 called as a host calls it, and the log or the host is held at that moment."""
 
 from __future__ import annotations

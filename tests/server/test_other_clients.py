@@ -1,4 +1,4 @@
-"""What other people's clients, pages and proxies were seen to send, and to need."""
+"""Requests that other people's clients, pages and proxies were seen to send, and their needs."""
 
 from __future__ import annotations
 

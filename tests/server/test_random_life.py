@@ -56,13 +56,13 @@ class Told(NamedTuple):
     before: int
     """It names what was lost between these two."""
     trimmed_at_most: int
-    """What the server can have trimmed by then."""
+    """The messages that the server can have trimmed by then."""
     rooms: set[str]
     lost_at_most: int
 
 
 class Truth:
-    """What is stored, as its publishers were told."""
+    """The stored messages, as their publishers were told."""
 
     def __init__(self, retained: int) -> None:
         self.seqs: dict[str, list[int]] = {room: [] for room in ROOMS}

@@ -61,7 +61,7 @@ def ask(path: Path, target: str = "/healthz", **fields: str) -> httpx.Response:
 
 
 def _fails(folder: Path, *options: str) -> str:
-    """What a server says that does not start."""
+    """The error of a server that does not start."""
     command = [sys.executable, "-m", "roomcast", "serve", "--open", "--log=memory:", *options]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 1, done.stderr

@@ -1,4 +1,4 @@
-"""Whatever a client sends, and however it is cut into pieces, the three ways in give the same answers: the fast
+"""The three ways in give the same answers to everything a client sends, in whichever pieces it comes: the fast
 path, h11, and ASGI under somebody else's server. So the fast path makes a server fast, and nothing else."""
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ ONLY_OURS = (
     b"FOO /messages\r\n\r\n",
     b"\r\n",
 )
-"""What somebody else's server answers in its own way, or not at all."""
+"""Requests that somebody else's server answers in its own way, or not at all."""
 FOLLOWS = (
     request("GET", "/messages?room=quiet&replay=none", "Accept: text/event-stream"),
     request("GET", "/messages?room=quiet", "Accept: application/x-ndjson", "Origin: http://a.example"),

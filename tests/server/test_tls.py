@@ -56,7 +56,7 @@ class Tap:
     def __init__(self, port: int, context: ssl.SSLContext) -> None:
         self.wire = b""
         self.text = b""
-        """What they say."""
+        """The same, decrypted."""
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self._socket.settimeout(PATIENCE)
@@ -377,7 +377,7 @@ def test_a_configuration_without_the_files_any_more_changes_nothing(
 
 
 def _fails(folder: Path, *options: str) -> str:
-    """What a server says that does not start."""
+    """The error of a server that does not start."""
     command = [sys.executable, "-m", "roomcast", "serve", "--port=0", "--page-port=0", "--log=memory:", *options]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 1, done.stderr

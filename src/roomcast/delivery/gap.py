@@ -92,7 +92,7 @@ def _named(gap: Gap, rooms: set[str], prefixes: Sequence[str]) -> Gap:
 
 
 class _RoomState(NamedTuple):
-    """What the stream knows of one room that has lost messages."""
+    """The stream's knowledge of one room that has lost messages."""
 
     after: int
     """The seq up to which the room is whole, as far as the client was told."""

@@ -107,7 +107,7 @@ class Rooms(Struct, Generic[Item], frozen=True):
 
 
 class FollowerInfo(Struct, Generic[Time], frozen=True):
-    """Who follows, and how far they are."""
+    """The followers of the server and their positions."""
 
     worker: Annotated[int, Meta(description="The worker that serves it; 1 where there is one process.")]
     number: Annotated[int, Meta(description="Each worker numbers its streams as they begin, from its start on.")]

@@ -31,7 +31,7 @@ class ToldGap(NamedTuple):
 
 
 class Heard:
-    """What one follower heard. `hear` raises `KeyError`, `TypeError` or `ValueError` for a malformed event."""
+    """The events that one follower heard. `hear` raises `KeyError`, `TypeError` or `ValueError` for a bad one."""
 
     def __init__(self, record: Record, name: str, rooms: Sequence[str], last_id: str = "") -> None:
         self.name = name

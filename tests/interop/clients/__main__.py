@@ -127,7 +127,7 @@ def _until(program: Running, count: int) -> bool:
 
 
 def _text(data: str) -> str | None:
-    """What a message says; something else where its JSON came broken; None where it is no message."""
+    """A message's text; other text if its JSON came broken; None if it is no message."""
     try:
         said = json.loads(data or "{}").get("text")
     except ValueError:

@@ -1,4 +1,4 @@
-"""What reads cost, and searches in steps."""
+"""The cost of reads, and searches in steps."""
 
 from __future__ import annotations
 

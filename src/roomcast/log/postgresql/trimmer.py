@@ -74,8 +74,8 @@ class Trimmer:
         return self._empty_rooms
 
     def later(self) -> None:
-        """Schedules a step after a pause in publishing, if there may be anything to trim. A step that publishes have
-        put off for too long is due at once."""
+        """Schedules a step after a pause in publishing, if there may be anything to trim. A step that publishes
+        have put off for too long is due at once."""
         if self._overdue and not self._stopped:
             self.due = True
         else:
