@@ -80,7 +80,10 @@ def test_a_room_beyond_the_token_is_refused_and_the_others_stay(
 
 @pytest.mark.parametrize(
     ("seconds", "says"),
-    [(1, "Dein Token ist abgelaufen. Gib ein neues ein."), (0, "Der Server akzeptiert dieses Token nicht.")],
+    [
+        (1, "Ihr Token ist abgelaufen. Bitte geben Sie ein neues ein."),
+        (0, "Der Server akzeptiert dieses Token nicht."),
+    ],
 )
 def test_a_bad_token_is_reported_in_the_readers_language(
     browser: Browser, backend: Backend, keyed: Running, seconds: int, says: str
@@ -88,7 +91,7 @@ def test_a_bad_token_is_reported_in_the_readers_language(
     with browser.new_context(locale="de-DE") as context:
         page = context.new_page()
         page.goto(f"{keyed.url}/?room=user/42")
-        expect(page.locator("#access-why")).to_have_text("Hier brauchst du ein Token.")
+        expect(page.locator("#access-why")).to_have_text("Hier ist ein Token erforderlich.")
         give(page, ticket(backend, keyed, "user/42", seconds=seconds) if seconds else "rct1_bad")
         expect(page.locator("#access-why")).to_have_text(says)
         expect(page.locator("#state-text")).to_have_text("Kein Zugang")
