@@ -1,4 +1,5 @@
-"""The page where rooms are not everybody's: what it says, its field for a token, and what it never shows."""
+"""The page on a server with rights: its explanations, its field for a token, and the secrets that it never
+shows."""
 
 from __future__ import annotations
 
@@ -34,11 +35,11 @@ def test_a_room_that_needs_a_token_says_so_and_opens_with_one(
     expect(texts(page)).to_have_text(["for ada"])
     expect(page.locator("#access")).to_be_hidden()
     expect(page.locator("#who")).to_have_text("ada")
-    expect(page.locator("#followers")).to_be_hidden()  # only this page
+    expect(page.locator("#followers")).to_be_hidden()  # only this page follows
     expect(page.locator("#followers-open")).to_be_hidden()
     assert not [request.url for request in asked if token in request.url]
     assert token not in page.url
-    page.reload()  # it is this tab's
+    page.reload()  # the token stays in this tab
     expect(texts(page)).to_have_text(["for ada"])
     page.locator("#access-open").click()
     page.locator("#access-forget").click()
@@ -97,7 +98,7 @@ def test_a_bad_token_is_reported_in_the_readers_language(
         expect(page.locator("#state-text")).to_have_text("Kein Zugang")
 
 
-def test_the_lines_for_elsewhere_take_a_token_and_never_this_one(
+def test_the_code_examples_take_a_token_but_never_show_the_readers_own(
     page: Page, backend: Backend, keyed: Running
 ) -> None:
     page.goto(f"{keyed.url}/?room=chat")
