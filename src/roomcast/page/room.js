@@ -50,7 +50,7 @@ export class Room {
   /** How the server refuses this room. @type {State | undefined} */
   refused;
   /** A gap whose end is not here yet. @type {Gap | undefined} */
-  #owed;
+  #openGap;
   /** Characters in its rows. */
   #characters = 0;
   /** Rows at the end that are on their way to the server. */
@@ -127,7 +127,7 @@ export class Room {
   insertGap(gap) {
     const at = this.items.findLastIndex((item) => item.kind === "message" && item.message.id === gap.resumes_at);
     if (at >= 0) this.items.splice(at, 0, row({ kind: "gap", gap }));
-    else this.#owed = gap;
+    else this.#openGap = gap;
   }
 
   /** Adds the row of an outgoing message at the end. @param {Entry} entry */
@@ -157,7 +157,7 @@ export class Room {
     const items = [];
     for (const [index, message] of messages.entries()) {
       if (day(message.timestamp) !== day(messages[index - 1]?.timestamp)) items.push(row({ kind: "day", timestamp: message.timestamp }));
-      if (this.#owed?.resumes_at === message.id) items.push(row({ kind: "gap", gap: this.#owed }));
+      if (this.#openGap?.resumes_at === message.id) items.push(row({ kind: "gap", gap: this.#openGap }));
       items.push(row({ kind: "message", message }));
       this.#characters += characters(message);
     }

@@ -48,7 +48,7 @@ export class Rooms {
   #opened = recall(browser, "rooms", []);
   #current = new Room("");
   /** The room that was open before. @type {Room | undefined} */
-  #left;
+  #previous;
   /** Rooms in sight whose newest line is unknown. @type {Set<Room>} */
   #wanting = new Set();
   #looking = 0;
@@ -205,7 +205,7 @@ export class Rooms {
   /** @param {Room} room */
   #isOwn(room) {
     const { name, newest } = room;
-    if (room === this.#current || room === this.#left || this.pins.has(name) || rights.named().includes(name)) return true;
+    if (room === this.#current || room === this.#previous || this.pins.has(name) || rights.named().includes(name)) return true;
     return Boolean(newest) && this.#opened.includes(name);
   }
 
@@ -214,8 +214,8 @@ export class Rooms {
    * @param {Room} room
    */
   #leave(room) {
-    const before = this.#left;
-    this.#left = room.refused || !rights.reads(room.name) ? undefined : room;
+    const before = this.#previous;
+    this.#previous = room.refused || !rights.reads(room.name) ? undefined : room;
     for (const one of [before, room]) {
       if (!one || one.prefix !== undefined || one.newest || one.listed || one.items.length) continue;
       this.#opened = this.#opened.filter((name) => name !== one.name);
