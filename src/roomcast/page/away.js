@@ -16,6 +16,7 @@ const SAVE_MS = 10_000;
 /** Messages beyond this number are not counted. */
 const MOST = 1000;
 
+/** The reader's absences, and the bar that reports the last one. */
 export class Away {
   #bar = element("away");
   #text = element("away-text");

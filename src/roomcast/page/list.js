@@ -16,6 +16,7 @@ const BEYOND = 600;
 /** Rounds of drawing per frame: rows that are lower than guessed make room for more rows, fewer each time. */
 const TURNS = 8;
 
+/** The drawn rows. The caller owns the array of items, and reports its changes. */
 export class List {
   #scroller = element("messages");
   #rows = element("lines");

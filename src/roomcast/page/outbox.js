@@ -37,6 +37,7 @@ import { recall, remember, tab } from "./storage.js";
  * @property {(entry: Entry) => boolean} isHere whether the page has received it
  */
 
+/** The unsent messages of this tab, in the order in which they were written. */
 export class Outbox {
   /** @type {Entry[]} */
   #entries = [];

@@ -23,6 +23,7 @@ const CLOSED = { rows: 2_000, characters: 2 ** 20 };
 const OPEN = { rows: 20_000, characters: 2 ** 24 };
 const HELD = { rows: 100_000, characters: 2 ** 26 };
 
+/** One room, or several shown as one. `items` are its rows, oldest first; only its methods change them. */
 export class Room {
   name;
   /** The common prefix, if this is several rooms seen as one. @type {string | undefined} */

@@ -585,12 +585,13 @@ class Share {
     this.#channel?.postMessage("hello"); // so that the owner says where it stands
   }
 
-  /** @param {"retry" | "soon"} when */
+  /** Ends the wait before the next try, also if another tab owns the stream. @param {"retry" | "soon"} when at once or soon */
   retry(when) {
     this.#source?.retry(when);
     this.#channel?.postMessage(when);
   }
 
+  /** This tab no longer takes part: another one takes over if this one owns the stream. */
   close() {
     this.#rooms = [];
     this.#stepBack();
@@ -767,12 +768,13 @@ class Source {
     this.#say(this.#state);
   }
 
-  /** @param {"retry" | "soon"} when */
+  /** Ends the wait before the next try, if it is waiting. @param {"retry" | "soon"} when at once or soon */
   retry(when) {
     if (when === "soon") this.#retryWait.endSoon();
     else this.#retryWait.end();
   }
 
+  /** Ends the stream for good. */
   close() {
     this.#stop.abort();
     this.#unlisten();
@@ -932,14 +934,16 @@ class RetryWait {
   }
 
   /**
+   * Waits until a time.
    * @param {number} time in ms since 1970
-   * @param {AbortSignal} signal
+   * @param {AbortSignal} signal ends the wait early, as `end` and `endSoon` do
    */
   until(time, signal) {
     this.#ended = new AbortController();
     return pause(time - Date.now(), AbortSignal.any([this.#ended.signal, signal]));
   }
 
+  /** Ends the wait at once. */
   end() {
     this.#ended.abort();
   }

@@ -28,6 +28,7 @@ const LOOKS = 4;
  * @property {(state: State) => void} state
  */
 
+/** The rooms, their stream, and the one that is open. */
 export class Rooms {
   /** @type {Map<string, Room>} */
   all = new Map();

@@ -34,6 +34,7 @@ const CALM_MS = 1500;
  * @property {HTMLButtonElement} sign pins a room, or folds a group
  */
 
+/** The list of rooms: its order, the search, and the rows in sight. */
 export class Sidebar {
   #scroller = element("rooms-nav");
   #list = element("rooms");

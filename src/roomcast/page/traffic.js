@@ -7,6 +7,7 @@ import { strings } from "./strings.js";
 
 const SECONDS = 60;
 
+/** The figures of the last minute, updated each second. */
 export class Traffic {
   #header = element("traffic");
   /** The longest delay in each second of the last minute, in ms. @type {number[]} */

@@ -4,6 +4,7 @@ import { Query } from "./query.js";
 
 /** @import { Item, Room } from "./room.js" */
 
+/** The rows of one room. A change of room makes a new view. */
 export class View {
   #room;
   #query = new Query("");
