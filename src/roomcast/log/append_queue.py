@@ -41,7 +41,7 @@ class PendingAppend(NamedTuple):
     """When it was queued, in seconds of the loop's clock."""
 
     @classmethod
-    def of(cls, request: AppendRequest) -> PendingAppend:
+    def for_request(cls, request: AppendRequest) -> PendingAppend:
         loop = asyncio.get_running_loop()
         size = sum([len(draft.body) for draft in request.drafts])
         return cls(request, size, loop.create_future(), loop.time())

@@ -18,6 +18,11 @@ stored."""
 _log = logging.getLogger("roomcast.log")
 
 
+def now_ms() -> int:
+    """The machine's time in ms since 1970. It may be set back at any moment."""
+    return clock() // 1_000_000
+
+
 class Clock:
     """The clock of one log."""
 

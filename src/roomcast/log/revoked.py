@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from roomcast.log import clock as machine
+from roomcast.log.clock import now_ms
 from roomcast.model.errors import TooManyRevocations
 from roomcast.model.revocation import KEPT_MS, MOST, Revocation
 
@@ -40,4 +40,4 @@ class KeptRevocations:
 def oldest_kept() -> int:
     """The time in ms since 1970 before which a revocation is useless: all credentials that it ends have
     expired."""
-    return machine.clock() // 1_000_000 - KEPT_MS
+    return now_ms() - KEPT_MS

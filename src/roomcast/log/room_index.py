@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from roomcast.log.trimming import Trimmed
+from roomcast.log.trimming import Trimming
 from roomcast.model.message import Message
 from roomcast.model.retention import NO_CAP, RoomRule
 
@@ -37,7 +37,7 @@ class RoomIndex:
         "seqs",
     )
 
-    def __init__(self, trimmed: Trimmed) -> None:
+    def __init__(self, trimmed: Trimming) -> None:
         self.newest, self.newest_at, self._lost, _ = trimmed
         self._trimmed, self._trimmed_at = self.newest, self.newest_at
         self.capped = self.newest
@@ -60,8 +60,8 @@ class RoomIndex:
         """`seqs` has all of the room's messages after this seq."""
 
     @property
-    def trimmed(self) -> Trimmed:
-        return Trimmed(self._trimmed, self._trimmed_at, self._lost, self.capped)
+    def trimmed(self) -> Trimming:
+        return Trimming(self._trimmed, self._trimmed_at, self._lost, self.capped)
 
     @property
     def oldest(self) -> int:

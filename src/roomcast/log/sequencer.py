@@ -25,7 +25,7 @@ Key = tuple[str, str]
 """A scope and an idempotency key in it."""
 
 
-class Kept(NamedTuple):
+class KeyedAppend(NamedTuple):
     """An earlier append with an idempotency key."""
 
     digest: bytes
@@ -42,7 +42,7 @@ class NewKey(NamedTuple):
 
     scope: str
     key: str
-    kept: Kept
+    append: KeyedAppend
 
 
 class Sequencer:
@@ -66,7 +66,7 @@ class Sequencer:
         after: int,
         stored_at: int,
         newest_of: Callable[[str], int],
-        keys: dict[Key, Kept],
+        keys: dict[Key, KeyedAppend],
         rules: RoomRules = NO_RULES,
     ) -> None:
         """`after`: the newest seq in the log. `stored_at`: the time of these messages, in ms since 1970.
@@ -87,8 +87,8 @@ class Sequencer:
 
     def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None) -> Appended:
         """Numbers `drafts`, or returns what the same request stored before. Raises `KeyReused`, `TooLarge`."""
-        if idempotency and (kept := self._keys.get((idempotency.scope, idempotency.key))):
-            return repeat(kept, drafts, idempotency)
+        if idempotency and (earlier := self._keys.get((idempotency.scope, idempotency.key))):
+            return repeat(earlier, drafts, idempotency)
         size = check_size(drafts, self._retention)
         rules = self._rules
         if rules is not None and (len(drafts) > rules.least_messages or size > rules.least_bytes):
@@ -104,21 +104,21 @@ class Sequencer:
             seq += 1
         self.messages += messages
         if idempotency and messages:
-            self._keep(idempotency, Kept(idempotency.digest, first, len(messages), self._stored_at))
+            self._keep(idempotency, KeyedAppend(idempotency.digest, first, len(messages), self._stored_at))
         return Appended(messages, False)
 
-    def _keep(self, idempotency: Idempotency, kept: Kept) -> None:
-        self._keys[idempotency.scope, idempotency.key] = kept
-        self.new_keys.append(NewKey(idempotency.scope, idempotency.key, kept))
+    def _keep(self, idempotency: Idempotency, append: KeyedAppend) -> None:
+        self._keys[idempotency.scope, idempotency.key] = append
+        self.new_keys.append(NewKey(idempotency.scope, idempotency.key, append))
 
 
-def repeat(kept: Kept, drafts: Sequence[Draft], idempotency: Idempotency) -> Appended:
+def repeat(earlier: KeyedAppend, drafts: Sequence[Draft], idempotency: Idempotency) -> Appended:
     """Rebuilds the first answer from the repeated request, as the stored messages may be gone. Raises
     `KeyReused`."""
-    if kept.digest != idempotency.digest:
+    if earlier.digest != idempotency.digest:
         raise KeyReused("This Idempotency-Key was used for another request: send a new request with a new key.")
-    numbered = enumerate(drafts, kept.first)
-    messages = [Message(seq, room, type_, kept.stored_at, 0, body) for seq, (room, type_, body) in numbered]
+    numbered = enumerate(drafts, earlier.first)
+    messages = [Message(seq, room, type_, earlier.stored_at, 0, body) for seq, (room, type_, body) in numbered]
     return Appended(messages, repeated=True)
 
 

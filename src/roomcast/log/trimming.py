@@ -20,7 +20,7 @@ Between = Callable[[str, int, int], int]
 first and up to the second."""
 
 
-class Trimmed(NamedTuple):
+class Trimming(NamedTuple):
     """How far a room is trimmed."""
 
     seq: int
@@ -33,19 +33,19 @@ class Trimmed(NamedTuple):
     """The last message that a cap removed: later ones that are gone were deleted."""
 
 
-def watermark(seq: int, at: int) -> Trimmed:
+def watermark(seq: int, at: int) -> Trimming:
     """The trimming to assume for a room that the log does not know, if it has forgotten rooms whose newest message
     was at most `seq`.
 
     A false alarm is possible here; a silent loss is not.
     """
-    return Trimmed(seq, at, seq)
+    return Trimming(seq, at, seq)
 
 
 def losses_between(
     selection: Selection,
-    known: Mapping[str, Trimmed],
-    unknown: Trimmed,
+    known: Mapping[str, Trimming],
+    unknown: Trimming,
     after: int,
     before: int | None,
     between: Between,
@@ -68,14 +68,16 @@ def in_order(loss: Loss) -> tuple[int, str]:
     return loss.last, loss.room
 
 
-def _each(selection: Selection, known: Mapping[str, Trimmed], unknown: Trimmed) -> Iterable[tuple[str, Trimmed]]:
+def _each(
+    selection: Selection, known: Mapping[str, Trimming], unknown: Trimming
+) -> Iterable[tuple[str, Trimming]]:
     """All rooms of a selection with their trimming. An empty name stands for rooms that the log does not know."""
     if not selection.prefixes:
         return [(room, known.get(room, unknown)) for room in selection.rooms]
     return {**dict.fromkeys(selection.rooms, unknown), "": unknown, **known}.items()
 
 
-def position_before(selection: Selection, known: Mapping[str, Trimmed], unknown: Trimmed, since: int) -> int:
+def position_before(selection: Selection, known: Mapping[str, Trimming], unknown: Trimming, since: int) -> int:
     """The last message of these rooms that is gone and was stored before `since` (ms since 1970); 0 if there is
     none."""
     trimmings = (trimmed for _, trimmed in _each(selection, known, unknown))

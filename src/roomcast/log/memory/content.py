@@ -8,7 +8,7 @@ from roomcast.log.base import RoomStats
 from roomcast.log.memory.keys import MemoryKeys
 from roomcast.log.room_index import RoomIndex
 from roomcast.log.room_list import RoomList
-from roomcast.log.trimming import Trimmed, watermark
+from roomcast.log.trimming import Trimming, watermark
 from roomcast.model.message import Cut, Message
 from roomcast.model.retention import NO_CAP, Retention, RoomRules
 
@@ -32,7 +32,7 @@ class Content:
         """The rooms that have messages."""
         self._empty: dict[str, None] = {}
         """Rooms without messages; the one that has been empty for longest comes first."""
-        self.forgotten = Trimmed(0, 0, 0)
+        self.forgotten = Trimming(0, 0, 0)
         """The trimming to assume for a room that is not in `rooms`."""
         self.over: dict[str, None] = {}
         """Rooms that have more than their rules allow."""

@@ -6,14 +6,14 @@ from collections import OrderedDict
 from collections.abc import Iterable
 
 from roomcast.log.base import Idempotency
-from roomcast.log.sequencer import GONE_KEYS, KEY_MS, Kept, Key, NewKey
+from roomcast.log.sequencer import GONE_KEYS, KEY_MS, Key, KeyedAppend, NewKey
 
 
 class MemoryKeys:
     """Each key is kept as long as its first message, and for at least `KEY_MS`."""
 
     def __init__(self) -> None:
-        self.known: dict[Key, Kept] = {}
+        self.known: dict[Key, KeyedAppend] = {}
         self.of: dict[int, Key] = {}
         """The key of each append whose first message is retained, by the seq of that message."""
         self.gone: OrderedDict[Key, None] = OrderedDict()
@@ -22,7 +22,7 @@ class MemoryKeys:
     def add(self, keys: Iterable[NewKey]) -> None:
         """Notes keys that were stored. The sequencer has already added them to `known`."""
         for new in keys:
-            self.of[new.kept.first] = (new.scope, new.key)
+            self.of[new.append.first] = (new.scope, new.key)
 
     def drop(self, seq: int) -> None:
         """The message with this seq is gone."""

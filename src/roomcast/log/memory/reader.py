@@ -11,7 +11,7 @@ from roomcast.log.base import PAGE_BYTES, Loss, Page
 from roomcast.log.memory.content import Content
 from roomcast.log.memory.newest import AT_ONCE, before_newest
 from roomcast.log.room_index import RoomIndex
-from roomcast.log.trimming import Trimmed, in_order, losses_between, position_before
+from roomcast.log.trimming import Trimming, in_order, losses_between, position_before
 from roomcast.model.message import Message
 from roomcast.model.rooms import Selection
 from roomcast.tasks import Turns
@@ -196,7 +196,7 @@ class MemoryReader:
         """How many messages of a known room are gone after `after`; `last` is the last gone one."""
         return self._content.rooms[room].lost_after(after)
 
-    def _trimmings(self, selection: Selection) -> dict[str, Trimmed]:
+    def _trimmings(self, selection: Selection) -> dict[str, Trimming]:
         rooms, prefixes = selection
         known = self._content.rooms
         if not prefixes:

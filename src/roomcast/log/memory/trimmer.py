@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from itertools import islice
 
-from roomcast.log import clock as machine
+from roomcast.log.clock import now_ms
 from roomcast.log.consumers import Consumers
 from roomcast.log.memory.content import Content
 from roomcast.log.sweep import Sweep
@@ -167,4 +167,4 @@ class MemoryTrimmer:
 
 def _oldest_at(age: float | None) -> int:
     """Messages stored before this time (ms since 1970) are older than `age` seconds; 0 if there is no age."""
-    return 0 if age is None else machine.clock() // 1_000_000 - int(age * 1000)
+    return 0 if age is None else now_ms() - int(age * 1000)

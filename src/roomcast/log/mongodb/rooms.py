@@ -13,9 +13,9 @@ from roomcast.log.base import RoomSort
 from roomcast.log.mongodb.documents import AppendDocument
 from roomcast.log.register import Register
 from roomcast.log.room_list import RoomList
-from roomcast.log.trimming import Trimmed, watermark
+from roomcast.log.trimming import Trimming, watermark
 
-NOTHING = Trimmed(0, 0, 0)
+NOTHING = Trimming(0, 0, 0)
 
 
 class KnownRooms:
@@ -23,7 +23,7 @@ class KnownRooms:
     how many it ever had."""
 
     def __init__(
-        self, known: Iterable[tuple[str, Trimmed]], forgotten: Trimmed, empty_rooms: int, register: Register
+        self, known: Iterable[tuple[str, Trimming]], forgotten: Trimming, empty_rooms: int, register: Register
     ) -> None:
         """`forgotten`: the trimming to assume for other rooms. `empty_rooms`: how many rooms without messages are
         remembered. `register`: lists the messages after those of the `known` rooms."""
@@ -40,7 +40,7 @@ class KnownRooms:
         self._register = register
         """The messages of each room, as far as this process has seen them."""
 
-    def newest_of(self, room: str) -> Trimmed:
+    def newest_of(self, room: str) -> Trimming:
         """A room's newest message, or the watermark."""
         return self._known.get(room, self.forgotten)
 
@@ -48,7 +48,7 @@ class KnownRooms:
         """Adds a document. The state of the rooms before it comes from its own fields, not from this table."""
         for message, before in zip(entry.messages, entry.before, strict=True):
             self._known.pop(message.room, None)
-            self._known[message.room] = Trimmed(message.seq, message.stored_at, before.lost + 1)
+            self._known[message.room] = Trimming(message.seq, message.stored_at, before.lost + 1)
             self._listed.note(message.room, message.seq)
             self._changed.add(message.room)
             self._register.note(message.room, (message.seq,))
@@ -82,7 +82,7 @@ class KnownRooms:
 
     def page(
         self, prefix: str, sort: RoomSort, after: str | int | None, limit: int, trimmed: int
-    ) -> dict[str, Trimmed]:
+    ) -> dict[str, Trimming]:
         """A page of the rooms that have messages newer than `trimmed`, in the order of `sort`."""
         listed = ((room, self._known[room]) for room in self._listed.walk(prefix, sort, after))
         if sort == "newest":
@@ -94,10 +94,10 @@ class KnownRooms:
         names = chain.from_iterable(self._listed.walk(prefix, "name", None) for prefix in prefixes)
         return (room for room in names if self._known[room].seq > after)
 
-    def changed(self) -> dict[str, Trimmed]:
+    def changed(self) -> dict[str, Trimming]:
         """The rooms to save."""
         return {room: self._known[room] for room in self._changed}
 
-    def saved(self, rooms: dict[str, Trimmed]) -> None:
+    def saved(self, rooms: dict[str, Trimming]) -> None:
         """Notes that these rooms were saved with these values."""
         self._changed -= {room for room, newest in rooms.items() if self._known.get(room, newest) == newest}

@@ -36,7 +36,7 @@ from roomcast.log.mongodb.tail import MongoTail
 from roomcast.log.mongodb.ticket_lock import TicketLock
 from roomcast.log.mongodb.view import NewestSeen, View
 from roomcast.log.outage import HistoryChanged
-from roomcast.log.sequencer import Kept, Sequencer
+from roomcast.log.sequencer import KeyedAppend, Sequencer
 from roomcast.model.errors import LogUnavailable, RoomcastError, TooLarge
 from roomcast.model.message import Draft
 
@@ -84,7 +84,7 @@ class MongoWriter:
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._refuse_overdue())]
 
     def append(self, request: AppendRequest) -> asyncio.Future[Appended]:
-        pending = PendingAppend.of(request)
+        pending = PendingAppend.for_request(request)
         try:
             if self._ended:
                 raise LogUnavailable("The log is closed.")
@@ -201,7 +201,7 @@ class MongoWriter:
             view.newest,
             self._clock.now(view.retained_at),
             lambda room: view.rooms.newest_of(room).seq,
-            {key: Kept(e.digest, e.first, len(e.messages), e.stored_at) for key, e in entries.items()},
+            {key: KeyedAppend(e.digest, e.first, len(e.messages), e.stored_at) for key, e in entries.items()},
         )
         chain = Chain(view)
         answers: dict[int, AppendAnswer] = {}

@@ -14,9 +14,9 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from roomcast import tasks
-from roomcast.log import clock as machine
 from roomcast.log.append_queue import AppendRequest
 from roomcast.log.base import Appended, Bounds, Idempotency, Page, RoomSort, RoomStats
+from roomcast.log.clock import now_ms
 from roomcast.log.consumers import Consumers
 from roomcast.log.local import LocalLog
 from roomcast.log.postgresql.caps import PostgresCaps
@@ -200,7 +200,7 @@ class PostgresLog(LocalLog):
         rows: Sequence[Any] = ()
         if self._caps.rules.rules:
             rows = await self._reading.rows("walk_rooms", after, WALK_ROOMS)
-            self._caps.note_walk(rows, machine.clock() // 1_000_000)
+            self._caps.note_walk(rows, now_ms())
         self._writer.trimmer.soon()
         return rows[-1]["room"] if rows else None
 

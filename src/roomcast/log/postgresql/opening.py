@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from asyncpg.exceptions import InsufficientPrivilegeError
 
-from roomcast.log import clock as machine
+from roomcast.log.clock import now_ms
 from roomcast.log.postgresql.connection import Session
 from roomcast.log.postgresql.errors import error_text
 from roomcast.log.postgresql.queries import MIGRATIONS, QUERIES, VERSION, Row
@@ -104,7 +104,7 @@ async def begin_life(session: Session, epoch: str, anchor: Anchor, *, anew: bool
     """Adopts the log in the database's present life. `epoch` and `anchor`: what this server knows of it, '' for
     nothing; `anew`: begins a new epoch in any case. Returns the epoch under which the log goes on. Raises what the
     driver raises."""
-    now = machine.clock() // 1_000_000
+    now = now_ms()
     row = await session.row("begin_life", epoch, *anchor, new_epoch(), anew, now)
     if row["begun"]:
         _log.warning(

@@ -20,10 +20,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from roomcast import tasks
-from roomcast.log import clock as machine
 from roomcast.log.append_queue import AppendAnswer, AppendQueue, AppendRequest, PendingAppend
 from roomcast.log.base import Appended
-from roomcast.log.clock import Clock
+from roomcast.log.clock import Clock, now_ms
 from roomcast.log.consumers import Consumers
 from roomcast.log.outage import HISTORY_CHANGED
 from roomcast.log.postgresql.caps import PostgresCaps
@@ -88,7 +87,7 @@ class PostgresWriter:
 
     def append(self, request: AppendRequest) -> asyncio.Future[Appended]:
         """Stores a request's messages with the next group. The future fails as `Log.append` says."""
-        pending = PendingAppend.of(request)
+        pending = PendingAppend.for_request(request)
         try:
             if self._ending:
                 raise LogUnavailable("The log is closed.")
@@ -120,7 +119,7 @@ class PostgresWriter:
 
     def values(self, nonce: int, parameters: Sequence[object]) -> Sequence[object]:
         """All arguments of the query `append`, from the append's random number and its group's parameters."""
-        now = _now()
+        now = now_ms()
         retention = self._caps.retention
         return (
             self._tail.epoch,
@@ -279,8 +278,3 @@ def _refuse(done: asyncio.Future[Any], error: RoomcastError) -> None:
 def _may_pass(error: BaseException) -> bool:
     """Whether a retry may help: not if the database rejects the statement."""
     return is_another_history(error) or unusable("", error) is None
-
-
-def _now() -> int:
-    """The time in ms."""
-    return machine.clock() // 1_000_000

@@ -37,7 +37,7 @@ class Appends:
 
     def add(self, request: AppendRequest) -> asyncio.Future[Appended]:
         """Sends an append at the end of this turn."""
-        pending = PendingAppend.of(request)
+        pending = PendingAppend.for_request(request)
         if why := self._away() or self._is_full(pending):
             pending.resolve(LogUnavailable(why))
             return pending.answer

@@ -76,7 +76,7 @@ class GroupCommit:
         """Set when the log closes; done when no job is left."""
 
     def append(self, request: AppendRequest) -> asyncio.Future[Appended]:
-        pending = PendingAppend.of(request)
+        pending = PendingAppend.for_request(request)
         try:
             self._check_open()
             self._pending.add(pending)
@@ -90,7 +90,7 @@ class GroupCommit:
 
     def do(self, work: Work) -> asyncio.Future[Any]:
         """Gives the writer a job between two groups. The future's result is the first of the job's answers."""
-        pending = PendingAppend.of(AppendRequest((), None))
+        pending = PendingAppend.for_request(AppendRequest((), None))
         if self._ended is not None:
             pending.resolve(LogUnavailable("The log is closed."))
             return pending.answer
