@@ -94,7 +94,7 @@ def test_nothing_is_read_from_a_worker_that_does_not_read() -> None:
 
 async def test_a_consumer_whose_wait_is_cancelled_requests_its_batch_once() -> None:
     home = Recorder()
-    consumer = RemoteConsumer(home, 1, "test", 0, holds=True)
+    consumer = RemoteConsumer(home, 1, "test", 0)
     for _ in range(3):
         waiting = asyncio.ensure_future(anext(consumer))
         await asyncio.sleep(0)

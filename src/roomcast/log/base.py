@@ -6,7 +6,8 @@ Laws:
 - A reader sees whole commits only, never waits for a writer, and never sees a message before it is durable.
 - In each room the oldest messages are removed first, so a room retains every message from some point on. The log
   as a whole may have holes. A deleted message leaves an empty row until it is trimmed.
-- Trimming waits for consumers that ask for it: no message is trimmed before such a consumer has delivered it.
+- Trimming waits for consumers: no message is trimmed before each consumer that keeps moving has delivered it (not
+  in MongoDB, where the collection trims itself).
 - A log knows nothing of streams, formats or HTTP. Bodies are opaque bytes.
 
 Every method raises `LogUnavailable` if the storage does not answer; nothing is then half done. An append may also
@@ -104,7 +105,7 @@ class Batch(NamedTuple):
     """The cuts by rules and deletes since the last batch."""
     missed: int = 0
     """How many messages up to `position` the consumer never got, because they were trimmed or deleted first. For a
-    consumer that holds back trimming and keeps moving, these are only messages that were gone before it began."""
+    consumer for which trimming waits, these are only messages that were gone before it began."""
 
 
 class LogConsumer(Protocol):
@@ -209,14 +210,13 @@ class Log(Protocol):
         read from there also tells which of those messages are no longer retained."""
         ...
 
-    def consumer(self, name: str, after: int, *, holds: bool = True) -> LogConsumer:
+    def consumer(self, name: str, after: int) -> LogConsumer:
         """Everything stored after the seq `after`, as it arrives: each message once, in order. There may be any
         number of consumers, each with a position of its own. A consumer lives in this process; `name` is for
         metrics.
 
         A request for the next batch confirms that the last was delivered. Only then may its messages be trimmed,
-        unless the consumer stands still for 5 s. With `holds=False` it never holds back trimming, and is told how
-        many messages it `missed`."""
+        unless the consumer stands still for 5 s. The batch after that tells how many messages it `missed`."""
         ...
 
     def positions(self) -> Mapping[str, int]:

@@ -16,8 +16,8 @@ class LocalLog:
         self._consumers = consumers
         self._closing: asyncio.Task[None] | None = None
 
-    def consumer(self, name: str, after: int, *, holds: bool = True) -> Consumer:
-        return self._consumers.open(name, after, holds=holds)
+    def consumer(self, name: str, after: int) -> Consumer:
+        return self._consumers.open(name, after)
 
     def positions(self) -> dict[str, int]:
         return self._consumers.positions()

@@ -30,7 +30,7 @@ class RemoteConsumer:
     """The iterator that `Log.consumer` returns. At most one batch is on its way to it, so that a hung worker fills
     no memory of the log process."""
 
-    def __init__(self, home: Home, number: int, name: str, after: int, *, holds: bool) -> None:
+    def __init__(self, home: Home, number: int, name: str, after: int) -> None:
         self.name = name
         self.position = after
         """The last request asked for the messages after this seq."""
@@ -44,7 +44,7 @@ class RemoteConsumer:
         self._failed: RoomcastError | None = None
         self._ended = False
         self._changed = asyncio.Event()
-        home.send(OpenConsumer(number, name, after, holds))
+        home.send(OpenConsumer(number, name, after))
 
     def __aiter__(self) -> RemoteConsumer:
         return self

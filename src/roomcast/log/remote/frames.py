@@ -43,7 +43,6 @@ class OpenConsumer(Struct, array_like=True, tag=2, frozen=True):
     number: int
     name: str
     after: int
-    holds: bool
 
 
 class NextBatch(Struct, array_like=True, tag=3, frozen=True):

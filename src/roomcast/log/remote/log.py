@@ -125,9 +125,9 @@ class RemoteLog:
 
         return apply
 
-    def consumer(self, name: str, after: int, *, holds: bool = True) -> RemoteConsumer:
+    def consumer(self, name: str, after: int) -> RemoteConsumer:
         number = next(self._numbers)
-        consumer = RemoteConsumer(self, number, name, after, holds=holds)
+        consumer = RemoteConsumer(self, number, name, after)
         if self._closed:
             consumer.end()
         elif why := self.away():

@@ -203,7 +203,7 @@ class WorkerConnection(asyncio.Protocol):
     # Consumers
 
     def _open_consumer(self, request: OpenConsumer) -> None:
-        consumer = self._server.log.consumer(request.name, request.after, holds=request.holds)
+        consumer = self._server.log.consumer(request.name, request.after)
         proxy = ConsumerProxy(self, self._server.encoded, request.number, consumer)
         self._consumers[request.number] = proxy
         self._start(proxy.run())
