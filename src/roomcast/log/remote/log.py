@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -13,7 +14,7 @@ from roomcast.log.positions import positions
 from roomcast.log.remote.appends import AWAY, Appends
 from roomcast.log.remote.calls import Calls
 from roomcast.log.remote.consumer import RemoteConsumer
-from roomcast.log.remote.errors import error_of
+from roomcast.log.remote.errors import decode_error
 from roomcast.log.remote.frames import (
     AppendOutcomes,
     CallResult,
@@ -33,7 +34,7 @@ from roomcast.model.revocation import Revocation
 from roomcast.model.rooms import Selection
 
 _OPEN_SECONDS = 2.0
-"""Seconds that the log process's status may take; after that the log is away."""
+"""Seconds to wait for the log process's status; after that the log is away."""
 _UNKNOWN = (
     "The log process has ended meanwhile, and this may be stored: send it again with the same Idempotency-Key."
 )
@@ -51,8 +52,8 @@ class RemoteLog:
         self._link = link
         self._numbers = count(1)
         """Numbers for both calls and consumers: failures of both come in frames of one kind."""
-        self._appends = Appends(link, self.away)
-        self._calls = Calls(link, self.away, lambda: next(self._numbers))
+        self._appends = Appends(link, self.why_away)
+        self._calls = Calls(link, self.why_away, lambda: next(self._numbers))
         self._consumers: dict[int, RemoteConsumer] = {}
         self._revocations: Sequence[Revocation] = ()
         self._opened = asyncio.Event()
@@ -70,12 +71,11 @@ class RemoteLog:
         link.add(self)
 
     async def opened(self) -> RemoteLog:
-        """Waits for the log process's status, and returns this log. If none comes, the log counts as away."""
-        try:
+        """Waits for the log process's status, and returns this log. If none comes in `_OPEN_SECONDS`, the log
+        counts as away."""
+        with suppress(TimeoutError):
             async with asyncio.timeout(_OPEN_SECONDS):
                 await self._opened.wait()
-        except TimeoutError:
-            return self
         return self
 
     # The methods of a log
@@ -115,7 +115,7 @@ class RemoteLog:
         await self._calls.call("revoke", revocation)
 
     async def revocations(self) -> Sequence[Revocation]:
-        if why := self.away():
+        if why := self.why_away():
             raise LogUnavailable(why)
         return self._revocations
 
@@ -130,7 +130,7 @@ class RemoteLog:
         consumer = RemoteConsumer(self, number, name, after)
         if self._closed:
             consumer.end()
-        elif why := self.away():
+        elif why := self.why_away():
             consumer.fail(LogUnavailable(why))
         else:
             self._consumers[number] = consumer
@@ -156,7 +156,7 @@ class RemoteLog:
     def forget(self, number: int) -> None:
         self._consumers.pop(number, None)
 
-    def away(self) -> str:
+    def why_away(self) -> str:
         if self._closed:
             return _CLOSED
         return "" if self._opened.is_set() else AWAY
@@ -166,7 +166,7 @@ class RemoteLog:
     def handle(self, frame: Any) -> None:
         self._handlers[type(frame)](frame)
 
-    def lost(self) -> None:
+    def disconnected(self) -> None:
         self._opened.clear()
         self._appends.fail(OutcomeUnknown, _UNKNOWN)
         self._calls.fail_all(AWAY)
@@ -183,7 +183,7 @@ class RemoteLog:
         self._revocations = frame.revocations
 
     def _fail(self, failed: RequestFailed) -> None:
-        error = error_of(failed.kind, failed.detail)
+        error = decode_error(failed.kind, failed.detail)
         self._calls.fail(failed.number, error)
         self._with_consumer(failed.number, lambda one: one.fail(error))
 
