@@ -124,7 +124,7 @@ async def test_the_positions_of_consumers_are_told_by_their_names(
     assert log.positions() == {"twice": 0, "other": 2}
     await behind.aclose()
     assert log.positions() == {"twice": 2, "other": 2}
-    monkeypatch.setattr(positions, "NAMED", 1)
+    monkeypatch.setattr(positions, "MOST_NAMES", 1)
     assert log.positions() == {"twice": 2}
 
 

@@ -1,7 +1,8 @@
 """Numbers a group of appends, and prepares the answer to each. Stores nothing.
 
-All backends number with it, so that a key, a `seq` and a `prev` mean the same on each of them. It changes nothing
-that the backend knows until the backend has stored the result, so a failed commit leaves no hole.
+All backends but PostgreSQL number with it, so that a key, a `seq` and a `prev` mean the same on each of them. It
+changes nothing that the backend knows until the backend has stored the result, so a failed commit leaves no hole.
+PostgreSQL numbers in the database, and shares the checks and `repeat`.
 """
 
 from __future__ import annotations
@@ -70,8 +71,8 @@ class Sequencer:
         rules: RoomRules = NO_RULES,
     ) -> None:
         """`after`: the newest seq in the log. `stored_at`: the time of these messages, in ms since 1970.
-        `newest_of` returns the newest seq of a room. `keys` holds those of the group's idempotency keys that are
-        already known; new ones are added to it."""
+        `newest_of` returns the newest seq of a room. `keys`: the earlier append of each of the group's idempotency
+        keys that is known; new ones are added to it."""
         self.messages: list[Message] = []
         """The messages to store, numbered without a hole from `after + 1` on."""
         self.new_keys: list[NewKey] = []
@@ -86,7 +87,8 @@ class Sequencer:
         self._rules = rules if rules.rules else None
 
     def append(self, drafts: Sequence[Draft], idempotency: Idempotency | None) -> Appended:
-        """Numbers `drafts`, or returns what the same request stored before. Raises `KeyReused`, `TooLarge`."""
+        """Numbers `drafts`, or returns what the same request stored before, if the key of `idempotency` is known.
+        Raises `KeyReused` if the key was used for another request, and `TooLarge`; it then has changed nothing."""
         if idempotency and (earlier := self._keys.get((idempotency.scope, idempotency.key))):
             return repeat(earlier, drafts, idempotency)
         size = check_size(drafts, self._retention)
@@ -113,8 +115,9 @@ class Sequencer:
 
 
 def repeat(earlier: KeyedAppend, drafts: Sequence[Draft], idempotency: Idempotency) -> Appended:
-    """Rebuilds the first answer from the repeated request, as the stored messages may be gone. Raises
-    `KeyReused`."""
+    """The answer that the `earlier` append with the key of `idempotency` got. It is rebuilt from `drafts`, the
+    repeated request, as the stored messages may be gone; each `prev` is 0. Raises `KeyReused` if the digests
+    differ."""
     if earlier.digest != idempotency.digest:
         raise KeyReused("This Idempotency-Key was used for another request: send a new request with a new key.")
     numbered = enumerate(drafts, earlier.first)
@@ -123,8 +126,8 @@ def repeat(earlier: KeyedAppend, drafts: Sequence[Draft], idempotency: Idempoten
 
 
 def check_size(drafts: Sequence[Draft], retention: Retention) -> int:
-    """Returns the sum of the bodies, in bytes. Raises `TooLarge` if the log could not retain `drafts` even if it
-    were empty."""
+    """Returns the sum of the bodies, in bytes. Raises `TooLarge` if a log with this `retention` could not retain
+    `drafts` even if it were empty."""
     if len(drafts) > retention.max_messages:
         raise TooLarge(f"These are {len(drafts)} messages, and the log retains {retention.max_messages}.")
     size = 0
@@ -136,7 +139,7 @@ def check_size(drafts: Sequence[Draft], retention: Retention) -> int:
 
 
 def check_rooms(drafts: Sequence[Draft], rules: RoomRules) -> None:
-    """Raises `TooLarge` if a room could not retain its part of `drafts` even if it were empty."""
+    """Raises `TooLarge` if by these `rules` a room could not retain its part of `drafts` even if it were empty."""
     counts, sizes = Counter(draft.room for draft in drafts), Counter[str]()
     if rules.least_bytes < NO_CAP:
         for room, _, body in drafts:

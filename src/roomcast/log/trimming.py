@@ -1,8 +1,7 @@
-"""Finds what a reader has lost, from how far each room is trimmed. The same on every backend.
+"""Finds which messages a reader has lost, from how far each room is trimmed. The same on every backend.
 
-In each room the oldest messages are removed first. So all that a room lost is older than all that it has,
-except for single messages that were deleted.
-"""
+In each room the oldest messages are removed first. So all messages that a room lost are older than all that it
+has, except for single messages that were deleted."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ from roomcast.model.rooms import Selection
 EMPTY_ROOMS = 10_000
 """How many rooms without messages a log remembers, so that their followers get no false alarm."""
 _ALL = 2**63 - 1
-Between = Callable[[str, int, int], int]
+CountBetween = Callable[[str, int, int], int]
 """Called with a room, a seq and a later seq. Returns an upper bound for how many messages the room had after the
 first and up to the second."""
 
@@ -34,8 +33,8 @@ class Trimming(NamedTuple):
 
 
 def watermark(seq: int, at: int) -> Trimming:
-    """The trimming to assume for a room that the log does not know, if it has forgotten rooms whose newest message
-    was at most `seq`.
+    """The trimming to assume for a room that the log does not know, if it has forgotten rooms. `seq` and `at`: the
+    seq and the time (ms since 1970) of the newest message of those.
 
     A false alarm is possible here; a silent loss is not.
     """
@@ -48,12 +47,14 @@ def losses_between(
     unknown: Trimming,
     after: int,
     before: int | None,
-    between: Between,
+    between: CountBetween,
 ) -> list[Loss]:
-    """The losses among the messages with after < seq < before, except single ones that were deleted.
+    """The losses of a reader of `selection` among the messages with `after` < seq < `before`, in order of their
+    last message; except single messages that were deleted.
 
-    `known`: all rooms followed by name that the log knows, and at least those followed by prefix that may have
-    lost messages. `unknown`: the trimming of all other rooms."""
+    `known`: the trimming of all rooms followed by name that the log knows, and at least of those followed by
+    prefix that may have lost messages. `unknown`: the trimming to assume for all other rooms. `between` counts the
+    messages of a known room."""
     losses = []
     for room, trimmed in _each(selection, known, unknown):
         last = trimmed.seq if before is None else min(trimmed.seq, before - 1)
@@ -64,7 +65,7 @@ def losses_between(
 
 
 def in_order(loss: Loss) -> tuple[int, str]:
-    """The sort key of losses: by their last message."""
+    """The sort key of `loss` in a list: by its last message."""
     return loss.last, loss.room
 
 
@@ -78,7 +79,7 @@ def _each(
 
 
 def position_before(selection: Selection, known: Mapping[str, Trimming], unknown: Trimming, since: int) -> int:
-    """The last message of these rooms that is gone and was stored before `since` (ms since 1970); 0 if there is
-    none."""
+    """The last message of the rooms of `selection` that is gone and was stored before `since` (ms since 1970); 0
+    if there is none. `known` and `unknown` as for `losses_between`."""
     trimmings = (trimmed for _, trimmed in _each(selection, known, unknown))
     return max((trimmed.seq for trimmed in trimmings if trimmed.at < since), default=0)

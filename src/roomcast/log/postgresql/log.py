@@ -28,7 +28,7 @@ from roomcast.log.postgresql.revoked import PostgresRevocations
 from roomcast.log.postgresql.tail import PostgresTail
 from roomcast.log.postgresql.tuning import PostgresTuning
 from roomcast.log.postgresql.writer import PostgresWriter
-from roomcast.log.register import remembered
+from roomcast.log.register import register_size
 from roomcast.log.sweep import Sweep
 from roomcast.log.trimming import EMPTY_ROOMS
 from roomcast.model.errors import LogUnavailable, LogUnusable
@@ -81,7 +81,7 @@ class PostgresLog(LocalLog):
         self._caps = PostgresCaps(retention)
         self._sessions = [Session(url, on_notification=self._notified), Session(url), Session(url)]
         following, writing, reading = self._sessions
-        most = remembered(retention.max_messages)
+        most = register_size(retention.max_messages)
         self._tail = PostgresTail(self.name, following, self._consumers, tuning, max_message, most)
         self._reader = PostgresReader(reading, self._tail, most)
         self._revocations = PostgresRevocations(reading)

@@ -13,7 +13,7 @@ import apsw
 import msgspec
 
 from roomcast.log.base import PAGE_BYTES, Bounds, Loss, Page, RoomStats
-from roomcast.log.register import REMEMBERED, Register
+from roomcast.log.register import LEAST_REGISTERED, Register
 from roomcast.log.sqlite.integrity import check_all, check_rooms
 from roomcast.log.sqlite.queries import NO_END, QUERIES, one_row, to_json, unpack
 from roomcast.log.sqlite.state import Holes, LogState
@@ -56,7 +56,9 @@ Search = Iterator[T | None]
 class SqliteReader:
     """Reads the log as it is at the time of each read. Every method may raise `apsw.Error`."""
 
-    def __init__(self, connection: apsw.Connection, most: int = REMEMBERED, holes: Holes | None = None) -> None:
+    def __init__(
+        self, connection: apsw.Connection, most: int = LEAST_REGISTERED, holes: Holes | None = None
+    ) -> None:
         """`most`: how many of the newest messages the register must list."""
         self._connection = connection
         self._most = most

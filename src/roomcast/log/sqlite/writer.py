@@ -19,7 +19,7 @@ import msgspec
 
 from roomcast.log.append_queue import AppendAnswer, AppendRequest
 from roomcast.log.clock import Clock, now_ms
-from roomcast.log.register import remembered
+from roomcast.log.register import register_size
 from roomcast.log.sequencer import Sequencer
 from roomcast.log.sqlite.empty_rooms import EmptyRooms
 from roomcast.log.sqlite.files import DatabaseFiles
@@ -247,7 +247,7 @@ class SqliteWriter:
         if gone or self._holes or register:
             step["gone"] = to_json(gone)
             step |= self._unregistered.row(before.newest) if register else NO_ROW
-            step["until"] = after.newest - remembered(self._retention.max_messages)
+            step["until"] = after.newest - register_size(self._retention.max_messages)
             needs_all = self._holes or self._holes.keyed
             self._database.write("cutting" if needs_all else "plain_cutting", step)
         else:
