@@ -1,7 +1,8 @@
 """Finds which messages a reader has lost, from how far each room is trimmed. The same on every backend.
 
 In each room the oldest messages are removed first. So all messages that a room lost are older than all that it
-has, except for single messages that were deleted."""
+has, except for single messages that were deleted.
+"""
 
 from __future__ import annotations
 
