@@ -56,7 +56,7 @@ class GroupCommit:
         self._retention = retention
         self._state = state
         """The log as of the last commit."""
-        self._more = state.over(retention)
+        self._more = state.is_over(retention)
         """Whether the last job left more to trim."""
         self._jobs: deque[tuple[Work, PendingAppend]] = deque()
         """The jobs other than appends."""
@@ -157,7 +157,7 @@ class GroupCommit:
         try:
             outcome = job()
         except apsw.Error as error:
-            self._writer.failed(error)
+            self._writer.undo(error)
             outcome = unavailable(error)
         except Exception as error:
             outcome = error

@@ -47,7 +47,7 @@ class KeyTable:
         if self._maybe_gone <= _COUNT_AFTER:
             return
         gone = self._database.value("count_gone_keys", {})
-        step = {"until": now - KEY_MS, "more": max(0, gone - GONE_KEYS), "most": _FORGET_STEP}
+        step = {"until": now - KEY_MS, "more": max(0, gone - GONE_KEYS), "limit": _FORGET_STEP}
         if self._database.change("forget_keys", step) < _FORGET_STEP:
             self._maybe_gone = 0
 

@@ -67,10 +67,10 @@ class SqliteLog(LocalLog):
         self.epoch = opened.epoch
         self.retention = retention
         self._lock = opened.lock
-        self._reader = SqliteReader(opened.reader, remembered(retention.max_messages), opened.holes)
+        self._reader = SqliteReader(opened.reader, remembered(retention.max_messages), opened.flags)
         self._reader_thread = ThreadPoolExecutor(1, "roomcast-log-reader")
         self._writer = SqliteWriter(
-            opened.writer, opened.files, opened.state, opened.clock, retention, empty_rooms, opened.holes
+            opened.writer, opened.files, opened.state, opened.clock, retention, empty_rooms, opened.flags
         )
         self._writer_thread = JobThread("roomcast-log-writer")
         self._commits = GroupCommit(self._writer, self._writer_thread, consumers, opened.state, retention)
@@ -160,7 +160,7 @@ class SqliteLog(LocalLog):
             self._lock.release()
 
     async def _fetch(self, after: int) -> Sequence[Message]:
-        return await self._reported(self._reader.fetch, after)
+        return await self._read_in_thread(self._reader.fetch, after)
 
     def _delivered(self) -> None:
         self._commits.trim_later()
@@ -173,9 +173,9 @@ class SqliteLog(LocalLog):
 
     async def _read(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         self._check_open()
-        return await self._reported(read, *args, **kwargs)
+        return await self._read_in_thread(read, *args, **kwargs)
 
-    async def _reported(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _read_in_thread(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Calls `read` in the reader's thread. Raises `LogUnavailable` if the database fails."""
         try:
             return await self._call(read, *args, **kwargs)

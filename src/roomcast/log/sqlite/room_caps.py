@@ -42,7 +42,7 @@ class _Room:
         """The index in `oldest` at which the retained messages begin."""
 
     @property
-    def known(self) -> int:
+    def cached(self) -> int:
         """How many of its oldest messages are cached."""
         return (len(self.oldest) - self.start) // 3
 
@@ -72,8 +72,8 @@ class _Room:
                 self.start = 0
             self.oldest.extend((message.seq, size, message.stored_at))
         self.messages = messages = messages + 1
-        self.bytes = held = self.bytes + size
-        return messages > self.max_messages or held > self.max_bytes
+        self.bytes = size_now = self.bytes + size
+        return messages > self.max_messages or size_now > self.max_bytes
 
     def trim(self) -> tuple[int, int]:
         """Removes its oldest message. Returns the seq and the size of that message."""
@@ -95,7 +95,7 @@ class RoomCaps:
         """Rooms that have more than their rules allow."""
         self._brought_down: dict[str, None] = {}
         """Rooms that the last cut removed from `over`."""
-        self.due = 0
+        self.added_since_cut = 0
         """How many messages were added to rooms in `over` since the last cut."""
 
     def __bool__(self) -> bool:
@@ -108,14 +108,14 @@ class RoomCaps:
 
     def learn(self, messages: Sequence[Message], trimmed: int) -> None:
         """Notes messages that are about to be stored. `trimmed`: how far the log is trimmed."""
-        rooms, of = self._rooms, self.rules.of
+        rooms, rule_of = self._rooms, self.rules.of
         unknown: list[Message] = []
         for message in messages:
             room = rooms.get(message.room)
             if room is not None and room.catch_up(trimmed):
                 if room.add(message, len(message.body)):
                     self._note_over(message.room)
-            elif of(message.room) is not None:
+            elif rule_of(message.room) is not None:
                 unknown.append(message)
                 if room is not None:
                     del rooms[message.room]
@@ -127,7 +127,7 @@ class RoomCaps:
 
     def _note_over(self, room: str) -> None:
         self.over[room] = None
-        self.due += 1
+        self.added_since_cut += 1
 
     def note(self, rows: Iterable[tuple[str, int, int, int]], now: int) -> None:
         """Notes rooms as a walk finds them: how many messages and bytes they have, and when their oldest was
@@ -159,15 +159,15 @@ class RoomCaps:
         if len(self._rooms) > ROOMS:
             self._rooms.clear()
 
-    def cut(self, most: int, trimmed: int, end: int, now: int) -> tuple[list[Cut], list[int], int]:
-        """Decides what to remove now from a log that is trimmed up to `trimmed`: at most `most` messages, none
+    def cut(self, limit: int, trimmed: int, end: int, now: int) -> tuple[list[Cut], list[int], int]:
+        """Decides what to remove now from a log that is trimmed up to `trimmed`: at most `limit` messages, none
         newer than `end`. `now`: in ms since 1970. Returns the cuts, all seqs, and their bytes."""
         self._brought_down = {}
         cuts: list[Cut] = []
         seqs: list[int] = []
-        size = self.due = 0
+        size = self.added_since_cut = 0
         for name in list(self.over):
-            if len(seqs) >= most:
+            if len(seqs) >= limit:
                 break
             rule, before = self.rules.of(name), len(seqs)
             if rule is None:
@@ -175,7 +175,7 @@ class RoomCaps:
                 continue
             self.load([name], trimmed)
             room = self._rooms[name]
-            gone, done = self._cut_room(name, room, rule, most - before, end, now, seqs)
+            gone, done = self._cut_room(name, room, rule, limit - before, end, now, seqs)
             size += gone
             if len(seqs) > before:
                 cuts.append(Cut(name, seqs[-1], len(seqs) - before))
@@ -185,15 +185,15 @@ class RoomCaps:
         return cuts, seqs, size
 
     def _cut_room(
-        self, name: str, room: _Room, rule: RoomRule, most: int, end: int, now: int, seqs: list[int]
+        self, name: str, room: _Room, rule: RoomRule, limit: int, end: int, now: int, seqs: list[int]
     ) -> tuple[int, bool]:
         """Adds the messages to remove to `seqs`. Returns their bytes, and whether no more may go now."""
         too_old = _too_old(rule, now)
         size = last = 0
-        for _ in range(most):
-            if not room.known and room.messages:
+        for _ in range(limit):
+            if not room.cached and room.messages:
                 self._read_on(name, room, last)
-            if not room.known:
+            if not room.cached:
                 return size, not room.messages
             seq, _, stored_at = room.oldest[room.start : room.start + 3]
             if seq > end or not (room.is_over or stored_at < too_old):
@@ -210,7 +210,7 @@ class RoomCaps:
             room.start = 0
 
     def _read(self, rooms: Sequence[str]) -> list[tuple[str, int, int, list[tuple[int, int, int]]]]:
-        [found] = self._row("load_rooms", {"rooms": to_json(rooms), "most": OLDEST})
+        [found] = self._row("load_rooms", {"rooms": to_json(rooms), "limit": OLDEST})
         return _rows.decode(found)
 
 

@@ -35,7 +35,7 @@ class LogState(NamedTuple):
         """Whether there are no holes: every message from the oldest retained one on is retained."""
         return self.messages == self.newest - self.trimmed
 
-    def over(self, retention: Retention) -> bool:
+    def is_over(self, retention: Retention) -> bool:
         """Whether there is more than the caps of the whole log allow."""
         return self.messages > retention.max_messages or self.bytes > retention.max_bytes
 
@@ -48,7 +48,7 @@ class LogState(NamedTuple):
         return LogState(message.seq, message.stored_at, trimmed, size, forgotten, forgotten_at, count, deletions)
 
 
-class Holes:
+class ContentFlags:
     """Flags for what makes reading and trimming more expensive. While one is not set, that work is skipped."""
 
     __slots__ = ("deleted", "keyed", "purging")
@@ -61,5 +61,7 @@ class Holes:
         self.keyed = keyed
         """Whether there may be idempotency keys."""
 
-    def __bool__(self) -> bool:
+    @property
+    def any_deleted(self) -> bool:
+        """Whether the log may have rows of messages that were deleted, alone or with their room."""
         return self.deleted or self.purging

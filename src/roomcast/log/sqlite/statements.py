@@ -30,22 +30,22 @@ class ChosenRooms(NamedTuple):
 
     def parameters(self) -> dict[str, Any]:
         if self.rooms is not None:
-            return _names(self.rooms)
+            return _room_parameters(self.rooms)
         return {"rooms": to_json(sorted(self.selection.rooms))} | spans(self.selection.prefixes)
 
     def condition(self) -> str:
         """The condition that a row's room is one of these."""
-        return _NAMED if self.rooms is not None else _chosen(span_size(self.selection.prefixes))
+        return _NAMED if self.rooms is not None else _chosen(span_count(self.selection.prefixes))
 
     def page_statement(self, purging: bool) -> str:
         if self.rooms is not None:
-            return _page_of_rooms(_size(self.rooms), purging)
-        return _page_of_many(span_size(self.selection.prefixes), purging)
+            return _page_of_rooms(_arm_count(self.rooms), purging)
+        return _page_of_many(span_count(self.selection.prefixes), purging)
 
     def seek_statement(self, deleted: bool, purging: bool) -> str:
         if self.rooms is not None:
-            return _seek_newest(_size(self.rooms), deleted, purging)
-        return _seek_newest_of_many(span_size(self.selection.prefixes), deleted, purging)
+            return _seek_newest(_arm_count(self.rooms), deleted, purging)
+        return _seek_newest_of_many(span_count(self.selection.prefixes), deleted, purging)
 
 
 @cache
@@ -61,7 +61,7 @@ def _page_of_many(spans: int, purging: bool) -> str:
     # The plus keeps SQLite from using the index of rooms: it would have to sort those messages.
     chosen = f"{_chosen(spans, '+room')} {all_but}"
     picked = QUERIES["pick_range"].replace("ORDER", f"AND {chosen} ORDER")
-    return _read_page(picked, chosen, _trimmed_of_many(spans, "trimmed > :whole"), _chosen(spans))
+    return _read_page(picked, chosen, _trimmed_of_many(spans, "trimmed > :start"), _chosen(spans))
 
 
 def _read_page(picked: str, chosen: str, trimmed: str, of_rooms: str) -> str:
@@ -71,13 +71,13 @@ def _read_page(picked: str, chosen: str, trimmed: str, of_rooms: str) -> str:
 
 
 @cache
-def find_rooms(spans: int) -> str:
+def find_rooms_statement(spans: int) -> str:
     """The rooms in some spans of names."""
     return QUERIES["find_rooms"].format(chosen=_in_spans(spans))
 
 
 @cache
-def seek_time_in(spans: int) -> str:
+def seek_time_statement(spans: int) -> str:
     """Seeks a time. The trimmings are those of rooms followed by name, and of rooms in some spans of names."""
     trimmed = _trimmed_of_many(spans, "trimmed_at < :since") if spans else QUERIES["trimmed"]
     return QUERIES["seek_time"].format(trimmed=trimmed)
@@ -96,7 +96,7 @@ def _in_spans(spans: int, room: str = "room") -> str:
 
 
 @cache
-def page_without_gone() -> str:
+def page_without_deleted() -> str:
     """A page of the whole log without deleted messages."""
     but = f"{QUERIES['none_purged']} {QUERIES['not_deleted']}"
     return QUERIES["page"].format(
@@ -117,7 +117,7 @@ def _seek_newest_of_many(spans: int, deleted: bool, purging: bool) -> str:
     return QUERIES["seek_newest"].format(arms=QUERIES["pick_range"].replace("ORDER BY seq LIMIT :limit", chosen))
 
 
-def most_arms() -> int:
+def max_arms() -> int:
     """The most rooms that a statement has an arm for."""
     return ARMS[-1]
 
@@ -127,26 +127,26 @@ def _arms(size: int, but: str = "") -> str:
     return " UNION ALL ".join(arm.format(room=f"room{index}") for index in range(size))
 
 
-def _size(rooms: Collection[str]) -> int:
+def _arm_count(rooms: Collection[str]) -> int:
     return next(size for size in ARMS if size >= len(rooms))
 
 
-def _names(rooms: Collection[str]) -> dict[str, Any]:
+def _room_parameters(rooms: Collection[str]) -> dict[str, Any]:
     """The parameters for rooms: one for each arm. An unused arm gets NULL, which equals no room."""
-    names: dict[str, Any] = dict.fromkeys((f"room{index}" for index in range(_size(rooms))), None)
+    names: dict[str, Any] = dict.fromkeys((f"room{index}" for index in range(_arm_count(rooms))), None)
     names.update((f"room{index}", room) for index, room in enumerate(rooms))
     return names | {"rooms": to_json(sorted(rooms))}
 
 
-def span_size(prefixes: Sequence[str]) -> int:
+def span_count(prefixes: Sequence[str]) -> int:
     """How many spans of names a statement compares; 0 without prefixes."""
-    return _size(prefixes) if prefixes else 0
+    return _arm_count(prefixes) if prefixes else 0
 
 
 def spans(prefixes: Sequence[str]) -> dict[str, Any]:
     """The parameters for prefixes: for each one, where the names with it begin and end. An unused span gets NULL,
     with which all comparisons fail."""
-    spans: dict[str, Any] = {f"{side}{n}": None for n in range(span_size(prefixes)) for side in ("first", "end")}
+    spans: dict[str, Any] = {f"{side}{n}": None for n in range(span_count(prefixes)) for side in ("first", "end")}
     for n, prefix in enumerate(prefixes):
         spans |= {f"first{n}": prefix, f"end{n}": end_of(prefix)}
     return spans

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from roomcast.log.sqlite.queries import to_json
-from roomcast.log.sqlite.write_cache import Row
+from roomcast.log.sqlite.write_cache import ReadRow
 from roomcast.model.message import Message
 
 ROW_MESSAGES = 1_000
@@ -26,7 +26,7 @@ NO_ROW: dict[str, Any] = {"last": None, "first": None, "rooms": None}
 class Unregistered:
     """The messages after the register's last row."""
 
-    def __init__(self, row: Row) -> None:
+    def __init__(self, row: ReadRow) -> None:
         self._row = row
         self._last: int | None = None
         """The last message in the register; None if it must be read first."""

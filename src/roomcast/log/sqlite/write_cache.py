@@ -18,25 +18,25 @@ ROOMS = 10_000
 OLDEST = 2_000
 """How many of the oldest messages are read at once."""
 
-Row = Callable[[str, dict[str, Any]], Sequence[Any]]
+ReadRow = Callable[[str, dict[str, Any]], Sequence[Any]]
 """Runs a query by its name, and returns its one row."""
 
-Oldest = tuple[int, int, int]
+Candidate = tuple[int, int, int]
 """A message's seq, size in bytes (-1: it is gone) and time (ms since 1970)."""
 
 _newest = msgspec.json.Decoder(dict[str, int])
 _sizes = msgspec.json.Decoder(list[int])
-_oldest = msgspec.json.Decoder(list[Oldest])
+_oldest = msgspec.json.Decoder(list[Candidate])
 
 
 class WriteCache:
     """The log as of the last commit, as far as needed. A failure empties the cache; it is then read again."""
 
-    def __init__(self, row: Row, state: LogState) -> None:
+    def __init__(self, row: ReadRow, state: LogState) -> None:
         self._row = row
         self._state: LogState | None = state
         self._newest: dict[str, int] = {}
-        self._oldest: list[Oldest] = []
+        self._oldest: list[Candidate] = []
         self._start = 0
         """The index in `_oldest` where the messages begin that are not trimmed yet."""
         self._reach = state.trimmed
@@ -80,14 +80,14 @@ class WriteCache:
         """Notes that a rule removes these messages."""
         self.cut.update(seq for seq in seqs if seq <= self._reach)
 
-    def _load(self, after: int, full: bool) -> list[Oldest]:
+    def _load(self, after: int, full: bool) -> list[Candidate]:
         """Reads the oldest messages after a seq. Without `full` the times are left out, which halves the cost."""
         [found] = self._row("load_oldest" if full else "load_sizes", {"after": after, "limit": OLDEST})
         if full:
             return _oldest.decode(found)
         return list(zip(count(after + 1), _sizes.decode(found), repeat(0)))
 
-    def oldest(self, after: int, end: int, *, full: bool) -> Iterator[Oldest]:
+    def oldest(self, after: int, end: int, *, full: bool) -> Iterator[Candidate]:
         """The first stored messages after a seq, a bounded number of them. Some of `cut` may be among them. The
         caller needs none after the seq `end`. With `full=False` it needs only their seq and size, and the log must
         have no holes."""

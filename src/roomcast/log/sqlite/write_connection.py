@@ -8,7 +8,7 @@ from typing import Any
 
 import apsw
 
-from roomcast.log.sqlite.ending import end_database
+from roomcast.log.sqlite.closing import close_database
 from roomcast.log.sqlite.file_guard import FileGuard
 from roomcast.log.sqlite.files import DatabaseFiles
 from roomcast.log.sqlite.queries import QUERIES, one_row
@@ -21,7 +21,7 @@ class WriteConnection:
         self.connection = connection
         self._files = files
         self.guard = FileGuard(files)
-        self.forget: list[Callable[[], None]] = []
+        self.on_failure: list[Callable[[], None]] = []
         """Called when a job has failed: the database may differ from what is cached."""
 
     def run(self, name: str, parameters: dict[str, Any]) -> None:
@@ -46,16 +46,16 @@ class WriteConnection:
         self.run(name, parameters)
         self.guard.check_commit()
 
-    def failed(self, error: apsw.Error) -> None:
+    def undo(self, error: apsw.Error) -> None:
         """Undoes a job that failed: nothing of it may stay."""
-        for forget in self.forget:
-            forget()
+        for callback in self.on_failure:
+            callback()
         if not isinstance(error, apsw.BusyError):  # if it was busy, nothing was written
             self._take_back()
 
     def close(self) -> None:
         """Empties the write-ahead log if possible, and closes the database."""
-        end_database(self.connection, self._files)
+        close_database(self.connection, self._files)
 
     def _take_back(self) -> None:
         """If only the disk's confirmation failed (an error of fdatasync), the refused commit is complete in the

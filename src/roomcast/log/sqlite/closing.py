@@ -10,7 +10,7 @@ from roomcast.log.sqlite.files import DatabaseFiles
 from roomcast.log.sqlite.queries import QUERIES
 
 
-def end_database(connection: apsw.Connection, files: DatabaseFiles) -> None:
+def close_database(connection: apsw.Connection, files: DatabaseFiles) -> None:
     """Empties the write-ahead log if possible, notes the clean end, and closes all. `connection`: the writer's."""
     if not files.truncated and not files.missing():
         with suppress(FileNotFoundError):
@@ -23,7 +23,7 @@ def end_database(connection: apsw.Connection, files: DatabaseFiles) -> None:
         connection.pragma("synchronous", "full")
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         if not files.missing():  # otherwise this would write to another file, which lies there now
-            connection.execute(QUERIES["end_life"])
+            connection.execute(QUERIES["mark_clean"])
     connection.close()
     files.close()
 
