@@ -13,7 +13,7 @@ class EmptyRooms:
     """The remembered rooms without messages. Those that have been empty for longest are forgotten first."""
 
     def __init__(self, database: WriteConnection, cache: WriteCache, limit: int) -> None:
-        """`limit`: how many are remembered."""
+        """`limit`: how many rooms without messages are remembered."""
         self._database = database
         self._cache = cache
         self._limit = limit

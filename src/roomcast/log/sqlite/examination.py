@@ -32,7 +32,8 @@ class Examined(NamedTuple):
 
 
 def examine(path: str, progress: Progress) -> Examined:
-    """Checks all of the database `path`. Blocks.
+    """Checks all of the database `path`. Blocks; calls `progress` many times a second, with 0 until the pages are
+    checked.
 
     Raises `LogUnusable` if it cannot be checked, and `apsw.Error`: `CorruptError` says what is damaged."""
     with snapshot(path) as connection:

@@ -16,7 +16,7 @@ _FRAME_HEAD, _FRAME_SALT = 24, slice(8, 16)
 """A frame is a page of the write-ahead log with its header. All frames have the salt of the log's header. When
 SQLite restarts the log it chooses another salt (https://sqlite.org/fileformat2.html#walformat)."""
 _READ_FRAMES = 64
-"""How many are read at once."""
+"""How many frames are read at once."""
 
 _Inode = tuple[int, int]
 
@@ -34,7 +34,7 @@ class DatabaseFiles:
         self.truncated = ""
         """The name of a file that was emptied or cut short; empty if there is none. Its content is gone for
         good."""
-        # This file may be opened beside SQLite: SQLite has no locks on it, so closing it drops none.
+        # The write-ahead log may be opened beside SQLite: SQLite has no locks on it, so closing it drops none.
         self._wal = os.open(f"{database}-wal", os.O_RDONLY | os.O_CLOEXEC)
         self._frame_size = _FRAME_HEAD + self._page_size
         self._count = 0
@@ -46,6 +46,7 @@ class DatabaseFiles:
         self.check()
 
     def close(self) -> None:
+        """Closes the write-ahead log, which is the only file held open here."""
         os.close(self._wal)
 
     def missing(self) -> str:
@@ -66,7 +67,7 @@ class DatabaseFiles:
         """Finds out, right after a commit, whether the write-ahead log has all that SQLite expects in it: the
         last frame from before, unchanged, and each frame that the commit added. If the file was cut in between,
         SQLite wrote past the cut and left a hole."""
-        with suppress(OSError):  # a disk that cannot be read for a moment does not mean that anything is gone
+        with suppress(OSError):  # if the disk cannot be read for a moment, nothing need be gone
             frames, _ = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
             if frames < 1:
                 self._count, self._last = 0, b""

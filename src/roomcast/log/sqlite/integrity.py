@@ -24,8 +24,8 @@ _CONTRADICTION = "its tables contradict each other"
 
 
 def check_database(connection: apsw.Connection, *, whole: bool = False) -> None:
-    """Raises `apsw.CorruptError` if something is damaged or missing. Checks as much as fits into a second; with
-    `whole`, everything."""
+    """Raises `apsw.CorruptError` if something in the database of `connection` is damaged or missing. Checks as
+    much as fits into a second; with `whole`, everything."""
     try:
         small = whole or _is_small(connection)
         if small:
@@ -52,10 +52,12 @@ def check_rooms_complete(
     among them, if it is known."""
     last: dict[str, int] = {}
     for message in messages:
-        before = last.get(message.room)
+        previous = last.get(message.room)
         # The first one may follow a trimmed message.
         follows = (
-            message.prev <= max(after, trimmed.get(message.room, 0)) if before is None else message.prev == before
+            message.prev <= max(after, trimmed.get(message.room, 0))
+            if previous is None
+            else message.prev == previous
         )
         if not follows:
             raise apsw.CorruptError(f"messages before {message.seq} are missing")
@@ -72,6 +74,9 @@ def _check_pages(connection: apsw.Connection) -> None:
 
 
 def _check_counts(connection: apsw.Connection, small: bool) -> None:
+    """Compares the tables with each other, and counts the messages: all of a `small` database, the newest of a
+    large one. In a large log with holes, and while deleted rooms have rows left, no count is known to compare
+    with."""
     state = LogState(*_row(connection, "load_state"))
     first, last, _, _, messages, size, purges = _row(connection, "load_totals")
     [contradictions] = _row(connection, "count_contradictions")

@@ -28,7 +28,7 @@ class KeyTable:
         """How many keys may have lost their message since they were counted."""
 
     def load(self, requested: Iterable[Idempotency], now: int) -> dict[Key, Kept]:
-        """The keys among these that are known. `now`: in ms since 1970."""
+        """The keys in `requested` that are known, with what they stored. `now`: in ms since 1970."""
         pairs = to_json([(idempotency.scope, idempotency.key) for idempotency in requested])
         found = self._database.value("load_keys", {"keys": pairs})
         return {

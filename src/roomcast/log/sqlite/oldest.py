@@ -22,9 +22,10 @@ def trim_oldest(
 ) -> tuple[LogState, bool]:
     """Returns the log after trimming, and whether more is left to trim.
 
-    `oldest`: its oldest messages in order. `limit`: the most messages to remove. `end`: the last that may go.
-    `too_old`: messages stored before this time (ms since 1970) go; -1 if none do. Messages in `gone` and `cut` are
-    no longer counted in `state`, because a rule removed them.
+    `state`: the log before. `oldest`: its oldest messages in order. `retention`: the caps of the whole log.
+    `limit`: the most messages to remove. `end`: the last that may go. `too_old`: messages stored before this time
+    (ms since 1970) go; -1 if none do. Messages in `gone` and `cut` are no longer counted in `state`, because a
+    rule removed them.
     """
     most_messages, most_bytes = retention.max_messages, retention.max_bytes
     newest, newest_at, trimmed, size, forgotten, forgotten_at, messages, deletions = state

@@ -56,9 +56,10 @@ class Opened(NamedTuple):
 
 
 def open_database(path: str, *, new_epoch: bool, synchronous: str) -> Opened:
-    """Opens the database `path`, or creates it. Blocks. Raises `LogUnusable`.
+    """Opens the database `path`, or creates it. Blocks.
 
-    `new_epoch`: begin a new epoch. `synchronous` (full, normal or off): how SQLite waits for the disk."""
+    `new_epoch`: begin a new epoch. `synchronous` (full, normal or off): how SQLite waits for the disk. Raises
+    `LogUnusable` if the file is unusable; then nothing stays open or locked."""
     real = os.path.realpath(path)
     _check_path(real)
     _check_synchronous(synchronous)
@@ -168,8 +169,8 @@ def _migrate(connection: apsw.Connection, version: int) -> None:
 
 
 def _repair_times(connection: apsw.Connection) -> None:
-    """A new epoch also repairs a log whose clock was once ahead. Otherwise messages would carry that time for
-    ever."""
+    """Repairs a log whose clock was once ahead: otherwise all later messages would carry the time of that clock.
+    This is done only for a new epoch that was requested."""
     now = Clock().now(0)
     if count := clamp_times(connection, now):
         _log.warning(
@@ -178,8 +179,8 @@ def _repair_times(connection: apsw.Connection) -> None:
 
 
 def _begin_life(connection: apsw.Connection, *, new_epoch: bool, synchronous: str) -> str:
-    """Returns the epoch. It is a new one if the log may have lost its end, as the ids of that end must not be used
-    again."""
+    """Returns the epoch from now on. It is a new one if the log may have lost its end, as the ids of that end must
+    not be used again."""
     epoch, last_synchronous, clean = _row(connection, "load_last_run")
     if new_epoch or not epoch or (last_synchronous != "full" and not clean):
         epoch = fresh_epoch()

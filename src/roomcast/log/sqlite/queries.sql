@@ -39,7 +39,7 @@ UPDATE state SET clean = 1;
 
 -- load_totals --
 -- The oldest and newest message, and the sums over the rooms, to compare with the state; and how many deleted rooms
--- have rows left
+-- have rows left. The two lengths are not compared: they are there so that both rows are read
 SELECT
     (SELECT min(seq) FROM messages), (SELECT max(seq) FROM messages),
     (SELECT octet_length(body) FROM messages ORDER BY seq LIMIT 1),
@@ -48,7 +48,7 @@ SELECT
     (SELECT count(*) FROM purges);
 
 -- is_small --
--- Whether the database has at most so many bytes
+-- Whether the database has at most `bytes` bytes
 SELECT page_count * page_size <= :bytes FROM pragma_page_count, pragma_page_size;
 
 -- check_pages --
@@ -77,8 +77,8 @@ SELECT json_group_object(room, newest) FROM rooms WHERE room IN (SELECT value FR
 -- load_keys --
 -- Some idempotency keys, given as [scope, key]
 SELECT json_group_array(json_array(keys.scope, keys.key, lower(hex(digest)), first, count, stored_at, gone))
-FROM json_each(:keys) AS asked
-CROSS JOIN keys ON keys.scope = asked.value ->> 0 AND keys.key = asked.value ->> 1;
+FROM json_each(:keys) AS requested
+CROSS JOIN keys ON keys.scope = requested.value ->> 0 AND keys.key = requested.value ->> 1;
 
 -- count_gone_keys --
 -- How many keys there are whose first message is gone
@@ -419,7 +419,7 @@ SELECT seq FROM ({arms} ORDER BY seq LIMIT :limit);
 
 -- pick_room --
 -- One arm
-SELECT seq FROM messages WHERE room = :{room} AND seq > :after AND seq < :before {but};
+SELECT seq FROM messages WHERE room = :{room} AND seq > :after AND seq < :before {condition};
 
 -- seek_newest --
 -- The newest message of all, how far the log is trimmed, and the number and the oldest of the newest messages of some

@@ -67,6 +67,7 @@ class SqliteReader:
         """Read when it is first needed, and each time only as far as needed."""
 
     def page(self, selection: Selection, after: int, limit: int, before: int | None) -> Search[Page]:
+        """Finds what `Log.read` returns for `selection`, `after`, `limit` and `before`."""
         chosen = self._choose(selection, after, before)
         page = self._page(chosen, after, after, max(limit, 1))
         deleted: list[Loss] = []
@@ -91,6 +92,7 @@ class SqliteReader:
         return ChosenRooms(selection, found if len(found) <= max_arms() else None, end)
 
     def _page(self, chosen: ChosenRooms, after: int, start: int, limit: int) -> _PageRead:
+        """Reads the messages after the seq `after`, and the losses after `start`, at which the search began."""
         before, last = chosen.before, NO_END if chosen.before is None else chosen.before - 1
         if chosen.rooms is None:
             before = min(last, after + WALK_MESSAGES) + 1
@@ -140,7 +142,8 @@ class SqliteReader:
         return int(newest + 1 if oldest is None else oldest)
 
     def fetch(self, after: int) -> Sequence[Message]:
-        """The first messages of the whole log after a position."""
+        """The first messages of the whole log after the seq `after`, until they are `FETCH_MESSAGES` or
+        `FETCH_BYTES`. Raises `apsw.CorruptError` if some are missing."""
         parameters = {"after": after, "before": NO_END, "limit": FETCH_MESSAGES, "max_bytes": FETCH_BYTES}
         state = self._state()
         if self._flags.any_deleted:
@@ -159,6 +162,8 @@ class SqliteReader:
             check_complete(messages, {room: seq for room, seq, *_ in _rooms.decode(found)}, after)
 
     def get(self, seq: int) -> Message | None:
+        """The message `seq`; None if it is not retained or not stored yet. Raises `CorruptError` if it should be
+        there."""
         parameters = {"after": seq - 1, "before": seq + 1, "limit": 1, "max_bytes": NO_END}
         before = self._state()
         found = unpack(
@@ -171,6 +176,7 @@ class SqliteReader:
         return found[0] if found else None
 
     def seek_newest(self, selection: Selection, count: int, before: int | None) -> Search[int]:
+        """Finds what `Log.seek_newest` returns for `selection`, `count` and `before`."""
         chosen = self._choose(selection, 0, before)
         position, end, remaining = None, NO_END if chosen.before is None else chosen.before, count
         while True:
@@ -191,6 +197,7 @@ class SqliteReader:
         yield position
 
     def seek_time(self, selection: Selection, since: int) -> int:
+        """What `Log.seek_time` returns for `selection` and `since` (ms since 1970), by one binary search."""
         size = span_count(selection.prefixes)
         position, forgotten, forgotten_at, trimmed = self._row(
             seek_time_statement(size),
@@ -200,10 +207,13 @@ class SqliteReader:
         return max(int(position), position_before(selection, known, watermark(forgotten, forgotten_at), since))
 
     def bounds(self) -> Bounds:
+        """How far the log reaches, in one read: its parts are from the same commit."""
         return Bounds(*self._row(QUERIES["load_bounds"]))
 
     def rooms_by_name(self, prefix: str, after: str | None, limit: int, oldest: bool) -> Sequence[RoomStats]:
-        """A page of the list of rooms. `oldest`: whether to add when each room's oldest message was stored."""
+        """The first `limit` rooms that have messages, whose names begin with `prefix` and come after the name
+        `after`. `oldest`: whether to add when each room's oldest message was stored, which costs a search for each
+        room."""
         # No name contains a control character, so no name lies between `after` and this string.
         first = prefix if after is None else max(prefix, f"{after}\0")
         name = "rooms_by_name_with_oldest" if oldest else "rooms_by_name"
@@ -213,14 +223,16 @@ class SqliteReader:
     def rooms_by_newest(
         self, prefix: str, before: int, limit: int, oldest: bool
     ) -> tuple[Sequence[RoomStats], int]:
-        """Like `rooms_by_name`, but by their newest message. Also returns the seq before which to continue; 0 if
-        there are no more."""
+        """At most `limit` rooms with the `prefix` whose newest message is older than the seq `before`, the newest
+        first; perhaps none, as it looks at `WALK_ROOMS` only. Also returns the seq before which to continue; 0 if
+        there are no more. `oldest`: as in `rooms_by_name`."""
         parameters = {"before": before, "limit": limit, "among": WALK_ROOMS if prefix else limit}
         name = "rooms_by_newest_with_oldest" if oldest else "rooms_by_newest"
         reached, rooms = self._row(QUERIES[name], parameters | {"first": prefix, "end": end_of(prefix)})
         return _stats(rooms), reached
 
     def close(self) -> None:
+        """Closes the connection, in the thread that used it."""
         self._connection.close()
 
     def _state(self) -> LogState:

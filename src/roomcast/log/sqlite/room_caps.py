@@ -1,7 +1,7 @@
 """Decides which messages go by the rules of their rooms. Knows no SQL except the names of queries.
 
-It caches how much each room with a rule has, and its oldest messages as far as needed. So most commits find
-the messages to trim without a query. The cache is bounded, and emptied after a failure.
+It caches how many messages and bytes each room with a rule has, and its oldest messages as far as needed. So most
+commits find the messages to trim without a query. The cache is bounded, and emptied after a failure.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class RoomCaps:
                 if room is not None:
                     del rooms[message.room]
         if unknown:
-            self.load([message.room for message in unknown], trimmed)
+            self._load([message.room for message in unknown], trimmed)
             for message in unknown:
                 if rooms[message.room].add(message, len(message.body)):
                     self._note_over(message.room)
@@ -129,19 +129,19 @@ class RoomCaps:
         self.over[room] = None
         self.added_since_cut += 1
 
-    def note(self, rows: Iterable[tuple[str, int, int, int]], now: int) -> None:
-        """Notes rooms as a walk finds them: how many messages and bytes they have, and when their oldest was
-        stored (ms since 1970). `now`: in ms since 1970."""
+    def note_walked(self, rows: Iterable[tuple[str, int, int, int]], now: int) -> None:
+        """Adds rooms that a walk has found to `over`, if they have more than their rules allow. `rows`: the name
+        of each, its messages, its bytes, and when its oldest was stored. That and `now` are in ms since 1970."""
         for name, messages, size, oldest_at in rows:
             rule = self.rules.of(name)
             if rule and (_Room(rule, messages, size).is_over or oldest_at < _too_old(rule, now)):
                 self.over[name] = None
 
     def drop(self, room: str) -> None:
-        """Drops a room from the cache: it was changed by something else."""
+        """Drops `room` from the cache: something other than its rule has changed it."""
         self._rooms.pop(room, None)
 
-    def load(self, rooms: Iterable[str], trimmed: int) -> None:
+    def _load(self, rooms: Iterable[str], trimmed: int) -> None:
         """Loads the rooms that have a rule into the cache. `trimmed`: how far the log is trimmed."""
         missing: dict[str, RoomRule] = {}
         for name in rooms:
@@ -161,7 +161,8 @@ class RoomCaps:
 
     def cut(self, limit: int, trimmed: int, end: int, now: int) -> tuple[list[Cut], list[int], int]:
         """Decides what to remove now from a log that is trimmed up to `trimmed`: at most `limit` messages, none
-        newer than `end`. `now`: in ms since 1970. Returns the cuts, all seqs, and their bytes."""
+        newer than `end`. `now`: in ms since 1970. Returns the cuts, the seqs to remove, and their size in
+        bytes."""
         self._brought_down = {}
         cuts: list[Cut] = []
         seqs: list[int] = []
@@ -173,7 +174,7 @@ class RoomCaps:
             if rule is None:
                 del self.over[name]
                 continue
-            self.load([name], trimmed)
+            self._load([name], trimmed)
             room = self._rooms[name]
             gone, done = self._cut_room(name, room, rule, limit - before, end, now, seqs)
             size += gone
@@ -204,7 +205,8 @@ class RoomCaps:
         return size, False
 
     def _read_on(self, name: str, room: _Room, after: int) -> None:
-        """Reads more of its oldest messages, without those that this step removes but that are still stored."""
+        """Reads the next of its oldest messages. Those up to `after` are still stored, but this step removes
+        them."""
         for _, _, _, oldest in self._read([name]):
             room.oldest = array("q", [number for row in oldest if row[0] > after for number in row])
             room.start = 0

@@ -36,7 +36,7 @@ class LogState(NamedTuple):
         return self.messages == self.newest - self.trimmed
 
     def is_over(self, retention: Retention) -> bool:
-        """Whether there is more than the caps of the whole log allow."""
+        """Whether there is more than the caps of the whole log in `retention` allow."""
         return self.messages > retention.max_messages or self.bytes > retention.max_bytes
 
     def grown(self, messages: Sequence[Message]) -> LogState:
@@ -49,7 +49,8 @@ class LogState(NamedTuple):
 
 
 class ContentFlags:
-    """Flags for what makes reading and trimming more expensive. While one is not set, that work is skipped."""
+    """Flags for content that makes reading and trimming more expensive. While one is not set, that work is
+    skipped. The writer sets and clears them in its thread, and the reader's thread sees it at its next read."""
 
     __slots__ = ("deleted", "keyed", "purging")
 

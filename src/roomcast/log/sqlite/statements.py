@@ -1,5 +1,7 @@
-"""Builds the statements of the reader, and their parameters. A statement for n rooms has one arm for each room
-or walks the log. Few sizes are used, so that each statement is compiled once.
+"""Builds the statements of the reader, and their parameters.
+
+A statement about a few rooms has one arm for each room. One about many rooms walks the log, and compares the room
+of each message. There are statements for a few numbers of arms only, so SQLite compiles each of them once.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ class ChosenRooms(NamedTuple):
     """The seq before which a page ends."""
 
     def parameters(self) -> dict[str, Any]:
+        """The parameters that name these rooms, in both statements and in the condition."""
         if self.rooms is not None:
             return _room_parameters(self.rooms)
         return {"rooms": to_json(sorted(self.selection.rooms))} | spans(self.selection.prefixes)
@@ -38,11 +41,14 @@ class ChosenRooms(NamedTuple):
         return _NAMED if self.rooms is not None else _chosen(span_count(self.selection.prefixes))
 
     def page_statement(self, purging: bool) -> str:
+        """Reads a page of these rooms. `purging`: whether deleted rooms may have rows left, to be left out."""
         if self.rooms is not None:
             return _page_of_rooms(_arm_count(self.rooms), purging)
         return _page_of_many(span_count(self.selection.prefixes), purging)
 
     def seek_statement(self, deleted: bool, purging: bool) -> str:
+        """Finds the newest messages of these rooms, without those that `deleted` and `purging` say there may be:
+        single deleted messages, and rows that deleted rooms have left."""
         if self.rooms is not None:
             return _seek_newest(_arm_count(self.rooms), deleted, purging)
         return _seek_newest_of_many(span_count(self.selection.prefixes), deleted, purging)
@@ -50,16 +56,16 @@ class ChosenRooms(NamedTuple):
 
 @cache
 def _page_of_rooms(size: int, purging: bool) -> str:
-    but, all_but = (QUERIES["not_purged"], QUERIES["none_purged"]) if purging else ("", "")
-    picked = QUERIES["pick_rooms"].format(arms=_arms(size, but))
-    return _read_page(picked, f"{_NAMED} {all_but}", QUERIES["trimmed"], _NAMED)
+    arm_condition, condition = (QUERIES["not_purged"], QUERIES["none_purged"]) if purging else ("", "")
+    picked = QUERIES["pick_rooms"].format(arms=_arms(size, arm_condition))
+    return _read_page(picked, f"{_NAMED} {condition}", QUERIES["trimmed"], _NAMED)
 
 
 @cache
 def _page_of_many(spans: int, purging: bool) -> str:
-    all_but = QUERIES["none_purged"] if purging else ""
+    condition = QUERIES["none_purged"] if purging else ""
     # The plus keeps SQLite from using the index of rooms: it would have to sort those messages.
-    chosen = f"{_chosen(spans, '+room')} {all_but}"
+    chosen = f"{_chosen(spans, '+room')} {condition}"
     picked = QUERIES["pick_range"].replace("ORDER", f"AND {chosen} ORDER")
     return _read_page(picked, chosen, _trimmed_of_many(spans, "trimmed > :start"), _chosen(spans))
 
@@ -98,22 +104,22 @@ def _in_spans(spans: int, room: str = "room") -> str:
 @cache
 def page_without_deleted() -> str:
     """A page of the whole log without deleted messages."""
-    but = f"{QUERIES['none_purged']} {QUERIES['not_deleted']}"
+    condition = f"{QUERIES['none_purged']} {QUERIES['not_deleted']}"
     return QUERIES["page"].format(
-        picked=QUERIES["pick_range"].replace("ORDER", f"{but} ORDER"), chosen=f"true {but}"
+        picked=QUERIES["pick_range"].replace("ORDER", f"{condition} ORDER"), chosen=f"true {condition}"
     )
 
 
 @cache
 def _seek_newest(size: int, deleted: bool, purging: bool) -> str:
-    but = [QUERIES["not_deleted"]] * deleted + [QUERIES["not_purged"]] * purging
-    return QUERIES["seek_newest"].format(arms=_arms(size, " ".join(but)))
+    conditions = [QUERIES["not_deleted"]] * deleted + [QUERIES["not_purged"]] * purging
+    return QUERIES["seek_newest"].format(arms=_arms(size, " ".join(conditions)))
 
 
 @cache
 def _seek_newest_of_many(spans: int, deleted: bool, purging: bool) -> str:
-    but = [QUERIES["not_deleted"]] * deleted + [QUERIES["none_purged"]] * purging
-    chosen = " ".join([f"AND {_chosen(spans, '+room')}", *but])
+    conditions = [QUERIES["not_deleted"]] * deleted + [QUERIES["none_purged"]] * purging
+    chosen = " ".join([f"AND {_chosen(spans, '+room')}", *conditions])
     return QUERIES["seek_newest"].format(arms=QUERIES["pick_range"].replace("ORDER BY seq LIMIT :limit", chosen))
 
 
@@ -122,8 +128,8 @@ def max_arms() -> int:
     return ARMS[-1]
 
 
-def _arms(size: int, but: str = "") -> str:
-    arm = QUERIES["pick_room"].format(room="{room}", but=but)
+def _arms(size: int, condition: str = "") -> str:
+    arm = QUERIES["pick_room"].format(room="{room}", condition=condition)
     return " UNION ALL ".join(arm.format(room=f"room{index}") for index in range(size))
 
 

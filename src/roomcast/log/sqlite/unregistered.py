@@ -54,7 +54,7 @@ class Unregistered:
         self._last, self._rooms, self._count = newest, {}, 0
 
     def add(self, messages: Iterable[Message]) -> None:
-        """Notes messages that were stored."""
+        """Notes that `messages` were stored."""
         if self._last is None:  # they will be read from the database
             return
         rooms = self._rooms

@@ -56,7 +56,7 @@ class WriteCache:
         self.cut.clear()
 
     def learn(self, state: LogState, messages: Sequence[Message]) -> None:
-        """Notes that these messages, and this state, are committed."""
+        """Notes a commit: the `messages` that it stored, and the `state` of the log after it."""
         self._state = state
         for message in messages:
             self._newest[message.room] = message.seq
@@ -65,19 +65,21 @@ class WriteCache:
 
     @property
     def state(self) -> LogState:
+        """The log as of the last commit. After a failure it is read again, which may raise `apsw.Error`."""
         if self._state is None:
             self._state = LogState(*self._row("load_state", {}))
         return self._state
 
     def newest(self, rooms: Collection[str]) -> Mapping[str, int]:
-        """The newest message of each of these rooms that the log knows. The result may contain other rooms."""
+        """The seq of the newest message of each room in `rooms` that the log knows. The result may have other
+        rooms."""
         if missing := [room for room in rooms if room not in self._newest]:
             [found] = self._row("load_newest", {"rooms": to_json(missing)})
             self._newest |= _newest.decode(found)
         return self._newest
 
     def note_cut(self, seqs: Sequence[int]) -> None:
-        """Notes that a rule removes these messages."""
+        """Notes that a rule removes the messages `seqs`, so that `oldest` need not be read again."""
         self.cut.update(seq for seq in seqs if seq <= self._reach)
 
     def _load(self, after: int, full: bool) -> list[Candidate]:
@@ -88,7 +90,7 @@ class WriteCache:
         return list(zip(count(after + 1), _sizes.decode(found), repeat(0)))
 
     def oldest(self, after: int, end: int, *, full: bool) -> Iterator[Candidate]:
-        """The first stored messages after a seq, a bounded number of them. Some of `cut` may be among them. The
+        """The first messages stored after the seq `after`, at most `OLDEST`. Some of `cut` may be among them. The
         caller needs none after the seq `end`. With `full=False` it needs only their seq and size, and the log must
         have no holes."""
         start, oldest = self._start, self._oldest

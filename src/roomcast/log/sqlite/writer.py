@@ -12,7 +12,7 @@ Laws:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import apsw
 import msgspec
@@ -22,6 +22,7 @@ from roomcast.log.append_queue import AppendAnswer, AppendRequest
 from roomcast.log.clock import Clock
 from roomcast.log.register import remembered
 from roomcast.log.sequencer import Sequencer
+from roomcast.log.sqlite.committed import Committed
 from roomcast.log.sqlite.empty_rooms import EmptyRooms
 from roomcast.log.sqlite.files import DatabaseFiles
 from roomcast.log.sqlite.future_times import clamp_times
@@ -34,7 +35,7 @@ from roomcast.log.sqlite.unregistered import NO_ROW, Unregistered
 from roomcast.log.sqlite.write_cache import WriteCache
 from roomcast.log.sqlite.write_connection import WriteConnection
 from roomcast.model.errors import RoomcastError
-from roomcast.model.message import Cut, Message
+from roomcast.model.message import Cut
 from roomcast.model.retention import Retention, RoomRules
 from roomcast.model.revocation import Revocation
 
@@ -54,20 +55,6 @@ _walked = msgspec.json.Decoder(list[tuple[str, int, int, int]])
 _found = msgspec.json.Decoder(list[str])
 _found_rooms = msgspec.json.Decoder(list[tuple[int, int]])
 _seqs = msgspec.json.Decoder(list[int])
-
-
-class Committed(NamedTuple):
-    """The outcome of a job of the writer."""
-
-    state: LogState
-    messages: Sequence[Message]
-    """The messages that were stored."""
-    answers: Sequence[Any]
-    """One for each request, in order."""
-    cuts: Sequence[Cut] = ()
-    """The cuts by rules and deletes."""
-    more: bool = False
-    """Whether there is more to trim."""
 
 
 class SqliteWriter:
@@ -98,7 +85,8 @@ class SqliteWriter:
         """Whether the last step left some of the oldest messages although they may go."""
 
     def commit(self, requests: Sequence[AppendRequest], floor: int | None) -> Committed:
-        """Stores a group of appends, and trims; it trims nothing after the seq `floor`."""
+        """Stores a group of appends, the `requests`, and trims; it trims nothing after the seq `floor`. The
+        answers are `Appended` or `RoomcastError`, one for each request."""
         self._prepare()
         self._clamp_times()
         before = self._cache.state
@@ -119,23 +107,25 @@ class SqliteWriter:
         return self._trim(self._cache.state, TRIM_STEP, floor)
 
     def walk(self, after: str, floor: int | None) -> Committed:
-        """One step of a walk over all rooms, after the room `after`. It finds messages that must go without
-        a publish, and trims. The answer is the last room that it looked at; None at the end."""
+        """One step of a walk over all rooms, after the room `after`. It finds messages that must go without a
+        publish, and trims, but nothing after the seq `floor`. The answer is the last room that it looked at; None
+        at the end."""
         rows: Sequence[tuple[str, int, int, int]] = ()
         if self._caps.rules.rules:
             rows = _walked.decode(self._database.value("walk_rooms", {"after": after, "limit": WALK_ROOMS}))
-            self._caps.note(rows, _now())
+            self._caps.note_walked(rows, _now())
         return self.trim(floor)._replace(answers=(rows[-1][0] if rows else None,))
 
     def set_rules(self, retention: Retention) -> Committed:
-        """Takes new rules for rooms and a new age."""
+        """Takes the rules for rooms and the age of `retention`. They apply from the next commit or walk on."""
         self._retention = retention
         self._caps = RoomCaps(RoomRules(retention.rooms), self._database.row)
         self._cache.forget_oldest()
         return self._unchanged((None,))
 
     def delete(self, seq: int) -> Committed:
-        """Deletes a message. The answer is whether it was there."""
+        """Deletes the message `seq`: its row stays, without a body, until it is trimmed. The answer is whether it
+        was there."""
         self._database.guard.check()
         rooms = _found.decode(self._database.value("find", {"seq": seq}))
         if not rooms:
@@ -144,7 +134,8 @@ class SqliteWriter:
         return self._delete("delete", {"seq": seq}, Cut(rooms[0], seq, 1))
 
     def delete_room(self, room: str) -> Committed:
-        """Deletes all messages of a room. The answer is whether it had any."""
+        """Deletes all messages of `room`: they count no more, and their rows go in steps. The answer is whether it
+        had any."""
         self._database.guard.check()
         found = _found_rooms.decode(self._database.value("find_room", {"room": room}))
         if not found:
@@ -164,7 +155,7 @@ class SqliteWriter:
         return self._unchanged((None,))
 
     def undo(self, error: apsw.Error) -> None:
-        """Undoes the last job, which raised an error: nothing of it stays, and everything cached is read again."""
+        """Undoes the last job, which raised `error`: nothing of it stays, and everything cached is read again."""
         self._database.undo(error)
 
     def close(self) -> None:
