@@ -24,31 +24,31 @@ class MongoCaps:
         self._seconds = seconds
         self._read_at = -math.inf
         """When the caps were read last, on the loop's clock."""
-        self._held = 0
+        self._retained = 0
 
-    def take(self, caps: Retention) -> None:
+    def note(self, caps: Retention) -> None:
         """Notes the caps that were read. Warns if they have changed and differ from the configuration."""
         self._read_at = asyncio.get_running_loop().time()
         before, self.retention = self.retention, caps
         if caps != before:
             self._warn()
 
-    def suspect(self) -> None:
-        """Notes that something suggests a change: the next `look` reads the caps."""
+    def invalidate(self) -> None:
+        """Notes that something suggests a change: the next `refresh` reads the caps."""
         self._read_at = -math.inf
 
-    def note_held(self, messages: int) -> None:
+    def note_retained(self, messages: int) -> None:
         """Notes how many messages the log holds now."""
-        if messages < self._held:  # with unchanged caps this happens only if a long message follows short ones
-            self.suspect()
-        self._held = messages
+        if messages < self._retained:  # with unchanged caps this happens only if a long message follows short ones
+            self.invalidate()
+        self._retained = messages
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Reads the caps if it is time. Raises `LogUnusable` and `PyMongoError`."""
         if asyncio.get_running_loop().time() - self._read_at >= self._seconds:
             caps = await self._store.caps()
             if caps:  # otherwise the collection is gone; the tail finds that out
-                self.take(caps)
+                self.note(caps)
 
     def _warn(self) -> None:
         """The collection's caps win. The user who configured others should know that."""

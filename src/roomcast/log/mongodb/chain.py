@@ -19,7 +19,7 @@ class Chain:
     def __init__(self, view: View) -> None:
         self.entries: list[AppendDocument] = []
         self._view = view
-        self._after = view.seen.nonce
+        self._previous_nonce = view.seen.nonce
         self._bytes = view.seen.bytes
         self._newest: dict[str, Trimmed] = {}
 
@@ -30,8 +30,10 @@ class Chain:
         key, digest = (
             (key_of(idempotency.scope, idempotency.key), idempotency.digest) if idempotency else (None, b"")
         )
-        self.entries.append(AppendDocument(messages, before, nonce, self._after, self._bytes, size, key, digest))
-        self._after = nonce
+        self.entries.append(
+            AppendDocument(messages, before, nonce, self._previous_nonce, self._bytes, size, key, digest)
+        )
+        self._previous_nonce = nonce
         self._bytes += size
 
     def _note(self, message: Message) -> Trimmed:
@@ -48,6 +50,6 @@ def out_of_place(before: NewestSeen, written: Sequence[AppendDocument], found: S
         return False  # the oldest are trimmed first, so nothing after `before` was ever trimmed
     ours = {entry.nonce for entry in written}
     return any(
-        one.nonce in ours and (next_one.first != one.last + 1 or next_one.after not in (0, one.nonce))
+        one.nonce in ours and (next_one.first != one.last + 1 or next_one.previous_nonce not in (0, one.nonce))
         for one, next_one in pairwise(found)
     )

@@ -17,7 +17,7 @@ from pymongo.server_description import ServerDescription
 from pymongo.server_type import SERVER_TYPE
 from pymongo.topology_description import TopologyDescription
 
-from roomcast.log.mongodb.errors import said
+from roomcast.log.mongodb.errors import error_text
 from roomcast.model.errors import LogUnusable
 
 _PROBE_SECONDS = 1.0
@@ -65,7 +65,7 @@ def _from_server(name: str, server: ServerDescription) -> LogUnusable | None:
     error = server.error
     if not isinstance(error, PyMongoError):
         return None
-    text = said(error)
+    text = error_text(error)
     if isinstance(error, ProtocolError):
         return LogUnusable(_NO_MONGODB.format(name=name, error=text))
     if isinstance(error, ConfigurationError):

@@ -31,12 +31,12 @@ class AppendDocument(NamedTuple):
     """One append as the collection stores it."""
 
     messages: Sequence[Message]
-    before: Sequence[Trimmed]
+    rooms_before: Sequence[Trimmed]
     """For each message, the state of its room before it: the newest message, its time, and how many there ever
     were."""
     nonce: int
     """A random number of this write: two documents with the same `_id` and nonce are the same."""
-    after: int
+    previous_nonce: int
     """The nonce of the document before it; 0 if not known. If it differs from the nonce of the document that
     was read, this document belongs to another history."""
     bytes_before: int
@@ -89,7 +89,7 @@ _fields = msgspec.json.Decoder(_Fields)
 _encode = msgspec.json.Encoder().encode
 
 
-def nonce() -> int:
+def new_nonce() -> int:
     """63 random bits."""
     return secrets.randbits(63)
 
@@ -101,7 +101,7 @@ def key_of(scope: str, key: str) -> str:
 
 def to_document(entry: AppendDocument) -> dict[str, Any]:
     """The document to insert. All numbers have 64 bits, so that equal numbers are equal on every server."""
-    parts = [_part(message, before) for message, before in zip(entry.messages, entry.before, strict=True)]
+    parts = [_part(message, before) for message, before in zip(entry.messages, entry.rooms_before, strict=True)]
     if len(parts) == 1:
         [document] = parts
     else:
@@ -109,7 +109,7 @@ def to_document(entry: AppendDocument) -> dict[str, Any]:
     own: dict[str, Any] = {
         "last": Int64(entry.last),
         "nonce": Int64(entry.nonce),
-        "after": Int64(entry.after),
+        "after": Int64(entry.previous_nonce),
         "before": Int64(entry.bytes_before),
         "size": Int64(entry.size),
     }
@@ -164,7 +164,7 @@ def from_document(document: Document) -> AppendDocument:
     first, at = int(document["_id"]), int(document["timestamp"])
     return AppendDocument(
         [_message(first + number, at, part) for number, part in enumerate(parts)],
-        [_before(part["prev"]) for part in parts],
+        [_trimmed(part["prev"]) for part in parts],
         int(own["nonce"]),
         int(own["after"]),
         int(own["before"]),
@@ -189,5 +189,5 @@ def _message(seq: int, at: int, part: Document) -> Message:
     return Message(seq, room, type_, at, int(part["prev"]["seq"]), body)
 
 
-def _before(prev: Document) -> Trimmed:
+def _trimmed(prev: Document) -> Trimmed:
     return Trimmed(int(prev["seq"]), int(prev["at"]), int(prev["count"]))

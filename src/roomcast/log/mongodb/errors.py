@@ -58,17 +58,21 @@ def unusable(name: str, error: PyMongoError) -> LogUnusable | None:
     if _no_name_server(error):
         return None
     if isinstance(error, InvalidURI):
-        return LogUnusable(f"{name} is no connection string ({said(error)}): use mongodb://HOST/serversentevents.")
+        return LogUnusable(
+            f"{name} is no connection string ({error_text(error)}): use mongodb://HOST/serversentevents."
+        )
     if isinstance(error, ConfigurationError):
         if "wire version" in str(error):
-            return LogUnusable(f"{name} is too old a MongoDB server: use version 4.4 or newer ({said(error)}).")
+            return LogUnusable(
+                f"{name} is too old a MongoDB server: use version 4.4 or newer ({error_text(error)})."
+            )
         return LogUnusable(
-            f"{name} cannot be used as it is written ({said(error)}): correct its host and options."
+            f"{name} cannot be used as it is written ({error_text(error)}): correct its host and options."
         )
     if isinstance(error, OperationFailure) and "requires authentication" in str(error):
         return LogUnusable(_NO_USER.format(name=name))
     if isinstance(error, OperationFailure) and error.code in _UNUSABLE:
-        return LogUnusable(_UNUSABLE[error.code].format(name=name, error=said(error)))
+        return LogUnusable(_UNUSABLE[error.code].format(name=name, error=error_text(error)))
     return None
 
 
@@ -82,7 +86,7 @@ def no_caps(name: str, why: str) -> str:
     return f"{name} keeps no capped collections ({why}): use MongoDB itself, not a server that is only compatible."
 
 
-def no_primary(error: PyMongoError) -> bool:
+def is_not_primary(error: PyMongoError) -> bool:
     """Whether the server reported that it is not the primary now."""
     if isinstance(error, NotPrimaryError):
         return True
@@ -91,18 +95,20 @@ def no_primary(error: PyMongoError) -> bool:
 
 def unavailable(error: PyMongoError) -> LogUnavailable:
     """The error of an open log whose database does not answer."""
-    if no_primary(error):
+    if is_not_primary(error):
         return LogUnavailable("The database has no primary now; everything goes on as soon as there is one.")
     if is_away(error):
-        return LogUnavailable(f"The database cannot be reached ({said(error)}); everything goes on when it can.")
+        return LogUnavailable(
+            f"The database cannot be reached ({error_text(error)}); everything goes on when it can."
+        )
     if isinstance(error, WriteConcernError | WTimeoutError):
-        return LogUnavailable(f"The database cannot keep its write concern ({said(error)}).")
+        return LogUnavailable(f"The database cannot keep its write concern ({error_text(error)}).")
     if isinstance(error, OperationFailure) and error.code == 13:
         return LogUnavailable("The database's user may no longer do this: give it the role readWrite.")
-    return LogUnavailable(f"The database does not answer as it should ({said(error)}).")
+    return LogUnavailable(f"The database does not answer as it should ({error_text(error)}).")
 
 
-def said(error: PyMongoError) -> str:
+def error_text(error: PyMongoError) -> str:
     """The server's own text, without the topology and the options that the driver adds to it."""
     text = (
         str(error).partition(", Timeout:")[0].partition(", full error:")[0].partition(" (configured timeouts")[0]

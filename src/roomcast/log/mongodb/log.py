@@ -109,7 +109,7 @@ class MongoLog(LocalLog):
                 raise refusal from error
             if new_epoch or not is_away(error):
                 raise LogUnusable(f"{self.name} cannot be opened: {unavailable(error).detail}") from error
-            self._tail.away(unavailable(error))
+            self._tail.note_outage(unavailable(error))
         except LogUnavailable as error:  # the database is reached, but cannot be used
             raise LogUnusable(error.detail) from error
         self._tasks = [
@@ -162,7 +162,7 @@ class MongoLog(LocalLog):
         await self._store.close()
 
     async def _page(self, selection: Selection, after: int, limit: int, before: int | None) -> Page:
-        names, before = await self._found(selection, after, before)
+        names, before = await self._resolve(selection, after, before)
         page = await self._reader.page(names, after, limit, before)
         trimmed = await self._tail.find_trimmed()
         view = self._tail.view
@@ -170,7 +170,7 @@ class MongoLog(LocalLog):
         # A lower bound: the oldest message of these rooms comes after the trimmed ones.
         return page._replace(losses=losses, oldest=trimmed + 1) if losses else page
 
-    async def _found(
+    async def _resolve(
         self, selection: Selection, after: int, before: int | None
     ) -> tuple[frozenset[str], int | None]:
         """The rooms of a selection; of those matched by prefix, only those with messages after a position.
@@ -181,13 +181,13 @@ class MongoLog(LocalLog):
         view = self._tail.view
         # A room that is created meanwhile is missing, so read no further than the newest message now.
         end = view.newest + 1 if before is None else min(before, view.newest + 1)
-        return selection.rooms.union(view.rooms.begun(selection.prefixes, after)), end
+        return selection.rooms.union(view.rooms.matching(selection.prefixes, after)), end
 
     async def _seek_newest(self, selection: Selection, count: int, before: int | None) -> int:
         await self._tail.catch_up()
         newest = self._tail.view.newest
         end = newest if before is None else max(0, min(newest, before - 1))
-        names, _ = await self._found(selection, 0, before)
+        names, _ = await self._resolve(selection, 0, before)
         seq = await self._reader.seek_newest(names, count, end)
         return end if seq is None else seq - 1
 
@@ -197,7 +197,7 @@ class MongoLog(LocalLog):
         if before and before.last > trimmed:
             return before.last
         known = self._tail.view.rooms
-        names = selection.rooms.union(known.begun(selection.prefixes, 0))
+        names = selection.rooms.union(known.matching(selection.prefixes, 0))
         trimmings = await self._reader.trimmings(names, known, trimmed)
         return position_before(selection, trimmings, known.forgotten, since)
 
@@ -237,7 +237,7 @@ class MongoLog(LocalLog):
             return await read(*args, **kwargs)
         except PyMongoError as error:
             if is_away(error):
-                self._tail.away(unavailable(error))
+                self._tail.note_outage(unavailable(error))
             raise unavailable(error) from error
         except HistoryChanged:
-            raise self._tail.note_change() from None
+            raise self._tail.note_history_change() from None

@@ -25,7 +25,7 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 
 from roomcast.log.mongodb.diagnosis import from_probe, from_topology
-from roomcast.log.mongodb.errors import no_caps, no_primary, read_only, said, unusable
+from roomcast.log.mongodb.errors import error_text, is_not_primary, no_caps, read_only, unusable
 from roomcast.model.errors import LogUnusable
 from roomcast.model.redact import redact
 from roomcast.model.retention import Retention
@@ -50,7 +50,7 @@ class MongoTuning(NamedTuple):
 
     await_ms: int = 1_000
     """How long the server waits for news before it answers that there is none."""
-    look_seconds: float = 1.0
+    check_seconds: float = 1.0
     """Seconds between two looks at the newest document. Without these looks, the loss of the newest document could
     stay hidden."""
     patience: float = 10.0
@@ -123,7 +123,7 @@ class Store:
         """The mistake for which this log cannot be opened; None if waiting may help."""
         topology = self.client.topology_description
         # In a replica set, this is an election, which passes. A server that was named alone stays a secondary.
-        if no_primary(error) and topology.topology_type_name == "Single":
+        if is_not_primary(error) and topology.topology_type_name == "Single":
             return read_only(self.name)
         if isinstance(error, ServerSelectionTimeoutError):
             return from_topology(self.name, topology)
@@ -154,7 +154,7 @@ class Store:
             return
         except OperationFailure as error:
             if error.code in _NOT_SUPPORTED:
-                raise LogUnusable(no_caps(self.name, said(error))) from error
+                raise LogUnusable(no_caps(self.name, error_text(error))) from error
             if error.code != 48:  # NamespaceExists: another process has created it meanwhile
                 raise
 

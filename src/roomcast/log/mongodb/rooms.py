@@ -46,7 +46,7 @@ class KnownRooms:
 
     def note(self, entry: AppendDocument) -> None:
         """Adds a document. The state of the rooms before it comes from its own fields, not from this table."""
-        for message, before in zip(entry.messages, entry.before, strict=True):
+        for message, before in zip(entry.messages, entry.rooms_before, strict=True):
             self._known.pop(message.room, None)
             self._known[message.room] = Trimmed(message.seq, message.stored_at, before.lost + 1)
             self._listed.note(message.room, message.seq)
@@ -65,7 +65,7 @@ class KnownRooms:
             self.forgotten = watermark(newest.seq, newest.at)
         return len(empty) > self._empty_rooms
 
-    def lose(self, trimmed: int, at: int) -> None:
+    def forget_all(self, trimmed: int, at: int) -> None:
         """Forgets everything: all messages up to the seq `trimmed` are gone, and this process never saw some of
         them. Any room may have had one of those."""
         self._known.clear()
@@ -89,7 +89,7 @@ class KnownRooms:
             listed = takewhile(lambda row: row[1].seq > trimmed, listed)  # type: ignore[assignment]
         return dict(islice((row for row in listed if row[1].seq > trimmed), limit))
 
-    def begun(self, prefixes: Sequence[str], after: int) -> Iterator[str]:
+    def matching(self, prefixes: Sequence[str], after: int) -> Iterator[str]:
         """The rooms whose names begin with one of these prefixes and that have had messages after a position."""
         names = chain.from_iterable(self._listed.walk(prefix, "name", None) for prefix in prefixes)
         return (room for room in names if self._known[room].seq > after)
@@ -98,6 +98,6 @@ class KnownRooms:
         """The rooms to save."""
         return {room: self._known[room] for room in self._changed}
 
-    def saved(self, rooms: dict[str, Trimmed]) -> None:
+    def note_saved(self, rooms: dict[str, Trimmed]) -> None:
         """Notes that these rooms were saved with these values."""
         self._changed -= {room for room, newest in rooms.items() if self._known.get(room, newest) == newest}

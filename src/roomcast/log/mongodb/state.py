@@ -80,7 +80,7 @@ async def save(store: Store, rooms: KnownRooms, newest: int) -> None:
     await store.metadata.update_one({"_id": _LOG}, {"$max": state})
     if forgotten.seq:
         await store.metadata.delete_many({"newest": {"$lte": Int64(forgotten.seq)}})
-    rooms.saved(changed)
+    rooms.note_saved(changed)
 
 
 def _update(room: str, newest: Trimmed) -> UpdateOne:

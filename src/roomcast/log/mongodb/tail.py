@@ -25,7 +25,7 @@ from roomcast.log.mongodb.documents import AppendDocument, DocumentEnds, from_do
 from roomcast.log.mongodb.errors import is_away, unavailable
 from roomcast.log.mongodb.opening import MongoTuning, Store
 from roomcast.log.mongodb.range_reader import RangeReader
-from roomcast.log.mongodb.reader import MongoReader, numbers, ours
+from roomcast.log.mongodb.reader import MongoReader, id_range, parse
 from roomcast.log.mongodb.rooms import KnownRooms
 from roomcast.log.mongodb.view import View
 from roomcast.log.outage import HISTORY_CHANGED, NOT_REACHED, HistoryChanged, Outage
@@ -33,7 +33,7 @@ from roomcast.log.register import Register, remembered
 from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.retention import Retention
 
-_REST = 4
+_PAUSE_FACTOR = 4
 """The pause between two checks is at least this many times as long as the last check took."""
 _MESSAGES_A_SECOND = 10_000
 _BYTES_A_SECOND = 10_000_000
@@ -68,11 +68,11 @@ class MongoTail:
         self._outage = Outage()
         self._lock = asyncio.Lock()
         self._range = RangeReader(reader, tuning.stale_seconds)
-        self._changed = False
+        self._history_changed = False
         """Whether the collection has another history than the view."""
         self._newest_found = 0
         """The newest seq in the collection at the last check."""
-        self._saved = 0
+        self._saved_upto = 0
         """The seq up to which the rooms are saved."""
         self._complete_at = (0.0, 0.0)
         """When the last read began that completed the view, by both clocks."""
@@ -114,12 +114,12 @@ class MongoTail:
             self._view.abandoned = True
             self._outage.begin_anew()
             self._consumers.restart(0, 0)
-        self._caps.take(await self._store.prepare(self._caps.configured))
+        self._caps.note(await self._store.prepare(self._caps.configured))
         state = await mongodb_state.load(self._store)
         latest, oldest = await self._reader.latest(), await self._reader.oldest()
         trimmed = oldest.first - 1 if oldest else 0
         # If another process has also found the change and has already begun an epoch, this one joins that epoch.
-        changed = self._changed and state.epoch == self.epoch
+        changed = self._history_changed and state.epoch == self.epoch
         if new_epoch or changed or state.counted > (latest.last if latest else 0):
             timed_after = latest.last if new_epoch and latest else 0
             state = await mongodb_state.begin_epoch(self._store, state.epoch, trimmed, timed_after)
@@ -131,10 +131,10 @@ class MongoTail:
         known = await mongodb_state.load_rooms(self._store)
         rooms = KnownRooms(known, state.forgotten, self._empty_rooms, register)
         self._view = View(self._consumers, rooms, self.own_writes, state.counted, state.timed_after)
-        self._saved = 0
+        self._saved_upto = 0
         await self.catch_up()
         self._view.trim(trimmed)
-        self.epoch, self._changed = state.epoch, False
+        self.epoch, self._history_changed = state.epoch, False
         self._outage.end()
         self._consumers.restart(self._view.newest, self._view.trimmed)
 
@@ -149,9 +149,9 @@ class MongoTail:
         took = 0.0
         while True:
             # A slow database is not queried more often than it can answer.
-            await asyncio.sleep(max(self._tuning.look_seconds, _REST * took))
+            await asyncio.sleep(max(self._tuning.check_seconds, _PAUSE_FACTOR * took))
             began = time.monotonic()
-            if self._view and not self._changed:
+            if self._view and not self._history_changed:
                 await self._noting_failures(self._check)
             took = time.monotonic() - began
 
@@ -170,11 +170,11 @@ class MongoTail:
         return self.view.trimmed
 
     async def _follow(self) -> None:
-        if self._view is None or self._changed:
+        if self._view is None or self._history_changed:
             await self.begin()
         await self.catch_up()
         self._outage.end()
-        self._caps.suspect()  # whatever ended the last cursor may have changed the caps
+        self._caps.invalidate()  # whatever ended the last cursor may have changed the caps
         try:
             await self._follow_cursor()
         except OperationFailure as error:
@@ -189,14 +189,14 @@ class MongoTail:
         assert view
         cursor = self._store.messages.find(
             # Begins with the newest seen document: a cursor that finds nothing ends at once.
-            {"_id": numbers(max(1, view.seen.first))},
+            {"_id": id_range(max(1, view.seen.first))},
             cursor_type=CursorType.TAILABLE_AWAIT,
             batch_size=self._tuning.first_batch,
         ).max_await_time_ms(self._tuning.await_ms)
         opened = self._tuning.opened
-        while cursor.alive and view is self._view and not self._changed:
+        while cursor.alive and view is self._view and not self._history_changed:
             async for document in cursor:
-                if not view.absorb(ours(from_document, document)):
+                if not view.absorb(parse(from_document, document)):
                     await self.catch_up()
                 if opened:
                     opened(cursor)
@@ -212,13 +212,13 @@ class MongoTail:
         state = await mongodb_state.read(self._store)
         if state.epoch != self.epoch:
             _log.warning("another server has begun the epoch %s: this one follows by itself", state.epoch)
-            self._changed = True
+            self._history_changed = True
             await self.begin()
             return
         await self._check_ends(view)
-        await self._caps.look()
+        await self._caps.refresh()
         self._outage.end()
-        if view.newest > self._saved:
+        if view.newest > self._saved_upto:
             await self._save_rooms(view)
 
     async def _check_ends(self, view: View) -> None:
@@ -228,7 +228,7 @@ class MongoTail:
             await self.catch_up()
         if oldest:
             view.trim(min(oldest.first - 1, view.newest))
-            self._caps.note_held(view.newest - view.trimmed)
+            self._caps.note_retained(view.newest - view.trimmed)
         self._newest_found = newest.last if newest else 0
         if view.seen.nonce and (self._newest_found < view.newest or (newest and _differs(newest, view))):
             await self.catch_up()  # finds out whether it is gone
@@ -239,25 +239,25 @@ class MongoTail:
         counted = view.newest
         with suppress(BulkWriteError, KeyError):  # KeyError: FerretDB's answer lacks a field that the driver needs
             await mongodb_state.save(self._store, view.rooms, counted)
-            self._saved = counted
+            self._saved_upto = counted
 
     async def _noting_failures(self, action: Callable[[], Awaitable[None]]) -> None:
         try:
             await action()
         except HistoryChanged:
-            self.note_change()
+            self.note_history_change()
         except PyMongoError as error:
-            self.away(self._store.refusal(error) or unavailable(error))
+            self.note_outage(self._store.refusal(error) or unavailable(error))
         except (LogUnavailable, LogUnusable) as error:
-            self.away(error)
+            self.note_outage(error)
         except Exception:
             _log.exception("following the log failed")
-            self.away(LogUnavailable("Following the log failed: see the server's log."))
+            self.note_outage(LogUnavailable("Following the log failed: see the server's log."))
 
-    def note_change(self) -> LogUnavailable:
+    def note_history_change(self) -> LogUnavailable:
         """Notes that the delivered history is not the collection's. Returns the error for calls meanwhile."""
-        if not self._changed:
-            self._changed = True
+        if not self._history_changed:
+            self._history_changed = True
             self._outage.begin_anew()
             _log.error(
                 "the database has lost or rolled back messages that were delivered: the log goes on under a new "
@@ -265,7 +265,7 @@ class MongoTail:
             )
         return LogUnavailable(HISTORY_CHANGED)
 
-    def away(self, error: LogUnavailable | LogUnusable) -> None:
+    def note_outage(self, error: LogUnavailable | LogUnusable) -> None:
         """Notes that the database cannot be read, and why."""
         self._outage.begin(error)
 

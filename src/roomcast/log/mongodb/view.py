@@ -74,7 +74,7 @@ class View:
             return True
         if entry.first != seen.last + 1:
             return False
-        if seen.nonce and entry.after and entry.after != seen.nonce:
+        if seen.nonce and entry.previous_nonce and entry.previous_nonce != seen.nonce:
             raise HistoryChanged
         self._add(entry)
         return True
@@ -83,7 +83,7 @@ class View:
         """Continues at `oldest`: everything before it is trimmed, and some of it was never seen."""
         trimmed = oldest.first - 1
         self.seen = self.seen._replace(first=trimmed, last=trimmed, nonce=0)
-        self.rooms.lose(trimmed, oldest.stored_at)
+        self.rooms.forget_all(trimmed, oldest.stored_at)
         self.trim(trimmed)
 
     def trim(self, trimmed: int) -> None:

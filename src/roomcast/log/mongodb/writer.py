@@ -28,7 +28,7 @@ from roomcast.log.append_queue import AppendAnswer, AppendQueue, AppendRequest, 
 from roomcast.log.base import Appended, Idempotency
 from roomcast.log.clock import Clock
 from roomcast.log.mongodb.chain import Chain, out_of_place
-from roomcast.log.mongodb.documents import AppendDocument, key_of, nonce, to_document
+from roomcast.log.mongodb.documents import AppendDocument, key_of, new_nonce, to_document
 from roomcast.log.mongodb.errors import unavailable
 from roomcast.log.mongodb.opening import MongoTuning, Store
 from roomcast.log.mongodb.reader import BATCH, MongoReader
@@ -72,7 +72,7 @@ class MongoWriter:
         self._queue = AppendQueue("The log is behind: its database is slower than what is published.")
         self._group: dict[int, PendingAppend] = {}
         """By nonce, the appends that are being written."""
-        self._wanted = asyncio.Event()
+        self._has_work = asyncio.Event()
         self._ended = False
         self._unsure = False
         """Whether the outcome of the last write is not known."""
@@ -93,27 +93,27 @@ class MongoWriter:
         except RoomcastError as error:
             pending.resolve(error)
         else:
-            self._wanted.set()
+            self._has_work.set()
         return pending.answer
 
     async def end(self) -> None:
         """Takes no more appends, and waits for those under way."""
         self._ended = True
-        self._wanted.set()
+        self._has_work.set()
         await asyncio.wait({self._tasks[0]})
         self._tasks[1].cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _run(self) -> None:
         while not (self._ended and not self._queue):
-            self._wanted.clear()
+            self._has_work.clear()
             if not self._queue and not self._ended:
-                await self._wanted.wait()
-            self._group = {nonce(): pending for pending in self._queue.take_group()}
+                await self._has_work.wait()
+            self._group = {new_nonce(): pending for pending in self._queue.take_group()}
             self._tail.own_writes.update(dict.fromkeys(self._group))
             await self._store_group()
-            for number in self._group:
-                del self._tail.own_writes[number]
+            for nonce in self._group:
+                del self._tail.own_writes[nonce]
             self._group = {}
             if not (self._lock.may_continue() and await self._more()):
                 # The next write reports an outage. The other errors mean that the counter was overwritten by hand.
@@ -123,10 +123,10 @@ class MongoWriter:
     async def _more(self) -> bool:
         """Whether there is more to write, now or within a moment."""
         if not self._queue and not self._ended:
-            self._wanted.clear()
+            self._has_work.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_MOMENT_SECONDS):
-                    await self._wanted.wait()
+                    await self._has_work.wait()
         return bool(self._queue)
 
     async def _store_group(self) -> None:
@@ -140,7 +140,7 @@ class MongoWriter:
             except OtherProcessWrote:
                 await self._give_way()
             except HistoryChanged:
-                self._tail.note_change()
+                self._tail.note_history_change()
                 await self._pause("")
             except PyMongoError as error:
                 await self._pause(unavailable(error).detail)
@@ -160,8 +160,8 @@ class MongoWriter:
         self._unsure = False
 
     def _answer_stored(self) -> None:
-        for number, pending in self._group.items():
-            if entry := self._tail.own_writes.get(number):
+        for nonce, pending in self._group.items():
+            if entry := self._tail.own_writes.get(nonce):
                 pending.resolve(Appended(entry.messages, False))
 
     async def _attempt(self, view: View) -> None:
@@ -170,11 +170,11 @@ class MongoWriter:
         if not waiting:
             return
         known = await self._known(view, [p.request.idempotency for p in waiting.values()])
-        entries, answers = self._number(view, waiting, known)
+        entries, answers = self._sequence(view, waiting, known)
         if entries:
             await self._insert(view, entries)
-        for number, answer in answers.items():
-            waiting[number].resolve(answer)
+        for nonce, answer in answers.items():
+            waiting[nonce].resolve(answer)
 
     async def _known(self, view: View, requested: Sequence[Idempotency | None]) -> dict[str, AppendDocument]:
         """The documents that have one of these idempotency keys, by key."""
@@ -186,7 +186,7 @@ class MongoWriter:
             raise OtherProcessWrote
         return {entry.key: entry for entry in found if entry.key}
 
-    def _number(
+    def _sequence(
         self, view: View, waiting: dict[int, PendingAppend], known: dict[str, AppendDocument]
     ) -> tuple[list[AppendDocument], dict[int, AppendAnswer]]:
         """The documents to insert, and the answer to each append once they are stored."""
@@ -205,14 +205,14 @@ class MongoWriter:
         )
         chain = Chain(view)
         answers: dict[int, AppendAnswer] = {}
-        for number, pending in waiting.items():
+        for nonce, pending in waiting.items():
             try:
-                answers[number] = appended = sequencer.append(*pending.request)
+                answers[nonce] = appended = sequencer.append(*pending.request)
             except RoomcastError as error:
-                answers[number] = error
+                answers[nonce] = error
             else:
                 if appended.messages and not appended.repeated:
-                    chain.add(number, appended.messages, pending.request.idempotency)
+                    chain.add(nonce, appended.messages, pending.request.idempotency)
         return chain.entries, answers
 
     async def _insert(self, view: View, entries: Sequence[AppendDocument]) -> None:

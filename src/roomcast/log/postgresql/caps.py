@@ -16,7 +16,7 @@ class PostgresCaps:
         self.rules = RoomRules(retention.rooms)
         self.over: dict[str, None] = {}
         """Rooms that exceed their rules, as an ordered set."""
-        self.due = 0
+        self.backlog = 0
         """How many messages were stored in such rooms since the last step of trimming."""
 
     def apply(self, retention: Retention) -> None:
@@ -38,7 +38,7 @@ class PostgresCaps:
             rule = self.rules.of(room)
             if rule and _is_over(rule, messages, size):
                 self.over[room] = None
-                self.due += stored
+                self.backlog += stored
 
     def note_walk(self, rows: Sequence[Row], now: int) -> None:
         """Like `note_append`, for the rooms of one step of a walk (`walk_rooms`) at `now` (ms)."""

@@ -25,7 +25,7 @@ class AppendGroup:
         self.pending = list(pending)
         self._refusals: dict[int, TooLarge] = {}
         """Requests that are too large, by number. A request with a known key still gets that key's answer."""
-        self._of_key: dict[Key, int] = {}
+        self._request_of_key: dict[Key, int] = {}
         """The request that stands for each key: the first that would be stored, or else the first."""
         for number, one in enumerate(self.pending):
             self._check(number, one, retention, rules)
@@ -37,7 +37,9 @@ class AppendGroup:
         drafts = list(chain.from_iterable(self.pending[number].request.drafts for number in storing))
         requests = [number for number in storing for _ in self.pending[number].request.drafts]
         rooms, types, bodies = (list(column) for column in zip(*drafts, strict=True)) if drafts else ([], [], [])
-        keys = [(number, scope, key, self._digest(number)) for (scope, key), number in self._of_key.items()]
+        keys = [
+            (number, scope, key, self._digest(number)) for (scope, key), number in self._request_of_key.items()
+        ]
         numbers, scopes, names, digests = (list(c) for c in zip(*keys, strict=True)) if keys else ([], [], [], [])
         return rooms, types, bodies, requests, numbers, scopes, names, digests
 
@@ -65,14 +67,14 @@ class AppendGroup:
         if (idempotency := one.request.idempotency) is None:
             return
         key = (idempotency.scope, idempotency.key)
-        before = self._of_key.setdefault(key, number)
+        before = self._request_of_key.setdefault(key, number)
         if not self._stores(before):
-            self._of_key[key] = number
+            self._request_of_key[key] = number
 
     def _stores(self, number: int) -> bool:
         """Whether a request is stored, provided that its key, if it has one, is unknown."""
         drafts, idempotency = self.pending[number].request
-        first = idempotency is None or self._of_key[idempotency.scope, idempotency.key] == number
+        first = idempotency is None or self._request_of_key[idempotency.scope, idempotency.key] == number
         return bool(drafts) and first and number not in self._refusals
 
     def _digest(self, number: int) -> bytes:
@@ -86,7 +88,7 @@ class AppendGroup:
         """The answer to one append. Adds its messages to `stored`, and its key to `kept`."""
         drafts, idempotency = self.pending[number].request
         key = (idempotency.scope, idempotency.key) if idempotency else None
-        before = self._before(number, key, row, known, kept) if key else None
+        before = self._earlier(number, key, row, known, kept) if key else None
         if before and idempotency:
             try:
                 return repeat(before, drafts, idempotency)
@@ -101,13 +103,13 @@ class AppendGroup:
             kept[key] = Kept(idempotency.digest, first, len(messages), row["stored_at"])
         return Appended(messages, False)
 
-    def _before(
+    def _earlier(
         self, number: int, key: Key, row: Row, known: Mapping[int, Kept], kept: Mapping[Key, Kept]
     ) -> Kept | None:
         """The result that an earlier request of this group, or an earlier append, stored with the same key."""
         if key in kept:
             return kept[key]
-        before = known.get(self._of_key[key])
+        before = known.get(self._request_of_key[key])
         # It was stored by this same append, whose first answer was lost.
         own = before and row["again"] and before.first >= row["first"] and self._stores(number)
         return None if own else before

@@ -21,7 +21,7 @@ class Notifier:
         self._sending: asyncio.Task[None] | None = None
         self._again = False
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """Notifies the other servers soon."""
         if self.needed:
             self._again = True

@@ -34,7 +34,7 @@ async def prepare(session: Session, name: str, max_message: int) -> None:
     """Creates the schema or brings it up to date. `name`: the log's, for errors; `max_message`: the most bytes of
     a message published in SQL. Raises `LogUnusable`, `LogUnavailable` and what the driver raises."""
     found = await session.row("identify")
-    _check(found, name)
+    _check_server(found, name)
     if not found["made"] or (await session.row("load_version"))["version"] < VERSION:
         await _migrate(session)
     check_version(await session.row("load_version"), name)
@@ -70,7 +70,7 @@ async def _admit_publisher(session: Session) -> None:
             )
 
 
-def _check(found: Row, name: str) -> None:
+def _check_server(found: Row, name: str) -> None:
     if found["standby"]:
         raise LogUnavailable("The database is a standby; roomcast waits until it is a primary.")
     if found["version"] < _LEAST_SERVER:

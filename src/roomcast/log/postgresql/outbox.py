@@ -25,7 +25,7 @@ from roomcast.model.draft import parse_json
 from roomcast.model.errors import RoomcastError
 from roomcast.model.message import Draft
 
-_MOST = 200
+_MAX_MOVED = 200
 """The most messages moved in one transaction, which holds the log's lock."""
 
 _log = logging.getLogger("roomcast.log")
@@ -49,7 +49,7 @@ class Outbox:
         """Moves all that waits in the outbox, soon."""
         if not self._scheduled:
             self._scheduled = True
-            self._writer.do(self._move).add_done_callback(self._done)
+            self._writer.submit(self._move).add_done_callback(self._done)
 
     def _done(self, moving: asyncio.Future[Any]) -> None:
         self._scheduled = False
@@ -58,19 +58,19 @@ class Outbox:
             self.move_soon()
 
     async def _move(self) -> bool:
-        """Moves the first `_MOST` messages. Returns whether there may be more."""
+        """Moves the first `_MAX_MOVED` messages. Returns whether there may be more."""
         nonce = secrets.randbits(63)
         async with self._session.transaction() as call:
             [lock] = await call("lock_outbox")
-            rows = sorted(await call("take_outbox", _MOST), key=_by_id) if lock["ours"] else []
+            rows = sorted(await call("take_outbox", _MAX_MOVED), key=_by_id) if lock["ours"] else []
             if not rows:
                 return False
             group, refused = self._group(rows)
             if refused:
                 await call("refuse_outbox", *map(list, zip(*refused, strict=True)))
-            [row] = await call("append", *self._writer.values(nonce, group.parameters()))
+            [row] = await call("append", *self._writer.append_arguments(nonce, group.parameters()))
         await self._writer.sync(row)
-        self._writer.committed(group, nonce, row)
+        self._writer.note_commit(group, nonce, row)
         self.moved += len(rows) - len(refused)
         self.refused += len(refused)
         for _, room, _, at, why in refused:
@@ -79,7 +79,7 @@ class Outbox:
                 "publish it again, and delete that row",
                 *(room, at, why),
             )
-        return len(rows) == _MOST
+        return len(rows) == _MAX_MOVED
 
     def _group(self, rows: Sequence[Row]) -> tuple[AppendGroup, list[tuple[object, ...]]]:
         """The messages that can be stored, as one group; and the others with the reasons, as rows of

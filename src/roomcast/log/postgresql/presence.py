@@ -30,16 +30,16 @@ class Presence:
         self._remembered = remembered
         self._noted_at = self._tidied_at = float("-inf")
 
-    async def note(self, position: int | None) -> None:
+    async def record_if_due(self, position: int | None) -> None:
         """Records, if it is time, how far this server has delivered, so that no other server trims further. Raises
         what the driver raises."""
         now = asyncio.get_running_loop().time()
         due = _UNCHANGED_SECONDS if position == self.position else self._note_seconds
         if now - self._noted_at >= due:
-            await self.announce(position)
+            await self.record(position)
 
-    async def announce(self, position: int | None) -> None:
-        """Like `note`, but at once."""
+    async def record(self, position: int | None) -> None:
+        """Like `record_if_due`, but at once."""
         await self._session.rows("note_server", self.server, position)
         self.position, self._noted_at = position, asyncio.get_running_loop().time()
 

@@ -46,7 +46,7 @@ class PostgresTail:
         self,
         name: str,
         session: Session,
-        feed: Consumers,
+        consumers: Consumers,
         tuning: PostgresTuning,
         max_message: int,
         remembered: int,
@@ -64,7 +64,7 @@ class PostgresTail:
         """Called when something waits in the outbox."""
         self._name = name
         self._session = session
-        self._feed = feed
+        self._consumers = consumers
         self._tuning = tuning
         self._max_message = max_message
         self._history_changed = False
@@ -77,7 +77,7 @@ class PostgresTail:
     @property
     def newest(self) -> int:
         """The newest message that was fed."""
-        return self._feed.newest
+        return self._consumers.newest
 
     @property
     def alone(self) -> bool:
@@ -91,14 +91,14 @@ class PostgresTail:
     def check_epoch(self, row: Row) -> None:
         """Raises `LogUnavailable` if a row is from another epoch than the one that this server puts into ids."""
         if row["epoch"] != self.epoch:
-            raise self.read_anew()
+            raise self.note_history_change()
 
     async def begin(self, *, new_epoch: bool = False) -> None:
         """Adopts the log, or continues with its present history. Raises `LogUnusable`, `LogUnavailable`, and what
         the driver raises."""
         await prepare(self._session, self._name, self._max_message)
         # Announced first: a server that appends from now on must know that this one wants to be notified.
-        await self.presence.announce(self._feed.floor)
+        await self.presence.record(self._consumers.floor)
         before = self.epoch
         epoch = await begin_life(self._session, before, self.anchor, anew=new_epoch)
         state = await self._session.row("load_log")
@@ -107,7 +107,7 @@ class PostgresTail:
             self.anchor = Anchor(state["newest"], state["nonce"] or 0)
             self.totals = totals_of(state)
             self._unsynced = (Anchor(), 0.0)
-            self._feed.restart(state["newest"], state["trimmed"])
+            self._consumers.restart(state["newest"], state["trimmed"])
             await self._session.rows("tell_others", "epoch")
         self._history_changed = False
         self.outage.end()
@@ -118,12 +118,12 @@ class PostgresTail:
             try:
                 await self._step()
             except RoomcastError as error:
-                self.away(error)
+                self.note_outage(error)
             except Failure as error:
-                self.failed(error)
+                self.note_failure(error)
             except Exception:
                 _log.exception("following the log failed")
-                self.away(LogUnavailable("Following the log failed: see the server's log."))
+                self.note_outage(LogUnavailable("Following the log failed: see the server's log."))
             await self._pause()
 
     def wake(self, payload: str = "") -> None:
@@ -138,28 +138,28 @@ class PostgresTail:
         """Notes an event after which more messages are likely to come."""
         self._active_until = asyncio.get_running_loop().time() + _ACTIVE_SECONDS
 
-    def appended(self, messages: Sequence[Message], nonce: int, totals: Totals, *, fed: bool = True) -> None:
+    def note_append(self, messages: Sequence[Message], nonce: int, totals: Totals, *, fed: bool = True) -> None:
         """Notes durable messages that this process has appended. With `fed` they are fed at once, provided that
         they follow what was fed; otherwise they are read."""
         self.expect()
         if fed and messages and messages[0].seq == self.newest + 1:
             self.anchor = Anchor(messages[-1].seq, nonce)
-            self._feed.push(messages, max(totals.trimmed, self._feed.trimmed))
+            self._consumers.push(messages, max(totals.trimmed, self._consumers.trimmed))
         elif messages:
             self._woken.set()
-        self._take(totals)
+        self._keep_totals(totals)
         if messages:
-            self.notifier.tell()
+            self.notifier.notify()
 
-    def trimmed(self, totals: Totals) -> None:
+    def note_trim(self, totals: Totals) -> None:
         """Notes that this process has trimmed. If it cut messages other than the log's oldest, they are read and
         fed."""
         if totals.changes > self.totals.changes:
             self._woken.set()
-            self.notifier.tell()
-        if totals.trimmed > self._feed.trimmed:
-            self._feed.push((), totals.trimmed)
-        self._take(totals._replace(changes=self.totals.changes))
+            self.notifier.notify()
+        if totals.trimmed > self._consumers.trimmed:
+            self._consumers.push((), totals.trimmed)
+        self._keep_totals(totals._replace(changes=self.totals.changes))
 
     async def catch_up(self) -> None:
         """Reads everything since what was fed. Raises `HistoryChanged`, `LogUnavailable` and what the driver
@@ -174,7 +174,7 @@ class PostgresTail:
         if not self.outage:
             await self.presence.end()
 
-    def read_anew(self) -> LogUnavailable:
+    def note_history_change(self) -> LogUnavailable:
         """Notes that the delivered history is not the database's. Returns the error for calls meanwhile."""
         if not self._history_changed:
             self._history_changed = True
@@ -182,14 +182,14 @@ class PostgresTail:
         self._woken.set()
         return LogUnavailable(HISTORY_CHANGED)
 
-    def failed(self, error: BaseException) -> None:
+    def note_failure(self, error: BaseException) -> None:
         """Notes what a failed call means."""
         if is_another_history(error):
-            self.read_anew()
+            self.note_history_change()
         else:
-            self.away(unusable(self._name, error) or unavailable(error))
+            self.note_outage(unusable(self._name, error) or unavailable(error))
 
-    def away(self, error: RoomcastError) -> None:
+    def note_outage(self, error: RoomcastError) -> None:
         """Notes that the database cannot be read, and why."""
         self.outage.begin(error)
         self._woken.set()
@@ -199,7 +199,7 @@ class PostgresTail:
             await self.begin()
         await self.catch_up()
         await self._sync_for_others()
-        await self.presence.note(self._feed.floor)
+        await self.presence.record_if_due(self._consumers.floor)
         await self.presence.tidy()
 
     async def _read_on(self) -> bool:
@@ -211,12 +211,12 @@ class PostgresTail:
         self.check_epoch(row)
         _check_history(row, anchor)
         messages = messages_of(row)
-        reached = messages[-1].seq if row["newest"] > position and _is_cut(messages) else row["newest"]
-        cuts = await self._cuts(known, row) if row["changes"] > known else ()
-        self._feed_on(messages, reached, row["trimmed"], cuts)
+        reached = messages[-1].seq if row["newest"] > position and _is_full(messages) else row["newest"]
+        cuts = await self._load_cuts(known, row) if row["changes"] > known else ()
+        self._push(messages, reached, row["trimmed"], cuts)
         if reached == row["newest"] >= self.anchor.seq and row["nonce"] is not None:
             self.anchor = Anchor(row["newest"], row["nonce"])
-        self._take(totals_of(row))
+        self._keep_totals(totals_of(row))
         self._note_others(row)
         if row["newest"] > position:
             self.expect()
@@ -225,24 +225,24 @@ class PostgresTail:
             self.on_outbox()
         return bool(reached == row["newest"])
 
-    def _feed_on(self, messages: Sequence[Message], reached: int, trimmed: int, cuts: Sequence[Cut]) -> None:
+    def _push(self, messages: Sequence[Message], reached: int, trimmed: int, cuts: Sequence[Cut]) -> None:
         """Feeds the messages read up to `reached`. Our own appends may have been fed during the read."""
         new = [message for message in messages if message.seq > self.newest]
-        trimmed = max(trimmed, self._feed.trimmed)
-        if new or cuts or trimmed > self._feed.trimmed or reached > self.newest:
+        trimmed = max(trimmed, self._consumers.trimmed)
+        if new or cuts or trimmed > self._consumers.trimmed or reached > self.newest:
             newest = max(reached, self.newest)
-            self._feed.newest = newest
-            self._feed.push(new, trimmed, cuts)
-            self._feed.newest = newest  # the last ones may be gone already
+            self._consumers.newest = newest
+            self._consumers.push(new, trimmed, cuts)
+            self._consumers.newest = newest  # the last ones may be gone already
 
-    async def _cuts(self, after: int, row: Row) -> Sequence[Cut]:
+    async def _load_cuts(self, after: int, row: Row) -> Sequence[Cut]:
         found = await self._session.rows("load_cuts", after, row["changes"])
         if len(found) < row["changes"] - after:  # older cuts are gone: consumers restart and learn what they lost
-            self._feed.restart(self.newest, max(row["trimmed"], self._feed.trimmed))
+            self._consumers.restart(self.newest, max(row["trimmed"], self._consumers.trimmed))
             return ()
         return [Cut(cut["room"], cut["upto"], cut["gone"]) for cut in found]
 
-    def _take(self, totals: Totals) -> None:
+    def _keep_totals(self, totals: Totals) -> None:
         """Keeps `totals` unless they are from a read that is older than our own last append."""
         if totals.changes >= self.totals.changes and totals.trimmed >= self.totals.trimmed:
             self.totals = totals
@@ -280,7 +280,7 @@ def _is_seq(payload: str) -> bool:
     return payload.isascii() and payload.isdigit() and len(payload) < 20
 
 
-def _is_cut(messages: Sequence[Message]) -> bool:
+def _is_full(messages: Sequence[Message]) -> bool:
     """Whether a read returned as many messages as it may, so that more can follow."""
     return len(messages) >= FETCH_MESSAGES or sum(len(message.body) for message in messages) >= FETCH_BYTES
 
