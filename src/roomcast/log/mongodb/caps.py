@@ -19,26 +19,29 @@ class MongoCaps:
     def __init__(self, store: Store, configured: Retention, seconds: float) -> None:
         """`seconds`: the time between two reads if nothing suggests a change."""
         self.retention = configured
+        """The caps as they were read last; until then the configured ones."""
         self._store = store
         self.configured = configured
+        """The caps that the user configured; they only create the collection."""
         self._seconds = seconds
         self._read_at = -math.inf
         """When the caps were read last, on the loop's clock."""
         self._retained = 0
+        """How many messages the log held at the last `note_retained`."""
 
     def note(self, caps: Retention) -> None:
-        """Notes the caps that were read. Warns if they have changed and differ from the configuration."""
+        """Takes over `caps`, which were just read. Warns if they are new and differ from the configuration."""
         self._read_at = asyncio.get_running_loop().time()
         before, self.retention = self.retention, caps
         if caps != before:
             self._warn()
 
     def invalidate(self) -> None:
-        """Notes that something suggests a change: the next `refresh` reads the caps."""
+        """Makes the next `refresh` read the caps, because something suggests a change."""
         self._read_at = -math.inf
 
     def note_retained(self, messages: int) -> None:
-        """Notes how many messages the log holds now."""
+        """Notes that the log holds `messages` messages now. If it held more before, the caps may have changed."""
         if messages < self._retained:  # with unchanged caps this happens only if a long message follows short ones
             self.invalidate()
         self._retained = messages

@@ -43,7 +43,7 @@ server-discovery-and-monitoring, "Not writable primary and node is recovering"."
 
 
 def is_away(error: PyMongoError) -> bool:
-    """Whether the error passes by itself, or when the database or the name server is back."""
+    """Whether `error` passes by itself, or when the database or the name server is back."""
     return isinstance(error, ConnectionFailure | ExecutionTimeout) or _no_name_server(error)
 
 
@@ -54,7 +54,8 @@ def _no_name_server(error: PyMongoError) -> bool:
 
 
 def unusable(name: str, error: PyMongoError) -> LogUnusable | None:
-    """The mistake for which a log cannot be opened; None if waiting may help."""
+    """The mistake, shown by `error`, for which the log cannot be opened; None if waiting may help. `name`: the
+    log's name without credentials."""
     if _no_name_server(error):
         return None
     if isinstance(error, InvalidURI):
@@ -77,24 +78,26 @@ def unusable(name: str, error: PyMongoError) -> LogUnusable | None:
 
 
 def read_only(name: str) -> LogUnusable:
-    """The server is reached but takes no writes: it is a secondary, or its replica set has no majority."""
+    """The mistake if a server answers but takes no writes: it is a secondary, or its replica set has no majority.
+    `name`: the log's name without credentials."""
     return LogUnusable(_READ_ONLY.format(name=name))
 
 
 def no_caps(name: str, why: str) -> str:
-    """The error text for a server that has no capped collections."""
+    """The error text for a server that has no capped collections. `name`: the log's name without credentials;
+    `why`: how that showed."""
     return f"{name} keeps no capped collections ({why}): use MongoDB itself, not a server that is only compatible."
 
 
 def is_not_primary(error: PyMongoError) -> bool:
-    """Whether the server reported that it is not the primary now."""
+    """Whether `error` says that the server is not the primary now, which ends with an election."""
     if isinstance(error, NotPrimaryError):
         return True
     return isinstance(error, OperationFailure) and error.code in _MOVING
 
 
 def unavailable(error: PyMongoError) -> LogUnavailable:
-    """The error of an open log whose database does not answer."""
+    """The error of an open log whose database answered with `error`, or not at all."""
     if is_not_primary(error):
         return LogUnavailable("The database has no primary now; everything goes on as soon as there is one.")
     if is_away(error):
@@ -109,7 +112,8 @@ def unavailable(error: PyMongoError) -> LogUnavailable:
 
 
 def error_text(error: PyMongoError) -> str:
-    """The server's own text, without the topology and the options that the driver adds to it."""
+    """The server's own text of `error` in one line of at most 200 characters, without the topology and the options
+    that the driver adds to it."""
     text = (
         str(error).partition(", Timeout:")[0].partition(", full error:")[0].partition(" (configured timeouts")[0]
     )

@@ -27,8 +27,8 @@ BATCH = 1_000
 RANGE_DOCUMENTS = 1_000
 _FIRST_DOCUMENTS = 4
 _GROWTH = 8
-"""A page is read in parts. Each has at most this many times as many documents as the one before: their size is
-known only once they are read, and 1,000 of the largest are a gigabyte."""
+"""A page is read in parts. Each part has at most this many times as many documents as the part before: the size of
+documents is known only once they are read, and 1,000 of the largest are a gigabyte."""
 _DOCUMENTS_AT_ONCE = 64
 """How many documents of a part the database sends at once."""
 _NO_END = 2**62
@@ -45,12 +45,12 @@ class MongoReader:
         self._messages = store.messages
 
     async def range(self, seq: int, limit: int = RANGE_DOCUMENTS) -> list[AppendDocument]:
-        """The first documents, beginning with the one that holds `seq`."""
+        """The first `limit` documents, beginning with the one that holds the message `seq`."""
         return await self._find(self._messages, _holding(seq), ASCENDING, limit)
 
     async def since(self, first: int, limit: int = RANGE_DOCUMENTS) -> list[AppendDocument]:
-        """The first documents with `_id` >= `first`. Cheaper than `range`, which also has to search the documents
-        before `seq`."""
+        """The first `limit` documents with `_id` >= `first`. Cheaper than `range`, which also has to search the
+        documents before its `seq`."""
         return await self._find(self._messages, {"_id": id_range(first)}, ASCENDING, limit)
 
     async def oldest(self) -> DocumentEnds | None:
@@ -58,7 +58,8 @@ class MongoReader:
         return await self._ends(self._messages, {"_id": id_range(1)}, ASCENDING)
 
     async def newest(self, session: AsyncClientSession | None = None) -> DocumentEnds | None:
-        """The newest confirmed document; None if there is none."""
+        """The newest confirmed document; None if there is none. With a `session`, later reads of that session
+        never see an earlier state."""
         return await self._ends(self._messages, {"_id": id_range(1)}, DESCENDING, session)
 
     async def latest(self) -> DocumentEnds | None:
@@ -66,17 +67,20 @@ class MongoReader:
         return await self._ends(self._store.latest, {"_id": id_range(1)}, DESCENDING)
 
     async def with_keys(self, keys: Sequence[str]) -> Sequence[AppendDocument]:
-        """The documents that have these idempotency keys, including those that are not confirmed yet."""
+        """The documents that have these idempotency `keys` (made by `key_of`), including documents that are not
+        confirmed yet."""
         return await self._find(
             self._store.latest, {"_id": id_range(1), "roomcast.key": {"$in": list(keys)}}, ASCENDING, 0
         )
 
     async def get(self, seq: int) -> Message | None:
+        """The message `seq`; None if it is not retained, or not stored yet."""
         entry = _one(await self._find(self._messages, _holding(seq), ASCENDING, 1))
         return entry.messages[seq - entry.first] if entry and entry.first <= seq else None
 
     async def page(self, rooms: frozenset[str], after: int, limit: int, before: int | None) -> Page:
-        """A page without its losses."""
+        """The page that `Log.read` describes, without its losses: the first messages of `rooms` with after < seq <
+        before. It has at most `limit` messages, or at least one."""
         # In one session, a later read never sees an earlier state, not even on another primary.
         async with self._store.client.start_session() as session:
             newest = await self.newest(session)
@@ -122,7 +126,13 @@ class MongoReader:
         after: int,
         before: int | None,
     ) -> Sequence[Loss]:
-        """The losses of these rooms before the first message of each on the page, judged by its `prev`."""
+        """The losses between `after` and `before`, in order, for a `page` that was read before.
+
+        `selection`: the rooms as requested; `names`: the rooms that the page was read for. `rooms`: the rooms that
+        this process knows. `trimmed`: the seq up to which the collection was trimmed after the read. The `prev` of
+        each room's first message on the page tells what the room lost before it. For more than `MOST_NAMED` rooms,
+        there is one loss without a room's name.
+        """
         if after >= trimmed:
             return []
         if len(names) > MOST_NAMED:  # reporting them room by room would take a query for each room
@@ -140,7 +150,8 @@ class MongoReader:
         return losses_between(selection, found, rooms.forgotten, after, before, rooms.between)
 
     async def trimmings(self, names: frozenset[str], rooms: KnownRooms, trimmed: int) -> dict[str, Trimmed]:
-        """How far each of these rooms is trimmed."""
+        """How far each of the rooms `names` is trimmed, if the collection is trimmed up to the seq `trimmed`.
+        Takes one read for each room that has messages by `rooms`."""
         return {room: await self._trimming(room, rooms, trimmed) for room in names}
 
     async def _trimming(self, room: str, rooms: KnownRooms, trimmed: int) -> Trimmed:
@@ -154,7 +165,8 @@ class MongoReader:
         return oldest.rooms_before[index]
 
     async def seek_newest(self, rooms: frozenset[str], count: int, end: int) -> int | None:
-        """The seq of the oldest of the newest `count` messages up to `end`."""
+        """The seq of the oldest of the newest `count` messages of `rooms` up to the seq `end`; None if there are
+        none."""
         query = {"_id": id_range(1, end), "room": {"$in": sorted(rooms)}}
         # One more than needed: the first document found may reach beyond `end`.
         entries = await self._find(self._messages, query, DESCENDING, count + 1)
@@ -162,14 +174,14 @@ class MongoReader:
         return seqs[:count][-1] if count and seqs else None
 
     async def last_before(self, time: int) -> DocumentEnds | None:
-        """The newest document stored before a time (ms since 1970)."""
+        """The newest document stored before `time` (ms since 1970); None if there is none."""
         # Searched from the end: most requests are for recent times.
         query = {"_id": id_range(1), "timestamp": {"$lt": DatetimeMS(time)}}
         return await self._ends(self._messages, query, DESCENDING)
 
     async def count(self, rooms: Mapping[str, Trimmed]) -> Sequence[RoomStats]:
-        """Counts the messages of these rooms. `rooms` has the newest message of each. Reads only the documents of
-        these rooms, by the index."""
+        """Counts the messages of `rooms`, which has the newest message of each. Leaves out rooms without messages.
+        Reads only the documents of these rooms, by the index."""
         names = list(rooms)
         steps: list[Mapping[str, Any]] = [
             {"$match": {"_id": id_range(1), "room": {"$in": names}}},
@@ -207,7 +219,8 @@ class MongoReader:
 
 
 def parse(read: Callable[[Document], T], document: Document) -> T:
-    """Reads a document. Raises `LogUnavailable` if it is another program's and its `_id` is a number."""
+    """Reads `document` with the function `read`. Raises `LogUnavailable` if it is a document of another program,
+    whose `_id` is a number."""
     try:
         return read(document)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -218,7 +231,7 @@ def parse(read: Callable[[Document], T], document: Document) -> T:
 
 
 def id_range(first: int, last: int = _NO_END) -> dict[str, Int64]:
-    """The condition on `_id` for first <= seq <= last."""
+    """The condition for `first` <= `_id` <= `last`."""
     return {"$gte": Int64(first), "$lte": Int64(last)}
 
 

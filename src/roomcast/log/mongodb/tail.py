@@ -1,8 +1,9 @@
 """Keeps the view current: with one tailable cursor for the whole process, and a check every second.
 
 Laws:
-- The cursor is only a fast path. Everything since the newest seen document is read by range if a document does not
-  follow it exactly, if the cursor ends for any reason, or if the check finds a newer document that stays unseen.
+- The cursor is only a fast path. The tail reads everything since the newest seen document by range in three cases:
+  a document does not follow it exactly, the cursor ends for any reason, or the check finds a newer document that
+  stays unseen.
 - `next()` on a cursor is cancelled only to close the log: cancelling ends the cursor, and loses what it had read.
 - A history that differs from what was delivered is never joined to it: the log goes on under a new epoch.
 """
@@ -43,7 +44,7 @@ _log = logging.getLogger("roomcast.log")
 
 
 class MongoTail:
-    """Follows the collection, and takes part in its history."""
+    """Follows the collection for the whole process. Begins a new epoch if the collection's history has changed."""
 
     def __init__(
         self,
@@ -54,10 +55,13 @@ class MongoTail:
         tuning: MongoTuning,
         empty_rooms: int,
     ) -> None:
+        """`consumers`: those that the new messages are passed to. `configured`: the caps of a new collection.
+        `empty_rooms`: how many rooms without messages are remembered."""
         self.epoch = ""
         """Empty until the database is reached."""
         self.own_writes: dict[int, AppendDocument | None] = {}
-        """By nonce, this process's writes whose outcome is not known; see `View`."""
+        """By nonce, this process's writes whose outcome is not known. The writer adds and removes them; the view
+        puts in the document that it finds."""
         self._store = store
         self._reader = reader
         self._consumers = consumers
@@ -75,7 +79,7 @@ class MongoTail:
         self._saved_upto = 0
         """The seq up to which the rooms are saved."""
         self._complete_at = (0.0, 0.0)
-        """When the last read began that completed the view, by both clocks."""
+        """When the last read that completed the view began, on both clocks."""
 
     @property
     def retention(self) -> Retention:
@@ -86,14 +90,14 @@ class MongoTail:
     def fresh(self) -> bool:
         """Whether the view was complete so recently that its newest document cannot be trimmed yet, however much
         other processes wrote."""
-        # By both clocks: one stops while the machine sleeps, and the other one may be set.
+        # On both clocks: the monotonic one stops while the machine sleeps, and the other one may be set.
         passed = max(abs(now - then) for now, then in zip(_clocks(), self._complete_at, strict=True))
         messages, size, *_ = self.retention
         return passed < min(messages / _MESSAGES_A_SECOND, size / _BYTES_A_SECOND)
 
     @property
     def view(self) -> View:
-        """Raises `LogUnavailable` while the database is away."""
+        """The log as this process has seen it. Raises `LogUnavailable` while the database is away."""
         self.check()
         if self._view is None:
             raise LogUnavailable(NOT_REACHED)
@@ -109,7 +113,9 @@ class MongoTail:
         self._outage.check()
 
     async def begin(self, *, new_epoch: bool = False) -> None:
-        """Opens the collection, or continues with its present history. Raises `LogUnusable`, `PyMongoError`."""
+        """Opens the collection, under a new epoch if `new_epoch` says so. If it is called again, because the
+        history has changed, it begins a new epoch or joins the one that another process has begun. Raises
+        `LogUnusable`, `LogUnavailable`, `PyMongoError`."""
         if self._view:
             self._view.abandoned = True
             self._outage.begin_anew()
@@ -139,13 +145,13 @@ class MongoTail:
         self._consumers.restart(self._view.newest, self._view.trimmed)
 
     async def run(self) -> None:
-        """Follows through all failures until it is cancelled."""
+        """Follows the collection until it is cancelled, whatever fails."""
         while True:
             await self._noting_failures(self._follow)
             await asyncio.sleep(self._tuning.retry_seconds)
 
     async def watch(self) -> None:
-        """Checks the newest document and the epoch again and again, until it is cancelled."""
+        """Checks the newest document and the epoch repeatedly until it is cancelled."""
         took = 0.0
         while True:
             # A slow database is not queried more often than it can answer.
@@ -165,7 +171,7 @@ class MongoTail:
             self._complete_at = began
 
     async def find_trimmed(self) -> int:
-        """Finds out up to which seq the collection is trimmed."""
+        """Finds out up to which seq the collection is trimmed. Takes two reads. Raises as `catch_up` does."""
         await self._check_ends(self.view)
         return self.view.trimmed
 
@@ -231,7 +237,7 @@ class MongoTail:
             self._caps.note_retained(view.newest - view.trimmed)
         self._newest_found = newest.last if newest else 0
         if view.seen.nonce and (self._newest_found < view.newest or (newest and _differs(newest, view))):
-            await self.catch_up()  # finds out whether it is gone
+            await self.catch_up()  # finds out whether the newest seen document is gone
 
     async def _save_rooms(self, view: View) -> None:
         """Saves the rooms. If another process saves a new room at the same moment, one of the two fails, and saves
@@ -255,7 +261,8 @@ class MongoTail:
             self.note_outage(LogUnavailable("Following the log failed: see the server's log."))
 
     def note_history_change(self) -> LogUnavailable:
-        """Notes that the delivered history is not the collection's. Returns the error for calls meanwhile."""
+        """Notes that the delivered history is not the collection's: `run` begins a new epoch. Returns the error
+        for calls until then."""
         if not self._history_changed:
             self._history_changed = True
             self._outage.begin_anew()
@@ -266,7 +273,7 @@ class MongoTail:
         return LogUnavailable(HISTORY_CHANGED)
 
     def note_outage(self, error: LogUnavailable | LogUnusable) -> None:
-        """Notes that the database cannot be read, and why."""
+        """Notes that the database cannot be read; `error` says why."""
         self._outage.begin(error)
 
 

@@ -1,4 +1,4 @@
-"""Decides which of several processes writes next: each takes a ticket, and waits for those before it.
+"""Decides which of several processes writes next: each one takes a ticket, and waits for the tickets before it.
 
 Laws:
 - The lock is only advice: the unique index on `_id` decides what is stored. If a ticket is lost, skipped or taken
@@ -21,14 +21,14 @@ from roomcast.log.mongodb.opening import Collection, Store
 
 _COUNTER = {"_id": "turn"}
 _ALONE = 16
-"""After this many turns without another process, a process takes no more tickets. It then looks for others once in
-this many writes."""
+"""After this many turns in which it saw no other process, a process takes no more tickets. From then on it looks
+for others once in this many writes."""
 _SHORTEST_SECONDS = 0.02
 _LONGEST_SECONDS = 0.25
 """If there is more to write, a turn goes on after its first write for as long as that write took, within these
-bounds. So about half of the time is spent on changing turns, however slow that is. No process waits for long."""
+bounds. So changing turns takes about half of the time, however slow it is, and no process waits for long."""
 _POLL_SECONDS = 0.005
-"""Seconds between two looks at the counter, for each process that is before us."""
+"""Seconds between two reads of the counter, times the number of processes before us."""
 _LONGEST_POLL_SECONDS = 0.1
 _STALE_SECONDS = 1.0
 _STALE_TURNS = 4
@@ -51,6 +51,7 @@ class TicketLock:
     """The lock as one process uses it."""
 
     def __init__(self, store: Store) -> None:
+        """`store`: the log whose writers the lock orders."""
         # The loss of the counter in a failover does no harm, so writes need not be confirmed by a majority.
         self._metadata: Collection = store.metadata.with_options(
             write_concern=WriteConcern(1), read_concern=ReadConcern("local")
@@ -68,18 +69,19 @@ class TicketLock:
         self._began_at = 0.0
         """When our turn began, or when another process last wrote during it."""
         self._ends_at = 0.0
-        """When our turn ends; 0 before its first write."""
+        """When our turn ends, on the loop's clock; 0 before its first write."""
         self._took = 0.0
-        """How long our last turn took; a busy database makes turns longer for all."""
+        """How many seconds our last turn took; a busy database makes turns longer for all."""
 
     def start_queueing(self) -> None:
-        """Takes tickets from now on: another process was faster again."""
+        """Makes this process take tickets from now on. Called when another process was faster repeatedly."""
         self._queueing, self._turns_alone = True, 0
         self._began_at = _time()
 
     async def acquire(self) -> int:
-        """Waits for our turn. Returns the newest seq in the log then, or 0 if no other process has written. Raises
-        `PyMongoError`, and can be called again after that."""
+        """Waits for our turn, or not at all while this process takes no tickets. Returns the newest seq in the log
+        after the turn before ours; 0 if no other process has written since our last turn. Raises `PyMongoError`,
+        and can be called again after that."""
         if not self._queueing or self._held:
             return 0
         before = self._ticket
@@ -92,7 +94,7 @@ class TicketLock:
         return counter.newest
 
     def may_continue(self) -> bool:
-        """Whether our turn continues after a write."""
+        """Whether our turn goes on after a write that has just ended. If not, call `release`."""
         if not self._held:
             return False
         now = _time()
@@ -101,7 +103,8 @@ class TicketLock:
         return now < self._ends_at
 
     async def release(self, newest: int) -> None:
-        """Ends our turn. `newest`: the newest seq in the log. Raises `PyMongoError`."""
+        """Ends our turn, or a write without a ticket. `newest`: the newest seq in the log, for the next process.
+        Raises `PyMongoError`."""
         self._turns_alone += 1
         if self._waiting:
             self._waiting = self._held = False

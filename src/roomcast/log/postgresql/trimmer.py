@@ -1,4 +1,4 @@
-"""Trims beyond what appends do, step by step, when publishing pauses."""
+"""Trims, step by step and when publishing pauses, what the appends themselves do not trim."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Trimmer:
         on_due: Callable[[], None],
     ) -> None:
         """`empty_rooms`: how many rooms without messages are remembered. `on_due` is called when a step is due;
-        the writer then calls `step`, `schedule_after_pause` or `schedule`."""
+        the writer then calls `step`, or `schedule_after_pause` if it has no time."""
         self.due = False
-        """Whether a step is to be made now."""
+        """Whether the writer is to call `step` now."""
         self._session = session
         self._tail = tail
         self._consumers = consumers
@@ -47,11 +47,11 @@ class Trimmer:
         self._empty_rooms = empty_rooms
         self._on_due = on_due
         self._maybe_empty = 2 * empty_rooms + 1
-        """Upper bound of the number of empty rooms. The first count comes soon."""
+        """An upper bound for the number of empty rooms. It begins high, so that the first step counts them."""
         self._more = True
         """Whether there may be more to trim."""
         self._wanted_since: float | None = None
-        """When the next step was first scheduled, in the loop's time."""
+        """When the next step was first scheduled, on the loop's clock; None if none is."""
         self._timer: asyncio.TimerHandle | None = None
         self._stopped = False
 
@@ -66,15 +66,16 @@ class Trimmer:
         return self._wanted_since is not None and now - self._wanted_since > _LONGEST
 
     def next_rooms_to_keep(self) -> int:
-        """How many empty rooms the next append or step keeps; -1 if it need not count them."""
+        """How many empty rooms the append or step that is made now keeps; -1 if it need not count them. Called
+        once for each, as it begins a new estimate."""
         if self._maybe_empty <= self._empty_rooms + self._empty_rooms // 10:
             return -1
         self._maybe_empty = self._empty_rooms
         return self._empty_rooms
 
     def schedule_after_pause(self) -> None:
-        """Schedules a step after a pause in publishing, if there may be anything to trim. A step that publishes
-        have put off for too long is due at once."""
+        """Schedules a step after a pause in publishing, if there may be anything to trim. Called with each
+        publish, which puts the step off. If that has gone on for `_LONGEST` seconds, the step is due at once."""
         if self._overdue and not self._stopped:
             self.due = True
         else:
@@ -88,7 +89,7 @@ class Trimmer:
             self.schedule(_PAUSE)
 
     def schedule(self, seconds: float) -> None:
-        """Schedules a step in this many seconds, in place of any other, if there may be anything to trim."""
+        """Schedules a step in `seconds`, in place of any other, if there may be anything to trim."""
         self.due = False
         self._cancel()
         if not self._stopped and (self._more or self._caps.over):
@@ -103,7 +104,7 @@ class Trimmer:
         self._cancel()
 
     def note_append(self, before: Totals, after: Totals, stored: int) -> None:
-        """Notes an append of `stored` messages, and the totals before and after it."""
+        """Notes an append of `stored` messages, and the totals `before` and `after` it."""
         retention = self._caps.retention
         self._note_gone(before.messages + stored - after.messages)
         if stored and (after.messages > retention.max_messages or after.bytes > retention.max_bytes):

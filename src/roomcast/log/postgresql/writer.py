@@ -1,8 +1,8 @@
 """Appends, trims and deletes: one connection, one transaction at a time. Lives on the event loop.
 
 Laws:
-- While one group is being stored the next one gathers. All waiting appends go in one transaction, and share its
-  wait for the lock and the disk.
+- While one group of appends is being stored, the next group gathers. All appends of a group go in one transaction,
+  and share its wait for the lock and the disk.
 - No server waits for the disk while another one waits for the lock (see the table `synced` in schema.sql).
 - A transaction whose answer was lost is retried with the same random number, so that it is stored once, whichever
   of the two the database sees first.
@@ -50,7 +50,7 @@ Job = Callable[[], Awaitable[Any]]
 
 
 class PostgresWriter:
-    """This process's writer."""
+    """The one writer of this process."""
 
     def __init__(
         self,
@@ -87,7 +87,9 @@ class PostgresWriter:
         self.trimmer.schedule_after_pause()
 
     def append(self, request: AppendRequest) -> asyncio.Future[Appended]:
-        """Stores a request's messages with the next group. The future fails as `Log.append` says."""
+        """Stores the messages of `request` with the next group. The future fails as that of `Log.append`: with
+        `TooLarge`, with `KeyReused`, or with `LogUnavailable` after `patience` seconds, if the queue is full or if
+        the log is closed."""
         pending = PendingAppend.of(request)
         try:
             if self._ending:
@@ -100,7 +102,8 @@ class PostgresWriter:
         return pending.answer
 
     def submit(self, job: Job) -> asyncio.Future[Any]:
-        """Runs a job between two groups. It is tried once; the future fails with a `RoomcastError`."""
+        """Runs `job` between two groups, once. The future has its result, or fails with a `RoomcastError`, which
+        is `LogUnavailable` if the log is closed."""
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self._ending:
             done.set_exception(LogUnavailable("The log is closed."))
@@ -119,7 +122,8 @@ class PostgresWriter:
             await tasks.cancel(self._tasks)
 
     def append_arguments(self, nonce: int, parameters: Sequence[object]) -> Sequence[object]:
-        """All arguments of the query `append`, from the append's random number and its group's parameters."""
+        """All arguments of the query `append`. `nonce`: the random number of this append, the same for each
+        attempt. `parameters`: those of its group."""
         now = _now()
         retention = self._caps.retention
         return (
@@ -138,7 +142,7 @@ class PostgresWriter:
         )
 
     async def sync(self, row: Row) -> None:
-        """Waits until an append with the result `row` is on the disk. Raises `LogUnavailable` if the log does not
+        """Waits until the append whose result is `row` is on the disk. Raises `LogUnavailable` if the log does not
         have it any more, and what the driver raises."""
         if not row["synced"]:
             names = (self._tail.presence.server, self._tail.epoch)
@@ -147,13 +151,13 @@ class PostgresWriter:
                 raise LogUnavailable(HISTORY_CHANGED)
 
     def note_commit(self, group: AppendGroup, nonce: int, row: Row) -> Sequence[AppendAnswer]:
-        """Handles a group that is durable in the log; `row` is the result of `append`. Feeds its messages, and
-        returns the answers to its appends."""
+        """Notes that `group` is durable in the log under `nonce`, and pushes its messages. `row`: the result of
+        the query `append`. Returns the answers to the group's appends, in their order."""
         self._recovered()
         before, totals = self._tail.totals, totals_of(row)
         stored, answers = group.answers(row)
-        # If the first answer was lost, some messages may be gone already, so the group is read and not fed.
-        self._tail.note_append(stored, nonce, totals, fed=not row["again"])
+        # If the first answer was lost, some messages may be gone already, so the group is read and not pushed.
+        self._tail.note_append(stored, nonce, totals, push=not row["again"])
         self.trimmer.note_append(before, totals, len(stored))
         if stored:
             self._clock.now(row["stored_at"])  # logs a warning if our clock is behind
@@ -171,7 +175,7 @@ class PostgresWriter:
                 return
 
     async def _run_next(self) -> None:
-        """One group, then one job, so that neither kind waits for all of the other."""
+        """Stores one group, then runs one job, so that neither kind waits for all of the other."""
         if pending := self._queue.take_group():
             self._group = pending
             await self._commit(AppendGroup(pending, self._caps.retention, self._caps.rules))
@@ -185,7 +189,7 @@ class PostgresWriter:
             self.trimmer.schedule_after_pause()
 
     async def _commit(self, group: AppendGroup) -> None:
-        """Stores a group, with as many tries as it takes."""
+        """Stores a group, with as many attempts as it takes."""
         nonce = secrets.randbits(63)
         parameters = group.parameters()
         while any(not one.answer.done() for one in group.pending):
