@@ -41,8 +41,9 @@ _UNAVAILABLE: tuple[tuple[type[Exception], str], ...] = (
     (pg.DiskFullError, "The database's disk is full; publishing goes on as soon as there is space"),
     (pg.ReadOnlySQLTransactionError, "The database is a standby or read-only; roomcast waits for a primary"),
     (pg.TargetServerAttributeNotMatched, "None of the database's servers is a primary; " + _RETRIED),
-    (pg.ObjectNotInPrerequisiteStateError, "The database is a standby; roomcast waits for a primary"),
+    # Before its base class, which would call the database a standby.
     (pg.LockNotAvailableError, "Another session holds the log's lock ({error}): look into pg_stat_activity"),
+    (pg.ObjectNotInPrerequisiteStateError, "The database is a standby; roomcast waits for a primary"),
     (pg.QueryCanceledError, "The database took too long ({error})"),
     (TimeoutError, "The database takes too long; " + _RETRIED),
 )
