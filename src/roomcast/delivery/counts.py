@@ -32,7 +32,7 @@ class Counts:
         return dict(self._numbers)
 
 
-class Number:
+class ComputedCount:
     """A single count, computed when it is asked for."""
 
     def __init__(self, look: Callable[[], int]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from roomcast.delivery.gap import Gap, Missing, widened
+from roomcast.delivery.gap import Missing, PendingGap, widened
 from roomcast.delivery.piece import Piece
 from roomcast.delivery.wire import Wire
 from roomcast.model.message import MessageId
@@ -18,12 +18,12 @@ class GapFrames(NamedTuple):
     epoch: str
     prefixes: Sequence[str]
     """The prefixes that the stream follows."""
-    told: Callable[[Gap], None]
+    told: Callable[[PendingGap], None]
     """Called for each gap that is told."""
 
-    def of(
-        self, piece: Piece, missing: Sequence[Missing], gap: Gap | None, *, is_last: bool
-    ) -> tuple[list[bytes], Gap | None]:
+    def render(
+        self, piece: Piece, missing: Sequence[Missing], gap: PendingGap | None, *, is_last: bool
+    ) -> tuple[list[bytes], PendingGap | None]:
         """Returns the frames of the piece, with each loss told before the first message after it, and the gap that
         is still to be told.
 
@@ -48,12 +48,12 @@ class GapFrames(NamedTuple):
             gap = None
         return parts, gap
 
-    def at(self, gap: Gap, position: int) -> bytes:
+    def at(self, gap: PendingGap, position: int) -> bytes:
         """The frame of a gap at a position after which there is no message yet."""
         self.told(gap)
         return self.wire.event("gap", MessageId(self.epoch, position), gap.data(None))
 
-    def _before(self, gap: Gap | None, seq: int) -> bytes:
+    def _before(self, gap: PendingGap | None, seq: int) -> bytes:
         assert gap
         self.told(gap)
         return self.wire.event("gap", MessageId(self.epoch, seq - 1), gap.data(MessageId(self.epoch, seq)))

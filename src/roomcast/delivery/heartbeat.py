@@ -10,7 +10,7 @@ from roomcast import tasks
 from roomcast.delivery.audience import Audience
 from roomcast.delivery.stream import Stream
 from roomcast.delivery.streams import Streams
-from roomcast.delivery.tenure import Held
+from roomcast.delivery.tenure import HeldStream
 
 _SLICE = 50
 """How many followers are written to before other tasks may run: 15,000 heartbeats at once would delay a
@@ -93,14 +93,14 @@ class Heartbeat:
                 continue
             if not waiting and held >= self._silence:
                 held = 0.0
-                stream.beat()
+                stream.write_heartbeat()
             seen[stream] = (stream.position, waiting, held)
         self._seen = seen
         oldest = min((position for position, *_ in seen.values()), default=self._streams.hub.position)
         self._streams.farthest_behind = max(0, self._streams.hub.position - oldest)
 
 
-def _withdraw(stream: Held, reason: str) -> None:
+def _withdraw(stream: HeldStream, reason: str) -> None:
     try:
         stream.withdraw(reason)
     except Exception:  # a defect; all other streams must still be ended

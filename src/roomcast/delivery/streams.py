@@ -13,11 +13,11 @@ from typing import Any
 from roomcast import tasks
 from roomcast.delivery.audience import Sink
 from roomcast.delivery.followed import FollowedRooms
-from roomcast.delivery.gap import Gap
+from roomcast.delivery.gap import PendingGap
 from roomcast.delivery.hub import Hub
 from roomcast.delivery.replay import Replay
-from roomcast.delivery.seats import Seats
 from roomcast.delivery.stream import Connection, Stream
+from roomcast.delivery.stream_limits import StreamLimits
 from roomcast.delivery.tenure import Holder, Tenures
 from roomcast.log.base import Log
 from roomcast.model.rooms import Selection
@@ -41,7 +41,7 @@ class Streams:
         """Whether each stream must be checked again."""
         self._may_follow: MayFollow | None = None
         """Checks streams that began before the rights changed; None if the rights never changed."""
-        self.seats = Seats()
+        self.limits = StreamLimits()
         self.limited: Counter[str] = Counter()
         """How many streams were refused because their holders had too many, by kind of principal."""
         self.behind: set[Stream] = set()
@@ -64,9 +64,9 @@ class Streams:
         self.active.add(stream)
         self.followed.add(stream.selection.rooms)
         self.behind.add(stream)
-        if stream.seat:
-            stream.seat.taken += 1
-        # This may end its holder's older stream, which frees a seat.
+        if stream.limit:
+            stream.limit.streams += 1
+        # This may end its holder's older stream, which makes room for this one.
         self.tenures.enter(stream, replaces=replaces, now=time.time())
 
     def lag(self, stream: Stream) -> int:
@@ -96,8 +96,8 @@ class Streams:
             return "error"
         if not self.may_go_on(stream):
             return "revoked"
-        if stream.seat and stream.seat.is_over:
-            self.limited[stream.seat.kind] += 1
+        if stream.limit and stream.limit.is_exceeded:
+            self.limited[stream.limit.kind] += 1
             return "limit"
         return ""
 
@@ -112,8 +112,8 @@ class Streams:
         self.active.discard(stream)
         self.followed.drop(stream.selection.rooms)
         self.tenures.leave(stream)
-        if stream.seat:
-            stream.seat.taken -= 1
+        if stream.limit:
+            stream.limit.streams -= 1
         self.behind.discard(stream)
         self.hub.leave(stream.selection, stream.wire, sink)
         self.endings[reason] += 1
@@ -121,7 +121,7 @@ class Streams:
             fields: dict[str, Any] = {"rooms": stream.selection.texts(), "reason": reason}
             logger.info("a stream of %s ended: %s", ", ".join(fields["rooms"]), reason, extra={"fields": fields})
 
-    def count_gap(self, gap: Gap) -> None:
+    def count_gap(self, gap: PendingGap) -> None:
         """Counts a gap that is told to a client."""
         self.gaps[gap.reason] += 1
 

@@ -34,7 +34,7 @@ class Holder(Protocol):
         ...
 
 
-class Held(Protocol):
+class HeldStream(Protocol):
     """A stream of a holder."""
 
     holder: Holder | None
@@ -48,8 +48,8 @@ class Tenures:
     """All streams that expire, or replace each other."""
 
     def __init__(self) -> None:
-        self._by_second: dict[int, set[Held]] = {}
-        self._by_nonce: dict[str, Held] = {}
+        self._by_second: dict[int, set[HeldStream]] = {}
+        self._by_nonce: dict[str, HeldStream] = {}
         self._replaced: OrderedDict[str, deque[float]] = OrderedDict()
         """When each ticket's stream was last replaced."""
         self._refused: OrderedDict[str, None] = OrderedDict()
@@ -58,7 +58,7 @@ class Tenures:
         self.replaced: Callable[[str], None] = lambda nonce: None
         """Called when a ticket's stream was replaced."""
 
-    def enter(self, stream: Held, *, replaces: bool, now: float) -> None:
+    def enter(self, stream: HeldStream, *, replaces: bool, now: float) -> None:
         """Adds a stream that begins. With `replaces`, its holder's older stream ends. `now` is seconds since
         1970."""
         if (holder := stream.holder) is None:
@@ -77,12 +77,12 @@ class Tenures:
         if older := self._by_nonce.pop(nonce, None):
             self._replace(nonce, older, now)
 
-    def _replace(self, nonce: str, older: Held, now: float) -> None:
+    def _replace(self, nonce: str, older: HeldStream, now: float) -> None:
         self.count(nonce, now)
         self.replaced(nonce)
         older.withdraw("replaced")
 
-    def leave(self, stream: Held) -> None:
+    def leave(self, stream: HeldStream) -> None:
         """Removes a stream that has ended."""
         if (holder := stream.holder) is None:
             return
@@ -93,7 +93,7 @@ class Tenures:
         if self._by_nonce.get(holder.ticket_nonce) is stream:
             del self._by_nonce[holder.ticket_nonce]
 
-    def ended(self, now: float) -> Iterator[Held]:
+    def ended(self, now: float) -> Iterator[HeldStream]:
         """Removes and yields the streams whose right has ended; `now` is seconds since 1970."""
         for second in [second for second in self._by_second if second <= now]:
             yield from list(self._by_second.pop(second, ()))

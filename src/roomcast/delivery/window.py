@@ -63,7 +63,7 @@ class Window:
         """Whether no message after this position was deleted, or trimmed by a room's rule."""
         return position >= self._last_cut
 
-    def holds(self, room: str) -> bool:
+    def has_messages_of(self, room: str) -> bool:
         """Whether the window has messages of this room."""
         found = self._rooms.get(room)
         return found is not None and bool(found.entries)

@@ -66,7 +66,7 @@ most lines have no secrets."""
 _known: dict[bytes, str] = {}
 
 
-def redact(url: str) -> str:
+def redacted_url(url: str) -> str:
     """A log's connection string without its password and other secrets, even if it is malformed."""
     login, at, rest = url.rpartition("@")
     kind, slashes, user = re.fullmatch(r"([^:]*:?)(/*)([^:]*).*", login, re.DOTALL).groups()  # type: ignore[union-attr]
@@ -82,7 +82,7 @@ def redacted(text: str) -> str:
     return text
 
 
-def without_ours(text: str) -> str:
+def without_credentials(text: str) -> str:
     """A text without keys, tickets and tokens. A client may have sent one as a room or an id; an answer must not
     repeat it, since others show and log answers."""
     return _OURS.sub(_MARK, text) if "rck" in text or "rct" in text or "eyJ" in text else text

@@ -27,7 +27,7 @@ from pymongo.read_concern import ReadConcern
 from roomcast.log.mongodb.diagnosis import from_probe, from_topology
 from roomcast.log.mongodb.errors import no_caps, no_primary, read_only, said, unusable
 from roomcast.model.errors import LogUnusable
-from roomcast.model.redact import redact
+from roomcast.model.redact import redacted_url
 from roomcast.model.retention import Retention
 
 Document = dict[str, Any]
@@ -86,7 +86,7 @@ class Store:
     def __init__(self, url: str, await_ms: int = MongoTuning().await_ms) -> None:
         """`await_ms`: how long the tail waits for news. Raises `LogUnusable` if the connection string is wrong, or
         has limits that are too short for that wait."""
-        self.name = redact(url)
+        self.name = redacted_url(url)
         self.client = _client(url, self.name)
         self._tls = _uses_tls(url)
         _check_limits(self.client.options, await_ms)

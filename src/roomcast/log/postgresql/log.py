@@ -33,7 +33,7 @@ from roomcast.log.sweep import Sweep
 from roomcast.log.trimming import EMPTY_ROOMS
 from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.message import Draft, Message
-from roomcast.model.redact import redact
+from roomcast.model.redact import redacted_url
 from roomcast.model.retention import Retention
 from roomcast.model.revocation import Revocation
 from roomcast.model.rooms import Selection
@@ -61,7 +61,7 @@ async def open_log(
     It also succeeds while the database is away; `epoch` is then empty until it is reached. Raises `LogUnusable`.
     """
     if not rest.startswith("//"):  # the driver would take all of it for a database name
-        raise LogUnusable(f"{redact(url)!r} is not a connection string: use {FORM}.")
+        raise LogUnusable(f"{redacted_url(url)!r} is not a connection string: use {FORM}.")
     log = PostgresLog(url, retention, empty_rooms, tuning or _TUNING, max_message)
     try:
         await log.begin(new_epoch=new_epoch)
@@ -77,7 +77,7 @@ class PostgresLog(LocalLog):
     def __init__(
         self, url: str, retention: Retention, empty_rooms: int, tuning: PostgresTuning, max_message: int
     ) -> None:
-        super().__init__(redact(url), Consumers(0, 0, self._fetch, self._delivered))
+        super().__init__(redacted_url(url), Consumers(0, 0, self._fetch, self._delivered))
         self._caps = PostgresCaps(retention)
         self._sessions = [Session(url, on_notification=self._notified), Session(url), Session(url)]
         following, writing, reading = self._sessions

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from roomcast.model.settings.grant import parse_grant
-from roomcast.model.settings.kinds import Kind, Repeated, shown
-from roomcast.model.settings.limits import Limited, Quota
+from roomcast.model.settings.kinds import Kind, Repeated, described
+from roomcast.model.settings.limits import LimitColumns, Quota
 
 VERBS = ("read", "publish")
-_LIMITS: Mapping[str, Kind] = {each.name: each.metadata["kind"] for each in dataclasses.fields(Limited)}
+_LIMITS: Mapping[str, Kind] = {each.name: each.metadata["kind"] for each in dataclasses.fields(LimitColumns)}
 
 
 class AnonymousGrants(Repeated):
@@ -27,7 +27,7 @@ class AnonymousGrants(Repeated):
         found: list[str] = []
         for name, given in value.items():
             if name not in VERBS and name not in _LIMITS:
-                raise ValueError(f"may have {', '.join([*VERBS, *_LIMITS])}, not {shown(name)}")
+                raise ValueError(f"may have {', '.join([*VERBS, *_LIMITS])}, not {described(name)}")
             try:
                 found += _written(name, given)
             except ValueError as error:
@@ -35,16 +35,16 @@ class AnonymousGrants(Repeated):
         return tuple(found)
 
 
-def granted(verb: str, anonymous: Iterable[str]) -> list[str]:
+def grants_of(verb: str, anonymous: Iterable[str]) -> list[str]:
     """Returns the grants for one verb."""
     return [grant for own, _, grant in (text.partition(":") for text in anonymous) if own == verb]
 
 
-def quota(anonymous: Iterable[str]) -> Quota:
+def quota_of(anonymous: Iterable[str]) -> Quota:
     """Returns the quota of each address. If a limit is given twice, the last one applies."""
     pairs = (text.partition(":") for text in anonymous)
     given: dict[str, Any] = {name: _LIMITS[name].parse(value) for name, _, value in pairs if name in _LIMITS}
-    return Limited(**given).quota(0)
+    return LimitColumns(**given).quota(0)
 
 
 def _written(name: str, given: object) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from roomcast.model.errors import BadOption, CannotStart
 from roomcast.model.regular_file import read_regular
-from roomcast.model.settings import OPTIONS, SECTIONS, unknown
+from roomcast.model.settings import OPTIONS, SECTIONS, unknown_option
 from roomcast.model.settings.option import Option
 from roomcast.model.settings.section import BadRow
 from roomcast.model.settings.statements import line_in_row, line_of
@@ -76,7 +76,7 @@ def _option(name: str, given: object) -> Option:
     """Raises `BadOption` if the file cannot give this option."""
     if (option := OPTIONS.get(name)) is None:
         section = "; options stand at the top of the file, in no section" if isinstance(given, dict) else ""
-        raise BadOption(unknown(name) + section)
+        raise BadOption(unknown_option(name) + section)
     if option.private:
         raise BadOption(f"{name} cannot be set in the file: set {option.variable}, or name a file in {name}_files")
     return option

@@ -53,11 +53,11 @@ class Text(Kind):
 
     def check(self, value: object) -> str:
         if not isinstance(value, str):
-            raise ValueError(f"must be text, not {shown(value)}{_quoted(value)}")
+            raise ValueError(f"must be text, not {described(value)}{_quoted(value)}")
         if not value:
             raise ValueError("must not be empty")
         if not all(ord(character) >= 32 and ord(character) != 127 for character in value):
-            raise ValueError(f"must have no control characters, as {shown(value)} has")
+            raise ValueError(f"must have no control characters, as {described(value)} has")
         return value
 
 
@@ -71,7 +71,7 @@ class Checked(Kind):
 
     def check(self, value: object) -> str:
         if not isinstance(value, str):
-            raise ValueError(f"must be text, not {shown(value)}{_quoted(value)}")
+            raise ValueError(f"must be text, not {described(value)}{_quoted(value)}")
         return self._parse(value)
 
 
@@ -84,7 +84,7 @@ class Choice(Kind):
 
     def check(self, value: object) -> str:
         if value not in self.words:
-            raise ValueError(f"must be {' or '.join(self.words)}, not {shown(value)}")
+            raise ValueError(f"must be {' or '.join(self.words)}, not {described(value)}")
         return str(value)
 
 
@@ -94,12 +94,12 @@ class Switch(Kind):
     def parse(self, text: str) -> bool:
         value = _SWITCH.get(text.lower())
         if value is None:
-            raise ValueError(f"must be true or false, not {shown(text)}")
+            raise ValueError(f"must be true or false, not {described(text)}")
         return value
 
     def check(self, value: object) -> bool:
         if not isinstance(value, bool):
-            raise ValueError(f"must be true or false, not {shown(value)}")
+            raise ValueError(f"must be true or false, not {described(value)}")
         return value
 
 
@@ -107,17 +107,19 @@ class Switch(Kind):
 class Count(Kind):
     """A whole number."""
 
-    least: int
-    most: int
+    minimum: int
+    maximum: int
     metavar = "INTEGER"
 
     def parse(self, text: str) -> int:
         return self.check(int(text) if _is_number(text) else text)
 
     def check(self, value: object) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not self.least <= value <= self.most:
+        if not isinstance(value, int) or isinstance(value, bool) or not self.minimum <= value <= self.maximum:
             hint = ", which is text: write it without quotes" if _is_number(value) else ""
-            raise ValueError(f"must be a whole number from {self.least} to {self.most}, not {shown(value)}{hint}")
+            raise ValueError(
+                f"must be a whole number from {self.minimum} to {self.maximum}, not {described(value)}{hint}"
+            )
         return value
 
 
@@ -143,8 +145,8 @@ class CountOrAuto(Count):
 class Size(Kind):
     """A number of bytes."""
 
-    least: int
-    most: int
+    minimum: int
+    maximum: int
     metavar = "SIZE"
 
     def parse(self, text: str) -> int:
@@ -154,12 +156,12 @@ class Size(Kind):
         if isinstance(value, str):
             return self.parse(value)
         if not isinstance(value, int) or isinstance(value, bool):
-            raise ValueError(f"must be {A_SIZE}, not {shown(value)}")
+            raise ValueError(f"must be {A_SIZE}, not {described(value)}")
         return self._within(value, value)
 
     def _within(self, size: int, given: object) -> int:
-        if not self.least <= size <= self.most:
-            raise ValueError(f"must be a size from {self.least} to {self.most} bytes, not {shown(given)}")
+        if not self.minimum <= size <= self.maximum:
+            raise ValueError(f"must be a size from {self.minimum} to {self.maximum} bytes, not {described(given)}")
         return size
 
 
@@ -167,8 +169,8 @@ class Size(Kind):
 class Seconds(Kind):
     """A duration in seconds."""
 
-    least: float
-    most: float
+    minimum: float
+    maximum: float
     metavar = "TIME"
 
     def parse(self, text: str) -> float:
@@ -179,12 +181,14 @@ class Seconds(Kind):
             return self.parse(value)
         # NaN is in no range, but passes a comparison that is written the other way round.
         if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-            raise ValueError(f"must be {A_TIME}, not {shown(value)}")
+            raise ValueError(f"must be {A_TIME}, not {described(value)}")
         return self._within(float(value), value)
 
     def _within(self, seconds: float, given: object) -> float:
-        if not self.least <= seconds <= self.most:
-            raise ValueError(f"must be a time from {self.least:g} to {self.most:g} seconds, not {shown(given)}")
+        if not self.minimum <= seconds <= self.maximum:
+            raise ValueError(
+                f"must be a time from {self.minimum:g} to {self.maximum:g} seconds, not {described(given)}"
+            )
         return seconds
 
 
@@ -192,7 +196,7 @@ class Seconds(Kind):
 class Rate(Kind):
     """A rate: a number of times per second, minute, hour or day. The value is times per second."""
 
-    most: float
+    maximum: float
     metavar = "RATE"
 
     def parse(self, text: str) -> float:
@@ -202,12 +206,12 @@ class Rate(Kind):
         if isinstance(value, str):
             return self.parse(value)
         if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-            raise ValueError(f"must be {A_RATE}, not {shown(value)}")
+            raise ValueError(f"must be {A_RATE}, not {described(value)}")
         return self._within(float(value), value)
 
     def _within(self, rate: float, given: object) -> float:
-        if not 0 < rate <= self.most:
-            raise ValueError(f"must be a rate above 0 and up to {self.most:g} a second, not {shown(given)}")
+        if not 0 < rate <= self.maximum:
+            raise ValueError(f"must be a rate above 0 and up to {self.maximum:g} a second, not {described(given)}")
         return rate
 
 
@@ -228,8 +232,8 @@ class Repeated(Kind):
 
     def check(self, value: object) -> tuple[str, ...]:
         if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
-            hint = f": write [{shown(value)}]" if isinstance(value, str) else ""
-            raise ValueError(f"must be a list of texts, not {shown(value)}{hint}")
+            hint = f": write [{described(value)}]" if isinstance(value, str) else ""
+            raise ValueError(f"must be a list of texts, not {described(value)}{hint}")
         return tuple(map(self._parse, value))
 
 
@@ -243,7 +247,7 @@ class Paths(Repeated):
         return self.parse_all([text])
 
 
-def shown(value: object) -> str:
+def described(value: object) -> str:
     """Returns a value as an error shows it: text and numbers as they are written, any other value by its type."""
     if isinstance(value, bool):
         return str(value).lower()
@@ -262,4 +266,4 @@ def _is_number(value: object) -> bool:
 
 
 def _quoted(value: object) -> str:
-    return f': write "{shown(value)}"' if isinstance(value, int | float) else ""
+    return f': write "{described(value)}"' if isinstance(value, int | float) else ""

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from roomcast.delivery.counts import Counts, Number
+from roomcast.delivery.counts import ComputedCount, Counts
 from roomcast.delivery.followed import FollowedRooms
 
 _TELL_SECONDS = 0.5
@@ -58,7 +58,7 @@ class Spending(Protocol):
         ...
 
 
-class Together:
+class WorkerGroup:
     """This process among its peers."""
 
     def __init__(self, peers: Peers | None = None) -> None:
@@ -67,7 +67,7 @@ class Together:
         """This worker's number; 1 for a process alone."""
         self.workers = 1 + len(peers.siblings) if peers else 1
         """How many workers the server has."""
-        self._counts: dict[str, Counts | Number] = {}
+        self._counts: dict[str, Counts | ComputedCount] = {}
         self._spending: dict[str, Spending] = {}
         self._all_due = True
         """Whether the next report has all counts, since a worker may have just come."""
@@ -78,7 +78,7 @@ class Together:
         if peers:
             peers.changed.append(self._note_presence)
 
-    def count(self, topic: str, counts: Counts | Number) -> None:
+    def count(self, topic: str, counts: Counts | ComputedCount) -> None:
         """Shares these counts with the others from now on."""
         self._counts[topic] = counts
         if self.peers:
@@ -148,22 +148,22 @@ class Together:
         return answers, [worker for worker in siblings if worker not in answers]
 
 
-class FollowedTogether:
+class FollowedAnywhere:
     """The rooms that have followers at any worker. The others are asked each time: a copy would hold every room in
     every worker."""
 
-    def __init__(self, together: Together, own: FollowedRooms) -> None:
-        self._together = together
+    def __init__(self, group: WorkerGroup, own: FollowedRooms) -> None:
+        self._group = group
         self._own = own
-        if together.peers:
-            together.peers.when_asked("followed names", lambda asked: self._names(*asked))
-            together.peers.when_asked("followed counts", lambda rooms: list(map(own.count, rooms)))
+        if group.peers:
+            group.peers.when_asked("followed names", lambda asked: self._names(*asked))
+            group.peers.when_asked("followed counts", lambda rooms: list(map(own.count, rooms)))
 
     async def names(self, prefix: str, after: str | None, last: str | None, limit: int) -> list[str]:
         """The first `limit` followed rooms with this prefix, in order of code points: after `after`, up to
         `last`."""
         asked = (prefix, after, last, limit)
-        answers = await self._together.ask("followed names", asked)
+        answers = await self._group.ask("followed names", asked)
         if not answers:
             return self._names(*asked)
         return sorted({*self._names(*asked), *(name for _, names in answers for name in names or ())})[:limit]
@@ -171,7 +171,7 @@ class FollowedTogether:
     async def counts(self, rooms: Collection[str]) -> dict[str, int]:
         """The number of followers of each of these rooms."""
         found = {room: self._own.count(room) for room in rooms}
-        for _, counts in await self._together.ask("followed counts", list(rooms)):
+        for _, counts in await self._group.ask("followed counts", list(rooms)):
             for room, count in zip(rooms, counts or (), strict=False):
                 found[room] += count
         return found
