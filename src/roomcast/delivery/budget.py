@@ -37,12 +37,13 @@ class Budget:
         return reservation
 
     def allows(self, size: int, share: float = 1.0, own: int = 0) -> bool:
-        """Whether `size` more bytes may be held, within this share of the budget. An answer may always take more
+        """Whether `size` more bytes may be held, within this `share` of the budget. An answer may always take more
         if the `own` bytes that it holds are the only ones held."""
         return self.used == own or self.used + size <= self.limit * share
 
     def take(self, size: int, share: float = 1.0, own: int = 0) -> None:
-        """Counts `size` more bytes; the parameters are those of `has`. Raises `Overloaded` if too much is held."""
+        """Counts `size` more bytes; `share` and `own` are as in `allows`. Raises `Overloaded` if too many are
+        held."""
         if not self.allows(size, share, own):
             self.refused += 1
             raise Overloaded("too many large answers are on their way: ask again later, or for a smaller page")

@@ -76,7 +76,7 @@ class Engine:
         self.closed: Counter[str] = Counter()
         """Connections that the server closed by itself, by reason."""
         self.connected: Callable[[], dict[str, int]] = dict
-        """The number of connections, by state; empty in another ASGI server."""
+        """Returns the number of connections by state; empty under another ASGI server, which owns them."""
         self.pace = Pace(lambda: self.hub.position)
         heartbeat = Heartbeat(self.streams, settings.heartbeat, settings.slow_after)
         self.worker_group = WorkerGroup(peers)
@@ -110,16 +110,16 @@ class Engine:
             tenures.opened = lambda nonce: peers.tell("ticket opened", nonce)
             tenures.replaced = lambda nonce: peers.tell("ticket replaced", nonce)
             peers.when_told("ticket opened", lambda worker, nonce: tenures.replace(nonce, time.time()))
-            peers.when_told("ticket replaced", lambda worker, nonce: tenures.count(nonce, time.time()))
+            peers.when_told("ticket replaced", lambda worker, nonce: tenures.count_replacement(nonce, time.time()))
 
     @classmethod
     async def open(cls, settings: Settings) -> Engine:
-        """Opens the log that the settings name, and returns an engine that serves it. Raises `LogUnusable`."""
+        """Opens the log that `settings` name, and returns an engine that serves it. Raises `LogUnusable`."""
         return await cls.over(settings, await cls.log_of(settings))
 
     @staticmethod
     async def log_of(settings: Settings) -> Log:
-        """Opens the log that the settings name. Raises `LogUnusable`."""
+        """Opens the log that `settings` name. Raises `LogUnusable`."""
         return await open_log(
             settings.log,
             retention=settings.retention,
@@ -130,7 +130,8 @@ class Engine:
 
     @classmethod
     async def over(cls, settings: Settings, log: Log, peers: Peers | None = None) -> Engine:
-        """Returns an engine over an open log, which it owns from now on. Raises `LogUnusable`."""
+        """Returns an engine for `settings` over the open `log`, which it owns from now on. `peers` are the other
+        workers; None for a process alone. Raises `LogUnusable`, with the log closed."""
         try:
             bounds = await log.bounds()
         except LogUnavailable as error:
@@ -162,7 +163,7 @@ class Engine:
                 continue
 
     async def enforce(self, guard: Guard) -> None:
-        """From now on, revocations in the log and a new configuration of the guard also end streams."""
+        """From now on, revocations in the log and a new configuration of `guard` also end streams."""
         self.enforcement = Enforcement(self.log, self.streams, guard)
         with contextlib.suppress(LogUnavailable):  # the log is away; the next look tries again
             await self.enforcement.look()

@@ -1,4 +1,4 @@
-"""The roll: the followers of all workers, in one order, a page at a time.
+"""The list of the followers of all workers, in one order, a page at a time.
 
 The other workers are asked twice: for the places of their streams in the order, then for the rows of those on the
 page. So a page never needs more rows than it shows, and their size is known before they come. A worker that does
@@ -52,7 +52,7 @@ class FollowerList:
         self._group = group
         self._streams = streams
         if peers := group.peers:
-            peers.when_asked(_PLACES, lambda asked: self._places(tuple(asked[0]), *asked[1:]))
+            peers.when_asked(_PLACES, lambda query: self._places(tuple(query[0]), *query[1:]))
             peers.when_asked(_ROWS, lambda pages: self._rows(pages.get(group.number, ())))
 
     async def places(self, after: Key, behind: int, limit: int) -> tuple[list[Place], list[int]]:
@@ -64,7 +64,7 @@ class FollowerList:
         return heapq.nsmallest(limit, [*found, *told]), missing
 
     async def rows(self, page: Sequence[Place]) -> tuple[list[bytes], list[int]]:
-        """Returns a `FollowerInfo` as JSON for each of these streams that is still there; and the numbers of the
+        """Returns a `FollowerInfo` as JSON for each stream in `page` that is still there; and the numbers of the
         workers that did not answer."""
         pages: dict[int, list[int]] = {}
         for place in page:

@@ -56,7 +56,7 @@ class Missing(NamedTuple):
 
 def gap_of_unusable_id(after: str, selection: Selection, reason: str) -> PendingGap:
     """The gap for a client whose id cannot be used: how much it lost is unknown. `after` is the id as the client
-    sent it."""
+    sent it, `selection` are the rooms that it asked for, and `reason` is one of `GAP_REASONS`."""
     if selection.prefixes:
         return PendingGap(after, [], None, reason, selection.prefixes)
     return PendingGap(after, sorted(selection.rooms), None, reason)
@@ -65,7 +65,7 @@ def gap_of_unusable_id(after: str, selection: Selection, reason: str) -> Pending
 def widened(
     gap: PendingGap | None, epoch: str, missing: Sequence[Missing], prefixes: Sequence[str] = ()
 ) -> PendingGap | None:
-    """Returns the gap with these losses added to it; `gap` itself if there are none. `epoch` is the log's,
+    """Returns `gap` with the losses `missing` added to it; `gap` itself if there are none. `epoch` is the log's,
     `prefixes` are those that the stream follows."""
     if not missing:
         return gap
@@ -101,7 +101,7 @@ class _RoomState(NamedTuple):
     after: int
     """The seq up to which the room is whole, as far as the client was told."""
     ever: int = 0
-    """How many messages the room had lost by then. These were told, or need not be."""
+    """How many messages the room had lost up to `after`. These were told, or need not be."""
     sure: bool = True
     """Whether all later losses are known to lie after `after`. A client that was cut in a replay may have passed
     some of them before."""
@@ -138,7 +138,7 @@ class PendingLosses:
         self._whole, self.exact = position, True
 
     def missing(self, page: Page) -> list[Missing]:
-        """Returns the losses to tell with this page, ordered by `last`, and notes that the stream has passed the
+        """Returns the losses to tell with `page`, ordered by `last`, and notes that the stream has passed the
         page."""
         runs = [loss for loss in page.losses if not loss.number]  # the others are single deletions
         if not self.exact:

@@ -86,15 +86,15 @@ class Heartbeat:
             if stream not in self._streams.behind:  # it has caught up, or ended
                 continue
             waiting = stream.waiting()
-            *before, held = self._seen.get(stream, (stream.position, waiting, 0.0))
-            held = held + self._step if before == [stream.position, waiting] else 0.0
-            if waiting and held >= self._patience:
+            *before, unchanged = self._seen.get(stream, (stream.position, waiting, 0.0))
+            unchanged = unchanged + self._step if before == [stream.position, waiting] else 0.0
+            if waiting and unchanged >= self._patience:
                 stream.end("slow")
                 continue
-            if not waiting and held >= self._silence:
-                held = 0.0
+            if not waiting and unchanged >= self._silence:
+                unchanged = 0.0
                 stream.write_heartbeat()
-            seen[stream] = (stream.position, waiting, held)
+            seen[stream] = (stream.position, waiting, unchanged)
         self._seen = seen
         oldest = min((position for position, *_ in seen.values()), default=self._streams.hub.position)
         self._streams.farthest_behind = max(0, self._streams.hub.position - oldest)

@@ -30,11 +30,12 @@ class WaitingStream(Protocol):
     ended: bool
 
     def take_page(self, piece: Piece, page: Page) -> None:
-        """Takes the page, which also says what is missing in it."""
+        """Called with the messages as a `piece`, and with the `page` that they came in: it names what is
+        missing."""
         ...
 
     def end(self, reason: str, retry_ms: int | None = None) -> None:
-        """Ends, since the page cannot be read."""
+        """Called if the page cannot be read. `reason` and `retry_ms` are those of `Stream.end`."""
         ...
 
 
@@ -57,7 +58,7 @@ class Replay:
         """How many pages were read."""
 
     def read(self, stream: WaitingStream) -> None:
-        """Reads the page after the stream's position, then calls its `take_page`."""
+        """Reads the page after the position of `stream`, then calls its `take_page`."""
         key = (self._hub.epoch, stream.selection, stream.position)
         if key in self._waiting:
             self._waiting[key].append(stream)
@@ -115,5 +116,6 @@ def _give(stream: WaitingStream, page: _Page | None) -> None:
 
 
 def retry_delay_ms(min_ms: int = 2_000, max_ms: int = 10_000) -> int:
-    """A random delay in ms, after which a client may reconnect: not all come at once."""
+    """A random delay from `min_ms` to `max_ms`, in ms, after which a client may reconnect: not all come at
+    once."""
     return random.randint(min_ms, max_ms)

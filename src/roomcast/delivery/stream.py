@@ -133,7 +133,7 @@ class Stream:
         self.holder = holder
         """The holder of the right by which the stream goes on; None if the stream depends on no right."""
         self.limit = limit
-        """The limit that counts its holder's streams; None if they are not counted."""
+        """Counts its holder's streams; None if they are not counted."""
         self.wire = wire
         self.position = opening.position
         """The seq up to which everything was written or named in a gap. While the stream is live, its audience's
@@ -141,8 +141,8 @@ class Stream:
         self.ended = False
 
     def attach(self, head: bytes, *, replaces: bool = False) -> None:
-        """Begins: sends the response's head, `retry:` and the first messages in one write. A stream that may not
-        begin any more is sent away instead. With `replaces`, its holder's older stream ends."""
+        """Begins: sends the response's `head`, `retry:` and the first messages in one write. A stream that may no
+        longer begin is sent away instead. With `replaces`, its holder's older stream ends."""
         self._streams.enter(self, replaces=replaces)
         if reason := self._streams.refusal(self):
             self._send_away(head, reason)
@@ -154,7 +154,8 @@ class Stream:
             self._sink.write(head)
 
     def pump(self, head: bytes = b"") -> None:
-        """Writes pieces of the window until the stream is caught up, or its sink or this turn has had enough."""
+        """Writes pieces of the window until the stream is caught up, or its sink or this turn has had enough.
+        `head` is written before the first piece."""
         for _ in range(_PIECES_A_TURN):
             # pump() may have been scheduled twice, by the sink and by call_soon. By the second run the stream
             # may be live and `position` stale.
@@ -162,7 +163,7 @@ class Stream:
                 return
             piece = self._streams.hub.piece_after(self.selection, self.position)
             if piece is None:
-                if head:  # now: the log may take long
+                if head:  # at once, since the log may take long
                     self._sink.write(head)
                 self._reading = True
                 self._streams.replay.read(self)
@@ -173,7 +174,7 @@ class Stream:
         asyncio.get_running_loop().call_soon(self.pump)
 
     def take_page(self, piece: Piece, page: Page) -> None:
-        """Takes the page of the log that `pump` asked for."""
+        """Writes `piece`, the messages of the `page` of the log that `pump` asked for."""
         self._reading = False
         if self not in self._streams.active:
             return
@@ -185,7 +186,7 @@ class Stream:
     def fall_behind(self, position: int) -> None:
         """Notes that the sink could not keep up with the audience, which had written everything up to
         `position`."""
-        if self not in self._streams.active:  # the log restarted between two writes of its audience's heartbeat
+        if self not in self._streams.active:  # the log restarted while a heartbeat was written in slices
             return
         self.position = position
         if self._pending_losses:
@@ -218,7 +219,7 @@ class Stream:
         self.end(reason, retry_delay_ms(*_RENEWAL_MS), last_event)
 
     def connection_lost(self, reason: str) -> None:
-        """Notes that the connection is gone, whichever side ended it."""
+        """Notes that the connection is gone, whichever side ended it; `reason` is for the metrics and the log."""
         self.end(reason)
         self._streams.closed(self._sink)
 

@@ -50,6 +50,7 @@ class Streams:
         self.draining = False
         """Whether every stream ends, and none may begin."""
         self.opened = 0
+        """How many streams have begun."""
         self.endings: Counter[str] = Counter()
         """How many streams have ended, by reason."""
         self.gaps: Counter[str] = Counter()
@@ -59,7 +60,7 @@ class Streams:
         self._closed = asyncio.Event()
 
     def enter(self, stream: Stream, *, replaces: bool) -> None:
-        """Adds a stream that begins. It is behind at first."""
+        """Adds `stream`, which begins, and is behind at first. With `replaces`, its holder's older stream ends."""
         self.opened += 1
         self.active.add(stream)
         self.followed.add(stream.selection.rooms)
@@ -74,7 +75,8 @@ class Streams:
         return max(0, self.hub.position - stream.position) if stream in self.behind else 0
 
     def recheck(self, may_follow: MayFollow) -> None:
-        """Notes that the rights have changed: the heartbeat ends each stream that they no longer allow."""
+        """Notes that the rights have changed: the heartbeat ends each stream that `may_follow` no longer
+        allows."""
         self._may_follow, self.rights_changed = may_follow, True
 
     def may_go_on(self, stream: Stream) -> bool:
@@ -102,12 +104,13 @@ class Streams:
         return ""
 
     def join(self, stream: Stream, sink: Sink) -> None:
-        """Makes a caught-up stream live."""
+        """Makes `stream`, which is caught up, live: its audience writes to `sink`."""
         self.behind.discard(stream)
         self.hub.join(stream.selection, stream.wire, sink, stream, asyncio.get_running_loop().time())
 
     def depart(self, stream: Stream, sink: Connection, reason: str) -> None:
-        """Removes a stream that ends, and logs why."""
+        """Removes `stream`, which ends, and counts and logs the `reason`. `sink` counts as closing until
+        `closed`."""
         self._closing.add(sink)
         self.active.discard(stream)
         self.followed.drop(stream.selection.rooms)
@@ -126,7 +129,7 @@ class Streams:
         self.gaps[gap.reason] += 1
 
     def closed(self, sink: Connection) -> None:
-        """Notes that a connection is gone."""
+        """Notes that the connection `sink` is gone."""
         self._closing.discard(sink)
         self._closed.set()
 

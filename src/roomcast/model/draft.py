@@ -36,9 +36,9 @@ MAX_BATCH = 1_000
 STEP = 64 * 1024
 """Bytes of messages between two pauses: a millisecond or two even for messages that are made to take long."""
 _MESSAGE_STEP = 512
-"""The cost of a message in such bytes, however small it is."""
+"""Counted for each message besides its bytes: even an empty one takes time."""
 _FAULT_STEP = 4 * 1024
-"""The cost of describing what is wrong with a message, in such bytes."""
+"""Counted for each bad message besides its bytes: describing what is wrong takes time."""
 _WHITE_SPACE = b" \t\r\n"
 _LINE_END = re.compile(rb"\n[ \t\r\n]*")
 
@@ -72,14 +72,13 @@ class Fields(NamedTuple):
 
 
 class Parser(Protocol):
-    """Takes a body, the most bytes that a stored message may have, and the only user that its messages may
-    name."""
+    """Parses a body. `parse_json` and `parse_lines` are parsers."""
 
     def __call__(self, body: bytes, max_message: int, only_user: str | None = None, /) -> PublishRequest: ...
 
 
 def parse_json(body: bytes, max_message: int, only_user: str | None = None) -> PublishRequest:
-    """Parses one message, or an array of 1 to 1,000.
+    """Parses `body`: one message, or an array of 1 to 1,000.
 
     Raises `Malformed`, `Invalid`, `TooLarge` if a message's stored body has more than `max_message` bytes, and
     `Forbidden` if `only_user` is given and a message names another user."""
@@ -91,12 +90,13 @@ def parse_json(body: bytes, max_message: int, only_user: str | None = None) -> P
 
 
 def parse_lines(body: bytes, max_message: int, only_user: str | None = None) -> PublishRequest:
-    """Parses NDJSON: one message a line, empty lines skipped. Raises as `parse_json` does."""
+    """Parses `body` as NDJSON: one message a line, empty lines skipped. `max_message`, `only_user` and the errors
+    are those of `parse_json`."""
     return finished(line_steps(body, max_message, only_user))
 
 
 def json_steps(body: bytes, max_message: int, only_user: str | None = None) -> Steps:
-    """`parse_json` in steps."""
+    """`parse_json` of `body`, `max_message` and `only_user`, in steps."""
     if not _is_array(body):
         if len(body) <= STEP:
             return parse_json(body, max_message, only_user)
@@ -111,7 +111,7 @@ def json_steps(body: bytes, max_message: int, only_user: str | None = None) -> S
 
 
 def line_steps(body: bytes, max_message: int, only_user: str | None = None) -> Steps:
-    """`parse_lines` in steps."""
+    """`parse_lines` of `body`, `max_message` and `only_user`, in steps."""
     _check_utf_8(body)
     text = body.strip(_WHITE_SPACE)
     drafts = yield from _drafts(_LINE_END.split(text, MAX_BATCH) if text else [], max_message, only_user)
@@ -119,7 +119,8 @@ def line_steps(body: bytes, max_message: int, only_user: str | None = None) -> S
 
 
 def json_data(body: bytes, fields: Fields, max_message: int, only_user: str | None = None) -> Steps:
-    """Makes one message whose `data` is the body. Raises as `parse_json` does."""
+    """Makes one message whose `data` is `body`, and whose other fields are `fields`. `max_message`, `only_user`
+    and the errors are those of `parse_json`."""
     _check_utf_8(body)
     if len(body) > max_message * SHRINKS:
         check_size(body, max_message)
@@ -138,7 +139,8 @@ def json_data(body: bytes, fields: Fields, max_message: int, only_user: str | No
 
 
 def plain_text(body: bytes, fields: Fields, max_message: int, only_user: str | None = None) -> Steps:
-    """Makes one message whose `text` is the body. Raises as `parse_json` does."""
+    """Makes one message whose `text` is `body`, and whose other fields are `fields`. `max_message`, `only_user`
+    and the errors are those of `parse_json`."""
     if len(body) > max_message:  # a text is never shorter as JSON
         raise too_large(f"at least {len(body)} bytes", max_message)
     yield from ()
@@ -151,7 +153,7 @@ def plain_text(body: bytes, fields: Fields, max_message: int, only_user: str | N
 
 
 def finished(steps: Steps) -> PublishRequest:
-    """Takes all steps without a pause, and returns the request."""
+    """Takes all `steps` without a pause, and returns the request."""
     while True:
         try:
             next(steps)

@@ -1,7 +1,7 @@
 """Checks one message as its publisher wrote it, and makes it a draft.
 
-Limits first: a message is measured before it is decoded. The decode is a single typed one in C; only a message
-that it refuses is looked at a second time, by `refusal`.
+Limits first: a message is measured before it is decoded. It is decoded once, by type and in C; only a message that
+this decode refuses is looked at again, by `refusal`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def draft_of(message: bytes, max_message: int, only_user: str | None, pointer: s
 
 def check_bounds(message: bytes, max_message: int, pointer: str = "") -> None:
     """Raises `TooLarge` for a message whose stored body must be larger than `max_message` bytes, and `Malformed`
-    for one that is nested too deeply."""
+    for one that is nested too deeply. `pointer` is the JSON pointer to it."""
     if len(message) > max_message * SHRINKS:
         check_size(message, max_message, pointer)
     # A shorter message cannot have so many brackets.
@@ -48,15 +48,16 @@ def check_bounds(message: bytes, max_message: int, pointer: str = "") -> None:
 
 
 def check_size(message: bytes, max_message: int, pointer: str = "") -> None:
-    """Raises `TooLarge` if the message must be larger than `max_message` bytes even without white space and
-    escapes. Only a message of more than `SHRINKS` times `max_message` bytes can be."""
+    """Raises `TooLarge` if `message` must be larger than `max_message` bytes even without white space and escapes.
+    Only one of more than `SHRINKS` times `max_message` bytes can be. `pointer` is the JSON pointer to it."""
     least = len(message.translate(None, _WHITE_SPACE)) // SHRINKS
     if least > max_message:
         raise too_large(f"at least {least} bytes", max_message, pointer)
 
 
 def decoded(message: bytes, max_message: int, only_user: str | None, pointer: str = "") -> Draft:
-    """Like `draft_of`, for a message that has passed `check_bounds`."""
+    """Returns the draft of a `message` that has passed `check_bounds`. `max_message`, `only_user`, `pointer` and
+    the errors are those of `draft_of`."""
     publication = _publication(message, pointer)
     if publication.data is UNSET and publication.text is UNSET:
         raise invalid([Fault(f"{pointer}/text", NEITHER)])
@@ -64,7 +65,8 @@ def decoded(message: bytes, max_message: int, only_user: str | None, pointer: st
 
 
 def stored(publication: Publication, max_message: int, only_user: str | None, pointer: str = "") -> Draft:
-    """Returns the draft of a decoded message. Raises as `draft_of` does."""
+    """Returns the draft of a decoded message, `publication`. `max_message`, `only_user` and `pointer` are those of
+    `draft_of`. Raises `Forbidden`, `TooLarge` and `Invalid` as it does."""
     if publication.user is UNSET:
         publication.user = ANONYMOUS if only_user is None else only_user
     elif only_user is not None and publication.user != only_user:
@@ -84,7 +86,8 @@ def stored(publication: Publication, max_message: int, only_user: str | None, po
 
 
 def too_large(size: str, max_message: int, pointer: str = "") -> TooLarge:
-    """Returns the error for a message of this size, at the JSON `pointer`."""
+    """Returns the error for a message at the JSON `pointer` that takes `size`, such as "at least 9 bytes", more
+    than `max_message` bytes."""
     detail = f"the message takes {size}, more than the {max_message} that one may have"
     return TooLarge(detail, [Fault(pointer, detail)])
 

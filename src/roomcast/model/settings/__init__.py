@@ -212,8 +212,8 @@ class Settings:
 
     @classmethod
     def of(cls, values: Mapping[str, object]) -> Settings:
-        """The settings from a call's keywords. Raises `TypeError` for an unknown option, and `BadOption` for a bad
-        value."""
+        """The settings from `values`, a call's keywords. Raises `TypeError` for an unknown option, and `BadOption`
+        for a bad value."""
         for name in values:
             if name not in _BY_FIELD:
                 raise TypeError(unknown_option(name))
@@ -234,8 +234,8 @@ class Settings:
     @property
     def followers_limit(self) -> int:
         """Most streams at once. This leaves open files for publishers and health checks."""
-        most = machine.max_followers()
-        return min(self.max_followers or most, most)
+        possible = machine.max_followers()
+        return min(self.max_followers or possible, possible)
 
     @property
     def connections_limit(self) -> int:
@@ -255,14 +255,14 @@ NAME_IN_FILE: Mapping[str, str] = {name: name for name in OPTIONS} | {
 
 
 def with_caps(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values, with larger caps of the whole log if rooms have rules and no caps are given."""
+    """Returns `values`, with larger caps of the whole log if rooms have rules and no caps are given."""
     many = {"max_messages": MANY_MESSAGES, "max_bytes": MANY_BYTES} if values.get("room_rules") else {}
     return {**many, **values}
 
 
 def unknown_option(name: str, others: Sequence[str] = ()) -> str:
-    """Returns the error text for an unknown option, with a suggestion. `others` are options that the caller
-    accepts besides the server's."""
+    """Returns the error text for `name`, an unknown option, with a suggestion. `others` are options that the
+    caller accepts besides the server's."""
     from roomcast.model.near_miss import near_miss  # late: only a mistake needs it, and its import is slow
 
     meant = near_miss(name.lower().removeprefix("roomcast_"), [*others, *OPTIONS, *SECTIONS], 0.6)

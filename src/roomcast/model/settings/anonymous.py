@@ -16,12 +16,14 @@ _LIMITS: Mapping[str, Kind] = {each.name: each.metadata["kind"] for each in data
 
 
 class AnonymousGrants(Repeated):
-    """Grants after their verbs, and limits after their names. A table has a list of grants for each verb."""
+    """Each text is a verb and a grant (`read:public/*`), or a limit and its value (`publish_rate:20/s`). A table
+    has a list of grants for each verb, and a value for each limit."""
 
     def __init__(self) -> None:
         super().__init__("VERB:GRANT", _parse)
 
     def check(self, value: object) -> tuple[str, ...]:
+        """Returns the texts of `value`, a list or a table. Raises `ValueError`."""
         if not isinstance(value, Mapping):
             return super().check(value)
         found: list[str] = []
@@ -36,12 +38,13 @@ class AnonymousGrants(Repeated):
 
 
 def grants_of(verb: str, anonymous: Iterable[str]) -> list[str]:
-    """Returns the grants for one verb."""
+    """Returns the grants for one `verb` among the texts of `anonymous`, without their verb."""
     return [grant for own, _, grant in (text.partition(":") for text in anonymous) if own == verb]
 
 
 def quota_of(anonymous: Iterable[str]) -> Quota:
-    """Returns the quota of each address. If a limit is given twice, the last one applies."""
+    """Returns the quota of each address, by the texts of `anonymous`. If a limit is given twice, the last one
+    applies."""
     pairs = (text.partition(":") for text in anonymous)
     given: dict[str, Any] = {name: _LIMITS[name].parse(value) for name, _, value in pairs if name in _LIMITS}
     return LimitColumns(**given).quota(0)

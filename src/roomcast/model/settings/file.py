@@ -26,7 +26,7 @@ _HINTS = {
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Reads the file. Returns checked values by name, as `Settings` and `roomcast.app` take them.
+    """Reads the file at `path`. Returns checked values by name, as `Settings` and `roomcast.app` take them.
 
     Blocks. Raises `BadOption`, with the line if there is one, if the file cannot be read, is not TOML, or has an
     unknown option or a bad value."""
@@ -36,7 +36,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def read(path: str) -> str:
-    """Returns the file's text. Blocks. Raises `BadOption`."""
+    """Returns the text of the file at `path`. Blocks. Raises `BadOption` if it cannot be read or is not UTF-8."""
     try:
         data = read_regular(path, f"--config {path}", _MAX_BYTES)
     except CannotStart as error:

@@ -85,7 +85,7 @@ class Issuer(LimitColumns):
 
 
 def check_distinct(rows: tuple[Any, ...]) -> None:
-    """Raises `ValueError` if tokens of several issuers could not be told apart."""
+    """Raises `ValueError` if `rows` are several issuers whose tokens could not be told apart."""
     if len(rows) < 2:
         return
     for row in rows:

@@ -62,7 +62,7 @@ class Key(LimitColumns):
 
 
 def check_distinct(rows: tuple[Any, ...]) -> None:
-    """Raises `ValueError` if two rows have the same key: its principal would depend on their order."""
+    """Raises `ValueError` if two of the `rows` have the same key: its principal would depend on their order."""
     seen = set()
     for row in rows:
         if row.sha256 in seen:

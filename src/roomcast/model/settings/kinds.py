@@ -38,11 +38,11 @@ class Kind:
     """The placeholder for the value in the help."""
 
     def parse(self, text: str) -> Any:
-        """Returns the value of a flag's or a variable's text. Raises `ValueError`."""
+        """Returns the value of `text`, which a flag or a variable gives. Raises `ValueError`."""
         return self.check(text)
 
     def check(self, value: object) -> Any:
-        """Returns the value that the file or a call gives, checked. Raises `ValueError`."""
+        """Returns `value`, which the file or a call gives, checked. Raises `ValueError`."""
         raise NotImplementedError
 
 
@@ -52,6 +52,7 @@ class Text(Kind):
     metavar = "TEXT"
 
     def check(self, value: object) -> str:
+        """Returns `value` unchanged. Raises `ValueError` if it is not such a text."""
         if not isinstance(value, str):
             raise ValueError(f"must be text, not {described(value)}{_quoted(value)}")
         if not value:
@@ -70,6 +71,7 @@ class Checked(Kind):
         self._parse = parse
 
     def check(self, value: object) -> str:
+        """Returns `value`, a text, as its own check returns it. Raises `ValueError`."""
         if not isinstance(value, str):
             raise ValueError(f"must be text, not {described(value)}{_quoted(value)}")
         return self._parse(value)
@@ -83,6 +85,7 @@ class Choice(Kind):
         self.metavar = f"[{'|'.join(words)}]"
 
     def check(self, value: object) -> str:
+        """Returns `value` if it is one of the words. Raises `ValueError` if it is not."""
         if value not in self.words:
             raise ValueError(f"must be {' or '.join(self.words)}, not {described(value)}")
         return str(value)
@@ -92,12 +95,15 @@ class Switch(Kind):
     """On or off."""
 
     def parse(self, text: str) -> bool:
+        """Returns whether `text` is a word for on, such as true or 1, in any case. Raises `ValueError` for a text
+        that is neither on nor off."""
         value = _SWITCH.get(text.lower())
         if value is None:
             raise ValueError(f"must be true or false, not {described(text)}")
         return value
 
     def check(self, value: object) -> bool:
+        """Returns `value`, a bool. Raises `ValueError` for any other value, also for a word."""
         if not isinstance(value, bool):
             raise ValueError(f"must be true or false, not {described(value)}")
         return value
@@ -112,9 +118,11 @@ class Count(Kind):
     metavar = "INTEGER"
 
     def parse(self, text: str) -> int:
+        """Returns the number that `text` spells in decimal digits. Raises `ValueError`."""
         return self.check(int(text) if _is_number(text) else text)
 
     def check(self, value: object) -> int:
+        """Returns `value`, an integer from `minimum` to `maximum`. Raises `ValueError`, also for text."""
         if not isinstance(value, int) or isinstance(value, bool) or not self.minimum <= value <= self.maximum:
             hint = ", which is text: write it without quotes" if _is_number(value) else ""
             raise ValueError(
@@ -130,9 +138,11 @@ class CountOrAuto(Count):
     metavar = "INTEGER|auto"
 
     def parse(self, text: str) -> int:
+        """Returns 0 if `text` is auto; otherwise as `Count`."""
         return 0 if text == "auto" else super().parse(text)
 
     def check(self, value: object) -> int:
+        """Returns 0 if `value` is auto; otherwise as `Count`. Raises `ValueError`."""
         if value == "auto":
             return 0
         try:
@@ -150,9 +160,11 @@ class Size(Kind):
     metavar = "SIZE"
 
     def parse(self, text: str) -> int:
+        """Returns the size in `text`, in bytes. Raises `ValueError`."""
         return self._within(parse_size(text), text)
 
     def check(self, value: object) -> int:
+        """Returns `value`, in bytes; a text is parsed. Raises `ValueError`."""
         if isinstance(value, str):
             return self.parse(value)
         if not isinstance(value, int) or isinstance(value, bool):
@@ -174,9 +186,11 @@ class Seconds(Kind):
     metavar = "TIME"
 
     def parse(self, text: str) -> float:
+        """Returns the duration in `text`, in seconds. Raises `ValueError`."""
         return self._within(parse_seconds(text), text)
 
     def check(self, value: object) -> float:
+        """Returns `value`, in seconds; a text is parsed. Raises `ValueError`."""
         if isinstance(value, str):
             return self.parse(value)
         # NaN is in no range, but passes a comparison that is written the other way round.
@@ -200,9 +214,11 @@ class Rate(Kind):
     metavar = "RATE"
 
     def parse(self, text: str) -> float:
+        """Returns the rate in `text`, per second. Raises `ValueError`."""
         return self._within(parse_rate(text), text)
 
     def check(self, value: object) -> float:
+        """Returns `value`, per second; a text is parsed. Raises `ValueError`."""
         if isinstance(value, str):
             return self.parse(value)
         if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
@@ -223,14 +239,16 @@ class Repeated(Kind):
         self._parse = parse
 
     def parse(self, text: str) -> tuple[str, ...]:
+        """Returns the words of `text`, each checked. Raises `ValueError`."""
         return self.parse_all(text.split())
 
     def parse_all(self, texts: Sequence[str]) -> tuple[str, ...]:
-        """Returns the value of a flag that was given any number of times. An empty text adds nothing; alone, it
-        gives an empty list. Raises `ValueError`."""
+        """Returns the value of a flag that was given any number of times, with `texts`. An empty text adds
+        nothing; alone, it gives an empty list. Raises `ValueError`."""
         return tuple(self._parse(text) for text in texts if text)
 
     def check(self, value: object) -> tuple[str, ...]:
+        """Returns the items of `value`, a list of texts, each checked. Raises `ValueError`."""
         if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
             hint = f": write [{described(value)}]" if isinstance(value, str) else ""
             raise ValueError(f"must be a list of texts, not {described(value)}{hint}")
@@ -244,11 +262,12 @@ class Paths(Repeated):
         super().__init__("FILE", Text().check)
 
     def parse(self, text: str) -> tuple[str, ...]:
+        """Returns the path `text` alone; nothing if it is empty. Raises `ValueError`."""
         return self.parse_all([text])
 
 
 def described(value: object) -> str:
-    """Returns a value as an error shows it: text and numbers as they are written, any other value by its type."""
+    """Returns `value` as an error shows it: text and numbers as they are written, any other value by its type."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):

@@ -17,6 +17,7 @@ class Moment(Kind):
     metavar = "TIME"
 
     def check(self, value: object) -> str:
+        """Returns `value` as RFC 3339 text. Raises `ValueError`, also if it has no zone."""
         if isinstance(value, datetime) and value.tzinfo is not None:
             value = value.isoformat()
         if not isinstance(value, str):

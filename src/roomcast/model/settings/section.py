@@ -18,7 +18,8 @@ Row = Any
 
 
 def column(kind: Kind, default: Any = dataclasses.MISSING) -> Any:
-    """Returns a dataclass field for a column. A column without a default must be given."""
+    """Returns a dataclass field for a column whose values are of this `kind`. A column without a `default` must be
+    given."""
     return dataclasses.field(default=default, metadata={"kind": kind})
 
 
@@ -97,7 +98,7 @@ class Section:
 
 
 def sections_of(settings: type) -> dict[str, Section]:
-    """Returns the sections that a dataclass declares, by their names in the file."""
+    """Returns the sections that the dataclass `settings` declares, by their names in the file."""
     found = [
         Section(field=field.name, **field.metadata["section"])
         for field in dataclasses.fields(settings)
