@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from roomcast.auth.host import Ask
 from roomcast.model.errors import BadOption
-from roomcast.model.settings import Settings, unknown
+from roomcast.model.settings import Settings, unknown_option
 
 if TYPE_CHECKING:
     from roomcast.http.site import Group
@@ -34,7 +34,7 @@ class AppSettings(Settings):
         known = {field.name for field in fields(cls)}
         for name in others:
             if name not in known:
-                raise TypeError(unknown(name, _OWN))
+                raise TypeError(unknown_option(name, _OWN))
         given = Settings.of(others)
         settings = cls(**{field.name: getattr(given, field.name) for field in fields(given)}, **own)
         settings._check()

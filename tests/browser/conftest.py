@@ -42,7 +42,7 @@ LONGEST = 180.0
 STARTING = 120_000
 """Milliseconds that a browser may take to start on a busy machine: if it fails, all tests of a module fail."""
 
-MOST_ROOMS = 20
+MAX_GAP_ROOMS = 20
 """A server with more rooms than this is replaced: to delete them takes longer."""
 
 _CONNECTION_FAILED = (
@@ -106,7 +106,7 @@ class SharedServer:
 def _emptied(server: Running) -> bool:
     wait_for(lambda: server.metric("roomcast_followers") == 0, "the end of the last test's streams")
     names = [row["room"] for row in server.get("/rooms").json()["rooms"]]
-    if len(names) > MOST_ROOMS:
+    if len(names) > MAX_GAP_ROOMS:
         return False
     # Not a room named `..`: clients take it for a way up.
     return all(httpx.delete(f"{server.url}/rooms/{quote(name, safe='')}").is_success for name in names)

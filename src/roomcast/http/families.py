@@ -164,7 +164,7 @@ def _of_connections(engine: Engine) -> Iterable[Metric]:
 
 
 def _of_answers(engine: Engine) -> Iterable[Metric]:
-    yield _gauge("answer_bytes", "Memory of answers being built or waiting to be read.", engine.answers.held)
+    yield _gauge("answer_bytes", "Memory of answers being built or waiting to be read.", engine.answers.used)
     yield _gauge("answer_bytes_limit", "Most memory for answers.", engine.answers.limit)
     limiter = engine.address_limiter
     refused = {"memory": engine.answers.refused, "rate": limiter.refused if limiter else 0}
