@@ -17,7 +17,7 @@ from roomcast.http.asgi_sink import AsgiSink, Receive, Send
 from roomcast.http.body import RequestBody, too_many, too_slow
 from roomcast.http.handler import Handler
 from roomcast.http.heads import MOST_FIELDS, cut_ticket, divided, too_many_fields
-from roomcast.http.host import Host
+from roomcast.http.host_login import HostLogin
 from roomcast.model.errors import RoomcastError
 
 Scope = MutableMapping[str, Any]
@@ -45,7 +45,7 @@ class _Client:
 class AsgiApp:
     """A handler, as an ASGI application for HTTP."""
 
-    def __init__(self, handler: Handler, host: Host | None = None) -> None:
+    def __init__(self, handler: Handler, host: HostLogin | None = None) -> None:
         """`host` is the login of the host application; None if it gives none."""
         self._handler = handler
         self._host = host

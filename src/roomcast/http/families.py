@@ -1,6 +1,6 @@
 """All metric families of `/metrics`: those of the process, of the log, and of the log's disk.
 
-`gather` merges those of several processes.
+`merged_metrics` merges those of several processes.
 """
 
 from __future__ import annotations

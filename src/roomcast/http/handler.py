@@ -31,6 +31,7 @@ from roomcast.delivery.engine import Engine
 from roomcast.delivery.stream import Visit
 from roomcast.http import access
 from roomcast.http.admission import Admission
+from roomcast.http.all_routes import ROUTES
 from roomcast.http.audit import Audit
 from roomcast.http.cors import Cors
 from roomcast.http.forwarded import Forwarded
@@ -39,7 +40,6 @@ from roomcast.http.intake import Intake
 from roomcast.http.problem import problem
 from roomcast.http.refusals import reason
 from roomcast.http.router import Router
-from roomcast.http.site import ROUTES
 from roomcast.model.errors import OutcomeUnknown, Overloaded, RightsUnavailable, RoomcastError, TooManyBad
 
 Respond = Callable[[Outcome], None]

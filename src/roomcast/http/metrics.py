@@ -12,7 +12,7 @@ from prometheus_client.metrics_core import Metric
 from roomcast.api.request import Answer, HeaderFields, Request
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.together import Peers
-from roomcast.http import gather
+from roomcast.http import merged_metrics
 from roomcast.http.families import of_disk, of_log, of_process
 from roomcast.log import file_of
 from roomcast.model.errors import LogUnavailable
@@ -28,7 +28,7 @@ async def metrics(engine: Engine, request: Request, parsed: None) -> Answer:
     """The metrics in Prometheus's text format."""
     families = await collect(engine)
     # Off the loop: the metrics of the process and the disk are read from files.
-    process = await asyncio.to_thread(gather.of_this_process)
+    process = await asyncio.to_thread(merged_metrics.of_this_process)
     families += process
     if peers := engine.together.peers:
         families = await _of_all(engine, peers, families, process)
@@ -50,9 +50,9 @@ def share(engine: Engine) -> None:
     peers = engine.together.peers
     assert peers
 
-    async def answer(question: Any) -> gather.Report:
-        process = await asyncio.to_thread(gather.of_this_process)
-        return gather.report([*of_process(engine), *process], gather.alone(engine, peers, process))
+    async def answer(question: Any) -> merged_metrics.Report:
+        process = await asyncio.to_thread(merged_metrics.of_this_process)
+        return merged_metrics.report([*of_process(engine), *process], merged_metrics.alone(engine, peers, process))
 
     peers.when_asked(TOPIC, answer)
 
@@ -60,9 +60,9 @@ def share(engine: Engine) -> None:
 async def _of_all(
     engine: Engine, peers: Peers, families: Sequence[Metric], process: Sequence[Metric]
 ) -> list[Metric]:
-    own = gather.report(families, gather.alone(engine, peers, process))
+    own = merged_metrics.report(families, merged_metrics.alone(engine, peers, process))
     reports = {number: report for number, report in await peers.ask(TOPIC, own) if report}
-    return gather.merged(families, peers.number, {peers.number: own, **reports})
+    return merged_metrics.merged(families, peers.number, {peers.number: own, **reports})
 
 
 def _exposed(families: Sequence[Metric], file: str) -> bytes:

@@ -77,7 +77,7 @@ GROUPS: Mapping[Group, Sequence[tuple[str, str]]] = {
 }
 
 
-def chosen(groups: Sequence[Group]) -> Routes:
+def routes_in(groups: Sequence[Group]) -> Routes:
     """The routes of these groups. Raises `BadOption` for an unknown name, with a suggestion."""
     if isinstance(groups, str) or not groups:
         raise BadOption("routes must be a list with the name of at least one group, such as ('follow',)")

@@ -19,7 +19,7 @@ _WRONG_TYPE = "rights= must be an `async def` that returns roomcast.Rights, or N
 logger = logging.getLogger("roomcast.server")
 
 
-class Host:
+class HostLogin:
     """Calls the host's `rights=` function."""
 
     def __init__(self, ask: Ask, origins: Collection[str]) -> None:
