@@ -270,7 +270,7 @@ def published(kind: str) -> Iterator[Call]:
 def noted(rendering: Callable[[], Rendering]) -> Iterator[Call]:
     waiting, request = deque[str](maxlen=GROUP), rendering().request
     access.write_to(lambda *line: waiting.append(request(*line)))
-    yield lambda: access.note("127.0.0.1", "POST", b"/messages", 201, 0.000123)
+    yield lambda: access.log_request("127.0.0.1", "POST", b"/messages", 201, 0.000123)
     access.write_to(None)
 
 

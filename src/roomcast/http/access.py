@@ -32,12 +32,12 @@ def write_to(write: Write | None) -> None:
     _write = write
 
 
-def noted() -> bool:
+def is_enabled() -> bool:
     """Whether the access log is written at all."""
     return _write is not None or _logger.isEnabledFor(logging.INFO)
 
 
-def note(client: str, method: str, target: bytes, status: int, seconds: float, principal: str = "") -> None:
+def log_request(client: str, method: str, target: bytes, status: int, seconds: float, principal: str = "") -> None:
     """Writes the line of a request. `client` is its client's address, `target` is as received, `seconds` is the
     time until its answer began, and `principal` is the principal's name, empty if it has none."""
     shown = redacted_target(target)

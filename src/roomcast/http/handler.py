@@ -74,7 +74,7 @@ class Handler:
         self._cors = Cors(self._gate)
         self._forwarded = Forwarded(engine.settings.trusted_proxy, engine.settings.forwarded_header)
         self._admission = Admission(engine, guard, self._gate, self._forwarded)
-        self._notes = access.noted()
+        self._logs_access = access.is_enabled()
         self._visits = count(1)
         self._audit = Audit()
         self.answers = engine.answers
@@ -224,9 +224,9 @@ class Handler:
         if head.method == "HEAD" and isinstance(outcome, Answer):
             outcome.body, outcome.pieces = b"", None  # its length is still sent (RFC 9110, section 9.3.2)
         self._engine.requests[request.prepared.label, outcome.status] += 1
-        if self._notes:
+        if self._logs_access:
             seconds = 0.0 if isinstance(outcome, Streaming) else time.perf_counter() - request.began
-            access.note(
+            access.log_request(
                 self._client_of(request), head.method, head.target, outcome.status, seconds, request.principal.name
             )
         return outcome
