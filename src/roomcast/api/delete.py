@@ -10,7 +10,7 @@ from roomcast.delivery.engine import Engine
 from roomcast.model.errors import Fault, Gone, Invalid
 
 
-def room(head: Head) -> str:
+def parse_room(head: Head) -> str:
     """The room that a path names. Raises `Invalid`."""
     return checked_room(head.path.removeprefix(PREFIX))
 

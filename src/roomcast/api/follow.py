@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from typing import NamedTuple
 
 from roomcast.api import history
-from roomcast.api.query import FORMATS, PAGE, STREAM, After, Query, preferred, query, refuse_lists
+from roomcast.api.query import FORMATS, PAGE, STREAM, After, Query, parse_query, preferred_format, refuse_lists
 from roomcast.api.request import Answer, Head, HeaderFields, Outcome, Request, Streaming
 from roomcast.api.start import from_window, locate
 from roomcast.auth.credentials import NOT_VALID
@@ -45,14 +45,17 @@ class Following(NamedTuple):
 
 def following(head: Head) -> Following:
     """The stream or page that a head asks for. Raises `NotAcceptable` and `Invalid`."""
-    found = query(head.query, "")
-    return Following(preferred(head.text(b"accept")), found, any("," in room for room in found.selection.rooms))
+    found = parse_query(head.query)
+    return Following(
+        preferred_format(head.text(b"accept")), found, any("," in room for room in found.selection.rooms)
+    )
 
 
 def follow(engine: Engine, request: Request, parsed: Following) -> Outcome | Awaitable[Outcome]:
     """The stream or page. A client that cannot be served now is told to retry, with status 200: an EventSource
     gives up for good on any other status. Raises `Forbidden`, `Invalid` and `InvalidToken`."""
     content_type, query = parsed.content_type, parsed.query
+    # Some servers leave the white space around a value (RFC 9110, section 5.5): llhttp does at its end.
     if last_event_id := request.values.get(b"last-event-id", b"").strip(b" \t"):
         query = query._replace(origin=After(last_event_id.decode(errors="replace")))
     principal, selection = request.principal, query.selection

@@ -57,13 +57,13 @@ async def followers(engine: Engine, request: Request, query: FollowersQuery) -> 
     """A page of the streams of all workers, with a link to the next page if there may be one."""
     places, missing = await engine.roll.places(query.after, query.behind, query.limit + 1)
     page = places[: query.limit]
-    reserved = engine.answers.reserve(sum([place.size for place in page]), READERS_SHARE)
+    reservation = engine.answers.reserve(sum([place.size for place in page]), READERS_SHARE)
     rows, gone = await engine.roll.rows(page)
     own = [_next(request, query, page[-1].key)] if len(places) > query.limit else []
-    return Answer.of_pieces(200, JSON, _pieces(rows, sorted({*missing, *gone}), reserved), own)
+    return Answer.of_pieces(200, JSON, _pieces(rows, sorted({*missing, *gone}), reservation), own)
 
 
-async def _pieces(rows: Sequence[bytes], missing: Sequence[int], held: Reservation) -> Pieces:
+async def _pieces(rows: Sequence[bytes], missing: Sequence[int], reservation: Reservation) -> Pieces:
     turns = tasks.Turns()
     try:
         yield b'{"followers":['
@@ -72,7 +72,7 @@ async def _pieces(rows: Sequence[bytes], missing: Sequence[int], held: Reservati
             await turns.next()
         yield b'],"missing":' + msgspec.json.encode(missing) + b"}"
     finally:
-        held.release()
+        reservation.release()
 
 
 def _next(request: Request, query: FollowersQuery, last: Key) -> Field:

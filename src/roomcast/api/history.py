@@ -27,23 +27,23 @@ _PAGE = HeaderFields(*JSON.pairs, (b"vary", b"Accept"))
 async def page(engine: Engine, request: Request, query: Query) -> Answer:
     """The first `limit` of the messages that the stream would give; with `before` and no start, the last ones
     before it."""
-    held = engine.answers.reserve(PIECE_BYTES, READERS_SHARE)
+    reservation = engine.answers.reserve(PIECE_BYTES, READERS_SHARE)
     try:
-        return await _page(engine, request, query, held)
+        return await _page(engine, request, query, reservation)
     except BaseException:  # also if the client disconnected
-        held.release()
+        reservation.release()
         raise
 
 
-async def _page(engine: Engine, request: Request, query: Query, held: Reservation) -> Answer:
+async def _page(engine: Engine, request: Request, query: Query, reservation: Reservation) -> Answer:
     before = _before(engine, query)
     opening = await _opening(engine, query, before)
     owed = Owed(opening.position, exact=opening.exact, named=opening.named, before=opening.before)
-    found = await _read(engine, query, opening.position, before, owed, held)
+    found = await _read(engine, query, opening.position, before, owed, reservation)
     if opening.epoch not in (None, engine.log.epoch):
         raise LogUnavailable("The log began a new epoch meanwhile: ask again.")
     return _answer(
-        engine, request, query, _told(engine.log.epoch, opening.gap, found, query.selection.prefixes), held
+        engine, request, query, _told(engine.log.epoch, opening.gap, found, query.selection.prefixes), reservation
     )
 
 
@@ -53,7 +53,7 @@ async def message(engine: Engine, request: Request, text: str) -> Answer:
     found = await engine.log.get(id.seq)
     # The answer must not reveal that a room exists which the client may not read.
     if not _readable(request.principal, found):
-        raise never(text)
+        raise _never_existed(text)
     if found is None:
         raise Gone(f"message {id} is no longer retained")
     return Answer(200, JSON, as_json(engine.log.epoch, found))
@@ -64,11 +64,11 @@ async def known_id(engine: Engine, text: str) -> MessageId:
     id = MessageId.parse(text)
     bounds = await engine.log.bounds()
     if id is None or id.epoch != engine.log.epoch or not 0 < id.seq <= bounds.newest:
-        raise never(text)
+        raise _never_existed(text)
     return id
 
 
-def never(text: str) -> NotFound:
+def _never_existed(text: str) -> NotFound:
     """The error for an id that no message ever had."""
     return NotFound(f"this log has no message {text[:100]!r}, and under its present epoch never had")
 
@@ -114,13 +114,13 @@ class _Told(NamedTuple):
 
 
 async def _read(
-    engine: Engine, query: Query, position: int, before: int | None, owed: Owed, held: Reservation
+    engine: Engine, query: Query, position: int, before: int | None, owed: Owed, reservation: Reservation
 ) -> _Found:
     """Reads a page's messages, in several reads if one would bring too much into memory."""
     messages: list[Message] = []
     missing: list[Missing] = []
     while True:
-        page = await _read_once(engine, query, position, query.limit - len(messages), before, held)
+        page = await _read_once(engine, query, position, query.limit - len(messages), before, reservation)
         missing += owed.missing(page)
         messages += page.messages
         position = page.position
@@ -145,30 +145,30 @@ def _told(epoch: str, gap: Gap | None, found: _Found, prefixes: Sequence[str]) -
 
 
 async def _read_once(
-    engine: Engine, query: Query, position: int, limit: int, before: int | None, held: Reservation
+    engine: Engine, query: Query, position: int, limit: int, before: int | None, reservation: Reservation
 ) -> Page:
     async with engine.pages:
         page = await engine.log.read(query.selection, position, limit, before)
-    held.add(sum([len(message.body) + _MESSAGE_BYTES for message in page.messages]))
+    reservation.add(sum([len(message.body) + _MESSAGE_BYTES for message in page.messages]))
     return page
 
 
-def _answer(engine: Engine, request: Request, query: Query, found: _Told, held: Reservation) -> Answer:
+def _answer(engine: Engine, request: Request, query: Query, found: _Told, reservation: Reservation) -> Answer:
     epoch = engine.log.epoch
     position = str(MessageId(epoch, found.position)).encode()
     gap = b"null" if found.gap is None else found.gap.data(found.resumes_at)
     end = b'],"position":"%b","gap":%b}' % (position, gap)
     links = _links(engine, request, query, found)
     own: list[Field] = [(b"link", ", ".join(links).encode())] if links else []
-    if held.size <= 2 * PIECE_BYTES:  # the encoded piece is counted, too
+    if reservation.size <= 2 * PIECE_BYTES:  # the encoded piece is counted, too
         body = b'{"messages":[%b%b' % (b",".join([as_json(epoch, message) for message in found.messages]), end)
         answer = Answer(200, _PAGE, body, own)
-        answer.held = held
+        answer.reservation = reservation
         return answer
-    return Answer.of_pieces(200, _PAGE, _pieces(epoch, found.messages, end, held), own)
+    return Answer.of_pieces(200, _PAGE, _pieces(epoch, found.messages, end, reservation), own)
 
 
-async def _pieces(epoch: str, messages: Sequence[Message], end: bytes, held: Reservation) -> Pieces:
+async def _pieces(epoch: str, messages: Sequence[Message], end: bytes, reservation: Reservation) -> Pieces:
     """The page's body, as fast as its client reads it."""
     piece, size = [b'{"messages":['], 0
     try:
@@ -181,7 +181,7 @@ async def _pieces(epoch: str, messages: Sequence[Message], end: bytes, held: Res
                 await asyncio.sleep(0)
         yield b"".join([*piece, end])
     finally:
-        held.release()
+        reservation.release()
 
 
 def _links(engine: Engine, request: Request, query: Query, found: _Told) -> list[str]:

@@ -65,12 +65,12 @@ class QueryParameters:
         return [Fault(f"/{n}", f"is not known: did you mean {hint}?") for n, hint in hints.items() if hint]
 
 
-def whole_number(most: int) -> Callable[[str], int]:
-    """Returns a function that reads a number from 1 to `most`."""
+def whole_number(maximum: int) -> Callable[[str], int]:
+    """Returns a function that reads a number from 1 to `maximum`."""
 
     def read(value: str) -> int:
-        if not (value.isascii() and value.isdigit()) or len(value) > 9 or not 1 <= int(value) <= most:
-            raise ValueError(f"must be a number from 1 to {most}")
+        if not (value.isascii() and value.isdigit()) or len(value) > 9 or not 1 <= int(value) <= maximum:
+            raise ValueError(f"must be a number from 1 to {maximum}")
         return int(value)
 
     return read

@@ -42,7 +42,7 @@ class Envelope(NamedTuple):
     parse: draft.Parser
     steps: Callable[[bytes, int, str | None], draft.Steps]
     """The same in steps, for a large body."""
-    same: bytes
+    fingerprint: bytes
     """The media type: a repeated request must have the same one, and the same body."""
 
 
@@ -81,23 +81,23 @@ def publish(engine: Engine, request: Request, envelope: Envelope) -> Answer | Pe
     began = time.perf_counter()
     key = idempotency_key(request) if b"idempotency-key" in request.values else None
     parsed = envelope.parse(request.body, engine.settings.max_message, request.principal.user)
-    held = _admit(engine, request, parsed)
+    reservation = _admit(engine, request, parsed)
     drafts, batch = parsed
     appending = engine.log.append(drafts, _idempotency(envelope, request.principal, request.body, key))
     if appending.done():
-        return _answer(engine, request.head.mount, batch, began, held, appending)
-    return PendingAnswer(appending, partial(_answer, engine, request.head.mount, batch, began, held))
+        return _answer(engine, request.head.mount, batch, began, reservation, appending)
+    return PendingAnswer(appending, partial(_answer, engine, request.head.mount, batch, began, reservation))
 
 
 async def _publish_in_steps(engine: Engine, request: Request, envelope: Envelope) -> Answer:
     began, principal = time.perf_counter(), request.principal
     parsed = await _in_turns(envelope.steps(request.body, engine.settings.max_message, principal.user))
-    held = _admit(engine, request, parsed)
+    reservation = _admit(engine, request, parsed)
     idempotency = _idempotency(envelope, principal, request.body, idempotency_key(request))
     appending = engine.log.append(parsed.drafts, idempotency)
     # Not cancelled when the client leaves: the log stores what it was given.
     await asyncio.wait([appending])
-    return _answer(engine, request.head.mount, parsed.batch, began, held, appending)
+    return _answer(engine, request.head.mount, parsed.batch, began, reservation, appending)
 
 
 async def _in_turns(steps: draft.Steps) -> draft.PublishRequest:
@@ -147,7 +147,8 @@ def _idempotency(envelope: Envelope, principal: Principal, body: bytes, key: str
     # The user that the server fills in is part of what is stored; two tickets of one scope may differ in it.
     only = principal.user
     user = [] if only is None or only == ANONYMOUS else [only.encode()]
-    return Idempotency(key, hashlib.sha256(b"\n".join([envelope.same, *user, body])).digest(), principal.scope)
+    digest = hashlib.sha256(b"\n".join([envelope.fingerprint, *user, body])).digest()
+    return Idempotency(key, digest, principal.scope)
 
 
 def stored(engine: Engine, batch: bool, began: float, appending: Future[Appended]) -> Stored:
@@ -179,10 +180,15 @@ def checked_key(key: str) -> str:
 
 
 def _answer(
-    engine: Engine, mount: str, batch: bool, began: float, held: Reservation | None, appending: Future[Appended]
+    engine: Engine,
+    mount: str,
+    batch: bool,
+    began: float,
+    reservation: Reservation | None,
+    appending: Future[Appended],
 ) -> Answer:
     status, id, content = stored(engine, batch, began, appending)
     prefix = quote(mount).encode() if mount else b""
     answer = Answer(status, _FIELDS, content, ((b"location", b"%b/messages/%b" % (prefix, id)),))
-    answer.held = held
+    answer.reservation = reservation
     return answer

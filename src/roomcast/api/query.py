@@ -80,13 +80,10 @@ class Query(NamedTuple):
     limit: int
 
 
-def query(query_string: bytes, last_event_id: str) -> Query:
-    """The query of a query string and a `Last-Event-ID` header. The header is empty if it is missing, or if the
-    client has no id. Raises `Invalid`, naming each bad parameter."""
-    read = _query if len(query_string) <= _CACHED_BYTES else _query.__wrapped__
-    found = read(query_string)
-    last_event_id = last_event_id.strip(" \t")  # llhttp leaves spaces at the end (RFC 9110, section 5.5)
-    return found._replace(origin=After(last_event_id)) if last_event_id else found
+def parse_query(query_string: bytes) -> Query:
+    """Reads `query_string`, the bytes after the `?`. Raises `Invalid`, naming each bad parameter."""
+    read = _parse_query if len(query_string) <= _CACHED_BYTES else _parse_query.__wrapped__
+    return read(query_string)
 
 
 def refuse_lists(rooms: Collection[str], exists: Callable[[str], bool]) -> None:
@@ -102,17 +99,17 @@ def _repeated(room: str) -> str:
     return "&".join(f"room={quote(name.strip(), safe='')}" for name in room.split(",")[:2])
 
 
-def preferred(accept: str) -> str:
+def preferred_format(accept: str) -> str:
     """The format that an `Accept` header prefers (RFC 9110, section 12.5.1). Raises `NotAcceptable`."""
     if len(accept) > _MAX_ACCEPT:
         raise NotAcceptable(f"the Accept header has more than {_MAX_ACCEPT} characters")
-    read = _preferred if len(accept) <= _CACHED_BYTES else _preferred.__wrapped__
+    read = _preferred_format if len(accept) <= _CACHED_BYTES else _preferred_format.__wrapped__
     return read(accept)
 
 
 # A reconnecting crowd sends the same few queries. Cached, they also share one set of rooms in memory.
 @lru_cache(1024)
-def _query(query_string: bytes) -> Query:
+def _parse_query(query_string: bytes) -> Query:
     given = _MessageParameters(parameters(query_string))
     selection = given.selection()
     origin = given.origin()
@@ -123,7 +120,7 @@ def _query(query_string: bytes) -> Query:
 
 
 @lru_cache(1024)
-def _preferred(accept: str) -> str:
+def _preferred_format(accept: str) -> str:
     if not accept.strip():
         return STREAM
     ranges = [_media_range(part) for part in accept.split(",")]

@@ -150,7 +150,7 @@ class Request:
 class Answer:
     """A response that ends."""
 
-    __slots__ = ("body", "closing", "cors", "fields", "held", "length", "own", "pieces", "status")
+    __slots__ = ("body", "closing", "cors", "fields", "length", "own", "pieces", "reservation", "status")
 
     def __init__(self, status: int, fields: HeaderFields, body: bytes = b"", own: Sequence[Field] = ()) -> None:
         self.status = status
@@ -165,7 +165,7 @@ class Answer:
         """Generates a body of unknown length, as fast as the client reads it."""
         self.closing = False
         """Whether the connection is closed after it."""
-        self.held: Reservation | None = None
+        self.reservation: Reservation | None = None
         """The memory reserved for its body until the client has read it."""
         self.cors = NO_FIELDS
         """The CORS fields; set by the handler."""

@@ -22,12 +22,12 @@ _EXAMPLE = '{"sub": "42"}'
 logger = logging.getLogger("roomcast.audit")
 
 
-def envelope(head: Head) -> None:
+def check_head(head: Head) -> None:
     """Raises `UnsupportedMediaType`."""
     fields.check_type(head, _EXAMPLE)
 
 
-def check_looks(request: Request) -> None:
+def check_mode(request: Request) -> None:
     """Raises `NotOffered` if this server checks no credentials: there is nothing to revoke."""
     if not request.guard.checks_credentials:
         raise NotOffered("no credentials are checked here: configure first who may read and publish")

@@ -35,14 +35,14 @@ ROUTES: Routes = {
     "/rooms": {"GET": Route(rooms.rooms, rooms.parse_query, needs="read")},
     "/rooms/{room}": {
         "POST": _PUBLISH._replace(parse=post.envelope),
-        "DELETE": Route(delete.whole_room, delete.room, needs="admin"),
+        "DELETE": Route(delete.whole_room, delete.parse_room, needs="admin"),
     },
     "/followers": {"GET": Route(followers.followers, followers.parse_query, needs="admin")},
     "/me": {"GET": Route(me.me)},
-    "/tickets": {"POST": Route(tickets.issue, tickets.envelope, tickets.check_asker, takes_body=True)},
+    "/tickets": {"POST": Route(tickets.issue, tickets.check_head, tickets.check_client, takes_body=True)},
     "/revocations": {
         "POST": Route(
-            *(revocations.revoke, revocations.envelope, revocations.check_looks), takes_body=True, needs="admin"
+            *(revocations.revoke, revocations.check_head, revocations.check_mode), takes_body=True, needs="admin"
         )
     },
     "/healthz": {"GET": Route(health.healthz, needs_principal=False)},

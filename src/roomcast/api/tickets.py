@@ -44,12 +44,12 @@ class TicketRequest(NamedTuple):
     seconds: int = 3600
 
 
-def envelope(head: Head) -> None:
+def check_head(head: Head) -> None:
     """Raises `UnsupportedMediaType`."""
     fields.check_type(head, _EXAMPLE)
 
 
-def check_asker(request: Request) -> None:
+def check_client(request: Request) -> None:
     """Raises `Unauthenticated`, `Forbidden` or `NotOffered` if the client cannot get any ticket."""
     principal = request.principal
     if request.guard.checks_credentials and principal.by is None:
@@ -64,7 +64,7 @@ def issue(engine: Engine, request: Request, parsed: None) -> Answer:
     """Issues a ticket for at most the rights of the client. Raises `Malformed`, `Invalid`, `Forbidden` and
     `InvalidToken`."""
     principal, secrets = request.principal, request.guard.rights.secrets
-    assert principal.by is not None, "check_asker has let nobody else in"
+    assert principal.by is not None, "check_client has let nobody else in"
     now = time.time()
     wanted = _of_its_own(principal, _wanted(request.body, principal), now)
     user = _permitted(principal, wanted)

@@ -16,7 +16,7 @@ from roomcast.http import context as limits
 from roomcast.http.asgi_sink import AsgiSink, Receive, Send
 from roomcast.http.body import RequestBody, too_many, too_slow
 from roomcast.http.handler import Handler
-from roomcast.http.heads import MOST_FIELDS, cut_ticket, divided, too_many_fields
+from roomcast.http.heads import MOST_FIELDS, cut_ticket, split_fields, too_many_fields
 from roomcast.http.host_login import HostLogin
 from roomcast.model.errors import RoomcastError
 
@@ -134,7 +134,7 @@ async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
 
 
 def _head(scope: Scope, fields: Iterable[Field]) -> tuple[Head, dict[bytes, bytes]]:
-    decides, own = divided(fields)
+    decides, own = split_fields(fields)
     mount, path, query = scope.get("root_path", ""), scope["path"], scope.get("query_string", b"")
     target = scope.get("raw_path") or quote(path).encode()
     if query:

@@ -18,8 +18,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 class AsgiSink:
     """A sink that is an ASGI response. It lives as long as `run` runs."""
 
-    def __init__(self, answers: Budget) -> None:
-        self._answers = answers
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
         self._reason = "client"
         """The reason that the stream is told if the sink itself ends."""
         self.stream: Stream | None = None
@@ -41,7 +41,7 @@ class AsgiSink:
         if self._ended:
             return False
         try:
-            self._answers.hold(data)
+            self._budget.hold(data)
         except Overloaded:
             self._reason = "overload"
             self.abort()
@@ -100,7 +100,7 @@ class AsgiSink:
 
     def _drop(self, taken: Sequence[bytes]) -> None:
         for data in taken:
-            self._answers.drop(data)
+            self._budget.drop(data)
 
 
 async def _disconnected(receive: Receive) -> None:

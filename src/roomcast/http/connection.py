@@ -30,14 +30,14 @@ def unnoticed() -> None:
 class FollowerConnection(asyncio.Protocol):
     """The common part of both kinds of connection: they take a transport over, count unread bytes, and end."""
 
-    __slots__ = ("_answers", "_held", "_left", "_ours", "_reason", "_transport", "_writable", "stream")
+    __slots__ = ("_budget", "_on_closed", "_ours", "_reason", "_transport", "_unread", "_writable", "stream")
 
-    def __init__(self, answers: Budget, left: Callable[[], None] = unnoticed) -> None:
-        """`left` is called when the connection is closed."""
-        self._left = left
-        self._answers = answers
-        self._held: list[bytes] | None = None
-        """The bytes objects that its client has not read yet, each counted in `answers`."""
+    def __init__(self, budget: Budget, on_closed: Callable[[], None] = unnoticed) -> None:
+        """`on_closed` is called when the connection is closed."""
+        self._on_closed = on_closed
+        self._budget = budget
+        self._unread: list[bytes] | None = None
+        """The bytes objects that its client has not read yet, each counted in `budget`."""
         self._reason = "client"
         """The reason that the stream is told if the connection ends first."""
         self._transport = cast(asyncio.Transport, None)
@@ -66,18 +66,18 @@ class FollowerConnection(asyncio.Protocol):
     def _hold(self, data: bytes) -> None:
         """Counts bytes that wait. If there is no memory for them, cuts the client, which then resumes."""
         try:
-            self._answers.hold(data)
+            self._budget.hold(data)
         except Overloaded:
             self._reason = "overload"
             self.abort()
         else:
-            self._held = [*(self._held or ()), data]
+            self._unread = [*(self._unread or ()), data]
 
     def _taken(self) -> None:
         """The client has read everything that waited."""
-        held, self._held = self._held, None
-        for data in held or ():
-            self._answers.drop(data)
+        unread, self._unread = self._unread, None
+        for data in unread or ():
+            self._budget.drop(data)
 
     # asyncio.Protocol. Bytes that the client sends after its request are ignored.
 
@@ -85,7 +85,7 @@ class FollowerConnection(asyncio.Protocol):
         self._writable = False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._left()
+        self._on_closed()
         self._let_go()
         self._taken()
         if self.stream:
@@ -99,8 +99,8 @@ class SocketConnection(FollowerConnection):
 
     __slots__ = ("_fd", "_fresh", "send")
 
-    def __init__(self, answers: Budget, left: Callable[[], None] = unnoticed) -> None:
-        super().__init__(answers, left)
+    def __init__(self, budget: Budget, on_closed: Callable[[], None] = unnoticed) -> None:
+        super().__init__(budget, on_closed)
         self._fd = -1
         """The socket's descriptor, from its first use until the connection is closed; else -1."""
         self._fresh = True

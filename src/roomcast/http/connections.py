@@ -29,7 +29,7 @@ _OWN = ". If they are your own clients, check the network and the proxy between"
 logger = logging.getLogger("roomcast.server")
 
 
-class Exchanging(Protocol):
+class RequestConnection(Protocol):
     """A connection that still carries requests, unlike a follower's."""
 
     def expire(self) -> None:
@@ -63,7 +63,7 @@ class Connections:
         """Maximum number of open connections, streams included."""
         self.open = 0
         """Open connections, streams included. Those closed in this turn of the loop are not counted."""
-        self._all: dict[Socket, Exchanging] = {}
+        self._all: dict[Socket, RequestConnection] = {}
         """The open connections that are not streams."""
         self._silent: OrderedDict[Socket, None] = OrderedDict()
         """The connections without a complete request yet; the oldest first."""
@@ -88,11 +88,11 @@ class Connections:
 
     # Called by connections
 
-    def enter(self, socket: Socket, exchange: Exchanging) -> None:
+    def enter(self, socket: Socket, exchange: RequestConnection) -> None:
         """Adds a new connection, which waits for its client. Closes it at once if its address has too many
         connections, or if there are too many and none of them waits."""
         if self._settings.max_connections_per_address and not self._count_address(socket):
-            self.count(ADDRESS)
+            self.count_closed(ADDRESS)
             socket.abort()
             return
         self.open += 1
@@ -100,18 +100,18 @@ class Connections:
         self._silent[socket] = None
         self._make_room()
 
-    def hand_over(self, socket: Socket, exchange: Exchanging) -> None:
+    def hand_over(self, socket: Socket, exchange: RequestConnection) -> None:
         """Replaces the protocol of a connection."""
         if socket in self._all:
             self._all[socket] = exchange
 
-    def waits(self, socket: Socket) -> None:
+    def mark_waiting(self, socket: Socket) -> None:
         """The connection now waits for its client, or for a read of the log."""
         if socket in self._all and socket not in self._silent:
             self._waiting[socket] = None
             self._waiting.move_to_end(socket)
 
-    def works(self, socket: Socket) -> None:
+    def mark_busy(self, socket: Socket) -> None:
         """The connection now waits for the server, as in a publish: it is not closed for others."""
         self._silent.pop(socket, None)
         self._waiting.pop(socket, None)
@@ -128,7 +128,7 @@ class Connections:
         address = self._counted.pop(socket, None)
         return self._gone if address is None else partial(self._followed, address)
 
-    def count(self, reason: str) -> None:
+    def count_closed(self, reason: str) -> None:
         """Counts a connection that the server closed before its client was done."""
         self._closed[reason] += 1
 
@@ -137,7 +137,7 @@ class Connections:
     def __contains__(self, socket: Socket) -> bool:
         return socket in self._all
 
-    def everyone(self) -> list[tuple[Socket, Exchanging]]:
+    def everyone(self) -> list[tuple[Socket, RequestConnection]]:
         """All connections that are not streams."""
         return list(self._all.items())
 
@@ -165,7 +165,7 @@ class Connections:
         while self.open > self.limit and (self._silent or self._waiting):
             mostly_silent = 2 * len(self._silent) > len(self._all)
             socket = next(iter(self._silent if mostly_silent or not self._waiting else self._waiting))
-            self.count(FILES)
+            self.count_closed(FILES)
             self.leave(socket)
             socket.abort()
 
@@ -173,7 +173,7 @@ class Connections:
         """Removes a connection from all states; returns whether it was open and not a stream."""
         if self._all.pop(socket, None) is None:
             return False
-        self.works(socket)
+        self.mark_busy(socket)
         if not self._all:
             self.empty.set()
         return True

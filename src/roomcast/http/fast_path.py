@@ -51,7 +51,7 @@ class FastPath(Exchange):
             self._hand_over(received)
         elif len(received) < self._size:
             if not self._received:
-                self._context.connections.waits(self._transport)  # for this request, from now on
+                self._context.connections.mark_waiting(self._transport)  # for this request, from now on
             self._keep(received)
         else:
             self._serve(received)

@@ -216,8 +216,8 @@ class Handler:
 
     def _finished(self, request: Request, outcome: Outcome) -> Outcome:
         head = request.head
-        if isinstance(outcome, Answer) and len(outcome.body) > SMALL_BYTES and outcome.held is None:
-            outcome = self._held(request, outcome)
+        if isinstance(outcome, Answer) and len(outcome.body) > SMALL_BYTES and outcome.reservation is None:
+            outcome = self._reserved(request, outcome)
         elif isinstance(outcome, Streaming):
             outcome.visit = self._visit(request)
         outcome.cors = request.prepared.cors
@@ -231,10 +231,10 @@ class Handler:
             )
         return outcome
 
-    def _held(self, request: Request, answer: Answer) -> Answer:
+    def _reserved(self, request: Request, answer: Answer) -> Answer:
         """The answer with its memory reserved; or an error if there is no memory for it."""
         try:
-            answer.held = self.answers.reserve(len(answer.body), READERS_SHARE)
+            answer.reservation = self.answers.reserve(len(answer.body), READERS_SHARE)
         except Overloaded as error:
             return self._problem(request, error)
         return answer

@@ -274,7 +274,7 @@ def cut_ticket(target: bytes) -> tuple[bytes, bytes | None]:
     return path + mark + others, b", ".join(tickets)
 
 
-def divided(pairs: Iterable[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
+def split_fields(pairs: Iterable[tuple[bytes, bytes]]) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
     """Header fields by name in lower case: those that decide, and a request's own. Repeated fields are joined by
     commas (RFC 9110, section 5.3); unknown ones are left out."""
     decides: dict[bytes, bytes] = {}

@@ -17,7 +17,7 @@ _CLOSE_AND_BLANK = _CLOSE + b"\r\n"
 _CHUNKED = b"transfer-encoding: chunked\r\n"
 
 
-def whole(answer: Answer, *, close: bool) -> bytes:
+def whole_answer(answer: Answer, *, close: bool) -> bytes:
     """The bytes of an answer with a complete body."""
     lines = _lines(answer)
     if answer.length is not None:

@@ -23,8 +23,8 @@ class TlsConnection(FollowerConnection):
 
     __slots__ = ("_ending", "_rest")
 
-    def __init__(self, answers: Budget, left: Callable[[], None] = unnoticed) -> None:
-        super().__init__(answers, left)
+    def __init__(self, budget: Budget, on_closed: Callable[[], None] = unnoticed) -> None:
+        super().__init__(budget, on_closed)
         self._rest: list[memoryview] = []
         """The bytes that were not given to the transport yet."""
         self._ending = False
