@@ -35,7 +35,7 @@ class FollowersQuery(NamedTuple):
 
 
 def parse_query(head: Head) -> FollowersQuery:
-    """The page that a request is for. Raises `Invalid`, naming each bad parameter."""
+    """Reads the query of `head`. Raises `Invalid`, naming each bad parameter."""
     given = QueryParameters(parameters(head.query), PARAMETERS)
     query = FollowersQuery(
         given.once("after", _key) or _FIRST,
@@ -54,7 +54,8 @@ def _key(value: str) -> Key:
 
 
 async def followers(engine: Engine, request: Request, query: FollowersQuery) -> Answer:
-    """A page of the streams of all workers, with a link to the next page if there may be one."""
+    """`GET /followers`: the page that `query` asks for, of the streams of all workers of `engine`, oldest first.
+    It links to the next page, if there is one, below the mount of `request`. Raises `Overloaded`."""
     places, missing = await engine.roll.places(query.after, query.behind, query.limit + 1)
     page = places[: query.limit]
     reservation = engine.answers.reserve(sum([place.size for place in page]), READERS_SHARE)

@@ -16,7 +16,8 @@ PREFIX = "/rooms/"
 
 
 def envelope(head: Head) -> Envelope:
-    """How to parse the body. Raises `Invalid` and `UnsupportedMediaType`."""
+    """How to parse the body, by the path, the query and the media type in `head`. Raises `Invalid` and
+    `UnsupportedMediaType`."""
     media_type = media_type_of(head)
     if media_type.startswith("multipart/"):
         raise UnsupportedMediaType("send the message as the body itself: with curl, -d or --data-binary, not -F")

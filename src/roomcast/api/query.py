@@ -87,7 +87,8 @@ def parse_query(query_string: bytes) -> Query:
 
 
 def refuse_lists(rooms: Collection[str], exists: Callable[[str], bool]) -> None:
-    """Raises `Invalid` for `room=a,b` if there is no room `a,b` but a room `a`: the client meant two rooms."""
+    """Raises `Invalid` for `room=a,b` if there is no room `a,b` but a room `a`: the client meant two rooms.
+    `rooms` are the names in the query, and `exists` says whether there is a room with a name."""
     for room in rooms:
         first, comma, _ = room.partition(",")
         if comma and not exists(room) and exists(first.strip()):
@@ -100,7 +101,8 @@ def _repeated(room: str) -> str:
 
 
 def preferred_format(accept: str) -> str:
-    """The format that an `Accept` header prefers (RFC 9110, section 12.5.1). Raises `NotAcceptable`."""
+    """The format that an `accept` header prefers (RFC 9110, section 12.5.1), one of FORMATS; empty means any.
+    Raises `NotAcceptable`."""
     if len(accept) > _MAX_ACCEPT:
         raise NotAcceptable(f"the Accept header has more than {_MAX_ACCEPT} characters")
     read = _preferred_format if len(accept) <= _CACHED_BYTES else _preferred_format.__wrapped__
@@ -190,7 +192,8 @@ class _MessageParameters(QueryParameters):
 
 
 def room_fault(room: str) -> str | None:
-    """The fault of a room's name from a URL; None if it is valid."""
+    """The fault of `room`, a room's name from a URL; None if it is valid. The text continues a sentence that
+    begins with the name."""
     try:
         room.encode()
     except UnicodeEncodeError:
@@ -199,7 +202,7 @@ def room_fault(room: str) -> str | None:
 
 
 def prefix_fault(prefix: str) -> str | None:
-    """The fault of a prefix from a URL; None if it is valid. An empty prefix is valid: every name begins with
+    """The fault of `prefix`, from a URL; None if it is valid. An empty prefix is valid: every name begins with
     it."""
     return room_fault(prefix) if prefix else None
 

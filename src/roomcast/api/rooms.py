@@ -47,7 +47,7 @@ class RoomsQuery(NamedTuple):
 
 
 def parse_query(head: Head) -> RoomsQuery:
-    """The page that a request is for. Raises `Invalid`, naming each bad parameter."""
+    """Reads the query of `head`. Raises `Invalid`, naming each bad parameter."""
     given = QueryParameters(parameters(head.query), PARAMETERS)
     sort = given.once("sort", _sort) or "name"
     query = RoomsQuery(
@@ -61,8 +61,8 @@ def parse_query(head: Head) -> RoomsQuery:
 
 
 async def rooms(engine: Engine, request: Request, query: RoomsQuery) -> Answer:
-    """A page of the rooms that the client may read, with a link to the next page if there may be one. Raises
-    `Overloaded` and `LogUnavailable`."""
+    """`GET /rooms`: the page that `query` asks for, of the rooms of `engine` that the client of `request` may
+    read. It links to the next page if there may be one. Raises `Overloaded` and `LogUnavailable`."""
     rows, last = await _rows(engine, query, request.principal.read)
     followers = await engine.followed.counts([room for room, _ in rows])
     reservation = engine.answers.reserve(sum([len(room) + _ROW_BYTES for room, _ in rows]), READERS_SHARE)

@@ -14,7 +14,7 @@ ALIASES = {"/messages/": "/messages"}
 """Paths that some clients request, with the route each stands for."""
 
 
-def last_segment(head: Head) -> str:
+def _last_segment(head: Head) -> str:
     """The segment of a path that `{name}` stands for."""
     return head.path.rpartition("/")[2]
 
@@ -29,8 +29,8 @@ ROUTES: Routes = {
         "POST": _PUBLISH._replace(parse=publish.envelope),
     },
     "/messages/{id}": {
-        "GET": Route(history.message, last_segment),
-        "DELETE": Route(delete.message, last_segment, needs="admin"),
+        "GET": Route(history.message, _last_segment),
+        "DELETE": Route(delete.message, _last_segment, needs="admin"),
     },
     "/rooms": {"GET": Route(rooms.rooms, rooms.parse_query, needs="read")},
     "/rooms/{room}": {

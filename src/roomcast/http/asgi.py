@@ -24,7 +24,7 @@ Scope = MutableMapping[str, Any]
 Values = Mapping[bytes, bytes]
 
 
-class ClientGone(Exception):
+class _ClientGone(Exception):
     """The client disconnected before its request was complete."""
 
 
@@ -58,7 +58,7 @@ class AsgiApp:
             prepared = prepared._replace(route=None, refused=too_many_fields())
         try:
             outcome = await self._outcome(scope, prepared, values, receive)
-        except ClientGone:
+        except _ClientGone:
             return
         if isinstance(outcome, Streaming):
             await _stream(scope, outcome, self._handler.answers, receive, send)
@@ -128,7 +128,7 @@ async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise ClientGone
+            raise _ClientGone
         yield message.get("body", b"")
         more = message.get("more_body", False)
 

@@ -32,12 +32,16 @@ class AsgiSink:
 
     @property
     def writable(self) -> bool:
+        """Whether it takes more now: fewer than PIECE_BYTES are pending or being sent."""
         return not self._ended and self._size < PIECE_BYTES
 
     def send(self, data: bytes) -> int:
-        return 0  # no way is faster than `write`
+        """Takes nothing of `data`: no way is faster than `write`. Returns 0."""
+        return 0
 
-    def write(self, data: bytes, start: int = 0) -> bool:  # `start` is 0: `send` takes nothing
+    def write(self, data: bytes, start: int = 0) -> bool:
+        """Takes all of `data`; `start` is 0, since `send` takes nothing. Returns False if the stream must wait for
+        `pump` before the next write."""
         if self._ended:
             return False
         try:
@@ -52,13 +56,16 @@ class AsgiSink:
         return self.writable
 
     def waiting(self) -> int:
+        """Bytes that the host has not taken yet."""
         return self._size
 
     def close(self, last: bytes) -> None:
+        """Ends after the pending bytes and `last` are sent."""
         self.write(last)
         self._ended = True
 
     def abort(self) -> None:
+        """Ends at once: pending bytes are dropped."""
         self._ended = True
         self._drop(self._pending)
         self._pending = []
@@ -66,8 +73,9 @@ class AsgiSink:
             self._sending.cancel()
 
     async def run(self, receive: Receive, send: Send) -> None:
-        """Sends until the stream ends or the client disconnects. Hosts report a disconnect in different ways: by
-        `http.disconnect`, by an exception in `send`, or by cancelling."""
+        """Gives `send` the bytes until the stream ends, or `receive` says that the client disconnected. Hosts
+        report a disconnect in different ways: by `http.disconnect`, by an exception in `send`, or by
+        cancelling."""
         self._sending = asyncio.create_task(self._send(send))
         gone = asyncio.create_task(_disconnected(receive))
         try:

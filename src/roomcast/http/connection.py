@@ -48,7 +48,7 @@ class FollowerConnection(asyncio.Protocol):
         self.stream: Stream | None = None
 
     def take(self, transport: asyncio.Transport) -> None:
-        """Takes the transport over from another protocol."""
+        """Takes `transport` over from another protocol."""
         self._transport = transport
         self._ours = True
         transport.set_protocol(self)
@@ -82,9 +82,12 @@ class FollowerConnection(asyncio.Protocol):
     # asyncio.Protocol. Bytes that the client sends after its request are ignored.
 
     def pause_writing(self) -> None:
+        """Called when bytes wait in the transport: the stream must wait for `pump`."""
         self._writable = False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Called once, when the connection is closed. `exc` is a `TimeoutError` if the client read nothing for too
+        long; the stream then ends with the reason `slow`."""
         self._on_closed()
         self._let_go()
         self._taken()
@@ -109,14 +112,18 @@ class SocketConnection(FollowerConnection):
         self.send: Callable[[bytes], int] = _nothing
 
     def take(self, transport: asyncio.Transport) -> None:
+        """Takes `transport`, which must not use TLS, over from another protocol."""
         super().take(transport)
         transport.set_write_buffer_limits(high=0)  # call us when any byte waits, and when none does
 
     @property
     def writable(self) -> bool:
+        """Whether it takes more now: nothing waits in the transport."""
         return self._writable
 
     def write(self, data: bytes, start: int = 0) -> bool:
+        """Takes all of `data` from `start` on: writes to the socket, and gives the rest to the transport. Returns
+        False if the stream must wait for `pump` before the next write, or if the connection is closed."""
         if not self._ours:
             return False
         rest = memoryview(data)[start:]
@@ -143,11 +150,13 @@ class SocketConnection(FollowerConnection):
         return self._fd
 
     def waiting(self) -> int:
+        """Bytes that the client has not read yet, in the transport and in the kernel; 0 if it is closed."""
         if not self._ours:
             return 0
         return self._transport.get_write_buffer_size() + in_kernel(self._descriptor())
 
     def close(self, last: bytes) -> None:
+        """Sends the bytes that wait, then `last`, and closes the connection."""
         self.write(last)
         self._let_go()
         self._transport.close()
@@ -158,6 +167,7 @@ class SocketConnection(FollowerConnection):
         self._fd = -1
 
     def resume_writing(self) -> None:
+        """Called when nothing waits in the transport any more: the stream goes on."""
         self._taken()
         if self._ours:
             self._writable = True
@@ -171,7 +181,7 @@ def _nothing(data: bytes) -> int:
 
 
 def in_kernel(fd: int) -> int:
-    """Bytes that the kernel holds for the client; 0 if it does not tell, as macOS does for sockets."""
+    """Bytes that the kernel holds for the client of the socket `fd`; 0 if it does not tell, as on macOS."""
     try:
         queued = fcntl.ioctl(fd, _SIOCOUTQ, b"\0\0\0\0")
     except OSError:

@@ -49,7 +49,7 @@ class Socket(Protocol):
         ...
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Like a transport's."""
+        """The transport's information `name`, such as `peername`; `default` if it has none."""
         ...
 
 
@@ -89,8 +89,8 @@ class Connections:
     # Called by connections
 
     def enter(self, socket: Socket, exchange: RequestConnection) -> None:
-        """Adds a new connection, which waits for its client. Closes it at once if its address has too many
-        connections, or if there are too many and none of them waits."""
+        """Adds the new connection `socket`, which waits for its client; `exchange` carries its requests. Closes it
+        at once if its address has too many connections, or if there are too many and none of them waits."""
         if self._settings.max_connections_per_address and not self._count_address(socket):
             self.count_closed(ADDRESS)
             socket.abort()
@@ -101,35 +101,38 @@ class Connections:
         self._make_room()
 
     def hand_over(self, socket: Socket, exchange: RequestConnection) -> None:
-        """Replaces the protocol of a connection."""
+        """`exchange` carries the requests of the connection `socket` from now on."""
         if socket in self._all:
             self._all[socket] = exchange
 
     def mark_waiting(self, socket: Socket) -> None:
-        """The connection now waits for its client, or for a read of the log."""
+        """The connection `socket` waits for its client, or for a read of the log, from now on. One that is silent
+        stays so."""
         if socket in self._all and socket not in self._silent:
             self._waiting[socket] = None
             self._waiting.move_to_end(socket)
 
     def mark_busy(self, socket: Socket) -> None:
-        """The connection now waits for the server, as in a publish: it is not closed for others."""
+        """The connection `socket` waits for the server from now on, as in a publish: it is not closed for
+        others."""
         self._silent.pop(socket, None)
         self._waiting.pop(socket, None)
 
     def leave(self, socket: Socket) -> None:
-        """The connection was closed. May be called twice."""
+        """The connection `socket` was closed. May be called twice."""
         if self._forget(socket):
             self._free(self._counted.pop(socket, None))
 
     def follow(self, socket: Socket) -> Callable[[], None]:
-        """The connection is a stream from now on. Returns a function to call when it is closed."""
+        """The connection `socket` is a stream from now on. Returns a function to call when it is closed."""
         if not self._forget(socket):  # it was just closed to make room
             return lambda: None
         address = self._counted.pop(socket, None)
         return self._gone if address is None else partial(self._followed, address)
 
     def count_closed(self, reason: str) -> None:
-        """Counts a connection that the server closed before its client was done."""
+        """Counts a connection that the server closed before its client was done, for one of the reasons in
+        `families.CLOSED`."""
         self._closed[reason] += 1
 
     # Called by the server

@@ -90,12 +90,15 @@ class Exchange(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Called once, before any byte is received. `transport` is the connection."""
         self._transport = transport
         if not self._over_tls():  # call us when any byte waits, and when none does
             transport.set_write_buffer_limits(high=0)
         self._context.connections.enter(transport, self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Called once, when the connection is closed. Cancels the task that makes the answer; `exc` does not
+        matter."""
         self._context.connections.leave(self._transport)
         self._context.intake.hold(self, 0)
         self._pending = self._reservation = None
@@ -111,6 +114,7 @@ class Exchange(asyncio.Protocol):
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
+        """Called when the client has read its answers: goes on with what waited for that."""
         self._choked = False
         self._reservation = None
         if self._writable:

@@ -33,6 +33,7 @@ class FastPath(Exchange):
         """Bytes of that request, with its body."""
 
     def data_received(self, data: bytes) -> None:
+        """Serves the request that `data` completes, or keeps the bytes, or gives the connection to `Http1`."""
         received = self._received + data if self._received else data
         if self._answering:
             self._keep(received)

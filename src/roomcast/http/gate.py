@@ -38,25 +38,26 @@ class Gate:
         """Origins whose pages may send a cookie."""
 
     def check(self, head: Head) -> None:
-        """Checks host and origin. Raises `NotServed`."""
+        """Checks the host and the origin in `head`. Raises `NotServed`."""
         if head.path in _ALWAYS:
             return
         if self._mode is Mode.LOCAL:
             _check_host(head)
         origin = head.fields.get(b"origin")
-        if origin is not None and head.method != "OPTIONS" and not self.admits(origin.decode("latin-1"), head):
+        if origin is not None and head.method != "OPTIONS" and not self._admits(origin.decode("latin-1"), head):
             raise NotServed(
                 f"pages of the origin {origin.decode('latin-1')!r:.200} are not served: name it in --allow-origin"
             )
 
     def check_forwarded(self, head: Head, values: Mapping[bytes, bytes]) -> None:
-        """Checks the clients that proxies name; `values` are the request's own fields. Raises `NotServed`."""
+        """Checks the clients that proxies name in `values`, the own fields of the request with this `head`. Raises
+        `NotServed`."""
         if self._mode is Mode.LOCAL and head.path not in _ALWAYS:
             for name in _ADDRESSES:
                 if name in values and not _all_loopback(name.decode(), values[name].decode("latin-1")):
                     raise NotServed(f"a proxy forwards this request for another machine; {_WAYS_OUT}")
 
-    def admits(self, origin: str, head: Head) -> bool:
+    def _admits(self, origin: str, head: Head) -> bool:
         """Whether pages of this origin are served. This server's own pages always are, even if a proxy ends
         TLS."""
         named = "*" in self.origins or origin in self.origins

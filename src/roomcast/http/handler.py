@@ -85,7 +85,7 @@ class Handler:
         """The memory of all requests that are being received."""
 
     def prepare(self, head: Head) -> PreparedHead:
-        """Reads a head. Never raises: its error becomes `refused`."""
+        """Reads `head`. Never raises: its error becomes `refused`."""
         cors = self._cors.fields(head.fields.get(b"origin"))
         label = head.method if head.method in _COUNTED else OTHER
         try:
@@ -98,14 +98,14 @@ class Handler:
             return PreparedHead(head, None, None, error.with_traceback(None), cors, label)
 
     def admit(self, request: Request) -> None:
-        """Decides what can be decided before the body is read. Raises `RoomcastError`."""
+        """Decides what can be decided about `request` before its body is read. Raises `RoomcastError`."""
         if request.prepared.route is not None:
             self._admission.admit(request, request.prepared.route)
         request.admitted = True
 
     def handle(self, request: Request, respond: Respond) -> asyncio.Task[None] | None:
-        """Serves a request. Returns the task to cancel if the client disconnects; None if there is none. A publish
-        has none: it is never cancelled."""
+        """Serves `request`, and gives the outcome to `respond`. Returns the task to cancel if the client
+        disconnects; None if there is none. A publish has none: it is never cancelled."""
         prepared = request.prepared
         try:
             if not request.admitted:
@@ -132,7 +132,8 @@ class Handler:
         return None
 
     def refuse(self, request: Request, error: RoomcastError, respond: Respond) -> asyncio.Task[None] | None:
-        """Answers a request whose body is not read to its end. Returns what `handle` does."""
+        """Answers `request`, whose body is not read to its end, with `error`. Gives the outcome to `respond`, and
+        returns what `handle` does."""
         late = isinstance(error, TooManyBad)
         outcome = self._delayed(request, error) if late else self._problem(request, error)
         return self._settle(request, respond, outcome)
@@ -146,7 +147,8 @@ class Handler:
     def unreadable(
         self, target: bytes, error: RoomcastError, connection: ClientConnection, respond: Respond
     ) -> None:
-        """Answers bytes that are not HTTP; `target` is as much of them as the access line shows."""
+        """Answers bytes from `connection` that are not HTTP with `error`, and gives the outcome to `respond` at
+        once. `target` is as much of the bytes as the access line shows."""
         self._count(error)
         head = Head(OTHER, target, "", b"")
         prepared = PreparedHead(head, None, None, error, self._cors.fields(None), OTHER)

@@ -65,19 +65,21 @@ class Http1(Exchange):
         self._started_at = self._loop.time()
 
     def adopt(self, transport: asyncio.Transport) -> None:
-        """Takes a connection over from another protocol."""
+        """Takes `transport` over from another protocol."""
         self._transport = transport
         self._context.connections.hand_over(transport, self)
 
     # asyncio.Protocol
 
     def data_received(self, data: bytes) -> None:
+        """Parses `data`, unless a request before it must be answered first."""
         self._received = self._received[self._at :] + data
         self._at = 0
         if not self._scheduled:
             self._advance()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Called once, when the connection is closed: forgets the request. `exc` does not matter."""
         super().connection_lost(exc)
         # The request refers to this connection. A reference cycle would keep both until garbage is collected:
         # three rounds of 150 bodies that were cut took 160 MB.
