@@ -11,7 +11,7 @@ from roomcast.model.errors import BadOption
 from roomcast.model.settings import Settings, unknown_option
 
 if TYPE_CHECKING:
-    from roomcast.http.site import Group
+    from roomcast.http.all_routes import Group
 
 _OWN = ("rights", "routes")
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from roomcast import tasks
-from roomcast.api.query import query
+from roomcast.api.query import parse_query
 from roomcast.delivery.gap import Opening
 from roomcast.delivery.hub import Hub
 from roomcast.delivery.streams import Streams
@@ -307,5 +307,5 @@ async def test_a_large_message_in_the_place_of_thousands_takes_turns() -> None:
 
 def test_only_so_many_unknown_names_are_compared() -> None:
     with pytest.raises(Invalid) as refused:
-        query(b"room=a&" + b"&".join(b"rooms%d=1" % number for number in range(120)), "")
+        parse_query(b"room=a&" + b"&".join(b"rooms%d=1" % number for number in range(120)))
     assert 0 < len(refused.value.faults) <= 32

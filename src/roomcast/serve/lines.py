@@ -42,7 +42,7 @@ def log_to_stderr(format: str, requests: bool, level: str = "info", process: str
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # it would warn of each malformed request
     for name in (access.LOGGER, "roomcast.streams"):
         logging.getLogger(name).setLevel(logging.NOTSET if requests else others)
-    access.write_to(lines.add_request if access.noted() else None)
+    access.write_to(lines.add_request if access.is_enabled() else None)
     _take_what_nobody_caught()
     return lines
 
@@ -102,7 +102,7 @@ class LineWriter:
     def add_request(
         self, client: str, method: str, target: str, status: int, seconds: float, principal: str, /
     ) -> None:
-        """Adds the line of a request, with the parameters of `access.note`."""
+        """Adds the line of a request, with the parameters of `access.log_request`."""
         waiting = self._waiting
         if len(waiting) >= _WAITING_LINES:
             self._drop()
