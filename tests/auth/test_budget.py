@@ -13,7 +13,7 @@ from roomcast.auth.credentials import of_authorization
 from roomcast.auth.principal_cache import fingerprint
 from roomcast.auth.rate_limiter import BUCKETS
 from roomcast.auth.rights import ConfiguredRights
-from roomcast.auth.tickets import By
+from roomcast.auth.tickets import Grantor
 from roomcast.auth.tokens import issuer
 from roomcast.auth.tokens.fetch import CannotFetch, Fetched
 from roomcast.auth.tokens.issuer import TokenIssuer, of_secrets
@@ -131,7 +131,7 @@ async def test_a_flood_of_tokens_whose_key_may_yet_be_fetched_counts_too() -> No
         raise CannotFetch("its status is 500")
 
     source = Jwks("https://a.example/jwks", get)
-    one = ConfiguredRights(issuers=Issuers([TokenIssuer(By(""), source, frozenset(["ES256"]))]))
+    one = ConfiguredRights(issuers=Issuers([TokenIssuer(Grantor(""), source, frozenset(["ES256"]))]))
     flood = (token({**OWN, "jti": number}, key=b"x" * 32, header={"alg": "ES256"}) for number in range(5_000))
     outcomes = {asked(one, text, FLOODER) for text in flood}
     await source.fetched()

@@ -12,7 +12,7 @@ from roomcast.auth import verifier
 from roomcast.auth.from_settings import rights_from
 from roomcast.auth.rights import ConfiguredRights
 from roomcast.auth.secrets import Secret, Secrets
-from roomcast.auth.tickets import By, seal
+from roomcast.auth.tickets import Grantor, seal
 from roomcast.auth.tokens import issuer, issuers
 from roomcast.auth.tokens.grants import filled
 from roomcast.auth.tokens.issuer import of_secrets
@@ -147,7 +147,7 @@ def test_beside_an_issuer_the_secret_is_for_tokens_without_iss(folder: Path) -> 
 
 def test_a_ticket_is_valid_only_while_its_issuer_is_configured(folder: Path) -> None:
     row = {"iss": A, "public_keys": ["es"]}
-    text = seal(SECRETS, By(A), rooms=["a"], sub="42", now=NOW, seconds=60)
+    text = seal(SECRETS, Grantor(A), rooms=["a"], sub="42", now=NOW, seconds=60)
     assert configured(folder, dict(row), secret_files=["secret"]).identify(text, NOW).sub == "42"
     with pytest.raises(InvalidToken) as raised:
         configured(folder, {**row, "iss": B}, secret_files=["secret"]).identify(text, NOW)

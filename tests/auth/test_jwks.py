@@ -9,7 +9,7 @@ import pytest
 
 from roomcast.auth.guard import Guard, Mode
 from roomcast.auth.rights import ConfiguredRights
-from roomcast.auth.tickets import By
+from roomcast.auth.tickets import Grantor
 from roomcast.auth.tokens.bad import BadToken, KeysAway
 from roomcast.auth.tokens.fetch import CannotFetch, Fetched
 from roomcast.auth.tokens.issuer import TokenIssuer
@@ -190,7 +190,7 @@ async def test_a_failed_fetch_removes_no_keys() -> None:
 async def test_an_issuer_is_away_from_a_failed_fetch_to_one_that_succeeds() -> None:
     provider = Provider(key("1"))
     asking = Asking(provider)
-    issuers = Issuers([TokenIssuer(By(""), asking.source, frozenset(["ES256"]), iss="https://a.example")])
+    issuers = Issuers([TokenIssuer(Grantor(""), asking.source, frozenset(["ES256"]), iss="https://a.example")])
     told = []
     for is_away, now in ((False, NOW), (True, NOW + 400), (False, NOW + 800)):
         provider.is_away = is_away
@@ -250,7 +250,7 @@ async def test_a_source_begins_with_the_keys_of_the_one_before() -> None:
 async def test_a_holder_is_checked_again_when_the_key_of_their_token_is_withdrawn() -> None:
     provider = Provider(key("1"), key("2", "second"))
     source = Jwks("https://a.example/jwks", provider.get)
-    rights = ConfiguredRights(issuers=Issuers([TokenIssuer(By(""), source, frozenset(["ES256"]))]))
+    rights = ConfiguredRights(issuers=Issuers([TokenIssuer(Grantor(""), source, frozenset(["ES256"]))]))
     judged: list[bool] = []
     guard = Guard(Mode.RIGHTS, rights)
     guard.changed = lambda: judged.append(rights.current(holder) is not None)
@@ -273,7 +273,7 @@ async def test_a_holder_is_checked_again_when_the_key_of_their_token_is_withdraw
 async def test_a_token_that_the_old_keys_refused_is_verified_again_by_new_ones() -> None:
     provider = Provider(key(None))
     source = Jwks("https://a.example/jwks", provider.get)
-    issuers = Issuers([TokenIssuer(By(""), source, frozenset(["ES256"]))])
+    issuers = Issuers([TokenIssuer(Grantor(""), source, frozenset(["ES256"]))])
     now = time.time()
     text = token({"sub": "42", "exp": now + 900}, "ES256", name="second")
     issuers.start_fetching(lambda: None)

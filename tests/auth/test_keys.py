@@ -8,7 +8,7 @@ import re
 import pytest
 
 from roomcast.auth.keys import Keys, new_key, sha256
-from roomcast.auth.tickets import By
+from roomcast.auth.tickets import Grantor
 from roomcast.model.settings.key import Key
 
 
@@ -51,12 +51,12 @@ def test_two_keys_of_one_name_have_their_own_grants_and_one_scope() -> None:
     assert (first.scope, first.name) == (second.scope, second.name)
     assert "other" in first.read
     assert "other" not in second.read
-    assert first.by != second.by
+    assert first.grantor != second.grantor
 
 
 def test_a_ticket_belongs_to_its_key_and_not_to_another_of_the_same_name() -> None:
     key = new_key("shop")
     keys = Keys([row(key)])
-    assert keys.answers(By("shop", sha256(key)[:32]))
-    assert not keys.answers(By("shop", sha256(new_key("shop"))[:32]))
-    assert not keys.answers(By("shop"))
+    assert keys.answers(Grantor("shop", sha256(key)[:32]))
+    assert not keys.answers(Grantor("shop", sha256(new_key("shop"))[:32]))
+    assert not keys.answers(Grantor("shop"))

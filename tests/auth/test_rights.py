@@ -9,14 +9,14 @@ from roomcast.auth.keys import Keys, new_key, sha256
 from roomcast.auth.principal_cache import CACHED, fingerprint
 from roomcast.auth.rights import ConfiguredRights
 from roomcast.auth.secrets import Secret, Secrets
-from roomcast.auth.tickets import By, seal
+from roomcast.auth.tickets import Grantor, seal
 from roomcast.model.errors import InvalidToken
 from roomcast.model.revocation import Revocation
 from roomcast.model.settings.key import Key
 
 NOW = 1_795_690_180.0
 KEY = new_key("shop")
-BY = By("shop", sha256(KEY)[:32])
+GRANTOR = Grantor("shop", sha256(KEY)[:32])
 SECRETS = Secrets([Secret(b"0123456789abcdefghijklmnopqrstuvwxyz")])
 
 
@@ -26,7 +26,7 @@ def rights(*keys: str, secrets: Secrets = SECRETS) -> ConfiguredRights:
 
 
 def ticket(**given: object) -> str:
-    return seal(SECRETS, BY, **{"rooms": ["a"], "now": NOW, "seconds": 60, **given})  # type: ignore[arg-type]
+    return seal(SECRETS, GRANTOR, **{"rooms": ["a"], "now": NOW, "seconds": 60, **given})  # type: ignore[arg-type]
 
 
 def refused(rights: ConfiguredRights, credential: str, now: float = NOW) -> tuple[str, str]:

@@ -52,11 +52,11 @@ def envelope(head: Head) -> None:
 def check_asker(request: Request) -> None:
     """Raises `Unauthenticated`, `Forbidden` or `NotOffered` if the client cannot get any ticket."""
     principal = request.principal
-    if request.guard.checks_credentials and principal.by is None:
+    if request.guard.checks_credentials and principal.grantor is None:
         raise rights.refusal(principal, "tickets are given to keys and tokens")
     if principal.ticket is not None:
         raise Forbidden("a ticket gives no tickets: ask with the key or the token")
-    if principal.by is None or not request.guard.rights.secrets:
+    if principal.grantor is None or not request.guard.rights.secrets:
         raise NotOffered(_NO_SECRET)
 
 
@@ -64,12 +64,12 @@ def issue(engine: Engine, request: Request, parsed: None) -> Answer:
     """Issues a ticket for at most the rights of the client. Raises `Malformed`, `Invalid`, `Forbidden` and
     `InvalidToken`."""
     principal, secrets = request.principal, request.guard.rights.secrets
-    assert principal.by is not None, "check_asker has let nobody else in"
+    assert principal.grantor is not None, "check_asker has let nobody else in"
     now = time.time()
     wanted = _of_its_own(principal, _wanted(request.body, principal), now)
     user = _permitted(principal, wanted)
     try:
-        ticket = seal(secrets, principal.by, **wanted._asdict() | {"user": user, "now": now})
+        ticket = seal(secrets, principal.grantor, **wanted._asdict() | {"user": user, "now": now})
     except ValueError as error:
         raise Invalid(str(error), [Fault("/rooms", str(error))]) from None
     _note(principal, wanted)

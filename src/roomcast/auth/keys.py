@@ -14,7 +14,7 @@ from typing import Final
 from roomcast.auth import base64url
 from roomcast.auth.grants import Grants
 from roomcast.auth.principal import Principal, scope_of
-from roomcast.auth.tickets import By
+from roomcast.auth.tickets import Grantor
 from roomcast.model.settings.key import Key, check_name
 from roomcast.model.settings.limits import PERSON_STREAMS, Quota
 
@@ -42,8 +42,8 @@ class Keys:
 
     def __init__(self, rows: Sequence[Key] = ()) -> None:
         self._principals = {row.sha256: _principal(row) for row in rows}
-        self._by = {principal.by: principal for principal in self._principals.values()}
-        self._quotas = {answers_for(row): row.quota(PERSON_STREAMS) for row in rows}
+        self._by_grantor = {principal.grantor: principal for principal in self._principals.values()}
+        self._quotas = {grantor_of(row): row.quota(PERSON_STREAMS) for row in rows}
 
     def __bool__(self) -> bool:
         """Whether any key is configured."""
@@ -57,26 +57,26 @@ class Keys:
         """The principal of the key with this hash; None if there is none."""
         return self._principals.get(sha256)
 
-    def quota(self, by: By) -> Quota:
+    def quota(self, grantor: Grantor) -> Quota:
         """The quota of each holder of a ticket that this key issued."""
-        return self._quotas[by]
+        return self._quotas[grantor]
 
-    def named(self, by: By | None) -> Principal | None:
+    def named(self, grantor: Grantor | None) -> Principal | None:
         """The principal of this key; None if it is not configured."""
-        return self._by.get(by)
+        return self._by_grantor.get(grantor)
 
-    def answers(self, by: By) -> bool:
+    def answers(self, grantor: Grantor) -> bool:
         """Whether exactly this key is configured, not only another key of the same name."""
-        return by in self._by
+        return grantor in self._by_grantor
 
 
-def answers_for(row: Key) -> By:
+def grantor_of(row: Key) -> Grantor:
     """The key's identity as a ticket carries it."""
-    return By(row.name, row.sha256[:_DIGEST_LENGTH])
+    return Grantor(row.name, row.sha256[:_DIGEST_LENGTH])
 
 
 def _principal(row: Key) -> Principal:
-    by = answers_for(row)
+    grantor = grantor_of(row)
     return Principal(
         kind="key",
         name=row.name,
@@ -86,6 +86,6 @@ def _principal(row: Key) -> Principal:
         metrics=row.metrics,
         admin=row.admin,
         quota=row.quota(0),
-        scope=scope_of(by),
-        by=by,
+        scope=scope_of(grantor),
+        grantor=grantor,
     )

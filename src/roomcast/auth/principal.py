@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from roomcast.auth.grants import EVERYTHING, NOTHING, Grants
-from roomcast.auth.tickets import By, Ticket
+from roomcast.auth.tickets import Grantor, Ticket
 from roomcast.model.fields import ANONYMOUS
 from roomcast.model.settings.limits import UNLIMITED, Quota
 
@@ -34,10 +34,10 @@ class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
     """When its credential ends, with the leeway, in seconds since 1970; None if it does not."""
     scope: str = ""
     """Principals of one scope share their idempotency keys."""
-    by: By | None = None
+    grantor: Grantor | None = None
     """The key or issuer that vouches for it, as tickets name it; None if there is none."""
     sub: str | None = None
-    """The subject that `by` names; None if it names none."""
+    """The subject that `grantor` names; None if it names none."""
     issued: float | None = None
     """When its credential was issued, in seconds since 1970; None if that is not known."""
     ticket: Ticket | None = None
@@ -60,13 +60,13 @@ class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
         here, not a prefix."""
         return cls(
             kind="ticket",
-            name=name_of(ticket.by, ticket.sub),
+            name=name_of(ticket.grantor, ticket.sub),
             user=ticket.user,
             read=Grants(ticket.rooms, ticket.prefixes),
             publish=Grants(ticket.publish),
             until=ticket.until,
-            scope=scope_of(ticket.by, ticket.sub) if ticket.sub is not None else f"ticket:{ticket.nonce}",
-            by=ticket.by,
+            scope=scope_of(ticket.grantor, ticket.sub) if ticket.sub is not None else f"ticket:{ticket.nonce}",
+            grantor=ticket.grantor,
             sub=ticket.sub,
             issued=ticket.issued,
             ticket=ticket,
@@ -75,19 +75,19 @@ class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
         )
 
 
-def name_of(by: By, sub: str | None = None) -> str:
-    """The name in logs of the subject `sub` of the key or issuer `by`. The server's own secret has an empty
+def name_of(grantor: Grantor, sub: str | None = None) -> str:
+    """The name in logs of the subject `sub` of the key or issuer `grantor`. The server's own secret has an empty
     name."""
-    return "/".join(filter(None, [by.name, sub]))
+    return "/".join(filter(None, [grantor.name, sub]))
 
 
-def scope_of(by: By, sub: str | None = None) -> str:
-    """The scope of a key or issuer `by`, or of the person `sub` that it names. A token and the tickets issued for
-    it have the same scope.
+def scope_of(grantor: Grantor, sub: str | None = None) -> str:
+    """The scope of a key or issuer `grantor`, or of the person `sub` that it names. A token and the tickets issued
+    for it have the same scope.
 
     The line feed keeps the texts of two pairs different: names hold no control characters."""
-    begun = f"key:{by.name}" if by.digest else f"issuer:{by.name}"
-    return begun if sub is None else f"{begun}\n{sub}"
+    prefix = f"key:{grantor.name}" if grantor.digest else f"issuer:{grantor.name}"
+    return prefix if sub is None else f"{prefix}\n{sub}"
 
 
 EVERYBODY = Principal(

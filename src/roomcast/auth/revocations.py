@@ -29,9 +29,9 @@ class Revocations:
 
 
 def _ends(row: Revocation, principal: Principal) -> bool:
-    by = principal.by
+    grantor = principal.grantor
     # A key whose name equals an issuer's is not that issuer.
-    issuer = by.name if by is not None and not by.digest else None
+    issuer = grantor.name if grantor is not None and not grantor.digest else None
     if row.iss is not None and row.iss != issuer:
         return False
     return principal.issued is None or principal.issued * 1000 < row.before

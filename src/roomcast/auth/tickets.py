@@ -29,7 +29,7 @@ MAX_CONTENT = 2048
 _ID_BYTES, _MAC_BYTES = ID_LENGTH * 3 // 4, 32
 
 
-class By(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+class Grantor(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """The key of the configuration, or the issuer of tokens, that vouches for a client."""
 
     name: str
@@ -41,7 +41,7 @@ class By(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=Fa
 class Ticket(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """The content of a ticket. Times are seconds since 1970, without leeway."""
 
-    by: By
+    grantor: Grantor
     sub: str | None
     """Its holder, as the application names them; None if it names none."""
     user: str
@@ -77,7 +77,7 @@ class TicketEnded(BadTicket):
 
 def seal(
     secrets: Secrets,
-    by: By,
+    grantor: Grantor,
     *,
     rooms: Sequence[str] = (),
     prefixes: Sequence[str] = (),
@@ -89,11 +89,11 @@ def seal(
 ) -> str:
     """A new ticket's text, signed with the first of `secrets`.
 
-    `now` is seconds since 1970, and `seconds` is how long it is valid. The caller checks that `by` may grant these
-    rights. Raises `ValueError` if the ticket would be too long, and `LookupError` without a secret."""
+    `now` is seconds since 1970, and `seconds` is how long it is valid. The caller checks that `grantor` may grant
+    these rights. Raises `ValueError` if the ticket would be too long, and `LookupError` without a secret."""
     issued = math.floor(now)
     ticket = Ticket(
-        by=by,
+        grantor=grantor,
         sub=sub,
         user=user,
         rooms=tuple(rooms),

@@ -12,7 +12,7 @@ from roomcast.auth.credentials import EXPIRED, NOT_VALID, TICKET_EXPIRED, kind_o
 from roomcast.auth.keys import Keys
 from roomcast.auth.principal import Principal
 from roomcast.auth.secrets import Secrets
-from roomcast.auth.tickets import BadTicket, By, TicketEnded
+from roomcast.auth.tickets import BadTicket, Grantor, TicketEnded
 from roomcast.auth.tokens.bad import BadToken, KeysAway, TokenExpired
 from roomcast.model.errors import InvalidToken, RightsUnavailable
 from roomcast.model.settings.limits import Quota
@@ -51,15 +51,15 @@ class Verifier:
     def current(self, principal: Principal) -> Principal | None:
         """The principal that the same credential stands for in this configuration. An earlier configuration
         verified `principal`. None if the credential is no longer valid."""
-        by, signed = principal.by, principal.signed
+        grantor, signed = principal.grantor, principal.signed
         if principal.kind == "key":
-            return self._keys.named(by)
-        if by is None:
+            return self._keys.named(grantor)
+        if grantor is None:
             return None
         if principal.kind == "ticket":
-            valid = self._is_configured(by) and self._secrets.named(signed) is not None
+            valid = self._is_configured(grantor) and self._secrets.named(signed) is not None
         else:
-            valid = self._issuers is not None and self._issuers.stand(by, signed)
+            valid = self._issuers is not None and self._issuers.stand(grantor, signed)
         return principal if valid else None
 
     def _verify_ticket(self, credential: str, now: float) -> Principal:
@@ -69,18 +69,19 @@ class Verifier:
             raise InvalidToken(TICKET_EXPIRED, reason="the ticket has expired") from None
         except BadTicket as error:
             raise refused(f"bad ticket: {error}") from None
-        if not self._is_configured(ticket.by):
-            whose = f"the key {ticket.by.name!r}" if ticket.by.digest else f"the issuer {ticket.by.name!r}"
-            raise refused(f"the ticket is of {whose}, which is no longer configured")
-        return Principal.of_ticket(ticket, self._quota(ticket.by), tickets.signer(credential))
+        if not self._is_configured(ticket.grantor):
+            kind = "key" if ticket.grantor.digest else "issuer"
+            raise refused(f"the ticket is of the {kind} {ticket.grantor.name!r}, which is no longer configured")
+        return Principal.of_ticket(ticket, self._quota(ticket.grantor), tickets.signer(credential))
 
-    def _is_configured(self, by: By) -> bool:
+    def _is_configured(self, grantor: Grantor) -> bool:
         """Whether the key or issuer that issued a ticket is configured."""
-        return self._keys.answers(by) or (self._issuers is not None and self._issuers.answers(by))
+        return self._keys.answers(grantor) or (self._issuers is not None and self._issuers.answers(grantor))
 
-    def _quota(self, by: By) -> Quota:
+    def _quota(self, grantor: Grantor) -> Quota:
         """The quota of each holder of a ticket that this key or issuer issued."""
-        return self._keys.quota(by) if by.digest or self._issuers is None else self._issuers.quota(by)
+        owner = self._keys if grantor.digest or self._issuers is None else self._issuers
+        return owner.quota(grantor)
 
     def _verify_token(self, credential: str, now: float) -> Principal:
         if self._issuers is None:

@@ -10,7 +10,7 @@ from typing import Any
 from roomcast.auth.grants import Grants
 from roomcast.auth.principal import Principal, name_of, scope_of
 from roomcast.auth.secrets import Secrets
-from roomcast.auth.tickets import By
+from roomcast.auth.tickets import Grantor
 from roomcast.auth.tokens import checks
 from roomcast.auth.tokens import grants as own
 from roomcast.auth.tokens.bad import BadToken
@@ -33,7 +33,7 @@ _MOST_PEM_BYTES = 64 * 1024
 class TokenIssuer:
     """The configuration of one issuer."""
 
-    by: By
+    grantor: Grantor
     """Its identity in principals and tickets."""
     source: KeySource
     algorithms: frozenset[str]
@@ -85,13 +85,13 @@ class TokenIssuer:
         own.check_count(read, publish)
         return Principal(
             kind="token",
-            name=name_of(self.by, sub),
+            name=name_of(self.grantor, sub),
             user=named.user or checks.name_of(claims.get(self.user), f"the claim {self.user} for the user"),
             read=Grants.parse(read),
             publish=Grants.parse(publish),
             until=until,
-            scope=scope_of(self.by, sub),
-            by=self.by,
+            scope=scope_of(self.grantor, sub),
+            grantor=self.grantor,
             sub=sub,
             issued=checks.issued_of(claims),
             quota=self.quota,
@@ -107,7 +107,7 @@ class TokenIssuer:
 def of_row(row: Row) -> TokenIssuer:
     """An issuer of the configuration. Blocks: it reads files. Raises `CannotStart`."""
     return TokenIssuer(
-        by=By(row.iss or ""),
+        grantor=Grantor(row.iss or ""),
         source=_source(row),
         iss=row.iss,
         audience=row.audience,
@@ -129,7 +129,7 @@ def _terms(row: Row) -> str:
 
 def of_secrets(secrets: Secrets) -> TokenIssuer:
     """The issuer of tokens that are signed with the server's own secret. Raises `CannotStart`."""
-    return TokenIssuer(By(""), _ring(secrets), frozenset(SYMMETRIC))
+    return TokenIssuer(Grantor(""), _ring(secrets), frozenset(SYMMETRIC))
 
 
 def _source(row: Row) -> KeySource:

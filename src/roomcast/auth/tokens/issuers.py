@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from roomcast.auth.principal import Principal
-from roomcast.auth.tickets import By
+from roomcast.auth.tickets import Grantor
 from roomcast.auth.tokens.bad import BadToken, KeysAway
 from roomcast.auth.tokens.issuer import TokenIssuer
 from roomcast.auth.tokens.jwks import Jwks
@@ -41,7 +41,7 @@ class Issuers:
         if not rows:
             self._any = own
         self._all = [*rows, *([own] if own else [])]
-        self._by = {issuer.by: issuer for issuer in self._all}
+        self._by_grantor = {issuer.grantor: issuer for issuer in self._all}
         self._wrong: OrderedDict[int, float] = OrderedDict()
         """When each token with a wrong signature was first sent, by the token's hash."""
         self._pending: OrderedDict[int, float] = OrderedDict()
@@ -69,17 +69,17 @@ class Issuers:
             raise BadToken(_WRONG_SIGNATURE)
         return issuer.principal(parts.claims, now, key)
 
-    def answers(self, by: By) -> bool:
+    def answers(self, grantor: Grantor) -> bool:
         """Whether this issuer is configured."""
-        return by in self._by
+        return grantor in self._by_grantor
 
-    def quota(self, by: By) -> Quota:
+    def quota(self, grantor: Grantor) -> Quota:
         """The quota of each person of this issuer. Raises `KeyError` if it is not configured."""
-        return self._by[by].quota
+        return self._by_grantor[grantor].quota
 
-    def stand(self, by: By, signed: str) -> bool:
+    def stand(self, grantor: Grantor, signed: str) -> bool:
         """Whether a token that earlier issuers verified is also valid for these, with the same rights."""
-        issuer = self._by.get(by)
+        issuer = self._by_grantor.get(grantor)
         return issuer is not None and issuer.stand(signed)
 
     def start_fetching(self, changed: Callable[[], None], before: Issuers | None = None) -> None:
@@ -90,7 +90,7 @@ class Issuers:
             if older := known.get((issuer.iss, source.url)):
                 source.copy_keys(older)
             if issuer.audience is None:
-                logger.warning("[[issuer]] %s has no audience: %s", issuer.by.name or source.url, _FOR_OTHERS)
+                logger.warning("[[issuer]] %s has no audience: %s", issuer.grantor.name or source.url, _FOR_OTHERS)
             source.changed = partial(self._forget, changed)
             source.prefetch()
 
