@@ -176,8 +176,8 @@ class Embedded:
 
     async def _open(self) -> Engine:
         try:
-            unsaid = Mode.OPEN if self._settings.rights is None else Mode.RIGHTS
-            guard = await asyncio.to_thread(Guard.of, self._settings, unsaid)
+            unconfigured = Mode.OPEN if self._settings.rights is None else Mode.RIGHTS
+            guard = await asyncio.to_thread(Guard.of, self._settings, unconfigured)
             engine = await Engine.open(self._settings)
             await engine.enforce(guard)
         except BaseException:

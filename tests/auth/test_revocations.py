@@ -43,12 +43,12 @@ ENDED: list[tuple[str, Revocation, Principal, bool]] = [
 def test_a_revocation_ends_older_credentials_of_its_sub_and_issuer(
     row: Revocation, principal: Principal, ended: bool
 ) -> None:
-    assert Revocations([row]).end(principal) is ended
+    assert Revocations([row]).cover(principal) is ended
     assert (
-        Revocations([Revocation("7", None, 1), row, Revocation("42", "https://c", 9**9)]).end(principal) is ended
+        Revocations([Revocation("7", None, 1), row, Revocation("42", "https://c", 9**9)]).cover(principal) is ended
     )
 
 
 def test_subjects_are_counted_and_nothing_is_ended_by_none() -> None:
     assert len(Revocations([Revocation("42", None, 1), Revocation("42", "a", 1), Revocation("7", None, 1)])) == 2
-    assert not Revocations().end(holder())
+    assert not Revocations().cover(holder())

@@ -6,7 +6,7 @@ import pytest
 
 from roomcast.auth.grants import Grants
 from roomcast.auth.keys import Keys, new_key, sha256
-from roomcast.auth.principal_cache import CACHED, fingerprint
+from roomcast.auth.principal_cache import MAX_CACHED, fingerprint
 from roomcast.auth.rights import ConfiguredRights
 from roomcast.auth.secrets import Secret, Secrets
 from roomcast.auth.tickets import Grantor, seal
@@ -75,14 +75,14 @@ def test_a_ticket_is_valid_only_while_its_key_is_configured() -> None:
 
 def test_ten_thousand_principals_are_cached_and_the_least_recently_used_goes_first() -> None:
     one = rights()
-    kept, *rest = [ticket() for _ in range(CACHED + 1)]
+    kept, *rest = [ticket() for _ in range(MAX_CACHED + 1)]
     first = one.identify(kept, NOW)
     for text in rest[:-1]:
         one.identify(text, NOW)
     gone = one.identify(rest[0], NOW)
     assert one.identify(kept, NOW) is first
     one.identify(rest[-1], NOW)
-    assert len(one._cache) == CACHED
+    assert len(one._cache) == MAX_CACHED
     assert one.identify(kept, NOW) is first
     assert one.identify(rest[0], NOW) is gone
     assert one._cache.get(fingerprint(rest[1].encode()), NOW) is None

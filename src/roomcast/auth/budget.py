@@ -38,13 +38,13 @@ class BadCredentialBudget:
     def check(self, client: str) -> None:
         """Raises `TooManyBad` if this client has used up its time. Raises `RightsUnavailable` if all clients
         together have, and this one has sent no good credential before."""
-        if wait := self._each.wait(client):
+        if wait := self._each.debt_seconds(client):
             seconds = ceil(wait)
             raise TooManyBad(
                 f"too many credentials from this address are not good: send one that is, in {seconds} s",
                 seconds,
             )
-        if client not in self._trusted and self._all.wait(""):
+        if client not in self._trusted and self._all.debt_seconds(""):
             raise RightsUnavailable("try again: whether this credential is good cannot be said now")
 
     def charge(self, client: str, seconds: float) -> None:

@@ -41,7 +41,7 @@ class Grants:
         """Whether one grant covers every room whose name begins with `prefix`."""
         return prefix.startswith(self._prefixes)
 
-    def begin(self) -> str:
+    def common_prefix(self) -> str:
         """The longest prefix that the names of all granted rooms share."""
         names = [*self._rooms, *self._prefixes]
         first, last = min(names, default=""), max(names, default="")  # all others lie between

@@ -55,13 +55,13 @@ class Guard:
         self.enforce(rights)
 
     @classmethod
-    def of(cls, settings: Settings, unsaid: Mode = Mode.LOCAL) -> Guard:
-        """The guard for these settings; `unsaid` is its mode if nothing is configured. Blocks: it reads the files
-        of secrets. Raises `CannotStart`."""
+    def of(cls, settings: Settings, unconfigured: Mode = Mode.LOCAL) -> Guard:
+        """The guard for these `settings`; `unconfigured` is its mode if they configure no rights. Blocks: it reads
+        the files of secrets. Raises `CannotStart`."""
         rights = rights_from(settings)
         if settings.open:
             return cls(Mode.OPEN, rights)
-        return cls(Mode.RIGHTS if rights.configured else unsaid, rights)
+        return cls(Mode.RIGHTS if rights.configured else unconfigured, rights)
 
     def start_fetching(self) -> None:
         """Starts fetching the issuers' keys. When a key is withdrawn, the holders of tokens that it signed are

@@ -48,7 +48,7 @@ class Rights:
         )
 
 
-Ask = Callable[[MutableMapping[str, Any]], Awaitable[Rights | None]]
+RightsFunction = Callable[[MutableMapping[str, Any]], Awaitable[Rights | None]]
 """Takes the ASGI scope of a request, and returns the rights of the user who sent it; None for a stranger."""
 
 

@@ -53,7 +53,7 @@ class Keys:
         """The keys' principals, in the order of the configuration."""
         return iter(self._principals.values())
 
-    def holder(self, sha256: str) -> Principal | None:
+    def with_hash(self, sha256: str) -> Principal | None:
         """The principal of the key with this hash; None if there is none."""
         return self._principals.get(sha256)
 
@@ -61,13 +61,9 @@ class Keys:
         """The quota of each holder of a ticket that this key issued."""
         return self._quotas[grantor]
 
-    def named(self, grantor: Grantor | None) -> Principal | None:
+    def get(self, grantor: Grantor | None) -> Principal | None:
         """The principal of this key; None if it is not configured."""
         return self._by_grantor.get(grantor)
-
-    def answers(self, grantor: Grantor) -> bool:
-        """Whether exactly this key is configured, not only another key of the same name."""
-        return grantor in self._by_grantor
 
 
 def grantor_of(row: Key) -> Grantor:

@@ -10,10 +10,10 @@ from roomcast.auth.principal import Principal, Verb
 from roomcast.model.errors import Fault, Forbidden, Invalid, RoomcastError, Unauthenticated
 from roomcast.model.fields import ANONYMOUS
 
-_NAMED = 100
+_MAX_FAULTS = 100
 """Maximum number of rooms that a refusal names."""
-_DONE = {"read": "read", "publish": "published to"}
-_UNSEEN = "has invisible characters, so that it looks like another room: leave them out"
+_PARTICIPLES = {"read": "read", "publish": "published to"}
+_INVISIBLE = "has invisible characters, so that it looks like another room: leave them out"
 
 
 def permit(
@@ -33,7 +33,7 @@ def permit(
     if prefixes or not all(map(granted.__contains__, rooms)):
         _check_granted(principal, granted, verb, rooms, place, prefixes, prefix_place)
     if verb == "publish" and not all(map(str.isascii, rooms)):
-        _check_seen(rooms, place)
+        _check_visible(rooms, place)
 
 
 def _check_granted(
@@ -54,7 +54,7 @@ def _check_granted(
         ),
     ]
     if faults:
-        raise refusal(principal, faults[0].detail, faults[:_NAMED])
+        raise refusal(principal, faults[0].detail, faults[:_MAX_FAULTS])
 
 
 def require(principal: Principal, verb: Verb) -> None:
@@ -72,14 +72,14 @@ def refusal(principal: Principal, detail: str, faults: Sequence[Fault] = ()) -> 
 
 
 def _refused(room: str, verb: Verb) -> str:
-    return f"{room} may not be {_DONE[verb]} with this credential"
+    return f"{room} may not be {_PARTICIPLES[verb]} with this credential"
 
 
-def _check_seen(rooms: Iterable[str], place: str) -> None:
-    faults = [Fault(place.format(n), _UNSEEN) for n, room in enumerate(rooms) if _has_unseen(room)]
+def _check_visible(rooms: Iterable[str], place: str) -> None:
+    faults = [Fault(place.format(n), _INVISIBLE) for n, room in enumerate(rooms) if _has_invisible(room)]
     if faults:
-        raise Invalid(f"{faults[0].pointer[1:]} {_UNSEEN}", faults[:_NAMED])
+        raise Invalid(f"{faults[0].pointer[1:]} {_INVISIBLE}", faults[:_MAX_FAULTS])
 
 
-def _has_unseen(room: str) -> bool:
+def _has_invisible(room: str) -> bool:
     return any(unicodedata.category(character) == "Cf" for character in room)

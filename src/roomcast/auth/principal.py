@@ -42,7 +42,7 @@ class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
     """When its credential was issued, in seconds since 1970; None if that is not known."""
     ticket: Ticket | None = None
     """Its ticket, if its credential is one."""
-    signed: str = ""
+    signer: str = ""
     """The id of the secret that its credential is signed with."""
 
     @property
@@ -55,8 +55,8 @@ class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
         return bool(getattr(self, verb))
 
     @classmethod
-    def of_ticket(cls, ticket: Ticket, quota: Quota = UNLIMITED, signed: str = "") -> Principal:
-        """The principal of a ticket's holder; `signed` is the id of the secret. A room that ends in `*` is a name
+    def of_ticket(cls, ticket: Ticket, quota: Quota = UNLIMITED, signer: str = "") -> Principal:
+        """The principal of a ticket's holder; `signer` is the id of the secret. A room that ends in `*` is a name
         here, not a prefix."""
         return cls(
             kind="ticket",
@@ -71,7 +71,7 @@ class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
             issued=ticket.issued,
             ticket=ticket,
             quota=quota,
-            signed=signed,
+            signer=signer,
         )
 
 

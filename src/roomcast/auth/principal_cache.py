@@ -8,7 +8,7 @@ from typing import Final
 
 from roomcast.auth.principal import Principal
 
-CACHED: Final = 10_000
+MAX_CACHED: Final = 10_000
 """Maximum number of principals in the cache. With tickets for two rooms they take 17 MB."""
 
 
@@ -34,10 +34,10 @@ class PrincipalCache:
         self._by_fingerprint.move_to_end(fingerprint)
         return found
 
-    def keep(self, fingerprint: bytes, principal: Principal) -> Principal:
+    def add(self, fingerprint: bytes, principal: Principal) -> Principal:
         """Adds the principal, and returns it."""
         self._by_fingerprint[fingerprint] = principal
-        if len(self._by_fingerprint) > CACHED:
+        if len(self._by_fingerprint) > MAX_CACHED:
             self._by_fingerprint.popitem(last=False)
         return principal
 

@@ -73,7 +73,7 @@ class RateLimiter:
         spent, self._spent = self._spent, {}
         return spent or {}
 
-    def wait(self, name: str) -> float:
+    def debt_seconds(self, name: str) -> float:
         """Seconds until the bucket is no longer in debt; 0 if it is not in debt."""
         full_at = self._full_at.get(name)
         return 0.0 if full_at is None else max(0.0, full_at - self._clock() - self._burst * self._interval)

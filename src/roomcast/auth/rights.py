@@ -71,9 +71,9 @@ class ConfiguredRights:
         return bool(self.keys or self.secrets or self.issuers or self.cookie or granted)
 
     def start_fetching(
-        self, changed: Callable[[], None] = lambda: None, before: ConfiguredRights | None = None
+        self, changed: Callable[[], None] = lambda: None, earlier: ConfiguredRights | None = None
     ) -> None:
-        """Starts fetching the issuers' keys on the running loop, beginning with the keys that `before` has.
+        """Starts fetching the issuers' keys on the running loop, beginning with the keys that `earlier` has.
         `changed` is called whenever the keys have changed."""
 
         def forget() -> None:
@@ -81,7 +81,7 @@ class ConfiguredRights:
             changed()
 
         if self.issuers is not None:
-            self.issuers.start_fetching(forget, before.issuers if before else None)
+            self.issuers.start_fetching(forget, earlier.issuers if earlier else None)
 
     async def fetched(self) -> None:
         """Waits until no fetch of issuers' keys is under way."""
@@ -102,7 +102,7 @@ class ConfiguredRights:
         """The principal that these rights give to the credential of `principal`, which earlier rights found. None
         if the credential is no longer valid."""
         found = self._verifier.current(principal)
-        return None if found is None or self._revoked.end(found) else found
+        return None if found is None or self._revoked.cover(found) else found
 
     def identify(self, credential: str, now: float) -> Principal:
         """The principal of a credential; `now` is seconds since 1970.
@@ -120,14 +120,14 @@ class ConfiguredRights:
 
         Raises what `extract` does, and what `identify` does."""
         hashed = fingerprint(sent)
-        return self._cache.get(hashed, now) or self._cache.keep(hashed, self._judge(sent, extract, now, client()))
+        return self._cache.get(hashed, now) or self._cache.add(hashed, self._judge(sent, extract, now, client()))
 
     def _judge(self, sent: bytes, extract: Callable[[bytes], str], now: float, client: str) -> Principal:
         self._budget.check(client)
         began = thread_time()
         try:
             principal = self._verifier.verify(extract(sent), now)
-            if self._revoked.end(principal):
+            if self._revoked.cover(principal):
                 raise refused("revoked")
         except (BadCredential, InvalidToken, RightsUnavailable):
             # A token whose key is unknown is charged, too: anybody can write one, and have signatures verified.

@@ -94,7 +94,7 @@ class Secrets:
             raise LookupError("no secret is configured")
         return self._all[0]
 
-    def named(self, id: str) -> Secret | None:
+    def get(self, id: str) -> Secret | None:
         """The secret with this id; None if there is none."""
         return self._by_id.get(id)
 

@@ -119,7 +119,7 @@ def unseal(text: str, secrets: Secrets, now: float) -> Ticket:
     id, mac, content = raw[:_ID_BYTES], raw[_ID_BYTES:][:_MAC_BYTES], raw[_ID_BYTES + _MAC_BYTES :]
     if not secrets:
         raise BadTicket("no secret is configured here")
-    if (secret := secrets.named(base64url.encode(id))) is None:
+    if (secret := secrets.get(base64url.encode(id))) is None:
         raise BadTicket("unknown secret")
     if not hmac.compare_digest(mac, _mac(secret, content)):
         raise BadTicket("wrong signature")

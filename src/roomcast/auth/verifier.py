@@ -6,14 +6,13 @@ import re
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from roomcast.auth import keys as hashing
 from roomcast.auth import tickets
 from roomcast.auth.credentials import EXPIRED, NOT_VALID, TICKET_EXPIRED, kind_of
-from roomcast.auth.keys import Keys
+from roomcast.auth.keys import Keys, sha256
 from roomcast.auth.principal import Principal
 from roomcast.auth.secrets import Secrets
 from roomcast.auth.tickets import BadTicket, Grantor, TicketEnded
-from roomcast.auth.tokens.bad import BadToken, KeysAway, TokenExpired
+from roomcast.auth.tokens.bad import BadToken, KeysUnavailable, TokenExpired
 from roomcast.model.errors import InvalidToken, RightsUnavailable
 from roomcast.model.settings.limits import Quota
 
@@ -40,7 +39,7 @@ class Verifier:
         kind = kind_of(credential)
         if kind == "ticket":
             return self._verify_ticket(credential, now)
-        if found := self._keys.holder(hashing.sha256(credential)):
+        if found := self._keys.with_hash(sha256(credential)):
             return found
         if kind == "key":
             raise refused("unknown key")
@@ -51,15 +50,15 @@ class Verifier:
     def current(self, principal: Principal) -> Principal | None:
         """The principal that the same credential stands for in this configuration. An earlier configuration
         verified `principal`. None if the credential is no longer valid."""
-        grantor, signed = principal.grantor, principal.signed
+        grantor, signer = principal.grantor, principal.signer
         if principal.kind == "key":
-            return self._keys.named(grantor)
+            return self._keys.get(grantor)
         if grantor is None:
             return None
         if principal.kind == "ticket":
-            valid = self._is_configured(grantor) and self._secrets.named(signed) is not None
+            valid = self._is_configured(grantor) and self._secrets.get(signer) is not None
         else:
-            valid = self._issuers is not None and self._issuers.stand(grantor, signed)
+            valid = self._issuers is not None and self._issuers.still_accept(grantor, signer)
         return principal if valid else None
 
     def _verify_ticket(self, credential: str, now: float) -> Principal:
@@ -76,7 +75,8 @@ class Verifier:
 
     def _is_configured(self, grantor: Grantor) -> bool:
         """Whether the key or issuer that issued a ticket is configured."""
-        return self._keys.answers(grantor) or (self._issuers is not None and self._issuers.answers(grantor))
+        issued_by_key = self._keys.get(grantor) is not None
+        return issued_by_key or (self._issuers is not None and self._issuers.has(grantor))
 
     def _quota(self, grantor: Grantor) -> Quota:
         """The quota of each holder of a ticket that this key or issuer issued."""
@@ -87,12 +87,12 @@ class Verifier:
         if self._issuers is None:
             raise refused("tokens are not accepted" if tokens_installed() else "roomcast[jwt] is not installed")
         try:
-            return self._issuers.holder(credential, now)
+            return self._issuers.verify(credential, now)
         except TokenExpired as error:
             raise InvalidToken(EXPIRED, reason=f"bad token: {error}") from None
         except BadToken as error:
             raise refused(f"bad token: {error}") from None
-        except KeysAway:
+        except KeysUnavailable:
             raise RightsUnavailable("try again: this token cannot be verified now") from None
 
 

@@ -26,7 +26,7 @@ many."""
 logger = logging.getLogger("roomcast.audit")
 
 
-class Named(NamedTuple):
+class RoomcastClaim(NamedTuple):
     """The content of a token's roomcast claim."""
 
     read: Sequence[str] = ()
@@ -34,7 +34,7 @@ class Named(NamedTuple):
     user: str | None = None
 
 
-def named(claim: object) -> Named:
+def parse_claim(claim: object) -> RoomcastClaim:
     """The content of the roomcast claim. Raises `BadToken` if any part of it is invalid."""
     if not isinstance(claim, Mapping):
         raise BadToken("the claim for roomcast is not an object")
@@ -44,7 +44,7 @@ def named(claim: object) -> Named:
             hint = f", did it mean {meant}?" if meant else ""
             raise BadToken(f"the claim for roomcast has {name!r:.40}{hint}")
     user = name_of(claim["user"], "user") if "user" in claim else None
-    return Named(_grants(claim, "read"), _grants(claim, "publish"), user)
+    return RoomcastClaim(_grants(claim, "read"), _grants(claim, "publish"), user)
 
 
 def check_count(read: Sequence[str], publish: Sequence[str]) -> None:
@@ -53,7 +53,7 @@ def check_count(read: Sequence[str], publish: Sequence[str]) -> None:
         raise BadToken(f"it has more than {MOST_GRANTS} grants")
 
 
-def filled(templates: Sequence[Template], claims: Mapping[str, Any], sub: str) -> list[str]:
+def from_templates(templates: Sequence[Template], claims: Mapping[str, Any], sub: str) -> list[str]:
     """The grants that the templates make of these claims; each element of a list makes one. An invalid claim makes
     none and is logged, under `sub`. Raises `BadToken` if there are too many grants."""
     found: list[str] = []

@@ -14,7 +14,7 @@ from functools import partial
 
 from roomcast.auth.principal import Principal
 from roomcast.auth.tickets import Grantor
-from roomcast.auth.tokens.bad import BadToken, KeysAway
+from roomcast.auth.tokens.bad import BadToken, KeysUnavailable
 from roomcast.auth.tokens.issuer import TokenIssuer
 from roomcast.auth.tokens.jwks import Jwks
 from roomcast.auth.tokens.text import Parts, parts_of
@@ -37,7 +37,7 @@ class Issuers:
         self._by_iss = {issuer.iss: issuer for issuer in rows if issuer.iss is not None}
         self._any = next((issuer for issuer in rows if issuer.iss is None), None)
         """The issuer that accepts any `iss`, if there is one; it is then the only issuer."""
-        self._without = own if rows else None
+        self._without_iss = own if rows else None
         if not rows:
             self._any = own
         self._all = [*rows, *([own] if own else [])]
@@ -50,9 +50,9 @@ class Issuers:
     def __iter__(self) -> Iterator[TokenIssuer]:
         return iter(self._all)
 
-    def holder(self, text: str, now: float) -> Principal:
+    def verify(self, text: str, now: float) -> Principal:
         """The principal of a token; `now` is seconds since 1970. Raises `BadToken` with the check that failed, and
-        `KeysAway`."""
+        `KeysUnavailable`."""
         hashed = hash(text)
         if hashed in self._wrong:
             raise BadToken(_WRONG_SIGNATURE)
@@ -61,7 +61,7 @@ class Issuers:
         first_sent = self._pending.get(hashed, now)
         try:
             key = issuer.signing_key(parts, first_sent, now)
-        except KeysAway:
+        except KeysUnavailable:
             _remember(self._pending, hashed, first_sent)
             raise
         if key is None:
@@ -69,7 +69,7 @@ class Issuers:
             raise BadToken(_WRONG_SIGNATURE)
         return issuer.principal(parts.claims, now, key)
 
-    def answers(self, grantor: Grantor) -> bool:
+    def has(self, grantor: Grantor) -> bool:
         """Whether this issuer is configured."""
         return grantor in self._by_grantor
 
@@ -77,15 +77,15 @@ class Issuers:
         """The quota of each person of this issuer. Raises `KeyError` if it is not configured."""
         return self._by_grantor[grantor].quota
 
-    def stand(self, grantor: Grantor, signed: str) -> bool:
+    def still_accept(self, grantor: Grantor, signer: str) -> bool:
         """Whether a token that earlier issuers verified is also valid for these, with the same rights."""
         issuer = self._by_grantor.get(grantor)
-        return issuer is not None and issuer.stand(signed)
+        return issuer is not None and issuer.still_accepts(signer)
 
-    def start_fetching(self, changed: Callable[[], None], before: Issuers | None = None) -> None:
-        """Copies the fetched keys of `before`, and starts fetching all keys. `changed` is called whenever keys
+    def start_fetching(self, changed: Callable[[], None], earlier: Issuers | None = None) -> None:
+        """Copies the fetched keys of `earlier`, and starts fetching all keys. `changed` is called whenever keys
         have changed."""
-        known = {(issuer.iss, source.url): source for issuer, source in (before._sources() if before else ())}
+        known = {(issuer.iss, source.url): source for issuer, source in (earlier._sources() if earlier else ())}
         for issuer, source in self._sources():
             if older := known.get((issuer.iss, source.url)):
                 source.copy_keys(older)
@@ -94,7 +94,7 @@ class Issuers:
             source.changed = partial(self._forget, changed)
             source.prefetch()
 
-    def away(self) -> Mapping[str, bool]:
+    def failed_fetches(self) -> Mapping[str, bool]:
         """Whether the last fetch of keys failed, for each issuer whose keys are fetched; by its `iss` or the URL
         of its keys."""
         return {issuer.iss or source.url: source.failed for issuer, source in self._sources()}
@@ -119,7 +119,7 @@ class Issuers:
         iss = parts.claims.get("iss")
         if "iss" in parts.claims and not isinstance(iss, str):
             raise BadToken("iss is not a string")
-        found = self._by_iss.get(iss) or self._any if iss is not None else self._without or self._any
+        found = self._by_iss.get(iss) or self._any if iss is not None else self._without_iss or self._any
         if found is None:
             raise BadToken("iss is missing" if iss is None else f"iss names an unknown issuer: {iss!r:.80}")
         return found

@@ -12,10 +12,10 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from roomcast.auth.leeway import LEEWAY_SECONDS
-from roomcast.auth.tokens.bad import BadToken, KeysAway
+from roomcast.auth.tokens.bad import BadToken, KeysUnavailable
 from roomcast.auth.tokens.fetch import CannotFetch, Fetched, fetch
 from roomcast.auth.tokens.jose import VerifyingKey
-from roomcast.auth.tokens.ring import named
+from roomcast.auth.tokens.ring import with_kid
 
 AGAIN_SECONDS = 60.0
 """Minimum time between two fetches, whatever tokens arrive meanwhile."""
@@ -58,7 +58,7 @@ class Jwks:
         if now >= self._fresh_until:
             self.refresh(now)
         known = self._keys if now < self._fresh_until + OUTLIVES_SECONDS else ()
-        if found := named(known, algorithm, kid):
+        if found := with_kid(known, algorithm, kid):
             return found
         if kid is not None and any(key.kid == kid for key in known):
             raise BadToken(f"the key {kid!r:.80} is not for {algorithm}")
@@ -99,15 +99,15 @@ class Jwks:
             self._fetching.cancel()
 
     def _fetch_for(self, first_sent: float, now: float) -> None:
-        """Begins a fetch, if one is allowed, for a token that no known key can have signed. Raises `KeysAway` if a
-        fetch may bring its key.
+        """Begins a fetch, if one is allowed, for a token that no known key can have signed. Raises
+        `KeysUnavailable` if a fetch may bring its key.
 
         A token may arrive before the new key that signed it was fetched. It must not be refused, since a refused
         browser never asks again. So a token is only refused if the keys were fetched after it was first sent here.
         Its own `iat` does not count: nobody has verified it."""
         self.refresh(now)
         if self._fetching or self.failed or first_sent + LEEWAY_SECONDS >= self._known_since:
-            raise KeysAway
+            raise KeysUnavailable
 
     async def _refresh(self, began: float) -> None:
         try:
@@ -134,7 +134,7 @@ class Jwks:
         before = self._keys
         self._keys, self.failed, self._known_since = found.keys, False, began
         self._fresh_until = began + found.seconds
-        for why in found.passed_over:
+        for why in found.ignored:
             logger.warning(
                 "one of the keys at %s is ignored: %s. Its tokens are refused; ask the issuer to replace it",
                 *(self.url, why),

@@ -18,11 +18,11 @@ class KeySource(Protocol):
     def candidates(self, algorithm: str, kid: str | None, first_sent: float, now: float) -> Sequence[VerifyingKey]:
         """The keys that may have signed a token with this algorithm and `kid`. `first_sent` is when the token was
         first sent to this process; it and `now` are seconds since 1970. Raises `BadToken` if there are none, and
-        `KeysAway` if a fetch may bring one."""
+        `KeysUnavailable` if a fetch may bring one."""
         ...
 
     def check_newer(self, kid: str | None, first_sent: float, now: float) -> None:
-        """Called if none of the candidates signed the token. Raises `KeysAway` if a fetch may bring another
+        """Called if none of the candidates signed the token. Raises `KeysUnavailable` if a fetch may bring another
         key."""
         ...
 
@@ -31,7 +31,7 @@ class KeySource(Protocol):
         ...
 
 
-class Ring:
+class KeyRing:
     """Configured keys: secrets, and public keys from files. They have no names, so each one is tried."""
 
     def __init__(self, keys: Sequence[VerifyingKey]) -> None:
@@ -41,7 +41,7 @@ class Ring:
         return any(key.id == id for key in self._keys)
 
     def candidates(self, algorithm: str, kid: str | None, first_sent: float, now: float) -> Sequence[VerifyingKey]:
-        if found := fitting(self._keys, algorithm):
+        if found := for_algorithm(self._keys, algorithm):
             return found
         raise BadToken(f"no key is for {algorithm}")
 
@@ -49,12 +49,12 @@ class Ring:
         """Does nothing: a ring gets no other keys."""
 
 
-def fitting(keys: Sequence[VerifyingKey], algorithm: str) -> Sequence[VerifyingKey]:
+def for_algorithm(keys: Sequence[VerifyingKey], algorithm: str) -> Sequence[VerifyingKey]:
     """The keys for the algorithm, at most 16."""
     return [key for key in keys if algorithm in key.algorithms][:_TRIED]
 
 
-def named(keys: Sequence[VerifyingKey], algorithm: str, kid: str | None) -> Sequence[VerifyingKey]:
+def with_kid(keys: Sequence[VerifyingKey], algorithm: str, kid: str | None) -> Sequence[VerifyingKey]:
     """The keys for the algorithm with this name, at most 16. For a token without `kid`, the key if it is the only
     one. Empty if there are none."""
     found = [key for key in keys if algorithm in key.algorithms]
