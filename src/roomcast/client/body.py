@@ -21,13 +21,13 @@ class BoundedBody:
         self._response = response
         self._max_bytes = max_bytes
         self._pieces: list[bytes] = []
-        self._held = 0
+        self._size = 0
 
     def add(self, data: bytes) -> bool:
         """Adds a piece. Returns whether another one may follow."""
         self._pieces.append(data)
-        self._held += len(data)
-        return self._held <= self._max_bytes
+        self._size += len(data)
+        return self._size <= self._max_bytes
 
     @property
     def content(self) -> bytes:
@@ -36,7 +36,7 @@ class BoundedBody:
 
     def whole(self) -> bytes:
         """The whole body. Raises `TooMuch` if it exceeds the bound."""
-        if self._held > self._max_bytes:
+        if self._size > self._max_bytes:
             url = without_password(self._response.request.url)
             raise TooMuch(
                 f"{url} answered with more than {self._max_bytes:,} bytes: "

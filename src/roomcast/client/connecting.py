@@ -10,7 +10,7 @@ from roomcast.client.decode import Comment, Event
 from roomcast.client.http import HttpOptions, OutgoingRequest
 from roomcast.client.stream_state import OnOpen, OnPause, StreamState
 
-Item = TypeVar("Item", bound=Event | Comment, covariant=True)
+StreamItem = TypeVar("StreamItem", bound=Event | Comment, covariant=True)
 """Events, and comments if they are asked for."""
 
 _OF_STATE = ("last_event_id", "retry", "max_delay", "max_block", "again_on", "read_timeout")

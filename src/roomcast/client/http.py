@@ -116,7 +116,7 @@ def check_location(response: httpx.Response) -> None:
         )
 
 
-def built(
+def build_request(
     client: httpx.Client | httpx.AsyncClient,
     request: OutgoingRequest,
     extra: Fields,

@@ -60,7 +60,7 @@ def publication(room: str, **fields: Any) -> dict[str, Any]:
     return {"room": room} | {name: value for name, value in given.items() if value is not UNSET}
 
 
-def silence(heartbeat: float | None) -> float:
+def max_silence(heartbeat: float | None) -> float:
     """Seconds of silence after which a stream is dead; `heartbeat` is the server's, in seconds."""
     return _SILENCE * (_HEARTBEAT if heartbeat is None else heartbeat)
 

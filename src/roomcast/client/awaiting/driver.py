@@ -49,7 +49,7 @@ class AsyncDriver:
         """Ends the pause."""
         self._network: Any = None
         """httpcore's end of the connection while there is one, even before the answer."""
-        http.keep(self)
+        http.register(self)
 
     async def hang_up(self) -> None:
         """Ends the connection, or the pause."""

@@ -21,7 +21,7 @@ from roomcast.client.http import (
     HttpOptions,
     OutgoingRequest,
     Proxy,
-    built,
+    build_request,
     check_location,
     for_httpx,
     for_transport,
@@ -47,7 +47,7 @@ class Http:
         """Whether the next request may carry another credential."""
         return self._options.renews_credential
 
-    def keep(self, stream: Closable) -> None:
+    def register(self, stream: Closable) -> None:
         """Ends the `stream` when this is closed."""
         self._streams.add(stream)
 
@@ -72,7 +72,7 @@ class Http:
 
         try:
             return client.send(
-                built(client, request, extra, headers, auth, trace), stream=True, auth=for_httpx(auth)
+                build_request(client, request, extra, headers, auth, trace), stream=True, auth=for_httpx(auth)
             )
         except (httpx.TooManyRedirects, httpx.InvalidURL) as error:
             raise Refused(f"{without_password(request.url)}: {error}; check the URL") from error
