@@ -26,14 +26,14 @@ _DIGEST_LENGTH = 32
 
 
 def new_key(name: str) -> str:
-    """A new random key. Raises `ValueError` if the name is not allowed; its text continues a sentence that begins
-    with "name"."""
+    """A new random key, which shows `name`. Raises `ValueError` if the name is not allowed; the text of the error
+    continues a sentence that begins with "name"."""
     check_name(name)
     return f"{PREFIX}{name}_{base64url.encode(os.urandom(_RANDOM_BYTES))}"
 
 
 def sha256(key: str) -> str:
-    """The hash of the whole key, prefix included, in lower-case hex, as the configuration holds it."""
+    """The hash of the whole `key`, prefix included, in lower-case hex, as the configuration holds it."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -54,20 +54,22 @@ class Keys:
         return iter(self._principals.values())
 
     def with_hash(self, sha256: str) -> Principal | None:
-        """The principal of the key with this hash; None if there is none."""
+        """The principal of the key with the hash `sha256`, in lower-case hex; None if there is none."""
         return self._principals.get(sha256)
 
     def quota(self, grantor: Grantor) -> Quota:
-        """The quota of each holder of a ticket that this key issued."""
+        """The quota of each holder of a ticket that the key `grantor` issued. Raises `KeyError` if it is not
+        configured."""
         return self._quotas[grantor]
 
     def get(self, grantor: Grantor | None) -> Principal | None:
-        """The principal of this key; None if it is not configured."""
+        """The principal of the key `grantor`; None if exactly this key is not configured, even if another key has
+        its name. None for no grantor."""
         return self._by_grantor.get(grantor)
 
 
 def grantor_of(row: Key) -> Grantor:
-    """The key's identity as a ticket carries it."""
+    """The identity of the key in `row` as tickets carry it: its name and the first half of its hash."""
     return Grantor(row.name, row.sha256[:_DIGEST_LENGTH])
 
 

@@ -11,7 +11,7 @@ from roomcast.model.errors import Fault, Forbidden, Invalid, RoomcastError, Unau
 from roomcast.model.fields import ANONYMOUS
 
 _MAX_FAULTS = 100
-"""Maximum number of rooms that a refusal names."""
+"""Maximum number of faults in one error."""
 _PARTICIPLES = {"read": "read", "publish": "published to"}
 _INVISIBLE = "has invisible characters, so that it looks like another room: leave them out"
 
@@ -24,10 +24,11 @@ def permit(
     prefixes: Sequence[str] = (),
     prefix_place: str = "/prefix",
 ) -> None:
-    """Raises an error that names each room that is not granted: `Unauthenticated` for an anonymous principal,
-    `Forbidden` for others, `Invalid` for publishing to a room whose name has invisible characters.
+    """Checks that `principal` may do `verb` in all `rooms` and in every room below `prefixes`.
 
-    `place` is the JSON pointer to a room in the request, and `prefix_place` to a prefix; `{}` in it stands for its
+    Raises an error that names each room that is not granted: `Unauthenticated` for an anonymous principal,
+    `Forbidden` for others. Raises `Invalid` for publishing to a room whose name has invisible characters. `place`
+    is the JSON pointer to a room in the request, and `prefix_place` to a prefix; `{}` in it stands for the
     index."""
     granted = principal.read if verb == "read" else principal.publish
     if prefixes or not all(map(granted.__contains__, rooms)):
@@ -58,14 +59,16 @@ def _check_granted(
 
 
 def require(principal: Principal, verb: Verb) -> None:
-    """Raises `Unauthenticated` or `Forbidden` if the principal has this right for no room at all. Decided before a
-    body is read."""
+    """Raises `Unauthenticated` or `Forbidden` if `principal` has the right `verb` for no room at all. This is
+    checked before a body is read."""
     if not principal.may(verb):
         raise refusal(principal, f"this credential gives no right to {verb}")
 
 
 def refusal(principal: Principal, detail: str, faults: Sequence[Fault] = ()) -> RoomcastError:
-    """The error for a principal that lacks a right. An anonymous client may have it once it sends a credential."""
+    """The error for a `principal` that lacks a right: `Forbidden` with `detail` and `faults`. For an anonymous
+    client it is `Unauthenticated` with the `faults`: once that client sends a credential, it may have the
+    right."""
     if principal.kind == ANONYMOUS:
         return Unauthenticated("send a key, a ticket or a token as a bearer, in the header Authorization", faults)
     return Forbidden(detail, faults)

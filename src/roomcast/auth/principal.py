@@ -1,4 +1,4 @@
-"""The principal: found once for each request, and shared by all requests with the same credential."""
+"""The principal of a request: its rights. All requests with the same credential share one object."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
     ticket: Ticket | None = None
     """Its ticket, if its credential is one."""
     signer: str = ""
-    """The id of the secret that its credential is signed with."""
+    """The id of the secret that signed its ticket. For a token, the id of the key that signed it, a space, and the
+    `terms` of its issuer. Empty for other kinds."""
 
     @property
     def ticket_nonce(self) -> str:
@@ -51,13 +52,13 @@ class Principal(Struct, frozen=True, eq=False, kw_only=True, gc=False):
         return self.ticket.nonce if self.ticket else ""
 
     def may(self, verb: Verb) -> bool:
-        """Whether it may do this to anything at all."""
+        """Whether it has the right `verb` for anything at all."""
         return bool(getattr(self, verb))
 
     @classmethod
     def of_ticket(cls, ticket: Ticket, quota: Quota = UNLIMITED, signer: str = "") -> Principal:
-        """The principal of a ticket's holder; `signer` is the id of the secret. A room that ends in `*` is a name
-        here, not a prefix."""
+        """The holder of `ticket`, with the `quota` of whoever issued it; `signer` is the id of the secret that
+        signed it. A room that ends in `*` is a name in a ticket, not a prefix."""
         return cls(
             kind="ticket",
             name=name_of(ticket.grantor, ticket.sub),

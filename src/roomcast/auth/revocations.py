@@ -21,7 +21,7 @@ class Revocations:
         return len(self._by_sub)
 
     def cover(self, principal: Principal) -> bool:
-        """Whether the principal's credential is revoked. A key, or a ticket without a `sub`, never is: only a
+        """Whether the credential of `principal` is revoked. A key, or a ticket without a `sub`, never is: only a
         change of the configuration ends these."""
         if principal.sub is None or not self._by_sub:
             return False
@@ -30,7 +30,7 @@ class Revocations:
 
 def _covers(row: Revocation, principal: Principal) -> bool:
     grantor = principal.grantor
-    # A key whose name equals an issuer's is not that issuer.
+    # A key may have the name of an issuer, and is not that issuer.
     issuer = grantor.name if grantor is not None and not grantor.digest else None
     if row.iss is not None and row.iss != issuer:
         return False

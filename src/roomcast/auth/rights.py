@@ -1,7 +1,7 @@
 """The rights of a server: the principal of each credential, by the configuration.
 
-Only revocations change an object of this class. A configuration that is read again makes a new one with its own
-cache, which replaces this one as a whole.
+Revocations alone change a `ConfiguredRights`. When the configuration is read again, a new object with a cache of
+its own replaces it as a whole.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ class ConfiguredRights:
     def start_fetching(
         self, changed: Callable[[], None] = lambda: None, earlier: ConfiguredRights | None = None
     ) -> None:
-        """Starts fetching the issuers' keys on the running loop, beginning with the keys that `earlier` has.
-        `changed` is called whenever the keys have changed."""
+        """Starts fetching the issuers' keys on the running loop; until then, the keys that `earlier` rights
+        fetched are valid. `changed` is called whenever the keys have changed."""
 
         def forget() -> None:
             self._cache.clear()
@@ -94,7 +94,8 @@ class ConfiguredRights:
             self.issuers.stop_fetching()
 
     def revoke(self, logged: Sequence[Revocation]) -> None:
-        """Puts the log's revocations in force, in addition to those of the configuration, and clears the cache."""
+        """Puts `logged`, all revocations in the log, in force in addition to those of the configuration, and
+        clears the cache."""
         self._revoked = Revocations([*self._configured_revoked, *logged])
         self._cache.clear()
 
@@ -105,7 +106,7 @@ class ConfiguredRights:
         return None if found is None or self._revoked.cover(found) else found
 
     def identify(self, credential: str, now: float) -> Principal:
-        """The principal of a credential; `now` is seconds since 1970.
+        """The principal of `credential`; `now` is seconds since 1970.
 
         Raises `InvalidToken`: the sender of a bad credential is never anonymous. Raises `TooManyBad` and
         `RightsUnavailable` if the credential cannot be judged now."""
@@ -114,9 +115,9 @@ class ConfiguredRights:
     def identify_sent(
         self, sent: bytes, extract: Callable[[bytes], str], now: float, client: Callable[[], str] = lambda: ""
     ) -> Principal:
-        """The principal of the credential `sent`, which is also its key in the cache. If it is new, `extract`
-        takes the credential's text out of `sent`, and `client` names the client that sends it: a bad credential
-        uses up that client's time.
+        """The principal of the credential in `sent`, whose hash is its key in the cache; `now` is seconds since
+        1970. If it is not in the cache, `extract` takes the credential's text out of `sent`, and `client` names
+        the client that sends it: a bad credential uses up that client's time.
 
         Raises what `extract` does, and what `identify` does."""
         hashed = fingerprint(sent)

@@ -95,22 +95,24 @@ class Secrets:
         return self._all[0]
 
     def get(self, id: str) -> Secret | None:
-        """The secret with this id; None if there is none."""
+        """The secret with this `id`; None if there is none."""
         return self._by_id.get(id)
 
     @classmethod
     def read(cls, paths: Sequence[str]) -> Secrets:
-        """The secrets in these files. Blocks. Raises `CannotStart` for the first file that is not usable."""
+        """The secrets in the files at `paths`, one in each. Blocks. Raises `CannotStart` for the first file that
+        cannot be used."""
         return cls([_of_file(path) for path in paths])
 
     @classmethod
     def of_text(cls, text: str, what: str) -> Secrets:
-        """A secret that is given as text; `what` names it in an error. Raises `CannotStart`."""
+        """The secret `text`, as an environment variable gives it; `what` names it in an error. Raises
+        `CannotStart`."""
         return cls([secret(text.encode("utf-8", "surrogateescape"), what)])
 
 
 def secret(data: bytes, what: str) -> Secret:
-    """A secret from its bytes; a line end at the end is not part of it. Raises `CannotStart` with a sentence that
+    """The secret in `data`; a line end at the end is not part of it. Raises `CannotStart` with a sentence that
     begins with `what` and shows nothing of the secret."""
     text = data.removesuffix(b"\n").removesuffix(b"\r") if data.endswith(b"\n") else data
     if b"-----BEGIN " in text:
@@ -131,7 +133,7 @@ def _of_file(path: str) -> Secret:
 
 
 def is_well_known(text: bytes) -> bool:
-    """Whether it is an example's secret: once, repeated, or padded with one character at either end."""
+    """Whether `text` is an example's secret: once, repeated, or padded with one character at either end."""
     plain = text.strip(b" \t\r\n\0").lower()
     forms = {plain, plain[: _period(plain)], plain.rstrip(plain[-1:]), plain.lstrip(plain[:1])}
     # The padding character may be the example's own last character.
@@ -140,13 +142,14 @@ def is_well_known(text: bytes) -> bool:
 
 
 def derived(text: bytes, label: bytes) -> bytes:
-    """32 bytes derived from a secret for one purpose: HKDF with SHA-256 (RFC 5869), without salt, one block."""
+    """32 bytes derived from the secret `text` for the purpose `label`: HKDF with SHA-256 (RFC 5869), without salt,
+    one block."""
     extracted = hmac.digest(bytes(hashlib.sha256().digest_size), text, "sha256")
     return hmac.digest(extracted, label + b"\x01", "sha256")
 
 
 def _period(text: bytes) -> int:
-    """The number of bytes after which it repeats itself; the last repetition may be incomplete."""
+    """The number of bytes after which `text` repeats itself; the last repetition may be incomplete."""
     return next(
         (size for size in range(1, min(len(text), _MOST_PERIOD)) if text[size:] == text[:-size]), len(text)
     )

@@ -30,7 +30,7 @@ _ID_BYTES, _MAC_BYTES = ID_LENGTH * 3 // 4, 32
 
 
 class Grantor(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
-    """The key of the configuration, or the issuer of tokens, that vouches for a client."""
+    """The key of the configuration, or the issuer of tokens, that a client's rights come from."""
 
     name: str
     """The key's name, or the issuer's `iss`."""
@@ -87,10 +87,12 @@ def seal(
     now: float,
     seconds: float,
 ) -> str:
-    """A new ticket's text, signed with the first of `secrets`.
+    """The text of a new ticket, signed with the first of `secrets`, for reading `rooms` and all rooms below
+    `prefixes`, and for publishing to the rooms in `publish`.
 
-    `now` is seconds since 1970, and `seconds` is how long it is valid. The caller checks that `grantor` may grant
-    these rights. Raises `ValueError` if the ticket would be too long, and `LookupError` without a secret."""
+    `sub` is its holder, None if they have no name, and `user` the user of their messages. `now` is seconds since
+    1970, and `seconds` is how long the ticket is valid. The caller checks that `grantor` may grant these rights.
+    Raises `ValueError` if the ticket would be too long, and `LookupError` without a secret."""
     issued = math.floor(now)
     ticket = Ticket(
         grantor=grantor,
@@ -112,7 +114,7 @@ def seal(
 
 
 def unseal(text: str, secrets: Secrets, now: float) -> Ticket:
-    """The content of a ticket that one of `secrets` signed; `now` is seconds since 1970.
+    """The content of the ticket `text`, which one of `secrets` has signed; `now` is seconds since 1970.
 
     Raises `TicketEnded` if it has expired, and `BadTicket` with the reason if it is invalid."""
     raw = _raw(text)
@@ -135,7 +137,7 @@ def unseal(text: str, secrets: Secrets, now: float) -> Ticket:
 
 
 def signer(text: str) -> str:
-    """The id of the secret that signed a valid ticket."""
+    """The id of the secret that signed the ticket `text`, which must be valid."""
     return base64url.encode(_raw(text)[:_ID_BYTES])
 
 

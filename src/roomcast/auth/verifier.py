@@ -32,7 +32,7 @@ class Verifier:
         self._issuers = issuers
 
     def verify(self, credential: str, now: float) -> Principal:
-        """The principal of a credential; `now` is seconds since 1970.
+        """The principal of `credential`; `now` is seconds since 1970.
 
         Raises `InvalidToken` with the reason if it is not valid, and `RightsUnavailable` for a token whose key may
         yet be fetched."""
@@ -48,8 +48,8 @@ class Verifier:
         return self._verify_token(credential, now)
 
     def current(self, principal: Principal) -> Principal | None:
-        """The principal that the same credential stands for in this configuration. An earlier configuration
-        verified `principal`. None if the credential is no longer valid."""
+        """The principal that the credential of `principal` stands for in this configuration. An earlier
+        configuration has verified it. None if the credential is no longer valid."""
         grantor, signer = principal.grantor, principal.signer
         if principal.kind == "key":
             return self._keys.get(grantor)

@@ -23,7 +23,7 @@ _MAX_AGE = re.compile(r"(?:^|[\s,])max-age=\"?([0-9]{1,10})", re.IGNORECASE)
 
 
 class CannotFetch(Exception):
-    """Why the keys could not be fetched, for the log."""
+    """The keys could not be fetched; its text says why, for the log."""
 
 
 class Fetched(NamedTuple):
@@ -37,7 +37,7 @@ class Fetched(NamedTuple):
 
 
 async def fetch(url: str) -> Fetched:
-    """The keys that `url` serves now. Raises `CannotFetch`."""
+    """The keys that `url` serves now. Raises `CannotFetch` if it has no usable key or does not answer in time."""
     try:
         async with asyncio.timeout(SECONDS):
             return await _fetch(url)

@@ -1,4 +1,4 @@
-"""The grants of a token: those in its roomcast claim, and those that its issuer's templates make from other
+"""The grants of a token: those in its roomcast claim, and those that the templates of its issuer make from other
 claims."""
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class RoomcastClaim(NamedTuple):
 
 
 def parse_claim(claim: object) -> RoomcastClaim:
-    """The content of the roomcast claim. Raises `BadToken` if any part of it is invalid."""
+    """The content of the roomcast `claim`. Raises `BadToken` if any part of it is invalid."""
     if not isinstance(claim, Mapping):
         raise BadToken("the claim for roomcast is not an object")
     for name in claim:
@@ -48,14 +48,14 @@ def parse_claim(claim: object) -> RoomcastClaim:
 
 
 def check_count(read: Sequence[str], publish: Sequence[str]) -> None:
-    """Raises `BadToken` if there are too many grants."""
+    """Raises `BadToken` if `read` and `publish` have more than `MOST_GRANTS` grants together."""
     if len(read) + len(publish) > MOST_GRANTS:
         raise BadToken(f"it has more than {MOST_GRANTS} grants")
 
 
 def from_templates(templates: Sequence[Template], claims: Mapping[str, Any], sub: str) -> list[str]:
-    """The grants that the templates make of these claims; each element of a list makes one. An invalid claim makes
-    none and is logged, under `sub`. Raises `BadToken` if there are too many grants."""
+    """The grants that `templates` make of `claims`; a claim that is a list makes one of each element. An invalid
+    claim makes none and is logged, under `sub`. Raises `BadToken` for more than `MOST_GRANTS` grants."""
     found: list[str] = []
     for template in templates:
         values = [_values(name, claims, sub) for name in template.claims]

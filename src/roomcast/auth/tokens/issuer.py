@@ -1,4 +1,4 @@
-"""One issuer of tokens: how its tokens are verified, and which principals they stand for."""
+"""An issuer of tokens: it verifies them and makes their principals."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MOST_PEM_BYTES = 64 * 1024
 
 @dataclass(frozen=True)
 class TokenIssuer:
-    """The configuration of one issuer."""
+    """One issuer, as it is configured."""
 
     grantor: Grantor
     """Its identity in principals and tickets."""
@@ -68,7 +68,8 @@ class TokenIssuer:
         return key
 
     def still_accepts(self, signer: str) -> bool:
-        """Whether a token verified earlier is still valid with the same rights; `signer` is its principal's."""
+        """Whether a token that was verified earlier is still valid with the same rights; `signer` is that of its
+        principal."""
         id, _, terms = signer.partition(" ")
         return terms == self.terms and self.source.has(id)
 
@@ -76,8 +77,8 @@ class TokenIssuer:
         return f"{id} {self.terms}"
 
     def principal(self, claims: Mapping[str, Any], now: float, key: VerifyingKey | None = None) -> Principal:
-        """The principal of claims that `key` signed; `now` is seconds since 1970. Raises `BadToken` with the check
-        of the claims that failed, and `TokenExpired`."""
+        """The principal of `claims`, which `key` signed; `now` is seconds since 1970. Raises `BadToken` with the
+        check of the claims that failed, and `TokenExpired`."""
         checks.check_audience(claims, self.audience)
         until, sub = checks.until_of(claims, now), checks.sub_of(claims)
         claim = self._roomcast_claim(claims)
@@ -106,7 +107,8 @@ class TokenIssuer:
 
 
 def of_row(row: Row) -> TokenIssuer:
-    """An issuer of the configuration. Blocks: it reads files. Raises `CannotStart`."""
+    """The issuer that `row` of the configuration describes. Blocks: it reads files. Raises `CannotStart` if a file
+    cannot be used."""
     return TokenIssuer(
         grantor=Grantor(row.iss or ""),
         source=_source(row),
@@ -129,7 +131,8 @@ def _terms(row: Row) -> str:
 
 
 def of_secrets(secrets: Secrets) -> TokenIssuer:
-    """The issuer of tokens that are signed with the server's own secret. Raises `CannotStart`."""
+    """The issuer of tokens that are signed with one of `secrets`, the server's own. Raises `CannotStart` if one of
+    them is a key for other algorithms."""
     return TokenIssuer(Grantor(""), _ring(secrets), frozenset(SYMMETRIC))
 
 

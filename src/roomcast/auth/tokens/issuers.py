@@ -51,8 +51,8 @@ class Issuers:
         return iter(self._all)
 
     def verify(self, text: str, now: float) -> Principal:
-        """The principal of a token; `now` is seconds since 1970. Raises `BadToken` with the check that failed, and
-        `KeysUnavailable`."""
+        """The principal of the token `text`; `now` is seconds since 1970. Raises `BadToken` with the check that
+        failed, `TokenExpired`, and `KeysUnavailable` if a fetch may bring the token's key."""
         hashed = hash(text)
         if hashed in self._wrong:
             raise BadToken(_WRONG_SIGNATURE)
@@ -70,15 +70,16 @@ class Issuers:
         return issuer.principal(parts.claims, now, key)
 
     def has(self, grantor: Grantor) -> bool:
-        """Whether this issuer is configured."""
+        """Whether `grantor` is one of these issuers."""
         return grantor in self._by_grantor
 
     def quota(self, grantor: Grantor) -> Quota:
-        """The quota of each person of this issuer. Raises `KeyError` if it is not configured."""
+        """The quota of each person of the issuer `grantor`. Raises `KeyError` if it is not configured."""
         return self._by_grantor[grantor].quota
 
     def still_accept(self, grantor: Grantor, signer: str) -> bool:
-        """Whether a token that earlier issuers verified is also valid for these, with the same rights."""
+        """Whether a token that earlier issuers verified is also valid for these, with the same rights. `grantor`
+        and `signer` are those of its principal."""
         issuer = self._by_grantor.get(grantor)
         return issuer is not None and issuer.still_accepts(signer)
 

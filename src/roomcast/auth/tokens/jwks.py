@@ -50,11 +50,12 @@ class Jwks:
         self._fetching: asyncio.Task[None] | None = None
 
     def has(self, id: str) -> bool:
-        """See `KeySource`. Before the first fetch every id is accepted."""
+        """See `KeySource`. Before the first fetch every `id` is accepted."""
         return not self._keys or any(key.id == id for key in self._keys)
 
     def candidates(self, algorithm: str, kid: str | None, first_sent: float, now: float) -> Sequence[VerifyingKey]:
-        """See `KeySource`. Begins a fetch if one is due, or if it may bring the key."""
+        """See `KeySource`. Begins a fetch if one is due at `now`, or if it may bring a key for `algorithm` and
+        `kid`. A token is refused with `BadToken` only if the keys were fetched after `first_sent`."""
         if now >= self._fresh_until:
             self.refresh(now)
         known = self._keys if now < self._fresh_until + OUTLIVES_SECONDS else ()
@@ -68,13 +69,13 @@ class Jwks:
         )
 
     def check_newer(self, kid: str | None, first_sent: float, now: float) -> None:
-        """See `KeySource`. Fetches only for a token without `kid`: a provider that sends none changes its keys,
-        too. A `kid` names one key."""
+        """See `KeySource`. Fetches only for a token without `kid`, at `now` if it is allowed: a provider that
+        sends no `kid` changes its keys, too. A `kid` names one key. `first_sent` is as for `candidates`."""
         if kid is None:
             self._fetch_for(first_sent, now)
 
     def prefetch(self) -> None:
-        """Begins a fetch, even if keys are cached: the configuration was just read."""
+        """Begins a fetch even if the cached keys are fresh: the configuration was just read."""
         self.refresh(time.time())
 
     def refresh(self, now: float) -> None:
