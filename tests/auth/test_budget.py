@@ -108,7 +108,7 @@ def test_a_flooder_is_still_served_with_a_cached_credential(server: ConfiguredRi
 
 def test_a_flood_that_has_ended_is_forgotten(budget: BadCredentialBudget, clock: Clock) -> None:
     budget.charge(FLOODER, 1.0)
-    with pytest.raises(TooManyBad, match="send one that is, in 46 s") as refused:
+    with pytest.raises(TooManyBad, match="send a valid one in 46 s") as refused:
         budget.check(FLOODER)
     clock.now += refused.value.retry_after
     budget.check(FLOODER)

@@ -52,13 +52,13 @@ class Decoder:
         self._partial_line: bytes | bytearray = b""
         """The beginning of a line."""
         self._id_line: list[bytes] = []
-        """The id line of a block of which no more has come."""
+        """The id line of a block of which nothing else has come; empty if there is none."""
         self._after_cr = False
         """Whether the last piece ended with a CR: an LF at the beginning of the next belongs to it."""
         self._started = False
-        """Whether the beginning was searched for a byte-order mark."""
+        """Whether the byte-order mark, if there was one, has been removed."""
         self._unusual = True
-        """Whether the next piece must be normalized for one of the two reasons above."""
+        """Whether the next piece must be normalized because of one of the two attributes above."""
         self._id = last_event_id
         """The id of the block that is being read. The next three attributes belong to this block, too."""
         self._type = b""

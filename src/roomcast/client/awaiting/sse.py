@@ -35,7 +35,7 @@ class AsyncEventSource(Generic[StreamItem]):
     def __init__(
         self, http: AsyncHttp, request: OutgoingRequest, state: StreamState, *, owner: bool = False, **options: Any
     ) -> None:
-        """Made by `aconnect`. As the `owner` it closes `http`, too."""
+        """Made by `aconnect`. As the `owner` of `http` it closes that, too."""
         self._driver = AsyncDriver(http, request, state, **options)
         self._events: AsyncGenerator[StreamItem] = self._driver.run()
         self._owned = http if owner else None

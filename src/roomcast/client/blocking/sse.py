@@ -36,7 +36,7 @@ class EventSource(Generic[StreamItem]):
     def __init__(
         self, http: Http, request: OutgoingRequest, state: StreamState, *, owner: bool = False, **options: Any
     ) -> None:
-        """Made by `connect`. As the `owner` it closes `http`, too."""
+        """Made by `connect`. As the `owner` of `http` it closes that, too."""
         self._driver = Driver(http, request, state, **options)
         self._events: Generator[StreamItem] = self._driver.run()
         self._owned = http if owner else None
