@@ -36,7 +36,7 @@ _ELSEWHERE = (
     "asyncio.run_coroutine_threadsafe(...); where one loop follows another, enter `async with live:` in each"
 )
 
-logger = logging.getLogger("roomcast.server")
+logger: logging.Logger = logging.getLogger("roomcast.server")
 
 
 class Embedded:

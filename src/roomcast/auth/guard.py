@@ -85,14 +85,14 @@ class Guard:
         """Puts `rights` in force, in the mode that the server was started in. Fetches no keys."""
         rights.revoke(self._logged)
         self.rights = rights
-        self.checks_credentials = self.mode is Mode.RIGHTS or (self.mode is Mode.OPEN and rights.configured)
+        self.checks_credentials: bool = self.mode is Mode.RIGHTS or (self.mode is Mode.OPEN and rights.configured)
         """Whether credentials are checked. If nothing is configured, they are meant for others: nginx passes on
         the ones for its own `auth_basic`."""
-        self.cookie = rights.cookie.encode() if rights.cookie and self.checks_credentials else b""
+        self.cookie: bytes = rights.cookie.encode() if rights.cookie and self.checks_credentials else b""
         """The name of the cookie that holds a credential; empty if no cookie is checked."""
         opened = replace(_OPEN, quota=rights.anonymous.quota)
         by_mode = {Mode.LOCAL: EVERYBODY, Mode.OPEN: opened, Mode.RIGHTS: rights.anonymous}
-        self.anonymous = by_mode[self.mode]
+        self.anonymous: Principal = by_mode[self.mode]
         """The principal of a client that sends no credential."""
         self.changed()
 

@@ -36,7 +36,7 @@ class RateLimiter:
         """The time at which each bucket is full again, by name; the least recently used first."""
         self._spent: dict[str, float] | None = None
         """Amounts taken since the other workers were last told, by name; None if there are no other workers."""
-        self.refused = 0
+        self.refused: int = 0
 
     def __len__(self) -> int:
         """The number of buckets in memory."""

@@ -45,11 +45,11 @@ class ConfiguredRights:
         """`issuers` is None if no tokens are accepted. `read` and `publish` are the grants of requests without a
         credential, by default none; `quota` is that of each of their addresses. `cookie` is the name of the cookie
         that holds a credential; None if there is none. `revoked` are the configuration's revocations."""
-        self.keys = keys or Keys()
-        self.secrets = secrets or Secrets()
+        self.keys: Keys = keys or Keys()
+        self.secrets: Secrets = secrets or Secrets()
         self.cookie = cookie
         self.issuers = issuers
-        self.anonymous = Principal(
+        self.anonymous: Principal = Principal(
             kind=ANONYMOUS,
             name="",
             user=ANONYMOUS,

@@ -64,11 +64,11 @@ class Secret:
     __slots__ = ("id", "text", "ticket_key")
 
     def __init__(self, text: bytes) -> None:
-        self.text = text
+        self.text: bytes = text
         """The bytes that HS256 tokens are signed with."""
-        self.id = base64url.encode(derived(text, b"roomcast secret id v1")[:_ID_BYTES])
+        self.id: str = base64url.encode(derived(text, b"roomcast secret id v1")[:_ID_BYTES])
         """Identifies it among others, and reveals nothing about it."""
-        self.ticket_key = derived(text, b"roomcast ticket v1")
+        self.ticket_key: bytes = derived(text, b"roomcast ticket v1")
         """The key that signs tickets. It differs from the secret, so that a ticket never passes as a token, nor a
         token as a ticket."""
 

@@ -23,7 +23,7 @@ _SPECIAL = frozenset("/*{}")
 """Characters that a claim must not bring into a grant: they could make a name stand for other rooms, or for
 many."""
 
-logger = logging.getLogger("roomcast.audit")
+logger: logging.Logger = logging.getLogger("roomcast.audit")
 
 
 class RoomcastClaim(NamedTuple):

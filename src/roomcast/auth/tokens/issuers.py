@@ -25,7 +25,7 @@ _REMEMBERED = 10_000
 _WRONG_SIGNATURE = "wrong signature"
 _FOR_OTHERS = "tokens that it issues for other programs are accepted here, too. Add `audience` to the row"
 
-logger = logging.getLogger("roomcast.server")
+logger: logging.Logger = logging.getLogger("roomcast.server")
 
 
 class Issuers:

@@ -22,7 +22,7 @@ AGAIN_SECONDS = 60.0
 OUTLIVES_SECONDS = 86_400.0
 """How long keys stay valid after the next fetch was due."""
 
-logger = logging.getLogger("roomcast.server")
+logger: logging.Logger = logging.getLogger("roomcast.server")
 
 
 class Jwks:
@@ -45,7 +45,7 @@ class Jwks:
         """When the next fetch is due, in seconds since 1970."""
         self._tried_at: float | None = None
         """When the last fetch began."""
-        self.failed = False
+        self.failed: bool = False
         """Whether the last fetch failed."""
         self._fetching: asyncio.Task[None] | None = None
 
