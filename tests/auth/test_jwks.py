@@ -52,7 +52,8 @@ class Asking:
 
     def __init__(self, provider: Provider) -> None:
         self.changes = 0
-        self.source = Jwks("https://a.example/jwks", provider.get, self._changed)
+        self.source = Jwks("https://a.example/jwks", provider.get)
+        self.source.changed = self._changed
 
     def _changed(self) -> None:
         self.changes += 1
@@ -263,7 +264,7 @@ async def test_a_holder_is_checked_again_when_the_key_of_their_token_is_withdraw
     assert judged == []
     provider.keys = (key("2", "second"),)
     source._tried_at = None
-    source.prefetch()
+    source.refresh(now)
     await source.fetched()
     assert judged == [False]
     with pytest.raises(RightsUnavailable):  # and not by what was remembered
@@ -284,7 +285,7 @@ async def test_a_token_that_the_old_keys_refused_is_verified_again_by_new_ones()
             issuers.verify(text, now)
     provider.keys = (key(None, "second"),)
     source._tried_at = None
-    source.prefetch()
+    source.refresh(now)
     await source.fetched()
     assert issuers.verify(text, now).sub == "42"
 

@@ -119,7 +119,7 @@ def secret(data: bytes, what: str) -> Secret:
         raise CannotStart(f"{what} is a key in PEM, which is for other algorithms: {_MAKE_ONE}")
     if text.lstrip().startswith(b"{") and b'"kty"' in text:
         raise CannotStart(f"{what} is a JWK, which is for other algorithms: {_MAKE_ONE}")
-    if is_well_known(text):
+    if _is_well_known(text):
         raise CannotStart(f"{what} is an example's, which everybody knows: {_MAKE_ONE}")
     if len(text) < LEAST_BYTES:
         raise CannotStart(f"{what} has {len(text)} bytes, and at least {LEAST_BYTES} are needed: {_MAKE_ONE}")
@@ -132,7 +132,7 @@ def _of_file(path: str) -> Secret:
     return secret(read_regular(path, f"the secret's file {path}", _MOST_BYTES), f"the secret in {path}")
 
 
-def is_well_known(text: bytes) -> bool:
+def _is_well_known(text: bytes) -> bool:
     """Whether `text` is an example's secret: once, repeated, or padded with one character at either end."""
     plain = text.strip(b" \t\r\n\0").lower()
     forms = {plain, plain[: _period(plain)], plain.rstrip(plain[-1:]), plain.lstrip(plain[:1])}

@@ -73,10 +73,7 @@ class TokenIssuer:
         id, _, terms = signer.partition(" ")
         return terms == self.terms and self.source.has(id)
 
-    def _signer(self, id: str) -> str:
-        return f"{id} {self.terms}"
-
-    def principal(self, claims: Mapping[str, Any], now: float, key: VerifyingKey | None = None) -> Principal:
+    def principal(self, claims: Mapping[str, Any], now: float, key: VerifyingKey) -> Principal:
         """The principal of `claims`, which `key` signed; `now` is seconds since 1970. Raises `BadToken` with the
         check of the claims that failed, and `TokenExpired`."""
         checks.check_audience(claims, self.audience)
@@ -97,7 +94,7 @@ class TokenIssuer:
             sub=sub,
             issued=checks.issued_of(claims),
             quota=self.quota,
-            signer=self._signer(key.id if key else ""),
+            signer=f"{key.id} {self.terms}",
         )
 
     def _roomcast_claim(self, claims: Mapping[str, Any]) -> RoomcastClaim:

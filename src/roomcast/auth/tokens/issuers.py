@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -93,7 +94,7 @@ class Issuers:
             if issuer.audience is None:
                 logger.warning("[[issuer]] %s has no audience: %s", issuer.grantor.name or source.url, _FOR_OTHERS)
             source.changed = partial(self._forget, changed)
-            source.prefetch()
+            source.refresh(time.time())
 
     def failed_fetches(self) -> Mapping[str, bool]:
         """Whether the last fetch of keys failed, for each issuer whose keys are fetched; by its `iss` or the URL

@@ -28,16 +28,12 @@ logger: logging.Logger = logging.getLogger("roomcast.server")
 class Jwks:
     """The keys of one issuer."""
 
-    def __init__(
-        self,
-        url: str,
-        get: Callable[[str], Awaitable[Fetched]] = fetch,
-        changed: Callable[[], None] = lambda: None,
-    ) -> None:
-        """`get` fetches the keys of a URL; `changed` is called when keys were added or removed."""
+    def __init__(self, url: str, get: Callable[[str], Awaitable[Fetched]] = fetch) -> None:
+        """`get` fetches the keys of a URL."""
         self.url = url
         self._get = get
-        self.changed = changed
+        self.changed: Callable[[], None] = lambda: None
+        """Called when keys were added or removed."""
         self._keys: tuple[VerifyingKey, ...] = ()
         self._known_since = 0.0
         """When the fetch that brought these keys began, in seconds since 1970."""
@@ -74,12 +70,9 @@ class Jwks:
         if kid is None:
             self._fetch_for(first_sent, now)
 
-    def prefetch(self) -> None:
-        """Begins a fetch even if the cached keys are fresh: the configuration was just read."""
-        self.refresh(time.time())
-
     def refresh(self, now: float) -> None:
-        """Begins a fetch, unless one began within the last minute. `now` is seconds since 1970."""
+        """Begins a fetch, even if the cached keys are fresh, unless one began within the last minute. `now` is
+        seconds since 1970."""
         if self._fetching is None and (self._tried_at is None or now - self._tried_at >= AGAIN_SECONDS):
             self._tried_at = now
             self._fetching = asyncio.get_running_loop().create_task(self._refresh(now))
