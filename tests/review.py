@@ -92,7 +92,16 @@ def public_names(tree: ast.Module) -> Iterator[ast.Module | Named]:
 
 
 def _public(body: Sequence[ast.stmt]) -> Iterator[Named]:
-    return (node for node in body if isinstance(node, Named) and not node.name.startswith("_"))
+    return (
+        node
+        for node in body
+        if isinstance(node, Named) and not node.name.startswith("_") and not _is_overload(node)
+    )
+
+
+def _is_overload(name: Named) -> bool:
+    """Whether this only declares a type: the function that it belongs to is counted."""
+    return any(isinstance(one, ast.Name) and one.id == "overload" for one in name.decorator_list)
 
 
 def is_complete(name: ast.Module | Named) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from roomcast.auth.host import Ask
+from roomcast.auth.host import RightsFunction
 from roomcast.model.errors import BadOption
 from roomcast.model.settings import Settings, unknown_option
 
@@ -20,7 +20,7 @@ _OWN = ("rights", "routes")
 class AppSettings(Settings):
     """The options that an embedded server is run with."""
 
-    rights: Ask | None = None
+    rights: RightsFunction | None = None
     """The program's function that returns a user's rights. None: the configuration decides; without one, everybody
     may do everything."""
     routes: Sequence[Group] | None = None

@@ -36,7 +36,7 @@ _ELSEWHERE = (
     "asyncio.run_coroutine_threadsafe(...); where one loop follows another, enter `async with live:` in each"
 )
 
-logger = logging.getLogger("roomcast.server")
+logger: logging.Logger = logging.getLogger("roomcast.server")
 
 
 class Embedded:
@@ -176,8 +176,8 @@ class Embedded:
 
     async def _open(self) -> Engine:
         try:
-            unsaid = Mode.OPEN if self._settings.rights is None else Mode.RIGHTS
-            guard = await asyncio.to_thread(Guard.of, self._settings, unsaid)
+            unconfigured = Mode.OPEN if self._settings.rights is None else Mode.RIGHTS
+            guard = await asyncio.to_thread(Guard.of, self._settings, unconfigured)
             engine = await Engine.open(self._settings)
             await engine.enforce(guard)
         except BaseException:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from roomcast.auth.keys import answers_for
+from roomcast.auth.keys import grantor_of
 from roomcast.auth.principal import Principal
 from roomcast.model.settings import OPTIONS, Settings
 from roomcast.model.settings.file import read
@@ -21,19 +21,19 @@ class Places:
         self._variable = OPTIONS["anonymous"].variable if OPTIONS["anonymous"].variable in variables else None
         secrets = [OPTIONS[name].variable for name in ("secret", "secret_files")]
         self._secret = next((name for name in secrets if name in variables), None)
-        self._rows = [answers_for(row) for row in settings.keys]
+        self._rows = [grantor_of(row) for row in settings.keys]
         self._issuers = [row.iss or "" for row in settings.issuers]
 
     def of(self, asking: Principal, verb: str | None) -> str:
         """The principal and the line with its rights, in words: the line of `verb`, if given."""
-        if asking.by is None:
+        if asking.grantor is None:
             return f"{self._anonymous()}somebody without a credential"
         shown = None if asking.ticket else verb
         whose = " ticket" if asking.ticket else " token" if asking.kind == "token" else ""
-        if not asking.by.digest:
-            return f"{self.of_issuer(asking.by.name, shown)}: its{whose} for {asking.sub}"
-        line = line_in_row("key", self._rows.index(asking.by), shown, self._text)
-        key = f"{self._path}, line {line}: [[key]] {asking.by.name}"
+        if not asking.grantor.digest:
+            return f"{self.of_issuer(asking.grantor.name, shown)}: its{whose} for {asking.sub}"
+        line = line_in_row("key", self._rows.index(asking.grantor), shown, self._text)
+        key = f"{self._path}, line {line}: [[key]] {asking.grantor.name}"
         return f"{key}: its{whose}" if whose else key
 
     def of_issuer(self, iss: str, verb: str | None) -> str:

@@ -192,7 +192,7 @@ def _issuers_away(engine: Engine) -> Metric:
     help = "Whether the last fetch of an issuer's keys failed."
     family = GaugeMetricFamily("roomcast_issuer_away", help, labels=["issuer"])
     issuers = engine.enforcement.guard.rights.issuers if engine.enforcement else None
-    for name, away in (issuers.away() if issuers else {}).items():
+    for name, away in (issuers.failed_fetches() if issuers else {}).items():
         family.add_metric([name], away)
     return family
 
