@@ -13,7 +13,7 @@ import pytest
 
 from roomcast.serve.workers.child import Child
 from roomcast.serve.workers.orders import Channel, Order, Ping, Report
-from roomcast.serve.workers.watch import UNANSWERED, look
+from roomcast.serve.workers.watch import MAX_UNANSWERED, find_hung
 from tests import watchful
 from tests.running import PATIENCE, Running, start_roomcast, wait_for
 from tests.workers import kill, processes, wait_until_another
@@ -84,18 +84,18 @@ def test_a_process_counts_as_hung_after_some_questions_in_a_row_without_an_answe
     child: tuple[Child, Channel[Report, Order]],
 ) -> None:
     one, theirs = child
-    for _ in range(UNANSWERED - 1):
-        assert look([one]) == []
+    for _ in range(MAX_UNANSWERED - 1):
+        assert find_hung([one]) == []
     one.unanswered = 0  # as after an answer
-    assert [look([one]) for _ in range(UNANSWERED)] == [[]] * UNANSWERED
-    assert look([one]) == [one]
-    assert look([one]) == [], "it is told once"
-    assert [order for order, _ in theirs.receive()] == [Ping()] * (2 * UNANSWERED - 1)
+    assert [find_hung([one]) for _ in range(MAX_UNANSWERED)] == [[]] * MAX_UNANSWERED
+    assert find_hung([one]) == [one]
+    assert find_hung([one]) == [], "it is told once"
+    assert [order for order, _ in theirs.receive()] == [Ping()] * (2 * MAX_UNANSWERED - 1)
 
 
 def test_a_process_that_starts_may_take_its_time(child: tuple[Child, Channel[Report, Order]]) -> None:
     one, theirs = child
     one.ready = False
-    assert [look([one]) for _ in range(UNANSWERED + 1)] == [[]] * (UNANSWERED + 1)
+    assert [find_hung([one]) for _ in range(MAX_UNANSWERED + 1)] == [[]] * (MAX_UNANSWERED + 1)
     one.channel.close()
     assert list(theirs.receive()) == []

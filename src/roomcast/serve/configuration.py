@@ -26,7 +26,7 @@ class Configuration:
         """The options at the start of the server."""
         self._chosen = frozenset(values)
 
-    def chose(self, name: str) -> bool:
+    def is_given(self, name: str) -> bool:
         """Whether this option was given a value, even if it is the default."""
         return name in self._chosen
 

@@ -47,7 +47,7 @@ def log_to_stderr(format: str, requests: bool, level: str = "info", process: str
     return lines
 
 
-def log_at_once(format: str, level: str) -> None:
+def log_unbuffered(format: str, level: str) -> None:
     """Like `log_to_stderr`, for a process with few lines and no threads: each line is written at once, or dropped
     if nobody reads standard error."""
     rendering = rendering_of(format, "")

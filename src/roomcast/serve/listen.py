@@ -31,7 +31,7 @@ UNIX = "unix:"
 """Prefix of a `--host` that is the path of a socket file."""
 
 
-class Listening(NamedTuple):
+class Endpoint(NamedTuple):
     """The sockets of one port, or the one socket of a file."""
 
     sockets: Sequence[socket.socket]
@@ -60,7 +60,7 @@ def raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def bind(host: str, port: int, slow_after: float, option: str, *, shared: bool = False) -> Listening:
+def bind(host: str, port: int, slow_after: float, option: str, *, shared: bool = False) -> Endpoint:
     """Listens on all addresses that `host` names, on one port. A connection that takes no data is cut after
     `slow_after` seconds. With `shared`, other `shared` sockets may use the same port. Raises `CannotStart`, naming
     the `option` that changes the port."""
@@ -73,10 +73,10 @@ def bind(host: str, port: int, slow_after: float, option: str, *, shared: bool =
         for bound in sockets:
             bound.close()
         raise CannotStart(_why(error, host, port, option)) from None
-    return Listening(sockets, host, port)
+    return Endpoint(sockets, host, port)
 
 
-def bind_each(host: str, port: int, slow_after: float, option: str, number: int) -> list[Listening]:
+def bind_each(host: str, port: int, slow_after: float, option: str, number: int) -> list[Endpoint]:
     """`number` listeners between which the kernel distributes connections (SO_REUSEPORT). Only Linux does that;
     elsewhere the same listener is returned `number` times. Raises `CannotStart`."""
     if number == 1 or sys.platform != "linux":
@@ -89,7 +89,7 @@ def bind_each(host: str, port: int, slow_after: float, option: str, number: int)
     return [first, *others]
 
 
-def _patiently(host: str, port: int, slow_after: float, option: str) -> Listening:
+def _patiently(host: str, port: int, slow_after: float, option: str) -> Endpoint:
     """Like `bind`, but waits a moment for a port in use: the workers of a killed server end shortly after it."""
     end = time.monotonic() + _DYING_SECONDS
     while True:

@@ -16,14 +16,14 @@ _PAUSE = 10.0
 """Seconds between two returns of smaller blocks. One return takes 5 ms for 75 MB, in a thread."""
 
 
-def return_what_is_freed() -> None:
+def fix_mmap_threshold() -> None:
     """Keeps glibc's threshold at `_LARGE`. By itself glibc raises it with each large block that is freed, up to
     32 MiB: of 64 MiB of bodies that were cut, 58 stayed. Does nothing with another C library."""
     if mallopt := _of_glibc("mallopt"):
         mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
-async def go_on_returning() -> None:
+async def trim_heap_regularly() -> None:
     """Returns whole memory pages of smaller blocks, for as long as the server runs. By itself glibc does so only
     at the end of its heap: 64 MiB of answers that nobody read stayed. Does nothing with another C library."""
     while trim := _of_glibc("malloc_trim"):

@@ -56,7 +56,7 @@ MEASURED: Mapping[str, str] = {
 logger = logging.getLogger("roomcast.server")
 
 
-class Minute:
+class MinuteReport:
     """Checks the engine's counts once a minute."""
 
     def __init__(self, engine: Engine) -> None:
@@ -69,11 +69,11 @@ class Minute:
         while True:
             await asyncio.sleep(MINUTE)
             try:
-                await self.look()
+                await self.report()
             except Exception:  # a bug must not end the checks
                 logger.exception("the summary of the last minute failed")
 
-    async def look(self) -> None:
+    async def report(self) -> None:
         """Logs what was unusual since the last check."""
         before, self._before = self._before, _counts(self._engine)
         counted = {name: count - before[name] for name, count in self._before.items() if count > before[name]}

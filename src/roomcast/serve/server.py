@@ -18,7 +18,7 @@ from roomcast.http.context import Context
 from roomcast.http.fast_path import FastPath
 from roomcast.http.handler import Handler
 from roomcast.model.errors import CannotStart
-from roomcast.serve.listen import BACKLOG, Listening
+from roomcast.serve.listen import BACKLOG, Endpoint
 from roomcast.serve.systemd import STOPPING, tell
 from roomcast.serve.tls_listener import TlsListener
 
@@ -31,7 +31,7 @@ Started = Callable[[Engine], Awaitable[None]]
 async def serve(
     open_engine: Coroutine[Any, Any, Engine],
     stop: asyncio.Future[None],
-    listening: Sequence[Listening],
+    endpoints: Sequence[Endpoint],
     guard: Guard,
     started: Started,
     tls: ssl.SSLContext | None = None,
@@ -39,7 +39,7 @@ async def serve(
     """Serves until `stop` is done. Awaits `started` once the sockets accept connections. Raises `CannotStart`."""
     guard.start_fetching()
     try:
-        await _opened(open_engine, stop, listening, guard, started, tls)
+        await _opened(open_engine, stop, endpoints, guard, started, tls)
     finally:
         guard.stop_fetching()
 
@@ -47,7 +47,7 @@ async def serve(
 async def _opened(
     open_engine: Coroutine[Any, Any, Engine],
     stop: asyncio.Future[None],
-    listening: Sequence[Listening],
+    endpoints: Sequence[Endpoint],
     guard: Guard,
     started: Started,
     tls: ssl.SSLContext | None,
@@ -61,7 +61,7 @@ async def _opened(
     engine = opening.result()
     try:
         await engine.enforce(guard)
-        await _serve(Context(Handler(engine, guard), engine), engine, listening, started, stop, tls)
+        await _serve(Context(Handler(engine, guard), engine), engine, endpoints, started, stop, tls)
     finally:
         await engine.close()
 
@@ -69,7 +69,7 @@ async def _opened(
 async def _serve(
     context: Context,
     engine: Engine,
-    listening: Sequence[Listening],
+    endpoints: Sequence[Endpoint],
     started: Started,
     stop: asyncio.Future[None],
     tls: ssl.SSLContext | None,
@@ -77,7 +77,7 @@ async def _serve(
     watching = asyncio.create_task(context.watch())
     servers: list[asyncio.Server | TlsListener] = []
     try:
-        for listener in (one for port in listening for one in port.sockets):
+        for listener in (one for endpoint in endpoints for one in endpoint.sockets):
             servers.append(await _accept(context, listener, tls))
         # The objects that exist now live for ever, so the garbage collector need not visit them.
         gc.freeze()

@@ -10,18 +10,18 @@ import stat
 from collections.abc import Iterator
 
 from roomcast.model.errors import CannotStart
-from roomcast.serve.listen import BACKLOG, UNIX, Listening
+from roomcast.serve.listen import BACKLOG, UNIX, Endpoint
 
 _UMASK = 0o117
 """Mode 0660: every user who may write to the file may use the API."""
 
 
-def bind_unix(path: str) -> Listening:
+def bind_unix(path: str) -> Endpoint:
     """Listens on the socket file `path`; replaces one that a dead server has left. Raises `CannotStart`."""
     try:
         _make_room(path)
         listener = _bound_file(path)
-        return Listening([listener], f"{UNIX}{path}", 0, path, os.lstat(path).st_ino)
+        return Endpoint([listener], f"{UNIX}{path}", 0, path, os.lstat(path).st_ino)
     except OSError as error:
         raise CannotStart(_why_no_file(error, path)) from None
 

@@ -58,7 +58,7 @@ class Handshake:
         self._connection = connection
         self._peer = peer
         self._tls = tls
-        self._begun = False
+        self._transport_owns_socket = False
         """Whether the transport owns the socket."""
         self._making = asyncio.create_task(self._make())
         self._making.add_done_callback(self._end)
@@ -66,7 +66,7 @@ class Handshake:
 
     def abort(self) -> None:
         """Closes it at once."""
-        if not self._begun:
+        if not self._transport_owns_socket:
             self._connection.close()
         self._making.cancel()
 
@@ -86,7 +86,7 @@ class Handshake:
         self._context.connections.leave(self)
 
     async def _make(self) -> None:
-        self._begun = True
+        self._transport_owns_socket = True
         await asyncio.get_running_loop().connect_accepted_socket(
             lambda: _Secured(self, self._context),
             self._connection,

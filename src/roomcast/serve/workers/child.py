@@ -19,7 +19,7 @@ _PR_SET_PDEATHSIG = 1
 """The option of prctl(2) that ends a child with its parent, on Linux. Elsewhere the end of the channel ends it."""
 _PR_SET_NAME = 15
 """Sets the name that `ps -o comm` and `top` show."""
-LOG = 0
+LOG_PROCESS = 0
 """The number of the process that owns the log; workers are counted from 1."""
 
 Main = Callable[[Channel[Report, Order]], None]
@@ -43,7 +43,7 @@ class Child:
 
     @property
     def name(self) -> str:
-        return "the log process" if self.number == LOG else f"worker {self.number}"
+        return "the log process" if self.number == LOG_PROCESS else f"worker {self.number}"
 
     def order(self, order: Order, file: int | None = None) -> bool:
         """Sends an order, with a file descriptor if given; returns whether it was sent. A child that reads nothing

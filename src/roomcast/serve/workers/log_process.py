@@ -14,14 +14,14 @@ from roomcast.log.base import Log
 from roomcast.log.remote.server import LogServer
 from roomcast.model.settings import Settings
 from roomcast.serve.banner import contents
-from roomcast.serve.memory import go_on_returning
-from roomcast.serve.rules import rules_of
+from roomcast.serve.memory import trim_heap_regularly
+from roomcast.serve.rules import reloadable_rules
 from roomcast.serve.workers.orders import Channel, Order, Report, StartDone
-from roomcast.serve.workers.retired import Retired
+from roomcast.serve.workers.retired import RetiredCounts
 from roomcast.serve.workers.supervisor_link import SupervisorLink
 
 
-async def keep_log(settings: Settings, channel: Channel[Report, Order], restarts: int) -> None:
+async def run_log_process(settings: Settings, channel: Channel[Report, Order], restarts: int) -> None:
     """Runs until the supervisor ends it, after the workers. `restarts` counts the log processes before this one.
     Raises `LogUnusable`."""
     loop = asyncio.get_running_loop()
@@ -36,12 +36,12 @@ async def keep_log(settings: Settings, channel: Channel[Report, Order], restarts
         await log.close()
         log = None
     server = LogServer(log)
-    Retired(restarts).join(server.exchange, TOPIC)
-    supervisor.when_connected(server.connect)
+    RetiredCounts(restarts).join(server.exchange, TOPIC)
+    supervisor.on_connection(server.connect)
     if log:
-        supervisor.parts.append(rules_of(log, server.tell_status))
+        supervisor.parts.append(reloadable_rules(log, server.tell_status))
     supervisor.report(StartDone(said))
-    returning = loop.create_task(go_on_returning())
+    returning = loop.create_task(trim_heap_regularly())
     try:
         await stop
     finally:

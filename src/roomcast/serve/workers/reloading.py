@@ -111,7 +111,7 @@ class Reloading:
         for change in pending.changes:
             change()
         self._applied(pending.settings)
-        logger.info("%s", self._reload.taken_over(pending.settings))
+        logger.info("%s", self._reload.record_applied(pending.settings))
         notify(READY)
 
     def _refuse(self, why: str) -> None:

@@ -12,7 +12,7 @@ from roomcast.http import gather
 from roomcast.log.remote.exchange import WorkerExchange
 
 
-class Retired:
+class RetiredCounts:
     """Sums of dead workers' counters, kept in the log process."""
 
     def __init__(self, restarts: int) -> None:

@@ -19,15 +19,15 @@ from dataclasses import replace
 
 from roomcast.model.errors import BadOption, CannotStart
 from roomcast.model.settings import Settings
-from roomcast.serve.listen import Listening
+from roomcast.serve.listen import Endpoint
 from roomcast.serve.reload import Reload
 from roomcast.serve.systemd import ALIVE, READY, STOPPING, notify, watchdog_seconds
 from roomcast.serve.workers import watch
-from roomcast.serve.workers.child import LOG, Child, Main, fork
-from roomcast.serve.workers.listeners import Listeners
+from roomcast.serve.workers.child import LOG_PROCESS, Child, Main, fork
 from roomcast.serve.workers.orders import Drain, NeedsLog, Pong, Report, StartDone, StartFailed, Verdict
 from roomcast.serve.workers.reloading import Reloading
 from roomcast.serve.workers.signals import Signals
+from roomcast.serve.workers.worker_sockets import WorkerSockets
 
 _END_SECONDS = 9.0
 """How long all processes may take to end: less than the 10 s of `docker stop`."""
@@ -48,15 +48,15 @@ class Supervisor:
         self,
         settings: Settings,
         mains: Mains,
-        listening: Mapping[int, Sequence[Listening]],
+        endpoints: Mapping[int, Sequence[Endpoint]],
         reload: Reload,
         started: Callable[[str], None],
     ) -> None:
-        """`listening` are the sockets of each worker. `started` is called once, with the log process's text about
+        """`endpoints` are those of each worker. `started` is called once, with the log process's text about
         its log."""
         self._settings = settings
         self._mains = mains
-        self._listeners = Listeners(listening)
+        self._sockets = WorkerSockets(endpoints)
         self._started = started
         self._children: dict[int, Child] = {}
         self._restarts: Counter[int] = Counter()
@@ -86,7 +86,7 @@ class Supervisor:
         """Runs until a signal. Returns the exit status. Raises `CannotStart`."""
         self._signals.take()
         self._selector.register(self._signals.socket, selectors.EVENT_READ, self._hear_signals)
-        self._start(LOG)
+        self._start(LOG_PROCESS)
         try:
             while self._children or not self._ending:
                 self._turn()
@@ -111,7 +111,7 @@ class Supervisor:
         if self._runs:
             self._reloading.turn(now)
             if now >= self._look_at:
-                self._look_at = now + watch.LOOK_SECONDS
+                self._look_at = now + watch.PING_SECONDS
                 self._kill_what_hangs()
         if self._watchdog and now >= self._feed_at:
             self._feed_at = now + self._watchdog / 2
@@ -143,22 +143,22 @@ class Supervisor:
         self._reloading.restart()
         close = [
             *(child.channel.close for child in self._children.values()),
-            *self._listeners.foreign(number),
+            *self._sockets.closers_for(number),
             *(self._signals.close, self._selector.close),
         ]
         main = self._mains[number](self._settings, self._restarts[number])
         child = self._children[number] = fork(number, main, close)
         self._selector.register(child.channel.socket, selectors.EVENT_READ, lambda: self._listen_to(child))
-        for worker in [*self._unconnected] if number == LOG else [number]:
+        for worker in [*self._unconnected] if number == LOG_PROCESS else [number]:
             self._connect(worker)
 
     def _connect(self, worker: int) -> None:
         """Gives a worker and the log process the two ends of a connection, as soon as both run."""
         self._unconnected.add(worker)
-        if LOG in self._children and worker in self._children:
+        if LOG_PROCESS in self._children and worker in self._children:
             self._unconnected.discard(worker)
             ends = socket.socketpair()
-            for end, number in zip(ends, (worker, LOG), strict=True):
+            for end, number in zip(ends, (worker, LOG_PROCESS), strict=True):
                 self._children[number].connect(worker, end.fileno())
                 end.close()
 
@@ -181,7 +181,7 @@ class Supervisor:
         child.channel.close()
         self._reloading.leave(child)
         if self._ending:
-            self._listeners.close(child.number)
+            self._sockets.close(child.number)
             self._end_log()
         elif not self._serving:
             self._fail(CannotStart(f"{child.name} {_how(status)} at its start"))
@@ -193,8 +193,8 @@ class Supervisor:
 
     def _kill_what_hangs(self) -> None:
         """Kills hung processes: SIGTERM would wait for their loop. `_note_end` restarts them, as any that end."""
-        for child in watch.look(self._children.values()):
-            logger.warning(_HANGS, child.name, child.pid, watch.UNANSWERED * watch.LOOK_SECONDS)
+        for child in watch.find_hung(self._children.values()):
+            logger.warning(_HANGS, child.name, child.pid, watch.MAX_UNANSWERED * watch.PING_SECONDS)
             child.kill()
 
     def _kill(self) -> None:
@@ -231,11 +231,11 @@ class Supervisor:
 
     def _go_on_starting(self, child: Child, report: StartDone) -> None:
         """The workers start after the log process. When all have started, the server has started."""
-        if child.number == LOG:
+        if child.number == LOG_PROCESS:
             self._log_contents = report.log
             self._use(self._settings)
             for number in self._mains:
-                if number != LOG:
+                if number != LOG_PROCESS:
                     self._start(number)
         elif len(self._children) == len(self._mains) and all(one.ready for one in self._children.values()):
             self._serving = True
@@ -277,14 +277,14 @@ class Supervisor:
         self._ending = time.monotonic() + _END_SECONDS
         notify(STOPPING)
         for child in self._children.values():
-            if child.number != LOG:
+            if child.number != LOG_PROCESS:
                 child.order(Drain())
         self._end_log()
 
     def _end_log(self) -> None:
         """The log process ends after the workers."""
-        if [*self._children] == [LOG]:
-            self._children[LOG].order(Drain())
+        if [*self._children] == [LOG_PROCESS]:
+            self._children[LOG_PROCESS].order(Drain())
 
 
 _ENDED = "%s (process %d) %s and is started again: if nobody ended it, look for the reason in the lines before"
