@@ -31,7 +31,7 @@ class Load(Attack):
         await self._look()
         follows = [asyncio.create_task(follower.run(0, self.plan.life, {})) for follower in self.followers]
         self._tasks = follows
-        await self._came_in(follows)
+        await self._wait_until_joined(follows)
         self._publishing = [asyncio.create_task(self._publish(publisher)) for publisher in self.publishers]
         return self
 

@@ -20,11 +20,11 @@ import pytest
 import roomcast.torture
 from roomcast.torture import space, target
 from roomcast.torture.attack import Attack, Plan
-from roomcast.torture.heard import Heard
 from roomcast.torture.publisher import Publisher
 from roomcast.torture.reader import Event
 from roomcast.torture.record import Position, Record
 from roomcast.torture.target import Answer, Target, Unusable
+from roomcast.torture.transcript import Transcript
 from tests.conftest import Serve, require
 from tests.hardening import faulty_server
 from tests.running import PATIENCE, Running, wait_for
@@ -61,7 +61,7 @@ async def test_an_honest_server_is_believed(retained: int) -> None:
     for name in ("acknowledged", "deliveries", "resumes", "repeated", "cuts"):
         assert counts[name] > 0, name
     assert bool(counts["gaps"]) == (retained == 40)
-    assert any(len(follower.stories) > 1 for follower in attack.followers)
+    assert any(len(follower.transcripts) > 1 for follower in attack.followers)
 
 
 async def test_a_server_that_is_full_breaks_no_promise() -> None:
@@ -118,7 +118,7 @@ async def test_a_server_that_lies_is_found_out(server: type[faulty_server.Honest
 def test_who_comes_in_under_another_epoch_is_no_second_broken_promise() -> None:
     record = Record()
     record.same_epoch(Position("fake", 1))
-    heard = Heard(record, "follower 1", ["a"])
+    heard = Transcript(record, "follower 1", ["a"])
     heard.hear(Event("live", "other-0", {"replayed": 0}))
     heard.judge()
     assert record.violations == ["the log's epoch changed from fake to other: what it held is lost"]
@@ -158,7 +158,7 @@ async def test_an_attack_that_may_trim_what_others_have_or_does_not_goes_on(serv
     large.publish("x")
     small = Attack(Target.parse(large.url), plan(patience=PATIENCE))
     await small.run()
-    assert small.record.counts["acknowledged"] <= space.most_messages(0.6, 3, 0.004)
+    assert small.record.counts["acknowledged"] <= space.max_messages(0.6, 3, 0.004)
     assert small.record.violations == []
 
 

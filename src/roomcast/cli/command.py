@@ -115,11 +115,11 @@ class Server(NamedTuple):
         return Client(self.url, headers=self.headers, patience=patience)
 
 
-def to_server(function: Callable[..., None]) -> Callable[..., None]:
+def with_server(function: Callable[..., None]) -> Callable[..., None]:
     """Adds the options `--url` and `--header`, and gives the function the `Server` that they name."""
 
     @functools.wraps(function)
-    def with_server(url: str, headers: dict[str, str], **options: Any) -> None:
+    def wrapped(url: str, headers: dict[str, str], **options: Any) -> None:
         function(Server(url, headers), **options)
 
-    return _url_option(headers.option(with_server))
+    return _url_option(headers.option(wrapped))

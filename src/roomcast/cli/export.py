@@ -16,7 +16,7 @@ import click
 import msgspec
 
 from roomcast.cli.batches import PATIENCE
-from roomcast.cli.command import Command, Server, to_server
+from roomcast.cli.command import Command, Server, with_server
 from roomcast.cli.completing import room_names
 from roomcast.cli.progress import Progress
 from roomcast.cli.reading import messages
@@ -42,7 +42,7 @@ class NoExport(RoomcastError):
 
 @click.command("export", cls=Command)
 @click.argument("rooms", nargs=-1, metavar="[ROOM]...", shell_complete=room_names)
-@to_server
+@with_server
 @click.option(
     "--prefix",
     "prefixes",

@@ -24,19 +24,19 @@ class Places:
         self._rows = [answers_for(row) for row in settings.keys]
         self._issuers = [row.iss or "" for row in settings.issuers]
 
-    def of(self, asking: Principal, verb: str | None) -> str:
+    def describe(self, principal: Principal, verb: str | None) -> str:
         """The principal and the line with its rights, in words: the line of `verb`, if given."""
-        if asking.by is None:
+        if principal.by is None:
             return f"{self._anonymous()}somebody without a credential"
-        shown = None if asking.ticket else verb
-        whose = " ticket" if asking.ticket else " token" if asking.kind == "token" else ""
-        if not asking.by.digest:
-            return f"{self.of_issuer(asking.by.name, shown)}: its{whose} for {asking.sub}"
-        line = line_in_row("key", self._rows.index(asking.by), shown, self._text)
-        key = f"{self._path}, line {line}: [[key]] {asking.by.name}"
+        shown = None if principal.ticket else verb
+        whose = " ticket" if principal.ticket else " token" if principal.kind == "token" else ""
+        if not principal.by.digest:
+            return f"{self.describe_issuer(principal.by.name, shown)}: its{whose} for {principal.sub}"
+        line = line_in_row("key", self._rows.index(principal.by), shown, self._text)
+        key = f"{self._path}, line {line}: [[key]] {principal.by.name}"
         return f"{key}: its{whose}" if whose else key
 
-    def of_issuer(self, iss: str, verb: str | None) -> str:
+    def describe_issuer(self, iss: str, verb: str | None) -> str:
         """A text that names an issuer and its line; the server's own secret has no `iss`."""
         if iss in self._issuers:
             line = line_in_row("issuer", self._issuers.index(iss), verb, self._text)

@@ -12,7 +12,7 @@ import click
 
 from roomcast.cli import formatting
 from roomcast.cli.batches import PATIENCE, BatchSender, Line, NonStopSender
-from roomcast.cli.command import Command, Server, to_server
+from roomcast.cli.command import Command, Server, with_server
 from roomcast.cli.completing import room_names
 from roomcast.cli.lines import InputLine, lines
 from roomcast.cli.objects import parsed, raw
@@ -33,7 +33,7 @@ def _json(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
 @click.command("publish", cls=Command)
 @click.argument("room", shell_complete=room_names)
 @click.argument("text", required=False)
-@to_server
+@with_server
 @click.option("--user", metavar="NAME", help="The author.  [default: anonymous]")
 @click.option("--type", metavar="TYPE", help="The event's type, such as order.paid.")
 @click.option("--data", metavar="JSON", callback=_json, help="Any JSON value, beside TEXT or instead of it.")

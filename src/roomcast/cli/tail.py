@@ -13,7 +13,7 @@ import click
 import httpx
 
 from roomcast.cli import formatting
-from roomcast.cli.command import CLOSED_PIPE, Command, Server, advice, to_server
+from roomcast.cli.command import CLOSED_PIPE, Command, Server, advice, with_server
 from roomcast.cli.completing import room_names
 from roomcast.client import Follower, Gap, Message, Pause, Unreachable
 from roomcast.client.errors import bad_tls
@@ -25,7 +25,7 @@ AFTER_GAP = 3
 
 @click.command("tail", cls=Command)
 @click.argument("rooms", nargs=-1, metavar="[ROOM]...", shell_complete=room_names)
-@to_server
+@with_server
 @click.option(
     "--prefix",
     "prefixes",

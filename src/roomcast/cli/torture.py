@@ -98,12 +98,12 @@ def command(
 def _attack_rudely(url: str, seconds: float, headers: dict[str, str], *, allowed: bool) -> NoReturn:
     interrupted = False
     try:
-        attack = rudely.Rude(Target.parse(url, tuple(headers.items())), seconds, allowed=allowed)
+        attack = rudely.RudeAttack(Target.parse(url, tuple(headers.items())), seconds, allowed=allowed)
         asyncio.run(attack.run())
     except Unusable as error:
         say(str(error))
         sys.exit(2)
     except KeyboardInterrupt:
         interrupted = True
-    click.echo("\n".join([*rudely.table(attack.findings), "", *rudely.verdict(attack)]))
+    click.echo("\n".join([*rudely.table(attack.results), "", *rudely.verdict(attack)]))
     sys.exit(1 if attack.faulty else 130 if interrupted else 0)

@@ -12,7 +12,7 @@ _THREE_WAYS = "roomcast: --config with rights, --secret-file, or --open"
 
 async def check(site: Site) -> list[Finding]:
     """Whether strangers look local, and whether metrics and rooms are open to them."""
-    return [of(site), await _metrics(site), await _rooms(site)]
+    return [rights_of_strangers(site), await _metrics(site), await _rooms(site)]
 
 
 def _is_local(site: Site) -> bool:
@@ -20,7 +20,7 @@ def _is_local(site: Site) -> bool:
     return bool(site.stranger.get("admin"))
 
 
-def of(site: Site) -> Finding:
+def rights_of_strangers(site: Site) -> Finding:
     """The rights that the server gives a stranger."""
     name = "strangers"
     if not site.stranger:

@@ -43,7 +43,7 @@ async def check_space(target: Target, messages: int) -> None:
     )
 
 
-def most_messages(seconds: float, publishers: int, pause: float) -> int:
+def max_messages(seconds: float, publishers: int, pause: float) -> int:
     """Returns an upper estimate of the messages that an attack publishes. `pause` is in seconds."""
     return round(_EACH * publishers * seconds / pause)
 

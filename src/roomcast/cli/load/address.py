@@ -26,7 +26,7 @@ class Address(NamedTuple):
     """Header fields of each request."""
 
     @classmethod
-    def of(cls, url: str, headers: Mapping[str, str]) -> Address:
+    def parse(cls, url: str, headers: Mapping[str, str]) -> Address:
         """Takes a URL apart; its user and password become a header field."""
         parts = urlsplit(url)
         assert parts.hostname

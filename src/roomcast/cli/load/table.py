@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 
-from roomcast.cli.load.run import Run
+from roomcast.cli.load.run import LoadRun
 
 _BUSY = 0.8
 """A share of a core. Above it this process itself may cause the delays."""
 
 
-def table(run: Run, busy: float) -> list[str]:
+def table(run: LoadRun, busy: float) -> list[str]:
     """The lines of the table; `busy` is this process's share of a core."""
     plan, figures = run.plan, run.figures
     seconds = min(figures.seconds(), time.perf_counter() - figures.began) if figures.deliveries else 0.0

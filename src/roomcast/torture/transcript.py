@@ -16,7 +16,7 @@ END = "roomcast.end"
 _REASONS = ("trimmed", "deleted")
 
 
-class ToldGap(NamedTuple):
+class ReportedGap(NamedTuple):
     """A gap as it was told: messages of these rooms between two seqs may be lost."""
 
     after: int
@@ -30,7 +30,7 @@ class ToldGap(NamedTuple):
         return seqs[bisect_right(seqs, self.after) : bisect_left(seqs, self.before)]
 
 
-class Heard:
+class Transcript:
     """The events that one follower heard. `hear` raises `KeyError`, `TypeError` or `ValueError` for a bad one."""
 
     def __init__(self, record: Record, name: str, rooms: Sequence[str], last_id: str = "") -> None:
@@ -39,7 +39,7 @@ class Heard:
         self.last_id = last_id
         """The id that it resumes with."""
         self.seqs = {room: array("q") for room in rooms}
-        self.gaps: list[ToldGap] = []
+        self.gaps: list[ReportedGap] = []
         self._record = record
         self.position = Position.parse(last_id).seq if last_id else 0
         """The seq up to which it has heard everything, or was told that it is gone."""
@@ -58,7 +58,7 @@ class Heard:
         """The id that must come next; None if any may."""
 
     @property
-    def came_in(self) -> bool:
+    def joined(self) -> bool:
         """Whether it has a position after which it must hear everything."""
         return self._start is not None
 
@@ -118,7 +118,7 @@ class Heard:
         heard = set(self.seqs[room])
         return [seq for seq in self._record.known(room, start, self.position) if seq not in heard]
 
-    def _judge_gap(self, gap: ToldGap, missing: Mapping[str, Sequence[int]], told: set[int]) -> None:
+    def _judge_gap(self, gap: ReportedGap, missing: Mapping[str, Sequence[int]], told: set[int]) -> None:
         """`told` are the seqs that earlier gaps have named, since a gap may reach back over them."""
         lost = {room: len(gap.within(missing[room])) for room in gap.rooms}
         new = {seq for room in gap.rooms for seq in gap.within(missing[room])} - told
@@ -173,7 +173,7 @@ class Heard:
         after = Position.parse(told["after"]).seq
         self._check_ends(told, after, position)
         self._record.counts["lost at most"] += told["lost_at_most"] or 0
-        gap = ToldGap(after, position.seq + 1, frozenset(rooms), told["lost_at_most"], told["reason"])
+        gap = ReportedGap(after, position.seq + 1, frozenset(rooms), told["lost_at_most"], told["reason"])
         self.gaps.append(gap)
         self._move(str(told["after"]), position.seq, strictly=False)
 

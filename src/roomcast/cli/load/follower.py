@@ -20,7 +20,7 @@ _RETRY = 3.0
 """Seconds before the next connection: roomcast's own delay, even if a connection ended before it was sent."""
 
 
-class Listener(asyncio.Protocol):
+class BenchFollower(asyncio.Protocol):
     """Follows a room, and connects again and resumes after a cut."""
 
     def __init__(self, address: Address, room: str, figures: Figures, refused: Callable[[str], object]) -> None:
