@@ -30,9 +30,9 @@ async def contents(log: Log) -> str:
         bounds = await log.bounds()
     except LogUnavailable as error:
         return f"{log.name}, away: {error.detail}"
-    most = log.retention
-    messages = f"{bounds.messages} of {most.max_messages} messages"
-    return f"{log.name}, {messages}, {bounds.bytes} of {most.max_bytes} bytes"
+    limits = log.retention
+    messages = f"{bounds.messages} of {limits.max_messages} messages"
+    return f"{log.name}, {messages}, {bounds.bytes} of {limits.max_bytes} bytes"
 
 
 def banner(settings: Settings, endpoints: Sequence[Endpoint], guard: Guard, log: str, workers: int = 1) -> str:

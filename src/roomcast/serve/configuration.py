@@ -24,11 +24,11 @@ class Configuration:
         values = self._values()
         self.settings = Settings(**values)
         """The options at the start of the server."""
-        self._chosen = frozenset(values)
+        self._names_given = frozenset(values)
 
     def is_given(self, name: str) -> bool:
         """Whether this option was given a value, even if it is the default."""
-        return name in self._chosen
+        return name in self._names_given
 
     def read_again(self) -> Settings:
         """The settings with what the file says now. Blocks. Raises `BadOption`."""

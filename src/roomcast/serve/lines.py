@@ -38,12 +38,12 @@ def log_to_stderr(format: str, requests: bool, level: str = "info", process: str
     is the lowest level that is written: debug, info, warning or error. `process` is this process's name in each
     line, if there are several."""
     lines = LineWriter(rendering_of(format, process))
-    others = _handle(_Handler(lines.add), level)
+    others = _install(_Handler(lines.add), level)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # it would warn of each malformed request
     for name in (access.LOGGER, "roomcast.streams"):
         logging.getLogger(name).setLevel(logging.NOTSET if requests else others)
     access.write_to(lines.add_request if access.noted() else None)
-    _take_what_nobody_caught()
+    _log_uncaught_errors()
     return lines
 
 
@@ -51,10 +51,10 @@ def log_unbuffered(format: str, level: str) -> None:
     """Like `log_to_stderr`, for a process with few lines and no threads: each line is written at once, or dropped
     if nobody reads standard error."""
     rendering = rendering_of(format, "")
-    _handle(_Handler(lambda record: _say_if_read(rendered(rendering, record))), level)
+    _install(_Handler(lambda record: _say_if_read(rendered(rendering, record))), level)
 
 
-def _handle(handler: logging.Handler, level: str) -> int:
+def _install(handler: logging.Handler, level: str) -> int:
     """Gives all lines to a handler. Returns the lowest level at which other libraries' lines are written."""
     least = logging.getLevelNamesMapping()[level.upper()]
     others = max(least, logging.WARNING)
@@ -93,7 +93,7 @@ class LineWriter:
         self._counting = threading.Lock()
         """Held only while `_dropped` is increased."""
         self._dropped = 0
-        self._told = 0
+        self._reported = 0
         """How many dropped lines have been reported."""
         self._thread = threading.Thread(target=self._run, name="lines", daemon=True)
         self._thread.start()
@@ -143,7 +143,7 @@ class LineWriter:
             dropped = self._dropped  # the lines taken now came before these
             taken = [self._waiting.popleft() for _ in range(len(self._waiting))]
             lines = [one if isinstance(one, str) else rendered(self._rendering, one) for one in taken]
-            _write("".join([f"{line}\n" for line in lines + self._told_of(dropped)]).encode())
+            _write("".join([f"{line}\n" for line in lines + self._report_of(dropped)]).encode())
 
     def _sleep(self) -> None:
         """Waits until there are lines, and a little longer for more."""
@@ -155,8 +155,8 @@ class LineWriter:
         self._hurry.wait(_GATHER_SECONDS)
         self._hurry.clear()
 
-    def _told_of(self, dropped: int) -> list[str]:
-        missing, self._told = dropped - self._told, dropped
+    def _report_of(self, dropped: int) -> list[str]:
+        missing, self._reported = dropped - self._reported, dropped
         if not missing:
             return []
         message = f"{missing} lines are missing here, as standard error is read too slowly: try --no-access-log"
@@ -191,7 +191,7 @@ def _write(data: bytes) -> None:
         return
 
 
-def _take_what_nobody_caught() -> None:
+def _log_uncaught_errors() -> None:
     """Logs uncaught errors. Python itself would print them without redaction and escapes."""
     logger = logging.getLogger("roomcast.uncaught")
     logging.captureWarnings(True)

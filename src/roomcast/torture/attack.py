@@ -63,7 +63,7 @@ class Attack:
         self.cut_short = False
         """Whether it was ended before the verdict."""
         self._target = target
-        self._history_of = History(target, self.record, plan.patience)
+        self._history = History(target, self.record, plan.patience)
         self._begin = ""
         """The log's position before the attack."""
         random = Random(plan.seed)
@@ -105,7 +105,7 @@ class Attack:
 
     async def run(self) -> None:
         """Runs the attack up to its verdict. Raises `Unusable` if there is no such server."""
-        await self._look()
+        await self._check_server()
         self.begun = True
         try:
             await self._attack()
@@ -125,7 +125,7 @@ class Attack:
             await self._wait_until_joined(following)
             await asyncio.gather(*(publisher.run(until, self.plan.pause) for publisher in self.publishers))
             self.stop()
-            await self._finish(following)
+            await self._await_last_messages(following)
             self._raise_from(intruding)
         finally:
             for task in (*following, *intruding):
@@ -137,10 +137,10 @@ class Attack:
             follower.judge()
         await self._compare_history()
 
-    async def _look(self) -> None:
+    async def _check_server(self) -> None:
         where = f"{self._target.host}:{self._target.port}"
         try:
-            self._begin = await self._history_of.position(self._rooms[0])
+            self._begin = await self._history.position(self._rooms[0])
             if self.plan.principals:
                 await self._issuer.check(self._rooms[0])
             if not self.plan.overrun:
@@ -165,7 +165,7 @@ class Attack:
                 return
             await asyncio.sleep(0.01)
 
-    async def _finish(self, following: Sequence[asyncio.Task[None]]) -> None:
+    async def _await_last_messages(self, following: Sequence[asyncio.Task[None]]) -> None:
         """Publishes a last message to each room, and waits until all followers of the room have it."""
         last: dict[str, int] = {}
         for room in self._rooms:
@@ -206,12 +206,12 @@ class Attack:
             return
         try:
             for room in self._rooms:
-                seqs = await self._history_of.after(room, self._begin)
-                await self._history_of.before(room, seqs)
+                seqs = await self._history.read_forwards(room, self._begin)
+                await self._history.check_backwards(room, seqs)
                 for follower in self.followers:
                     for transcript in follower.transcripts:
                         transcript.judge_retained(room, seqs)
-            self.record.judge_doubles(await self._history_of.retained())
+            self.record.judge_doubles(await self._history.retained())
         except (OSError, TimeoutError) as error:
             self.record.violate(f"the history cannot be read: {error or 'timed out'}")
         except (ValueError, KeyError, TypeError) as error:

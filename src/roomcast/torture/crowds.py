@@ -19,7 +19,7 @@ _AGAIN = 0.1
 """Seconds before a closed connection is opened again."""
 _NESTED = (b"[" * 65_536, b'{"room":"a","data":' + b"[" * 900_000, b"[" * 500 + b"0," * 400_000)
 
-One = Callable[[Connection], Awaitable[None]]
+Behaviour = Callable[[Connection], Awaitable[None]]
 """The behaviour of one connection of a crowd."""
 
 
@@ -122,21 +122,21 @@ CROWDS: dict[str, Callable[[Target, str], Awaitable[None]]] = {
 }
 
 
-async def _crowd(target: Target, size: int, one: One) -> None:
+async def _crowd(target: Target, size: int, behave: Behaviour) -> None:
     """Keeps `size` connections busy, each again and again. Raises nothing but its cancellation."""
     async with asyncio.TaskGroup() as all_of_them:
         for number in range(size):
-            all_of_them.create_task(_again_and_again(target, one))
+            all_of_them.create_task(_again_and_again(target, behave))
             if number % 20 == 0:  # the loop also has a witness to serve
                 await asyncio.sleep(0.002)
 
 
-async def _again_and_again(target: Target, one: One) -> None:
+async def _again_and_again(target: Target, behave: Behaviour) -> None:
     while True:
         with suppress(OSError, TimeoutError, ValueError):
             connection = await target.connect()
             try:
-                await one(connection)
+                await behave(connection)
             finally:
                 connection.cut()
         await asyncio.sleep(_AGAIN)

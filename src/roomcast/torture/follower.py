@@ -70,7 +70,7 @@ class Follower:
         seconds."""
         while True:
             try:
-                async with asyncio.timeout(self._lasting(until, life)) as own:
+                async with asyncio.timeout(self._seconds_to_cut(until, life)) as own:
                     await self._follow(sent_at)
             except Silent as error:
                 self._violate(f"was left alone: {error}")
@@ -82,12 +82,12 @@ class Follower:
             # A follower comes back at once if the server ended its stream. So does one without an id, since all
             # others wait for it.
             away = own.expired() and self.transcript.last_id
-            await self._rest(self._away(until, life) if away else None)
+            await self._stay_away(self._seconds_away(until, life) if away else None)
 
     async def reach(self, seq: int) -> None:
         """Returns when everything up to `seq` was heard, or named in a gap."""
         self._wanted = seq
-        self._look()
+        self._check_reached()
         await self._reached.wait()
 
     def judge(self) -> None:
@@ -96,22 +96,22 @@ class Follower:
             if transcript.joined or not self.turned_away:
                 transcript.judge()
 
-    def _wait(self) -> float:
+    def _read_pause(self) -> float:
         return 0 if self.stop_cutting.is_set() else self._pace
 
-    def _lasting(self, until: float, life: float) -> float | None:
+    def _seconds_to_cut(self, until: float, life: float) -> float | None:
         """Seconds to its next cut; None if there is none before `until`."""
         seconds = self._random.expovariate(1 / life)
-        return None if self._steady or seconds > self._left(until) else seconds
+        return None if self._steady or seconds > self._seconds_left(until) else seconds
 
-    def _away(self, until: float, life: float) -> float | None:
-        left = self._left(until)
+    def _seconds_away(self, until: float, life: float) -> float | None:
+        left = self._seconds_left(until)
         return min(self._random.expovariate(2 / life), left) if left > 0 else None
 
-    def _left(self, until: float) -> float:
+    def _seconds_left(self, until: float) -> float:
         return 0 if self.stop_cutting.is_set() else until - asyncio.get_running_loop().time()
 
-    async def _rest(self, seconds: float | None) -> None:
+    async def _stay_away(self, seconds: float | None) -> None:
         if seconds is None:
             await asyncio.sleep(0.05 + (1 if self.turned_away else 0.2) * self._random.random())
             return
@@ -138,8 +138,8 @@ class Follower:
                 if event.name == "live":
                     self._live = True
                 elif event.name == "message" and self._live and not self._pace:
-                    self._time(sent_at.get(event.data["text"]))
-                self._look()
+                    self._sample_delay(sent_at.get(event.data["text"]))
+                self._check_reached()
             self._record.counts["sent away"] += 1
             self.retries.append(stream.retry_ms)
             self.turned_away = not heard and stream.retry_ms is not None
@@ -165,7 +165,7 @@ class Follower:
             self._holder.ticket = None
             return None
         if status == 200 and fields.get("content-type", "").startswith("text/event-stream"):
-            return EventReader(connection, fields, self._wait)
+            return EventReader(connection, fields, self._read_pause)
         if status < 500 and status != 429:
             kind = fields.get("content-type")
             self._violate(f"was answered with {status}, {kind}, and no event stream")
@@ -191,7 +191,7 @@ class Follower:
     def _violate(self, what: str) -> None:
         self._record.violate(f"{self.transcript.name} {what}")
 
-    def _time(self, sent_at: float | None) -> None:
+    def _sample_delay(self, sent_at: float | None) -> None:
         """Samples the delay. Each delay is kept with the same probability."""
         if sent_at is None:
             return
@@ -202,6 +202,6 @@ class Follower:
         elif (at := self._random.randrange(self._timed)) < _MOST_DELAYS:
             self.delays[at] = delay
 
-    def _look(self) -> None:
+    def _check_reached(self) -> None:
         if self._wanted is not None and self.transcript.position >= self._wanted:
             self._reached.set()

@@ -37,7 +37,7 @@ class History:
             ) from None
         return position
 
-    async def after(self, room: str, start: str) -> Sequence[int]:
+    async def read_forwards(self, room: str, start: str) -> Sequence[int]:
         """Returns the seqs of a room's messages after the id `start`, and judges whether any is missing."""
         transcript = Transcript(self._record, f"the history of {room}", [room], start)
         while not self._record.epoch_changed:
@@ -52,7 +52,7 @@ class History:
         transcript.judge_deleted(room)
         return list(transcript.seqs[room])
 
-    async def before(self, room: str, forwards: Sequence[int]) -> None:
+    async def check_backwards(self, room: str, forwards: Sequence[int]) -> None:
         """Reads the history backwards, and compares it with the end of `forwards`: more may be trimmed by now."""
         seqs: list[int] = []
         end = ""

@@ -58,7 +58,7 @@ class Intruder:
 
     async def run(self, until: float) -> None:
         """Tries until the loop's time is `until`."""
-        await self._look()
+        await self._check_origins()
         while asyncio.get_running_loop().time() < until:
             name = self._random.choice([*KINDS])
             if break_in := KINDS[name](self):
@@ -70,7 +70,7 @@ class Intruder:
                     self._record.violate(f"a break-in ({name}) got an answer that is not HTTP: {error!r}")
             await asyncio.sleep(_PAUSE)
 
-    async def _look(self) -> None:
+    async def _check_origins(self) -> None:
         try:
             answer = await self._target.ask("OPTIONS", "/messages", headers={"Origin": ELSEWHERE})
             self.any_origin = answer.fields.get("access-control-allow-origin") in ("*", ELSEWHERE)
