@@ -10,6 +10,7 @@ underscore in front. Its docstring is complete if it names each parameter and ea
 from __future__ import annotations
 
 import ast
+import re
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
@@ -100,7 +101,7 @@ def is_complete(name: ast.Module | Named) -> bool:
     if text is None or not isinstance(name, Function):
         return text is not None
     given = [arg.arg for arg in _parameters(name) if arg.arg not in ("self", "cls")]
-    return all(word in text for word in (*given, *_raised(name)))
+    return {*given, *_raised(name)} <= set(re.findall(r"\w+", text))
 
 
 def is_annotated(function: Function) -> bool:
