@@ -30,6 +30,8 @@ class Command(click.Command):
     """A command that reports an error in one sentence, and ends quietly at Ctrl-C or when its reader has gone."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command in the context `ctx`. An error ends the program with status 1 and one sentence on
+        stderr."""
         # For a closed stream (`>&-`) Python has None, and the next connection would get its descriptor.
         sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
         sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
@@ -77,7 +79,8 @@ def end_without_reader() -> None:
 
 
 def checked_url(ctx: click.Context, param: click.Parameter, url: str) -> str:
-    """Returns the URL. Raises `click.BadParameter` if it cannot be a server's."""
+    """A callback of click for an option or argument: `ctx` and `param` are click's. Returns the `url`. Raises
+    `click.BadParameter` if it cannot be a server's."""
     try:
         address.server(url)
     except ValueError as error:
@@ -104,7 +107,7 @@ _url_option = click.option(
 
 
 class Server(NamedTuple):
-    """The server of a command, and the headers for it."""
+    """The server that a command talks to, and the header fields of each request."""
 
     url: str
     headers: dict[str, str]
@@ -116,7 +119,8 @@ class Server(NamedTuple):
 
 
 def with_server(function: Callable[..., None]) -> Callable[..., None]:
-    """Adds the options `--url` and `--header`, and gives the function the `Server` that they name."""
+    """Decorates a command's `function`: adds the options `--url` and `--header`, and passes it the `Server` that
+    they name as its first argument."""
 
     @functools.wraps(function)
     def wrapped(url: str, headers: dict[str, str], **options: Any) -> None:

@@ -146,7 +146,8 @@ def _last(file: BinaryIO, path: Path) -> Message | None:
 
 
 def write(file: BinaryIO, found: Iterator[Message]) -> None:
-    """Writes each message as a line, and shows the progress."""
+    """Writes each message of `found` to `file`, a line each, and shows the progress. Flushes the file at the end,
+    but does not sync it."""
     progress = Progress("messages exported")
     try:
         for count, message in enumerate(found, 1):

@@ -14,8 +14,8 @@ TOKEN_VARIABLE = "ROOMCAST_TOKEN"
 
 
 def headers(given: Iterable[str]) -> dict[str, str]:
-    """The headers of the options and of the environment, with its token. An option overrides a variable's header
-    of the same name. Raises `click.BadParameter`."""
+    """Returns the headers of the options `given`, each as `NAME:VALUE`, and of the environment, with its token. An
+    option overrides a variable's header of the same name. Raises `click.BadParameter`."""
     chosen = dict(_pair(text) for text in given)
     names = {name.lower() for name in chosen}
     lines = os.environ.get(VARIABLE, "").splitlines()

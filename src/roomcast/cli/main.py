@@ -29,6 +29,7 @@ class GroupedCommand(click.Command):
     """A command whose help groups its options under headings."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the options of `ctx`'s command to `formatter`, grouped, and then the epilog."""
         groups: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
             if record := param.get_help_record(ctx):

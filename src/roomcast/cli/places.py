@@ -12,7 +12,7 @@ from roomcast.model.settings.statements import line_in_row, line_of
 
 
 class Places:
-    """The lines of a configuration file, and the environment variables that override them."""
+    """The lines of a configuration file that give rights, and the environment variables that override them."""
 
     def __init__(self, path: str | None, settings: Settings, variables: Mapping[str, str]) -> None:
         """Reads the file. `variables` are the environment's, which override it. Raises `BadOption`."""
@@ -25,7 +25,8 @@ class Places:
         self._issuers = [row.iss or "" for row in settings.issuers]
 
     def describe(self, principal: Principal, verb: str | None) -> str:
-        """The principal and the line with its rights, in words: the line of `verb`, if given."""
+        """Names the `principal` and the line with its rights; with a `verb`, read or publish, the line of that
+        right."""
         if principal.by is None:
             return f"{self._anonymous()}somebody without a credential"
         shown = None if principal.ticket else verb
@@ -37,7 +38,8 @@ class Places:
         return f"{key}: its{whose}" if whose else key
 
     def describe_issuer(self, iss: str, verb: str | None) -> str:
-        """A text that names an issuer and its line; the server's own secret has no `iss`."""
+        """Names the issuer `iss` and its line; with a `verb`, read or publish, the line of that right. The
+        server's own secret has an empty `iss`."""
         if iss in self._issuers:
             line = line_in_row("issuer", self._issuers.index(iss), verb, self._text)
             return f"{self._path}, line {line}: [[issuer]] {iss}".rstrip()

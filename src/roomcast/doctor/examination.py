@@ -21,12 +21,14 @@ Tell = Callable[[Finding], None]
 
 
 class NotReached(Exception):
-    """No roomcast server answers there."""
+    """The URL is not answered, or not by roomcast. The text says why."""
 
 
 async def examine(site: Site, tell: Tell, *, origin: str = "", idle_seconds: float = IDLE_SECONDS) -> None:
-    """Passes each finding to `tell` as it comes. The other checks run while an idle stream is watched, so the
-    whole takes little longer than `idle_seconds`. Raises `NotReached`."""
+    """Runs all checks of `site`, and passes each finding to `tell` as it comes.
+
+    The other checks run while an idle stream is watched, so the whole takes little longer than `idle_seconds`.
+    `origin` is that of the user's page, for CORS. Raises `NotReached`."""
     greeting = await _reach(site)
     await _choose_room(site)
     tell(_server(site, greeting))

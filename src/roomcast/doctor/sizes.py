@@ -18,7 +18,7 @@ _BODY = b'"' + b"x" * 1_000_000 + b'"'
 
 
 async def check(site: Site) -> list[Finding]:
-    """A long URL, and a large body."""
+    """Checks whether a URL of the largest size, and a body of 1 MB, reach `site`."""
     return [await _long_url(site), await _large_body(site)]
 
 

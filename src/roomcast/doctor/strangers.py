@@ -11,7 +11,8 @@ _THREE_WAYS = "roomcast: --config with rights, --secret-file, or --open"
 
 
 async def check(site: Site) -> list[Finding]:
-    """Whether strangers look local, and whether metrics and rooms are open to them."""
+    """Checks the rights of strangers at `site`: whether they look local, and whether metrics and rooms are open to
+    them."""
     return [rights_of_strangers(site), await _metrics(site), await _rooms(site)]
 
 
@@ -21,7 +22,7 @@ def _is_local(site: Site) -> bool:
 
 
 def rights_of_strangers(site: Site) -> Finding:
-    """The rights that the server gives a stranger."""
+    """Returns the finding about the rights that `site` gives a stranger, by its answer to `/me`."""
     name = "strangers"
     if not site.stranger:
         return ok(name, "nobody gets in without a credential")

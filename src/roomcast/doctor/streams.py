@@ -30,7 +30,7 @@ class TlsResult(NamedTuple):
 
 
 async def check(site: Site) -> list[Finding]:
-    """TLS, HTTP version, and streams at once."""
+    """Checks the TLS of `site`, its HTTP version, and whether it serves `AT_ONCE` streams to one client."""
     tls = await _handshake(site) if site.url.startswith("https:") else None
     return [_secure(site, tls), _version(site, tls), *await _at_once(site)]
 

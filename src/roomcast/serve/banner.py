@@ -25,7 +25,8 @@ _EXAMPLE = '{"text": "was geht ab in buxtehude?", "room": "developers"}'
 
 
 async def contents(log: Log) -> str:
-    """The log's name, and how much of its limits is used, in words."""
+    """Describes the `log` for the banner: its name, and how much of its limits is used, or why it cannot be
+    read."""
     try:
         bounds = await log.bounds()
     except LogUnavailable as error:
@@ -36,9 +37,12 @@ async def contents(log: Log) -> str:
 
 
 def banner(settings: Settings, endpoints: Sequence[Endpoint], guard: Guard, log: str, workers: int = 1) -> str:
-    """The version, how to post and follow, the page's address, the rights and the log's contents (`log`), a line
-    each; and the number of `workers` if there are several. Without the page's address if the server listens on a
-    socket file, which a browser cannot open."""
+    """Returns what is printed when the server has started, in lines: the version, how to post and follow, the
+    page's address, the rights, and the log.
+
+    `endpoints` are the port of the API and, last, that of the page; for a socket file there is no line for the
+    page, which a browser could not open. `settings` and `guard` are those in force, `log` is the text of
+    `contents`. The number of `workers` is a line only if there are several."""
     api, page = (_address(settings, endpoint) for endpoint in (endpoints[0], endpoints[-1]))
     path = endpoints[0].path
     curl = f"curl --unix-socket {shlex.quote(path)}" if path else "curl"
@@ -56,7 +60,8 @@ def banner(settings: Settings, endpoints: Sequence[Endpoint], guard: Guard, log:
 
 
 def log_start(settings: Settings, endpoints: Sequence[Endpoint], guard: Guard, log: str, workers: int = 1) -> None:
-    """Logs in one line everything that an operator may later want to know of this start."""
+    """Logs in one line everything that an operator may later want to know of this start. Takes the arguments of
+    `banner`: `settings`, `endpoints`, `guard`, the `log` in words, and the number of `workers`."""
     rate = settings.publish_rate
     fields: dict[str, Any] = {
         "version": __version__,

@@ -27,7 +27,7 @@ class Configuration:
         self._names_given = frozenset(values)
 
     def is_given(self, name: str) -> bool:
-        """Whether this option was given a value, even if it is the default."""
+        """Whether the option `name` was given a value at the start, even if that is the default."""
         return name in self._names_given
 
     def read_again(self) -> Settings:

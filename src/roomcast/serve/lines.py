@@ -48,8 +48,8 @@ def log_to_stderr(format: str, requests: bool, level: str = "info", process: str
 
 
 def log_unbuffered(format: str, level: str) -> None:
-    """Like `log_to_stderr`, for a process with few lines and no threads: each line is written at once, or dropped
-    if nobody reads standard error."""
+    """Like `log_to_stderr`, with its `format` and `level`, for a process with few lines and no threads: each line
+    is written at once, or dropped if nobody reads standard error."""
     rendering = rendering_of(format, "")
     _install(_Handler(lambda record: _say_if_read(rendered(rendering, record))), level)
 
@@ -102,7 +102,8 @@ class LineWriter:
     def add_request(
         self, client: str, method: str, target: str, status: int, seconds: float, principal: str, /
     ) -> None:
-        """Adds the line of a request, with the parameters of `access.note`."""
+        """Adds the line of a request, unless too many lines wait. Takes what `Rendering.request` takes: `client`,
+        `method`, `target`, `status`, `seconds` and `principal`."""
         waiting = self._waiting
         if len(waiting) >= _WAITING_LINES:
             self._drop()
@@ -112,7 +113,8 @@ class LineWriter:
             self._wake_up()
 
     def add(self, record: logging.LogRecord) -> None:
-        """Adds any other line."""
+        """Adds the line of any other `record`, unless too many lines wait. The thread renders it, so its arguments
+        must not change after the call."""
         if len(self._waiting) >= _WAITING_LINES:
             self._drop()
             return

@@ -77,8 +77,9 @@ def bind(host: str, port: int, slow_after: float, option: str, *, shared: bool =
 
 
 def bind_each(host: str, port: int, slow_after: float, option: str, number: int) -> list[Endpoint]:
-    """`number` listeners between which the kernel distributes connections (SO_REUSEPORT). Only Linux does that;
-    elsewhere the same listener is returned `number` times. Raises `CannotStart`."""
+    """Returns `number` endpoints between which the kernel distributes connections (SO_REUSEPORT). Only Linux does
+    that; elsewhere the same endpoint is returned `number` times. `host`, `port`, `slow_after` and `option` are
+    those of `bind`. Raises `CannotStart`."""
     if number == 1 or sys.platform != "linux":
         return [bind(host, port, slow_after, option)] * number
     if port:  # a second server would not be refused on a shared port
@@ -102,8 +103,8 @@ def _patiently(host: str, port: int, slow_after: float, option: str) -> Endpoint
 
 
 def check_unreachable(host: str) -> None:
-    """Raises `CannotStart` if others than this machine's users could connect. A socket file counts as reachable: a
-    proxy may pass their requests on."""
+    """Raises `CannotStart` if users of other machines could connect to `host`. A socket file counts as reachable:
+    a proxy may pass their requests on."""
     if host.startswith(UNIX) or not all(is_loopback(address) for _, address in addresses(host)):
         raise CannotStart(
             f"{host} can be reached by others, and nobody has said who may read and publish: give --config with "

@@ -36,7 +36,8 @@ loop, the log's writer waited for the lock for up to seconds (p99 of an append: 
 
 
 def run(configuration: Configuration) -> None:
-    """Serves until a signal. Raises `CannotStart`, with one sentence that says what to do."""
+    """Serves with the options of `configuration` until a signal. Raises `CannotStart`, with one sentence that says
+    what to do."""
     settings = configuration.settings
     _open_standard_files()
     passed = passed_sockets(settings.slow_after)

@@ -36,7 +36,10 @@ async def serve(
     started: Started,
     tls: ssl.SSLContext | None = None,
 ) -> None:
-    """Serves until `stop` is done. Awaits `started` once the sockets accept connections. Raises `CannotStart`."""
+    """Serves the engine that `open_engine` opens, on the sockets of `endpoints`, until `stop` is done.
+
+    `guard` decides over each request, and fetches its issuers' keys meanwhile. `started` is awaited once the
+    sockets accept connections. With `tls` every connection is encrypted. Raises `CannotStart`."""
     guard.start_fetching()
     try:
         await _opened(open_engine, stop, endpoints, guard, started, tls)

@@ -38,7 +38,8 @@ class Tls:
 
 
 def tls_of(settings: Settings) -> Tls | None:
-    """The server's TLS context; None if it serves without TLS. Raises `CannotStart`."""
+    """Returns the TLS context that `settings` name; None if they name no certificate. Reads the files, so it
+    blocks. Raises `CannotStart`."""
     return Tls(settings) if settings.tls_cert or settings.tls_key else None
 
 

@@ -71,7 +71,7 @@ class Handshake:
         self._making.cancel()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Like a transport's."""
+        """Like a transport's: `name` may be `peername`; anything else is `default`."""
         return self._peer if name == "peername" else default
 
     def expire(self) -> None:

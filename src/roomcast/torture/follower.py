@@ -66,8 +66,8 @@ class Follower:
         self._live = False
 
     async def run(self, until: float, life: float, sent_at: dict[str, float]) -> None:
-        """Follows for ever. Until the loop's time is `until`, it cuts its connection about every `life`
-        seconds."""
+        """Follows for ever. Until the loop's time is `until`, it cuts its connection about every `life` seconds.
+        `sent_at` has the monotonic time at which each text was last sent, to measure delays."""
         while True:
             try:
                 async with asyncio.timeout(self._seconds_to_cut(until, life)) as own:

@@ -25,7 +25,8 @@ class History:
         self._patience = patience
 
     async def position(self, room: str) -> str:
-        """Returns the log's position as an id. Raises `Unusable` if this is not a roomcast server."""
+        """Returns the log's position as an id, from a page of `room`. Raises `Unusable` if this is not a roomcast
+        server."""
         answer = await self._target.get(f"/messages?{urlencode({'room': room, 'limit': 1})}")
         try:
             position = str(answer.json["position"])
@@ -38,7 +39,7 @@ class History:
         return position
 
     async def read_forwards(self, room: str, start: str) -> Sequence[int]:
-        """Returns the seqs of a room's messages after the id `start`, and judges whether any is missing."""
+        """Returns the seqs of the messages of `room` after the id `start`, and judges whether any is missing."""
         transcript = Transcript(self._record, f"the history of {room}", [room], start)
         while not self._record.epoch_changed:
             page = await self._page(room, after=transcript.last_id, limit=1000)
@@ -53,7 +54,8 @@ class History:
         return list(transcript.seqs[room])
 
     async def check_backwards(self, room: str, forwards: Sequence[int]) -> None:
-        """Reads the history backwards, and compares it with the end of `forwards`: more may be trimmed by now."""
+        """Reads the history of `room` backwards, and compares it with the end of `forwards`: more may be trimmed
+        by now."""
         seqs: list[int] = []
         end = ""
         while not self._record.epoch_changed:

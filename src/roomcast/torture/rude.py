@@ -21,7 +21,7 @@ _PAGE_MESSAGES, _PAGE_BYTES = 100, 2_000
 
 
 class AttackResult(NamedTuple):
-    """The result of one attack."""
+    """The result of one crowd's attack."""
 
     name: str
     seen: Observation
@@ -45,7 +45,7 @@ class AttackResult(NamedTuple):
 
 
 class RudeAttack:
-    """All attacks, one by one, each for the same time."""
+    """The attacks of all crowds, one after another, each for the same time."""
 
     def __init__(self, target: Target, seconds: float, *, allowed: bool) -> None:
         """`seconds` is the time for all of them together. With `allowed`, the user confirms that the server is
@@ -136,7 +136,7 @@ def _is_here(host: str) -> bool:
 
 
 def table(results: Sequence[AttackResult]) -> list[str]:
-    """Returns the lines of a table with one line per attack."""
+    """Returns the lines of a table, with a line for each of `results`."""
     lines = [
         f"{'attacked by':<38}{'publish p99':>13}{'delivery p99':>14}{'failed':>8}{'lost':>6}{'MB':>7}{'after':>7}"
     ]
@@ -150,7 +150,7 @@ def table(results: Sequence[AttackResult]) -> list[str]:
 
 
 def verdict(rude: RudeAttack) -> list[str]:
-    """Returns the lines of the verdict."""
+    """Returns the lines of the verdict on the finished attack `rude`."""
     failed = [f"  {result.name}: {fault}" for result in rude.results for fault in result.faults]
     broken = [f"  {what}" for what in rude.violations]
     if not failed and not broken:

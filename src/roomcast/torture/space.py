@@ -25,7 +25,8 @@ class Retained(NamedTuple):
 
 
 async def check_space(target: Target, messages: int) -> None:
-    """Raises `Unusable` if this many messages would trim those of others, or if that cannot be known."""
+    """Raises `Unusable` if this number of `messages` would trim those of others in the log of `target`, or if that
+    cannot be known."""
     others = await _held(target)
     if not others:
         return
@@ -44,12 +45,14 @@ async def check_space(target: Target, messages: int) -> None:
 
 
 def max_messages(seconds: float, publishers: int, pause: float) -> int:
-    """Returns an upper estimate of the messages that an attack publishes. `pause` is in seconds."""
+    """Returns an upper estimate of the messages that `publishers` publish in `seconds`, with pauses of `pause`
+    seconds."""
     return round(_EACH * publishers * seconds / pause)
 
 
 async def remove_rooms(target: Target, rooms: Iterable[str]) -> None:
-    """Removes the attack's rooms. Does nothing on a server that refuses (404, 405, 401, 403, 501)."""
+    """Removes the attack's `rooms` from `target`. Does nothing on a server that refuses (404, 405, 401, 403,
+    501)."""
     for room in rooms:
         try:
             answer = await target.ask("DELETE", f"/rooms/{quote(room, safe='')}")

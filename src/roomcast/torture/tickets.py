@@ -43,23 +43,23 @@ class Ticket(NamedTuple):
     leeway: float
 
     def must_open(self, now: float) -> bool:
-        """Whether the server must accept it for a stream that is not a resume."""
+        """Whether the server must accept it at the monotonic time `now` for a stream that is not a resume."""
         return now < self.requested_at + self.opens_in - _ROUNDED
 
     def must_be_accepted(self, now: float) -> bool:
-        """Whether the server must accept it."""
+        """Whether the server must accept it at the monotonic time `now`."""
         return now < self.requested_at + self.ends_in
 
     def must_not_open(self, now: float) -> bool:
-        """Whether the server must refuse it for a stream that is not a resume."""
+        """Whether the server must refuse it at the monotonic time `now` for a stream that is not a resume."""
         return now > self.received_at + self.opens_in + self.leeway + _ROUNDED
 
     def must_be_refused(self, now: float) -> bool:
-        """Whether the server must refuse it."""
+        """Whether the server must refuse it at the monotonic time `now`."""
         return now > self.received_at + self.ends_in + self.leeway + _ROUNDED
 
     def may_end(self, now: float) -> bool:
-        """Whether the server may end its stream."""
+        """Whether the server may end its stream at the monotonic time `now`."""
         return now > self.requested_at + self.ends_in + self.leeway - _ROUNDED
 
 
@@ -73,8 +73,8 @@ class TicketIssuer:
         self._record = record
 
     async def issue(self, rooms: Sequence[str], sub: str, seconds: int) -> Ticket:
-        """Returns a new ticket for `sub` and these rooms, valid for `seconds` seconds. Raises `OSError` if the
-        server gives none now."""
+        """Returns a new ticket for `sub` and `rooms`, valid for `seconds` seconds. Raises `ConnectionError` if the
+        server gives none now, and any other `OSError` if it does not answer."""
         requested_at = time.monotonic()
         answer = await self._ask(rooms, sub, seconds)
         if answer.status != 201:
@@ -91,7 +91,8 @@ class TicketIssuer:
         return ticket
 
     async def check(self, room: str) -> None:
-        """Checks that the server issues tickets and refuses strangers. Raises `OSError` and `Unusable`."""
+        """Checks that the server issues a ticket for `room`, and refuses strangers. Raises `OSError` and
+        `Unusable`."""
         answer = await self._ask([room], "torture", 1)
         if answer.status != 201:
             said = answer.body[:200].decode(errors="replace")
@@ -124,8 +125,8 @@ class TicketHolder:
         self._opened = 0
 
     async def credential(self, *, resumes: bool) -> tuple[list[tuple[str, str]], dict[str, str]]:
-        """Returns parameters to add to the query, and fields to add to the header, of a stream that begins now.
-        Raises `OSError`."""
+        """Returns parameters to add to the query, and fields to add to the header, of a stream that begins now;
+        `resumes` says whether it has a last id. Raises `OSError`."""
         if self.ticket is None or not self.is_usable(resumes=resumes) or self._opened == _OPENINGS:
             self.ticket = await self._issuer.issue(self._rooms, self._sub, self._seconds)
             self._opened = 0
@@ -135,7 +136,7 @@ class TicketHolder:
         return [], {"Authorization": f"Bearer {self.ticket.text}"}
 
     def is_usable(self, *, resumes: bool) -> bool:
-        """Whether the server must accept its ticket now."""
+        """Whether the server must accept its ticket now, for a stream that `resumes` or begins."""
         now = time.monotonic()
         ticket = self.ticket
         if ticket is None or not ticket.must_be_accepted(now):

@@ -17,7 +17,7 @@ _REASONS = ("trimmed", "deleted")
 
 
 class ReportedGap(NamedTuple):
-    """A gap as it was told: messages of these rooms between two seqs may be lost."""
+    """A gap that the server reported: messages of these rooms between two seqs may be lost."""
 
     after: int
     before: int
@@ -26,7 +26,7 @@ class ReportedGap(NamedTuple):
     reason: str = "trimmed"
 
     def within(self, seqs: Sequence[int]) -> Sequence[int]:
-        """Returns those of some sorted seqs that lie in the gap."""
+        """Returns those of the sorted `seqs` that lie in the gap."""
         return seqs[bisect_right(seqs, self.after) : bisect_left(seqs, self.before)]
 
 
@@ -63,7 +63,7 @@ class Transcript:
         return self._start is not None
 
     def hear(self, event: Event) -> None:
-        """Takes the next event."""
+        """Takes the next `event`."""
         position = Position.parse(event.id)
         if not self._record.same_epoch(position):
             return
@@ -101,14 +101,14 @@ class Transcript:
             self._judge_gap(gap, missing, told)
 
     def judge_deleted(self, room: str) -> None:
-        """Records a violation for each message of a room that it heard although it was deleted."""
+        """Records a violation for each message of `room` that it heard although it was deleted."""
         for seq in self.seqs[room]:
             if seq in self._record.deleted:
                 self._violate(f"has {seq} of {room}, which was deleted")
 
     def judge_retained(self, room: str, seqs: Sequence[int]) -> None:
-        """Records a violation for each gap that names one of `seqs`, which are retained at the end. A gap around a
-        deleted message is no violation, as its neighbours are retained."""
+        """Records a violation for each gap in `room` that names one of `seqs`, which are retained at the end. A
+        gap around a deleted message is no violation, as its neighbours are retained."""
         deleting = sorted(self._record.deleting)
         for gap in self.gaps:
             if room in gap.rooms and not gap.within(deleting) and (there := gap.within(seqs)):
@@ -198,7 +198,8 @@ class Transcript:
 
 
 def page_events(page: Mapping[str, Any]) -> Iterable[Event]:
-    """Returns a page of history as a stream's events: its gap comes before the message that it resumes at."""
+    """Yields the events of a stream that would say the same as this `page` of history: its gap comes before the
+    message that it resumes at."""
     position = Position.parse(page["position"])
     gap = page["gap"]
     if gap and gap["resumes_at"]:

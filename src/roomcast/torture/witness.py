@@ -24,6 +24,7 @@ class Steady(Random):
     """A source of chance with which a follower never cuts its connection, reads slowly or forgets its id."""
 
     def random(self) -> float:
+        """Returns 0.999, which is above every share."""
         return 0.999
 
 

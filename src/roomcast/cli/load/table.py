@@ -11,7 +11,7 @@ _BUSY = 0.8
 
 
 def table(run: LoadRun, busy: float) -> list[str]:
-    """The lines of the table; `busy` is this process's share of a core."""
+    """Returns the lines of the table of a `run`; `busy` is this process's share of a core, from 0 to 1."""
     plan, figures = run.plan, run.figures
     seconds = min(figures.seconds(), time.perf_counter() - figures.began) if figures.deliveries else 0.0
     p50, p99, p999 = (_ms(figures.delays.quantile(share)) for share in (0.5, 0.99, 0.999))
@@ -59,5 +59,5 @@ class CpuShare:
         self._wall, self._cpu = time.perf_counter(), time.process_time()
 
     def value(self) -> float:
-        """1 is a whole core."""
+        """Returns that share: 1 is a whole core."""
         return (time.process_time() - self._cpu) / max(time.perf_counter() - self._wall, 1e-9)

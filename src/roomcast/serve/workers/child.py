@@ -43,6 +43,7 @@ class Child:
 
     @property
     def name(self) -> str:
+        """What log lines call the process."""
         return "the log process" if self.number == LOG_PROCESS else f"worker {self.number}"
 
     def order(self, order: Order, file: int | None = None) -> bool:
@@ -59,7 +60,8 @@ class Child:
         return False
 
     def connect(self, worker: int, file: int) -> None:
-        """Gives the process its end of a connection between the log process and the worker of that number."""
+        """Gives the process its end of a connection between the log process and the `worker` of that number: the
+        socket's descriptor `file`, which the caller closes."""
         self.order(Connect(worker), file)
 
     def kill(self) -> None:
@@ -68,8 +70,8 @@ class Child:
 
 
 def fork(number: int, main: Main, close: Iterable[Callable[[], object]]) -> Child:
-    """Starts a child that runs `main`. It first calls the `close` functions, which close what only the supervisor
-    needs.
+    """Starts the process `number`, which runs `main`. It first calls the functions of `close`, which close what
+    only the supervisor needs.
 
     Fork without exec: imports are shared, a successor starts within milliseconds, and it inherits the listening
     sockets. This is safe because the supervisor has neither an event loop nor threads."""

@@ -22,8 +22,8 @@ from roomcast.serve.workers.supervisor_link import SupervisorLink
 
 
 async def run_log_process(settings: Settings, channel: Channel[Report, Order], restarts: int) -> None:
-    """Runs until the supervisor ends it, after the workers. `restarts` counts the log processes before this one.
-    Raises `LogUnusable`."""
+    """Keeps the log that `settings` name until the supervisor, on `channel`, ends this process, after the workers.
+    `restarts` counts the log processes before this one. Raises `LogUnusable`."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):  # a terminal sends them to all processes at once
         signal.signal(number, signal.SIG_IGN)

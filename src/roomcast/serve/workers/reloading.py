@@ -75,7 +75,8 @@ class Reloading:
             self._begin(now)
 
     def hear(self, child: Child, answer: Verdict) -> None:
-        """A process has prepared the settings, or refuses them."""
+        """Takes the `answer` of a `child` to `Prepare`: it has prepared the settings, or refuses them for all. An
+        answer to an earlier `Prepare` is ignored."""
         if self._pending and answer.number == self._pending.number:
             if answer.refused:
                 self._refuse(answer.refused)
@@ -83,7 +84,7 @@ class Reloading:
                 self._pending.missing.discard(child)
 
     def leave(self, child: Child) -> None:
-        """A process has ended: its answer is no longer waited for."""
+        """Stops waiting for the answer of a `child` that has ended."""
         if self._pending:
             self._pending.missing.discard(child)
 

@@ -23,7 +23,8 @@ class RetiredCounts:
         self._gone: Counter[str] = Counter()
 
     def join(self, exchange: WorkerExchange, topic: str) -> None:
-        """Listens to the workers' reports on `topic`, and answers it for dead workers and for this process."""
+        """Listens to the workers' reports on `topic` of the `exchange`, and answers on it for dead workers and for
+        this process."""
         exchange.on_value[topic] = self._hear
         exchange.on_leave.append(self._leave)
         exchange.own_answers[topic] = self._report

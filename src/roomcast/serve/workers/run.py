@@ -36,8 +36,9 @@ Serving = Callable[[Settings, Channel[Report, Order], int], Coroutine[Any, Any, 
 def supervise(
     configuration: Configuration, endpoints: Sequence[Sequence[Endpoint]], guard: Guard, tls: Tls | None
 ) -> int:
-    """Serves until a signal, from as many workers as `endpoints` has rows, and a process for the log.
-    Returns the exit status. Raises `CannotStart`."""
+    """Serves with the options of `configuration` until a signal: a process for the log, and a worker for each item
+    of `endpoints`, the sockets of that worker. All start with `guard` and `tls`. Returns the exit status. Raises
+    `CannotStart`."""
     settings = configuration.settings
     log_unbuffered(settings.log_format, settings.log_level)
     load_backend(settings.log)  # once here, not in each process that is forked

@@ -1,5 +1,5 @@
-"""Finds processes that hang: each is asked again and again whether its loop still turns. Nobody else would notice,
-since the listening socket stays open and new clients wait in its backlog for ever."""
+"""Finds processes that hang, by pinging each of them regularly. Nothing else would notice: the listening socket
+stays open, and new clients wait in its backlog for ever."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ processes stood still, as in a paused container, only one question is open."""
 
 
 def find_hung(children: Iterable[Child]) -> Sequence[Child]:
-    """Asks each process that has started. Returns those that now turn out to hang, each once. To be called every
-    `PING_SECONDS`. A process that is starting is not asked: opening a large log may block its loop."""
+    """Pings each of `children` that has started, and returns those that now turn out to hang, each once. Call it
+    every `PING_SECONDS`. A process that is starting is not pinged: opening a large log may block its loop."""
     started = [child for child in children if child.ready and not child.hangs]
     found = [child for child in started if child.unanswered >= MAX_UNANSWERED]
     for child in started:

@@ -35,8 +35,10 @@ async def run_worker(
     guard: Guard,
     tls: Tls | None,
 ) -> None:
-    """Runs worker `number` of `workers`, until a signal or the supervisor's order. `restarts` counts the earlier
-    processes of this worker. Raises `CannotStart`."""
+    """Runs worker `number` of `workers` until a signal, or an order on `channel` from the supervisor.
+
+    It serves `endpoints` with `settings`, `guard` and `tls`, which the supervisor has prepared before the fork.
+    `restarts` counts the earlier processes of this worker. Raises `CannotStart`."""
     stop = signalled()
     supervisor = SupervisorLink(channel, stop)
     supervisor.parts = [*([tls.reloadable] if tls else []), reloadable_rights(guard)]
