@@ -7,9 +7,7 @@ import time
 from collections.abc import Collection
 
 _AGAIN_SECONDS = 1.0
-"""Long enough for a task to close what it holds: that must not be cancelled."""
-
-
+"""Pause between two cancels of a task: long enough to close its resources, which a cancel would interrupt."""
 _TURN_SECONDS = 0.001
 
 

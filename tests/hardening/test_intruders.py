@@ -157,4 +157,4 @@ def test_the_command_attacks_with_principals_and_shows_what_was_kept_out(tmp_pat
     assert done.returncode == 0, done
     for name in ("tickets", "kept out"):
         assert re.search(rf"^ +[1-9]\d*  {name}", done.stdout, re.MULTILINE)
-    assert done.stdout.endswith("\nNo promise broke.\n")
+    assert done.stdout.endswith("\nNo promise was broken.\n")

@@ -292,7 +292,7 @@ def test_the_command_says_what_it_found(server: Running) -> None:
     assert done.returncode == 0, done
     assert re.search(r"^ +[1-9]\d*  acknowledged", done.stdout, re.MULTILINE)
     assert "seed 7" in done.stdout
-    assert done.stdout.endswith("\nNo promise broke.\n")
+    assert done.stdout.endswith("\nNo promise was broken.\n")
     assert done.stderr == ""
 
 
@@ -303,7 +303,7 @@ def test_the_command_ends_with_1_where_a_promise_broke() -> None:
 
     done = asyncio.run(run())
     assert done.returncode == 1
-    assert "times a promise broke:\n  follower" in done.stdout
+    assert " times:\n  follower" in done.stdout
 
 
 def test_the_command_refuses_what_it_cannot_use_in_one_sentence(server: Running) -> None:
@@ -322,7 +322,7 @@ def test_the_command_refuses_what_it_cannot_use_in_one_sentence(server: Running)
 
 
 def test_the_first_interrupt_ends_with_the_verdict_and_the_second_at_once(server: Running) -> None:
-    for interrupts, status, words in [(1, 0, "No promise broke.\n"), (2, 130, "before the last message")]:
+    for interrupts, status, words in [(1, 0, "No promise was broken.\n"), (2, 130, "before the last message")]:
         arguments = [*COMMAND, "--minutes=9", "--yes", server.url]
         with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             try:

@@ -45,7 +45,7 @@ def test_connections_that_wait_for_a_hung_worker_are_served_by_its_successor(ser
         assert [one.recv(12) for one in waiting] == [b"HTTP/1.1 200"] * 16
     server.wait_until_it_says(r"\[1\] \S+ GET /healthz\?waited=")
     assert processes(server)["1"] != pid
-    assert f"worker 1 (process {pid}) has answered nothing for 1 s: it is killed" in server.said()
+    assert f"worker 1 (process {pid}) has not answered for 1 s: it is killed" in server.said()
     assert server.said().count(f"(process {pid})") == 1
 
 
@@ -56,7 +56,7 @@ def test_a_hung_log_process_is_replaced_and_its_stored_messages_are_there(server
     wait_for(lambda: server.post({"room": "developers", "text": "after"}).status_code == 201, "the next one")
     page = server.get("/messages?room=developers", headers={"Accept": "application/json"}).json()["messages"]
     assert page[0]["id"] == before["id"]
-    server.wait_until_it_says(rf"the log process \(process {pid}\) has answered nothing for 1 s: it is killed")
+    server.wait_until_it_says(rf"the log process \(process {pid}\) has not answered for 1 s: it is killed")
 
 
 def test_a_process_that_answers_is_not_replaced(server: Running) -> None:

@@ -46,7 +46,7 @@ async def test_all_that_was_unusual_is_one_line_and_only_once(
         "in the last minute: 3 credentials were missing or refused: the lines of roomcast.audit"
     )
     assert "; 2 streams ended because their clients read nothing: " in line
-    assert "; 1 gaps were told" in line
+    assert "; 1 gaps were reported" in line
     assert "100" not in line
     assert await said(reporter, caplog) == []
 
@@ -82,7 +82,9 @@ async def test_slow_publishes_are_reported_if_they_are_more_than_one_in_a_hundre
     assert await said(reporter, caplog) == []
     engine.append_times.observe(0.6)
     [line] = await said(reporter, caplog)
-    assert line.startswith("in the last minute: 1 publishes took over 0.5 s until they were durable: look whether")
+    assert line.startswith(
+        "in the last minute: 1 publishes took over 0.5 s until they were durable: check whether"
+    )
 
 
 async def test_a_disk_that_fills_is_reported(

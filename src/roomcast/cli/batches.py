@@ -20,12 +20,11 @@ from roomcast.model.errors import (
 )
 
 MAX_MESSAGES = 500
+"""Messages of a batch."""
 PATIENCE = 30.0
 """Seconds that a server may be away while many messages are published."""
 MAX_BYTES = 512 * 1024
-"""Bytes: half of the default limit of a server, and of nginx in front of it."""
-
-
+"""Bytes of a batch: half of the default limit of a server, and of nginx in front of it."""
 _NOTHING_STORED = (Forbidden, Invalid, Malformed, TooLarge, Unauthenticated)
 """After these errors no part of the batch is stored."""
 

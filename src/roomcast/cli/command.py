@@ -86,7 +86,9 @@ def checked_url(ctx: click.Context, param: click.Parameter, url: str) -> str:
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
     if not url.isascii():
-        raise click.BadParameter(f"{without_password(url)!r} is no address of a server: write it as {DEFAULT_URL}")
+        raise click.BadParameter(
+            f"{without_password(url)!r} is not the address of a server: write it as {DEFAULT_URL}"
+        )
     trusted = os.environ.get("SSL_CERT_FILE")
     if trusted and not os.path.isfile(trusted):
         raise click.BadParameter(

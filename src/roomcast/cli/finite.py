@@ -16,5 +16,5 @@ class FiniteRange(click.FloatRange):
         and `ctx` name the option in it."""
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
-            self.fail(f"{value} is no finite number: write it as 1.5", param, ctx)
+            self.fail(f"{value} is not a finite number: write it as 1.5", param, ctx)
         return number

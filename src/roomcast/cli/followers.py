@@ -25,7 +25,10 @@ _ROOMS = 2
 @click.command("followers", cls=Command)
 @with_server
 @click.option(
-    "--behind", default=0, type=click.IntRange(0), help="Only followers that are at least so many messages behind."
+    "--behind",
+    default=0,
+    type=click.IntRange(0),
+    help="Only followers that are at least this many messages behind.",
 )
 @click.option(
     "--every", default=2.0, type=Duration(), metavar="TIME", help="Time between two updates.  [default: 2s]"

@@ -55,10 +55,10 @@ def command(
 ) -> None:
     """Publish a message to a room, or each line of the input.
 
-    Prints the id of a single message. Without TEXT and --data it reads the input. The lines that are there are
+    Prints the id of a single message. Without TEXT and --data it reads the input. The lines that have come are
     published at once, as one batch: `tail -f log | roomcast publish logs` is prompt, and a long file is fast.
     Empty lines are skipped. Bytes that are not UTF-8 are replaced, and a line that is too long is cut and marked;
-    stderr says how many there were.
+    stderr says how many lines were changed.
 
     A pipe is always read to its end, so that `make | roomcast publish builds` never stops the build. If a message
     could not be stored, stderr says so and the status is 1. In a file, and with --ndjson, publishing stops at the

@@ -12,7 +12,7 @@ from roomcast.client.request import encoded
 
 LIMIT = 64_000
 """Bytes of a stored message that a server takes by default."""
-_LEAST = 500
+_MIN_BYTES = 500
 """Messages are not cut to fewer bytes than this: the room, the user and the mark alone may take as many."""
 _ESCAPED = re.compile("[\x85\u2028\u2029]")
 """Characters that the server stores as an escape of six bytes."""
@@ -41,7 +41,7 @@ class Texts:
     def shorten(self, batch: list[Line], place: int) -> bool:
         """For a server with a lower limit: cuts every line of `batch` to half the size of the one at `place`, and
         all later lines as well. Returns False if that is too short for any text."""
-        if batch[place].size // 2 < _LEAST:
+        if batch[place].size // 2 < _MIN_BYTES:
             return False
         self._limit = batch[place].size // 2
         batch[:] = [self._fitting(line) if line.size > self._limit else line for line in batch]

@@ -37,7 +37,7 @@ async def check(site: Site) -> list[Finding]:
 
 def _secure(site: Site, tls: TlsResult | None) -> Finding:
     if not site.url.startswith("https:"):
-        text = "none; this is the same machine" if site.local else "none: anybody between can read along"
+        text = "none; this is the same machine" if site.local else "none: anybody in between can read it"
         return note("TLS", text)
     if not site.verify:
         return fault(

@@ -19,7 +19,7 @@ def passed_sockets(slow_after: float) -> list[Endpoint]:
     """The passed sockets, in the order of the unit; empty if there are none. Child processes find none. A
     connection that takes no data is cut after `slow_after` seconds. Raises `CannotStart`."""
     pid, number, _ = (os.environ.pop(name, "") for name in _VARIABLES)
-    if pid != str(os.getpid()) or not number.isdecimal():  # none, or meant for the program that started us
+    if pid != str(os.getpid()) or not number.isdecimal():  # there are none, or they are the parent program's
         return []
     return [_endpoint(descriptor, slow_after) for descriptor in range(_FIRST, _FIRST + int(number))]
 
@@ -46,6 +46,6 @@ def _listener(descriptor: int) -> socket.socket:
     except OSError:
         pass
     raise CannotStart(
-        f"descriptor {descriptor} of systemd's is no listening stream socket: use ListenStream= and Accept=no in "
-        "the .socket unit"
+        f"descriptor {descriptor} from systemd is not a listening stream socket: use ListenStream= and Accept=no "
+        "in the .socket unit"
     )

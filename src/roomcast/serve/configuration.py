@@ -39,13 +39,13 @@ class Configuration:
 
 
 def _given(flags: Mapping[str, Any], variables: Mapping[str, str]) -> dict[str, Any]:
-    on_line = {name: OPTIONS[name].from_flag(given) for name, given in flags.items()}
-    set_too = {
+    from_flags = {name: OPTIONS[name].from_flag(given) for name, given in flags.items()}
+    from_variables = {
         name: option.from_variable(text)
         for name, option in OPTIONS.items()
-        if not _covered(name, on_line) and (text := _variable(option, variables)) is not None
+        if not _covered(name, from_flags) and (text := _variable(option, variables)) is not None
     }
-    return _over(set_too, on_line)
+    return _over(from_variables, from_flags)
 
 
 def _over(lower: Mapping[str, Any], higher: Mapping[str, Any]) -> dict[str, Any]:

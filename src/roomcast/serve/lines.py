@@ -26,8 +26,8 @@ from roomcast.serve.rendering import Rendering, rendered, rendering_of
 _WAITING_LINES = 10_000
 """Maximum number of waiting lines. Further ones are dropped: a stuck terminal must not make the process grow."""
 _GATHER_SECONDS = 0.05
-"""How long the first of several lines waits for the others. The delay is invisible, and at full speed thousands
-gather. A warning is written at once."""
+"""How long the thread lets lines gather before it writes them: at full speed thousands, and nobody sees the delay.
+A warning is written at once."""
 _LAST_LINES_SECONDS = 1.0
 """How long the end of the process waits for the last lines: a stuck terminal must not keep it from ending."""
 
@@ -197,7 +197,7 @@ def _log_uncaught_errors() -> None:
     """Logs uncaught errors. Python itself would print them without redaction and escapes."""
     logger = logging.getLogger("roomcast.uncaught")
     logging.captureWarnings(True)
-    sys.excepthook = lambda *error: logger.critical("an error that nobody caught", exc_info=error)
+    sys.excepthook = lambda *error: logger.critical("an uncaught error", exc_info=error)
     threading.excepthook = lambda args: _in_thread(logger, args)
     sys.unraisablehook = lambda args: logger.error(
         "%s: %r", args.err_msg or "an error that cannot be raised", args.object, exc_info=args.exc_value

@@ -23,7 +23,7 @@ from roomcast.serve.systemd import STOPPING, tell
 from roomcast.serve.tls_listener import TlsListener
 
 _ANSWER_SECONDS = 3.0
-"""How long pending requests may take when the server ends."""
+"""How long pending requests may still take when the server ends."""
 
 Started = Callable[[Engine], Awaitable[None]]
 

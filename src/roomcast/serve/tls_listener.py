@@ -1,7 +1,7 @@
 """Accepts connections over TLS.
 
 The loop's own listener gives no access to a connection before its handshake is done: 1,024 connections that send
-nothing would take all files."""
+nothing would use up all file descriptors."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from roomcast.http import context as limits
 from roomcast.http.context import Context
 from roomcast.http.fast_path import FastPath
 
-_REST_SECONDS = 0.1
-"""Pause after an accept that failed for want of a file: trying again at once would make the loop spin."""
+_PAUSE_SECONDS = 0.1
+"""Pause after an accept for which no file descriptor was free: retrying at once would make the loop spin."""
 
 
 class TlsListener:
@@ -42,9 +42,9 @@ class TlsListener:
             connection, peer = self._listener.accept()
         except (BlockingIOError, ConnectionAbortedError):  # its client has already gone
             return
-        except OSError:  # no file or memory, although `Connections` keeps some free
+        except OSError:  # no descriptor or memory, although `Connections` keeps some free
             self._loop.remove_reader(self._listener)
-            self._loop.call_later(_REST_SECONDS, self._begin)
+            self._loop.call_later(_PAUSE_SECONDS, self._begin)
             return
         connection.setblocking(False)
         Handshake(self._context, connection, peer, self._tls)

@@ -99,7 +99,7 @@ class Intruder:
         """Records a violation for any event. A full server sends clients away by a stream without events."""
         async with asyncio.timeout(_PATIENCE):
             async for event in stream.events():
-                self._record.violate(f"somebody was let in ({name}) and told of {event.name} {event.id}")
+                self._record.violate(f"somebody was let in ({name}) and received {event.name} {event.id}")
                 return
 
     # The kinds of break-ins. Each returns None if it needs a ticket and none fits.

@@ -155,7 +155,7 @@ def verdict(rude: RudeAttack) -> list[str]:
     broken = [f"  {what}" for what in rude.violations]
     if not failed and not broken:
         return [f"It served throughout: 99 of 100 publishes took less than {BOUND:.0f} s, and nothing was lost."]
-    return ["It did not withstand:", *failed, *broken]
+    return ["It did not withstand the attack:", *failed, *broken]
 
 
 def _ms(seconds: float) -> str:

@@ -14,18 +14,18 @@ from roomcast.torture.attack import Attack
 
 _ROWS = (
     ("acknowledged", "messages the server says are stored"),
-    ("refused", "messages it refused, or was unreachable for"),
+    ("refused", "messages it refused, or could not be reached for"),
     ("unknown", "messages without an answer, not retried"),
     ("tried again", "requests retried after a bad or missing answer"),
     ("repeated", "requests sent again although they were acknowledged"),
-    ("deleted", "messages deleted, where the server lets the publisher"),
-    ("deliveries", "messages heard by followers"),
+    ("deleted", "messages deleted, if the server allows it"),
+    ("deliveries", "messages that followers received"),
     ("cuts", "connections cut or lost"),
     ("resumes", "streams resumed"),
     ("sent away", "streams that the server ended"),
-    ("gaps", "gaps told"),
+    ("gaps", "gaps reported"),
     ("lost at most", "messages that these gaps cover"),
-    ("violations", "promises broken"),
+    ("violations", "broken promises"),
 )
 _ROWS_OF_PRINCIPALS = (
     ("tickets", "tickets issued"),
@@ -97,11 +97,11 @@ def verdict(attack: Attack) -> list[str]:
     record = attack.record
     if not record.counts["violations"]:
         end = ", as far as it went: it was ended before the last message had reached everybody"
-        return [f"No promise broke{end if attack.cut_short else ''}."]
+        return [f"No promise was broken{end if attack.cut_short else ''}."]
     more = record.counts["violations"] - len(record.violations)
-    times = "Once" if record.counts["violations"] == 1 else f"{record.counts['violations']} times"
+    times = "once" if record.counts["violations"] == 1 else f"{record.counts['violations']} times"
     return [
-        f"{times} a promise broke:",
+        f"A promise was broken {times}:",
         *(f"  {what}" for what in record.violations),
         *([f"  and {more} more"] if more else []),
     ]

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from roomcast.torture.target import Target, Unusable
 
 _SIZES = {"messages": 1, "bytes": 150}
-"""The most that a message of an attack takes of each cap."""
+"""How much of each cap a message of an attack uses at most."""
 _EACH = 2.1
 """Messages per request, on average: one in five is a batch of 2 to 10, and some are sent again."""
 _ROW = re.compile(r"^(roomcast_log_(?:messages|bytes)(?:_limit)?) (\S+)$", re.MULTILINE)

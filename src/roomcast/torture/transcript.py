@@ -50,7 +50,7 @@ class Transcript:
         self.begin()
 
     def begin(self) -> None:
-        """Notes that a connection is made."""
+        """Notes that a new connection is made."""
         self._first = True
         self._replayed: int | None = 0
         """Messages heard over this connection; None once it is live."""
@@ -87,8 +87,8 @@ class Transcript:
         """Records a violation for each message that was neither heard nor named in a gap, and for each false
         gap."""
         if self._start is None:
-            if not self._record.epoch_changed:  # otherwise it may have come in to another log
-                self._violate("never came in")
+            if not self._record.epoch_changed:  # otherwise it may have joined another log
+                self._violate("never got a position to start from")
             return
         missing = {room: self._missing(room, self._start) for room in self.rooms}
         for room, seqs in missing.items():

@@ -29,9 +29,7 @@ _LOOK = 0.02
 """Seconds between two looks at the figures."""
 _PAUSE = 0.5
 """Seconds until a post without an answer is sent again."""
-
-
-_WHAT_TO_DO = "check the URL and the credential, or give fewer --followers"
+_ADVICE = "check the URL and the credential, or give fewer --followers"
 
 
 class Unmeasurable(RoomcastError):
@@ -81,7 +79,7 @@ class LoadRun:
             if self.figures.connected < self.plan.followers:
                 missing = f"the server lets in only {self.figures.connected} of {self.plan.followers} followers"
                 why = self._refusal or (self.figures.cuts and "connections end without an answer")
-                raise Unmeasurable(f"{missing}{f': {why}' if why else ''}; {_WHAT_TO_DO}")
+                raise Unmeasurable(f"{missing}{f': {why}' if why else ''}; {_ADVICE}")
             await self._post_all()
             await self._until(
                 lambda: self.figures.deliveries >= self.figures.expected and not self.figures.missing()

@@ -16,7 +16,7 @@ def table(run: LoadRun, busy: float) -> list[str]:
     seconds = min(figures.seconds(), time.perf_counter() - figures.began) if figures.deliveries else 0.0
     p50, p99, p999 = (_ms(figures.delays.quantile(share)) for share in (0.5, 0.99, 0.999))
     audience = f"{_some(plan.followers, 'follower')} of {_some(plan.rooms, 'room')}"
-    wrong = f"{figures.cuts:,} cuts, {figures.gaps:,} gaps, {figures.disorder:,} doubled or out of order"
+    wrong = f"{figures.cuts:,} cuts, {figures.gaps:,} gaps, {figures.disorder:,} duplicated or out of order"
     return [
         f"{audience}, {plan.rate:,g} messages a second of {plan.size:,} characters",
         _row("connected", f"{figures.connected:,}", f"followers, {seconds:.1f} of {plan.seconds:g} s"),

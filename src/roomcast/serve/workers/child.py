@@ -83,8 +83,8 @@ def fork(number: int, main: Main, close: Iterable[Callable[[], object]]) -> Chil
     if pid == 0:
         status = 1
         try:
-            _leave_behind(parent, f"roomcast {number or 'log'}", [ours.close, *close])
-            status = _do(main, theirs)
+            _detach_from_supervisor(parent, f"roomcast {number or 'log'}", [ours.close, *close])
+            status = _run(main, theirs)
         except SystemExit:
             pass
         except BaseException:
@@ -94,7 +94,7 @@ def fork(number: int, main: Main, close: Iterable[Callable[[], object]]) -> Chil
     return Child(number, pid, ours)
 
 
-def _leave_behind(parent: int, name: str, close: Iterable[Callable[[], object]]) -> None:
+def _detach_from_supervisor(parent: int, name: str, close: Iterable[Callable[[], object]]) -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor orders the reload
@@ -111,7 +111,7 @@ def _leave_behind(parent: int, name: str, close: Iterable[Callable[[], object]])
         one()
 
 
-def _do(main: Main, channel: Channel[Report, Order]) -> int:
+def _run(main: Main, channel: Channel[Report, Order]) -> int:
     try:
         main(channel)
     except CannotStart as error:

@@ -31,8 +31,8 @@ async def run_log_process(settings: Settings, channel: Channel[Report, Order], r
     supervisor = SupervisorLink(channel, stop)
     log: Log | None = await Engine.log_of(settings)
     assert log
-    said = await contents(log)
-    if is_shared(settings.log):  # its epoch has begun now, and each worker opens it by itself
+    description = await contents(log)
+    if is_shared(settings.log):  # its epoch has begun; each worker opens the log itself
         await log.close()
         log = None
     server = LogServer(log)
@@ -40,7 +40,7 @@ async def run_log_process(settings: Settings, channel: Channel[Report, Order], r
     supervisor.on_connection(server.connect)
     if log:
         supervisor.parts.append(reloadable_rules(log, server.tell_status))
-    supervisor.report(StartDone(said))
+    supervisor.report(StartDone(description))
     returning = loop.create_task(trim_heap_regularly())
     try:
         await stop

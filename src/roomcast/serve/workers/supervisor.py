@@ -31,8 +31,8 @@ from roomcast.serve.workers.worker_sockets import WorkerSockets
 
 _END_SECONDS = 9.0
 """How long all processes may take to end: less than the 10 s of `docker stop`."""
-_LEAST_LIFE = 1.0
-"""In seconds. A process that lived for less is restarted only after this delay: it may fail again and again."""
+_MIN_LIFE_SECONDS = 1.0
+"""A process that lived for less than this is restarted only after as long a delay: it may fail repeatedly."""
 
 Mains = Mapping[int, Callable[[Settings, int], Main]]
 """By process number: returns the main function of a process, given the settings in force and how often a process
@@ -104,15 +104,15 @@ class Supervisor:
         now = time.monotonic()
         if self._ending and now >= self._ending:
             names = ", ".join(one.name for one in self._children.values())
-            logger.warning("%s did not end in time: it is killed, nothing is left to do", names)
+            logger.warning("%s did not end in time and is killed: nothing needs to be done", names)
             self._kill()
         for number in [number for number, when in self._restart_at.items() if when <= now]:
             self._restart(number)
-        if self._runs:
+        if self._is_running:
             self._reloading.turn(now)
             if now >= self._look_at:
                 self._look_at = now + watch.PING_SECONDS
-                self._kill_what_hangs()
+                self._kill_hung()
         if self._watchdog and now >= self._feed_at:
             self._feed_at = now + self._watchdog / 2
             notify(ALIVE)
@@ -120,14 +120,14 @@ class Supervisor:
     def _pause(self) -> float | None:
         """Seconds until something is due."""
         moments = [*self._restart_at.values(), *filter(None, [self._ending, self._reloading.until])]
-        if self._runs:
+        if self._is_running:
             moments.append(self._look_at)
         if self._watchdog:
             moments.append(self._feed_at)
         return max(0.0, min(moments) - time.monotonic()) if moments else None
 
     @property
-    def _runs(self) -> bool:
+    def _is_running(self) -> bool:
         """Whether the server has started and does not end yet."""
         return self._serving and not self._ending
 
@@ -189,9 +189,10 @@ class Supervisor:
             if not child.hangs:  # otherwise it was already logged
                 logger.warning(_ENDED, child.name, child.pid, _how(status))
             now = time.monotonic()
-            self._restart_at[child.number] = now if now - child.began >= _LEAST_LIFE else now + _LEAST_LIFE
+            delay = 0.0 if now - child.began >= _MIN_LIFE_SECONDS else _MIN_LIFE_SECONDS
+            self._restart_at[child.number] = now + delay
 
-    def _kill_what_hangs(self) -> None:
+    def _kill_hung(self) -> None:
         """Kills hung processes: SIGTERM would wait for their loop. `_note_end` restarts them, as any that end."""
         for child in watch.find_hung(self._children.values()):
             logger.warning(_HANGS, child.name, child.pid, watch.MAX_UNANSWERED * watch.PING_SECONDS)
@@ -244,12 +245,13 @@ class Supervisor:
 
     def _hear_failure(self, child: Child, failed: StartFailed) -> None:
         if self._serving:
-            logger.error("%s cannot start, and is tried again each second: %s", child.name, failed.detail)
+            logger.error("%s cannot start, and is retried every second: %s", child.name, failed.detail)
         else:
             self._fail((BadOption if failed.bad_option else CannotStart)(failed.detail))
 
     def _use(self, settings: Settings) -> None:
-        """Keeps the settings for processes that are started later. The first log process has begun the epoch."""
+        """Keeps the settings for processes that are started later, without a new epoch: the first log process has
+        begun it."""
         self._settings = replace(settings, new_epoch=False)
 
     def _fail(self, error: CannotStart) -> None:
@@ -289,8 +291,8 @@ class Supervisor:
 
 _ENDED = "%s (process %d) %s and is started again: if nobody ended it, look for the reason in the lines before"
 _HANGS = (
-    "%s (process %d) has answered nothing for %.0f s: it is killed, and another one takes its place and its "
-    "waiting connections. See whether it was stopped or the machine swaps; if not, report it"
+    "%s (process %d) has not answered for %.0f s: it is killed, and another one takes its place and its "
+    "waiting connections. Check whether it was stopped or the machine swaps; if neither, report a bug"
 )
 
 
