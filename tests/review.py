@@ -105,12 +105,18 @@ def _is_overload(name: Named) -> bool:
 
 
 def is_complete(name: ast.Module | Named) -> bool:
-    """Whether the docstring of `name` names all parameters, and all errors that the function itself raises."""
+    """Whether the docstring of `name` names all parameters, and all errors that the function itself raises. A
+    command needs any docstring: it is what `--help` prints, where each option has a text of its own."""
     text = ast.get_docstring(name)
-    if text is None or not isinstance(name, Function):
+    if text is None or not isinstance(name, Function) or _is_command(name):
         return text is not None
     given = [arg.arg for arg in _parameters(name) if arg.arg not in ("self", "cls")]
     return {*given, *_raised(name)} <= set(re.findall(r"\w+", text))
+
+
+def _is_command(function: Function) -> bool:
+    calls = [each.func for each in function.decorator_list if isinstance(each, ast.Call)]
+    return any(isinstance(called, ast.Attribute) and called.attr == "command" for called in calls)
 
 
 def is_annotated(function: Function) -> bool:

@@ -28,7 +28,8 @@ class AppSettings(Settings):
 
     @classmethod
     def of(cls, values: Mapping[str, object]) -> AppSettings:
-        """Like `Settings.of`, with `rights` and `routes` in addition."""
+        """Like `Settings.of`, with `rights` and `routes` among `values` in addition. Raises `TypeError` for an
+        unknown name, and `BadOption` for a wrong value."""
         own: dict[str, Any] = {name: value for name, value in values.items() if name in _OWN}
         others = {name: value for name, value in values.items() if name not in _OWN}
         known = {field.name for field in fields(cls)}

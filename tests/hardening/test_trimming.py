@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from roomcast.torture.heard import Heard
 from roomcast.torture.reader import Event
 from roomcast.torture.record import Record
+from roomcast.torture.transcript import Transcript
 from tests.conftest import Serve
 from tests.observer import Observer
 from tests.running import Running, wait_for
@@ -40,9 +40,9 @@ class Log:
         self.record.acknowledge(texts, answer.json())
         return [message["id"] for message in answer.json()]
 
-    def resume(self, last_id: str, *rooms: str) -> Heard:
+    def resume(self, last_id: str, *rooms: str) -> Transcript:
         """Somebody who was away since then, and is live again."""
-        heard = Heard(self.record, f"who follows {rooms}", rooms, last_id)
+        heard = Transcript(self.record, f"who follows {rooms}", rooms, last_id)
         query = "&".join(f"room={room}" for room in rooms)
         with Observer(self.server.port, f"/messages?{query}", headers={"Last-Event-ID": last_id}) as follower:
             listen(heard, follower, self.record.newest(rooms[0]))
@@ -51,7 +51,7 @@ class Log:
         return heard
 
 
-def listen(heard: Heard, follower: Observer, to: int) -> None:
+def listen(heard: Transcript, follower: Observer, to: int) -> None:
     """Until it is live and has heard everything up to there, or that it is gone."""
     live = False
     while not live or heard.position < to:
@@ -101,7 +101,7 @@ def test_a_cap_that_outruns_the_slowest_reader_is_told_to_it_exactly(serve: Serv
     server = Log(serve("--max-messages=100"))
     [first] = server.publish("quiet")
     for rooms in (("busy",), ROOMS):
-        heard = Heard(server.record, f"who follows {rooms}", rooms, server.publish("quiet")[0])
+        heard = Transcript(server.record, f"who follows {rooms}", rooms, server.publish("quiet")[0])
         query = "&".join(f"room={room}" for room in rooms)
         resumed = {"Last-Event-ID": heard.last_id}
         target = f"/messages?{query}"
