@@ -62,7 +62,7 @@ class Review(NamedTuple):
         )
 
     def texts(self) -> Sequence[str]:
-        """The figures as a reader wants them, in the order of the columns."""
+        """The figures as texts, in the order of the columns."""
         return [f"{value:.1%}" if isinstance(value, float) and value <= 1 else f"{value}" for value in self]
 
 
@@ -72,7 +72,7 @@ def functions_of(tree: ast.Module) -> Iterator[Function]:
 
 
 def lines(function: Function) -> int:
-    """How many lines a function has, without its decorators and its docstring."""
+    """The number of lines of a function, without its decorators and docstring."""
     assert function.end_lineno is not None
     whole = function.end_lineno - function.lineno + 1
     if ast.get_docstring(function) is None:
@@ -139,7 +139,7 @@ def _raised(function: Function) -> Iterator[str]:
 
 
 def share(found: Iterator[bool]) -> float:
-    """The share of what is true, 1 if there is nothing."""
+    """The share of true values, 1 if there is none at all."""
     each = list(found)
     return sum(each) / len(each) if each else 1.0
 
