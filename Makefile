@@ -24,7 +24,7 @@ test: $(VENV)/.dev ## Run all checks and tests, after installing what they need
 	tests/run.sh $(ARGS)
 
 # The fewest folders that reach every part of the core. What is left out is in pyproject.toml, with its reason.
-COVERING := $(addprefix tests/,model log delivery api auth http client server rights)
+COVERING := $(addprefix tests/,model log delivery api auth http client server rights serve mongodb postgresql)
 coverage: $(VENV)/.dev ## Measure which branches of the core its tests take, those in processes of their own included
 	@tests/setup.sh
 	$(BIN)/python -m coverage erase

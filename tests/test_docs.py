@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from roomcast.http.all_routes import ROUTES
 from roomcast.http.families import ENDINGS
-from roomcast.http.site import ROUTES
 from roomcast.model.settings import OPTIONS
 from roomcast.model.settings.option import Option
 from roomcast.model.shapes import GAP_REASONS

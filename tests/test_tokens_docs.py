@@ -18,7 +18,7 @@ from roomcast.auth.rights import ConfiguredRights
 from roomcast.auth.tokens.issuer import of_row, of_secrets
 from roomcast.auth.tokens.issuers import Issuers
 from roomcast.auth.tokens.jose import of_pem
-from roomcast.auth.tokens.ring import Ring
+from roomcast.auth.tokens.ring import KeyRing
 from roomcast.model.settings import SECTIONS
 from tests.auth.signing import pem, token
 from tests.auth.test_token_attacks import SECRET, SECRETS
@@ -94,7 +94,7 @@ def test_the_row_for_a_provider_gives_rooms_for_what_its_tokens_say(name: str) -
     [row], [claims] = blocks(section(name), "toml"), blocks(section(name), "json")
     [issuer] = SECTIONS["issuer"].from_value(tomllib.loads(row)["issuer"])
     said = json.loads(claims)
-    taken = dataclasses.replace(of_row(issuer), source=Ring([of_pem(pem("ES256", "docs"))]))
+    taken = dataclasses.replace(of_row(issuer), source=KeyRing([of_pem(pem("ES256", "docs"))]))
     text = token(said, "ES256", name="docs", kid="ins_1", cat="cl_B7d4PD111AAA")
     holder = ConfiguredRights(issuers=Issuers([taken])).identify(text, said["iat"])
     read, user = PROVIDERS[name]

@@ -8,7 +8,7 @@ PROGRAM = ("-P", __file__)
 if __name__ == "__main__":
     from roomcast.serve.workers import watch
 
-    watch.LOOK_SECONDS = 0.2
+    watch.PING_SECONDS = 0.2
     from roomcast.cli.main import main
 
     main(prog_name="roomcast")

@@ -30,10 +30,10 @@ class Load(Attack):
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Load:
-        await self._look()
+        await self._check_server()
         follows = [asyncio.create_task(follower.run(0, self.plan.life, {})) for follower in self.followers]
         self._tasks = follows
-        await self._came_in(follows)
+        await self._wait_until_joined(follows)
         self._publishing = [asyncio.create_task(self._publish(publisher)) for publisher in self.publishers]
         return self
 
@@ -44,7 +44,7 @@ class Load(Attack):
         try:
             await asyncio.gather(*self._publishing)
             if error is None:
-                await self._finish(self._tasks)
+                await self._await_last_messages(self._tasks)
         finally:
             await self._let_go()
         if error is None:

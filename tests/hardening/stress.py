@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from roomcast.torture.rude import Rude, table
+from roomcast.torture.rude import RudeAttack, table
 from roomcast.torture.target import Target
 from tests.hardening.process import resident_bytes
 from tests.hardening.sink import build_sink
@@ -43,7 +43,7 @@ _CGROUPS = Path("/sys/fs/cgroup")
 class Found:
     """The result of a run."""
 
-    rude: Rude
+    rude: RudeAttack
     sink: dict[str, float]
     held: bool
     """Whether the kernel limited the server's memory."""
@@ -66,11 +66,11 @@ class Found:
             f"its memory went from {self.before / 1e6:.0f} to {self.after / 1e6:.0f} MB": self.after
             > self.before + BACK,
         }
-        for finding in self.rude.findings:
-            took = finding.seen.publish_p99
-            checks[f"{finding.name}: a publish took {took * 1000:.0f} ms"] = took > slow
-            checks[f"{finding.name}: {finding.seen.lost} lost, {finding.seen.failed} failed"] = bool(
-                finding.seen.lost or finding.seen.failed or not finding.serves
+        for result in self.rude.results:
+            took = result.seen.publish_p99
+            checks[f"{result.name}: a publish took {took * 1000:.0f} ms"] = took > slow
+            checks[f"{result.name}: {result.seen.lost} lost, {result.seen.failed} failed"] = bool(
+                result.seen.lost or result.seen.failed or not result.serves
             )
         self.wrong = [*(what for what, is_so in checks.items() if is_so), *self.rude.violations]
 
@@ -90,11 +90,11 @@ def stress(folder: Path, seconds: float) -> Found:
         try:
             wait_for(lambda: server.metric("roomcast_followers") == FOLLOWERS, "all followers", 60)
             wait_for(lambda: server.metric("roomcast_messages_published_total") > 0, "their first message")
-            asyncio.run(Rude(Target.parse(server.url), _WARM_SECONDS, allowed=True).run())
+            asyncio.run(RudeAttack(Target.parse(server.url), _WARM_SECONDS, allowed=True).run())
             # There is no state to wait for: the memory that this round leaves is unknown, and the next one starts
             # from it.
             time.sleep(_BACK_SECONDS / 2)
-            rude = Rude(Target.parse(server.url), seconds, allowed=True)
+            rude = RudeAttack(Target.parse(server.url), seconds, allowed=True)
             found = Found(rude, {}, held, before=resident_bytes(pid))
             with _watched(pid, found):
                 asyncio.run(rude.run())
@@ -174,7 +174,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         found = stress(Path(folder), given.seconds)
     found.judge(PUBLISH_SECONDS)
-    print("\n".join(table(found.rude.findings)))
+    print("\n".join(table(found.rude.results)))
     print(f"followers: {found.sink}")
     by = "held to 268 MB by the kernel" if found.held else "not held by the kernel"
     memory = [f"{size / 1e6:.0f} MB" for size in (found.before, found.most, found.after)]

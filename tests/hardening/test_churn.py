@@ -26,8 +26,9 @@ async def test_500_that_come_and_go_while_the_log_trims_hear_exact_gaps(serve: S
     await running
     assert attack.record.violations == [], (attack.plan, attack.record.violations)
     assert attack.record.counts["gaps"] > 20
-    in_quiet = [f.heard for f in attack.followers if len(f.heard.rooms) == 1 and f.heard.rooms[0].endswith("-11")]
-    assert any(heard.seqs[heard.rooms[0]] for heard in in_quiet)
+    transcripts = [follower.transcript for follower in attack.followers]
+    in_quiet = [one for one in transcripts if len(one.rooms) == 1 and one.rooms[0].endswith("-11")]
+    assert any(one.seqs[one.rooms[0]] for one in in_quiet)
 
 
 def test_the_log_is_not_read_for_followers_that_have_left(serve: Serve) -> None:

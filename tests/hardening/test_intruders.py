@@ -13,7 +13,7 @@ from roomcast.auth.keys import sha256
 from roomcast.torture.attack import Attack, Plan
 from roomcast.torture.intruder import KINDS
 from roomcast.torture.target import Target, Unusable
-from roomcast.torture.tickets import Lives
+from roomcast.torture.tickets import TicketLifetimes
 from tests import hasty
 from tests.cli.shell import run
 from tests.conftest import Serve
@@ -21,7 +21,7 @@ from tests.running import PATIENCE, Running, start_roomcast, wait_for
 
 KEY = "rck_torture_" + 43 * "k"
 OLD, NEW = "0123456789abcdefghijklmnopqrstuvwxyz", "zyxwvutsrqponmlkjihgfedcba9876543210"
-LIVES = Lives(short=1, long=60, leeway=1)
+LIVES = TicketLifetimes(short=1, long=60, leeway=1)
 
 
 class Guarded:
@@ -157,4 +157,4 @@ def test_the_command_attacks_with_principals_and_shows_what_was_kept_out(tmp_pat
     assert done.returncode == 0, done
     for name in ("tickets", "kept out"):
         assert re.search(rf"^ +[1-9]\d*  {name}", done.stdout, re.MULTILINE)
-    assert done.stdout.endswith("\nNo promise broke.\n")
+    assert done.stdout.endswith("\nNo promise was broken.\n")

@@ -10,9 +10,9 @@ import pytest
 
 from roomcast.torture import witness
 from roomcast.torture.crowds import CROWDS
-from roomcast.torture.rude import BOUND, Finding, Rude
+from roomcast.torture.rude import BOUND, AttackResult, RudeAttack
 from roomcast.torture.target import Target, Unusable
-from roomcast.torture.witness import Seen
+from roomcast.torture.witness import Observation
 from tests.conftest import Serve
 from tests.hardening import faulty_server
 from tests.running import start_roomcast
@@ -61,15 +61,17 @@ async def test_the_witnesses_notice_messages_that_do_not_come(
 @pytest.mark.parametrize(
     ("seen", "serves", "faults"),
     [
-        (Seen(100, 0, BOUND, 0.1, 0), True, []),
-        (Seen(100, 0, BOUND + 0.1, 0.1, 0), True, ["a publish took longer"]),
-        (Seen(0, 0, float("inf"), 0.1, 0), True, ["a publish took longer"]),
-        (Seen(100, 0, 0.1, 0.1, 3), True, ["3 acknowledged messages did not come"]),
-        (Seen(100, 0, 0.1, 0.1, 0), False, ["nobody was answered"]),
+        (Observation(100, 0, BOUND, 0.1, 0), True, []),
+        (Observation(100, 0, BOUND + 0.1, 0.1, 0), True, ["a publish took longer"]),
+        (Observation(0, 0, float("inf"), 0.1, 0), True, ["a publish took longer"]),
+        (Observation(100, 0, 0.1, 0.1, 3), True, ["3 acknowledged messages did not come"]),
+        (Observation(100, 0, 0.1, 0.1, 0), False, ["nobody was answered"]),
     ],
 )
-def test_an_attack_that_the_server_did_not_withstand_is_named(seen: Seen, serves: bool, faults: list[str]) -> None:
-    found = Finding("x", seen, serves, None, None).faults
+def test_an_attack_that_the_server_did_not_withstand_is_named(
+    seen: Observation, serves: bool, faults: list[str]
+) -> None:
+    found = AttackResult("x", seen, serves, None, None).faults
     assert len(found) == len(faults)
     assert all(one.startswith(words) for one, words in zip(found, faults, strict=True))
 
@@ -84,5 +86,5 @@ async def test_messages_of_others_are_not_trimmed_without_a_confirmation(serve: 
     server = serve("--max-messages=10")
     server.publish("precious")
     with pytest.raises(Unusable, match="--yes"):
-        await Rude(Target.parse(server.url), 1, allowed=False).run()
+        await RudeAttack(Target.parse(server.url), 1, allowed=False).run()
     assert server.metric("roomcast_log_newest") == 1

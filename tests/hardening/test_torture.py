@@ -20,11 +20,11 @@ import pytest
 import roomcast.torture
 from roomcast.torture import space, target
 from roomcast.torture.attack import Attack, Plan
-from roomcast.torture.heard import Heard
 from roomcast.torture.publisher import Publisher
 from roomcast.torture.reader import Event
 from roomcast.torture.record import Position, Record
 from roomcast.torture.target import Answer, Target, Unusable
+from roomcast.torture.transcript import Transcript
 from tests.certificate import Certificate
 from tests.conftest import Serve, require
 from tests.hardening import faulty_server
@@ -63,7 +63,7 @@ async def test_an_honest_server_is_believed(retained: int) -> None:
     for name in ("acknowledged", "deliveries", "resumes", "repeated", "cuts"):
         assert counts[name] > 0, name
     assert bool(counts["gaps"]) == (retained == 40)
-    assert any(len(follower.stories) > 1 for follower in attack.followers)
+    assert any(len(follower.transcripts) > 1 for follower in attack.followers)
 
 
 async def test_a_server_that_is_full_breaks_no_promise() -> None:
@@ -120,7 +120,7 @@ async def test_a_faulty_server_is_found_out(server: type[faulty_server.Honest], 
 def test_a_stream_under_another_epoch_is_no_second_broken_promise() -> None:
     record = Record()
     record.same_epoch(Position("fake", 1))
-    heard = Heard(record, "follower 1", ["a"])
+    heard = Transcript(record, "follower 1", ["a"])
     heard.hear(Event("live", "other-0", {"replayed": 0}))
     heard.judge()
     assert record.violations == ["the log's epoch changed from fake to other: what it held is lost"]
@@ -160,7 +160,7 @@ async def test_an_attack_that_is_confirmed_or_trims_nothing_of_others_goes_on(se
     large.publish("x")
     small = Attack(Target.parse(large.url), plan(patience=PATIENCE))
     await small.run()
-    assert small.record.counts["acknowledged"] <= space.most_messages(0.6, 3, 0.004)
+    assert small.record.counts["acknowledged"] <= space.max_messages(0.6, 3, 0.004)
     assert small.record.violations == []
 
 
@@ -294,7 +294,7 @@ def test_the_command_says_what_it_found(server: Running) -> None:
     assert done.returncode == 0, done
     assert re.search(r"^ +[1-9]\d*  acknowledged", done.stdout, re.MULTILINE)
     assert "seed 7" in done.stdout
-    assert done.stdout.endswith("\nNo promise broke.\n")
+    assert done.stdout.endswith("\nNo promise was broken.\n")
     assert done.stderr == ""
 
 
@@ -305,7 +305,7 @@ def test_the_command_ends_with_1_if_a_promise_broke() -> None:
 
     done = asyncio.run(run())
     assert done.returncode == 1
-    assert "times a promise broke:\n  follower" in done.stdout
+    assert " times:\n  follower" in done.stdout
 
 
 def test_the_command_refuses_what_it_cannot_use_in_one_sentence(server: Running) -> None:
@@ -324,7 +324,7 @@ def test_the_command_refuses_what_it_cannot_use_in_one_sentence(server: Running)
 
 
 def test_the_first_interrupt_ends_with_the_verdict_and_the_second_at_once(server: Running) -> None:
-    for interrupts, status, words in [(1, 0, "No promise broke.\n"), (2, 130, "before the last message")]:
+    for interrupts, status, words in [(1, 0, "No promise was broken.\n"), (2, 130, "before the last message")]:
         arguments = [*COMMAND, "--minutes=9", "--yes", server.url]
         with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             try:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from roomcast.torture.heard import Heard
 from roomcast.torture.reader import Event
 from roomcast.torture.record import Record
+from roomcast.torture.transcript import Transcript
 from tests.conftest import Serve
 from tests.observer import Observer
 from tests.running import Running, wait_for
@@ -42,9 +42,9 @@ class Log:
         self.record.acknowledge(texts, answer.json())
         return [message["id"] for message in answer.json()]
 
-    def resume(self, last_id: str, *rooms: str) -> Heard:
+    def resume(self, last_id: str, *rooms: str) -> Transcript:
         """Resumes after `last_id` until the stream is live, and checks what it heard."""
-        heard = Heard(self.record, f"the follower of {rooms}", rooms, last_id)
+        heard = Transcript(self.record, f"the follower of {rooms}", rooms, last_id)
         query = "&".join(f"room={room}" for room in rooms)
         with Observer(self.server.port, f"/messages?{query}", headers={"Last-Event-ID": last_id}) as follower:
             listen(heard, follower, self.record.newest(rooms[0]))
@@ -53,7 +53,7 @@ class Log:
         return heard
 
 
-def listen(heard: Heard, follower: Observer, to: int) -> None:
+def listen(heard: Transcript, follower: Observer, to: int) -> None:
     """Reads until the stream is live and its position, by messages and gaps, has reached `to`."""
     live = False
     while not live or heard.position < to:
@@ -103,7 +103,7 @@ def test_a_reader_that_is_slower_than_the_trimming_is_told_an_exact_gap(serve: S
     server = Log(serve("--max-messages=100"))
     [first] = server.publish("quiet")
     for rooms in (("busy",), ROOMS):
-        heard = Heard(server.record, f"the follower of {rooms}", rooms, server.publish("quiet")[0])
+        heard = Transcript(server.record, f"the follower of {rooms}", rooms, server.publish("quiet")[0])
         query = "&".join(f"room={room}" for room in rooms)
         resumed = {"Last-Event-ID": heard.last_id}
         target = f"/messages?{query}"

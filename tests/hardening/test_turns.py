@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from roomcast import tasks
-from roomcast.api.query import query
+from roomcast.api.query import parse_query
 from roomcast.delivery.gap import Opening
 from roomcast.delivery.hub import Hub
 from roomcast.delivery.streams import Streams
@@ -308,5 +308,5 @@ async def test_a_large_message_that_displaces_thousands_trims_them_in_turns() ->
 
 def test_only_32_unknown_names_are_compared() -> None:
     with pytest.raises(Invalid) as refused:
-        query(b"room=a&" + b"&".join(b"rooms%d=1" % number for number in range(120)), "")
+        parse_query(b"room=a&" + b"&".join(b"rooms%d=1" % number for number in range(120)))
     assert 0 < len(refused.value.faults) <= 32
