@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, Request, Route
 
 from tests.conftest import Serve, require
-from tests.running import PATIENCE, Running, wait_for
+from tests.running import PATIENCE, Running, free_port, wait_for
 from tests.test_docs import blocks
 
 ROOT = Path(__file__).parents[2]
@@ -636,6 +636,24 @@ def test_the_decoder_passes_the_vectors(tmp_path: Path) -> None:
         console.log(JSON.stringify([cases.length > 0, wrong]));
     """
     assert _node(script, tmp_path) == [True, []]
+
+
+def test_a_follow_that_is_closed_while_it_waits_reports_nothing_more(tmp_path: Path) -> None:
+    script = f"""
+        import {{ follow }} from {json.dumps(MODULE.as_uri())};
+        const states = [];
+        const following = follow({{
+          server: "http://127.0.0.1:{free_port()}/",
+          rooms: "a",
+          onState({{ name, until }}) {{
+            states.push(name);
+            if (!until) return;
+            following.close();
+            setTimeout(() => console.log(JSON.stringify(states)));
+          }},
+        }});
+    """
+    assert _node(script, tmp_path) == ["connecting", "reconnecting"]
 
 
 def _node(script: str, folder: Path) -> Any:

@@ -387,7 +387,7 @@ export class Following {
     this.#share.retry("retry");
   }
 
-  /** Ends the follow for good. */
+  /** Ends the follow for good: none of its functions is called afterwards. */
   close() {
     publishListeners.delete(this.#published);
     this.#stop.abort();
@@ -506,11 +506,13 @@ export class Following {
 
   /** @param {State} state */
   #tell(state) {
-    const before = this.#state.name;
-    if (state.name === "live" && before === "live") return;
+    const { name } = state;
+    if (name === "live" && name === this.#state.name) return;
+    // After its end a follow reports only why the server refused it.
+    if (this.#stop.signal.aborted && name !== "stopped") return;
     this.#state = state;
     call(this.#options.onState, state);
-    if (state.name !== "live") return;
+    if (name !== "live") return;
     call(this.#options.onLive, { replayed: this.#heard });
     this.#heard = 0;
   }
