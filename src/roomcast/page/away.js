@@ -26,6 +26,7 @@ export class Away {
   #since = recall(browser, "seen", 0);
   /** The last id that the reader had read by then. @type {string | undefined} */
   #read;
+  /** The id of the first new message; empty if there is none. */
   #first = "";
   /** The row of the gap, or the id with which it ends: in another room, where several are followed. @type {string | Item} */
   #gap = "";

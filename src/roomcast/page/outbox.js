@@ -43,8 +43,9 @@ export class Outbox {
   #entries = [];
   #callbacks;
   #sending = false;
-  /** @type {Entry | undefined} */
+  /** The message that is being sent. @type {Entry | undefined} */
   #sent;
+  /** Ends the present request or its wait. */
   #stop = new AbortController();
 
   /** @param {OutboxCallbacks} callbacks */

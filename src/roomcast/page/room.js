@@ -34,17 +34,19 @@ export class Room {
   start = "";
   /** Whether there is nothing older to read. */
   isComplete = false;
+  /** Whether a page of its history is being read. */
   loading = false;
   /** Whether it is the one that is open. */
   shown = false;
   /** Whether somebody reads further up in it. */
   held = false;
-  /** @type {Message | undefined} */
+  /** Its newest known message. @type {Message | undefined} */
   newest;
   /** Its newest id as the server lists it; empty if it has no messages. */
   listed = "";
   /** The newest id that the reader has seen. */
   read = "";
+  /** How many of its known messages are unread. */
   unread = 0;
   /** How many streams follow it, including that of this page; 0 if unknown. */
   followers = 0;

@@ -138,12 +138,16 @@ export class Decoder {
   /** The last event ID, as of the last block. */
   id = "";
   #text = new TextDecoder();
+  /** The beginning of a line whose end has not come yet. */
   #line = "";
+  /** Whether the last text ended with CR, to which a following LF belongs. */
   #afterCR = false;
+  /** The fields of the block that is being read. */
   #nextId = "";
   #event = "";
   /** @type {string[]} */
   #data = [];
+  /** Characters in them. */
   #size = 0;
 
   /**
@@ -531,14 +535,18 @@ class Share {
   #channel;
   /** @type {Source | undefined} */
   #source;
-  /** @type {string[]} */
+  /** The rooms of this tab. @type {string[]} */
   #rooms = [];
+  /** Whether this tab waits for the lock of the stream, or holds it. */
   #running = false;
+  /** Ends that wait. */
   #leave = new AbortController();
+  /** Releases the lock whose name lists the rooms of this tab. */
   #interest = new AbortController();
+  /** Releases the lock of the stream. */
   #yield = () => {};
   #unlisten = () => {};
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  /** Fires when the owner has been silent for too long. @type {ReturnType<typeof setTimeout> | undefined} */
   #silence;
 
   /**
@@ -725,7 +733,9 @@ class Share {
 
 /** One stream from a position on, opened again whenever it ends. */
 class Source {
+  /** The rooms of the stream; they never change. */
   rooms;
+  /** The id after which the next connection resumes. */
   position;
   #access;
   #server;
@@ -740,9 +750,13 @@ class Source {
   #end = "";
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #renewal;
+  /** The retry delay that the server asks for, in ms. */
   #retry = 3000;
+  /** Connections that failed since the last block came. */
   #failures = 0;
+  /** Ends the stream for good. */
   #stop = new AbortController();
+  /** Ends the present connection. */
   #cut = new AbortController();
   #retryWait = new RetryWait();
   #unlisten;

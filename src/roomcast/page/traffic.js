@@ -14,6 +14,7 @@ export class Traffic {
   delays = new Array(SECONDS).fill(0);
   /** When the last message came, in ms since 1970. */
   last = 0;
+  /** The messages of the present second, and the longest of their delays in ms. */
   #count = 0;
   #delay = 0;
 

@@ -10,6 +10,7 @@ export class View {
   #query = new Query("");
   /** The last row before the pause. @type {Item | undefined} */
   #last;
+  /** Whether rows that come now are hidden. */
   isPaused = false;
   /** The number of matching messages, and of all. */
   counts = { fit: 0, all: 0 };
