@@ -216,10 +216,12 @@ def test_rooms_are_followed_by_what_their_names_begin_with(somewhere: Page, serv
     for room in ("team/7/a", "team/8/a", "team/7/b"):
         server.publish(room, room)
     tab = Tab(somewhere, server, "kitchen", prefixes="team/7/")
-    wait_for(lambda: tab.texts == ["team/7/a", "team/7/b"] and tab.state["name"] == "live", "what is retained")
+    wait_for(
+        lambda: tab.texts == ["team/7/a", "team/7/b"] and tab.state["name"] == "live", "the retained messages"
+    )
     for room in ("team/8/a", "team/7/c", "kitchen"):
         server.publish(room, room)
-    wait_for(lambda: tab.texts == ["team/7/a", "team/7/b", "team/7/c", "kitchen"], "what comes")
+    wait_for(lambda: tab.texts == ["team/7/a", "team/7/b", "team/7/c", "kitchen"], "the new messages")
     assert somewhere.evaluate("following.rooms") == ["kitchen"]
 
 

@@ -48,5 +48,5 @@ def test_the_log_is_not_read_for_followers_that_have_left(serve: Serve) -> None:
     server.process.send_signal(signal.SIGCONT)
     with Observer(server.port, "/messages?room=developers", headers={"Last-Event-ID": first}) as follower:
         assert [event.name for event in follower.until_live()] == ["gap", *["message"] * 10, "live"]
-    wait_for(lambda: server.metric("roomcast_streams_opened_total") == count + 1, "all to have been here")
+    wait_for(lambda: server.metric("roomcast_streams_opened_total") == count + 1, "all streams to be opened")
     assert server.metric("roomcast_log_reads_total") < count / 5

@@ -60,7 +60,7 @@ def test_sigterm_waits_neither_for_a_client_that_does_not_read_nor_for_half_a_re
         stack.enter_context(Raw(server.port, half))
         for number in range(50):
             server.publish(f"{number} {'x' * 20_000}")
-        wait_for(lambda: server.metric("roomcast_followers_behind") == 5, "them to be behind")
+        wait_for(lambda: server.metric("roomcast_followers_behind") == 5, "all followers to be behind")
         assert asyncio.run(_seconds_to_end(server)) < 10
     history = serve("--no-access-log").get(_ROOM, headers={"Accept": "application/json"}).json()
     assert len(history["messages"]) == 50

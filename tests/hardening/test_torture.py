@@ -410,7 +410,7 @@ async def pass_through(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
         if b"\r\nX-Let-Me: in\r\n" not in head:
             writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             await writer.drain()
-            raise ConnectionError("it may not")
+            raise ConnectionError("no such header")
         back_reader, back = await asyncio.open_connection("127.0.0.1", behind)
         writers.append(back)
         back.write(one_request(head))
