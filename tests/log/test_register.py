@@ -137,6 +137,19 @@ async def test_before_the_register_begins_a_loss_is_a_bound(
         await log.close()
 
 
+async def test_a_deleted_room_in_memory_lists_only_the_messages_deleted_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(room_index, "LISTED_GONE", 20)
+    log = MemoryLog(Retention())
+    for _ in range(100):
+        await log.append([draft("a")])
+    await log.delete_room("a")
+    assert told(await log.read(rooms("a"), 90, 1), 90) == {"a": 10}
+    index = log._content.rooms["a"]
+    assert (len(index), len(index.seqs)) == (0, 20)
+
+
 async def test_a_room_in_memory_lists_the_messages_trimmed_last(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room_index, "LISTED_GONE", 20)
     log = MemoryLog(Retention(KEPT))

@@ -12,13 +12,14 @@ import pytest
 from msgspec import Raw
 
 from roomcast.log import consumers as feeding
-from roomcast.log.base import Log, Page
+from roomcast.log.base import Batch, Log, Page
 from roomcast.log.memory import MemoryLog
 from roomcast.log.remote import appends, calls, exchange
 from roomcast.log.remote import log as remote
 from roomcast.log.remote.frames import (
     AskPeers,
     FromLog,
+    NextBatch,
     PeerQuestion,
     PeerReplies,
     PeerReply,
@@ -32,8 +33,9 @@ from roomcast.log.remote.link import Link
 from roomcast.log.remote.log import RemoteLog
 from roomcast.log.remote.server import LogServer
 from roomcast.log.sqlite import log as sqlite
-from roomcast.model.errors import LogUnavailable, OutcomeUnknown
+from roomcast.model.errors import LogRestarted, LogUnavailable, OutcomeUnknown
 from roomcast.model.retention import Retention
+from roomcast.model.revocation import KEPT_MS, Revocation
 from roomcast.model.rooms import Selection
 from tests.log.steps import draft, key, next_batch, publish, rooms, seqs, take, until
 
@@ -232,13 +234,13 @@ async def test_a_worker_continues_with_the_next_log_process(workers: Workers) ->
     assert seqs(await take(again, 1)) == [2]
 
 
+async def stuck(*arguments: object) -> Page:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
 async def test_a_call_that_takes_too_long_has_failed(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calls, "_CALL_SECONDS", 0.01)
-
-    async def stuck(*arguments: object) -> Page:
-        await asyncio.Event().wait()
-        raise AssertionError
-
     worker = await workers.start()
     monkeypatch.setattr(workers.log, "read", stuck)
     with pytest.raises(LogUnavailable, match="does not answer"):
@@ -264,6 +266,69 @@ async def test_an_unexpected_error_of_the_log_ends_only_its_call(
     with pytest.raises(Exception, match="see the server's log"):
         await worker.read(Selection.of(["a"]), 0, 1)
     assert (await worker.bounds()).newest == 0
+
+
+async def test_calls_under_way_fail_when_the_worker_closes_its_log(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = await workers.start()
+    monkeypatch.setattr(workers.log, "read", stuck)
+    reading = asyncio.ensure_future(worker.read(rooms("a"), 0, 1))
+    await asyncio.sleep(0)
+    await worker.close()
+    with pytest.raises(LogUnavailable, match="is closed"):
+        await reading
+
+
+async def test_a_consumer_fails_as_the_log_does_and_the_next_one_continues(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def restarted(consumer: feeding.Consumer) -> Batch:
+        raise LogRestarted("another history")
+
+    worker = await workers.start()
+    await publish(worker, "a")
+    with monkeypatch.context() as patched:
+        patched.setattr(feeding.Consumer, "__anext__", restarted)
+        with pytest.raises(LogRestarted, match="another history"):
+            await next_batch(worker.consumer("delivery", 0))
+    assert workers.log.positions() == {}
+    assert seqs(await take(worker.consumer("delivery", 0), 1)) == [1]
+
+
+async def test_a_consumer_that_is_closed_ends_in_both_processes(workers: Workers) -> None:
+    worker = await workers.start()
+    tail = worker.consumer("delivery", 0)
+    await publish(worker, "a")
+    async for batch in tail:
+        assert seqs(batch.messages) == [1]
+        await tail.aclose()
+        await tail.aclose()
+
+    async def ended() -> bool:
+        return workers.log.positions() == {}
+
+    await until(ended)
+    workers.links[0].send(NextBatch(1))  # of the consumer that has ended
+    assert (await worker.bounds()).newest == 1
+
+
+async def test_a_worker_learns_a_revocation_that_comes_while_it_connects(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revocation = Revocation("anna", "", KEPT_MS * 1_000)
+    revocations = iter([[], [revocation], [revocation]])
+
+    async def each() -> Sequence[Revocation]:
+        return next(revocations)
+
+    monkeypatch.setattr(workers.log, "revocations", each)
+    worker = await workers.start()
+
+    async def told() -> bool:
+        return list(await worker.revocations()) == [revocation]
+
+    await until(told)
 
 
 # Messages and questions between workers
