@@ -132,6 +132,24 @@ async def test_new_rules_are_reached_without_a_publish(open_log: Open) -> None:
 # Ages
 
 
+@pytest.mark.parametrize(
+    "retention",
+    [Retention(max_age=3600.0), Retention(rooms=(RoomRule("a", max_age=3600.0),))],
+    ids=["of the log", "of a room"],
+)
+async def test_one_walk_removes_all_messages_that_are_too_old(
+    open_log: Open, clock: list[int], retention: Retention, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roomcast.log.sweep.MOST_PAUSE", 1_000.0)
+    log = await open_log()
+    for _ in range(3):
+        await log.append([draft("a")] * 500)
+    clock[0] += 3_600_001
+    await publish(log, "a", "b")
+    log.prepare_rules(retention)()
+    await kept(log, [1501], "a")
+
+
 async def test_messages_that_are_too_old_go_without_a_publish(open_log: Open, clock: list[int]) -> None:
     log = await open_log(rooms=(RoomRule("a", max_age=1.0),))
     await publish(log, "a", "b")

@@ -45,13 +45,22 @@ async def test_new_rules_remove_the_messages_of_many_rooms_in_steps() -> None:
     assert await most_cut_at_once(consumer, 10) < 2 * STEP
 
 
+async def test_a_log_beyond_its_caps_and_its_rules_is_trimmed_to_both() -> None:
+    log = MemoryLog(Retention(max_messages=1, rooms=(RoomRule("a", max_messages=1),)))
+    slow, other = log.consumer("slow", 0), log.consumer("other", 20)
+    await publish(log, *["a"] * 10, *["b"] * 10)
+    await slow.aclose()
+    assert await most_cut_at_once(other, 9) == STEP
+    await trimmed(log, 19)
+
+
 async def test_messages_that_are_too_old_go_in_steps(clock: list[int]) -> None:
     log = MemoryLog(Retention())
     await publish(log, *["a"] * 5)
     clock[0] += 60_001
     consumer = log.consumer("test", 5)
     log.prepare_rules(Retention(max_age=60.0))()
-    assert (await next_batch(consumer)).trimmed == STEP
+    assert [(await next_batch(consumer)).trimmed for _ in range(2)] == [STEP, 5]
     await log.close()
 
 
