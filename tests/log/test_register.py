@@ -10,9 +10,9 @@ from pathlib import Path
 import apsw
 import pytest
 
-from roomcast.log import register, room_index
+from roomcast.log import register
 from roomcast.log.base import Log
-from roomcast.log.memory import MemoryLog
+from roomcast.log.memory import MemoryLog, room_index
 from roomcast.log.register import LEAST_REGISTERED, Register, register_size
 from roomcast.log.sqlite import unregistered
 from roomcast.log.sqlite.log import SqliteLog, open_log

@@ -76,8 +76,7 @@ class Consumers:
         return consumer
 
     def positions(self) -> dict[str, int]:
-        """The positions by consumer name, for a bounded number of names. Consumers that share a name have the
-        position of the slowest."""
+        """The positions by consumer name. A name that several consumers share has the position of the slowest."""
         return positions(self._all)
 
     def close(self, consumer: Consumer) -> None:

@@ -10,7 +10,7 @@ from itertools import islice, takewhile
 from roomcast.log.base import PAGE_BYTES, Loss, Page
 from roomcast.log.memory.content import Content
 from roomcast.log.memory.newest import AT_ONCE, before_newest
-from roomcast.log.room_index import RoomIndex
+from roomcast.log.memory.room_index import RoomIndex
 from roomcast.log.trimming import Trimming, in_order, losses_between, position_before
 from roomcast.model.message import Message
 from roomcast.model.rooms import Selection
