@@ -9,7 +9,7 @@ from typing import Any
 
 from roomcast.log.base import Log
 from roomcast.model.errors import LogUnusable
-from roomcast.model.redact import redact
+from roomcast.model.redact import redacted_url
 from roomcast.model.retention import Retention
 
 _BACKENDS = {
@@ -73,7 +73,7 @@ async def open_log(
     kind, colon, rest = url.partition(":")
     if not colon or kind not in _BACKENDS:
         path = url if not colon and ("/" in url or "." in url) else "PATH"
-        raise LogUnusable(f"{redact(url)!r} names no log: use {_FORMS.format(path)}.")
+        raise LogUnusable(f"{redacted_url(url)!r} names no log: use {_FORMS.format(path)}.")
     if kind == "memory" and rest:  # a user who names a file expects it to be kept
         raise LogUnusable(f"{url!r} names no log: memory: has no file; to keep what is published use sqlite:PATH.")
     # In a thread: an import reads files, which must not block a loop that already serves.

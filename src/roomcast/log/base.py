@@ -233,7 +233,8 @@ class Log(Protocol):
 
     async def revoke(self, revocation: Revocation) -> None:
         """Keeps a revocation durably for `KEPT_MS` after its `before`. Of two for one `sub` and `iss`, it keeps
-        the later one. Raises `TooManyRevocations` if `MOST` are kept: none is ever dropped to make room."""
+        the later one. Raises `TooManyRevocations` if `MAX_REVOCATIONS` are kept: none is ever dropped to make
+        room."""
         ...
 
     async def revocations(self) -> Sequence[Revocation]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from roomcast.log.clock import now_ms
 from roomcast.model.errors import TooManyRevocations
-from roomcast.model.revocation import KEPT_MS, MOST, Revocation
+from roomcast.model.revocation import KEPT_MS, MAX_REVOCATIONS, Revocation
 
 
 class KeptRevocations:
@@ -22,10 +22,10 @@ class KeptRevocations:
         let a revoked user in again."""
         oldest = oldest_kept()
         kept = sum(row.before >= oldest for row in self.rows)
-        if kept >= MOST and revocation.whom not in self._by_whom:
+        if kept >= MAX_REVOCATIONS and revocation.whom not in self._by_whom:
             raise TooManyRevocations(
-                f"the log keeps {MOST}, each for {KEPT_MS // 86_400_000} days: replace the secret, or the "
-                "issuer's key; that ends everything it has signed"
+                f"the log keeps {MAX_REVOCATIONS}, each for {KEPT_MS // 86_400_000} days: replace the secret, or "
+                "the issuer's key; that ends everything it has signed"
             )
 
     def add(self, revocation: Revocation) -> None:

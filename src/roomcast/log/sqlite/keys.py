@@ -28,7 +28,7 @@ class KeyTable:
         """How many keys may have lost their message since they were counted."""
 
     def load(self, requested: Iterable[Idempotency], now: int) -> dict[Key, KeyedAppend]:
-        """The keys among these that are known. `now`: in ms since 1970."""
+        """The keys in `requested` that are known, with what they stored. `now`: in ms since 1970."""
         pairs = to_json([(idempotency.scope, idempotency.key) for idempotency in requested])
         found = self._database.value("load_keys", {"keys": pairs})
         return {
@@ -47,7 +47,7 @@ class KeyTable:
         if self._maybe_gone <= _COUNT_AFTER:
             return
         gone = self._database.value("count_gone_keys", {})
-        step = {"until": now - KEY_MS, "more": max(0, gone - GONE_KEYS), "most": _FORGET_STEP}
+        step = {"until": now - KEY_MS, "more": max(0, gone - GONE_KEYS), "limit": _FORGET_STEP}
         if self._database.change("forget_keys", step) < _FORGET_STEP:
             self._maybe_gone = 0
 
