@@ -14,6 +14,7 @@ from roomcast.log.remote.consumer import RemoteConsumer
 from roomcast.log.remote.exchange import _WAITING_BYTES, WorkerExchange
 from roomcast.log.remote.frames import (
     AskPeers,
+    CloseConsumer,
     NextBatch,
     PeerReplies,
     PeerReply,
@@ -173,3 +174,11 @@ async def test_a_consumer_whose_wait_is_cancelled_requests_its_batch_once() -> N
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
     assert len(log.of(NextBatch)) == 1
+
+
+async def test_a_consumer_that_is_closed_twice_says_so_once() -> None:
+    log = Recorder()
+    consumer = RemoteConsumer(log, 1, "test", 0)
+    for _ in range(2):
+        await consumer.aclose()
+    assert log.of(CloseConsumer) == [CloseConsumer(1)]

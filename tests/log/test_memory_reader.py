@@ -62,6 +62,19 @@ async def test_the_newest_of_many_rooms_are_found_behind_messages_of_others(
     assert await log.seek_newest(EVERY_ROOM, count) == expected
 
 
+async def test_a_message_deleted_after_a_read_has_found_it_is_not_on_the_page(
+    log: MemoryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "_TURN_SECONDS", 0.0)
+    reading = asyncio.ensure_future(log.read(EVERY_ROOM, AT_ONCE - 2, 9))
+    await asyncio.sleep(0)  # it has found the message before seq `AT_ONCE`, and lets others run
+    assert not reading.done()
+    await log.delete_room(f"room/{AT_ONCE - 2:03}")
+    page = await reading
+    assert seqs(page.messages) == [AT_ONCE, ROOMS, *NEWEST]
+    assert [loss.last for loss in page.losses] == [AT_ONCE - 1]
+
+
 async def test_a_room_deleted_during_a_read_of_many_rooms_is_not_on_the_page(
     log: MemoryLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,12 +76,14 @@ async def test_the_answers_to_a_question_are_those_of_the_log_process() -> None:
         workers.handle(replies)
     assert await asking == [(0, "own"), (3, "other")]
     workers.handle(replies)
+    assert not workers._questions
 
 
 async def test_without_the_log_process_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     link = RecordingLink(connected=False)
     workers = WorkerPeers(link, 1, 2)
     assert await workers.ask("metrics") == []
+    assert link.frames.empty()
     link.connected = True
     asking = asyncio.ensure_future(workers.ask("metrics"))
     await link.frames.get()

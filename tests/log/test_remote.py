@@ -303,7 +303,6 @@ async def test_a_consumer_that_is_closed_ends_in_both_processes(workers: Workers
     async for batch in tail:
         assert seqs(batch.messages) == [1]
         await tail.aclose()
-        await tail.aclose()
 
     async def ended() -> bool:
         return workers.log.positions() == {}

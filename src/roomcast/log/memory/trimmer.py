@@ -57,8 +57,6 @@ class MemoryTrimmer:
         self._stopped = True
         if self._sweep:
             self._sweep.stop()
-        if self._later:
-            self._later.cancel()
 
     def trim(self) -> Sequence[Cut]:
         """Does one step: removes the oldest messages beyond the caps. Returns what the rules of rooms removed; the
