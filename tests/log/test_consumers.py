@@ -116,6 +116,22 @@ async def test_a_consumer_that_moves_on_between_two_checks_does_not_stand_still(
     consumers.end()
 
 
+async def test_nobody_is_checked_once_no_consumer_is_behind() -> None:
+    consumers = Consumers(0, 0, never, lambda: None)
+    consumer = consumers.open("test", 0)
+    consumers.push(stored(1), 0)
+    await anext(consumer)
+    waiting = asyncio.ensure_future(anext(consumer))  # this says that the last batch is delivered
+    await asyncio.sleep(0)
+    assert consumers._check
+    consumers._check.cancel()  # it is due now
+    consumers._check_all()
+    assert consumers._check is None
+    await consumer.aclose()
+    with pytest.raises(StopAsyncIteration):
+        await waiting
+
+
 async def test_no_commit_of_another_history_is_given_to_a_later_consumer() -> None:
     async def fetch(after: int) -> Sequence[Message]:
         return stored(1)
