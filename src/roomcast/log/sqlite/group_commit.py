@@ -81,7 +81,7 @@ class GroupCommit:
         """Stores `request` with the next group. The future is done after the commit. It fails with
         `LogUnavailable` if the log is closed, too many appends are waiting or the commit failed, and with another
         `RoomcastError` if this append was refused."""
-        pending = PendingAppend.of(request)
+        pending = PendingAppend.for_request(request)
         try:
             self._check_open()
             self._pending.add(pending)
@@ -96,7 +96,7 @@ class GroupCommit:
     def do(self, work: Work) -> asyncio.Future[Any]:
         """Gives the writer the job `work` between two groups. The future's result is the first of the job's
         answers; it fails with `LogUnavailable` if the log is closed or the job failed."""
-        pending = PendingAppend.of(AppendRequest((), None))
+        pending = PendingAppend.for_request(AppendRequest((), None))
         if self._ended is not None:
             pending.resolve(LogUnavailable("The log is closed."))
             return pending.answer

@@ -19,7 +19,7 @@ from roomcast.log.append_queue import AppendRequest
 from roomcast.log.base import Appended, Bounds, Idempotency, Page, RoomSort, RoomStats
 from roomcast.log.consumers import Consumers
 from roomcast.log.local import LocalLog
-from roomcast.log.register import remembered
+from roomcast.log.register import register_size
 from roomcast.log.revoked import KeptRevocations, oldest_kept
 from roomcast.log.sqlite.errors import unavailable
 from roomcast.log.sqlite.group_commit import GroupCommit
@@ -69,7 +69,7 @@ class SqliteLog(LocalLog):
         self.epoch = opened.epoch
         self.retention = retention
         self._lock = opened.lock
-        self._reader = SqliteReader(opened.reader, remembered(retention.max_messages), opened.flags)
+        self._reader = SqliteReader(opened.reader, register_size(retention.max_messages), opened.flags)
         self._reader_thread = ThreadPoolExecutor(1, "roomcast-log-reader")
         self._writer = SqliteWriter(
             opened.writer, opened.files, opened.state, opened.clock, retention, empty_rooms, opened.flags

@@ -13,7 +13,7 @@ import apsw
 import msgspec
 
 from roomcast.log.base import PAGE_BYTES, Bounds, Loss, Page, RoomStats
-from roomcast.log.register import REMEMBERED, Register
+from roomcast.log.register import LEAST_REGISTERED, Register
 from roomcast.log.sqlite.integrity import check_complete, check_rooms_complete
 from roomcast.log.sqlite.queries import NO_END, QUERIES, one_row, to_json, unpack
 from roomcast.log.sqlite.state import ContentFlags, LogState
@@ -27,7 +27,7 @@ from roomcast.log.sqlite.statements import (
     span_count,
     spans,
 )
-from roomcast.log.trimming import Trimmed, in_order, losses_between, position_before, watermark
+from roomcast.log.trimming import Trimming, in_order, losses_between, position_before, watermark
 from roomcast.model.message import Message
 from roomcast.model.rooms import Selection
 
@@ -40,7 +40,7 @@ WALK_MESSAGES = 20_000
 
 _stats_rows = msgspec.json.Decoder(list[tuple[str, int, int, int, int]])
 _Row = tuple[str, int, int, int, int, int]
-"""A room, how far it is trimmed (as in `Trimmed`), and its newest message."""
+"""A room, how far it is trimmed (as in `Trimming`), and its newest message."""
 _rooms = msgspec.json.Decoder(list[_Row])
 _room_names = msgspec.json.Decoder(list[str])
 _deleted = msgspec.json.Decoder(list[tuple[str, int, int]])
@@ -57,7 +57,7 @@ class SqliteReader:
     """Reads the log as it is at the time of each read. Every method may raise `apsw.Error`."""
 
     def __init__(
-        self, connection: apsw.Connection, register_size: int = REMEMBERED, flags: ContentFlags | None = None
+        self, connection: apsw.Connection, register_size: int = LEAST_REGISTERED, flags: ContentFlags | None = None
     ) -> None:
         """`register_size`: how many of the newest messages the register must list."""
         self._connection = connection
@@ -257,5 +257,5 @@ def _stats(rooms: str) -> Sequence[RoomStats]:
     return [RoomStats(*room) for room in _stats_rows.decode(rooms)]
 
 
-def _by_room(known: Sequence[_Row]) -> dict[str, Trimmed]:
-    return {room: Trimmed(*fields) for room, *fields, _ in known}
+def _by_room(known: Sequence[_Row]) -> dict[str, Trimming]:
+    return {room: Trimming(*fields) for room, *fields, _ in known}

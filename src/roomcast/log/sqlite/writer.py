@@ -17,10 +17,9 @@ from typing import Any
 import apsw
 import msgspec
 
-from roomcast.log import clock as machine
 from roomcast.log.append_queue import AppendAnswer, AppendRequest
-from roomcast.log.clock import Clock
-from roomcast.log.register import remembered
+from roomcast.log.clock import Clock, now_ms
+from roomcast.log.register import register_size
 from roomcast.log.sequencer import Sequencer
 from roomcast.log.sqlite.committed import Committed
 from roomcast.log.sqlite.empty_rooms import EmptyRooms
@@ -113,7 +112,7 @@ class SqliteWriter:
         rows: Sequence[tuple[str, int, int, int]] = ()
         if self._caps.rules.rules:
             rows = _walked.decode(self._database.value("walk_rooms", {"after": after, "limit": WALK_ROOMS}))
-            self._caps.note_walked(rows, _now())
+            self._caps.note_walked(rows, now_ms())
         return self.trim(floor)._replace(answers=(rows[-1][0] if rows else None,))
 
     def set_rules(self, retention: Retention) -> Committed:
@@ -166,7 +165,7 @@ class SqliteWriter:
         """Checks the files, and forgets rooms and keys that are no longer kept."""
         self._database.guard.check()
         self._empty_rooms.tidy()
-        self._keys.tidy(_now())
+        self._keys.tidy(now_ms())
 
     def _sequencer(self, requests: Sequence[AppendRequest], state: LogState) -> Sequencer:
         newest = self._cache.newest({draft.room for request in requests for draft in request.drafts})
@@ -197,7 +196,7 @@ class SqliteWriter:
         gone: list[int] = []
         if self._caps.over and (sequencer is None or self._caps.added_since_cut >= CUT_AT):
             limit = max(limit, 2 * CUT_AT)
-            cuts, gone, size = self._caps.cut(limit, state.trimmed, end, _now())
+            cuts, gone, size = self._caps.cut(limit, state.trimmed, end, now_ms())
             state = state._replace(messages=state.messages - len(gone), bytes=state.bytes - size)
             self._cache.note_cut(gone)
         self._unfinished = False
@@ -214,7 +213,7 @@ class SqliteWriter:
 
     def _trim_oldest(self, state: LogState, limit: int, end: int, gone: frozenset[int]) -> LogState:
         max_age = self._retention.max_age
-        too_old = -1 if max_age is None else _now() - int(max_age * 1000)
+        too_old = -1 if max_age is None else now_ms() - int(max_age * 1000)
         full = max_age is not None or not self._cache.state.dense or self._flags.purging
         oldest, cut = self._cache.oldest(state.trimmed, end, full=full), self._cache.cut
         state, self._unfinished = trim_oldest(
@@ -239,7 +238,7 @@ class SqliteWriter:
         if gone or self._flags.any_deleted or register:
             step["gone"] = to_json(gone)
             step |= self._unregistered.row(before.newest) if register else NO_ROW
-            step["until"] = after.newest - remembered(self._retention.max_messages)
+            step["until"] = after.newest - register_size(self._retention.max_messages)
             needs_all = self._flags.any_deleted or self._flags.keyed
             self._database.write("cutting" if needs_all else "plain_cutting", step)
         else:
@@ -289,8 +288,3 @@ def _answer(sequencer: Sequencer, request: AppendRequest) -> AppendAnswer:
         return sequencer.append(request.drafts, request.idempotency)
     except RoomcastError as error:
         return error
-
-
-def _now() -> int:
-    """The time in ms since 1970."""
-    return machine.clock() // 1_000_000
