@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from roomcast.log.sequencer import KEY_MS, Kept, NewKey
+from roomcast.log.sequencer import KEY_MS, KeyedAppend, NewKey
 from roomcast.log.sqlite import keys
 from roomcast.log.sqlite.keys import KeyTable, rows_of
 from roomcast.log.sqlite.opening import open_database
@@ -30,7 +30,7 @@ def database(path: Path) -> Iterator[WriteConnection]:
 def store(database: WriteConnection, count: int, stored_at: int, *, gone: bool) -> None:
     """Stores keys named by their numbers, each of a message of its own."""
     for number in range(count):
-        kept = Kept(b"digest", number + 1, 1, stored_at + number)
+        kept = KeyedAppend(b"digest", number + 1, 1, stored_at + number)
         database.connection.execute(
             "INSERT INTO keys (scope, key, digest, first, count, stored_at, gone)"
             "SELECT value ->> 0, value ->> 1, unhex(value ->> 2), value ->> 3, value ->> 4, value ->> 5, :gone"
@@ -49,7 +49,7 @@ def test_a_key_is_known_for_its_time_although_its_message_is_gone(database: Writ
     store(database, 3, NOW - KEY_MS - 1, gone=gone)
     assert known(database, 3) == ([2] if gone else [0, 1, 2])
     [kept] = KeyTable(database).load([key("2")], NOW).values()
-    assert kept == Kept(b"digest", 3, 1, NOW - KEY_MS + 1)
+    assert kept == KeyedAppend(b"digest", 3, 1, NOW - KEY_MS + 1)
 
 
 def test_keys_are_forgotten_in_steps_once_they_are_old(
