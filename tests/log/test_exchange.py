@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import cast
 
 import msgspec
 from msgspec import Raw, Struct
 
+from roomcast.log.base import Log
 from roomcast.log.remote.consumer import RemoteConsumer
 from roomcast.log.remote.exchange import _WAITING_BYTES, WorkerExchange
 from roomcast.log.remote.frames import AskPeers, NextBatch, PeerReplies, RevocationList, Tell, Told
+from roomcast.log.remote.link import Link
+from roomcast.log.remote.log import RemoteLog
 from roomcast.log.remote.server import LogServer
 from roomcast.log.remote.worker_connection import WorkerConnection
+from roomcast.model.retention import Retention
+from roomcast.model.revocation import Revocation
+from tests.log.steps import until
 
 PAYLOAD = Raw(msgspec.msgpack.encode(1))
 
@@ -101,3 +108,32 @@ async def test_a_consumer_whose_wait_is_cancelled_requests_its_batch_once() -> N
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
     assert len(log.of(NextBatch)) == 1
+
+
+class Revoking:
+    """A log with other revocations each time."""
+
+    name, epoch, unwritable, retention = "log", "epoch", "", Retention()
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def revocations(self) -> list[Revocation]:
+        self.asked += 1
+        return [Revocation(str(self.asked), None, 1)]
+
+
+async def test_a_worker_learns_revocations_that_change_while_it_connects() -> None:
+    server, link = LogServer(cast(Log, Revoking())), Link()
+    worker = RemoteLog(link)
+    ours, theirs = socket.socketpair()
+    await server.connect(1, theirs)
+    await link.connect(ours)
+    await worker.opened()
+
+    async def are_known() -> bool:
+        return [row.sub for row in await worker.revocations()] == ["3"]
+
+    await until(are_known)
+    link.close()
+    server.close()

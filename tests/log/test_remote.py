@@ -12,7 +12,7 @@ import pytest
 from msgspec import Raw
 
 from roomcast.log import consumers as feeding
-from roomcast.log.base import Log, Page
+from roomcast.log.base import Bounds, Log, Page
 from roomcast.log.memory import MemoryLog
 from roomcast.log.remote import appends, calls, exchange
 from roomcast.log.remote import log as remote
@@ -194,6 +194,26 @@ async def test_an_append_that_may_be_stored_says_so(workers: Workers) -> None:
         link.connection_lost(None)
     with pytest.raises(OutcomeUnknown, match="may be stored"):
         await appending
+
+
+async def test_a_call_under_way_when_the_log_process_ends_fails_at_once(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "_CALL_SECONDS", 1_000)
+    called = asyncio.Event()
+
+    async def stuck() -> Bounds:
+        called.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    worker = await workers.start()
+    monkeypatch.setattr(workers.log, "bounds", stuck)
+    calling = asyncio.ensure_future(worker.bounds())
+    await called.wait()
+    workers.server.close()
+    with pytest.raises(LogUnavailable, match="is away"):
+        await calling
 
 
 async def test_an_append_of_the_turn_in_which_the_log_process_ends_is_refused(workers: Workers) -> None:

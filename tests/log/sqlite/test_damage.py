@@ -21,11 +21,23 @@ from tests.log.sqlite.conftest import Reopen
 from tests.log.steps import draft, publish, rooms, take, told, trimmed
 
 
-async def test_a_database_whose_tables_contradict_each_other_is_damaged(reopen: Reopen, path: Path) -> None:
+@pytest.mark.parametrize(
+    "contradiction",
+    [
+        "DELETE FROM messages WHERE seq = 2",
+        "UPDATE state SET trimmed = 1",
+        "UPDATE state SET newest = 1",
+        "UPDATE rooms SET newest = 1",
+        "UPDATE rooms SET bytes = bytes + 1",
+    ],
+)
+async def test_a_database_whose_tables_contradict_each_other_is_damaged(
+    reopen: Reopen, path: Path, contradiction: str
+) -> None:
     log = await reopen()
     await publish(log, "a", "a")
     await log.close()
-    change(path, "DELETE FROM messages WHERE seq = 2")
+    change(path, contradiction)
     with pytest.raises(LogUnusable, match="its tables contradict each other"):
         await reopen()
 
