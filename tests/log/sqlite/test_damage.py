@@ -21,6 +21,7 @@ from tests.log.sqlite.conftest import Reopen
 from tests.log.steps import draft, publish, rooms, take, told, trimmed
 
 
+@pytest.mark.parametrize("checked_bytes", [0, 10**9])
 @pytest.mark.parametrize(
     "contradiction",
     [
@@ -32,8 +33,9 @@ from tests.log.steps import draft, publish, rooms, take, told, trimmed
     ],
 )
 async def test_a_database_whose_tables_contradict_each_other_is_damaged(
-    reopen: Reopen, path: Path, contradiction: str
+    reopen: Reopen, path: Path, monkeypatch: pytest.MonkeyPatch, contradiction: str, checked_bytes: int
 ) -> None:
+    monkeypatch.setattr(integrity, "CHECKED_BYTES", checked_bytes)
     log = await reopen()
     await publish(log, "a", "a")
     await log.close()
