@@ -12,7 +12,7 @@ from msgspec import Raw, Struct
 from roomcast.log.base import Log
 from roomcast.log.remote.consumer import RemoteConsumer
 from roomcast.log.remote.exchange import _WAITING_BYTES, WorkerExchange
-from roomcast.log.remote.frames import AskPeers, NextBatch, PeerReplies, RevocationList, Tell, Told
+from roomcast.log.remote.frames import AskPeers, LogStatus, NextBatch, PeerReplies, RevocationList, Tell, Told
 from roomcast.log.remote.link import Link
 from roomcast.log.remote.log import RemoteLog
 from roomcast.log.remote.server import LogServer
@@ -123,6 +123,12 @@ class Revoking:
         return [Revocation(str(self.asked), None, 1)]
 
 
+def test_a_worker_knows_the_revocations_before_it_serves_anybody() -> None:
+    server, worker = LogServer(cast(Log, Revoking())), Recorder(1)
+    server.enter(cast(WorkerConnection, worker), RevocationList([]))
+    assert [type(frame) for frame in worker.frames[:2]] == [RevocationList, LogStatus]
+
+
 async def test_a_worker_learns_revocations_that_change_while_it_connects() -> None:
     server, link = LogServer(cast(Log, Revoking())), Link()
     worker = RemoteLog(link)
@@ -137,3 +143,13 @@ async def test_a_worker_learns_revocations_that_change_while_it_connects() -> No
     await until(are_known)
     link.close()
     server.close()
+
+
+def test_a_link_that_was_lost_reconnects_and_one_that_was_closed_does_not() -> None:
+    reconnected: list[None] = []
+    link = Link(lambda: reconnected.append(None))
+    link.connection_lost(None)
+    assert len(reconnected) == 1
+    link.close()
+    link.connection_lost(None)
+    assert len(reconnected) == 1

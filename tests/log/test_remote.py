@@ -35,7 +35,7 @@ from roomcast.log.sqlite import log as sqlite
 from roomcast.model.errors import LogUnavailable, OutcomeUnknown
 from roomcast.model.retention import Retention
 from roomcast.model.rooms import Selection
-from tests.log.steps import draft, key, next_batch, publish, rooms, seqs, take, until
+from tests.log.steps import PATIENCE, draft, key, next_batch, publish, rooms, seqs, take, until
 
 
 class Workers:
@@ -200,20 +200,25 @@ async def test_a_call_under_way_when_the_log_process_ends_fails_at_once(
     workers: Workers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(calls, "_CALL_SECONDS", 1_000)
-    called = asyncio.Event()
+    called, cancelled = asyncio.Event(), asyncio.Event()
 
     async def stuck() -> Bounds:
         called.set()
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
         raise AssertionError
 
     worker = await workers.start()
     monkeypatch.setattr(workers.log, "bounds", stuck)
     calling = asyncio.ensure_future(worker.bounds())
-    await called.wait()
-    workers.server.close()
-    with pytest.raises(LogUnavailable, match="is away"):
-        await calling
+    async with asyncio.timeout(PATIENCE):
+        await called.wait()
+        workers.server.close()
+        with pytest.raises(LogUnavailable, match="is away"):
+            await calling
+        await cancelled.wait()
 
 
 async def test_an_append_of_the_turn_in_which_the_log_process_ends_is_refused(workers: Workers) -> None:
