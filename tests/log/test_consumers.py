@@ -142,3 +142,30 @@ async def test_no_commit_of_another_history_is_given_to_a_later_consumer() -> No
     consumers.restart(1, 0)
     assert list((await anext(consumers.open("test", 0))).messages) == stored(1)
     consumers.end()
+
+
+async def test_nothing_is_read_for_a_consumer_that_has_missed_everything() -> None:
+    consumers = Consumers(5, 5, never, lambda: None)
+    batch = await anext(consumers.open("test", 0))
+    assert (batch.messages, batch.position, batch.missed) == ((), 5, 5)
+
+
+async def test_a_commit_that_the_only_consumer_has_delivered_is_dropped_at_once() -> None:
+    consumers = Consumers(0, 0, never, lambda: None)
+    consumer = consumers.open("test", 0)
+    for seq in (1, 2):
+        consumers.push(stored(seq), 0)
+        await anext(consumer)
+    assert [seq for [(seq, *_)], _ in consumers._recent] == [2]
+    consumers.end()
+
+
+async def test_a_consumer_of_the_new_history_begins_where_that_one_begins() -> None:
+    async def fetch(after: int) -> Sequence[Message]:
+        return stored(4, 5)
+
+    consumers = Consumers(9, 0, fetch, lambda: None)
+    consumers.restart(5, 3)
+    batch = await anext(consumers.open("test", 0))
+    assert (list(batch.messages), batch.trimmed, batch.missed) == (stored(4, 5), 3, 3)
+    assert consumers.newest == 5

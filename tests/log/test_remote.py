@@ -11,7 +11,7 @@ import pytest
 from msgspec import Raw
 
 from roomcast.log import consumers as feeding
-from roomcast.log.base import Batch, Page
+from roomcast.log.base import Batch, Bounds, Page
 from roomcast.log.remote import appends, calls
 from roomcast.log.remote import log as remote
 from roomcast.log.remote.frames import (
@@ -28,7 +28,7 @@ from roomcast.model.retention import Retention
 from roomcast.model.revocation import KEPT_MS, Revocation
 from roomcast.model.rooms import Selection
 from tests.log.remote_workers import Workers
-from tests.log.steps import draft, key, next_batch, publish, rooms, seqs, take, until
+from tests.log.steps import PATIENCE, draft, key, next_batch, publish, rooms, seqs, take, until
 
 
 @pytest.fixture
@@ -157,6 +157,31 @@ async def test_an_append_that_may_be_stored_says_so(workers: Workers) -> None:
         link.connection_lost(None)
     with pytest.raises(OutcomeUnknown, match="may be stored"):
         await appending
+
+
+async def test_a_call_under_way_when_the_log_process_ends_fails_at_once(
+    workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "_CALL_SECONDS", 1_000)
+    called, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def stuck() -> Bounds:
+        called.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+        raise AssertionError
+
+    worker = await workers.start()
+    monkeypatch.setattr(workers.log, "bounds", stuck)
+    calling = asyncio.ensure_future(worker.bounds())
+    async with asyncio.timeout(PATIENCE):
+        await called.wait()
+        workers.server.close()
+        with pytest.raises(LogUnavailable, match="is away"):
+            await calling
+        await cancelled.wait()
 
 
 async def test_an_append_of_the_turn_in_which_the_log_process_ends_is_refused(workers: Workers) -> None:

@@ -123,7 +123,10 @@ async def test_a_silent_worker_is_waited_for_once_and_again_after_it_has_answere
     await until(is_waited_for)
 
 
-async def test_a_question_does_not_wait_for_a_worker_that_leaves(recorders: list[Recorder]) -> None:
+async def test_a_question_does_not_wait_for_a_worker_that_leaves(
+    recorders: list[Recorder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "_REPLY_SECONDS", 1_000)
     recorders[1].link.send(AskPeers(8, "silence", payload("?")))
     for recorder in (recorders[0], recorders[2]):
         recorder.link.close()
