@@ -247,7 +247,7 @@ async def test_a_new_epoch_continues_with_the_next_number(open_log: Open) -> Non
     other = await open_log(new_epoch=True)
     assert other.epoch != log.epoch
     assert seqs(await publish(other, "a")) == [3]
-    await restarted(log, tail)  # the first log is told, too
+    await restarted(log, tail)  # the first log has noticed, too
     assert log.epoch == other.epoch
     assert (await log.read(rooms("a"), 0, 10)).messages[-1].prev == 1
 
@@ -272,13 +272,9 @@ async def test_times_begin_anew_under_a_requested_new_epoch(
 
 
 async def restarted(log: MongoLog, tail: LogConsumer) -> None:
-    """Waits until the consumer tells that the log has another history, and the log can be read again."""
-    told = False
-    while not told:
-        try:
-            await next_batch(tail)
-        except LogRestarted:
-            told = True
+    """Waits until the consumer ends because the log has another history, and the log can be read again."""
+    with pytest.raises(LogRestarted):
+        await drained(tail)
 
     async def readable() -> bool:
         try:
@@ -287,6 +283,12 @@ async def restarted(log: MongoLog, tail: LogConsumer) -> None:
             return False
 
     await until(readable)
+
+
+async def drained(tail: LogConsumer) -> NoReturn:
+    """Reads until the consumer ends with an error."""
+    while True:
+        await next_batch(tail)
 
 
 async def rewrite(database: Database, *documents: dict[str, Any]) -> None:

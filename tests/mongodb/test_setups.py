@@ -1,4 +1,4 @@
-"""Mistakes in the set-up that waiting does not mend: the server does not start, and says what to do."""
+"""Mistakes in the set-up that waiting does not fix: the server does not start, and says what to do."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def with_tls(mongo: MongoDB, certificates: Path) -> AsyncIterator[MongoDB]:
-    """The database behind TLS."""
+    """The database behind a proxy that speaks TLS."""
     async with Proxy(mongo.address, server_side(certificates)) as proxy:
         yield MongoDB(mongo.kind, f"mongodb://localhost:{proxy.port}")
 
@@ -140,7 +140,8 @@ async def test_a_missing_or_unknown_client_certificate_is_refused(certificates: 
 
 @contextmanager
 def listening(context: ssl.SSLContext) -> Iterator[int]:
-    """A server that shakes hands, and says what it does not like; one of asyncio would only hang up."""
+    """A server that makes the TLS handshake and sends its alert if that fails. asyncio's server would only close
+    the connection."""
     with ThreadPoolExecutor() as pool, socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -158,7 +159,7 @@ def shake_hands(connection: socket.socket, context: ssl.SSLContext) -> None:
     tls = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
     with suppress(OSError):
         tls.do_handshake()
-    # Read to its end: where something is left unread, closing takes back what was said.
+    # Reads to the end: if bytes are left unread, closing resets the connection, and the client may lose the alert.
     with socket.socket(fileno=tls.detach()) as plain, suppress(OSError):
         plain.settimeout(2)
         plain.shutdown(socket.SHUT_WR)
