@@ -16,7 +16,6 @@ from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.client_options import ClientOptions
 from pymongo.errors import (
-    CollectionInvalid,
     InvalidURI,
     OperationFailure,
     PyMongoError,
@@ -152,8 +151,6 @@ class Store:
             await self.database.create_collection(
                 MESSAGES, check_exists=False, capped=True, size=retention.max_bytes, max=retention.max_messages
             )
-        except CollectionInvalid:
-            return
         except OperationFailure as error:
             if error.code in _NOT_SUPPORTED:
                 raise LogUnusable(no_caps(self.name, error_text(error))) from error
