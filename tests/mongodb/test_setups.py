@@ -20,6 +20,7 @@ from dns.exception import Timeout
 from dns.resolver import NXDOMAIN
 from pymongo import AsyncMongoClient
 
+from roomcast.log.mongodb import diagnosis
 from roomcast.log.mongodb import log as mongodb
 from roomcast.model.errors import LogUnusable
 from roomcast.model.retention import Retention
@@ -235,6 +236,17 @@ async def test_an_unknown_name_is_refused_and_a_silent_name_server_waited_for(
     url = "mongodb+srv://nosuch.example.org/x"
     assert "correct its host and options" in await refusal(url)
     trouble = Timeout()  # type: ignore[no-untyped-call]
+    assert not (await opened(url)).epoch
+
+
+@pytest.mark.parametrize("tls", ["true", "false"])
+async def test_a_server_that_is_away_is_waited_for_with_and_without_tls(
+    monkeypatch: pytest.MonkeyPatch, tls: str
+) -> None:
+    monkeypatch.setattr(diagnosis, "_PROBE_SECONDS", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    url = f"mongodb://127.0.0.1:{port}/x?tls={tls}&serverSelectionTimeoutMS=50"
     assert not (await opened(url)).epoch
 
 
