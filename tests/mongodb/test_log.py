@@ -23,14 +23,14 @@ from roomcast.log.consumers import Consumers
 from roomcast.log.mongodb import log as mongodb
 from roomcast.log.mongodb import state as mongodb_state
 from roomcast.log.mongodb.chain import out_of_place
-from roomcast.log.mongodb.documents import AppendDocument, key_of
+from roomcast.log.mongodb.documents import BATCH, AppendDocument, key_of
 from roomcast.log.mongodb.log import MongoLog
 from roomcast.log.mongodb.opening import Store
-from roomcast.log.mongodb.reader import BATCH
-from roomcast.log.mongodb.rooms import NOTHING, KnownRooms
+from roomcast.log.mongodb.rooms import KnownRooms
 from roomcast.log.mongodb.view import NewestSeen, View
 from roomcast.log.outage import HistoryChanged
 from roomcast.log.register import Register
+from roomcast.log.trimming import watermark
 from roomcast.model.draft import MAX_BATCH
 from roomcast.model.errors import LogRestarted, LogUnavailable, LogUnusable, TooLarge
 from roomcast.model.message import Message
@@ -42,6 +42,8 @@ from tests.mongodb.database import MongoDB
 
 Open = Callable[..., Awaitable[MongoLog]]
 Database = AsyncDatabase[dict[str, Any]]
+
+NOTHING = watermark(0, 0)
 
 
 @pytest.fixture

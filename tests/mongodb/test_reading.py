@@ -14,14 +14,16 @@ from roomcast.log.mongodb.documents import AppendDocument, DocumentEnds, to_docu
 from roomcast.log.mongodb.opening import Store
 from roomcast.log.mongodb.range_reader import RangeReader
 from roomcast.log.mongodb.reader import MOST_NAMED, MongoReader, _cut
-from roomcast.log.mongodb.rooms import NOTHING, KnownRooms
+from roomcast.log.mongodb.rooms import KnownRooms
 from roomcast.log.mongodb.view import View
 from roomcast.log.outage import HistoryChanged
 from roomcast.log.register import Register
-from roomcast.log.trimming import Trimmed
+from roomcast.log.trimming import Trimmed, watermark
 from roomcast.model.message import Message
 from roomcast.model.rooms import Selection
 from tests.log.steps import rooms, seqs
+
+NOTHING = watermark(0, 0)
 
 
 def document(seq: int, room: str = "a", prev: int = 0) -> AppendDocument:

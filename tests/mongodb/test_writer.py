@@ -19,13 +19,14 @@ from roomcast.log.mongodb.log import MongoLog
 from roomcast.log.mongodb.opening import MongoTuning, Store
 from roomcast.log.mongodb.range_reader import RangeReader
 from roomcast.log.mongodb.reader import MongoReader
-from roomcast.log.mongodb.rooms import NOTHING, KnownRooms
+from roomcast.log.mongodb.rooms import KnownRooms
 from roomcast.log.mongodb.tail import MongoTail
 from roomcast.log.mongodb.ticket_lock import TicketLock
 from roomcast.log.mongodb.view import View
 from roomcast.log.mongodb.writer import MongoWriter
 from roomcast.log.outage import HISTORY_CHANGED, NOT_REACHED, HistoryChanged
 from roomcast.log.register import Register
+from roomcast.log.trimming import watermark
 from roomcast.model.errors import LogUnavailable, LogUnusable, NotOffered, RoomcastError
 from roomcast.model.message import Message
 from roomcast.model.retention import Retention, RoomRule
@@ -33,6 +34,8 @@ from tests.log.steps import draft, key, seqs, until
 
 QUICK = MongoTuning(retry_seconds=0.01, patience=60)
 DUPLICATE = BulkWriteError({"writeErrors": [{"code": 11000}]})
+
+NOTHING = watermark(0, 0)
 
 
 def view() -> View:

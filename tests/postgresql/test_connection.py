@@ -63,7 +63,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Connection]:
             made.append(Connection())
         return made[-1]
 
-    monkeypatch.setattr(connection, "connect", connect)
+    monkeypatch.setattr(connection, "_connect", connect)
     return made
 
 

@@ -125,7 +125,7 @@ class PostgresTail:
             except RoomcastError as error:
                 self.note_outage(error)
             except Failure as error:
-                self.note_failure(error)
+                self._note_failure(error)
             except Exception:
                 _log.exception("following the log failed")
                 self.note_outage(LogUnavailable("Following the log failed: see the server's log."))
@@ -135,19 +135,19 @@ class PostgresTail:
         """Notes that there may be something new. `payload`: the text of a notification, either a seq or a word;
         empty if there was none."""
         if payload == "outbox":
-            self.expect()
+            self._expect()
             self.on_outbox()
         elif not _is_seq(payload) or int(payload) > self.newest:
             self._woken.set()
 
-    def expect(self) -> None:
+    def _expect(self) -> None:
         """Notes an event after which more messages are likely to come."""
         self._active_until = asyncio.get_running_loop().time() + _ACTIVE_SECONDS
 
     def note_append(self, messages: Sequence[Message], nonce: int, totals: Totals, *, push: bool = True) -> None:
         """Notes durable `messages` that this process has appended under `nonce`, and the log's `totals` after
         that. With `push`, messages that directly follow the newest one are pushed at once; all others are read."""
-        self.expect()
+        self._expect()
         if push and messages and messages[0].seq == self.newest + 1:
             self.anchor = Anchor(messages[-1].seq, nonce)
             self._consumers.push(messages, max(totals.trimmed, self._consumers.trimmed))
@@ -189,7 +189,7 @@ class PostgresTail:
         self._woken.set()
         return LogUnavailable(HISTORY_CHANGED)
 
-    def note_failure(self, error: BaseException) -> None:
+    def _note_failure(self, error: BaseException) -> None:
         """Notes what `error`, the failure of a call, means for the log: another history, or an outage."""
         if is_another_history(error):
             self.note_history_change()
@@ -226,9 +226,9 @@ class PostgresTail:
         self._keep_totals(totals_of(row))
         self._note_others(row)
         if row["newest"] > position:
-            self.expect()
+            self._expect()
         if row["outbox"]:
-            self.expect()
+            self._expect()
             self.on_outbox()
         return bool(reached == row["newest"])
 
