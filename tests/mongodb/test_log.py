@@ -34,7 +34,7 @@ from roomcast.log.trimming import watermark
 from roomcast.model.draft import MAX_BATCH
 from roomcast.model.errors import LogRestarted, LogUnavailable, LogUnusable, TooLarge
 from roomcast.model.message import Message
-from roomcast.model.redact import redact
+from roomcast.model.redact import redacted_url
 from roomcast.model.retention import Retention
 from roomcast.model.revocation import Revocation
 from tests.log.steps import PATIENCE, draft, key, next_batch, publish, rooms, seqs, take, told, trimmed, until
@@ -558,7 +558,7 @@ async def test_a_wrong_password_is_refused_in_a_sentence_that_does_not_repeat_it
     with pytest.raises(LogUnusable, match="refuses the user or the password") as refused:
         await open_any(url, retention=Retention())
     assert "hunter2" not in str(refused.value)
-    assert redact(url) == ferretdb.server.replace("://", "://somebody@") + "/x"
+    assert redacted_url(url) == ferretdb.server.replace("://", "://somebody@") + "/x"
 
 
 @pytest.mark.parametrize(

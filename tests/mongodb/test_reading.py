@@ -18,7 +18,7 @@ from roomcast.log.mongodb.rooms import KnownRooms
 from roomcast.log.mongodb.view import View
 from roomcast.log.outage import HistoryChanged
 from roomcast.log.register import Register
-from roomcast.log.trimming import Trimmed, watermark
+from roomcast.log.trimming import Trimming, watermark
 from roomcast.model.message import Message
 from roomcast.model.rooms import Selection
 from tests.log.steps import rooms, seqs
@@ -28,10 +28,10 @@ NOTHING = watermark(0, 0)
 
 def document(seq: int, room: str = "a", prev: int = 0) -> AppendDocument:
     message = Message(seq, room, None, 1, prev, b"{}")
-    return AppendDocument([message], [Trimmed(prev, 1, prev)], seq, seq - 1, 0, 2)
+    return AppendDocument([message], [Trimming(prev, 1, prev)], seq, seq - 1, 0, 2)
 
 
-def known(*documents: AppendDocument, forgotten: Trimmed = NOTHING) -> KnownRooms:
+def known(*documents: AppendDocument, forgotten: Trimming = NOTHING) -> KnownRooms:
     found = KnownRooms([], forgotten, 10, Register(0, 100))
     for one in documents:
         found.note(one)
@@ -95,7 +95,7 @@ async def test_very_many_rooms_share_one_loss_without_a_name() -> None:
 
 async def test_a_room_whose_last_message_is_trimmed_during_the_read_is_trimmed_up_to_it() -> None:
     seen = known(document(1), document(2, prev=1))
-    assert await reader_of().trimmings(frozenset("a"), seen, 1) == {"a": Trimmed(2, 1, 2)}
+    assert await reader_of().trimmings(frozenset("a"), seen, 1) == {"a": Trimming(2, 1, 2)}
 
 
 class Ranges:

@@ -20,7 +20,7 @@ Request = tuple[Sequence[Draft], Idempotency | None]
 
 
 def group(*requests: Request, retention: Retention = Retention(), rules: Sequence[RoomRule] = ()) -> AppendGroup:  # noqa: B008 -- frozen
-    pending = [PendingAppend.of(AppendRequest(drafts, idempotency)) for drafts, idempotency in requests]
+    pending = [PendingAppend.for_request(AppendRequest(drafts, idempotency)) for drafts, idempotency in requests]
     return AppendGroup(pending, retention, RoomRules(tuple(rules)))
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from roomcast.log.base import Idempotency
 from roomcast.log.mongodb.documents import AppendDocument, key_of
 from roomcast.log.mongodb.view import NewestSeen, View
-from roomcast.log.trimming import Trimmed
+from roomcast.log.trimming import Trimming
 from roomcast.model.message import Message
 
 
@@ -21,7 +21,7 @@ class Chain:
         self._view = view
         self._previous_nonce = view.seen.nonce
         self._bytes = view.seen.bytes
-        self._newest: dict[str, Trimmed] = {}
+        self._newest: dict[str, Trimming] = {}
 
     def add(self, nonce: int, messages: Sequence[Message], idempotency: Idempotency | None) -> None:
         """Appends a document to `entries`: the numbered `messages` of one append, its `nonce` and its
@@ -37,10 +37,10 @@ class Chain:
         self._previous_nonce = nonce
         self._bytes += size
 
-    def _note(self, message: Message) -> Trimmed:
+    def _note(self, message: Message) -> Trimming:
         """Returns the state of the room before a message, and notes the message."""
         before = self._newest.get(message.room) or self._view.rooms.newest_of(message.room)
-        self._newest[message.room] = Trimmed(message.seq, message.stored_at, before.lost + 1)
+        self._newest[message.room] = Trimming(message.seq, message.stored_at, before.lost + 1)
         return before
 
 

@@ -21,7 +21,7 @@ import msgspec
 from bson import DatetimeMS, Int64
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from roomcast.log.trimming import Trimmed
+from roomcast.log.trimming import Trimming
 from roomcast.model.errors import TooLarge
 from roomcast.model.message import Draft, Message
 
@@ -39,7 +39,7 @@ class AppendDocument(NamedTuple):
     """One append as the collection stores it."""
 
     messages: Sequence[Message]
-    rooms_before: Sequence[Trimmed]
+    rooms_before: Sequence[Trimming]
     """For each message, the state of its room before it: the newest message, its time, and how many there ever
     were."""
     nonce: int
@@ -143,7 +143,7 @@ def to_document(entry: AppendDocument) -> dict[str, Any]:
     return {"_id": Int64(entry.first), **document, "timestamp": at, "roomcast": own}
 
 
-def _part(message: Message, before: Trimmed) -> dict[str, Any]:
+def _part(message: Message, before: Trimming) -> dict[str, Any]:
     prev = {"seq": Int64(before.seq), "at": DatetimeMS(before.at), "count": Int64(before.lost)}
     part = {"room": message.room, **_readable(message), "prev": prev}
     if message.type is not None:
@@ -213,5 +213,5 @@ def _message(seq: int, at: int, part: Document) -> Message:
     return Message(seq, room, type_, at, int(part["prev"]["seq"]), body)
 
 
-def _trimmed(prev: Document) -> Trimmed:
-    return Trimmed(int(prev["seq"]), int(prev["at"]), int(prev["count"]))
+def _trimmed(prev: Document) -> Trimming:
+    return Trimming(int(prev["seq"]), int(prev["at"]), int(prev["count"]))

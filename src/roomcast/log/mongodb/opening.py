@@ -26,7 +26,7 @@ from pymongo.read_concern import ReadConcern
 from roomcast.log.mongodb.diagnosis import from_probe, from_topology
 from roomcast.log.mongodb.errors import error_text, is_not_primary, no_caps, read_only, unusable
 from roomcast.model.errors import LogUnusable
-from roomcast.model.redact import redact
+from roomcast.model.redact import redacted_url
 from roomcast.model.retention import Retention
 
 Document = dict[str, Any]
@@ -86,7 +86,7 @@ class Store:
         """Prepares connections to `url`, and opens none yet. `await_ms`: the milliseconds for which the tail waits
         for new documents. Raises `LogUnusable` if the connection string is wrong, or has limits that are too short
         for that wait."""
-        self.name = redact(url)
+        self.name = redacted_url(url)
         self.client = _client(url, self.name)
         self._tls = _uses_tls(url)
         _check_limits(self.client.options, await_ms)

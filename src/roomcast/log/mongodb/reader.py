@@ -15,7 +15,7 @@ from roomcast.log.base import PAGE_BYTES, Loss, Page, RoomStats
 from roomcast.log.mongodb.documents import BATCH, ENDS, AppendDocument, DocumentEnds, ends_of, from_document
 from roomcast.log.mongodb.opening import Collection, Document, Store
 from roomcast.log.mongodb.rooms import KnownRooms
-from roomcast.log.trimming import Trimmed, losses_between
+from roomcast.log.trimming import Trimming, losses_between
 from roomcast.model.errors import LogUnavailable
 from roomcast.model.message import Message
 from roomcast.model.rooms import Selection
@@ -136,9 +136,9 @@ class MongoReader:
         if len(names) > MOST_NAMED:  # reporting them room by room would take a query for each room
             position = trimmed if before is None else min(trimmed, before - 1)
             return [Loss("", position, position, position)]
-        known: dict[str, Trimmed] = {}
+        known: dict[str, Trimming] = {}
         for message in page.messages:
-            known.setdefault(message.room, Trimmed(message.prev, 0, 0))
+            known.setdefault(message.room, Trimming(message.prev, 0, 0))
         found = await self.trimmings(names, rooms, trimmed)
         for room, first in known.items():
             # The room's oldest message may have been trimmed during the read. The page has it, so it is not
@@ -147,12 +147,12 @@ class MongoReader:
                 found[room] = first._replace(lost=found[room].lost)
         return losses_between(selection, found, rooms.forgotten, after, before, rooms.between)
 
-    async def trimmings(self, names: frozenset[str], rooms: KnownRooms, trimmed: int) -> dict[str, Trimmed]:
+    async def trimmings(self, names: frozenset[str], rooms: KnownRooms, trimmed: int) -> dict[str, Trimming]:
         """How far each of the rooms `names` is trimmed, if the collection is trimmed up to the seq `trimmed`.
         Takes one read for each room that has messages by `rooms`."""
         return {room: await self._trimming(room, rooms, trimmed) for room in names}
 
-    async def _trimming(self, room: str, rooms: KnownRooms, trimmed: int) -> Trimmed:
+    async def _trimming(self, room: str, rooms: KnownRooms, trimmed: int) -> Trimming:
         newest = rooms.newest_of(room)
         if newest.seq <= trimmed:
             return newest
@@ -177,7 +177,7 @@ class MongoReader:
         query = {"_id": id_range(1), "timestamp": {"$lt": DatetimeMS(time)}}
         return await self._ends(self._messages, query, DESCENDING)
 
-    async def count(self, rooms: Mapping[str, Trimmed]) -> Sequence[RoomStats]:
+    async def count(self, rooms: Mapping[str, Trimming]) -> Sequence[RoomStats]:
         """Counts the messages of `rooms`, which has the newest message of each. Leaves out rooms without messages.
         Reads only the documents of these rooms, by the index."""
         names = list(rooms)

@@ -13,15 +13,15 @@ from roomcast.log.base import RoomSort
 from roomcast.log.mongodb.documents import AppendDocument
 from roomcast.log.register import Register
 from roomcast.log.room_list import RoomList
-from roomcast.log.trimming import Trimmed, watermark
+from roomcast.log.trimming import Trimming, watermark
 
 
 class KnownRooms:
-    """The newest message of each room, as a `Trimmed`: `seq` and `at` of that message, and in `lost` how many
+    """The newest message of each room, as a `Trimming`: `seq` and `at` of that message, and in `lost` how many
     messages the room ever had. That is how far the room will be trimmed once all its messages are gone."""
 
     def __init__(
-        self, known: Iterable[tuple[str, Trimmed]], forgotten: Trimmed, empty_rooms: int, register: Register
+        self, known: Iterable[tuple[str, Trimming]], forgotten: Trimming, empty_rooms: int, register: Register
     ) -> None:
         """`known`: the rooms to begin with. `forgotten`: the trimming to assume for other rooms. `empty_rooms`:
         how many rooms without messages are remembered. `register`: will list the messages that are noted from now
@@ -39,7 +39,7 @@ class KnownRooms:
         self._register = register
         """The messages of each room, as far as this process has seen them."""
 
-    def newest_of(self, room: str) -> Trimmed:
+    def newest_of(self, room: str) -> Trimming:
         """The newest message of `room`; `forgotten` if the room is not known."""
         return self._known.get(room, self.forgotten)
 
@@ -48,7 +48,7 @@ class KnownRooms:
         fields, not from this table."""
         for message, before in zip(entry.messages, entry.rooms_before, strict=True):
             self._known.pop(message.room, None)
-            self._known[message.room] = Trimmed(message.seq, message.stored_at, before.lost + 1)
+            self._known[message.room] = Trimming(message.seq, message.stored_at, before.lost + 1)
             self._listed.note(message.room, message.seq)
             self._changed.add(message.room)
             self._register.note(message.room, (message.seq,))
@@ -81,7 +81,7 @@ class KnownRooms:
 
     def page(
         self, prefix: str, sort: RoomSort, after: str | int | None, limit: int, trimmed: int
-    ) -> dict[str, Trimmed]:
+    ) -> dict[str, Trimming]:
         """The first `limit` rooms whose names begin with `prefix`, in the order of `sort`, and after the room or
         seq `after` in that order. Leaves out rooms without messages after the seq `trimmed`."""
         listed = ((room, self._known[room]) for room in self._listed.walk(prefix, sort, after))
@@ -95,10 +95,10 @@ class KnownRooms:
         names = chain.from_iterable(self._listed.walk(prefix, "name", None) for prefix in prefixes)
         return (room for room in names if self._known[room].seq > after)
 
-    def changed(self) -> dict[str, Trimmed]:
+    def changed(self) -> dict[str, Trimming]:
         """The rooms that have changed since they were saved, to be passed to `note_saved` once they are."""
         return {room: self._known[room] for room in self._changed}
 
-    def note_saved(self, rooms: dict[str, Trimmed]) -> None:
+    def note_saved(self, rooms: dict[str, Trimming]) -> None:
         """Notes that `rooms` were saved with these values."""
         self._changed -= {room for room, newest in rooms.items() if self._known.get(room, newest) == newest}

@@ -15,7 +15,7 @@ from pymongo import ReturnDocument, UpdateOne
 
 from roomcast.log.mongodb.opening import Store, int64
 from roomcast.log.mongodb.rooms import KnownRooms
-from roomcast.log.trimming import Trimmed, watermark
+from roomcast.log.trimming import Trimming, watermark
 from roomcast.model.message import new_epoch
 
 _LOG = "log"
@@ -28,7 +28,7 @@ class SharedState(NamedTuple):
     epoch: str
     counted: int
     """Every room with a message up to this seq is saved, or forgotten."""
-    forgotten: Trimmed
+    forgotten: Trimming
     timed_after: int = 0
     """Message times start over after this message: the clock may have been wrong before."""
 
@@ -63,11 +63,11 @@ async def begin_epoch(store: Store, before: str, counted: int, timed_after: int)
     return await read(store)
 
 
-async def load_rooms(store: Store) -> list[tuple[str, Trimmed]]:
+async def load_rooms(store: Store) -> list[tuple[str, Trimming]]:
     """All rooms saved in `store`, as `KnownRooms` keeps them. Raises `PyMongoError`."""
     cursor = store.metadata.find({"room": {"$exists": True}})
     return [
-        (room["room"], Trimmed(int(room["newest"]), int(room["newest_at"]), int(room["count"])))
+        (room["room"], Trimming(int(room["newest"]), int(room["newest_at"]), int(room["count"])))
         async for room in cursor
     ]
 
@@ -86,7 +86,7 @@ async def save(store: Store, rooms: KnownRooms, newest: int) -> None:
     rooms.note_saved(changed)
 
 
-def _update(room: str, newest: Trimmed) -> UpdateOne:
+def _update(room: str, newest: Trimming) -> UpdateOne:
     state = int64({"newest": newest.seq, "newest_at": newest.at, "count": newest.lost})
     return UpdateOne({"_id": f"room {room}"}, {"$max": state, "$setOnInsert": {"room": room}}, upsert=True)
 

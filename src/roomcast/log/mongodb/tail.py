@@ -30,7 +30,7 @@ from roomcast.log.mongodb.reader import MongoReader, id_range, parse
 from roomcast.log.mongodb.rooms import KnownRooms
 from roomcast.log.mongodb.view import View
 from roomcast.log.outage import HISTORY_CHANGED, NOT_REACHED, HistoryChanged, Outage
-from roomcast.log.register import Register, remembered
+from roomcast.log.register import Register, register_size
 from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.retention import Retention
 
@@ -133,7 +133,7 @@ class MongoTail:
                 "the log goes on under the new epoch %s: clients are told a gap, nothing is left to do",
                 state.epoch,
             )
-        register = Register(state.counted, remembered(self.retention.max_messages))
+        register = Register(state.counted, register_size(self.retention.max_messages))
         known = await mongodb_state.load_rooms(self._store)
         rooms = KnownRooms(known, state.forgotten, self._empty_rooms, register)
         self._view = View(self._consumers, rooms, self.own_writes, state.counted, state.timed_after)

@@ -36,7 +36,7 @@ from roomcast.log.mongodb.tail import MongoTail
 from roomcast.log.mongodb.ticket_lock import TicketLock
 from roomcast.log.mongodb.view import NewestSeen, View
 from roomcast.log.outage import HistoryChanged
-from roomcast.log.sequencer import Kept, Sequencer
+from roomcast.log.sequencer import KeyedAppend, Sequencer
 from roomcast.model.errors import LogUnavailable, RoomcastError
 
 _DUPLICATE = 11000
@@ -86,7 +86,7 @@ class MongoWriter:
         """Stores the messages of `request` with the next group. The future fails as that of `Log.append`: with
         `TooLarge`, also for what exceeds a document, with `KeyReused`, or with `LogUnavailable` after `patience`
         seconds, if the queue is full or if the log is closed."""
-        pending = PendingAppend.of(request)
+        pending = PendingAppend.for_request(request)
         try:
             if self._ended:
                 raise LogUnavailable("The log is closed.")
@@ -203,7 +203,7 @@ class MongoWriter:
             view.newest,
             self._clock.now(view.retained_at),
             lambda room: view.rooms.newest_of(room).seq,
-            {key: Kept(e.digest, e.first, len(e.messages), e.stored_at) for key, e in entries.items()},
+            {key: KeyedAppend(e.digest, e.first, len(e.messages), e.stored_at) for key, e in entries.items()},
         )
         chain = Chain(view)
         answers: dict[int, AppendAnswer] = {}

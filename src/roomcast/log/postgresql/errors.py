@@ -10,7 +10,7 @@ from asyncpg import exceptions as pg
 
 from roomcast.log.outage import HISTORY_CHANGED, HistoryChanged
 from roomcast.model.errors import LogUnavailable, LogUnusable, RoomcastError
-from roomcast.model.redact import redact
+from roomcast.model.redact import redacted_url
 
 FORM = "postgresql://USER@HOST[:PORT]/DATABASE"
 _LOGIN = "{name} refuses the user or the password ({error}): check both, and .pgpass or the service file."
@@ -115,4 +115,4 @@ def error_text(error: BaseException) -> str:
     string."""
     text = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
     # `invalid DSN: …` repeats the string that it could not parse.
-    return re.sub(r"\S+://\S+", lambda match: redact(match[0]), text)
+    return re.sub(r"\S+://\S+", lambda match: redacted_url(match[0]), text)

@@ -12,7 +12,7 @@ from itertools import chain
 from roomcast.log.append_queue import AppendAnswer, PendingAppend
 from roomcast.log.base import Appended
 from roomcast.log.postgresql.queries import Row
-from roomcast.log.sequencer import Kept, Key, check_rooms, check_size, repeat
+from roomcast.log.sequencer import Key, KeyedAppend, check_rooms, check_size, repeat
 from roomcast.model.errors import RoomcastError, TooLarge
 from roomcast.model.message import Message
 from roomcast.model.retention import Retention, RoomRules
@@ -51,7 +51,7 @@ class AppendGroup:
         `roomcast.append`."""
         known = _known(row)
         stored: list[Message] = []
-        kept: dict[Key, Kept] = {}
+        kept: dict[Key, KeyedAppend] = {}
         return stored, [self._answer(n, row, known, kept, stored) for n in range(len(self.pending))]
 
     def refuse(self, error: RoomcastError) -> None:
@@ -87,7 +87,12 @@ class AppendGroup:
         return idempotency.digest
 
     def _answer(
-        self, number: int, row: Row, known: Mapping[int, Kept], kept: dict[Key, Kept], stored: list[Message]
+        self,
+        number: int,
+        row: Row,
+        known: Mapping[int, KeyedAppend],
+        kept: dict[Key, KeyedAppend],
+        stored: list[Message],
     ) -> AppendAnswer:
         """The answer to one append. Adds its messages to `stored`, and its key to `kept`."""
         drafts, idempotency = self.pending[number].request
@@ -104,12 +109,12 @@ class AppendGroup:
         messages = self._messages(number, first, row)
         stored += messages
         if key and idempotency and messages:
-            kept[key] = Kept(idempotency.digest, first, len(messages), row["stored_at"])
+            kept[key] = KeyedAppend(idempotency.digest, first, len(messages), row["stored_at"])
         return Appended(messages, False)
 
     def _earlier(
-        self, number: int, key: Key, row: Row, known: Mapping[int, Kept], kept: Mapping[Key, Kept]
-    ) -> Kept | None:
+        self, number: int, key: Key, row: Row, known: Mapping[int, KeyedAppend], kept: Mapping[Key, KeyedAppend]
+    ) -> KeyedAppend | None:
         """The result that an earlier request of this group, or an earlier append, stored with the same key; None
         if there is none."""
         if key in kept:
@@ -129,9 +134,9 @@ class AppendGroup:
         ]
 
 
-def _known(row: Row) -> dict[int, Kept]:
+def _known(row: Row) -> dict[int, KeyedAppend]:
     """The kept result of each known key, by the number of the request that is sent for the key."""
     if not row["known_requests"]:
         return {}
     fields = zip(row["known_digests"], row["known_firsts"], row["known_counts"], row["known_ats"], strict=True)
-    return {number: Kept(*kept) for number, kept in zip(row["known_requests"], fields, strict=True)}
+    return {number: KeyedAppend(*kept) for number, kept in zip(row["known_requests"], fields, strict=True)}

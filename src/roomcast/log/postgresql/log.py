@@ -14,9 +14,9 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from roomcast import tasks
-from roomcast.log import clock as machine
 from roomcast.log.append_queue import AppendRequest
 from roomcast.log.base import Appended, Bounds, Idempotency, Page, RoomSort, RoomStats
+from roomcast.log.clock import now_ms
 from roomcast.log.consumers import Consumers
 from roomcast.log.local import LocalLog
 from roomcast.log.postgresql.caps import PostgresCaps
@@ -28,12 +28,12 @@ from roomcast.log.postgresql.revoked import PostgresRevocations
 from roomcast.log.postgresql.tail import PostgresTail
 from roomcast.log.postgresql.tuning import PostgresTuning
 from roomcast.log.postgresql.writer import PostgresWriter
-from roomcast.log.register import remembered
+from roomcast.log.register import register_size
 from roomcast.log.sweep import Sweep
 from roomcast.log.trimming import EMPTY_ROOMS
 from roomcast.model.errors import LogUnavailable, LogUnusable
 from roomcast.model.message import Draft, Message
-from roomcast.model.redact import redact
+from roomcast.model.redact import redacted_url
 from roomcast.model.retention import Retention
 from roomcast.model.revocation import Revocation
 from roomcast.model.rooms import Selection
@@ -67,7 +67,7 @@ async def open_log(
     most bytes of a message that is published in SQL. `durability` is for other backends.
     """
     if not rest.startswith("//"):  # the driver would take all of it for a database name
-        raise LogUnusable(f"{redact(url)!r} is not a connection string: use {FORM}.")
+        raise LogUnusable(f"{redacted_url(url)!r} is not a connection string: use {FORM}.")
     log = PostgresLog(url, retention, empty_rooms, tuning or _TUNING, max_message)
     try:
         await log.begin(new_epoch=new_epoch)
@@ -84,13 +84,13 @@ class PostgresLog(LocalLog):
     def __init__(
         self, url: str, retention: Retention, empty_rooms: int, tuning: PostgresTuning, max_message: int
     ) -> None:
-        super().__init__(redact(url), Consumers(0, 0, self._fetch, self._delivered))
+        super().__init__(redacted_url(url), Consumers(0, 0, self._fetch, self._delivered))
         self._caps = PostgresCaps(retention)
         self._sessions = [Session(url, on_notification=self._notified), Session(url), Session(url)]
         following, writing, reading = self._sessions
-        register_size = remembered(retention.max_messages)
-        self._tail = PostgresTail(self.name, following, self._consumers, tuning, max_message, register_size)
-        self._reader = PostgresReader(reading, self._tail, register_size)
+        registered = register_size(retention.max_messages)
+        self._tail = PostgresTail(self.name, following, self._consumers, tuning, max_message, registered)
+        self._reader = PostgresReader(reading, self._tail, registered)
         self._revocations = PostgresRevocations(reading)
         self._writer = PostgresWriter(writing, self._tail, self._consumers, self._caps, empty_rooms, tuning)
         self._writing, self._reading = writing, reading
@@ -226,7 +226,7 @@ class PostgresLog(LocalLog):
         rows: Sequence[Any] = ()
         if self._caps.rules.rules:
             rows = await self._reading.rows("walk_rooms", after, _WALK_ROOMS)
-            self._caps.note_walk(rows, machine.clock() // 1_000_000)
+            self._caps.note_walk(rows, now_ms())
         self._writer.trimmer.request()
         return rows[-1]["room"] if rows else None
 

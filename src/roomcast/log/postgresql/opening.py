@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from asyncpg.exceptions import InsufficientPrivilegeError
 
-from roomcast.log import clock as machine
+from roomcast.log.clock import now_ms
 from roomcast.log.postgresql.connection import Session
 from roomcast.log.postgresql.errors import error_text
 from roomcast.log.postgresql.queries import MIGRATIONS, QUERIES, VERSION, Row
@@ -110,7 +110,7 @@ async def begin_life(session: Session, epoch: str, anchor: Anchor, *, anew: bool
     `epoch` and `anchor`: the history that this server knows; an empty `epoch` if it knows none. `anew`: begin a
     new epoch in any case. Raises what the driver raises.
     """
-    now = machine.clock() // 1_000_000
+    now = now_ms()
     row = await session.row("begin_life", epoch, *anchor, new_epoch(), anew, now)
     if row["begun"]:
         _log.warning(

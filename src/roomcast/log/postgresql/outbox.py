@@ -97,7 +97,7 @@ class Outbox:
             except RoomcastError as error:
                 refused.append((*row.values(), error.detail))
         return AppendGroup(
-            [PendingAppend.of(AppendRequest([draft], None)) for draft in drafts], retention, rules
+            [PendingAppend.for_request(AppendRequest([draft], None)) for draft in drafts], retention, rules
         ), refused
 
     def _draft(self, row: Row) -> Draft:

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from contextlib import suppress
 
-from roomcast.log import clock as machine
+from roomcast.log.clock import now_ms
 from roomcast.log.postgresql.connection import Session
 from roomcast.log.sequencer import GONE_KEYS, KEY_MS
 
@@ -49,7 +49,7 @@ class Presence:
         if now - self._tidied_at >= _TIDY_SECONDS:
             self._tidied_at = now
             await self._session.rows("forget_servers", self._remembered)
-            await self._session.rows("forget_keys", machine.clock() // 1_000_000 - KEY_MS, GONE_KEYS)
+            await self._session.rows("forget_keys", now_ms() - KEY_MS, GONE_KEYS)
 
     async def end(self) -> None:
         """Removes this server's row. Fails silently."""

@@ -9,7 +9,7 @@ from sys import maxunicode
 from typing import Any, NamedTuple
 
 from roomcast.log.room_list import prefix_end
-from roomcast.log.trimming import Trimmed
+from roomcast.log.trimming import Trimming
 from roomcast.model.message import Message
 
 Row = Mapping[str, Any]
@@ -92,12 +92,12 @@ def messages_of(row: Row) -> list[Message]:
     return [Message(*message) for message in fields]
 
 
-def trimmings_of(row: Row) -> dict[str, Trimmed]:
+def trimmings_of(row: Row) -> dict[str, Trimming]:
     """How far each room is trimmed, from `row`, which has an array for each field; see `page` in queries.sql."""
     if row["lost_rooms"] is None:
         return {}
     states = zip(row["lost_ends"], row["lost_ats"], row["lost_counts"], row["lost_caps"], strict=True)
-    return {room: Trimmed(*state) for room, state in zip(row["lost_rooms"], states, strict=True)}
+    return {room: Trimming(*state) for room, state in zip(row["lost_rooms"], states, strict=True)}
 
 
 def spans(prefixes: Iterable[str]) -> tuple[list[str], list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from roomcast.log import clock as machine
+from roomcast.log.clock import now_ms
 from roomcast.log.consumers import Consumers
 from roomcast.log.postgresql.caps import PostgresCaps
 from roomcast.log.postgresql.connection import Session
@@ -115,7 +115,7 @@ class Trimmer:
         driver raises."""
         self.due, self._wanted_since = False, None
         before, rules, retention = self._tail.totals, self._caps.rules, self._caps.retention
-        now = machine.clock() // 1_000_000
+        now = now_ms()
         rooms = list(self._caps.over)[:_STEP]
         self._caps.backlog = 0
         row = await self._session.row(

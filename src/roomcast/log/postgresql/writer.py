@@ -20,10 +20,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from roomcast import tasks
-from roomcast.log import clock as machine
 from roomcast.log.append_queue import AppendAnswer, AppendQueue, AppendRequest, PendingAppend
 from roomcast.log.base import Appended
-from roomcast.log.clock import Clock
+from roomcast.log.clock import Clock, now_ms
 from roomcast.log.consumers import Consumers
 from roomcast.log.outage import HISTORY_CHANGED
 from roomcast.log.postgresql.caps import PostgresCaps
@@ -90,7 +89,7 @@ class PostgresWriter:
         """Stores the messages of `request` with the next group. The future fails as that of `Log.append`: with
         `TooLarge`, with `KeyReused`, or with `LogUnavailable` after `patience` seconds, if the queue is full or if
         the log is closed."""
-        pending = PendingAppend.of(request)
+        pending = PendingAppend.for_request(request)
         try:
             if self._ending:
                 raise LogUnavailable("The log is closed.")
@@ -124,7 +123,7 @@ class PostgresWriter:
     def append_arguments(self, nonce: int, parameters: Sequence[object]) -> Sequence[object]:
         """All arguments of the query `append`. `nonce`: the random number of this append, the same for each
         attempt. `parameters`: those of its group."""
-        now = _now()
+        now = now_ms()
         retention = self._caps.retention
         return (
             self._tail.epoch,
@@ -283,8 +282,3 @@ def _refuse(done: asyncio.Future[Any], error: RoomcastError) -> None:
 def _may_pass(error: BaseException) -> bool:
     """Whether a retry may help: not if the database rejects the statement."""
     return is_another_history(error) or unusable("", error) is None
-
-
-def _now() -> int:
-    """The time in ms."""
-    return machine.clock() // 1_000_000
