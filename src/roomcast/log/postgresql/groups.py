@@ -135,7 +135,7 @@ class AppendGroup:
 
 
 def _known(row: Row) -> dict[int, KeyedAppend]:
-    """The kept result of each known key, by the number of the request that is sent for the key."""
+    """The earlier append of each known key, by the number of the request that is sent for the key."""
     if not row["known_requests"]:
         return {}
     fields = zip(row["known_digests"], row["known_firsts"], row["known_counts"], row["known_ats"], strict=True)
