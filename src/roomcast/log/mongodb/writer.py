@@ -239,8 +239,8 @@ class MongoWriter:
             found = await self._reader.since(max(1, before.first), len(entries) + 2)
             if out_of_place(before, entries, found):
                 _log.warning(
-                    "a write came so late that its number was taken and trimmed: it is written again, and you "
-                    "need do nothing"
+                    "a write came so late that its number had been used and trimmed: it is written again, "
+                    "nothing is left to do"
                 )
                 numbers = [Int64(entry.first) for entry in entries]
                 nonces = [Int64(entry.nonce) for entry in entries]
