@@ -142,8 +142,9 @@ async def test_documents_that_are_missing_between_others_are_another_history(old
 
 
 def test_a_view_that_another_one_has_replaced_passes_nothing_on() -> None:
-    view, passed = view_of(document(1))
+    view, _ = view_of(document(1))
     view.abandoned = True
+    view._consumers = cast(Consumers, None)  # a push would fail
     assert view.absorb(document(2, prev=1))
     view.trim(1)
-    assert (seqs(passed), view.newest, view.trimmed) == ([1], 2, 1)
+    assert (view.newest, view.trimmed) == (2, 1)

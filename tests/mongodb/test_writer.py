@@ -125,12 +125,13 @@ async def test_a_write_that_fails_is_repeated_after_its_outcome_was_read(writing
     assert writing.writer.unwritable == ""
 
 
-async def test_a_writer_that_lost_its_number_twice_takes_tickets(writing: Writing) -> None:
-    writing.errors = [DUPLICATE]
-    await writing.append()
-    assert not writing.lock.queueing
+async def test_a_writer_that_lost_its_number_twice_in_a_row_takes_tickets(writing: Writing) -> None:
+    for _ in range(3):
+        writing.errors = [DUPLICATE]
+        await writing.append()
+        assert not writing.lock.queueing
     writing.errors = [DUPLICATE, DUPLICATE]
-    assert await writing.append() == [2]
+    assert await writing.append() == [4]
     assert writing.lock.queueing
 
 

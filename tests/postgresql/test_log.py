@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import asyncpg
@@ -44,6 +45,24 @@ async def log(answers: dict[str, list[Answer]]) -> AsyncIterator[PostgresLog]:
     one = await open_log()
     yield one
     await one.close()
+
+
+Unhandled = Callable[[], Awaitable[list[str]]]
+
+
+@pytest.fixture
+async def unhandled() -> Unhandled:
+    """A function that returns the errors of tasks that nobody has retrieved."""
+    found: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: found.append(context["message"]))
+
+    async def collected() -> list[str]:
+        for _ in range(5):  # turns of the loop, in which the callbacks of ended tasks run
+            await asyncio.sleep(0)
+        gc.collect()
+        return found
+
+    return collected
 
 
 AWAY = [
@@ -90,7 +109,7 @@ async def test_a_read_that_fails_is_an_outage_for_its_caller(
 
 @pytest.mark.parametrize("fails", [True, False])
 async def test_a_read_goes_on_if_its_caller_is_cancelled(
-    log: PostgresLog, monkeypatch: pytest.MonkeyPatch, fails: bool
+    log: PostgresLog, monkeypatch: pytest.MonkeyPatch, unhandled: Unhandled, fails: bool
 ) -> None:
     asked, answer, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
@@ -110,20 +129,40 @@ async def test_a_read_goes_on_if_its_caller_is_cancelled(
         await reading
     answer.set()
     await asyncio.wait_for(ended.wait(), 10)
+    assert await unhandled() == []
 
 
-async def test_notifications_during_one_are_merged_and_a_failed_one_is_not_repeated() -> None:
+async def test_a_notification_that_fails_is_not_repeated_and_none_is_sent_to_nobody(unhandled: Unhandled) -> None:
     session = FakeSession(tell_others=[OSError("gone"), []])
-    newest = 1
+    notifier = Notifier(session, lambda: "1")
+    for needed, sent in ((True, 1), (True, 2), (False, 2)):
+        notifier.needed = needed
+        notifier.notify()
+        await notifier.finish()
+        assert session.calls["tell_others"] == sent
+    assert await unhandled() == []
+
+
+async def test_notifications_requested_during_one_are_merged_into_one_with_the_newest_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session, newest, sent = FakeSession(), 1, list[object]()
+    sending, answer = asyncio.Event(), asyncio.Event()
+
+    async def call(name: str, *values: object) -> Sequence[dict[str, Any]]:
+        sent.append(*values)
+        sending.set()
+        await answer.wait()
+        return []
+
+    monkeypatch.setattr(session, "_call", call)
     notifier = Notifier(session, lambda: str(newest))
     notifier.notify()
-    await notifier.finish()
-    assert session.calls["tell_others"] == 1
-    for _ in range(3):
-        notifier.notify()
-    await notifier.finish()
-    assert session.calls["tell_others"] == 2
-    notifier.needed = False
+    await sending.wait()
+    newest = 2
     notifier.notify()
+    newest = 3
+    notifier.notify()
+    answer.set()
     await notifier.finish()
-    assert session.calls["tell_others"] == 2
+    assert sent == ["1", "3"]
