@@ -54,10 +54,6 @@ class StreamLimits:
         self.elsewhere: Callable[[str], int] = lambda name: 0
         """Returns a principal's number of streams at the other workers."""
 
-    def __len__(self) -> int:
-        """The number of principals that have a limit and streams."""
-        return len(self._limits)
-
     def of(self, name: str, allowed: int, kind: str) -> StreamLimit:
         """Returns the limit of the principal `name`, which may have `allowed` streams from now on. `kind` is its
         kind, for the metrics."""
