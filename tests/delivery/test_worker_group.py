@@ -58,8 +58,8 @@ def test_the_counts_of_others_are_summed_by_name(workers: list[WorkerGroup]) -> 
     assert [workers[1].elsewhere("streams", name) for name in ("shop", "other", "nobody")] == [3, 1, 0]
     own[0].set("shop", 0)
     workers[0].tell()
-    assert workers[1]._elsewhere == {"streams": {"other": 1}}
-    assert workers[1]._heard == {"streams": {1: {"other": 1}}}
+    assert workers[1]._sums == {"streams": {"other": 1}}
+    assert workers[1]._reported == {"streams": {1: {"other": 1}}}
     assert workers[1].elsewhere("unknown topic") == 0
 
 
@@ -82,7 +82,7 @@ def test_a_worker_that_is_gone_counts_no_more_and_a_new_one_is_told_everything(
     assert workers[0].elsewhere("followers") == 4
     peers[0].connect()
     assert workers[0].elsewhere("followers") == 0
-    assert workers[0]._heard == {"followers": {}}
+    assert workers[0]._reported == {"followers": {}}
     peers[0].connect(2)
     workers[0].tell()
     assert peers[0].told == [("followers", {"": 4})] * 2

@@ -33,7 +33,7 @@ class StreamLimit:
 
     @streams.setter
     def streams(self, number: int) -> None:
-        """Sets the number, and tells it to the other workers."""
+        """Sets the number, and records it for the other workers."""
         self._streams = number
         if self._home.counts is not None:
             self._home.counts.set(self._name, number)
