@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from roomcast import tasks
 from roomcast.delivery.counts import ComputedCount, Counts
 from roomcast.delivery.followed import FollowedRooms
 from roomcast.delivery.follower_list import FollowerList, Place
@@ -175,3 +176,16 @@ async def test_the_rows_of_a_worker_that_hangs_are_missing(
     peers[1].hangs = True
     rows, missing = await followers.rows(places)
     assert (len(rows), missing) == (1, [2])
+
+
+async def test_a_stream_that_ends_while_others_are_listed_is_left_out(
+    workers: list[WorkerGroup], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (followers, streams), _ = list_of(workers[0], [1, 2]), list_of(workers[1], [])
+
+    async def end_all(turns: tasks.Turns) -> None:
+        for stream in streams:
+            stream.end("slow")
+
+    monkeypatch.setattr(tasks.Turns, "next", end_all)
+    assert len((await followers.places((0, 0, 0), 0, 9))[0]) == 1
