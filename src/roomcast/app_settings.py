@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from roomcast.auth.host import Ask
+from roomcast.auth.host import RightsFunction
 from roomcast.model.errors import BadOption
 from roomcast.model.settings import Settings, unknown_option
 
 if TYPE_CHECKING:
-    from roomcast.http.site import Group
+    from roomcast.http.all_routes import Group
 
 _OWN = ("rights", "routes")
 
@@ -20,7 +20,7 @@ _OWN = ("rights", "routes")
 class AppSettings(Settings):
     """The options that an embedded server is run with."""
 
-    rights: Ask | None = None
+    rights: RightsFunction | None = None
     """The program's function that returns a user's rights. None: the configuration decides; without one, everybody
     may do everything."""
     routes: Sequence[Group] | None = None
@@ -28,7 +28,8 @@ class AppSettings(Settings):
 
     @classmethod
     def of(cls, values: Mapping[str, object]) -> AppSettings:
-        """Like `Settings.of`, with `rights` and `routes` in addition."""
+        """Like `Settings.of`, with `rights` and `routes` among `values` in addition. Raises `TypeError` for an
+        unknown name, and `BadOption` for a wrong value."""
         own: dict[str, Any] = {name: value for name, value in values.items() if name in _OWN}
         others = {name: value for name, value in values.items() if name not in _OWN}
         known = {field.name for field in fields(cls)}

@@ -55,7 +55,7 @@ class TroubledLog(MemoryLog):
             await self.reads.wait()
         return await super().read(rooms, after, limit, before)
 
-    def consumer(self, name: str, after: int, *, holds: bool = True) -> Consumer:
+    def consumer(self, name: str, after: int) -> Consumer:
         if self.tail_fails:
             raise LogUnavailable("A page is damaged.")
         if self.is_ahead:

@@ -428,7 +428,7 @@ async def test_empty_rooms_are_remembered_across_a_restart(
 async def test_rooms_that_were_not_saved_may_alarm_falsely_but_are_never_silent(
     open_log: Open, database: Database, mongo: MongoDB
 ) -> None:
-    log = await open_log(max_messages=2, tuning={"look_seconds": 3_600})
+    log = await open_log(max_messages=2, tuning={"check_seconds": 3_600})
     await publish(log, *"aabb")
     await log.close()
     await mongo.trim(database)

@@ -12,7 +12,9 @@ from roomcast.model.rooms import Selection
 
 
 async def locate(engine: Engine, selection: Selection, origin: Origin) -> Opening:
-    """The start, from the window in memory or from the log. Raises `LogUnavailable`."""
+    """Where a stream or page of the rooms in `selection` starts if the client asks for `origin`: from the window
+    in memory of `engine`, or from its log. Returns when the tail has reached the start. Raises
+    `LogUnavailable`."""
     engine.check()
     epoch = engine.hub.epoch
     opening = from_window(engine, selection, origin)
@@ -23,8 +25,8 @@ async def locate(engine: Engine, selection: Selection, origin: Origin) -> Openin
 
 
 def from_window(engine: Engine, selection: Selection, origin: Origin) -> Opening | None:
-    """The start, if the window in memory is enough to find it, as it is for clients that reconnect together; else
-    None."""
+    """The start of `locate`, if the window in memory of `engine` is enough to find it, as it is for clients that
+    reconnect together; else None. `selection` and `origin` are those of `locate`."""
     hub = engine.hub
     match origin:
         case After(id):

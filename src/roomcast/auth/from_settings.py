@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def rights_from(settings: Settings) -> ConfiguredRights:
-    """The rights for these settings. Blocks: it reads the files of secrets and public keys. Raises
-    `CannotStart`."""
+    """The rights for these `settings`. Blocks: it reads the files of secrets and public keys. Raises
+    `CannotStart` if a file or a combination of options cannot be used."""
     secrets = secrets_from(settings)
     return ConfiguredRights(
         keys=Keys(settings.keys),
@@ -34,7 +34,8 @@ def rights_from(settings: Settings) -> ConfiguredRights:
 
 
 def secrets_from(settings: Settings) -> Secrets:
-    """The secrets of these settings. Blocks: it reads files. Raises `CannotStart`."""
+    """The secrets of these `settings`, none if no secret is configured. Blocks: it reads files. Raises
+    `BadOption` if a secret is given both as text and as a file, and `CannotStart` if one cannot be used."""
     if settings.secret is None:
         return Secrets.read(settings.secret_files)
     if settings.secret_files:

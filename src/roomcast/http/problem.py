@@ -27,7 +27,7 @@ _KNOWN = 16
 
 
 def problem(error: RoomcastError) -> Answer:
-    """The answer that tells a client of the error."""
+    """The answer that tells a client of `error`, as JSON, without the secrets that its texts may quote."""
     if isinstance(error, Unauthenticated) and not error.faults:
         return Answer(error.status, _FIELDS, *_known(type(error), error.detail))  # type: ignore[arg-type]  # mypy: no hash
     return _problem(error)

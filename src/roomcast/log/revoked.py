@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from roomcast.log import clock as machine
+from roomcast.log.clock import now_ms
 from roomcast.model.errors import TooManyRevocations
 from roomcast.model.revocation import KEPT_MS, MAX_REVOCATIONS, Revocation
 
@@ -18,8 +18,8 @@ class KeptRevocations:
         """A new object after each change."""
 
     def check(self, revocation: Revocation) -> None:
-        """Raises `TooManyRevocations` if no more can be kept. None is dropped for it: that would let a revoked
-        user in again."""
+        """Raises `TooManyRevocations` if `revocation` cannot be kept. No other one is dropped for it: that would
+        let a revoked user in again."""
         oldest = oldest_kept()
         kept = sum(row.before >= oldest for row in self.rows)
         if kept >= MAX_REVOCATIONS and revocation.whom not in self._by_whom:
@@ -29,7 +29,8 @@ class KeptRevocations:
             )
 
     def add(self, revocation: Revocation) -> None:
-        """Adds it, and drops all that are older than any valid credential."""
+        """Adds `revocation`, unless a later one for the same user is kept. Drops all that are older than any valid
+        credential."""
         oldest = oldest_kept()
         kept = {whom: row for whom, row in self._by_whom.items() if row.before >= oldest}
         earlier = kept.get(revocation.whom, revocation)
@@ -40,4 +41,4 @@ class KeptRevocations:
 def oldest_kept() -> int:
     """The time in ms since 1970 before which a revocation is useless: all credentials that it ends have
     expired."""
-    return machine.clock() // 1_000_000 - KEPT_MS
+    return now_ms() - KEPT_MS

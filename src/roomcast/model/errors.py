@@ -107,7 +107,7 @@ class BadCredential(RoomcastError):
 
     status = 400
     kind = "bad-credential"
-    challenge = 'error="invalid_request"'
+    challenge: ClassVar[str | None] = 'error="invalid_request"'
 
 
 class Unauthenticated(RoomcastError):
@@ -173,7 +173,7 @@ class MethodNotAllowed(RoomcastError):
 
     def __init__(self, detail: str, allowed: Sequence[str]) -> None:
         super().__init__(detail)
-        self.allowed = tuple(allowed)
+        self.allowed: tuple[str, ...] = tuple(allowed)
 
 
 class NotAcceptable(RoomcastError):

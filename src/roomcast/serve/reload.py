@@ -67,7 +67,7 @@ class Reload:
         except Exception:
             logger.exception("the configuration could not be read again, and stays as it was")
         else:
-            logger.info("%s", self.taken_over(settings))
+            logger.info("%s", self.record_applied(settings))
 
     def prepare(self) -> tuple[Settings, list[Change]]:
         """Returns the settings that the file has now, and the changes that put them into force. Blocks, and
@@ -75,7 +75,7 @@ class Reload:
         settings = self._configuration.read_again()
         return settings, [part.prepare(settings) for part in self.parts]
 
-    def taken_over(self, new: Settings) -> str:
+    def record_applied(self, new: Settings) -> str:
         """Records that new settings are in force; returns the log line that says so."""
         follows = {name for part in self.parts for name in part.options}
         self._running = replace(self._running, **{name: getattr(new, name) for name in follows})
