@@ -88,6 +88,12 @@ def test_the_newest_are_not_known_after_a_cut_in_the_middle_of_the_window() -> N
     assert hub.seek_newest(Selection.of("a"), 1) == 1
 
 
+def test_a_stream_at_the_windows_position_is_caught_up_although_the_log_is_trimmed_further() -> None:
+    """It needs no read of the log: the next batch of the tail says what is missing."""
+    hub = fed("aaa", trimmed=8)
+    assert (seqs(hub, "a", 2), seqs(hub, "a", 3)) == (None, [])
+
+
 def test_a_room_is_held_as_long_as_it_has_messages_here() -> None:
     hub = fed("ab")
     hub.join(Selection.of("c"), RAW, sink := RecordingSink(), sink, 0.0)
