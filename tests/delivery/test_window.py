@@ -134,6 +134,17 @@ def test_of_too_many_such_rooms_those_that_the_window_has_passed_go_first(monkey
     assert seqs(hub, "x", 3) == [4]
 
 
+def test_the_window_is_emptied_if_more_than_half_of_such_rooms_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise each of the next cuts would search all of them again."""
+    monkeypatch.setattr(windows, "_SILENT_ROOMS", 4)
+    hub = Hub("test", 0, 0)
+    for number in range(4):
+        fed("x", hub, Cut(f"gone {number}", hub.position + 1, 1))
+    hub.feed([], 2, 0.0, cuts=[Cut("one too many", 4, 1)])
+    assert hub._silent == {}
+    assert (seqs(hub, "x", 3), seqs(hub, "x", 4)) == (None, [])
+
+
 def test_a_hole_makes_the_window_begin_after_it() -> None:
     hub = fed("abc")
     assert seqs(hub, "ab") == [1, 2]
