@@ -30,7 +30,7 @@ _AtLeastOne = Annotated[int, Meta(extra_json_schema={"minimum": 1})]
 _Reason = Annotated[str, Meta(extra_json_schema={"enum": GAP_REASONS})]
 
 
-class Message(Struct, Generic[Time], frozen=True):
+class StoredMessage(Struct, Generic[Time], frozen=True):
     """A stored message."""
 
     id: Id
@@ -74,7 +74,7 @@ class Live(Struct, frozen=True, omit_defaults=True):
     ] = None
 
 
-class Page(Struct, Generic[Item], frozen=True):
+class HistoryPage(Struct, Generic[Item], frozen=True):
     """A page of history."""
 
     messages: Annotated[Sequence[Item], Meta(description="Oldest first.")]
