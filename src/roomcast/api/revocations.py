@@ -39,8 +39,8 @@ async def revoke(engine: Engine, request: Request, parsed: None) -> Answer:
     `LogUnavailable`. `parsed` is not used."""
     revocation = _revocation(request.body, time.time())
     await engine.log.revoke(revocation)
-    if engine.enforcement:
-        await engine.enforcement.look()
+    assert engine.enforcement, "a server that checks credentials enforces revocations"
+    await engine.enforcement.look()
     _note(request, revocation)
     return Answer(204, NO_FIELDS)
 

@@ -39,7 +39,8 @@ class Audit:
         self._filled_at = time.monotonic()
 
     def note(self, request: Request, error: RoomcastError, client: str) -> None:
-        """Writes a line for a request refused by rights; `client` is its address. Ignores other errors."""
+        """Writes a line for `request`, which `error` refused by rights; `client` is its address. Ignores other
+        errors."""
         if not isinstance(error, _REFUSALS) or not logger.isEnabledFor(logging.WARNING):
             return
         if not self._may():

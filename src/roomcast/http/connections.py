@@ -131,7 +131,7 @@ class Connections:
         return self._gone if address is None else partial(self._followed, address)
 
     def count_closed(self, reason: str) -> None:
-        """Counts a connection that the server closed before its client was done, for one of the reasons in
+        """Counts a connection that the server closed before its client was done. `reason` is one of those in
         `families.CLOSED`."""
         self._closed[reason] += 1
 

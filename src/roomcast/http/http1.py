@@ -184,7 +184,7 @@ class Http1(Exchange):
             self._take_body(event.data)
         elif isinstance(event, h11.EndOfMessage):
             self._take_end()
-        elif isinstance(event, h11.ConnectionClosed):
+        else:  # h11.ConnectionClosed: the client ended its side between two requests
             self._transport.close()
         return True
 

@@ -1,0 +1,29 @@
+"""What a publish takes from the rate of its client's address, and tickets where none count."""
+
+from __future__ import annotations
+
+from roomcast.auth.guard import NO_GUARD
+from roomcast.delivery.engine import Engine
+from roomcast.http.context import Context
+from roomcast.http.handler import Handler
+from roomcast.model.settings import Settings
+from tests.http.test_fast_path import BODY, PUBLISH
+from tests.http.test_handler import answered
+
+
+def batch(count: int) -> bytes:
+    body = b"[" + b",".join([BODY] * count) + b"]"
+    return PUBLISH.replace(b"Length: 26", b"Length: %d" % len(body)).replace(BODY, body)
+
+
+async def test_each_message_of_a_batch_is_taken_from_the_rate_of_its_address() -> None:
+    engine = await Engine.open(Settings(log="memory:", publish_rate=0.001, publish_burst=3))
+    context = Context(Handler(engine, NO_GUARD), engine)
+    statuses = [(await answered(context, data)).written[9:12] for data in (batch(2), batch(1), batch(1))]
+    assert statuses == [b"201", b"201", b"429"]
+    await engine.close()
+
+
+async def test_a_ticket_is_ignored_where_no_credentials_are_checked(context: Context) -> None:
+    sent = PUBLISH.replace(b"/messages ", b"/messages?ticket=x ")
+    assert (await answered(context, sent)).written.startswith(b"HTTP/1.1 201 ")
