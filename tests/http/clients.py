@@ -1,9 +1,13 @@
-"""Transports that keep what is written to them."""
+"""Connections without a socket, which keep what is written to them."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
+
+from roomcast.http.context import Context
+from roomcast.http.fast_path import FastPath
+from tests.delivery.fakes import until
 
 
 class Transport(asyncio.Transport):
@@ -58,3 +62,12 @@ class Client(Transport):
 
     def resume_reading(self) -> None:
         self.reading = True
+
+
+async def answered(context: Context, data: bytes) -> Client:
+    """A connection that has sent `data`, after its answer has begun or it was cut."""
+    connection, client = FastPath(context), Client()
+    connection.connection_made(client)
+    connection.data_received(data)
+    await until(lambda: client.written or client.aborted)
+    return client

@@ -7,8 +7,8 @@ from roomcast.delivery.engine import Engine
 from roomcast.http.context import Context
 from roomcast.http.handler import Handler
 from roomcast.model.settings import Settings
+from tests.http.clients import answered
 from tests.http.test_fast_path import BODY, PUBLISH
-from tests.http.test_handler import answered
 
 
 def batch(count: int) -> bytes:

@@ -8,23 +8,13 @@ from typing import Any
 import pytest
 
 from roomcast.http.context import Context
-from roomcast.http.fast_path import FastPath
 from roomcast.log.base import Appended
 from roomcast.model.errors import OutcomeUnknown
-from tests.delivery.fakes import until
-from tests.http.clients import Client
+from tests.http.clients import answered
 from tests.http.test_exchange import PAGE
 from tests.http.test_fast_path import PUBLISH
 
 OPENAPI = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
-
-
-async def answered(context: Context, data: bytes) -> Client:
-    connection, client = FastPath(context), Client()
-    connection.connection_made(client)
-    connection.data_received(data)
-    await until(lambda: client.written or client.aborted)
-    return client
 
 
 async def test_a_publish_whose_outcome_is_unknown_has_no_answer_and_is_counted(

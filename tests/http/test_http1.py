@@ -93,7 +93,7 @@ async def test_a_client_that_does_not_read_its_answer_is_cut(
 
 async def test_a_client_that_does_not_read_its_answer_is_not_read_from(connection: Http1, client: Client) -> None:
     connection.data_received(PUBLISH)
-    await until(lambda: client.written)
+    await until(lambda: client.written and connection._request is None)
     connection.pause_writing()
     connection.data_received(HEAD)  # was on its way
     assert not client.reading
