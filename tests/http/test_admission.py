@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from roomcast.auth.guard import NO_GUARD
+from roomcast.auth.guard import NO_GUARD, Guard, Mode
+from roomcast.auth.keys import Keys, sha256
+from roomcast.auth.rights import ConfiguredRights
 from roomcast.delivery.engine import Engine
 from roomcast.http.context import Context
 from roomcast.http.handler import Handler
 from roomcast.model.settings import Settings
+from roomcast.model.settings.key import Key
 from tests.http.clients import answered
 from tests.http.test_fast_path import BODY, PUBLISH
 
@@ -24,6 +27,8 @@ async def test_each_message_of_a_batch_is_taken_from_the_rate_of_its_address() -
     await engine.close()
 
 
-async def test_a_ticket_is_ignored_where_no_credentials_are_checked(context: Context) -> None:
+async def test_a_ticket_in_the_url_of_a_publish_is_ignored_where_everybody_may_publish(engine: Engine) -> None:
+    rights = ConfiguredRights(keys=Keys([Key(name="some", sha256=sha256("rck_some_" + "k" * 43), read=("*",))]))
+    context = Context(Handler(engine, Guard(Mode.OPEN, rights)), engine)
     sent = PUBLISH.replace(b"/messages ", b"/messages?ticket=x ")
     assert (await answered(context, sent)).written.startswith(b"HTTP/1.1 201 ")

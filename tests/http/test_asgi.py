@@ -88,7 +88,7 @@ async def test_a_client_that_leaves_before_its_body_is_complete_has_no_answer(en
 
 
 async def test_a_publish_is_stored_though_the_host_has_cancelled_it(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     append, pending = engine.log.append, asyncio.Event()
 
@@ -103,6 +103,7 @@ async def test_a_publish_is_stored_though_the_host_has_cancelled_it(
     host.serving.cancel()
     await until(lambda: engine.requests["POST", 201] == 1)
     assert (host.sent, engine.hub.position) == ([], 1)
+    assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
 async def _later(appending: asyncio.Future[Appended]) -> Appended:

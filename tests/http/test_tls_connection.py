@@ -84,6 +84,7 @@ def test_a_closed_connection_takes_nothing_and_has_nothing_waiting(
     connection: TlsConnection, transport: Encrypting
 ) -> None:
     connection.close(b"last")
+    transport.waits = 5
     assert connection.write(b"late") is False
     assert connection.send(b"late") == 0
     assert connection.waiting() == 0
