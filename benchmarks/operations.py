@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, cast
 
 from roomcast.api.query import After, parse_query, preferred_format
 from roomcast.auth.guard import NO_GUARD, Guard, Mode
-from roomcast.auth.keys import Keys, answers_for, sha256
+from roomcast.auth.keys import Keys, grantor_of, sha256
 from roomcast.auth.rights import ConfiguredRights
 from roomcast.auth.secrets import Secrets
 from roomcast.auth.tickets import seal
@@ -211,7 +211,7 @@ def _tickets() -> Iterator[str]:
     for row in cycle(ROWS):
         yield seal(
             SECRETS,
-            answers_for(row),
+            grantor_of(row),
             rooms=[*ROOMS.rooms],
             publish=[*ROOMS.rooms],
             sub="42",

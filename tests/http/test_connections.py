@@ -30,7 +30,7 @@ class Connection:
     def shutdown(self) -> None: ...
 
 
-class Limited(Settings):
+class LimitColumns(Settings):
     """Takes four connections."""
 
     connections_limit = 4
@@ -50,7 +50,7 @@ def closed() -> Counter[str]:
 
 @pytest.fixture
 def connections(closed: Counter[str]) -> Connections:
-    return Connections(Limited(), closed)
+    return Connections(LimitColumns(), closed)
 
 
 def aborted(connections: list[Connection]) -> list[int]:

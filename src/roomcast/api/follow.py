@@ -67,7 +67,7 @@ def follow(engine: Engine, request: Request, parsed: Following) -> Outcome | Awa
             _check_ticket(engine, principal, content_type)
     if parsed.may_be_list:
         # Only for readable rooms: the refusal must not reveal that other rooms exist.
-        refuse_lists(selection.rooms, lambda room: room in principal.read and engine.hub.holds(room))
+        refuse_lists(selection.rooms, lambda room: room in principal.read and engine.hub.has_messages_of(room))
     if content_type == PAGE:
         return history.page(engine, request, query)
     if request.head.method == "HEAD":
@@ -97,14 +97,14 @@ async def _from_log(engine: Engine, request: Request, query: Query, content_type
 
 
 def _begin(engine: Engine, request: Request, query: Query, content_type: str, opening: Opening) -> Outcome:
-    if engine.full or not engine.answers.has(PIECE_BYTES):
+    if engine.full or not engine.answers.allows(PIECE_BYTES):
         return _retry_later(engine, content_type, "overload")
     principal = request.principal
-    most, seat = principal.quota.streams, None
+    most, limit = principal.quota.streams, None
     if most:
-        seat = engine.streams.seats.of(request.counted_as, most, principal.kind)
+        limit = engine.streams.limits.of(request.counted_as, most, principal.kind)
     return Streaming(
-        *(engine, query.selection, opening, content_type, _STREAM_FIELDS[content_type], principal, seat),
+        *(engine, query.selection, opening, content_type, _STREAM_FIELDS[content_type], principal, limit),
         replaces=request.is_by_ticket,
     )
 

@@ -14,7 +14,7 @@ from roomcast.api.parameters import QueryParameters, parameters, whole_number
 from roomcast.api.request import JSON, Answer, Field, Head, Pieces, Request
 from roomcast.delivery.budget import READERS_SHARE, Reservation
 from roomcast.delivery.engine import Engine
-from roomcast.delivery.roll import Key
+from roomcast.delivery.follower_list import Key
 
 MAX_PAGE = 1_000
 DEFAULT_PAGE = 100
@@ -56,10 +56,10 @@ def _key(value: str) -> Key:
 async def followers(engine: Engine, request: Request, query: FollowersQuery) -> Answer:
     """`GET /followers`: the page that `query` asks for, of the streams of all workers of `engine`, oldest first.
     It links to the next page, if there is one, below the mount of `request`. Raises `Overloaded`."""
-    places, missing = await engine.roll.places(query.after, query.behind, query.limit + 1)
+    places, missing = await engine.follower_list.places(query.after, query.behind, query.limit + 1)
     page = places[: query.limit]
     reservation = engine.answers.reserve(sum([place.size for place in page]), READERS_SHARE)
-    rows, gone = await engine.roll.rows(page)
+    rows, gone = await engine.follower_list.rows(page)
     own = [_next(request, query, page[-1].key)] if len(places) > query.limit else []
     return Answer.of_pieces(200, JSON, _pieces(rows, sorted({*missing, *gone}), reservation), own)
 

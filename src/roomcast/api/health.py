@@ -29,8 +29,8 @@ async def readyz(engine: Engine, request: Request, parsed: None) -> Answer:
     reason a log that cannot be written to is only reported: a full disk is no outage for followers."""
     failing = await engine.readiness()
     unwritable = engine.log.unwritable
-    here = engine.together.number
-    if len(failing) == engine.together.workers:
+    here = engine.worker_group.number
+    if len(failing) == engine.worker_group.workers:
         return _json(503, NotReady("unavailable", failing[here] if request.principal.metrics else UNSET))
     whys = [*(f"worker {worker}: {why}" for worker, why in failing.items()), *([unwritable] if unwritable else [])]
     detail = "; ".join(whys) if whys and request.principal.metrics else UNSET

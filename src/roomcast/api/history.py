@@ -13,7 +13,7 @@ from roomcast.api.start import locate
 from roomcast.auth.principal import Principal
 from roomcast.delivery.budget import READERS_SHARE, Reservation
 from roomcast.delivery.engine import Engine
-from roomcast.delivery.gap import Gap, Missing, Opening, Owed, widened
+from roomcast.delivery.gap import Missing, Opening, PendingGap, PendingLosses, widened
 from roomcast.delivery.piece import PIECE_BYTES
 from roomcast.log.base import Page
 from roomcast.model.errors import Fault, Gone, Invalid, LogUnavailable, NotFound
@@ -39,8 +39,8 @@ async def page(engine: Engine, request: Request, query: Query) -> Answer:
 async def _page(engine: Engine, request: Request, query: Query, reservation: Reservation) -> Answer:
     before = _before(engine, query)
     opening = await _opening(engine, query, before)
-    owed = Owed(opening.position, exact=opening.exact, named=opening.named, before=opening.before)
-    found = await _read(engine, query, opening.position, before, owed, reservation)
+    pending = PendingLosses(opening)
+    found = await _read(engine, query, opening.position, before, pending, reservation)
     if opening.epoch not in (None, engine.log.epoch):
         raise LogUnavailable("The log began a new epoch meanwhile: ask again.")
     page = _with_gap(engine.log.epoch, opening.gap, found, query.selection.prefixes)
@@ -109,28 +109,33 @@ class _PageWithGap(NamedTuple):
 
     messages: Sequence[Message]
     position: int
-    gap: Gap | None
+    gap: PendingGap | None
     resumes_at: MessageId | None
     cut: bool
     """Whether it ends before a second gap."""
 
 
 async def _read(
-    engine: Engine, query: Query, position: int, before: int | None, owed: Owed, reservation: Reservation
+    engine: Engine,
+    query: Query,
+    position: int,
+    before: int | None,
+    pending: PendingLosses,
+    reservation: Reservation,
 ) -> _Found:
     """Reads a page's messages, in several reads if one would bring too much into memory."""
     messages: list[Message] = []
     missing: list[Missing] = []
     while True:
         page = await _read_once(engine, query, position, query.limit - len(messages), before, reservation)
-        missing += owed.missing(page)
+        missing += pending.missing(page)
         messages += page.messages
         position = page.position
         if not page.messages or len(messages) >= query.limit:
             return _Found(messages, position, missing)
 
 
-def _with_gap(epoch: str, gap: Gap | None, found: _Found, prefixes: Sequence[str]) -> _PageWithGap:
+def _with_gap(epoch: str, gap: PendingGap | None, found: _Found, prefixes: Sequence[str]) -> _PageWithGap:
     """The page, cut before a second gap: a page can report only one."""
     missing, resumes_at, pending = list(found.missing), None, gap is not None
     for number, message in enumerate(found.messages):

@@ -17,8 +17,8 @@ from roomcast.auth.principal import NOBODY, Principal, Verb
 from roomcast.delivery.budget import Reservation
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.gap import Opening
-from roomcast.delivery.seats import Seat
-from roomcast.delivery.stream import Connection, Stream, Visit
+from roomcast.delivery.stream import Connection, FollowerDetails, Stream
+from roomcast.delivery.stream_limits import StreamLimit
 from roomcast.delivery.tenure import Holder
 from roomcast.delivery.wire import wire
 from roomcast.model.errors import RoomcastError
@@ -199,13 +199,13 @@ class Streaming:
         "_engine",
         "_epoch",
         "_holder",
+        "_limit",
         "_opening",
         "_replaces",
-        "_seat",
         "_selection",
         "cors",
+        "details",
         "fields",
-        "visit",
     )
     status = 200
 
@@ -217,16 +217,16 @@ class Streaming:
         content_type: str,
         fields: HeaderFields,
         holder: Holder | None = None,
-        seat: Seat | None = None,
+        limit: StreamLimit | None = None,
         *,
         replaces: bool = False,
     ) -> None:
-        """The stream goes on while `holder` has the right to it, and counts as one of `seat`. With `replaces`, the
+        """The stream goes on while `holder` has the right to it, and `limit` counts it. With `replaces`, the
         holder's older stream ends."""
         self._engine = engine
         self._holder = holder
         self._replaces = replaces
-        self._seat = seat
+        self._limit = limit
         self._epoch = engine.hub.epoch
         """The epoch in which `opening` was found."""
         self._selection = selection
@@ -234,7 +234,7 @@ class Streaming:
         self._content_type = content_type
         self.fields = fields
         self.cors = NO_FIELDS
-        self.visit: Visit | None = None
+        self.details: FollowerDetails | None = None
         """The follower; set by the handler."""
 
     def begin(self, connection: Connection, head: bytes, *, chunked: bool) -> None:
@@ -245,8 +245,8 @@ class Streaming:
         if opening.epoch is None and self._epoch != self._engine.hub.epoch:  # while a host sent the head
             opening = opening._replace(epoch=self._epoch)
         streams, holder = self._engine.streams, self._holder
-        stream = Stream(streams, connection, self._selection, over, opening, holder, self._seat)
-        stream.visit = self.visit
+        stream = Stream(streams, connection, self._selection, over, opening, holder, self._limit)
+        stream.details = self.details
         connection.stream = stream
         stream.attach(head, replaces=self._replaces)
 

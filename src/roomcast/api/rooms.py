@@ -127,10 +127,10 @@ async def _by_newest(engine: Engine, query: RoomsQuery, readable: Grants) -> tup
 
 def _narrowed(query: RoomsQuery, readable: Grants) -> RoomsQuery | None:
     """The query, narrowed to the prefix of all readable rooms; None if none can be readable."""
-    begin = readable.begin()
-    if query.prefix.startswith(begin):
+    shared = readable.common_prefix()
+    if query.prefix.startswith(shared):
         return query
-    return query._replace(prefix=begin) if begin.startswith(query.prefix) else None
+    return query._replace(prefix=shared) if shared.startswith(query.prefix) else None
 
 
 async def _page(engine: Engine, query: RoomsQuery) -> Sequence[Row]:

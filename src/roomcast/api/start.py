@@ -6,7 +6,7 @@ import time
 
 from roomcast.api.query import After, Ago, Everything, Newest, Origin, Since
 from roomcast.delivery.engine import Engine
-from roomcast.delivery.gap import Opening, unknown
+from roomcast.delivery.gap import Opening, gap_of_unusable_id
 from roomcast.model.message import MessageId
 from roomcast.model.rooms import Selection
 
@@ -48,12 +48,12 @@ def from_window(engine: Engine, selection: Selection, origin: Origin) -> Opening
 async def _from_log(engine: Engine, selection: Selection, origin: Origin) -> Opening:
     match origin:
         case Since(moment):
-            return Opening(await engine.log.seek_time(selection, moment), named=False)
+            return Opening(await engine.log.seek_time(selection, moment), position_known=False)
         case Ago(duration):
             return await _from_log(engine, selection, Since(max(0, time.time_ns() // 1_000_000 - duration)))
         case Newest(limit):
             position = await engine.log.seek_newest(selection, limit)
-            return Opening(position, before=await engine.log.read(selection, position, 1))
+            return Opening(position, start_page=await engine.log.read(selection, position, 1))
         case After(id) if (parsed := MessageId.parse(id)) and parsed.seq <= (await engine.log.bounds()).newest:
             return Opening(parsed.seq)  # the tail will bring it: the client has the id from its own POST
         case After(id):
@@ -65,4 +65,4 @@ async def _from_log(engine: Engine, selection: Selection, origin: Origin) -> Ope
 def _start_over(engine: Engine, selection: Selection, id: str, reason: str) -> Opening:
     """The start for an id that is unknown here: everything retained, and a gap that says why. At worst the client
     gets a message twice, under another id."""
-    return Opening(engine.hub.trimmed, unknown(id, selection, reason), exact=False)
+    return Opening(engine.hub.trimmed, gap_of_unusable_id(id, selection, reason), exact=False)

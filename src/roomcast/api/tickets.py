@@ -53,11 +53,11 @@ def check_client(request: Request) -> None:
     """Raises an error if the client of `request` cannot get any ticket: `Unauthenticated` without a credential,
     `Forbidden` with a ticket, and `NotOffered` if the server has no secret to sign with."""
     principal = request.principal
-    if request.guard.checks_credentials and principal.by is None:
+    if request.guard.checks_credentials and principal.grantor is None:
         raise rights.refusal(principal, "tickets are given to keys and tokens")
     if principal.ticket is not None:
         raise Forbidden("a ticket gives no tickets: ask with the key or the token")
-    if principal.by is None or not request.guard.rights.secrets:
+    if principal.grantor is None or not request.guard.rights.secrets:
         raise NotOffered(_NO_SECRET)
 
 
@@ -65,12 +65,12 @@ def issue(engine: Engine, request: Request, parsed: None) -> Answer:
     """`POST /tickets`: issues the ticket that the body of `request` asks for, with at most the rights of its
     client. `engine` and `parsed` are not used. Raises `Malformed`, `Invalid`, `Forbidden` and `InvalidToken`."""
     principal, secrets = request.principal, request.guard.rights.secrets
-    assert principal.by is not None, "check_client has let nobody else in"
+    assert principal.grantor is not None, "check_client has let nobody else in"
     now = time.time()
     wanted = _of_its_own(principal, _wanted(request.body, principal), now)
     user = _permitted(principal, wanted)
     try:
-        ticket = seal(secrets, principal.by, **wanted._asdict() | {"user": user, "now": now})
+        ticket = seal(secrets, principal.grantor, **wanted._asdict() | {"user": user, "now": now})
     except ValueError as error:
         raise Invalid(str(error), [Fault("/rooms", str(error))]) from None
     _note(principal, wanted)

@@ -85,7 +85,7 @@ class AsgiSink:
             self._sending.cancel()
             gone.cancel()
             if self.stream:
-                self.stream.lost(self._reason)
+                self.stream.connection_lost(self._reason)
             await asyncio.gather(self._sending, gone, return_exceptions=True)
             self._drop(self._pending)
             self._pending = []

@@ -93,7 +93,7 @@ class FollowerConnection(asyncio.Protocol):
         self._taken()
         if self.stream:
             # TCP_USER_TIMEOUT: the kernel noticed before us that the client reads nothing.
-            self.stream.lost("slow" if isinstance(exc, TimeoutError) else self._reason)
+            self.stream.connection_lost("slow" if isinstance(exc, TimeoutError) else self._reason)
             self.stream = None
 
 

@@ -46,10 +46,10 @@ class Context:
         self.intake = handler.intake
         self.connections = Connections(engine.settings, engine.closed)
         engine.connected = self.connections.states
-        if engine.settings.max_connections_per_address and engine.together.peers:
+        if engine.settings.max_connections_per_address and engine.worker_group.peers:
             self.connections.counts = Counts()
-            engine.together.count("addresses", self.connections.counts)
-            self.connections.elsewhere = lambda address: engine.together.elsewhere("addresses", address)
+            engine.worker_group.count("addresses", self.connections.counts)
+            self.connections.elsewhere = lambda address: engine.worker_group.elsewhere("addresses", address)
 
     async def watch(self) -> None:
         """Checks all connections every few seconds, for ever."""

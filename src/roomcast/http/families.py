@@ -166,7 +166,7 @@ def _of_connections(engine: Engine) -> Iterable[Metric]:
 
 
 def _of_answers(engine: Engine) -> Iterable[Metric]:
-    yield _gauge("answer_bytes", "Memory of answers being built or waiting to be read.", engine.answers.held)
+    yield _gauge("answer_bytes", "Memory of answers being built or waiting to be read.", engine.answers.used)
     yield _gauge("answer_bytes_limit", "Most memory for answers.", engine.answers.limit)
     limiter = engine.address_limiter
     refused = {"memory": engine.answers.refused, "rate": limiter.refused if limiter else 0}
@@ -192,7 +192,7 @@ def _issuers_away(engine: Engine) -> Metric:
     help = "Whether the last fetch of an issuer's keys failed."
     family = GaugeMetricFamily("roomcast_issuer_away", help, labels=["issuer"])
     issuers = engine.enforcement.guard.rights.issuers if engine.enforcement else None
-    for name, away in (issuers.away() if issuers else {}).items():
+    for name, away in (issuers.failed_fetches() if issuers else {}).items():
         family.add_metric([name], away)
     return family
 

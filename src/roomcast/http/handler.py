@@ -28,7 +28,7 @@ from roomcast.api.routes import Routes
 from roomcast.auth.guard import Guard
 from roomcast.delivery.budget import READERS_SHARE, SMALL_BYTES
 from roomcast.delivery.engine import Engine
-from roomcast.delivery.stream import Visit
+from roomcast.delivery.stream import FollowerDetails
 from roomcast.http import access
 from roomcast.http.admission import Admission
 from roomcast.http.all_routes import ROUTES
@@ -75,7 +75,7 @@ class Handler:
         self._forwarded = Forwarded(engine.settings.trusted_proxy, engine.settings.forwarded_header)
         self._admission = Admission(engine, guard, self._gate, self._forwarded)
         self._logs_access = access.is_enabled()
-        self._visits = count(1)
+        self._stream_numbers = count(1)
         self._audit = Audit()
         self.answers = engine.answers
         """The memory that all answers share."""
@@ -211,17 +211,19 @@ class Handler:
     def _client_of(self, request: Request) -> str:
         return self._forwarded.client_of(request.connection.address(), request.values) or "-"
 
-    def _visit(self, request: Request) -> Visit:
+    def _details_of(self, request: Request) -> FollowerDetails:
         agent = _agent(request.values.get(b"user-agent", b""))
         now = time.time_ns() // 1_000_000
-        return Visit(next(self._visits), now, self._client_of(request), request.principal.name, agent)
+        return FollowerDetails(
+            next(self._stream_numbers), now, self._client_of(request), request.principal.name, agent
+        )
 
     def _finished(self, request: Request, outcome: Outcome) -> Outcome:
         head = request.head
         if isinstance(outcome, Answer) and len(outcome.body) > SMALL_BYTES and outcome.reservation is None:
             outcome = self._reserved(request, outcome)
         elif isinstance(outcome, Streaming):
-            outcome.visit = self._visit(request)
+            outcome.details = self._details_of(request)
         outcome.cors = request.prepared.cors
         if head.method == "HEAD" and isinstance(outcome, Answer):
             outcome.body, outcome.pieces = b"", None  # its length is still sent (RFC 9110, section 9.3.2)

@@ -9,7 +9,7 @@ from typing import Any
 
 from roomcast.api.request import TICKET, Head, Route
 from roomcast.auth.credentials import EXPIRED, is_ours
-from roomcast.auth.host import Ask, Rights
+from roomcast.auth.host import Rights, RightsFunction
 from roomcast.auth.principal import Principal
 from roomcast.http.same_site import check_same_site
 from roomcast.model.errors import InvalidToken, RightsUnavailable
@@ -22,7 +22,7 @@ logger = logging.getLogger("roomcast.server")
 class HostLogin:
     """Calls the host's `rights=` function."""
 
-    def __init__(self, ask: Ask, origins: Collection[str]) -> None:
+    def __init__(self, ask: RightsFunction, origins: Collection[str]) -> None:
         """`origins` are the origins whose pages may send the host's cookies."""
         self._ask = ask
         self._origins = origins

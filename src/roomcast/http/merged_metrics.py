@@ -16,7 +16,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Sample
 
 from roomcast.delivery.engine import Engine
-from roomcast.delivery.together import Peers
+from roomcast.delivery.worker_group import Peers
 
 COUNTERS, SUMS, LARGEST, SMALLEST, SEPARATE = "counters", "sums", "largest", "smallest", "separate"
 """The parts of a report: sums that outlive their worker, sums of living workers, values of which the largest is

@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import Metric
 
 from roomcast.api.request import Answer, HeaderFields, Request
 from roomcast.delivery.engine import Engine
-from roomcast.delivery.together import Peers
+from roomcast.delivery.worker_group import Peers
 from roomcast.http import merged_metrics
 from roomcast.http.families import of_disk, of_log, of_process
 from roomcast.log import file_of
@@ -31,7 +31,7 @@ async def metrics(engine: Engine, request: Request, parsed: None) -> Answer:
     # Off the loop: the metrics of the process and the disk are read from files.
     process = await asyncio.to_thread(merged_metrics.of_this_process)
     families += process
-    if peers := engine.together.peers:
+    if peers := engine.worker_group.peers:
         families = await _of_all(engine, peers, families, process)
     return Answer(200, _FIELDS, await asyncio.to_thread(_exposed, families, file_of(engine.settings.log)))
 
@@ -49,7 +49,7 @@ async def collect(engine: Engine) -> list[Metric]:
 def share(engine: Engine) -> None:
     """Answers the other workers' requests for the metrics of `engine` from now on. Only for a worker of
     several."""
-    peers = engine.together.peers
+    peers = engine.worker_group.peers
     assert peers
 
     async def answer(question: Any) -> merged_metrics.Report:

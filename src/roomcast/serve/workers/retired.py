@@ -12,7 +12,7 @@ from roomcast.http import merged_metrics
 from roomcast.log.remote.exchange import WorkerExchange
 
 
-class Retired:
+class RetiredCounts:
     """Sums of dead workers' counters, kept in the log process."""
 
     def __init__(self, restarts: int) -> None:
@@ -23,7 +23,8 @@ class Retired:
         self._gone: Counter[str] = Counter()
 
     def join(self, exchange: WorkerExchange, topic: str) -> None:
-        """Listens to the workers' reports on `topic`, and answers it for dead workers and for this process."""
+        """Listens to the workers' reports on `topic` of the `exchange`, and answers on it for dead workers and for
+        this process."""
         exchange.on_value[topic] = self._hear
         exchange.on_leave.append(self._leave)
         exchange.own_answers[topic] = self._report
