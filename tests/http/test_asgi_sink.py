@@ -54,13 +54,13 @@ async def test_everything_pending_is_sent_before_the_end(sink: AsgiSink, budget:
     sink.close(b"two")
     await sink.run(host.receive, host.send)
     assert [message["body"] for message in host.sent] == [b"onetwo", b""]
-    assert (host.sent[-1]["more_body"], told(sink), budget.held) == (False, ["client"], 0)
+    assert (host.sent[-1]["more_body"], told(sink), budget.used) == (False, ["client"], 0)
 
 
 async def test_a_stream_that_ended_writes_nothing_more(sink: AsgiSink, budget: Budget) -> None:
     sink.abort()
     assert sink.write(b"late") is False
-    assert (sink.waiting(), budget.held) == (0, 0)
+    assert (sink.waiting(), budget.used) == (0, 0)
 
 
 async def test_a_stream_for_whose_bytes_there_is_no_memory_ends_as_overloaded(
@@ -73,7 +73,7 @@ async def test_a_stream_for_whose_bytes_there_is_no_memory_ends_as_overloaded(
     await until(lambda: host.sent)
     assert sink.write(b"y" * 600) is False
     await running
-    assert (told(sink), budget.held) == (["overload"], 0)
+    assert (told(sink), budget.used) == (["overload"], 0)
 
 
 async def test_a_client_that_leaves_ends_a_send_that_waits_for_it(sink: AsgiSink, budget: Budget) -> None:
@@ -85,7 +85,7 @@ async def test_a_client_that_leaves_ends_a_send_that_waits_for_it(sink: AsgiSink
     sink.write(b"two")
     host.gone.set()
     await running
-    assert (told(sink), budget.held) == (["client"], 0)
+    assert (told(sink), budget.used) == (["client"], 0)
 
 
 async def test_a_sink_without_a_stream_ends_with_its_client(budget: Budget) -> None:

@@ -242,7 +242,7 @@ def test_a_follower_for_whose_bytes_there_is_no_memory_is_cut_and_ends_as_overlo
     assert connection.write(b"x" * 1_000) is False
     assert transport.aborted
     connection.connection_lost(None)
-    assert (stream.told, budget.held) == (["overload"], 1)
+    assert (stream.told, budget.used) == (["overload"], 1)
 
 
 def test_a_connection_without_a_stream_is_writable_once_its_client_has_read(transport: FakeTransport) -> None:

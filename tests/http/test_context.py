@@ -56,11 +56,11 @@ async def test_connections_of_an_address_count_at_all_workers_together() -> None
         return client
 
     first = connect(0)
-    engines[0].together.tell()
+    engines[0].worker_group.tell()
     assert connect(1).aborted
     assert engines[1].closed[ADDRESS] == 1
     contexts[0].connections.leave(first)
-    engines[0].together.tell()
+    engines[0].worker_group.tell()
     assert not connect(1).aborted
     for engine in engines:
         await engine.close()

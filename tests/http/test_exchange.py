@@ -107,7 +107,7 @@ async def test_a_client_that_does_not_read_is_cut_when_there_is_no_memory_for_it
     connection, client = FastPath(context), Client()
     connection.connection_made(client)
     context.handler.answers.limit = 0
-    context.handler.answers.held = 1  # another answer's
+    context.handler.answers.used = 1  # another answer's
     connection.data_received(HEALTH)
     connection.pause_writing()
     client.unread = 300

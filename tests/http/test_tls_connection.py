@@ -60,12 +60,12 @@ def test_the_transport_has_a_record_at_a_time_and_the_stream_goes_on_after_the_l
 ) -> None:
     data = b"x" * (2 * RECORD + 1)
     assert connection.write(data) is False
-    assert (len(transport.written), connection.waiting(), budget.held) == (RECORD, RECORD + 1, len(data))
+    assert (len(transport.written), connection.waiting(), budget.used) == (RECORD, RECORD + 1, len(data))
     connection.resume_writing()
     connection.resume_writing()
     assert (transport.written, told(connection)) == (data, [])
     connection.resume_writing()
-    assert (told(connection), connection.writable, budget.held) == (["pump"], True, 0)
+    assert (told(connection), connection.writable, budget.used) == (["pump"], True, 0)
 
 
 def test_the_last_bytes_are_sent_before_the_connection_is_closed(
@@ -97,4 +97,4 @@ def test_a_write_that_closes_the_connection_is_the_last_one(
     transport.dies = True
     assert connection.write(b"one") is False
     assert connection.write(b"two") is False
-    assert (transport.written, transport.aborted, budget.held) == (b"one", True, 0)
+    assert (transport.written, transport.aborted, budget.used) == (b"one", True, 0)
