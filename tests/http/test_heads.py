@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from roomcast.api.request import TICKET, Head, HeaderFields, PreparedHead
-from roomcast.http.heads import END, MOST_FIELDS, Found, Heads, cut_ticket
+from roomcast.http.heads import END, MAX_FIELDS, Found, Heads, cut_ticket
 from tests.raw import post, request
 
 HEAD = post(b"{}")[:-2]
@@ -244,6 +244,6 @@ def test_a_browsers_head_with_a_cookie_is_parsed_a_few_times_only(
 
 
 def test_a_head_with_too_many_fields_is_left_to_h11_before_they_are_read(counting: Counting) -> None:
-    fields = [f"X-{number}: 1" for number in range(MOST_FIELDS)]
+    fields = [f"X-{number}: 1" for number in range(MAX_FIELDS)]
     assert counting.heads.find(_with(*fields)) is None
     assert counting.heads._lines == {}

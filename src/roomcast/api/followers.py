@@ -18,7 +18,7 @@ from roomcast.delivery.follower_list import Key
 
 MAX_PAGE = 1_000
 DEFAULT_PAGE = 100
-MOST_BEHIND = 999_999_999
+MAX_BEHIND = 999_999_999
 PARAMETERS = ("after", "behind", "limit")
 _KEY = re.compile(r"(\d{1,15})-(\d{1,3})-(\d{1,15})", re.ASCII)
 _FIRST: Key = (0, 0, 0)
@@ -39,7 +39,7 @@ def parse_query(head: Head) -> FollowersQuery:
     given = QueryParameters(parameters(head.query), PARAMETERS)
     query = FollowersQuery(
         given.once("after", _key) or _FIRST,
-        given.once("behind", whole_number(MOST_BEHIND)) or 0,
+        given.once("behind", whole_number(MAX_BEHIND)) or 0,
         given.once("limit", whole_number(MAX_PAGE)) or DEFAULT_PAGE,
     )
     given.check()

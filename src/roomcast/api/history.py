@@ -72,7 +72,7 @@ async def known_id(engine: Engine, text: str) -> MessageId:
 
 
 def _unknown_id(text: str) -> str:
-    return f"this log has no message {text[:100]!r}, and under its present epoch never had"
+    return f"this log never had a message {text[:100]!r} in its present epoch"
 
 
 def _readable(principal: Principal, message: Message | None) -> bool:

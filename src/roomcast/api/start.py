@@ -38,7 +38,7 @@ def from_window(engine: Engine, selection: Selection, origin: Origin) -> Opening
             return Opening(parsed.seq) if parsed.seq <= hub.position else None
         case Newest(limit):
             position = hub.seek_newest(selection, limit)
-            # If messages between these were trimmed before, this client has lost nothing.
+            # Messages between the newest ones may be trimmed already. This client has not lost them.
             return None if position is None else Opening(position, exact=hub.is_whole_after(position))
         case Everything():
             return Opening(hub.trimmed, exact=False)

@@ -24,12 +24,12 @@ from roomcast.model.errors import HeadTooLarge
 T = TypeVar("T")
 
 END: Final = b"\r\n\r\n"
-MOST_FIELDS: Final = 128
+MAX_FIELDS: Final = 128
 """Maximum number of fields in a head. h11 takes 5 us for each, so 10,000 short ones in 64 KiB took 50 ms of one
 turn of the loop. Browsers behind two proxies send some 40."""
-_KNOWN = 512
+_MAX_ENTRIES = 512
 """Maximum number of heads, and of lines, in the cache."""
-_KNOWN_BYTES = 4 * 1024
+_MAX_ENTRY_BYTES = 4 * 1024
 """Longest head in the cache, so that it takes a few MB at most."""
 
 DECIDES: Final = frozenset({
@@ -57,9 +57,9 @@ _TICKET = string.ascii_letters.encode() + string.digits.encode() + b"-_"
 """The characters of a ticket."""
 _SECRET_FIELD = re.compile(rb"auth|token|jwt|key|secret|cookie|session|password")
 """Names of other programs' fields that may be credentials."""
-_TEMPLATES = 4
+_MAX_TEMPLATES = 4
 """Maximum number of templates; each is tried in turn."""
-_LONGEST_LENGTH = 12
+_MAX_DIGITS = 12
 """Maximum digits of a body's length."""
 
 Found = tuple[PreparedHead, Mapping[bytes, bytes], int]
@@ -142,7 +142,7 @@ class Heads:
         return None
 
     def _read(self, data: bytes) -> Found | None:
-        if data.count(b"\r\n") > MOST_FIELDS + 2:  # with the request line and the blank one
+        if data.count(b"\r\n") > MAX_FIELDS + 2:  # with the request line and the blank one
             return None
         lines = data.split(b"\r\n")
         if lines[-2:] != _BLANK:
@@ -172,8 +172,8 @@ class Heads:
         """Caches a head with at most one new line. Of that line it keeps only the name."""
         if not new:
             _keep(self._whole, data, found)
-        elif len(data) <= _KNOWN_BYTES and lines[new[0]].partition(b":")[0].lower() not in DECIDES:
-            self._templates = (_template(lines, new[0], found), *self._templates[: _TEMPLATES - 1])
+        elif len(data) <= _MAX_ENTRY_BYTES and lines[new[0]].partition(b":")[0].lower() not in DECIDES:
+            self._templates = (_template(lines, new[0], found), *self._templates[: _MAX_TEMPLATES - 1])
 
     def _kind(self, line: bytes) -> LineKind:
         name, colon, value = line.partition(b":")
@@ -196,7 +196,7 @@ class Heads:
         head = parse(key)
         prepared = None if head is None else self._prepare(head)
         query = key.partition(b"\r\n")[0].partition(b"?")[2] if head is None else head.query
-        if len(key) <= _KNOWN_BYTES and not _has_secret(query):
+        if len(key) <= _MAX_ENTRY_BYTES and not _has_secret(query):
             _keep(self._shared, key, prepared)
         return prepared
 
@@ -216,7 +216,7 @@ def _has_secret(query: bytes) -> bool:
 
 
 def _length(value: bytes) -> int | None:
-    return int(value) if value.isdigit() and len(value) <= _LONGEST_LENGTH else None
+    return int(value) if value.isdigit() and len(value) <= _MAX_DIGITS else None
 
 
 def _with(found: Found, name: bytes, value: bytes) -> Found | None:
@@ -288,13 +288,13 @@ def split_fields(pairs: Iterable[tuple[bytes, bytes]]) -> tuple[dict[bytes, byte
     return decides, own
 
 
-def _keep(known: dict[bytes, T], key: bytes, value: T) -> None:
-    if len(known) >= _KNOWN:
-        known.clear()
-    if len(key) <= _KNOWN_BYTES:
-        known[key] = value
+def _keep(cache: dict[bytes, T], key: bytes, value: T) -> None:
+    if len(cache) >= _MAX_ENTRIES:
+        cache.clear()
+    if len(key) <= _MAX_ENTRY_BYTES:
+        cache[key] = value
 
 
 def too_many_fields() -> HeadTooLarge:
     """The error for a head with too many fields."""
-    return HeadTooLarge(f"it may have {MOST_FIELDS} fields: send fewer, or let your proxy add fewer")
+    return HeadTooLarge(f"it may have {MAX_FIELDS} fields: send fewer, or let your proxy add fewer")
