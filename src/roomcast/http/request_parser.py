@@ -69,8 +69,8 @@ class RequestParser:
             self.ended = True
         if not self._has_head:
             self._count_head(data)
-        elif self.reads_lines and self.unread.count(b"\n") > MAX_FIELDS:  # h11 takes chunks at once: this is a trailer
-            raise TooManyFields
+        elif self.reads_lines and self.unread.count(b"\n") > MAX_FIELDS:
+            raise TooManyFields  # in a trailer: h11 leaves no whole chunk unread
         self._h11.receive_data(data)
 
     def next_event(self) -> Any:
