@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from roomcast.api.request import NO_FIELDS, Streaming
+from roomcast.api.answer import NO_FIELDS, Streaming
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.gap import Opening
 from tests.delivery.fakes import ROOM, FakeConnection

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from roomcast.api.request import Answer, HeaderFields, Pieces
+from roomcast.api.answer import Answer, HeaderFields, Pieces
 from roomcast.http.connections import Connections
 from roomcast.http.context import Context
 from roomcast.http.exchange import Exchange

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from roomcast.api.request import TICKET, Head, HeaderFields, PreparedHead
+from roomcast.api.answer import HeaderFields
+from roomcast.api.request import TICKET, Head, PreparedHead
 from roomcast.http.heads import END, MAX_FIELDS, Found, Heads, cut_ticket
 from tests.raw import post, request
 

@@ -7,7 +7,8 @@ from typing import cast
 
 import pytest
 
-from roomcast.api.request import Answer, Request
+from roomcast.api.answer import Answer
+from roomcast.api.request import Request
 from roomcast.delivery.engine import Engine
 from roomcast.http.metrics import collect, metrics, share
 from roomcast.log.base import Bounds

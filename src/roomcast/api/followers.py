@@ -10,8 +10,9 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from roomcast import tasks
+from roomcast.api.answer import JSON, Answer, Field, Pieces
 from roomcast.api.parameters import QueryParameters, parameters, whole_number
-from roomcast.api.request import JSON, Answer, Field, Head, Pieces, Request
+from roomcast.api.request import Head, Request
 from roomcast.delivery.budget import READERS_SHARE, Reservation
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.follower_list import Key

@@ -7,7 +7,8 @@ import time
 import msgspec
 from msgspec import UNSET
 
-from roomcast.api.request import JSON, Answer, Request
+from roomcast.api.answer import JSON, Answer
+from roomcast.api.request import Request
 from roomcast.delivery.engine import Engine
 from roomcast.model.message import rfc3339
 from roomcast.model.shapes import Health, NotReady, Ready

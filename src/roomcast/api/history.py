@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
+from roomcast.api.answer import JSON, Answer, Field, HeaderFields, Pieces
 from roomcast.api.query import Everything, Query
-from roomcast.api.request import JSON, Answer, Field, HeaderFields, Pieces, Request
+from roomcast.api.request import Request
 from roomcast.api.start import locate
 from roomcast.auth.principal import Principal
 from roomcast.delivery.budget import READERS_SHARE, Reservation

@@ -8,7 +8,8 @@ import time
 from typing import Any
 
 from roomcast.api import json_object
-from roomcast.api.request import NO_FIELDS, Answer, Head, Request
+from roomcast.api.answer import NO_FIELDS, Answer
+from roomcast.api.request import Head, Request
 from roomcast.auth.leeway import LEEWAY_SECONDS
 from roomcast.delivery.engine import Engine
 from roomcast.model.errors import Fault, Invalid, NotOffered

@@ -11,9 +11,10 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from roomcast.api.answer import JSON, Answer, Field, Pieces
 from roomcast.api.parameters import QueryParameters, parameters, whole_number
 from roomcast.api.query import prefix_fault
-from roomcast.api.request import JSON, Answer, Field, Head, Pieces, Request
+from roomcast.api.request import Head, Request
 from roomcast.auth.grants import Grants
 from roomcast.delivery.budget import READERS_SHARE, Reservation
 from roomcast.delivery.engine import Engine

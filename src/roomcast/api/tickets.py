@@ -12,8 +12,9 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from roomcast.api import json_object
+from roomcast.api.answer import JSON, Answer
 from roomcast.api.query import MAX_ROOMS
-from roomcast.api.request import JSON, Answer, Head, Request
+from roomcast.api.request import Head, Request
 from roomcast.auth import permit as rights
 from roomcast.auth.credentials import EXPIRED
 from roomcast.auth.leeway import LEEWAY_SECONDS

@@ -10,7 +10,8 @@ from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
-from roomcast.api.request import TICKET, Answer, Field, Head, Outcome, PreparedHead, Request, Streaming
+from roomcast.api.answer import Answer, Field, Outcome, Streaming
+from roomcast.api.request import TICKET, Head, PreparedHead, Request
 from roomcast.delivery.budget import Budget
 from roomcast.http import context as limits
 from roomcast.http.asgi_sink import AsgiSink, Receive, Send

@@ -9,7 +9,8 @@ import asyncio
 import logging
 from contextlib import aclosing
 
-from roomcast.api.request import UNIX_ADDRESS, Answer, Outcome, Pieces, Request, Streaming
+from roomcast.api.answer import Answer, Outcome, Pieces, Streaming
+from roomcast.api.request import UNIX_ADDRESS, Request
 from roomcast.delivery.budget import Reservation
 from roomcast.http import context as limits
 from roomcast.http.connection import SocketConnection

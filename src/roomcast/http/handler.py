@@ -12,18 +12,9 @@ from functools import lru_cache, partial
 from itertools import count
 from typing import Any
 
+from roomcast.api.answer import Answer, Outcome, PendingAnswer, Streaming
 from roomcast.api.parameters import parameters
-from roomcast.api.request import (
-    NO_VALUES,
-    Answer,
-    ClientConnection,
-    Head,
-    Outcome,
-    PendingAnswer,
-    PreparedHead,
-    Request,
-    Streaming,
-)
+from roomcast.api.request import NO_VALUES, ClientConnection, Head, PreparedHead, Request
 from roomcast.api.routes import Routes
 from roomcast.auth.guard import Guard
 from roomcast.delivery.budget import READERS_SHARE, SMALL_BYTES

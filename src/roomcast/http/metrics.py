@@ -9,7 +9,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 
-from roomcast.api.request import Answer, HeaderFields, Request
+from roomcast.api.answer import Answer, HeaderFields
+from roomcast.api.request import Request
 from roomcast.delivery.engine import Engine
 from roomcast.delivery.worker_group import Peers
 from roomcast.http import merged_metrics

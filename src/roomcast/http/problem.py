@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import msgspec
 
-from roomcast.api.request import Answer, Field, HeaderFields
+from roomcast.api.answer import Answer, Field, HeaderFields
 from roomcast.model.errors import (
     Fault,
     LogUnavailable,
