@@ -6,7 +6,8 @@ import pytest
 
 from roomcast.api.answer import HeaderFields
 from roomcast.api.request import TICKET, Head, PreparedHead
-from roomcast.http.heads import END, MAX_FIELDS, Found, Heads, cut_ticket
+from roomcast.http.head_fields import MAX_FIELDS, cut_ticket
+from roomcast.http.heads import END, Found, Heads
 from tests.raw import post, request
 
 HEAD = post(b"{}")[:-2]

@@ -8,7 +8,7 @@ import h11
 import pytest
 
 from roomcast.http.context import HEAD_BYTES
-from roomcast.http.heads import MAX_FIELDS
+from roomcast.http.head_fields import MAX_FIELDS
 from roomcast.http.request_parser import RequestParser, TooManyFields, error_of
 from roomcast.model.errors import HeadTooLarge, NotHttp, RoomcastError, UnknownCoding
 

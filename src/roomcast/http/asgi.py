@@ -17,7 +17,7 @@ from roomcast.http import context as limits
 from roomcast.http.asgi_sink import AsgiSink, Receive, Send
 from roomcast.http.body import RequestBody, too_many, too_slow
 from roomcast.http.handler import Handler
-from roomcast.http.heads import MAX_FIELDS, cut_ticket, split_fields, too_many_fields
+from roomcast.http.head_fields import MAX_FIELDS, cut_ticket, split_fields, too_many_fields
 from roomcast.http.host_login import HostLogin
 from roomcast.model.errors import RoomcastError
 

@@ -16,7 +16,7 @@ from roomcast.http import context as limits
 from roomcast.http.body import RequestBody, too_many, too_slow
 from roomcast.http.context import Context
 from roomcast.http.exchange import Exchange
-from roomcast.http.heads import cut_ticket, split_fields
+from roomcast.http.head_fields import cut_ticket, split_fields
 from roomcast.http.render import CONTINUE
 from roomcast.http.request_parser import RequestParser, error_of
 from roomcast.model.errors import RoomcastError, TooLarge

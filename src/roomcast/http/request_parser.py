@@ -12,7 +12,7 @@ from typing import Any
 import h11
 
 from roomcast.http import context as limits
-from roomcast.http.heads import MAX_FIELDS, too_many_fields
+from roomcast.http.head_fields import MAX_FIELDS, too_many_fields
 from roomcast.model.errors import HeadTooLarge, NotHttp, RoomcastError, UnknownCoding
 from roomcast.model.redact import redacted
 
