@@ -290,6 +290,16 @@ async def test_a_token_that_the_old_keys_refused_is_verified_again_by_new_ones()
     assert issuers.verify(text, now).sub == "42"
 
 
+async def test_a_key_that_is_ignored_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def get(url: str) -> Fetched:
+        return Fetched((key("1"),), 300, ("key 1: has 1024 bits",))
+
+    source = Jwks("https://a.example/jwks", get)
+    source.refresh(NOW)
+    await source.fetched()
+    assert "one of the keys at https://a.example/jwks is ignored: key 1: has 1024 bits" in caplog.text
+
+
 async def test_a_bug_in_a_fetch_ends_nothing(caplog: pytest.LogCaptureFixture) -> None:
     async def get(url: str) -> Fetched:
         raise RuntimeError("a mistake")
