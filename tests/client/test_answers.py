@@ -9,7 +9,7 @@ import httpx
 import msgspec
 import pytest
 
-from roomcast.client import Refused, errors
+from roomcast.client import Refused, Unreachable, errors
 from roomcast.client.attempts import Attempts, Reply
 from roomcast.client.body import BoundedBody, check_encoding
 from roomcast.client.http import HttpOptions, OutgoingRequest, check_location
@@ -88,6 +88,22 @@ def test_a_tls_error_is_found_behind_others() -> None:
     outer.__cause__ = inner
     assert "not trusted: self-signed certificate (set SSL_CERT_FILE" in str(errors.bad_tls(outer))
     assert errors.bad_tls(httpx.ConnectError("refused")) is None
+
+
+def test_an_answer_in_plain_http_is_a_tls_error_with_advice() -> None:
+    plain = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number")
+    plain.reason = "WRONG_VERSION_NUMBER"
+    failed = httpx.ConnectError("failed")
+    failed.__cause__ = plain
+    with pytest.raises(Unreachable, match="speaks no TLS on this port: write http:// instead of https://"):
+        attempts().failed(failed)
+
+
+def test_an_attempt_that_can_never_succeed_is_not_repeated() -> None:
+    error = httpx.UnsupportedProtocol("gopher")
+    with pytest.raises(httpx.UnsupportedProtocol) as raised:
+        attempts().failed(error)
+    assert raised.value is error
 
 
 def attempts(patience: float = 1e9, method: str = "POST", max_answer: int | None = None) -> Attempts:
