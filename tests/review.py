@@ -62,7 +62,7 @@ class Review(NamedTuple):
         )
 
     def texts(self) -> Sequence[str]:
-        """The figures as a reader wants them, in the order of the columns."""
+        """The figures as texts, in the order of the columns."""
         return [f"{value:.1%}" if isinstance(value, float) and value <= 1 else f"{value}" for value in self]
 
 
@@ -72,7 +72,7 @@ def functions_of(tree: ast.Module) -> Iterator[Function]:
 
 
 def lines(function: Function) -> int:
-    """How many lines a function has, without its decorators and its docstring."""
+    """The number of lines of a function, without its decorators and docstring."""
     assert function.end_lineno is not None
     whole = function.end_lineno - function.lineno + 1
     if ast.get_docstring(function) is None:
@@ -105,12 +105,18 @@ def _is_overload(name: Named) -> bool:
 
 
 def is_complete(name: ast.Module | Named) -> bool:
-    """Whether the docstring of `name` names all parameters, and all errors that the function itself raises."""
+    """Whether the docstring of `name` names all parameters, and all errors that the function itself raises. A
+    command needs any docstring: it is what `--help` prints, where each option has a text of its own."""
     text = ast.get_docstring(name)
-    if text is None or not isinstance(name, Function):
+    if text is None or not isinstance(name, Function) or _is_command(name):
         return text is not None
     given = [arg.arg for arg in _parameters(name) if arg.arg not in ("self", "cls")]
     return {*given, *_raised(name)} <= set(re.findall(r"\w+", text))
+
+
+def _is_command(function: Function) -> bool:
+    calls = [each.func for each in function.decorator_list if isinstance(each, ast.Call)]
+    return any(isinstance(called, ast.Attribute) and called.attr == "command" for called in calls)
 
 
 def is_annotated(function: Function) -> bool:
@@ -126,13 +132,14 @@ def _parameters(function: Function) -> Sequence[ast.arg]:
 
 
 def _raised(function: Function) -> Iterator[str]:
+    """The classes of errors. A lower-case name is a function that makes an error, and says nothing to a caller."""
     for node in ast.walk(function):
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name):
-            yield from re.findall(r"^[A-Z]\w+", node.exc.func.id)  # nothing for a function that makes the error
+            yield from re.findall("^_*[A-Z].*", node.exc.func.id)
 
 
 def share(found: Iterator[bool]) -> float:
-    """The share of what is true, 1 if there is nothing."""
+    """The share of true values, 1 if there is none at all."""
     each = list(found)
     return sum(each) / len(each) if each else 1.0
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from roomcast.auth.host import RightsFunction
 from roomcast.model.errors import BadOption
-from roomcast.model.settings import Settings, unknown
+from roomcast.model.settings import Settings, unknown_option
 
 if TYPE_CHECKING:
-    from roomcast.http.site import Group
+    from roomcast.http.all_routes import Group
 
 _OWN = ("rights", "routes")
 
@@ -28,13 +28,14 @@ class AppSettings(Settings):
 
     @classmethod
     def of(cls, values: Mapping[str, object]) -> AppSettings:
-        """Like `Settings.of`, with `rights` and `routes` in addition."""
+        """Like `Settings.of`, with `rights` and `routes` among `values` in addition. Raises `TypeError` for an
+        unknown name, and `BadOption` for a wrong value."""
         own: dict[str, Any] = {name: value for name, value in values.items() if name in _OWN}
         others = {name: value for name, value in values.items() if name not in _OWN}
         known = {field.name for field in fields(cls)}
         for name in others:
             if name not in known:
-                raise TypeError(unknown(name, _OWN))
+                raise TypeError(unknown_option(name, _OWN))
         given = Settings.of(others)
         settings = cls(**{field.name: getattr(given, field.name) for field in fields(given)}, **own)
         settings._check()

@@ -23,17 +23,17 @@ from roomcast.app_settings import AppSettings
 from roomcast.auth.guard import Guard, Mode
 from roomcast.auth.principal import EVERYBODY as HOST
 from roomcast.delivery.engine import DRAIN_SECONDS, Engine
+from roomcast.http.all_routes import ROUTES, routes_in
 from roomcast.http.asgi import AsgiApp, Scope
 from roomcast.http.asgi_sink import Receive, Send
 from roomcast.http.handler import Handler
-from roomcast.http.host import Host
-from roomcast.http.site import ROUTES, chosen
+from roomcast.http.host_login import HostLogin
 from roomcast.model import draft
 from roomcast.model.errors import Fault, Invalid
 
 _ELSEWHERE = (
     "this roomcast belongs to another event loop: call it there, from a thread by "
-    "asyncio.run_coroutine_threadsafe(...); where one loop follows another, enter `async with live:` in each"
+    "asyncio.run_coroutine_threadsafe(...); if loops follow one another, enter `async with live:` in each"
 )
 
 logger: logging.Logger = logging.getLogger("roomcast.server")
@@ -45,18 +45,18 @@ class Embedded:
 
     def __init__(self, settings: AppSettings) -> None:
         self._settings = settings
-        self._routes = ROUTES if settings.routes is None else chosen(settings.routes)
+        self._routes = ROUTES if settings.routes is None else routes_in(settings.routes)
         self._loop: asyncio.AbstractEventLoop | None = None
         """The loop it was opened in."""
         self._opening: asyncio.Task[Engine] | None = None
-        """Its result is the engine. The engine is kept after closing: it then sends followers away and stores
-        nothing."""
+        """Its result is the engine. The engine is kept after closing, to send followers away; it stores nothing
+        then."""
         self._app: AsgiApp | None = None
         self._guard: Guard | None = None
         self._closed = False
         self._signals: tuple[int, ...] = ()
         """The signals that drain it while it is open."""
-        self._unchain: list[Callable[[], None]] = []
+        self._restore_handlers: list[Callable[[], None]] = []
         """Functions that restore the signals' former handlers."""
 
     async def publish(
@@ -186,7 +186,7 @@ class Embedded:
         guard.start_fetching()
         self._guard = guard
         rights = self._settings.rights
-        host = Host(rights, self._settings.allow_origin or ()) if rights else None
+        host = HostLogin(rights, self._settings.allow_origin or ()) if rights else None
         self._app = AsgiApp(Handler(engine, guard, self._routes), host)
         self._take_signals()
         return engine
@@ -195,11 +195,11 @@ class Embedded:
         if self._signals and threading.current_thread() is not threading.main_thread():
             logger.warning("drain_on_signal works in the main thread only: await live.drain() before the end")
             return
-        self._unchain = [_chain(number, self._drain_soon) for number in self._signals]
+        self._restore_handlers = [_chain(number, self._drain_soon) for number in self._signals]
 
     def _release_signals(self) -> None:
-        while self._unchain:
-            self._unchain.pop()()
+        while self._restore_handlers:
+            self._restore_handlers.pop()()
 
     def _drain_soon(self) -> None:
         if self._loop and not self._loop.is_closed():
@@ -221,24 +221,24 @@ class Embedded:
 def _chain(number: int, first: Callable[[], None]) -> Callable[[], None]:
     """Calls `first` at this signal, then the former handler. Returns a function that restores the former
     handler."""
-    before = signal.getsignal(number)
-    if before in (signal.SIG_IGN, None):
+    former = signal.getsignal(number)
+    if former in (signal.SIG_IGN, None):
         return lambda: None  # an ignored signal does not end the program, so it must not drain
 
     def handle(signum: int, frame: FrameType | None) -> None:
         first()
-        if callable(before):
-            before(signum, frame)
+        if callable(former):
+            former(signum, frame)
         else:
-            signal.signal(signum, before)
+            signal.signal(signum, former)
             signal.raise_signal(signum)
 
-    def take_back() -> None:
+    def restore() -> None:
         if signal.getsignal(number) is handle:
-            signal.signal(number, before)
+            signal.signal(number, former)
 
     signal.signal(number, handle)
-    return take_back
+    return restore
 
 
 def _encoded(fields: dict[str, Any]) -> bytes:

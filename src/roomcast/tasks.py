@@ -7,9 +7,7 @@ import time
 from collections.abc import Collection
 
 _AGAIN_SECONDS = 1.0
-"""Long enough for a task to close what it holds: that must not be cancelled."""
-
-
+"""Pause between two cancels of a task: long enough to close its resources, which a cancel would interrupt."""
 _TURN_SECONDS = 0.001
 
 
@@ -33,8 +31,8 @@ async def cancel(tasks: Collection[asyncio.Task[None]]) -> None:
     One cancel is not enough: `asyncio.wait_for` of Python 3.11, with which PyMongo sends, loses a cancel that
     comes in the turn in which it is done (python/cpython#86296). A task that runs for ever would then go on.
     """
-    left = {task for task in tasks if not task.done()}
-    while left:
-        for task in left:
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        for task in pending:
             task.cancel()
-        _, left = await asyncio.wait(left, timeout=_AGAIN_SECONDS)
+        _, pending = await asyncio.wait(pending, timeout=_AGAIN_SECONDS)

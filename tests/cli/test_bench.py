@@ -69,7 +69,7 @@ def test_a_restart_during_a_run_causes_cuts_and_no_loss(serve: Serve) -> None:
         server.kill()
         serve(f"--port={server.port}")
         assert bench.wait() == 0, bench.out
-    assert re.search(r"wrong +0  5 cuts, 0 gaps, 0 doubled", bench.out)
+    assert re.search(r"wrong +0  5 cuts, 0 gaps, 0 duplicated", bench.out)
     assert "nothing was lost" in bench.out
 
 
@@ -134,7 +134,7 @@ def faulty(request: pytest.FixtureRequest) -> Iterator[str]:
     [
         ("nothing", "nothing was lost"),
         ("lose", "{twice} deliveries were lost"),
-        ("double", "wrong +{twice}  0 cuts, 0 gaps, {twice} doubled or out of order"),
+        ("double", "wrong +{twice}  0 cuts, 0 gaps, {twice} duplicated or out of order"),
         ("refuse", "published .* {once} refused"),
     ],
     indirect=["faulty"],
@@ -157,8 +157,8 @@ def test_a_server_that_loses_or_doubles_messages_is_detected(faulty: str, words:
         (["ftp://127.0.0.1"], 2, "http://localhost:8080"),
         (["http://a..b"], 2, "http://localhost:8080"),
         (["--followers=1", "--rooms=2"], 2, "--rooms"),
-        (["--seconds=nan"], 2, "no finite number"),
-        (["--rate=nan"], 2, "no finite number"),
+        (["--seconds=nan"], 2, "not a finite number"),
+        (["--rate=nan"], 2, "not a finite number"),
     ],
 )
 def test_a_mistake_is_reported_in_one_sentence(arguments: list[str], status: int, words: str) -> None:

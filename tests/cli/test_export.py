@@ -80,7 +80,7 @@ def test_a_file_that_is_no_export_is_not_changed(server: Running, tmp_path: Path
     file.write_text(content)
     done = run("export", "developers", f"--output={file}", url=server.url)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"roomcast: {file} is no export")
+    assert done.stderr.startswith(f"roomcast: {file} is not an export")
     assert file.read_text() == content
 
 
@@ -96,7 +96,7 @@ def test_an_export_of_other_rooms_is_not_continued(server: Running, tmp_path: Pa
 @pytest.mark.parametrize("device", ["/dev/null", "/dev/full"])
 def test_an_export_needs_a_regular_file(server: Running, device: str) -> None:
     done = run("export", "developers", f"--output={device}", url=server.url)
-    assert (done.returncode, done.stderr.startswith(f"roomcast: {device} is no regular file")) == (1, True)
+    assert (done.returncode, done.stderr.startswith(f"roomcast: {device} is not a regular file")) == (1, True)
 
 
 def test_two_exports_do_not_write_one_file(server: Running, tmp_path: Path) -> None:

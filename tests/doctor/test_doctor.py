@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from roomcast.client.decode import Event
-from roomcast.doctor import asking, fixes, idle, strangers
+from roomcast.doctor import client_side, fixes, idle, strangers
 from roomcast.doctor.finding import Finding, Level
 from roomcast.doctor.listening import Recording
 from roomcast.doctor.site import Site
@@ -105,7 +105,7 @@ def test_a_certificate_that_browsers_refuse_is_a_fault(tmp_path: Path) -> None:
 )
 def test_a_clock_that_is_an_hour_off_is_a_fault(seconds: int, level: str, text: str) -> None:
     answer = httpx.Response(200, json={"status": "ok", "version": "1", "time": "2026-11-26T12:00:00.000Z"})
-    [found] = asking.clock(answer, 1795694400.0 - seconds)
+    [found] = client_side.clock(answer, 1795694400.0 - seconds)
     assert (found.level.value, text in found.text) == (level, True)
 
 
@@ -114,14 +114,14 @@ def test_a_credential_that_the_server_cannot_check_is_a_fault(monkeypatch: pytes
         return httpx.Response(503)
 
     monkeypatch.setattr(Site, "get", get)
-    [found] = asyncio.run(asking.credential(Site("http://localhost", {})))
+    [found] = asyncio.run(client_side.credential(Site("http://localhost", {})))
     assert (found.level, found.text) == (Level.FAULT, "the server cannot check it now: 503")
     assert "[[issuer]]" in found.fix
 
 
 def test_a_stranger_from_elsewhere_who_looks_local_is_a_fault() -> None:
     site = Site("http://192.0.2.1", {}, stranger={"admin": True, "read": ["*"], "publish": ["*"]})
-    assert strangers.of(site).level is Level.FAULT
+    assert strangers.rights_of_strangers(site).level is Level.FAULT
 
 
 def _idle(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> dict[str, Finding]:

@@ -1,4 +1,4 @@
-"""The attack with principals: each follows its own rooms by tickets, and nobody else gets in anywhere."""
+"""The attack with principals: each follows its own rooms with tickets, and intruders get in nowhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from roomcast.auth.keys import sha256
 from roomcast.torture.attack import Attack, Plan
 from roomcast.torture.intruder import KINDS
 from roomcast.torture.target import Target, Unusable
-from roomcast.torture.tickets import Lives
+from roomcast.torture.tickets import TicketLifetimes
 from tests import hasty
 from tests.cli.shell import run
 from tests.conftest import Serve
@@ -21,11 +21,11 @@ from tests.running import PATIENCE, Running, start_roomcast, wait_for
 
 KEY = "rck_torture_" + 43 * "k"
 OLD, NEW = "0123456789abcdefghijklmnopqrstuvwxyz", "zyxwvutsrqponmlkjihgfedcba9876543210"
-LIVES = Lives(short=1, long=60, leeway=1)
+LIVES = TicketLifetimes(short=1, long=60, leeway=1)
 
 
 class Guarded:
-    """A server with rights, whose tickets are over soon; it comes back on its port."""
+    """A server with rights, whose tickets expire soon. A second `start` uses the same port."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -56,8 +56,8 @@ def plan(**changes: Any) -> Plan:
 
 
 async def tries(attack: Attack, each: int) -> None:
-    """Until the server that runs now has refused every kind of break-in so often, and ended ten times as many
-    streams with their tickets."""
+    """Waits until the running server has refused each kind of break-in `each` more times, and has ended ten
+    times as many streams whose tickets expired."""
     counted = [intruder.tried.copy() for intruder in attack.intruders]
 
     def tried(kind: str) -> int:
@@ -157,4 +157,4 @@ def test_the_command_attacks_with_principals_and_shows_what_was_kept_out(tmp_pat
     assert done.returncode == 0, done
     for name in ("tickets", "kept out"):
         assert re.search(rf"^ +[1-9]\d*  {name}", done.stdout, re.MULTILINE)
-    assert done.stdout.endswith("\nNo promise broke.\n")
+    assert done.stdout.endswith("\nNo promise was broken.\n")

@@ -121,7 +121,7 @@ def test_a_socket_that_others_can_reach_needs_rights(tmp_path: Path) -> None:
 
 def test_a_socket_that_does_not_listen_is_refused_in_a_sentence(tmp_path: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
-        assert "descriptor 3 of systemd's is no listening stream socket" in refused(tmp_path, [datagrams])
+        assert "descriptor 3 from systemd is not a listening stream socket" in refused(tmp_path, [datagrams])
     with opened() as listener, socket.create_connection(listener.getsockname()) as connected:
         assert "use ListenStream= and Accept=no" in refused(tmp_path, [connected])
 
@@ -150,5 +150,5 @@ def test_a_descriptor_that_is_closed_is_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(activation, "_FIRST", closed)
     monkeypatch.setenv("LISTEN_FDS", "1")
     monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
-    with pytest.raises(CannotStart, match=f"descriptor {closed} of systemd's is no listening"):
+    with pytest.raises(CannotStart, match=f"descriptor {closed} from systemd is not a listening"):
         passed_sockets(30.0)

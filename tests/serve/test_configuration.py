@@ -16,13 +16,13 @@ from roomcast.serve.configuration import Configuration
 def test_nothing_given_is_the_default() -> None:
     configuration = Configuration({}, {}, None)
     assert configuration.settings == configuration.read_again() == Settings()
-    assert not configuration.chose("port")
+    assert not configuration.is_given("port")
 
 
 def test_the_variable_that_kubernetes_sets_for_a_service_of_our_name_is_no_port() -> None:
     configuration = Configuration({}, {"ROOMCAST_PORT": "tcp://10.0.0.1:8080"}, None)
     assert configuration.settings.port == Settings().port
-    assert not configuration.chose("port")
+    assert not configuration.is_given("port")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 
 from roomcast.serve.workers.child import Child
 from roomcast.serve.workers.orders import Channel, Order, Ping, Report
-from roomcast.serve.workers.watch import UNANSWERED, look
+from roomcast.serve.workers.watch import MAX_UNANSWERED, find_hung
 from tests import watchful
 from tests.running import PATIENCE, Running, start_roomcast, wait_for
 from tests.workers import kill, processes, wait_until_another
@@ -45,7 +45,7 @@ def test_connections_that_wait_for_a_hung_worker_are_served_by_its_successor(ser
         assert [one.recv(12) for one in waiting] == [b"HTTP/1.1 200"] * 16
     server.wait_until_it_says(r"\[1\] \S+ GET /healthz\?waited=")
     assert processes(server)["1"] != pid
-    assert f"worker 1 (process {pid}) has answered nothing for 1 s: it is killed" in server.said()
+    assert f"worker 1 (process {pid}) has not answered for 1 s: it is killed" in server.said()
     assert server.said().count(f"(process {pid})") == 1
 
 
@@ -56,7 +56,7 @@ def test_a_hung_log_process_is_replaced_and_its_stored_messages_are_there(server
     wait_for(lambda: server.post({"room": "developers", "text": "after"}).status_code == 201, "the next one")
     page = server.get("/messages?room=developers", headers={"Accept": "application/json"}).json()["messages"]
     assert page[0]["id"] == before["id"]
-    server.wait_until_it_says(rf"the log process \(process {pid}\) has answered nothing for 1 s: it is killed")
+    server.wait_until_it_says(rf"the log process \(process {pid}\) has not answered for 1 s: it is killed")
 
 
 def test_a_process_that_answers_is_not_replaced(server: Running) -> None:
@@ -84,18 +84,18 @@ def test_a_process_counts_as_hung_after_some_questions_in_a_row_without_an_answe
     child: tuple[Child, Channel[Report, Order]],
 ) -> None:
     one, theirs = child
-    for _ in range(UNANSWERED - 1):
-        assert look([one]) == []
+    for _ in range(MAX_UNANSWERED - 1):
+        assert find_hung([one]) == []
     one.unanswered = 0  # as after an answer
-    assert [look([one]) for _ in range(UNANSWERED)] == [[]] * UNANSWERED
-    assert look([one]) == [one]
-    assert look([one]) == [], "it is told once"
-    assert [order for order, _ in theirs.receive()] == [Ping()] * (2 * UNANSWERED - 1)
+    assert [find_hung([one]) for _ in range(MAX_UNANSWERED)] == [[]] * MAX_UNANSWERED
+    assert find_hung([one]) == [one]
+    assert find_hung([one]) == [], "it is told once"
+    assert [order for order, _ in theirs.receive()] == [Ping()] * (2 * MAX_UNANSWERED - 1)
 
 
 def test_a_process_that_starts_may_take_its_time(child: tuple[Child, Channel[Report, Order]]) -> None:
     one, theirs = child
     one.ready = False
-    assert [look([one]) for _ in range(UNANSWERED + 1)] == [[]] * (UNANSWERED + 1)
+    assert [find_hung([one]) for _ in range(MAX_UNANSWERED + 1)] == [[]] * (MAX_UNANSWERED + 1)
     one.channel.close()
     assert list(theirs.receive()) == []

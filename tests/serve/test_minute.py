@@ -12,7 +12,7 @@ import pytest
 from roomcast.delivery.engine import Engine
 from roomcast.model.settings import Settings
 from roomcast.serve import minute
-from roomcast.serve.minute import Minute
+from roomcast.serve.minute import MinuteReport
 from tests.conftest import Serve
 
 
@@ -23,32 +23,32 @@ async def engine() -> AsyncIterator[Engine]:
     await opened.close()
 
 
-async def said(look: Minute, caplog: pytest.LogCaptureFixture) -> list[str]:
+async def said(reporter: MinuteReport, caplog: pytest.LogCaptureFixture) -> list[str]:
     caplog.clear()
     with caplog.at_level(logging.WARNING, "roomcast.server"):
-        await look.look()
+        await reporter.report()
     return [record.getMessage() for record in caplog.records]
 
 
 async def test_nothing_unusual_is_no_line(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
-    assert await said(Minute(engine), caplog) == []
+    assert await said(MinuteReport(engine), caplog) == []
 
 
 async def test_all_that_was_unusual_is_one_line_and_only_once(
     engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    look = Minute(engine)
+    reporter = MinuteReport(engine)
     engine.refusals.update({"credential": 3, "invalid": 100, "right": 5})
     engine.streams.endings.update({"slow": 2, "client": 50})
     engine.streams.gaps["trimmed"] = 1
-    [line] = await said(look, caplog)
+    [line] = await said(reporter, caplog)
     assert line.startswith(
         "in the last minute: 3 credentials were missing or refused: the lines of roomcast.audit"
     )
     assert "; 2 streams ended because their clients read nothing: " in line
-    assert "; 1 gaps were told" in line
+    assert "; 1 gaps were reported" in line
     assert "100" not in line
-    assert await said(look, caplog) == []
+    assert await said(reporter, caplog) == []
 
 
 @pytest.mark.parametrize("name", minute.COUNTED)
@@ -57,7 +57,7 @@ async def test_each_part_says_what_to_do(
 ) -> None:
     counts = iter([{name: 0}, {name: 7}])
     monkeypatch.setattr(minute, "_counts", lambda engine: next(counts))
-    [line] = await said(Minute(engine), caplog)
+    [line] = await said(MinuteReport(engine), caplog)
     what, colon, to_do = line.removeprefix("in the last minute: ").partition(": ")
     assert what.startswith("7 ")
     assert colon
@@ -68,7 +68,7 @@ async def test_a_long_turn_and_a_short_retention_are_reported(
     engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine.pace = SimpleNamespace(longest_turn=2.5, rate=100.0)  # type: ignore[assignment]
-    [line] = await said(Minute(engine), caplog)
+    [line] = await said(MinuteReport(engine), caplog)
     assert "the process stood still for 2.5 s: " in line
     assert "at this rate of publishing a message is retained for 100 s: raise --max-messages" in line
 
@@ -76,13 +76,15 @@ async def test_a_long_turn_and_a_short_retention_are_reported(
 async def test_slow_publishes_are_reported_if_they_are_more_than_one_in_a_hundred(
     engine: Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    look = Minute(engine)
+    reporter = MinuteReport(engine)
     for seconds in (*[0.01] * 199, 0.6, 0.7):
         engine.append_times.observe(seconds)
-    assert await said(look, caplog) == []
+    assert await said(reporter, caplog) == []
     engine.append_times.observe(0.6)
-    [line] = await said(look, caplog)
-    assert line.startswith("in the last minute: 1 publishes took over 0.5 s until they were durable: look whether")
+    [line] = await said(reporter, caplog)
+    assert line.startswith(
+        "in the last minute: 1 publishes took over 0.5 s until they were durable: check whether"
+    )
 
 
 async def test_a_disk_that_fills_is_reported(
@@ -90,7 +92,9 @@ async def test_a_disk_that_fills_is_reported(
 ) -> None:
     monkeypatch.setattr(minute, "file_of", lambda url: "x.db")
     monkeypatch.setattr(minute, "_free", lambda file: 12_000_000)
-    assert await said(Minute(engine), caplog) == ["in the last minute: the log's disk has 12 MB left: make room"]
+    assert await said(MinuteReport(engine), caplog) == [
+        "in the last minute: the log's disk has 12 MB left: make room"
+    ]
 
 
 def test_the_start_is_one_line_with_all_that_matters(serve: Serve) -> None:

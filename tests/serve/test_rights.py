@@ -13,7 +13,7 @@ from roomcast.auth.guard import Guard
 from roomcast.model.errors import InvalidToken
 from roomcast.serve.configuration import Configuration
 from roomcast.serve.reload import Reload
-from roomcast.serve.rights import reloadable
+from roomcast.serve.rights import reloadable_rights
 
 _ROW = "[[key]]\nname = 'shop'\nsha256 = '{}'\nread = ['*']\n"
 KEY = "rck_shop_x"
@@ -35,7 +35,7 @@ async def test_keys_strangers_and_secrets_are_read_again_whole_or_not_at_all(
     path.write_text(f"anonymous = {{ read = ['news'] }}\n{_ROW.format(sha256(KEY))}")
     configuration = Configuration({}, {}, str(path))
     guard = Guard.of(configuration.settings)
-    reload = Reload(configuration, [reloadable(guard)])
+    reload = Reload(configuration, [reloadable_rights(guard)])
 
     path.write_text(f"secret_files = ['{secret}']\n{_ROW.format('0' * 64)}")
     await reload.reload()
@@ -81,6 +81,6 @@ async def test_a_server_that_was_started_without_rights_keeps_none_and_says_that
     configuration = Configuration({}, {}, str(path))
     guard = Guard.of(configuration.settings)
     path.write_text(_ROW.format("0" * 64))
-    await Reload(configuration, [reloadable(guard)]).reload()
+    await Reload(configuration, [reloadable_rights(guard)]).reload()
     assert not guard.checks_credentials
     assert "needs a restart" in caplog.text

@@ -239,7 +239,7 @@ def test_while_the_log_cannot_be_opened_again_followers_stay_and_publishers_are_
         kill(server, "log")
         wait_for(lambda: is_taken(lock), "its lock")
         server.wait_until_it_says(
-            "the log process cannot start, and is tried again each second: .* belongs to another running server"
+            "the log process cannot start, and is retried every second: .* belongs to another running server"
         )
         answer = server.post({"text": "x", "room": "developers"})
         assert answer.status_code == 503

@@ -12,7 +12,7 @@ from roomcast.delivery.engine import Engine
 from roomcast.log.memory import MemoryLog
 from roomcast.model.errors import CannotStart, LogUnavailable, LogUnusable
 from roomcast.model.settings import Settings
-from roomcast.serve.listen import Listening
+from roomcast.serve.listen import Endpoint
 from roomcast.serve.server import serve
 from tests.running import PATIENCE
 
@@ -33,7 +33,7 @@ async def test_a_server_that_can_take_no_connections_says_so_and_ends() -> None:
             await serve(
                 Engine.open(SETTINGS),
                 asyncio.get_running_loop().create_future(),
-                [Listening([closed], "localhost", 1)],
+                [Endpoint([closed], "localhost", 1)],
                 NO_GUARD,
                 started,
             )

@@ -130,7 +130,7 @@ def test_a_file_that_is_no_socket_is_never_touched(path: Path, tmp_path: Path) -
     link.symlink_to(path)
     for name in (path, link):
         said = _fails(tmp_path, f"--host=unix:{name}")
-        assert said == f"roomcast: {name} exists and is no socket: name another path in --host unix:PATH"
+        assert said == f"roomcast: {name} exists and is not a socket: name another path in --host unix:PATH"
     assert path.read_text() == "precious"
     assert link.is_symlink()
 

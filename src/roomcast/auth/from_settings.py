@@ -11,7 +11,7 @@ from roomcast.auth.rights import ConfiguredRights
 from roomcast.auth.secrets import Secrets
 from roomcast.model.errors import BadOption, CannotStart
 from roomcast.model.settings import Settings
-from roomcast.model.settings.anonymous import granted, quota
+from roomcast.model.settings.anonymous import grants_of, quota_of
 
 if TYPE_CHECKING:
     from roomcast.auth.tokens.issuers import Issuers
@@ -25,9 +25,9 @@ def rights_from(settings: Settings) -> ConfiguredRights:
         keys=Keys(settings.keys),
         secrets=secrets,
         issuers=_issuers(settings, secrets),
-        read=Grants.parse(granted("read", settings.anonymous)),
-        publish=Grants.parse(granted("publish", settings.anonymous)),
-        quota=quota(settings.anonymous),
+        read=Grants.parse(grants_of("read", settings.anonymous)),
+        publish=Grants.parse(grants_of("publish", settings.anonymous)),
+        quota=quota_of(settings.anonymous),
         cookie=settings.cookie,
         revoked=[row.revocation() for row in settings.revoked],
     )

@@ -41,6 +41,8 @@ class LazyCommand(click.Command):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
+        """Makes the context of the real command, which parses `args`; `info_name`, `parent` and `extra` are
+        click's."""
         return self.real.make_context(info_name, args, parent, **extra)
 
 

@@ -20,12 +20,11 @@ from roomcast.model.errors import (
 )
 
 MAX_MESSAGES = 500
+"""Messages of a batch."""
 PATIENCE = 30.0
 """Seconds that a server may be away while many messages are published."""
 MAX_BYTES = 512 * 1024
-"""Bytes: half of the default limit of a server, and of nginx in front of it."""
-
-
+"""Bytes of a batch: half of the default limit of a server, and of nginx in front of it."""
 _NOTHING_STORED = (Forbidden, Invalid, Malformed, TooLarge, Unauthenticated)
 """After these errors no part of the batch is stored."""
 
@@ -54,7 +53,8 @@ class Line(NamedTuple):
 
     @classmethod
     def of(cls, number: int, message: dict[str, Any], read: InputLine | None = None) -> Line:
-        """Makes a line from a message. Raises `BadLine` if JSON cannot express it."""
+        """Makes line `number` from a `message`. `read` is the input's line if that is text. Raises `BadLine` if
+        JSON cannot express the message."""
         try:
             return cls(number, message, len(encoded(message)) + 1, read)
         except Invalid as error:
@@ -62,8 +62,8 @@ class Line(NamedTuple):
 
 
 def batches(lines: Iterable[Line | None]) -> Iterator[list[Line]]:
-    """Batches of as many lines as may be sent at once, or of fewer when the next line has not come yet (None). The
-    lines before a bad one are a batch as well; then the bad line's error is raised."""
+    """Groups `lines` into batches: as many as may be sent at once, or fewer if the next line has not come yet
+    (None). Lines before a bad one are a batch as well; after it the bad line's `BadLine` is raised."""
     batch: list[Line] = []
     size = 0
     source = iter(lines)
@@ -115,7 +115,7 @@ class BatchSender:
         """Messages that were skipped without a stop. They are not stored, or perhaps not."""
 
     def send(self, batch: list[Line]) -> None:
-        """Publishes a batch. Raises `Stopped`, which names the lines, and the number of stored messages."""
+        """Publishes a `batch`. Raises `Stopped`, which names the lines and the number of stored messages."""
         try:
             stored = self._client.publish_batch(
                 [line.message for line in batch], idempotency_key=self._key(batch) if self._key else None
@@ -155,11 +155,13 @@ class BatchSender:
         return f"{self.stored:,} message{' is' if self.stored == 1 else 's are'} stored{before}"
 
     def stopped(self, why: str, bad: Collection[int] | None = None) -> Stopped:
-        """The error, with the number of stored messages."""
+        """Makes the error that ends the input: `why`, with the number of stored messages, and the numbers `bad` of
+        refused lines."""
         return Stopped(f"{why}; {self.summary()}", bad)
 
     def send_all(self, lines: Iterable[Line | None], progress: Progress) -> None:
-        """Publishes all lines and shows the progress. Raises `Stopped`."""
+        """Publishes all `lines` (None: the next one has not come yet), and shows the `progress`. Raises
+        `Stopped`."""
         try:
             for batch in batches(lines):
                 self.send(batch)
@@ -182,7 +184,8 @@ class NonStopSender(BatchSender):
         """Reports an error, only once for several in a row."""
 
     def send(self, batch: list[Line]) -> None:
-        """Publishes a batch, without the lines that are refused. Raises no `Stopped`."""
+        """Publishes a `batch` without the lines that are refused. Raises no `Stopped`: what cannot be stored is
+        counted in `lost`."""
         while batch:
             try:
                 super().send(batch)

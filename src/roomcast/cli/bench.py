@@ -13,7 +13,7 @@ from roomcast.cli import headers as given
 from roomcast.cli.command import DEFAULT_URL, Command, checked_url
 from roomcast.cli.finite import FiniteRange
 from roomcast.cli.load.address import Address
-from roomcast.cli.load.run import LoadPlan, Run
+from roomcast.cli.load.run import LoadPlan, LoadRun
 from roomcast.cli.load.table import CpuShare, table
 from roomcast.terminal import Screen
 
@@ -71,7 +71,7 @@ def command(
     messages."""
     if rooms > followers:
         raise click.UsageError("each room needs a follower: give fewer --rooms or more --followers")
-    run = Run(Address.of(url, headers), LoadPlan(followers, rate, size, seconds, rooms))
+    run = LoadRun(Address.parse(url, headers), LoadPlan(followers, rate, size, seconds, rooms))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         busy = runner.run(_shown(run, Screen(sys.stderr)))
     figures = run.figures
@@ -80,7 +80,7 @@ def command(
     sys.exit(1 if lost or figures.disorder or figures.refused or not figures.published else 0)
 
 
-async def _shown(run: Run, screen: Screen) -> float:
+async def _shown(run: LoadRun, screen: Screen) -> float:
     """Runs it and draws the table meanwhile. Returns this process's share of a core."""
     busy = CpuShare()
     running = asyncio.ensure_future(run.run())
@@ -92,7 +92,7 @@ async def _shown(run: Run, screen: Screen) -> float:
     return share
 
 
-def _verdict(run: Run, lost: int) -> str:
+def _verdict(run: LoadRun, lost: int) -> str:
     figures = run.figures
     rate = figures.deliveries / figures.seconds() if figures.deliveries else 0.0
     loss = "nothing was lost" if not lost else f"{lost:,} deliveries were lost"

@@ -26,8 +26,8 @@ def command(file: str) -> None:
     predecessor in the room is there. A change within a text cannot be found. FILE is not changed, and a server may
     have it open.
 
-    Exits with 0 if it is sound, with 1 if it is damaged, and with 2 if it cannot be read or is no log of
-    roomcast's."""
+    Exits with 0 if FILE is sound, with 1 if it is damaged, and with 2 if it cannot be read or is not a log of
+    roomcast."""
     progress = Progress("messages checked")
     try:
         found = examine(file, progress.show)

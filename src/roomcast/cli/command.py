@@ -30,6 +30,8 @@ class Command(click.Command):
     """A command that reports an error in one sentence, and ends quietly at Ctrl-C or when its reader has gone."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command in the context `ctx`. An error ends the program with status 1 and one sentence on
+        stderr."""
         # For a closed stream (`>&-`) Python has None, and the next connection would get its descriptor.
         sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
         sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
@@ -77,13 +79,16 @@ def end_without_reader() -> None:
 
 
 def checked_url(ctx: click.Context, param: click.Parameter, url: str) -> str:
-    """Returns the URL. Raises `click.BadParameter` if it cannot be a server's."""
+    """A callback of click for an option or argument: `ctx` and `param` are click's. Returns the `url`. Raises
+    `click.BadParameter` if it cannot be a server's."""
     try:
         address.server(url)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
     if not url.isascii():
-        raise click.BadParameter(f"{without_password(url)!r} is no address of a server: write it as {DEFAULT_URL}")
+        raise click.BadParameter(
+            f"{without_password(url)!r} is not the address of a server: write it as {DEFAULT_URL}"
+        )
     trusted = os.environ.get("SSL_CERT_FILE")
     if trusted and not os.path.isfile(trusted):
         raise click.BadParameter(
@@ -104,7 +109,7 @@ _url_option = click.option(
 
 
 class Server(NamedTuple):
-    """The server of a command, and the headers for it."""
+    """The server that a command talks to, and the header fields of each request."""
 
     url: str
     headers: dict[str, str]
@@ -115,11 +120,12 @@ class Server(NamedTuple):
         return Client(self.url, headers=self.headers, patience=patience)
 
 
-def to_server(function: Callable[..., None]) -> Callable[..., None]:
-    """Adds the options `--url` and `--header`, and gives the function the `Server` that they name."""
+def with_server(function: Callable[..., None]) -> Callable[..., None]:
+    """Decorates a command's `function`: adds the options `--url` and `--header`, and passes it the `Server` that
+    they name as its first argument."""
 
     @functools.wraps(function)
-    def with_server(url: str, headers: dict[str, str], **options: Any) -> None:
+    def wrapped(url: str, headers: dict[str, str], **options: Any) -> None:
         function(Server(url, headers), **options)
 
-    return _url_option(headers.option(with_server))
+    return _url_option(headers.option(wrapped))

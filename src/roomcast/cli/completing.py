@@ -22,7 +22,8 @@ terminal."""
 
 
 def room_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The rooms of the server; none if it does not answer at once."""
+    """A `shell_complete` of click: the server's rooms whose names begin with `incomplete`; none if it does not
+    answer within a second. The URL and the headers are those in `ctx`; `param` may be any."""
     url = ctx.params.get("url") or os.environ.get(URL_VARIABLE, DEFAULT_URL)
     found: list[str] = []
     asking = threading.Thread(target=_ask, args=(url, ctx.params.get("headers"), found), daemon=True)

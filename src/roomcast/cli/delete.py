@@ -7,7 +7,7 @@ import sys
 import click
 
 from roomcast.cli import formatting
-from roomcast.cli.command import Command, Server, to_server
+from roomcast.cli.command import Command, Server, with_server
 from roomcast.cli.completing import room_names
 
 
@@ -15,7 +15,7 @@ from roomcast.cli.completing import room_names
 @click.argument("message_id", required=False)
 @click.option("--room", metavar="ROOM", shell_complete=room_names, help="Delete all messages of this room.")
 @click.option("--yes", is_flag=True, help="Delete without asking.")
-@to_server
+@with_server
 def command(server: Server, message_id: str | None, room: str | None, yes: bool) -> None:
     """Delete a message, or all messages of a room.
 

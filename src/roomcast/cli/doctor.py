@@ -31,7 +31,7 @@ _COLORS = {Level.OK: "green", Level.NOTE: "cyan", Level.FAULT: "red"}
     default=IDLE_SECONDS,
     type=Duration(),
     metavar="TIME",
-    help="Watch a silent stream for so long, such as 5m.  [default: 35s]",
+    help="Watch a silent stream for this long, such as 5m.  [default: 35s]",
 )
 def command(url: str, headers: dict[str, str], room: str | None, origin: str, idle: float) -> None:
     """Check the proxies between here and the server at URL.

@@ -15,7 +15,8 @@ class Duration(click.ParamType[float]):
     name = "TIME"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Returns seconds. Raises `click.BadParameter` if the text is no duration."""
+        """Returns the seconds of `value`. Raises `click.BadParameter` if it is not a duration; `param` and `ctx`
+        name the option in it."""
         try:
             return parse_seconds(str(value))
         except ValueError as error:

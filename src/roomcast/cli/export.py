@@ -16,7 +16,7 @@ import click
 import msgspec
 
 from roomcast.cli.batches import PATIENCE
-from roomcast.cli.command import Command, Server, to_server
+from roomcast.cli.command import Command, Server, with_server
 from roomcast.cli.completing import room_names
 from roomcast.cli.progress import Progress
 from roomcast.cli.reading import messages
@@ -25,16 +25,14 @@ from roomcast.client.messages import message as parsed
 from roomcast.model.errors import RoomcastError
 from roomcast.model.rooms import Selection
 
-_BEGINNING = b'{"id":"'
+_LINE_START = b'{"id":"'
 """Each line of an export begins with this."""
 _TAIL = 1024 * 1024
 """The last whole line is searched for in this many bytes at the file's end: far more than a message may have."""
-
-
 _LIST_THEM = "list the rooms with roomcast rooms"
 
 
-class NoExport(RoomcastError):
+class IncompleteExport(RoomcastError):
     """The export cannot be continued or is not complete."""
 
     kind = "no-export"
@@ -42,7 +40,7 @@ class NoExport(RoomcastError):
 
 @click.command("export", cls=Command)
 @click.argument("rooms", nargs=-1, metavar="[ROOM]...", shell_complete=room_names)
-@to_server
+@with_server
 @click.option(
     "--prefix",
     "prefixes",
@@ -75,15 +73,15 @@ def command(
     with _opened(output) as file, server.client(PATIENCE) as client:
         last = _last(file, output)
         if last is not None and not (every or selection.covers(last.room)):
-            raise NoExport(
+            raise IncompleteExport(
                 f"{output} ends with a message of {last.room}: name that room as well, or write to another file"
             )
         _export(client, selection, every, last, file)
 
 
 def _export(client: Client, selection: Selection, every: bool, last: Message | None, file: BinaryIO) -> None:
-    """Writes the rooms, or every room that this client may list, after the message `last`. Raises `NoExport` at
-    the end if a named room does not exist, or a prefix has no room."""
+    """Writes the rooms, or every room that this client may list, after the message `last`. Raises
+    `IncompleteExport` at the end if a named room does not exist, or a prefix has no room."""
     listed, end = _rooms_and_end(client, last)
     # The room of `last` may have been trimmed to nothing since.
     known = [*dict.fromkeys([*listed, *([last.room] if last else [])])]
@@ -97,7 +95,7 @@ def _export(client: Client, selection: Selection, every: bool, last: Message | N
         if prefix not in ("", *begun)
     ]
     if missing:
-        raise NoExport(" ".join(missing))
+        raise IncompleteExport(" ".join(missing))
 
 
 def _rooms_and_end(client: Client, last: Message | None) -> tuple[list[str], str]:
@@ -120,17 +118,19 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     """Opens the file and locks it for this process."""
     with path.open("a+b") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # some devices can be read for ever
-            raise NoExport(f"{path} is no regular file: leave out --output and redirect stdout there")
+            raise IncompleteExport(f"{path} is not a regular file: leave out --output and redirect stdout there")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise NoExport(f"another export is writing {path}: wait for it, or write to another file") from None
+            raise IncompleteExport(
+                f"another export is writing {path}: wait for it, or write to another file"
+            ) from None
         yield file
 
 
 def _last(file: BinaryIO, path: Path) -> Message | None:
-    """The message of the last whole line. Cuts off a line that is not whole. Raises `NoExport`, before it changes
-    anything, for a file that is no export."""
+    """The message of the last whole line. Cuts off a line that is not whole. Raises `IncompleteExport`, before it
+    changes anything, for a file that is not an export."""
     size = file.seek(0, os.SEEK_END)
     file.seek(start := max(0, size - _TAIL))
     *whole, rest = file.read().split(b"\n")
@@ -138,15 +138,16 @@ def _last(file: BinaryIO, path: Path) -> Message | None:
         last = parsed(whole[-1].decode()) if whole else None
     except (msgspec.DecodeError, UnicodeDecodeError):
         last = None
-    begun = rest.startswith(_BEGINNING[: len(rest)])
+    begun = rest.startswith(_LINE_START[: len(rest)])
     if not begun or (last is None and (whole or start)):
-        raise NoExport(f"{path} is no export that can be continued: write to another file")
+        raise IncompleteExport(f"{path} is not an export that can be continued: write to another file")
     file.truncate(size - len(rest))
     return last
 
 
 def write(file: BinaryIO, found: Iterator[Message]) -> None:
-    """Writes each message as a line, and shows the progress."""
+    """Writes each message of `found` to `file`, a line each, and shows the progress. Flushes the file at the end,
+    but does not sync it."""
     progress = Progress("messages exported")
     try:
         for count, message in enumerate(found, 1):

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import click
 
 from roomcast.cli import formatting
-from roomcast.cli.command import Command, Server, to_server
+from roomcast.cli.command import Command, Server, with_server
 from roomcast.cli.duration import Duration
 from roomcast.client import FollowerInfo
 from roomcast.terminal import Screen, aligned
@@ -23,9 +23,12 @@ _ROOMS = 2
 
 
 @click.command("followers", cls=Command)
-@to_server
+@with_server
 @click.option(
-    "--behind", default=0, type=click.IntRange(0), help="Only followers that are at least so many messages behind."
+    "--behind",
+    default=0,
+    type=click.IntRange(0),
+    help="Only followers that are at least this many messages behind.",
 )
 @click.option(
     "--every", default=2.0, type=Duration(), metavar="TIME", help="Time between two updates.  [default: 2s]"

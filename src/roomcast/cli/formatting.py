@@ -25,7 +25,7 @@ _COLORS = ("green", "cyan", "magenta", "blue", "yellow", "bright_red")
 
 
 def say(text: str) -> None:
-    """Prints one line on stderr."""
+    """Prints `text` as one line on stderr, after `roomcast: `."""
     click.echo(f"roomcast: {printable(text)}", err=True)
 
 
@@ -70,7 +70,7 @@ def local(time: datetime) -> str:
 
 
 def as_json(row: msgspec.Struct) -> bytes:
-    """A room or a follower as the server writes it."""
+    """Returns a `row`, a room or a follower, as the server writes it: JSON without fields that are not set."""
     fields = msgspec.structs.asdict(row).items()
     return msgspec.json.encode({name: _json_value(value) for name, value in fields if value is not msgspec.UNSET})
 
@@ -82,7 +82,8 @@ def _json_value(value: object) -> object:
 
 
 def gap(found: Gap) -> str:
-    """A gap as a sentence."""
+    """Describes the gap `found` in a sentence: how many messages may be lost, of which rooms, after which id, and
+    why."""
     lost = "an unknown number of" if found.lost_at_most is None else f"at most {found.lost_at_most:,}"
     why = {
         "trimmed": "no longer retained",
@@ -103,5 +104,5 @@ def _concerned(gap: Gap) -> str:
 
 
 def in_terminal(err: bool = False) -> bool:
-    """Whether stdout, or stderr, is a terminal."""
+    """Whether stdout is a terminal; with `err`, whether stderr is."""
     return (sys.stderr if err else sys.stdout).isatty()

@@ -14,8 +14,8 @@ TOKEN_VARIABLE = "ROOMCAST_TOKEN"
 
 
 def headers(given: Iterable[str]) -> dict[str, str]:
-    """The headers of the options and of the environment, with its token. An option overrides a variable's header
-    of the same name. Raises `click.BadParameter`."""
+    """Returns the headers of the options `given`, each as `NAME:VALUE`, and of the environment, with its token. An
+    option overrides a variable's header of the same name. Raises `click.BadParameter`."""
     chosen = dict(_pair(text) for text in given)
     names = {name.lower() for name in chosen}
     lines = os.environ.get(VARIABLE, "").splitlines()
@@ -23,7 +23,7 @@ def headers(given: Iterable[str]) -> dict[str, str]:
         kept = dict(_pair(line) for line in lines if line.strip())
     except click.BadParameter:  # its text would show a secret
         raise click.BadParameter(
-            "a line is no header: write each line as NAME:VALUE", param_hint=VARIABLE
+            "a line is not a header: write each line as NAME:VALUE", param_hint=VARIABLE
         ) from None
     both = {**{name: value for name, value in kept.items() if name.lower() not in names}, **chosen}
     token = os.environ.get(TOKEN_VARIABLE, "").strip()
@@ -33,7 +33,8 @@ def headers(given: Iterable[str]) -> dict[str, str]:
 def _bearer(token: str) -> dict[str, str]:
     if not token.isascii() or not token.isprintable() or " " in token:
         raise click.BadParameter(
-            "it is no credential: set it to a key, a ticket or a token, without spaces", param_hint=TOKEN_VARIABLE
+            "it is not a credential: set it to a key, a ticket or a token, without spaces",
+            param_hint=TOKEN_VARIABLE,
         )
     return {"Authorization": f"Bearer {token}"}
 
@@ -41,7 +42,7 @@ def _bearer(token: str) -> dict[str, str]:
 def _pair(text: str) -> tuple[str, str]:
     name, colon, value = (part.strip() for part in text.partition(":"))
     if not colon or not name or not text.isascii() or not text.isprintable():
-        raise click.BadParameter(f"{text!r} is no header: write it as NAME:VALUE", param_hint="--header")
+        raise click.BadParameter(f"{text!r} is not a header: write it as NAME:VALUE", param_hint="--header")
     return name, value
 
 

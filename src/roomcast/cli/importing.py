@@ -10,7 +10,7 @@ import click
 
 from roomcast.cli import formatting
 from roomcast.cli.batches import PATIENCE, BatchSender, Line
-from roomcast.cli.command import Command, Server, to_server
+from roomcast.cli.command import Command, Server, with_server
 from roomcast.cli.lines import lines
 from roomcast.cli.objects import parsed
 from roomcast.cli.progress import Progress
@@ -21,7 +21,7 @@ _THE_SERVERS = ("id", "timestamp")
 
 @click.command("import", cls=Command)
 @click.argument("file", type=click.File("rb"))
-@to_server
+@with_server
 def command(server: Server, file: BinaryIO) -> None:
     """Publish the messages of a file that `export` wrote.
 

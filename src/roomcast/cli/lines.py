@@ -30,7 +30,8 @@ class InputLine(NamedTuple):
 
 
 def lines(descriptor: int) -> Iterator[InputLine | None]:
-    """Each line, and None whenever the next one has not come yet."""
+    """Yields each line that `descriptor` gives, and None whenever the next one has not come yet. The last line
+    needs no line feed. Blocks while it waits for input."""
     rest, size = bytearray(), 0
     while True:
         if not select.select([descriptor], [], [], 0)[0]:

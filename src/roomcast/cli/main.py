@@ -23,12 +23,14 @@ _EPILOG = (
     "500ms, 10m, 1h30m or 7d."
 )
 _NOT_OURS = ("ROOMCAST_TEST_", "ROOMCAST_SERVICE_", "ROOMCAST_PORT_")
+"""Prefixes of variables for our tests, and of those that Kubernetes sets if a service is named roomcast."""
 
 
 class GroupedCommand(click.Command):
-    """A command whose help groups its options under headings."""
+    """Groups the options under headings in its help."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the options of `ctx`'s command to `formatter`, grouped, and then the epilog."""
         groups: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
             if record := param.get_help_record(ctx):
@@ -129,7 +131,7 @@ def _take_signals() -> None:
 
 
 def unknown_variables() -> list[str]:
-    """Variables whose names look like ours and are not."""
+    """The environment variables whose names begin like ours, but that nothing reads, in alphabetical order."""
     known = {
         URL_VARIABLE,
         CONFIG_VARIABLE,

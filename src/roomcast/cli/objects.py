@@ -16,7 +16,8 @@ _fields = msgspec.json.Decoder(dict[str, Raw])
 
 
 def parsed(number: int, line: InputLine) -> dict[str, Any]:
-    """The fields of the object, each as the JSON text that was written. Raises `BadLine`."""
+    """Returns the fields of the object in `line`, each as the JSON text that was written. Raises `BadLine`, which
+    names the line by its `number`, from 1."""
     if line.size > len(line.content):
         raise BadLine(f"line {number} has more than {MAX_LINE:,} bytes: split it")
     try:
@@ -29,7 +30,8 @@ def parsed(number: int, line: InputLine) -> dict[str, Any]:
 
 
 def raw(text: str) -> Raw:
-    """The JSON value as it is written. Raises `ValueError` or `RecursionError` if it is not JSON."""
+    """Returns the JSON value in `text` as it is written. Raises `ValueError` or `RecursionError` if it is not
+    JSON."""
     encoded = text.encode()
     check(encoded)
     return Raw(encoded)

@@ -12,7 +12,7 @@ from roomcast.model.settings.statements import line_in_row, line_of
 
 
 class Places:
-    """The lines of a configuration file, and the environment variables that override them."""
+    """The lines of a configuration file that give rights, and the environment variables that override them."""
 
     def __init__(self, path: str | None, settings: Settings, variables: Mapping[str, str]) -> None:
         """Reads the file. `variables` are the environment's, which override it. Raises `BadOption`."""
@@ -24,20 +24,22 @@ class Places:
         self._rows = [grantor_of(row) for row in settings.keys]
         self._issuers = [row.iss or "" for row in settings.issuers]
 
-    def of(self, asking: Principal, verb: str | None) -> str:
-        """The principal and the line with its rights, in words: the line of `verb`, if given."""
-        if asking.grantor is None:
+    def describe(self, principal: Principal, verb: str | None) -> str:
+        """Names the `principal` and the line with its rights; with a `verb`, read or publish, the line of that
+        right."""
+        if principal.grantor is None:
             return f"{self._anonymous()}somebody without a credential"
-        shown = None if asking.ticket else verb
-        whose = " ticket" if asking.ticket else " token" if asking.kind == "token" else ""
-        if not asking.grantor.digest:
-            return f"{self.of_issuer(asking.grantor.name, shown)}: its{whose} for {asking.sub}"
-        line = line_in_row("key", self._rows.index(asking.grantor), shown, self._text)
-        key = f"{self._path}, line {line}: [[key]] {asking.grantor.name}"
+        shown = None if principal.ticket else verb
+        whose = " ticket" if principal.ticket else " token" if principal.kind == "token" else ""
+        if not principal.grantor.digest:
+            return f"{self.describe_issuer(principal.grantor.name, shown)}: its{whose} for {principal.sub}"
+        line = line_in_row("key", self._rows.index(principal.grantor), shown, self._text)
+        key = f"{self._path}, line {line}: [[key]] {principal.grantor.name}"
         return f"{key}: its{whose}" if whose else key
 
-    def of_issuer(self, iss: str, verb: str | None) -> str:
-        """A text that names an issuer and its line; the server's own secret has no `iss`."""
+    def describe_issuer(self, iss: str, verb: str | None) -> str:
+        """Names the issuer `iss` and its line; with a `verb`, read or publish, the line of that right. The
+        server's own secret has an empty `iss`."""
         if iss in self._issuers:
             line = line_in_row("issuer", self._issuers.index(iss), verb, self._text)
             return f"{self._path}, line {line}: [[issuer]] {iss}".rstrip()

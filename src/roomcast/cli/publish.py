@@ -12,7 +12,7 @@ import click
 
 from roomcast.cli import formatting
 from roomcast.cli.batches import PATIENCE, BatchSender, Line, NonStopSender
-from roomcast.cli.command import Command, Server, to_server
+from roomcast.cli.command import Command, Server, with_server
 from roomcast.cli.completing import room_names
 from roomcast.cli.lines import InputLine, lines
 from roomcast.cli.objects import parsed, raw
@@ -33,7 +33,7 @@ def _json(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
 @click.command("publish", cls=Command)
 @click.argument("room", shell_complete=room_names)
 @click.argument("text", required=False)
-@to_server
+@with_server
 @click.option("--user", metavar="NAME", help="The author.  [default: anonymous]")
 @click.option("--type", metavar="TYPE", help="The event's type, such as order.paid.")
 @click.option("--data", metavar="JSON", callback=_json, help="Any JSON value, beside TEXT or instead of it.")
@@ -55,10 +55,10 @@ def command(
 ) -> None:
     """Publish a message to a room, or each line of the input.
 
-    Prints the id of a single message. Without TEXT and --data it reads the input. The lines that are there are
+    Prints the id of a single message. Without TEXT and --data it reads the input. The lines that have come are
     published at once, as one batch: `tail -f log | roomcast publish logs` is prompt, and a long file is fast.
     Empty lines are skipped. Bytes that are not UTF-8 are replaced, and a line that is too long is cut and marked;
-    stderr says how many there were.
+    stderr says how many lines were changed.
 
     A pipe is always read to its end, so that `make | roomcast publish builds` never stops the build. If a message
     could not be stored, stderr says so and the status is 1. In a file, and with --ndjson, publishing stops at the

@@ -22,8 +22,9 @@ _MOST_ROOMS, _MOST_BYTES = 64, 6000
 def messages(
     client: Client, rooms: Sequence[str], after: str | None, end: str, prefixes: Sequence[str] = ()
 ) -> Iterator[Message]:
-    """The retained messages of these rooms, and of those whose names begin with one of `prefixes`, after the id
-    `after` and up to the id `end`, the oldest first. Reports gaps on stderr."""
+    """Yields the retained messages that the `client` may read in `rooms`, and in rooms whose names begin with one
+    of `prefixes`: those after the id `after` (None: from the beginning) up to the id `end`, the oldest first.
+    Reports gaps on stderr."""
     named = [room for room in rooms if not room.startswith(tuple(prefixes))]
     groups: list[tuple[Sequence[str], Sequence[str]]] = [(group, ()) for group in grouped(named) if group]
     if prefixes:

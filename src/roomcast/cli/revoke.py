@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from roomcast.cli.command import Command, Server, to_server
+from roomcast.cli.command import Command, Server, with_server
 
 
 @click.command("revoke", cls=Command)
@@ -13,7 +13,7 @@ from roomcast.cli.command import Command, Server, to_server
 @click.option(
     "--before", metavar="TIME", help="Only those issued before TIME, such as 2026-11-22T06:27:00Z.  [default: now]"
 )
-@to_server
+@with_server
 def command(server: Server, sub: str, iss: str | None, before: str | None) -> None:
     """End a person's tokens and tickets.
 

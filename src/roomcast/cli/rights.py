@@ -86,7 +86,7 @@ def _judge(
         click.echo(f"allowed: {why}")
         return 0
     try:
-        asking = rights.anonymous if credential is None else rights.identify(credential, time.time())
+        principal = rights.anonymous if credential is None else rights.identify(credential, time.time())
     except InvalidToken as error:
         click.echo(f"refused: {error.detail}: {error.reason}")
         return _REFUSED
@@ -94,12 +94,12 @@ def _judge(
         click.echo(f"refused: {error.detail}: its issuer's keys cannot be fetched, or lack its key")
         return _REFUSED
     if room is None:
-        click.echo(_described(asking, places))
+        click.echo(_described(principal, places))
         return 0
-    grants = asking.read if verb == "read" else asking.publish
+    grants = principal.read if verb == "read" else principal.publish
     allowed = room in grants
-    by = _granting(asking, grants, room) if allowed else ", ".join(map(repr, grants.texts())) or "nothing"
-    click.echo(f"{'allowed' if allowed else 'refused'}: {places.of(asking, verb)} may {verb} {by}")
+    by = _granting(principal, grants, room) if allowed else ", ".join(map(repr, grants.texts())) or "nothing"
+    click.echo(f"{'allowed' if allowed else 'refused'}: {places.describe(principal, verb)} may {verb} {by}")
     return 0 if allowed else _REFUSED
 
 
@@ -123,17 +123,19 @@ def _listed(settings: Settings, rights: ConfiguredRights, places: Places) -> lis
 def _templates(row: Issuer, places: Places) -> str:
     read, publish = (", ".join(map(repr, grants)) or "nothing" for grants in (row.read, row.publish))
     more = f", and what they name in their claim {row.claim}" if row.takes_claims else ""
-    return f"{places.of_issuer(row.iss or '', None)}: its tokens may read {read}; publish {publish}{more}"
+    return f"{places.describe_issuer(row.iss or '', None)}: its tokens may read {read}; publish {publish}{more}"
 
 
-def _described(asking: Principal, places: Places) -> str:
-    read, publish = (", ".join(map(repr, grants.texts())) or "nothing" for grants in (asking.read, asking.publish))
-    more = "".join(f", {verb}" for verb in ("metrics", "admin") if getattr(asking, verb))
-    return f"{places.of(asking, None)} may read {read}; publish {publish}{more}"
+def _described(principal: Principal, places: Places) -> str:
+    read, publish = (
+        ", ".join(map(repr, grants.texts())) or "nothing" for grants in (principal.read, principal.publish)
+    )
+    more = "".join(f", {verb}" for verb in ("metrics", "admin") if getattr(principal, verb))
+    return f"{places.describe(principal, None)} may read {read}; publish {publish}{more}"
 
 
-def _granting(asking: Principal, grants: Grants, room: str) -> str:
+def _granting(principal: Principal, grants: Grants, room: str) -> str:
     """The grant that allows it."""
-    if asking.ticket:
+    if principal.ticket:
         return repr(room)
     return next(repr(text) for text in grants.texts() if room in Grants.parse([text]))

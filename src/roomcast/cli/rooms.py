@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import click
 
 from roomcast.cli import formatting
-from roomcast.cli.command import Command, Server, to_server
+from roomcast.cli.command import Command, Server, with_server
 from roomcast.client import Room
 from roomcast.terminal import aligned
 
@@ -15,7 +15,7 @@ _HEADINGS = ("room", "messages", "followers", "newest")
 
 
 @click.command("rooms", cls=Command)
-@to_server
+@with_server
 def command(server: Server) -> None:
     """List the rooms that have messages or followers.
 

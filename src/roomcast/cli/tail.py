@@ -13,19 +13,20 @@ import click
 import httpx
 
 from roomcast.cli import formatting
-from roomcast.cli.command import CLOSED_PIPE, Command, Server, advice, to_server
+from roomcast.cli.command import CLOSED_PIPE, Command, Server, advice, with_server
 from roomcast.cli.completing import room_names
 from roomcast.client import Follower, Gap, Message, Pause, Unreachable
 from roomcast.client.errors import bad_tls
 
 NEWEST = 10
-"""The number of lines that `tail -f` begins with."""
+"""As many as the lines that `tail -f` begins with."""
 AFTER_GAP = 3
+"""The exit status after a gap, with `--exit-on-gap`."""
 
 
 @click.command("tail", cls=Command)
 @click.argument("rooms", nargs=-1, metavar="[ROOM]...", shell_complete=room_names)
-@to_server
+@with_server
 @click.option(
     "--prefix",
     "prefixes",
@@ -39,7 +40,7 @@ AFTER_GAP = 3
     help=f"Print these earlier messages first; N is the newest N over all rooms together.  [default: {NEWEST}]",
 )
 @click.option(
-    "--since", metavar="WHEN", help="Begin at a time (2026-11-22T06:27:00Z), or so long ago (10m, 1h30m)."
+    "--since", metavar="WHEN", help="Begin at a time (2026-11-22T06:27:00Z), or this long ago (10m, 1h30m)."
 )
 @click.option("--count", type=click.IntRange(1), metavar="N", help="End after N messages.")
 @click.option("--exit-on-gap", is_flag=True, help=f"End with status {AFTER_GAP} when messages may be lost.")
@@ -89,7 +90,7 @@ def _write(follower: Follower, count: int | None, exit_on_gap: bool) -> None:
             if count is not None and (count := count - 1) == 0:
                 return
         elif isinstance(found, Gap):
-            _tell(found)
+            _report_gap(found)
             if exit_on_gap:
                 sys.exit(AFTER_GAP)
 
@@ -103,7 +104,7 @@ def _as_json(message: Message) -> None:
     sys.stdout.buffer.flush()
 
 
-def _tell(gap: Gap) -> None:
+def _report_gap(gap: Gap) -> None:
     if formatting.in_terminal():
         click.secho(f"--- {formatting.printable(formatting.gap(gap))} ---", fg="red")
     else:

@@ -12,7 +12,7 @@ from roomcast.client.request import encoded
 
 LIMIT = 64_000
 """Bytes of a stored message that a server takes by default."""
-_LEAST = 500
+_MIN_BYTES = 500
 """Messages are not cut to fewer bytes than this: the room, the user and the mark alone may take as many."""
 _ESCAPED = re.compile("[\x85\u2028\u2029]")
 """Characters that the server stores as an escape of six bytes."""
@@ -31,16 +31,17 @@ class Texts:
         """Lines that were too long."""
 
     def line(self, number: int, read: InputLine) -> Line:
-        """Makes a message from a line."""
+        """Makes a message from the line `read`, which is line `number` of the input. Counts it if it was cut or
+        was not UTF-8."""
         text = read.content.decode(errors="replace")
         self.replaced += "\ufffd" in text and not _is_utf8(read.content)
         line = Line.of(number, {**self._common, "text": text}, read)
         return self._fitting(line) if self._weight(text) > self._limit else line
 
     def shorten(self, batch: list[Line], place: int) -> bool:
-        """For a server with a lower limit: cuts every line to half the size of the line at this place. Returns
-        False if that is too short for any text."""
-        if batch[place].size // 2 < _LEAST:
+        """For a server with a lower limit: cuts every line of `batch` to half the size of the one at `place`, and
+        all later lines as well. Returns False if that is too short for any text."""
+        if batch[place].size // 2 < _MIN_BYTES:
             return False
         self._limit = batch[place].size // 2
         batch[:] = [self._fitting(line) if line.size > self._limit else line for line in batch]

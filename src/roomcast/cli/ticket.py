@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from roomcast.cli import formatting
-from roomcast.cli.command import Command, Server, to_server
+from roomcast.cli.command import Command, Server, with_server
 from roomcast.cli.completing import room_names
 from roomcast.cli.duration import Duration
 
@@ -34,7 +34,7 @@ from roomcast.cli.duration import Duration
 @click.option(
     "--for", "seconds", type=Duration(), default="1h", show_default=True, help="How long it is valid, such as 15m."
 )
-@to_server
+@with_server
 def command(
     server: Server,
     rooms: tuple[str, ...],

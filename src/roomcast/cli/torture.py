@@ -44,8 +44,8 @@ from roomcast.torture.target import Target, Unusable
     "--principals",
     default=0,
     type=click.IntRange(0, 15_000),
-    help="Let so many principals follow with tickets for their own rooms, while intruders try to get in. Needs a "
-    "key in ROOMCAST_TOKEN that may read and publish every room and read the metrics.",
+    help="Let this many principals follow with tickets for their own rooms, while intruders try to get in. Needs "
+    "a key in ROOMCAST_TOKEN that may read and publish every room and read the metrics.",
 )
 @given.option
 @click.option("--seed", type=int, help="Make the same random choices as an earlier attack.")
@@ -77,7 +77,7 @@ def command(
     heads, floods of rooms. A quiet publisher and a follower measure how the server still serves them. Only on this
     machine, or with --yes.
 
-    Exits with 1 if an acknowledged message was lost, doubled or reordered, if a gap was reported wrongly, if
+    Exits with 1 if an acknowledged message was lost, duplicated or reordered, if a gap was reported wrongly, if
     somebody got in without a right, or with --rude if a publish took more than a second at the 99th percentile.
     Exits with 2 if there is no such server, or not enough space for the attack in its log."""
     if rude:
@@ -98,12 +98,12 @@ def command(
 def _attack_rudely(url: str, seconds: float, headers: dict[str, str], *, allowed: bool) -> NoReturn:
     interrupted = False
     try:
-        attack = rudely.Rude(Target.parse(url, tuple(headers.items())), seconds, allowed=allowed)
+        attack = rudely.RudeAttack(Target.parse(url, tuple(headers.items())), seconds, allowed=allowed)
         asyncio.run(attack.run())
     except Unusable as error:
         say(str(error))
         sys.exit(2)
     except KeyboardInterrupt:
         interrupted = True
-    click.echo("\n".join([*rudely.table(attack.findings), "", *rudely.verdict(attack)]))
+    click.echo("\n".join([*rudely.table(attack.results), "", *rudely.verdict(attack)]))
     sys.exit(1 if attack.faulty else 130 if interrupted else 0)

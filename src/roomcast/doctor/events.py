@@ -13,7 +13,8 @@ _LONG_ID = "roomcast-doctor" * 100
 
 
 async def check(site: Site) -> list[Finding]:
-    """First event, compression, content type and caching."""
+    """Checks a stream of `site` for its first event, its compression, content type and caching. Sets
+    `site.follows`, which later checks of streams need."""
     recording = await listen(site, SECONDS, has_event)
     site.follows = bool(recording.events)
     for _ in range(2 if site.follows else 0):  # the best of three: a moment of load is no delay

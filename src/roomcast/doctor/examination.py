@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import httpx
 
-from roomcast.doctor import asking, events, idle, resume, sizes, strangers, streams
+from roomcast.doctor import client_side, events, idle, resume, sizes, strangers, streams
 from roomcast.doctor.finding import Finding, note, ok
 from roomcast.doctor.fixes import NAMES
 from roomcast.doctor.site import Site
@@ -21,12 +21,14 @@ Tell = Callable[[Finding], None]
 
 
 class NotReached(Exception):
-    """No roomcast server answers there."""
+    """The URL is not answered, or not by roomcast. The text says why."""
 
 
 async def examine(site: Site, tell: Tell, *, origin: str = "", idle_seconds: float = IDLE_SECONDS) -> None:
-    """Passes each finding to `tell` as it comes. The other checks run while an idle stream is watched, so the
-    whole takes little longer than `idle_seconds`. Raises `NotReached`."""
+    """Runs all checks of `site`, and passes each finding to `tell` as it comes.
+
+    The other checks run while an idle stream is watched, so the whole takes little longer than `idle_seconds`.
+    `origin` is that of the user's page, for CORS. Raises `NotReached`."""
     greeting = await _reach(site)
     await _choose_room(site)
     tell(_server(site, greeting))
@@ -35,16 +37,16 @@ async def examine(site: Site, tell: Tell, *, origin: str = "", idle_seconds: flo
     watching = asyncio.create_task(idle.check(site, idle_seconds))
     try:
         parts: Sequence[Awaitable[list[Finding]]] = [
-            asking.credential(site),
+            client_side.credential(site),
             resume.check(site),
             _one_by_one(
-                streams.check(site), sizes.check(site), strangers.check(site), asking.origin(site, origin)
+                streams.check(site), sizes.check(site), strangers.check(site), client_side.origin(site, origin)
             ),
         ]
         for found in await asyncio.gather(*parts):
             for finding in found:
                 tell(finding)
-        for finding in [*asking.clock(greeting, site.greeted), *await watching]:
+        for finding in [*client_side.clock(greeting, site.greeted), *await watching]:
             tell(finding)
     finally:
         watching.cancel()
@@ -71,7 +73,7 @@ async def _choose_room(site: Site) -> None:
     with suppress(httpx.HTTPError, ValueError):
         me = await site.get("/me")
         if me.is_success:
-            site.room = asking.room_of(me.json(), site.room)
+            site.room = client_side.room_of(me.json(), site.room)
 
 
 def _server(site: Site, greeting: httpx.Response) -> Finding:

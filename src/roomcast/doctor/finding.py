@@ -28,15 +28,16 @@ class Finding(NamedTuple):
 
 
 def ok(name: str, text: str) -> Finding:
-    """A finding of something that works."""
+    """Makes a finding of the check `name` about something that works; `text` is one line."""
     return Finding(name, Level.OK, text)
 
 
 def note(name: str, text: str) -> Finding:
-    """A finding that is worth knowing, but not a fault."""
+    """Makes a finding of the check `name` that is worth knowing, but not a fault; `text` is one line."""
     return Finding(name, Level.NOTE, text)
 
 
 def fault(name: str, text: str, fix: str) -> Finding:
-    """A finding of something wrong; `fix` is the configuration that fixes it."""
+    """Makes a finding of the check `name` about something wrong: `text` is one line, and `fix` the configuration
+    that mends it."""
     return Finding(name, Level.FAULT, text, fix)

@@ -11,7 +11,7 @@ HEARTBEAT = 15.0
 
 
 async def check(site: Site, seconds: float) -> list[Finding]:
-    """Heartbeat, and how long an idle stream lives."""
+    """Watches a silent stream of `site` for `seconds`: whether heartbeats come, and whether it is cut."""
     if not site.follows:
         return []  # already reported by the check of the first event
     recording = await listen(site, seconds)

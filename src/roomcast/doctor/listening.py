@@ -47,7 +47,7 @@ class Recording:
 
 
 def has_event(recording: Recording) -> bool:
-    """Whether an event has arrived: for `listen`'s `enough`."""
+    """Whether the `recording` has an event: for `enough` of `listen`."""
     return bool(recording.events)
 
 

@@ -13,7 +13,7 @@ _STRANGE = "roomcast-doctor"
 
 
 async def check(site: Site) -> list[Finding]:
-    """Whether `Last-Event-ID` arrives, and what happens at a cut."""
+    """Checks whether `Last-Event-ID` reaches `site`, and whether a stream that was cut resumes without a gap."""
     if not site.follows:
         return []  # already reported by the check of the first event
     strange = await listen(site, SECONDS, has_event, Last_Event_ID=_STRANGE)

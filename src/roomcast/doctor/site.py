@@ -47,23 +47,25 @@ class Site:
     """The answer of `/me` to a client without a credential; empty if it is refused."""
 
     def client(self, *, credential: bool = True) -> httpx.AsyncClient:
-        """A new HTTP client, with connections of its own."""
+        """Returns a new HTTP client, with connections of its own; without `credential` it sends none."""
         return httpx.AsyncClient(
             base_url=self.url, headers=self.headers if credential else {}, timeout=SECONDS, verify=self.tls
         )
 
     async def get(self, path: str, *, credential: bool = True, **given: str) -> httpx.Response:
-        """The answer to `GET path` with these headers. Raises `httpx.HTTPError`."""
+        """Returns the answer to a GET of `path`; without `credential` none is sent. `given` are further header
+        fields, with `_` for `-`. Raises `httpx.HTTPError`."""
         async with self.client(credential=credential) as client:
             return await client.get(path, headers=_named(given))
 
     async def ask(self, method: str, path: str, *, content: bytes = b"", **given: str) -> httpx.Response:
-        """The answer to a request with any method. Raises `httpx.HTTPError`."""
+        """Returns the answer to a request with any `method`, for `path`, with the body `content`. `given` are
+        further header fields, with `_` for `-`. Raises `httpx.HTTPError`."""
         async with self.client() as client:
             return await client.request(method, path, content=content, headers=_named(given))
 
     def fix(self, fault: str) -> str:
-        """The line that fixes a fault, one of `fixes.FAULTS`, in this site's proxy."""
+        """Returns the line that mends a `fault`, one of `fixes.FAULTS`, in this site's proxy."""
         return fixes.line(fault, self.proxy)
 
     async def look(self) -> httpx.Response:
@@ -112,7 +114,7 @@ class Site:
 
 
 async def hang_up(writer: asyncio.StreamWriter) -> None:
-    """Closes a connection at once: over TLS the other side may never complete a clean close."""
+    """Closes the connection of `writer` at once: over TLS the other side may never complete a clean close."""
     writer.transport.abort()
     with suppress(OSError):
         await writer.wait_closed()
@@ -126,7 +128,7 @@ def unverified() -> ssl.SSLContext:
 
 
 def is_ours(answer: httpx.Response) -> bool:
-    """Whether roomcast itself gave the answer, by its body."""
+    """Whether roomcast itself gave the `answer`, and not a proxy, by its body."""
     kind = answer.headers.get("content-type", "").partition(";")[0]
     if kind == "application/problem+json":
         return _PROBLEM in answer.text or "about:blank" in answer.text

@@ -18,7 +18,7 @@ _BODY = b'"' + b"x" * 1_000_000 + b'"'
 
 
 async def check(site: Site) -> list[Finding]:
-    """A long URL, and a large body."""
+    """Checks whether a URL of the largest size, and a body of 1 MB, reach `site`."""
     return [await _long_url(site), await _large_body(site)]
 
 
@@ -32,7 +32,9 @@ async def _long_url(site: Site) -> Finding:
     if is_ours(answer):
         return ok("long URL", f"one of {len(path) // 1000} KB arrives (64 rooms need it)")
     return fault(
-        "long URL", f"one of {len(path) // 1000} KB is answered {answer.status_code} on its way", site.fix("url")
+        "long URL",
+        f"one of {len(path) // 1000} KB is answered with {answer.status_code}, not by roomcast",
+        site.fix("url"),
     )
 
 
@@ -45,7 +47,9 @@ async def _large_body(site: Site) -> Finding:
         return fault("large body", f"a publish of 1 MB is cut ({type(error).__name__})", site.fix("body"))
     if is_ours(answer):
         return ok("large body", "a publish of 1 MB arrives (it was no message, and nothing is stored)")
-    return fault("large body", f"a publish of 1 MB is answered {answer.status_code} on its way", site.fix("body"))
+    return fault(
+        "large body", f"a publish of 1 MB is answered with {answer.status_code}, not by roomcast", site.fix("body")
+    )
 
 
 async def _patiently(ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:

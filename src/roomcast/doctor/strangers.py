@@ -11,8 +11,9 @@ _THREE_WAYS = "roomcast: --config with rights, --secret-file, or --open"
 
 
 async def check(site: Site) -> list[Finding]:
-    """Whether strangers look local, and whether metrics and rooms are open to them."""
-    return [of(site), await _metrics(site), await _rooms(site)]
+    """Checks the rights of strangers at `site`: whether they look local, and whether metrics and rooms are open to
+    them."""
+    return [rights_of_strangers(site), await _metrics(site), await _rooms(site)]
 
 
 def _is_local(site: Site) -> bool:
@@ -20,8 +21,8 @@ def _is_local(site: Site) -> bool:
     return bool(site.stranger.get("admin"))
 
 
-def of(site: Site) -> Finding:
-    """The rights that the server gives a stranger."""
+def rights_of_strangers(site: Site) -> Finding:
+    """Returns the finding about the rights that `site` gives a stranger, by its answer to `/me`."""
     name = "strangers"
     if not site.stranger:
         return ok(name, "nobody gets in without a credential")

@@ -20,7 +20,7 @@ _SOON = 14 * 86_400
 """A certificate should have been renewed before it has only this many seconds left."""
 
 
-class Handshake(NamedTuple):
+class TlsResult(NamedTuple):
     """The result of a TLS handshake."""
 
     http2: bool
@@ -30,14 +30,14 @@ class Handshake(NamedTuple):
 
 
 async def check(site: Site) -> list[Finding]:
-    """TLS, HTTP version, and streams at once."""
+    """Checks the TLS of `site`, its HTTP version, and whether it serves `AT_ONCE` streams to one client."""
     tls = await _handshake(site) if site.url.startswith("https:") else None
     return [_secure(site, tls), _version(site, tls), *await _at_once(site)]
 
 
-def _secure(site: Site, tls: Handshake | None) -> Finding:
+def _secure(site: Site, tls: TlsResult | None) -> Finding:
     if not site.url.startswith("https:"):
-        text = "none; this is the same machine" if site.local else "none: anybody between can read along"
+        text = "none; this is the same machine" if site.local else "none: anybody in between can read it"
         return note("TLS", text)
     if not site.verify:
         return fault(
@@ -53,7 +53,7 @@ def _secure(site: Site, tls: Handshake | None) -> Finding:
     return ok("TLS", f"{tls.version if tls else 'yes'}, the certificate is good")
 
 
-def _version(site: Site, tls: Handshake | None) -> Finding:
+def _version(site: Site, tls: TlsResult | None) -> Finding:
     if tls and tls.http2:
         return ok("HTTP version", "HTTP/2 is offered: the tabs of a browser share one connection")
     return note(
@@ -72,7 +72,7 @@ async def _at_once(site: Site) -> list[Finding]:
     return [fault("streams", f"only {begun} of {AT_ONCE} at once from this address began", site.fix("streams"))]
 
 
-async def _handshake(site: Site) -> Handshake | None:
+async def _handshake(site: Site) -> TlsResult | None:
     url = httpx.URL(site.url)
     context = ssl.create_default_context() if site.verify else unverified()
     context.set_alpn_protocols(["h2", "http/1.1"])
@@ -81,7 +81,7 @@ async def _handshake(site: Site) -> Handshake | None:
             _, writer = await asyncio.open_connection(url.host, url.port or 443, ssl=context)
             shown = writer.get_extra_info("ssl_object")
             ends = (shown.getpeercert() or {}).get("notAfter")
-            found = Handshake(
+            found = TlsResult(
                 shown.selected_alpn_protocol() == "h2",
                 shown.version(),
                 ssl.cert_time_to_seconds(ends) if ends else 0.0,

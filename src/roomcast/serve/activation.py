@@ -8,33 +8,33 @@ import os
 import socket
 
 from roomcast.model.errors import CannotStart
-from roomcast.serve.listen import BACKLOG, UNIX, Listening, tune
+from roomcast.serve.listen import BACKLOG, UNIX, Endpoint, tune
 
 _FIRST = 3
 """The number of the first descriptor, after the three standard files."""
 _VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
-def passed_sockets(slow_after: float) -> list[Listening]:
+def passed_sockets(slow_after: float) -> list[Endpoint]:
     """The passed sockets, in the order of the unit; empty if there are none. Child processes find none. A
     connection that takes no data is cut after `slow_after` seconds. Raises `CannotStart`."""
     pid, number, _ = (os.environ.pop(name, "") for name in _VARIABLES)
-    if pid != str(os.getpid()) or not number.isdecimal():  # none, or meant for the program that started us
+    if pid != str(os.getpid()) or not number.isdecimal():  # there are none, or they are the parent program's
         return []
-    return [_listening(descriptor, slow_after) for descriptor in range(_FIRST, _FIRST + int(number))]
+    return [_endpoint(descriptor, slow_after) for descriptor in range(_FIRST, _FIRST + int(number))]
 
 
-def _listening(descriptor: int, slow_after: float) -> Listening:
+def _endpoint(descriptor: int, slow_after: float) -> Endpoint:
     listener = _listener(descriptor)
     os.set_inheritable(descriptor, False)
     listener.listen(BACKLOG)
     if listener.family == socket.AF_UNIX:
         listener.setblocking(False)
         path = listener.getsockname()
-        return Listening([listener], f"{UNIX}{path}", 0, path)
+        return Endpoint([listener], f"{UNIX}{path}", 0, path)
     tune(listener, slow_after)
     host, port = listener.getsockname()[:2]
-    return Listening([listener], host, port)
+    return Endpoint([listener], host, port)
 
 
 def _listener(descriptor: int) -> socket.socket:
@@ -46,6 +46,6 @@ def _listener(descriptor: int) -> socket.socket:
     except OSError:
         pass
     raise CannotStart(
-        f"descriptor {descriptor} of systemd's is no listening stream socket: use ListenStream= and Accept=no in "
-        "the .socket unit"
+        f"descriptor {descriptor} from systemd is not a listening stream socket: use ListenStream= and Accept=no "
+        "in the .socket unit"
     )

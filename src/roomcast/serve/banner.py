@@ -14,7 +14,7 @@ from roomcast.auth.rights import ConfiguredRights
 from roomcast.log.base import Log
 from roomcast.model.errors import LogUnavailable
 from roomcast.model.settings import Settings
-from roomcast.serve.listen import Listening
+from roomcast.serve.listen import Endpoint
 from roomcast.version import __version__
 
 logger = logging.getLogger("roomcast.server")
@@ -25,22 +25,26 @@ _EXAMPLE = '{"text": "was geht ab in buxtehude?", "room": "developers"}'
 
 
 async def contents(log: Log) -> str:
-    """The log's name, and how much of its limits is used, in words."""
+    """Describes the `log` for the banner: its name, and how much of its limits is used, or why it cannot be
+    read."""
     try:
         bounds = await log.bounds()
     except LogUnavailable as error:
         return f"{log.name}, away: {error.detail}"
-    most = log.retention
-    messages = f"{bounds.messages} of {most.max_messages} messages"
-    return f"{log.name}, {messages}, {bounds.bytes} of {most.max_bytes} bytes"
+    limits = log.retention
+    messages = f"{bounds.messages} of {limits.max_messages} messages"
+    return f"{log.name}, {messages}, {bounds.bytes} of {limits.max_bytes} bytes"
 
 
-def banner(settings: Settings, listening: Sequence[Listening], guard: Guard, log: str, workers: int = 1) -> str:
-    """The version, how to post and follow, the page's address, the rights and the log's contents (`log`), a line
-    each; and the number of `workers` if there are several. Without the page's address if the server listens on a
-    socket file, which a browser cannot open."""
-    api, page = (_address(settings, port) for port in (listening[0], listening[-1]))
-    path = listening[0].path
+def banner(settings: Settings, endpoints: Sequence[Endpoint], guard: Guard, log: str, workers: int = 1) -> str:
+    """Returns what is printed when the server has started, in lines: the version, how to post and follow, the
+    page's address, the rights, and the log.
+
+    `endpoints` are the port of the API and, last, that of the page; for a socket file there is no line for the
+    page, which a browser could not open. `settings` and `guard` are those in force, `log` is the text of
+    `contents`. The number of `workers` is a line only if there are several."""
+    api, page = (_address(settings, endpoint) for endpoint in (endpoints[0], endpoints[-1]))
+    path = endpoints[0].path
     curl = f"curl --unix-socket {shlex.quote(path)}" if path else "curl"
     follow = f"{api}/messages?room=developers"
     lines = [
@@ -55,14 +59,13 @@ def banner(settings: Settings, listening: Sequence[Listening], guard: Guard, log
     return "\n".join(filter(None, lines))
 
 
-def log_start(
-    settings: Settings, listening: Sequence[Listening], guard: Guard, log: str, workers: int = 1
-) -> None:
-    """Logs in one line everything that an operator may later want to know of this start."""
+def log_start(settings: Settings, endpoints: Sequence[Endpoint], guard: Guard, log: str, workers: int = 1) -> None:
+    """Logs in one line everything that an operator may later want to know of this start. Takes the arguments of
+    `banner`: `settings`, `endpoints`, `guard`, the `log` in words, and the number of `workers`."""
     rate = settings.publish_rate
     fields: dict[str, Any] = {
         "version": __version__,
-        "at": _address(settings, listening[0]),
+        "at": _address(settings, endpoints[0]),
         "rights": _rights(guard),
         "log": log,
         "followers_limit": settings.followers_limit,
@@ -111,9 +114,9 @@ def _tokens(rights: ConfiguredRights) -> Sequence[str]:
     return [f"tokens of {_named([issuer.grantor.name or 'the secret' for issuer in rights.issuers])}"]
 
 
-def _address(settings: Settings, port: Listening) -> str:
+def _address(settings: Settings, endpoint: Endpoint) -> str:
     scheme = "https" if settings.tls_cert else "http"
-    if port.path:
+    if endpoint.path:
         return f"{scheme}://localhost"
-    host = f"[{port.host}]" if ":" in port.host else port.host
-    return f"{scheme}://{host}:{port.port}"
+    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+    return f"{scheme}://{host}:{endpoint.port}"

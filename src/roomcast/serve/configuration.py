@@ -24,11 +24,11 @@ class Configuration:
         values = self._values()
         self.settings = Settings(**values)
         """The options at the start of the server."""
-        self._chosen = frozenset(values)
+        self._names_given = frozenset(values)
 
-    def chose(self, name: str) -> bool:
-        """Whether this option was given a value, even if it is the default."""
-        return name in self._chosen
+    def is_given(self, name: str) -> bool:
+        """Whether the option `name` was given a value at the start, even if that is the default."""
+        return name in self._names_given
 
     def read_again(self) -> Settings:
         """The settings with what the file says now. Blocks. Raises `BadOption`."""
@@ -39,13 +39,13 @@ class Configuration:
 
 
 def _given(flags: Mapping[str, Any], variables: Mapping[str, str]) -> dict[str, Any]:
-    on_line = {name: OPTIONS[name].from_flag(given) for name, given in flags.items()}
-    set_too = {
+    from_flags = {name: OPTIONS[name].from_flag(given) for name, given in flags.items()}
+    from_variables = {
         name: option.from_variable(text)
         for name, option in OPTIONS.items()
-        if not _covered(name, on_line) and (text := _variable(option, variables)) is not None
+        if not _covered(name, from_flags) and (text := _variable(option, variables)) is not None
     }
-    return _over(set_too, on_line)
+    return _over(from_variables, from_flags)
 
 
 def _over(lower: Mapping[str, Any], higher: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,4 +60,4 @@ def _variable(option: Option, variables: Mapping[str, str]) -> str | None:
     text = variables.get(option.variable)
     # Kubernetes sets ROOMCAST_PORT=tcp://… in every container if a service is named roomcast.
     foreign = option.name == "port" and text is not None and text.startswith("tcp://")
-    return None if foreign or (text == "" and not option.means_something_empty()) else text
+    return None if foreign or (text == "" and not option.accepts_empty()) else text

@@ -26,8 +26,8 @@ from roomcast.serve.rendering import Rendering, rendered, rendering_of
 _WAITING_LINES = 10_000
 """Maximum number of waiting lines. Further ones are dropped: a stuck terminal must not make the process grow."""
 _GATHER_SECONDS = 0.05
-"""How long the first of several lines waits for the others. The delay is invisible, and at full speed thousands
-gather. A warning is written at once."""
+"""How long the thread lets lines gather before it writes them: at full speed thousands, and nobody sees the delay.
+A warning is written at once."""
 _LAST_LINES_SECONDS = 1.0
 """How long the end of the process waits for the last lines: a stuck terminal must not keep it from ending."""
 
@@ -38,23 +38,23 @@ def log_to_stderr(format: str, requests: bool, level: str = "info", process: str
     is the lowest level that is written: debug, info, warning or error. `process` is this process's name in each
     line, if there are several."""
     lines = LineWriter(rendering_of(format, process))
-    others = _handle(_Handler(lines.add), level)
+    others = _install(_Handler(lines.add), level)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # it would warn of each malformed request
     for name in (access.LOGGER, "roomcast.streams"):
         logging.getLogger(name).setLevel(logging.NOTSET if requests else others)
-    access.write_to(lines.add_request if access.noted() else None)
-    _take_what_nobody_caught()
+    access.write_to(lines.add_request if access.is_enabled() else None)
+    _log_uncaught_errors()
     return lines
 
 
-def log_at_once(format: str, level: str) -> None:
-    """Like `log_to_stderr`, for a process with few lines and no threads: each line is written at once, or dropped
-    if nobody reads standard error."""
+def log_unbuffered(format: str, level: str) -> None:
+    """Like `log_to_stderr`, with its `format` and `level`, for a process with few lines and no threads: each line
+    is written at once, or dropped if nobody reads standard error."""
     rendering = rendering_of(format, "")
-    _handle(_Handler(lambda record: _say_if_read(rendered(rendering, record))), level)
+    _install(_Handler(lambda record: _say_if_read(rendered(rendering, record))), level)
 
 
-def _handle(handler: logging.Handler, level: str) -> int:
+def _install(handler: logging.Handler, level: str) -> int:
     """Gives all lines to a handler. Returns the lowest level at which other libraries' lines are written."""
     least = logging.getLevelNamesMapping()[level.upper()]
     others = max(least, logging.WARNING)
@@ -93,7 +93,7 @@ class LineWriter:
         self._counting = threading.Lock()
         """Held only while `_dropped` is increased."""
         self._dropped = 0
-        self._told = 0
+        self._reported = 0
         """How many dropped lines have been reported."""
         self._thread = threading.Thread(target=self._run, name="lines", daemon=True)
         self._thread.start()
@@ -102,7 +102,8 @@ class LineWriter:
     def add_request(
         self, client: str, method: str, target: str, status: int, seconds: float, principal: str, /
     ) -> None:
-        """Adds the line of a request, with the parameters of `access.note`."""
+        """Adds the line of a request, unless too many lines wait. Takes what `Rendering.request` takes: `client`,
+        `method`, `target`, `status`, `seconds` and `principal`."""
         waiting = self._waiting
         if len(waiting) >= _WAITING_LINES:
             self._drop()
@@ -112,7 +113,8 @@ class LineWriter:
             self._wake_up()
 
     def add(self, record: logging.LogRecord) -> None:
-        """Adds any other line."""
+        """Adds the line of any other `record`, unless too many lines wait. The thread renders it, so its arguments
+        must not change after the call."""
         if len(self._waiting) >= _WAITING_LINES:
             self._drop()
             return
@@ -143,7 +145,7 @@ class LineWriter:
             dropped = self._dropped  # the lines taken now came before these
             taken = [self._waiting.popleft() for _ in range(len(self._waiting))]
             lines = [one if isinstance(one, str) else rendered(self._rendering, one) for one in taken]
-            _write("".join([f"{line}\n" for line in lines + self._told_of(dropped)]).encode())
+            _write("".join([f"{line}\n" for line in lines + self._report_of(dropped)]).encode())
 
     def _sleep(self) -> None:
         """Waits until there are lines, and a little longer for more."""
@@ -155,8 +157,8 @@ class LineWriter:
         self._hurry.wait(_GATHER_SECONDS)
         self._hurry.clear()
 
-    def _told_of(self, dropped: int) -> list[str]:
-        missing, self._told = dropped - self._told, dropped
+    def _report_of(self, dropped: int) -> list[str]:
+        missing, self._reported = dropped - self._reported, dropped
         if not missing:
             return []
         message = f"{missing} lines are missing here, as standard error is read too slowly: try --no-access-log"
@@ -191,11 +193,11 @@ def _write(data: bytes) -> None:
         return
 
 
-def _take_what_nobody_caught() -> None:
+def _log_uncaught_errors() -> None:
     """Logs uncaught errors. Python itself would print them without redaction and escapes."""
     logger = logging.getLogger("roomcast.uncaught")
     logging.captureWarnings(True)
-    sys.excepthook = lambda *error: logger.critical("an error that nobody caught", exc_info=error)
+    sys.excepthook = lambda *error: logger.critical("an uncaught error", exc_info=error)
     threading.excepthook = lambda args: _in_thread(logger, args)
     sys.unraisablehook = lambda args: logger.error(
         "%s: %r", args.err_msg or "an error that cannot be raised", args.object, exc_info=args.exc_value

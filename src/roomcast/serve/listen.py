@@ -31,7 +31,7 @@ UNIX = "unix:"
 """Prefix of a `--host` that is the path of a socket file."""
 
 
-class Listening(NamedTuple):
+class Endpoint(NamedTuple):
     """The sockets of one port, or the one socket of a file."""
 
     sockets: Sequence[socket.socket]
@@ -60,7 +60,7 @@ def raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def bind(host: str, port: int, slow_after: float, option: str, *, shared: bool = False) -> Listening:
+def bind(host: str, port: int, slow_after: float, option: str, *, shared: bool = False) -> Endpoint:
     """Listens on all addresses that `host` names, on one port. A connection that takes no data is cut after
     `slow_after` seconds. With `shared`, other `shared` sockets may use the same port. Raises `CannotStart`, naming
     the `option` that changes the port."""
@@ -73,12 +73,13 @@ def bind(host: str, port: int, slow_after: float, option: str, *, shared: bool =
         for bound in sockets:
             bound.close()
         raise CannotStart(_why(error, host, port, option)) from None
-    return Listening(sockets, host, port)
+    return Endpoint(sockets, host, port)
 
 
-def bind_each(host: str, port: int, slow_after: float, option: str, number: int) -> list[Listening]:
-    """`number` listeners between which the kernel distributes connections (SO_REUSEPORT). Only Linux does that;
-    elsewhere the same listener is returned `number` times. Raises `CannotStart`."""
+def bind_each(host: str, port: int, slow_after: float, option: str, number: int) -> list[Endpoint]:
+    """Returns `number` endpoints between which the kernel distributes connections (SO_REUSEPORT). Only Linux does
+    that; elsewhere the same endpoint is returned `number` times. `host`, `port`, `slow_after` and `option` are
+    those of `bind`. Raises `CannotStart`."""
     if number == 1 or sys.platform != "linux":
         return [bind(host, port, slow_after, option)] * number
     if port:  # a second server would not be refused on a shared port
@@ -89,7 +90,7 @@ def bind_each(host: str, port: int, slow_after: float, option: str, number: int)
     return [first, *others]
 
 
-def _patiently(host: str, port: int, slow_after: float, option: str) -> Listening:
+def _patiently(host: str, port: int, slow_after: float, option: str) -> Endpoint:
     """Like `bind`, but waits a moment for a port in use: the workers of a killed server end shortly after it."""
     end = time.monotonic() + _DYING_SECONDS
     while True:
@@ -102,8 +103,8 @@ def _patiently(host: str, port: int, slow_after: float, option: str) -> Listenin
 
 
 def check_unreachable(host: str) -> None:
-    """Raises `CannotStart` if others than this machine's users could connect. A socket file counts as reachable: a
-    proxy may pass their requests on."""
+    """Raises `CannotStart` if users of other machines could connect to `host`. A socket file counts as reachable:
+    a proxy may pass their requests on."""
     if host.startswith(UNIX) or not all(is_loopback(address) for _, address in addresses(host)):
         raise CannotStart(
             f"{host} can be reached by others, and nobody has said who may read and publish: give --config with "

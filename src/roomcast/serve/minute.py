@@ -38,26 +38,26 @@ COUNTED: Mapping[str, str] = {
     "slow": "{} streams ended because their clients read nothing: run roomcast doctor URL where they are",
     "overload": "{} follows were refused, as there are too many: raise --max-followers and the file limit",
     "error": "{} streams ended because of an error, and resume: the warnings in this log say why",
-    "trimmed": "{} gaps were told, as clients were away for longer than messages are retained: raise "
+    "trimmed": "{} gaps were reported, as clients were away for longer than messages are retained: raise "
     "--max-messages and --max-bytes",
 }
 """The text for each count, with what to do."""
 MEASURED: Mapping[str, str] = {
-    "turn": "the process stood still for {:.1f} s: look whether the machine was suspended, swaps, or gives this "
+    "turn": "the process stood still for {:.1f} s: check whether the machine was suspended, swaps, or gives this "
     "process too little CPU",
-    "appends": "{} publishes took over 0.5 s until they were durable: look whether the log's disk or database is "
+    "appends": "{} publishes took over 0.5 s until they were durable: check whether the log's disk or database is "
     "slow, or the machine busy",
     "retention": "at this rate of publishing a message is retained for {:.0f} s: raise --max-messages and "
     "--max-bytes, or find the client in the lines with 201",
     "disk": "the log's disk has {:.0f} MB left: make room",
 }
-"""The same for values that are measured."""
+"""The same for measured values."""
 
 logger = logging.getLogger("roomcast.server")
 
 
-class Minute:
-    """Checks the engine's counts once a minute."""
+class MinuteReport:
+    """Logs once a minute what was unusual in the engine's counts."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -65,15 +65,15 @@ class Minute:
         self._appends = _appends(engine)
 
     async def run(self) -> None:
-        """Checks each minute, for ever."""
+        """Reports each minute, for ever."""
         while True:
             await asyncio.sleep(MINUTE)
             try:
-                await self.look()
-            except Exception:  # a bug must not end the checks
+                await self.report()
+            except Exception:  # a bug must not end the reports
                 logger.exception("the summary of the last minute failed")
 
-    async def look(self) -> None:
+    async def report(self) -> None:
         """Logs what was unusual since the last check."""
         before, self._before = self._before, _counts(self._engine)
         counted = {name: count - before[name] for name, count in self._before.items() if count > before[name]}

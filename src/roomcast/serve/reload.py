@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from roomcast.model.errors import RoomcastError
-from roomcast.model.settings import WRITTEN, Settings
+from roomcast.model.settings import NAME_IN_FILE, Settings
 from roomcast.serve.configuration import Configuration
 from roomcast.serve.systemd import READY, reloading, tell
 
@@ -67,7 +67,7 @@ class Reload:
         except Exception:
             logger.exception("the configuration could not be read again, and stays as it was")
         else:
-            logger.info("%s", self.taken_over(settings))
+            logger.info("%s", self.record_applied(settings))
 
     def prepare(self) -> tuple[Settings, list[Change]]:
         """Returns the settings that the file has now, and the changes that put them into force. Blocks, and
@@ -75,13 +75,15 @@ class Reload:
         settings = self._configuration.read_again()
         return settings, [part.prepare(settings) for part in self.parts]
 
-    def taken_over(self, new: Settings) -> str:
+    def record_applied(self, new: Settings) -> str:
         """Records that new settings are in force; returns the log line that says so."""
         follows = {name for part in self.parts for name in part.options}
         self._running = replace(self._running, **{name: getattr(new, name) for name in follows})
         read = [*filter(None, [self._configuration.path]), *(part.what for part in self.parts)]
         if not read:
             return "SIGHUP: there is nothing to read again; start the server with --config FILE for that"
-        waiting = [shown for name, shown in WRITTEN.items() if getattr(self._running, name) != getattr(new, name)]
+        waiting = [
+            shown for name, shown in NAME_IN_FILE.items() if getattr(self._running, name) != getattr(new, name)
+        ]
         restart = f"; to change {', '.join(waiting)}, restart the server" if waiting else ""
         return f"read again: {', '.join(read)}{restart}"

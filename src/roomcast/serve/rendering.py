@@ -22,13 +22,15 @@ class Rendering(Protocol):
     def request(
         self, client: str, method: str, target: str, status: int, seconds: float, principal: str, /
     ) -> str:
-        """The line of a request that ends now, with its duration in `seconds`. `target` is printable. A hot path,
-        so it makes few calls."""
+        """The line of a request that ends now: the `client`'s address, the `method`, the `target` (printable), the
+        `status`, the duration in `seconds`, and the `principal`, empty for a stranger. A hot path, so it makes few
+        calls."""
 
     def line(
         self, seconds: float, level: str, logger: str, message: str, fields: dict[str, Any], trace: str
     ) -> str:
-        """Any other line, from a record of Python's logging; `seconds` is its time since 1970."""
+        """Any other line: `seconds` is its time since 1970, `level` and `logger` are names, `message` may have any
+        characters, `fields` are added in JSON only, and `trace` is a traceback, or empty."""
 
 
 _BUG = ": this is a bug, please report it with its traceback"
@@ -36,7 +38,8 @@ _BUG = ": this is a bug, please report it with its traceback"
 
 
 def rendered(rendering: Rendering, record: logging.LogRecord) -> str:
-    """A record of Python's logging, redacted, without the line end."""
+    """Renders a `record` of Python's logging by `rendering`, redacted. Never raises: a record that cannot be
+    formatted gives a line that says so."""
     try:
         message, fields = redacted(record.getMessage()), getattr(record, "fields", {})
         trace = redacted(logging.Formatter().formatException(record.exc_info)) if record.exc_info else ""
@@ -59,7 +62,9 @@ class TextLines:
     def request(
         self, client: str, method: str, target: str, status: int, seconds: float, principal: str, /
     ) -> str:
-        line = f"{_now()} {client} {method} {target} {_answered(status, int(seconds * 10_000 + 0.5))}"
+        """Time, `client`, `method`, `target`, `status`, the duration from `seconds`, and the `principal` if there
+        is one."""
+        line = f"{_now()} {client} {method} {target} {_status_and_duration(status, int(seconds * 10_000 + 0.5))}"
         if principal:
             line = f"{line} {principal}"
         # Checking the whole line would take a sixth of its time.
@@ -68,6 +73,8 @@ class TextLines:
     def line(
         self, seconds: float, level: str, logger: str, message: str, fields: dict[str, Any], trace: str
     ) -> str:
+        """The time from `seconds`, the `level` unless it is info, and the `message`. A `trace` follows in indented
+        lines. The `logger` and the `fields` are left out."""
         mark = "" if level == "info" else f"{level}: "
         line = f"{rfc3339(int(seconds * 1000))} {mark}{escaped(message)}"
         # Indented, since an exception's text may have lines that look like ours.
@@ -80,8 +87,10 @@ class JsonLines:
     def request(
         self, client: str, method: str, target: str, status: int, seconds: float, principal: str, /
     ) -> str:
-        text, fields, by = _asked(client, method, target, principal)
-        text = f"{text} {_answered(status, int(seconds * 10_000 + 0.5))}{by}"
+        """An object with `client`, `method`, `target`, `status` and `seconds`, with `principal` unless it is
+        empty, and with the text line as its message."""
+        text, fields, by = _request_parts(client, method, target, principal)
+        text = f"{text} {_status_and_duration(status, int(seconds * 10_000 + 0.5))}{by}"
         return (
             f'{{"time":"{_now()}","level":"info","logger":"{access.LOGGER}","message":"{text}",{fields},'
             f'"status":{status},"seconds":{seconds:.6f}}}'
@@ -90,6 +99,8 @@ class JsonLines:
     def line(
         self, seconds: float, level: str, logger: str, message: str, fields: dict[str, Any], trace: str
     ) -> str:
+        """An object with the time from `seconds`, with `level`, `logger`, `message` and all `fields`, and with
+        `trace` unless it is empty."""
         line = {"time": rfc3339(int(seconds * 1000)), "level": level, "logger": logger, "message": message}
         return _encoded({**line, **fields, **({"trace": trace} if trace else {})})
 
@@ -103,11 +114,15 @@ class ProcessTextLines(TextLines):
     def request(
         self, client: str, method: str, target: str, status: int, seconds: float, principal: str, /
     ) -> str:
+        """As in `TextLines`, with the process's name after the time: `client`, `method`, `target`, `status`, the
+        duration from `seconds`, `principal`."""
         return self._marked(super().request(client, method, target, status, seconds, principal))
 
     def line(
         self, seconds: float, level: str, logger: str, message: str, fields: dict[str, Any], trace: str
     ) -> str:
+        """As in `TextLines`, with the process's name after the time, which is that of `seconds`: `level`,
+        `message` and `trace`, without `logger` and `fields`."""
         return self._marked(super().line(seconds, level, logger, message, fields, trace))
 
     def _marked(self, line: str) -> str:
@@ -124,11 +139,15 @@ class ProcessJsonLines(JsonLines):
     def request(
         self, client: str, method: str, target: str, status: int, seconds: float, principal: str, /
     ) -> str:
+        """As in `JsonLines`, with `process` before `client`, `method`, `target`, `status`, `seconds` and
+        `principal`."""
         return self._process + super().request(client, method, target, status, seconds, principal)[1:]
 
     def line(
         self, seconds: float, level: str, logger: str, message: str, fields: dict[str, Any], trace: str
     ) -> str:
+        """As in `JsonLines`, with `process` before the time of `seconds`, `level`, `logger`, `message`, `fields`
+        and `trace`."""
         return self._process + super().line(seconds, level, logger, message, fields, trace)[1:]
 
 
@@ -157,14 +176,14 @@ def _now() -> str:
 
 
 @lru_cache(1024)
-def _answered(status: int, tenths: int) -> str:
+def _status_and_duration(status: int, tenths: int) -> str:
     """Status and duration, in tenths of a millisecond. Cached: formatting a float takes a quarter of a line's
     time."""
     return f"{status} {tenths / 10:.1f} ms"
 
 
 @lru_cache(256)
-def _asked(client: str, method: str, target: str, principal: str) -> tuple[str, str, str]:
+def _request_parts(client: str, method: str, target: str, principal: str) -> tuple[str, str, str]:
     """Parts of a line in JSON, without quotes or braces: the message's beginning, the fields, the message's
     end."""
     fields = {"client": client, "method": method, "target": target}

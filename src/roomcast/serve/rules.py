@@ -12,7 +12,7 @@ OPTIONS = ("room_rules", "max_age")
 NAME = "the room rules"
 
 
-def rules_of(log: Log, then: Callable[[], None] = lambda: None) -> Reloadable:
+def reloadable_rules(log: Log, then: Callable[[], None] = lambda: None) -> Reloadable:
     """Makes a log follow the `[[room]]` rows and `max_age` of the configuration. Calls `then` after each
     change."""
 

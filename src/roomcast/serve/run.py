@@ -18,12 +18,12 @@ from roomcast.serve.activation import passed_sockets
 from roomcast.serve.banner import banner, contents, log_start
 from roomcast.serve.configuration import Configuration
 from roomcast.serve.lines import log_to_stderr, say
-from roomcast.serve.listen import UNIX, Listening, bind_each, check_unreachable, raise_file_limit
-from roomcast.serve.memory import go_on_returning, return_what_is_freed
-from roomcast.serve.minute import Minute
+from roomcast.serve.listen import UNIX, Endpoint, bind_each, check_unreachable, raise_file_limit
+from roomcast.serve.memory import fix_mmap_threshold, trim_heap_regularly
+from roomcast.serve.minute import MinuteReport
 from roomcast.serve.reload import Reload
-from roomcast.serve.rights import reloadable
-from roomcast.serve.rules import rules_of
+from roomcast.serve.rights import reloadable_rights
+from roomcast.serve.rules import reloadable_rules
 from roomcast.serve.server import serve, signalled
 from roomcast.serve.socket_file import bind_unix
 from roomcast.serve.systemd import READY, feed_watchdog, tell
@@ -36,11 +36,12 @@ loop, the log's writer waited for the lock for up to seconds (p99 of an append: 
 
 
 def run(configuration: Configuration) -> None:
-    """Serves until a signal. Raises `CannotStart`, with one sentence that says what to do."""
+    """Serves with the options of `configuration` until a signal. Raises `CannotStart`, with one sentence that says
+    what to do."""
     settings = configuration.settings
     _open_standard_files()
     passed = passed_sockets(settings.slow_after)
-    return_what_is_freed()
+    fix_mmap_threshold()
     raise_file_limit()
     tls = tls_of(settings)
     guard = Guard.of(settings)
@@ -48,36 +49,36 @@ def run(configuration: Configuration) -> None:
         for host in {one.host for one in passed} or {settings.host}:
             check_unreachable(host)
     sys.setswitchinterval(_SWITCH_SECONDS)
-    listening = _listen(configuration, passed, settings.worker_count)
+    endpoints = _listen(configuration, passed, settings.worker_count)
     try:
-        if len(listening) > 1:
+        if len(endpoints) > 1:
             from roomcast.serve.workers.run import supervise  # late: one process needs none of it
 
-            sys.exit(supervise(configuration, listening, guard, tls))
-        _run(configuration, listening[0], guard, tls)
+            sys.exit(supervise(configuration, endpoints, guard, tls))
+        _run(configuration, endpoints[0], guard, tls)
     finally:
-        for port in listening[0]:
-            port.remove()
+        for endpoint in endpoints[0]:
+            endpoint.remove()
 
 
-def _run(configuration: Configuration, listening: Sequence[Listening], guard: Guard, tls: Tls | None) -> None:
+def _run(configuration: Configuration, endpoints: Sequence[Endpoint], guard: Guard, tls: Tls | None) -> None:
     settings = configuration.settings
     log_to_stderr(settings.log_format, settings.access_log, settings.log_level)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(configuration, listening, guard, tls))
+        runner.run(_serve(configuration, endpoints, guard, tls))
 
 
-def _listen(configuration: Configuration, passed: list[Listening], number: int) -> list[list[Listening]]:
+def _listen(configuration: Configuration, passed: list[Endpoint], number: int) -> list[list[Endpoint]]:
     """The sockets of each of `number` processes: of the port and the page's port, or those that systemd passed."""
     settings = configuration.settings
     if passed:
         for option in ("host", "port", "page_port"):
-            if configuration.chose(option):
+            if configuration.is_given(option):
                 raise CannotStart(f"systemd passes the sockets to listen on: leave out {OPTIONS[option].flag}")
         return [passed] * number
     if settings.host.startswith(UNIX):
         for option in ("port", "page_port"):
-            if configuration.chose(option) and getattr(settings, option):
+            if configuration.is_given(option) and getattr(settings, option):
                 raise CannotStart(f"a socket file has no ports: leave out {OPTIONS[option].flag}, or give it 0")
         return [[bind_unix(settings.host.removeprefix(UNIX))]] * number
     if settings.port and settings.port == settings.page_port:
@@ -86,7 +87,7 @@ def _listen(configuration: Configuration, passed: list[Listening], number: int) 
         )
     ports = bind_each(settings.host, settings.port, settings.slow_after, "--port", number)
     if settings.page_port:
-        pages = _page_port(settings, ports[0].port, configuration.chose("page_port"), number)
+        pages = _page_port(settings, ports[0].port, configuration.is_given("page_port"), number)
         return [[port, *([page] if page else [])] for port, page in zip(ports, pages, strict=True)]
     return [[port] for port in ports]
 
@@ -100,29 +101,29 @@ def _open_standard_files() -> None:
 
 
 async def _serve(
-    configuration: Configuration, listening: Sequence[Listening], guard: Guard, tls: Tls | None
+    configuration: Configuration, endpoints: Sequence[Endpoint], guard: Guard, tls: Tls | None
 ) -> None:
     settings = configuration.settings
 
     async def started(engine: Engine) -> None:
         if configuration.path:
-            reload.parts.append(rules_of(engine.log))
+            reload.parts.append(reloadable_rules(engine.log))
         log = await contents(engine.log)
-        await asyncio.to_thread(say, banner(settings, listening, guard, log))
-        log_start(settings, listening, guard, log)
-        beside.append(asyncio.create_task(Minute(engine).run()))
+        await asyncio.to_thread(say, banner(settings, endpoints, guard, log))
+        log_start(settings, endpoints, guard, log)
+        beside.append(asyncio.create_task(MinuteReport(engine).run()))
         await tell(READY)
 
-    reload = Reload(configuration, [*([tls.reloadable] if tls else []), reloadable(guard)])
-    beside = [asyncio.create_task(endless) for endless in (reload.run(), go_on_returning(), feed_watchdog())]
+    reload = Reload(configuration, [*([tls.reloadable] if tls else []), reloadable_rights(guard)])
+    beside = [asyncio.create_task(endless) for endless in (reload.run(), trim_heap_regularly(), feed_watchdog())]
     try:
         opening = Engine.open(settings)
-        await serve(opening, signalled(), listening, guard, started, tls.context if tls else None)
+        await serve(opening, signalled(), endpoints, guard, started, tls.context if tls else None)
     finally:
         await tasks.cancel(beside)
 
 
-def _page_port(settings: Settings, port: int, chosen: bool, number: int) -> Sequence[Listening | None]:
+def _page_port(settings: Settings, port: int, chosen: bool, number: int) -> Sequence[Endpoint | None]:
     try:
         return bind_each(settings.host, settings.page_port, settings.slow_after, "--page-port", number)
     except CannotStart as error:

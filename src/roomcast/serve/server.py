@@ -18,12 +18,12 @@ from roomcast.http.context import Context
 from roomcast.http.fast_path import FastPath
 from roomcast.http.handler import Handler
 from roomcast.model.errors import CannotStart
-from roomcast.serve.listen import BACKLOG, Listening
+from roomcast.serve.listen import BACKLOG, Endpoint
 from roomcast.serve.systemd import STOPPING, tell
 from roomcast.serve.tls_listener import TlsListener
 
 _ANSWER_SECONDS = 3.0
-"""How long pending requests may take when the server ends."""
+"""How long pending requests may still take when the server ends."""
 
 Started = Callable[[Engine], Awaitable[None]]
 
@@ -31,15 +31,18 @@ Started = Callable[[Engine], Awaitable[None]]
 async def serve(
     open_engine: Coroutine[Any, Any, Engine],
     stop: asyncio.Future[None],
-    listening: Sequence[Listening],
+    endpoints: Sequence[Endpoint],
     guard: Guard,
     started: Started,
     tls: ssl.SSLContext | None = None,
 ) -> None:
-    """Serves until `stop` is done. Awaits `started` once the sockets accept connections. Raises `CannotStart`."""
+    """Serves the engine that `open_engine` opens, on the sockets of `endpoints`, until `stop` is done.
+
+    `guard` decides over each request, and fetches its issuers' keys meanwhile. `started` is awaited once the
+    sockets accept connections. With `tls` every connection is encrypted. Raises `CannotStart`."""
     guard.start_fetching()
     try:
-        await _opened(open_engine, stop, listening, guard, started, tls)
+        await _opened(open_engine, stop, endpoints, guard, started, tls)
     finally:
         guard.stop_fetching()
 
@@ -47,7 +50,7 @@ async def serve(
 async def _opened(
     open_engine: Coroutine[Any, Any, Engine],
     stop: asyncio.Future[None],
-    listening: Sequence[Listening],
+    endpoints: Sequence[Endpoint],
     guard: Guard,
     started: Started,
     tls: ssl.SSLContext | None,
@@ -61,7 +64,7 @@ async def _opened(
     engine = opening.result()
     try:
         await engine.enforce(guard)
-        await _serve(Context(Handler(engine, guard), engine), engine, listening, started, stop, tls)
+        await _serve(Context(Handler(engine, guard), engine), engine, endpoints, started, stop, tls)
     finally:
         await engine.close()
 
@@ -69,7 +72,7 @@ async def _opened(
 async def _serve(
     context: Context,
     engine: Engine,
-    listening: Sequence[Listening],
+    endpoints: Sequence[Endpoint],
     started: Started,
     stop: asyncio.Future[None],
     tls: ssl.SSLContext | None,
@@ -77,7 +80,7 @@ async def _serve(
     watching = asyncio.create_task(context.watch())
     servers: list[asyncio.Server | TlsListener] = []
     try:
-        for listener in (one for port in listening for one in port.sockets):
+        for listener in (one for endpoint in endpoints for one in endpoint.sockets):
             servers.append(await _accept(context, listener, tls))
         # The objects that exist now live for ever, so the garbage collector need not visit them.
         gc.freeze()

@@ -10,30 +10,30 @@ import stat
 from collections.abc import Iterator
 
 from roomcast.model.errors import CannotStart
-from roomcast.serve.listen import BACKLOG, UNIX, Listening
+from roomcast.serve.listen import BACKLOG, UNIX, Endpoint
 
 _UMASK = 0o117
 """Mode 0660: every user who may write to the file may use the API."""
 
 
-def bind_unix(path: str) -> Listening:
+def bind_unix(path: str) -> Endpoint:
     """Listens on the socket file `path`; replaces one that a dead server has left. Raises `CannotStart`."""
     try:
-        _make_room(path)
+        _remove_stale(path)
         listener = _bound_file(path)
-        return Listening([listener], f"{UNIX}{path}", 0, path, os.lstat(path).st_ino)
+        return Endpoint([listener], f"{UNIX}{path}", 0, path, os.lstat(path).st_ino)
     except OSError as error:
         raise CannotStart(_why_no_file(error, path)) from None
 
 
-def _make_room(path: str) -> None:
+def _remove_stale(path: str) -> None:
     """Removes the socket file of a killed server. Raises `CannotStart` if anything else is there."""
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise CannotStart(f"{path} exists and is no socket: name another path in --host unix:PATH")
+        raise CannotStart(f"{path} exists and is not a socket: name another path in --host unix:PATH")
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)  # a blocking connect would wait for a busy server
         found = probe.connect_ex(path)
@@ -60,11 +60,11 @@ def _bound_file(path: str) -> socket.socket:
 
 @contextlib.contextmanager
 def _umask(mask: int) -> Iterator[None]:
-    before = os.umask(mask)
+    former = os.umask(mask)
     try:
         yield
     finally:
-        os.umask(before)
+        os.umask(former)
 
 
 def _why_no_file(error: OSError, path: str) -> str:

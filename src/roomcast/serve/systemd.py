@@ -30,7 +30,7 @@ def notify(state: str) -> None:
 
 
 async def tell(state: str) -> None:
-    """Like `notify`, in a thread: the loop must not wait for room."""
+    """Like `notify(state)`, in a thread: the loop must not wait for room in systemd's queue."""
     await asyncio.to_thread(notify, state)
 
 

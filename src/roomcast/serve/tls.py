@@ -11,8 +11,8 @@ from roomcast.serve.reload import Change, Reloadable
 
 _MOST_BYTES = 1024 * 1024
 """Far more than a chain of certificates has."""
-_UNLIKE = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
-"""OpenSSL's reasons for a key that is not the certificate's; the last if one is RSA and the other ECDSA."""
+_MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+"""OpenSSL's reasons for a key that does not belong to the certificate; the last one for RSA beside ECDSA."""
 
 
 class Tls:
@@ -38,7 +38,8 @@ class Tls:
 
 
 def tls_of(settings: Settings) -> Tls | None:
-    """The server's TLS context; None if it serves without TLS. Raises `CannotStart`."""
+    """Returns the TLS context that `settings` name; None if they name no certificate. Reads the files, so it
+    blocks. Raises `CannotStart`."""
     return Tls(settings) if settings.tls_cert or settings.tls_key else None
 
 
@@ -77,7 +78,7 @@ def _refuse_password() -> str:
 
 def _why(error: Exception, cert: str, key: str) -> str:
     reason = getattr(error, "reason", None) or ""
-    if reason in _UNLIKE:
+    if reason in _MISMATCHES:
         return f"--tls-key {key} is not the key of --tls-cert {cert}: name two files that belong together"
     said = reason.replace("_", " ").lower() or str(error)
     return f"--tls-cert {cert} and --tls-key {key} cannot be used ({said:.100}): both must be PEM files"

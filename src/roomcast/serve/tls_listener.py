@@ -1,7 +1,7 @@
 """Accepts connections over TLS.
 
 The loop's own listener gives no access to a connection before its handshake is done: 1,024 connections that send
-nothing would take all files."""
+nothing would use up all file descriptors."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from roomcast.http import context as limits
 from roomcast.http.context import Context
 from roomcast.http.fast_path import FastPath
 
-_REST_SECONDS = 0.1
-"""Pause after an accept that failed for want of a file: trying again at once would make the loop spin."""
+_PAUSE_SECONDS = 0.1
+"""Pause after an accept for which no file descriptor was free: retrying at once would make the loop spin."""
 
 
 class TlsListener:
@@ -42,9 +42,9 @@ class TlsListener:
             connection, peer = self._listener.accept()
         except (BlockingIOError, ConnectionAbortedError):  # its client has already gone
             return
-        except OSError:  # no file or memory, although `Connections` keeps some free
+        except OSError:  # no descriptor or memory, although `Connections` keeps some free
             self._loop.remove_reader(self._listener)
-            self._loop.call_later(_REST_SECONDS, self._begin)
+            self._loop.call_later(_PAUSE_SECONDS, self._begin)
             return
         connection.setblocking(False)
         Handshake(self._context, connection, peer, self._tls)
@@ -58,7 +58,7 @@ class Handshake:
         self._connection = connection
         self._peer = peer
         self._tls = tls
-        self._begun = False
+        self._transport_owns_socket = False
         """Whether the transport owns the socket."""
         self._making = asyncio.create_task(self._make())
         self._making.add_done_callback(self._end)
@@ -66,12 +66,12 @@ class Handshake:
 
     def abort(self) -> None:
         """Closes it at once."""
-        if not self._begun:
+        if not self._transport_owns_socket:
             self._connection.close()
         self._making.cancel()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Like a transport's."""
+        """Like a transport's: `name` may be `peername`; anything else is `default`."""
         return self._peer if name == "peername" else default
 
     def expire(self) -> None:
@@ -86,7 +86,7 @@ class Handshake:
         self._context.connections.leave(self)
 
     async def _make(self) -> None:
-        self._begun = True
+        self._transport_owns_socket = True
         await asyncio.get_running_loop().connect_accepted_socket(
             lambda: _Secured(self, self._context),
             self._connection,
@@ -101,7 +101,7 @@ class Handshake:
             return
         # Other errors: the client does not speak TLS, or has gone.
         if isinstance(making.exception(), ConnectionAbortedError):
-            self._context.connections.count("handshake")
+            self._context.connections.count_closed("handshake")
 
 
 class _Secured(asyncio.Protocol):

@@ -14,9 +14,9 @@ from roomcast.torture.history import History
 from roomcast.torture.intruder import Intruder
 from roomcast.torture.publisher import Publisher
 from roomcast.torture.record import Record
-from roomcast.torture.space import check_space, most_messages, remove_rooms
+from roomcast.torture.space import check_space, max_messages, remove_rooms
 from roomcast.torture.target import Target, Unusable
-from roomcast.torture.tickets import Lives, Office, TicketHolder
+from roomcast.torture.tickets import TicketHolder, TicketIssuer, TicketLifetimes
 
 _INTRUDERS = 4
 
@@ -47,7 +47,7 @@ class Plan:
     principals: int = 0
     """How many principals the followers are, each with its own tickets; 0: all use the credential of the
     attack."""
-    lives: Lives = field(default_factory=Lives)
+    lives: TicketLifetimes = field(default_factory=TicketLifetimes)
     """How long their tickets are valid."""
     seed: int = field(default_factory=lambda: secrets.randbits(32))
 
@@ -63,7 +63,7 @@ class Attack:
         self.cut_short = False
         """Whether it was ended before the verdict."""
         self._target = target
-        self._history_of = History(target, self.record, plan.patience)
+        self._history = History(target, self.record, plan.patience)
         self._begin = ""
         """The log's position before the attack."""
         random = Random(plan.seed)
@@ -78,11 +78,11 @@ class Attack:
             )
             for n in range(plan.publishers)
         ]
-        self._office = Office(target, self.record, plan.lives)
+        self._issuer = TicketIssuer(target, self.record, plan.lives)
         self._run = run
         self.followers = [self._follower(n, Random(random.random())) for n in range(plan.followers)]
         self.intruders = [
-            Intruder(target, self.record, self._office, self._rooms, Random(random.random()))
+            Intruder(target, self.record, self._issuer, self._rooms, Random(random.random()))
             for _ in range(min(plan.principals, _INTRUDERS))
         ]
 
@@ -93,7 +93,7 @@ class Attack:
         rooms = random.sample(self._rooms, min(len(self._rooms), random.choice((1, 1, 2, 3))))
         holder = None
         if principals := self.plan.principals:
-            holder = TicketHolder(self._office, f"{self._run}-{n % principals}", rooms, random)
+            holder = TicketHolder(self._issuer, f"{self._run}-{n % principals}", rooms, random)
         return Follower(self._target, self.record, f"follower {n}", rooms, random, holder)
 
     def stop(self) -> None:
@@ -101,11 +101,11 @@ class Attack:
         for publisher in self.publishers:
             publisher.stopped = True
         for follower in self.followers:
-            follower.calm.set()
+            follower.stop_cutting.set()
 
     async def run(self) -> None:
         """Runs the attack up to its verdict. Raises `Unusable` if there is no such server."""
-        await self._look()
+        await self._check_server()
         self.begun = True
         try:
             await self._attack()
@@ -122,10 +122,10 @@ class Attack:
         ]
         intruding = [asyncio.create_task(intruder.run(until)) for intruder in self.intruders]
         try:
-            await self._came_in(following)
+            await self._wait_until_joined(following)
             await asyncio.gather(*(publisher.run(until, self.plan.pause) for publisher in self.publishers))
             self.stop()
-            await self._finish(following)
+            await self._await_last_messages(following)
             self._raise_from(intruding)
         finally:
             for task in (*following, *intruding):
@@ -137,15 +137,15 @@ class Attack:
             follower.judge()
         await self._compare_history()
 
-    async def _look(self) -> None:
+    async def _check_server(self) -> None:
         where = f"{self._target.host}:{self._target.port}"
         try:
-            self._begin = await self._history_of.position(self._rooms[0])
+            self._begin = await self._history.position(self._rooms[0])
             if self.plan.principals:
-                await self._office.check(self._rooms[0])
+                await self._issuer.check(self._rooms[0])
             if not self.plan.overrun:
                 await check_space(
-                    self._target, most_messages(self.plan.seconds, self.plan.publishers, self.plan.pause)
+                    self._target, max_messages(self.plan.seconds, self.plan.publishers, self.plan.pause)
                 )
         except ssl.SSLCertVerificationError as error:
             raise Unusable(
@@ -156,16 +156,16 @@ class Attack:
             why = (isinstance(error, OSError) and error.strerror) or error or "timed out"
             raise Unusable(f"nothing answers at {where} ({why}): is the server running?") from None
 
-    async def _came_in(self, following: Sequence[asyncio.Task[None]]) -> None:
+    async def _wait_until_joined(self, following: Sequence[asyncio.Task[None]]) -> None:
         """Waits until each follower has a position: followers need not get what was published before that."""
         end = asyncio.get_running_loop().time() + self.plan.patience
-        while not all(follower.heard.last_id or follower.turned_away for follower in self.followers):
+        while not all(follower.transcript.last_id or follower.turned_away for follower in self.followers):
             self._raise_from(following)
             if asyncio.get_running_loop().time() > end:
                 return
             await asyncio.sleep(0.01)
 
-    async def _finish(self, following: Sequence[asyncio.Task[None]]) -> None:
+    async def _await_last_messages(self, following: Sequence[asyncio.Task[None]]) -> None:
         """Publishes a last message to each room, and waits until all followers of the room have it."""
         last: dict[str, int] = {}
         for room in self._rooms:
@@ -175,9 +175,9 @@ class Attack:
                 self.record.violate(f"no publish to {room} was acknowledged for {self.plan.patience:.0f} s")
                 return
             last[room] = self.record.newest(room)
-        here = [follower for follower in self.followers if follower.heard.came_in or not follower.turned_away]
+        here = [follower for follower in self.followers if follower.transcript.joined or not follower.turned_away]
         reaching = [
-            asyncio.create_task(follower.reach(max(last[room] for room in follower.heard.rooms)))
+            asyncio.create_task(follower.reach(max(last[room] for room in follower.transcript.rooms)))
             for follower in here
         ]
         if not reaching:
@@ -187,10 +187,10 @@ class Attack:
         for task in late:
             task.cancel()
         for follower, task in zip(here, reaching, strict=True):
-            if (
-                task in late and not follower.turned_away
-            ):  # a full server may turn followers away for as long as it is full
-                self.record.violate(f"{follower.heard.name} was not caught up after {self.plan.patience:.0f} s")
+            # A full server may turn followers away for as long as it is full.
+            if task in late and not follower.turned_away:
+                name = follower.transcript.name
+                self.record.violate(f"{name} was not caught up after {self.plan.patience:.0f} s")
 
     @staticmethod
     def _raise_from(following: Sequence[asyncio.Task[None]]) -> None:
@@ -206,12 +206,12 @@ class Attack:
             return
         try:
             for room in self._rooms:
-                seqs = await self._history_of.after(room, self._begin)
-                await self._history_of.before(room, seqs)
+                seqs = await self._history.read_forwards(room, self._begin)
+                await self._history.check_backwards(room, seqs)
                 for follower in self.followers:
-                    for story in follower.stories:
-                        story.judge_retained(room, seqs)
-            self.record.judge_doubles(await self._history_of.retained())
+                    for transcript in follower.transcripts:
+                        transcript.judge_retained(room, seqs)
+            self.record.judge_doubles(await self._history.retained())
         except (OSError, TimeoutError) as error:
             self.record.violate(f"the history cannot be read: {error or 'timed out'}")
         except (ValueError, KeyError, TypeError) as error:

@@ -19,28 +19,28 @@ _AGAIN = 0.1
 """Seconds before a closed connection is opened again."""
 _NESTED = (b"[" * 65_536, b'{"room":"a","data":' + b"[" * 900_000, b"[" * 500 + b"0," * 400_000)
 
-One = Callable[[Connection], Awaitable[None]]
+Behaviour = Callable[[Connection], Awaitable[None]]
 """The behaviour of one connection of a crowd."""
 
 
 async def stay_silent(target: Target, room: str) -> None:
-    """Opens connections and sends nothing."""
+    """Opens 1,000 connections to `target` and sends nothing. The `room` is not used."""
     await _crowd(target, 1_000, lambda connection: _hold(connection, b""))
 
 
 async def send_half_a_head(target: Target, room: str) -> None:
-    """Sends a head without its end."""
+    """Sends `target` a head without its end, over 1,000 connections. The `room` is not used."""
     await _crowd(target, 1_000, lambda connection: _hold(connection, target.head("GET", "/healthz", {})[:-2]))
 
 
 async def send_half_a_body(target: Target, room: str) -> None:
-    """Sends all but the last byte of a body of 900 KB."""
+    """Sends `target` all but the last byte of a body of 900 KB, over 100 connections. The `room` is not used."""
     head = target.head("POST", "/messages", _POST | {"Content-Length": "900000"})
     await _crowd(target, 100, lambda connection: _hold(connection, head + b" " * 899_999))
 
 
 async def leave_answers_unread(target: Target, room: str) -> None:
-    """Requests 200 pages on each connection, and reads none."""
+    """Requests 200 pages of `room` on each of 200 connections to `target`, and reads none."""
     asked = target.head("GET", f"/messages?{urlencode({'room': room, 'limit': 1000})}", _JSON) * 200
 
     async def one(connection: Connection) -> None:
@@ -52,7 +52,7 @@ async def leave_answers_unread(target: Target, room: str) -> None:
 
 
 async def hang_up(target: Target, room: str) -> None:
-    """Requests a page, and hangs up."""
+    """Requests a page of `room` from `target`, and hangs up, on 20 connections again and again."""
     asked = target.head("GET", f"/messages?{urlencode({'room': room, 'limit': 1000})}", _JSON)
 
     async def one(connection: Connection) -> None:
@@ -63,7 +63,7 @@ async def hang_up(target: Target, room: str) -> None:
 
 
 async def nest(target: Target, room: str) -> None:
-    """Sends bodies of arrays in arrays."""
+    """Sends `target` bodies of arrays in arrays, over 4 connections. The `room` is not used."""
     bodies = count()
 
     async def one(connection: Connection) -> None:
@@ -74,7 +74,7 @@ async def nest(target: Target, room: str) -> None:
 
 
 async def never_end_a_head(target: Target, room: str) -> None:
-    """Sends header fields for ever."""
+    """Sends `target` header fields for ever, over 20 connections. The `room` is not used."""
 
     async def one(connection: Connection) -> None:
         connection.writer.write(target.head("GET", "/healthz", {})[:-2])
@@ -87,13 +87,14 @@ async def never_end_a_head(target: Target, room: str) -> None:
 
 
 async def send_many_fields(target: Target, room: str) -> None:
-    """Sends a head of 15,000 fields."""
+    """Sends `target` a head of 15,000 fields, over 10 connections. The `room` is not used."""
     head = target.head("GET", "/healthz", {})[:-2] + _FIELDS * 15 + b"\r\n"
     await _crowd(target, 10, lambda connection: _hold(connection, head))
 
 
 async def flood_with_rooms(target: Target, room: str) -> None:
-    """Follows 64 new rooms on each connection, and requests the list of all rooms."""
+    """Follows 64 new rooms of `target`, whose names begin with `room`, on each of 300 connections, and requests
+    the list of all rooms."""
 
     async def follow(connection: Connection) -> None:
         rooms = [("room", f"{room}-{secrets.token_hex(40)}") for _ in range(64)]
@@ -122,21 +123,21 @@ CROWDS: dict[str, Callable[[Target, str], Awaitable[None]]] = {
 }
 
 
-async def _crowd(target: Target, size: int, one: One) -> None:
+async def _crowd(target: Target, size: int, behave: Behaviour) -> None:
     """Keeps `size` connections busy, each again and again. Raises nothing but its cancellation."""
     async with asyncio.TaskGroup() as all_of_them:
         for number in range(size):
-            all_of_them.create_task(_again_and_again(target, one))
+            all_of_them.create_task(_again_and_again(target, behave))
             if number % 20 == 0:  # the loop also has a witness to serve
                 await asyncio.sleep(0.002)
 
 
-async def _again_and_again(target: Target, one: One) -> None:
+async def _again_and_again(target: Target, behave: Behaviour) -> None:
     while True:
         with suppress(OSError, TimeoutError, ValueError):
             connection = await target.connect()
             try:
-                await one(connection)
+                await behave(connection)
             finally:
                 connection.cut()
         await asyncio.sleep(_AGAIN)

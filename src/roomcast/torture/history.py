@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from roomcast.torture.heard import Heard, page_events
 from roomcast.torture.record import Position, Record
 from roomcast.torture.target import Answer, Target, Unusable
+from roomcast.torture.transcript import Transcript, page_events
 
 _BACKWARDS = 97
 """Messages of a page when it is read backwards: another size, so that pages begin and end elsewhere."""
@@ -25,7 +25,8 @@ class History:
         self._patience = patience
 
     async def position(self, room: str) -> str:
-        """Returns the log's position as an id. Raises `Unusable` if this is not a roomcast server."""
+        """Returns the log's position as an id, from a page of `room`. Raises `Unusable` if this is not a roomcast
+        server."""
         answer = await self._target.get(f"/messages?{urlencode({'room': room, 'limit': 1})}")
         try:
             position = str(answer.json["position"])
@@ -37,23 +38,24 @@ class History:
             ) from None
         return position
 
-    async def after(self, room: str, start: str) -> Sequence[int]:
-        """Returns the seqs of a room's messages after the id `start`, and judges whether any is missing."""
-        story = Heard(self._record, f"the history of {room}", [room], start)
+    async def read_forwards(self, room: str, start: str) -> Sequence[int]:
+        """Returns the seqs of the messages of `room` after the id `start`, and judges whether any is missing."""
+        transcript = Transcript(self._record, f"the history of {room}", [room], start)
         while not self._record.epoch_changed:
-            page = await self._page(room, after=story.last_id, limit=1000)
-            story.begin()
+            page = await self._page(room, after=transcript.last_id, limit=1000)
+            transcript.begin()
             for event in page_events(page):
-                story.hear(event)
+                transcript.hear(event)
             if not page["messages"]:
                 break
-        story.position = max(story.position, self._record.newest(room))
-        story.judge()
-        story.judge_deleted(room)
-        return list(story.seqs[room])
+        transcript.position = max(transcript.position, self._record.newest(room))
+        transcript.judge()
+        transcript.judge_deleted(room)
+        return list(transcript.seqs[room])
 
-    async def before(self, room: str, forwards: Sequence[int]) -> None:
-        """Reads the history backwards, and compares it with the end of `forwards`: more may be trimmed by now."""
+    async def check_backwards(self, room: str, forwards: Sequence[int]) -> None:
+        """Reads the history of `room` backwards, and compares it with the end of `forwards`: more may be trimmed
+        by now."""
         seqs: list[int] = []
         end = ""
         while not self._record.epoch_changed:

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 from roomcast.torture.reader import EventReader
 from roomcast.torture.record import Record
 from roomcast.torture.target import Target
-from roomcast.torture.tickets import Office, Ticket
+from roomcast.torture.tickets import Ticket, TicketIssuer
 
 ELSEWHERE = "https://torture.example"
 """An origin that no server names as one of its own."""
@@ -44,7 +44,7 @@ class Intruder:
     """One intruder of several."""
 
     def __init__(
-        self, target: Target, record: Record, office: Office, rooms: Sequence[str], random: Random
+        self, target: Target, record: Record, issuer: TicketIssuer, rooms: Sequence[str], random: Random
     ) -> None:
         self.tried: Counter[str] = Counter()
         """How often each kind of break-in was refused."""
@@ -52,13 +52,13 @@ class Intruder:
         """Whether the server serves pages of every origin. A foreign origin is then no break-in."""
         self._target = target.without_credential()
         self._record = record
-        self._office = office
+        self._issuer = issuer
         self._rooms = rooms
         self._random = random
 
     async def run(self, until: float) -> None:
         """Tries until the loop's time is `until`."""
-        await self._look()
+        await self._check_origins()
         while asyncio.get_running_loop().time() < until:
             name = self._random.choice([*KINDS])
             if break_in := KINDS[name](self):
@@ -70,7 +70,7 @@ class Intruder:
                     self._record.violate(f"a break-in ({name}) got an answer that is not HTTP: {error!r}")
             await asyncio.sleep(_PAUSE)
 
-    async def _look(self) -> None:
+    async def _check_origins(self) -> None:
         try:
             answer = await self._target.ask("OPTIONS", "/messages", headers={"Origin": ELSEWHERE})
             self.any_origin = answer.fields.get("access-control-allow-origin") in ("*", ELSEWHERE)
@@ -99,7 +99,7 @@ class Intruder:
         """Records a violation for any event. A full server sends clients away by a stream without events."""
         async with asyncio.timeout(_PATIENCE):
             async for event in stream.events():
-                self._record.violate(f"somebody was let in ({name}) and told of {event.name} {event.id}")
+                self._record.violate(f"somebody was let in ({name}) and received {event.name} {event.id}")
                 return
 
     # The kinds of break-ins. Each returns None if it needs a ticket and none fits.
@@ -123,7 +123,7 @@ class Intruder:
         ticket, other = found
         rooms = [other, *self._random.choice(([], ticket.rooms))]
         self._random.shuffle(rooms)
-        return self._follow(403, ticket.text, rooms, in_url=ticket.opens(time.monotonic()))
+        return self._follow(403, ticket.text, rooms, in_url=ticket.must_open(time.monotonic()))
 
     def message_of_another_room(self) -> BreakIn | None:
         """Asks for a message of another room by its id. The answer must be as for one that never existed."""
@@ -134,12 +134,12 @@ class Intruder:
 
     def expired(self) -> BreakIn | None:
         """With an expired ticket, sometimes as a resume."""
-        ticket = self._ticket(Ticket.is_over)
+        ticket = self._ticket(Ticket.must_be_refused)
         return ticket and self._follow(401, ticket.text, ticket.rooms, resumes=self._random.random() < 0.5)
 
     def replayed(self) -> BreakIn | None:
         """With a URL from a log file, after the time in which its ticket opens streams."""
-        ticket = self._ticket(lambda one, now: one.opens_no_more(now) and one.is_good(now))
+        ticket = self._ticket(lambda one, now: one.must_not_open(now) and one.must_be_accepted(now))
         if ticket is None:
             return None
         query = [*self._named(ticket.rooms), ("ticket", ticket.text)]
@@ -149,7 +149,7 @@ class Intruder:
 
     def flipped(self) -> BreakIn | None:
         """With a ticket in which one bit is changed."""
-        ticket = self._ticket(Ticket.is_good)
+        ticket = self._ticket(Ticket.must_be_accepted)
         if ticket is None:
             return None
         raw = bytearray(_raw(ticket.text))
@@ -158,12 +158,12 @@ class Intruder:
 
     def resealed(self) -> BreakIn | None:
         """With a ticket for every room, signed with the intruder's own secret."""
-        ticket = self._ticket(Ticket.is_good)
+        ticket = self._ticket(Ticket.must_be_accepted)
         return ticket and self._follow(401, _sealed_anew(_raw(ticket.text), self._rooms), [self._any_room()])
 
     def other_origin(self) -> BreakIn | None:
         """From a page of a foreign origin, with a valid ticket."""
-        ticket = self._ticket(Ticket.opens)
+        ticket = self._ticket(Ticket.must_open)
         if ticket is None or self.any_origin:
             return None
         follow = self._follow(403, ticket.text, ticket.rooms)
@@ -171,7 +171,7 @@ class Intruder:
 
     def publishes(self) -> BreakIn | None:
         """With a ticket that only reads, as a bearer or in the URL."""
-        ticket = self._ticket(Ticket.is_good)
+        ticket = self._ticket(Ticket.must_be_accepted)
         if ticket is None:
             return None
         if self._random.random() < 0.5:
@@ -180,7 +180,7 @@ class Intruder:
 
     def beyond_streams(self) -> BreakIn | None:
         """With a ticket, for routes that no ticket may use."""
-        ticket = self._ticket(Ticket.is_good)
+        ticket = self._ticket(Ticket.must_be_accepted)
         if ticket is None:
             return None
         bearer = _bearer(ticket.text)
@@ -188,7 +188,7 @@ class Intruder:
             BreakIn(403, path="/metrics", headers=bearer),
             BreakIn(403, "POST", "/tickets", headers=bearer, body=b'{"rooms": ["a"]}'),
         ]
-        if ticket.opens(time.monotonic()):  # otherwise it is refused because it is too old
+        if ticket.must_open(time.monotonic()):  # otherwise it is refused because it is too old
             query = [*self._named(ticket.rooms), ("ticket", ticket.text)]
             others.append(BreakIn(422, query=query, headers=[("Accept", "application/json")]))
         return self._random.choice(others)
@@ -205,11 +205,11 @@ class Intruder:
 
     def _ticket(self, fits: Callable[[Ticket, float], bool]) -> Ticket | None:
         now = time.monotonic()
-        fitting = [ticket for ticket in self._office.issued if fits(ticket, now)]
+        fitting = [ticket for ticket in self._issuer.issued if fits(ticket, now)]
         return self._random.choice(fitting) if fitting else None
 
     def _ticket_and_other(self) -> tuple[Ticket, str] | None:
-        ticket = self._ticket(Ticket.is_good)
+        ticket = self._ticket(Ticket.must_be_accepted)
         others = [room for room in self._rooms if ticket and room not in ticket.rooms]
         return (ticket, self._random.choice(others)) if ticket and others else None
 

@@ -57,7 +57,8 @@ class Publisher:
                 await asyncio.sleep(pause * 2 * self._random.random())
 
     async def publish(self, room: str, size: int = 1, *, keyed: bool = True, patience: float = 60) -> bool:
-        """Sends one request, and retries it if it has a key. Returns whether it was acknowledged."""
+        """Publishes `size` messages to `room` in one request. With `keyed`, it has an idempotency key and is
+        retried for `patience` seconds. Returns whether it was acknowledged."""
         texts = [f"{self._name}-{self._sent + n}" for n in range(size)]
         self._sent += size
         self._record.attempt(texts, room)

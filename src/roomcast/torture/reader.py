@@ -37,7 +37,7 @@ class EventReader:
         """`fields` are the response's header fields; `pace` returns the seconds to wait after each piece."""
         self._reader = connection.reader
         self._chunked = fields.get("transfer-encoding", "").lower() == "chunked"
-        self._left = int(fields.get("content-length", _ENDLESS))
+        self._remaining = int(fields.get("content-length", _ENDLESS))
         """Bytes to come, if it is not chunked. A proxy that tells a follower to come back sends a length, and
         keeps the connection open."""
         self._pace = pace
@@ -77,16 +77,19 @@ class EventReader:
 
     async def _pieces(self) -> AsyncIterator[bytes]:
         if self._chunked:
-            async for piece in chunks(self._reader, self._within):
+            async for piece in chunks(self._reader, self._before_silence):
                 yield piece
         else:
-            while self._left and (piece := await self._within(self._reader.read(min(self._left, 65536)))):
-                self._left -= len(piece)
+            while self._remaining:
+                piece = await self._before_silence(self._reader.read(min(self._remaining, 65536)))
+                if not piece:
+                    break
+                self._remaining -= len(piece)
                 yield piece
         self.ended = True
 
     @staticmethod
-    async def _within(read: Awaitable[bytes]) -> bytes:
+    async def _before_silence(read: Awaitable[bytes]) -> bytes:
         try:
             async with asyncio.timeout(SILENCE):
                 return await read

@@ -72,13 +72,13 @@ class Record:
         self._doubles: list[Double] = []
 
     def violate(self, what: str) -> None:
-        """Records a broken promise."""
+        """Records a broken promise. `what` is one line for the user."""
         self.counts["violations"] += 1
         if len(self.violations) < MOST_SHOWN:
             self.violations.append(what)
 
     def attempt(self, texts: Iterable[str], room: str) -> None:
-        """Notes that these texts are about to be published."""
+        """Notes that `texts` are about to be published to `room`."""
         texts = list(texts)
         self.attempted |= dict.fromkeys(texts, room)
         self._floor |= dict.fromkeys(texts, self._newest)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from roomcast.torture.crowds import CROWDS
 from roomcast.torture.space import check_space, remove_rooms
 from roomcast.torture.target import Target, Unusable
-from roomcast.torture.witness import PAUSE, Seen, Witness
+from roomcast.torture.witness import PAUSE, Observation, Witness
 
 BOUND = 1.0
 """Seconds that a publish may take under attack, at the 99th percentile."""
@@ -20,11 +20,11 @@ _PAGE_MESSAGES, _PAGE_BYTES = 100, 2_000
 """The size of the page that the crowds request, and of its messages' texts."""
 
 
-class Finding(NamedTuple):
-    """The result of one attack."""
+class AttackResult(NamedTuple):
+    """The result of one crowd's attack."""
 
     name: str
-    seen: Seen
+    seen: Observation
     serves: bool
     """Whether a newcomer was answered afterwards."""
     memory: float | None
@@ -44,13 +44,13 @@ class Finding(NamedTuple):
         return found
 
 
-class Rude:
-    """All attacks, one by one, each for the same time."""
+class RudeAttack:
+    """The attacks of all crowds, one after another, each for the same time."""
 
     def __init__(self, target: Target, seconds: float, *, allowed: bool) -> None:
         """`seconds` is the time for all of them together. With `allowed`, the user confirms that the server is
         their own, and that messages of others may be trimmed."""
-        self.findings: list[Finding] = []
+        self.results: list[AttackResult] = []
         self.violations: Sequence[str] = ()
         self._target = target
         self._each = seconds / (len(CROWDS) + 1)
@@ -73,7 +73,7 @@ class Rude:
     @property
     def faulty(self) -> bool:
         """Whether the server did not withstand one of them."""
-        return bool(self.violations) or any(finding.faults for finding in self.findings)
+        return bool(self.violations) or any(result.faults for result in self.results)
 
     @property
     def _page(self) -> str:
@@ -110,8 +110,8 @@ class Rude:
 
     async def _attack(self, witness: Witness) -> None:
         memory = await witness.memory()
-        self.findings.append(
-            Finding("nobody else", await witness.watch(self._each), await witness.serves(), memory, memory)
+        self.results.append(
+            AttackResult("nobody else", await witness.watch(self._each), await witness.serves(), memory, memory)
         )
         for name, crowd in CROWDS.items():
             attacking = asyncio.ensure_future(crowd(self._target, self._page))
@@ -121,7 +121,7 @@ class Rude:
             finally:
                 attacking.cancel()
                 await asyncio.gather(attacking, return_exceptions=True)
-            self.findings.append(Finding(name, seen, serves, memory, await witness.memory()))
+            self.results.append(AttackResult(name, seen, serves, memory, await witness.memory()))
             if not serves and not await witness.serves():
                 return  # the server is down: nothing is left to attack
 
@@ -135,27 +135,27 @@ def _is_here(host: str) -> bool:
         return False
 
 
-def table(findings: Sequence[Finding]) -> list[str]:
-    """Returns the lines of a table with one line per attack."""
+def table(results: Sequence[AttackResult]) -> list[str]:
+    """Returns the lines of a table, with a line for each of `results`."""
     lines = [
         f"{'attacked by':<38}{'publish p99':>13}{'delivery p99':>14}{'failed':>8}{'lost':>6}{'MB':>7}{'after':>7}"
     ]
-    for finding in findings:
-        seen = finding.seen
+    for result in results:
+        seen = result.seen
         lines.append(
-            f"{finding.name:<38}{_ms(seen.publish_p99):>13}{_ms(seen.delivery_p99):>14}{seen.failed:>8}{seen.lost:>6}"
-            f"{_mb(finding.memory):>7}{_mb(finding.afterwards):>7}"
+            f"{result.name:<38}{_ms(seen.publish_p99):>13}{_ms(seen.delivery_p99):>14}{seen.failed:>8}{seen.lost:>6}"
+            f"{_mb(result.memory):>7}{_mb(result.afterwards):>7}"
         )
     return lines
 
 
-def verdict(rude: Rude) -> list[str]:
-    """Returns the lines of the verdict."""
-    failed = [f"  {finding.name}: {fault}" for finding in rude.findings for fault in finding.faults]
+def verdict(rude: RudeAttack) -> list[str]:
+    """Returns the lines of the verdict on the finished attack `rude`."""
+    failed = [f"  {result.name}: {fault}" for result in rude.results for fault in result.faults]
     broken = [f"  {what}" for what in rude.violations]
     if not failed and not broken:
         return [f"It served throughout: 99 of 100 publishes took less than {BOUND:.0f} s, and nothing was lost."]
-    return ["It did not withstand:", *failed, *broken]
+    return ["It did not withstand the attack:", *failed, *broken]
 
 
 def _ms(seconds: float) -> str:

@@ -14,18 +14,18 @@ from roomcast.torture.attack import Attack
 
 _ROWS = (
     ("acknowledged", "messages the server says are stored"),
-    ("refused", "messages it refused, or was unreachable for"),
+    ("refused", "messages it refused, or could not be reached for"),
     ("unknown", "messages without an answer, not retried"),
     ("tried again", "requests retried after a bad or missing answer"),
     ("repeated", "requests sent again although they were acknowledged"),
-    ("deleted", "messages deleted, where the server lets the publisher"),
-    ("deliveries", "messages heard by followers"),
+    ("deleted", "messages deleted, if the server allows it"),
+    ("deliveries", "messages that followers received"),
     ("cuts", "connections cut or lost"),
     ("resumes", "streams resumed"),
     ("sent away", "streams that the server ended"),
-    ("gaps", "gaps told"),
+    ("gaps", "gaps reported"),
     ("lost at most", "messages that these gaps cover"),
-    ("violations", "promises broken"),
+    ("violations", "broken promises"),
 )
 _ROWS_OF_PRINCIPALS = (
     ("tickets", "tickets issued"),
@@ -39,8 +39,8 @@ _FIRST = 3
 
 
 async def attack(under_way: Attack, table: Table) -> None:
-    """Runs an attack up to its verdict, and shows its progress. The first SIGINT stops the attack but not the
-    verdict, the second ends everything at once. Raises `Unusable`."""
+    """Runs the attack `under_way` up to its verdict, and shows its progress in `table`. The first SIGINT stops the
+    attack but not the verdict, the second ends everything at once. Raises `Unusable`."""
     loop = asyncio.get_running_loop()
     running = asyncio.create_task(under_way.run())
     interrupts = iter((under_way.stop,))
@@ -67,7 +67,7 @@ class Table:
         self.began = time.monotonic()
 
     def show(self, attack: Attack) -> None:
-        """Draws the present state."""
+        """Draws the present state of the `attack`."""
         seconds = time.monotonic() - self.began
         if self._screen.is_terminal:
             self._screen.show([*table(attack, seconds), *attack.record.violations[:_FIRST]])
@@ -80,7 +80,7 @@ class Table:
 
 
 def table(attack: Attack, seconds: float) -> list[str]:
-    """Returns the lines of the table after `seconds` seconds."""
+    """Returns the lines of the table of an `attack` that has run for `seconds`."""
     plan, counts = attack.plan, attack.record.counts
     lines = [
         f"{seconds:.0f} of {plan.seconds:.0f} s, {plan.followers} followers, {plan.publishers} publishers, "
@@ -93,22 +93,23 @@ def table(attack: Attack, seconds: float) -> list[str]:
 
 
 def verdict(attack: Attack) -> list[str]:
-    """Returns the lines of the verdict."""
+    """Returns the lines of the verdict on a finished `attack`."""
     record = attack.record
     if not record.counts["violations"]:
         end = ", as far as it went: it was ended before the last message had reached everybody"
-        return [f"No promise broke{end if attack.cut_short else ''}."]
+        return [f"No promise was broken{end if attack.cut_short else ''}."]
     more = record.counts["violations"] - len(record.violations)
-    times = "Once" if record.counts["violations"] == 1 else f"{record.counts['violations']} times"
+    times = "once" if record.counts["violations"] == 1 else f"{record.counts['violations']} times"
     return [
-        f"{times} a promise broke:",
+        f"A promise was broken {times}:",
         *(f"  {what}" for what in record.violations),
         *([f"  and {more} more"] if more else []),
     ]
 
 
 def delays(attack: Attack) -> tuple[float, float]:
-    """Returns the median and the 99th percentile of all delays in seconds; 0 if nothing was measured."""
+    """Returns the median and the 99th percentile of all delays of an `attack` in seconds; 0 if nothing was
+    measured."""
     measured = sorted(delay for follower in attack.followers for delay in follower.delays)
     if not measured:
         return 0.0, 0.0

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from roomcast.torture.target import Target, Unusable
 
 _SIZES = {"messages": 1, "bytes": 150}
-"""The most that a message of an attack takes of each cap."""
+"""How much of each cap a message of an attack uses at most."""
 _EACH = 2.1
 """Messages per request, on average: one in five is a batch of 2 to 10, and some are sent again."""
 _ROW = re.compile(r"^(roomcast_log_(?:messages|bytes)(?:_limit)?) (\S+)$", re.MULTILINE)
@@ -25,7 +25,8 @@ class Retained(NamedTuple):
 
 
 async def check_space(target: Target, messages: int) -> None:
-    """Raises `Unusable` if this many messages would trim those of others, or if that cannot be known."""
+    """Raises `Unusable` if this number of `messages` would trim those of others in the log of `target`, or if that
+    cannot be known."""
     others = await _held(target)
     if not others:
         return
@@ -43,13 +44,15 @@ async def check_space(target: Target, messages: int) -> None:
     )
 
 
-def most_messages(seconds: float, publishers: int, pause: float) -> int:
-    """Returns an upper estimate of the messages that an attack publishes. `pause` is in seconds."""
+def max_messages(seconds: float, publishers: int, pause: float) -> int:
+    """Returns an upper estimate of the messages that `publishers` publish in `seconds`, with pauses of `pause`
+    seconds."""
     return round(_EACH * publishers * seconds / pause)
 
 
 async def remove_rooms(target: Target, rooms: Iterable[str]) -> None:
-    """Removes the attack's rooms. Does nothing on a server that refuses (404, 405, 401, 403, 501)."""
+    """Removes the attack's `rooms` from `target`. Does nothing on a server that refuses (404, 405, 401, 403,
+    501)."""
     for room in rooms:
         try:
             answer = await target.ask("DELETE", f"/rooms/{quote(room, safe='')}")

@@ -45,7 +45,7 @@ class Target(NamedTuple):
 
     @classmethod
     def parse(cls, url: str, headers: tuple[tuple[str, str], ...] = ()) -> Target:
-        """Returns the target at a URL. Raises `Unusable`."""
+        """Returns the target at `url`, whose requests will have the fields `headers`. Raises `Unusable`."""
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -68,7 +68,7 @@ class Target(NamedTuple):
         return self._replace(headers=tuple(one for one in self.headers if one[0].lower() != "authorization"))
 
     def head(self, method: str, path: str, headers: Mapping[str, str]) -> bytes:
-        """Returns a request's head as bytes."""
+        """Returns the head of a request as bytes: `method`, `path`, the target's own fields, and `headers`."""
         fields = [*self.headers, *headers.items()]
         if not any(name.lower() == "host" for name, _ in fields):
             fields.insert(0, ("Host", self.authority))
@@ -82,7 +82,7 @@ class Target(NamedTuple):
             return Connection(self, *await asyncio.open_connection(self.host, self.port, ssl=context))
 
     async def get(self, path: str, accept: str = "application/json") -> Answer:
-        """Sends a GET, as `ask` does."""
+        """Sends a GET for `path`, as `ask` does; `accept` is the media type."""
         return await self.ask("GET", path, accept)
 
     async def ask(
@@ -94,7 +94,8 @@ class Target(NamedTuple):
         headers: Mapping[str, str] = {},
         body: bytes = b"",
     ) -> Answer:
-        """Sends a request over a new connection, and returns the answer. A body must be JSON. Raises `OSError`."""
+        """Sends a request over a new connection, and returns the answer: `method`, `path`, the media type
+        `accept`, further `headers`, and a `body`, which must be JSON. Raises `OSError`."""
         connection = await self.connect()
         try:
             ours = {
@@ -124,14 +125,15 @@ class Connection:
         """Whether another request may follow the last answer."""
 
     async def send(self, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> None:
-        """Sends a request. Raises `OSError`."""
+        """Sends a request: `method`, `path`, `headers` beside the target's own, and a `body`. Raises `OSError`."""
         length = {"Content-Length": str(len(body))} if method == "POST" else {}
         self.writer.write(self._target.head(method, path, headers | length) + body)
         async with asyncio.timeout(PATIENCE):
             await self.writer.drain()
 
     async def head(self) -> tuple[int, dict[str, str]]:
-        """Reads a response's status and header fields. Raises `OSError` if there is none."""
+        """Reads a response's status and header fields, by names in lower case. Raises `ConnectionError` if what
+        comes is not HTTP/1, and another `OSError` if nothing comes."""
         head = await self._read(self.reader.readuntil(b"\r\n\r\n"))
         first, *lines = head.decode("latin-1").strip().split("\r\n")
         protocol, _, status = first.partition(" ")
@@ -171,7 +173,8 @@ class Connection:
 async def chunks(
     reader: asyncio.StreamReader, read: Callable[[Awaitable[bytes]], Awaitable[bytes]]
 ) -> AsyncIterator[bytes]:
-    """Yields the chunks of a body, by RFC 9112, section 7.1. Raises `ValueError` if it is not chunked."""
+    """Yields the chunks of the body in `reader`, by RFC 9112, section 7.1. `read` awaits each read, and bounds its
+    time. Raises `ValueError` if the body is not chunked."""
     while size := int((await read(reader.readuntil(b"\r\n"))).partition(b";")[0], 16):
         piece = await read(reader.readexactly(size + 2))
         if not piece.endswith(b"\r\n"):

@@ -21,7 +21,7 @@ _ROUNDED = 1.0
 """The server rounds its times to this many seconds."""
 
 
-class Lives(NamedTuple):
+class TicketLifetimes(NamedTuple):
     """Seconds that tickets are valid. Short ones expire during the attack, long ones outlive the time to open
     streams."""
 
@@ -32,50 +32,50 @@ class Lives(NamedTuple):
 
 
 class Ticket(NamedTuple):
-    """An issued ticket. The server made it between `asked` and `given`, by the monotonic clock."""
+    """An issued ticket. The server made it between `requested_at` and `received_at`, by the monotonic clock."""
 
     text: str
     rooms: tuple[str, ...]
-    asked: float
-    given: float
+    requested_at: float
+    received_at: float
     opens_in: float
     ends_in: float
     leeway: float
 
-    def opens(self, now: float) -> bool:
-        """Whether the server must accept it for a stream that is not a resume."""
-        return now < self.asked + self.opens_in - _ROUNDED
+    def must_open(self, now: float) -> bool:
+        """Whether the server must accept it at the monotonic time `now` for a stream that is not a resume."""
+        return now < self.requested_at + self.opens_in - _ROUNDED
 
-    def is_good(self, now: float) -> bool:
-        """Whether the server must accept it."""
-        return now < self.asked + self.ends_in
+    def must_be_accepted(self, now: float) -> bool:
+        """Whether the server must accept it at the monotonic time `now`."""
+        return now < self.requested_at + self.ends_in
 
-    def opens_no_more(self, now: float) -> bool:
-        """Whether the server must refuse it for a stream that is not a resume."""
-        return now > self.given + self.opens_in + self.leeway + _ROUNDED
+    def must_not_open(self, now: float) -> bool:
+        """Whether the server must refuse it at the monotonic time `now` for a stream that is not a resume."""
+        return now > self.received_at + self.opens_in + self.leeway + _ROUNDED
 
-    def is_over(self, now: float) -> bool:
-        """Whether the server must refuse it."""
-        return now > self.given + self.ends_in + self.leeway + _ROUNDED
+    def must_be_refused(self, now: float) -> bool:
+        """Whether the server must refuse it at the monotonic time `now`."""
+        return now > self.received_at + self.ends_in + self.leeway + _ROUNDED
 
     def may_end(self, now: float) -> bool:
-        """Whether the server may end its stream."""
-        return now > self.asked + self.ends_in + self.leeway - _ROUNDED
+        """Whether the server may end its stream at the monotonic time `now`."""
+        return now > self.requested_at + self.ends_in + self.leeway - _ROUNDED
 
 
-class Office:
+class TicketIssuer:
     """Requests tickets from the server, with the credential of the attack."""
 
-    def __init__(self, target: Target, record: Record, lives: Lives) -> None:
+    def __init__(self, target: Target, record: Record, lives: TicketLifetimes) -> None:
         self.lives = lives
         self.issued: deque[Ticket] = deque(maxlen=_KEPT)
         self._target = target
         self._record = record
 
     async def issue(self, rooms: Sequence[str], sub: str, seconds: int) -> Ticket:
-        """Returns a new ticket for `sub` and these rooms, valid for `seconds` seconds. Raises `OSError` if the
-        server gives none now."""
-        asked = time.monotonic()
+        """Returns a new ticket for `sub` and `rooms`, valid for `seconds` seconds. Raises `ConnectionError` if the
+        server gives none now, and any other `OSError` if it does not answer."""
+        requested_at = time.monotonic()
         answer = await self._ask(rooms, sub, seconds)
         if answer.status != 201:
             if answer.status < 500 and answer.status != 429:
@@ -83,13 +83,16 @@ class Office:
             raise ConnectionError("no ticket")
         told = answer.json
         times = float(told["opens_in"]), float(told["ends_in"])
-        ticket = Ticket(str(told["ticket"]), tuple(rooms), asked, time.monotonic(), *times, self.lives.leeway)
+        ticket = Ticket(
+            str(told["ticket"]), tuple(rooms), requested_at, time.monotonic(), *times, self.lives.leeway
+        )
         self._record.counts["tickets"] += 1
         self.issued.append(ticket)
         return ticket
 
     async def check(self, room: str) -> None:
-        """Checks that the server issues tickets and refuses strangers. Raises `OSError` and `Unusable`."""
+        """Checks that the server issues a ticket for `room`, and refuses strangers. Raises `OSError` and
+        `Unusable`."""
         answer = await self._ask([room], "torture", 1)
         if answer.status != 201:
             said = answer.body[:200].decode(errors="replace")
@@ -112,28 +115,30 @@ class Office:
 class TicketHolder:
     """Holds one ticket at a time, for the rooms that it may read: in the URL, or as a bearer token."""
 
-    def __init__(self, office: Office, sub: str, rooms: Sequence[str], random: Random) -> None:
+    def __init__(self, issuer: TicketIssuer, sub: str, rooms: Sequence[str], random: Random) -> None:
         self.ticket: Ticket | None = None
-        self._office = office
+        self._issuer = issuer
         self._sub = sub
         self._rooms = rooms
         self._in_url = random.random() < 0.5
-        self._seconds = random.choice((office.lives.short, office.lives.long))
+        self._seconds = random.choice((issuer.lives.short, issuer.lives.long))
         self._opened = 0
 
     async def credential(self, *, resumes: bool) -> tuple[list[tuple[str, str]], dict[str, str]]:
-        """Returns parameters to add to the query, and fields to add to the header, of a stream that begins now.
-        Raises `OSError`."""
-        if self.ticket is None or not self.is_taken(resumes=resumes) or self._opened == _OPENINGS:
-            self.ticket = await self._office.issue(self._rooms, self._sub, self._seconds)
+        """Returns parameters to add to the query, and fields to add to the header, of a stream that begins now;
+        `resumes` says whether it has a last id. Raises `OSError`."""
+        if self.ticket is None or not self.is_usable(resumes=resumes) or self._opened == _OPENINGS:
+            self.ticket = await self._issuer.issue(self._rooms, self._sub, self._seconds)
             self._opened = 0
         self._opened += self._in_url
         if self._in_url:
             return [("ticket", self.ticket.text)], {}
         return [], {"Authorization": f"Bearer {self.ticket.text}"}
 
-    def is_taken(self, *, resumes: bool) -> bool:
-        """Whether the server must accept its ticket now."""
+    def is_usable(self, *, resumes: bool) -> bool:
+        """Whether the server must accept its ticket now, for a stream that `resumes` or begins."""
         now = time.monotonic()
         ticket = self.ticket
-        return ticket is not None and ticket.is_good(now) and (resumes or not self._in_url or ticket.opens(now))
+        if ticket is None or not ticket.must_be_accepted(now):
+            return False
+        return resumes or not self._in_url or ticket.must_open(now)

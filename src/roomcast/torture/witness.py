@@ -24,10 +24,11 @@ class Steady(Random):
     """A source of chance with which a follower never cuts its connection, reads slowly or forgets its id."""
 
     def random(self) -> float:
+        """Returns 0.999, which is above every share."""
         return 0.999
 
 
-class Seen(NamedTuple):
+class Observation(NamedTuple):
     """The observations of the publisher and the follower over some time."""
 
     published: int
@@ -50,13 +51,13 @@ class Witness:
         self._target = target
         self._publisher = Publisher(target, self.record, [room], room, Steady(), deletes=False)
         self._follower = Follower(target, self.record, "the follower", [room], Steady())
-        self._follower.calm.set()
+        self._follower.stop_cutting.set()
 
     async def __aenter__(self) -> Witness:
         """Returns when the follower is live, or after 10 s."""
         self._following = asyncio.create_task(self._follower.run(0, 1, self._publisher.sent_at))
         end = time.monotonic() + PATIENCE
-        while not (self._follower.heard.last_id or self._following.done()) and time.monotonic() < end:  # noqa: ASYNC110
+        while not (self._follower.transcript.last_id or self._following.done()) and time.monotonic() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         if self._following.done():
             self._following.result()
@@ -67,7 +68,7 @@ class Witness:
         await asyncio.gather(self._following, return_exceptions=True)
         self._publisher.close()
 
-    async def watch(self, seconds: float) -> Seen:
+    async def watch(self, seconds: float) -> Observation:
         """Publishes for `seconds` seconds, and waits until all messages have arrived. Returns what was seen."""
         took: list[float] = []
         failed = 0
@@ -82,7 +83,7 @@ class Witness:
             await asyncio.sleep(PAUSE)
         lost = await self._lost()
         times = [*took, *[math.inf] * failed]
-        return Seen(len(took), failed, p99(times), p99(self._follower.delays), lost)
+        return Observation(len(took), failed, p99(times), p99(self._follower.delays), lost)
 
     async def memory(self) -> float | None:
         """The server's memory in bytes; None if /metrics does not tell."""
@@ -112,7 +113,7 @@ class Witness:
             async with asyncio.timeout(PATIENCE):
                 await self._follower.reach(newest)
         except TimeoutError:
-            last = self._follower.heard.last_id
+            last = self._follower.transcript.last_id
             after = int(last.rpartition("-")[2]) if last else 0
             return len(self.record.known(self.room, after, newest))
         return 0

@@ -26,8 +26,9 @@ class Address(NamedTuple):
     """Header fields of each request."""
 
     @classmethod
-    def of(cls, url: str, headers: Mapping[str, str]) -> Address:
-        """Takes a URL apart; its user and password become a header field."""
+    def parse(cls, url: str, headers: Mapping[str, str]) -> Address:
+        """Takes a `url` apart. Its user and password become a header field beside `headers`, unless these have an
+        `Authorization`."""
         parts = urlsplit(url)
         assert parts.hostname
         tls = ssl.create_default_context() if parts.scheme == "https" else None
@@ -38,13 +39,15 @@ class Address(NamedTuple):
         return cls(parts.hostname, parts.port or (443 if tls else 80), tls, parts.path.rstrip("/"), fields)
 
     async def connect(self, protocol: Callable[[], P]) -> P:
-        """Opens a connection. Raises `OSError`."""
+        """Opens a connection, and returns the protocol that `protocol` made for it. Raises `OSError`, also if that
+        takes `PATIENCE` seconds."""
         async with asyncio.timeout(PATIENCE):
             loop = asyncio.get_running_loop()
             return (await loop.create_connection(protocol, self.host, self.port, ssl=self.tls))[1]
 
     def request(self, method: str, target: str, body: bytes = b"", /, **fields: str) -> bytes:
-        """Returns an HTTP/1.1 request as bytes; the names of `fields` have underscores for hyphens."""
+        """Returns an HTTP/1.1 request for `target` as bytes. A `body` gets its `Content-Length`, and the `method`
+        is sent as given; the names of `fields` have underscores for hyphens."""
         named = {**self.fields, **{name.replace("_", "-"): value for name, value in fields.items()}}
         if body:
             named["Content-Length"] = str(len(body))

@@ -19,11 +19,11 @@ class Delays:
         self._counts: Counter[int] = Counter()
 
     def add(self, seconds: float) -> None:
-        """Counts one delay."""
+        """Counts one delay of `seconds`."""
         self._counts[int(math.log(max(seconds, 1e-6)) // _STEP)] += 1
 
     def quantile(self, share: float) -> float:
-        """The seconds within which this share of the deliveries came; 0 without deliveries."""
+        """Returns the seconds within which this `share` (0 to 1) of the deliveries came; 0 without deliveries."""
         left = share * self._counts.total()
         for step in sorted(self._counts):
             left -= self._counts[step]
@@ -74,13 +74,14 @@ class Figures:
         return len(self.sent) - 1
 
     def acknowledged(self, number: int) -> None:
-        """Counts a message that the server has stored."""
+        """Counts that the server has stored the message `number`, which each follower of its room must then
+        get."""
         self.stored[number] = True
         self.published += 1
         self.expected += self.audience[self.room(number)]
 
     def deliver(self, numbers: Iterator[int], now: float) -> None:
-        """Counts messages that a follower got at this time."""
+        """Counts the messages `numbers`, which a follower got at the time `now`, by `time.perf_counter`."""
         for number in numbers:
             self.received[number] += 1
             self.deliveries += 1
@@ -88,7 +89,7 @@ class Figures:
         self.last = now
 
     def room(self, number: int) -> int:
-        """The room of a message: messages go to the rooms in turn."""
+        """Returns the place of the room of message `number`: messages go to the rooms in turn."""
         return number % len(self.audience)
 
     def missing(self) -> int:

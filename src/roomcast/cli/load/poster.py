@@ -22,8 +22,8 @@ class Poster(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
 
     async def post(self, body: bytes, key: str) -> int:
-        """Posts a message. Returns the status. Raises `OSError` if there is no answer; then send the same `body`
-        and `key` again."""
+        """Posts the message `body` with the idempotency key `key`. Returns the status. Raises `OSError` if there
+        is no answer; then send the same `body` and `key` again."""
         if self._transport is None:
             self._parser = httptools.HttpResponseParser(self)
             await self._address.connect(lambda: self)
@@ -40,15 +40,18 @@ class Poster(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keeps the `transport` for all further posts."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transports do not inherit from it
 
     def data_received(self, data: bytes) -> None:
+        """Parses `data`. Cuts the connection if it is not HTTP."""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
             self.close()
 
     def on_message_complete(self) -> None:
+        """Called by the parser: gives `post` its status."""
         if self._answer and not self._answer.done():
             self._answer.set_result(self._parser.get_status_code())
         if not self._parser.should_keep_alive():
@@ -56,6 +59,7 @@ class Poster(asyncio.Protocol):
             self._transport = None
 
     def connection_lost(self, error: Exception | None) -> None:
+        """Fails the post under way, whatever the `error` was. The next post connects again."""
         self._transport = None
         if self._answer and not self._answer.done():
             self._answer.set_exception(ConnectionError("the connection ended before an answer"))

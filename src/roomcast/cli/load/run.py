@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from roomcast.cli.load.address import Address
 from roomcast.cli.load.figures import Figures
-from roomcast.cli.load.listener import Listener
+from roomcast.cli.load.follower import BenchFollower
 from roomcast.cli.load.poster import Poster
 from roomcast.client.errors import bad_tls
 from roomcast.model.errors import RoomcastError
@@ -29,9 +29,7 @@ _LOOK = 0.02
 """Seconds between two looks at the figures."""
 _PAUSE = 0.5
 """Seconds until a post without an answer is sent again."""
-
-
-_WHAT_TO_DO = "check the URL and the credential, or give fewer --followers"
+_ADVICE = "check the URL and the credential, or give fewer --followers"
 
 
 class Unmeasurable(RoomcastError):
@@ -53,7 +51,7 @@ class LoadPlan:
     rooms: int = 1
 
 
-class Run:
+class LoadRun:
     """A load on a server, in new rooms of its own."""
 
     def __init__(self, address: Address, plan: LoadPlan) -> None:
@@ -70,18 +68,18 @@ class Run:
     async def run(self) -> None:
         """Runs the load to its end. Raises `Unmeasurable` if the server does not take the followers."""
         _allow_files(self.plan.followers)
-        listeners = [
-            Listener(self._address, room, self.figures, self._refused)
+        connections = [
+            BenchFollower(self._address, room, self.figures, self._refused)
             for room, followers in zip(self._rooms, self.figures.audience, strict=True)
             for _ in range(followers)
         ]
         try:
-            await _some_at_once(listener.connect for listener in listeners)
+            await _some_at_once(one.connect for one in connections)
             await self._until(lambda: self.figures.connected == self.plan.followers)
             if self.figures.connected < self.plan.followers:
                 missing = f"the server lets in only {self.figures.connected} of {self.plan.followers} followers"
                 why = self._refusal or (self.figures.cuts and "connections end without an answer")
-                raise Unmeasurable(f"{missing}{f': {why}' if why else ''}; {_WHAT_TO_DO}")
+                raise Unmeasurable(f"{missing}{f': {why}' if why else ''}; {_ADVICE}")
             await self._post_all()
             await self._until(
                 lambda: self.figures.deliveries >= self.figures.expected and not self.figures.missing()
@@ -90,8 +88,8 @@ class Run:
             why = bad_tls(error) or str(error) or "no answer in time"
             raise Unmeasurable(f"the server cannot be reached: {why}; check that it runs at this URL") from None
         finally:
-            for listener in listeners:
-                listener.close()
+            for one in connections:
+                one.close()
 
     def _refused(self, why: str) -> None:
         self._refusal = why

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import time
 
-from roomcast.cli.load.run import Run
+from roomcast.cli.load.run import LoadRun
 
 _BUSY = 0.8
 """A share of a core. Above it this process itself may cause the delays."""
 
 
-def table(run: Run, busy: float) -> list[str]:
-    """The lines of the table; `busy` is this process's share of a core."""
+def table(run: LoadRun, busy: float) -> list[str]:
+    """Returns the lines of the table of a `run`; `busy` is this process's share of a core, from 0 to 1."""
     plan, figures = run.plan, run.figures
     seconds = min(figures.seconds(), time.perf_counter() - figures.began) if figures.deliveries else 0.0
     p50, p99, p999 = (_ms(figures.delays.quantile(share)) for share in (0.5, 0.99, 0.999))
     audience = f"{_some(plan.followers, 'follower')} of {_some(plan.rooms, 'room')}"
-    wrong = f"{figures.cuts:,} cuts, {figures.gaps:,} gaps, {figures.disorder:,} doubled or out of order"
+    wrong = f"{figures.cuts:,} cuts, {figures.gaps:,} gaps, {figures.disorder:,} duplicated or out of order"
     return [
         f"{audience}, {plan.rate:,g} messages a second of {plan.size:,} characters",
         _row("connected", f"{figures.connected:,}", f"followers, {seconds:.1f} of {plan.seconds:g} s"),
@@ -59,5 +59,5 @@ class CpuShare:
         self._wall, self._cpu = time.perf_counter(), time.process_time()
 
     def value(self) -> float:
-        """1 is a whole core."""
+        """Returns that share: 1 is a whole core."""
         return (time.process_time() - self._cpu) / max(time.perf_counter() - self._wall, 1e-9)

@@ -19,7 +19,7 @@ _PR_SET_PDEATHSIG = 1
 """The option of prctl(2) that ends a child with its parent, on Linux. Elsewhere the end of the channel ends it."""
 _PR_SET_NAME = 15
 """Sets the name that `ps -o comm` and `top` show."""
-LOG = 0
+LOG_PROCESS = 0
 """The number of the process that owns the log; workers are counted from 1."""
 
 Main = Callable[[Channel[Report, Order]], None]
@@ -43,7 +43,8 @@ class Child:
 
     @property
     def name(self) -> str:
-        return "the log process" if self.number == LOG else f"worker {self.number}"
+        """What log lines call the process."""
+        return "the log process" if self.number == LOG_PROCESS else f"worker {self.number}"
 
     def order(self, order: Order, file: int | None = None) -> bool:
         """Sends an order, with a file descriptor if given; returns whether it was sent. A child that reads nothing
@@ -59,7 +60,8 @@ class Child:
         return False
 
     def connect(self, worker: int, file: int) -> None:
-        """Gives the process its end of a connection between the log process and the worker of that number."""
+        """Gives the process its end of a connection between the log process and the `worker` of that number: the
+        socket's descriptor `file`, which the caller closes."""
         self.order(Connect(worker), file)
 
     def kill(self) -> None:
@@ -68,8 +70,8 @@ class Child:
 
 
 def fork(number: int, main: Main, close: Iterable[Callable[[], object]]) -> Child:
-    """Starts a child that runs `main`. It first calls the `close` functions, which close what only the supervisor
-    needs.
+    """Starts the process `number`, which runs `main`. It first calls the functions of `close`, which close what
+    only the supervisor needs.
 
     Fork without exec: imports are shared, a successor starts within milliseconds, and it inherits the listening
     sockets. This is safe because the supervisor has neither an event loop nor threads."""
@@ -81,8 +83,8 @@ def fork(number: int, main: Main, close: Iterable[Callable[[], object]]) -> Chil
     if pid == 0:
         status = 1
         try:
-            _leave_behind(parent, f"roomcast {number or 'log'}", [ours.close, *close])
-            status = _do(main, theirs)
+            _detach_from_supervisor(parent, f"roomcast {number or 'log'}", [ours.close, *close])
+            status = _run(main, theirs)
         except SystemExit:
             pass
         except BaseException:
@@ -92,7 +94,7 @@ def fork(number: int, main: Main, close: Iterable[Callable[[], object]]) -> Chil
     return Child(number, pid, ours)
 
 
-def _leave_behind(parent: int, name: str, close: Iterable[Callable[[], object]]) -> None:
+def _detach_from_supervisor(parent: int, name: str, close: Iterable[Callable[[], object]]) -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor orders the reload
@@ -109,7 +111,7 @@ def _leave_behind(parent: int, name: str, close: Iterable[Callable[[], object]])
         one()
 
 
-def _do(main: Main, channel: Channel[Report, Order]) -> int:
+def _run(main: Main, channel: Channel[Report, Order]) -> int:
     try:
         main(channel)
     except CannotStart as error:

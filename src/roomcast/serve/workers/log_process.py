@@ -14,16 +14,16 @@ from roomcast.log.base import Log
 from roomcast.log.remote.server import LogServer
 from roomcast.model.settings import Settings
 from roomcast.serve.banner import contents
-from roomcast.serve.memory import go_on_returning
-from roomcast.serve.rules import rules_of
+from roomcast.serve.memory import trim_heap_regularly
+from roomcast.serve.rules import reloadable_rules
 from roomcast.serve.workers.orders import Channel, Order, Report, StartDone
-from roomcast.serve.workers.retired import Retired
+from roomcast.serve.workers.retired import RetiredCounts
 from roomcast.serve.workers.supervisor_link import SupervisorLink
 
 
-async def keep_log(settings: Settings, channel: Channel[Report, Order], restarts: int) -> None:
-    """Runs until the supervisor ends it, after the workers. `restarts` counts the log processes before this one.
-    Raises `LogUnusable`."""
+async def run_log_process(settings: Settings, channel: Channel[Report, Order], restarts: int) -> None:
+    """Keeps the log that `settings` name until the supervisor, on `channel`, ends this process, after the workers.
+    `restarts` counts the log processes before this one. Raises `LogUnusable`."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):  # a terminal sends them to all processes at once
         signal.signal(number, signal.SIG_IGN)
@@ -31,17 +31,17 @@ async def keep_log(settings: Settings, channel: Channel[Report, Order], restarts
     supervisor = SupervisorLink(channel, stop)
     log: Log | None = await Engine.log_of(settings)
     assert log
-    said = await contents(log)
-    if is_shared(settings.log):  # its epoch has begun now, and each worker opens it by itself
+    description = await contents(log)
+    if is_shared(settings.log):  # its epoch has begun; each worker opens the log itself
         await log.close()
         log = None
     server = LogServer(log)
-    Retired(restarts).join(server.exchange, TOPIC)
-    supervisor.when_connected(server.connect)
+    RetiredCounts(restarts).join(server.exchange, TOPIC)
+    supervisor.on_connection(server.connect)
     if log:
-        supervisor.parts.append(rules_of(log, server.tell_status))
-    supervisor.report(StartDone(said))
-    returning = loop.create_task(go_on_returning())
+        supervisor.parts.append(reloadable_rules(log, server.tell_status))
+    supervisor.report(StartDone(description))
+    returning = loop.create_task(trim_heap_regularly())
     try:
         await stop
     finally:

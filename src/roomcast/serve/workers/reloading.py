@@ -24,7 +24,7 @@ logger = logging.getLogger("roomcast.server")
 
 
 @dataclass
-class Pending:
+class _PendingReload:
     """New settings that not all processes have accepted yet."""
 
     number: int
@@ -38,7 +38,7 @@ class Pending:
 
 
 class Reloading:
-    """Reads the configuration again, and agrees with all processes on it."""
+    """Reads the configuration again, and puts it in force once all processes have accepted it."""
 
     def __init__(self, reload: Reload, children: Mapping[int, Child], applied: Callable[[Settings], None]) -> None:
         """`children` are the running processes, and change as these do. `applied` is called with settings that
@@ -46,7 +46,7 @@ class Reloading:
         self._reload = reload
         self._children = children
         self._applied = applied
-        self._pending: Pending | None = None
+        self._pending: _PendingReload | None = None
         self._requested = False
 
     @property
@@ -59,7 +59,7 @@ class Reloading:
         self._requested = True
 
     def restart(self) -> None:
-        """Starts over with pending settings: a process is being started that does not know them."""
+        """Starts over with pending settings: the process that is being started does not know them."""
         if self._pending:
             self._drop()
             self._requested = True
@@ -75,7 +75,8 @@ class Reloading:
             self._begin(now)
 
     def hear(self, child: Child, answer: Verdict) -> None:
-        """A process has prepared the settings, or refuses them."""
+        """Takes the `answer` of a `child` to `Prepare`: it has prepared the settings, or refuses them for all. An
+        answer to an earlier `Prepare` is ignored."""
         if self._pending and answer.number == self._pending.number:
             if answer.refused:
                 self._refuse(answer.refused)
@@ -83,7 +84,7 @@ class Reloading:
                 self._pending.missing.discard(child)
 
     def leave(self, child: Child) -> None:
-        """A process has ended: its answer is no longer waited for."""
+        """Stops waiting for the answer of a `child` that has ended."""
         if self._pending:
             self._pending.missing.discard(child)
 
@@ -100,18 +101,18 @@ class Reloading:
             notify(READY)
             return
         children = set(self._children.values())
-        self._pending = Pending(next(_numbers), settings, changes, children, now + _PREPARE_SECONDS)
+        self._pending = _PendingReload(next(_numbers), settings, changes, children, now + _PREPARE_SECONDS)
         for child in children:
             child.order(Prepare(self._pending.number, settings))
 
-    def _apply(self, pending: Pending) -> None:
+    def _apply(self, pending: _PendingReload) -> None:
         self._pending = None
         for child in self._children.values():
             child.order(Apply())
         for change in pending.changes:
             change()
         self._applied(pending.settings)
-        logger.info("%s", self._reload.taken_over(pending.settings))
+        logger.info("%s", self._reload.record_applied(pending.settings))
         notify(READY)
 
     def _refuse(self, why: str) -> None:

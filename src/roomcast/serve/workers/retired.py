@@ -8,11 +8,11 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Raw
 
-from roomcast.http import gather
+from roomcast.http import merged_metrics
 from roomcast.log.remote.exchange import WorkerExchange
 
 
-class Retired:
+class RetiredCounts:
     """Sums of dead workers' counters, kept in the log process."""
 
     def __init__(self, restarts: int) -> None:
@@ -23,7 +23,8 @@ class Retired:
         self._gone: Counter[str] = Counter()
 
     def join(self, exchange: WorkerExchange, topic: str) -> None:
-        """Listens to the workers' reports on `topic`, and answers it for dead workers and for this process."""
+        """Listens to the workers' reports on `topic` of the `exchange`, and answers on it for dead workers and for
+        this process."""
         exchange.on_value[topic] = self._hear
         exchange.on_leave.append(self._leave)
         exchange.own_answers[topic] = self._report
@@ -31,16 +32,16 @@ class Retired:
     def _hear(self, worker: int, report: Raw) -> None:
         told = msgspec.msgpack.decode(report)
         if told:
-            self._last[worker] = told[gather.COUNTERS]
+            self._last[worker] = told[merged_metrics.COUNTERS]
 
     def _leave(self, worker: int) -> None:
         for key, value in self._last.pop(worker, {}).items():
             self._gone[key] += value  # type: ignore[assignment]
 
     def _report(self) -> Raw:
-        process = gather.of_this_process()
-        own = gather.report(process, {"restarts": self._restarts, **gather.of_kernel(process)})
+        process = merged_metrics.of_this_process()
+        own = merged_metrics.report(process, {"restarts": self._restarts, **merged_metrics.of_kernel(process)})
         counters = dict(self._gone)
-        for key, value in own[gather.COUNTERS].items():
+        for key, value in own[merged_metrics.COUNTERS].items():
             counters[key] = counters.get(key, 0) + value  # type: ignore[assignment]
-        return Raw(msgspec.msgpack.encode({**own, gather.COUNTERS: counters}))
+        return Raw(msgspec.msgpack.encode({**own, merged_metrics.COUNTERS: counters}))

@@ -13,58 +13,59 @@ import uvloop
 from roomcast.auth.guard import Guard
 from roomcast.log import load_backend
 from roomcast.model.errors import CannotStart
-from roomcast.model.redact import redact
+from roomcast.model.redact import redacted_url
 from roomcast.model.settings import Settings
 from roomcast.serve import rules
 from roomcast.serve.banner import banner, log_start
 from roomcast.serve.configuration import Configuration
-from roomcast.serve.lines import log_at_once, log_to_stderr, say
-from roomcast.serve.listen import Listening
+from roomcast.serve.lines import log_to_stderr, log_unbuffered, say
+from roomcast.serve.listen import Endpoint
 from roomcast.serve.reload import Reload, Reloadable
-from roomcast.serve.rights import reloadable
+from roomcast.serve.rights import reloadable_rights
 from roomcast.serve.tls import Tls
-from roomcast.serve.workers.child import LOG, Main
-from roomcast.serve.workers.log_process import keep_log
+from roomcast.serve.workers.child import LOG_PROCESS, Main
+from roomcast.serve.workers.log_process import run_log_process
 from roomcast.serve.workers.orders import Channel, Order, Report
 from roomcast.serve.workers.supervisor import Supervisor
-from roomcast.serve.workers.worker import work
+from roomcast.serve.workers.worker import run_worker
 
 Serving = Callable[[Settings, Channel[Report, Order], int], Coroutine[Any, Any, None]]
 """Serves in a child, given the settings in force, its channel, and how often it was restarted before."""
 
 
 def supervise(
-    configuration: Configuration, listening: Sequence[Sequence[Listening]], guard: Guard, tls: Tls | None
+    configuration: Configuration, endpoints: Sequence[Sequence[Endpoint]], guard: Guard, tls: Tls | None
 ) -> int:
-    """Serves until a signal, from as many workers as `listening` has sets of sockets, and a process for the log.
-    Returns the exit status. Raises `CannotStart`."""
+    """Serves with the options of `configuration` until a signal: a process for the log, and a worker for each item
+    of `endpoints`, the sockets of that worker. All start with `guard` and `tls`. Returns the exit status. Raises
+    `CannotStart`."""
     settings = configuration.settings
-    log_at_once(settings.log_format, settings.log_level)
+    log_unbuffered(settings.log_format, settings.log_level)
     load_backend(settings.log)  # once here, not in each process that is forked
-    sockets = dict(enumerate(listening, LOG + 1))
-    mains = {LOG: _main("log", keep_log)} | {
+    sockets = dict(enumerate(endpoints, LOG_PROCESS + 1))
+    mains = {LOG_PROCESS: _main("log", run_log_process)} | {
         number: _main(str(number), _working(number, len(sockets), own, guard, tls))
         for number, own in sockets.items()
     }
 
     def started(contents: str) -> None:
-        log = contents or redact(settings.log)
-        say(banner(settings, listening[0], guard, log, len(listening)))
-        log_start(settings, listening[0], guard, log, len(listening))
+        log = contents or redacted_url(settings.log)
+        say(banner(settings, endpoints[0], guard, log, len(endpoints)))
+        log_start(settings, endpoints[0], guard, log, len(endpoints))
 
     # The log process follows the room rules; here they are only named in the log line of a reload.
     followed = Reloadable(rules.NAME, rules.OPTIONS, lambda settings: lambda: None)
     parts = [
         *([tls.reloadable] if tls else []),
-        reloadable(guard, fetches=False),
+        reloadable_rights(guard, fetches=False),
         *([followed] if configuration.path else []),
     ]
     return Supervisor(settings, mains, sockets, Reload(configuration, parts), started).run()
 
 
-def _working(number: int, workers: int, listening: Sequence[Listening], guard: Guard, tls: Tls | None) -> Serving:
-    return lambda settings, channel, restarts: work(
-        number, workers, restarts, settings, channel, listening, guard, tls
+def _working(number: int, workers: int, endpoints: Sequence[Endpoint], guard: Guard, tls: Tls | None) -> Serving:
+    return lambda settings, channel, restarts: run_worker(
+        number, workers, restarts, settings, channel, endpoints, guard, tls
     )
 
 

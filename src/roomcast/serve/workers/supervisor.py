@@ -19,20 +19,20 @@ from dataclasses import replace
 
 from roomcast.model.errors import BadOption, CannotStart
 from roomcast.model.settings import Settings
-from roomcast.serve.listen import Listening
+from roomcast.serve.listen import Endpoint
 from roomcast.serve.reload import Reload
 from roomcast.serve.systemd import ALIVE, READY, STOPPING, notify, watchdog_seconds
 from roomcast.serve.workers import watch
-from roomcast.serve.workers.child import LOG, Child, Main, fork
-from roomcast.serve.workers.listeners import Listeners
+from roomcast.serve.workers.child import LOG_PROCESS, Child, Main, fork
 from roomcast.serve.workers.orders import Drain, NeedsLog, Pong, Report, StartDone, StartFailed, Verdict
 from roomcast.serve.workers.reloading import Reloading
 from roomcast.serve.workers.signals import Signals
+from roomcast.serve.workers.worker_sockets import WorkerSockets
 
 _END_SECONDS = 9.0
 """How long all processes may take to end: less than the 10 s of `docker stop`."""
-_LEAST_LIFE = 1.0
-"""In seconds. A process that lived for less is restarted only after this delay: it may fail again and again."""
+_MIN_LIFE_SECONDS = 1.0
+"""A process that lived for less than this is restarted only after as long a delay: it may fail repeatedly."""
 
 Mains = Mapping[int, Callable[[Settings, int], Main]]
 """By process number: returns the main function of a process, given the settings in force and how often a process
@@ -48,15 +48,15 @@ class Supervisor:
         self,
         settings: Settings,
         mains: Mains,
-        listening: Mapping[int, Sequence[Listening]],
+        endpoints: Mapping[int, Sequence[Endpoint]],
         reload: Reload,
         started: Callable[[str], None],
     ) -> None:
-        """`listening` are the sockets of each worker. `started` is called once, with the log process's text about
+        """`endpoints` are those of each worker. `started` is called once, with the log process's text about
         its log."""
         self._settings = settings
         self._mains = mains
-        self._listeners = Listeners(listening)
+        self._sockets = WorkerSockets(endpoints)
         self._started = started
         self._children: dict[int, Child] = {}
         self._restarts: Counter[int] = Counter()
@@ -86,7 +86,7 @@ class Supervisor:
         """Runs until a signal. Returns the exit status. Raises `CannotStart`."""
         self._signals.take()
         self._selector.register(self._signals.socket, selectors.EVENT_READ, self._hear_signals)
-        self._start(LOG)
+        self._start(LOG_PROCESS)
         try:
             while self._children or not self._ending:
                 self._turn()
@@ -104,15 +104,15 @@ class Supervisor:
         now = time.monotonic()
         if self._ending and now >= self._ending:
             names = ", ".join(one.name for one in self._children.values())
-            logger.warning("%s did not end in time: it is killed, nothing is left to do", names)
+            logger.warning("%s did not end in time and is killed: nothing needs to be done", names)
             self._kill()
         for number in [number for number, when in self._restart_at.items() if when <= now]:
             self._restart(number)
-        if self._runs:
+        if self._is_running:
             self._reloading.turn(now)
             if now >= self._look_at:
-                self._look_at = now + watch.LOOK_SECONDS
-                self._kill_what_hangs()
+                self._look_at = now + watch.PING_SECONDS
+                self._kill_hung()
         if self._watchdog and now >= self._feed_at:
             self._feed_at = now + self._watchdog / 2
             notify(ALIVE)
@@ -120,14 +120,14 @@ class Supervisor:
     def _pause(self) -> float | None:
         """Seconds until something is due."""
         moments = [*self._restart_at.values(), *filter(None, [self._ending, self._reloading.until])]
-        if self._runs:
+        if self._is_running:
             moments.append(self._look_at)
         if self._watchdog:
             moments.append(self._feed_at)
         return max(0.0, min(moments) - time.monotonic()) if moments else None
 
     @property
-    def _runs(self) -> bool:
+    def _is_running(self) -> bool:
         """Whether the server has started and does not end yet."""
         return self._serving and not self._ending
 
@@ -143,22 +143,22 @@ class Supervisor:
         self._reloading.restart()
         close = [
             *(child.channel.close for child in self._children.values()),
-            *self._listeners.foreign(number),
+            *self._sockets.closers_for(number),
             *(self._signals.close, self._selector.close),
         ]
         main = self._mains[number](self._settings, self._restarts[number])
         child = self._children[number] = fork(number, main, close)
         self._selector.register(child.channel.socket, selectors.EVENT_READ, lambda: self._listen_to(child))
-        for worker in [*self._unconnected] if number == LOG else [number]:
+        for worker in [*self._unconnected] if number == LOG_PROCESS else [number]:
             self._connect(worker)
 
     def _connect(self, worker: int) -> None:
         """Gives a worker and the log process the two ends of a connection, as soon as both run."""
         self._unconnected.add(worker)
-        if LOG in self._children and worker in self._children:
+        if LOG_PROCESS in self._children and worker in self._children:
             self._unconnected.discard(worker)
             ends = socket.socketpair()
-            for end, number in zip(ends, (worker, LOG), strict=True):
+            for end, number in zip(ends, (worker, LOG_PROCESS), strict=True):
                 self._children[number].connect(worker, end.fileno())
                 end.close()
 
@@ -181,7 +181,7 @@ class Supervisor:
         child.channel.close()
         self._reloading.leave(child)
         if self._ending:
-            self._listeners.close(child.number)
+            self._sockets.close(child.number)
             self._end_log()
         elif not self._serving:
             self._fail(CannotStart(f"{child.name} {_how(status)} at its start"))
@@ -189,12 +189,13 @@ class Supervisor:
             if not child.hangs:  # otherwise it was already logged
                 logger.warning(_ENDED, child.name, child.pid, _how(status))
             now = time.monotonic()
-            self._restart_at[child.number] = now if now - child.began >= _LEAST_LIFE else now + _LEAST_LIFE
+            delay = 0.0 if now - child.began >= _MIN_LIFE_SECONDS else _MIN_LIFE_SECONDS
+            self._restart_at[child.number] = now + delay
 
-    def _kill_what_hangs(self) -> None:
+    def _kill_hung(self) -> None:
         """Kills hung processes: SIGTERM would wait for their loop. `_note_end` restarts them, as any that end."""
-        for child in watch.look(self._children.values()):
-            logger.warning(_HANGS, child.name, child.pid, watch.UNANSWERED * watch.LOOK_SECONDS)
+        for child in watch.find_hung(self._children.values()):
+            logger.warning(_HANGS, child.name, child.pid, watch.MAX_UNANSWERED * watch.PING_SECONDS)
             child.kill()
 
     def _kill(self) -> None:
@@ -231,11 +232,11 @@ class Supervisor:
 
     def _go_on_starting(self, child: Child, report: StartDone) -> None:
         """The workers start after the log process. When all have started, the server has started."""
-        if child.number == LOG:
+        if child.number == LOG_PROCESS:
             self._log_contents = report.log
             self._use(self._settings)
             for number in self._mains:
-                if number != LOG:
+                if number != LOG_PROCESS:
                     self._start(number)
         elif len(self._children) == len(self._mains) and all(one.ready for one in self._children.values()):
             self._serving = True
@@ -244,12 +245,13 @@ class Supervisor:
 
     def _hear_failure(self, child: Child, failed: StartFailed) -> None:
         if self._serving:
-            logger.error("%s cannot start, and is tried again each second: %s", child.name, failed.detail)
+            logger.error("%s cannot start, and is retried every second: %s", child.name, failed.detail)
         else:
             self._fail((BadOption if failed.bad_option else CannotStart)(failed.detail))
 
     def _use(self, settings: Settings) -> None:
-        """Keeps the settings for processes that are started later. The first log process has begun the epoch."""
+        """Keeps the settings for processes that are started later, without a new epoch: the first log process has
+        begun it."""
         self._settings = replace(settings, new_epoch=False)
 
     def _fail(self, error: CannotStart) -> None:
@@ -277,20 +279,20 @@ class Supervisor:
         self._ending = time.monotonic() + _END_SECONDS
         notify(STOPPING)
         for child in self._children.values():
-            if child.number != LOG:
+            if child.number != LOG_PROCESS:
                 child.order(Drain())
         self._end_log()
 
     def _end_log(self) -> None:
         """The log process ends after the workers."""
-        if [*self._children] == [LOG]:
-            self._children[LOG].order(Drain())
+        if [*self._children] == [LOG_PROCESS]:
+            self._children[LOG_PROCESS].order(Drain())
 
 
 _ENDED = "%s (process %d) %s and is started again: if nobody ended it, look for the reason in the lines before"
 _HANGS = (
-    "%s (process %d) has answered nothing for %.0f s: it is killed, and another one takes its place and its "
-    "waiting connections. See whether it was stopped or the machine swaps; if not, report it"
+    "%s (process %d) has not answered for %.0f s: it is killed, and another one takes its place and its "
+    "waiting connections. Check whether it was stopped or the machine swaps; if neither, report a bug"
 )
 
 

@@ -40,14 +40,14 @@ class SupervisorLink:
         """The parts of this process that follow new settings."""
         self._connect: Connecting | None = None
         self._waiting: list[tuple[int, socket.socket]] = []
-        """Connections that came before `when_connected` was called."""
+        """Connections that came before `on_connection` was called."""
         self._changes: Sequence[Change] = ()
         """Prepared changes that are not in force yet."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(channel.socket, self._read)
 
-    def when_connected(self, connect: Connecting) -> None:
+    def on_connection(self, connect: Connecting) -> None:
         """Calls `connect` for each connection, including those that have come already."""
         self._connect = connect
         waiting, self._waiting = self._waiting, []

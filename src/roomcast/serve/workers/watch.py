@@ -1,5 +1,5 @@
-"""Finds processes that hang: each is asked again and again whether its loop still turns. Nobody else would notice,
-since the listening socket stays open and new clients wait in its backlog for ever."""
+"""Finds processes that hang, by pinging each of them regularly. Nothing else would notice: the listening socket
+stays open, and new clients wait in its backlog for ever."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from roomcast.serve.workers.child import Child
 from roomcast.serve.workers.orders import Ping
 
-LOOK_SECONDS = 5.0
+PING_SECONDS = 5.0
 """Seconds between two questions."""
-UNANSWERED = 5
+MAX_UNANSWERED = 5
 """A process that has left this many questions in a row unanswered hangs. That takes 25 to 30 s.
 
 This is longer than swapping or a short look with a debugger stops a process (20 s are tested), and longer than the
@@ -19,11 +19,11 @@ This is longer than swapping or a short look with a debugger stops a process (20
 processes stood still, as in a paused container, only one question is open."""
 
 
-def look(children: Iterable[Child]) -> Sequence[Child]:
-    """Asks each process that has started. Returns those that now turn out to hang, each once. To be called every
-    `LOOK_SECONDS`. A process that is starting is not asked: opening a large log may block its loop."""
+def find_hung(children: Iterable[Child]) -> Sequence[Child]:
+    """Pings each of `children` that has started, and returns those that now turn out to hang, each once. Call it
+    every `PING_SECONDS`. A process that is starting is not pinged: opening a large log may block its loop."""
     started = [child for child in children if child.ready and not child.hangs]
-    found = [child for child in started if child.unanswered >= UNANSWERED]
+    found = [child for child in started if child.unanswered >= MAX_UNANSWERED]
     for child in started:
         if child in found:
             child.hangs = True

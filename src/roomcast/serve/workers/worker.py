@@ -14,46 +14,48 @@ from roomcast.log.remote.link import Link
 from roomcast.log.remote.log import RemoteLog
 from roomcast.log.remote.peers import WorkerPeers
 from roomcast.model.settings import Settings
-from roomcast.serve.listen import Listening
-from roomcast.serve.memory import go_on_returning
-from roomcast.serve.minute import Minute
-from roomcast.serve.rights import reloadable
-from roomcast.serve.rules import rules_of
+from roomcast.serve.listen import Endpoint
+from roomcast.serve.memory import trim_heap_regularly
+from roomcast.serve.minute import MinuteReport
+from roomcast.serve.rights import reloadable_rights
+from roomcast.serve.rules import reloadable_rules
 from roomcast.serve.server import serve, signalled
 from roomcast.serve.tls import Tls
 from roomcast.serve.workers.orders import Channel, NeedsLog, Order, Report, StartDone
 from roomcast.serve.workers.supervisor_link import SupervisorLink
 
 
-async def work(
+async def run_worker(
     number: int,
     workers: int,
     restarts: int,
     settings: Settings,
     channel: Channel[Report, Order],
-    listening: Sequence[Listening],
+    endpoints: Sequence[Endpoint],
     guard: Guard,
     tls: Tls | None,
 ) -> None:
-    """Runs worker `number` of `workers`, until a signal or the supervisor's order. `restarts` counts the earlier
-    processes of this worker. Raises `CannotStart`."""
+    """Runs worker `number` of `workers` until a signal, or an order on `channel` from the supervisor.
+
+    It serves `endpoints` with `settings`, `guard` and `tls`, which the supervisor has prepared before the fork.
+    `restarts` counts the earlier processes of this worker. Raises `CannotStart`."""
     stop = signalled()
     supervisor = SupervisorLink(channel, stop)
-    supervisor.parts = [*([tls.reloadable] if tls else []), reloadable(guard)]
+    supervisor.parts = [*([tls.reloadable] if tls else []), reloadable_rights(guard)]
     link = Link(lambda: supervisor.report(NeedsLog()))
-    supervisor.when_connected(lambda _, connected: link.connect(connected))
+    supervisor.on_connection(lambda _, connected: link.connect(connected))
     opening = _engine(settings, link, WorkerPeers(link, number, workers, restarts))
 
     async def started(engine: Engine) -> None:
         if is_shared(settings.log):
-            supervisor.parts.append(rules_of(engine.log))
+            supervisor.parts.append(reloadable_rules(engine.log))
         share(engine)
-        beside.append(asyncio.create_task(Minute(engine).run()))
+        beside.append(asyncio.create_task(MinuteReport(engine).run()))
         supervisor.report(StartDone())
 
-    beside = [asyncio.create_task(go_on_returning())]
+    beside = [asyncio.create_task(trim_heap_regularly())]
     try:
-        await serve(opening, stop, listening, guard, started, tls.context if tls else None)
+        await serve(opening, stop, endpoints, guard, started, tls.context if tls else None)
     finally:
         await tasks.cancel(beside)
 

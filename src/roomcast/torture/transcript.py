@@ -16,8 +16,8 @@ END = "roomcast.end"
 _REASONS = ("trimmed", "deleted")
 
 
-class ToldGap(NamedTuple):
-    """A gap as it was told: messages of these rooms between two seqs may be lost."""
+class ReportedGap(NamedTuple):
+    """A gap that the server reported: messages of these rooms between two seqs may be lost."""
 
     after: int
     before: int
@@ -26,11 +26,11 @@ class ToldGap(NamedTuple):
     reason: str = "trimmed"
 
     def within(self, seqs: Sequence[int]) -> Sequence[int]:
-        """Returns those of some sorted seqs that lie in the gap."""
+        """Returns those of the sorted `seqs` that lie in the gap."""
         return seqs[bisect_right(seqs, self.after) : bisect_left(seqs, self.before)]
 
 
-class Heard:
+class Transcript:
     """The events that one follower heard. `hear` raises `KeyError`, `TypeError` or `ValueError` for a bad one."""
 
     def __init__(self, record: Record, name: str, rooms: Sequence[str], last_id: str = "") -> None:
@@ -39,7 +39,7 @@ class Heard:
         self.last_id = last_id
         """The id that it resumes with."""
         self.seqs = {room: array("q") for room in rooms}
-        self.gaps: list[ToldGap] = []
+        self.gaps: list[ReportedGap] = []
         self._record = record
         self.position = Position.parse(last_id).seq if last_id else 0
         """The seq up to which it has heard everything, or was told that it is gone."""
@@ -50,7 +50,7 @@ class Heard:
         self.begin()
 
     def begin(self) -> None:
-        """Notes that a connection is made."""
+        """Notes that a new connection is made."""
         self._first = True
         self._replayed: int | None = 0
         """Messages heard over this connection; None once it is live."""
@@ -58,12 +58,12 @@ class Heard:
         """The id that must come next; None if any may."""
 
     @property
-    def came_in(self) -> bool:
+    def joined(self) -> bool:
         """Whether it has a position after which it must hear everything."""
         return self._start is not None
 
     def hear(self, event: Event) -> None:
-        """Takes the next event."""
+        """Takes the next `event`."""
         position = Position.parse(event.id)
         if not self._record.same_epoch(position):
             return
@@ -87,8 +87,8 @@ class Heard:
         """Records a violation for each message that was neither heard nor named in a gap, and for each false
         gap."""
         if self._start is None:
-            if not self._record.epoch_changed:  # otherwise it may have come in to another log
-                self._violate("never came in")
+            if not self._record.epoch_changed:  # otherwise it may have joined another log
+                self._violate("never got a position to start from")
             return
         missing = {room: self._missing(room, self._start) for room in self.rooms}
         for room, seqs in missing.items():
@@ -101,14 +101,14 @@ class Heard:
             self._judge_gap(gap, missing, told)
 
     def judge_deleted(self, room: str) -> None:
-        """Records a violation for each message of a room that it heard although it was deleted."""
+        """Records a violation for each message of `room` that it heard although it was deleted."""
         for seq in self.seqs[room]:
             if seq in self._record.deleted:
                 self._violate(f"has {seq} of {room}, which was deleted")
 
     def judge_retained(self, room: str, seqs: Sequence[int]) -> None:
-        """Records a violation for each gap that names one of `seqs`, which are retained at the end. A gap around a
-        deleted message is no violation, as its neighbours are retained."""
+        """Records a violation for each gap in `room` that names one of `seqs`, which are retained at the end. A
+        gap around a deleted message is no violation, as its neighbours are retained."""
         deleting = sorted(self._record.deleting)
         for gap in self.gaps:
             if room in gap.rooms and not gap.within(deleting) and (there := gap.within(seqs)):
@@ -118,7 +118,7 @@ class Heard:
         heard = set(self.seqs[room])
         return [seq for seq in self._record.known(room, start, self.position) if seq not in heard]
 
-    def _judge_gap(self, gap: ToldGap, missing: Mapping[str, Sequence[int]], told: set[int]) -> None:
+    def _judge_gap(self, gap: ReportedGap, missing: Mapping[str, Sequence[int]], told: set[int]) -> None:
         """`told` are the seqs that earlier gaps have named, since a gap may reach back over them."""
         lost = {room: len(gap.within(missing[room])) for room in gap.rooms}
         new = {seq for room in gap.rooms for seq in gap.within(missing[room])} - told
@@ -173,7 +173,7 @@ class Heard:
         after = Position.parse(told["after"]).seq
         self._check_ends(told, after, position)
         self._record.counts["lost at most"] += told["lost_at_most"] or 0
-        gap = ToldGap(after, position.seq + 1, frozenset(rooms), told["lost_at_most"], told["reason"])
+        gap = ReportedGap(after, position.seq + 1, frozenset(rooms), told["lost_at_most"], told["reason"])
         self.gaps.append(gap)
         self._move(str(told["after"]), position.seq, strictly=False)
 
@@ -198,7 +198,8 @@ class Heard:
 
 
 def page_events(page: Mapping[str, Any]) -> Iterable[Event]:
-    """Returns a page of history as a stream's events: its gap comes before the message that it resumes at."""
+    """Yields the events of a stream that would say the same as this `page` of history: its gap comes before the
+    message that it resumes at."""
     position = Position.parse(page["position"])
     gap = page["gap"]
     if gap and gap["resumes_at"]:

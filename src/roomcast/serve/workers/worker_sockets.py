@@ -6,17 +6,17 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Mapping, Sequence
 
-from roomcast.serve.listen import Listening
+from roomcast.serve.listen import Endpoint
 
 
-class Listeners:
+class WorkerSockets:
     """Each worker's sockets. Several workers may have the same one, such as a socket file."""
 
-    def __init__(self, listening: Mapping[int, Sequence[Listening]]) -> None:
-        """`listening` are the ports and socket files, by worker number."""
-        self._sockets = {number: _sockets(ports) for number, ports in listening.items()}
+    def __init__(self, endpoints: Mapping[int, Sequence[Endpoint]]) -> None:
+        """`endpoints` are the ports and socket files, by worker number."""
+        self._sockets = {number: _sockets(owned) for number, owned in endpoints.items()}
 
-    def foreign(self, process: int) -> list[Callable[[], None]]:
+    def closers_for(self, process: int) -> list[Callable[[], None]]:
         """Functions that close the sockets which a process with this number does not use; called at its start."""
         own = self._sockets.get(process, ())
         return [one.close for others in self._sockets.values() for one in others if one not in own]
@@ -28,5 +28,5 @@ class Listeners:
                 one.close()
 
 
-def _sockets(listening: Sequence[Listening]) -> Sequence[socket.socket]:
-    return [one for port in listening for one in port.sockets]
+def _sockets(endpoints: Sequence[Endpoint]) -> Sequence[socket.socket]:
+    return [one for endpoint in endpoints for one in endpoint.sockets]

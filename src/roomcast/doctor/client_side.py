@@ -16,7 +16,7 @@ _APART = 30.0
 
 
 async def credential(site: Site) -> list[Finding]:
-    """Checks the credential's rights."""
+    """Checks the rights of the credential that `site` has, by `GET /me`."""
     name = "credential"
     try:
         answer = await site.get("/me")
@@ -39,7 +39,8 @@ async def credential(site: Site) -> list[Finding]:
 
 
 def room_of(me: dict[str, Any], otherwise: str) -> str:
-    """A room that a client may read by its rights `me`, an answer of `GET /me`; `otherwise` if it may read any."""
+    """Returns a room that a client may read by its rights `me`, an answer of `GET /me`; `otherwise` if it may read
+    any."""
     grants = me.get("read", [])
     if not grants or "*" in grants:
         return otherwise
@@ -55,7 +56,7 @@ def _may(me: dict[str, Any]) -> str:
 
 
 async def origin(site: Site, page: str) -> list[Finding]:
-    """Whether a page of the origin `page` may send requests; not tried if `page` is empty."""
+    """Checks whether a page of the origin `page` may send requests to `site`; not tried if `page` is empty."""
     if not page:
         return [note("CORS", "not tried: give your page's origin, such as --origin https://example.org")]
     try:
@@ -88,8 +89,8 @@ def _cors(site: Site, page: str, answer: httpx.Response, preflight: httpx.Respon
 
 
 def clock(answer: httpx.Response, now: float) -> list[Finding]:
-    """Compares the clock of the server that gave this answer to `/healthz` with ours: `now`, in seconds since
-    1970."""
+    """Compares the clock of the server that gave this `answer` to `GET /healthz` with ours: `now`, in seconds
+    since 1970."""
     try:
         told = datetime.fromisoformat(answer.json()["time"])
     except (ValueError, KeyError, TypeError):  # an older server sends no time; a proxy may add a Date

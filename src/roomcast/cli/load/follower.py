@@ -20,7 +20,7 @@ _RETRY = 3.0
 """Seconds before the next connection: roomcast's own delay, even if a connection ended before it was sent."""
 
 
-class Listener(asyncio.Protocol):
+class BenchFollower(asyncio.Protocol):
     """Follows a room, and connects again and resumes after a cut."""
 
     def __init__(self, address: Address, room: str, figures: Figures, refused: Callable[[str], object]) -> None:
@@ -53,12 +53,14 @@ class Listener(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Sends the request over the new `transport`, with the last id after a cut."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's transports do not inherit from it
         last = self._decoder.last_event_id
         resume = {"Last_Event_ID": last} if last else {}
         self._transport.write(self._address.request("GET", self._target, Accept="text/event-stream", **resume))
 
     def data_received(self, data: bytes) -> None:
+        """Parses `data`. Cuts the connection if it is not HTTP, or has an event without an end."""
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, Endless):
@@ -66,16 +68,19 @@ class Listener(asyncio.Protocol):
             self._transport.abort()
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by the parser: notes the `value` of the header field `name` if it is the content type."""
         if name.lower() == b"content-type":
             self._content_type = value.partition(b";")[0].strip().lower()
 
     def on_headers_complete(self) -> None:
+        """Called by the parser: reports an answer that is not an event stream."""
         status = self._parser.get_status_code()
         if status != 200 or self._content_type != b"text/event-stream":
             content = ascii(self._content_type.decode("latin-1")).strip("'") or "no content type"
             self._refused(f"the server answers {status} ({content}) to a follow")
 
     def on_body(self, body: bytes) -> None:
+        """Called by the parser: counts the events of this piece of the `body`."""
         now = time.perf_counter()
         events = [item for item in self._decoder.feed(body) if isinstance(item, Event)]
         self._figures.deliver(map(self._number, [e for e in events if e.type == "message"]), now)
@@ -87,10 +92,12 @@ class Listener(asyncio.Protocol):
                 self._figures.gaps += 1
 
     def on_message_complete(self) -> None:
+        """Called by the parser when the server has ended the stream."""
         assert self._transport
         self._transport.close()
 
     def connection_lost(self, error: Exception | None) -> None:
+        """Counts a cut, whatever its `error`, and connects again after 3 to 6 s. Does nothing after `close`."""
         if self._closed:
             return
         self._figures.connected -= self._live
