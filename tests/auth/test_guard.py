@@ -1,4 +1,4 @@
-"""Which credential of a request decides, and where it is accepted."""
+"""The credential that decides, if a request has several, and where each is accepted."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class Asking:
         return f"{len(found)} tried"
 
     async def ask_until_told(self, kid: str, now: float, first_sent: float | None = None) -> str:
-        """The outcome when the fetch that it has begun is over."""
+        """The outcome after the fetch that the first attempt has begun."""
         self.ask(kid, now, first_sent)
         await self.source.fetched()
         return self.ask(kid, now, first_sent)
@@ -134,7 +134,7 @@ async def test_10_keys_outlive_a_failed_fetch_by_a_day() -> None:
 
 
 async def test_the_first_token_after_a_rotation_is_never_refused() -> None:
-    """Also right after a fetch, when none is due: an EventSource that is refused never asks again."""
+    """Not even right after a fetch, when no other is due: an EventSource that is refused never tries again."""
     provider = Provider(key("1"), seconds=DAY)
     asking = Asking(provider)
     assert await asking.ask_until_told("1", NOW) == "1 tried"

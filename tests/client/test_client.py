@@ -455,7 +455,7 @@ async def test_a_cancelled_task_leaves_no_task_and_no_connection(server: Running
 
 
 async def test_cancelling_works_while_messages_come_fast(server: Running) -> None:
-    """On Python 3.11 a cancellation can be lost that comes together with the awaited result."""
+    """Python 3.11 can lose a cancellation that comes together with the awaited result."""
     async with AsyncClient(server.url) as client:
         await client.publish_batch([{"room": "developers", "text": str(n)} for n in range(1000)])
 
