@@ -156,7 +156,7 @@ def test_a_redirect_may_lead_to_an_address_or_a_path(location: str) -> None:
     "location", ["", "http://h:0/", "http://h:65536/", "http://", "mailto:a@b", "http://[::1"]
 )
 def test_a_redirect_to_no_address_is_refused(location: str) -> None:
-    with pytest.raises(Refused, match="which is no address: check the URL"):
+    with pytest.raises(Refused, match="which is not an address: check the URL"):
         check_location(answer(302, location=location))
 
 
