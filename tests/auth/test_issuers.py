@@ -14,6 +14,7 @@ from roomcast.auth.rights import ConfiguredRights
 from roomcast.auth.secrets import Secret, Secrets
 from roomcast.auth.tickets import Grantor, seal
 from roomcast.auth.tokens import issuer, issuers
+from roomcast.auth.tokens.bad import BadToken
 from roomcast.auth.tokens.grants import from_templates
 from roomcast.auth.tokens.issuer import of_secrets
 from roomcast.auth.tokens.issuers import Issuers
@@ -270,6 +271,13 @@ def test_lists_that_make_too_many_grants_refuse_the_token(folder: Path) -> None:
     with pytest.raises(InvalidToken) as raised:
         one.identify(token({**OWN, "a": many, "b": many}, "ES256"), NOW)
     assert raised.value.reason == "bad token: it has more than 1000 grants"
+
+
+def test_templates_share_the_bound_of_grants() -> None:
+    claims = {"a": [f"{number}" for number in range(600)]}
+    assert len(from_templates([template("x/{a}")], claims, "42")) == 600
+    with pytest.raises(BadToken, match="more than 1000 grants"):
+        from_templates([template("x/{a}"), template("y/{a}")], claims, "42")
 
 
 # What bad tokens cost
