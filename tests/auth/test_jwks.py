@@ -160,6 +160,19 @@ async def test_a_token_without_kid_may_be_signed_by_a_newer_key() -> None:
     asking.source.check_newer(None, NOW, NOW + 62)  # the keys are newer than the token
 
 
+async def test_a_token_with_an_unknown_key_is_refused_after_the_next_fetch() -> None:
+    """Its time counts from its first attempt: counted from each one, it would be told to retry for ever."""
+    source = Jwks("https://a.example/jwks", Provider(key("1"), seconds=DAY).get)
+    issuers = Issuers([TokenIssuer(Grantor(""), source, frozenset(["ES256"]))])
+    text = token({"sub": "42", "exp": NOW + 900}, "ES256", kid="2")
+    for now in (NOW, NOW + 100):
+        with pytest.raises(KeysUnavailable):
+            issuers.verify(text, now)
+        await source.fetched()
+    with pytest.raises(BadToken, match="unknown kid '2'"):
+        issuers.verify(text, NOW + 101)
+
+
 async def test_an_unknown_kid_is_found_once_it_is_published() -> None:
     provider = Provider(key("1"), seconds=DAY)
     asking = Asking(provider)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import httpx
@@ -17,10 +17,10 @@ from roomcast.client.awaiting.http import AsyncHttp
 from roomcast.client.blocking.driver import Driver
 from roomcast.client.blocking.http import Http
 from roomcast.client.http import HttpOptions, OutgoingRequest
-from roomcast.client.sse import aconnect, connect
+from roomcast.client.sse import Pause, aconnect, connect
 from roomcast.client.stream_state import StreamState
 from tests.client.conftest import Listen, MakeClient
-from tests.client.scripted import END
+from tests.client.scripted import END, aside
 from tests.running import PATIENCE
 
 URL = "http://host"
@@ -262,3 +262,120 @@ async def test_an_async_request_whose_client_is_closed_meanwhile_says_so_and_oth
     async with AsyncClient(URL, transport=httpx.MockTransport(fail)) as other:
         with pytest.raises(RuntimeError, match="a mistake in a transport"):
             await other.rooms()
+
+
+class Silent(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """The body of a stream that sends nothing until the client gives up."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        raise httpx.ReadTimeout("silence")
+        yield b""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        raise httpx.ReadTimeout("silence")
+        yield b""
+
+
+@pytest.mark.parametrize(("heartbeat", "timeouts"), [(None, [37.5, 75.0, 150.0]), (1.0, [2.5, 2.5, 2.5])])
+def test_the_read_timeout_doubles_only_while_the_heartbeat_is_unknown(
+    client: MakeClient, heartbeat: float | None, timeouts: list[float]
+) -> None:
+    asked: list[float] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.extensions["timeout"]["read"])
+        if len(asked) == len(timeouts):
+            return httpx.Response(204)
+        return opened(Silent())
+
+    one = client(URL, transport=httpx.MockTransport(answer), heartbeat=heartbeat, max_delay=0.0)
+    assert [*one.follow("r")] == []
+    assert asked == timeouts
+
+
+def opened(stream: httpx.SyncByteStream | httpx.AsyncByteStream, network: object = None) -> httpx.Response:
+    """An event stream with this body."""
+    headers = {"content-type": "text/event-stream"}
+    return httpx.Response(200, headers=headers, stream=stream, extensions={"network_stream": network})
+
+
+class Open(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """The body of a stream that is open until its connection, which this is too, is hung up."""
+
+    def __init__(self) -> None:
+        self.read, self.hung_up = threading.Event(), threading.Event()
+        self.async_read, self.async_hung_up = asyncio.Event(), asyncio.Event()
+
+    def get_extra_info(self, name: str) -> object:
+        self.hung_up.set()
+        raise OSError
+
+    async def aclose(self) -> None:
+        self.async_hung_up.set()
+
+    def __iter__(self) -> Iterator[bytes]:
+        self.read.set()
+        self.hung_up.wait(PATIENCE)
+        raise httpx.ReadError("hung up")
+        yield b""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self.async_read.set()
+        await asyncio.wait_for(self.async_hung_up.wait(), PATIENCE)
+        raise httpx.ReadError("hung up")
+        yield b""
+
+
+def no_pause(pause: Pause) -> None:
+    raise AssertionError(pause)
+
+
+def test_a_restart_hangs_up_the_open_connection_and_connects_at_once() -> None:
+    body = Open()
+    answers = iter([opened(body, body), httpx.Response(204)])
+    transport = httpx.MockTransport(lambda request: next(answers))
+    with connect(URL, transport=transport, on_pause=no_pause) as source:
+        reading = aside(next, source, END)
+        assert body.read.wait(PATIENCE)
+        source.restart()
+        assert reading.result(PATIENCE) is END
+
+
+async def test_an_async_restart_hangs_up_the_open_connection_and_connects_at_once() -> None:
+    body = Open()
+    answers = iter([opened(body, body), httpx.Response(204)])
+    transport = httpx.MockTransport(lambda request: next(answers))
+    async with aconnect(URL, transport=transport, on_pause=no_pause) as source:
+        reading = asyncio.ensure_future(anext(source, END))
+        await body.async_read.wait()
+        await source.restart()
+        assert await reading is END
+
+
+def test_a_restart_in_a_pause_leaves_the_ended_connection_alone() -> None:
+    """A transport of the caller may have given it to another request."""
+    network = Open()
+    answers = iter([opened(httpx.ByteStream(b""), network), httpx.Response(204)])
+
+    def restart(pause: Pause) -> None:
+        source.restart()
+
+    source = connect(URL, transport=httpx.MockTransport(lambda request: next(answers)), on_pause=restart)
+    with source:
+        assert next(source, END) is END
+    assert not network.hung_up.is_set()
+
+
+async def test_an_async_restart_in_a_pause_leaves_the_ended_connection_alone() -> None:
+    network = Open()
+    answers = iter([opened(httpx.ByteStream(b""), network), httpx.Response(204)])
+    restarts: list[asyncio.Future[None]] = []
+
+    def restart(pause: Pause) -> None:
+        restarts.append(asyncio.ensure_future(source.restart()))
+
+    source = aconnect(URL, transport=httpx.MockTransport(lambda request: next(answers)), on_pause=restart)
+    async with source:
+        assert await anext(source, END) is END
+        await asyncio.gather(*restarts)
+    assert not network.async_hung_up.is_set()
