@@ -132,6 +132,20 @@ def test_pauses_between_attempts_double_up_to_five_seconds() -> None:
     assert all(2.5 <= pause <= 5 for pause in pauses[6:])
 
 
+def test_a_pause_that_outlasts_the_patience_is_not_begun() -> None:
+    response = answer(503, retry_after="7")
+    assert attempts(8.0).answered(response, BoundedBody(response, 0)) == 7
+    with pytest.raises(Refused, match="503"):
+        attempts(6.0).answered(response, BoundedBody(response, 0))
+
+
+def test_a_fresh_credential_is_tried_once_and_at_once() -> None:
+    trying = Attempts(OutgoingRequest("POST", "http://host/x"), 1e9, 1_000, renews_credential=True)
+    assert answered(trying, 401) == 0.0
+    with pytest.raises(Refused, match="401"):
+        answered(trying, 401)
+
+
 def test_the_bound_of_a_request_goes_before_the_clients() -> None:
     assert attempts(max_answer=7).max_bytes(answer(200)) == 7
     assert attempts().max_bytes(answer(200)) == 1_000
