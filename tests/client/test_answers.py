@@ -139,6 +139,14 @@ def test_a_pause_that_outlasts_the_patience_is_not_begun() -> None:
         attempts(6.0).answered(response, BoundedBody(response, 0))
 
 
+def test_a_message_that_is_gone_at_the_second_attempt_was_deleted_by_the_first() -> None:
+    trying = attempts(method="DELETE")
+    with pytest.raises(Refused, match="410"):
+        answered(trying, 410)
+    trying.failed(CUT)
+    assert answered(trying, 410) == Reply(b"")
+
+
 def test_a_fresh_credential_is_tried_once_and_at_once() -> None:
     trying = Attempts(OutgoingRequest("POST", "http://host/x"), 1e9, 1_000, renews_credential=True)
     assert answered(trying, 401) == 0.0

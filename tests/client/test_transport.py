@@ -352,6 +352,27 @@ async def test_an_async_restart_hangs_up_the_open_connection_and_connects_at_onc
         assert await reading is END
 
 
+async def test_a_restart_shortens_no_later_pause() -> None:
+    body, paused = Open(), asyncio.Event()
+    answers = [opened(body, body), opened(httpx.ByteStream(b"retry: 600000\n"))]
+
+    def pause(pause: Pause) -> None:
+        assert pause.seconds == 600
+        paused.set()
+
+    transport = httpx.MockTransport(lambda request: answers.pop(0))
+    async with aconnect(URL, transport=transport, on_pause=pause) as source:
+        reading = asyncio.ensure_future(anext(source, END))
+        await body.async_read.wait()
+        await source.restart()
+        await paused.wait()
+        for _ in range(100):  # turns of the loop, far more than a request over this transport needs
+            await asyncio.sleep(0)
+        assert not reading.done()
+        await source.aclose()
+        assert await reading is END
+
+
 def test_a_restart_in_a_pause_leaves_the_ended_connection_alone() -> None:
     """A transport of the caller may have given it to another request."""
     network = Open()
