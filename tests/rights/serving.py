@@ -1,5 +1,5 @@
-"""Servers for the tests of rights, each reached in the three ways: the fast path, h11, and ASGI in a program of
-somebody else's. The first two are two ports of one server."""
+"""Servers for the tests of rights. Each is reached in the three ways: the fast path, h11, and ASGI in a host
+application. The first two are two ports of one server."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ KEYS = (
     ),
 )
 ISS, AWAY = "https://app.example", "https://away.example"
-"""Issuers: one with a key in a file, and one whose keys cannot be had."""
+"""Issuers: one with a key in a file, and one whose keys cannot be fetched."""
 ANONYMOUS = ("read:public/*", "publish:inbox/*")
 BY_NAME = {key.name: grantor_of(key) for key in KEYS}
 
@@ -127,7 +127,7 @@ class Way(NamedTuple):
 @contextmanager
 def two_ways(folder: Path, *options: str, log: str = "memory:") -> Iterator[Sequence[Way]]:
     """A server of `roomcast serve`."""
-    ports = ("--port=0", f"--page-port={free_port()}")  # 0 would be none
+    ports = ("--port=0", f"--page-port={free_port()}")  # 0 would mean no page
     command = [sys.executable, "-c", _TWO_WAYS, "serve", *ports, f"--log={log}", *options, *WORKERS]
     running = Running(command, folder)
     try:
